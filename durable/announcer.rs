@@ -1,0 +1,148 @@
+//! Tells the communities what was committed (the step after the hallway).
+//!
+//! Guarantee needed: every event once, in the order of commits, to each community, through any
+//! crash. It comes from three things: events are stored in the outbox with their data; a
+//! community ignores a row it has had; a row is forgotten only when every community has it.
+
+use std::cell::RefCell;
+
+use futures::future::join_all;
+use worker::Env;
+
+use super::commands::{Announce, Reindexed, call, gateway};
+use crate::domain::announcement::Topic;
+use crate::domain::untold::{Told, Untold};
+use crate::hallway::Committed;
+use crate::platform::config;
+use crate::platform::d1::D1;
+use crate::platform::log;
+use crate::storage::{CommitError, Fault, Store, outbox};
+use crate::wire::ids::{AtUri, Rkey};
+use crate::wire::time::Micros;
+
+/// Communities told at the same time. Each call waits for one object; the platform allows six
+/// connections waiting for headers, and queues the rest (platform facts 2.8).
+const AT_ONCE: usize = 32;
+
+/// Tells communities. Lives in the `Jetstream` object; nothing in it needs to survive.
+pub(super) struct Announcer {
+    env: Env,
+    untold: RefCell<Untold>,
+    forgotten: RefCell<i64>,
+}
+
+impl Announcer {
+    pub(super) fn new(env: Env) -> Self {
+        Self { env, untold: RefCell::new(Untold::default()), forgotten: RefCell::new(0) }
+    }
+
+    /// Events that wait to be told.
+    pub(super) fn waiting(&self) -> usize {
+        self.untold.borrow().len()
+    }
+
+    /// The row up to which everything was told, if that is news to the outbox.
+    pub(super) fn to_forget(&self) -> Option<i64> {
+        let through = self.untold.borrow().told_through();
+        (through > *self.forgotten.borrow()).then_some(through)
+    }
+
+    /// The outbox has forgotten everything up to and with `id`.
+    pub(super) fn forgot(&self, id: i64) {
+        *self.forgotten.borrow_mut() = id;
+    }
+
+    /// Takes in what a commit left in the outbox. If other writers committed since, their rows
+    /// come first, from the database.
+    pub(super) async fn take(&self, db: &D1, committed: Committed) -> Result<(), Fault> {
+        if committed.before != self.untold.borrow().seen() {
+            return self.catch_up(db).await;
+        }
+        let mut untold = self.untold.borrow_mut();
+        for (id, announcements) in committed.outbox {
+            untold.take(id, announcements);
+        }
+        untold.nothing_until(committed.after);
+        Ok(())
+    }
+
+    /// Takes in what stands in the outbox: after a start, and when somebody else committed.
+    pub(super) async fn catch_up(&self, db: &D1) -> Result<(), Fault> {
+        // Read before the rows: a commit that comes between is picked up by the next call.
+        let (_, version) = outbox::position(db).await?;
+        loop {
+            let after = self.untold.borrow().seen();
+            let rows = outbox::untold(db, after).await?;
+            if rows.is_empty() {
+                break;
+            }
+            let mut untold = self.untold.borrow_mut();
+            rows.into_iter().for_each(|row| untold.take(row.id, row.announcements));
+        }
+        self.untold.borrow_mut().nothing_until(version);
+        Ok(())
+    }
+
+    /// Tells every community what it has not had. Who cannot be told is tried again later and
+    /// holds up nobody else.
+    pub(super) async fn tell(&self, now: Micros) {
+        let waiting: Vec<(AtUri, Vec<Told>)> =
+            self.untold.borrow().due(now).map(|(uri, told)| (uri.clone(), told.to_vec())).collect();
+        for some in waiting.chunks(AT_ONCE) {
+            let results = join_all(some.iter().map(|(community, told)| self.tell_one(community, told))).await;
+            for ((community, _), result) in some.iter().zip(results) {
+                match result {
+                    Ok(through) => self.untold.borrow_mut().told(community, through),
+                    Err(fault) => {
+                        log::fault(&fault, &format!("{community} is told again after a pause"));
+                        self.untold.borrow_mut().failed(community, now);
+                    }
+                }
+            }
+        }
+    }
+
+    /// When a community that could not be told is tried again.
+    pub(super) fn next_try(&self) -> Option<Micros> {
+        self.untold.borrow().next_try()
+    }
+
+    async fn tell_one(&self, community: &AtUri, told: &[Told]) -> Result<i64, Fault> {
+        // Gateways first, so that a socket waiting for a channel hears its first message (A34).
+        if let Some(rkeys) = reindexed(told) {
+            let shards = config::sockets(&self.env).gateway_shards;
+            let command = Reindexed { community: community.clone(), rkeys };
+            let names: Vec<String> = (0..shards).map(gateway).collect();
+            let told = join_all(names.iter().map(|name| call(&self.env, name, &command))).await;
+            told.into_iter().collect::<Result<Vec<_>, _>>()?;
+        }
+        let announce = Announce { community: community.clone(), told: told.to_vec() };
+        Ok(call(&self.env, community.as_str(), &announce).await?.through)
+    }
+
+    /// Forgets told rows when there is no commit to do it on the way.
+    pub(super) async fn forget(&self, db: &D1) {
+        let Some(id) = self.to_forget() else { return };
+        match db.commit(vec![outbox::told(id)]).await {
+            Ok(()) => self.forgot(id),
+            Err(CommitError::Conflict) => {}
+            Err(CommitError::Fault(fault)) => log::fault(&fault, "the outbox is tidied later"),
+        }
+    }
+}
+
+/// The keys of channels that appeared or went in these events; an empty list if the whole
+/// community did; `None` if nothing of the kind happened.
+fn reindexed(told: &[Told]) -> Option<Vec<Rkey>> {
+    let topics = || told.iter().flat_map(|told| &told.events).map(|event| &event.topic);
+    if topics().any(|topic| matches!(topic, Topic::CommunityShown | Topic::CommunityGone)) {
+        return Some(Vec::new());
+    }
+    let rkeys: Vec<Rkey> = topics()
+        .filter_map(|topic| match topic {
+            Topic::ChannelShown(uri) | Topic::ChannelGone(uri) => Some(uri.rkey()),
+            _ => None,
+        })
+        .collect();
+    (!rkeys.is_empty()).then_some(rkeys)
+}

@@ -1,0 +1,303 @@
+//! What the objects may be asked, declared once for callers and callees.
+//!
+//! Rust objects have no RPC (platform facts T7), so a command is a POST of JSON to
+//! `https://do.internal/<name>` and its reply is JSON. Every command says whether it is
+//! idempotent, for a caller that gets no answer asks again. Instance names are pinned below: a
+//! changed name orphans the object and its storage.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use worker::{Env, Headers, Method, Request, RequestInit, Response, Stub};
+
+use crate::domain::untold::Told;
+use crate::storage::Fault;
+use crate::storage::community_log::Numbered;
+use crate::wire::ids::{AtUri, Did, Rkey};
+
+/// The kinds of object: one binding each in `wrangler.toml`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Object {
+    /// Reads the stream. One instance, [`JETSTREAM`].
+    Jetstream,
+    /// Syncs the repositories of one PDS host. Named by the host.
+    RepoSync,
+    /// One community's order and log. Named by its AT-URI.
+    Community,
+    /// Holds clients' sockets. Named by [`gateway_of`].
+    Gateway,
+    /// One signaling room. Named by the room.
+    VoiceRoom,
+}
+
+impl Object {
+    /// Its binding.
+    pub fn binding(self) -> &'static str {
+        match self {
+            Object::Jetstream => "JETSTREAM",
+            Object::RepoSync => "REPO_SYNC",
+            Object::Community => "COMMUNITY",
+            Object::Gateway => "GATEWAY",
+            Object::VoiceRoom => "VOICE_ROOM",
+        }
+    }
+
+    /// The instance with this name.
+    pub fn stub(self, env: &Env, name: &str) -> Result<Stub, Fault> {
+        env.durable_object(self.binding())
+            .and_then(|namespace| namespace.get_by_name(name))
+            .map_err(|error| Fault::new("addressing an object", error))
+    }
+}
+
+/// The one `Jetstream` instance.
+pub const JETSTREAM: &str = "main";
+
+/// The name of the gateway number `shard`.
+pub fn gateway(shard: u32) -> String {
+    format!("gateway-{shard}")
+}
+
+/// The gateway that holds the sockets of a DID: a DID always lands on the same one.
+pub fn gateway_of(did: &Did, shards: u32) -> String {
+    // FNV-1a: small, stable over builds and platforms, and spreads DIDs well enough.
+    let hash = did.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    gateway(u32::try_from(hash % u64::from(shards.max(1))).unwrap_or(0))
+}
+
+/// A command to an object.
+pub trait Command: Serialize + DeserializeOwned {
+    /// What comes back.
+    type Reply: Serialize + DeserializeOwned;
+    /// Who is asked.
+    const OBJECT: Object;
+    /// The path.
+    const NAME: &'static str;
+}
+
+/// To `Jetstream`: see that the stream is read. Idempotent. Reply: where it stands.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Ensure {}
+
+/// The state of the stream, for `/api/health`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct StreamStatus {
+    /// Whether frames are expected right now.
+    pub connected: bool,
+    /// The Jetstream.
+    pub host: String,
+    /// Failed attempts since the last success.
+    pub failures: u32,
+    /// When the last frame came, if one did since the object woke.
+    pub last_frame_at: Option<String>,
+    /// Frames read and not stored yet.
+    pub queued: usize,
+    /// Events stored and not told yet.
+    pub untold: usize,
+}
+
+impl Command for Ensure {
+    type Reply = StreamStatus;
+    const OBJECT: Object = Object::Jetstream;
+    const NAME: &'static str = "ensure";
+}
+
+/// To `Community`: number these events, keep them, hand them on. Idempotent by [`Told::id`]:
+/// what came in before is not numbered again. Reply: the last row it has.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Announce {
+    /// The community, for a new object that does not know its name.
+    pub community: AtUri,
+    /// In the order of commits.
+    pub told: Vec<Told>,
+}
+
+/// What a community has.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Announced {
+    /// The last row of the outbox that came in.
+    pub through: i64,
+}
+
+impl Command for Announce {
+    type Reply = Announced;
+    const OBJECT: Object = Object::Community;
+    const NAME: &'static str = "announce";
+}
+
+/// To `Community`: deliver to this gateway from now on. Idempotent. Reply: the last `seq`; the
+/// gateway gets every later event.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Attach {
+    /// The community.
+    pub community: AtUri,
+    /// The gateway's instance name.
+    pub gateway: String,
+}
+
+/// Where a community stands.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Attached {
+    /// The last `seq` given.
+    pub seq: u64,
+}
+
+impl Command for Attach {
+    type Reply = Attached;
+    const OBJECT: Object = Object::Community;
+    const NAME: &'static str = "attach";
+}
+
+/// To `Community`: a page of the log for a client that comes back (Q02). Idempotent: reads only.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Replay {
+    /// The community.
+    pub community: AtUri,
+    /// The client's cursor; on later pages the last `seq` it got.
+    pub cursor: i64,
+}
+
+/// A page of a replay.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Replayed {
+    /// Events after the cursor, in order. `through` is the last `seq` the page covers, `last`
+    /// the community's last: when they are equal, the replay is complete.
+    Page {
+        /// In order.
+        events: Vec<Numbered>,
+        /// The cursor of the next page.
+        through: u64,
+        /// The last `seq` given.
+        last: u64,
+    },
+    /// Events are missing (Q05).
+    Resync {
+        /// The smallest `seq` in the log.
+        oldest: u64,
+    },
+}
+
+impl Command for Replay {
+    type Reply = Replayed;
+    const OBJECT: Object = Object::Community;
+    const NAME: &'static str = "replay";
+}
+
+/// To `Gateway`: take in a socket. Not a command with a reply but an upgrade, forwarded by the
+/// Worker; the person it acts for stands in [`DID_HEADER`]. Not idempotent: each is a new socket.
+pub const CONNECT: &str = "connect";
+
+/// See [`CONNECT`]. Absent for an anonymous socket.
+pub const DID_HEADER: &str = "x-colibri-did";
+
+/// To `Gateway`: events of a community, in order. Idempotent by `seq`. Reply: whether the
+/// gateway still listens to it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Deliver {
+    /// The community.
+    pub community: AtUri,
+    /// In order.
+    pub events: Vec<Numbered>,
+}
+
+/// Whether to go on.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Delivered {
+    /// Whether some session still needs the community.
+    pub listening: bool,
+}
+
+impl Command for Deliver {
+    type Reply = Delivered;
+    const OBJECT: Object = Object::Gateway;
+    const NAME: &'static str = "deliver";
+}
+
+/// To `Gateway`: channels with these keys appeared or went; look again what they mean, and
+/// listen to their communities if some session names them (A34). Idempotent.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Reindexed {
+    /// The community concerned.
+    pub community: AtUri,
+    /// Keys of channels; none means that the whole community appeared or went.
+    pub rkeys: Vec<Rkey>,
+}
+
+/// Done.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Done {}
+
+impl Command for Reindexed {
+    type Reply = Done;
+    const OBJECT: Object = Object::Gateway;
+    const NAME: &'static str = "reindexed";
+}
+
+/// Asks an object and waits for its reply. Anything but a reply is a fault; the caller may ask
+/// again.
+pub async fn call<C: Command>(env: &Env, instance: &str, command: &C) -> Result<C::Reply, Fault> {
+    let stub = C::OBJECT.stub(env, instance)?;
+    let fault = |error: worker::Error| Fault::new(C::NAME, error);
+    let body = serde_json::to_string(command).map_err(|error| Fault::new(C::NAME, error))?;
+    let mut init = RequestInit::new();
+    init.with_method(Method::Post).with_headers(Headers::new()).with_body(Some(body.into()));
+    let url = format!("https://do.internal/{}", C::NAME);
+    let request = Request::new_with_init(&url, &init).map_err(fault)?;
+    let mut response = stub.fetch_with_request(request).await.map_err(fault)?;
+    let text = response.text().await.map_err(fault)?;
+    if response.status_code() != 200 {
+        return Err(Fault::new(C::NAME, format!("{}: {text}", response.status_code())));
+    }
+    serde_json::from_str(&text).map_err(|error| Fault::new(C::NAME, error))
+}
+
+/// Reads a command out of a request.
+pub async fn read<C: Command>(request: &mut Request) -> Result<C, Fault> {
+    let text = request.text().await.map_err(|error| Fault::new(C::NAME, error))?;
+    serde_json::from_str(&text).map_err(|error| Fault::new(C::NAME, error))
+}
+
+/// Answers a command. A fault becomes a 500 that only another object of ours sees.
+pub fn reply<C: Command>(result: Result<C::Reply, Fault>) -> worker::Result<Response> {
+    let text =
+        result.and_then(|reply| serde_json::to_string(&reply).map_err(|error| Fault::new(C::NAME, error)));
+    match text {
+        Ok(text) => Response::ok(text),
+        Err(fault) => Response::error(fault.to_string(), 500),
+    }
+}
+
+/// The answer to a request that is no command.
+pub fn unknown() -> worker::Result<Response> {
+    Response::error("no such command", 404)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A changed name orphans the object: sockets, logs and counters of the old one are lost.
+    #[test]
+    fn instance_names_are_pinned() {
+        let did = |name: &str| Did::parse(&format!("did:plc:{name}")).unwrap();
+        assert_eq!(JETSTREAM, "main");
+        assert_eq!(gateway(3), "gateway-3");
+        assert_eq!(gateway_of(&did("member"), 1), "gateway-0");
+        assert_eq!(gateway_of(&did("member"), 4), "gateway-3");
+        assert_eq!(gateway_of(&did("owner"), 4), "gateway-0");
+        assert_eq!(gateway_of(&did("guest"), 4), "gateway-3");
+    }
+
+    #[test]
+    fn dids_spread_over_gateways() {
+        let mut counts = [0; 4];
+        for n in 0..4000 {
+            let did = Did::parse(&format!("did:plc:{n:x}abcdefghijk")).unwrap();
+            let shard = gateway_of(&did, 4).trim_start_matches("gateway-").parse::<usize>().unwrap();
+            counts[shard] += 1;
+        }
+        assert!(counts.iter().all(|count| (800..1200).contains(count)), "{counts:?}");
+    }
+}

@@ -1,0 +1,57 @@
+//! Whether the service does its work.
+
+use serde::Serialize;
+
+use super::{Answer, Call, error::ApiError, json_text};
+use crate::durable::commands::{Ensure, JETSTREAM, StreamStatus, call};
+use crate::platform::log;
+use crate::storage::reads::{self, IngestStatus};
+
+/// The body of `/api/health`.
+#[derive(Serialize)]
+struct Health {
+    /// Whether the stream is connected and the database answers.
+    ok: bool,
+    ingest: Ingest,
+    /// Whether the database answers.
+    database: bool,
+    /// H02: whatever is no success says what is wrong in these two fields.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'static str>,
+}
+
+/// Where ingest stands: the stream now, and what is stored of it.
+#[derive(Serialize)]
+struct Ingest {
+    #[serde(flatten)]
+    stream: StreamStatus,
+    #[serde(flatten)]
+    stored: Option<IngestStatus>,
+}
+
+/// `GET /api/health`: 200 when the stream is connected and the database answers, otherwise 503
+/// with the same body. Asking wakes the stream's object, as cron does.
+pub(super) async fn health(request: &Call) -> Answer {
+    let stream = call(&request.env, JETSTREAM, &Ensure {}).await;
+    let stream = stream.map_err(|fault| log::fault(&fault, "health says so")).unwrap_or_default();
+    let stored = match request.db() {
+        Ok(db) => reads::ingest_status(&db).await.map_err(|fault| log::fault(&fault, "health says so")).ok(),
+        Err(_) => None,
+    };
+    let ok = stream.connected && stored.is_some();
+    let health = Health {
+        ok,
+        database: stored.is_some(),
+        ingest: Ingest { stream, stored },
+        error: (!ok).then_some("Unavailable"),
+        message: (!ok).then_some("the stream is not connected or the database does not answer"),
+    };
+    let text = serde_json::to_string(&health).map_err(|_| ApiError::Internal)?;
+    let response = json_text(text, if ok { 200 } else { 503 })?;
+    if !ok {
+        response.headers().set("retry-after", "5")?;
+    }
+    Ok(response)
+}

@@ -1,0 +1,168 @@
+//! Parameters: read once, refused by name (H04–H07).
+
+use super::error::ApiError;
+use crate::wire::ids::{Did, Rkey};
+use crate::wire::time::Micros;
+
+/// The query of a request. Of a repeated parameter the first counts (H07).
+#[derive(Debug)]
+pub(super) struct Query {
+    pairs: Vec<(String, String)>,
+}
+
+type Checked<T> = Result<T, ApiError>;
+
+impl Query {
+    pub(super) fn of(url: &url::Url) -> Self {
+        Self {
+            pairs: url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect(),
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.pairs.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether the flag is there, whatever its value (H07).
+    pub(super) fn flag(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// A parameter that may be missing; an empty one is missing.
+    pub(super) fn optional(&self, name: &str) -> Option<&str> {
+        self.get(name).filter(|value| !value.is_empty())
+    }
+
+    /// A parameter that must be there (H04).
+    pub(super) fn required(&self, name: &str) -> Checked<&str> {
+        self.optional(name).ok_or_else(|| ApiError::Invalid(format!("{name} is required")))
+    }
+
+    /// A DID that must be there.
+    pub(super) fn did(&self, name: &str) -> Checked<Did> {
+        parse_did(name, self.required(name)?)
+    }
+
+    /// A DID that may be missing.
+    pub(super) fn optional_did(&self, name: &str) -> Checked<Option<Did>> {
+        self.optional(name).map(|value| parse_did(name, value)).transpose()
+    }
+
+    /// A record key that must be there.
+    pub(super) fn rkey(&self, name: &str) -> Checked<Rkey> {
+        Rkey::parse(self.required(name)?)
+            .map_err(|_| ApiError::Invalid(format!("{name} must be a record key")))
+    }
+
+    /// An AT-URI that must be there. Malformed only if it does not begin with `at://` (T03).
+    pub(super) fn at_uri(&self, name: &str) -> Checked<&str> {
+        let value = self.required(name)?;
+        if value.starts_with("at://") {
+            Ok(value)
+        } else {
+            Err(ApiError::Invalid(format!("{name} must be an AT-URI (at://…)")))
+        }
+    }
+
+    /// An AT-URI or a record key that must be there.
+    pub(super) fn at_uri_or_rkey(&self, name: &str) -> Checked<&str> {
+        let value = self.required(name)?;
+        if value.starts_with("at://") || Rkey::parse(value).is_ok() {
+            Ok(value)
+        } else {
+            Err(ApiError::Invalid(format!("{name} must be a record key or an AT-URI (at://…)")))
+        }
+    }
+
+    /// A whole number, clamped to its range (H05).
+    pub(super) fn limit(&self, name: &str, default: i64, max: i64) -> Checked<i64> {
+        let Some(value) = self.get(name) else { return Ok(default) };
+        let digits = value.strip_prefix('-').unwrap_or(value);
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(ApiError::Invalid(format!("{name} must be a whole number")));
+        }
+        // A number too long for an i64 is far out of range on its side.
+        let number = value.parse().unwrap_or(if value.starts_with('-') { i64::MIN } else { i64::MAX });
+        Ok(number.clamp(1, max))
+    }
+
+    /// A time (H06); a blank in the place of `+` is read as `+`.
+    pub(super) fn time(&self, name: &str) -> Checked<Option<Micros>> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        Micros::parse(&value.replace(' ', "+"))
+            .map(Some)
+            .ok_or_else(|| ApiError::Invalid(format!("{name} must be an RFC 3339 time")))
+    }
+}
+
+fn parse_did(name: &str, value: &str) -> Checked<Did> {
+    Did::parse(value).map_err(|_| ApiError::Invalid(format!("{name} must be a DID (did:…)")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn query(text: &str) -> Query {
+        Query::of(&url::Url::parse(&format!("http://x/?{text}")).unwrap())
+    }
+
+    fn sentence<T: std::fmt::Debug>(result: Checked<T>) -> String {
+        match result {
+            Err(ApiError::Invalid(sentence)) => sentence,
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn h05_limits_are_clamped() {
+        for (text, expected) in [
+            ("", 50),
+            ("limit=7", 7),
+            ("limit=0", 1),
+            ("limit=-3", 1),
+            ("limit=101", 100),
+            ("limit=99999999999999999999999", 100),
+            ("limit=-99999999999999999999999", 1),
+            ("limit=3&limit=4", 3),
+        ] {
+            assert_eq!(query(text).limit("limit", 50, 100).unwrap(), expected, "{text}");
+        }
+        for text in ["limit=", "limit=a", "limit=1.5", "limit=+1", "limit=0x1", "limit=-"] {
+            assert_eq!(
+                sentence(query(text).limit("limit", 50, 100)),
+                "limit must be a whole number",
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn h06_a_blank_is_a_plus() {
+        let time = query("before=2026-03-01T14:00:00+02:00").time("before").unwrap();
+        assert_eq!(time.map(Micros::shown).as_deref(), Some("2026-03-01T12:00:00.000Z"));
+        assert_eq!(sentence(query("before=").time("before")), "before must be an RFC 3339 time");
+    }
+
+    #[test]
+    fn h04_what_is_wrong_is_named() {
+        for (got, expected) in [
+            (sentence(query("").did("did")), "did is required"),
+            (sentence(query("did=").did("did")), "did is required"),
+            (sentence(query("did=alice").did("did")), "did must be a DID (did:…)"),
+            (sentence(query("rkey=a/b").rkey("rkey")), "rkey must be a record key"),
+            (sentence(query("community=c").at_uri("community")), "community must be an AT-URI (at://…)"),
+            (
+                sentence(query("channel=a%20b").at_uri_or_rkey("channel")),
+                "channel must be a record key or an AT-URI (at://…)",
+            ),
+        ] {
+            assert_eq!(got, expected);
+        }
+        assert!(query("all=false").flag("all"), "H07: whatever its value");
+        assert!(
+            query("did=").optional_did("did").unwrap().is_none(),
+            "an empty optional parameter is missing"
+        );
+    }
+}

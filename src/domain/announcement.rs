@@ -1,0 +1,63 @@
+//! What the world is told of a change, and who may hear it (contract 4.5).
+//!
+//! An announcement is made by the fold, kept in the outbox of the same transaction that stores
+//! the change (invariant 1), numbered by its community's object, and sent as it is.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::wire::ids::{AtUri, Did};
+
+/// One event of one community, before it has a `seq`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Announcement {
+    /// The community whose `seq` it gets.
+    pub community: AtUri,
+    /// Who may hear it.
+    pub audience: Audience,
+    /// What it is about, for those who must know more than the text.
+    pub topic: Topic,
+    /// Whether it is news (Q01).
+    pub live: bool,
+    /// The frame without `seq` and `live` ([`crate::wire::events::Event::text`]).
+    pub event: Box<RawValue>,
+}
+
+/// The delivery classes of 4.5 that carry a `seq`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Audience {
+    /// M: sockets subscribed to the messages of this channel.
+    Messages(AtUri),
+    /// C: sockets subscribed to the community.
+    Community,
+    /// P: all sockets of one person.
+    Private(Did),
+}
+
+/// What an announcement is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Topic {
+    /// A message is shown. A replay leaves it out once it is gone (Q07).
+    MessageShown(AtUri),
+    /// A message is gone.
+    MessageGone(AtUri),
+    /// The community is known from now on, and its channels with it (I72).
+    CommunityShown,
+    /// A channel is known from now on, or changed. Gateways that wait for its rkey attach (A34).
+    ChannelShown(AtUri),
+    /// A channel is gone, and its messages with it.
+    ChannelGone(AtUri),
+    /// The whole community is gone.
+    CommunityGone,
+    /// Nothing that anybody but the reader must know.
+    Other,
+}
+
+impl PartialEq for Announcement {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.community, &self.audience, &self.topic, self.live, self.event.get())
+            == (&other.community, &other.audience, &other.topic, other.live, other.event.get())
+    }
+}

@@ -1,0 +1,241 @@
+//! The gate: may this person post in this channel (section 8.2).
+//!
+//! One function for creates, edits and every later re-evaluation, live or backfilled
+//! (invariant 8).
+
+use super::rows::{ChannelRow, CommunityRow};
+use super::standing::{Standing, standing};
+use super::world::World;
+use crate::wire::ids::{AtUri, Did, Rkey};
+
+/// What the gate says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The message belongs in this channel.
+    Accepted(AtUri),
+    /// It is not stored (G7).
+    Refused(Refused),
+    /// The channel or its community is not known: wait for it (G1).
+    Held,
+}
+
+/// Why the gate says no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// G2.
+    Banned,
+    /// G3.
+    OwnerOnly,
+    /// G5: the community asks for approval, and the author has none.
+    NotApproved,
+    /// G6: the author has no membership.
+    NotAMember,
+}
+
+impl Refused {
+    /// The word under which it is counted.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Refused::Banned => "author_banned",
+            Refused::OwnerOnly => "channel_owner_only",
+            Refused::NotApproved => "author_not_approved",
+            Refused::NotAMember => "author_not_a_member",
+        }
+    }
+}
+
+/// Whether a message of `author` that names `channel` is let in, and where (T20, G1–G6):
+///   1. no known channel fits: held;
+///   2. one fits: that channel's rules decide;
+///   3. several fit: the one whose rules accept the author, if there is exactly one, otherwise
+///      the rules of the channel indexed first.
+pub fn admit(world: &World, author: &Did, channel: &str) -> Verdict {
+    let candidates = candidates(world, channel);
+    let Some((first, _)) = candidates.first() else { return Verdict::Held };
+    let mut accepting =
+        candidates.iter().filter(|(channel, community)| may_post(world, author, channel, community).is_ok());
+    let chosen = match (accepting.next(), accepting.next()) {
+        (Some((only, _)), None) => only,
+        _ => first,
+    };
+    let Some((channel, community)) = world.channel(&chosen.uri) else { return Verdict::Held };
+    match may_post(world, author, channel, community) {
+        Ok(()) => Verdict::Accepted(channel.uri.clone()),
+        Err(refused) => Verdict::Refused(refused),
+    }
+}
+
+fn candidates<'w>(world: &'w World, channel: &str) -> Vec<(&'w ChannelRow, &'w CommunityRow)> {
+    if let Ok(uri) = AtUri::parse(channel) {
+        world.channel(&uri).into_iter().collect()
+    } else if let Ok(rkey) = Rkey::parse(channel) {
+        world.channels_with_rkey(&rkey)
+    } else {
+        Vec::new()
+    }
+}
+
+/// Whether `author` may post in `channel`. The first rule that applies decides:
+///   1. a banned person may not, whoever they are (G2);
+///   2. in an owner-only channel only the owner may (G3);
+///   3. the owner may (G4);
+///   4. in an approval community only approved members may (G5);
+///   5. in an open community every member may, approved or pending (G6).
+fn may_post(
+    world: &World,
+    author: &Did,
+    channel: &ChannelRow,
+    community: &CommunityRow,
+) -> Result<(), Refused> {
+    let standing = standing(world, &community.uri, author);
+    if world.bans.contains(&(community.uri.clone(), author.clone())) {
+        Err(Refused::Banned)
+    } else if channel.owner_only && standing != Standing::Owner {
+        Err(Refused::OwnerOnly)
+    } else if standing == Standing::Owner {
+        Ok(())
+    } else if community.requires_approval_to_join {
+        if matches!(standing, Standing::Approved(_)) { Ok(()) } else { Err(Refused::NotApproved) }
+    } else if standing == Standing::None {
+        Err(Refused::NotAMember)
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::rows::{ApprovalRow, MembershipRow};
+    use crate::wire::time::Micros;
+
+    fn uri(text: &str) -> AtUri {
+        AtUri::parse(text).unwrap()
+    }
+
+    fn did(name: &str) -> Did {
+        Did::parse(&format!("did:plc:{name}")).unwrap()
+    }
+
+    /// A community of `owner` with one channel `k`, indexed at `at`.
+    fn community(world: &mut World, owner: &str, requires_approval: bool, owner_only: bool, at: i64) {
+        let community_uri = uri(&format!("at://did:plc:{owner}/social.colibri.community/c"));
+        world.communities.seed(CommunityRow {
+            uri: community_uri.clone(),
+            name: "n".into(),
+            description: None,
+            picture: None,
+            category_order: None,
+            requires_approval_to_join: requires_approval,
+            rev: "1".into(),
+            indexed_at: Micros(at),
+        });
+        world.channels.seed(ChannelRow {
+            uri: uri(&format!("at://did:plc:{owner}/social.colibri.channel/k")),
+            community_uri,
+            name: "n".into(),
+            description: None,
+            channel_type: "text".into(),
+            category_rkey: None,
+            owner_only,
+            rev: "1".into(),
+            indexed_at: Micros(at),
+        });
+    }
+
+    fn member(world: &mut World, name: &str, owner: &str, approved: bool) {
+        let membership_uri = uri(&format!("at://did:plc:{name}/social.colibri.membership/{owner}"));
+        world.memberships.seed(MembershipRow {
+            uri: membership_uri.clone(),
+            member_did: did(name),
+            community_uri: uri(&format!("at://did:plc:{owner}/social.colibri.community/c")),
+            rev: "1".into(),
+            indexed_at: Micros(0),
+        });
+        if approved {
+            world.approvals.seed(ApprovalRow {
+                uri: uri(&format!("at://did:plc:{owner}/social.colibri.approval/{name}")),
+                membership_uri,
+                community_uri: None,
+                rev: "1".into(),
+                indexed_at: Micros(0),
+            });
+        }
+    }
+
+    #[test]
+    fn g1_to_g6() {
+        let ok = Ok(());
+        for (author, approval_community, owner_only, banned, expected, why) in [
+            ("approved", true, false, true, Err(Refused::Banned), "G2: banned though approved"),
+            ("owner", true, false, true, Err(Refused::Banned), "G2: comes first, whoever it is"),
+            ("approved", true, true, false, Err(Refused::OwnerOnly), "G3"),
+            ("owner", true, true, false, ok, "G3: the owner in an owner-only channel"),
+            ("owner", true, false, false, ok, "G4"),
+            ("approved", true, false, false, ok, "G5"),
+            ("pending", true, false, false, Err(Refused::NotApproved), "G5: pending"),
+            ("stranger", true, false, false, Err(Refused::NotApproved), "G5: no membership"),
+            ("approved", false, false, false, ok, "G6: approved"),
+            ("pending", false, false, false, ok, "G6: pending"),
+            ("stranger", false, false, false, Err(Refused::NotAMember), "G6: no membership"),
+        ] {
+            let mut world = World::default();
+            community(&mut world, "owner", approval_community, owner_only, 1);
+            member(&mut world, "approved", "owner", true);
+            member(&mut world, "pending", "owner", false);
+            if banned {
+                world.bans.insert((uri("at://did:plc:owner/social.colibri.community/c"), did(author)));
+            }
+            let expected = match expected {
+                Ok(()) => Verdict::Accepted(uri("at://did:plc:owner/social.colibri.channel/k")),
+                Err(refused) => Verdict::Refused(refused),
+            };
+            assert_eq!(admit(&world, &did(author), "k"), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn g1_unknown_channel_or_community_is_held() {
+        let mut world = World::default();
+        assert_eq!(admit(&world, &did("owner"), "k"), Verdict::Held, "no channel");
+        community(&mut world, "owner", false, false, 1);
+        let known = "at://did:plc:owner/social.colibri.channel/k";
+        assert_eq!(admit(&world, &did("owner"), known), Verdict::Accepted(uri(known)), "by AT-URI");
+        world.communities.remove(&uri("at://did:plc:owner/social.colibri.community/c"));
+        assert_eq!(admit(&world, &did("owner"), "k"), Verdict::Held, "B-07: community deleted");
+        assert_eq!(admit(&world, &did("owner"), known), Verdict::Held, "B-07: by AT-URI too");
+    }
+
+    #[test]
+    fn t20_a_shared_rkey_goes_where_the_author_passes() {
+        let mut world = World::default();
+        community(&mut world, "late", false, false, 2);
+        community(&mut world, "early", true, true, 1);
+        member(&mut world, "bob", "late", false);
+        let late = uri("at://did:plc:late/social.colibri.channel/k");
+        assert_eq!(
+            admit(&world, &did("bob"), "k"),
+            Verdict::Accepted(late.clone()),
+            "T20.3: the only one that accepts"
+        );
+        assert_eq!(
+            admit(&world, &did("stranger"), "k"),
+            Verdict::Refused(Refused::OwnerOnly),
+            "T20.4: none accepts, so the one indexed first decides"
+        );
+        world.bans.insert((uri("at://did:plc:early/social.colibri.community/c"), did("bob")));
+        assert_eq!(
+            admit(&world, &did("bob"), "k"),
+            Verdict::Accepted(late),
+            "B-04: banned there, still only here"
+        );
+        community(&mut world, "third", false, false, 0);
+        member(&mut world, "bob", "third", false);
+        let third = uri("at://did:plc:third/social.colibri.channel/k");
+        assert_eq!(
+            admit(&world, &did("bob"), "k"),
+            Verdict::Accepted(third),
+            "T20.4: several accept, indexed first"
+        );
+    }
+}

@@ -1,0 +1,85 @@
+//! Records that wait for another one (section 8.9).
+//!
+//! A held record is shown nowhere and sends nothing. When what it waits for becomes known, it
+//! goes through its normal rules with the facts of that moment (I61).
+
+use super::super::rows::HeldRow;
+use super::{Fold, Version};
+use crate::wire::ids::{AtUri, Collection};
+use crate::wire::records::Record;
+
+impl Fold {
+    /// Puts a version aside until `waits_for` is known: a community's AT-URI, or the channel as
+    /// a message names it.
+    pub(super) fn hold(&mut self, version: &Version, waits_for: &str) {
+        self.unsettle(version.uri);
+        self.world.held.put(HeldRow {
+            uri: version.uri.clone(),
+            waits_for: waits_for.to_owned(),
+            record: version.json.to_owned(),
+            rev: version.rev.to_owned(),
+            arrived_at: version.received,
+        });
+    }
+
+    /// A community became known: what waited for it comes first, then the messages that waited
+    /// for a channel which was there all along (I61: parents before children).
+    pub(super) fn release_after_community(&mut self, community: &AtUri) {
+        self.release(community.as_str());
+        let channels: Vec<AtUri> = self
+            .world
+            .channels
+            .iter()
+            .filter(|row| row.community_uri == *community)
+            .map(|row| row.uri.clone())
+            .collect();
+        for channel in channels {
+            self.release_after_channel(&channel);
+        }
+    }
+
+    /// A channel became known: messages may have named it by AT-URI or by rkey.
+    pub(super) fn release_after_channel(&mut self, channel: &AtUri) {
+        let rkey = channel.rkey();
+        self.release_all(&[channel.as_str(), rkey.as_str()]);
+    }
+
+    fn release(&mut self, waited_for: &str) {
+        self.release_all(&[waited_for]);
+    }
+
+    /// Takes out everything that waited for one of these, in order of arrival, and lets it walk
+    /// in again. What still has to wait is held again.
+    fn release_all(&mut self, waited_for: &[&str]) {
+        let mut waiting: Vec<HeldRow> =
+            waited_for.iter().flat_map(|key| self.world.held.group(key)).cloned().collect();
+        waiting.sort_by_key(|row| (row.arrived_at, row.uri.clone()));
+        for row in waiting {
+            self.readmit(&row);
+        }
+    }
+
+    fn readmit(&mut self, row: &HeldRow) {
+        // An earlier one of this round may have changed it already.
+        if self.world.held.get(&row.uri) != Some(row) {
+            return;
+        }
+        let author = row.uri.authority();
+        let version = Version {
+            uri: &row.uri,
+            author: &author,
+            rev: &row.rev,
+            json: &row.record,
+            received: row.arrived_at,
+        };
+        let record = Collection::from_nsid(row.uri.nsid())
+            .and_then(|collection| Record::parse(collection, &author, &row.record).ok());
+        match record {
+            Some(record) => self.put(&version, &record, false),
+            // It was valid when it came in; a build that reads it differently drops it.
+            None => {
+                self.world.held.remove(&row.uri);
+            }
+        }
+    }
+}

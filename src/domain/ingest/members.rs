@@ -1,0 +1,127 @@
+//! Memberships and approvals (section 8.7).
+//!
+//! Both only change rows; what is announced is the difference between the person's standing
+//! before and after (I45), so their order does not matter (I41).
+
+use super::super::announcement::{Audience, Topic};
+use super::super::rows::{ApprovalRow, MembershipRow};
+use super::super::standing::{MemberChange, change, standing};
+use super::{Fold, Version};
+use crate::wire::events::{Event, PersonIfKnown};
+use crate::wire::ids::{AtUri, Did};
+use crate::wire::records::{Approval, Membership};
+
+impl Fold {
+    /// I40–I43; held while the community is not known (I42).
+    pub(super) fn put_membership(&mut self, version: &Version, record: &Membership) {
+        let before = self.world.memberships.get(version.uri).cloned();
+        let moved = before.as_ref().is_some_and(|row| row.community_uri != record.community);
+        if moved {
+            self.delete_membership(version.uri);
+        }
+        if self.world.community(&record.community).is_none() && (before.is_none() || moved) {
+            return self.hold(version, record.community.as_str());
+        }
+        let row = MembershipRow {
+            uri: version.uri.clone(),
+            member_did: version.author.clone(),
+            community_uri: record.community.clone(),
+            rev: version.rev.to_owned(),
+            indexed_at: before.filter(|_| !moved).map_or(version.received, |row| row.indexed_at),
+        };
+        self.unsettle(version.uri);
+        self.with_standing(&record.community, version.author, |fold| fold.world.memberships.put(row));
+    }
+
+    pub(super) fn delete_membership(&mut self, uri: &AtUri) {
+        if let Some(row) = self.world.memberships.get(uri).cloned() {
+            self.with_standing(&row.community_uri, &row.member_did, |fold| {
+                fold.world.memberships.remove(uri);
+            });
+        }
+    }
+
+    /// I40–I42. An approval of anybody is kept, but only the owner's counts.
+    pub(super) fn put_approval(&mut self, version: &Version, record: &Approval) {
+        if self.world.approvals.get(version.uri).is_some_and(|row| row.membership_uri != record.membership) {
+            self.delete_approval(version.uri);
+        }
+        let row = ApprovalRow {
+            uri: version.uri.clone(),
+            membership_uri: record.membership.clone(),
+            community_uri: record.community.clone(),
+            rev: version.rev.to_owned(),
+            indexed_at: self.world.approvals.get(version.uri).map_or(version.received, |row| row.indexed_at),
+        };
+        self.unsettle(version.uri);
+        self.with_membership(&record.membership, |fold| fold.world.approvals.put(row));
+    }
+
+    pub(super) fn delete_approval(&mut self, uri: &AtUri) {
+        if let Some(row) = self.world.approvals.get(uri).cloned() {
+            self.with_membership(&row.membership_uri, |fold| {
+                fold.world.approvals.remove(uri);
+            });
+        }
+    }
+
+    /// Runs `act` on an approval of `membership`; announces only if that membership is known.
+    fn with_membership(&mut self, membership: &AtUri, act: impl FnOnce(&mut Self)) {
+        match self.world.memberships.get(membership).cloned() {
+            Some(row) => self.with_standing(&row.community_uri, &row.member_did, act),
+            None => act(self),
+        }
+    }
+
+    /// Runs `act` and announces how it changed where `person` stands in `community`:
+    ///   1. nothing of an unknown community, and nothing of a banned person;
+    ///   2. otherwise the table of I45;
+    ///   3. who lost the last membership hears `community_deleted`, privately (E06b).
+    fn with_standing(&mut self, community: &AtUri, person: &Did, act: impl FnOnce(&mut Self)) {
+        let before = standing(&self.world, community, person);
+        act(self);
+        let after = standing(&self.world, community, person);
+        let Some(requires_approval) =
+            self.world.community(community).map(|row| row.requires_approval_to_join)
+        else {
+            return;
+        };
+        if self.is_banned(community, person) {
+            return;
+        }
+        self.announce_change(community, person, change(&before, &after, requires_approval));
+    }
+
+    fn announce_change(&mut self, community: &AtUri, person: &Did, change: Option<MemberChange>) {
+        let left = |fold: &Self| Event::MemberLeft {
+            community_uri: community.clone(),
+            member_did: person.clone(),
+            person: PersonIfKnown(fold.world.person(person)),
+        };
+        match change {
+            None => {}
+            Some(MemberChange::Pending(membership)) => {
+                let event = Event::MemberPending(self.membership_event(community, person, membership));
+                self.tell(community, Topic::Other, &event);
+            }
+            Some(MemberChange::Joined(membership)) => {
+                let event = Event::MemberJoined(self.membership_event(community, person, membership));
+                self.tell(community, Topic::Other, &event);
+            }
+            Some(MemberChange::Demoted) => {
+                let event = left(self);
+                self.tell(community, Topic::Other, &event);
+            }
+            Some(MemberChange::Gone) => {
+                let event = left(self);
+                self.tell(community, Topic::Other, &event);
+                let private = Event::CommunityDeleted {
+                    community_uri: community.clone(),
+                    owner_did: community.authority(),
+                    rkey: community.rkey(),
+                };
+                self.announce(community, Audience::Private(person.clone()), Topic::Other, &private);
+            }
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Messages (section 8.3).
+//!
+//! One question is asked of the gate for creates and edits alike; what is announced is the
+//! difference between where the message was visible before and where it is after.
+
+use super::super::announcement::{Audience, Topic};
+use super::super::gate::{Verdict, admit};
+use super::super::rows::{MessageRow, Outcome};
+use super::super::world::World;
+use super::{Fold, Version};
+use crate::wire::bodies::{self, message_id, verbatim};
+use crate::wire::events::{Event, MessageEvent};
+use crate::wire::ids::{AtUri, Rkey};
+use crate::wire::records::Message;
+use crate::wire::time::Micros;
+
+impl Fold {
+    /// I10–I13, I15. The first rule that applies decides:
+    ///   1. an update of a message neither known nor held does nothing (I11b);
+    ///   2. the gate holds it: it waits, and an earlier version stays as it is (G1);
+    ///   3. the gate refuses it: a new message is gone for good (G7), of an edited one the
+    ///      earlier version stays (I11);
+    ///   4. it is stored, and shown unless it is blocked (I13, I15).
+    ///
+    /// `may_be_new` is true for a create and for a message that waited.
+    pub(super) fn put_message(&mut self, version: &Version, record: &Message, may_be_new: bool) {
+        let before = self.world.messages.get(version.uri).cloned();
+        if before.is_none() && !may_be_new {
+            return self.note_rev(version);
+        }
+        match admit(&self.world, version.author, &record.channel) {
+            Verdict::Held => self.hold(version, &record.channel),
+            Verdict::Refused(refused) => {
+                self.refuse(version, refused.reason());
+                if before.is_some() { self.note_rev(version) } else { self.settle(version, Outcome::Refused) }
+            }
+            Verdict::Accepted(channel) => {
+                self.unsettle(version.uri);
+                let row = stored(version, record, channel, before.as_ref());
+                self.replace_message(before.as_ref(), row);
+            }
+        }
+    }
+
+    /// Stores `row` and announces the difference (E01, E02, I12).
+    fn replace_message(&mut self, before: Option<&MessageRow>, row: MessageRow) {
+        let same_content =
+            before.is_some_and(|old| MessageRow { rev: row.rev.clone(), ..old.clone() } == row);
+        let shown_before = before.filter(|old| self.world.visible(old)).cloned();
+        self.world.messages.put(row.clone());
+        if same_content {
+            return;
+        }
+        let moved = shown_before.filter(|old| old.channel_uri != row.channel_uri);
+        if let Some(old) = moved {
+            self.announce_gone(&old);
+        }
+        if self.world.visible(&row) {
+            self.announce_shown(&row);
+        }
+    }
+
+    /// I14: E02 if it was visible.
+    pub(super) fn delete_message(&mut self, uri: &AtUri) {
+        if let Some(row) = self.world.messages.remove(uri)
+            && self.world.visible(&row)
+        {
+            self.announce_gone(&row);
+        }
+    }
+
+    fn announce_gone(&mut self, row: &MessageRow) {
+        let Some(community_uri) = self.community_of(row) else { return };
+        let event = Event::MessageDeleted {
+            id: message_id(&row.uri),
+            rkey: row.uri.rkey(),
+            author_did: row.author_did.clone(),
+            channel: row.channel.clone(),
+            community_uri: community_uri.clone(),
+            channel_uri: row.channel_uri.clone(),
+        };
+        let audience = Audience::Messages(row.channel_uri.clone());
+        self.announce(&community_uri, audience, Topic::MessageGone(row.uri.clone()), &event);
+    }
+
+    fn announce_shown(&mut self, row: &MessageRow) {
+        let Some(community_uri) = self.community_of(row) else { return };
+        let message = bodies::Message {
+            core: core(&self.world, row),
+            parent_message: parent(&self.world, row).map(|parent| core(&self.world, parent)),
+            reactions: Vec::new(),
+        };
+        let event = Event::Message(Box::new(MessageEvent {
+            top: message.clone(),
+            message,
+            community_uri: community_uri.clone(),
+            channel_uri: row.channel_uri.clone(),
+        }));
+        let audience = Audience::Messages(row.channel_uri.clone());
+        self.announce(&community_uri, audience, Topic::MessageShown(row.uri.clone()), &event);
+    }
+
+    fn community_of(&self, row: &MessageRow) -> Option<AtUri> {
+        self.world.channel(&row.channel_uri).map(|(_, community)| community.uri.clone())
+    }
+}
+
+/// The row of an accepted version. An edit replaces text, channel, parent, facets and
+/// attachments; everything about time stays (I11, T13).
+fn stored(
+    version: &Version,
+    record: &Message,
+    channel_uri: AtUri,
+    before: Option<&MessageRow>,
+) -> MessageRow {
+    let received = version.received;
+    let written = Micros::parse(&record.created_at);
+    let mut row = MessageRow {
+        uri: version.uri.clone(),
+        author_did: version.author.clone(),
+        channel_uri,
+        channel: record.channel.clone(),
+        text: record.text.clone(),
+        created_at: if written.is_some() { record.created_at.clone() } else { received.shown() },
+        sort_at: written.map_or(received, |instant| instant.min(received)),
+        indexed_at: received,
+        edited: record.edited,
+        parent: record.parent.clone(),
+        facets: record.facets.clone(),
+        attachments: record.attachments.clone(),
+        rev: version.rev.to_owned(),
+    };
+    if let Some(old) = before {
+        row.created_at.clone_from(&old.created_at);
+        row.sort_at = old.sort_at;
+        row.indexed_at = old.indexed_at;
+        row.edited |= old.edited;
+        let same = MessageRow { rev: row.rev.clone(), ..old.clone() } == row;
+        row.edited |= !same;
+    }
+    row
+}
+
+/// The visible message that `row` answers (T21): by AT-URI, or by rkey in the same channel,
+/// indexed first if several.
+fn parent<'w>(world: &'w World, row: &MessageRow) -> Option<&'w MessageRow> {
+    let named = row.parent.as_deref()?;
+    let found = if let Ok(uri) = AtUri::parse(named) {
+        world.messages.get(&uri)
+    } else {
+        let rkey = Rkey::parse(named).ok()?;
+        world
+            .messages
+            .group(rkey.as_str())
+            .filter(|other| other.channel_uri == row.channel_uri)
+            .min_by_key(|other| (other.indexed_at, other.uri.clone()))
+    };
+    found.filter(|parent| world.visible(parent))
+}
+
+fn core(world: &World, row: &MessageRow) -> bodies::MessageCore {
+    row.core(world.person(&row.author_did))
+}
+
+impl MessageRow {
+    /// The message as bodies and frames show it (O01), by `author`.
+    pub fn core(&self, author: bodies::Person) -> bodies::MessageCore {
+        bodies::MessageCore {
+            id: message_id(&self.uri),
+            rkey: self.uri.rkey(),
+            author_did: self.author_did.clone(),
+            text: self.text.clone(),
+            channel: self.channel.clone(),
+            created_at: self.created_at.clone(),
+            indexed_at: self.indexed_at.shown(),
+            edited: self.edited,
+            parent: self.parent.clone(),
+            facets: verbatim(self.facets.as_deref()),
+            attachments: verbatim(self.attachments.as_deref()),
+            author,
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! What events do to the index, and who is told (contract section 8).
+//!
+//! [`fold`] is the third step of the hallway: events in stream order, facts in, changes,
+//! announcements and refusals out. It is pure; the same events over the same facts give the
+//! same answer, however they are cut into batches (I01).
+
+mod held;
+mod members;
+mod messages;
+mod needs;
+mod structure;
+
+pub use needs::Needs;
+
+use super::announcement::{Announcement, Audience, Topic};
+use super::rows::{Outcome, SettledRow};
+use super::world::{Changes, World};
+use crate::wire::events;
+use crate::wire::ids::{AtUri, Did};
+use crate::wire::jetstream::{Commit, Frame, What, Write};
+use crate::wire::records::Record;
+use crate::wire::time::Micros;
+
+/// News is what the service learns of within 5 minutes of its stream time (Q01).
+const LIVE_WITHIN: i64 = 5 * 60 * 1_000_000;
+
+/// What a batch came to.
+#[derive(Debug)]
+pub struct Folded {
+    /// Rows to store.
+    pub changes: Changes,
+    /// Events, in order.
+    pub announcements: Vec<Announcement>,
+    /// Records that were not let in.
+    pub refusals: Vec<Refusal>,
+}
+
+/// A record that was not let in, as an admin sees it. Never its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The record.
+    pub uri: AtUri,
+    /// One word per rule.
+    pub reason: &'static str,
+}
+
+/// Applies `frames`, in order, to the facts in `world`, at the time `now`.
+///
+/// Each event gets its own receive time, one microsecond after the one before, so that "indexed
+/// first" (T20) is well defined within a batch.
+pub fn fold(world: World, frames: &[Frame], now: Micros) -> Folded {
+    let mut fold =
+        Fold { world, now, stream_time: now, clock: now, announcements: Vec::new(), refusals: Vec::new() };
+    for frame in frames {
+        if let What::Commit(commit) = &frame.what {
+            fold.stream_time = frame.time;
+            fold.clock = Micros(fold.clock.0.saturating_add(1));
+            fold.apply(&frame.did, commit);
+        }
+    }
+    Folded { changes: fold.world.into_changes(), announcements: fold.announcements, refusals: fold.refusals }
+}
+
+/// The state of one run of [`fold`]. Its methods stand in the files of this folder, one file
+/// for each part of section 8.
+struct Fold {
+    world: World,
+    /// When the batch arrived.
+    now: Micros,
+    /// The stream time of the current event.
+    stream_time: Micros,
+    /// The receive time of the current event.
+    clock: Micros,
+    announcements: Vec<Announcement>,
+    refusals: Vec<Refusal>,
+}
+
+/// One version of one record, and when it came.
+struct Version<'a> {
+    uri: &'a AtUri,
+    author: &'a Did,
+    rev: &'a str,
+    /// The record as it arrived.
+    json: &'a str,
+    /// The receive time (T12). For a record that was held, that of its arrival (I61).
+    received: Micros,
+}
+
+impl Fold {
+    /// Applies one commit. The first rule that applies decides:
+    ///   1. a stale or repeated version changes nothing (I02);
+    ///   2. a deletion is always applied (I06);
+    ///   3. an invalid version is refused and leaves the earlier one (I03);
+    ///   4. otherwise the rules of its collection.
+    fn apply(&mut self, author: &Did, commit: &Commit) {
+        if self.world.decided_rev(&commit.uri).is_some_and(|decided| commit.rev.as_str() <= decided) {
+            return;
+        }
+        let json = if let Write::Put { json, .. } = &commit.write { json.as_str() } else { "" };
+        let version = Version { uri: &commit.uri, author, rev: &commit.rev, json, received: self.clock };
+        match &commit.write {
+            Write::Delete => self.delete(&version),
+            Write::Put { record: Err(invalid), .. } => {
+                self.refuse(&version, invalid.reason());
+                self.note_rev(&version);
+            }
+            Write::Put { record: Ok(record), is_create, .. } => self.put(&version, record, *is_create),
+        }
+    }
+
+    /// A valid create or update, from the stream or from the held records. A record that waited
+    /// takes its arrival along (I61); if it must wait on, it is held anew (I62).
+    fn put(&mut self, version: &Version, record: &Record, is_create: bool) {
+        if is_create && self.has_row(version.uri) {
+            return self.note_rev(version); // I05
+        }
+        let waited = self.world.held.remove(version.uri);
+        let received = waited.as_ref().map_or(version.received, |row| row.arrived_at);
+        let version = &Version { received, ..*version };
+        match record {
+            Record::Message(message) => self.put_message(version, message, is_create || waited.is_some()),
+            Record::Community(community) => self.put_community(version, community),
+            Record::Channel(channel) => self.put_channel(version, channel),
+            Record::Category(category) => self.put_category(version, category),
+            Record::Membership(membership) => self.put_membership(version, membership),
+            Record::Approval(approval) => self.put_approval(version, approval),
+            Record::Unread => {}
+        }
+    }
+
+    fn has_row(&self, uri: &AtUri) -> bool {
+        let world = &self.world;
+        world.communities.get(uri).is_some()
+            || world.channels.get(uri).is_some()
+            || world.categories.get(uri).is_some()
+            || world.memberships.get(uri).is_some()
+            || world.approvals.get(uri).is_some()
+            || world.messages.get(uri).is_some()
+    }
+
+    /// Takes a record out, whatever its author's status (I06). The revision is remembered even
+    /// if the record was never seen, so that a late create of it stays without effect.
+    fn delete(&mut self, version: &Version) {
+        self.world.held.remove(version.uri);
+        self.delete_message(version.uri);
+        self.delete_community(version.uri);
+        self.delete_channel(version.uri);
+        self.delete_category(version.uri);
+        self.delete_membership(version.uri);
+        self.delete_approval(version.uri);
+        self.settle(version, Outcome::Deleted);
+    }
+
+    /// Remembers how this version was decided, though it leaves no row.
+    fn settle(&mut self, version: &Version, outcome: Outcome) {
+        self.world.settled.put(SettledRow {
+            uri: version.uri.clone(),
+            outcome,
+            rev: version.rev.to_owned(),
+            settled_at: version.received,
+        });
+    }
+
+    /// A row stands for its record again, or waits: the older decision is no longer needed.
+    fn unsettle(&mut self, uri: &AtUri) {
+        self.world.settled.remove(uri);
+    }
+
+    /// Notes that this version was decided and left everything as it was.
+    fn note_rev(&mut self, version: &Version) {
+        let (uri, rev) = (version.uri, version.rev);
+        self.world.communities.decided(uri, rev);
+        self.world.channels.decided(uri, rev);
+        self.world.categories.decided(uri, rev);
+        self.world.memberships.decided(uri, rev);
+        self.world.approvals.decided(uri, rev);
+        self.world.messages.decided(uri, rev);
+        self.world.held.decided(uri, rev);
+        self.world.settled.decided(uri, rev);
+    }
+
+    fn refuse(&mut self, version: &Version, reason: &'static str) {
+        self.refusals.push(Refusal { uri: version.uri.clone(), reason });
+    }
+
+    fn announce(&mut self, community: &AtUri, audience: Audience, topic: Topic, event: &events::Event) {
+        // Only strings, numbers and checked JSON inside: this cannot fail (wire::events tests).
+        let Ok(text) = event.text().and_then(serde_json::value::RawValue::from_string) else { return };
+        self.announcements.push(Announcement {
+            community: community.clone(),
+            audience,
+            topic,
+            live: self.now.0.saturating_sub(self.stream_time.0) <= LIVE_WITHIN,
+            event: text,
+        });
+    }
+}

@@ -1,0 +1,130 @@
+//! What a batch must know before it can be folded, read off its frames.
+//!
+//! `storage` turns this into one round trip. The rule: whatever a method of `Fold` looks up must
+//! be named here, directly or through a relation that the loader's SQL follows.
+
+use std::collections::BTreeSet;
+
+use super::super::rows::HeldRow;
+use crate::wire::ids::{AtUri, Collection, Did, Rkey};
+use crate::wire::jetstream::{Commit, Frame, What, Write};
+use crate::wire::records::Record;
+
+/// Keys of the facts a batch needs. Sets, so that a key asked for often is loaded once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Every record the batch touches.
+    pub records: BTreeSet<AtUri>,
+    /// Communities that are touched, named or joined.
+    pub communities: BTreeSet<AtUri>,
+    /// Communities that ask for approval from now on: their pending members are needed (I26).
+    pub closing: BTreeSet<AtUri>,
+    /// Channels named by AT-URI.
+    pub channel_uris: BTreeSet<AtUri>,
+    /// Channels named by rkey (T20).
+    pub channel_rkeys: BTreeSet<Rkey>,
+    /// People whose standing or profile is needed.
+    pub people: BTreeSet<Did>,
+    /// Memberships that are written, or that approvals name.
+    pub memberships: BTreeSet<AtUri>,
+    /// Messages answered to, by AT-URI.
+    pub parent_uris: BTreeSet<AtUri>,
+    /// Messages answered to, by rkey (T21).
+    pub parent_rkeys: BTreeSet<Rkey>,
+    /// Communities and channels that may become known: what waits for them is needed (I61).
+    pub appearing: BTreeSet<AtUri>,
+}
+
+impl Needs {
+    /// What `frames` need.
+    pub fn of(frames: &[Frame]) -> Self {
+        let mut needs = Self::default();
+        for frame in frames {
+            if let What::Commit(commit) = &frame.what {
+                needs.commit(&frame.did, commit);
+            }
+        }
+        needs
+    }
+
+    /// Adds what records need that may be released from waiting.
+    pub fn add_held(&mut self, held: &[HeldRow]) {
+        for row in held {
+            let author = row.uri.authority();
+            let record = Collection::from_nsid(row.uri.nsid())
+                .and_then(|collection| Record::parse(collection, &author, &row.record).ok());
+            if let Some(record) = record {
+                self.record(&author, &row.uri, &record);
+            }
+        }
+    }
+
+    /// Whether nothing is touched.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    fn commit(&mut self, author: &Did, commit: &Commit) {
+        match &commit.write {
+            Write::Put { record: Ok(record), .. } => self.record(author, &commit.uri, record),
+            Write::Put { record: Err(_), .. } => {
+                self.records.insert(commit.uri.clone());
+            }
+            Write::Delete => {
+                self.records.insert(commit.uri.clone());
+                match commit.collection {
+                    Collection::Community => drop(self.communities.insert(commit.uri.clone())),
+                    Collection::Membership => drop(self.people.insert(author.clone())),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn record(&mut self, author: &Did, uri: &AtUri, record: &Record) {
+        self.records.insert(uri.clone());
+        match record {
+            Record::Message(message) => {
+                self.people.insert(author.clone());
+                by_name(&message.channel, &mut self.channel_uris, &mut self.channel_rkeys);
+                if let Some(parent) = &message.parent {
+                    by_name(parent, &mut self.parent_uris, &mut self.parent_rkeys);
+                }
+            }
+            Record::Community(community) => {
+                self.communities.insert(uri.clone());
+                self.appearing.insert(uri.clone());
+                if community.requires_approval_to_join {
+                    self.closing.insert(uri.clone());
+                }
+            }
+            Record::Channel(channel) => {
+                self.communities.insert(AtUri::of(author, Collection::Community, &channel.community));
+                self.appearing.insert(uri.clone());
+            }
+            Record::Category(category) => {
+                self.communities.insert(AtUri::of(author, Collection::Community, &category.community));
+            }
+            Record::Membership(membership) => {
+                self.people.insert(author.clone());
+                self.communities.insert(membership.community.clone());
+                // Its approvals may have come first (I41).
+                self.memberships.insert(uri.clone());
+            }
+            Record::Approval(approval) => {
+                self.people.insert(approval.membership.authority());
+                self.memberships.insert(approval.membership.clone());
+            }
+            Record::Unread => {}
+        }
+    }
+}
+
+/// A value that is either an AT-URI or an rkey.
+fn by_name(text: &str, uris: &mut BTreeSet<AtUri>, rkeys: &mut BTreeSet<Rkey>) {
+    if let Ok(uri) = AtUri::parse(text) {
+        uris.insert(uri);
+    } else if let Ok(rkey) = Rkey::parse(text) {
+        rkeys.insert(rkey);
+    }
+}

@@ -1,0 +1,235 @@
+//! Communities, channels and categories (section 8.5), and what their deletion takes along
+//! (8.10).
+//!
+//! Hiding is not stored: a channel whose community is not known is not known itself, and a
+//! message whose channel is not known is not visible. So a record created again shows again
+//! what it had hidden (I72).
+
+use super::super::announcement::{Audience, Topic};
+use super::super::rows::{CategoryRow, ChannelRow, CommunityRow};
+use super::super::standing::{Standing, standing};
+use super::{Fold, Version};
+use crate::wire::bodies::verbatim;
+use crate::wire::events::{Event, Membership};
+use crate::wire::ids::{AtUri, Collection, Did};
+use crate::wire::records::{Category, Channel, Community};
+
+impl Fold {
+    /// I25, I26, and the release of what waited for this community (I61).
+    pub(super) fn put_community(&mut self, version: &Version, record: &Community) {
+        let before = self.world.communities.get(version.uri).cloned();
+        let row = CommunityRow {
+            uri: version.uri.clone(),
+            name: record.name.clone(),
+            description: record.description.clone(),
+            picture: record.picture.clone(),
+            category_order: record.category_order.clone(),
+            requires_approval_to_join: record.requires_approval_to_join,
+            rev: version.rev.to_owned(),
+            indexed_at: before.as_ref().map_or(version.received, |row| row.indexed_at),
+        };
+        let same =
+            before.as_ref().is_some_and(|old| CommunityRow { rev: row.rev.clone(), ..old.clone() } == row);
+        self.unsettle(version.uri);
+        self.world.communities.put(row.clone());
+        if same {
+            return;
+        }
+        let topic = if before.is_none() { Topic::CommunityShown } else { Topic::Other };
+        self.tell(
+            version.uri,
+            topic,
+            &Event::CommunityUpserted {
+                community_uri: row.uri.clone(),
+                owner_did: row.uri.authority(),
+                rkey: row.uri.rkey(),
+                name: row.name,
+                description: row.description,
+                picture: verbatim(row.picture.as_deref()),
+                category_order: verbatim(row.category_order.as_deref()),
+                requires_approval_to_join: row.requires_approval_to_join,
+            },
+        );
+        match before {
+            Some(old) if !old.requires_approval_to_join && row.requires_approval_to_join => {
+                self.demote_pending_members(version.uri);
+            }
+            Some(_) => {}
+            None => self.release_after_community(version.uri),
+        }
+    }
+
+    /// An open community now asks for approval: everybody without one is told so, by DID (I26).
+    fn demote_pending_members(&mut self, community: &AtUri) {
+        let members: std::collections::BTreeSet<Did> = self
+            .world
+            .memberships
+            .iter()
+            .filter(|row| row.community_uri == *community)
+            .map(|row| row.member_did.clone())
+            .collect();
+        for member in members {
+            if let Standing::Pending(membership_uri) = standing(&self.world, community, &member)
+                && !self.is_banned(community, &member)
+            {
+                let event = Event::MemberPending(self.membership_event(community, &member, membership_uri));
+                self.tell(community, Topic::Other, &event);
+            }
+        }
+    }
+
+    /// I70: one event; everything below it is hidden without one.
+    pub(super) fn delete_community(&mut self, uri: &AtUri) {
+        if self.world.communities.remove(uri).is_some() {
+            let event = Event::CommunityDeleted {
+                community_uri: uri.clone(),
+                owner_did: uri.authority(),
+                rkey: uri.rkey(),
+            };
+            self.tell(uri, Topic::CommunityGone, &event);
+        }
+    }
+
+    /// I27, I28.
+    pub(super) fn put_channel(&mut self, version: &Version, record: &Channel) {
+        let community = AtUri::of(version.author, Collection::Community, &record.community);
+        let before = self.world.channels.get(version.uri).cloned();
+        let moved = before.as_ref().is_some_and(|row| row.community_uri != community);
+        if self.world.community(&community).is_none() && (before.is_none() || moved) {
+            self.delete_channel(version.uri);
+            return self.hold(version, community.as_str());
+        }
+        if moved {
+            self.delete_channel(version.uri);
+        }
+        let row = ChannelRow {
+            uri: version.uri.clone(),
+            community_uri: community.clone(),
+            name: record.name.clone(),
+            description: record.description.clone(),
+            channel_type: record.channel_type.clone(),
+            category_rkey: record.category.clone(),
+            owner_only: record.owner_only,
+            rev: version.rev.to_owned(),
+            indexed_at: before.as_ref().map_or(version.received, |row| row.indexed_at),
+        };
+        let same =
+            before.as_ref().is_some_and(|old| ChannelRow { rev: row.rev.clone(), ..old.clone() } == row);
+        self.unsettle(version.uri);
+        self.world.channels.put(row.clone());
+        if same || self.world.community(&community).is_none() {
+            return;
+        }
+        self.tell(
+            &community,
+            Topic::ChannelShown(row.uri.clone()),
+            &Event::ChannelCreated {
+                community_uri: community.clone(),
+                rkey: row.uri.rkey(),
+                uri: row.uri,
+                name: row.name,
+                description: row.description,
+                channel_type: row.channel_type,
+                category_rkey: row.category_rkey,
+                owner_only: row.owner_only,
+            },
+        );
+        if before.is_none() || moved {
+            self.release_after_channel(version.uri);
+        }
+    }
+
+    /// I70b: its messages are hidden without events.
+    pub(super) fn delete_channel(&mut self, uri: &AtUri) {
+        let known = self.world.channel(uri).is_some();
+        if let Some(row) = self.world.channels.remove(uri)
+            && known
+        {
+            let event = Event::ChannelDeleted {
+                community_uri: row.community_uri.clone(),
+                uri: uri.clone(),
+                rkey: uri.rkey(),
+            };
+            self.tell(&row.community_uri, Topic::ChannelGone(uri.clone()), &event);
+        }
+    }
+
+    /// I27, I28.
+    pub(super) fn put_category(&mut self, version: &Version, record: &Category) {
+        let community = AtUri::of(version.author, Collection::Community, &record.community);
+        let before = self.world.categories.get(version.uri).cloned();
+        let moved = before.as_ref().is_some_and(|row| row.community_uri != community);
+        if self.world.community(&community).is_none() && (before.is_none() || moved) {
+            self.delete_category(version.uri);
+            return self.hold(version, community.as_str());
+        }
+        if moved {
+            self.delete_category(version.uri);
+        }
+        let row = CategoryRow {
+            uri: version.uri.clone(),
+            community_uri: community.clone(),
+            name: record.name.clone(),
+            channel_order: record.channel_order.clone(),
+            rev: version.rev.to_owned(),
+            indexed_at: before.as_ref().map_or(version.received, |row| row.indexed_at),
+        };
+        let same =
+            before.as_ref().is_some_and(|old| CategoryRow { rev: row.rev.clone(), ..old.clone() } == row);
+        self.unsettle(version.uri);
+        self.world.categories.put(row.clone());
+        if same || self.world.community(&community).is_none() {
+            return;
+        }
+        self.tell(
+            &community,
+            Topic::Other,
+            &Event::CategoryCreated {
+                community_uri: community.clone(),
+                rkey: row.uri.rkey(),
+                uri: row.uri,
+                name: row.name,
+                channel_order: verbatim(row.channel_order.as_deref()),
+            },
+        );
+    }
+
+    /// I70c: its channels become uncategorized without an event.
+    pub(super) fn delete_category(&mut self, uri: &AtUri) {
+        if let Some(row) = self.world.categories.remove(uri)
+            && self.world.community(&row.community_uri).is_some()
+        {
+            let event = Event::CategoryDeleted {
+                community_uri: row.community_uri.clone(),
+                uri: uri.clone(),
+                rkey: uri.rkey(),
+            };
+            self.tell(&row.community_uri, Topic::Other, &event);
+        }
+    }
+
+    /// Announces to everybody subscribed to the community.
+    pub(super) fn tell(&mut self, community: &AtUri, topic: Topic, event: &Event) {
+        self.announce(community, Audience::Community, topic, event);
+    }
+
+    pub(super) fn is_banned(&self, community: &AtUri, person: &Did) -> bool {
+        self.world.bans.contains(&(community.clone(), person.clone()))
+    }
+
+    pub(super) fn membership_event(
+        &self,
+        community: &AtUri,
+        member: &Did,
+        membership_uri: AtUri,
+    ) -> Membership {
+        let person = self.world.person(member);
+        Membership {
+            community_uri: community.clone(),
+            member_did: member.clone(),
+            membership_uri,
+            display_name: person.display_name,
+            avatar_url: person.avatar_url,
+        }
+    }
+}

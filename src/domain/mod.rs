@@ -1,0 +1,22 @@
+//! The rules. Pure: no `async`, no clock, no SQL, no platform; time and facts are inputs,
+//! changes and announcements are outputs.
+//!
+//! Read in this order: what is indexed (`rows`), what a batch may look at (`world`), who may
+//! post (`gate`, `standing`), what events do (`ingest`), who is told (`announcement`), who
+//! hears (`subscriptions`), and how the stream is kept alive (`link`).
+
+pub mod rows;
+pub mod world;
+
+pub mod gate;
+pub mod standing;
+
+pub mod ingest;
+
+pub mod actions;
+pub mod announcement;
+pub mod replay;
+pub mod subscriptions;
+
+pub mod link;
+pub mod untold;

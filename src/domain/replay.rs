@@ -1,0 +1,51 @@
+//! Where a client that comes back stands in a community's log (contract Q02–Q05).
+
+/// What a cursor comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resume {
+    /// Everything after this `seq` is sent, then `resumed`.
+    From(u64),
+    /// Events are missing: `resync_required` with the smallest `seq` in the log.
+    Resync {
+        /// The smallest `seq` in the log, or the next one to be given.
+        oldest: u64,
+    },
+}
+
+/// Decides on a cursor. `oldest` is the smallest `seq` in the log, the next one to be given if
+/// the log is empty; `last` is the last `seq` given. The first rule that applies decides:
+///   1. a negative cursor replays nothing (Q03);
+///   2. a cursor beyond the last `seq` is not of this log (Q05);
+///   3. if an event after it is no longer in the log, the client must read anew (Q05);
+///   4. otherwise everything after it is replayed (Q02).
+pub fn resume(cursor: i64, oldest: u64, last: u64) -> Resume {
+    let Ok(after) = u64::try_from(cursor) else { return Resume::From(last) };
+    if after > last || after.saturating_add(1) < oldest {
+        return Resume::Resync { oldest };
+    }
+    Resume::From(after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn q02_to_q05() {
+        use Resume::{From, Resync};
+        for (cursor, oldest, last, expected, why) in [
+            (-1, 31, 57, From(57), "Q03: nothing is replayed"),
+            (i64::MIN, 31, 57, From(57), "Q03: any negative number"),
+            (40, 31, 57, From(40), "Q02"),
+            (57, 31, 57, From(57), "up to date"),
+            (58, 31, 57, Resync { oldest: 31 }, "Q05: beyond the last"),
+            (30, 31, 57, From(30), "Q05: oldest - 1 is still accepted"),
+            (29, 31, 57, Resync { oldest: 31 }, "Q05: event 30 is gone"),
+            (0, 1, 0, From(0), "a community without events"),
+            (57, 58, 57, From(57), "an empty log, up to date"),
+            (56, 58, 57, Resync { oldest: 58 }, "an empty log, event 57 is gone"),
+        ] {
+            assert_eq!(resume(cursor, oldest, last), expected, "{why}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What the index holds: one row per record that counts, one per record that waits, and one per
+//! record version that was decided and left no row.
+//!
+//! Field names are the column names of `migrations/`; the database is the truth for them
+//! (invariant 5). Every row carries the repository revision of the version last decided, so
+//! that a stale or repeated event changes nothing (I02).
+
+use serde::{Deserialize, Serialize};
+
+use crate::wire::ids::{AtUri, Did};
+use crate::wire::time::Micros;
+
+/// A row named by the AT-URI of its record.
+pub trait Row: Clone {
+    /// The record.
+    fn uri(&self) -> &AtUri;
+    /// The repository revision of the version last decided.
+    fn rev(&self) -> &str;
+    /// Moves the revision on, when a newer version changed nothing.
+    fn set_rev(&mut self, rev: &str);
+    /// What rows of this kind are looked up by, besides their AT-URI.
+    fn group(&self) -> String;
+}
+
+macro_rules! row {
+    ($($name:ident grouped by $group:expr;)*) => {$(
+        impl Row for $name {
+            fn uri(&self) -> &AtUri {
+                &self.uri
+            }
+            fn rev(&self) -> &str {
+                &self.rev
+            }
+            fn set_rev(&mut self, rev: &str) {
+                rev.clone_into(&mut self.rev);
+            }
+            fn group(&self) -> String {
+                let group: fn(&Self) -> String = $group;
+                group(self)
+            }
+        }
+    )*};
+}
+row! {
+    CommunityRow grouped by |_| String::new();
+    ChannelRow grouped by |row| row.uri.rkey().to_string();
+    CategoryRow grouped by |_| String::new();
+    MembershipRow grouped by |row| member_group(&row.community_uri, &row.member_did);
+    ApprovalRow grouped by |row| row.membership_uri.to_string();
+    MessageRow grouped by |row| row.uri.rkey().to_string();
+    HeldRow grouped by |row| row.waits_for.clone();
+    SettledRow grouped by |_| String::new();
+}
+
+/// The group of a person's memberships in one community.
+pub fn member_group(community: &AtUri, member: &Did) -> String {
+    format!("{community} {member}")
+}
+
+/// A community (section 8.5). Its owner is the authority of `uri`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "columns, described in migrations/")]
+pub struct CommunityRow {
+    pub uri: AtUri,
+    pub name: String,
+    pub description: Option<String>,
+    pub picture: Option<String>,
+    pub category_order: Option<String>,
+    pub requires_approval_to_join: bool,
+    pub rev: String,
+    pub indexed_at: Micros,
+}
+
+/// A channel (section 8.5).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "columns, described in migrations/")]
+pub struct ChannelRow {
+    pub uri: AtUri,
+    pub community_uri: AtUri,
+    pub name: String,
+    pub description: Option<String>,
+    pub channel_type: String,
+    pub category_rkey: Option<String>,
+    pub owner_only: bool,
+    pub rev: String,
+    pub indexed_at: Micros,
+}
+
+/// A category (section 8.5).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "columns, described in migrations/")]
+pub struct CategoryRow {
+    pub uri: AtUri,
+    pub community_uri: AtUri,
+    pub name: String,
+    pub channel_order: Option<String>,
+    pub rev: String,
+    pub indexed_at: Micros,
+}
+
+/// A membership (section 8.7). Its person is the authority of `uri`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "columns, described in migrations/")]
+pub struct MembershipRow {
+    pub uri: AtUri,
+    pub member_did: Did,
+    pub community_uri: AtUri,
+    pub rev: String,
+    pub indexed_at: Micros,
+}
+
+/// An approval (section 8.7), whoever wrote it; whether it counts is [`super::standing`]'s.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "columns, described in migrations/")]
+pub struct ApprovalRow {
+    pub uri: AtUri,
+    pub membership_uri: AtUri,
+    pub community_uri: Option<AtUri>,
+    pub rev: String,
+    pub indexed_at: Micros,
+}
+
+/// A message that passed the gate (section 8.3).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "columns, described in migrations/")]
+pub struct MessageRow {
+    pub uri: AtUri,
+    pub author_did: Did,
+    pub channel_uri: AtUri,
+    pub channel: String,
+    pub text: String,
+    pub created_at: String,
+    pub sort_at: Micros,
+    pub indexed_at: Micros,
+    pub edited: bool,
+    pub parent: Option<String>,
+    pub facets: Option<String>,
+    pub attachments: Option<String>,
+    pub rev: String,
+}
+
+/// A record that waits for another one (I60).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "columns, described in migrations/")]
+pub struct HeldRow {
+    pub uri: AtUri,
+    pub waits_for: String,
+    pub record: String,
+    pub rev: String,
+    pub arrived_at: Micros,
+}
+
+/// How a record version was decided that left no row behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Its repository deleted it (I06).
+    Deleted,
+    /// The gate refused it (G7).
+    Refused,
+}
+
+/// The memory of a decision, so that a late or repeated event does not reopen it (I02, G7).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "columns, described in migrations/")]
+pub struct SettledRow {
+    pub uri: AtUri,
+    pub outcome: Outcome,
+    pub rev: String,
+    pub settled_at: Micros,
+}

@@ -1,0 +1,173 @@
+//! Where a person stands in a community, and what a change of that means (I40–I45).
+//!
+//! The order of memberships and approvals does not matter (I41): a standing is computed from
+//! what is there, and an event is the difference of two standings.
+
+use super::rows::{ApprovalRow, MembershipRow, member_group};
+use super::world::World;
+use crate::wire::ids::{AtUri, Did};
+
+/// Where a person stands (T08). A ban is a separate flag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// The authority of the community (T05).
+    Owner,
+    /// One of their memberships there is approved: the one named.
+    Approved(AtUri),
+    /// They have memberships, none of them approved: the lowest one is named (I44).
+    Pending(AtUri),
+    /// Nothing.
+    None,
+}
+
+/// What a change of standing means to the others (I45).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberChange {
+    /// `member_pending`, with the membership that decides.
+    Pending(AtUri),
+    /// `member_joined`, with the membership that decides.
+    Joined(AtUri),
+    /// `member_left`; the person still has a membership.
+    Demoted,
+    /// `member_left`, then privately `community_deleted`: the last membership is gone.
+    Gone,
+}
+
+/// Where `person` stands in `community`. The first rule that applies decides:
+///   1. the authority of the community is the owner;
+///   2. a membership that a standing approval of the owner names is approved;
+///   3. any membership is pending;
+///   4. otherwise nothing.
+///
+/// Among several memberships the lowest AT-URI is named (I44).
+pub fn standing(world: &World, community: &AtUri, person: &Did) -> Standing {
+    if community.authority() == *person {
+        return Standing::Owner;
+    }
+    let group = member_group(community, person);
+    let approved = world.memberships.group(&group).find(|row| is_approved(world, row));
+    if let Some(row) = approved {
+        return Standing::Approved(row.uri.clone());
+    }
+    match world.memberships.group(&group).next() {
+        Some(row) => Standing::Pending(row.uri.clone()),
+        None => Standing::None,
+    }
+}
+
+/// Whether a membership is approved (I40): an approval names it, its author is the owner of the
+/// membership's community, and if it names a community at all, it is that one.
+fn is_approved(world: &World, membership: &MembershipRow) -> bool {
+    world.approvals.group(membership.uri.as_str()).any(|approval| counts(approval, membership))
+}
+
+fn counts(approval: &ApprovalRow, membership: &MembershipRow) -> bool {
+    approval.uri.authority() == membership.community_uri.authority()
+        && approval.community_uri.as_ref().is_none_or(|uri| *uri == membership.community_uri)
+}
+
+/// The table of I45, without bans (a banned person's changes send nothing).
+pub fn change(before: &Standing, after: &Standing, requires_approval: bool) -> Option<MemberChange> {
+    use Standing::{Approved, None as Nothing, Owner, Pending};
+    match (before, after) {
+        (Owner, _) | (_, Owner) => None,
+        (Nothing, Nothing) | (Pending(_), Pending(_)) | (Approved(_), Approved(_)) => None,
+        (Nothing, Pending(uri)) => Some(MemberChange::Pending(uri.clone())),
+        (Nothing | Pending(_), Approved(uri)) => Some(MemberChange::Joined(uri.clone())),
+        (Approved(_), Pending(_)) if requires_approval => Some(MemberChange::Demoted),
+        (Approved(_), Pending(uri)) => Some(MemberChange::Pending(uri.clone())),
+        (Pending(_) | Approved(_), Nothing) => Some(MemberChange::Gone),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::time::Micros;
+
+    const COMMUNITY: &str = "at://did:plc:owner/social.colibri.community/c";
+
+    fn uri(text: &str) -> AtUri {
+        AtUri::parse(text).unwrap()
+    }
+
+    fn membership(rkey: &str) -> MembershipRow {
+        MembershipRow {
+            uri: uri(&format!("at://did:plc:m/social.colibri.membership/{rkey}")),
+            member_did: Did::parse("did:plc:m").unwrap(),
+            community_uri: uri(COMMUNITY),
+            rev: "1".into(),
+            indexed_at: Micros(0),
+        }
+    }
+
+    fn approval(author: &str, rkey: &str, community: Option<&str>) -> ApprovalRow {
+        ApprovalRow {
+            uri: uri(&format!("at://did:plc:{author}/social.colibri.approval/{rkey}")),
+            membership_uri: membership(rkey).uri,
+            community_uri: community.map(uri),
+            rev: "1".into(),
+            indexed_at: Micros(0),
+        }
+    }
+
+    #[test]
+    fn i40_who_counts_as_approved() {
+        let other = "at://did:plc:owner/social.colibri.community/other";
+        for (memberships, approvals, expected, why) in [
+            (vec![], vec![], "none", "nothing"),
+            (vec![], vec![approval("owner", "a", None)], "none", "an approval alone"),
+            (vec!["a"], vec![], "pending a", "a membership alone"),
+            (vec!["a"], vec![approval("owner", "a", None)], "approved a", "the owner approved it"),
+            (vec!["a"], vec![approval("m", "a", None)], "pending a", "B-01: approving oneself"),
+            (vec!["a"], vec![approval("stranger", "a", None)], "pending a", "B-02: a stranger"),
+            (
+                vec!["a"],
+                vec![approval("owner", "a", Some(COMMUNITY))],
+                "approved a",
+                "it names the community",
+            ),
+            (vec!["a"], vec![approval("owner", "a", Some(other))], "pending a", "it names another community"),
+            (vec!["a", "b"], vec![approval("owner", "b", None)], "approved b", "one of two is approved"),
+            (vec!["b", "a"], vec![], "pending a", "the lowest is named (I44)"),
+        ] {
+            let mut world = World::default();
+            memberships.iter().for_each(|rkey| world.memberships.seed(membership(rkey)));
+            approvals.into_iter().for_each(|row| world.approvals.seed(row));
+            let got = match standing(&world, &uri(COMMUNITY), &Did::parse("did:plc:m").unwrap()) {
+                Standing::Owner => "owner".into(),
+                Standing::None => "none".into(),
+                Standing::Pending(uri) => format!("pending {}", uri.rkey()),
+                Standing::Approved(uri) => format!("approved {}", uri.rkey()),
+            };
+            assert_eq!(got, expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn i45_transitions() {
+        let m = membership("a").uri;
+        let (none, pending, approved) =
+            (Standing::None, Standing::Pending(m.clone()), Standing::Approved(m.clone()));
+        let (to_pending, joined) = (MemberChange::Pending(m.clone()), MemberChange::Joined(m));
+        for (before, after, in_approval, in_open) in [
+            (&none, &pending, Some(&to_pending), Some(&to_pending)),
+            (&none, &approved, Some(&joined), Some(&joined)),
+            (&pending, &approved, Some(&joined), Some(&joined)),
+            (&approved, &pending, Some(&MemberChange::Demoted), Some(&to_pending)),
+            (&pending, &none, Some(&MemberChange::Gone), Some(&MemberChange::Gone)),
+            (&approved, &none, Some(&MemberChange::Gone), Some(&MemberChange::Gone)),
+            (&none, &none, None, None),
+            (&pending, &pending, None, None),
+            (&approved, &approved, None, None),
+            (&Standing::Owner, &Standing::Owner, None, None),
+        ] {
+            assert_eq!(
+                change(before, after, true).as_ref(),
+                in_approval,
+                "{before:?} to {after:?}, approval"
+            );
+            assert_eq!(change(before, after, false).as_ref(), in_open, "{before:?} to {after:?}, open");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Which commits the communities have not been told of yet.
+//!
+//! Rows of the outbox come in, in the order of commits; each community gets its events in that
+//! order, and one that cannot be reached holds up nobody else. Bookkeeping only: telling is the
+//! announcer's.
+
+use std::collections::BTreeMap;
+
+use super::announcement::Announcement;
+use crate::wire::ids::AtUri;
+use crate::wire::time::Micros;
+
+/// Events of one commit for one community. The community ignores an id it has had before.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Told {
+    /// The row of the outbox.
+    pub id: i64,
+    /// The events, in order.
+    pub events: Vec<Announcement>,
+}
+
+/// What is still to be told.
+#[derive(Debug, Default)]
+pub struct Untold {
+    seen: i64,
+    pending: BTreeMap<AtUri, Queue>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    told: Vec<Told>,
+    failures: u32,
+    next_try: Micros,
+}
+
+/// A community that could not be told is tried again after 1, 2, 4 … 30 s.
+const PAUSE_MAX_SECS: i64 = 30;
+
+impl Untold {
+    /// The last row of the outbox that came in.
+    pub fn seen(&self) -> i64 {
+        self.seen
+    }
+
+    /// Takes in a row. A row that came in before changes nothing.
+    pub fn take(&mut self, id: i64, announcements: Vec<Announcement>) {
+        if id <= self.seen {
+            return;
+        }
+        self.seen = id;
+        for announcement in announcements {
+            let queue = &mut self.pending.entry(announcement.community.clone()).or_default().told;
+            match queue.last_mut() {
+                Some(last) if last.id == id => last.events.push(announcement),
+                _ => queue.push(Told { id, events: vec![announcement] }),
+            }
+        }
+    }
+
+    /// Notes that there is nothing in the outbox up to and with `id` that did not come in.
+    pub fn nothing_until(&mut self, id: i64) {
+        self.seen = self.seen.max(id);
+    }
+
+    /// What each community is to be told now, in order.
+    pub fn due(&self, now: Micros) -> impl Iterator<Item = (&AtUri, &[Told])> {
+        self.pending
+            .iter()
+            .filter(move |(_, queue)| queue.next_try <= now)
+            .map(|(community, queue)| (community, queue.told.as_slice()))
+    }
+
+    /// Events that wait, over all communities.
+    pub fn len(&self) -> usize {
+        self.pending.values().flat_map(|queue| &queue.told).map(|told| told.events.len()).sum()
+    }
+
+    /// Whether everybody was told everything.
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// A community has everything up to and with `id`.
+    pub fn told(&mut self, community: &AtUri, id: i64) {
+        if let Some(queue) = self.pending.get_mut(community) {
+            queue.told.retain(|told| told.id > id);
+            queue.failures = 0;
+            if queue.told.is_empty() {
+                self.pending.remove(community);
+            }
+        }
+    }
+
+    /// A community could not be told: it is tried again after a growing pause.
+    pub fn failed(&mut self, community: &AtUri, now: Micros) {
+        if let Some(queue) = self.pending.get_mut(community) {
+            let pause = (1_i64 << queue.failures.min(5)).min(PAUSE_MAX_SECS);
+            queue.failures = queue.failures.saturating_add(1);
+            queue.next_try = Micros(now.0 + pause * 1_000_000);
+        }
+    }
+
+    /// When somebody is to be tried again.
+    pub fn next_try(&self) -> Option<Micros> {
+        self.pending.values().map(|queue| queue.next_try).min()
+    }
+
+    /// The row up to and with which everything was told: it can be forgotten.
+    pub fn told_through(&self) -> i64 {
+        let oldest = self.pending.values().filter_map(|queue| queue.told.first()).map(|told| told.id).min();
+        oldest.map_or(self.seen, |id| id - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::announcement::{Audience, Topic};
+    use super::*;
+    use serde_json::value::RawValue;
+
+    fn event(owner: &str) -> Announcement {
+        Announcement {
+            community: community(owner),
+            audience: Audience::Community,
+            topic: Topic::Other,
+            live: true,
+            event: RawValue::from_string("{}".into()).unwrap(),
+        }
+    }
+
+    fn community(owner: &str) -> AtUri {
+        AtUri::parse(&format!("at://did:plc:{owner}/social.colibri.community/c")).unwrap()
+    }
+
+    #[test]
+    fn a_community_that_fails_holds_up_nobody_and_keeps_its_rows() {
+        let mut untold = Untold::default();
+        untold.take(1, vec![event("a"), event("b"), event("a")]);
+        untold.take(2, vec![event("a")]);
+        untold.take(3, vec![event("b")]);
+        untold.take(2, vec![event("a")]);
+        assert_eq!(untold.len(), 5, "a row that came in before changes nothing");
+        untold.told(&community("b"), 3);
+        assert_eq!(untold.told_through(), 0, "a has not even had row 1");
+        let due = |untold: &Untold, secs: i64| -> Vec<_> {
+            untold.due(Micros(secs * 1_000_000)).map(|(c, queue)| (c.clone(), queue.len())).collect()
+        };
+        assert_eq!(due(&untold, 0), [(community("a"), 2)]);
+        untold.failed(&community("a"), Micros(0));
+        assert_eq!(due(&untold, 0), [], "not before its pause is over");
+        assert_eq!(due(&untold, 1), [(community("a"), 2)]);
+        untold.told(&community("a"), 1);
+        assert_eq!(untold.told_through(), 1);
+        untold.told(&community("a"), 2);
+        assert!(untold.is_empty());
+        assert_eq!(untold.told_through(), 3);
+    }
+}

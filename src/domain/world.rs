@@ -1,0 +1,218 @@
+//! The part of the index that one batch of events may look at and change.
+//!
+//! `storage` fills it with the facts that the batch needs; the fold changes it event by event,
+//! so that a later event sees an earlier one; what was touched comes out as [`Changes`]. A row
+//! that is not here does not exist as far as the rules are concerned, so the loader must bring
+//! everything that [`super::ingest::Needs`] names.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::rows::{
+    ApprovalRow, CategoryRow, ChannelRow, CommunityRow, HeldRow, MembershipRow, MessageRow, Row, SettledRow,
+};
+use crate::wire::bodies::Person;
+use crate::wire::ids::{AtUri, Did, Rkey};
+
+/// Facts and, as the fold goes on, their changes.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    /// Communities.
+    pub communities: Table<CommunityRow>,
+    /// Channels, also those whose community is not known (any more).
+    pub channels: Table<ChannelRow>,
+    /// Categories, likewise.
+    pub categories: Table<CategoryRow>,
+    /// Memberships, likewise.
+    pub memberships: Table<MembershipRow>,
+    /// Approvals by anybody.
+    pub approvals: Table<ApprovalRow>,
+    /// Messages, visible or not.
+    pub messages: Table<MessageRow>,
+    /// Records that wait (I60).
+    pub held: Table<HeldRow>,
+    /// Decisions that left no row.
+    pub settled: Table<SettledRow>,
+    /// Who is banned where (T10).
+    pub bans: BTreeSet<(AtUri, Did)>,
+    /// Blocked messages (T11), known or not.
+    pub blocks: BTreeSet<AtUri>,
+    /// Cached profiles.
+    pub people: BTreeMap<Did, Person>,
+}
+
+/// Rows of one kind, with the memory of which were touched.
+#[derive(Clone, Debug)]
+pub struct Table<R> {
+    rows: BTreeMap<AtUri, R>,
+    groups: BTreeMap<String, BTreeSet<AtUri>>,
+    touched: BTreeSet<AtUri>,
+}
+
+impl<R> Default for Table<R> {
+    fn default() -> Self {
+        Self { rows: BTreeMap::new(), groups: BTreeMap::new(), touched: BTreeSet::new() }
+    }
+}
+
+impl<R: Row> Table<R> {
+    /// Brings in a fact.
+    pub fn seed(&mut self, row: R) {
+        self.leave_group(&row.uri().clone());
+        self.groups.entry(row.group()).or_default().insert(row.uri().clone());
+        self.rows.insert(row.uri().clone(), row);
+    }
+
+    /// The row of a record.
+    pub fn get(&self, uri: &AtUri) -> Option<&R> {
+        self.rows.get(uri)
+    }
+
+    /// Every row, by AT-URI.
+    pub fn iter(&self) -> impl Iterator<Item = &R> {
+        self.rows.values()
+    }
+
+    /// The rows of a group ([`Row::group`]), by AT-URI.
+    pub fn group<'a>(&'a self, group: &str) -> impl Iterator<Item = &'a R> + use<'a, R> {
+        self.groups.get(group).into_iter().flatten().filter_map(|uri| self.rows.get(uri))
+    }
+
+    /// Creates or replaces a row.
+    pub fn put(&mut self, row: R) {
+        self.touched.insert(row.uri().clone());
+        self.seed(row);
+    }
+
+    /// Removes a row.
+    pub fn remove(&mut self, uri: &AtUri) -> Option<R> {
+        self.leave_group(uri);
+        let row = self.rows.remove(uri)?;
+        self.touched.insert(uri.clone());
+        Some(row)
+    }
+
+    fn leave_group(&mut self, uri: &AtUri) {
+        if let Some(old) = self.rows.get(uri)
+            && let Some(group) = self.groups.get_mut(&old.group())
+        {
+            group.remove(uri);
+        }
+    }
+
+    /// Notes that the version `rev` was decided and changed nothing else.
+    pub fn decided(&mut self, uri: &AtUri, rev: &str) {
+        if let Some(row) = self.rows.get_mut(uri) {
+            row.set_rev(rev);
+            self.touched.insert(uri.clone());
+        }
+    }
+
+    fn rev(&self, uri: &AtUri) -> Option<&str> {
+        self.rows.get(uri).map(Row::rev)
+    }
+
+    fn into_delta(mut self) -> Delta<R> {
+        let mut delta = Delta { put: Vec::new(), removed: Vec::new() };
+        for uri in self.touched {
+            match self.rows.remove(&uri) {
+                Some(row) => delta.put.push(row),
+                None => delta.removed.push(uri),
+            }
+        }
+        delta
+    }
+}
+
+/// The touched rows of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delta<R> {
+    /// Rows to create or replace.
+    pub put: Vec<R>,
+    /// Rows to remove.
+    pub removed: Vec<AtUri>,
+}
+
+impl<R> Delta<R> {
+    /// Whether nothing was touched.
+    pub fn is_empty(&self) -> bool {
+        self.put.is_empty() && self.removed.is_empty()
+    }
+}
+
+/// Everything a batch changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the tables of World")]
+pub struct Changes {
+    pub communities: Delta<CommunityRow>,
+    pub channels: Delta<ChannelRow>,
+    pub categories: Delta<CategoryRow>,
+    pub memberships: Delta<MembershipRow>,
+    pub approvals: Delta<ApprovalRow>,
+    pub messages: Delta<MessageRow>,
+    pub held: Delta<HeldRow>,
+    pub settled: Delta<SettledRow>,
+}
+
+impl World {
+    /// What the fold changed.
+    pub fn into_changes(self) -> Changes {
+        Changes {
+            communities: self.communities.into_delta(),
+            channels: self.channels.into_delta(),
+            categories: self.categories.into_delta(),
+            memberships: self.memberships.into_delta(),
+            approvals: self.approvals.into_delta(),
+            messages: self.messages.into_delta(),
+            held: self.held.into_delta(),
+            settled: self.settled.into_delta(),
+        }
+    }
+
+    /// The newest revision at which something was decided about this record (I02).
+    pub fn decided_rev(&self, uri: &AtUri) -> Option<&str> {
+        [
+            self.communities.rev(uri),
+            self.channels.rev(uri),
+            self.categories.rev(uri),
+            self.memberships.rev(uri),
+            self.approvals.rev(uri),
+            self.messages.rev(uri),
+            self.held.rev(uri),
+            self.settled.rev(uri),
+        ]
+        .into_iter()
+        .flatten()
+        .max()
+    }
+
+    /// The community, if it is known (T07).
+    pub fn community(&self, uri: &AtUri) -> Option<&CommunityRow> {
+        self.communities.get(uri)
+    }
+
+    /// The channel and its community, if both are known (T07).
+    pub fn channel(&self, uri: &AtUri) -> Option<(&ChannelRow, &CommunityRow)> {
+        let channel = self.channels.get(uri)?;
+        Some((channel, self.communities.get(&channel.community_uri)?))
+    }
+
+    /// Known channels with this rkey, indexed first first, ties by AT-URI (T20.4).
+    pub fn channels_with_rkey(&self, rkey: &Rkey) -> Vec<(&ChannelRow, &CommunityRow)> {
+        let mut found: Vec<_> =
+            self.channels.group(rkey.as_str()).filter_map(|row| self.channel(&row.uri)).collect();
+        found.sort_by_key(|(row, _)| (row.indexed_at, row.uri.clone()));
+        found
+    }
+
+    /// Whether people see this message (T16): not blocked, channel and community known.
+    pub fn visible(&self, message: &MessageRow) -> bool {
+        !self.blocks.contains(&message.uri) && self.channel(&message.channel_uri).is_some()
+    }
+
+    /// A person as others see them; all unknown if not cached.
+    pub fn person(&self, did: &Did) -> Person {
+        self.people.get(did).cloned().unwrap_or_default()
+    }
+}

@@ -1,0 +1,116 @@
+//! The hallway every record walks: parse → facts → fold → commit.
+//!
+//! Live events, replays and, later, backfill and moderation all go through [`walk`]; there is no
+//! second writer and no second set of rules (invariant 8). What comes after the commit (telling
+//! the communities) is `durable::announcer`'s, which reads the outbox this leaves behind.
+//!
+//! A crash anywhere in here replays: before the commit nothing happened, after it everything
+//! did, events and cursor included.
+
+use std::collections::BTreeMap;
+
+use crate::domain::announcement::Announcement;
+use crate::domain::ingest::{Needs, fold};
+use crate::domain::link::StreamPosition;
+use crate::storage::commit::{Commit, HeldBounds, prepare};
+use crate::storage::facts;
+use crate::storage::{CommitError, Fault, Store};
+use crate::wire::jetstream::{Frame, What, parse};
+use crate::wire::time::Micros;
+
+/// Commits that lost against another writer are tried again this often. Each loss means that
+/// another commit succeeded, so the service as a whole makes progress.
+const ATTEMPTS: u32 = 20;
+
+/// A batch on its way in.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Events, in stream order.
+    pub frames: Vec<Frame>,
+    /// Frames that could not be read, by reason.
+    pub unread: BTreeMap<&'static str, u64>,
+    /// Where the stream stands after the batch.
+    pub position: Option<StreamPosition>,
+}
+
+impl Batch {
+    /// Takes in the text of a frame that came from `host`. What cannot be read is counted and
+    /// does not stop the stream; what does not concern the index only moves the position.
+    pub fn take(&mut self, text: &str, host: &str) {
+        match parse(text) {
+            Ok(frame) => {
+                self.position = Some(StreamPosition::advance(self.position.take(), host, frame.time));
+                if matches!(frame.what, What::Commit(_)) {
+                    self.frames.push(frame);
+                }
+            }
+            Err(error) => *self.unread.entry(error.reason()).or_default() += 1,
+        }
+    }
+
+    /// Whether there is something to let in, and not only a position to note.
+    pub fn is_urgent(&self) -> bool {
+        !self.frames.is_empty() || !self.unread.is_empty()
+    }
+}
+
+/// Settings of the hallway.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `CDN_URL` (C05).
+    pub cdn: String,
+    /// `HELD_HOURS`, `HELD_MAX` (C20).
+    pub held: HeldBounds,
+}
+
+/// What a commit left in the outbox.
+#[derive(Debug)]
+pub struct Committed {
+    /// The version of the ledger before.
+    pub before: i64,
+    /// The version of the ledger after.
+    pub after: i64,
+    /// The rows of the outbox, in order.
+    pub outbox: Vec<(i64, Vec<Announcement>)>,
+}
+
+/// Lets a batch in, at the time `now`. `announced` is the outbox row up to which everything was
+/// told; it is forgotten in the same transaction.
+pub async fn walk(
+    store: &impl Store,
+    batch: &Batch,
+    settings: &Settings,
+    announced: Option<i64>,
+    now: Micros,
+) -> Result<Committed, Fault> {
+    let needs = Needs::of(&batch.frames);
+    for _ in 0..ATTEMPTS {
+        let facts = facts::load(store, needs.clone(), &settings.cdn).await?;
+        let folded = fold(facts.world, &batch.frames, now);
+        let prepared = prepare(&Commit {
+            version: facts.version,
+            changes: &folded.changes,
+            announcements: &folded.announcements,
+            refusals: &folded.refusals,
+            unread: &batch.unread,
+            position: batch.position.as_ref(),
+            announced,
+            held: settings.held,
+            now,
+        });
+        match store.commit(prepared.statements).await {
+            Ok(()) => {
+                let mut announcements = folded.announcements.into_iter();
+                let outbox = prepared
+                    .outbox
+                    .into_iter()
+                    .map(|(id, range)| (id, announcements.by_ref().take(range.len()).collect()))
+                    .collect();
+                return Ok(Committed { before: facts.version, after: prepared.version, outbox });
+            }
+            Err(CommitError::Conflict) => {}
+            Err(CommitError::Fault(fault)) => return Err(fault),
+        }
+    }
+    Err(Fault::new("committing a batch", "other writers came first every time"))
+}

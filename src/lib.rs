@@ -1,0 +1,51 @@
+//! colibri-edge: the Colibri AppView on Cloudflare Workers.
+//!
+//! `README.md` has the map, the walkthroughs and the numbered invariants that comments here cite
+//! as "invariant 1"; IDs such as R07 or I11 are rules of the contract. Read the rooms in this
+//! order: `wire` (other people's formats), `domain` (the rules), `storage` (SQL as values),
+//! `hallway` (how a record gets in), `platform` (what the runtime gives), `durable` (the
+//! objects), `api` (HTTP).
+
+pub mod domain;
+pub mod wire;
+
+pub mod storage;
+
+pub mod hallway;
+
+pub mod platform;
+
+#[path = "../durable/mod.rs"]
+pub mod durable;
+
+pub mod api;
+
+// A class is a Durable Object because the root exports it (platform facts 5.7).
+pub use durable::{Community, Gateway, Jetstream, RepoSync, VoiceRoom};
+
+use serde_json::json;
+use worker::{Context, Env, Request, Response, Result, ScheduleContext, ScheduledEvent, event};
+
+use crate::durable::commands::{Ensure, JETSTREAM, call};
+use crate::platform::log;
+
+/// HTTP and sockets.
+#[event(fetch)]
+async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response> {
+    api::answer(request, env).await
+}
+
+/// Every minute: the stream must be read. Its object wakes itself; this is for the day it could
+/// not (platform facts 2.4).
+#[event(scheduled)]
+async fn scheduled(_event: ScheduledEvent, env: Env, _context: ScheduleContext) {
+    match call(&env, JETSTREAM, &Ensure {}).await {
+        Ok(status) if status.connected => {}
+        Ok(status) => log::line(
+            log::Level::Warn,
+            "the stream is not connected",
+            &json!({ "host": status.host, "failures": status.failures }),
+        ),
+        Err(fault) => log::fault(&fault, "cron asks again in a minute"),
+    }
+}

@@ -1,0 +1,18 @@
+//! The one clock and the one source of chance.
+
+use worker::js_sys;
+
+use crate::wire::time::Micros;
+
+/// Now. Stands still while code runs (platform facts 5.5): never order by it inside one event.
+pub fn now() -> Micros {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    #[expect(clippy::cast_possible_wrap, reason = "milliseconds since 1970 fit for 292 million years")]
+    let millis = worker::Date::now().as_millis() as i64;
+    Micros::from_millis(millis)
+}
+
+/// A random number from 0 to 1, for jitter and for spreading load. Not for secrets.
+pub fn chance() -> f64 {
+    js_sys::Math::random()
+}

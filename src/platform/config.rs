@@ -1,0 +1,101 @@
+//! The variables of the service (contract section 10), read once per object or request.
+//!
+//! An empty value means the default, and so does a number that does not parse (C30).
+
+use serde_json::json;
+use worker::Env;
+
+use super::log;
+use crate::hallway::Settings;
+use crate::storage::commit::HeldBounds;
+
+/// What the Jetstream object needs.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    /// `JETSTREAM_URL` (C02), before J02 is applied.
+    pub url: String,
+    /// `STREAM_IDLE_MS` (C22).
+    pub idle_ms: i64,
+    /// Settings of the hallway.
+    pub hallway: Settings,
+}
+
+/// How sockets are held.
+#[derive(Clone, Copy, Debug)]
+pub struct Sockets {
+    /// `GATEWAY_SHARDS` (C13).
+    pub gateway_shards: u32,
+    /// Whether `?did=` is believed: `AUTH_MODE` is `open` (C06).
+    pub open: bool,
+}
+
+/// How long a community's log is (C17).
+#[derive(Clone, Copy, Debug)]
+pub struct EventLog {
+    /// `EVENT_LOG_HOURS`
+    pub hours: i64,
+    /// `EVENT_LOG_MAX`
+    pub max: i64,
+}
+
+/// Reads the variables of the stream.
+pub fn stream(env: &Env) -> Stream {
+    Stream {
+        url: text(env, "JETSTREAM_URL", "wss://jetstream2.us-east.bsky.network/subscribe"),
+        idle_ms: number(env, "STREAM_IDLE_MS", 90_000),
+        hallway: Settings {
+            cdn: cdn(env),
+            held: HeldBounds { hours: number(env, "HELD_HOURS", 24), max: number(env, "HELD_MAX", 10_000) },
+        },
+    }
+}
+
+/// Reads the variables of the sockets.
+pub fn sockets(env: &Env) -> Sockets {
+    let shards = number(env, "GATEWAY_SHARDS", 4);
+    Sockets {
+        gateway_shards: u32::try_from(shards).unwrap_or(4).max(1),
+        open: text(env, "AUTH_MODE", "open") == "open",
+    }
+}
+
+/// Reads the variables of the event log.
+pub fn event_log(env: &Env) -> EventLog {
+    EventLog { hours: number(env, "EVENT_LOG_HOURS", 24), max: number(env, "EVENT_LOG_MAX", 10_000) }
+}
+
+/// `CDN_URL` (C05).
+pub fn cdn(env: &Env) -> String {
+    text(env, "CDN_URL", "https://cdn.bsky.app")
+}
+
+/// `ALLOWED_ORIGINS` (C09); empty means every origin.
+pub fn allowed_origins(env: &Env) -> Vec<String> {
+    let list = text(env, "ALLOWED_ORIGINS", "");
+    list.split(',').map(str::trim).filter(|origin| !origin.is_empty()).map(str::to_owned).collect()
+}
+
+fn text(env: &Env, name: &str, default: &str) -> String {
+    match env.var(name).map(|value| value.to_string()) {
+        Ok(value) if !value.trim().is_empty() => value.trim().to_owned(),
+        _ => default.to_owned(),
+    }
+}
+
+fn number(env: &Env, name: &str, default: i64) -> i64 {
+    let given = text(env, name, "");
+    if given.is_empty() {
+        return default;
+    }
+    match given.parse::<i64>() {
+        Ok(value) if value >= 0 => value,
+        _ => {
+            log::line(
+                log::Level::Warn,
+                &format!("{name} is not a whole number of at least 0; using the default"),
+                &json!({ "given": given, "default": default }),
+            );
+            default
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! D1 as a [`Store`].
+
+use serde::Deserialize;
+use worker::wasm_bindgen::JsValue;
+use worker::{D1Database, D1PreparedStatement, Env};
+
+use crate::storage::{CommitError, Fault, Param, Statement, Store};
+
+/// The binding of the database in `wrangler.toml`.
+const BINDING: &str = "DB";
+
+/// The database of the service.
+#[derive(Debug)]
+pub struct D1 {
+    db: D1Database,
+}
+
+impl D1 {
+    /// The database bound to the Worker.
+    pub fn of(env: &Env) -> Result<Self, Fault> {
+        let db = env.d1(BINDING).map_err(|error| Fault::new("opening the database", error))?;
+        Ok(Self { db })
+    }
+
+    fn prepare(&self, statement: &Statement) -> worker::Result<D1PreparedStatement> {
+        let params: Vec<JsValue> = statement.params.iter().map(bound).collect();
+        self.db.prepare(statement.sql).bind(&params)
+    }
+
+    async fn batch(&self, statements: &[Statement]) -> worker::Result<Vec<worker::D1Result>> {
+        let prepared =
+            statements.iter().map(|statement| self.prepare(statement)).collect::<worker::Result<_>>()?;
+        self.db.batch(prepared).await
+    }
+}
+
+/// Whole numbers travel as f64, exact to 2^53 (platform facts T8).
+fn bound(param: &Param) -> JsValue {
+    match param {
+        #[expect(clippy::cast_precision_loss, reason = "Param::Int promises at most 2^53")]
+        Param::Int(number) => JsValue::from_f64(*number as f64),
+        Param::Text(text) => JsValue::from_str(text),
+        Param::Null => JsValue::NULL,
+    }
+}
+
+#[derive(Deserialize)]
+struct Row {
+    row: String,
+}
+
+impl Store for D1 {
+    async fn read(&self, statements: &[Statement]) -> Result<Vec<Vec<String>>, Fault> {
+        let fault = |error| Fault::new("reading from D1", error);
+        let results = self.batch(statements).await.map_err(fault)?;
+        results
+            .iter()
+            .map(|result| {
+                let rows = result.results::<Row>().map_err(fault)?;
+                Ok(rows.into_iter().map(|found| found.row).collect())
+            })
+            .collect()
+    }
+
+    async fn commit(&self, statements: Vec<Statement>) -> Result<(), CommitError> {
+        match self.batch(&statements).await {
+            Ok(_) => Ok(()),
+            // The first statement of a commit sets the ledger's version to NULL, which the
+            // schema forbids, when another commit came between (storage::commit).
+            Err(error) if error.to_string().contains("ledger.version") => Err(CommitError::Conflict),
+            Err(error) => Err(CommitError::Fault(Fault::new("committing to D1", error))),
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The SQLite of a `Community` object: its `seq`, its log, and the gateways that listen.
+//!
+//! Pinned: an existing object keeps these tables. A change is a new table or column with a
+//! default, never an edit of the old.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{Param, Statement};
+use crate::domain::announcement::{Announcement, Audience, Topic};
+use crate::wire::ids::Did;
+use crate::wire::time::Micros;
+
+/// Creates the tables, if the object is new.
+pub const SCHEMA: &[&str] = &[
+    // One row: the last seq given, and the last row of the outbox that came in.
+    "CREATE TABLE IF NOT EXISTS counters (
+        id INTEGER PRIMARY KEY CHECK (id = 1), seq INTEGER NOT NULL, announced INTEGER NOT NULL)",
+    "INSERT OR IGNORE INTO counters (id, seq, announced) VALUES (1, 0, 0)",
+    // The events of the last hours. A withdrawn one is not replayed (Q07).
+    "CREATE TABLE IF NOT EXISTS log (
+        seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, audience TEXT NOT NULL, channel_uri TEXT,
+        message_uri TEXT, live INTEGER NOT NULL, withdrawn INTEGER NOT NULL DEFAULT 0,
+        event TEXT NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS log_by_message ON log (message_uri) WHERE message_uri IS NOT NULL",
+    // Gateways that listen, and the last seq each of them has.
+    // `attachments` counts how often it asked to, so that a late "no more" does not undo a new
+    // "yes".
+    "CREATE TABLE IF NOT EXISTS gateways (
+        name TEXT PRIMARY KEY, delivered INTEGER NOT NULL, attachments INTEGER NOT NULL)",
+];
+
+/// The counters of a community.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Counters {
+    /// The last `seq` given.
+    pub seq: u64,
+    /// The last row of the outbox that came in.
+    pub announced: i64,
+    /// The smallest `seq` in the log, if it is not empty.
+    pub oldest: Option<u64>,
+}
+
+impl Counters {
+    /// The smallest `seq` in the log, or the next one to be given (Q05).
+    pub fn oldest(&self) -> u64 {
+        self.oldest.unwrap_or(self.seq + 1)
+    }
+}
+
+/// An event with its number, as gateways and replays get it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Numbered {
+    /// T14.
+    pub seq: u64,
+    /// Who may hear it.
+    pub audience: Audience,
+    /// Whether it was news when it was announced (Q01).
+    pub live: bool,
+    /// The frame without `seq` and `live`.
+    pub event: Box<RawValue>,
+}
+
+/// A gateway that listens.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Listener {
+    /// Its instance name.
+    pub name: String,
+    /// The last `seq` it has.
+    pub delivered: u64,
+    /// How often it asked to listen.
+    pub attachments: u64,
+}
+
+fn int(number: u64) -> Param {
+    Param::Int(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+/// Reads [`Counters`].
+pub fn counters() -> Statement {
+    Statement::new(
+        "SELECT json_object('seq', seq, 'announced', announced, 'oldest', (SELECT min(seq) FROM log)) AS row
+         FROM counters",
+        [],
+    )
+}
+
+/// Notes the last `seq` given and the last row of the outbox that came in.
+pub fn count(seq: u64, announced: i64) -> Statement {
+    Statement::new(
+        "UPDATE counters SET seq = ?1, announced = max(announced, ?2)",
+        [int(seq), announced.into()],
+    )
+}
+
+/// Appends an event under `seq`, and withdraws what it makes untrue (Q07): a message that is
+/// gone, and every message of a channel or community that is gone.
+pub fn append(seq: u64, announcement: &Announcement, at: Micros) -> Vec<Statement> {
+    let channel = match &announcement.audience {
+        Audience::Messages(uri) => Some(uri.as_str().to_owned()),
+        Audience::Community | Audience::Private(_) => None,
+    };
+    let message = match &announcement.topic {
+        Topic::MessageShown(uri) => Some(uri.as_str().to_owned()),
+        _ => None,
+    };
+    let withdrawn = match &announcement.topic {
+        Topic::MessageGone(uri) => {
+            Some(Statement::new("UPDATE log SET withdrawn = 1 WHERE message_uri = ?1", [uri.as_str().into()]))
+        }
+        Topic::ChannelGone(uri) => Some(Statement::new(
+            "UPDATE log SET withdrawn = 1 WHERE channel_uri = ?1 AND message_uri IS NOT NULL",
+            [uri.as_str().into()],
+        )),
+        Topic::CommunityGone => {
+            Some(Statement::new("UPDATE log SET withdrawn = 1 WHERE message_uri IS NOT NULL", []))
+        }
+        Topic::MessageShown(_) | Topic::ChannelShown(_) | Topic::CommunityShown | Topic::Other => None,
+    };
+    let insert = Statement::new(
+        "INSERT INTO log (seq, at, audience, channel_uri, message_uri, live, event)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        [
+            int(seq),
+            at.0.into(),
+            Param::json(&announcement.audience),
+            channel.into(),
+            message.into(),
+            i64::from(announcement.live).into(),
+            announcement.event.get().into(),
+        ],
+    );
+    withdrawn.into_iter().chain([insert]).collect()
+}
+
+/// At most `limit` events after `after`, in order: for delivery.
+pub fn after(after: u64, limit: i64) -> Statement {
+    Statement::new(
+        "SELECT json_object('seq', seq, 'audience', json(audience),
+                'live', json(iif(live, 'true', 'false')), 'event', json(event)) AS row
+         FROM log WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+        [int(after), limit.into()],
+    )
+}
+
+/// The same without what is withdrawn: for replays (Q07).
+pub fn standing_after(after: u64, limit: i64) -> Statement {
+    Statement::new(
+        "SELECT json_object('seq', seq, 'audience', json(audience),
+                'live', json(iif(live, 'true', 'false')), 'event', json(event)) AS row
+         FROM log WHERE seq > ?1 AND NOT withdrawn ORDER BY seq LIMIT ?2",
+        [int(after), limit.into()],
+    )
+}
+
+/// Forgets events older than `before`, and all but the newest `max` (Q06).
+pub fn forget(before: Micros, max: i64) -> Vec<Statement> {
+    vec![
+        Statement::new("DELETE FROM log WHERE at < ?1", [before.0.into()]),
+        Statement::new("DELETE FROM log WHERE seq <= (SELECT seq FROM counters) - ?1", [max.into()]),
+    ]
+}
+
+/// A gateway asks to listen, from the event after `delivered` on; one that listens already keeps
+/// its place.
+pub fn listen(name: &str, delivered: u64) -> Statement {
+    Statement::new(
+        "INSERT INTO gateways (name, delivered, attachments) VALUES (?1, ?2, 1)
+         ON CONFLICT (name) DO UPDATE SET attachments = attachments + 1",
+        [name.into(), int(delivered)],
+    )
+}
+
+/// A gateway listens no more, unless it asked to since.
+pub fn leave(listener: &Listener) -> Statement {
+    Statement::new(
+        "DELETE FROM gateways WHERE name = ?1 AND attachments = ?2",
+        [listener.name.as_str().into(), int(listener.attachments)],
+    )
+}
+
+/// A gateway has everything up to and with `delivered`.
+pub fn delivered(name: &str, delivered: u64) -> Statement {
+    Statement::new(
+        "UPDATE gateways SET delivered = max(delivered, ?2) WHERE name = ?1",
+        [name.into(), int(delivered)],
+    )
+}
+
+/// Every [`Listener`].
+pub fn listeners() -> Statement {
+    Statement::new(
+        "SELECT json_object('name', name, 'delivered', delivered, 'attachments', attachments) AS row
+         FROM gateways ORDER BY name",
+        [],
+    )
+}
+
+/// Whom a private event is for (E06b).
+pub fn addressee(announcement: &Announcement) -> Option<&Did> {
+    match &announcement.audience {
+        Audience::Private(did) => Some(did),
+        Audience::Messages(_) | Audience::Community => None,
+    }
+}

@@ -1,0 +1,268 @@
+//! What a batch must know, in one round trip (second step of the hallway).
+//!
+//! [`load`] turns [`Needs`] into a [`World`]. Lists go in as JSON, so a batch of any size is
+//! twelve statements. Only when a community or a channel appears there is a second round trip
+//! before it, for the records that wait for it: what they need depends on what they say.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::{Fault, Param, Statement, Store, rows};
+use crate::domain::ingest::Needs;
+use crate::domain::rows::{HeldRow, Row};
+use crate::domain::world::{Table, World};
+use crate::wire::bodies::Person;
+use crate::wire::ids::{AtUri, Collection, Did, Rkey};
+
+/// Facts, and the version of the ledger they were read at.
+#[derive(Debug)]
+pub struct Facts {
+    /// What the rules may look at.
+    pub world: World,
+    /// The number of the last commit.
+    pub version: i64,
+}
+
+/// Loads what `needs` names. `cdn` is `CDN_URL`, for links to avatars (O10).
+pub async fn load(store: &impl Store, mut needs: Needs, cdn: &str) -> Result<Facts, Fault> {
+    if !needs.appearing.is_empty() {
+        let waiting = store.read(&[waiting_for(&needs.appearing)]).await?;
+        needs.add_held(&rows::<HeldRow>(waiting.first())?);
+    }
+    let statements = if needs.is_empty() { vec![ledger()] } else { statements(&needs, cdn) };
+    let answers = store.read(&statements).await?;
+    let mut answers = answers.iter();
+    let version = rows::<Version>(answers.next())?
+        .first()
+        .map(|row| row.version)
+        .ok_or_else(|| Fault::new("reading the ledger", "it has no row; are the migrations applied?"))?;
+    let mut world = World::default();
+    seed(&mut world.communities, answers.next())?;
+    seed(&mut world.channels, answers.next())?;
+    seed(&mut world.categories, answers.next())?;
+    seed(&mut world.memberships, answers.next())?;
+    seed(&mut world.approvals, answers.next())?;
+    seed(&mut world.messages, answers.next())?;
+    seed(&mut world.held, answers.next())?;
+    seed(&mut world.settled, answers.next())?;
+    world.bans = rows::<(AtUri, Did)>(answers.next())?.into_iter().collect();
+    world.blocks = rows::<AtUri>(answers.next())?.into_iter().collect();
+    world.people = rows::<Cached>(answers.next())?.into_iter().map(|row| (row.did, row.person)).collect();
+    Ok(Facts { world, version })
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: i64,
+}
+
+#[derive(Deserialize)]
+struct Cached {
+    did: Did,
+    #[serde(flatten)]
+    person: Person,
+}
+
+fn seed<R: Row + DeserializeOwned>(table: &mut Table<R>, texts: Option<&Vec<String>>) -> Result<(), Fault> {
+    rows(texts)?.into_iter().for_each(|row| table.seed(row));
+    Ok(())
+}
+
+/// Records that wait for one of `appearing` (communities and channels), for a channel that waits
+/// for one of them itself, or for a channel of one of them.
+fn waiting_for(appearing: &BTreeSet<AtUri>) -> Statement {
+    let rkeys: BTreeSet<Rkey> = appearing.iter().map(AtUri::rkey).collect();
+    Statement::new(
+        "WITH names(name) AS (
+             SELECT value FROM json_each(?1)
+             UNION SELECT value FROM json_each(?2)
+             UNION SELECT uri FROM held WHERE waits_for IN (SELECT value FROM json_each(?1))
+             UNION SELECT uri FROM channels WHERE community_uri IN (SELECT value FROM json_each(?1))
+             UNION SELECT rkey FROM channels WHERE community_uri IN (SELECT value FROM json_each(?1))
+         ), all_names(name) AS (
+             SELECT name FROM names
+             UNION SELECT replace(uri, rtrim(uri, replace(uri, '/', '')), '') FROM held
+              WHERE waits_for IN (SELECT value FROM json_each(?1))
+         )
+         SELECT json_object('uri', uri, 'waits_for', waits_for, 'record', record, 'rev', rev,
+                            'arrived_at', arrived_at) AS row
+         FROM held WHERE waits_for IN (SELECT name FROM all_names)",
+        [Param::json(appearing), Param::json(&rkeys)],
+    )
+}
+
+/// The statements of [`load`], in the order in which it reads their answers.
+pub fn statements(needs: &Needs, cdn: &str) -> Vec<Statement> {
+    let touched_and = |collection: Collection, named: &BTreeSet<AtUri>| -> Param {
+        let touched = needs.records.iter().filter(|uri| uri.is(collection));
+        Param::json(&touched.chain(named.iter()).map(AtUri::as_str).collect::<BTreeSet<_>>())
+    };
+    let nothing = BTreeSet::new();
+    let channels = || touched_and(Collection::Channel, &needs.channel_uris);
+    let channel_rkeys = || Param::json(&needs.channel_rkeys);
+    let messages = || touched_and(Collection::Message, &needs.parent_uris);
+    let parent_rkeys = || Param::json(&needs.parent_rkeys);
+    let memberships = || touched_and(Collection::Membership, &needs.memberships);
+    let approvals = || touched_and(Collection::Approval, &nothing);
+    let categories = || touched_and(Collection::Category, &nothing);
+    let people = || Param::json(&needs.people);
+    let closing = || Param::json(&needs.closing);
+    let records = || Param::json(&needs.records);
+    vec![
+        ledger(),
+        Statement::new(
+            COMMUNITIES,
+            [
+                Param::json(&needs.communities),
+                channels(),
+                channel_rkeys(),
+                categories(),
+                messages(),
+                memberships(),
+                approvals(),
+            ],
+        ),
+        Statement::new(
+            CHANNELS,
+            [channels(), channel_rkeys(), messages(), touched_and(Collection::Community, &nothing)],
+        ),
+        Statement::new(CATEGORIES, [categories()]),
+        Statement::new(MEMBERSHIPS, [people(), approvals(), closing()]),
+        Statement::new(APPROVALS, [people(), approvals(), closing(), memberships()]),
+        Statement::new(MESSAGES, [messages(), parent_rkeys(), channels(), channel_rkeys()]),
+        Statement::new(HELD, [records()]),
+        Statement::new(SETTLED, [records()]),
+        Statement::new(BANS, [people(), approvals(), closing()]),
+        Statement::new(BLOCKS, [messages(), parent_rkeys()]),
+        Statement::new(PEOPLE, [people(), approvals(), closing(), messages(), parent_rkeys(), cdn.into()]),
+    ]
+}
+
+fn ledger() -> Statement {
+    Statement::new("SELECT json_object('version', version) AS row FROM ledger", [])
+}
+
+// D1 takes at most five terms in a compound SELECT (the SQLite limits of workerd), hence two.
+const COMMUNITIES: &str = "
+    WITH named(uri) AS (
+        SELECT value FROM json_each(?1)
+        UNION SELECT community_uri FROM channels WHERE uri IN (SELECT value FROM json_each(?2))
+        UNION SELECT community_uri FROM channels WHERE rkey IN (SELECT value FROM json_each(?3))
+        UNION SELECT community_uri FROM categories WHERE uri IN (SELECT value FROM json_each(?4))
+    ), wanted(uri) AS (
+        SELECT uri FROM named
+        UNION SELECT c.community_uri FROM messages m JOIN channels c ON c.uri = m.channel_uri
+               WHERE m.uri IN (SELECT value FROM json_each(?5))
+        UNION SELECT community_uri FROM memberships WHERE uri IN (SELECT value FROM json_each(?6))
+        UNION SELECT m.community_uri FROM approvals a JOIN memberships m ON m.uri = a.membership_uri
+               WHERE a.uri IN (SELECT value FROM json_each(?7))
+    )
+    SELECT json_object('uri', uri, 'name', name, 'description', description, 'picture', picture,
+        'category_order', category_order,
+        'requires_approval_to_join', json(iif(requires_approval_to_join, 'true', 'false')),
+        'rev', rev, 'indexed_at', indexed_at) AS row
+    FROM communities WHERE uri IN (SELECT uri FROM wanted)";
+
+const CHANNELS: &str = "
+    WITH wanted(uri) AS (
+        SELECT value FROM json_each(?1)
+        UNION SELECT uri FROM channels WHERE rkey IN (SELECT value FROM json_each(?2))
+        UNION SELECT channel_uri FROM messages WHERE uri IN (SELECT value FROM json_each(?3))
+        UNION SELECT uri FROM channels WHERE community_uri IN (SELECT value FROM json_each(?4))
+    )
+    SELECT json_object('uri', uri, 'community_uri', community_uri, 'name', name,
+        'description', description, 'channel_type', channel_type, 'category_rkey', category_rkey,
+        'owner_only', json(iif(owner_only, 'true', 'false')),
+        'rev', rev, 'indexed_at', indexed_at) AS row
+    FROM channels WHERE uri IN (SELECT uri FROM wanted)";
+
+const CATEGORIES: &str = "
+    SELECT json_object('uri', uri, 'community_uri', community_uri, 'name', name,
+        'channel_order', channel_order, 'rev', rev, 'indexed_at', indexed_at) AS row
+    FROM categories WHERE uri IN (SELECT value FROM json_each(?1))";
+
+// Every membership of the people concerned: those named (?1), those whose approval is touched
+// (?2), and those who wait in a community that asks for approval from now on (?3).
+macro_rules! people_concerned {
+    ($rest:literal) => {
+        concat!(
+            "WITH concerned(did) AS (
+                SELECT value FROM json_each(?1)
+                UNION SELECT m.member_did FROM approvals a JOIN memberships m ON m.uri = a.membership_uri
+                       WHERE a.uri IN (SELECT value FROM json_each(?2))
+                UNION SELECT m.member_did FROM memberships m
+                        JOIN communities c ON c.uri = m.community_uri
+                       WHERE m.community_uri IN (SELECT value FROM json_each(?3))
+                         AND NOT EXISTS (SELECT 1 FROM approvals a
+                              WHERE a.membership_uri = m.uri AND a.approver_did = c.owner_did
+                                AND (a.community_uri IS NULL OR a.community_uri = m.community_uri))
+            )",
+            $rest
+        )
+    };
+}
+
+const MEMBERSHIPS: &str = people_concerned!(
+    "SELECT json_object('uri', uri, 'member_did', member_did, 'community_uri', community_uri,
+        'rev', rev, 'indexed_at', indexed_at) AS row
+    FROM memberships WHERE member_did IN (SELECT did FROM concerned)"
+);
+
+const APPROVALS: &str = people_concerned!(
+    ", wanted(uri) AS (
+        SELECT uri FROM memberships WHERE member_did IN (SELECT did FROM concerned)
+        UNION SELECT value FROM json_each(?4)
+    )
+    SELECT json_object('uri', uri, 'membership_uri', membership_uri, 'community_uri', community_uri,
+        'rev', rev, 'indexed_at', indexed_at) AS row
+    FROM approvals
+    WHERE membership_uri IN (SELECT uri FROM wanted) OR uri IN (SELECT value FROM json_each(?2))"
+);
+
+const MESSAGES: &str = "
+    WITH wanted(uri) AS (
+        SELECT value FROM json_each(?1)
+        UNION SELECT m.uri FROM messages m WHERE m.rkey IN (SELECT value FROM json_each(?2))
+           AND m.channel_uri IN (
+               SELECT value FROM json_each(?3)
+               UNION SELECT uri FROM channels WHERE rkey IN (SELECT value FROM json_each(?4)))
+    )
+    SELECT json_object('uri', uri, 'author_did', author_did, 'channel_uri', channel_uri,
+        'channel', channel, 'text', text, 'created_at', created_at, 'sort_at', sort_at,
+        'indexed_at', indexed_at, 'edited', json(iif(edited, 'true', 'false')), 'parent', parent,
+        'facets', facets, 'attachments', attachments, 'rev', rev) AS row
+    FROM messages WHERE uri IN (SELECT uri FROM wanted)";
+
+const HELD: &str = "
+    SELECT json_object('uri', uri, 'waits_for', waits_for, 'record', record, 'rev', rev,
+        'arrived_at', arrived_at) AS row
+    FROM held WHERE uri IN (SELECT value FROM json_each(?1))";
+
+const SETTLED: &str = "
+    SELECT json_object('uri', uri, 'outcome', outcome, 'rev', rev, 'settled_at', settled_at) AS row
+    FROM settled WHERE uri IN (SELECT value FROM json_each(?1))";
+
+const BANS: &str = people_concerned!(
+    "SELECT json_array(community_uri, member_did) AS row
+    FROM bans WHERE member_did IN (SELECT did FROM concerned)"
+);
+
+const BLOCKS: &str = "
+    SELECT json_quote(uri) AS row FROM blocks WHERE uri IN (
+        SELECT value FROM json_each(?1)
+        UNION SELECT uri FROM messages WHERE rkey IN (SELECT value FROM json_each(?2)))";
+
+const PEOPLE: &str = people_concerned!(
+    ", wanted(did) AS (
+        SELECT did FROM concerned
+        UNION SELECT author_did FROM messages WHERE uri IN (SELECT value FROM json_each(?4))
+        UNION SELECT author_did FROM messages WHERE rkey IN (SELECT value FROM json_each(?5))
+    )
+    SELECT json_object('did', did, 'handle', handle, 'display_name', display_name,
+        'avatar_url', ?6 || '/img/avatar/plain/' || did || '/' || avatar_cid || '@jpeg',
+        'banner_url', ?6 || '/img/feed_thumbnail/plain/' || did || '/' || banner_cid || '@jpeg',
+        'description', description, 'status_text', status_text, 'emoji', emoji, 'state', state) AS row
+    FROM people WHERE did IN (SELECT did FROM wanted)"
+);

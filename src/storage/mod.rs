@@ -1,0 +1,20 @@
+//! SQL as values.
+//!
+//! Every statement the service runs against D1 stands here, next to the type of its answer.
+//! Nothing here decides anything, and nothing runs by itself: a [`Store`] does, be it D1
+//! (`platform::d1`) or SQLite in the native tests.
+//!
+//! One convention makes both the same: a read answers one text column named `row`, a JSON value
+//! that is read into a type here.
+
+mod statement;
+
+pub mod commit;
+pub mod facts;
+pub mod outbox;
+pub mod reads;
+
+pub mod community_log;
+pub mod gateway_sessions;
+
+pub use statement::{CommitError, Fault, Param, Statement, Store, rows};

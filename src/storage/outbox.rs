@@ -1,0 +1,58 @@
+//! Events that are stored and not told yet, and how far the stream is stored.
+
+use serde::Deserialize;
+
+use super::{Fault, Param, Statement, Store, rows};
+use crate::domain::announcement::Announcement;
+use crate::domain::link::StreamPosition;
+use crate::wire::time::Micros;
+
+/// Rows read at once when catching up: with 256 kB each at most 16 MB of the object's 128.
+const PAGE: i64 = 64;
+
+/// A row of the outbox.
+#[derive(Clone, Debug, Deserialize)]
+pub struct OutboxRow {
+    /// Its place in the order of commits.
+    pub id: i64,
+    /// What happened, in order.
+    pub announcements: Vec<Announcement>,
+}
+
+/// The oldest rows after `after`, in order; empty when everything was told.
+pub async fn untold(store: &impl Store, after: i64) -> Result<Vec<OutboxRow>, Fault> {
+    let statement = Statement::new(
+        "SELECT json_object('id', id, 'announcements', json(announcements)) AS row
+         FROM outbox WHERE id > ?1 ORDER BY id LIMIT ?2",
+        [after.into(), PAGE.into()],
+    );
+    rows(store.read(&[statement]).await?.first())
+}
+
+/// Forgets the rows up to and with `id`: their communities have them.
+pub fn told(id: i64) -> Statement {
+    Statement::new("DELETE FROM outbox WHERE id <= ?1", [Param::Int(id)])
+}
+
+/// Where the stream stands, and the number of the last commit.
+pub async fn position(store: &impl Store) -> Result<(Option<StreamPosition>, i64), Fault> {
+    #[derive(Deserialize)]
+    struct Row {
+        version: i64,
+        host: Option<String>,
+        cursor_us: Option<i64>,
+    }
+    let statement = Statement::new(
+        "SELECT json_object('version', l.version, 'host', s.host, 'cursor_us', s.cursor_us) AS row
+         FROM ledger l LEFT JOIN stream s ON s.id = 1",
+        [],
+    );
+    let found: Vec<Row> = rows(store.read(&[statement]).await?.first())?;
+    let row = found
+        .into_iter()
+        .next()
+        .ok_or_else(|| Fault::new("reading the ledger", "it has no row; are the migrations applied?"))?;
+    let position =
+        row.host.zip(row.cursor_us).map(|(host, cursor)| StreamPosition { host, cursor: Micros(cursor) });
+    Ok((position, row.version))
+}

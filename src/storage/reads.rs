@@ -1,0 +1,356 @@
+//! What REST reads (contract section 3), each in one round trip.
+//!
+//! A read answers only what people may see: a community that is there, channels of such a
+//! community, messages of such a channel that are not blocked (T07, T16).
+
+use serde::Deserialize;
+
+use super::{Fault, Param, Statement, Store, rows};
+use crate::domain::rows::{ChannelRow, CommunityRow, MessageRow};
+use crate::domain::subscriptions::Candidate;
+use crate::wire::bodies;
+use crate::wire::ids::{AtUri, Did, Rkey};
+
+/// Where a page of messages begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At the newest message.
+    Newest,
+    /// Strictly before this sort instant, as sortable text (`before`).
+    Before(String),
+    /// After this message (`cursor`).
+    After(PageEnd),
+}
+
+/// The last message of a page: its place in the order of R01.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
+pub struct PageEnd(pub String, pub Rkey, pub Did);
+
+/// A message with its people and its parent, as R01 and R02 show it.
+#[derive(Debug, Deserialize)]
+struct Shown {
+    message: MessageRow,
+    author: Option<bodies::Person>,
+    parent: Option<MessageRow>,
+    parent_author: Option<bodies::Person>,
+}
+
+impl Shown {
+    fn body(self) -> bodies::Message {
+        let parent_author = self.parent_author.unwrap_or_default();
+        bodies::Message {
+            core: self.message.core(self.author.unwrap_or_default()),
+            parent_message: self.parent.map(|parent| parent.core(parent_author)),
+            reactions: Vec::new(),
+        }
+    }
+}
+
+macro_rules! message_json {
+    ($m:literal) => {
+        concat!(
+            "json_object('uri', ",
+            $m,
+            ".uri, 'author_did', ",
+            $m,
+            ".author_did, 'channel_uri', ",
+            $m,
+            ".channel_uri, 'channel', ",
+            $m,
+            ".channel, 'text', ",
+            $m,
+            ".text, 'created_at', ",
+            $m,
+            ".created_at, 'sort_at', ",
+            $m,
+            ".sort_at, 'indexed_at', ",
+            $m,
+            ".indexed_at, 'edited', json(iif(",
+            $m,
+            ".edited, 'true', 'false')), 'parent', ",
+            $m,
+            ".parent, 'facets', ",
+            $m,
+            ".facets, 'attachments', ",
+            $m,
+            ".attachments, 'rev', ",
+            $m,
+            ".rev)"
+        )
+    };
+}
+
+// `?1` is CDN_URL in every statement that shows people (O10).
+macro_rules! person_json {
+    ($p:literal) => {
+        concat!(
+            "CASE WHEN ",
+            $p,
+            ".did IS NULL THEN NULL ELSE json_object('handle', ",
+            $p,
+            ".handle, 'display_name', ",
+            $p,
+            ".display_name, 'avatar_url', ?1 || '/img/avatar/plain/' || ",
+            $p,
+            ".did || '/' || ",
+            $p,
+            ".avatar_cid || '@jpeg', 'banner_url', ?1 || '/img/feed_thumbnail/plain/' || ",
+            $p,
+            ".did || '/' || ",
+            $p,
+            ".banner_cid || '@jpeg', 'description', ",
+            $p,
+            ".description, 'status_text', ",
+            $p,
+            ".status_text, 'emoji', ",
+            $p,
+            ".emoji, 'state', ",
+            $p,
+            ".state) END"
+        )
+    };
+}
+
+// The visible message that `m.parent` names (T21): an AT-URI, or an rkey in the same channel.
+macro_rules! shown_json {
+    () => {
+        concat!(
+            "json_object('message', ",
+            message_json!("m"),
+            ", 'author', ",
+            person_json!("a"),
+            ", 'parent', CASE WHEN p.uri IS NULL THEN NULL ELSE ",
+            message_json!("p"),
+            " END, 'parent_author', ",
+            person_json!("pa"),
+            ") AS row"
+        )
+    };
+}
+
+macro_rules! shown_joins {
+    () => {
+        "LEFT JOIN people a ON a.did = m.author_did
+         LEFT JOIN messages p ON p.uri = (
+             SELECT q.uri FROM messages q
+             JOIN channels qch ON qch.uri = q.channel_uri
+             JOIN communities qc ON qc.uri = qch.community_uri
+             WHERE m.parent IS NOT NULL
+               AND ((m.parent LIKE 'at://%' AND q.uri = m.parent)
+                 OR (m.parent NOT LIKE 'at://%' AND q.rkey = m.parent AND q.channel_uri = m.channel_uri))
+               AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = q.uri)
+             ORDER BY q.indexed_at, q.uri LIMIT 1)
+         LEFT JOIN people pa ON pa.did = p.author_did"
+    };
+}
+
+/// R01: at most `limit` messages of a channel, newest first, and where the next page starts if
+/// there is one.
+pub async fn messages(
+    store: &impl Store,
+    cdn: &str,
+    channel: &str,
+    start: &Start,
+    limit: i64,
+) -> Result<(Vec<bodies::Message>, Option<PageEnd>), Fault> {
+    // One bound for all three starts: '~' sorts after every time, '' before every rkey.
+    let (sort_at, rkey, author) = match start {
+        Start::Newest => ("~", "", ""),
+        Start::Before(instant) => (instant.as_str(), "", ""),
+        Start::After(PageEnd(sort_at, rkey, author)) => (sort_at.as_str(), rkey.as_str(), author.as_str()),
+    };
+    let statement = Statement::new(
+        MESSAGES,
+        [cdn.into(), channel.into(), sort_at.into(), rkey.into(), author.into(), Param::Int(limit + 1)],
+    );
+    let mut found: Vec<Shown> = rows(store.read(&[statement]).await?.first())?;
+    let limit = usize::try_from(limit).unwrap_or(0);
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let end = found.last().filter(|_| more).map(|last| {
+        let message = &last.message;
+        PageEnd(message.sort_at.sortable(), message.uri.rkey(), message.author_did.clone())
+    });
+    Ok((found.into_iter().map(Shown::body).collect(), end))
+}
+
+/// R02: one visible message.
+pub async fn message(store: &impl Store, cdn: &str, uri: &AtUri) -> Result<Option<bodies::Message>, Fault> {
+    let statement = Statement::new(MESSAGE, [cdn.into(), uri.as_str().into()]);
+    let found: Vec<Shown> = rows(store.read(&[statement]).await?.first())?;
+    Ok(found.into_iter().next().map(Shown::body))
+}
+
+/// R07: the community an AT-URI or rkey means (T22).
+pub async fn community(store: &impl Store, name: &str) -> Result<Option<bodies::Community>, Fault> {
+    let found: Vec<CommunityRow> =
+        rows(store.read(&[Statement::new(COMMUNITY, [name.into()])]).await?.first())?;
+    Ok(found.into_iter().next().map(|row| bodies::Community {
+        owner_did: row.uri.authority(),
+        rkey: row.uri.rkey(),
+        name: row.name,
+        description: row.description,
+        picture: bodies::verbatim(row.picture.as_deref()),
+        category_order: bodies::verbatim(row.category_order.as_deref()),
+        requires_approval_to_join: row.requires_approval_to_join,
+    }))
+}
+
+/// R12: the channels of a community, by name in code points, ties by rkey.
+pub async fn channels(store: &impl Store, community: &str) -> Result<Vec<bodies::Channel>, Fault> {
+    let found: Vec<ChannelRow> =
+        rows(store.read(&[Statement::new(CHANNELS, [community.into()])]).await?.first())?;
+    Ok(found
+        .into_iter()
+        .map(|row| bodies::Channel {
+            rkey: row.uri.rkey(),
+            uri: row.uri,
+            community_uri: row.community_uri,
+            name: row.name,
+            description: row.description,
+            channel_type: row.channel_type,
+            category_rkey: row.category_rkey,
+            owner_only: row.owner_only,
+            voice_members: Vec::new(),
+        })
+        .collect())
+}
+
+/// R14: the owner first, then approved, then pending members, each part by DID.
+pub async fn members(store: &impl Store, cdn: &str, community: &str) -> Result<Vec<bodies::Member>, Fault> {
+    #[derive(Deserialize)]
+    struct Found {
+        member_did: Did,
+        status: String,
+        person: Option<bodies::Person>,
+    }
+    let statement = Statement::new(MEMBERS, [cdn.into(), community.into()]);
+    let found: Vec<Found> = rows(store.read(&[statement]).await?.first())?;
+    Ok(found
+        .into_iter()
+        .map(|row| bodies::Member {
+            member_did: row.member_did,
+            status: row.status,
+            person: row.person.unwrap_or_default(),
+        })
+        .collect())
+}
+
+/// The known channels that names (rkeys or AT-URIs) may mean (T20).
+pub async fn candidates(store: &impl Store, names: &[String]) -> Result<Vec<Candidate>, Fault> {
+    rows(store.read(&[Statement::new(CANDIDATES, [Param::json(&names)])]).await?.first())
+}
+
+/// The community itself if it is known or was once: one that was never seen has no events.
+pub async fn listed(store: &impl Store, community: &str) -> Result<Vec<AtUri>, Fault> {
+    let statement = Statement::new(
+        "SELECT json_quote(uri) AS row FROM (
+             SELECT uri FROM communities WHERE uri = ?1
+             UNION SELECT uri FROM settled
+              WHERE uri = ?1 AND uri LIKE 'at://%/social.colibri.community/%')",
+        [community.into()],
+    );
+    rows(store.read(&[statement]).await?.first())
+}
+
+/// Every known community: for sockets that want to hear all of them (A31).
+pub async fn all_communities(store: &impl Store) -> Result<Vec<AtUri>, Fault> {
+    let statement = Statement::new("SELECT json_quote(uri) AS row FROM communities ORDER BY uri", []);
+    rows(store.read(&[statement]).await?.first())
+}
+
+/// Where ingest stands, as the view `ingest_status` shows it to admins.
+#[derive(Clone, Debug, Default, Deserialize, serde::Serialize)]
+pub struct IngestStatus {
+    /// The last stored event.
+    pub cursor_us: Option<i64>,
+    /// The same, as a time.
+    pub cursor_at: Option<String>,
+    /// Records that wait for another one.
+    pub held_records: i64,
+    /// Frames and records that were not let in.
+    pub refused: i64,
+}
+
+/// Where ingest stands.
+pub async fn ingest_status(store: &impl Store) -> Result<IngestStatus, Fault> {
+    let statement = Statement::new(
+        "SELECT json_object('cursor_us', s.cursor_us, 'cursor_at', s.cursor_at,
+                'held_records', (SELECT count(*) FROM held),
+                'refused', (SELECT coalesce(sum(count), 0) FROM refusal_counts)) AS row
+         FROM ledger LEFT JOIN ingest_status s ON true",
+        [],
+    );
+    let found: Vec<IngestStatus> = rows(store.read(&[statement]).await?.first())?;
+    found.into_iter().next().ok_or_else(|| Fault::new("reading the ingest status", "the ledger has no row"))
+}
+
+const MESSAGES: &str = concat!(
+    "WITH target(uri) AS (
+        SELECT ch.uri FROM channels ch JOIN communities c ON c.uri = ch.community_uri
+        WHERE ch.uri = ?2 OR ch.rkey = ?2
+        ORDER BY ch.uri = ?2 DESC, ch.indexed_at, ch.uri LIMIT 1)
+    SELECT ",
+    shown_json!(),
+    "
+    FROM messages m ",
+    shown_joins!(),
+    "
+    WHERE m.channel_uri = (SELECT uri FROM target)
+      AND (m.sort_at, m.rkey, m.author_did) < (?3, ?4, ?5)
+      AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = m.uri)
+    ORDER BY m.sort_at DESC, m.rkey DESC, m.author_did DESC
+    LIMIT ?6"
+);
+
+const MESSAGE: &str = concat!(
+    "SELECT ",
+    shown_json!(),
+    "
+    FROM messages m
+    JOIN channels ch ON ch.uri = m.channel_uri
+    JOIN communities c ON c.uri = ch.community_uri ",
+    shown_joins!(),
+    "
+    WHERE m.uri = ?2 AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = m.uri)"
+);
+
+const COMMUNITY: &str = "
+    SELECT json_object('uri', uri, 'name', name, 'description', description, 'picture', picture,
+        'category_order', category_order,
+        'requires_approval_to_join', json(iif(requires_approval_to_join, 'true', 'false')),
+        'rev', rev, 'indexed_at', indexed_at) AS row
+    FROM communities WHERE uri = ?1 OR rkey = ?1
+    ORDER BY uri = ?1 DESC, indexed_at, uri LIMIT 1";
+
+const CHANNELS: &str = "
+    SELECT json_object('uri', ch.uri, 'community_uri', ch.community_uri, 'name', ch.name,
+        'description', ch.description, 'channel_type', ch.channel_type,
+        'category_rkey', ch.category_rkey, 'owner_only', json(iif(ch.owner_only, 'true', 'false')),
+        'rev', ch.rev, 'indexed_at', ch.indexed_at) AS row
+    FROM channels ch JOIN communities c ON c.uri = ch.community_uri
+    WHERE ch.community_uri = ?1 ORDER BY ch.name, ch.rkey";
+
+const MEMBERS: &str = concat!(
+    "WITH joined(did, approved) AS (
+        SELECT m.member_did, max(EXISTS (
+            SELECT 1 FROM approvals a WHERE a.membership_uri = m.uri AND a.approver_did = c.owner_did
+               AND (a.community_uri IS NULL OR a.community_uri = c.uri)))
+        FROM memberships m JOIN communities c ON c.uri = m.community_uri
+        WHERE m.community_uri = ?2 AND m.member_did <> c.owner_did
+          AND NOT EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = m.member_did)
+        GROUP BY m.member_did),
+    listed(did, place, status) AS (
+        SELECT owner_did, 0, 'owner' FROM communities WHERE uri = ?2
+        UNION ALL SELECT did, iif(approved, 1, 2), iif(approved, 'approved', 'pending') FROM joined)
+    SELECT json_object('member_did', l.did, 'status', l.status, 'person', ",
+    person_json!("p"),
+    ") AS row
+    FROM listed l LEFT JOIN people p ON p.did = l.did
+    ORDER BY l.place, l.did"
+);
+
+const CANDIDATES: &str = "
+    SELECT json_object('uri', ch.uri, 'community', ch.community_uri, 'indexed_at', ch.indexed_at) AS row
+    FROM channels ch JOIN communities c ON c.uri = ch.community_uri
+    WHERE ch.uri IN (SELECT value FROM json_each(?1)) OR ch.rkey IN (SELECT value FROM json_each(?1))";

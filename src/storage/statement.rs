@@ -1,0 +1,118 @@
+//! Statements, and the two things a database must be able to do with them.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A statement with its parameters, ready to run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Statement {
+    /// SQLite text with `?1`, `?2` …
+    pub sql: &'static str,
+    /// The values, in order. At most 100 (platform facts T8); lists go in as one JSON text.
+    pub params: Vec<Param>,
+}
+
+/// A bound value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Param {
+    /// A whole number of at most 2^53, which is what D1 keeps exact (platform facts T8).
+    Int(i64),
+    /// A text of at most 2 MB.
+    Text(String),
+    /// No value.
+    Null,
+}
+
+impl From<&str> for Param {
+    fn from(text: &str) -> Self {
+        Param::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Param {
+    fn from(text: String) -> Self {
+        Param::Text(text)
+    }
+}
+
+impl From<i64> for Param {
+    fn from(number: i64) -> Self {
+        Param::Int(number)
+    }
+}
+
+impl<T: Into<Param>> From<Option<T>> for Param {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Param::Null, Into::into)
+    }
+}
+
+impl Param {
+    /// A list or row as one JSON text, for `json_each`.
+    pub fn json<T: Serialize>(value: &T) -> Self {
+        // Rows are texts, numbers and booleans: serialising them cannot fail.
+        Param::Text(serde_json::to_string(value).unwrap_or_default())
+    }
+}
+
+impl Statement {
+    /// A statement with parameters.
+    pub fn new(sql: &'static str, params: impl IntoIterator<Item = Param>) -> Self {
+        Self { sql, params: params.into_iter().collect() }
+    }
+}
+
+/// The world failed: database, network or platform. Retry; never read it as a "no"
+/// (invariant 9).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What was tried.
+    pub doing: &'static str,
+    /// What the world said. For the log, never for callers.
+    pub because: String,
+}
+
+impl Fault {
+    /// A fault while `doing` something.
+    pub fn new(doing: &'static str, because: impl fmt::Display) -> Self {
+        Self { doing, because: because.to_string() }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} failed: {}", self.doing, self.because)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// Why a commit did not happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CommitError {
+    /// Another commit came between these facts and this commit: read the facts again.
+    Conflict,
+    /// The world failed. The commit may or may not have happened; facts read again will tell.
+    Fault(Fault),
+}
+
+/// A database.
+#[allow(async_fn_in_trait, reason = "Workers are single-threaded: futures need not be Send")]
+pub trait Store {
+    /// Runs reads in one round trip and one snapshot; one list of `row` texts for each.
+    async fn read(&self, statements: &[Statement]) -> Result<Vec<Vec<String>>, Fault>;
+
+    /// Runs writes in one transaction: all or nothing.
+    async fn commit(&self, statements: Vec<Statement>) -> Result<(), CommitError>;
+}
+
+/// Reads the `row` texts of one statement.
+pub fn rows<T: DeserializeOwned>(texts: Option<&Vec<String>>) -> Result<Vec<T>, Fault> {
+    texts
+        .into_iter()
+        .flatten()
+        .map(|text| serde_json::from_str(text).map_err(|error| Fault::new("reading a stored row", error)))
+        .collect()
+}

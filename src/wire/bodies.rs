@@ -1,0 +1,168 @@
+//! The objects of REST bodies and of message frames (contract section 2, O01–O09).
+//!
+//! Field order is the contract's. Every field is present; a field without a value is `null`.
+//! JSON that is echoed verbatim is carried as [`RawValue`], so that not a byte of it changes.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::ids::{AtUri, Did, Rkey};
+
+/// The profile, status and presence of a person as others see it. Part of O01, O02, O07.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Person {
+    /// The name of the cached profile.
+    pub display_name: Option<String>,
+    /// A link on the CDN (O10).
+    pub avatar_url: Option<String>,
+    /// A link on the CDN (O10).
+    pub banner_url: Option<String>,
+    /// The text of the cached profile.
+    pub description: Option<String>,
+    /// Only when verified in both directions (O10).
+    pub handle: Option<String>,
+    /// The text of the actor record (O10).
+    pub status_text: Option<String>,
+    /// The emoji of the actor record.
+    pub emoji: Option<String>,
+    /// `online`, `away`, `dnd`, `offline`, or nothing if never seen.
+    pub state: Option<String>,
+}
+
+/// O01 without `parent_message` and `reactions`: the shape of a parent.
+#[derive(Clone, Debug, Serialize)]
+pub struct MessageCore {
+    /// UUIDv5 of the AT-URI (see [`message_id`]).
+    pub id: String,
+    /// The record key.
+    pub rkey: Rkey,
+    /// The author.
+    pub author_did: Did,
+    /// Verbatim.
+    pub text: String,
+    /// Verbatim: usually an rkey.
+    pub channel: String,
+    /// The record's string, or the receive time if that is no RFC 3339.
+    pub created_at: String,
+    /// The receive time (H10).
+    pub indexed_at: String,
+    /// Whether a content change was applied, or the record says so.
+    pub edited: bool,
+    /// Verbatim: an rkey or an AT-URI.
+    pub parent: Option<String>,
+    /// Verbatim.
+    pub facets: Option<Box<RawValue>>,
+    /// Verbatim.
+    pub attachments: Option<Box<RawValue>>,
+    /// The author as others see them.
+    #[serde(flatten)]
+    pub author: Person,
+}
+
+/// O01.
+#[derive(Clone, Debug, Serialize)]
+pub struct Message {
+    /// Everything but the two fields below.
+    #[serde(flatten)]
+    pub core: MessageCore,
+    /// The visible message that `parent` names (T21).
+    pub parent_message: Option<MessageCore>,
+    /// O03, `count` descending.
+    pub reactions: Vec<ReactionGroup>,
+}
+
+/// O03.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReactionGroup {
+    /// The exact string of the records.
+    pub emoji: String,
+    /// How many people.
+    pub count: usize,
+    /// Who, in order of arrival.
+    pub reactor_dids: Vec<Did>,
+    /// The same list again, for the web client (W10).
+    pub authors: Vec<Did>,
+    /// The rkey of each person's oldest standing record.
+    pub rkeys: Vec<Rkey>,
+}
+
+/// O04.
+#[derive(Clone, Debug, Serialize)]
+pub struct Community {
+    /// The authority of the AT-URI (T05).
+    pub owner_did: Did,
+    /// The record key.
+    pub rkey: Rkey,
+    /// 1–32 characters.
+    pub name: String,
+    /// At most 256 characters.
+    pub description: Option<String>,
+    /// A blob reference, verbatim.
+    pub picture: Option<Box<RawValue>>,
+    /// An array of rkeys, verbatim.
+    pub category_order: Option<Box<RawValue>>,
+    /// T09.
+    pub requires_approval_to_join: bool,
+}
+
+/// O05.
+#[derive(Clone, Debug, Serialize)]
+pub struct Channel {
+    /// The channel.
+    pub uri: AtUri,
+    /// Its key.
+    pub rkey: Rkey,
+    /// Its community.
+    pub community_uri: AtUri,
+    /// 1–32 characters.
+    pub name: String,
+    /// At most 256 characters.
+    pub description: Option<String>,
+    /// `text`, `voice`, `forum` or another word.
+    pub channel_type: String,
+    /// The category its own record names.
+    pub category_rkey: Option<String>,
+    /// Whether only the owner may post.
+    pub owner_only: bool,
+    /// Who is in the voice channel, sorted.
+    pub voice_members: Vec<Did>,
+}
+
+/// O07.
+#[derive(Clone, Debug, Serialize)]
+pub struct Member {
+    /// The person.
+    pub member_did: Did,
+    /// `owner`, `approved`, `pending`; `banned` in R10.
+    pub status: String,
+    /// The person as others see them.
+    #[serde(flatten)]
+    pub person: Person,
+}
+
+/// The `id` of a message (O01): UUIDv5 of its AT-URI in the RFC 4122 URL namespace, so that it
+/// is the same after every rebuild (K13).
+pub fn message_id(uri: &AtUri) -> String {
+    uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, uri.as_str().as_bytes()).to_string()
+}
+
+/// Reads stored JSON text back for a body. Stored text was valid JSON when it came in; should
+/// it not be now, the field is `null` rather than the whole answer a fault.
+pub fn verbatim(text: Option<&str>) -> Option<Box<RawValue>> {
+    text.and_then(|json| RawValue::from_string(json.to_owned()).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The web client and every stored link use these ids; another value orphans them.
+    #[test]
+    fn o01_id_is_that_of_the_contract() {
+        let uri = |did: &str, rkey: &str| {
+            AtUri::parse(&format!("at://{did}/social.colibri.message/{rkey}")).unwrap()
+        };
+        assert_eq!(message_id(&uri("did:plc:member", "3kmsg2")), "2f63fd0e-f108-5adc-86df-02c8dd3239e3");
+        assert_eq!(message_id(&uri("did:plc:owner", "3kmsg1")), "e883def7-0d20-5975-98ce-05bffc38a4fa");
+    }
+}

@@ -1,0 +1,239 @@
+//! The events of a community as they stand on the wire (contract 4.5, E01–E14).
+//!
+//! An event is written twice: [`Event`] gives everything but `seq` and `live`, which only the
+//! community's object can know; [`stamp`] puts those two at the end. Serialised once, sent to
+//! everybody as it is.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::bodies::{Message, Person};
+use super::ids::{AtUri, Did, Rkey};
+
+/// An event without `seq` and `live`. A field without a value is left out, except inside
+/// messages.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Event {
+    /// E01: a message became visible, or its content changed.
+    Message(Box<MessageEvent>),
+    /// E02: a visible message is gone from its channel.
+    MessageDeleted {
+        /// UUIDv5 (O01).
+        id: String,
+        /// Its key.
+        rkey: Rkey,
+        /// Its author.
+        author_did: Did,
+        /// The string the message carried while it was visible there.
+        channel: String,
+        /// The community.
+        community_uri: AtUri,
+        /// The exact channel.
+        channel_uri: AtUri,
+    },
+    /// E05: a community was created or changed.
+    CommunityUpserted {
+        /// The community.
+        community_uri: AtUri,
+        /// Its owner.
+        owner_did: Did,
+        /// Its key.
+        rkey: Rkey,
+        /// Its name.
+        name: String,
+        /// Its description.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        description: Option<String>,
+        /// Verbatim.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        picture: Option<Box<RawValue>>,
+        /// Verbatim.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        category_order: Option<Box<RawValue>>,
+        /// T09.
+        requires_approval_to_join: bool,
+    },
+    /// E06 and, to one person only, E06b.
+    CommunityDeleted {
+        /// The community.
+        community_uri: AtUri,
+        /// Its owner.
+        owner_did: Did,
+        /// Its key.
+        rkey: Rkey,
+    },
+    /// E07: a channel was created or changed.
+    ChannelCreated {
+        /// The community.
+        community_uri: AtUri,
+        /// The channel.
+        uri: AtUri,
+        /// Its key.
+        rkey: Rkey,
+        /// Its name.
+        name: String,
+        /// Its description.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        description: Option<String>,
+        /// `text`, `voice`, `forum` or another word.
+        channel_type: String,
+        /// The category its record names.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        category_rkey: Option<String>,
+        /// Whether only the owner may post.
+        owner_only: bool,
+    },
+    /// E08: a channel is gone.
+    ChannelDeleted {
+        /// The community.
+        community_uri: AtUri,
+        /// The channel.
+        uri: AtUri,
+        /// Its key.
+        rkey: Rkey,
+    },
+    /// E09: a category was created or changed.
+    CategoryCreated {
+        /// The community.
+        community_uri: AtUri,
+        /// The category.
+        uri: AtUri,
+        /// Its key.
+        rkey: Rkey,
+        /// Its name.
+        name: String,
+        /// Verbatim.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        channel_order: Option<Box<RawValue>>,
+    },
+    /// E10: a category is gone.
+    CategoryDeleted {
+        /// The community.
+        community_uri: AtUri,
+        /// The category.
+        uri: AtUri,
+        /// Its key.
+        rkey: Rkey,
+    },
+    /// E11: a person waits for approval.
+    MemberPending(Membership),
+    /// E12: a person may take part.
+    MemberJoined(Membership),
+    /// E13: a person is out.
+    MemberLeft {
+        /// The community.
+        community_uri: AtUri,
+        /// The person.
+        member_did: Did,
+        /// The person as others see them.
+        #[serde(flatten)]
+        person: PersonIfKnown,
+    },
+}
+
+/// E01: the message at the top level, and once more under `message`.
+#[derive(Clone, Debug, Serialize)]
+pub struct MessageEvent {
+    /// All fields of O01 at the top level, where the web client reads them (W08).
+    #[serde(flatten)]
+    pub top: Message,
+    /// The same object.
+    pub message: Message,
+    /// The community.
+    pub community_uri: AtUri,
+    /// The exact channel.
+    pub channel_uri: AtUri,
+}
+
+/// E11 and E12.
+#[derive(Clone, Debug, Serialize)]
+pub struct Membership {
+    /// The community.
+    pub community_uri: AtUri,
+    /// The person.
+    pub member_did: Did,
+    /// The membership that decides the new status (I44).
+    pub membership_uri: AtUri,
+    /// The person's name, if cached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// The person's avatar, if cached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub avatar_url: Option<String>,
+}
+
+/// [`Person`] with unknown fields left out, as events have it.
+#[derive(Clone, Debug)]
+pub struct PersonIfKnown(pub Person);
+
+impl Serialize for PersonIfKnown {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let person = &self.0;
+        s.collect_map(
+            [
+                ("display_name", &person.display_name),
+                ("avatar_url", &person.avatar_url),
+                ("banner_url", &person.banner_url),
+                ("description", &person.description),
+                ("handle", &person.handle),
+                ("status_text", &person.status_text),
+                ("emoji", &person.emoji),
+                ("state", &person.state),
+            ]
+            .into_iter()
+            .filter_map(|(name, value)| value.as_ref().map(|text| (name, text))),
+        )
+    }
+}
+
+impl Event {
+    /// The JSON text of the event, without `seq` and `live`.
+    pub fn text(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(self)
+    }
+}
+
+/// The frame a client gets: `event` (from [`Event::text`]) with `seq` and `live` at its end
+/// (Q01).
+pub fn stamp(event: &str, seq: u64, live: bool) -> String {
+    let open = event.strip_suffix('}').unwrap_or(event);
+    format!("{open},\"seq\":{seq},\"live\":{live}}}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uri(text: &str) -> AtUri {
+        AtUri::parse(text).unwrap()
+    }
+
+    /// Byte-for-byte what the web client parses; field order is the contract's.
+    #[test]
+    fn frames_are_those_of_the_contract() {
+        let community = uri("at://did:plc:owner/social.colibri.community/3kcom");
+        let channel = uri("at://did:plc:owner/social.colibri.channel/3kchan");
+        let left = Event::MemberLeft {
+            community_uri: community.clone(),
+            member_did: Did::parse("did:plc:guest").unwrap(),
+            person: PersonIfKnown(Person { display_name: Some("Guest".into()), ..Person::default() }),
+        };
+        for (event, expected) in [
+            (
+                Event::ChannelDeleted {
+                    community_uri: community.clone(),
+                    rkey: channel.rkey(),
+                    uri: channel.clone(),
+                },
+                r#"{"type":"channel_deleted","community_uri":"at://did:plc:owner/social.colibri.community/3kcom","uri":"at://did:plc:owner/social.colibri.channel/3kchan","rkey":"3kchan","seq":50,"live":true}"#,
+            ),
+            (
+                left,
+                r#"{"type":"member_left","community_uri":"at://did:plc:owner/social.colibri.community/3kcom","member_did":"did:plc:guest","display_name":"Guest","seq":50,"live":true}"#,
+            ),
+        ] {
+            assert_eq!(stamp(&event.text().unwrap(), 50, true), expected);
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Frames of a Jetstream v1 `/subscribe` stream (platform facts 6.2).
+//!
+//! [`parse`] turns the text of one frame into a [`Frame`] or a counted [`ParseError`]; either
+//! way the stream goes on. What a record says is read later (`records`), because only a
+//! collection knows its fields.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::ids::{AtUri, Collection, Did, Rkey};
+use super::json;
+use super::records::{Invalid, Record};
+use super::time::Micros;
+
+/// The longest frame read, in bytes. A record may have 1 MiB on the network; what is longer
+/// than this is no frame of ours.
+pub const FRAME_MAX: usize = 2 * 1024 * 1024;
+
+/// One event of one repository.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// The repository.
+    pub did: Did,
+    /// The position in the stream: strictly increasing within a repository, and the cursor.
+    pub time: Micros,
+    /// What happened.
+    pub what: What,
+}
+
+/// What a frame reports.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// A record of a collection we index was written or deleted.
+    Commit(Box<Commit>),
+    /// Something the service does not read, but which moves the cursor: another collection,
+    /// an identity or an account event, a kind newer than this build.
+    Passing,
+}
+
+/// A write to one record.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// The record.
+    pub uri: AtUri,
+    /// Its collection.
+    pub collection: Collection,
+    /// Its key.
+    pub rkey: Rkey,
+    /// The revision of the repository: a TID, newer is greater as text.
+    pub rev: String,
+    /// What was done.
+    pub write: Write,
+}
+
+/// What a commit did to its record.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// The record is new or was replaced.
+    Put {
+        /// Whether the stream calls it a create; otherwise an update.
+        is_create: bool,
+        /// The record as it arrived.
+        json: String,
+        /// The record as read.
+        record: Result<Record, Invalid>,
+    },
+    /// The record is gone.
+    Delete,
+}
+
+/// Why a frame could not be read. The cursor moves on: a later build cannot make it valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ParseError {
+    /// Over [`FRAME_MAX`] bytes.
+    TooLarge,
+    /// Not JSON, or a field of the envelope is missing or has a wrong type.
+    Malformed,
+    /// The DID, record key or time does not have its syntax.
+    BadIdentifier,
+}
+
+impl ParseError {
+    /// The word under which it is counted.
+    pub fn reason(self) -> &'static str {
+        match self {
+            ParseError::TooLarge => "frame_too_large",
+            ParseError::Malformed => "frame_malformed",
+            ParseError::BadIdentifier => "frame_bad_identifier",
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow)]
+    did: Cow<'a, str>,
+    time_us: u64,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow, default)]
+    commit: Option<CommitFields<'a>>,
+}
+
+#[derive(Deserialize)]
+struct CommitFields<'a> {
+    #[serde(borrow)]
+    rev: Cow<'a, str>,
+    #[serde(borrow)]
+    operation: Cow<'a, str>,
+    #[serde(borrow)]
+    collection: Cow<'a, str>,
+    #[serde(borrow)]
+    rkey: Cow<'a, str>,
+    #[serde(borrow, default)]
+    record: Option<&'a RawValue>,
+}
+
+/// Beyond this a number is not exact in JavaScript and in D1 (2^53), and no clock gets there.
+const TIME_MAX: u64 = 1 << 53;
+
+/// Reads one frame.
+pub fn parse(text: &str) -> Result<Frame, ParseError> {
+    if text.len() > FRAME_MAX {
+        return Err(ParseError::TooLarge);
+    }
+    let envelope: Envelope = json::object(text).ok_or(ParseError::Malformed)?;
+    let did = Did::parse(&envelope.did).map_err(|_| ParseError::BadIdentifier)?;
+    if envelope.time_us > TIME_MAX {
+        return Err(ParseError::BadIdentifier);
+    }
+    let time = i64::try_from(envelope.time_us).map(Micros).map_err(|_| ParseError::BadIdentifier)?;
+    let what = match (envelope.kind.as_ref(), envelope.commit) {
+        ("commit", Some(fields)) => {
+            commit(&did, &fields)?.map_or(What::Passing, |commit| What::Commit(Box::new(commit)))
+        }
+        ("commit", None) => return Err(ParseError::Malformed),
+        _ => What::Passing,
+    };
+    Ok(Frame { did, time, what })
+}
+
+fn commit(did: &Did, fields: &CommitFields) -> Result<Option<Commit>, ParseError> {
+    let Some(collection) = Collection::from_nsid(&fields.collection) else { return Ok(None) };
+    let rkey = Rkey::parse(&fields.rkey).map_err(|_| ParseError::BadIdentifier)?;
+    let put = |is_create| {
+        let json = fields.record.ok_or(ParseError::Malformed)?.get();
+        let record = Record::parse(collection, did, json);
+        // A record too large to be valid is not carried along either.
+        let json = if record.is_ok() { json.to_owned() } else { String::new() };
+        Ok(Write::Put { is_create, json, record })
+    };
+    let write = match fields.operation.as_ref() {
+        "create" => put(true)?,
+        "update" => put(false)?,
+        "delete" => Write::Delete,
+        _ => return Err(ParseError::Malformed),
+    };
+    let uri = AtUri::of(did, collection, &rkey);
+    Ok(Some(Commit { uri, collection, rkey, rev: fields.rev.clone().into_owned(), write }))
+}
+
+/// The URL to connect to (J02): every collection of T04 is asked for, whatever `base` holds;
+/// parameters already there are kept, none twice; `cursor` replaces one that is there.
+/// `None` if `base` is no URL.
+pub fn subscribe_url(base: &str, cursor: Option<Micros>) -> Option<url::Url> {
+    let mut url = url::Url::parse(base).ok()?;
+    let mut pairs: Vec<(String, String)> =
+        url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+    for collection in Collection::ALL {
+        let pair = ("wantedCollections".to_owned(), collection.nsid().to_owned());
+        if !pairs.contains(&pair) {
+            pairs.push(pair);
+        }
+    }
+    if let Some(cursor) = cursor {
+        pairs.retain(|(name, _)| name != "cursor");
+        pairs.push(("cursor".to_owned(), cursor.0.to_string()));
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    pairs.retain(|pair| seen.insert(pair.clone()));
+    url.query_pairs_mut().clear().extend_pairs(&pairs);
+    Some(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: Result<&str, ParseError>, why: &str) {
+        let got = parse(text).map(|frame| match frame.what {
+            What::Commit(commit) => match commit.write {
+                Write::Put { record: Err(_), .. } => "invalid record",
+                Write::Put { is_create: true, .. } => "create",
+                Write::Put { is_create: false, .. } => "update",
+                Write::Delete => "delete",
+            },
+            What::Passing => "passing",
+        });
+        assert_eq!(got, expected, "{why}");
+    }
+
+    #[test]
+    fn frames() {
+        use ParseError::{BadIdentifier, Malformed};
+        let message = |operation: &str, rest: &str| {
+            format!(
+                r#"{{"did":"did:plc:a","time_us":1725911162329308,"kind":"commit","commit":{{"rev":"3l3","operation":"{operation}","collection":"social.colibri.message","rkey":"3k"{rest}}}}}"#
+            )
+        };
+        let record = r#","record":{"text":"hi","channel":"c","createdAt":"2026-03-01T12:00:00Z"},"cid":"b""#;
+        check(&message("create", record), Ok("create"), "a create");
+        check(&message("update", record), Ok("update"), "an update");
+        check(&message("delete", ""), Ok("delete"), "a delete carries no record");
+        check(&message("create", r#","record":{"text":7}"#), Ok("invalid record"), "I03");
+        check(&message("create", ""), Err(Malformed), "a create without a record");
+        check(&message("purge", record), Err(Malformed), "an unknown operation");
+        check(
+            r#"{"did":"did:plc:a","time_us":1,"kind":"identity","identity":{"handle":"a.test"}}"#,
+            Ok("passing"),
+            "identity",
+        );
+        check(
+            r#"{"did":"did:plc:a","time_us":1,"kind":"sync","cursor":9}"#,
+            Ok("passing"),
+            "a kind newer than this build",
+        );
+        check(
+            r#"{"did":"did:plc:a","time_us":1,"kind":"commit","commit":{"rev":"1","operation":"create","collection":"app.bsky.feed.post","rkey":"x","record":{}}}"#,
+            Ok("passing"),
+            "a collection nobody asked for",
+        );
+        check(r#"{"did":"alice","time_us":1,"kind":"account"}"#, Err(BadIdentifier), "no DID");
+        check(r#"{"did":"did:plc:a","time_us":-1,"kind":"account"}"#, Err(Malformed), "negative time");
+        check(
+            r#"{"did":"did:plc:a","time_us":9999999999999999,"kind":"x"}"#,
+            Err(BadIdentifier),
+            "a time past 2^53",
+        );
+        check(r#"{"did":"did:plc:a","time_us":1}"#, Err(Malformed), "no kind");
+        check("[]", Err(Malformed), "not an object");
+        check("\u{0}", Err(Malformed), "not JSON");
+        check(&"[".repeat(100_000), Err(Malformed), "deep nesting");
+    }
+
+    #[test]
+    fn j02_b26_the_url_asks_for_every_collection_once() {
+        let query = |base: &str, cursor| {
+            let url = subscribe_url(base, cursor).unwrap();
+            url.query_pairs().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>()
+        };
+        let plain = query("wss://stream.example/subscribe", Some(Micros(5)));
+        assert_eq!(plain.len(), 11, "ten collections and a cursor: {plain:?}");
+        assert_eq!(plain.last().map(String::as_str), Some("cursor=5"));
+        let given = query(
+            "wss://stream.example/subscribe?wantedCollections=social.colibri.message&compress=false&cursor=1",
+            Some(Micros(5)),
+        );
+        assert_eq!(given.iter().filter(|p| p.contains("colibri.message")).count(), 1, "none twice");
+        assert!(given.contains(&"compress=false".to_owned()), "kept");
+        assert_eq!(given.iter().filter(|p| p.starts_with("cursor=")).collect::<Vec<_>>(), ["cursor=5"]);
+        assert!(subscribe_url("not a url", None).is_none());
+    }
+}

@@ -1,0 +1,435 @@
+//! The lexicon records the service indexes, read from the JSON of a frame or a repository
+//! (contract section 8).
+//!
+//! Promises: [`Record::parse`] never panics, refuses what section 8 calls invalid (I03), cuts
+//! what it says is cut (I08, Unicode characters), ignores unknown fields (I04), and keeps what
+//! is echoed verbatim as the text that arrived.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::ids::{AtUri, Collection, Did, Rkey};
+use super::json;
+
+/// The largest record, as JSON text, in bytes (I03).
+pub const RECORD_MAX: usize = 64 * 1024;
+
+const TEXT_MAX: usize = 2048;
+const NAME_MAX: usize = 32;
+const DESCRIPTION_MAX: usize = 256;
+const TYPE_MAX: usize = 32;
+
+/// A record that section 8 calls valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// `social.colibri.message`
+    Message(Message),
+    /// `social.colibri.community`
+    Community(Community),
+    /// `social.colibri.channel`
+    Channel(Channel),
+    /// `social.colibri.category`
+    Category(Category),
+    /// `social.colibri.membership`
+    Membership(Membership),
+    /// `social.colibri.approval`
+    Approval(Approval),
+    /// A collection that is asked for and not indexed by this build.
+    Unread,
+}
+
+/// JSON kept as the text that arrived.
+pub type Verbatim = String;
+
+/// Section 8.3.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// At most 2048 characters; may be empty.
+    pub text: String,
+    /// As written; not necessarily a time.
+    pub created_at: String,
+    /// An rkey or an AT-URI, as written.
+    pub channel: String,
+    /// An rkey or an AT-URI, as written.
+    pub parent: Option<String>,
+    /// A JSON array, as written.
+    pub facets: Option<Verbatim>,
+    /// A JSON array, as written.
+    pub attachments: Option<Verbatim>,
+    /// What the record itself says.
+    pub edited: bool,
+}
+
+/// Section 8.5.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Community {
+    /// 1–32 characters.
+    pub name: String,
+    /// At most 256 characters.
+    pub description: Option<String>,
+    /// A blob reference, as written.
+    pub picture: Option<Verbatim>,
+    /// A JSON array of rkeys, as written.
+    pub category_order: Option<Verbatim>,
+    /// Whether a membership needs the owner's approval before its author may post.
+    pub requires_approval_to_join: bool,
+}
+
+/// Section 8.5.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Channel {
+    /// 1–32 characters.
+    pub name: String,
+    /// At most 256 characters.
+    pub description: Option<String>,
+    /// `text`, `voice`, `forum` or another word of at most 32 characters.
+    pub channel_type: String,
+    /// The community, in the author's own repository (I27).
+    pub community: Rkey,
+    /// The category's rkey.
+    pub category: Option<String>,
+    /// Whether only the owner may post.
+    pub owner_only: bool,
+}
+
+/// Section 8.5.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Category {
+    /// 1–32 characters.
+    pub name: String,
+    /// A JSON array of rkeys, as written.
+    pub channel_order: Option<Verbatim>,
+    /// The community, in the author's own repository (I27).
+    pub community: Rkey,
+}
+
+/// Section 8.7.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// The community to belong to.
+    pub community: AtUri,
+}
+
+/// Section 8.7.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approval {
+    /// The membership approved.
+    pub membership: AtUri,
+    /// If present, it must be the membership's community.
+    pub community: Option<AtUri>,
+}
+
+/// Why a record is invalid (I03).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Invalid {
+    /// Over [`RECORD_MAX`].
+    TooLarge,
+    /// A required field is missing, or a field has a wrong type.
+    Shape,
+    /// A text is longer than a limit marked "refused".
+    TextTooLong,
+    /// A name is empty.
+    EmptyName,
+    /// A reference is neither a record key nor an AT-URI of the right kind.
+    Reference,
+    /// A channel or category names a community of another repository (I27).
+    ForeignCommunity,
+}
+
+impl Invalid {
+    /// The word under which the refusal is counted.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Invalid::TooLarge => "record_too_large",
+            Invalid::Shape => "record_malformed",
+            Invalid::TextTooLong => "text_too_long",
+            Invalid::EmptyName => "name_empty",
+            Invalid::Reference => "reference_malformed",
+            Invalid::ForeignCommunity => "community_of_another_repository",
+        }
+    }
+}
+
+impl Record {
+    /// Reads the record of `collection` that `author` wrote from its JSON text.
+    pub fn parse(collection: Collection, author: &Did, json: &str) -> Result<Self, Invalid> {
+        if json.len() > RECORD_MAX {
+            return Err(Invalid::TooLarge);
+        }
+        match collection {
+            Collection::Message => message(json).map(Record::Message),
+            Collection::Community => community(json).map(Record::Community),
+            Collection::Channel => channel(json, author).map(Record::Channel),
+            Collection::Category => category(json, author).map(Record::Category),
+            Collection::Membership => membership(json).map(Record::Membership),
+            Collection::Approval => approval(json).map(Record::Approval),
+            Collection::Reaction | Collection::ActorData | Collection::ChannelRead | Collection::Profile => {
+                Ok(Record::Unread)
+            }
+        }
+    }
+}
+
+fn message(json: &str) -> Result<Message, Invalid> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Fields<'a> {
+        text: String,
+        created_at: String,
+        channel: String,
+        parent: Option<String>,
+        #[serde(borrow)]
+        facets: Option<&'a RawValue>,
+        #[serde(borrow)]
+        attachments: Option<&'a RawValue>,
+        edited: Option<bool>,
+    }
+    let fields: Fields = fields(json)?;
+    if fields.text.chars().nth(TEXT_MAX).is_some() {
+        return Err(Invalid::TextTooLong);
+    }
+    for reference in std::iter::once(&fields.channel).chain(&fields.parent) {
+        if Rkey::parse(reference).is_err() && AtUri::parse(reference).is_err() {
+            return Err(Invalid::Reference);
+        }
+    }
+    Ok(Message {
+        text: fields.text,
+        created_at: fields.created_at,
+        channel: fields.channel,
+        parent: fields.parent,
+        facets: verbatim(fields.facets, '[')?,
+        attachments: verbatim(fields.attachments, '[')?,
+        edited: fields.edited.unwrap_or(false),
+    })
+}
+
+fn community(json: &str) -> Result<Community, Invalid> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Fields<'a> {
+        name: String,
+        description: Option<String>,
+        #[serde(borrow)]
+        picture: Option<&'a RawValue>,
+        #[serde(borrow)]
+        category_order: Option<&'a RawValue>,
+        requires_approval_to_join: Option<bool>,
+    }
+    let fields: Fields = fields(json)?;
+    Ok(Community {
+        name: name(&fields.name)?,
+        description: fields.description.map(|text| cut(&text, DESCRIPTION_MAX)),
+        picture: verbatim(fields.picture, '{')?,
+        category_order: rkeys(fields.category_order)?,
+        requires_approval_to_join: fields.requires_approval_to_join.unwrap_or(true),
+    })
+}
+
+fn channel(json: &str, author: &Did) -> Result<Channel, Invalid> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Fields {
+        name: String,
+        description: Option<String>,
+        #[serde(rename = "type")]
+        channel_type: String,
+        community: String,
+        category: Option<String>,
+        owner_only: Option<bool>,
+    }
+    let fields: Fields = fields(json)?;
+    if fields.channel_type.chars().nth(TYPE_MAX).is_some() {
+        return Err(Invalid::TextTooLong);
+    }
+    Ok(Channel {
+        name: name(&fields.name)?,
+        description: fields.description.map(|text| cut(&text, DESCRIPTION_MAX)),
+        channel_type: fields.channel_type,
+        community: own_community(&fields.community, author)?,
+        category: fields.category,
+        owner_only: fields.owner_only.unwrap_or(false),
+    })
+}
+
+fn category(json: &str, author: &Did) -> Result<Category, Invalid> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Fields<'a> {
+        name: String,
+        #[serde(borrow)]
+        channel_order: Option<&'a RawValue>,
+        community: String,
+    }
+    let fields: Fields = fields(json)?;
+    Ok(Category {
+        name: name(&fields.name)?,
+        channel_order: rkeys(fields.channel_order)?,
+        community: own_community(&fields.community, author)?,
+    })
+}
+
+fn membership(json: &str) -> Result<Membership, Invalid> {
+    #[derive(Deserialize)]
+    struct Fields {
+        community: String,
+    }
+    let fields: Fields = fields(json)?;
+    Ok(Membership { community: reference(&fields.community, Collection::Community)? })
+}
+
+fn approval(json: &str) -> Result<Approval, Invalid> {
+    #[derive(Deserialize)]
+    struct Fields {
+        membership: String,
+        community: Option<String>,
+    }
+    let fields: Fields = fields(json)?;
+    let community = fields.community.map(|text| reference(&text, Collection::Community));
+    Ok(Approval {
+        membership: reference(&fields.membership, Collection::Membership)?,
+        community: community.transpose()?,
+    })
+}
+
+fn fields<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Invalid> {
+    json::object(text).ok_or(Invalid::Shape)
+}
+
+/// The text of a JSON value that must be an array (`[`) or an object (`{`).
+fn verbatim(value: Option<&RawValue>, opening: char) -> Result<Option<Verbatim>, Invalid> {
+    match value.map(RawValue::get) {
+        Some(text) if text.starts_with(opening) => Ok(Some(text.to_owned())),
+        Some(_) => Err(Invalid::Shape),
+        None => Ok(None),
+    }
+}
+
+/// The text of a JSON value that must be an array of texts.
+fn rkeys(value: Option<&RawValue>) -> Result<Option<Verbatim>, Invalid> {
+    if let Some(raw) = value {
+        serde_json::from_str::<Vec<String>>(raw.get()).map_err(|_| Invalid::Shape)?;
+    }
+    verbatim(value, '[')
+}
+
+fn name(text: &str) -> Result<String, Invalid> {
+    if text.is_empty() { Err(Invalid::EmptyName) } else { Ok(cut(text, NAME_MAX)) }
+}
+
+/// The first `max` Unicode characters (I08).
+fn cut(text: &str, max: usize) -> String {
+    text.chars().take(max).collect()
+}
+
+fn reference(text: &str, collection: Collection) -> Result<AtUri, Invalid> {
+    match AtUri::parse(text) {
+        Ok(uri) if uri.is(collection) => Ok(uri),
+        _ => Err(Invalid::Reference),
+    }
+}
+
+/// The community that a channel or category of `author` names (I27): an rkey, or an AT-URI
+/// with the author's own authority. So only the owner can add one.
+fn own_community(text: &str, author: &Did) -> Result<Rkey, Invalid> {
+    if let Ok(rkey) = Rkey::parse(text) {
+        return Ok(rkey);
+    }
+    let uri = reference(text, Collection::Community)?;
+    if uri.authority() == *author { Ok(uri.rkey()) } else { Err(Invalid::ForeignCommunity) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(collection: Collection, json: &str, expected: Result<(), Invalid>, why: &str) {
+        let author = Did::parse("did:plc:a").unwrap();
+        assert_eq!(Record::parse(collection, &author, json).map(|_| ()), expected, "{why}: {json}");
+    }
+
+    #[test]
+    fn i03_messages() {
+        let message = |fields: &str| format!(r#"{{"createdAt":"x","channel":"c",{fields}}}"#);
+        let text = |n: usize| message(&format!(r#""text":"{}""#, "ж".repeat(n)));
+        for (json, expected, why) in [
+            (text(0), Ok(()), "empty text is allowed"),
+            (text(2048), Ok(()), "2048 characters, not bytes (I08)"),
+            (text(2049), Err(Invalid::TextTooLong), "2049 characters"),
+            (message(r#""text":"a","rkey":"x","author_did":"y""#), Ok(()), "unknown fields (I04)"),
+            (message(r#""text":"a","facets":null"#), Ok(()), "null is absent"),
+            (message(r#""text":"a","facets":{}"#), Err(Invalid::Shape), "facets is no array"),
+            (message(r#""text":null"#), Err(Invalid::Shape), "a required field is null"),
+            (message(r#""parent":"p""#), Err(Invalid::Shape), "no text"),
+            (message(r#""text":"a","parent":"a b""#), Err(Invalid::Reference), "parent is no key"),
+            (
+                message(&format!(r#""text":"a","x":"{}""#, "x".repeat(RECORD_MAX))),
+                Err(Invalid::TooLarge),
+                "over 64 KiB",
+            ),
+            ("[]".into(), Err(Invalid::Shape), "not an object"),
+        ] {
+            check(Collection::Message, &json, expected, why);
+        }
+    }
+
+    #[test]
+    fn i08_names_are_cut_and_never_empty() {
+        let author = Did::parse("did:plc:a").unwrap();
+        let json = format!(r#"{{"name":"{}","description":"{}"}}"#, "ж".repeat(40), "d".repeat(300));
+        let Ok(Record::Community(community)) = Record::parse(Collection::Community, &author, &json) else {
+            panic!("valid")
+        };
+        assert_eq!(community.name.chars().count(), 32);
+        assert_eq!(community.description.map(|d| d.len()), Some(256));
+        assert!(community.requires_approval_to_join, "missing means true");
+        check(Collection::Community, r#"{"name":""}"#, Err(Invalid::EmptyName), "empty name");
+    }
+
+    #[test]
+    fn i27_channels_belong_to_the_author() {
+        let channel = |community: &str| format!(r#"{{"name":"n","type":"text","community":"{community}"}}"#);
+        for (community, expected, why) in [
+            ("3kcom", Ok(()), "an rkey"),
+            ("at://did:plc:a/social.colibri.community/3kcom", Ok(()), "an AT-URI of the author"),
+            (
+                "at://did:plc:b/social.colibri.community/3kcom",
+                Err(Invalid::ForeignCommunity),
+                "of somebody else",
+            ),
+            ("at://did:plc:a/social.colibri.channel/3kcom", Err(Invalid::Reference), "another collection"),
+            ("", Err(Invalid::Reference), "empty"),
+        ] {
+            check(Collection::Channel, &channel(community), expected, why);
+        }
+    }
+
+    #[test]
+    fn references_of_memberships_and_approvals() {
+        for (collection, json, expected) in [
+            (Collection::Membership, r#"{"community":"at://did:plc:a/social.colibri.community/c"}"#, Ok(())),
+            (Collection::Membership, r#"{"community":"c"}"#, Err(Invalid::Reference)),
+            (Collection::Approval, r#"{"membership":"at://did:plc:b/social.colibri.membership/m"}"#, Ok(())),
+            (
+                Collection::Approval,
+                r#"{"membership":"at://did:plc:b/social.colibri.membership/m","community":"c"}"#,
+                Err(Invalid::Reference),
+            ),
+            (Collection::Approval, r#"{}"#, Err(Invalid::Shape)),
+        ] {
+            check(collection, json, expected, "references");
+        }
+    }
+
+    #[test]
+    fn verbatim_is_the_text_that_arrived() {
+        let author = Did::parse("did:plc:a").unwrap();
+        let json =
+            r#"{"text":"a","createdAt":"x","channel":"c","facets":[ {"b":1, "a":2e0} ],"attachments":[]}"#;
+        let Ok(Record::Message(message)) = Record::parse(Collection::Message, &author, json) else {
+            panic!("valid")
+        };
+        assert_eq!(message.facets.as_deref(), Some(r#"[ {"b":1, "a":2e0} ]"#));
+        assert_eq!(message.attachments.as_deref(), Some("[]"));
+    }
+}

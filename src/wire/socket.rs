@@ -1,0 +1,161 @@
+//! Frames of the events socket, `/api/subscribe` (contract 4.1–4.4).
+//!
+//! [`read`] turns a client's frame into a [`ClientFrame`]; [`Reply`] is what goes back. Which
+//! effect a frame has is not known here.
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::AtUri;
+use super::json;
+
+/// The longest client frame, in bytes (A15).
+pub const FRAME_MAX: usize = 64 * 1024;
+
+/// The string the shipped client sends every 20 s (W04). The runtime answers exactly this one
+/// without waking the object (platform facts T2), so not a byte of it may change.
+pub const HEARTBEAT: &str = r#"{"action":"heartbeat","event_type":"heartbeat"}"#;
+
+/// The answer to [`HEARTBEAT`] (A10).
+pub const HEARTBEAT_ACK: &str = r#"{"type":"ack","message":""}"#;
+
+/// A client's frame (A06). Absent and `null` are the same, but for `action` and `event_type`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientFrame {
+    /// What to do.
+    pub action: String,
+    /// The kind of subscription; empty if absent (A09).
+    pub event_type: String,
+    /// Key of a `message` subscription.
+    pub channel: Option<String>,
+    /// Key of a `user_status` subscription.
+    pub did: Option<String>,
+    /// Key of a `community` subscription; the community of a voice channel.
+    pub community_uri: Option<String>,
+    /// Presence state to set.
+    pub state: Option<String>,
+    /// Voice channel to join.
+    pub voice_channel_rkey: Option<String>,
+    /// `join` or `leave`.
+    pub voice_action: Option<String>,
+    /// Where to resume (Q02).
+    pub cursor: Option<i64>,
+}
+
+/// Reads a client's frame; `None` means `Invalid JSON` (A06).
+pub fn read(text: &str) -> Option<ClientFrame> {
+    #[derive(Deserialize)]
+    struct Fields {
+        action: String,
+        #[serde(default)]
+        event_type: String,
+        channel: Option<String>,
+        did: Option<String>,
+        community_uri: Option<String>,
+        state: Option<String>,
+        voice_channel_rkey: Option<String>,
+        voice_action: Option<String>,
+        cursor: Option<i64>,
+    }
+    let fields: Fields = json::object(text)?;
+    Some(ClientFrame {
+        action: fields.action,
+        event_type: fields.event_type,
+        channel: fields.channel,
+        did: fields.did,
+        community_uri: fields.community_uri,
+        state: fields.state,
+        voice_channel_rkey: fields.voice_channel_rkey,
+        voice_action: fields.voice_action,
+        cursor: fields.cursor,
+    })
+}
+
+/// What the server says to one client about its own frames.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Reply {
+    /// The frame was understood (A04).
+    Ack {
+        /// Empty, or what was done.
+        message: String,
+    },
+    /// The frame had no effect (A04, A15).
+    Error {
+        /// One of the texts of A15.
+        message: String,
+    },
+    /// The replay of a resume is complete (Q04).
+    Resumed {
+        /// The community.
+        community_uri: String,
+        /// The cursor given.
+        from: u64,
+        /// The community's last `seq`.
+        to: u64,
+    },
+    /// Events were lost: read anew through REST (Q05, Q20).
+    ResyncRequired {
+        /// The community.
+        community_uri: AtUri,
+        /// The smallest `seq` in the log.
+        oldest: u64,
+    },
+}
+
+impl Reply {
+    /// An ack with `message`.
+    pub fn ack(message: impl Into<String>) -> Self {
+        Reply::Ack { message: message.into() }
+    }
+
+    /// An error with `message`.
+    pub fn error(message: impl Into<String>) -> Self {
+        Reply::Error { message: message.into() }
+    }
+
+    /// The JSON text of the frame.
+    pub fn text(&self) -> String {
+        // Only strings and integers inside: serialising cannot fail, and if it did, silence
+        // would make the shipped client reconnect for ever (W02).
+        serde_json::to_string(self).unwrap_or_else(|_| HEARTBEAT_ACK.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a06_frames() {
+        for (text, ok, why) in [
+            (HEARTBEAT, true, "the shipped client's heartbeat"),
+            (
+                r#"{"action":"subscribe","event_type":"message","channel":null,"x":1}"#,
+                true,
+                "null is absent, unknown keys are ignored",
+            ),
+            (r#"{"action":"subscribe"}"#, true, "event_type may be missing"),
+            (r#"{"action":"subscribe","event_type":null}"#, false, "null is a wrong type for event_type"),
+            (r#"{"action":null}"#, false, "null is a wrong type for action"),
+            (r#"{"event_type":"message"}"#, false, "action missing"),
+            (r#"{"action":"subscribe","cursor":"1"}"#, false, "cursor is a string"),
+            (r#"{"action":"subscribe","cursor":1.5}"#, false, "cursor is no integer"),
+            (r#"["subscribe"]"#, false, "an array"),
+            ("subscribe", false, "no JSON"),
+        ] {
+            assert_eq!(read(text).is_some(), ok, "{why}: {text}");
+        }
+    }
+
+    /// The shipped client compares nothing but `type`, its tests compare the text (A04).
+    #[test]
+    fn a04_replies() {
+        assert_eq!(Reply::ack("").text(), HEARTBEAT_ACK);
+        assert_eq!(Reply::error("Invalid JSON").text(), r#"{"type":"error","message":"Invalid JSON"}"#);
+        let community_uri = "at://did:plc:owner/social.colibri.community/3kcom";
+        assert_eq!(
+            Reply::Resumed { community_uri: community_uri.into(), from: 40, to: 57 }.text(),
+            format!(r#"{{"type":"resumed","community_uri":"{community_uri}","from":40,"to":57}}"#)
+        );
+    }
+}

@@ -1,0 +1,451 @@
+//! The hallway through the real SQL: what events do to the index and who is told, whatever the
+//! stream does with them.
+
+use super::sqlite::Break;
+use super::story::{Service, Story, membership, message, message_in};
+use serde_json::json;
+
+/// Runs a story event by event and compares what was told.
+fn check(story: &Story, expected: &[&str], why: &str) -> Service {
+    let service = Service::live(story);
+    assert_eq!(service.heard(), expected, "{why}");
+    service
+}
+
+#[test]
+fn the_main_job() {
+    let mut story = Story::default();
+    story.create("alice", "community/c", json!({ "name": "Garden" }));
+    story.create("alice", "category/g", json!({ "name": "General", "community": "c" }));
+    story.create(
+        "alice",
+        "channel/k",
+        json!({ "name": "hall", "type": "text", "community": "c", "category": "g" }),
+    );
+    story.join("bob", "alice").approve("alice", "bob").say("bob", "1", "hello");
+    story.update("bob", "message/1", message("hello!")).delete("bob", "message/1");
+    let service = check(
+        &story,
+        &[
+            "community_upserted c",
+            "category_created g",
+            "channel_created k",
+            "member_pending bob",
+            "member_joined bob",
+            "message 1 \"hello\"",
+            "message 1 \"hello!\"",
+            "message_deleted 1",
+        ],
+        "each step once",
+    );
+    assert!(service.visible_texts().is_empty());
+}
+
+// ---- membership (defects, theme 1) ----
+
+#[test]
+fn b01_a_member_cannot_approve_itself() {
+    let mut story = Story::default();
+    story.community("alice", true).join("bob", "alice");
+    story.create("bob", "approval/x", super::story::approval("bob")).say("bob", "1", "let me in");
+    let service = check(
+        &story,
+        &["community_upserted c", "channel_created k", "member_pending bob"],
+        "no member_joined, no message",
+    );
+    assert_eq!(service.store.look("SELECT reason, count FROM refusals_by_reason"), ["author_not_approved|1"]);
+}
+
+#[test]
+fn b02_a_strangers_approval_changes_nothing() {
+    let mut story = Story::default();
+    story.community("alice", true).join("bob", "alice").approve("alice", "bob");
+    story.create("eve", "approval/x", super::story::approval("bob")).delete("eve", "approval/x");
+    story.say("bob", "1", "still here");
+    let service = Service::live(&story);
+    assert!(!service.heard().iter().any(|event| event.starts_with("member_left")));
+    assert_eq!(service.visible_texts(), ["still here"]);
+}
+
+#[test]
+fn b08_closing_a_community_tells_every_pending_member_once() {
+    let mut story = Story::default();
+    story.community("alice", false).join("bob", "alice").join("carol", "alice").join("dave", "alice");
+    story.approve("alice", "dave").say("bob", "1", "open");
+    story.update("alice", "community/c", json!({ "name": "Garden", "requiresApprovalToJoin": true }));
+    story.say("bob", "2", "closed");
+    let service = Service::live(&story);
+    assert_eq!(
+        service.heard()[7..],
+        ["community_upserted c", "member_pending bob", "member_pending carol"],
+        "I26: by DID, approved members not; and the next message is refused"
+    );
+}
+
+#[test]
+fn b09_an_approval_may_come_first() {
+    let mut story = Story::default();
+    story.community("alice", true).approve("alice", "bob").join("bob", "alice");
+    check(&story, &["community_upserted c", "channel_created k", "member_joined bob"], "no member_pending");
+}
+
+#[test]
+fn b10_an_approval_deleted_before_the_membership_is_gone() {
+    let mut story = Story::default();
+    story
+        .community("alice", true)
+        .approve("alice", "bob")
+        .delete("alice", "approval/bob")
+        .join("bob", "alice");
+    check(&story, &["community_upserted c", "channel_created k", "member_pending bob"], "pending");
+}
+
+#[test]
+fn b37_a_membership_written_again_is_approved_again() {
+    let mut story = Story::default();
+    story.community("alice", true).join("bob", "alice").approve("alice", "bob");
+    story.delete("bob", "membership/m").join("bob", "alice");
+    check(
+        &story,
+        &[
+            "community_upserted c",
+            "channel_created k",
+            "member_pending bob",
+            "member_joined bob",
+            "member_left bob",
+            "community_deleted c *bob",
+            "member_joined bob",
+        ],
+        "one member_joined each time; E06b to the leaver alone",
+    );
+}
+
+#[test]
+fn b39_what_was_posted_while_pending_stays_out() {
+    let mut story = Story::default();
+    story.community("alice", true).join("bob", "alice").say("bob", "1", "too early").approve("alice", "bob");
+    story.update("bob", "message/1", message("edited")).say("bob", "2", "in time");
+    let mut service = Service::live(&story);
+    assert_eq!(service.visible_texts(), ["in time"], "G7, I11b");
+    service.batch(&story.frames);
+    assert_eq!(service.visible_texts(), ["in time"], "and a replay does not bring it back (I01)");
+}
+
+#[test]
+fn i42_a_membership_that_names_another_community_moves() {
+    let mut story = Story::default();
+    story.community("alice", false).community("zoe", false).join("bob", "alice");
+    story.update("bob", "membership/m", membership("zoe"));
+    assert_eq!(
+        Service::live(&story).heard()[4..],
+        ["member_pending bob", "member_left bob", "community_deleted c *bob", "member_pending bob"]
+    );
+}
+
+#[test]
+fn i43_the_owners_own_membership_is_no_news() {
+    let mut story = Story::default();
+    story
+        .community("alice", true)
+        .join("alice", "alice")
+        .approve("alice", "alice")
+        .delete("alice", "membership/m");
+    check(&story, &["community_upserted c", "channel_created k"], "nothing");
+}
+
+#[test]
+fn i45_losing_approval() {
+    for (requires_approval, expected) in [(true, "member_left bob"), (false, "member_pending bob")] {
+        let mut story = Story::default();
+        story.community("alice", requires_approval).join("bob", "alice").approve("alice", "bob");
+        story.delete("alice", "approval/bob");
+        assert_eq!(Service::live(&story).heard().last().map(String::as_str), Some(expected));
+    }
+}
+
+// ---- the gate (theme 2) ----
+
+#[test]
+fn b04_a_channel_with_a_stolen_rkey_opens_no_door() {
+    for order in [["alice", "eve"], ["eve", "alice"]] {
+        let mut story = Story::default();
+        for owner in order {
+            story.create(
+                owner,
+                "community/c",
+                json!({ "name": owner, "requiresApprovalToJoin": owner == "alice" }),
+            );
+            story.create(
+                owner,
+                "channel/k",
+                json!({ "name": "k", "type": "text", "community": "c", "ownerOnly": owner == "alice" }),
+            );
+        }
+        story.join("mallory", "eve").say("mallory", "1", "sneaky");
+        let service = Service::live(&story);
+        assert_eq!(
+            service.store.look("SELECT channel_uri FROM messages"),
+            ["at://did:plc:eve/social.colibri.channel/k"],
+            "T20.3, indexed in the order {order:?}"
+        );
+    }
+}
+
+#[test]
+fn b07_a_message_waits_for_its_channel_and_is_gated_then() {
+    let mut story = Story::default();
+    story
+        .say("bob", "1", "early")
+        .say("eve", "2", "early too")
+        .join("bob", "alice")
+        .community("alice", false);
+    let service = check(
+        &story,
+        &["community_upserted c", "member_pending bob", "channel_created k", "message 1 \"early\""],
+        "I61: held, then gated: bob is a member, eve is not",
+    );
+    assert_eq!(service.store.look("SELECT count(*) FROM held"), ["0"]);
+    assert_eq!(
+        service.store.look("SELECT uri, outcome FROM settled"),
+        ["at://did:plc:eve/social.colibri.message/2|refused"]
+    );
+}
+
+#[test]
+fn b07_nothing_is_accepted_in_a_deleted_community() {
+    let mut story = Story::default();
+    story
+        .community("alice", false)
+        .join("bob", "alice")
+        .say("bob", "1", "before")
+        .delete("alice", "community/c");
+    story.say("bob", "2", "after");
+    let mut service = Service::live(&story);
+    assert_eq!(service.visible_texts(), Vec::<String>::new(), "I70: hidden, and the new one is held");
+    let mut again = story.clone();
+    again.create("alice", "community/c", json!({ "name": "Garden", "requiresApprovalToJoin": false }));
+    service.batch(&again.frames[story.frames.len()..]);
+    assert_eq!(
+        service.visible_texts(),
+        ["before", "after"],
+        "I72, I61: shown again, and the held one is let in"
+    );
+}
+
+#[test]
+fn b15_an_edit_that_moves_a_message() {
+    let mut story = Story::default();
+    story.community("alice", false).join("bob", "alice");
+    story.create("alice", "channel/b", json!({ "name": "b", "type": "text", "community": "c" }));
+    story.create(
+        "alice",
+        "channel/o",
+        json!({ "name": "o", "type": "text", "community": "c", "ownerOnly": true }),
+    );
+    story.say("bob", "1", "here").update("bob", "message/1", message_in("b", "there"));
+    story.update("bob", "message/1", message_in("o", "nowhere"));
+    let service = Service::live(&story);
+    assert_eq!(
+        service.heard()[5..],
+        ["message 1 \"here\"", "message_deleted 1", "message 1 \"there\""],
+        "I12; refused: nothing (I11)"
+    );
+    assert_eq!(service.visible_texts(), ["there"]);
+}
+
+#[test]
+fn g2_a_banned_author_is_refused_and_members_events_about_them_are_silent() {
+    let mut story = Story::default();
+    story.community("alice", false).join("bob", "alice");
+    let mut service = Service::live(&story);
+    service
+        .store
+        .exec("INSERT INTO bans VALUES ('at://did:plc:alice/social.colibri.community/c', 'did:plc:bob', '')");
+    let mut more = story.clone();
+    more.say("bob", "1", "banned").delete("bob", "membership/m").join("bob", "alice");
+    service.batch(&more.frames[story.frames.len()..]);
+    assert_eq!(service.heard().len(), 3, "no message, no member_left, no member_pending (I45)");
+}
+
+// ---- moderation (theme 3) ----
+
+#[test]
+fn b11_b12_a_block_outlives_edits_and_a_second_writing() {
+    let mut story = Story::default();
+    story.community("alice", false).join("bob", "alice").say("bob", "1", "bad");
+    let mut service = Service::live(&story);
+    service.store.exec("INSERT INTO blocks VALUES ('at://did:plc:bob/social.colibri.message/1', '')");
+    let told = service.heard().len();
+    let mut more = story.clone();
+    more.update("bob", "message/1", message("worse")).delete("bob", "message/1").say("bob", "1", "again");
+    service.batch(&more.frames[story.frames.len()..]);
+    assert_eq!(service.heard().len(), told, "I13, I14, I15: not a word");
+    assert!(service.visible_texts().is_empty());
+}
+
+// ---- order and durability (theme 5) ----
+
+#[test]
+fn b24_the_last_state_counts_in_every_cut() {
+    let mut story = Story::default();
+    story.community("alice", false).join("bob", "alice");
+    for round in 0..20 {
+        story.say("bob", "1", "a").update("bob", "message/1", message(&format!("b{round}")));
+        if round < 19 {
+            story.delete("bob", "message/1");
+        }
+    }
+    for size in [1, 2, 3, 7, 100] {
+        let mut service = Service::new();
+        story.frames.chunks(size).for_each(|frames| service.batch(frames));
+        assert_eq!(service.visible_texts(), ["b19"], "batches of {size}");
+    }
+}
+
+#[test]
+fn i02_stale_and_repeated_events_change_nothing() {
+    let mut story = Story::default();
+    story.community("alice", false).join("bob", "alice").say("bob", "1", "a").delete("bob", "message/1");
+    let mut service = Service::live(&story);
+    let (index, told) = (service.store.index(), service.heard());
+    service.batch(&story.frames);
+    service.batch(&story.frames[3..4]);
+    assert_eq!((service.store.index(), service.heard()), (index, told), "I06: the late create stays out");
+}
+
+#[test]
+fn i11_what_an_edit_keeps_and_what_it_replaces() {
+    let mut story = Story::default();
+    story.community("alice", false).join("bob", "alice");
+    story.create(
+        "bob",
+        "message/1",
+        json!({ "text": "a", "channel": "k", "createdAt": "2099-01-01T00:00:00Z", "facets": [] }),
+    );
+    story.update(
+        "bob",
+        "message/1",
+        json!({ "text": "b", "channel": "k", "createdAt": "2001-01-01T00:00:00Z", "parent": "p" }),
+    );
+    let service = Service::live(&story);
+    let before = "SELECT text, created_at, edited, parent, facets, sort_at = indexed_at FROM messages";
+    assert_eq!(
+        service.store.look(before),
+        ["b|2099-01-01T00:00:00Z|1|p|null|1"],
+        "B-40: sorted by receive time"
+    );
+}
+
+#[test]
+fn b40_a_created_at_that_is_no_time_becomes_the_receive_time() {
+    let mut story = Story::default();
+    story.community("alice", false).join("bob", "alice");
+    story.create("bob", "message/1", json!({ "text": "a", "channel": "k", "createdAt": "yesterday" }));
+    let service = Service::live(&story);
+    assert_eq!(
+        service
+            .store
+            .look("SELECT substr(indexed_at, 1, 23) || 'Z' = created_at, sort_at = indexed_at FROM messages"),
+        ["1|1"]
+    );
+}
+
+#[test]
+fn i28_a_channel_moves_between_communities_of_its_owner() {
+    let mut story = Story::default();
+    story.community("alice", false);
+    story.create("alice", "community/d", json!({ "name": "Second", "requiresApprovalToJoin": false }));
+    story.update("alice", "channel/k", json!({ "name": "hall", "type": "text", "community": "d" }));
+    assert_eq!(
+        Service::live(&story).heard()[2..],
+        ["community_upserted d", "channel_deleted k", "channel_created k"]
+    );
+}
+
+#[test]
+fn t21_a_parent_is_found_in_the_same_channel_and_only_while_visible() {
+    let mut story = Story::default();
+    story.community("alice", false).join("bob", "alice").say("alice", "p", "question");
+    story.create(
+        "bob",
+        "message/1",
+        json!({ "text": "answer", "channel": "k", "createdAt": "x", "parent": "p" }),
+    );
+    story.delete("alice", "message/p");
+    story.update(
+        "bob",
+        "message/1",
+        json!({ "text": "answer!", "channel": "k", "createdAt": "x", "parent": "p" }),
+    );
+    let service = Service::live(&story);
+    let parents: Vec<_> = service
+        .told
+        .iter()
+        .map(|told| serde_json::from_str::<serde_json::Value>(told.event.get()).unwrap())
+        .filter(|event| event["type"] == "message" && event["rkey"] == "1")
+        .map(|event| {
+            (
+                event["parent"].clone(),
+                event["parent_message"]["text"].clone(),
+                event["message"]["text"].clone(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        parents,
+        [(json!("p"), json!("question"), json!("answer")), (json!("p"), json!(null), json!("answer!")),]
+    );
+}
+
+// ---- faults (invariants 1, 9) ----
+
+#[test]
+fn a_fault_anywhere_loses_nothing_and_tells_nothing_twice() {
+    let mut story = Story::default();
+    story.community("alice", false).join("bob", "alice").say("bob", "1", "a").say("bob", "2", "b");
+    let plain = Service::live(&story);
+    for fault in [Break::Read, Break::CommitLost, Break::CommitStored, Break::Conflict] {
+        for at in 0..story.frames.len() {
+            let mut service = Service::new();
+            for (n, frame) in story.frames.iter().enumerate() {
+                if n == at {
+                    service.store.break_next(fault);
+                }
+                // The consumer's way: try until it succeeds, tell what the outbox holds.
+                while service.try_batch(std::slice::from_ref(frame)).is_err() {}
+            }
+            assert_eq!(service.store.struck.get(), 1, "{fault:?} at {at} did not strike");
+            assert_eq!(service.store.index(), plain.store.index(), "{fault:?} at {at}");
+            let told: Vec<String> = service.store.look(
+                "SELECT j.value ->> '$.event' FROM outbox o, json_each(o.announcements) j ORDER BY o.id, j.key",
+            );
+            assert_eq!(told.len(), plain.told.len(), "{fault:?} at {at}: each event once");
+        }
+    }
+}
+
+#[test]
+fn the_cursor_is_stored_with_the_data() {
+    let mut story = Story::default();
+    story.community("alice", false);
+    let mut service = Service::new();
+    service.store.break_next(Break::CommitLost);
+    assert!(service.try_batch(&story.frames).is_err());
+    assert!(service.store.look("SELECT cursor_us FROM stream").is_empty(), "J03: no data, no cursor");
+    service.batch(&story.frames);
+    assert_eq!(
+        service.store.look("SELECT host, cursor_us FROM stream"),
+        [format!("test|{}", super::story::START + 1_000_000)]
+    );
+}
+
+#[test]
+fn a_malformed_frame_is_counted_and_skipped() {
+    let mut story = Story::default();
+    story.community("alice", false);
+    story.frames.insert(1, "{ this is not a frame".into());
+    let mut service = Service::new();
+    service.batch(&story.frames);
+    assert_eq!(service.heard(), ["community_upserted c", "channel_created k"]);
+    assert_eq!(service.store.look("SELECT reason, count FROM refusals_by_reason"), ["frame_malformed|1"]);
+}

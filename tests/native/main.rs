@@ -1,0 +1,11 @@
+//! Tests that need no runtime: the hallway through the real SQL, random histories, what REST
+//! reads, and the rules of the house (`tidy`).
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+
+mod sqlite;
+mod story;
+
+mod hallway;
+mod histories;
+mod reads;
+mod tidy;

@@ -1,0 +1,178 @@
+//! SQLite with the real migrations as a [`Store`], with faults as values.
+
+use std::cell::{Cell, RefCell};
+
+use colibri_edge::storage::{CommitError, Fault, Param, Statement, Store};
+use rusqlite::limits::Limit;
+use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
+
+/// Where a fault strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Break {
+    /// Reading facts fails.
+    Read,
+    /// The commit fails, and nothing of it is stored.
+    CommitLost,
+    /// The commit is stored, but the answer is lost on the way.
+    CommitStored,
+    /// Another writer commits first.
+    Conflict,
+}
+
+/// A database in memory.
+pub(crate) struct Sqlite {
+    db: RefCell<Connection>,
+    broken: Cell<Option<Break>>,
+    /// How many faults struck.
+    pub(crate) struck: Cell<u32>,
+}
+
+impl Sqlite {
+    /// An empty database with every migration applied, in file-name order as wrangler does it.
+    pub(crate) fn new() -> Self {
+        let db = Connection::open_in_memory().unwrap();
+        // The limits that workerd sets for D1 and for the SQLite of objects.
+        for (limit, value) in [
+            (Limit::SQLITE_LIMIT_LENGTH, 2_200_000),
+            (Limit::SQLITE_LIMIT_SQL_LENGTH, 100_000),
+            (Limit::SQLITE_LIMIT_COLUMN, 100),
+            (Limit::SQLITE_LIMIT_EXPR_DEPTH, 100),
+            (Limit::SQLITE_LIMIT_COMPOUND_SELECT, 5),
+            (Limit::SQLITE_LIMIT_FUNCTION_ARG, 32),
+            (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 50),
+            (Limit::SQLITE_LIMIT_VARIABLE_NUMBER, 100),
+        ] {
+            db.set_limit(limit, value).unwrap();
+        }
+        let mut files: Vec<_> =
+            std::fs::read_dir("migrations").unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        for file in files {
+            db.execute_batch(&std::fs::read_to_string(&file).unwrap())
+                .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        }
+        Self { db: RefCell::new(db), broken: Cell::new(None), struck: Cell::new(0) }
+    }
+
+    /// The next operation of that kind fails, once.
+    pub(crate) fn break_next(&self, at: Break) {
+        self.broken.set(Some(at));
+    }
+
+    fn strikes(&self, at: Break) -> bool {
+        let strikes = self.broken.get() == Some(at);
+        if strikes {
+            self.broken.set(None);
+            self.struck.set(self.struck.get() + 1);
+        }
+        strikes
+    }
+
+    /// Rows of a query, each as its columns joined by a bar. For looking, not for the service.
+    pub(crate) fn look(&self, sql: &str) -> Vec<String> {
+        let db = self.db.borrow();
+        let mut statement = db.prepare(sql).unwrap();
+        let columns = statement.column_count();
+        let rows = statement.query_map([], |row| {
+            let cells: Vec<String> = (0..columns)
+                .map(|n| match row.get::<_, Value>(n).unwrap() {
+                    Value::Null => "null".into(),
+                    Value::Integer(number) => number.to_string(),
+                    Value::Real(number) => number.to_string(),
+                    Value::Text(text) => text,
+                    Value::Blob(_) => "blob".into(),
+                })
+                .collect();
+            Ok(cells.join("|"))
+        });
+        rows.unwrap().map(Result::unwrap).collect()
+    }
+
+    /// Everything the index holds, but for what depends on the batching: for comparing two
+    /// histories.
+    pub(crate) fn index(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        for sql in [
+            "SELECT 'community', uri, name, description, picture, category_order, requires_approval_to_join, rev FROM communities ORDER BY uri",
+            "SELECT 'channel', uri, community_uri, name, owner_only, category_rkey, rev FROM channels ORDER BY uri",
+            "SELECT 'category', uri, community_uri, name, channel_order, rev FROM categories ORDER BY uri",
+            "SELECT 'membership', uri, community_uri, rev FROM memberships ORDER BY uri",
+            "SELECT 'approval', uri, membership_uri, rev FROM approvals ORDER BY uri",
+            "SELECT 'message', uri, channel_uri, channel, text, created_at, edited, parent, facets, rev FROM messages ORDER BY uri",
+            "SELECT 'held', uri, waits_for, rev FROM held ORDER BY uri",
+            "SELECT 'settled', uri, outcome, rev FROM settled ORDER BY uri",
+            "SELECT 'refusals', reason, count FROM refusal_counts ORDER BY reason",
+        ] {
+            all.extend(self.look(sql));
+        }
+        all
+    }
+
+    /// Runs SQL. For facts that no event makes, such as bans.
+    pub(crate) fn exec(&self, sql: &str) {
+        self.db.borrow().execute_batch(sql).unwrap();
+    }
+
+    fn bind(params: &[Param]) -> Vec<Value> {
+        assert!(params.len() <= 100, "D1 binds at most 100 parameters");
+        params
+            .iter()
+            .map(|param| match param {
+                Param::Int(number) => Value::Integer(*number),
+                Param::Text(text) => Value::Text(text.clone()),
+                Param::Null => Value::Null,
+            })
+            .collect()
+    }
+}
+
+impl Store for Sqlite {
+    async fn read(&self, statements: &[Statement]) -> Result<Vec<Vec<String>>, Fault> {
+        if self.strikes(Break::Read) {
+            return Err(Fault::new("reading", "made to fail"));
+        }
+        let db = self.db.borrow();
+        statements
+            .iter()
+            .map(|statement| {
+                let mut prepared =
+                    db.prepare_cached(statement.sql).map_err(|e| Fault::new("preparing", e))?;
+                let rows = prepared
+                    .query_map(params_from_iter(Self::bind(&statement.params)), |row| row.get("row"))
+                    .map_err(|error| Fault::new("reading", error))?;
+                rows.collect::<Result<Vec<String>, _>>().map_err(|error| Fault::new("reading", error))
+            })
+            .collect()
+    }
+
+    async fn commit(&self, statements: Vec<Statement>) -> Result<(), CommitError> {
+        if self.strikes(Break::CommitLost) {
+            return Err(CommitError::Fault(Fault::new("committing", "made to fail")));
+        }
+        if self.strikes(Break::Conflict) {
+            self.exec("UPDATE ledger SET version = version + 1");
+        }
+        let mut db = self.db.borrow_mut();
+        let transaction = db.transaction().map_err(|e| CommitError::Fault(Fault::new("beginning", e)))?;
+        for statement in &statements {
+            let run = transaction
+                .prepare_cached(statement.sql)
+                .and_then(|mut prepared| prepared.execute(params_from_iter(Self::bind(&statement.params))));
+            if let Err(error) = run {
+                let text = error.to_string();
+                return Err(if text.contains("ledger.version") {
+                    CommitError::Conflict
+                } else {
+                    CommitError::Fault(Fault::new("committing", format!("{text}: {}", statement.sql)))
+                });
+            }
+        }
+        transaction.commit().map_err(|error| CommitError::Fault(Fault::new("committing", error)))?;
+        drop(db);
+        if self.strikes(Break::CommitStored) {
+            return Err(CommitError::Fault(Fault::new("committing", "the answer was lost")));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,153 @@
+//! Histories of a small network, written as what people do, turned into Jetstream frames.
+
+use colibri_edge::domain::announcement::{Announcement, Audience};
+use colibri_edge::hallway::{Batch, Committed, Settings, walk};
+use colibri_edge::storage::Fault;
+use colibri_edge::storage::commit::HeldBounds;
+use colibri_edge::wire::time::Micros;
+use futures::executor::block_on;
+use serde_json::{Value, json};
+
+use super::sqlite::Sqlite;
+
+/// When the stories begin: a microsecond count of 2026.
+pub(crate) const START: i64 = 1_772_366_400_000_000;
+
+/// Frames in stream order. Times and revisions are given out as the story goes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Story {
+    pub(crate) frames: Vec<String>,
+}
+
+impl Story {
+    /// Adds a commit of `who` to `collection/rkey`.
+    fn commit(&mut self, operation: &str, who: &str, path: &str, record: Option<Value>) -> &mut Self {
+        let at = START + self.frames.len() as i64 * 1_000_000;
+        let (collection, rkey) = path.split_once('/').unwrap();
+        let mut commit = json!({
+            "rev": format!("3{:012}", self.frames.len() + 1), "operation": operation,
+            "collection": format!("social.colibri.{collection}"), "rkey": rkey,
+        });
+        if let Some(record) = record {
+            commit["record"] = record;
+            commit["cid"] = json!("bafyreia");
+        }
+        self.frames.push(
+            json!({ "did": format!("did:plc:{who}"), "time_us": at, "kind": "commit", "commit": commit })
+                .to_string(),
+        );
+        self
+    }
+
+    pub(crate) fn create(&mut self, who: &str, path: &str, record: Value) -> &mut Self {
+        self.commit("create", who, path, Some(record))
+    }
+
+    pub(crate) fn update(&mut self, who: &str, path: &str, record: Value) -> &mut Self {
+        self.commit("update", who, path, Some(record))
+    }
+
+    pub(crate) fn delete(&mut self, who: &str, path: &str) -> &mut Self {
+        self.commit("delete", who, path, None)
+    }
+
+    /// `owner` has a community `c` with a text channel `k`.
+    pub(crate) fn community(&mut self, owner: &str, requires_approval: bool) -> &mut Self {
+        self.create(
+            owner,
+            "community/c",
+            json!({ "name": "Garden", "requiresApprovalToJoin": requires_approval }),
+        );
+        self.create(owner, "channel/k", json!({ "name": "hall", "type": "text", "community": "c" }))
+    }
+
+    pub(crate) fn join(&mut self, who: &str, owner: &str) -> &mut Self {
+        self.create(who, "membership/m", membership(owner))
+    }
+
+    pub(crate) fn approve(&mut self, owner: &str, who: &str) -> &mut Self {
+        self.create(owner, &format!("approval/{who}"), approval(who))
+    }
+
+    pub(crate) fn say(&mut self, who: &str, rkey: &str, text: &str) -> &mut Self {
+        self.create(who, &format!("message/{rkey}"), message(text))
+    }
+}
+
+pub(crate) fn membership(owner: &str) -> Value {
+    json!({ "community": format!("at://did:plc:{owner}/social.colibri.community/c"), "createdAt": "2026-03-01T12:00:00Z" })
+}
+
+pub(crate) fn approval(who: &str) -> Value {
+    json!({ "membership": format!("at://did:plc:{who}/social.colibri.membership/m"), "createdAt": "2026-03-01T12:00:00Z" })
+}
+
+pub(crate) fn message(text: &str) -> Value {
+    message_in("k", text)
+}
+
+pub(crate) fn message_in(channel: &str, text: &str) -> Value {
+    json!({ "text": text, "channel": channel, "createdAt": "2026-03-01T12:00:00.000Z" })
+}
+
+/// A service without a runtime: a database, and what its communities were told.
+pub(crate) struct Service {
+    pub(crate) store: Sqlite,
+    pub(crate) told: Vec<Announcement>,
+    now: i64,
+}
+
+impl Service {
+    pub(crate) fn new() -> Self {
+        Self { store: Sqlite::new(), told: Vec::new(), now: START }
+    }
+
+    /// Lets frames in as one batch.
+    pub(crate) fn try_batch(&mut self, frames: &[String]) -> Result<Committed, Fault> {
+        let mut batch = Batch::default();
+        frames.iter().for_each(|frame| batch.take(frame, "test"));
+        self.now += 1_000_000;
+        let settings =
+            Settings { cdn: "https://cdn.test".into(), held: HeldBounds { hours: 24, max: 10_000 } };
+        let committed = block_on(walk(&self.store, &batch, &settings, None, Micros(self.now)))?;
+        Ok(committed)
+    }
+
+    pub(crate) fn batch(&mut self, frames: &[String]) {
+        let committed = self.try_batch(frames).unwrap();
+        self.told.extend(committed.outbox.into_iter().flat_map(|(_, announcements)| announcements));
+    }
+
+    /// Lets a story in, one batch for each event.
+    pub(crate) fn live(story: &Story) -> Self {
+        let mut service = Self::new();
+        story.frames.iter().for_each(|frame| service.batch(std::slice::from_ref(frame)));
+        service
+    }
+
+    /// What was told, in short: `type subject`, with `*name` for a private event.
+    pub(crate) fn heard(&self) -> Vec<String> {
+        self.told.iter().map(short).collect()
+    }
+
+    /// The texts of the messages that people see, oldest first.
+    pub(crate) fn visible_texts(&self) -> Vec<String> {
+        self.store.look("SELECT text FROM recent_messages ORDER BY uri")
+    }
+}
+
+fn short(announcement: &Announcement) -> String {
+    let event: Value = serde_json::from_str(announcement.event.get()).unwrap();
+    let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let subject = match text("type").as_str() {
+        "message" => format!("{} {:?}", text("rkey"), text("text")),
+        "message_deleted" => text("rkey"),
+        "member_pending" | "member_joined" | "member_left" => text("member_did").replace("did:plc:", ""),
+        _ => text("rkey"),
+    };
+    let private = match &announcement.audience {
+        Audience::Private(did) => format!(" *{}", did.as_str().replace("did:plc:", "")),
+        _ => String::new(),
+    };
+    format!("{} {subject}{private}", text("type"))
+}

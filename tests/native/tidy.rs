@@ -1,0 +1,220 @@
+//! The rules of the house, checked: which room may use which, what must not be in it, and the
+//! names in the configuration against the names in the code. README "The map" states them.
+
+use std::path::{Path, PathBuf};
+
+/// Every Rust file under a folder.
+fn files(folder: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![PathBuf::from(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    assert!(!found.is_empty(), "{folder} has no Rust files: has it moved?");
+    found.sort();
+    found
+}
+
+/// The code of a file without its tests, comments and attributes, line by line with numbers.
+fn code(path: &Path) -> Vec<(usize, String)> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let text = text.split("#[cfg(test)]").next().unwrap();
+    text.lines()
+        .enumerate()
+        .map(|(n, line)| (n + 1, line.split("//").next().unwrap_or_default().to_owned()))
+        .filter(|(_, line)| !line.trim_start().starts_with("#["))
+        .collect()
+}
+
+/// Complains about every line of `folder` that `is_wrong`.
+fn forbid(folder: &str, why: &str, is_wrong: impl Fn(&str) -> bool) {
+    let wrong: Vec<String> = files(folder)
+        .iter()
+        .flat_map(|path| {
+            let is_wrong = &is_wrong;
+            code(path)
+                .into_iter()
+                .filter(move |(_, line)| is_wrong(line))
+                .map(move |(n, line)| format!("{}:{n}: {}", path.display(), line.trim()))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{folder}: {why}\n{}", wrong.join("\n"));
+}
+
+fn names_any(line: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| line.contains(word))
+}
+
+const ROOMS: [&str; 7] = ["wire", "domain", "storage", "hallway", "platform", "durable", "api"];
+
+/// Rooms, from the lowest up, and the rooms they may use.
+const ARROWS: [(&str, &[&str]); 6] = [
+    ("src/wire", &["wire"]),
+    ("src/domain", &["wire", "domain"]),
+    ("src/storage", &["wire", "domain", "storage"]),
+    ("src/platform", &["wire", "domain", "storage", "hallway", "platform"]),
+    ("durable", &["wire", "domain", "storage", "hallway", "platform", "durable"]),
+    ("src/api", &["wire", "domain", "storage", "platform", "durable", "api"]),
+];
+
+#[test]
+fn arrows_point_downward() {
+    for (folder, may_use) in ARROWS {
+        let forbidden: Vec<String> = ROOMS
+            .iter()
+            .filter(|room| !may_use.contains(room))
+            .map(|room| format!("crate::{room}"))
+            .collect();
+        forbid(folder, "uses a room above it", |line| {
+            forbidden.iter().any(|room| line.contains(room.as_str()))
+        });
+    }
+    let hallway = code(Path::new("src/hallway.rs"));
+    assert!(
+        !hallway.iter().any(|(_, line)| names_any(
+            line,
+            &["crate::platform", "crate::durable", "crate::api", "worker::"]
+        )),
+        "src/hallway.rs knows no platform: the native tests walk it"
+    );
+}
+
+#[test]
+fn only_the_upper_rooms_know_the_platform() {
+    for folder in ["src/wire", "src/domain", "src/storage"] {
+        forbid(folder, "knows the platform", |line| names_any(line, &["worker::", "wasm_bindgen", "js_sys"]));
+    }
+}
+
+#[test]
+fn rules_and_formats_do_not_wait() {
+    for folder in ["src/wire", "src/domain"] {
+        forbid(folder, "is async", |line| names_any(line, &["async ", ".await"]));
+    }
+}
+
+#[test]
+fn sql_stands_in_storage() {
+    let sql = ["SELECT ", "INSERT ", "UPDATE ", "DELETE FROM", "CREATE TABLE", "json_each"];
+    for folder in ["src/wire", "src/domain", "src/platform", "durable", "src/api"] {
+        forbid(folder, "holds SQL", |line| names_any(line, &sql));
+    }
+}
+
+#[test]
+fn one_clock_and_one_source_of_chance() {
+    for folder in ["src", "durable"] {
+        for path in files(folder) {
+            if path.ends_with("platform/clock.rs") {
+                continue;
+            }
+            for (n, line) in code(&path) {
+                let wrong = names_any(
+                    &line,
+                    &["Date::now", "Instant::now", "SystemTime::now", "Utc::now", "Math::random"],
+                );
+                assert!(!wrong, "{}:{n} reads the clock or chance; platform::clock does", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn statuses_stand_in_the_api() {
+    for folder in ["src/wire", "src/domain", "src/storage", "src/platform"] {
+        forbid(folder, "knows HTTP statuses", |line| names_any(line, &["with_status", "status_code"]));
+    }
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    for folder in ["src", "durable", "tests/native"] {
+        for path in files(folder) {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let header = text.lines().take_while(|line| line.starts_with("//!")).count();
+            assert!(header >= 1, "{} has no header", path.display());
+            assert!(header <= 16, "{}: a header of {header} lines is a chapter", path.display());
+            assert!(
+                !["utils.rs", "helpers.rs", "common.rs"].iter().any(|name| path.ends_with(name)),
+                "{}",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn configuration_and_code_name_the_same_objects() {
+    let config = std::fs::read_to_string("wrangler.toml").unwrap();
+    let commands = std::fs::read_to_string("durable/commands.rs").unwrap();
+    let root = std::fs::read_to_string("src/lib.rs").unwrap();
+    let exported = root
+        .lines()
+        .find(|line| line.starts_with("pub use durable::"))
+        .expect("the root exports the objects");
+    for (binding, class) in [
+        ("JETSTREAM", "Jetstream"),
+        ("REPO_SYNC", "RepoSync"),
+        ("COMMUNITY", "Community"),
+        ("GATEWAY", "Gateway"),
+        ("VOICE_ROOM", "VoiceRoom"),
+    ] {
+        assert!(
+            config.contains(&format!("name = \"{binding}\", class_name = \"{class}\"")),
+            "wrangler.toml binds {class}"
+        );
+        assert!(
+            config
+                .lines()
+                .any(|line| line.starts_with("new_sqlite_classes") && line.contains(&format!("\"{class}\""))),
+            "wrangler.toml creates {class}"
+        );
+        assert!(commands.contains(&format!("\"{binding}\"")), "durable/commands.rs names {binding}");
+        assert!(
+            exported.contains(class),
+            "src/lib.rs exports {class}: a class that is not linked is missing at deploy"
+        );
+    }
+}
+
+#[test]
+fn every_object_writes_every_handler() {
+    for path in files("durable") {
+        let text = std::fs::read_to_string(&path).unwrap();
+        if text.lines().any(|line| line.trim() == "#[durable_object]") {
+            for handler in [
+                "async fn fetch",
+                "async fn alarm",
+                "async fn websocket_message",
+                "async fn websocket_close",
+                "async fn websocket_error",
+            ] {
+                assert!(
+                    text.contains(handler),
+                    "{}: {handler} is missing, and a missing handler panics (platform facts T4)",
+                    path.display()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn migrations_are_numbered_without_gaps() {
+    let mut names: Vec<String> = std::fs::read_dir("migrations")
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    for (n, name) in names.iter().enumerate() {
+        assert!(name.starts_with(&format!("{:04}_", n + 1)) && name.ends_with(".sql"), "{name}");
+    }
+}
