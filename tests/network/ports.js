@@ -1,0 +1,92 @@
+// @ts-check
+// Which ports of 127.0.0.1 a network uses.
+//
+// A network keeps its ports for life: the address of the PDS stands in every DID document, so a
+// network that came back elsewhere would be one whose accounts cannot be found. They are chosen
+// once, remembered in `ports.json` of the state directory, and found again by every later start.
+// Free ports are taken from below the range from which Linux serves outgoing connections, because
+// a port from inside it may belong to somebody's connection when the network starts again.
+
+import { createServer } from 'node:net'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+export const HOST = '127.0.0.1'
+
+const FIRST_PORT = 20_000
+const LAST_PORT = 31_999
+const ATTEMPTS = 50
+
+/** @typedef {{plc: number, pds: number, jetstream: number, control: number}} Ports */
+
+/**
+ * The ports to listen on; all of them were free a moment ago.
+ *
+ * @param {string} state the state directory
+ * @param {Partial<Ports>} wanted ports named on the command line
+ * @returns {Promise<Ports>}
+ */
+export async function choosePorts(state, wanted) {
+  const file = join(state, 'ports.json')
+  const remembered = readPorts(file)
+  if (wanted.pds && remembered?.pds && wanted.pds !== remembered.pds) {
+    throw new Error(
+      `the accounts in ${state} live at PDS port ${remembered.pds}, it cannot become ${wanted.pds}: ` +
+        'leave --pds-port out, or take a new state directory',
+    )
+  }
+  /** @type {Ports} */
+  const ports = { plc: 0, pds: 0, jetstream: 0, control: 0 }
+  for (const role of /** @type {(keyof Ports)[]} */ (Object.keys(ports))) {
+    const fixed = wanted[role] ?? remembered?.[role]
+    if (fixed === undefined) {
+      ports[role] = await freePort(Object.values(ports))
+      continue
+    }
+    if (!(await isFree(fixed))) throw new Error(takenMessage(role, fixed, wanted[role] === undefined, state))
+    ports[role] = fixed
+  }
+  writeFileSync(file, JSON.stringify(ports) + '\n')
+  return ports
+}
+
+/** @param {string} file @returns {Ports | undefined} */
+function readPorts(file) {
+  let text
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch {
+    return undefined // a new state directory
+  }
+  return JSON.parse(text)
+}
+
+/**
+ * @param {keyof Ports} role @param {number} port @param {boolean} remembered @param {string} state
+ */
+function takenMessage(role, port, remembered, state) {
+  const taken = `port ${port} (${role}) of ${HOST} is taken`
+  if (!remembered) return `${taken}: name another with --${role}-port, or leave it out for a free one`
+  return (
+    `${taken}, and this network has used it before: stop whoever listens there ` +
+    `(perhaps this very network, already running on ${state}), or take a new state directory`
+  )
+}
+
+/** @param {number[]} not @returns {Promise<number>} */
+async function freePort(not) {
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const port = FIRST_PORT + Math.floor(Math.random() * (LAST_PORT - FIRST_PORT + 1))
+    if (!not.includes(port) && (await isFree(port))) return port
+  }
+  throw new Error(`no free port between ${FIRST_PORT} and ${LAST_PORT} in ${ATTEMPTS} attempts`)
+}
+
+/** @param {number} port @returns {Promise<boolean>} */
+function isFree(port) {
+  return new Promise((resolve) => {
+    const server = createServer()
+    server.once('error', () => resolve(false))
+    server.listen(port, HOST, () => server.close(() => resolve(true)))
+  })
+}
