@@ -1,0 +1,257 @@
+// @ts-check
+// `npm run serve` keeps the promises of scripts/serve.js, with a Worker that does nothing but show what it is given.
+
+import assert from 'node:assert/strict'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { cpSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { dirname, join } from 'node:path'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+
+import { birthOf } from '../../scripts/state.js'
+import { atEnd, eventually, freePort, freshFolder, startService } from './harness.js'
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+const PROBE = fileURLToPath(new URL('./fixtures/probe', import.meta.url))
+const config = join(PROBE, 'wrangler.toml')
+
+const workerdOf = (service) => Number(readFileSync(join(service.state, 'serve', 'workerd.pid'), 'utf8').split(' ')[0])
+const lives = (pid) => birthOf(pid) !== undefined
+const body = async (service, path) => (await service.fetchJson(path)).body
+
+/** A service that runs the fixture, for one test. */
+async function probe(t, options = {}) {
+  const service = await startService({ config, ...options })
+  t.after(() => service.kill9())
+  return service
+}
+
+/** Runs serve to its end: for starts that are refused. */
+const refused = (args) =>
+  promisify(execFile)(process.execPath, [join(ROOT, 'scripts', 'serve.js'), ...args], { timeout: 20_000 }).then(
+    () => assert.fail('serve ended without a failure'),
+    ({ code, stderr }) => ({ code, stderr }),
+  )
+
+/** The Worker of the fixture in a folder of its own, whose migrations a test may add to. */
+function copyOfProbe() {
+  const folder = freshFolder()
+  cpSync(PROBE, folder, { recursive: true })
+  return {
+    config: join(folder, 'wrangler.toml'),
+    addMigration: (name, sql) => writeFileSync(join(folder, 'migrations', name), sql),
+  }
+}
+
+/** wrangler's own view of a state folder. */
+async function wrangler(configPath, state, ...args) {
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    [
+      join(ROOT, 'node_modules/wrangler/bin/wrangler.js'),
+      'd1',
+      ...args,
+      '--local',
+      '--persist-to',
+      state,
+      '--config',
+      configPath,
+    ],
+    { env: { ...process.env, WRANGLER_SEND_METRICS: 'false', CI: 'true', NO_COLOR: '1' } },
+  )
+  return stdout
+}
+
+/** Started first and asked last: the minute that the cron needs passes while the other tests run. */
+const cronService = startService({ config })
+
+test('variables and secrets come from the environment, which wins over wrangler.toml', async (t) => {
+  const service = await probe(t, { env: { LOG_LEVEL: 'debug', INVITE_API_KEY: 'key', LEASE_MS: '1' } })
+  const env = await body(service, '/env')
+  assert.equal(env.GREETING, 'from wrangler.toml')
+  assert.equal(env.LOG_LEVEL, 'debug', 'the environment wins')
+  assert.equal(env.INVITE_API_KEY, 'key', 'secrets are taken')
+  assert.equal(env.LEASE_MS, '1', 'a variable of the service that wrangler.toml does not name')
+  assert.equal(env.PATH, undefined, 'nothing else leaks in')
+})
+
+test('.dev.vars, which belongs to wrangler dev, changes nothing', async (t) => {
+  const copy = copyOfProbe()
+  writeFileSync(join(dirname(copy.config), '.dev.vars'), 'GREETING=from .dev.vars\nINVITE_API_KEY=key\n')
+  const env = await body(await probe(t, { config: copy.config }), '/env')
+  assert.equal(env.GREETING, 'from wrangler.toml')
+  assert.equal(env.INVITE_API_KEY, undefined)
+})
+
+test('requests reach the Worker as they were sent', async (t) => {
+  const service = await probe(t)
+  const { body: plain } = await service.fetchJson('/peer', { headers: { 'MF-CF-Blob': '{"clientIp":"6.6.6.6:1"}' } })
+  assert.match(plain.clientIp, /^127\.0\.0\.1:\d+$/, "the peer's address, not what a header claims")
+  assert.equal(plain.headers['mf-cf-blob'], '{"clientIp":"6.6.6.6:1"}')
+  const head = await service.fetch('/peer', { method: 'HEAD' })
+  assert.equal(head.status, 200)
+  assert.equal(await head.text(), '')
+  const socket = await service.connect('/echo')
+  socket.send({ hello: 'world' })
+  assert.deepEqual(await socket.next(), { hello: 'world' })
+  await socket.close()
+})
+
+test('the Worker may fetch from this machine, and its log is plain text on stderr', async (t) => {
+  const server = createServer((_, response) => response.end('neighbour')).listen(0, '127.0.0.1')
+  atEnd(() => server.close())
+  await once(server, 'listening')
+  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address())
+  const service = await probe(t)
+  const answer = await service.fetch(`/fetch?url=${encodeURIComponent(`http://127.0.0.1:${port}/`)}`)
+  assert.equal(await answer.text(), 'neighbour')
+  await service.fetch('/log')
+  await eventually(() => service.logs().includes('\n{"level":"info","message":"a line of the Worker"}\n'), {
+    what: 'the logged line',
+  })
+})
+
+test('SIGTERM ends it with code 0 and leaves nothing behind', async (t) => {
+  const service = await probe(t)
+  const workerd = workerdOf(service)
+  const socket = await service.connect('/echo')
+  const askedAt = Date.now()
+  assert.equal(await service.stop(), 0)
+  assert(Date.now() - askedAt < 3_000, 'within three seconds, with a socket open')
+  await socket.closed
+  await eventually(() => !lives(workerd), { what: 'the end of workerd' })
+})
+
+test('kill -9 of the whole group loses nothing that was committed, in D1 and in objects', async (t) => {
+  const service = await probe(t)
+  for (let round = 1; round <= 3; round++) {
+    assert.equal((await body(service, `/notes?add=note-${round}`)).length, round)
+    assert.equal((await body(service, `/box?keep=kept-${round}`)).length, round)
+    await service.kill9()
+    await service.start()
+  }
+  assert.deepEqual(await body(service, '/notes'), ['note-1', 'note-2', 'note-3'])
+  assert.deepEqual(await body(service, '/box'), ['kept-1', 'kept-2', 'kept-3'])
+})
+
+test('kill -9 of serve alone takes workerd along, and the same folder and port serve again', async (t) => {
+  const service = await probe(t)
+  await body(service, '/notes?add=before')
+  const workerd = workerdOf(service)
+  process.kill(service.pid, 'SIGKILL')
+  await service.exited
+  await eventually(() => !lives(workerd), { timeout: 3_000, what: 'the end of workerd' })
+  await service.start()
+  assert.deepEqual(await body(service, '/notes'), ['before'])
+})
+
+test('a workerd left behind by an earlier serve is ended; a stranger with a recycled number is not', async (t) => {
+  const service = await probe(t)
+  await service.stop()
+  const stranger = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'])
+  atEnd(() => stranger.kill('SIGKILL'))
+  const birth = birthOf(stranger.pid)
+  writeFileSync(join(service.state, 'serve', 'workerd.pid'), `${stranger.pid} another${birth}\n`)
+  await service.start()
+  assert(lives(stranger.pid), 'same number, other birth')
+  await service.stop()
+  writeFileSync(join(service.state, 'serve', 'workerd.pid'), `${stranger.pid} ${birth}\n`)
+  await service.start()
+  await eventually(() => !lives(stranger.pid), { what: 'the end of the recorded process' })
+})
+
+test('a workerd that dies is started again', async (t) => {
+  const service = await probe(t)
+  await body(service, '/notes?add=before')
+  process.kill(workerdOf(service), 'SIGKILL')
+  await eventually(async () => (await body(service, '/notes')).length === 1, { what: 'the new workerd' })
+  await eventually(() => service.logs().includes('workerd runs again'), { what: 'the notice' })
+  assert(service.alive)
+})
+
+test('a workerd that dies again and again ends the service with a failure', async (t) => {
+  const service = await probe(t)
+  for (let death = 1; service.alive && death <= 10; death++) {
+    const workerd = workerdOf(service)
+    process.kill(workerd, 'SIGKILL')
+    await Promise.race([
+      service.exited,
+      eventually(() => workerdOf(service) !== workerd && service.fetch('/'), { what: 'a new workerd' }),
+    ])
+  }
+  assert.equal((await service.exited).code, 1)
+  assert.match(service.logs(), /giving up/)
+})
+
+test('a second serve on the same folder is refused, with the name of the first', async (t) => {
+  const service = await probe(t)
+  const { code, stderr } = await refused(['--config', config, '--state', service.state, '--port', String(await freePort())])
+  assert.equal(code, 1)
+  assert.match(stderr, new RegExp(`in use by another service \\(process ${service.pid}, ${service.url}\\)`))
+  assert.equal((await service.fetch('/')).status, 200, 'the first is not disturbed')
+})
+
+test('a port that is taken is refused in plain words', async (t) => {
+  const service = await probe(t)
+  const { code, stderr } = await refused(['--config', config, '--state', freshFolder(), '--port', String(service.port)])
+  assert.equal(code, 1)
+  assert.match(stderr, new RegExp(`Port ${service.port} of 127\\.0\\.0\\.1 is taken`))
+  assert.doesNotMatch(stderr, /^\s+at /m, 'no stack trace')
+})
+
+test('migrations are applied once, new ones at the next start, and wrangler agrees about it', async (t) => {
+  const copy = copyOfProbe()
+  const service = await probe(t, { config: copy.config })
+  assert.match(service.logs(), /applied migration 0001_notes\.sql/)
+  await body(service, '/notes?add=kept')
+  copy.addMigration('0002_notes_by_text.sql', 'CREATE INDEX notes_by_text ON notes (text);\n')
+  await service.restart()
+  assert.equal(service.logs().match(/applied migration 0001/g).length, 1)
+  assert.equal(service.logs().match(/applied migration 0002/g).length, 1)
+  assert.deepEqual(await body(service, '/notes'), ['kept'])
+
+  const rows = await wrangler(copy.config, service.state, 'execute', 'DB', '--json', '--command', 'SELECT text FROM notes')
+  assert.deepEqual(JSON.parse(rows)[0].results, [{ text: 'kept' }], 'the same database, read while the service runs')
+  assert.match(await wrangler(copy.config, service.state, 'migrations', 'list', 'DB'), /No migrations to apply/)
+})
+
+test('a migration that fails changes nothing and stops the start', async (t) => {
+  const copy = copyOfProbe()
+  const service = await probe(t, { config: copy.config })
+  await service.stop()
+  copy.addMigration('0002_broken.sql', 'CREATE TABLE half (id INTEGER);\nINSERT INTO nowhere VALUES (1);\n')
+  await assert.rejects(service.start(), /Migration 0002_broken\.sql failed and changed nothing: .*no such table: nowhere/)
+  copy.addMigration('0002_broken.sql', 'CREATE TABLE half (id INTEGER);\n')
+  await service.start()
+})
+
+test('kill -9 of npm ends what it started', async (t) => {
+  const state = freshFolder()
+  const port = await freePort()
+  const npm = spawn('npm', ['run', 'serve', '--', '--config', config, '--state', state, '--port', String(port)], {
+    cwd: ROOT,
+    detached: true,
+    stdio: 'ignore',
+  })
+  t.after(() => npm.kill('SIGKILL'))
+  await eventually(() => fetch(`http://127.0.0.1:${port}/`), { timeout: 20_000, what: 'the service under npm' })
+  npm.kill('SIGKILL')
+  // The same folder and port are free again: nothing was left behind that holds either.
+  await eventually(
+    () =>
+      fetch(`http://127.0.0.1:${port}/`).then(
+        () => false,
+        () => true,
+      ),
+    { what: 'the end of the service' },
+  )
+  await probe(t, { state, port })
+})
+
+test('the cron fires at the start and at the full minute', { timeout: 90_000 }, async () => {
+  const fired = async () => (await body(await cronService, '/box')).filter((entry) => entry === 'cron * * * * *').length
+  await eventually(async () => (await fired()) >= 2, { timeout: 70_000, what: 'the second cron' })
+})
