@@ -1,0 +1,128 @@
+// @ts-check
+// Turns wrangler.toml and the environment into the options of miniflare, which runs the Worker on this machine.
+//
+// Promises: bindings, objects, compatibility date and crons come from wrangler.toml through wrangler's own reader and are
+// repeated nowhere; each variable of wrangler.toml, and each variable and secret named in package.json ("colibri"), may be
+// given by the environment, which wins.
+
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+import { ROOT } from './paths.js'
+import { Refusal } from './progress.js'
+
+const require = createRequire(import.meta.url)
+/** Changes whenever what is kept below changes its shape. */
+const CACHE_FORMAT = '1'
+const CACHE = join(ROOT, 'node_modules', '.cache', 'colibri-edge')
+export const PUBLIC_SOCKET_PLUGIN = fileURLToPath(new URL('./public-socket.js', import.meta.url))
+
+/** What wrangler reads in its configuration file. Kept on disk, because loading wrangler takes half a second. */
+function readWranglerConfig(configPath) {
+  const version = require('wrangler/package.json').version
+  const digest = createHash('sha256')
+    .update(CACHE_FORMAT)
+    .update(version)
+    .update(configPath)
+    .update(readFileSync(configPath))
+    .digest('hex')
+  const kept = join(CACHE, `wrangler-${digest.slice(0, 32)}.json`)
+  if (existsSync(kept)) return JSON.parse(readFileSync(kept, 'utf8'))
+  // Standard output belongs to serve's `ready` line; wrangler would write remarks there.
+  process.env.WRANGLER_LOG = 'error'
+  const wrangler = require('wrangler')
+  const config = wrangler.unstable_readConfig({ config: configPath })
+  const { workerOptions, main } = wrangler.unstable_getMiniflareWorkerOptions(config)
+  // wrangler mixes .dev.vars into the bindings. That file is for `npm run dev`; here secrets come from the environment alone,
+  // and none may end up in the file kept below.
+  const { modulesRules: _, bindings: __, ...options } = workerOptions
+  const databases = config.d1_databases.map(({ binding, migrations_dir, migrations_table }) => ({
+    binding,
+    migrationsDir: join(dirname(configPath), migrations_dir ?? 'migrations'),
+    migrationsTable: migrations_table ?? 'd1_migrations',
+  }))
+  const read = { name: config.name, main, options, vars: config.vars, databases }
+  mkdirSync(CACHE, { recursive: true })
+  // Renamed into place, since several services may start at once.
+  writeFileSync(`${kept}.${process.pid}`, JSON.stringify(read))
+  renameSync(`${kept}.${process.pid}`, kept)
+  return read
+}
+
+/** The variables of the Worker: those of wrangler.toml, then the environment for every name that is known. */
+function variables(ofConfig, environment) {
+  const { variables, secrets } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).colibri
+  const values = { ...ofConfig }
+  for (const name of [...Object.keys(ofConfig), ...variables, ...secrets]) {
+    if (environment[name] !== undefined) values[name] = environment[name]
+  }
+  return values
+}
+
+/** The modules that worker-build wrote: the entry and the wasm beside it. */
+function builtModules(main) {
+  if (!existsSync(main)) throw new Refusal(`There is no built Worker at ${main}. Build it with: npm run build`)
+  const folder = dirname(main)
+  const wasm = readdirSync(folder)
+    .filter((file) => file.endsWith('.wasm'))
+    .map((file) => join(folder, file))
+  return {
+    modulesRoot: folder,
+    modules: [{ type: 'ESModule', path: main }, ...wasm.map((path) => ({ type: 'CompiledWasm', path }))],
+  }
+}
+
+/**
+ * @param {string} configPath a wrangler.toml
+ * @param {object} where
+ * @param {string} where.storage the folder that keeps D1 and the objects
+ * @param {string} where.host @param {number} where.port where clients reach the Worker
+ * @param {NodeJS.ProcessEnv} where.environment
+ */
+export function localWorker(configPath, { storage, host, port, environment }) {
+  const { name, main, options, vars, databases } = readWranglerConfig(configPath)
+  const { convertV4MiniflareOptions } = require('miniflare')
+  const converted = convertV4MiniflareOptions({
+    ...options,
+    ...builtModules(main),
+    name,
+    bindings: variables(vars, environment),
+  })
+  const shared = {
+    // Miniflare's own port, used for the cron only; clients come through the public socket.
+    host: '127.0.0.1',
+    cf: false,
+    enableDevRegistry: false,
+    logRequests: false,
+    resourcePersistencePath: storage,
+  }
+  const [worker] = converted.workers
+  const d1 = Object.fromEntries(databases.map(({ binding }) => [binding, worker.config.env[binding]]))
+  worker.config.env.PUBLIC_SOCKET = {
+    type: 'unsafe:public-socket',
+    address: `${host.includes(':') ? `[${host}]` : host}:${port}`,
+    dev: { plugin: { package: PUBLIC_SOCKET_PLUGIN, name: 'public-socket' } },
+  }
+  return {
+    options: { ...converted, ...shared },
+    crons: options.cronTriggers ?? [],
+    databases,
+    /** A Worker that does nothing but hold the databases: migrations run before any code of the service can see them. */
+    databasesOnly: {
+      ...shared,
+      workers: [
+        {
+          config: {
+            name,
+            compatibilityDate: worker.config.compatibilityDate,
+            manifest: { mainModule: 'none.js', modules: { 'none.js': { type: 'esm', contents: 'export default {}' } } },
+            env: d1,
+          },
+        },
+      ],
+    },
+  }
+}

@@ -1,0 +1,69 @@
+// @ts-check
+// Applies the files of migrations/ to the local D1 databases, in order of their names.
+//
+// Promises: keeps wrangler's own books (table d1_migrations), so `wrangler d1 migrations apply --local --persist-to` and this
+// agree about what was applied; a file and its entry are one transaction; nothing is started when there is nothing to apply.
+// It goes through D1 itself and not through the file, so that a statement D1 would refuse is refused here as well.
+
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+
+import { Refusal } from './progress.js'
+
+const require = createRequire(import.meta.url)
+
+const quoted = (identifier) => `"${identifier.replaceAll('"', '""')}"`
+const filesOf = ({ migrationsDir }) =>
+  existsSync(migrationsDir)
+    ? readdirSync(migrationsDir)
+        .filter((file) => file.endsWith('.sql'))
+        .sort()
+    : []
+
+async function applyTo(d1, database, file, say) {
+  const table = quoted(database.migrationsTable)
+  try {
+    await d1.batch([
+      d1.prepare(readFileSync(join(database.migrationsDir, file), 'utf8')),
+      d1.prepare(`INSERT INTO ${table} (name) VALUES (?)`).bind(file),
+    ])
+  } catch (error) {
+    throw new Refusal(`Migration ${file} failed and changed nothing: ${error.message}`)
+  }
+  say(`applied migration ${file}`)
+}
+
+/**
+ * @param {import("./state.js").StateFolder} state
+ * @param {ReturnType<typeof import('./local-worker.js').localWorker>} worker
+ * @param {(line: string) => void} say
+ */
+export async function migrate(state, { databases, databasesOnly }, say) {
+  const wanted = JSON.stringify(databases.map((database) => [database.binding, filesOf(database)]))
+  // Names are enough: an applied file is never edited (README, invariants), and D1's books know names only.
+  if (existsSync(state.migrationsFile) && readFileSync(state.migrationsFile, 'utf8') === wanted) return
+  const { Miniflare } = require('miniflare')
+  const runtime = new Miniflare(databasesOnly)
+  try {
+    for (const database of databases) {
+      const d1 = await runtime.getD1Database(database.binding)
+      const table = quoted(database.migrationsTable)
+      await d1
+        .prepare(
+          `CREATE TABLE IF NOT EXISTS ${table}(
+        id         INTEGER PRIMARY KEY AUTOINCREMENT,
+        name       TEXT UNIQUE,
+        applied_at TIMESTAMP DEFAULT CURRENT_TIMESTAMP NOT NULL
+      )`,
+        )
+        .run()
+      const { results } = await d1.prepare(`SELECT name FROM ${table}`).all()
+      const applied = new Set(results.map(({ name }) => name))
+      for (const file of filesOf(database)) if (!applied.has(file)) await applyTo(d1, database, file, say)
+    }
+  } finally {
+    await runtime.dispose()
+  }
+  writeFileSync(state.migrationsFile, wanted)
+}

@@ -1,0 +1,25 @@
+// @ts-check
+// Where things are. Every other script takes its paths from here, so that a moved folder is one edit.
+
+import { homedir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+export const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
+
+/** The built Worker. worker-build writes here and wrangler.toml's `main` points here. */
+export const BUILD_DIR = join(ROOT, 'build')
+
+/** Programs compiled once per machine and shared by all clones: `<name>-<version>/bin/<program>`. */
+export const TOOLS_DIR = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'colibri-edge', 'tools')
+
+/** State of `npm start` (demo, live) and of `npm run serve` without `--state`. Not in git. */
+export const LOCAL_DIR = join(ROOT, '.local')
+
+/** wrangler's program. Run it with Node 24 and WRANGLER_SEND_METRICS=false. */
+export const WRANGLER = join(ROOT, 'node_modules', 'wrangler', 'bin', 'wrangler.js')
+
+export const WRANGLER_CONFIG = join(ROOT, 'wrangler.toml')
+
+/** A program that an npm package of this project brings along. */
+export const packaged = (program) => join(ROOT, 'node_modules', '.bin', program)

@@ -1,0 +1,189 @@
+// @ts-check
+// `npm start`: from a clone to a running service with something in it.
+//
+// Promises: sets up what is missing, builds, starts a local atproto network and the service, fills in the demo once, waits until
+// the service shows it, and prints what to try. A second start takes seconds. Ctrl-C, and even kill -9, ends all of it.
+// Options: --live (the public network instead of a local one), --port N (8787), --reset (forget the demo first).
+
+import { spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { createWriteStream, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { join, relative } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as pause } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+
+import { build } from './build.js'
+import { createDemo, DEMO_DIR } from './demo.js'
+import { continueUnderNode24, END_SIGNALS, endWithParent } from './node24.js'
+import { LOCAL_DIR, ROOT } from './paths.js'
+import { freePort } from './port.js'
+import { exitWith, Refusal, say } from './progress.js'
+import { setUp } from './toolchain.js'
+
+const SHOWN_WITHIN_MILLIS = 60_000
+const LOG_LINES_SHOWN = 20
+/** Where state.js keeps the lock of a folder. */
+const LOCK_FOLDER = 'serve'
+
+const { values: options } = parseArgs({
+  options: {
+    live: { type: 'boolean', default: false },
+    port: { type: 'string', default: '8787' },
+    reset: { type: 'boolean', default: false },
+  },
+})
+const folder = options.live ? join(LOCAL_DIR, 'live') : DEMO_DIR
+
+/** The key of the guarded endpoints: made once per folder, because whoever wrote it down wants it to stay. */
+function apiKey() {
+  const file = join(folder, 'invite-api-key')
+  if (!existsSync(file)) writeFileSync(file, randomBytes(16).toString('hex'), { mode: 0o600 })
+  return readFileSync(file, 'utf8')
+}
+
+/** Removes everything but the lock, which this process holds. */
+function forgetDemo() {
+  for (const entry of readdirSync(folder)) if (entry !== LOCK_FOLDER) rmSync(join(folder, entry), { recursive: true })
+}
+
+/** Starts serve.js; its log goes to a file, so that what is printed here stays in sight. */
+async function startService(port, env) {
+  const logFile = join(folder, 'service.log')
+  const log = createWriteStream(logFile)
+  const child = spawn(
+    process.execPath,
+    [join(ROOT, 'scripts', 'serve.js'), '--port', String(port), '--state', join(folder, 'service')],
+    { env: { ...process.env, ...env, COLIBRI_END_WITH_PARENT: '1' }, stdio: ['ignore', 'pipe', 'pipe'] },
+  )
+  const lastLines = []
+  createInterface(child.stderr).on('line', (line) => {
+    log.write(`${line}\n`)
+    lastLines.push(line)
+    if (lastLines.length > LOG_LINES_SHOWN) lastLines.shift()
+  })
+  const output = createInterface(child.stdout)
+  const ended = once(child, 'close').then(([code, signal]) => {
+    throw new Refusal(`${lastLines.join('\n')}\n\nThe service ended (${signal ?? `exit code ${code}`}). Its log: ${logFile}`)
+  })
+  // Whoever awaits it first hears of it; until then an early end must not count as an unhandled error.
+  ended.catch(() => {})
+  const [line] = await Promise.race([once(output, 'line'), ended])
+  return { url: line.replace('ready ', ''), logFile, ended, stop: () => child.kill('SIGTERM') }
+}
+
+/** Waits until the service shows the community and its first message. */
+async function shown({ service, communityUri, textChannel }) {
+  const giveUpAt = Date.now() + SHOWN_WITHIN_MILLIS
+  let last = 'nothing'
+  while (Date.now() < giveUpAt) {
+    const answers = await Promise.all([
+      fetch(`${service}/api/community?community=${encodeURIComponent(communityUri)}`),
+      fetch(`${service}/api/messages?channel=${textChannel}`),
+    ])
+    const [community, messages] = await Promise.all(answers.map((answer) => answer.text()))
+    // A list that is not empty; anything else is shown below.
+    if (answers.every(({ ok }) => ok) && /^\[\s*[^\]\s]/.test(messages)) return
+    last = `${answers[0].status} ${community.slice(0, 200)}, ${answers[1].status} ${messages.slice(0, 200)}`
+    await pause(200)
+  }
+  throw new Refusal(
+    `The service did not show the demo community within ${SHOWN_WITHIN_MILLIS / 1000} seconds. It answered: ${last}`,
+  )
+}
+
+function printDemo({ pds, plc, jetstream, service, textChannel }, key, logFile) {
+  console.log(`
+colibri-edge    ${service}/api
+PDS             ${pds}   (accounts alice.test and bob.test)
+PLC directory   ${plc}
+Jetstream       ${jetstream}
+API key         ${key}
+log             ${relative(ROOT, logFile)}
+
+Three things to try in another terminal:
+
+  read what was said       curl '${service}/api/messages?channel=${textChannel}'
+  listen to what is said   npm run listen
+  say something            npm run post -- "hello"
+
+Ctrl-C stops everything. \`npm start -- --reset\` begins with an empty demo.`)
+}
+
+function printLive(service, key, logFile) {
+  console.log(`
+colibri-edge    ${service}/api
+reads           ${process.env.JETSTREAM_URL ?? 'the public network, from the JETSTREAM_URL of wrangler.toml'}
+API key         ${key}
+log             ${relative(ROOT, logFile)}
+
+Three things to try in another terminal:
+
+  your communities         curl '${service}/api/communities?did=<your DID>'
+  read a channel           curl '${service}/api/messages?channel=<rkey or AT-URI of a channel>'
+  listen to a community    npm run listen -- --service ${service} --community <AT-URI>
+
+Ctrl-C stops everything.`)
+}
+
+async function start() {
+  const { StateFolder } = await import('./state.js')
+  const state = new StateFolder(folder)
+  await state.take('It was started by `npm start` and is still running; Ctrl-C there ends it.')
+  const port = await freePort('127.0.0.1', Number(options.port))
+  state.announce(`http://127.0.0.1:${port}`)
+  if (options.reset) forgetDemo()
+  let network
+  let service
+  let stopping = false
+  const stop = async (code) => {
+    stopping = true
+    service?.stop()
+    await Promise.allSettled([service?.ended, network?.stop()])
+    process.exit(code)
+  }
+  for (const signal of END_SIGNALS) process.once(signal, () => stop(0))
+  endWithParent(() => stop(1))
+  try {
+    const key = apiKey()
+    if (options.live) {
+      service = await startService(port, { INVITE_API_KEY: process.env.INVITE_API_KEY ?? key })
+      printLive(service.url, key, service.logFile)
+    } else {
+      const { startNetwork, records } = await import('../tests/network/client.js')
+      say('starting the local atproto network')
+      network = await startNetwork({ state: join(folder, 'network'), node: process.execPath })
+      say('starting the service')
+      service = await startService(port, {
+        JETSTREAM_URL: network.jetstream,
+        PLC_URL: network.plc,
+        // The PDS answers for profiles nobody has: the public API is not part of this small world.
+        BSKY_API_URL: network.pds,
+        INSECURE_HOSTS: [network.pds, network.plc, network.jetstream].map((url) => new URL(url).host).join(),
+        INVITE_API_KEY: key,
+      })
+      const demo = await createDemo(network, records, service.url)
+      say('waiting until the service shows the demo community')
+      await Promise.race([shown(demo), service.ended])
+      printDemo(demo, key, service.logFile)
+    }
+    await service.ended
+  } catch (error) {
+    if (stopping) return
+    say(error instanceof Refusal ? `\n${error.message}` : `\n${error?.stack ?? error}`)
+    await stop(1)
+  }
+}
+
+try {
+  // Whoever continues under Node 24 has done this already.
+  if (!process.env.COLIBRI_END_WITH_PARENT) {
+    await setUp({ network: !options.live })
+    say(await build())
+  }
+  await continueUnderNode24(fileURLToPath(import.meta.url), start)
+} catch (error) {
+  exitWith(error)
+}

@@ -1,0 +1,109 @@
+// @ts-check
+// The folder that holds everything a local service must not lose: the D1 database and the storage of the objects.
+//
+// Promises: one service at a time per folder, proved by a lock that the kernel drops with its holder (so a crash leaves nothing
+// to clean up); a workerd that an earlier service left behind is ended before a new one starts, and nothing else ever is.
+// The layout below v3/ is wrangler's own: `wrangler d1 execute DB --local --persist-to <folder>` reads the same database.
+
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { setTimeout as pause } from 'node:timers/promises'
+
+import { Refusal } from './progress.js'
+
+const SQLITE_BUSY = 5
+
+/** When the process started, in whatever unit the system tells it, or undefined when there is no such process. */
+export function birthOf(pid) {
+  try {
+    if (process.platform === 'linux') {
+      // Field 22 of /proc/<pid>/stat; the second field is a name in parentheses that may contain blanks.
+      const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+        .replace(/^.*\) /s, '')
+        .split(' ')
+      return fields[0] === 'Z' ? undefined : fields[19]
+    }
+    return execFileSync('ps', ['-o', 'lstart=', '-p', String(pid)], { encoding: 'utf8' }).trim() || undefined
+  } catch {
+    return undefined
+  }
+}
+
+export class StateFolder {
+  #lock
+
+  constructor(path) {
+    this.path = path
+    /** What miniflare calls the persistence path. wrangler appends the same `v3` to --persist-to. */
+    this.storage = join(path, 'v3')
+    this.workerdPidFile = join(path, 'serve', 'workerd.pid')
+    this.#serviceFile = join(path, 'serve', 'service.json')
+    this.migrationsFile = join(path, 'serve', 'migrations.json')
+  }
+  #serviceFile
+
+  /** Takes the folder for this process, or refuses, names the process that has it, and passes on the advice. */
+  async take(advice) {
+    mkdirSync(join(this.path, 'serve'), { recursive: true })
+    this.#lock = new DatabaseSync(join(this.path, 'serve', 'lock.sqlite'))
+    try {
+      // An open exclusive transaction is a file lock: held until this process ends, however it ends. Nothing is written.
+      this.#lock.exec('BEGIN EXCLUSIVE')
+    } catch (error) {
+      if (error.errcode !== SQLITE_BUSY) throw error
+      const holder = this.#readHolder()
+      throw new Refusal(
+        `The folder ${this.path} is in use by another service` +
+          (holder ? ` (process ${holder.pid}, ${holder.url}).` : '.') +
+          `\n${advice}`,
+      )
+    }
+    await this.#endOrphan()
+  }
+
+  /** Tells a second service who has the folder. Not a lock: only the text of its refusal. */
+  announce(url) {
+    writeFileSync(this.#serviceFile, JSON.stringify({ pid: process.pid, url }))
+  }
+
+  /** An empty folder for what need not last; left-overs of a killed service go. */
+  freshTemporaryFolder() {
+    const folder = join(this.path, 'serve', 'tmp')
+    rmSync(folder, { recursive: true, force: true })
+    mkdirSync(folder, { recursive: true })
+    return folder
+  }
+
+  #readHolder() {
+    try {
+      return JSON.parse(readFileSync(this.#serviceFile, 'utf8'))
+    } catch {
+      return undefined
+    }
+  }
+
+  workerdPid() {
+    return Number(this.#readWorkerd()?.pid)
+  }
+
+  #readWorkerd() {
+    try {
+      const [, pid, birth] = readFileSync(this.workerdPidFile, 'utf8')
+        .trim()
+        .match(/^(\d+) (.+)$/)
+      return { pid: Number(pid), birth }
+    } catch {
+      return undefined
+    }
+  }
+
+  /** with-parent.sh makes an orphan all but impossible; this covers systems where it can only look once a second. */
+  async #endOrphan() {
+    const workerd = this.#readWorkerd()
+    if (!workerd || birthOf(workerd.pid) !== workerd.birth) return
+    process.kill(workerd.pid, 'SIGKILL')
+    while (birthOf(workerd.pid) === workerd.birth) await pause(10)
+  }
+}

@@ -1,0 +1,157 @@
+// @ts-check
+// `npm test`: every check there is, the same here and in CI. `npm test -- clippy native` runs some of them; a *.test.js among
+// the arguments narrows the step it belongs to: `npm test -- e2e tests/e2e/serve.test.js`.
+//
+// Promises: each step has a header; the first failure ends the run and names the command that runs only that step; the last
+// lines are the summaries of the test runners, and the very last one adds them up: `N passed, N failed, N skipped`.
+
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { stripVTControlCharacters } from 'node:util'
+
+import { build } from './build.js'
+import { node24 } from './node24.js'
+import { packaged, ROOT, WRANGLER } from './paths.js'
+import { exitWith, Refusal, runShown } from './progress.js'
+import { setUp } from './toolchain.js'
+
+/** No test may need longer; one that hangs would otherwise use up the time of all. */
+const TEST_TIMEOUT_MILLIS = 180_000
+
+const chosen = process.argv.slice(2)
+const chosenFiles = chosen.filter((argument) => argument.endsWith('.test.js'))
+const chosenSteps = chosen.filter((argument) => !argument.endsWith('.test.js'))
+
+const command = (program, ...args) => ({ program, args })
+const cargo = (...args) => command('cargo', ...args)
+
+/** The files of a folder with tests, or those of them that were asked for. */
+function nodeTests(folder, { concurrency }) {
+  const directory = join(ROOT, folder)
+  const files = existsSync(directory)
+    ? readdirSync(directory)
+        .filter((file) => file.endsWith('.test.js'))
+        .map((file) => `${folder}/${file}`)
+    : []
+  const asked = files.filter((file) => chosenFiles.some((wanted) => wanted.endsWith(file)))
+  const run = chosenFiles.length > 0 ? asked : files
+  return run.length === 0
+    ? undefined
+    : command(
+        node24(),
+        '--test',
+        '--test-reporter=spec',
+        `--test-concurrency=${concurrency}`,
+        `--test-timeout=${TEST_TIMEOUT_MILLIS}`,
+        ...run,
+      )
+}
+
+/** In the order of what fails fastest. `counts`: the step is a test runner. */
+const steps = [
+  { name: 'setup', title: 'set-up', run: () => setUp({ lints: true, network: true }) },
+  { name: 'format', title: 'formatting (rustfmt)', spawn: () => cargo('fmt', '--all', '--check') },
+  {
+    name: 'clippy',
+    title: 'lints (clippy)',
+    spawn: () => cargo('clippy', '--workspace', '--all-targets', '--', '-D', 'warnings'),
+  },
+  { name: 'types', title: 'types of scripts and tests (tsc)', spawn: () => command(node24(), packaged('tsc')) },
+  { name: 'native', title: 'native tests', counts: true, spawn: () => cargo('test', '--workspace') },
+  { name: 'build', title: 'build of the Worker', run: async () => console.log(await build()) },
+  {
+    name: 'deploy',
+    title: 'what would be deployed (wrangler, dry run)',
+    spawn: () => command(node24(), WRANGLER, 'deploy', '--dry-run'),
+  },
+  {
+    name: 'network',
+    title: 'tests of the local atproto network',
+    counts: true,
+    spawn: () => nodeTests('tests/network', { concurrency: 1 }),
+  },
+  {
+    name: 'e2e',
+    title: 'end-to-end tests on workerd',
+    counts: true,
+    before: build,
+    // One file at a time: each starts services of its own, and tests of timing want the machine for themselves.
+    spawn: () => nodeTests('tests/e2e', { concurrency: 1 }),
+  },
+]
+
+const totals = { passed: 0, failed: 0, skipped: 0 }
+const summaries = []
+
+/** Node's words for its counts. A test that is "todo" proves nothing yet, so it counts as skipped. */
+const NODE_WORDS = { pass: 'passed', fail: 'failed', cancelled: 'failed', skipped: 'skipped', todo: 'skipped' }
+
+/** Reads the counts from what cargo's and Node's runners print at their ends, and keeps those lines for the very end. */
+function count(title, output) {
+  const own = { passed: 0, failed: 0, skipped: 0 }
+  const lines = []
+  for (const line of stripVTControlCharacters(output).split('\n')) {
+    const cargo = line
+      .match(/^test result: .* (\d+) passed; (\d+) failed; (\d+) ignored/)
+      ?.slice(1)
+      .map(Number)
+    const node = line.match(/^ℹ (pass|fail|cancelled|skipped|todo) (\d+)$/)
+    if (cargo) {
+      own.passed += cargo[0]
+      own.failed += cargo[1]
+      own.skipped += cargo[2]
+    }
+    if (node) own[NODE_WORDS[node[1]]] += Number(node[2])
+    if (cargo?.some((number) => number > 0) || (node && Number(node[2]) > 0)) lines.push(line)
+  }
+  for (const key of Object.keys(totals)) totals[key] += own[key]
+  summaries.push('', `${title}:`, ...lines)
+  return own
+}
+
+const inWords = ({ passed, failed, skipped }) => `${passed} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ''}`
+
+async function runStep(step) {
+  await step.before?.()
+  if (step.run) return step.run()
+  const spawned = step.spawn()
+  if (!spawned) return console.log('nothing to run')
+  let output = ''
+  const code = await runShown(spawned.program, spawned.args, {
+    cwd: ROOT,
+    env: { WRANGLER_SEND_METRICS: 'false', WRANGLER_HIDE_BANNER: 'true' },
+    onOutput: step.counts
+      ? (text) => {
+          output += text
+        }
+      : undefined,
+  })
+  const counted = step.counts ? count(step.title, output) : undefined
+  if (code === 0) return
+  // A failure that no runner counted (a lint, a compiler error) must not end in "0 failed".
+  if (!counted?.failed) totals.failed += 1
+  throw new Refusal(`failed: ${step.title}`)
+}
+
+const unknown = chosenSteps.filter((name) => !steps.some((step) => step.name === name))
+if (unknown.length > 0)
+  exitWith(new Refusal(`There is no step ${unknown.join(', ')}. The steps: ${steps.map(({ name }) => name).join(' ')}`))
+const wanted = chosenSteps.length > 0 ? steps.filter(({ name }) => chosenSteps.includes(name)) : steps
+
+let exitCode = 0
+for (const [index, step] of wanted.entries()) {
+  const startedAt = Date.now()
+  console.log(`\n=== ${index + 1}/${wanted.length} ${step.title}`)
+  try {
+    await runStep(step)
+    console.log(`--- ${step.title}: ${Math.round((Date.now() - startedAt) / 1000)} s`)
+  } catch (error) {
+    exitCode = 1
+    if (!(error instanceof Refusal)) throw error
+    if (totals.failed === 0) totals.failed = 1
+    console.log(`\n${error.message}\nTo run only this step again:  npm test -- ${step.name}`)
+    break
+  }
+}
+console.log([...summaries, '', inWords(totals)].join('\n'))
+process.exitCode = exitCode

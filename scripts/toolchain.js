@@ -1,0 +1,213 @@
+// @ts-check
+// Brings a machine from "rustup, Node and a C compiler" to "everything here runs".
+//
+// Promises: each step is skipped when its result is there, so a second call takes well under a second; an interrupted
+// install is never taken for a finished one; what set-up cannot install itself is named with the command that installs it.
+// Versions are read from Cargo.lock and package-lock.json and are written nowhere else.
+// Uses Node's own modules only (Node 20 or later), because the packages are among the things it installs.
+
+import { execFile } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
+
+import { node24 } from './node24.js'
+import { packaged, ROOT, TOOLS_DIR } from './paths.js'
+import { exitWith, Refusal, runQuietly, say } from './progress.js'
+
+const WASM_TARGET = 'wasm32-unknown-unknown'
+const PACKAGES_STAMP = join(ROOT, 'node_modules', '.installed-for-lock')
+
+const execute = promisify(execFile)
+const versionOf = async (command, args = ['--version']) =>
+  execute(command, args).then(
+    ({ stdout }) => stdout.trim(),
+    () => undefined,
+  )
+
+/** The exact version of a crate that Cargo.lock names. */
+function lockedCrate(name) {
+  const lock = readFileSync(join(ROOT, 'Cargo.lock'), 'utf8')
+  const found = lock.match(new RegExp(`name = "${name}"\\nversion = "([^"]+)"`))
+  if (!found) throw new Refusal(`Cargo.lock names no version of ${name}. Restore it with: git checkout Cargo.lock`)
+  return found[1]
+}
+
+/** Whether version `have` (1.95.0) is at least `need` (1.91). */
+function atLeast(have, need) {
+  const [a, b] = [have, need].map((version) => version.split('.').map(Number))
+  for (let i = 0; i < b.length; i++) if (a[i] !== b[i]) return a[i] > b[i]
+  return true
+}
+
+/** Debian packages that set-up asks for instead of installing them, since that takes root: one row each. */
+const DEBIAN_PROGRAMS = [{ program: 'cc', what: 'a C compiler', install: 'sudo apt-get install -y build-essential' }]
+
+const RUSTUP = "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh   (then open a new shell)"
+
+/** Names everything that set-up cannot install itself, at once, each with the command that installs it. */
+async function requireCompilers() {
+  const [rustc, cargo, ...programs] = await Promise.all([
+    versionOf('rustc'),
+    versionOf('cargo'),
+    ...DEBIAN_PROGRAMS.map(({ program }) => versionOf(program)),
+  ])
+  const missing = DEBIAN_PROGRAMS.filter((_, index) => programs[index] === undefined)
+  const needed = readFileSync(join(ROOT, 'Cargo.toml'), 'utf8').match(/^rust-version = "([^"]+)"/m)?.[1] ?? '1.91'
+  const have = rustc?.split(' ')[1]
+  if (!rustc || !cargo) missing.push({ program: 'rustc', what: 'a Rust toolchain', install: RUSTUP })
+  else if (!atLeast(have, needed))
+    missing.push({ program: 'rustc', what: `Rust ${needed} or later (this is ${have})`, install: 'rustup update stable' })
+  if (missing.length === 0) return
+  const lines = missing.map(({ what, install }) => `  missing: ${what}\n  install: ${install}`)
+  throw new Refusal(`Set-up needs what it cannot install itself.\n\n${lines.join('\n\n')}\n\nThen run the same command again.`)
+}
+
+async function wasmTargetIsInstalled() {
+  const libraries = await versionOf('rustc', ['--print', 'target-libdir', '--target', WASM_TARGET])
+  return libraries !== undefined && existsSync(libraries)
+}
+
+/** rustup adds parts to the toolchain in use; without it there is a Rust from elsewhere, and only its owner can. */
+async function rustup(...args) {
+  if (!(await versionOf('rustup')))
+    throw new Refusal(`There is no rustup to run \`rustup ${args.join(' ')}\`. Install it: ${RUSTUP}`)
+  await runQuietly('rustup', args)
+}
+
+/** What `npm test` needs of Rust beyond the compiler. */
+async function lintSteps() {
+  const [clippy, rustfmt] = await Promise.all([
+    versionOf('cargo', ['clippy', '--version']),
+    versionOf('cargo', ['fmt', '--version']),
+  ])
+  return [
+    { ready: clippy !== undefined, title: 'adding clippy', install: () => rustup('component', 'add', 'clippy') },
+    { ready: rustfmt !== undefined, title: 'adding rustfmt', install: () => rustup('component', 'add', 'rustfmt') },
+  ]
+}
+
+/**
+ * A program compiled by cargo, kept per version in the shared tools folder.
+ * `locked`: wasm-bindgen-cli must be installed without its lock file, which names a crate version that may not be available.
+ */
+function cargoTool(crate, program, version, { locked, about }) {
+  const home = join(TOOLS_DIR, `${crate}-${version}`)
+  return {
+    path: join(home, 'bin', program),
+    title: `compiling ${crate} ${version} (about ${about}, once per machine)`,
+    async install() {
+      mkdirSync(TOOLS_DIR, { recursive: true })
+      const unfinished = join(TOOLS_DIR, `.unfinished-${crate}-${version}-${process.pid}`)
+      try {
+        const args = ['install', crate, '--version', version, '--root', unfinished, ...(locked ? ['--locked'] : [])]
+        await runQuietly('cargo', args, {
+          env: { CARGO_TERM_PROGRESS_WHEN: 'always', CARGO_TERM_PROGRESS_WIDTH: '100', CARGO_TERM_COLOR: 'never' },
+          progress: (line) => {
+            const [, done, all] = line.match(/(\d+)\/(\d+)[:\s]/) ?? []
+            return done ? `${done} of ${all} crates compiled` : undefined
+          },
+        })
+        try {
+          renameSync(unfinished, home)
+        } catch (error) {
+          // Another clone finished the same install first; its result is as good as ours.
+          if (!existsSync(join(home, 'bin', program))) throw error
+        }
+      } finally {
+        rmSync(unfinished, { recursive: true, force: true })
+      }
+    },
+  }
+}
+
+export const workerBuild = () =>
+  cargoTool('worker-build', 'worker-build', lockedCrate('worker'), { locked: true, about: '4 minutes' })
+export const wasmBindgen = () =>
+  cargoTool('wasm-bindgen-cli', 'wasm-bindgen', lockedCrate('wasm-bindgen'), { locked: false, about: '2 minutes' })
+
+const packagesWanted = () =>
+  createHash('sha256')
+    .update(readFileSync(join(ROOT, 'package.json')))
+    .update(readFileSync(join(ROOT, 'package-lock.json')))
+    .digest('hex')
+
+function packagesAreInstalled() {
+  return existsSync(PACKAGES_STAMP) && existsSync(packaged('node')) && readFileSync(PACKAGES_STAMP, 'utf8') === packagesWanted()
+}
+
+/** Runs npm with the Node that runs npm already, whatever `node` comes first on the PATH. */
+export function npm(args, options) {
+  const { npm_execpath: script, npm_node_execpath: node } = process.env
+  return script?.endsWith('.js') && node ? runQuietly(node, [script, ...args], options) : runQuietly('npm', args, options)
+}
+
+async function installPackages() {
+  // Not `npm ci`: it refuses a lock file that lacks an optional package of *another* platform, and registries may lag behind
+  // with those. `install --no-save` takes the versions and the checksums of the lock file as well, and never writes to it.
+  await npm(['install', '--no-save', '--no-audit', '--no-fund'], { cwd: ROOT, instead: 'npm install --no-save' })
+  if (!existsSync(packaged('node'))) {
+    throw new Refusal(
+      'npm did not run the install scripts of the package `node` (is ignore-scripts set?).\nRun: npm rebuild node workerd esbuild',
+    )
+  }
+  writeFileSync(PACKAGES_STAMP, packagesWanted())
+}
+
+/** The local atproto network is an npm package of its own with its own set-up; undefined in a clone without it. */
+async function localNetwork() {
+  const folder = join(ROOT, 'tests', 'network')
+  const script = join(folder, 'setup.js')
+  if (!existsSync(script)) return undefined
+  const { lockDigest, readStamp } = await import(pathToFileURL(join(folder, 'installation.js')).href)
+  return {
+    ready: readStamp()?.lock === lockDigest(),
+    title: 'installing the local atproto network: PLC directory, PDS, Jetstream (under a minute)',
+    install: () =>
+      // Under Node 24, whatever Node runs npm: from Node 22 on none of its packages has to be compiled.
+      runQuietly(node24(), [script, '--node', node24()], {
+        progress: (line) => line.match(/^tests\/network: (.*)/)?.[1],
+        instead: `npm run setup`,
+      }),
+  }
+}
+
+/**
+ * Makes sure that everything is there. Prints nothing when it is.
+ * @param {object} [wanted]
+ * @param {boolean} [wanted.lints] also needs clippy and rustfmt
+ * @param {boolean} [wanted.network] also installs the local atproto network
+ */
+export async function setUp({ lints = false, network = false } = {}) {
+  if (!atLeast(process.versions.node, '20')) {
+    throw new Refusal(`Node 20 or later is needed; this is ${process.versions.node}. Install a newer one from https://nodejs.org`)
+  }
+  const [, targetReady, lintParts, networkPackages] = await Promise.all([
+    requireCompilers(),
+    wasmTargetIsInstalled(),
+    lints ? lintSteps() : [],
+    network ? localNetwork() : undefined,
+  ])
+  const builder = workerBuild()
+  const bindgen = wasmBindgen()
+  // Rust's own parts are added explicitly and not through rust-toolchain.toml: with RUSTUP_AUTO_INSTALL=0 rustup ignores
+  // what is listed there. The network's packages come after our own, whose Node installs them.
+  const steps = [
+    { ready: targetReady, title: `adding the Rust target ${WASM_TARGET}`, install: () => rustup('target', 'add', WASM_TARGET) },
+    ...lintParts,
+    { ready: packagesAreInstalled(), title: 'installing the npm packages (under a minute)', install: installPackages },
+    ...(networkPackages ? [networkPackages] : []),
+    { ready: existsSync(bindgen.path), title: bindgen.title, install: bindgen.install },
+    { ready: existsSync(builder.path), title: builder.title, install: builder.install },
+  ].filter((step) => !step.ready)
+  for (const [index, step] of steps.entries()) {
+    say(`[${index + 1}/${steps.length}] ${step.title}`)
+    await step.install()
+  }
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+  setUp({ lints: true, network: true }).then(() => say('Everything is installed.'), exitWith)
+}
