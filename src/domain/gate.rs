@@ -87,19 +87,31 @@ fn may_post(
     channel: &ChannelRow,
     community: &CommunityRow,
 ) -> Result<(), Refused> {
-    let standing = standing(world, &community.uri, author);
     if world.bans.contains(&(community.uri.clone(), author.clone())) {
         Err(Refused::Banned)
-    } else if channel.owner_only && standing != Standing::Owner {
+    } else if channel.owner_only && community.uri.authority() != *author {
         Err(Refused::OwnerOnly)
-    } else if standing == Standing::Owner {
-        Ok(())
-    } else if community.requires_approval_to_join {
-        if matches!(standing, Standing::Approved(_)) { Ok(()) } else { Err(Refused::NotApproved) }
-    } else if standing == Standing::None {
-        Err(Refused::NotAMember)
     } else {
-        Ok(())
+        may_take_part(world, author, community)
+    }
+}
+
+/// Whether `person` may react in `community`: as [`may_post`], without rule 2 (I20).
+pub fn may_react(world: &World, person: &Did, community: &CommunityRow) -> Result<(), Refused> {
+    if world.bans.contains(&(community.uri.clone(), person.clone())) {
+        Err(Refused::Banned)
+    } else {
+        may_take_part(world, person, community)
+    }
+}
+
+/// G4–G6.
+fn may_take_part(world: &World, person: &Did, community: &CommunityRow) -> Result<(), Refused> {
+    match standing(world, &community.uri, person) {
+        Standing::Owner | Standing::Approved(_) => Ok(()),
+        _ if community.requires_approval_to_join => Err(Refused::NotApproved),
+        Standing::Pending(_) => Ok(()),
+        Standing::None => Err(Refused::NotAMember),
     }
 }
 

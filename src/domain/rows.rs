@@ -48,6 +48,7 @@ row! {
     MembershipRow grouped by |row| member_group(&row.community_uri, &row.member_did);
     ApprovalRow grouped by |row| row.membership_uri.to_string();
     MessageRow grouped by |row| row.uri.rkey().to_string();
+    ReactionRow grouped by |row| row.target_uri.to_string();
     HeldRow grouped by |row| row.waits_for.clone();
     SettledRow grouped by |_| String::new();
 }
@@ -137,6 +138,18 @@ pub struct MessageRow {
     pub facets: Option<String>,
     pub attachments: Option<String>,
     pub rev: String,
+}
+
+/// A reaction that passed the gate (section 8.4).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "columns, described in migrations/")]
+pub struct ReactionRow {
+    pub uri: AtUri,
+    pub reactor_did: Did,
+    pub target_uri: AtUri,
+    pub emoji: String,
+    pub rev: String,
+    pub indexed_at: Micros,
 }
 
 /// A record that waits for another one (I60).

@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::rows::{
-    ApprovalRow, CategoryRow, ChannelRow, CommunityRow, HeldRow, MembershipRow, MessageRow, Row, SettledRow,
+    ApprovalRow, CategoryRow, ChannelRow, CommunityRow, HeldRow, MembershipRow, MessageRow, ReactionRow, Row,
+    SettledRow,
 };
 use crate::wire::bodies::Person;
 use crate::wire::ids::{AtUri, Did, Rkey};
@@ -30,6 +31,9 @@ pub struct World {
     pub approvals: Table<ApprovalRow>,
     /// Messages, visible or not.
     pub messages: Table<MessageRow>,
+    /// Reactions that count: of each message that is written or deleted all, of others those of
+    /// the people who react.
+    pub reactions: Table<ReactionRow>,
     /// Records that wait (I60).
     pub held: Table<HeldRow>,
     /// Decisions that left no row.
@@ -151,6 +155,7 @@ pub struct Changes {
     pub memberships: Delta<MembershipRow>,
     pub approvals: Delta<ApprovalRow>,
     pub messages: Delta<MessageRow>,
+    pub reactions: Delta<ReactionRow>,
     pub held: Delta<HeldRow>,
     pub settled: Delta<SettledRow>,
 }
@@ -165,6 +170,7 @@ impl World {
             memberships: self.memberships.into_delta(),
             approvals: self.approvals.into_delta(),
             messages: self.messages.into_delta(),
+            reactions: self.reactions.into_delta(),
             held: self.held.into_delta(),
             settled: self.settled.into_delta(),
         }
@@ -179,6 +185,7 @@ impl World {
             self.memberships.rev(uri),
             self.approvals.rev(uri),
             self.messages.rev(uri),
+            self.reactions.rev(uri),
             self.held.rev(uri),
             self.settled.rev(uri),
         ]

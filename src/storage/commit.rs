@@ -116,6 +116,12 @@ pub fn prepare(commit: &Commit) -> Prepared {
     );
     table(
         &mut statements,
+        &changes.reactions,
+        REACTIONS,
+        "DELETE FROM reactions WHERE uri IN (SELECT value FROM json_each(?1))",
+    );
+    table(
+        &mut statements,
         &changes.held,
         HELD,
         "DELETE FROM held WHERE uri IN (SELECT value FROM json_each(?1))",
@@ -337,6 +343,14 @@ const MESSAGES: &str = "
     ON CONFLICT (uri) DO UPDATE SET channel_uri = excluded.channel_uri, channel = excluded.channel,
         text = excluded.text, edited = excluded.edited, parent = excluded.parent,
         facets = excluded.facets, attachments = excluded.attachments, rev = excluded.rev
+    WHERE excluded.rev >= rev";
+
+const REACTIONS: &str = "
+    INSERT INTO reactions (uri, reactor_did, target_uri, emoji, rev, indexed_at)
+    SELECT value ->> 'uri', value ->> 'reactor_did', value ->> 'target_uri', value ->> 'emoji',
+        value ->> 'rev', value ->> 'indexed_at'
+    FROM json_each(?1) WHERE true
+    ON CONFLICT (uri) DO UPDATE SET rev = excluded.rev
     WHERE excluded.rev >= rev";
 
 const HELD: &str = "

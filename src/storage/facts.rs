@@ -1,8 +1,8 @@
 //! What a batch must know, in one round trip (second step of the hallway).
 //!
 //! [`load`] turns [`Needs`] into a [`World`]. Lists go in as JSON, so a batch of any size is
-//! twelve statements. Only when a community or a channel appears there is a second round trip
-//! before it, for the records that wait for it: what they need depends on what they say.
+//! thirteen statements. Only when a record turns up that waits for one of the batch are they run
+//! again, because what it needs depends on what it says.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +11,10 @@ use serde::de::DeserializeOwned;
 
 use super::{Fault, Param, Statement, Store, rows};
 use crate::domain::ingest::Needs;
-use crate::domain::rows::{HeldRow, Row};
+use crate::domain::rows::Row;
 use crate::domain::world::{Table, World};
 use crate::wire::bodies::Person;
-use crate::wire::ids::{AtUri, Collection, Did, Rkey};
+use crate::wire::ids::{AtUri, Collection, Did};
 
 /// Facts, and the version of the ledger they were read at.
 #[derive(Debug)]
@@ -25,13 +25,21 @@ pub struct Facts {
     pub version: i64,
 }
 
-/// Loads what `needs` names. `cdn` is `CDN_URL`, for links to avatars (O10).
+/// Loads what `needs` names and what follows from it. `cdn` is `CDN_URL`, for links to avatars
+/// (O10).
 pub async fn load(store: &impl Store, mut needs: Needs, cdn: &str) -> Result<Facts, Fault> {
-    if !needs.appearing.is_empty() {
-        let waiting = store.read(&[waiting_for(&needs.appearing)]).await?;
-        needs.add_held(&rows::<HeldRow>(waiting.first())?);
+    loop {
+        let facts = load_once(store, &needs, cdn).await?;
+        // Parents are released before children (I61), so this ends with the longest chain:
+        // community, channel, message, reaction.
+        if !needs.add_following(&facts.world) {
+            return Ok(facts);
+        }
     }
-    let statements = if needs.is_empty() { vec![ledger()] } else { statements(&needs, cdn) };
+}
+
+async fn load_once(store: &impl Store, needs: &Needs, cdn: &str) -> Result<Facts, Fault> {
+    let statements = if needs.is_empty() { vec![ledger()] } else { statements(needs, cdn) };
     let answers = store.read(&statements).await?;
     let mut answers = answers.iter();
     let version = rows::<Version>(answers.next())?
@@ -45,6 +53,7 @@ pub async fn load(store: &impl Store, mut needs: Needs, cdn: &str) -> Result<Fac
     seed(&mut world.memberships, answers.next())?;
     seed(&mut world.approvals, answers.next())?;
     seed(&mut world.messages, answers.next())?;
+    seed(&mut world.reactions, answers.next())?;
     seed(&mut world.held, answers.next())?;
     seed(&mut world.settled, answers.next())?;
     world.bans = rows::<(AtUri, Did)>(answers.next())?.into_iter().collect();
@@ -70,29 +79,6 @@ fn seed<R: Row + DeserializeOwned>(table: &mut Table<R>, texts: Option<&Vec<Stri
     Ok(())
 }
 
-/// Records that wait for one of `appearing` (communities and channels), for a channel that waits
-/// for one of them itself, or for a channel of one of them.
-fn waiting_for(appearing: &BTreeSet<AtUri>) -> Statement {
-    let rkeys: BTreeSet<Rkey> = appearing.iter().map(AtUri::rkey).collect();
-    Statement::new(
-        "WITH names(name) AS (
-             SELECT value FROM json_each(?1)
-             UNION SELECT value FROM json_each(?2)
-             UNION SELECT uri FROM held WHERE waits_for IN (SELECT value FROM json_each(?1))
-             UNION SELECT uri FROM channels WHERE community_uri IN (SELECT value FROM json_each(?1))
-             UNION SELECT rkey FROM channels WHERE community_uri IN (SELECT value FROM json_each(?1))
-         ), all_names(name) AS (
-             SELECT name FROM names
-             UNION SELECT replace(uri, rtrim(uri, replace(uri, '/', '')), '') FROM held
-              WHERE waits_for IN (SELECT value FROM json_each(?1))
-         )
-         SELECT json_object('uri', uri, 'waits_for', waits_for, 'record', record, 'rev', rev,
-                            'arrived_at', arrived_at) AS row
-         FROM held WHERE waits_for IN (SELECT name FROM all_names)",
-        [Param::json(appearing), Param::json(&rkeys)],
-    )
-}
-
 /// The statements of [`load`], in the order in which it reads their answers.
 pub fn statements(needs: &Needs, cdn: &str) -> Vec<Statement> {
     let touched_and = |collection: Collection, named: &BTreeSet<AtUri>| -> Param {
@@ -100,10 +86,13 @@ pub fn statements(needs: &Needs, cdn: &str) -> Vec<Statement> {
         Param::json(&touched.chain(named.iter()).map(AtUri::as_str).collect::<BTreeSet<_>>())
     };
     let nothing = BTreeSet::new();
+    let named_messages: BTreeSet<AtUri> = needs.parent_uris.union(&needs.target_uris).cloned().collect();
     let channels = || touched_and(Collection::Channel, &needs.channel_uris);
     let channel_rkeys = || Param::json(&needs.channel_rkeys);
-    let messages = || touched_and(Collection::Message, &needs.parent_uris);
+    let messages = || touched_and(Collection::Message, &named_messages);
     let parent_rkeys = || Param::json(&needs.parent_rkeys);
+    let target_rkeys = || Param::json(&needs.target_rkeys);
+    let reactions = || touched_and(Collection::Reaction, &nothing);
     let memberships = || touched_and(Collection::Membership, &needs.memberships);
     let approvals = || touched_and(Collection::Approval, &nothing);
     let categories = || touched_and(Collection::Category, &nothing);
@@ -122,20 +111,45 @@ pub fn statements(needs: &Needs, cdn: &str) -> Vec<Statement> {
                 messages(),
                 memberships(),
                 approvals(),
+                target_rkeys(),
+                reactions(),
             ],
         ),
         Statement::new(
             CHANNELS,
-            [channels(), channel_rkeys(), messages(), touched_and(Collection::Community, &nothing)],
+            [
+                channels(),
+                channel_rkeys(),
+                messages(),
+                touched_and(Collection::Community, &nothing),
+                target_rkeys(),
+                reactions(),
+            ],
         ),
         Statement::new(CATEGORIES, [categories()]),
         Statement::new(MEMBERSHIPS, [people(), approvals(), closing()]),
         Statement::new(APPROVALS, [people(), approvals(), closing(), memberships()]),
-        Statement::new(MESSAGES, [messages(), parent_rkeys(), channels(), channel_rkeys()]),
-        Statement::new(HELD, [records()]),
-        Statement::new(SETTLED, [records()]),
+        Statement::new(
+            MESSAGES,
+            [messages(), parent_rkeys(), channels(), channel_rkeys(), target_rkeys(), reactions()],
+        ),
+        Statement::new(
+            REACTIONS,
+            [
+                reactions(),
+                touched_and(Collection::Message, &nothing),
+                people(),
+                Param::json(&needs.target_uris),
+                target_rkeys(),
+            ],
+        ),
+        Statement::new(
+            HELD,
+            [records(), Param::json(&needs.appearing), Param::json(&needs.appearing_channels())],
+        ),
+        Statement::new(SETTLED, [records(), Param::json(&needs.target_uris)]),
         Statement::new(BANS, [people(), approvals(), closing()]),
-        Statement::new(BLOCKS, [messages(), parent_rkeys()]),
+        Statement::new(BLOCKS, [messages(), parent_rkeys(), target_rkeys()]),
         Statement::new(PEOPLE, [people(), approvals(), closing(), messages(), parent_rkeys(), cdn.into()]),
     ]
 }
@@ -151,10 +165,14 @@ const COMMUNITIES: &str = "
         UNION SELECT community_uri FROM channels WHERE uri IN (SELECT value FROM json_each(?2))
         UNION SELECT community_uri FROM channels WHERE rkey IN (SELECT value FROM json_each(?3))
         UNION SELECT community_uri FROM categories WHERE uri IN (SELECT value FROM json_each(?4))
+    ), posted(uri) AS (
+        SELECT value FROM json_each(?5)
+        UNION SELECT uri FROM messages WHERE rkey IN (SELECT value FROM json_each(?8))
+        UNION SELECT target_uri FROM reactions WHERE uri IN (SELECT value FROM json_each(?9))
     ), wanted(uri) AS (
         SELECT uri FROM named
         UNION SELECT c.community_uri FROM messages m JOIN channels c ON c.uri = m.channel_uri
-               WHERE m.uri IN (SELECT value FROM json_each(?5))
+               WHERE m.uri IN (SELECT uri FROM posted)
         UNION SELECT community_uri FROM memberships WHERE uri IN (SELECT value FROM json_each(?6))
         UNION SELECT m.community_uri FROM approvals a JOIN memberships m ON m.uri = a.membership_uri
                WHERE a.uri IN (SELECT value FROM json_each(?7))
@@ -166,10 +184,14 @@ const COMMUNITIES: &str = "
     FROM communities WHERE uri IN (SELECT uri FROM wanted)";
 
 const CHANNELS: &str = "
-    WITH wanted(uri) AS (
+    WITH posted(uri) AS (
+        SELECT value FROM json_each(?3)
+        UNION SELECT uri FROM messages WHERE rkey IN (SELECT value FROM json_each(?5))
+        UNION SELECT target_uri FROM reactions WHERE uri IN (SELECT value FROM json_each(?6))
+    ), wanted(uri) AS (
         SELECT value FROM json_each(?1)
         UNION SELECT uri FROM channels WHERE rkey IN (SELECT value FROM json_each(?2))
-        UNION SELECT channel_uri FROM messages WHERE uri IN (SELECT value FROM json_each(?3))
+        UNION SELECT channel_uri FROM messages WHERE uri IN (SELECT uri FROM posted)
         UNION SELECT uri FROM channels WHERE community_uri IN (SELECT value FROM json_each(?4))
     )
     SELECT json_object('uri', uri, 'community_uri', community_uri, 'name', name,
@@ -228,6 +250,8 @@ const MESSAGES: &str = "
            AND m.channel_uri IN (
                SELECT value FROM json_each(?3)
                UNION SELECT uri FROM channels WHERE rkey IN (SELECT value FROM json_each(?4)))
+        UNION SELECT uri FROM messages WHERE rkey IN (SELECT value FROM json_each(?5))
+        UNION SELECT target_uri FROM reactions WHERE uri IN (SELECT value FROM json_each(?6))
     )
     SELECT json_object('uri', uri, 'author_did', author_did, 'channel_uri', channel_uri,
         'channel', channel, 'text', text, 'created_at', created_at, 'sort_at', sort_at,
@@ -235,14 +259,45 @@ const MESSAGES: &str = "
         'facets', facets, 'attachments', attachments, 'rev', rev) AS row
     FROM messages WHERE uri IN (SELECT uri FROM wanted)";
 
+// Those touched (?1); all of messages that are written or deleted (?2); of messages reacted to
+// (?4, ?5), and of those a touched one is on, only those of the people who react (?3).
+const REACTIONS: &str = "
+    WITH reacted(uri) AS (
+        SELECT value FROM json_each(?4)
+        UNION SELECT uri FROM messages WHERE rkey IN (SELECT value FROM json_each(?5))
+    ), wanted(uri) AS (
+        SELECT value FROM json_each(?1)
+        UNION SELECT uri FROM reactions WHERE target_uri IN (SELECT value FROM json_each(?2))
+        UNION SELECT uri FROM reactions
+               WHERE target_uri IN (SELECT uri FROM reacted)
+                 AND reactor_did IN (SELECT value FROM json_each(?3))
+        UNION SELECT o.uri FROM reactions r
+                JOIN reactions o ON o.target_uri = r.target_uri AND o.reactor_did = r.reactor_did
+               WHERE r.uri IN (SELECT value FROM json_each(?1))
+    )
+    SELECT json_object('uri', uri, 'reactor_did', reactor_did, 'target_uri', target_uri,
+        'emoji', emoji, 'rev', rev, 'indexed_at', indexed_at) AS row
+    FROM reactions WHERE uri IN (SELECT uri FROM wanted)";
+
+// Those touched (?1), those that wait for a name that may appear (?2), and those that wait for a
+// message of a channel that may appear (?3; held is small, and messages are found by key).
 const HELD: &str = "
+    WITH wanted(uri) AS (
+        SELECT value FROM json_each(?1)
+        UNION SELECT uri FROM held WHERE waits_for IN (SELECT value FROM json_each(?2))
+        UNION SELECT h.uri FROM json_each(?3) c CROSS JOIN held h WHERE EXISTS (
+               SELECT 1 FROM messages m
+               WHERE m.rkey = replace(h.waits_for, rtrim(h.waits_for, replace(h.waits_for, '/', '')), '')
+                 AND m.channel_uri = c.value AND h.waits_for IN (m.uri, m.rkey))
+    )
     SELECT json_object('uri', uri, 'waits_for', waits_for, 'record', record, 'rev', rev,
         'arrived_at', arrived_at) AS row
-    FROM held WHERE uri IN (SELECT value FROM json_each(?1))";
+    FROM held WHERE uri IN (SELECT uri FROM wanted)";
 
 const SETTLED: &str = "
     SELECT json_object('uri', uri, 'outcome', outcome, 'rev', rev, 'settled_at', settled_at) AS row
-    FROM settled WHERE uri IN (SELECT value FROM json_each(?1))";
+    FROM settled WHERE uri IN (
+        SELECT value FROM json_each(?1) UNION SELECT value FROM json_each(?2))";
 
 const BANS: &str = people_concerned!(
     "SELECT json_array(community_uri, member_did) AS row
@@ -252,7 +307,8 @@ const BANS: &str = people_concerned!(
 const BLOCKS: &str = "
     SELECT json_quote(uri) AS row FROM blocks WHERE uri IN (
         SELECT value FROM json_each(?1)
-        UNION SELECT uri FROM messages WHERE rkey IN (SELECT value FROM json_each(?2)))";
+        UNION SELECT uri FROM messages WHERE rkey IN (SELECT value FROM json_each(?2))
+        UNION SELECT uri FROM messages WHERE rkey IN (SELECT value FROM json_each(?3)))";
 
 const PEOPLE: &str = people_concerned!(
     ", wanted(did) AS (

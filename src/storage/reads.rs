@@ -6,7 +6,8 @@
 use serde::Deserialize;
 
 use super::{Fault, Param, Statement, Store, rows};
-use crate::domain::rows::{ChannelRow, CommunityRow, MessageRow};
+use crate::domain::ingest::groups;
+use crate::domain::rows::{ChannelRow, CommunityRow, MessageRow, ReactionRow};
 use crate::domain::subscriptions::Candidate;
 use crate::wire::bodies;
 use crate::wire::ids::{AtUri, Did, Rkey};
@@ -33,6 +34,7 @@ struct Shown {
     author: Option<bodies::Person>,
     parent: Option<MessageRow>,
     parent_author: Option<bodies::Person>,
+    reactions: Vec<ReactionRow>,
 }
 
 impl Shown {
@@ -41,7 +43,7 @@ impl Shown {
         bodies::Message {
             core: self.message.core(self.author.unwrap_or_default()),
             parent_message: self.parent.map(|parent| parent.core(parent_author)),
-            reactions: Vec::new(),
+            reactions: groups(&self.reactions),
         }
     }
 }
@@ -123,7 +125,9 @@ macro_rules! shown_json {
             message_json!("p"),
             " END, 'parent_author', ",
             person_json!("pa"),
-            ") AS row"
+            ", 'reactions', (SELECT json_group_array(json_object('uri', r.uri, 'reactor_did', r.reactor_did,
+                'target_uri', r.target_uri, 'emoji', r.emoji, 'rev', r.rev, 'indexed_at', r.indexed_at))
+              FROM reactions r WHERE r.target_uri = m.uri)) AS row"
         )
     };
 }

@@ -32,6 +32,10 @@ pub enum Event {
         /// The exact channel.
         channel_uri: AtUri,
     },
+    /// E03: a person's first standing reaction with this emoji.
+    ReactionAdded(Reaction),
+    /// E04: the last such reaction is gone.
+    ReactionRemoved(Reaction),
     /// E05: a community was created or changed.
     CommunityUpserted {
         /// The community.
@@ -140,6 +144,27 @@ pub struct MessageEvent {
     pub top: Message,
     /// The same object.
     pub message: Message,
+    /// The community.
+    pub community_uri: AtUri,
+    /// The exact channel.
+    pub channel_uri: AtUri,
+}
+
+/// E03 and E04.
+#[derive(Clone, Debug, Serialize)]
+pub struct Reaction {
+    /// The key of the record that caused the event.
+    pub rkey: Rkey,
+    /// The person who reacts.
+    pub author_did: Did,
+    /// The exact string.
+    pub emoji: String,
+    /// The message's key.
+    pub target_rkey: Rkey,
+    /// The message's author.
+    pub target_author_did: Did,
+    /// The string the message carries.
+    pub channel: String,
     /// The community.
     pub community_uri: AtUri,
     /// The exact channel.

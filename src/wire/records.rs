@@ -24,6 +24,8 @@ const TYPE_MAX: usize = 32;
 pub enum Record {
     /// `social.colibri.message`
     Message(Message),
+    /// `social.colibri.reaction`
+    Reaction(Reaction),
     /// `social.colibri.community`
     Community(Community),
     /// `social.colibri.channel`
@@ -58,6 +60,15 @@ pub struct Message {
     pub attachments: Option<Verbatim>,
     /// What the record itself says.
     pub edited: bool,
+}
+
+/// Section 8.4.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reaction {
+    /// One emoji, the exact string.
+    pub emoji: String,
+    /// The message: an rkey or an AT-URI, as written in `targetMessage` or else in `parent`.
+    pub target: String,
 }
 
 /// Section 8.5.
@@ -134,6 +145,8 @@ pub enum Invalid {
     Reference,
     /// A channel or category names a community of another repository (I27).
     ForeignCommunity,
+    /// Not exactly one emoji (8.4).
+    NotAnEmoji,
 }
 
 impl Invalid {
@@ -146,6 +159,7 @@ impl Invalid {
             Invalid::EmptyName => "name_empty",
             Invalid::Reference => "reference_malformed",
             Invalid::ForeignCommunity => "community_of_another_repository",
+            Invalid::NotAnEmoji => "not_an_emoji",
         }
     }
 }
@@ -158,14 +172,13 @@ impl Record {
         }
         match collection {
             Collection::Message => message(json).map(Record::Message),
+            Collection::Reaction => reaction(json).map(Record::Reaction),
             Collection::Community => community(json).map(Record::Community),
             Collection::Channel => channel(json, author).map(Record::Channel),
             Collection::Category => category(json, author).map(Record::Category),
             Collection::Membership => membership(json).map(Record::Membership),
             Collection::Approval => approval(json).map(Record::Approval),
-            Collection::Reaction | Collection::ActorData | Collection::ChannelRead | Collection::Profile => {
-                Ok(Record::Unread)
-            }
+            Collection::ActorData | Collection::ChannelRead | Collection::Profile => Ok(Record::Unread),
         }
     }
 }
@@ -188,11 +201,8 @@ fn message(json: &str) -> Result<Message, Invalid> {
     if fields.text.chars().nth(TEXT_MAX).is_some() {
         return Err(Invalid::TextTooLong);
     }
-    for reference in std::iter::once(&fields.channel).chain(&fields.parent) {
-        if Rkey::parse(reference).is_err() && AtUri::parse(reference).is_err() {
-            return Err(Invalid::Reference);
-        }
-    }
+    named(&fields.channel)?;
+    fields.parent.as_deref().map(named).transpose()?;
     Ok(Message {
         text: fields.text,
         created_at: fields.created_at,
@@ -202,6 +212,24 @@ fn message(json: &str) -> Result<Message, Invalid> {
         attachments: verbatim(fields.attachments, '[')?,
         edited: fields.edited.unwrap_or(false),
     })
+}
+
+fn reaction(json: &str) -> Result<Reaction, Invalid> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Fields {
+        emoji: String,
+        // The lexicon says targetMessage, the web client writes parent.
+        target_message: Option<String>,
+        parent: Option<String>,
+    }
+    let fields: Fields = fields(json)?;
+    let target = fields.target_message.or(fields.parent).ok_or(Invalid::Shape)?;
+    named(&target)?;
+    if emojis::get(&fields.emoji).is_none() {
+        return Err(Invalid::NotAnEmoji);
+    }
+    Ok(Reaction { emoji: fields.emoji, target })
 }
 
 fn community(json: &str) -> Result<Community, Invalid> {
@@ -292,6 +320,11 @@ fn approval(json: &str) -> Result<Approval, Invalid> {
     })
 }
 
+/// Refuses what is neither an rkey nor an AT-URI.
+fn named(text: &str) -> Result<(), Invalid> {
+    if Rkey::parse(text).is_ok() || AtUri::parse(text).is_ok() { Ok(()) } else { Err(Invalid::Reference) }
+}
+
 fn fields<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Invalid> {
     json::object(text).ok_or(Invalid::Shape)
 }
@@ -370,6 +403,26 @@ mod tests {
             ("[]".into(), Err(Invalid::Shape), "not an object"),
         ] {
             check(Collection::Message, &json, expected, why);
+        }
+    }
+
+    #[test]
+    fn reactions_are_one_emoji_on_one_message() {
+        for (json, expected, why) in [
+            (r#"{"emoji":"👍","targetMessage":"3k"}"#, Ok(()), "as the lexicon says"),
+            (r#"{"emoji":"👍","parent":"3k"}"#, Ok(()), "as the web client writes"),
+            (r#"{"emoji":"👍🏽","parent":"3k"}"#, Ok(()), "with a skin tone"),
+            (r#"{"emoji":"❤","parent":"3k"}"#, Ok(()), "without variation selector"),
+            (r#"{"emoji":"❤️","parent":"3k"}"#, Ok(()), "with variation selector"),
+            (r#"{"emoji":"🇩🇪","parent":"3k"}"#, Ok(()), "a flag: two code points"),
+            (r#"{"emoji":"👨‍👩‍👧","parent":"3k"}"#, Ok(()), "a family: joined"),
+            (r#"{"emoji":"👍👍","parent":"3k"}"#, Err(Invalid::NotAnEmoji), "two"),
+            (r#"{"emoji":"a","parent":"3k"}"#, Err(Invalid::NotAnEmoji), "a letter"),
+            (r#"{"emoji":"","parent":"3k"}"#, Err(Invalid::NotAnEmoji), "none"),
+            (r#"{"emoji":"👍"}"#, Err(Invalid::Shape), "no target"),
+            (r#"{"emoji":"👍","parent":"a b"}"#, Err(Invalid::Reference), "no reference"),
+        ] {
+            check(Collection::Reaction, json, expected, why);
         }
     }
 

@@ -449,3 +449,169 @@ fn a_malformed_frame_is_counted_and_skipped() {
     assert_eq!(service.heard(), ["community_upserted c", "channel_created k"]);
     assert_eq!(service.store.look("SELECT reason, count FROM refusals_by_reason"), ["frame_malformed|1"]);
 }
+
+// ---- reactions (8.4) ----
+
+/// alice's open community with bob and carol, and bob's message `1`.
+fn talk() -> Story {
+    let mut story = Story::default();
+    story.community("alice", false).join("bob", "alice").join("carol", "alice").say("bob", "1", "hello");
+    story
+}
+
+/// What was told after `story` of [`talk`] went on as `more` says.
+fn after_talk(more: impl FnOnce(&mut Story)) -> Service {
+    let mut story = talk();
+    let told = Service::live(&story).heard().len();
+    more(&mut story);
+    let mut service = Service::live(&story);
+    service.told.drain(..told);
+    service
+}
+
+#[test]
+fn b38_a_person_counts_once_per_emoji_until_the_last_record_is_gone() {
+    let service = after_talk(|story| {
+        story.react("carol", "r1", "👍", "1").react("carol", "r2", "👍", "1").react("carol", "r3", "🌿", "1");
+        story.delete("carol", "reaction/r1").delete("carol", "reaction/r2");
+    });
+    assert_eq!(service.heard(), ["reaction_added 👍 r1", "reaction_added 🌿 r3", "reaction_removed 👍 r2"]);
+}
+
+#[test]
+fn b14_reactions_pass_the_gate_without_owner_only() {
+    let service = after_talk(|story| {
+        story.react("eve", "r1", "👍", "1");
+        story.update(
+            "alice",
+            "channel/k",
+            json!({ "name": "hall", "type": "text", "community": "c", "ownerOnly": true }),
+        );
+        story.react("carol", "r2", "👍", "1");
+    });
+    assert_eq!(service.heard(), ["channel_created k", "reaction_added 👍 r2"], "eve is no member (I20)");
+}
+
+#[test]
+fn b14_a_banned_persons_reaction_is_refused_whenever_the_message_comes() {
+    let mut story = Story::default();
+    story
+        .community("alice", false)
+        .join("bob", "alice")
+        .join("carol", "alice")
+        .react("carol", "r1", "👍", "1");
+    let mut service = Service::live(&story);
+    assert_eq!(service.store.look("SELECT count(*) FROM held"), ["1"], "I21: the target is not known");
+    service.store.exec(
+        "INSERT INTO bans VALUES ('at://did:plc:alice/social.colibri.community/c', 'did:plc:carol', '')",
+    );
+    let mut more = story.clone();
+    more.say("bob", "1", "hello");
+    service.batch(&more.frames[story.frames.len()..]);
+    assert_eq!(service.heard().last().unwrap(), "message 1 \"hello\"");
+    assert_eq!(service.store.look("SELECT count(*) FROM reactions"), ["0"]);
+}
+
+#[test]
+fn i21_a_reaction_waits_for_its_message_by_rkey_and_by_at_uri() {
+    for target in ["1", "at://did:plc:bob/social.colibri.message/1"] {
+        let mut story = Story::default();
+        story.community("alice", false).join("bob", "alice").join("carol", "alice");
+        story.react("carol", "r1", "👍", target).say("bob", "1", "hello");
+        let heard = Service::live(&story).heard();
+        assert_eq!(
+            heard[heard.len() - 2..],
+            ["message 1 \"hello\"", "reaction_added 👍 r1"],
+            "K10: {target}"
+        );
+    }
+}
+
+#[test]
+fn i22_no_reactions_to_blocked_or_deleted_messages() {
+    let target = "at://did:plc:bob/social.colibri.message/1";
+    let service = after_talk(|story| {
+        story.delete("bob", "message/1").react("carol", "r1", "👍", target);
+    });
+    assert_eq!(service.heard(), ["message_deleted 1"]);
+    assert_eq!(service.store.look("SELECT reason FROM refusals_by_reason"), ["target_blocked_or_deleted"]);
+}
+
+#[test]
+fn i23_an_update_of_a_reaction_is_ignored() {
+    let service = after_talk(|story| {
+        story.react("carol", "r1", "👍", "1").update(
+            "carol",
+            "reaction/r1",
+            super::story::reaction("🌿", "1"),
+        );
+        story.delete("carol", "reaction/r1");
+    });
+    assert_eq!(service.heard(), ["reaction_added 👍 r1", "reaction_removed 👍 r1"]);
+}
+
+#[test]
+fn i71_b42_a_message_written_again_starts_without_reactions() {
+    let mut story = talk();
+    story.react("carol", "r1", "👍", "1").delete("bob", "message/1").say("bob", "1", "again");
+    let mut service = Service::live(&story);
+    service.batch(&story.frames);
+    assert_eq!(
+        service.store.look("SELECT count(*) FROM reactions"),
+        ["0"],
+        "also when the stream repeats them"
+    );
+}
+
+#[test]
+fn b05_a_reaction_by_at_uri_means_that_message_and_no_namesake() {
+    let service = after_talk(|story| {
+        story.create("alice", "channel/b", json!({ "name": "b", "type": "text", "community": "c" }));
+        story.create("carol", "message/1", message_in("b", "namesake"));
+        story.react("alice", "r1", "👍", "at://did:plc:carol/social.colibri.message/1");
+        story.react("alice", "r2", "👍", "1");
+    });
+    let targets: Vec<_> = service
+        .told
+        .iter()
+        .map(|told| serde_json::from_str::<serde_json::Value>(told.event.get()).unwrap())
+        .filter(|event| event["type"] == "reaction_added")
+        .map(|event| (event["target_author_did"].clone(), event["channel"].clone()))
+        .collect();
+    assert_eq!(
+        targets,
+        [(json!("did:plc:carol"), json!("b")), (json!("did:plc:bob"), json!("k"))],
+        "T21.3: by rkey, the one indexed first"
+    );
+}
+
+#[test]
+fn i11_an_edit_carries_all_reactions() {
+    let service = after_talk(|story| {
+        story.react("carol", "r1", "👍", "1").react("alice", "r2", "👍", "1").react("alice", "r3", "🌿", "1");
+        story.react("carol", "r4", "👍", "1").update("bob", "message/1", message("edited"));
+    });
+    let edit: serde_json::Value = serde_json::from_str(service.told.last().unwrap().event.get()).unwrap();
+    assert_eq!(
+        edit["reactions"],
+        json!([
+            { "emoji": "👍", "count": 2, "reactor_dids": ["did:plc:carol", "did:plc:alice"],
+              "authors": ["did:plc:carol", "did:plc:alice"], "rkeys": ["r1", "r2"] },
+            { "emoji": "🌿", "count": 1, "reactor_dids": ["did:plc:alice"], "authors": ["did:plc:alice"], "rkeys": ["r3"] },
+        ]),
+        "O03: people once, with their oldest record, in order of arrival"
+    );
+}
+
+#[test]
+fn i72_a_reaction_to_a_hidden_message_waits_until_it_shows_again() {
+    let channel = json!({ "name": "hall", "type": "text", "community": "c" });
+    let service = after_talk(|story| {
+        story.delete("alice", "channel/k").react("carol", "r1", "👍", "1").create(
+            "alice",
+            "channel/k",
+            channel,
+        );
+    });
+    assert_eq!(service.heard(), ["channel_deleted k", "channel_created k", "reaction_added 👍 r1"]);
+}

@@ -1,7 +1,7 @@
 //! Random histories: whatever the stream does with them (cuts, repetitions, replays from an
 //! earlier cursor), the index and what clients are told are those of the plain run (I01, J03).
 
-use super::story::{Service, Story, approval, membership, message_in};
+use super::story::{Service, Story, approval, membership, message_in, reaction};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -16,6 +16,7 @@ enum Step {
     Join { who: usize, owner: usize },
     Approve { by: usize, who: usize },
     Say { who: usize, rkey: u8, channel: u8, parent: Option<u8> },
+    React { who: usize, rkey: u8, emoji: bool, target: u8, of: Option<usize> },
     Edit { who: usize, rkey: u8, channel: u8 },
     Delete { who: usize, what: u8, rkey: u8 },
 }
@@ -28,8 +29,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (people.clone(), owners).prop_map(|(who, owner)| Step::Join { who, owner }),
         3 => (people.clone(), people.clone()).prop_map(|(by, who)| Step::Approve { by, who }),
         6 => (people.clone(), 0..3u8, 0..4u8, prop::option::of(0..3u8)).prop_map(|(who, rkey, channel, parent)| Step::Say { who, rkey, channel, parent }),
+        5 => (people.clone(), 0..2u8, any::<bool>(), 0..3u8, prop::option::of(people.clone()))
+            .prop_map(|(who, rkey, emoji, target, of)| Step::React { who, rkey, emoji, target, of }),
         3 => (people.clone(), 0..3u8, 0..4u8).prop_map(|(who, rkey, channel)| Step::Edit { who, rkey, channel }),
-        3 => (people, 0..5u8, 0..3u8).prop_map(|(who, what, rkey)| Step::Delete { who, what, rkey }),
+        3 => (people, 0..6u8, 0..3u8).prop_map(|(who, what, rkey)| Step::Delete { who, what, rkey }),
     ];
     prop::collection::vec(step, 1..120)
 }
@@ -68,6 +71,16 @@ fn tell(steps: &[Step]) -> Story {
                 }
                 story.create(PEOPLE[*who], &format!("message/r{rkey}"), record)
             }
+            Step::React { who, rkey, emoji, target, of } => {
+                let target = match of {
+                    Some(author) => {
+                        format!("at://did:plc:{}/social.colibri.message/r{target}", PEOPLE[*author])
+                    }
+                    None => format!("r{target}"),
+                };
+                let record = reaction(if *emoji { "👍" } else { "🌿" }, &target);
+                story.create(PEOPLE[*who], &format!("reaction/x{rkey}"), record)
+            }
             Step::Edit { who, rkey, channel: at } => story.update(
                 PEOPLE[*who],
                 &format!("message/r{rkey}"),
@@ -79,6 +92,7 @@ fn tell(steps: &[Step]) -> Story {
                     1 => "membership/m".into(),
                     2 => format!("approval/{}", PEOPLE[usize::from(*rkey)]),
                     3 => format!("channel/k{}", rkey % 2),
+                    4 => format!("reaction/x{}", rkey % 2),
                     _ => "community/c".into(),
                 };
                 story.delete(PEOPLE[*who], &path)

@@ -100,6 +100,7 @@ impl Sqlite {
             "SELECT 'membership', uri, community_uri, rev FROM memberships ORDER BY uri",
             "SELECT 'approval', uri, membership_uri, rev FROM approvals ORDER BY uri",
             "SELECT 'message', uri, channel_uri, channel, text, created_at, edited, parent, facets, rev FROM messages ORDER BY uri",
+            "SELECT 'reaction', uri, target_uri, emoji, rev FROM reactions ORDER BY uri",
             "SELECT 'held', uri, waits_for, rev FROM held ORDER BY uri",
             "SELECT 'settled', uri, outcome, rev FROM settled ORDER BY uri",
             "SELECT 'refusals', reason, count FROM refusal_counts ORDER BY reason",

@@ -69,6 +69,10 @@ impl Story {
         self.create(owner, &format!("approval/{who}"), approval(who))
     }
 
+    pub(crate) fn react(&mut self, who: &str, rkey: &str, emoji: &str, target: &str) -> &mut Self {
+        self.create(who, &format!("reaction/{rkey}"), reaction(emoji, target))
+    }
+
     pub(crate) fn say(&mut self, who: &str, rkey: &str, text: &str) -> &mut Self {
         self.create(who, &format!("message/{rkey}"), message(text))
     }
@@ -80,6 +84,10 @@ pub(crate) fn membership(owner: &str) -> Value {
 
 pub(crate) fn approval(who: &str) -> Value {
     json!({ "membership": format!("at://did:plc:{who}/social.colibri.membership/m"), "createdAt": "2026-03-01T12:00:00Z" })
+}
+
+pub(crate) fn reaction(emoji: &str, target: &str) -> Value {
+    json!({ "emoji": emoji, "parent": target, "createdAt": "2026-03-01T12:00:00Z" })
 }
 
 pub(crate) fn message(text: &str) -> Value {
@@ -142,6 +150,7 @@ fn short(announcement: &Announcement) -> String {
     let subject = match text("type").as_str() {
         "message" => format!("{} {:?}", text("rkey"), text("text")),
         "message_deleted" => text("rkey"),
+        "reaction_added" | "reaction_removed" => format!("{} {}", text("emoji"), text("rkey")),
         "member_pending" | "member_joined" | "member_left" => text("member_did").replace("did:plc:", ""),
         _ => text("rkey"),
     };

@@ -38,10 +38,27 @@ impl Fold {
         }
     }
 
-    /// A channel became known: messages may have named it by AT-URI or by rkey.
+    /// A channel became known: messages may have named it by AT-URI or by rkey. If it was known
+    /// before, its messages show again (I72), and reactions may have waited for them.
     pub(super) fn release_after_channel(&mut self, channel: &AtUri) {
         let rkey = channel.rkey();
         self.release_all(&[channel.as_str(), rkey.as_str()]);
+        let messages: Vec<AtUri> = self
+            .world
+            .messages
+            .iter()
+            .filter(|row| row.channel_uri == *channel)
+            .map(|row| row.uri.clone())
+            .collect();
+        for message in messages {
+            self.release_after_message(&message);
+        }
+    }
+
+    /// A message became visible: reactions may have named it by AT-URI or by rkey (I21).
+    pub(super) fn release_after_message(&mut self, message: &AtUri) {
+        let rkey = message.rkey();
+        self.release_all(&[message.as_str(), rkey.as_str()]);
     }
 
     fn release(&mut self, waited_for: &str) {

@@ -7,7 +7,7 @@ use super::super::announcement::{Audience, Topic};
 use super::super::gate::{Verdict, admit};
 use super::super::rows::{MessageRow, Outcome};
 use super::super::world::World;
-use super::{Fold, Version};
+use super::{Fold, Version, reactions};
 use crate::wire::bodies::{self, message_id, verbatim};
 use crate::wire::events::{Event, MessageEvent};
 use crate::wire::ids::{AtUri, Rkey};
@@ -57,15 +57,19 @@ impl Fold {
         }
         if self.world.visible(&row) {
             self.announce_shown(&row);
+            if before.is_none() {
+                self.release_after_message(&row.uri);
+            }
         }
     }
 
-    /// I14: E02 if it was visible.
+    /// I14: E02 if it was visible. Its reactions are gone for good (I71).
     pub(super) fn delete_message(&mut self, uri: &AtUri) {
-        if let Some(row) = self.world.messages.remove(uri)
-            && self.world.visible(&row)
-        {
-            self.announce_gone(&row);
+        if let Some(row) = self.world.messages.remove(uri) {
+            self.forget_reactions(uri);
+            if self.world.visible(&row) {
+                self.announce_gone(&row);
+            }
         }
     }
 
@@ -88,7 +92,7 @@ impl Fold {
         let message = bodies::Message {
             core: core(&self.world, row),
             parent_message: parent(&self.world, row).map(|parent| core(&self.world, parent)),
-            reactions: Vec::new(),
+            reactions: reactions::groups(self.world.reactions.group(row.uri.as_str())),
         };
         let event = Event::Message(Box::new(MessageEvent {
             top: message.clone(),
@@ -100,7 +104,7 @@ impl Fold {
         self.announce(&community_uri, audience, Topic::MessageShown(row.uri.clone()), &event);
     }
 
-    fn community_of(&self, row: &MessageRow) -> Option<AtUri> {
+    pub(super) fn community_of(&self, row: &MessageRow) -> Option<AtUri> {
         self.world.channel(&row.channel_uri).map(|(_, community)| community.uri.clone())
     }
 }

@@ -8,9 +8,11 @@ mod held;
 mod members;
 mod messages;
 mod needs;
+mod reactions;
 mod structure;
 
 pub use needs::Needs;
+pub use reactions::groups;
 
 use super::announcement::{Announcement, Audience, Topic};
 use super::rows::{Outcome, SettledRow};
@@ -119,6 +121,9 @@ impl Fold {
         let version = &Version { received, ..*version };
         match record {
             Record::Message(message) => self.put_message(version, message, is_create || waited.is_some()),
+            // I23: the first version of a reaction stays.
+            Record::Reaction(_) if !is_create && waited.is_none() => self.note_rev(version),
+            Record::Reaction(reaction) => self.put_reaction(version, reaction),
             Record::Community(community) => self.put_community(version, community),
             Record::Channel(channel) => self.put_channel(version, channel),
             Record::Category(category) => self.put_category(version, category),
@@ -136,6 +141,7 @@ impl Fold {
             || world.memberships.get(uri).is_some()
             || world.approvals.get(uri).is_some()
             || world.messages.get(uri).is_some()
+            || world.reactions.get(uri).is_some()
     }
 
     /// Takes a record out, whatever its author's status (I06). The revision is remembered even
@@ -143,6 +149,7 @@ impl Fold {
     fn delete(&mut self, version: &Version) {
         self.world.held.remove(version.uri);
         self.delete_message(version.uri);
+        self.delete_reaction(version.uri);
         self.delete_community(version.uri);
         self.delete_channel(version.uri);
         self.delete_category(version.uri);
@@ -175,6 +182,7 @@ impl Fold {
         self.world.memberships.decided(uri, rev);
         self.world.approvals.decided(uri, rev);
         self.world.messages.decided(uri, rev);
+        self.world.reactions.decided(uri, rev);
         self.world.held.decided(uri, rev);
         self.world.settled.decided(uri, rev);
     }

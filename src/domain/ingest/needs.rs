@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::rows::HeldRow;
+use super::super::world::World;
 use crate::wire::ids::{AtUri, Collection, Did, Rkey};
 use crate::wire::jetstream::{Commit, Frame, What, Write};
 use crate::wire::records::Record;
@@ -31,8 +31,13 @@ pub struct Needs {
     pub parent_uris: BTreeSet<AtUri>,
     /// Messages answered to, by rkey (T21).
     pub parent_rkeys: BTreeSet<Rkey>,
-    /// Communities and channels that may become known: what waits for them is needed (I61).
-    pub appearing: BTreeSet<AtUri>,
+    /// Messages reacted to, by AT-URI.
+    pub target_uris: BTreeSet<AtUri>,
+    /// Messages reacted to, by rkey (T21).
+    pub target_rkeys: BTreeSet<Rkey>,
+    /// Names that may become known (AT-URIs and rkeys of communities, channels, messages): what
+    /// waits for them is needed (I61).
+    pub appearing: BTreeSet<String>,
 }
 
 impl Needs {
@@ -47,16 +52,39 @@ impl Needs {
         needs
     }
 
-    /// Adds what records need that may be released from waiting.
-    pub fn add_held(&mut self, held: &[HeldRow]) {
-        for row in held {
+    /// Adds what follows from facts: what is needed by records that may be released from
+    /// waiting, and the names of channels that come back with their community (I72). `false` if
+    /// there is nothing to add, which is nearly always.
+    pub fn add_following(&mut self, world: &World) -> bool {
+        let before = (self.records.len(), self.appearing.len());
+        for row in
+            world.held.iter().filter(|row| !self.records.contains(&row.uri)).cloned().collect::<Vec<_>>()
+        {
             let author = row.uri.authority();
             let record = Collection::from_nsid(row.uri.nsid())
                 .and_then(|collection| Record::parse(collection, &author, &row.record).ok());
+            self.records.insert(row.uri.clone());
             if let Some(record) = record {
                 self.record(&author, &row.uri, &record);
             }
         }
+        for channel in world.channels.iter() {
+            if self.appearing.contains(channel.community_uri.as_str()) {
+                self.appears(&channel.uri);
+            }
+        }
+        before != (self.records.len(), self.appearing.len())
+    }
+
+    /// The channels among what may become known.
+    pub fn appearing_channels(&self) -> Vec<&str> {
+        let is_channel = |name: &&str| AtUri::parse(name).is_ok_and(|uri| uri.is(Collection::Channel));
+        self.appearing.iter().map(String::as_str).filter(is_channel).collect()
+    }
+
+    fn appears(&mut self, uri: &AtUri) {
+        self.appearing.insert(uri.to_string());
+        self.appearing.insert(uri.rkey().to_string());
     }
 
     /// Whether nothing is touched.
@@ -87,20 +115,25 @@ impl Needs {
             Record::Message(message) => {
                 self.people.insert(author.clone());
                 by_name(&message.channel, &mut self.channel_uris, &mut self.channel_rkeys);
+                self.appears(uri);
                 if let Some(parent) = &message.parent {
                     by_name(parent, &mut self.parent_uris, &mut self.parent_rkeys);
                 }
             }
+            Record::Reaction(reaction) => {
+                self.people.insert(author.clone());
+                by_name(&reaction.target, &mut self.target_uris, &mut self.target_rkeys);
+            }
             Record::Community(community) => {
                 self.communities.insert(uri.clone());
-                self.appearing.insert(uri.clone());
+                self.appearing.insert(uri.to_string());
                 if community.requires_approval_to_join {
                     self.closing.insert(uri.clone());
                 }
             }
             Record::Channel(channel) => {
                 self.communities.insert(AtUri::of(author, Collection::Community, &channel.community));
-                self.appearing.insert(uri.clone());
+                self.appears(uri);
             }
             Record::Category(category) => {
                 self.communities.insert(AtUri::of(author, Collection::Community, &category.community));

@@ -1,0 +1,169 @@
+//! Reactions (section 8.4).
+//!
+//! Several records of one person with the same emoji on the same message count once; events are
+//! sent for the first and the last of them (B-38).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::announcement::{Audience, Topic};
+use super::super::gate::may_react;
+use super::super::rows::{MessageRow, Outcome, ReactionRow, Row, SettledRow};
+use super::{Fold, Version};
+use crate::wire::bodies::ReactionGroup;
+use crate::wire::events::{self, Event};
+use crate::wire::ids::{AtUri, Rkey};
+use crate::wire::records::Reaction;
+
+impl Fold {
+    /// I20–I22. The first rule that applies decides:
+    ///   1. the target is blocked, or was deleted: refused for good (I22);
+    ///   2. no visible message fits: it waits (I21);
+    ///   3. the gate of the target's channel, without "owner only", refuses: gone for good;
+    ///   4. it counts, and is announced if it is the person's first with this emoji there.
+    pub(super) fn put_reaction(&mut self, version: &Version, record: &Reaction) {
+        if self.target_is_gone(&record.target) {
+            self.refuse(version, "target_blocked_or_deleted");
+            return self.settle(version, Outcome::Refused);
+        }
+        let Some(target) = self.target(version, &record.target) else {
+            return self.hold(version, &record.target);
+        };
+        let verdict = match self.world.channel(&target.channel_uri) {
+            Some((_, community)) => may_react(&self.world, version.author, community),
+            None => return self.hold(version, &record.target),
+        };
+        if let Err(refused) = verdict {
+            self.refuse(version, refused.reason());
+            return self.settle(version, Outcome::Refused);
+        }
+        let row = ReactionRow {
+            uri: version.uri.clone(),
+            reactor_did: version.author.clone(),
+            target_uri: target.uri.clone(),
+            emoji: record.emoji.clone(),
+            rev: version.rev.to_owned(),
+            indexed_at: version.received,
+        };
+        let is_first = !self.stands(&row);
+        self.unsettle(version.uri);
+        self.world.reactions.put(row.clone());
+        if is_first {
+            self.announce_reaction(&row, &target, Event::ReactionAdded);
+        }
+    }
+
+    /// I24: announced if it was the person's last with this emoji there.
+    pub(super) fn delete_reaction(&mut self, uri: &AtUri) {
+        let Some(row) = self.world.reactions.remove(uri) else { return };
+        let target = self.world.messages.get(&row.target_uri).cloned();
+        if let Some(target) = target.filter(|target| self.world.visible(target))
+            && !self.stands(&row)
+        {
+            self.announce_reaction(&row, &target, Event::ReactionRemoved);
+        }
+    }
+
+    /// A message is gone, and its reactions with it: should it be written again, it starts
+    /// without them, also if the stream repeats them (I71).
+    pub(super) fn forget_reactions(&mut self, message: &AtUri) {
+        let rows: Vec<ReactionRow> = self.world.reactions.group(message.as_str()).cloned().collect();
+        for row in rows {
+            self.world.reactions.remove(&row.uri);
+            self.world.settled.put(SettledRow {
+                uri: row.uri.clone(),
+                outcome: Outcome::Refused,
+                rev: row.rev().to_owned(),
+                settled_at: self.clock,
+            });
+        }
+    }
+
+    /// Whether another record of the same person puts the same emoji on the same message.
+    fn stands(&self, row: &ReactionRow) -> bool {
+        self.world.reactions.group(row.target_uri.as_str()).any(|other| {
+            other.uri != row.uri && other.reactor_did == row.reactor_did && other.emoji == row.emoji
+        })
+    }
+
+    fn target_is_gone(&self, named: &str) -> bool {
+        AtUri::parse(named).is_ok_and(|uri| {
+            self.world.blocks.contains(&uri)
+                || self.world.settled.get(&uri).is_some_and(|row| row.outcome == Outcome::Deleted)
+        })
+    }
+
+    /// The visible message a reaction means (T21): by AT-URI, or by rkey among those in whose
+    /// channel the reactor passes the gate, indexed first; if none accepts, indexed first of all,
+    /// so that the refusal has its reason.
+    fn target(&self, version: &Version, named: &str) -> Option<MessageRow> {
+        if let Ok(uri) = AtUri::parse(named) {
+            return self.world.messages.get(&uri).filter(|row| self.world.visible(row)).cloned();
+        }
+        let rkey = Rkey::parse(named).ok()?;
+        self.world
+            .messages
+            .group(rkey.as_str())
+            .filter(|row| self.world.visible(row))
+            .min_by_key(|row| {
+                let accepts = self
+                    .world
+                    .channel(&row.channel_uri)
+                    .is_some_and(|(_, community)| may_react(&self.world, version.author, community).is_ok());
+                (!accepts, row.indexed_at, row.uri.clone())
+            })
+            .cloned()
+    }
+
+    fn announce_reaction(
+        &mut self,
+        row: &ReactionRow,
+        target: &MessageRow,
+        event: impl FnOnce(events::Reaction) -> Event,
+    ) {
+        let Some(community_uri) = self.community_of(target) else { return };
+        let event = event(events::Reaction {
+            rkey: row.uri.rkey(),
+            author_did: row.reactor_did.clone(),
+            emoji: row.emoji.clone(),
+            target_rkey: target.uri.rkey(),
+            target_author_did: target.author_did.clone(),
+            channel: target.channel.clone(),
+            community_uri: community_uri.clone(),
+            channel_uri: target.channel_uri.clone(),
+        });
+        let audience = Audience::Messages(target.channel_uri.clone());
+        self.announce(&community_uri, audience, Topic::Other, &event);
+    }
+}
+
+/// The reactions of one message as bodies show them (O03): people counted once per emoji with
+/// their oldest record, in order of arrival; groups by `count`, then by their first arrival.
+pub fn groups<'r>(reactions: impl IntoIterator<Item = &'r ReactionRow>) -> Vec<ReactionGroup> {
+    let mut rows: Vec<&ReactionRow> = reactions.into_iter().collect();
+    rows.sort_by_key(|row| (row.indexed_at, &row.uri));
+    let mut groups: Vec<ReactionGroup> = Vec::new();
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut counted = BTreeSet::new();
+    for row in rows {
+        let place = *places.entry(&row.emoji).or_insert(groups.len());
+        if place == groups.len() {
+            groups.push(ReactionGroup {
+                emoji: row.emoji.clone(),
+                count: 0,
+                reactor_dids: Vec::new(),
+                authors: Vec::new(),
+                rkeys: Vec::new(),
+            });
+        }
+        if let Some(group) = groups.get_mut(place)
+            && counted.insert((&row.emoji, &row.reactor_did))
+        {
+            group.count += 1;
+            group.reactor_dids.push(row.reactor_did.clone());
+            group.authors.push(row.reactor_did.clone());
+            group.rkeys.push(row.uri.rkey());
+        }
+    }
+    groups.sort_by_key(|group| std::cmp::Reverse(group.count)); // stable: ties stay by arrival
+    groups
+}
