@@ -9,15 +9,15 @@ use std::cell::RefCell;
 use futures::future::join_all;
 use worker::Env;
 
-use super::commands::{Announce, Reindexed, call, gateway};
-use crate::domain::announcement::Topic;
+use super::commands::{Announce, Command, Reindexed, Watch, call, gateway};
+use crate::domain::announcement::{Scope, Topic};
 use crate::domain::untold::{Told, Untold};
 use crate::hallway::Committed;
 use crate::platform::config;
 use crate::platform::d1::D1;
 use crate::platform::log;
 use crate::storage::{CommitError, Fault, Store, outbox};
-use crate::wire::ids::{AtUri, Rkey};
+use crate::wire::ids::Rkey;
 use crate::wire::time::Micros;
 
 /// Communities told at the same time. Each call waits for one object; the platform allows six
@@ -86,16 +86,16 @@ impl Announcer {
     /// Tells every community what it has not had. Who cannot be told is tried again later and
     /// holds up nobody else.
     pub(super) async fn tell(&self, now: Micros) {
-        let waiting: Vec<(AtUri, Vec<Told>)> =
-            self.untold.borrow().due(now).map(|(uri, told)| (uri.clone(), told.to_vec())).collect();
+        let waiting: Vec<(Scope, Vec<Told>)> =
+            self.untold.borrow().due(now).map(|(scope, told)| (scope.clone(), told.to_vec())).collect();
         for some in waiting.chunks(AT_ONCE) {
-            let results = join_all(some.iter().map(|(community, told)| self.tell_one(community, told))).await;
-            for ((community, _), result) in some.iter().zip(results) {
+            let results = join_all(some.iter().map(|(scope, told)| self.tell_one(scope, told))).await;
+            for ((scope, _), result) in some.iter().zip(results) {
                 match result {
-                    Ok(through) => self.untold.borrow_mut().told(community, through),
+                    Ok(through) => self.untold.borrow_mut().told(scope, through),
                     Err(fault) => {
-                        log::fault(&fault, &format!("{community} is told again after a pause"));
-                        self.untold.borrow_mut().failed(community, now);
+                        log::fault(&fault, &format!("{scope} is told again after a pause"));
+                        self.untold.borrow_mut().failed(scope, now);
                     }
                 }
             }
@@ -107,17 +107,28 @@ impl Announcer {
         self.untold.borrow().next_try()
     }
 
-    async fn tell_one(&self, community: &AtUri, told: &[Told]) -> Result<i64, Fault> {
+    async fn tell_one(&self, scope: &Scope, told: &[Told]) -> Result<i64, Fault> {
+        let community = match scope {
+            Scope::Community(community) => community,
+            Scope::People => {
+                self.call_gateways(&Watch { told: told.to_vec() }).await?;
+                return Ok(told.last().map_or(0, |last| last.id));
+            }
+        };
         // Gateways first, so that a socket waiting for a channel hears its first message (A34).
         if let Some(rkeys) = reindexed(told) {
-            let shards = config::sockets(&self.env).gateway_shards;
-            let command = Reindexed { community: community.clone(), rkeys };
-            let names: Vec<String> = (0..shards).map(gateway).collect();
-            let told = join_all(names.iter().map(|name| call(&self.env, name, &command))).await;
-            told.into_iter().collect::<Result<Vec<_>, _>>()?;
+            self.call_gateways(&Reindexed { community: community.clone(), rkeys }).await?;
         }
         let announce = Announce { community: community.clone(), told: told.to_vec() };
         Ok(call(&self.env, community.as_str(), &announce).await?.through)
+    }
+
+    /// Asks every gateway; a fault of one is a fault of all, and they are asked again.
+    async fn call_gateways<C: Command>(&self, command: &C) -> Result<(), Fault> {
+        let shards = config::sockets(&self.env).gateway_shards;
+        let names: Vec<String> = (0..shards).map(gateway).collect();
+        let replies = join_all(names.iter().map(|name| call(&self.env, name, command))).await;
+        replies.into_iter().collect::<Result<Vec<_>, _>>().map(drop)
     }
 
     /// Forgets told rows when there is no commit to do it on the way.

@@ -113,7 +113,7 @@ pub struct Announce {
     pub told: Vec<Told>,
 }
 
-/// What a community has.
+/// What a community or a gateway has.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Announced {
     /// The last row of the outbox that came in.
@@ -213,6 +213,20 @@ impl Command for Deliver {
     type Reply = Delivered;
     const OBJECT: Object = Object::Gateway;
     const NAME: &'static str = "deliver";
+}
+
+/// To `Gateway`: events about people, for whoever asked for them (class U). Idempotent by
+/// [`Told::id`]. They have no `seq`: they are state, not log (Q01).
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Watch {
+    /// In the order of commits.
+    pub told: Vec<Told>,
+}
+
+impl Command for Watch {
+    type Reply = Announced;
+    const OBJECT: Object = Object::Gateway;
+    const NAME: &'static str = "watch";
 }
 
 /// To `Gateway`: channels with these keys appeared or went; look again what they mean, and

@@ -7,7 +7,7 @@
 //!   D1 and to communities let other events in, so nothing read before one is trusted after it.
 //! - Stored: `storage::gateway_sessions`; the attachment of a socket is the number of its
 //!   session.
-//! - Commands: [`Connect`](CONNECT), [`Deliver`], [`Reindexed`].
+//! - Commands: [`Connect`](CONNECT), [`Deliver`], [`Watch`], [`Reindexed`].
 //! - Wakes on a frame, a delivery, a socket's end. The shipped client's heartbeat is answered by
 //!   the runtime and wakes nobody (A10). Ends with its last socket.
 
@@ -20,8 +20,8 @@ use worker::{
 };
 
 use super::commands::{
-    Attach, CONNECT, Command, DID_HEADER, Deliver, Delivered, Done, Reindexed, Replay, Replayed, call, read,
-    reply, unknown,
+    Announced, Attach, CONNECT, Command, DID_HEADER, Deliver, Delivered, Done, Reindexed, Replay, Replayed,
+    Watch, call, read, reply, unknown,
 };
 use super::sessions::{Open, Sessions, send};
 use crate::domain::actions::{Action, Subscribe, action};
@@ -31,7 +31,7 @@ use crate::platform::d1::D1;
 use crate::platform::log;
 use crate::platform::object_sql::ObjectSql;
 use crate::storage::gateway_sessions::{self, Session};
-use crate::storage::{Fault, reads};
+use crate::storage::{Fault, reads, rows};
 use crate::wire::events::stamp;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::socket::{HEARTBEAT, HEARTBEAT_ACK, Reply};
@@ -65,6 +65,9 @@ impl DurableObject for Gateway {
             Deliver::NAME => reply::<Deliver>(
                 read::<Deliver>(&mut request).await.and_then(|command| self.deliver(&command)),
             ),
+            Watch::NAME => {
+                reply::<Watch>(read::<Watch>(&mut request).await.and_then(|command| self.watch(&command)))
+            }
             Reindexed::NAME => {
                 let result = match read::<Reindexed>(&mut request).await {
                     Ok(command) => self.reindexed(&command).await,
@@ -176,6 +179,20 @@ impl Gateway {
                 self.sql.run(&gateway_sessions::deafen(community))?;
             }
             Ok(Delivered { listening })
+        })
+    }
+
+    /// Events about people, to whoever asked for them.
+    fn watch(&self, command: &Watch) -> Outcome<Announced> {
+        self.with(|sessions| {
+            let had: Vec<i64> = rows(Some(&self.sql.run(&gateway_sessions::told_people())?))?;
+            let had = had.first().copied().unwrap_or(0);
+            for told in command.told.iter().filter(|told| told.id > had) {
+                told.events.iter().for_each(|event| sessions.send_state(event));
+            }
+            let through = command.told.last().map_or(had, |told| told.id);
+            self.sql.run(&gateway_sessions::tell_people(through))?;
+            Ok(Announced { through })
         })
     }
 

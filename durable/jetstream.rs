@@ -280,7 +280,8 @@ impl Reader {
         let due = {
             let batch = self.passing.borrow();
             let idle = self.queue.borrow().is_empty() && now().0 - self.stored_at.get().0 >= CURSOR_EVERY;
-            batch.is_urgent() || (batch.position.is_some() && idle)
+            let full = batch.frames.len() >= BATCH_FRAMES || batch.bytes >= BATCH_BYTES;
+            batch.is_urgent() || full || (batch.position.is_some() && idle)
         };
         if due {
             self.commit(&db).await?;
@@ -320,17 +321,19 @@ impl Reader {
         let host = host(&self.config.url);
         let mut batch = self.passing.borrow_mut();
         let mut queue = self.queue.borrow_mut();
-        let mut bytes = 0;
-        while batch.frames.len() < BATCH_FRAMES && bytes < BATCH_BYTES {
+        while batch.frames.len() < BATCH_FRAMES && batch.bytes < BATCH_BYTES {
             let Some(text) = queue.pop_front() else { break };
-            bytes += text.len();
             self.queued_bytes.set(self.queued_bytes.get().saturating_sub(text.len()));
             batch.take(&text, &host);
         }
     }
 
     async fn schedule(&self) {
-        let next = [self.link.borrow().next_tick(), self.announcer.next_try()].into_iter().flatten().min();
+        // Frames nobody waits for are let in together, soon.
+        let waiting = !self.passing.borrow().frames.is_empty();
+        let let_in = waiting.then(|| Micros(self.stored_at.get().0 + CURSOR_EVERY));
+        let next =
+            [self.link.borrow().next_tick(), self.announcer.next_try(), let_in].into_iter().flatten().min();
         let wait = next.map_or(ALARM_MS, |at| (at.millis() - now().millis() + 1).clamp(1, ALARM_MS));
         self.wake_within(wait).await;
     }

@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 
 use worker::{State, WebSocket};
 
-use crate::domain::announcement::Audience;
+use crate::domain::announcement::{Announcement, Audience};
 use crate::domain::subscriptions::{Candidate, Meanings, hears, needs};
 use crate::platform::object_sql::ObjectSql;
 use crate::storage::community_log::Numbered;
 use crate::storage::gateway_sessions::{self, Session};
 use crate::storage::{Fault, Statement, rows};
-use crate::wire::events::stamp;
+use crate::wire::events::{stamp, stamp_state};
 use crate::wire::ids::Did;
 
 /// Events kept for a socket while it catches up. More means it is too slow to catch up.
@@ -105,6 +105,17 @@ impl Sessions {
                 None => send(&open.socket, text),
                 Some(Some(pending)) if pending.len() < PENDING_MAX => pending.push((event.seq, text.clone())),
                 Some(pending) => *pending = None,
+            }
+        }
+    }
+
+    /// Sends an event about a person to every session that asked for it.
+    pub(super) fn send_state(&self, event: &Announcement) {
+        let text = stamp_state(event.event.get(), event.live);
+        for open in self.open.values() {
+            let session = &open.session;
+            if hears(&session.subscriptions, session.did.as_ref(), &event.audience, "", &self.meanings) {
+                send(&open.socket, &text);
             }
         }
     }

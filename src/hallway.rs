@@ -15,6 +15,7 @@ use crate::domain::link::StreamPosition;
 use crate::storage::commit::{Commit, HeldBounds, prepare};
 use crate::storage::facts;
 use crate::storage::{CommitError, Fault, Store};
+use crate::wire::ids::Collection;
 use crate::wire::jetstream::{Frame, What, parse};
 use crate::wire::time::Micros;
 
@@ -31,6 +32,8 @@ pub struct Batch {
     pub unread: BTreeMap<&'static str, u64>,
     /// Where the stream stands after the batch.
     pub position: Option<StreamPosition>,
+    /// The length of the frames' texts.
+    pub bytes: usize,
 }
 
 impl Batch {
@@ -40,7 +43,8 @@ impl Batch {
         match parse(text) {
             Ok(frame) => {
                 self.position = Some(StreamPosition::advance(self.position.take(), host, frame.time));
-                if matches!(frame.what, What::Commit(_)) {
+                if !matches!(frame.what, What::Passing) {
+                    self.bytes += text.len();
                     self.frames.push(frame);
                 }
             }
@@ -48,9 +52,15 @@ impl Batch {
         }
     }
 
-    /// Whether there is something to let in, and not only a position to note.
+    /// Whether somebody waits for this: a Colibri record, or a frame to be counted. Profiles,
+    /// identities and accounts of the whole network pass by; nearly all of them are of people
+    /// nobody here knows, and they are let in together every few seconds (J08).
     pub fn is_urgent(&self) -> bool {
-        !self.frames.is_empty() || !self.unread.is_empty()
+        !self.unread.is_empty()
+            || self.frames.iter().any(|frame| match &frame.what {
+                What::Commit(commit) => commit.collection != Collection::Profile,
+                _ => false,
+            })
     }
 }
 
@@ -61,6 +71,9 @@ pub struct Settings {
     pub cdn: String,
     /// `HELD_HOURS`, `HELD_MAX` (C20).
     pub held: HeldBounds,
+    /// `EVENT_LOG_HOURS` (C17): of an account that is hidden, messages of this time are told
+    /// (I51).
+    pub log_hours: i64,
 }
 
 /// What a commit left in the outbox.
@@ -84,12 +97,15 @@ pub async fn walk(
     now: Micros,
 ) -> Result<Committed, Fault> {
     let needs = Needs::of(&batch.frames);
+    let recent_since = Micros(now.0.saturating_sub(settings.log_hours.saturating_mul(3_600_000_000)));
     for _ in 0..ATTEMPTS {
-        let facts = facts::load(store, needs.clone(), &settings.cdn).await?;
-        let folded = fold(facts.world, &batch.frames, now);
+        let mut facts = facts::load(store, needs.clone(), recent_since).await?;
+        facts.world.cdn.clone_from(&settings.cdn);
+        let folded = fold(facts.world, &batch.frames, now, recent_since);
         let prepared = prepare(&Commit {
             version: facts.version,
             changes: &folded.changes,
+            accounts: &folded.accounts,
             announcements: &folded.announcements,
             refusals: &folded.refusals,
             unread: &batch.unread,

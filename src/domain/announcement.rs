@@ -3,16 +3,37 @@
 //! An announcement is made by the fold, kept in the outbox of the same transaction that stores
 //! the change (invariant 1), numbered by its community's object, and sent as it is.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::wire::ids::{AtUri, Did};
 
-/// One event of one community, before it has a `seq`.
+/// Whom an event is handed to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// A community, whose `seq` it gets.
+    Community(AtUri),
+    /// Every gateway: an event about a person, which has no `seq`.
+    People,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scope::Community(uri) => uri.fmt(f),
+            Scope::People => f.write_str("every gateway"),
+        }
+    }
+}
+
+/// One event, before it is numbered and sent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Announcement {
-    /// The community whose `seq` it gets.
-    pub community: AtUri,
+    /// Whom it is handed to.
+    pub scope: Scope,
     /// Who may hear it.
     pub audience: Audience,
     /// What it is about, for those who must know more than the text.
@@ -23,7 +44,7 @@ pub struct Announcement {
     pub event: Box<RawValue>,
 }
 
-/// The delivery classes of 4.5 that carry a `seq`.
+/// The delivery classes of 4.5.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Audience {
@@ -33,6 +54,8 @@ pub enum Audience {
     Community,
     /// P: all sockets of one person.
     Private(Did),
+    /// U: sockets that asked for this person's status.
+    Watchers(Did),
 }
 
 /// What an announcement is about.
@@ -57,7 +80,7 @@ pub enum Topic {
 
 impl PartialEq for Announcement {
     fn eq(&self, other: &Self) -> bool {
-        (&self.community, &self.audience, &self.topic, self.live, self.event.get())
-            == (&other.community, &other.audience, &other.topic, other.live, other.event.get())
+        (&self.scope, &self.audience, &self.topic, self.live, self.event.get())
+            == (&other.scope, &other.audience, &other.topic, other.live, other.event.get())
     }
 }

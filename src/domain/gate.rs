@@ -141,6 +141,7 @@ mod tests {
             requires_approval_to_join: requires_approval,
             rev: "1".into(),
             indexed_at: Micros(at),
+            hidden: false,
         });
         world.channels.seed(ChannelRow {
             uri: uri(&format!("at://did:plc:{owner}/social.colibri.channel/k")),
@@ -163,6 +164,7 @@ mod tests {
             community_uri: uri(&format!("at://did:plc:{owner}/social.colibri.community/c")),
             rev: "1".into(),
             indexed_at: Micros(0),
+            hidden: false,
         });
         if approved {
             world.approvals.seed(ApprovalRow {

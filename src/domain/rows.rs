@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::wire::bodies::Person;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
 
@@ -49,6 +50,8 @@ row! {
     ApprovalRow grouped by |row| row.membership_uri.to_string();
     MessageRow grouped by |row| row.uri.rkey().to_string();
     ReactionRow grouped by |row| row.target_uri.to_string();
+    ActorRow grouped by |row| row.did.to_string();
+    ChannelReadRow grouped by |row| format!("{} {}", row.did, row.channel_uri);
     HeldRow grouped by |row| row.waits_for.clone();
     SettledRow grouped by |_| String::new();
 }
@@ -70,6 +73,7 @@ pub struct CommunityRow {
     pub requires_approval_to_join: bool,
     pub rev: String,
     pub indexed_at: Micros,
+    pub hidden: bool,
 }
 
 /// A channel (section 8.5).
@@ -108,6 +112,7 @@ pub struct MembershipRow {
     pub community_uri: AtUri,
     pub rev: String,
     pub indexed_at: Micros,
+    pub hidden: bool,
 }
 
 /// An approval (section 8.7), whoever wrote it; whether it counts is [`super::standing`]'s.
@@ -138,6 +143,7 @@ pub struct MessageRow {
     pub facets: Option<String>,
     pub attachments: Option<String>,
     pub rev: String,
+    pub hidden: bool,
 }
 
 /// A reaction that passed the gate (section 8.4).
@@ -150,6 +156,86 @@ pub struct ReactionRow {
     pub emoji: String,
     pub rev: String,
     pub indexed_at: Micros,
+    pub hidden: bool,
+}
+
+/// An actor record (I33). What it says stands in its person's [`PersonRow`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "columns, described in migrations/")]
+pub struct ActorRow {
+    pub uri: AtUri,
+    pub did: Did,
+    pub rev: String,
+    pub indexed_at: Micros,
+}
+
+/// A read record (I38).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "columns, described in migrations/")]
+pub struct ChannelReadRow {
+    pub uri: AtUri,
+    pub did: Did,
+    pub channel_uri: AtUri,
+    pub cursor_at: Micros,
+    pub rev: String,
+    pub indexed_at: Micros,
+}
+
+/// A person whose profile is cached (I37).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "columns, described in migrations/")]
+pub struct PersonRow {
+    pub did: Did,
+    pub handle: Option<String>,
+    pub display_name: Option<String>,
+    pub avatar_cid: Option<String>,
+    pub banner_cid: Option<String>,
+    pub description: Option<String>,
+    pub status_text: Option<String>,
+    pub emoji: Option<String>,
+    pub state: Option<String>,
+    pub profile_rev: Option<String>,
+    pub active: bool,
+    pub account_status: Option<String>,
+    pub account_at: Option<Micros>,
+}
+
+impl PersonRow {
+    /// A person of whom nothing is known yet.
+    pub fn new(did: &Did) -> Self {
+        Self {
+            did: did.clone(),
+            handle: None,
+            display_name: None,
+            avatar_cid: None,
+            banner_cid: None,
+            description: None,
+            status_text: None,
+            emoji: None,
+            state: None,
+            profile_rev: None,
+            active: true,
+            account_status: None,
+            account_at: None,
+        }
+    }
+
+    /// The person as others see them; links lead to `cdn`, which is `CDN_URL` (O10).
+    pub fn shown(&self, cdn: &str) -> Person {
+        let link = |kind: &str, cid: &Option<String>| {
+            cid.as_ref().map(|cid| format!("{cdn}/img/{kind}/plain/{}/{cid}@jpeg", self.did))
+        };
+        Person {
+            display_name: self.display_name.clone(),
+            avatar_url: link("avatar", &self.avatar_cid),
+            banner_url: link("feed_thumbnail", &self.banner_cid),
+            description: self.description.clone(),
+            handle: self.handle.clone(),
+            status_text: self.status_text.clone(),
+            emoji: self.emoji.clone(),
+            state: self.state.clone(),
+        }
+    }
 }
 
 /// A record that waits for another one (I60).

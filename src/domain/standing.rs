@@ -45,11 +45,12 @@ pub fn standing(world: &World, community: &AtUri, person: &Did) -> Standing {
         return Standing::Owner;
     }
     let group = member_group(community, person);
-    let approved = world.memberships.group(&group).find(|row| is_approved(world, row));
+    let memberships = || world.memberships.group(&group).filter(|row| !row.hidden);
+    let approved = memberships().find(|row| is_approved(world, row));
     if let Some(row) = approved {
         return Standing::Approved(row.uri.clone());
     }
-    match world.memberships.group(&group).next() {
+    match memberships().next() {
         Some(row) => Standing::Pending(row.uri.clone()),
         None => Standing::None,
     }
@@ -98,6 +99,7 @@ mod tests {
             community_uri: uri(COMMUNITY),
             rev: "1".into(),
             indexed_at: Micros(0),
+            hidden: false,
         }
     }
 

@@ -180,7 +180,8 @@ impl Meanings {
 /// Whether a socket of `did` with these subscriptions hears an event of `community` (A35, A37):
 ///   1. a private event, only its person's sockets, subscribed or not (E06b);
 ///   2. an event of the community, who subscribed to it;
-///   3. an event of a channel's messages, who named that channel.
+///   3. an event of a channel's messages, who named that channel;
+///   4. an event about a person, who asked for that person or for everybody.
 pub fn hears(
     subscriptions: &Subscriptions,
     did: Option<&Did>,
@@ -190,6 +191,9 @@ pub fn hears(
 ) -> bool {
     match audience {
         Audience::Private(addressee) => did == Some(addressee),
+        Audience::Watchers(person) => {
+            subscriptions.user_status.all || subscriptions.user_status.keys.contains(person.as_str())
+        }
         Audience::Community => subscriptions.hears_community(community),
         Audience::Messages(channel) => {
             let rkey = channel.rkey();

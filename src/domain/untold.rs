@@ -6,11 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use super::announcement::Announcement;
-use crate::wire::ids::AtUri;
+use super::announcement::{Announcement, Scope};
 use crate::wire::time::Micros;
 
-/// Events of one commit for one community. The community ignores an id it has had before.
+/// Events of one commit for one scope. Whoever gets them ignores an id it has had before.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Told {
     /// The row of the outbox.
@@ -23,7 +22,7 @@ pub struct Told {
 #[derive(Debug, Default)]
 pub struct Untold {
     seen: i64,
-    pending: BTreeMap<AtUri, Queue>,
+    pending: BTreeMap<Scope, Queue>,
 }
 
 #[derive(Debug, Default)]
@@ -49,7 +48,7 @@ impl Untold {
         }
         self.seen = id;
         for announcement in announcements {
-            let queue = &mut self.pending.entry(announcement.community.clone()).or_default().told;
+            let queue = &mut self.pending.entry(announcement.scope.clone()).or_default().told;
             match queue.last_mut() {
                 Some(last) if last.id == id => last.events.push(announcement),
                 _ => queue.push(Told { id, events: vec![announcement] }),
@@ -62,12 +61,12 @@ impl Untold {
         self.seen = self.seen.max(id);
     }
 
-    /// What each community is to be told now, in order.
-    pub fn due(&self, now: Micros) -> impl Iterator<Item = (&AtUri, &[Told])> {
+    /// What each scope is to be told now, in order.
+    pub fn due(&self, now: Micros) -> impl Iterator<Item = (&Scope, &[Told])> {
         self.pending
             .iter()
             .filter(move |(_, queue)| queue.next_try <= now)
-            .map(|(community, queue)| (community, queue.told.as_slice()))
+            .map(|(scope, queue)| (scope, queue.told.as_slice()))
     }
 
     /// Events that wait, over all communities.
@@ -80,20 +79,20 @@ impl Untold {
         self.pending.is_empty()
     }
 
-    /// A community has everything up to and with `id`.
-    pub fn told(&mut self, community: &AtUri, id: i64) {
-        if let Some(queue) = self.pending.get_mut(community) {
+    /// A scope has everything up to and with `id`.
+    pub fn told(&mut self, scope: &Scope, id: i64) {
+        if let Some(queue) = self.pending.get_mut(scope) {
             queue.told.retain(|told| told.id > id);
             queue.failures = 0;
             if queue.told.is_empty() {
-                self.pending.remove(community);
+                self.pending.remove(scope);
             }
         }
     }
 
-    /// A community could not be told: it is tried again after a growing pause.
-    pub fn failed(&mut self, community: &AtUri, now: Micros) {
-        if let Some(queue) = self.pending.get_mut(community) {
+    /// A scope could not be told: it is tried again after a growing pause.
+    pub fn failed(&mut self, scope: &Scope, now: Micros) {
+        if let Some(queue) = self.pending.get_mut(scope) {
             let pause = (1_i64 << queue.failures.min(5)).min(PAUSE_MAX_SECS);
             queue.failures = queue.failures.saturating_add(1);
             queue.next_try = Micros(now.0 + pause * 1_000_000);
@@ -120,7 +119,7 @@ mod tests {
 
     fn event(owner: &str) -> Announcement {
         Announcement {
-            community: community(owner),
+            scope: community(owner),
             audience: Audience::Community,
             topic: Topic::Other,
             live: true,
@@ -128,8 +127,9 @@ mod tests {
         }
     }
 
-    fn community(owner: &str) -> AtUri {
-        AtUri::parse(&format!("at://did:plc:{owner}/social.colibri.community/c")).unwrap()
+    fn community(owner: &str) -> Scope {
+        let uri = format!("at://did:plc:{owner}/social.colibri.community/c");
+        Scope::Community(crate::wire::ids::AtUri::parse(&uri).unwrap())
     }
 
     #[test]

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::rows::{
-    ApprovalRow, CategoryRow, ChannelRow, CommunityRow, HeldRow, MembershipRow, MessageRow, ReactionRow, Row,
-    SettledRow,
+    ActorRow, ApprovalRow, CategoryRow, ChannelReadRow, ChannelRow, CommunityRow, HeldRow, MembershipRow,
+    MessageRow, PersonRow, ReactionRow, Row, SettledRow,
 };
 use crate::wire::bodies::Person;
 use crate::wire::ids::{AtUri, Did, Rkey};
@@ -42,8 +42,51 @@ pub struct World {
     pub bans: BTreeSet<(AtUri, Did)>,
     /// Blocked messages (T11), known or not.
     pub blocks: BTreeSet<AtUri>,
+    /// Actor records of the people concerned.
+    pub actors: Table<ActorRow>,
+    /// Read records of the people concerned.
+    pub channel_reads: Table<ChannelReadRow>,
     /// Cached profiles.
-    pub people: BTreeMap<Did, Person>,
+    pub people: People,
+    /// `CDN_URL`, for links (O10).
+    pub cdn: String,
+}
+
+/// People, with the memory of who was touched.
+#[derive(Clone, Debug, Default)]
+pub struct People {
+    rows: BTreeMap<Did, PersonRow>,
+    touched: BTreeSet<Did>,
+}
+
+impl People {
+    /// Brings in a fact.
+    pub fn seed(&mut self, row: PersonRow) {
+        self.rows.insert(row.did.clone(), row);
+    }
+
+    /// A person whose profile is cached.
+    pub fn get(&self, did: &Did) -> Option<&PersonRow> {
+        self.rows.get(did)
+    }
+
+    /// Changes a person, who is cached from now on (I37).
+    pub fn change(&mut self, did: &Did, change: impl FnOnce(&mut PersonRow)) {
+        let row = self.rows.entry(did.clone()).or_insert_with(|| PersonRow::new(did));
+        let before = row.clone();
+        change(row);
+        if *row != before {
+            self.touched.insert(did.clone());
+        }
+    }
+
+    /// Caches a person, if that is not done yet (I37).
+    pub fn know(&mut self, did: &Did) {
+        if !self.rows.contains_key(did) {
+            self.seed(PersonRow::new(did));
+            self.touched.insert(did.clone());
+        }
+    }
 }
 
 /// Rows of one kind, with the memory of which were touched.
@@ -105,6 +148,19 @@ impl<R: Row> Table<R> {
         }
     }
 
+    /// Changes every row that fits. Their groups must stay.
+    fn change_where(&mut self, fits: impl Fn(&R) -> bool, change: impl Fn(&mut R)) {
+        for row in self.rows.values_mut().filter(|row| fits(row)) {
+            change(row);
+            self.touched.insert(row.uri().clone());
+        }
+    }
+
+    fn remove_authority(&mut self, did: &Did) {
+        let gone: Vec<AtUri> = self.rows.keys().filter(|uri| uri.authority() == *did).cloned().collect();
+        gone.iter().for_each(|uri| drop(self.remove(uri)));
+    }
+
     /// Notes that the version `rev` was decided and changed nothing else.
     pub fn decided(&mut self, uri: &AtUri, rev: &str) {
         if let Some(row) = self.rows.get_mut(uri) {
@@ -156,6 +212,9 @@ pub struct Changes {
     pub approvals: Delta<ApprovalRow>,
     pub messages: Delta<MessageRow>,
     pub reactions: Delta<ReactionRow>,
+    pub actors: Delta<ActorRow>,
+    pub channel_reads: Delta<ChannelReadRow>,
+    pub people: Vec<PersonRow>,
     pub held: Delta<HeldRow>,
     pub settled: Delta<SettledRow>,
 }
@@ -171,6 +230,9 @@ impl World {
             approvals: self.approvals.into_delta(),
             messages: self.messages.into_delta(),
             reactions: self.reactions.into_delta(),
+            actors: self.actors.into_delta(),
+            channel_reads: self.channel_reads.into_delta(),
+            people: self.people.touched.iter().filter_map(|did| self.people.rows.get(did).cloned()).collect(),
             held: self.held.into_delta(),
             settled: self.settled.into_delta(),
         }
@@ -186,6 +248,8 @@ impl World {
             self.approvals.rev(uri),
             self.messages.rev(uri),
             self.reactions.rev(uri),
+            self.actors.rev(uri),
+            self.channel_reads.rev(uri),
             self.held.rev(uri),
             self.settled.rev(uri),
         ]
@@ -196,13 +260,13 @@ impl World {
 
     /// The community, if it is known (T07).
     pub fn community(&self, uri: &AtUri) -> Option<&CommunityRow> {
-        self.communities.get(uri)
+        self.communities.get(uri).filter(|row| !row.hidden)
     }
 
     /// The channel and its community, if both are known (T07).
     pub fn channel(&self, uri: &AtUri) -> Option<(&ChannelRow, &CommunityRow)> {
         let channel = self.channels.get(uri)?;
-        Some((channel, self.communities.get(&channel.community_uri)?))
+        Some((channel, self.community(&channel.community_uri)?))
     }
 
     /// Known channels with this rkey, indexed first first, ties by AT-URI (T20.4).
@@ -213,13 +277,52 @@ impl World {
         found
     }
 
-    /// Whether people see this message (T16): not blocked, channel and community known.
+    /// Whether people see this message (T16): not blocked, channel and community known, the
+    /// author's account active.
     pub fn visible(&self, message: &MessageRow) -> bool {
-        !self.blocks.contains(&message.uri) && self.channel(&message.channel_uri).is_some()
+        !message.hidden && !self.blocks.contains(&message.uri) && self.channel(&message.channel_uri).is_some()
+    }
+
+    /// Whether a person's account is there, as far as is known.
+    pub fn is_active(&self, did: &Did) -> bool {
+        self.people.get(did).is_none_or(|person| person.active)
+    }
+
+    /// Hides or shows the messages and reactions of a person (I51, I53).
+    pub fn set_hidden_messages(&mut self, did: &Did, hidden: bool) {
+        self.messages.change_where(|row| row.author_did == *did, |row| row.hidden = hidden);
+        self.reactions.change_where(|row| row.reactor_did == *did, |row| row.hidden = hidden);
+    }
+
+    /// Hides or shows a person's memberships in a community.
+    pub fn set_hidden_memberships(&mut self, did: &Did, community: &AtUri, hidden: bool) {
+        self.memberships.change_where(
+            |row| row.member_did == *did && row.community_uri == *community,
+            |row| row.hidden = hidden,
+        );
+    }
+
+    /// Hides or shows a community.
+    pub fn set_hidden_community(&mut self, uri: &AtUri, hidden: bool) {
+        self.communities.change_where(|row| row.uri == *uri, |row| row.hidden = hidden);
+    }
+
+    /// Forgets every record of a repository (I52).
+    pub fn remove_all_of(&mut self, did: &Did) {
+        self.communities.remove_authority(did);
+        self.channels.remove_authority(did);
+        self.categories.remove_authority(did);
+        self.memberships.remove_authority(did);
+        self.approvals.remove_authority(did);
+        self.messages.remove_authority(did);
+        self.reactions.remove_authority(did);
+        self.actors.remove_authority(did);
+        self.channel_reads.remove_authority(did);
+        self.held.remove_authority(did);
     }
 
     /// A person as others see them; all unknown if not cached.
     pub fn person(&self, did: &Did) -> Person {
-        self.people.get(did).cloned().unwrap_or_default()
+        self.people.get(did).map(|row| row.shown(&self.cdn)).unwrap_or_default()
     }
 }

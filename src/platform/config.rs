@@ -46,6 +46,7 @@ pub fn stream(env: &Env) -> Stream {
         hallway: Settings {
             cdn: cdn(env),
             held: HeldBounds { hours: number(env, "HELD_HOURS", 24), max: number(env, "HELD_MAX", 10_000) },
+            log_hours: event_log(env).hours,
         },
     }
 }

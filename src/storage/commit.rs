@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{Param, Statement};
 use crate::domain::announcement::Announcement;
-use crate::domain::ingest::Refusal;
+use crate::domain::ingest::{AccountChange, Refusal};
 use crate::domain::link::StreamPosition;
 use crate::domain::rows::Row;
 use crate::domain::world::{Changes, Delta};
@@ -33,6 +33,8 @@ pub struct Commit<'a> {
     pub version: i64,
     /// Rows.
     pub changes: &'a Changes,
+    /// Accounts that were switched on or off.
+    pub accounts: &'a [AccountChange],
     /// Events for the outbox.
     pub announcements: &'a [Announcement],
     /// Records that were not let in.
@@ -78,6 +80,7 @@ pub fn prepare(commit: &Commit) -> Prepared {
         [commit.version.into(), version.into()],
     )];
     let changes = commit.changes;
+    purge(&mut statements, commit.accounts);
     table(
         &mut statements,
         &changes.communities,
@@ -132,6 +135,22 @@ pub fn prepare(commit: &Commit) -> Prepared {
         SETTLED,
         "DELETE FROM settled WHERE uri IN (SELECT value FROM json_each(?1))",
     );
+    table(
+        &mut statements,
+        &changes.actors,
+        ACTORS,
+        "DELETE FROM actors WHERE uri IN (SELECT value FROM json_each(?1))",
+    );
+    table(
+        &mut statements,
+        &changes.channel_reads,
+        CHANNEL_READS,
+        "DELETE FROM channel_reads WHERE uri IN (SELECT value FROM json_each(?1))",
+    );
+    for text in chunks(changes.people.iter()) {
+        statements.push(Statement::new(PEOPLE, [text.into(), commit.now.shown().into()]));
+    }
+    hide(&mut statements, commit.accounts);
     if !changes.held.put.is_empty() {
         bound_held(&mut statements, commit);
     }
@@ -192,7 +211,7 @@ fn push_row(
 struct Bound<'a, R> {
     #[serde(flatten)]
     row: &'a R,
-    did: Did,
+    authority: Did,
     rkey: Rkey,
 }
 
@@ -204,7 +223,7 @@ fn table<R: Row + Serialize>(
 ) {
     for text in chunks(delta.put.iter().map(|row| {
         let uri: &AtUri = row.uri();
-        Bound { row, did: uri.authority(), rkey: uri.rkey() }
+        Bound { row, authority: uri.authority(), rkey: uri.rkey() }
     })) {
         statements.push(Statement::new(upsert, [Param::Text(text)]));
     }
@@ -231,6 +250,45 @@ fn chunks<T: Serialize>(values: impl Iterator<Item = T>) -> Vec<String> {
         texts.push(text);
     }
     texts
+}
+
+/// I52: every record of a deleted account goes, and what others put on its messages.
+fn purge(statements: &mut Vec<Statement>, accounts: &[AccountChange]) {
+    let dids: Vec<_> = accounts.iter().filter(|account| account.purged).map(|account| &account.did).collect();
+    if dids.is_empty() {
+        return;
+    }
+    for sql in [
+        "DELETE FROM reactions WHERE target_uri IN (
+             SELECT uri FROM messages WHERE author_did IN (SELECT value FROM json_each(?1)))",
+        "DELETE FROM reactions WHERE reactor_did IN (SELECT value FROM json_each(?1))",
+        "DELETE FROM messages WHERE author_did IN (SELECT value FROM json_each(?1))",
+        "DELETE FROM channels WHERE community_uri IN (
+             SELECT uri FROM communities WHERE owner_did IN (SELECT value FROM json_each(?1)))",
+        "DELETE FROM categories WHERE community_uri IN (
+             SELECT uri FROM communities WHERE owner_did IN (SELECT value FROM json_each(?1)))",
+        "DELETE FROM communities WHERE owner_did IN (SELECT value FROM json_each(?1))",
+        "DELETE FROM memberships WHERE member_did IN (SELECT value FROM json_each(?1))",
+        "DELETE FROM actors WHERE did IN (SELECT value FROM json_each(?1))",
+        "DELETE FROM channel_reads WHERE did IN (SELECT value FROM json_each(?1))",
+    ] {
+        statements.push(Statement::new(sql, [Param::json(&dids)]));
+    }
+}
+
+/// I51, I53: what an account that is not active has is out of sight, loaded or not.
+fn hide(statements: &mut Vec<Statement>, accounts: &[AccountChange]) {
+    for account in accounts {
+        for sql in [
+            "UPDATE communities SET hidden = ?2 WHERE owner_did = ?1",
+            "UPDATE memberships SET hidden = ?2 WHERE member_did = ?1",
+            "UPDATE messages SET hidden = ?2 WHERE author_did = ?1",
+            "UPDATE reactions SET hidden = ?2 WHERE reactor_did = ?1",
+        ] {
+            statements
+                .push(Statement::new(sql, [account.did.as_str().into(), i64::from(account.hidden).into()]));
+        }
+    }
 }
 
 /// I63: what waited too long goes, and over the maximum the oldest.
@@ -279,16 +337,19 @@ fn refusals(statements: &mut Vec<Statement>, commit: &Commit) {
     ));
 }
 
+// Every column but those of the AT-URI is set: a record deleted and written again in one batch is
+// an update here.
+
 const COMMUNITIES: &str = "
     INSERT INTO communities (uri, owner_did, rkey, name, description, picture, category_order,
-        requires_approval_to_join, rev, indexed_at)
-    SELECT value ->> 'uri', value ->> 'did', value ->> 'rkey', value ->> 'name',
+        requires_approval_to_join, hidden, rev, indexed_at)
+    SELECT value ->> 'uri', value ->> 'authority', value ->> 'rkey', value ->> 'name',
         value ->> 'description', value ->> 'picture', value ->> 'category_order',
-        value ->> 'requires_approval_to_join', value ->> 'rev', value ->> 'indexed_at'
+        value ->> 'requires_approval_to_join', value ->> 'hidden', value ->> 'rev', value ->> 'indexed_at'
     FROM json_each(?1) WHERE true
     ON CONFLICT (uri) DO UPDATE SET name = excluded.name, description = excluded.description,
         picture = excluded.picture, category_order = excluded.category_order,
-        requires_approval_to_join = excluded.requires_approval_to_join, rev = excluded.rev,
+        requires_approval_to_join = excluded.requires_approval_to_join, hidden = excluded.hidden, rev = excluded.rev,
         indexed_at = excluded.indexed_at
     WHERE excluded.rev >= rev";
 
@@ -315,17 +376,17 @@ const CATEGORIES: &str = "
     WHERE excluded.rev >= rev";
 
 const MEMBERSHIPS: &str = "
-    INSERT INTO memberships (uri, member_did, community_uri, rev, indexed_at)
-    SELECT value ->> 'uri', value ->> 'member_did', value ->> 'community_uri', value ->> 'rev',
-        value ->> 'indexed_at'
+    INSERT INTO memberships (uri, member_did, community_uri, hidden, rev, indexed_at)
+    SELECT value ->> 'uri', value ->> 'member_did', value ->> 'community_uri', value ->> 'hidden',
+        value ->> 'rev', value ->> 'indexed_at'
     FROM json_each(?1) WHERE true
-    ON CONFLICT (uri) DO UPDATE SET community_uri = excluded.community_uri, rev = excluded.rev,
-        indexed_at = excluded.indexed_at
+    ON CONFLICT (uri) DO UPDATE SET community_uri = excluded.community_uri, hidden = excluded.hidden,
+        rev = excluded.rev, indexed_at = excluded.indexed_at
     WHERE excluded.rev >= rev";
 
 const APPROVALS: &str = "
     INSERT INTO approvals (uri, approver_did, membership_uri, community_uri, rev, indexed_at)
-    SELECT value ->> 'uri', value ->> 'did', value ->> 'membership_uri', value ->> 'community_uri',
+    SELECT value ->> 'uri', value ->> 'authority', value ->> 'membership_uri', value ->> 'community_uri',
         value ->> 'rev', value ->> 'indexed_at'
     FROM json_each(?1) WHERE true
     ON CONFLICT (uri) DO UPDATE SET membership_uri = excluded.membership_uri,
@@ -334,24 +395,58 @@ const APPROVALS: &str = "
 
 const MESSAGES: &str = "
     INSERT INTO messages (uri, author_did, rkey, channel_uri, channel, text, created_at, sort_at,
-        indexed_at, edited, parent, facets, attachments, rev)
+        indexed_at, edited, hidden, parent, facets, attachments, rev)
     SELECT value ->> 'uri', value ->> 'author_did', value ->> 'rkey', value ->> 'channel_uri',
         value ->> 'channel', value ->> 'text', value ->> 'created_at', value ->> 'sort_at',
-        value ->> 'indexed_at', value ->> 'edited', value ->> 'parent', value ->> 'facets',
+        value ->> 'indexed_at', value ->> 'edited', value ->> 'hidden', value ->> 'parent', value ->> 'facets',
         value ->> 'attachments', value ->> 'rev'
     FROM json_each(?1) WHERE true
     ON CONFLICT (uri) DO UPDATE SET channel_uri = excluded.channel_uri, channel = excluded.channel,
-        text = excluded.text, edited = excluded.edited, parent = excluded.parent,
+        text = excluded.text, created_at = excluded.created_at, sort_at = excluded.sort_at,
+        indexed_at = excluded.indexed_at, edited = excluded.edited, hidden = excluded.hidden, parent = excluded.parent,
         facets = excluded.facets, attachments = excluded.attachments, rev = excluded.rev
     WHERE excluded.rev >= rev";
 
 const REACTIONS: &str = "
-    INSERT INTO reactions (uri, reactor_did, target_uri, emoji, rev, indexed_at)
+    INSERT INTO reactions (uri, reactor_did, target_uri, emoji, hidden, rev, indexed_at)
     SELECT value ->> 'uri', value ->> 'reactor_did', value ->> 'target_uri', value ->> 'emoji',
+        value ->> 'hidden', value ->> 'rev', value ->> 'indexed_at'
+    FROM json_each(?1) WHERE true
+    ON CONFLICT (uri) DO UPDATE SET target_uri = excluded.target_uri, emoji = excluded.emoji,
+        hidden = excluded.hidden, rev = excluded.rev, indexed_at = excluded.indexed_at
+    WHERE excluded.rev >= rev";
+
+const ACTORS: &str = "
+    INSERT INTO actors (uri, did, rev, indexed_at)
+    SELECT value ->> 'uri', value ->> 'did', value ->> 'rev', value ->> 'indexed_at'
+    FROM json_each(?1) WHERE true
+    ON CONFLICT (uri) DO UPDATE SET rev = excluded.rev, indexed_at = excluded.indexed_at
+    WHERE excluded.rev >= rev";
+
+const CHANNEL_READS: &str = "
+    INSERT INTO channel_reads (uri, did, channel_uri, cursor_at, rev, indexed_at)
+    SELECT value ->> 'uri', value ->> 'did', value ->> 'channel_uri', value ->> 'cursor_at',
         value ->> 'rev', value ->> 'indexed_at'
     FROM json_each(?1) WHERE true
-    ON CONFLICT (uri) DO UPDATE SET rev = excluded.rev
+    ON CONFLICT (uri) DO UPDATE SET channel_uri = excluded.channel_uri, cursor_at = excluded.cursor_at,
+        rev = excluded.rev, indexed_at = excluded.indexed_at
     WHERE excluded.rev >= rev";
+
+// `state` is not the stream's: a gateway writes it.
+const PEOPLE: &str = "
+    INSERT INTO people (did, handle, display_name, avatar_cid, banner_cid, description, status_text,
+        emoji, profile_rev, active, account_status, account_at, updated_at)
+    SELECT value ->> 'did', value ->> 'handle', value ->> 'display_name', value ->> 'avatar_cid',
+        value ->> 'banner_cid', value ->> 'description', value ->> 'status_text', value ->> 'emoji',
+        value ->> 'profile_rev', value ->> 'active', value ->> 'account_status',
+        value ->> 'account_at', ?2
+    FROM json_each(?1) WHERE true
+    ON CONFLICT (did) DO UPDATE SET handle = excluded.handle, display_name = excluded.display_name,
+        avatar_cid = excluded.avatar_cid, banner_cid = excluded.banner_cid,
+        description = excluded.description, status_text = excluded.status_text,
+        emoji = excluded.emoji, profile_rev = excluded.profile_rev, active = excluded.active,
+        account_status = excluded.account_status, account_at = excluded.account_at,
+        updated_at = excluded.updated_at";
 
 const HELD: &str = "
     INSERT INTO held (uri, waits_for, record, rev, arrived_at)

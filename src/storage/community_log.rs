@@ -98,7 +98,7 @@ pub fn count(seq: u64, announced: i64) -> Statement {
 pub fn append(seq: u64, announcement: &Announcement, at: Micros) -> Vec<Statement> {
     let channel = match &announcement.audience {
         Audience::Messages(uri) => Some(uri.as_str().to_owned()),
-        Audience::Community | Audience::Private(_) => None,
+        Audience::Community | Audience::Private(_) | Audience::Watchers(_) => None,
     };
     let message = match &announcement.topic {
         Topic::MessageShown(uri) => Some(uri.as_str().to_owned()),
@@ -200,6 +200,6 @@ pub fn listeners() -> Statement {
 pub fn addressee(announcement: &Announcement) -> Option<&Did> {
     match &announcement.audience {
         Audience::Private(did) => Some(did),
-        Audience::Messages(_) | Audience::Community => None,
+        Audience::Messages(_) | Audience::Community | Audience::Watchers(_) => None,
     }
 }

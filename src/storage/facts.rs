@@ -1,7 +1,7 @@
 //! What a batch must know, in one round trip (second step of the hallway).
 //!
 //! [`load`] turns [`Needs`] into a [`World`]. Lists go in as JSON, so a batch of any size is
-//! thirteen statements. Only when a record turns up that waits for one of the batch are they run
+//! fifteen statements. Only when a record turns up that waits for one of the batch are they run
 //! again, because what it needs depends on what it says.
 
 use std::collections::BTreeSet;
@@ -11,10 +11,10 @@ use serde::de::DeserializeOwned;
 
 use super::{Fault, Param, Statement, Store, rows};
 use crate::domain::ingest::Needs;
-use crate::domain::rows::Row;
+use crate::domain::rows::{PersonRow, Row};
 use crate::domain::world::{Table, World};
-use crate::wire::bodies::Person;
 use crate::wire::ids::{AtUri, Collection, Did};
+use crate::wire::time::Micros;
 
 /// Facts, and the version of the ledger they were read at.
 #[derive(Debug)]
@@ -25,11 +25,11 @@ pub struct Facts {
     pub version: i64,
 }
 
-/// Loads what `needs` names and what follows from it. `cdn` is `CDN_URL`, for links to avatars
-/// (O10).
-pub async fn load(store: &impl Store, mut needs: Needs, cdn: &str) -> Result<Facts, Fault> {
+/// Loads what `needs` names and what follows from it. Of people whose account was switched, the
+/// messages since `recent_since` are loaded (I51).
+pub async fn load(store: &impl Store, mut needs: Needs, recent_since: Micros) -> Result<Facts, Fault> {
     loop {
-        let facts = load_once(store, &needs, cdn).await?;
+        let facts = load_once(store, &needs, recent_since).await?;
         // Parents are released before children (I61), so this ends with the longest chain:
         // community, channel, message, reaction.
         if !needs.add_following(&facts.world) {
@@ -38,8 +38,8 @@ pub async fn load(store: &impl Store, mut needs: Needs, cdn: &str) -> Result<Fac
     }
 }
 
-async fn load_once(store: &impl Store, needs: &Needs, cdn: &str) -> Result<Facts, Fault> {
-    let statements = if needs.is_empty() { vec![ledger()] } else { statements(needs, cdn) };
+async fn load_once(store: &impl Store, needs: &Needs, recent_since: Micros) -> Result<Facts, Fault> {
+    let statements = if needs.is_empty() { vec![ledger()] } else { statements(needs, recent_since) };
     let answers = store.read(&statements).await?;
     let mut answers = answers.iter();
     let version = rows::<Version>(answers.next())?
@@ -58,7 +58,9 @@ async fn load_once(store: &impl Store, needs: &Needs, cdn: &str) -> Result<Facts
     seed(&mut world.settled, answers.next())?;
     world.bans = rows::<(AtUri, Did)>(answers.next())?.into_iter().collect();
     world.blocks = rows::<AtUri>(answers.next())?.into_iter().collect();
-    world.people = rows::<Cached>(answers.next())?.into_iter().map(|row| (row.did, row.person)).collect();
+    seed(&mut world.actors, answers.next())?;
+    seed(&mut world.channel_reads, answers.next())?;
+    rows::<PersonRow>(answers.next())?.into_iter().for_each(|row| world.people.seed(row));
     Ok(Facts { world, version })
 }
 
@@ -67,20 +69,13 @@ struct Version {
     version: i64,
 }
 
-#[derive(Deserialize)]
-struct Cached {
-    did: Did,
-    #[serde(flatten)]
-    person: Person,
-}
-
 fn seed<R: Row + DeserializeOwned>(table: &mut Table<R>, texts: Option<&Vec<String>>) -> Result<(), Fault> {
     rows(texts)?.into_iter().for_each(|row| table.seed(row));
     Ok(())
 }
 
 /// The statements of [`load`], in the order in which it reads their answers.
-pub fn statements(needs: &Needs, cdn: &str) -> Vec<Statement> {
+pub fn statements(needs: &Needs, recent_since: Micros) -> Vec<Statement> {
     let touched_and = |collection: Collection, named: &BTreeSet<AtUri>| -> Param {
         let touched = needs.records.iter().filter(|uri| uri.is(collection));
         Param::json(&touched.chain(named.iter()).map(AtUri::as_str).collect::<BTreeSet<_>>())
@@ -99,6 +94,9 @@ pub fn statements(needs: &Needs, cdn: &str) -> Vec<Statement> {
     let people = || Param::json(&needs.people);
     let closing = || Param::json(&needs.closing);
     let records = || Param::json(&needs.records);
+    let read_channels = || Param::json(&needs.read_channels);
+    let accounts = || Param::json(&needs.accounts);
+    let since = || Param::from(recent_since.sortable());
     vec![
         ledger(),
         Statement::new(
@@ -113,6 +111,8 @@ pub fn statements(needs: &Needs, cdn: &str) -> Vec<Statement> {
                 approvals(),
                 target_rkeys(),
                 reactions(),
+                accounts(),
+                since(),
             ],
         ),
         Statement::new(
@@ -121,9 +121,11 @@ pub fn statements(needs: &Needs, cdn: &str) -> Vec<Statement> {
                 channels(),
                 channel_rkeys(),
                 messages(),
-                touched_and(Collection::Community, &nothing),
+                Param::json(&needs.communities),
                 target_rkeys(),
                 reactions(),
+                accounts(),
+                since(),
             ],
         ),
         Statement::new(CATEGORIES, [categories()]),
@@ -131,7 +133,16 @@ pub fn statements(needs: &Needs, cdn: &str) -> Vec<Statement> {
         Statement::new(APPROVALS, [people(), approvals(), closing(), memberships()]),
         Statement::new(
             MESSAGES,
-            [messages(), parent_rkeys(), channels(), channel_rkeys(), target_rkeys(), reactions()],
+            [
+                messages(),
+                parent_rkeys(),
+                channels(),
+                channel_rkeys(),
+                target_rkeys(),
+                reactions(),
+                accounts(),
+                since(),
+            ],
         ),
         Statement::new(
             REACTIONS,
@@ -150,7 +161,12 @@ pub fn statements(needs: &Needs, cdn: &str) -> Vec<Statement> {
         Statement::new(SETTLED, [records(), Param::json(&needs.target_uris)]),
         Statement::new(BANS, [people(), approvals(), closing()]),
         Statement::new(BLOCKS, [messages(), parent_rkeys(), target_rkeys()]),
-        Statement::new(PEOPLE, [people(), approvals(), closing(), messages(), parent_rkeys(), cdn.into()]),
+        Statement::new(ACTORS, [touched_and(Collection::ActorData, &nothing)]),
+        Statement::new(CHANNEL_READS, [touched_and(Collection::ChannelRead, &nothing), read_channels()]),
+        Statement::new(
+            PEOPLE,
+            [people(), approvals(), closing(), messages(), parent_rkeys(), Param::json(&needs.profiles)],
+        ),
     ]
 }
 
@@ -165,10 +181,13 @@ const COMMUNITIES: &str = "
         UNION SELECT community_uri FROM channels WHERE uri IN (SELECT value FROM json_each(?2))
         UNION SELECT community_uri FROM channels WHERE rkey IN (SELECT value FROM json_each(?3))
         UNION SELECT community_uri FROM categories WHERE uri IN (SELECT value FROM json_each(?4))
+        UNION SELECT uri FROM communities WHERE owner_did IN (SELECT value FROM json_each(?10))
     ), posted(uri) AS (
         SELECT value FROM json_each(?5)
         UNION SELECT uri FROM messages WHERE rkey IN (SELECT value FROM json_each(?8))
         UNION SELECT target_uri FROM reactions WHERE uri IN (SELECT value FROM json_each(?9))
+        UNION SELECT uri FROM messages
+               WHERE author_did IN (SELECT value FROM json_each(?10)) AND sort_at >= ?11
     ), wanted(uri) AS (
         SELECT uri FROM named
         UNION SELECT c.community_uri FROM messages m JOIN channels c ON c.uri = m.channel_uri
@@ -176,10 +195,12 @@ const COMMUNITIES: &str = "
         UNION SELECT community_uri FROM memberships WHERE uri IN (SELECT value FROM json_each(?6))
         UNION SELECT m.community_uri FROM approvals a JOIN memberships m ON m.uri = a.membership_uri
                WHERE a.uri IN (SELECT value FROM json_each(?7))
+        UNION SELECT community_uri FROM memberships WHERE member_did IN (SELECT value FROM json_each(?10))
     )
     SELECT json_object('uri', uri, 'name', name, 'description', description, 'picture', picture,
         'category_order', category_order,
         'requires_approval_to_join', json(iif(requires_approval_to_join, 'true', 'false')),
+        'hidden', json(iif(hidden, 'true', 'false')),
         'rev', rev, 'indexed_at', indexed_at) AS row
     FROM communities WHERE uri IN (SELECT uri FROM wanted)";
 
@@ -188,11 +209,15 @@ const CHANNELS: &str = "
         SELECT value FROM json_each(?3)
         UNION SELECT uri FROM messages WHERE rkey IN (SELECT value FROM json_each(?5))
         UNION SELECT target_uri FROM reactions WHERE uri IN (SELECT value FROM json_each(?6))
+        UNION SELECT uri FROM messages
+               WHERE author_did IN (SELECT value FROM json_each(?7)) AND sort_at >= ?8
     ), wanted(uri) AS (
         SELECT value FROM json_each(?1)
         UNION SELECT uri FROM channels WHERE rkey IN (SELECT value FROM json_each(?2))
         UNION SELECT channel_uri FROM messages WHERE uri IN (SELECT uri FROM posted)
         UNION SELECT uri FROM channels WHERE community_uri IN (SELECT value FROM json_each(?4))
+        UNION SELECT ch.uri FROM communities c JOIN channels ch ON ch.community_uri = c.uri
+               WHERE c.owner_did IN (SELECT value FROM json_each(?7))
     )
     SELECT json_object('uri', uri, 'community_uri', community_uri, 'name', name,
         'description', description, 'channel_type', channel_type, 'category_rkey', category_rkey,
@@ -228,7 +253,7 @@ macro_rules! people_concerned {
 
 const MEMBERSHIPS: &str = people_concerned!(
     "SELECT json_object('uri', uri, 'member_did', member_did, 'community_uri', community_uri,
-        'rev', rev, 'indexed_at', indexed_at) AS row
+        'hidden', json(iif(hidden, 'true', 'false')), 'rev', rev, 'indexed_at', indexed_at) AS row
     FROM memberships WHERE member_did IN (SELECT did FROM concerned)"
 );
 
@@ -252,10 +277,12 @@ const MESSAGES: &str = "
                UNION SELECT uri FROM channels WHERE rkey IN (SELECT value FROM json_each(?4)))
         UNION SELECT uri FROM messages WHERE rkey IN (SELECT value FROM json_each(?5))
         UNION SELECT target_uri FROM reactions WHERE uri IN (SELECT value FROM json_each(?6))
+        UNION SELECT uri FROM messages
+               WHERE author_did IN (SELECT value FROM json_each(?7)) AND sort_at >= ?8
     )
     SELECT json_object('uri', uri, 'author_did', author_did, 'channel_uri', channel_uri,
         'channel', channel, 'text', text, 'created_at', created_at, 'sort_at', sort_at,
-        'indexed_at', indexed_at, 'edited', json(iif(edited, 'true', 'false')), 'parent', parent,
+        'indexed_at', indexed_at, 'edited', json(iif(edited, 'true', 'false')), 'hidden', json(iif(hidden, 'true', 'false')), 'parent', parent,
         'facets', facets, 'attachments', attachments, 'rev', rev) AS row
     FROM messages WHERE uri IN (SELECT uri FROM wanted)";
 
@@ -276,7 +303,7 @@ const REACTIONS: &str = "
                WHERE r.uri IN (SELECT value FROM json_each(?1))
     )
     SELECT json_object('uri', uri, 'reactor_did', reactor_did, 'target_uri', target_uri,
-        'emoji', emoji, 'rev', rev, 'indexed_at', indexed_at) AS row
+        'emoji', emoji, 'hidden', json(iif(hidden, 'true', 'false')), 'rev', rev, 'indexed_at', indexed_at) AS row
     FROM reactions WHERE uri IN (SELECT uri FROM wanted)";
 
 // Those touched (?1), those that wait for a name that may appear (?2), and those that wait for a
@@ -310,15 +337,32 @@ const BLOCKS: &str = "
         UNION SELECT uri FROM messages WHERE rkey IN (SELECT value FROM json_each(?2))
         UNION SELECT uri FROM messages WHERE rkey IN (SELECT value FROM json_each(?3)))";
 
+const ACTORS: &str = "
+    SELECT json_object('uri', uri, 'did', did, 'rev', rev, 'indexed_at', indexed_at) AS row
+    FROM actors WHERE uri IN (SELECT value FROM json_each(?1))";
+
+// Those touched (?1), and all of the same person and channel (?2: [did, channel] pairs).
+const CHANNEL_READS: &str = "
+    WITH wanted(uri) AS (
+        SELECT value FROM json_each(?1)
+        UNION SELECT r.uri FROM json_each(?2) p
+                JOIN channel_reads r ON r.did = p.value ->> 0 AND r.channel_uri = p.value ->> 1
+    )
+    SELECT json_object('uri', uri, 'did', did, 'channel_uri', channel_uri, 'cursor_at', cursor_at,
+        'rev', rev, 'indexed_at', indexed_at) AS row
+    FROM channel_reads WHERE uri IN (SELECT uri FROM wanted)";
+
 const PEOPLE: &str = people_concerned!(
     ", wanted(did) AS (
         SELECT did FROM concerned
         UNION SELECT author_did FROM messages WHERE uri IN (SELECT value FROM json_each(?4))
         UNION SELECT author_did FROM messages WHERE rkey IN (SELECT value FROM json_each(?5))
+        UNION SELECT value FROM json_each(?6)
     )
     SELECT json_object('did', did, 'handle', handle, 'display_name', display_name,
-        'avatar_url', ?6 || '/img/avatar/plain/' || did || '/' || avatar_cid || '@jpeg',
-        'banner_url', ?6 || '/img/feed_thumbnail/plain/' || did || '/' || banner_cid || '@jpeg',
-        'description', description, 'status_text', status_text, 'emoji', emoji, 'state', state) AS row
+        'avatar_cid', avatar_cid, 'banner_cid', banner_cid, 'description', description,
+        'status_text', status_text, 'emoji', emoji, 'state', state, 'profile_rev', profile_rev,
+        'active', json(iif(active, 'true', 'false')), 'account_status', account_status,
+        'account_at', account_at) AS row
     FROM people WHERE did IN (SELECT did FROM wanted)"
 );

@@ -21,6 +21,9 @@ pub const SCHEMA: &[&str] = &[
         uri TEXT PRIMARY KEY, rkey TEXT NOT NULL, community TEXT NOT NULL, indexed_at TEXT NOT NULL)",
     // Communities this gateway listens to, and the last seq it has had from each.
     "CREATE TABLE IF NOT EXISTS communities (uri TEXT PRIMARY KEY, delivered INTEGER NOT NULL)",
+    // One row: the last row of the outbox with events about people that came in.
+    "CREATE TABLE IF NOT EXISTS people (id INTEGER PRIMARY KEY CHECK (id = 1), told INTEGER NOT NULL)",
+    "INSERT OR IGNORE INTO people (id, told) VALUES (1, 0)",
 ];
 
 /// A socket's session.
@@ -37,6 +40,16 @@ pub struct Session {
 
 fn int(number: u64) -> Param {
     Param::Int(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+/// The last row of the outbox with events about people that came in.
+pub fn told_people() -> Statement {
+    Statement::new("SELECT CAST(told AS TEXT) AS row FROM people", [])
+}
+
+/// Notes it.
+pub fn tell_people(id: i64) -> Statement {
+    Statement::new("UPDATE people SET told = max(told, ?1)", [id.into()])
 }
 
 /// Every session, as `[id, session]`.

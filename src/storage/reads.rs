@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{Fault, Param, Statement, Store, rows};
 use crate::domain::ingest::groups;
-use crate::domain::rows::{ChannelRow, CommunityRow, MessageRow, ReactionRow};
+use crate::domain::rows::{ChannelRow, CommunityRow, MessageRow, PersonRow, ReactionRow};
 use crate::domain::subscriptions::Candidate;
 use crate::wire::bodies;
 use crate::wire::ids::{AtUri, Did, Rkey};
@@ -31,21 +31,25 @@ pub struct PageEnd(pub String, pub Rkey, pub Did);
 #[derive(Debug, Deserialize)]
 struct Shown {
     message: MessageRow,
-    author: Option<bodies::Person>,
+    author: Option<PersonRow>,
     parent: Option<MessageRow>,
-    parent_author: Option<bodies::Person>,
+    parent_author: Option<PersonRow>,
     reactions: Vec<ReactionRow>,
 }
 
 impl Shown {
-    fn body(self) -> bodies::Message {
-        let parent_author = self.parent_author.unwrap_or_default();
+    fn body(self, cdn: &str) -> bodies::Message {
         bodies::Message {
-            core: self.message.core(self.author.unwrap_or_default()),
-            parent_message: self.parent.map(|parent| parent.core(parent_author)),
+            core: self.message.core(shown(self.author.as_ref(), cdn)),
+            parent_message: self.parent.map(|parent| parent.core(shown(self.parent_author.as_ref(), cdn))),
             reactions: groups(&self.reactions),
         }
     }
+}
+
+/// A person as others see them; all unknown if not cached.
+fn shown(person: Option<&PersonRow>, cdn: &str) -> bodies::Person {
+    person.map(|row| row.shown(cdn)).unwrap_or_default()
 }
 
 macro_rules! message_json {
@@ -69,7 +73,9 @@ macro_rules! message_json {
             $m,
             ".indexed_at, 'edited', json(iif(",
             $m,
-            ".edited, 'true', 'false')), 'parent', ",
+            ".edited, 'true', 'false')), 'hidden', json(iif(",
+            $m,
+            ".hidden, 'true', 'false')), 'parent', ",
             $m,
             ".parent, 'facets', ",
             $m,
@@ -82,25 +88,22 @@ macro_rules! message_json {
     };
 }
 
-// `?1` is CDN_URL in every statement that shows people (O10).
 macro_rules! person_json {
     ($p:literal) => {
         concat!(
             "CASE WHEN ",
             $p,
-            ".did IS NULL THEN NULL ELSE json_object('handle', ",
+            ".did IS NULL THEN NULL ELSE json_object('did', ",
+            $p,
+            ".did, 'handle', ",
             $p,
             ".handle, 'display_name', ",
             $p,
-            ".display_name, 'avatar_url', ?1 || '/img/avatar/plain/' || ",
+            ".display_name, 'avatar_cid', ",
             $p,
-            ".did || '/' || ",
+            ".avatar_cid, 'banner_cid', ",
             $p,
-            ".avatar_cid || '@jpeg', 'banner_url', ?1 || '/img/feed_thumbnail/plain/' || ",
-            $p,
-            ".did || '/' || ",
-            $p,
-            ".banner_cid || '@jpeg', 'description', ",
+            ".banner_cid, 'description', ",
             $p,
             ".description, 'status_text', ",
             $p,
@@ -108,7 +111,15 @@ macro_rules! person_json {
             $p,
             ".emoji, 'state', ",
             $p,
-            ".state) END"
+            ".state, 'profile_rev', ",
+            $p,
+            ".profile_rev, 'active', json(iif(",
+            $p,
+            ".active, 'true', 'false')), 'account_status', ",
+            $p,
+            ".account_status, 'account_at', ",
+            $p,
+            ".account_at) END"
         )
     };
 }
@@ -126,8 +137,8 @@ macro_rules! shown_json {
             " END, 'parent_author', ",
             person_json!("pa"),
             ", 'reactions', (SELECT json_group_array(json_object('uri', r.uri, 'reactor_did', r.reactor_did,
-                'target_uri', r.target_uri, 'emoji', r.emoji, 'rev', r.rev, 'indexed_at', r.indexed_at))
-              FROM reactions r WHERE r.target_uri = m.uri)) AS row"
+                'target_uri', r.target_uri, 'emoji', r.emoji, 'hidden', json('false'), 'rev', r.rev, 'indexed_at', r.indexed_at))
+              FROM reactions r WHERE r.target_uri = m.uri AND NOT r.hidden)) AS row"
         )
     };
 }
@@ -142,6 +153,7 @@ macro_rules! shown_joins {
              WHERE m.parent IS NOT NULL
                AND ((m.parent LIKE 'at://%' AND q.uri = m.parent)
                  OR (m.parent NOT LIKE 'at://%' AND q.rkey = m.parent AND q.channel_uri = m.channel_uri))
+               AND NOT q.hidden AND NOT qc.hidden
                AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = q.uri)
              ORDER BY q.indexed_at, q.uri LIMIT 1)
          LEFT JOIN people pa ON pa.did = p.author_did"
@@ -165,7 +177,7 @@ pub async fn messages(
     };
     let statement = Statement::new(
         MESSAGES,
-        [cdn.into(), channel.into(), sort_at.into(), rkey.into(), author.into(), Param::Int(limit + 1)],
+        [channel.into(), sort_at.into(), rkey.into(), author.into(), Param::Int(limit + 1)],
     );
     let mut found: Vec<Shown> = rows(store.read(&[statement]).await?.first())?;
     let limit = usize::try_from(limit).unwrap_or(0);
@@ -175,14 +187,14 @@ pub async fn messages(
         let message = &last.message;
         PageEnd(message.sort_at.sortable(), message.uri.rkey(), message.author_did.clone())
     });
-    Ok((found.into_iter().map(Shown::body).collect(), end))
+    Ok((found.into_iter().map(|row| row.body(cdn)).collect(), end))
 }
 
 /// R02: one visible message.
 pub async fn message(store: &impl Store, cdn: &str, uri: &AtUri) -> Result<Option<bodies::Message>, Fault> {
-    let statement = Statement::new(MESSAGE, [cdn.into(), uri.as_str().into()]);
+    let statement = Statement::new(MESSAGE, [uri.as_str().into()]);
     let found: Vec<Shown> = rows(store.read(&[statement]).await?.first())?;
-    Ok(found.into_iter().next().map(Shown::body))
+    Ok(found.into_iter().next().map(|row| row.body(cdn)))
 }
 
 /// R07: the community an AT-URI or rkey means (T22).
@@ -226,16 +238,16 @@ pub async fn members(store: &impl Store, cdn: &str, community: &str) -> Result<V
     struct Found {
         member_did: Did,
         status: String,
-        person: Option<bodies::Person>,
+        person: Option<PersonRow>,
     }
-    let statement = Statement::new(MEMBERS, [cdn.into(), community.into()]);
+    let statement = Statement::new(MEMBERS, [community.into()]);
     let found: Vec<Found> = rows(store.read(&[statement]).await?.first())?;
     Ok(found
         .into_iter()
         .map(|row| bodies::Member {
             member_did: row.member_did,
             status: row.status,
-            person: row.person.unwrap_or_default(),
+            person: shown(row.person.as_ref(), cdn),
         })
         .collect())
 }
@@ -292,8 +304,8 @@ pub async fn ingest_status(store: &impl Store) -> Result<IngestStatus, Fault> {
 const MESSAGES: &str = concat!(
     "WITH target(uri) AS (
         SELECT ch.uri FROM channels ch JOIN communities c ON c.uri = ch.community_uri
-        WHERE ch.uri = ?2 OR ch.rkey = ?2
-        ORDER BY ch.uri = ?2 DESC, ch.indexed_at, ch.uri LIMIT 1)
+        WHERE NOT c.hidden AND (ch.uri = ?1 OR ch.rkey = ?1)
+        ORDER BY ch.uri = ?1 DESC, ch.indexed_at, ch.uri LIMIT 1)
     SELECT ",
     shown_json!(),
     "
@@ -301,10 +313,10 @@ const MESSAGES: &str = concat!(
     shown_joins!(),
     "
     WHERE m.channel_uri = (SELECT uri FROM target)
-      AND (m.sort_at, m.rkey, m.author_did) < (?3, ?4, ?5)
-      AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = m.uri)
+      AND (m.sort_at, m.rkey, m.author_did) < (?2, ?3, ?4)
+      AND NOT m.hidden AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = m.uri)
     ORDER BY m.sort_at DESC, m.rkey DESC, m.author_did DESC
-    LIMIT ?6"
+    LIMIT ?5"
 );
 
 const MESSAGE: &str = concat!(
@@ -316,15 +328,15 @@ const MESSAGE: &str = concat!(
     JOIN communities c ON c.uri = ch.community_uri ",
     shown_joins!(),
     "
-    WHERE m.uri = ?2 AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = m.uri)"
+    WHERE m.uri = ?1 AND NOT m.hidden AND NOT c.hidden AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = m.uri)"
 );
 
 const COMMUNITY: &str = "
     SELECT json_object('uri', uri, 'name', name, 'description', description, 'picture', picture,
         'category_order', category_order,
         'requires_approval_to_join', json(iif(requires_approval_to_join, 'true', 'false')),
-        'rev', rev, 'indexed_at', indexed_at) AS row
-    FROM communities WHERE uri = ?1 OR rkey = ?1
+        'hidden', json('false'), 'rev', rev, 'indexed_at', indexed_at) AS row
+    FROM communities WHERE NOT hidden AND (uri = ?1 OR rkey = ?1)
     ORDER BY uri = ?1 DESC, indexed_at, uri LIMIT 1";
 
 const CHANNELS: &str = "
@@ -333,7 +345,7 @@ const CHANNELS: &str = "
         'category_rkey', ch.category_rkey, 'owner_only', json(iif(ch.owner_only, 'true', 'false')),
         'rev', ch.rev, 'indexed_at', ch.indexed_at) AS row
     FROM channels ch JOIN communities c ON c.uri = ch.community_uri
-    WHERE ch.community_uri = ?1 ORDER BY ch.name, ch.rkey";
+    WHERE ch.community_uri = ?1 AND NOT c.hidden ORDER BY ch.name, ch.rkey";
 
 const MEMBERS: &str = concat!(
     "WITH joined(did, approved) AS (
@@ -341,11 +353,11 @@ const MEMBERS: &str = concat!(
             SELECT 1 FROM approvals a WHERE a.membership_uri = m.uri AND a.approver_did = c.owner_did
                AND (a.community_uri IS NULL OR a.community_uri = c.uri)))
         FROM memberships m JOIN communities c ON c.uri = m.community_uri
-        WHERE m.community_uri = ?2 AND m.member_did <> c.owner_did
+        WHERE m.community_uri = ?1 AND NOT m.hidden AND NOT c.hidden AND m.member_did <> c.owner_did
           AND NOT EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = m.member_did)
         GROUP BY m.member_did),
     listed(did, place, status) AS (
-        SELECT owner_did, 0, 'owner' FROM communities WHERE uri = ?2
+        SELECT owner_did, 0, 'owner' FROM communities WHERE uri = ?1 AND NOT hidden
         UNION ALL SELECT did, iif(approved, 1, 2), iif(approved, 'approved', 'pending') FROM joined)
     SELECT json_object('member_did', l.did, 'status', l.status, 'person', ",
     person_json!("p"),
@@ -357,4 +369,5 @@ const MEMBERS: &str = concat!(
 const CANDIDATES: &str = "
     SELECT json_object('uri', ch.uri, 'community', ch.community_uri, 'indexed_at', ch.indexed_at) AS row
     FROM channels ch JOIN communities c ON c.uri = ch.community_uri
-    WHERE ch.uri IN (SELECT value FROM json_each(?1)) OR ch.rkey IN (SELECT value FROM json_each(?1))";
+    WHERE NOT c.hidden AND (ch.uri IN (SELECT value FROM json_each(?1))
+       OR ch.rkey IN (SELECT value FROM json_each(?1)))";

@@ -124,6 +124,39 @@ pub enum Event {
     MemberPending(Membership),
     /// E12: a person may take part.
     MemberJoined(Membership),
+    /// E15: the current state changed, or an actor record was applied or deleted.
+    UserStatusChanged {
+        /// The person.
+        did: Did,
+        /// Empty when there is none.
+        status: String,
+        /// The emoji.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        emoji: Option<String>,
+        /// `online`, `away`, `dnd`, `offline`.
+        state: String,
+        /// The person's name, if cached.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        display_name: Option<String>,
+        /// The person's avatar, if cached.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        avatar_url: Option<String>,
+    },
+    /// E16: a shown profile value changed. `null` is none.
+    UserProfileUpdated {
+        /// The person.
+        did: Did,
+        /// The name.
+        display_name: Option<String>,
+        /// A link on the CDN.
+        avatar_url: Option<String>,
+        /// A link on the CDN.
+        banner_url: Option<String>,
+        /// The text.
+        description: Option<String>,
+        /// Only when verified.
+        handle: Option<String>,
+    },
     /// E13: a person is out.
     MemberLeft {
         /// The community.
@@ -224,6 +257,12 @@ impl Event {
 pub fn stamp(event: &str, seq: u64, live: bool) -> String {
     let open = event.strip_suffix('}').unwrap_or(event);
     format!("{open},\"seq\":{seq},\"live\":{live}}}")
+}
+
+/// The frame of an event about a person (E15, E16), which has no `seq` (Q01).
+pub fn stamp_state(event: &str, live: bool) -> String {
+    let open = event.strip_suffix('}').unwrap_or(event);
+    format!("{open},\"live\":{live}}}")
 }
 
 #[cfg(test)]

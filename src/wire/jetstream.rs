@@ -34,8 +34,20 @@ pub struct Frame {
 pub enum What {
     /// A record of a collection we index was written or deleted.
     Commit(Box<Commit>),
-    /// Something the service does not read, but which moves the cursor: another collection,
-    /// an identity or an account event, a kind newer than this build.
+    /// The identity of the repository changed, or may have (I50).
+    Identity {
+        /// The handle it claims now; proven by nothing.
+        handle: Option<String>,
+    },
+    /// The account of the repository was switched on or off (I51–I53).
+    Account {
+        /// Whether it is there.
+        active: bool,
+        /// Why not: `deleted`, `deactivated`, `takendown`, `suspended` or another word.
+        status: Option<String>,
+    },
+    /// Something the service does not read, but which moves the cursor: another collection, a
+    /// kind newer than this build.
     Passing,
 }
 
@@ -101,6 +113,21 @@ struct Envelope<'a> {
     kind: Cow<'a, str>,
     #[serde(borrow, default)]
     commit: Option<CommitFields<'a>>,
+    #[serde(default)]
+    identity: Option<IdentityFields>,
+    #[serde(default)]
+    account: Option<AccountFields>,
+}
+
+#[derive(Deserialize)]
+struct IdentityFields {
+    handle: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct AccountFields {
+    active: bool,
+    status: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -132,6 +159,11 @@ pub fn parse(text: &str) -> Result<Frame, ParseError> {
     }
     let time = i64::try_from(envelope.time_us).map(Micros).map_err(|_| ParseError::BadIdentifier)?;
     let what = match (envelope.kind.as_ref(), envelope.commit) {
+        ("identity", _) => What::Identity { handle: envelope.identity.and_then(|fields| fields.handle) },
+        ("account", _) => {
+            let fields = envelope.account.ok_or(ParseError::Malformed)?;
+            What::Account { active: fields.active, status: fields.status }
+        }
         ("commit", Some(fields)) => {
             commit(&did, &fields)?.map_or(What::Passing, |commit| What::Commit(Box::new(commit)))
         }
@@ -196,6 +228,8 @@ mod tests {
                 Write::Put { is_create: false, .. } => "update",
                 Write::Delete => "delete",
             },
+            What::Identity { .. } => "identity",
+            What::Account { .. } => "account",
             What::Passing => "passing",
         });
         assert_eq!(got, expected, "{why}");
@@ -218,8 +252,18 @@ mod tests {
         check(&message("purge", record), Err(Malformed), "an unknown operation");
         check(
             r#"{"did":"did:plc:a","time_us":1,"kind":"identity","identity":{"handle":"a.test"}}"#,
-            Ok("passing"),
+            Ok("identity"),
             "identity",
+        );
+        check(
+            r#"{"did":"did:plc:a","time_us":1,"kind":"account","account":{"active":false,"status":"deactivated"}}"#,
+            Ok("account"),
+            "account",
+        );
+        check(
+            r#"{"did":"did:plc:a","time_us":1,"kind":"account"}"#,
+            Err(Malformed),
+            "nothing about the account",
         );
         check(
             r#"{"did":"did:plc:a","time_us":1,"kind":"sync","cursor":9}"#,

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::ids::{AtUri, Collection, Did, Rkey};
 use super::json;
+use super::time::Micros;
 
 /// The largest record, as JSON text, in bytes (I03).
 pub const RECORD_MAX: usize = 64 * 1024;
@@ -18,6 +19,10 @@ const TEXT_MAX: usize = 2048;
 const NAME_MAX: usize = 32;
 const DESCRIPTION_MAX: usize = 256;
 const TYPE_MAX: usize = 32;
+const STATUS_MAX: usize = 32;
+const EMOJI_MAX: usize = 64;
+const DISPLAY_NAME_MAX: usize = 640;
+const PROFILE_TEXT_MAX: usize = 2560;
 
 /// A record that section 8 calls valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +41,12 @@ pub enum Record {
     Membership(Membership),
     /// `social.colibri.approval`
     Approval(Approval),
-    /// A collection that is asked for and not indexed by this build.
-    Unread,
+    /// `social.colibri.actor.data`
+    Actor(Actor),
+    /// `social.colibri.channel.read`
+    ChannelRead(ChannelRead),
+    /// `app.bsky.actor.profile`
+    Profile(Profile),
 }
 
 /// JSON kept as the text that arrived.
@@ -130,6 +139,37 @@ pub struct Approval {
     pub community: Option<AtUri>,
 }
 
+/// Section 8.6.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// At most 32 characters; may be empty.
+    pub status: String,
+    /// At most 64 characters; empty counts as none (O10).
+    pub emoji: Option<String>,
+}
+
+/// Section 8.6.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelRead {
+    /// The channel.
+    pub channel: AtUri,
+    /// How far it is read.
+    pub cursor: Micros,
+}
+
+/// Section 8.6. Empty texts count as none (O10).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// At most 640 characters.
+    pub display_name: Option<String>,
+    /// At most 2560 characters.
+    pub description: Option<String>,
+    /// The CID of the blob.
+    pub avatar_cid: Option<String>,
+    /// The CID of the blob.
+    pub banner_cid: Option<String>,
+}
+
 /// Why a record is invalid (I03).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Invalid {
@@ -178,7 +218,9 @@ impl Record {
             Collection::Category => category(json, author).map(Record::Category),
             Collection::Membership => membership(json).map(Record::Membership),
             Collection::Approval => approval(json).map(Record::Approval),
-            Collection::ActorData | Collection::ChannelRead | Collection::Profile => Ok(Record::Unread),
+            Collection::ActorData => actor(json).map(Record::Actor),
+            Collection::ChannelRead => channel_read(json).map(Record::ChannelRead),
+            Collection::Profile => profile(json).map(Record::Profile),
         }
     }
 }
@@ -320,6 +362,72 @@ fn approval(json: &str) -> Result<Approval, Invalid> {
     })
 }
 
+fn actor(json: &str) -> Result<Actor, Invalid> {
+    #[derive(Deserialize)]
+    struct Fields {
+        status: String,
+        emoji: Option<String>,
+    }
+    let fields: Fields = fields(json)?;
+    Ok(Actor { status: cut(&fields.status, STATUS_MAX), emoji: shown(fields.emoji, EMOJI_MAX) })
+}
+
+fn channel_read(json: &str) -> Result<ChannelRead, Invalid> {
+    #[derive(Deserialize)]
+    struct Fields {
+        channel: String,
+        cursor: String,
+    }
+    let fields: Fields = fields(json)?;
+    Ok(ChannelRead {
+        channel: reference(&fields.channel, Collection::Channel)?,
+        cursor: Micros::parse(&fields.cursor).ok_or(Invalid::Shape)?,
+    })
+}
+
+fn profile(json: &str) -> Result<Profile, Invalid> {
+    #[derive(Deserialize)]
+    struct Link {
+        #[serde(rename = "$link")]
+        link: String,
+    }
+    #[derive(Deserialize)]
+    struct Blob {
+        #[serde(rename = "ref")]
+        link: Link,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Fields {
+        display_name: Option<String>,
+        description: Option<String>,
+        avatar: Option<Blob>,
+        banner: Option<Blob>,
+    }
+    let fields: Fields = fields(json)?;
+    Ok(Profile {
+        display_name: shown(fields.display_name, DISPLAY_NAME_MAX),
+        description: shown(fields.description, PROFILE_TEXT_MAX),
+        avatar_cid: cid(fields.avatar.map(|blob| blob.link.link))?,
+        banner_cid: cid(fields.banner.map(|blob| blob.link.link))?,
+    })
+}
+
+/// A text that people see: cut, and none if it is empty (O10).
+fn shown(text: Option<String>, max: usize) -> Option<String> {
+    text.map(|text| cut(&text, max)).filter(|text| !text.is_empty())
+}
+
+/// A CID as it goes into a link: letters and digits only, so that it cannot change the link.
+fn cid(text: Option<String>) -> Result<Option<String>, Invalid> {
+    match text {
+        Some(text) if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+            Err(Invalid::Shape)
+        }
+        text => Ok(text),
+    }
+}
+
 /// Refuses what is neither an rkey nor an AT-URI.
 fn named(text: &str) -> Result<(), Invalid> {
     if Rkey::parse(text).is_ok() || AtUri::parse(text).is_ok() { Ok(()) } else { Err(Invalid::Reference) }
@@ -454,6 +562,47 @@ mod tests {
             ("", Err(Invalid::Reference), "empty"),
         ] {
             check(Collection::Channel, &channel(community), expected, why);
+        }
+    }
+
+    #[test]
+    fn people_say_who_they_are() {
+        for (collection, json, expected, why) in [
+            (Collection::ActorData, r#"{"status":"","emoji":""}"#, Ok(()), "an empty status is a status"),
+            (Collection::ActorData, r#"{"communities":["c"]}"#, Err(Invalid::Shape), "W20: no status"),
+            (
+                Collection::ChannelRead,
+                r#"{"channel":"at://did:plc:o/social.colibri.channel/k","cursor":"2026-03-01T12:00:00Z"}"#,
+                Ok(()),
+                "a read",
+            ),
+            (
+                Collection::ChannelRead,
+                r#"{"channel":"k","cursor":"2026-03-01T12:00:00Z"}"#,
+                Err(Invalid::Reference),
+                "no AT-URI",
+            ),
+            (
+                Collection::ChannelRead,
+                r#"{"channel":"at://did:plc:o/social.colibri.channel/k","cursor":"then"}"#,
+                Err(Invalid::Shape),
+                "no time",
+            ),
+            (Collection::Profile, "{}", Ok(()), "an empty profile"),
+            (
+                Collection::Profile,
+                r#"{"avatar":{"$type":"blob","ref":{"$link":"bafkreia"},"mimeType":"image/png","size":1}}"#,
+                Ok(()),
+                "a blob",
+            ),
+            (
+                Collection::Profile,
+                r#"{"avatar":{"ref":{"$link":"../../x?"}}}"#,
+                Err(Invalid::Shape),
+                "a CID that would change the link",
+            ),
+        ] {
+            check(collection, json, expected, why);
         }
     }
 

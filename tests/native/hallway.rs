@@ -615,3 +615,180 @@ fn i72_a_reaction_to_a_hidden_message_waits_until_it_shows_again() {
     });
     assert_eq!(service.heard(), ["channel_deleted k", "channel_created k", "reaction_added 👍 r1"]);
 }
+
+#[test]
+fn a_record_deleted_and_written_again_in_one_batch_is_the_new_one() {
+    let mut story = talk();
+    story.react("carol", "r1", "👍", "1");
+    let mut service = Service::live(&story);
+    let mut more = story.clone();
+    more.delete("carol", "reaction/r1").react("carol", "r1", "🌿", "1").delete("bob", "message/1");
+    more.create(
+        "bob",
+        "message/1",
+        json!({ "text": "again", "channel": "k", "createdAt": "2001-01-01T00:00:00Z" }),
+    );
+    service.batch(&more.frames[story.frames.len()..]);
+    assert_eq!(service.store.look("SELECT text, created_at FROM messages"), ["again|2001-01-01T00:00:00Z"]);
+}
+
+// ---- people (8.6, 8.8) ----
+
+#[test]
+fn i33_every_actor_record_of_a_person_speaks_for_them() {
+    let service = after_talk(|story| {
+        story.create("bob", "actor.data/self", json!({ "status": "Reading", "emoji": "📚" }));
+        story.update("bob", "actor.data/other", json!({ "status": "Writing" }));
+        story.update("bob", "actor.data/other", json!({ "status": "Writing" }));
+        story.create("bob", "actor.data/third", json!({ "communities": ["c"] }));
+        story.delete("bob", "actor.data/self");
+    });
+    let told: Vec<_> = service
+        .told
+        .iter()
+        .map(|told| serde_json::from_str::<serde_json::Value>(told.event.get()).unwrap())
+        .map(|event| (event["status"].clone(), event["emoji"].clone(), event["state"].clone()))
+        .collect();
+    let (none, offline) = (json!(null), json!("offline"));
+    assert_eq!(
+        told,
+        [
+            (json!("Reading"), json!("📚"), offline.clone()),
+            (json!("Writing"), none.clone(), offline.clone()),
+            (json!("Writing"), none.clone(), offline.clone()),
+            (json!(""), none, offline),
+        ],
+        "each applied one sends E15; one without a status is invalid (W20)"
+    );
+    assert_eq!(
+        service.store.look("SELECT status_text, emoji FROM people WHERE did = 'did:plc:bob'"),
+        ["|null"],
+        "O10"
+    );
+}
+
+/// A profile record of `who`.
+fn profile(story: &mut Story, operation: &str, who: &str, rkey: &str, record: &serde_json::Value) {
+    story.create(who, &format!("message/{rkey}"), record.clone());
+    let frame = story.frames.pop().unwrap();
+    let mut frame: serde_json::Value = serde_json::from_str(&frame).unwrap();
+    frame["commit"]["collection"] = json!("app.bsky.actor.profile");
+    frame["commit"]["operation"] = json!(operation);
+    story.frames.push(frame.to_string());
+}
+
+#[test]
+fn b44_a_profile_becomes_exactly_what_its_record_says() {
+    let avatar =
+        json!({ "$type": "blob", "ref": { "$link": "bafkreia" }, "mimeType": "image/png", "size": 1 });
+    let service = after_talk(|story| {
+        profile(story, "create", "bob", "self", &json!({ "displayName": "Bob", "avatar": avatar }));
+        profile(
+            story,
+            "update",
+            "bob",
+            "self",
+            &json!({ "displayName": "Bob", "avatar": avatar, "unknown": 1 }),
+        );
+        profile(story, "update", "bob", "self", &json!({ "displayName": "" }));
+        profile(story, "create", "bob", "other", &json!({ "displayName": "Nobody" }));
+        profile(story, "create", "stranger", "self", &json!({ "displayName": "Stranger" }));
+    });
+    let told: Vec<_> = service
+        .told
+        .iter()
+        .map(|told| serde_json::from_str::<serde_json::Value>(told.event.get()).unwrap())
+        .map(|event| (event["display_name"].clone(), event["avatar_url"].clone()))
+        .collect();
+    let link = json!("https://cdn.test/img/avatar/plain/did:plc:bob/bafkreia@jpeg");
+    assert_eq!(
+        told,
+        [(json!("Bob"), link), (json!(null), json!(null))],
+        "E16 when something shown changed (I36)"
+    );
+    assert_eq!(
+        service.store.look("SELECT did FROM people WHERE did LIKE '%stranger'"),
+        Vec::<String>::new(),
+        "J08"
+    );
+}
+
+#[test]
+fn b43_a_read_cursor_never_goes_back() {
+    let read = |at: &str| json!({ "channel": "at://did:plc:alice/social.colibri.channel/k", "cursor": format!("2026-03-{at}T12:00:00Z") });
+    let service = after_talk(|story| {
+        story.create("bob", "channel.read/a", read("10")).create("bob", "channel.read/b", read("05"));
+        story.update("bob", "channel.read/a", read("01"));
+    });
+    let cursors = "SELECT did, max(cursor_at) FROM channel_reads GROUP BY did, channel_uri";
+    assert_eq!(service.store.look(cursors), ["did:plc:bob|2026-03-10T12:00:00.000000Z"]);
+    assert!(service.told.is_empty(), "I38: no event");
+    let gone = after_talk(|story| {
+        story.create("bob", "channel.read/a", read("10")).create("bob", "channel.read/b", read("05"));
+        story.delete("bob", "channel.read/a");
+    });
+    assert_eq!(gone.store.look(cursors), ["did:plc:bob|2026-03-10T12:00:00.000000Z"], "one is left");
+}
+
+/// An account event of `who`.
+fn account(story: &mut Story, who: &str, active: bool, status: &str) {
+    let at = super::story::START + story.frames.len() as i64 * 1_000_000;
+    let mut fields = json!({ "active": active, "did": format!("did:plc:{who}"), "seq": 1 });
+    if !active {
+        fields["status"] = json!(status);
+    }
+    let frame =
+        json!({ "did": format!("did:plc:{who}"), "time_us": at, "kind": "account", "account": fields });
+    story.frames.push(frame.to_string());
+}
+
+#[test]
+fn b28_i51_to_i53_an_account_goes_and_comes_back() {
+    let service = after_talk(|story| {
+        account(story, "bob", false, "deactivated");
+        account(story, "bob", false, "deactivated");
+        account(story, "stranger", false, "takendown");
+        account(story, "bob", true, "");
+        story.say("bob", "2", "back");
+    });
+    assert_eq!(
+        service.heard(),
+        ["message_deleted 1", "member_left bob", "member_pending bob", "message 2 \"back\""],
+        "hidden once, shown again without E01 for old messages"
+    );
+    assert_eq!(service.visible_texts(), ["hello", "back"]);
+    assert_eq!(service.store.look("SELECT count(*) FROM people WHERE did LIKE '%stranger'"), ["0"]);
+}
+
+#[test]
+fn i51_an_owner_takes_the_communities_along() {
+    let service = after_talk(|story| {
+        account(story, "alice", false, "suspended");
+        story.say("bob", "2", "anybody here?");
+        account(story, "alice", true, "");
+    });
+    assert_eq!(
+        service.heard(),
+        ["community_deleted c", "community_upserted c", "message 2 \"anybody here?\""],
+        "I70: nothing is accepted meanwhile; what was written is held, and let in when she is back"
+    );
+}
+
+#[test]
+fn i52_a_deleted_account_is_gone_for_good() {
+    let mut story = talk();
+    story.react("carol", "r1", "👍", "1").create("bob", "actor.data/self", json!({ "status": "x" }));
+    account(&mut story, "bob", false, "deleted");
+    let mut service = Service::live(&story);
+    assert!(service.heard().ends_with(&["message_deleted 1".into(), "member_left bob".into()]));
+    service.batch(&story.frames);
+    for table in ["messages", "memberships", "reactions", "actors"] {
+        assert_eq!(
+            service.store.look(&format!(
+                "SELECT count(*) FROM {table} WHERE uri NOT LIKE '%carol/social.colibri.membership%'"
+            )),
+            ["0"],
+            "{table}, also when the stream repeats itself"
+        );
+    }
+}

@@ -66,6 +66,7 @@ fn tell(steps: &[Step]) -> Story {
             }
             Step::Say { who, rkey, channel: at, parent } => {
                 let mut record = message_in(&channel(*at), &format!("t{n}"));
+                record["createdAt"] = json!(format!("2026-03-01T12:00:{:02}Z", n % 60));
                 if let Some(parent) = parent {
                     record["parent"] = json!(format!("r{parent}"));
                 }
@@ -114,13 +115,13 @@ fn transcript(service: &Service) -> Vec<String> {
                     fields.remove("indexed_at");
                 }
             }
-            format!("{} {:?} {event}", told.community, told.audience)
+            format!("{} {:?} {event}", told.scope, told.audience)
         })
         .collect()
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn cuts_repetitions_and_replays_change_nothing(

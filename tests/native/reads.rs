@@ -80,7 +80,7 @@ fn o01_a_message_with_its_people_and_its_parent() {
     );
     let service = Service::live(&story);
     service.store.exec(
-        "INSERT INTO people (did, handle, display_name, avatar_cid, status_text, emoji, state, updated_at)
+        "INSERT OR REPLACE INTO people (did, handle, display_name, avatar_cid, status_text, emoji, state, updated_at)
          VALUES ('did:plc:bob', 'bob.test', 'Bob', 'bafa', 'Reading', '📚', 'online', '')",
     );
     let uri = AtUri::of(&Did::parse("did:plc:bob").unwrap(), Collection::Message, &Rkey::parse("1").unwrap());

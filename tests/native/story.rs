@@ -115,8 +115,11 @@ impl Service {
         let mut batch = Batch::default();
         frames.iter().for_each(|frame| batch.take(frame, "test"));
         self.now += 1_000_000;
-        let settings =
-            Settings { cdn: "https://cdn.test".into(), held: HeldBounds { hours: 24, max: 10_000 } };
+        let settings = Settings {
+            cdn: "https://cdn.test".into(),
+            held: HeldBounds { hours: 24, max: 10_000 },
+            log_hours: 24,
+        };
         let committed = block_on(walk(&self.store, &batch, &settings, None, Micros(self.now)))?;
         Ok(committed)
     }
@@ -150,6 +153,10 @@ fn short(announcement: &Announcement) -> String {
     let subject = match text("type").as_str() {
         "message" => format!("{} {:?}", text("rkey"), text("text")),
         "message_deleted" => text("rkey"),
+        "user_status_changed" => format!("{} {:?}", text("did").replace("did:plc:", ""), text("status")),
+        "user_profile_updated" => {
+            format!("{} {}", text("did").replace("did:plc:", ""), event["display_name"])
+        }
         "reaction_added" | "reaction_removed" => format!("{} {}", text("emoji"), text("rkey")),
         "member_pending" | "member_joined" | "member_left" => text("member_did").replace("did:plc:", ""),
         _ => text("rkey"),

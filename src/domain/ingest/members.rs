@@ -28,8 +28,10 @@ impl Fold {
             community_uri: record.community.clone(),
             rev: version.rev.to_owned(),
             indexed_at: before.filter(|_| !moved).map_or(version.received, |row| row.indexed_at),
+            hidden: !self.world.is_active(version.author),
         };
         self.unsettle(version.uri);
+        self.world.people.know(version.author);
         self.with_standing(&record.community, version.author, |fold| fold.world.memberships.put(row));
     }
 
@@ -73,26 +75,32 @@ impl Fold {
         }
     }
 
-    /// Runs `act` and announces how it changed where `person` stands in `community`:
-    ///   1. nothing of an unknown community, and nothing of a banned person;
-    ///   2. otherwise the table of I45;
-    ///   3. who lost the last membership hears `community_deleted`, privately (E06b).
-    fn with_standing(&mut self, community: &AtUri, person: &Did, act: impl FnOnce(&mut Self)) {
+    /// Runs `act` and announces how it changed where `person` stands in `community`: the table
+    /// of I45. Who lost the last membership hears `community_deleted`, privately (E06b).
+    pub(super) fn with_standing(&mut self, community: &AtUri, person: &Did, act: impl FnOnce(&mut Self)) {
+        let change = self.standing_changed(community, person, act);
+        self.announce_change(community, person, change);
+    }
+
+    /// Runs `act`; what its change of standing means to the others: nothing in an unknown
+    /// community, nothing of a banned person, otherwise the table of I45.
+    pub(super) fn standing_changed(
+        &mut self,
+        community: &AtUri,
+        person: &Did,
+        act: impl FnOnce(&mut Self),
+    ) -> Option<MemberChange> {
         let before = standing(&self.world, community, person);
         act(self);
         let after = standing(&self.world, community, person);
-        let Some(requires_approval) =
-            self.world.community(community).map(|row| row.requires_approval_to_join)
-        else {
-            return;
-        };
+        let requires_approval = self.world.community(community)?.requires_approval_to_join;
         if self.is_banned(community, person) {
-            return;
+            return None;
         }
-        self.announce_change(community, person, change(&before, &after, requires_approval));
+        change(&before, &after, requires_approval)
     }
 
-    fn announce_change(&mut self, community: &AtUri, person: &Did, change: Option<MemberChange>) {
+    pub(super) fn announce_change(&mut self, community: &AtUri, person: &Did, change: Option<MemberChange>) {
         let left = |fold: &Self| Event::MemberLeft {
             community_uri: community.clone(),
             member_did: person.clone(),

@@ -36,7 +36,9 @@ impl Fold {
             }
             Verdict::Accepted(channel) => {
                 self.unsettle(version.uri);
-                let row = stored(version, record, channel, before.as_ref());
+                self.world.people.know(version.author);
+                let is_active = self.world.is_active(version.author);
+                let row = stored(version, record, channel, before.as_ref(), is_active);
                 self.replace_message(before.as_ref(), row);
             }
         }
@@ -73,7 +75,7 @@ impl Fold {
         }
     }
 
-    fn announce_gone(&mut self, row: &MessageRow) {
+    pub(super) fn announce_gone(&mut self, row: &MessageRow) {
         let Some(community_uri) = self.community_of(row) else { return };
         let event = Event::MessageDeleted {
             id: message_id(&row.uri),
@@ -116,6 +118,7 @@ fn stored(
     record: &Message,
     channel_uri: AtUri,
     before: Option<&MessageRow>,
+    is_active: bool,
 ) -> MessageRow {
     let received = version.received;
     let written = Micros::parse(&record.created_at);
@@ -133,6 +136,7 @@ fn stored(
         facets: record.facets.clone(),
         attachments: record.attachments.clone(),
         rev: version.rev.to_owned(),
+        hidden: before.map_or(!is_active, |old| old.hidden),
     };
     if let Some(old) = before {
         row.created_at.clone_from(&old.created_at);

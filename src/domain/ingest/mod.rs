@@ -8,17 +8,19 @@ mod held;
 mod members;
 mod messages;
 mod needs;
+mod people;
 mod reactions;
 mod structure;
 
 pub use needs::Needs;
+pub use people::AccountChange;
 pub use reactions::groups;
 
-use super::announcement::{Announcement, Audience, Topic};
+use super::announcement::{Announcement, Audience, Scope, Topic};
 use super::rows::{Outcome, SettledRow};
 use super::world::{Changes, World};
 use crate::wire::events;
-use crate::wire::ids::{AtUri, Did};
+use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::jetstream::{Commit, Frame, What, Write};
 use crate::wire::records::Record;
 use crate::wire::time::Micros;
@@ -35,6 +37,8 @@ pub struct Folded {
     pub announcements: Vec<Announcement>,
     /// Records that were not let in.
     pub refusals: Vec<Refusal>,
+    /// Accounts that were switched on or off.
+    pub accounts: Vec<AccountChange>,
 }
 
 /// A record that was not let in, as an admin sees it. Never its text.
@@ -46,21 +50,41 @@ pub struct Refusal {
     pub reason: &'static str,
 }
 
-/// Applies `frames`, in order, to the facts in `world`, at the time `now`.
+/// Applies `frames`, in order, to the facts in `world`, at the time `now`. `recent_since` is the
+/// beginning of the time that logs reach back (`EVENT_LOG_HOURS`).
 ///
 /// Each event gets its own receive time, one microsecond after the one before, so that "indexed
 /// first" (T20) is well defined within a batch.
-pub fn fold(world: World, frames: &[Frame], now: Micros) -> Folded {
-    let mut fold =
-        Fold { world, now, stream_time: now, clock: now, announcements: Vec::new(), refusals: Vec::new() };
+pub fn fold(world: World, frames: &[Frame], now: Micros, recent_since: Micros) -> Folded {
+    let mut fold = Fold {
+        world,
+        now,
+        recent_since,
+        stream_time: now,
+        clock: now,
+        announcements: Vec::new(),
+        refusals: Vec::new(),
+        accounts: Vec::new(),
+    };
     for frame in frames {
-        if let What::Commit(commit) = &frame.what {
-            fold.stream_time = frame.time;
-            fold.clock = Micros(fold.clock.0.saturating_add(1));
-            fold.apply(&frame.did, commit);
+        fold.stream_time = frame.time;
+        fold.clock = Micros(fold.clock.0.saturating_add(1));
+        match &frame.what {
+            What::Commit(_) if fold.is_purged(&frame.did, frame.time) => {}
+            What::Commit(commit) => fold.apply(&frame.did, commit),
+            What::Identity { handle } => fold.identity(&frame.did, handle.as_deref()),
+            What::Account { active, status } => {
+                fold.account(&frame.did, *active, status.as_deref(), frame.time);
+            }
+            What::Passing => {}
         }
     }
-    Folded { changes: fold.world.into_changes(), announcements: fold.announcements, refusals: fold.refusals }
+    Folded {
+        changes: fold.world.into_changes(),
+        announcements: fold.announcements,
+        refusals: fold.refusals,
+        accounts: fold.accounts,
+    }
 }
 
 /// The state of one run of [`fold`]. Its methods stand in the files of this folder, one file
@@ -69,12 +93,15 @@ struct Fold {
     world: World,
     /// When the batch arrived.
     now: Micros,
+    /// How far the logs reach back.
+    recent_since: Micros,
     /// The stream time of the current event.
     stream_time: Micros,
     /// The receive time of the current event.
     clock: Micros,
     announcements: Vec<Announcement>,
     refusals: Vec<Refusal>,
+    accounts: Vec<AccountChange>,
 }
 
 /// One version of one record, and when it came.
@@ -129,7 +156,9 @@ impl Fold {
             Record::Category(category) => self.put_category(version, category),
             Record::Membership(membership) => self.put_membership(version, membership),
             Record::Approval(approval) => self.put_approval(version, approval),
-            Record::Unread => {}
+            Record::Actor(actor) => self.put_actor(version, actor),
+            Record::ChannelRead(read) => self.put_channel_read(version, read),
+            Record::Profile(profile) => self.put_profile(version, profile),
         }
     }
 
@@ -142,11 +171,15 @@ impl Fold {
             || world.approvals.get(uri).is_some()
             || world.messages.get(uri).is_some()
             || world.reactions.get(uri).is_some()
+            || world.channel_reads.get(uri).is_some()
     }
 
     /// Takes a record out, whatever its author's status (I06). The revision is remembered even
     /// if the record was never seen, so that a late create of it stays without effect.
     fn delete(&mut self, version: &Version) {
+        if version.uri.is(Collection::Profile) {
+            return self.delete_profile(version); // the person's row remembers the revision
+        }
         self.world.held.remove(version.uri);
         self.delete_message(version.uri);
         self.delete_reaction(version.uri);
@@ -155,6 +188,8 @@ impl Fold {
         self.delete_category(version.uri);
         self.delete_membership(version.uri);
         self.delete_approval(version.uri);
+        self.delete_actor(version.uri);
+        self.delete_channel_read(version.uri);
         self.settle(version, Outcome::Deleted);
     }
 
@@ -183,6 +218,8 @@ impl Fold {
         self.world.approvals.decided(uri, rev);
         self.world.messages.decided(uri, rev);
         self.world.reactions.decided(uri, rev);
+        self.world.actors.decided(uri, rev);
+        self.world.channel_reads.decided(uri, rev);
         self.world.held.decided(uri, rev);
         self.world.settled.decided(uri, rev);
     }
@@ -195,11 +232,16 @@ impl Fold {
         // Only strings, numbers and checked JSON inside: this cannot fail (wire::events tests).
         let Ok(text) = event.text().and_then(serde_json::value::RawValue::from_string) else { return };
         self.announcements.push(Announcement {
-            community: community.clone(),
+            scope: Scope::Community(community.clone()),
             audience,
             topic,
-            live: self.now.0.saturating_sub(self.stream_time.0) <= LIVE_WITHIN,
+            live: self.is_live(),
             event: text,
         });
+    }
+
+    /// Whether the current event is news (Q01).
+    fn is_live(&self) -> bool {
+        self.now.0.saturating_sub(self.stream_time.0) <= LIVE_WITHIN
     }
 }

@@ -25,6 +25,13 @@ pub struct Needs {
     pub channel_rkeys: BTreeSet<Rkey>,
     /// People whose standing or profile is needed.
     pub people: BTreeSet<Did>,
+    /// People of whom only the profile is needed.
+    pub profiles: BTreeSet<Did>,
+    /// People whose account was switched on or off: what they own, belong to and lately wrote is
+    /// needed (I51).
+    pub accounts: BTreeSet<Did>,
+    /// People and the channels they read.
+    pub read_channels: BTreeSet<(Did, AtUri)>,
     /// Memberships that are written, or that approvals name.
     pub memberships: BTreeSet<AtUri>,
     /// Messages answered to, by AT-URI.
@@ -45,8 +52,14 @@ impl Needs {
     pub fn of(frames: &[Frame]) -> Self {
         let mut needs = Self::default();
         for frame in frames {
-            if let What::Commit(commit) = &frame.what {
-                needs.commit(&frame.did, commit);
+            match &frame.what {
+                What::Commit(commit) => needs.commit(&frame.did, commit),
+                What::Identity { .. } => drop(needs.profiles.insert(frame.did.clone())),
+                What::Account { .. } => {
+                    needs.people.insert(frame.did.clone());
+                    needs.accounts.insert(frame.did.clone());
+                }
+                What::Passing => {}
             }
         }
         needs
@@ -66,6 +79,11 @@ impl Needs {
             self.records.insert(row.uri.clone());
             if let Some(record) = record {
                 self.record(&author, &row.uri, &record);
+            }
+        }
+        for community in world.communities.iter() {
+            if self.accounts.contains(&community.uri.authority()) {
+                self.appearing.insert(community.uri.to_string());
             }
         }
         for channel in world.channels.iter() {
@@ -89,10 +107,12 @@ impl Needs {
 
     /// Whether nothing is touched.
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.records.is_empty() && self.profiles.is_empty() && self.accounts.is_empty()
     }
 
     fn commit(&mut self, author: &Did, commit: &Commit) {
+        // Whether the account was deleted since (I52).
+        self.profiles.insert(author.clone());
         match &commit.write {
             Write::Put { record: Ok(record), .. } => self.record(author, &commit.uri, record),
             Write::Put { record: Err(_), .. } => {
@@ -148,7 +168,10 @@ impl Needs {
                 self.people.insert(approval.membership.authority());
                 self.memberships.insert(approval.membership.clone());
             }
-            Record::Unread => {}
+            Record::ChannelRead(read) => {
+                self.read_channels.insert((author.clone(), read.channel.clone()));
+            }
+            Record::Actor(_) | Record::Profile(_) => {}
         }
     }
 }

@@ -43,6 +43,7 @@ impl Fold {
             emoji: record.emoji.clone(),
             rev: version.rev.to_owned(),
             indexed_at: version.received,
+            hidden: !self.world.is_active(version.author),
         };
         let is_first = !self.stands(&row);
         self.unsettle(version.uri);
@@ -139,7 +140,7 @@ impl Fold {
 /// The reactions of one message as bodies show them (O03): people counted once per emoji with
 /// their oldest record, in order of arrival; groups by `count`, then by their first arrival.
 pub fn groups<'r>(reactions: impl IntoIterator<Item = &'r ReactionRow>) -> Vec<ReactionGroup> {
-    let mut rows: Vec<&ReactionRow> = reactions.into_iter().collect();
+    let mut rows: Vec<&ReactionRow> = reactions.into_iter().filter(|row| !row.hidden).collect();
     rows.sort_by_key(|row| (row.indexed_at, &row.uri));
     let mut groups: Vec<ReactionGroup> = Vec::new();
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();

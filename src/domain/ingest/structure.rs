@@ -27,17 +27,32 @@ impl Fold {
             requires_approval_to_join: record.requires_approval_to_join,
             rev: version.rev.to_owned(),
             indexed_at: before.as_ref().map_or(version.received, |row| row.indexed_at),
+            hidden: !self.world.is_active(version.author),
         };
         let same =
             before.as_ref().is_some_and(|old| CommunityRow { rev: row.rev.clone(), ..old.clone() } == row);
         self.unsettle(version.uri);
+        self.world.people.know(version.author);
         self.world.communities.put(row.clone());
         if same {
             return;
         }
         let topic = if before.is_none() { Topic::CommunityShown } else { Topic::Other };
+        self.announce_community(version.uri, topic);
+        match before {
+            Some(old) if !old.requires_approval_to_join && row.requires_approval_to_join => {
+                self.demote_pending_members(version.uri);
+            }
+            Some(_) => {}
+            None => self.release_after_community(version.uri),
+        }
+    }
+
+    /// E05, if the community is known.
+    pub(super) fn announce_community(&mut self, uri: &AtUri, topic: Topic) {
+        let Some(row) = self.world.community(uri).cloned() else { return };
         self.tell(
-            version.uri,
+            uri,
             topic,
             &Event::CommunityUpserted {
                 community_uri: row.uri.clone(),
@@ -50,13 +65,6 @@ impl Fold {
                 requires_approval_to_join: row.requires_approval_to_join,
             },
         );
-        match before {
-            Some(old) if !old.requires_approval_to_join && row.requires_approval_to_join => {
-                self.demote_pending_members(version.uri);
-            }
-            Some(_) => {}
-            None => self.release_after_community(version.uri),
-        }
     }
 
     /// An open community now asks for approval: everybody without one is told so, by DID (I26).
@@ -80,14 +88,20 @@ impl Fold {
 
     /// I70: one event; everything below it is hidden without one.
     pub(super) fn delete_community(&mut self, uri: &AtUri) {
-        if self.world.communities.remove(uri).is_some() {
-            let event = Event::CommunityDeleted {
-                community_uri: uri.clone(),
-                owner_did: uri.authority(),
-                rkey: uri.rkey(),
-            };
-            self.tell(uri, Topic::CommunityGone, &event);
+        if self.world.community(uri).is_some() {
+            self.announce_community_gone(uri);
         }
+        self.world.communities.remove(uri);
+    }
+
+    /// E06.
+    pub(super) fn announce_community_gone(&mut self, uri: &AtUri) {
+        let event = Event::CommunityDeleted {
+            community_uri: uri.clone(),
+            owner_did: uri.authority(),
+            rkey: uri.rkey(),
+        };
+        self.tell(uri, Topic::CommunityGone, &event);
     }
 
     /// I27, I28.

@@ -1,0 +1,270 @@
+//! What people say about themselves, and what becomes of them (sections 8.6 and 8.8).
+
+use super::super::announcement::{Announcement, Audience, Scope, Topic};
+use super::super::rows::{ActorRow, ChannelReadRow, MessageRow, PersonRow};
+use super::super::standing::MemberChange;
+use super::{Fold, Version};
+use crate::wire::events::Event;
+use crate::wire::ids::{AtUri, Did};
+use crate::wire::records::{Actor, ChannelRead, Profile};
+use crate::wire::time::Micros;
+
+/// What an account event did to what is stored of a person, all of it, loaded or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountChange {
+    /// The person.
+    pub did: Did,
+    /// Whether everything of theirs is out of sight.
+    pub hidden: bool,
+    /// Whether every record of the repository is gone for good (I52).
+    pub purged: bool,
+}
+
+/// The status of an account that does not come back (I52).
+const DELETED: &str = "deleted";
+
+impl Fold {
+    /// I33: all actor records of a person share one entry; the last one applied counts. Each
+    /// sends E15, also one that says nothing new.
+    pub(super) fn put_actor(&mut self, version: &Version, record: &Actor) {
+        let indexed_at = self.world.actors.get(version.uri).map_or(version.received, |row| row.indexed_at);
+        self.unsettle(version.uri);
+        self.world.actors.put(ActorRow {
+            uri: version.uri.clone(),
+            did: version.author.clone(),
+            rev: version.rev.to_owned(),
+            indexed_at,
+        });
+        self.set_status(version.author, &record.status, record.emoji.clone());
+    }
+
+    /// I33: the deletion of any of them empties the entry.
+    pub(super) fn delete_actor(&mut self, uri: &AtUri) {
+        if let Some(row) = self.world.actors.remove(uri) {
+            self.set_status(&row.did, "", None);
+        }
+    }
+
+    fn set_status(&mut self, did: &Did, status: &str, emoji: Option<String>) {
+        self.world.people.change(did, |person| {
+            person.status_text = Some(status.to_owned());
+            person.emoji = emoji;
+        });
+        let person = self.world.person(did);
+        self.tell_watchers(
+            did,
+            &Event::UserStatusChanged {
+                did: did.clone(),
+                status: status.to_owned(),
+                emoji: person.emoji,
+                state: person.state.unwrap_or_else(|| "offline".to_owned()),
+                display_name: person.display_name,
+                avatar_url: person.avatar_url,
+            },
+        );
+    }
+
+    /// I36: only of people whose profile is cached, and only rkey `self`.
+    pub(super) fn put_profile(&mut self, version: &Version, record: &Profile) {
+        self.set_profile(version, record.clone());
+    }
+
+    /// I36: all four values go.
+    pub(super) fn delete_profile(&mut self, version: &Version) {
+        self.set_profile(version, Profile::default());
+    }
+
+    fn set_profile(&mut self, version: &Version, profile: Profile) {
+        let did = version.author;
+        let Some(before) = self.world.people.get(did).cloned() else { return };
+        if version.uri.rkey().as_str() != "self"
+            || before.profile_rev.as_deref().is_some_and(|applied| version.rev <= applied)
+        {
+            return;
+        }
+        self.world.people.change(did, |person| {
+            person.display_name = profile.display_name;
+            person.description = profile.description;
+            person.avatar_cid = profile.avatar_cid;
+            person.banner_cid = profile.banner_cid;
+            person.profile_rev = Some(version.rev.to_owned());
+        });
+        self.tell_profile(did, &before);
+    }
+
+    /// E16, if a shown value changed.
+    fn tell_profile(&mut self, did: &Did, before: &PersonRow) {
+        let Some(after) = self.world.people.get(did) else { return };
+        let shown = |row: &PersonRow| {
+            (
+                row.display_name.clone(),
+                row.avatar_cid.clone(),
+                row.banner_cid.clone(),
+                row.description.clone(),
+                row.handle.clone(),
+            )
+        };
+        if shown(before) == shown(after) {
+            return;
+        }
+        let person = self.world.person(did);
+        self.tell_watchers(
+            did,
+            &Event::UserProfileUpdated {
+                did: did.clone(),
+                display_name: person.display_name,
+                avatar_url: person.avatar_url,
+                banner_url: person.banner_url,
+                description: person.description,
+                handle: person.handle,
+            },
+        );
+    }
+
+    /// I38: the cursor of a person in a channel never goes back.
+    pub(super) fn put_channel_read(&mut self, version: &Version, record: &ChannelRead) {
+        let group = format!("{} {}", version.author, record.channel);
+        let latest = self.world.channel_reads.group(&group).map(|row| row.cursor_at).max();
+        let indexed_at =
+            self.world.channel_reads.get(version.uri).map_or(version.received, |row| row.indexed_at);
+        self.unsettle(version.uri);
+        self.world.channel_reads.put(ChannelReadRow {
+            uri: version.uri.clone(),
+            did: version.author.clone(),
+            channel_uri: record.channel.clone(),
+            cursor_at: latest.map_or(record.cursor, |latest| latest.max(record.cursor)),
+            rev: version.rev.to_owned(),
+            indexed_at,
+        });
+    }
+
+    pub(super) fn delete_channel_read(&mut self, uri: &AtUri) {
+        self.world.channel_reads.remove(uri);
+    }
+
+    /// I50: the handle shown is one that was verified; another one is unproven.
+    pub(super) fn identity(&mut self, did: &Did, handle: Option<&str>) {
+        let Some(before) = self.world.people.get(did).cloned() else { return };
+        if before.handle.is_some() && before.handle.as_deref() != handle {
+            self.world.people.change(did, |person| person.handle = None);
+            self.tell_profile(did, &before);
+        }
+    }
+
+    /// I51–I53. The first rule that applies decides:
+    ///   1. a person nobody knows is no concern, and an event not newer than the last is a
+    ///      repetition;
+    ///   2. a deleted account takes every record of its repository along, for good (I52);
+    ///   3. an account that ends being active hides what it has, and one that is active again
+    ///      shows what still stands.
+    pub(super) fn account(&mut self, did: &Did, active: bool, status: Option<&str>, at: Micros) {
+        let Some(before) = self.world.people.get(did).cloned() else { return };
+        if before.account_at.is_some_and(|applied| at <= applied) {
+            return;
+        }
+        self.world.people.change(did, |person| {
+            person.active = active;
+            person.account_status = status.filter(|_| !active).map(str::to_owned);
+            person.account_at = Some(at);
+        });
+        if before.active && !active {
+            self.hide(did);
+        } else if !before.active && active {
+            self.show(did);
+        }
+        let purged = !active && status == Some(DELETED);
+        if purged {
+            self.world.remove_all_of(did);
+        }
+        self.accounts.push(AccountChange { did: did.clone(), hidden: !active, purged });
+    }
+
+    /// I51: E02 for the recent messages, `member_left` everywhere, E06 for owned communities.
+    fn hide(&mut self, did: &Did) {
+        let shown: Vec<MessageRow> = self
+            .world
+            .messages
+            .iter()
+            .filter(|row| row.author_did == *did && self.world.visible(row) && self.is_recent(row))
+            .cloned()
+            .collect();
+        for message in &shown {
+            self.announce_gone(message);
+        }
+        self.world.set_hidden_messages(did, true);
+        for community in self.communities_of_member(did) {
+            let left = |fold: &mut Self| fold.world.set_hidden_memberships(did, &community, true);
+            if self.standing_changed(&community, did, left).is_some() {
+                self.announce_change(&community, did, Some(MemberChange::Demoted));
+            }
+        }
+        for community in self.owned_communities(did) {
+            if self.world.community(&community).is_some() {
+                self.announce_community_gone(&community);
+            }
+            self.world.set_hidden_community(&community, true);
+        }
+    }
+
+    /// I53: E05 for owned communities, members as from "none"; no E01 for old messages.
+    fn show(&mut self, did: &Did) {
+        for community in self.owned_communities(did) {
+            self.world.set_hidden_community(&community, false);
+            self.announce_community(&community, Topic::CommunityShown);
+            self.release_after_community(&community);
+        }
+        self.world.set_hidden_messages(did, false);
+        for community in self.communities_of_member(did) {
+            self.with_standing(&community, did, |fold| {
+                fold.world.set_hidden_memberships(did, &community, false);
+            });
+        }
+    }
+
+    fn is_recent(&self, message: &MessageRow) -> bool {
+        message.sort_at >= self.recent_since
+    }
+
+    fn communities_of_member(&self, did: &Did) -> Vec<AtUri> {
+        let mut communities: Vec<AtUri> = self
+            .world
+            .memberships
+            .iter()
+            .filter(|row| row.member_did == *did)
+            .map(|row| row.community_uri.clone())
+            .collect();
+        communities.sort();
+        communities.dedup();
+        communities
+    }
+
+    fn owned_communities(&self, did: &Did) -> Vec<AtUri> {
+        self.world
+            .communities
+            .iter()
+            .filter(|row| row.uri.authority() == *did)
+            .map(|row| row.uri.clone())
+            .collect()
+    }
+
+    /// Whether the account was deleted after this moment of the stream: its records of before
+    /// are gone for good, also if the stream repeats them (I52).
+    pub(super) fn is_purged(&self, did: &Did, at: Micros) -> bool {
+        self.world.people.get(did).is_some_and(|person| {
+            person.account_status.as_deref() == Some(DELETED)
+                && person.account_at.is_some_and(|deleted| at <= deleted)
+        })
+    }
+
+    /// Announces to everybody who watches a person.
+    fn tell_watchers(&mut self, did: &Did, event: &Event) {
+        let Ok(text) = event.text().and_then(serde_json::value::RawValue::from_string) else { return };
+        self.announcements.push(Announcement {
+            scope: Scope::People,
+            audience: Audience::Watchers(did.clone()),
+            topic: Topic::Other,
+            live: self.is_live(),
+            event: text,
+        });
+    }
+}
