@@ -24,14 +24,14 @@ use worker::{
 
 use super::announcer::Announcer;
 use super::commands::{Command, Ensure, StreamStatus, read, reply, unknown};
-use crate::domain::link::{Action, Input, Link, StreamPosition};
+use crate::domain::link::{Action, Gap, Input, Link, StreamPosition};
 use crate::hallway::{Batch, walk};
 use crate::platform::clock::{chance, now};
 use crate::platform::config::{self, Stream};
 use crate::platform::d1::D1;
 use crate::platform::log::{self, Level};
 use crate::storage::{Fault, outbox};
-use crate::wire::jetstream::subscribe_url;
+use crate::wire::jetstream::{parse, subscribe_url};
 use crate::wire::time::Micros;
 
 /// The longest time between two alarms.
@@ -209,7 +209,8 @@ impl Reader {
 
     async fn read_frames(self: &Rc<Self>, number: u64) -> Result<()> {
         let host = host(&self.config.url);
-        let cursor = self.stored.borrow().as_ref().map(|position| position.resume_at(&host));
+        let stored = self.stored.borrow().clone();
+        let cursor = stored.as_ref().map(|position| position.resume_at(&host));
         let url = subscribe_url(&self.config.url, cursor)
             .ok_or_else(|| Error::RustError("JETSTREAM_URL is no URL".into()))?;
         let socket = WebSocket::connect(url).await?;
@@ -218,6 +219,7 @@ impl Reader {
         self.sockets.borrow_mut().insert(number, socket.clone());
         self.on(Input::Opened(number));
         self.schedule().await;
+        let mut resumed_from = stored;
         while let Some(event) = events.next().await {
             if !self.link.borrow().reads(number) {
                 break;
@@ -227,6 +229,9 @@ impl Reader {
                     self.last_frame.set(Some(now()));
                     self.on(Input::Frame(number));
                     if let Some(text) = message.text() {
+                        if let Some(stored) = resumed_from.take() {
+                            self.look_for_gap(&stored, &host, &text);
+                        }
                         self.take_in(text);
                     }
                 }
@@ -234,6 +239,19 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// Notes if the stream goes on later than it was asked to (J07).
+    fn look_for_gap(&self, stored: &StreamPosition, host: &str, text: &str) {
+        let Some(gap) = parse(text).ok().and_then(|frame| Gap::noticed(stored, host, frame.time)) else {
+            return;
+        };
+        log::line(
+            Level::Warn,
+            "the stream does not reach back to the cursor: a gap is recorded",
+            &json!({ "host": host, "from": gap.from.shown(), "to": gap.to.shown() }),
+        );
+        self.passing.borrow_mut().gap = Some(gap);
     }
 
     /// Queues a frame. When the queue is full the stream is closed, not the frame dropped (J06).

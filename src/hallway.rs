@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use crate::domain::announcement::Announcement;
 use crate::domain::ingest::{Needs, fold};
-use crate::domain::link::StreamPosition;
+use crate::domain::link::{Gap, StreamPosition};
 use crate::storage::commit::{Commit, HeldBounds, prepare};
 use crate::storage::facts;
 use crate::storage::{CommitError, Fault, Store};
@@ -34,6 +34,8 @@ pub struct Batch {
     pub position: Option<StreamPosition>,
     /// The length of the frames' texts.
     pub bytes: usize,
+    /// A stretch of the stream before the batch that was not seen (J07).
+    pub gap: Option<Gap>,
 }
 
 impl Batch {
@@ -57,6 +59,7 @@ impl Batch {
     /// nobody here knows, and they are let in together every few seconds (J08).
     pub fn is_urgent(&self) -> bool {
         !self.unread.is_empty()
+            || self.gap.is_some()
             || self.frames.iter().any(|frame| match &frame.what {
                 What::Commit(commit) => commit.collection != Collection::Profile,
                 _ => false,
@@ -110,6 +113,7 @@ pub async fn walk(
             refusals: &folded.refusals,
             unread: &batch.unread,
             position: batch.position.as_ref(),
+            gap: batch.gap.as_ref(),
             announced,
             held: settings.held,
             now,

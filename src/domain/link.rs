@@ -50,6 +50,32 @@ impl StreamPosition {
     }
 }
 
+/// A stretch of the stream that was not seen (J07).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The Jetstream.
+    pub host: String,
+    /// The last event that is stored.
+    pub from: Micros,
+    /// The first event the host still had.
+    pub to: Micros,
+}
+
+impl Gap {
+    /// What the first frame after a connection with a cursor tells. A cursor is inclusive: the
+    /// event it names comes again. If the first frame is a later one, the host does not reach
+    /// back that far and began where it could, without a word (platform facts 6.2).
+    ///
+    /// On another host the cursor was rewound and names no event, so nothing can be told.
+    pub fn noticed(stored: &StreamPosition, host: &str, first: Micros) -> Option<Self> {
+        (stored.host == host && first > stored.cursor).then(|| Self {
+            host: host.to_owned(),
+            from: stored.cursor,
+            to: first,
+        })
+    }
+}
+
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
@@ -380,6 +406,16 @@ mod tests {
         assert_eq!(link.next_tick(), None);
         assert_eq!(link.on(Input::Drained, at(7), MIDDLE), [Action::Open(2)], "at once: nothing failed");
         assert_eq!(link.on(Input::Drained, at(7), MIDDLE), [], "drained twice");
+    }
+
+    #[test]
+    fn j07_a_first_frame_after_the_cursor_is_a_gap() {
+        let stored = StreamPosition { host: "a".into(), cursor: at(100) };
+        assert_eq!(Gap::noticed(&stored, "a", at(100)), None, "the cursor's own event came again");
+        assert_eq!(Gap::noticed(&stored, "a", at(99)), None, "or an earlier one");
+        let gap = Gap { host: "a".into(), from: at(100), to: at(101) };
+        assert_eq!(Gap::noticed(&stored, "a", at(101)), Some(gap));
+        assert_eq!(Gap::noticed(&stored, "b", at(101)), None, "another host");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{Param, Statement};
 use crate::domain::announcement::Announcement;
 use crate::domain::ingest::{AccountChange, Refusal};
-use crate::domain::link::StreamPosition;
+use crate::domain::link::{Gap, StreamPosition};
 use crate::domain::rows::Row;
 use crate::domain::world::{Changes, Delta};
 use crate::wire::ids::{AtUri, Did, Rkey};
@@ -43,6 +43,8 @@ pub struct Commit<'a> {
     pub unread: &'a BTreeMap<&'static str, u64>,
     /// How far the stream is stored with this.
     pub position: Option<&'a StreamPosition>,
+    /// A stretch of the stream that was not seen (J07).
+    pub gap: Option<&'a Gap>,
     /// The outbox up to and with this row has been told.
     pub announced: Option<i64>,
     /// Bounds of the held records (I63).
@@ -163,6 +165,22 @@ pub fn prepare(commit: &Commit) -> Prepared {
     }
     if let Some(announced) = commit.announced {
         statements.push(super::outbox::told(announced));
+    }
+    if let Some(gap) = commit.gap {
+        statements.push(Statement::new(
+            "INSERT INTO gaps (host, from_us, to_us, from_at, to_at, reason, state, noticed_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, 'cursor_too_old', 'open', ?6)
+             ON CONFLICT (host, from_us) DO UPDATE SET to_us = max(to_us, excluded.to_us),
+                 to_at = max(to_at, excluded.to_at)",
+            [
+                gap.host.as_str().into(),
+                gap.from.0.into(),
+                gap.to.0.into(),
+                gap.from.shown().into(),
+                gap.to.shown().into(),
+                commit.now.shown().into(),
+            ],
+        ));
     }
     if let Some(position) = commit.position {
         statements.push(Statement::new(

@@ -286,6 +286,24 @@ pub struct IngestStatus {
     pub held_records: i64,
     /// Frames and records that were not let in.
     pub refused: i64,
+    /// Stretches of the stream that were not seen and are not reconciled yet, newest first, at
+    /// most ten.
+    pub gaps: Vec<GapShown>,
+}
+
+/// A row of `gaps`.
+#[derive(Clone, Debug, Deserialize, serde::Serialize)]
+pub struct GapShown {
+    /// The Jetstream.
+    pub host: String,
+    /// The last event that is stored.
+    pub from: String,
+    /// The first event the host still had.
+    pub to: String,
+    /// Why.
+    pub reason: String,
+    /// `open` or `closed`.
+    pub state: String,
 }
 
 /// Where ingest stands.
@@ -293,7 +311,10 @@ pub async fn ingest_status(store: &impl Store) -> Result<IngestStatus, Fault> {
     let statement = Statement::new(
         "SELECT json_object('cursor_us', s.cursor_us, 'cursor_at', s.cursor_at,
                 'held_records', (SELECT count(*) FROM held),
-                'refused', (SELECT coalesce(sum(count), 0) FROM refusal_counts)) AS row
+                'refused', (SELECT coalesce(sum(count), 0) FROM refusal_counts),
+                'gaps', (SELECT json_group_array(json_object('host', host, 'from', from_at, 'to', to_at,
+                    'reason', reason, 'state', state)) FROM (
+                    SELECT * FROM gaps WHERE state = 'open' ORDER BY id DESC LIMIT 10))) AS row
          FROM ledger LEFT JOIN ingest_status s ON true",
         [],
     );

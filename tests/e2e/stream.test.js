@@ -86,3 +86,28 @@ test('a message written before its channel and community waits for them (I60, I6
   assert.equal(message.text, 'early bird')
   assert.equal((await service.fetchJson('/api/health')).body.ingest.held_records, 0)
 })
+
+test('j07 a cursor older than the stream reaches back is recorded as a gap and shown by health', async () => {
+  const place = await openPlace()
+  const { bob, channel } = await garden(place)
+  await bob.message(channel.rkey, 'before')
+  await answers(place.service, `/api/messages?channel=${channel.rkey}`, 200, (messages) => messages.length === 1)
+  assert.deepEqual((await place.service.fetchJson('/api/health')).body.ingest.gaps, [])
+  await place.service.stop()
+  await bob.message(channel.rkey, 'lost to the stream')
+  await eventually(async () => (await place.network.stats()).frames > 0)
+  const { lastTimeUs } = await place.network.stats()
+  await bob.message(channel.rkey, 'after')
+  const { lastTimeUs: after } = await eventually(async () => {
+    const stats = await place.network.stats()
+    return stats.lastTimeUs > lastTimeUs && stats
+  })
+  await place.network.lookback(after)
+  await place.service.start()
+  await answers(place.service, `/api/messages?channel=${channel.rkey}`, 200, (messages) => messages.length === 2)
+  const { body } = await place.service.fetchJson('/api/health')
+  assert.equal(body.ingest.gaps.length, 1)
+  const [gap] = body.ingest.gaps
+  assert.deepEqual([gap.reason, gap.state], ['cursor_too_old', 'open'])
+  assert(gap.from < gap.to)
+})

@@ -792,3 +792,20 @@ fn i52_a_deleted_account_is_gone_for_good() {
         );
     }
 }
+
+#[test]
+fn i61_what_waits_for_a_waiting_channel_is_let_in_before_the_channel_goes() {
+    let mut story = Story::default();
+    story.create("alice", "channel/k", json!({ "name": "hall", "type": "text", "community": "c" }));
+    story.say("alice", "1", "early");
+    let waiting = story.frames.len();
+    story.create("alice", "community/c", json!({ "name": "Garden" })).delete("alice", "channel/k");
+    let mut service = Service::new();
+    service.batch(&story.frames[..waiting]);
+    service.batch(&story.frames[waiting..]);
+    assert_eq!(
+        service.heard(),
+        ["community_upserted c", "channel_created k", "message 1 \"early\"", "channel_deleted k"],
+        "one batch or two"
+    );
+}

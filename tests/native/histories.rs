@@ -142,4 +142,60 @@ proptest! {
         prop_assert_eq!(transcript(&plain), transcript(&service));
         prop_assert_eq!(plain.store.index(), service.store.index());
     }
+
+    #[test]
+    fn other_communities_events_in_between_change_nothing(
+        ours in steps(),
+        theirs in steps(),
+        order in prop::collection::vec(any::<bool>(), 1..40),
+        sizes in prop::collection::vec(1..20usize, 1..20),
+    ) {
+        // Two histories of different people, and the same two woven together.
+        let (ours, theirs) = (tell(&ours).frames, elsewhere(&tell(&theirs)).frames);
+        let mut woven = Vec::new();
+        let (mut left, mut right, mut order) = (ours.iter(), theirs.iter(), order.into_iter().cycle());
+        loop {
+            let (first, second) = if order.next().unwrap() { (&mut left, &mut right) } else { (&mut right, &mut left) };
+            match first.next().or_else(|| second.next()) {
+                Some(frame) => woven.push(frame.clone()),
+                None => break,
+            }
+        }
+        let mut together = Service::new();
+        let (mut rest, mut sizes) = (woven.as_slice(), sizes.into_iter().cycle());
+        while !rest.is_empty() {
+            let (batch, after) = rest.split_at(sizes.next().unwrap().min(rest.len()));
+            together.batch(batch);
+            rest = after;
+        }
+        let alone = Service::live(&Story { frames: ours });
+        let ours_of = |service: &Service| -> Vec<String> {
+            transcript(service).into_iter().filter(|event| !event.contains(ELSEWHERE)).collect()
+        };
+        let index_of = |service: &Service| -> Vec<String> {
+            service.store.index().into_iter()
+                .filter(|row| !row.contains(ELSEWHERE) && !row.starts_with("refusals"))
+                .collect()
+        };
+        prop_assert_eq!(transcript(&alone), ours_of(&together));
+        prop_assert_eq!(index_of(&alone), index_of(&together));
+    }
+}
+
+const ELSEWHERE: &str = "-elsewhere";
+
+/// The same history with other people and other keys, so that nothing of it can meet ours.
+fn elsewhere(story: &Story) -> Story {
+    let rename = |frame: &String| {
+        let mut text = frame.clone();
+        for person in PEOPLE {
+            text = text.replace(&format!("did:plc:{person}"), &format!("did:plc:{person}{ELSEWHERE}"));
+        }
+        for key in ["k0", "k1", "r0", "r1", "r2"] {
+            text = text.replace(&format!("\"{key}\""), &format!("\"{key}{ELSEWHERE}\""));
+            text = text.replace(&format!("/{key}\""), &format!("/{key}{ELSEWHERE}\""));
+        }
+        text
+    };
+    Story { frames: story.frames.iter().map(rename).collect() }
 }

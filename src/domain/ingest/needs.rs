@@ -45,6 +45,8 @@ pub struct Needs {
     /// Names that may become known (AT-URIs and rkeys of communities, channels, messages): what
     /// waits for them is needed (I61).
     pub appearing: BTreeSet<String>,
+    /// Held records whose own needs are in here already.
+    followed: BTreeSet<AtUri>,
 }
 
 impl Needs {
@@ -69,10 +71,12 @@ impl Needs {
     /// waiting, and the names of channels that come back with their community (I72). `false` if
     /// there is nothing to add, which is nearly always.
     pub fn add_following(&mut self, world: &World) -> bool {
-        let before = (self.records.len(), self.appearing.len());
-        for row in
-            world.held.iter().filter(|row| !self.records.contains(&row.uri)).cloned().collect::<Vec<_>>()
-        {
+        let before = (self.records.len(), self.appearing.len(), self.followed.len());
+        for row in world.held.iter() {
+            // Also one that the batch touches itself: it may be released before that.
+            if !self.followed.insert(row.uri.clone()) {
+                continue;
+            }
             let author = row.uri.authority();
             let record = Collection::from_nsid(row.uri.nsid())
                 .and_then(|collection| Record::parse(collection, &author, &row.record).ok());
@@ -91,7 +95,7 @@ impl Needs {
                 self.appears(&channel.uri);
             }
         }
-        before != (self.records.len(), self.appearing.len())
+        before != (self.records.len(), self.appearing.len(), self.followed.len())
     }
 
     /// The channels among what may become known.
