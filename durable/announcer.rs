@@ -4,7 +4,7 @@
 //! crash. It comes from three things: events are stored in the outbox with their data; a
 //! community ignores a row it has had; a row is forgotten only when every community has it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use futures::future::join_all;
 use worker::Env;
@@ -28,12 +28,19 @@ const AT_ONCE: usize = 32;
 pub(super) struct Announcer {
     env: Env,
     untold: RefCell<Untold>,
-    forgotten: RefCell<i64>,
+    forgotten: Cell<i64>,
+    /// The outbox holds rows that did not come in yet.
+    behind: Cell<bool>,
 }
 
 impl Announcer {
     pub(super) fn new(env: Env) -> Self {
-        Self { env, untold: RefCell::new(Untold::default()), forgotten: RefCell::new(0) }
+        Self {
+            env,
+            untold: RefCell::new(Untold::default()),
+            forgotten: Cell::new(0),
+            behind: Cell::new(true),
+        }
     }
 
     /// Events that wait to be told.
@@ -44,30 +51,32 @@ impl Announcer {
     /// The row up to which everything was told, if that is news to the outbox.
     pub(super) fn to_forget(&self) -> Option<i64> {
         let through = self.untold.borrow().told_through();
-        (through > *self.forgotten.borrow()).then_some(through)
+        (through > self.forgotten.get()).then_some(through)
     }
 
     /// The outbox has forgotten everything up to and with `id`.
     pub(super) fn forgot(&self, id: i64) {
-        *self.forgotten.borrow_mut() = id;
+        self.forgotten.set(id);
     }
 
     /// Takes in what a commit left in the outbox. If other writers committed since, their rows
-    /// come first, from the database.
-    pub(super) async fn take(&self, db: &D1, committed: Committed) -> Result<(), Fault> {
-        if committed.before != self.untold.borrow().seen() {
-            return self.catch_up(db).await;
+    /// come first: the next [`Self::catch_up`] brings all of them from the database.
+    pub(super) fn take(&self, committed: Committed) {
+        if self.behind.get() || committed.before != self.untold.borrow().seen() {
+            return self.behind.set(true);
         }
         let mut untold = self.untold.borrow_mut();
         for (id, announcements) in committed.outbox {
             untold.take(id, announcements);
         }
         untold.nothing_until(committed.after);
-        Ok(())
     }
 
     /// Takes in what stands in the outbox: after a start, and when somebody else committed.
     pub(super) async fn catch_up(&self, db: &D1) -> Result<(), Fault> {
+        if !self.behind.get() {
+            return Ok(());
+        }
         // Read before the rows: a commit that comes between is picked up by the next call.
         let (_, version) = outbox::position(db).await?;
         loop {
@@ -80,6 +89,7 @@ impl Announcer {
             rows.into_iter().for_each(|row| untold.take(row.id, row.announcements));
         }
         self.untold.borrow_mut().nothing_until(version);
+        self.behind.set(false);
         Ok(())
     }
 

@@ -11,13 +11,16 @@ pub mod commands;
 mod announcer;
 #[allow(missing_docs, reason = "the macro makes methods without docs")]
 mod jetstream;
+mod reader;
 
 #[allow(missing_docs, reason = "the macro makes methods without docs")]
 mod community;
+mod order;
 
 #[allow(missing_docs, reason = "the macro makes methods without docs")]
 mod gateway;
 mod sessions;
+mod subscribing;
 
 #[allow(missing_docs, reason = "the macro makes methods without docs")]
 mod repo_sync;

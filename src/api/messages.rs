@@ -1,10 +1,17 @@
 //! Messages: R01, R02.
 
+use std::rc::Rc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures::TryStreamExt as _;
+use worker::Response;
 
 use super::error::ApiError;
 use super::{Answer, Call, json};
+use crate::platform::d1::D1;
+use crate::platform::log;
+use crate::storage::Fault;
 use crate::storage::reads::{self, PageEnd, Start};
 use crate::wire::ids::{AtUri, Collection};
 
@@ -16,14 +23,7 @@ pub(super) async fn page(call: &Call) -> Answer {
     let channel = call.query.at_uri_or_rkey("channel")?;
     let (db, cdn) = (call.db()?, call.cdn());
     if call.query.flag("all") {
-        let mut messages = Vec::new();
-        let mut start = Start::Newest;
-        loop {
-            let (page, end) = reads::messages(&db, &cdn, channel, &start, ALL_PAGE).await?;
-            messages.extend(page);
-            let Some(end) = end else { return json(&messages) };
-            start = Start::After(end);
-        }
+        return whole(db, cdn, channel.to_owned());
     }
     let limit = call.query.limit("limit", 50, 100)?;
     let before = call.query.time("before")?;
@@ -37,6 +37,33 @@ pub(super) async fn page(call: &Call) -> Answer {
     if let Some(end) = end {
         response.headers().set("colibri-cursor", &cursor(&end))?;
     }
+    Ok(response)
+}
+
+/// The whole channel, page by page: memory holds one page. A fault on the way breaks the
+/// connection off, so that what arrived is no well-formed JSON (H15).
+fn whole(db: D1, cdn: String, channel: String) -> Answer {
+    let asked = Rc::new((db, cdn, channel));
+    let pages = futures::stream::try_unfold(Some(Start::Newest), move |start| {
+        let asked = Rc::clone(&asked);
+        async move {
+            let Some(start) = start else { return Ok(None) };
+            let (db, cdn, channel) = &*asked;
+            let (messages, end) = reads::messages(db, cdn, channel, &start, ALL_PAGE).await?;
+            let opening = if start == Start::Newest { "[" } else { "," };
+            let closing = if end.is_none() { "]" } else { "" };
+            let rows =
+                serde_json::to_string(&messages).map_err(|error| Fault::new("writing messages", error))?;
+            let rows = rows.get(1..rows.len() - 1).unwrap_or_default(); // without its own brackets
+            Ok(Some((format!("{opening}{rows}{closing}").into_bytes(), end.map(Start::After))))
+        }
+    });
+    let pages = pages.map_err(|fault: Fault| {
+        log::fault(&fault, "the answer is broken off");
+        worker::Error::RustError("the answer is broken off".into())
+    });
+    let response = Response::from_stream(pages)?;
+    response.headers().set("content-type", "application/json")?;
     Ok(response)
 }
 
