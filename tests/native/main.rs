@@ -5,6 +5,7 @@
 mod sqlite;
 mod story;
 
+mod fuzz;
 mod hallway;
 mod histories;
 mod reads;
