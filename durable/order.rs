@@ -67,7 +67,8 @@ impl Order {
     pub(super) fn announce(&self, command: &Announce) -> Result<Announced, Fault> {
         let counters = self.counters()?;
         let (mut seq, mut through) = (counters.seq, counters.announced);
-        for told in command.told.iter().filter(|told| told.id > counters.announced) {
+        let news = command.told.iter().filter(|told| told.id > counters.announced);
+        for told in news.clone() {
             through = through.max(told.id);
             for event in &told.events {
                 if let Some(did) = community_log::addressee(event) {
@@ -75,9 +76,10 @@ impl Order {
                     self.sql.run(&community_log::listen(&gateway_of(did, self.shards), seq))?;
                 }
                 seq += 1;
-                self.sql.run_all(&community_log::append(seq, event, now()))?;
             }
         }
+        let events = news.flat_map(|told| &told.events);
+        self.sql.run_all(&community_log::append(counters.seq + 1, events, now()))?;
         self.sql.run(&community_log::count(seq, through))?;
         self.sql.run_all(&self.forget())?;
         Ok(Announced { through })

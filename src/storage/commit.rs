@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Param, Statement};
+use super::{Param, Statement, chunks};
 use crate::domain::announcement::Announcement;
 use crate::domain::ingest::{AccountChange, Refusal};
 use crate::domain::link::{Gap, StreamPosition};
@@ -18,8 +18,6 @@ use crate::domain::world::{Changes, Delta};
 use crate::wire::ids::{AtUri, Did, Rkey};
 use crate::wire::time::Micros;
 
-/// The longest JSON text bound to one parameter, in bytes. D1 takes 2 MB (platform facts T8).
-const PARAM_MAX: usize = 1024 * 1024;
 /// The longest outbox row: small enough to be handed on in one call, large enough that a batch
 /// is a few rows.
 const OUTBOX_ROW_MAX: usize = 256 * 1024;
@@ -248,26 +246,6 @@ fn table<R: Row + Serialize>(
     for text in chunks(delta.removed.iter()) {
         statements.push(Statement::new(delete, [Param::Text(text)]));
     }
-}
-
-/// JSON arrays of at most [`PARAM_MAX`] bytes (a single larger value stands alone).
-fn chunks<T: Serialize>(values: impl Iterator<Item = T>) -> Vec<String> {
-    let mut texts = Vec::new();
-    let mut text = String::new();
-    for value in values {
-        let json = serde_json::to_string(&value).unwrap_or_default();
-        if !text.is_empty() && text.len() + json.len() > PARAM_MAX {
-            text.push(']');
-            texts.push(std::mem::take(&mut text));
-        }
-        text.push(if text.is_empty() { '[' } else { ',' });
-        text.push_str(&json);
-    }
-    if !text.is_empty() {
-        text.push(']');
-        texts.push(text);
-    }
-    texts
 }
 
 /// I52: every record of a deleted account goes, and what others put on its messages.

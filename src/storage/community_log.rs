@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Param, Statement};
+use super::{Param, Statement, chunks};
 use crate::domain::announcement::{Announcement, Audience, Topic};
 use crate::wire::ids::Did;
 use crate::wire::time::Micros;
@@ -93,44 +93,93 @@ pub fn count(seq: u64, announced: i64) -> Statement {
     )
 }
 
-/// Appends an event under `seq`, and withdraws what it makes untrue (Q07): a message that is
-/// gone, and every message of a channel or community that is gone.
-pub fn append(seq: u64, announcement: &Announcement, at: Micros) -> Vec<Statement> {
-    let channel = match &announcement.audience {
-        Audience::Messages(uri) => Some(uri.as_str().to_owned()),
-        Audience::Community | Audience::Private(_) | Audience::Watchers(_) => None,
-    };
-    let message = match &announcement.topic {
-        Topic::MessageShown(uri) => Some(uri.as_str().to_owned()),
-        _ => None,
-    };
-    let withdrawn = match &announcement.topic {
-        Topic::MessageGone(uri) => {
-            Some(Statement::new("UPDATE log SET withdrawn = 1 WHERE message_uri = ?1", [uri.as_str().into()]))
+/// A row of the log, as it is bound.
+#[derive(Serialize)]
+struct Entry<'a> {
+    seq: u64,
+    audience: String,
+    channel_uri: Option<&'a str>,
+    message_uri: Option<&'a str>,
+    live: bool,
+    withdrawn: bool,
+    event: &'a str,
+}
+
+/// Appends events, the first under `first`, and withdraws what they make untrue (Q07): a message
+/// that is gone, and every message of a channel or community that is gone. Few statements
+/// whatever the number of events, for a statement costs more than a row.
+pub fn append<'a>(
+    first: u64,
+    events: impl IntoIterator<Item = &'a Announcement>,
+    at: Micros,
+) -> Vec<Statement> {
+    let mut entries: Vec<Entry> = Vec::new();
+    let (mut messages, mut channels, mut everything) = (Vec::new(), Vec::new(), false);
+    for (seq, announcement) in (first..).zip(events) {
+        // What stands in the table is withdrawn by a statement, what came with this call here.
+        let mut withdraw = |gone: &dyn Fn(&Entry) -> bool| {
+            entries.iter_mut().filter(|entry| entry.message_uri.is_some() && gone(entry)).for_each(|entry| {
+                entry.withdrawn = true;
+            });
+        };
+        match &announcement.topic {
+            Topic::MessageGone(uri) => {
+                withdraw(&|entry| entry.message_uri == Some(uri.as_str()));
+                messages.push(uri.as_str());
+            }
+            Topic::ChannelGone(uri) => {
+                withdraw(&|entry| entry.channel_uri == Some(uri.as_str()));
+                channels.push(uri.as_str());
+            }
+            Topic::CommunityGone => {
+                withdraw(&|_| true);
+                everything = true;
+            }
+            Topic::MessageShown(_) | Topic::ChannelShown(_) | Topic::CommunityShown | Topic::Other => {}
         }
-        Topic::ChannelGone(uri) => Some(Statement::new(
-            "UPDATE log SET withdrawn = 1 WHERE channel_uri = ?1 AND message_uri IS NOT NULL",
-            [uri.as_str().into()],
-        )),
-        Topic::CommunityGone => {
-            Some(Statement::new("UPDATE log SET withdrawn = 1 WHERE message_uri IS NOT NULL", []))
-        }
-        Topic::MessageShown(_) | Topic::ChannelShown(_) | Topic::CommunityShown | Topic::Other => None,
-    };
-    let insert = Statement::new(
-        "INSERT INTO log (seq, at, audience, channel_uri, message_uri, live, event)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        [
-            int(seq),
-            at.0.into(),
-            Param::json(&announcement.audience),
-            channel.into(),
-            message.into(),
-            i64::from(announcement.live).into(),
-            announcement.event.get().into(),
-        ],
-    );
-    withdrawn.into_iter().chain([insert]).collect()
+        entries.push(Entry {
+            seq,
+            audience: serde_json::to_string(&announcement.audience).unwrap_or_default(),
+            channel_uri: match &announcement.audience {
+                Audience::Messages(uri) => Some(uri.as_str()),
+                Audience::Community | Audience::Private(_) | Audience::Watchers(_) => None,
+            },
+            message_uri: match &announcement.topic {
+                Topic::MessageShown(uri) => Some(uri.as_str()),
+                _ => None,
+            },
+            live: announcement.live,
+            withdrawn: false,
+            event: announcement.event.get(),
+        });
+    }
+    let mut statements = Vec::new();
+    if everything {
+        statements.push(Statement::new("UPDATE log SET withdrawn = 1 WHERE message_uri IS NOT NULL", []));
+    }
+    if !channels.is_empty() {
+        statements.push(Statement::new(
+            "UPDATE log SET withdrawn = 1
+             WHERE message_uri IS NOT NULL AND channel_uri IN (SELECT value FROM json_each(?1))",
+            [Param::json(&channels)],
+        ));
+    }
+    if !messages.is_empty() {
+        statements.push(Statement::new(
+            "UPDATE log SET withdrawn = 1 WHERE message_uri IN (SELECT value FROM json_each(?1))",
+            [Param::json(&messages)],
+        ));
+    }
+    for text in chunks(entries.iter()) {
+        statements.push(Statement::new(
+            "INSERT INTO log (seq, at, audience, channel_uri, message_uri, live, withdrawn, event)
+             SELECT value ->> 'seq', ?2, value ->> 'audience', value ->> 'channel_uri',
+                 value ->> 'message_uri', value ->> 'live', value ->> 'withdrawn', value ->> 'event'
+             FROM json_each(?1)",
+            [text.into(), at.0.into()],
+        ));
+    }
+    statements
 }
 
 /// At most `limit` events after `after`, in order: for delivery.
@@ -153,10 +202,16 @@ pub fn standing_after(after: u64, limit: i64) -> Statement {
     )
 }
 
-/// Forgets events older than `before`, and all but the newest `max` (Q06).
+/// Forgets events older than `before`, and all but the newest `max` (Q06). Both look at the
+/// oldest rows only: this runs with every append.
 pub fn forget(before: Micros, max: i64) -> Vec<Statement> {
     vec![
-        Statement::new("DELETE FROM log WHERE at < ?1", [before.0.into()]),
+        Statement::new(
+            "DELETE FROM log WHERE seq < coalesce(
+                 (SELECT seq FROM log WHERE at >= ?1 ORDER BY seq LIMIT 1),
+                 (SELECT max(seq) FROM log) + 1)",
+            [before.0.into()],
+        ),
         Statement::new("DELETE FROM log WHERE seq <= (SELECT seq FROM counters) - ?1", [max.into()]),
     ]
 }

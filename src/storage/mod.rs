@@ -17,4 +17,5 @@ pub mod reads;
 pub mod community_log;
 pub mod gateway_sessions;
 
+use statement::chunks;
 pub use statement::{CommitError, Fault, Param, Statement, Store, rows};

@@ -57,6 +57,29 @@ impl Param {
     }
 }
 
+/// The longest JSON text bound to one parameter, in bytes. D1 takes 2 MB (platform facts T8).
+const PARAM_MAX: usize = 1024 * 1024;
+
+/// JSON arrays of at most [`PARAM_MAX`] bytes (a single larger value stands alone).
+pub(super) fn chunks<T: Serialize>(values: impl Iterator<Item = T>) -> Vec<String> {
+    let mut texts = Vec::new();
+    let mut text = String::new();
+    for value in values {
+        let json = serde_json::to_string(&value).unwrap_or_default();
+        if !text.is_empty() && text.len() + json.len() > PARAM_MAX {
+            text.push(']');
+            texts.push(std::mem::take(&mut text));
+        }
+        text.push(if text.is_empty() { '[' } else { ',' });
+        text.push_str(&json);
+    }
+    if !text.is_empty() {
+        text.push(']');
+        texts.push(text);
+    }
+    texts
+}
+
 impl Statement {
     /// A statement with parameters.
     pub fn new(sql: &'static str, params: impl IntoIterator<Item = Param>) -> Self {

@@ -5,6 +5,7 @@
 mod sqlite;
 mod story;
 
+mod community_log;
 mod fuzz;
 mod hallway;
 mod histories;
