@@ -146,13 +146,7 @@ pub fn statements(needs: &Needs, recent_since: Micros) -> Vec<Statement> {
         ),
         Statement::new(
             REACTIONS,
-            [
-                reactions(),
-                touched_and(Collection::Message, &nothing),
-                people(),
-                Param::json(&needs.target_uris),
-                target_rkeys(),
-            ],
+            [reactions(), touched_and(Collection::Message, &nothing), Param::json(&needs.reacting)],
         ),
         Statement::new(
             HELD,
@@ -272,7 +266,7 @@ const MESSAGES: &str = "
     WITH wanted(uri) AS (
         SELECT value FROM json_each(?1)
         UNION SELECT m.uri FROM messages m WHERE m.rkey IN (SELECT value FROM json_each(?2))
-           AND m.channel_uri IN (
+           AND +m.channel_uri IN (   -- an rkey names few messages: each is looked at, not sought per channel
                SELECT value FROM json_each(?3)
                UNION SELECT uri FROM channels WHERE rkey IN (SELECT value FROM json_each(?4)))
         UNION SELECT uri FROM messages WHERE rkey IN (SELECT value FROM json_each(?5))
@@ -287,17 +281,17 @@ const MESSAGES: &str = "
     FROM messages WHERE uri IN (SELECT uri FROM wanted)";
 
 // Those touched (?1); all of messages that are written or deleted (?2); of messages reacted to
-// (?4, ?5), and of those a touched one is on, only those of the people who react (?3).
+// (?3: [person, message by AT-URI or rkey] pairs), and of those a touched one is on, only those
+// of the person who reacts.
 const REACTIONS: &str = "
-    WITH reacted(uri) AS (
-        SELECT value FROM json_each(?4)
-        UNION SELECT uri FROM messages WHERE rkey IN (SELECT value FROM json_each(?5))
-    ), wanted(uri) AS (
+    WITH wanted(uri) AS (
         SELECT value FROM json_each(?1)
         UNION SELECT uri FROM reactions WHERE target_uri IN (SELECT value FROM json_each(?2))
-        UNION SELECT uri FROM reactions
-               WHERE target_uri IN (SELECT uri FROM reacted)
-                 AND reactor_did IN (SELECT value FROM json_each(?3))
+        UNION SELECT r.uri FROM json_each(?3) p
+                JOIN reactions r ON r.target_uri = p.value ->> 1 AND r.reactor_did = p.value ->> 0
+        UNION SELECT r.uri FROM json_each(?3) p
+                CROSS JOIN messages m ON m.rkey = p.value ->> 1
+                CROSS JOIN reactions r ON r.target_uri = m.uri AND r.reactor_did = p.value ->> 0
         UNION SELECT o.uri FROM reactions r
                 JOIN reactions o ON o.target_uri = r.target_uri AND o.reactor_did = r.reactor_did
                WHERE r.uri IN (SELECT value FROM json_each(?1))

@@ -42,6 +42,8 @@ pub struct Needs {
     pub target_uris: BTreeSet<AtUri>,
     /// Messages reacted to, by rkey (T21).
     pub target_rkeys: BTreeSet<Rkey>,
+    /// Who reacts to what: people, and the messages as their reactions name them.
+    pub reacting: BTreeSet<(Did, String)>,
     /// Names that may become known (AT-URIs and rkeys of communities, channels, messages): what
     /// waits for them is needed (I61).
     pub appearing: BTreeSet<String>,
@@ -147,6 +149,7 @@ impl Needs {
             Record::Reaction(reaction) => {
                 self.people.insert(author.clone());
                 by_name(&reaction.target, &mut self.target_uris, &mut self.target_rkeys);
+                self.reacting.insert((author.clone(), reaction.target.clone()));
             }
             Record::Community(community) => {
                 self.communities.insert(uri.clone());
