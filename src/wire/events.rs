@@ -2,7 +2,8 @@
 //!
 //! An event is written twice: [`Event`] gives everything but `seq` and `live`, which only the
 //! community's object can know; [`stamp`] puts those two at the end. Serialised once, sent to
-//! everybody as it is.
+//! everybody as it is. A message stands twice in its frame but once in what is kept: outboxes
+//! and logs are mostly messages.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -169,15 +170,12 @@ pub enum Event {
     },
 }
 
-/// E01: the message at the top level, and once more under `message`.
+/// E01, as it is kept: [`stamp`] repeats the message's fields at the top level.
 #[derive(Clone, Debug, Serialize)]
 pub struct MessageEvent {
-    /// All fields of O01 at the top level, where the web client reads them (W08).
-    #[serde(flatten)]
-    pub top: Message,
-    /// The same object.
+    /// All fields of O01.
     pub message: Message,
-    /// The community.
+    /// The community. [`stamp`] relies on its standing right behind the message.
     pub community_uri: AtUri,
     /// The exact channel.
     pub channel_uri: AtUri,
@@ -253,10 +251,24 @@ impl Event {
 }
 
 /// The frame a client gets: `event` (from [`Event::text`]) with `seq` and `live` at its end
-/// (Q01).
+/// (Q01); a message also at the top level, where the web client reads it (E01, W08).
 pub fn stamp(event: &str, seq: u64, live: bool) -> String {
-    let open = event.strip_suffix('}').unwrap_or(event);
-    format!("{open},\"seq\":{seq},\"live\":{live}}}")
+    let end = format!(",\"seq\":{seq},\"live\":{live}}}");
+    match message_parts(event) {
+        Some((fields, rest)) => {
+            format!(r#"{{"type":"message",{fields},"message":{{{fields}}}{rest}{end}"#)
+        }
+        None => format!("{}{end}", event.strip_suffix('}').unwrap_or(event)),
+    }
+}
+
+/// The fields of the message of an E01 as it is kept, and what stands behind it. AT-URIs hold
+/// no quotes, so the last `community_uri` is the event's own, whatever the message says.
+fn message_parts(event: &str) -> Option<(&str, &str)> {
+    let (message, rest) = event
+        .strip_prefix(r#"{"type":"message","message":{"#)
+        .and_then(|text| text.rfind(r#"},"community_uri":"#).and_then(|at| text.split_at_checked(at)))?;
+    Some((message, rest.strip_prefix('}')?.strip_suffix('}')?))
 }
 
 /// The frame of an event about a person (E15, E16), which has no `seq` (Q01).
@@ -271,6 +283,21 @@ mod tests {
 
     fn uri(text: &str) -> AtUri {
         AtUri::parse(text).unwrap()
+    }
+
+    /// The web client reads the top level, the documentation shows both; a text that looks like
+    /// the end of the frame changes nothing.
+    #[test]
+    fn e01_a_message_stands_twice_in_its_frame() {
+        let kept = r#"{"type":"message","message":{"id":"1","text":"},\"community_uri\":\"x\"}","parent_message":{"id":"0"},"reactions":[]},"community_uri":"at://did:plc:o/social.colibri.community/c","channel_uri":"at://did:plc:o/social.colibri.channel/k"}"#;
+        let fields =
+            r#""id":"1","text":"},\"community_uri\":\"x\"}","parent_message":{"id":"0"},"reactions":[]"#;
+        assert_eq!(
+            stamp(kept, 41, true),
+            format!(
+                r#"{{"type":"message",{fields},"message":{{{fields}}},"community_uri":"at://did:plc:o/social.colibri.community/c","channel_uri":"at://did:plc:o/social.colibri.channel/k","seq":41,"live":true}}"#
+            )
+        );
     }
 
     /// Byte-for-byte what the web client parses; field order is the contract's.

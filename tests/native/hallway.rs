@@ -2,7 +2,7 @@
 //! stream does with them.
 
 use super::sqlite::Break;
-use super::story::{Service, Story, membership, message, message_in};
+use super::story::{Service, Story, frame, membership, message, message_in};
 use serde_json::json;
 
 /// Runs a story event by event and compares what was told.
@@ -381,7 +381,7 @@ fn t21_a_parent_is_found_in_the_same_channel_and_only_while_visible() {
     let parents: Vec<_> = service
         .told
         .iter()
-        .map(|told| serde_json::from_str::<serde_json::Value>(told.event.get()).unwrap())
+        .map(frame)
         .filter(|event| event["type"] == "message" && event["rkey"] == "1")
         .map(|event| {
             (
@@ -574,7 +574,7 @@ fn b05_a_reaction_by_at_uri_means_that_message_and_no_namesake() {
     let targets: Vec<_> = service
         .told
         .iter()
-        .map(|told| serde_json::from_str::<serde_json::Value>(told.event.get()).unwrap())
+        .map(frame)
         .filter(|event| event["type"] == "reaction_added")
         .map(|event| (event["target_author_did"].clone(), event["channel"].clone()))
         .collect();
@@ -591,7 +591,7 @@ fn i11_an_edit_carries_all_reactions() {
         story.react("carol", "r1", "👍", "1").react("alice", "r2", "👍", "1").react("alice", "r3", "🌿", "1");
         story.react("carol", "r4", "👍", "1").update("bob", "message/1", message("edited"));
     });
-    let edit: serde_json::Value = serde_json::from_str(service.told.last().unwrap().event.get()).unwrap();
+    let edit: serde_json::Value = frame(service.told.last().unwrap());
     assert_eq!(
         edit["reactions"],
         json!([
@@ -646,7 +646,7 @@ fn i33_every_actor_record_of_a_person_speaks_for_them() {
     let told: Vec<_> = service
         .told
         .iter()
-        .map(|told| serde_json::from_str::<serde_json::Value>(told.event.get()).unwrap())
+        .map(frame)
         .map(|event| (event["status"].clone(), event["emoji"].clone(), event["state"].clone()))
         .collect();
     let (none, offline) = (json!(null), json!("offline"));
@@ -697,7 +697,7 @@ fn b44_a_profile_becomes_exactly_what_its_record_says() {
     let told: Vec<_> = service
         .told
         .iter()
-        .map(|told| serde_json::from_str::<serde_json::Value>(told.event.get()).unwrap())
+        .map(frame)
         .map(|event| (event["display_name"].clone(), event["avatar_url"].clone()))
         .collect();
     let link = json!("https://cdn.test/img/avatar/plain/did:plc:bob/bafkreia@jpeg");

@@ -1,7 +1,7 @@
 //! Random histories: whatever the stream does with them (cuts, repetitions, replays from an
 //! earlier cursor), the index and what clients are told are those of the plain run (I01, J03).
 
-use super::story::{Service, Story, approval, membership, message_in, reaction};
+use super::story::{Service, Story, approval, frame, membership, message_in, reaction};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -109,7 +109,7 @@ fn transcript(service: &Service) -> Vec<String> {
         .told
         .iter()
         .map(|told| {
-            let mut event: serde_json::Value = serde_json::from_str(told.event.get()).unwrap();
+            let mut event: serde_json::Value = frame(told);
             for object in ["/message", "/parent_message", "/message/parent_message", ""] {
                 if let Some(fields) = event.pointer_mut(object).and_then(serde_json::Value::as_object_mut) {
                     fields.remove("indexed_at");

@@ -4,6 +4,7 @@ use colibri_edge::domain::announcement::{Announcement, Audience};
 use colibri_edge::hallway::{Batch, Committed, Settings, walk};
 use colibri_edge::storage::Fault;
 use colibri_edge::storage::commit::HeldBounds;
+use colibri_edge::wire::events::stamp;
 use colibri_edge::wire::time::Micros;
 use futures::executor::block_on;
 use serde_json::{Value, json};
@@ -147,8 +148,13 @@ impl Service {
     }
 }
 
+/// The frame a client gets, as its community's first.
+pub(crate) fn frame(announcement: &Announcement) -> Value {
+    serde_json::from_str(&stamp(announcement.event.get(), 1, true)).unwrap()
+}
+
 fn short(announcement: &Announcement) -> String {
-    let event: Value = serde_json::from_str(announcement.event.get()).unwrap();
+    let event = frame(announcement);
     let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let subject = match text("type").as_str() {
         "message" => format!("{} {:?}", text("rkey"), text("text")),

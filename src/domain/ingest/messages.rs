@@ -97,7 +97,6 @@ impl Fold {
             reactions: reactions::groups(self.world.reactions.group(row.uri.as_str())),
         };
         let event = Event::Message(Box::new(MessageEvent {
-            top: message.clone(),
             message,
             community_uri: community_uri.clone(),
             channel_uri: row.channel_uri.clone(),
