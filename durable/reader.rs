@@ -36,6 +36,13 @@ const BATCH_BYTES: usize = 1024 * 1024;
 const QUEUE_BYTES: usize = 16 * 1024 * 1024;
 /// Events stored and not told at which letting in stops.
 const UNTOLD_MAX: usize = 20_000;
+/// While a whole batch waits in the queue, telling waits for so many events: a call to a
+/// community costs the same for one event as for fifty.
+const TELL_AT: usize = 5_000;
+/// The longest wait for more frames between two batches, in milliseconds.
+const GATHER_MAX_MS: i64 = 200;
+/// How often such a wait looks whether the batch is full, in milliseconds.
+const GATHER_STEP_MS: u64 = 5;
 /// How often the cursor is stored while only foreign events pass, in microseconds.
 const CURSOR_EVERY: i64 = 5_000_000;
 /// Pauses after a fault, in milliseconds: doubling up to this.
@@ -216,8 +223,12 @@ impl Reader {
     async fn flush(self: Rc<Self>) {
         let mut pause = Pause::default();
         loop {
+            let began = now();
             match self.flush_once().await {
-                Ok(true) => pause = Pause::default(),
+                Ok(true) => {
+                    pause = Pause::default();
+                    self.gather(now().millis() - began.millis()).await;
+                }
                 Ok(false) => break,
                 Err(fault) => {
                     log::fault(&fault, "trying again; the cursor does not move");
@@ -228,6 +239,21 @@ impl Reader {
         self.flushing.set(false);
         self.on(Input::Drained);
         self.schedule().await;
+    }
+
+    /// Waits for more frames, as long as the last step took: reading gets every other turn. The
+    /// runtime hands over one frame for each step of anything else that goes on, so a loop that
+    /// never pauses would see only a few frames each time and pay for a whole batch.
+    async fn gather(&self, took: i64) {
+        let until = now().millis() + took.clamp(0, GATHER_MAX_MS);
+        while !self.batch_waits() && now().millis() < until {
+            Delay::from(Duration::from_millis(GATHER_STEP_MS)).await;
+        }
+    }
+
+    /// Whether the queue holds a whole batch.
+    fn batch_waits(&self) -> bool {
+        self.queue.borrow().len() >= BATCH_FRAMES || self.queued_bytes.get() >= BATCH_BYTES
     }
 
     /// One step of [`Self::flush`]; `false` when there is nothing left to do.
@@ -244,6 +270,9 @@ impl Reader {
         };
         if due {
             self.commit(&db).await?;
+        }
+        if self.batch_waits() && self.announcer.waiting() < TELL_AT {
+            return Ok(true);
         }
         self.announcer.catch_up(&db).await?;
         self.announcer.tell(now()).await;
