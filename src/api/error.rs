@@ -6,24 +6,35 @@ use worker::{Response, Result};
 
 use crate::storage::Fault;
 
-/// Why a request is not answered with what it asked for.
+/// Why a request is not answered with what it asked for: the table H20, in its order. A sentence
+/// is plain, and names the field it is about (H02).
 #[derive(Debug)]
+#[allow(dead_code, reason = "the table is whole, whatever the handlers of a build make use of")]
 pub(super) enum ApiError {
-    /// 400: a bad header, or no upgrade where one is needed.
+    /// 400: a body that is not JSON, a bad header, or no upgrade where one is needed.
     BadRequest(&'static str),
-    /// 401: a proof is missing or wrong.
+    /// 422: a missing or invalid parameter or field.
+    Invalid(String),
+    /// 401: a key or proof is missing or wrong.
     AuthRequired(&'static str),
     /// 403: proven, but not allowed here.
-    #[expect(dead_code, reason = "X07: the answer to a proof for another DID, once there are proofs")]
     Forbidden(&'static str),
     /// 404: unknown path or resource.
     NotFound(&'static str),
-    /// 405, with what is allowed.
-    MethodNotAllowed(&'static str),
-    /// 422: a missing or invalid parameter, named in the sentence.
-    Invalid(String),
+    /// 405, with the value of `Allow`.
+    MethodNotAllowed(String),
+    /// 410: it existed and cannot be used any more.
+    Gone(&'static str),
+    /// 413: a body over 64 KiB.
+    PayloadTooLarge,
+    /// 429, with the seconds until the next request is welcome.
+    RateLimited(i64),
+    /// 500: a guarded endpoint while no API key is configured (X02).
+    NotConfigured,
     /// 500: a defect.
     Internal,
+    /// 502: a PDS, the PLC directory or the profile API failed or answered nonsense.
+    Upstream(&'static str),
     /// 503: the world failed. Never shown.
     Fault(Fault),
 }
@@ -44,12 +55,19 @@ impl ApiError {
     fn parts(&self) -> (u16, &'static str, &str) {
         match self {
             ApiError::BadRequest(sentence) => (400, "InvalidRequest", sentence),
+            ApiError::Invalid(sentence) => (422, "InvalidRequest", sentence),
             ApiError::AuthRequired(sentence) => (401, "AuthRequired", sentence),
             ApiError::Forbidden(sentence) => (403, "Forbidden", sentence),
             ApiError::NotFound(sentence) => (404, "NotFound", sentence),
             ApiError::MethodNotAllowed(_) => (405, "MethodNotAllowed", "this path does not take this method"),
-            ApiError::Invalid(sentence) => (422, "InvalidRequest", sentence),
+            ApiError::Gone(sentence) => (410, "Gone", sentence),
+            ApiError::PayloadTooLarge => (413, "PayloadTooLarge", "the body is larger than 64 KiB"),
+            ApiError::RateLimited(_) => {
+                (429, "RateLimited", "too many requests from this address, slow down")
+            }
+            ApiError::NotConfigured => (500, "NotConfigured", "this server has no API key configured"),
             ApiError::Internal => (500, "InternalError", "the service made a mistake"),
+            ApiError::Upstream(sentence) => (502, "UpstreamFailure", sentence),
             ApiError::Fault(_) => (503, "Unavailable", "the service is overloaded or recovering, try again"),
         }
     }
@@ -63,6 +81,7 @@ impl ApiError {
         match self {
             ApiError::MethodNotAllowed(allow) => headers.set("allow", allow)?,
             ApiError::AuthRequired(_) => headers.set("www-authenticate", "Bearer")?,
+            ApiError::RateLimited(seconds) => headers.set("retry-after", &seconds.to_string())?,
             ApiError::Fault(_) => headers.set("retry-after", "1")?,
             _ => {}
         }

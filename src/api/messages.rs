@@ -2,19 +2,19 @@
 
 use std::rc::Rc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::TryStreamExt as _;
 use worker::Response;
 
 use super::error::ApiError;
-use super::{Answer, Call, json};
+use super::{Answer, Call, cursor, json};
 use crate::platform::d1::D1;
 use crate::platform::log;
 use crate::storage::Fault;
-use crate::storage::reads::{self, PageEnd, Start};
+use crate::storage::reads::{self, Start};
 use crate::wire::ids::{AtUri, Collection};
 
+/// The list of R01, in its cursors.
+const LIST: &str = "R01";
 /// Messages in one round trip when the whole channel is asked for.
 const ALL_PAGE: i64 = 500;
 
@@ -28,14 +28,14 @@ pub(super) async fn page(call: &Call) -> Answer {
     let limit = call.query.limit("limit", 50, 100)?;
     let before = call.query.time("before")?;
     let start = match (call.query.optional("cursor"), before) {
-        (Some(cursor), _) => Start::After(open_cursor(cursor)?),
+        (Some(cursor), _) => Start::After(cursor::read(LIST, channel, cursor)?),
         (None, Some(before)) => Start::Before(before.sortable()),
         (None, None) => Start::Newest,
     };
     let (messages, end) = reads::messages(&db, &cdn, channel, &start, limit).await?;
     let response = json(&messages)?;
     if let Some(end) = end {
-        response.headers().set("colibri-cursor", &cursor(&end))?;
+        response.headers().set("colibri-cursor", &cursor::write(LIST, channel, &end))?;
     }
     Ok(response)
 }
@@ -73,40 +73,5 @@ pub(super) async fn one(call: &Call) -> Answer {
     match reads::message(&call.db()?, &call.cdn(), &uri).await? {
         Some(message) => json(&message),
         None => Err(ApiError::NotFound("there is no such message")),
-    }
-}
-
-/// What a cursor of this list begins with: a cursor of another list is refused (H40).
-const LIST: &str = "m1";
-
-fn cursor(end: &PageEnd) -> String {
-    URL_SAFE_NO_PAD.encode(serde_json::to_vec(&(LIST, end)).unwrap_or_default())
-}
-
-fn open_cursor(text: &str) -> Result<PageEnd, ApiError> {
-    let bytes = URL_SAFE_NO_PAD.decode(text).ok();
-    match bytes.and_then(|bytes| serde_json::from_slice::<(String, PageEnd)>(&bytes).ok()) {
-        Some((list, end)) if list == LIST => Ok(end),
-        _ => Err(ApiError::Invalid("cursor is not a cursor of this list".into())),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::wire::ids::{Did, Rkey};
-
-    #[test]
-    fn h40_cursors_come_back_as_they_went() {
-        let end = PageEnd(
-            "2026-03-01T12:00:00.000000Z".into(),
-            Rkey::parse("3k").unwrap(),
-            Did::parse("did:plc:a").unwrap(),
-        );
-        assert_eq!(open_cursor(&cursor(&end)).unwrap(), end);
-        let other_list = URL_SAFE_NO_PAD.encode(r#"["x1",["a","b","did:plc:c"]]"#);
-        for bad in ["", "nonsense", "bm9uc2Vuc2U", other_list.as_str()] {
-            assert!(open_cursor(bad).is_err(), "{bad}");
-        }
     }
 }

@@ -3,7 +3,10 @@
 //! A handler's doc line is its route and rule. A bad value never reaches a handler's read: the
 //! extractors of `params` refuse it first (H03).
 
+mod router;
+
 mod cors;
+mod cursor;
 mod error;
 mod params;
 
@@ -13,26 +16,29 @@ mod messages;
 mod sockets;
 
 use serde::Serialize;
-use worker::{Env, Headers, Method, Request, Response, Result};
+use worker::{Env, Headers, Request, Response, Result};
 
 use error::ApiError;
 use params::Query;
+use router::{Route, routes};
 
 use crate::platform::d1::D1;
 use crate::platform::{config, log};
 
 /// Every route of the service.
-async fn route(call: &Call) -> Answer {
-    match call.path.as_str() {
-        "/api/messages" => get(call, messages::page(call)).await, // R01
-        "/api/message" => get(call, messages::one(call)).await,   // R02
-        "/api/community" => get(call, communities::one(call)).await, // R07
-        "/api/channels" => get(call, communities::channels(call)).await, // R12
-        "/api/members" => get(call, communities::members(call)).await, // R14
-        "/api/subscribe" => get(call, sockets::subscribe(call)).await, // R23
-        "/api/health" => get(call, health::health(call)).await,
-        _ => Err(ApiError::NotFound("there is nothing at this path")),
-    }
+const ROUTES: &[Route] = routes! {
+    GET    "/api/messages"   R01 messages::page;
+    GET    "/api/message"    R02 messages::one;
+    GET    "/api/community"  R07 communities::one;
+    GET    "/api/channels"   R12 communities::channels;
+    GET    "/api/members"    R14 communities::members;
+    GET    "/api/subscribe"  R23 sockets::subscribe;
+    GET    "/api/health"     health health::health;
+};
+
+/// Every route: method, path and rule of the contract.
+pub fn listed() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    ROUTES.iter().map(|route| (route.method, route.path, route.id))
 }
 
 /// What a handler answers.
@@ -42,8 +48,10 @@ type Answer = std::result::Result<Response, ApiError>;
 struct Call {
     request: Request,
     env: Env,
-    path: String,
     query: Query,
+    /// The text in the place of the braces in the route's path, as it stands in the address.
+    #[allow(dead_code, reason = "for paths with braces")]
+    segment: String,
 }
 
 impl Call {
@@ -64,19 +72,9 @@ impl Call {
 pub async fn answer(request: Request, env: Env) -> Result<Response> {
     let origins = config::allowed_origins(&env);
     let origin = request.headers().get("origin").ok().flatten();
-    let method = request.method();
-    let answer = if method == Method::Options {
-        cors::preflight()
-    } else {
-        match request.url() {
-            Ok(url) => {
-                let (path, query) = (url.path().to_owned(), Query::of(&url));
-                route(&Call { request, env, path, query }).await
-            }
-            Err(_) => Err(ApiError::BadRequest("the address cannot be read")),
-        }
-    };
-    let response = match answer {
+    // As it was sent: `Request::method` takes a method that it does not know for GET.
+    let method = request.inner().method();
+    let response = match route(request, env, &method).await {
         Ok(response) => response,
         Err(error) => {
             if let ApiError::Fault(fault) = &error {
@@ -89,16 +87,19 @@ pub async fn answer(request: Request, env: Env) -> Result<Response> {
     if response.status_code() == 101 {
         return Ok(response);
     }
-    let response = if method == Method::Head { without_body(response)? } else { response };
+    let response = if method == "HEAD" { without_body(response)? } else { response };
     cors::allow(response, &origins, origin.as_deref())
 }
 
-/// Runs `handler` for GET and HEAD (H09); every other method is refused with `Allow` (H03).
-async fn get(call: &Call, handler: impl Future<Output = Answer>) -> Answer {
-    match call.request.method() {
-        Method::Get | Method::Head => handler.await,
-        _ => Err(ApiError::MethodNotAllowed("GET, HEAD, OPTIONS")),
+/// Takes the request apart, finds its handler and runs it.
+async fn route(request: Request, env: Env, method: &str) -> Answer {
+    if method == "OPTIONS" {
+        return cors::preflight();
     }
+    let url = request.url().map_err(|_| ApiError::BadRequest("the address cannot be read"))?;
+    let (route, segment) = router::find(ROUTES, method, url.path())?;
+    let segment = segment.unwrap_or_default().to_owned();
+    (route.handler)(&Call { request, env, query: Query::of(&url), segment }).await
 }
 
 /// 200 with a JSON body (H01).

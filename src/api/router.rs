@@ -1,0 +1,141 @@
+//! How a request finds its handler: the table of routes is data, so that tests and the reference
+//! of the API can list every path with its methods and its rule of the contract.
+//!
+//! The order of the checks is H03's: path (404), method (405 with `Allow`), then the handler,
+//! which asks in this order: who is calling (500, 401), the parameters and the body (413, 400,
+//! 422), the resources (403, 404, 410).
+
+use futures::future::LocalBoxFuture;
+
+use super::error::ApiError;
+use super::{Answer, Call};
+
+/// One method of one path.
+pub(super) struct Route {
+    /// `GET` (which also answers `HEAD`, H09), `POST` or `DELETE`.
+    pub(super) method: &'static str,
+    /// The path. At most one part stands in braces and means any text: `{code}`.
+    pub(super) path: &'static str,
+    /// The rule of the contract, or the word for what it leaves open.
+    pub(super) id: &'static str,
+    /// Answers.
+    pub(super) handler: Handler,
+}
+
+/// What a route does.
+pub(super) type Handler = for<'a> fn(&'a Call) -> LocalBoxFuture<'a, Answer>;
+
+/// Writes the table of routes: `METHOD "path" ID handler`.
+macro_rules! routes {
+    ($($method:ident $path:literal $id:ident $($handler:ident)::+;)*) => {
+        &[$(Route {
+            method: stringify!($method),
+            path: $path,
+            id: stringify!($id),
+            handler: |call| Box::pin($($handler)::+(call)),
+        }),*]
+    };
+}
+pub(super) use routes;
+
+/// Where a request goes, and the text in the place of the braces.
+pub(super) fn find<'p>(
+    routes: &'static [Route],
+    method: &str,
+    path: &'p str,
+) -> Result<(&'static Route, Option<&'p str>), ApiError> {
+    let matched = || routes.iter().filter_map(|route| Some((route, segment(route.path, path)?)));
+    if matched().next().is_none() {
+        return Err(ApiError::NotFound("there is nothing at this path"));
+    }
+    let method = if method == "HEAD" { "GET" } else { method };
+    match matched().find(|(route, _)| route.method == method) {
+        Some((route, segment)) => Ok((route, (!segment.is_empty()).then_some(segment))),
+        None => Err(ApiError::MethodNotAllowed(allowed(matched().map(|(route, _)| route.method)))),
+    }
+}
+
+/// Whether `path` is one of `pattern`, and the text in the place of its braces (empty if it has
+/// none). A part that is empty, and a trailing slash, make another path (H09).
+fn segment<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
+    let Some((before, rest)) = pattern.split_once('{') else {
+        return (pattern == path).then_some("");
+    };
+    let (_, after) = rest.split_once('}')?;
+    let found = path.strip_prefix(before)?.strip_suffix(after)?;
+    (!found.is_empty() && !found.contains('/')).then_some(found)
+}
+
+/// The value of `Allow`.
+fn allowed<'r>(methods: impl Iterator<Item = &'r str>) -> String {
+    let mut allow = Vec::new();
+    for method in methods {
+        allow.push(method);
+        if method == "GET" {
+            allow.push("HEAD");
+        }
+    }
+    allow.push("OPTIONS");
+    allow.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROUTES: &[Route] = routes! {
+        GET    "/api/a"          R01 nothing;
+        POST   "/api/a"          R02 nothing;
+        GET    "/api/a/{x}"      R03 nothing;
+        DELETE "/api/a/{x}"      R04 nothing;
+        POST   "/api/a/{x}/use"  R05 nothing;
+    };
+
+    async fn nothing(_call: &Call) -> Answer {
+        Err(ApiError::Internal)
+    }
+
+    #[test]
+    fn h03_path_then_method() {
+        for (method, path, expected, why) in [
+            ("GET", "/api/a", "R01", "the path as it is"),
+            ("HEAD", "/api/a", "R01", "H09: HEAD is GET"),
+            ("POST", "/api/a", "R02", "another method of the same path"),
+            ("DELETE", "/api/a/7", "R04 7", "a part of any text"),
+            ("POST", "/api/a/7/use", "R05 7", "and a path below it"),
+            ("DELETE", "/api/a", "405 GET, HEAD, POST, OPTIONS", "all methods of the path"),
+            ("PROPFIND", "/api/a", "405 GET, HEAD, POST, OPTIONS", "a method nobody knows is no GET"),
+            ("HEAD", "/api/a/7/use", "405 POST, OPTIONS", "no GET, no HEAD"),
+            ("GET", "/api/a/", "404", "H09: a trailing slash is another path"),
+            ("GET", "/api/a/7/", "404", "here too"),
+            ("GET", "/api/a/7/8", "404", "one part, not two"),
+            ("POST", "/api/a//use", "404", "not none either"),
+            ("GET", "/api/A", "404", "paths have a case"),
+            ("GET", "/", "404", "nothing here"),
+            ("POST", "/nothing", "404", "404 beats 405"),
+        ] {
+            let got = match find(ROUTES, method, path) {
+                Ok((route, Some(segment))) => format!("{} {segment}", route.id),
+                Ok((route, None)) => route.id.to_owned(),
+                Err(ApiError::MethodNotAllowed(allow)) => format!("405 {allow}"),
+                Err(ApiError::NotFound(_)) => "404".to_owned(),
+                Err(other) => format!("{other:?}"),
+            };
+            assert_eq!(got, expected, "{method} {path}: {why}");
+        }
+    }
+
+    /// The reference, the tests of hostile input and people's clients go by these: a path or
+    /// method that is gone breaks them.
+    #[test]
+    fn every_route_is_one() {
+        let mut seen = std::collections::BTreeSet::new();
+        for Route { method, path, id, .. } in super::super::ROUTES {
+            assert!(["GET", "POST", "DELETE"].contains(method), "{method} {path}");
+            assert!(path.starts_with("/api/") && !path.ends_with('/'), "{path}");
+            assert!(path.matches('{').count() <= 1, "{path}: one part of any text");
+            assert!(seen.insert((method, path)), "{method} {path} stands here twice");
+            assert!(!id.is_empty());
+        }
+    }
+}
