@@ -12,11 +12,13 @@ use std::collections::BTreeMap;
 use crate::domain::announcement::Announcement;
 use crate::domain::ingest::{Needs, fold};
 use crate::domain::link::{Gap, StreamPosition};
+use crate::domain::world::World;
 use crate::storage::commit::{Commit, HeldBounds, prepare};
 use crate::storage::facts;
 use crate::storage::{CommitError, Fault, Store};
-use crate::wire::ids::Collection;
+use crate::wire::ids::{Collection, Did};
 use crate::wire::jetstream::{Frame, What, parse};
+use crate::wire::profile::LookedUp;
 use crate::wire::time::Micros;
 
 /// Commits that lost against another writer are tried again this often. Each loss means that
@@ -133,4 +135,42 @@ pub async fn walk(
         }
     }
     Err(Fault::new("committing a batch", "other writers came first every time"))
+}
+
+/// Caches a profile that was looked up (R04, I37), at the time `now`, unless something newer came
+/// meanwhile. Tells nobody: no event of the network is behind it.
+pub async fn remember(
+    store: &impl Store,
+    did: &Did,
+    profile: &LookedUp,
+    settings: &Settings,
+    now: Micros,
+) -> Result<(), Fault> {
+    let mut needs = Needs::default();
+    needs.profiles.insert(did.clone());
+    for _ in 0..ATTEMPTS {
+        let facts = facts::load(store, needs.clone(), now).await?;
+        let mut world: World = facts.world;
+        world.people.know(did);
+        world.people.change(did, |person| person.look_up(profile));
+        let prepared = prepare(&Commit {
+            version: facts.version,
+            changes: &world.into_changes(),
+            accounts: &[],
+            announcements: &[],
+            refusals: &[],
+            unread: &BTreeMap::new(),
+            position: None,
+            gap: None,
+            announced: None,
+            held: settings.held,
+            now,
+        });
+        match store.commit(prepared.statements).await {
+            Ok(()) => return Ok(()),
+            Err(CommitError::Conflict) => {}
+            Err(CommitError::Fault(fault)) => return Err(fault),
+        }
+    }
+    Err(Fault::new("caching a profile", "other writers came first every time"))
 }

@@ -2,7 +2,7 @@
 
 use worker::{Response, Result};
 
-use super::Answer;
+use super::{Answer, empty};
 
 const METHODS: &str = "GET, POST, PUT, PATCH, DELETE, OPTIONS";
 const HEADERS: &str = "Authorization, Content-Type, Range, If-None-Match";
@@ -11,7 +11,7 @@ const EXPOSED: &str = "RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Re
 
 /// `OPTIONS` on any path (H09).
 pub(super) fn preflight() -> Answer {
-    let response = Response::empty()?.with_status(204);
+    let response = empty(204)?;
     response.headers().set("access-control-max-age", "86400")?;
     Ok(response)
 }

@@ -27,6 +27,8 @@ pub(super) enum ApiError {
     Gone(&'static str),
     /// 413: a body over 64 KiB.
     PayloadTooLarge,
+    /// 416, with the value of `Content-Range`, if the size is known.
+    InvalidRange(Option<String>),
     /// 429, with the seconds until the next request is welcome.
     RateLimited(i64),
     /// 500: a guarded endpoint while no API key is configured (X02).
@@ -62,6 +64,7 @@ impl ApiError {
             ApiError::MethodNotAllowed(_) => (405, "MethodNotAllowed", "this path does not take this method"),
             ApiError::Gone(sentence) => (410, "Gone", sentence),
             ApiError::PayloadTooLarge => (413, "PayloadTooLarge", "the body is larger than 64 KiB"),
+            ApiError::InvalidRange(_) => (416, "InvalidRange", "the range lies outside of the blob"),
             ApiError::RateLimited(_) => {
                 (429, "RateLimited", "too many requests from this address, slow down")
             }
@@ -78,9 +81,13 @@ impl ApiError {
         let response =
             Response::from_json(&json!({ "error": code, "message": message }))?.with_status(status);
         let headers = response.headers();
+        headers.set("cache-control", "no-store")?;
         match self {
             ApiError::MethodNotAllowed(allow) => headers.set("allow", allow)?,
             ApiError::AuthRequired(_) => headers.set("www-authenticate", "Bearer")?,
+            ApiError::InvalidRange(size) => {
+                headers.set("content-range", size.as_deref().unwrap_or("bytes */*"))?;
+            }
             ApiError::RateLimited(seconds) => headers.set("retry-after", &seconds.to_string())?,
             ApiError::Fault(_) => headers.set("retry-after", "1")?,
             _ => {}

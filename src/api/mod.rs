@@ -9,10 +9,15 @@ mod cors;
 mod cursor;
 mod error;
 mod params;
+mod reply;
 
+mod blob;
 mod communities;
 mod health;
 mod messages;
+mod people;
+mod reactions;
+mod server;
 mod sockets;
 
 use serde::Serialize;
@@ -27,13 +32,21 @@ use crate::platform::{config, log};
 
 /// Every route of the service.
 const ROUTES: &[Route] = routes! {
-    GET    "/api/messages"   R01 messages::page;
-    GET    "/api/message"    R02 messages::one;
-    GET    "/api/community"  R07 communities::one;
-    GET    "/api/channels"   R12 communities::channels;
-    GET    "/api/members"    R14 communities::members;
-    GET    "/api/subscribe"  R23 sockets::subscribe;
-    GET    "/api/health"     health health::health;
+    GET    "/api/messages"           R01 messages::page;
+    GET    "/api/message"            R02 messages::one;
+    GET    "/api/authors"            R04 people::author;
+    GET    "/api/reactions"          R05 reactions::of_message;
+    GET    "/api/reactions/channel"  R06 reactions::of_channel;
+    GET    "/api/community"          R07 communities::one;
+    GET    "/api/communities"        R11 communities::of_person;
+    GET    "/api/channels"           R12 communities::channels;
+    GET    "/api/sidebar"            R13 communities::sidebar;
+    GET    "/api/members"            R14 communities::members;
+    GET    "/api/blob"               R21 blob::blob;
+    GET    "/api/channel-reads"      R22 people::channel_reads;
+    GET    "/api/subscribe"          R23 sockets::subscribe;
+    GET    "/api/health"             health health::health;
+    GET    "/api/server"             server server::server;
 };
 
 /// Every route: method, path and rule of the contract.
@@ -102,7 +115,8 @@ async fn route(request: Request, env: Env, method: &str) -> Answer {
     (route.handler)(&Call { request, env, query: Query::of(&url), segment }).await
 }
 
-/// 200 with a JSON body (H01).
+/// 200 with a JSON body (H01), for what is no read: reads are answered by [`reply`].
+#[allow(dead_code, reason = "for handlers that write and answer something")]
 fn json<T: Serialize>(body: &T) -> Answer {
     let text = serde_json::to_string(body).map_err(|_| ApiError::Internal)?;
     json_text(text, 200)
@@ -112,6 +126,11 @@ fn json_text(text: String, status: u16) -> Answer {
     let headers = Headers::new();
     headers.set("content-type", "application/json")?;
     Ok(Response::ok(text)?.with_status(status).with_headers(headers))
+}
+
+/// An answer without a body.
+fn empty(status: u16) -> Answer {
+    Ok(Response::empty()?.with_status(status))
 }
 
 fn without_body(response: Response) -> Result<Response> {

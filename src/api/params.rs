@@ -1,6 +1,10 @@
 //! Parameters: read once, refused by name (H04–H07).
 
+use serde::de::DeserializeOwned;
+
+use super::cursor;
 use super::error::ApiError;
+use crate::wire::cid::Cid;
 use crate::wire::ids::{Did, Rkey};
 use crate::wire::time::Micros;
 
@@ -72,6 +76,17 @@ impl Query {
         } else {
             Err(ApiError::Invalid(format!("{name} must be a record key or an AT-URI (at://…)")))
         }
+    }
+
+    /// A CID that must be there.
+    pub(super) fn cid(&self, name: &str) -> Checked<Cid> {
+        Cid::parse(self.required(name)?).ok_or_else(|| ApiError::Invalid(format!("{name} must be a CID")))
+    }
+
+    /// The cursor of `list`, asked about `about` (H40). An empty one is none of any list: taken
+    /// for "from the beginning", it would turn a client's mistake into an endless walk.
+    pub(super) fn cursor<P: DeserializeOwned>(&self, list: &'static str, about: &str) -> Checked<Option<P>> {
+        self.get("cursor").map(|text| cursor::read(list, about, text)).transpose()
     }
 
     /// A whole number, clamped to its range (H05).

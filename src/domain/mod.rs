@@ -3,7 +3,8 @@
 //!
 //! Read in this order: what is indexed (`rows`), what a batch may look at (`world`), who may
 //! post (`gate`, `standing`), what events do (`ingest`), who is told (`announcement`), who
-//! hears (`subscriptions`), and how the stream is kept alive (`link`).
+//! hears (`subscriptions`), how the stream is kept alive (`link`), which hosts may be asked
+//! (`hosts`), and in what order a sidebar stands (`sidebar`).
 
 pub mod rows;
 pub mod world;
@@ -20,3 +21,6 @@ pub mod subscriptions;
 
 pub mod link;
 pub mod untold;
+
+pub mod hosts;
+pub mod sidebar;

@@ -7,8 +7,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::wire::bodies::Person;
+use crate::wire::bodies::{Channel, Person};
 use crate::wire::ids::{AtUri, Did};
+use crate::wire::profile::LookedUp;
 use crate::wire::time::Micros;
 
 /// A row named by the AT-URI of its record.
@@ -89,6 +90,24 @@ pub struct ChannelRow {
     pub owner_only: bool,
     pub rev: String,
     pub indexed_at: Micros,
+}
+
+impl From<ChannelRow> for Channel {
+    /// The channel as bodies show it (O05). Who is in it is no row: it comes in where the
+    /// community is asked.
+    fn from(row: ChannelRow) -> Self {
+        Self {
+            rkey: row.uri.rkey(),
+            uri: row.uri,
+            community_uri: row.community_uri,
+            name: row.name,
+            description: row.description,
+            channel_type: row.channel_type,
+            category_rkey: row.category_rkey,
+            owner_only: row.owner_only,
+            voice_members: Vec::new(),
+        }
+    }
 }
 
 /// A category (section 8.5).
@@ -217,6 +236,30 @@ impl PersonRow {
             active: true,
             account_status: None,
             account_at: None,
+        }
+    }
+
+    /// Whether nothing was ever learned of their profile: no record of it came by, and it was
+    /// not looked up (R04).
+    pub fn is_blank(&self) -> bool {
+        let profile = [
+            &self.profile_rev,
+            &self.handle,
+            &self.display_name,
+            &self.avatar_cid,
+            &self.banner_cid,
+            &self.description,
+        ];
+        profile.into_iter().all(Option::is_none)
+    }
+
+    /// Takes what was looked up, unless something is known already: a record of the person's own
+    /// is newer, or somebody else looked them up meanwhile.
+    pub fn look_up(&mut self, profile: &LookedUp) {
+        if self.is_blank() {
+            let LookedUp { handle, display_name, description, avatar_cid, banner_cid } = profile.clone();
+            (self.handle, self.display_name, self.description) = (handle, display_name, description);
+            (self.avatar_cid, self.banner_cid) = (avatar_cid, banner_cid);
         }
     }
 

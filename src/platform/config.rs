@@ -29,6 +29,17 @@ pub struct Sockets {
     pub open: bool,
 }
 
+/// Who is asked outside.
+#[derive(Clone, Debug)]
+pub struct Outside {
+    /// `PLC_URL` (C03).
+    pub plc: String,
+    /// `BSKY_API_URL` (C04).
+    pub profiles: String,
+    /// `INSECURE_HOSTS` (C19): `host:port` each.
+    pub insecure: Vec<String>,
+}
+
 /// How long a community's log is (C17).
 #[derive(Clone, Copy, Debug)]
 pub struct EventLog {
@@ -65,6 +76,20 @@ pub fn event_log(env: &Env) -> EventLog {
     EventLog { hours: number(env, "EVENT_LOG_HOURS", 24), max: number(env, "EVENT_LOG_MAX", 10_000) }
 }
 
+/// Reads the variables of who is asked outside.
+pub fn outside(env: &Env) -> Outside {
+    Outside {
+        plc: text(env, "PLC_URL", "https://plc.directory"),
+        profiles: text(env, "BSKY_API_URL", "https://public.api.bsky.app"),
+        insecure: list(env, "INSECURE_HOSTS"),
+    }
+}
+
+/// `RATE_LIMIT_PER_MIN` (C14): requests per client address and minute; 0 is no limit.
+pub fn rate_limit(env: &Env) -> i64 {
+    number(env, "RATE_LIMIT_PER_MIN", 3000)
+}
+
 /// `CDN_URL` (C05).
 pub fn cdn(env: &Env) -> String {
     text(env, "CDN_URL", "https://cdn.bsky.app")
@@ -72,8 +97,12 @@ pub fn cdn(env: &Env) -> String {
 
 /// `ALLOWED_ORIGINS` (C09); empty means every origin.
 pub fn allowed_origins(env: &Env) -> Vec<String> {
-    let list = text(env, "ALLOWED_ORIGINS", "");
-    list.split(',').map(str::trim).filter(|origin| !origin.is_empty()).map(str::to_owned).collect()
+    list(env, "ALLOWED_ORIGINS")
+}
+
+fn list(env: &Env, name: &str) -> Vec<String> {
+    let list = text(env, name, "");
+    list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
 }
 
 fn text(env: &Env, name: &str, default: &str) -> String {

@@ -1,16 +1,31 @@
-//! What REST reads (contract section 3), each in one round trip.
+//! What REST reads (contract section 3), each in one round trip: messages here, the rest in the
+//! files of this folder.
 //!
 //! A read answers only what people may see: a community that is there, channels of such a
-//! community, messages of such a channel that are not blocked (T07, T16).
+//! community, messages of such a channel that are not blocked (T07, T16). Every order is total,
+//! so the same rows always come in the same order. A list that may be long is read in pages: the
+//! rows after a place, at most so many, and the place of the last if there are more (H40).
 
 use serde::Deserialize;
 
 use super::{Fault, Param, Statement, Store, rows};
 use crate::domain::ingest::groups;
-use crate::domain::rows::{ChannelRow, CommunityRow, MessageRow, PersonRow, ReactionRow};
+use crate::domain::rows::{MessageRow, PersonRow, ReactionRow};
 use crate::domain::subscriptions::Candidate;
 use crate::wire::bodies;
 use crate::wire::ids::{AtUri, Did, Rkey};
+
+/// Rows in order, and the place of the last if there are more behind it.
+pub type Page<T, P> = (Vec<T>, Option<P>);
+
+/// Cuts a page off rows that were read with one more than `limit`, and notes where it ended.
+fn cut<T, P>(mut found: Vec<T>, limit: i64, place: impl Fn(&T) -> P) -> Page<T, P> {
+    let limit = usize::try_from(limit).unwrap_or(0);
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let end = found.last().filter(|_| more).map(place);
+    (found, end)
+}
 
 /// Where a page of messages begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +41,24 @@ pub enum Start {
 /// The last message of a page: its place in the order of R01.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
 pub struct PageEnd(pub String, pub Rkey, pub Did);
+
+impl PageEnd {
+    fn of(message: &MessageRow) -> Self {
+        Self(message.sort_at.sortable(), message.uri.rkey(), message.author_did.clone())
+    }
+}
+
+impl Start {
+    /// The place that everything on the page comes after. One bound for all three starts: '~'
+    /// sorts after every time, '' before every rkey.
+    fn bound(&self) -> (&str, &str, &str) {
+        match self {
+            Start::Newest => ("~", "", ""),
+            Start::Before(instant) => (instant, "", ""),
+            Start::After(PageEnd(sort_at, rkey, author)) => (sort_at, rkey.as_str(), author.as_str()),
+        }
+    }
+}
 
 /// A message with its people and its parent, as R01 and R02 show it.
 #[derive(Debug, Deserialize)]
@@ -124,6 +157,30 @@ macro_rules! person_json {
     };
 }
 
+// The reactions of a message that people see.
+macro_rules! reactions_json {
+    ($m:literal) => {
+        concat!(
+            "(SELECT json_group_array(json_object('uri', r.uri, 'reactor_did', r.reactor_did,
+                'target_uri', r.target_uri, 'emoji', r.emoji, 'hidden', json('false'), 'rev', r.rev,
+                'indexed_at', r.indexed_at))
+              FROM reactions r WHERE r.target_uri = ",
+            $m,
+            ".uri AND NOT r.hidden)"
+        )
+    };
+}
+
+// The channel that ?1 means (T20): an AT-URI, or else the one with this rkey indexed first.
+macro_rules! target_channel {
+    () => {
+        "WITH target(uri) AS (
+            SELECT ch.uri FROM channels ch JOIN communities c ON c.uri = ch.community_uri
+            WHERE NOT c.hidden AND (ch.uri = ?1 OR ch.rkey = ?1)
+            ORDER BY ch.uri = ?1 DESC, ch.indexed_at, ch.uri LIMIT 1) "
+    };
+}
+
 // The visible message that `m.parent` names (T21): an AT-URI, or an rkey in the same channel.
 macro_rules! shown_json {
     () => {
@@ -136,9 +193,9 @@ macro_rules! shown_json {
             message_json!("p"),
             " END, 'parent_author', ",
             person_json!("pa"),
-            ", 'reactions', (SELECT json_group_array(json_object('uri', r.uri, 'reactor_did', r.reactor_did,
-                'target_uri', r.target_uri, 'emoji', r.emoji, 'hidden', json('false'), 'rev', r.rev, 'indexed_at', r.indexed_at))
-              FROM reactions r WHERE r.target_uri = m.uri AND NOT r.hidden)) AS row"
+            ", 'reactions', ",
+            reactions_json!("m"),
+            ") AS row"
         )
     };
 }
@@ -160,6 +217,10 @@ macro_rules! shown_joins {
     };
 }
 
+pub mod communities;
+pub mod people;
+pub mod reactions;
+
 /// R01: at most `limit` messages of a channel, newest first, and where the next page starts if
 /// there is one.
 pub async fn messages(
@@ -168,25 +229,14 @@ pub async fn messages(
     channel: &str,
     start: &Start,
     limit: i64,
-) -> Result<(Vec<bodies::Message>, Option<PageEnd>), Fault> {
-    // One bound for all three starts: '~' sorts after every time, '' before every rkey.
-    let (sort_at, rkey, author) = match start {
-        Start::Newest => ("~", "", ""),
-        Start::Before(instant) => (instant.as_str(), "", ""),
-        Start::After(PageEnd(sort_at, rkey, author)) => (sort_at.as_str(), rkey.as_str(), author.as_str()),
-    };
+) -> Result<Page<bodies::Message, PageEnd>, Fault> {
+    let (sort_at, rkey, author) = start.bound();
     let statement = Statement::new(
         MESSAGES,
         [channel.into(), sort_at.into(), rkey.into(), author.into(), Param::Int(limit + 1)],
     );
-    let mut found: Vec<Shown> = rows(store.read(&[statement]).await?.first())?;
-    let limit = usize::try_from(limit).unwrap_or(0);
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let end = found.last().filter(|_| more).map(|last| {
-        let message = &last.message;
-        PageEnd(message.sort_at.sortable(), message.uri.rkey(), message.author_did.clone())
-    });
+    let found: Vec<Shown> = rows(store.read(&[statement]).await?.first())?;
+    let (found, end) = cut(found, limit, |last| PageEnd::of(&last.message));
     Ok((found.into_iter().map(|row| row.body(cdn)).collect(), end))
 }
 
@@ -195,61 +245,6 @@ pub async fn message(store: &impl Store, cdn: &str, uri: &AtUri) -> Result<Optio
     let statement = Statement::new(MESSAGE, [uri.as_str().into()]);
     let found: Vec<Shown> = rows(store.read(&[statement]).await?.first())?;
     Ok(found.into_iter().next().map(|row| row.body(cdn)))
-}
-
-/// R07: the community an AT-URI or rkey means (T22).
-pub async fn community(store: &impl Store, name: &str) -> Result<Option<bodies::Community>, Fault> {
-    let found: Vec<CommunityRow> =
-        rows(store.read(&[Statement::new(COMMUNITY, [name.into()])]).await?.first())?;
-    Ok(found.into_iter().next().map(|row| bodies::Community {
-        owner_did: row.uri.authority(),
-        rkey: row.uri.rkey(),
-        name: row.name,
-        description: row.description,
-        picture: bodies::verbatim(row.picture.as_deref()),
-        category_order: bodies::verbatim(row.category_order.as_deref()),
-        requires_approval_to_join: row.requires_approval_to_join,
-    }))
-}
-
-/// R12: the channels of a community, by name in code points, ties by rkey.
-pub async fn channels(store: &impl Store, community: &str) -> Result<Vec<bodies::Channel>, Fault> {
-    let found: Vec<ChannelRow> =
-        rows(store.read(&[Statement::new(CHANNELS, [community.into()])]).await?.first())?;
-    Ok(found
-        .into_iter()
-        .map(|row| bodies::Channel {
-            rkey: row.uri.rkey(),
-            uri: row.uri,
-            community_uri: row.community_uri,
-            name: row.name,
-            description: row.description,
-            channel_type: row.channel_type,
-            category_rkey: row.category_rkey,
-            owner_only: row.owner_only,
-            voice_members: Vec::new(),
-        })
-        .collect())
-}
-
-/// R14: the owner first, then approved, then pending members, each part by DID.
-pub async fn members(store: &impl Store, cdn: &str, community: &str) -> Result<Vec<bodies::Member>, Fault> {
-    #[derive(Deserialize)]
-    struct Found {
-        member_did: Did,
-        status: String,
-        person: Option<PersonRow>,
-    }
-    let statement = Statement::new(MEMBERS, [community.into()]);
-    let found: Vec<Found> = rows(store.read(&[statement]).await?.first())?;
-    Ok(found
-        .into_iter()
-        .map(|row| bodies::Member {
-            member_did: row.member_did,
-            status: row.status,
-            person: shown(row.person.as_ref(), cdn),
-        })
-        .collect())
 }
 
 /// The known channels that names (rkeys or AT-URIs) may mean (T20).
@@ -323,11 +318,8 @@ pub async fn ingest_status(store: &impl Store) -> Result<IngestStatus, Fault> {
 }
 
 const MESSAGES: &str = concat!(
-    "WITH target(uri) AS (
-        SELECT ch.uri FROM channels ch JOIN communities c ON c.uri = ch.community_uri
-        WHERE NOT c.hidden AND (ch.uri = ?1 OR ch.rkey = ?1)
-        ORDER BY ch.uri = ?1 DESC, ch.indexed_at, ch.uri LIMIT 1)
-    SELECT ",
+    target_channel!(),
+    "SELECT ",
     shown_json!(),
     "
     FROM messages m ",
@@ -350,41 +342,6 @@ const MESSAGE: &str = concat!(
     shown_joins!(),
     "
     WHERE m.uri = ?1 AND NOT m.hidden AND NOT c.hidden AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = m.uri)"
-);
-
-const COMMUNITY: &str = "
-    SELECT json_object('uri', uri, 'name', name, 'description', description, 'picture', picture,
-        'category_order', category_order,
-        'requires_approval_to_join', json(iif(requires_approval_to_join, 'true', 'false')),
-        'hidden', json('false'), 'rev', rev, 'indexed_at', indexed_at) AS row
-    FROM communities WHERE NOT hidden AND (uri = ?1 OR rkey = ?1)
-    ORDER BY uri = ?1 DESC, indexed_at, uri LIMIT 1";
-
-const CHANNELS: &str = "
-    SELECT json_object('uri', ch.uri, 'community_uri', ch.community_uri, 'name', ch.name,
-        'description', ch.description, 'channel_type', ch.channel_type,
-        'category_rkey', ch.category_rkey, 'owner_only', json(iif(ch.owner_only, 'true', 'false')),
-        'rev', ch.rev, 'indexed_at', ch.indexed_at) AS row
-    FROM channels ch JOIN communities c ON c.uri = ch.community_uri
-    WHERE ch.community_uri = ?1 AND NOT c.hidden ORDER BY ch.name, ch.rkey";
-
-const MEMBERS: &str = concat!(
-    "WITH joined(did, approved) AS (
-        SELECT m.member_did, max(EXISTS (
-            SELECT 1 FROM approvals a WHERE a.membership_uri = m.uri AND a.approver_did = c.owner_did
-               AND (a.community_uri IS NULL OR a.community_uri = c.uri)))
-        FROM memberships m JOIN communities c ON c.uri = m.community_uri
-        WHERE m.community_uri = ?1 AND NOT m.hidden AND NOT c.hidden AND m.member_did <> c.owner_did
-          AND NOT EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = m.member_did)
-        GROUP BY m.member_did),
-    listed(did, place, status) AS (
-        SELECT owner_did, 0, 'owner' FROM communities WHERE uri = ?1 AND NOT hidden
-        UNION ALL SELECT did, iif(approved, 1, 2), iif(approved, 'approved', 'pending') FROM joined)
-    SELECT json_object('member_did', l.did, 'status', l.status, 'person', ",
-    person_json!("p"),
-    ") AS row
-    FROM listed l LEFT JOIN people p ON p.did = l.did
-    ORDER BY l.place, l.did"
 );
 
 const CANDIDATES: &str = "

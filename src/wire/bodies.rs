@@ -128,6 +128,85 @@ pub struct Channel {
     pub voice_members: Vec<Did>,
 }
 
+/// O06.
+#[derive(Clone, Debug, Serialize)]
+pub struct Category {
+    /// The category.
+    pub uri: AtUri,
+    /// Its key.
+    pub rkey: Rkey,
+    /// 1–32 characters.
+    pub name: String,
+    /// An array of rkeys, verbatim.
+    pub channel_order: Option<Box<RawValue>>,
+    /// Its channels, in order.
+    pub channels: Vec<Channel>,
+}
+
+/// O02.
+#[derive(Clone, Debug, Serialize)]
+pub struct Author {
+    /// The person.
+    pub did: Did,
+    /// The name of the cached profile.
+    pub display_name: Option<String>,
+    /// A link on the CDN (O10).
+    pub avatar_url: Option<String>,
+    /// A link on the CDN (O10).
+    pub banner_url: Option<String>,
+    /// The text of the cached profile.
+    pub description: Option<String>,
+    /// Only when verified in both directions (O10).
+    pub handle: Option<String>,
+    /// The text of the actor record (O10).
+    pub status: Option<String>,
+    /// The same again.
+    pub status_text: Option<String>,
+    /// The emoji of the actor record.
+    pub emoji: Option<String>,
+    /// `online`, `away`, `dnd`, `offline`, or nothing if never seen.
+    pub state: Option<String>,
+    /// When what is cached changed last (H10).
+    pub updated_at: String,
+}
+
+impl Author {
+    /// A person as others see them, under their DID.
+    pub fn of(did: Did, person: Person, updated_at: String) -> Self {
+        Self {
+            did,
+            display_name: person.display_name,
+            avatar_url: person.avatar_url,
+            banner_url: person.banner_url,
+            description: person.description,
+            handle: person.handle,
+            status: person.status_text.clone(),
+            status_text: person.status_text,
+            emoji: person.emoji,
+            state: person.state,
+            updated_at,
+        }
+    }
+}
+
+/// R11.
+#[derive(Clone, Debug, Serialize)]
+pub struct Communities {
+    /// Of this owner, by rkey.
+    pub owned: Vec<Community>,
+    /// Where they take part, by AT-URI.
+    pub joined: Vec<Community>,
+}
+
+/// O09.
+#[derive(Clone, Debug, Serialize)]
+pub struct ChannelRead {
+    /// The channel.
+    pub channel_uri: String,
+    /// How far it was read (H10).
+    pub cursor_at: String,
+}
+
 /// O07.
 #[derive(Clone, Debug, Serialize)]
 pub struct Member {

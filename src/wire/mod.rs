@@ -1,15 +1,21 @@
 //! Other people's contracts, and nothing else: identifiers, times, Jetstream frames, lexicon
-//! records, socket frames, REST bodies.
+//! records, socket frames, REST bodies and headers, DID documents, profiles.
 //!
 //! Promises: outside bytes become typed values or a closed error, never a panic (invariant 4);
 //! what is echoed verbatim is kept as the text that arrived. Knows no rule, SQL, clock or
 //! platform.
 
 pub mod bodies;
+pub mod cid;
+pub mod did_document;
+pub mod etag;
 pub mod events;
 pub mod ids;
 pub mod jetstream;
 mod json;
+pub mod media;
+pub mod profile;
+pub mod range;
 pub mod records;
 pub mod socket;
 pub mod time;

@@ -1,11 +1,14 @@
 //! What REST reads, through the real SQL.
 
-use colibri_edge::storage::reads::{self, Start};
+use colibri_edge::storage::Fault;
+use colibri_edge::storage::reads::{self, Start, communities, people, reactions};
+use colibri_edge::wire::bodies::ReactionGroup;
 use colibri_edge::wire::ids::{AtUri, Collection, Did, Rkey};
+use colibri_edge::wire::time::Micros;
 use futures::executor::block_on;
 use serde_json::json;
 
-use super::story::{Service, Story, message_in};
+use super::story::{START, Service, Story, message_in};
 
 const CDN: &str = "https://cdn.test";
 
@@ -17,6 +20,20 @@ fn page(
 ) -> (Vec<String>, Option<reads::PageEnd>) {
     let (messages, end) = block_on(reads::messages(&service.store, CDN, channel, start, limit)).unwrap();
     (messages.into_iter().map(|message| message.core.text).collect(), end)
+}
+
+/// Every row of a list, page by page.
+fn walk<P>(page: impl AsyncFn(Option<P>) -> Result<(Vec<String>, Option<P>), Fault>) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut after = None;
+    loop {
+        let (rows, end) = block_on(page(after)).unwrap();
+        all.extend(rows);
+        match end {
+            Some(place) => after = Some(place),
+            None => return all,
+        }
+    }
 }
 
 fn garden() -> Story {
@@ -119,7 +136,7 @@ fn r07_b48_a_bare_rkey_is_the_community_indexed_first() {
     story.community("zoe", true).community("alice", false);
     let service = Service::live(&story);
     let owner = |name: &str| {
-        block_on(reads::community(&service.store, name))
+        block_on(communities::community(&service.store, name))
             .unwrap()
             .map(|community| community.owner_did.to_string())
     };
@@ -139,10 +156,17 @@ fn r12_channels_by_name_in_code_points() {
         );
     }
     let service = Service::live(&story);
-    let channels =
-        block_on(reads::channels(&service.store, "at://did:plc:alice/social.colibri.community/c")).unwrap();
-    let names: Vec<_> = channels.iter().map(|channel| format!("{} {}", channel.name, channel.rkey)).collect();
-    assert_eq!(names, ["B y", "a w", "a z", "b x", "hall k"]);
+    let walked = |limit| {
+        walk(async |after| {
+            let community = "at://did:plc:alice/social.colibri.community/c";
+            let (channels, end) =
+                communities::channels(&service.store, community, after.as_ref(), limit).await?;
+            Ok((channels.iter().map(|row| format!("{} {}", row.name, row.rkey)).collect(), end))
+        })
+    };
+    for limit in [1, 2, 5, 6] {
+        assert_eq!(walked(limit), ["B y", "a w", "a z", "b x", "hall k"], "pages of {limit}");
+    }
 }
 
 #[test]
@@ -161,13 +185,247 @@ fn r14_owner_then_approved_then_pending_and_nobody_banned() {
     let service = Service::live(&story);
     let community = "at://did:plc:mallory/social.colibri.community/c";
     service.store.exec(&format!("INSERT INTO bans VALUES ('{community}', 'did:plc:alice', '')"));
-    let members = block_on(reads::members(&service.store, CDN, community)).unwrap();
-    let listed: Vec<_> =
-        members.iter().map(|member| format!("{} {}", member.status, member.member_did)).collect();
-    assert_eq!(
-        listed,
-        ["owner did:plc:mallory", "approved did:plc:bob", "approved did:plc:zoe", "pending did:plc:carol"]
+    let walked = |limit| {
+        walk(async |after| {
+            let (members, end) =
+                communities::members(&service.store, CDN, community, after.as_ref(), limit).await?;
+            Ok((members.iter().map(|row| format!("{} {}", row.status, row.member_did)).collect(), end))
+        })
+    };
+    for limit in [1, 2, 3, 4, 1000] {
+        assert_eq!(
+            walked(limit),
+            [
+                "owner did:plc:mallory",
+                "approved did:plc:bob",
+                "approved did:plc:zoe",
+                "pending did:plc:carol"
+            ],
+            "pages of {limit}"
+        );
+    }
+}
+
+fn did(name: &str) -> Did {
+    Did::parse(&format!("did:plc:{name}")).unwrap()
+}
+
+/// Groups in short: `emoji count`.
+fn short(groups: &[ReactionGroup]) -> Vec<String> {
+    groups.iter().map(|group| format!("{} {}", group.emoji, group.count)).collect()
+}
+
+#[test]
+fn r05_t21_the_reactions_of_what_a_name_means() {
+    let mut story = garden();
+    story.community("zoe", false).join("bob", "zoe");
+    // Two messages `m`: alice's, indexed first, and bob's.
+    story.say("alice", "m", "first").say("bob", "m", "second").say("bob", "n", "other");
+    let uri = |who: &str| format!("at://did:plc:{who}/social.colibri.message/m");
+    story.react("bob", "1", "👍", &uri("alice")).react("alice", "2", "🎉", &uri("bob")).react(
+        "bob",
+        "3",
+        "👍",
+        &uri("bob"),
     );
+    story.react("alice", "4", "👍", &uri("bob")).react("bob", "5", "🌿", "n");
+    let service = Service::live(&story);
+    let of = |name: &str| short(&block_on(reactions::of_message(&service.store, name)).unwrap());
+    assert_eq!(of(&uri("alice")), ["👍 1"]);
+    assert_eq!(of(&uri("bob")), ["👍 2", "🎉 1"], "O03: by count, then by first arrival");
+    assert_eq!(of("m"), ["👍 1"], "T21: the message indexed first");
+    assert_eq!(of("n"), ["🌿 1"]);
+    assert_eq!(of("unknown"), Vec::<String>::new());
+    assert_eq!(of("at://did:plc:bob/nonsense"), Vec::<String>::new());
+    service.store.exec(&format!("INSERT INTO blocks VALUES ('{}', '')", uri("alice")));
+    assert_eq!(of("m"), Vec::<String>::new(), "B-14: blocked, and nobody takes its place");
+    assert_eq!(of(&uri("alice")), Vec::<String>::new());
+    let mut gone = story.clone();
+    gone.delete("bob", "message/n");
+    let gone = Service::live(&gone);
+    assert!(block_on(reactions::of_message(&gone.store, "n")).unwrap().is_empty(), "deleted");
+}
+
+#[test]
+fn r06_b05_the_reactions_of_a_channel() {
+    let mut story = garden();
+    story
+        .say("alice", "m", "first")
+        .say("bob", "m", "second")
+        .say("bob", "n", "other")
+        .say("bob", "o", "none");
+    let uri = |who: &str| format!("at://did:plc:{who}/social.colibri.message/m");
+    story
+        .react("bob", "1", "👍", &uri("alice"))
+        .react("alice", "2", "🎉", &uri("bob"))
+        .react("bob", "3", "🌿", "n");
+    let service = Service::live(&story);
+    let walked = |service: &Service, channel: &str, limit| {
+        walk(async |after| {
+            let (entries, end) = reactions::of_channel(&service.store, channel, after, limit).await?;
+            let entries = entries.iter().map(|(key, groups)| format!("{key}: {}", short(groups).join(" ")));
+            Ok((entries.collect(), end))
+        })
+    };
+    let second = uri("bob");
+    for limit in [1, 2, 3, 1000] {
+        assert_eq!(
+            walked(&service, "k", limit),
+            ["n: 🌿 1".to_owned(), format!("{second}: 🎉 1"), "m: 👍 1".to_owned()],
+            "newest first; the second `m` under its AT-URI; pages of {limit}"
+        );
+    }
+    assert!(walked(&service, "unknown", 10).is_empty());
+    service.store.exec(&format!("INSERT INTO blocks VALUES ('{}', '')", uri("alice")));
+    assert_eq!(walked(&service, "k", 10), ["n: 🌿 1", "m: 🎉 1"], "what people do not see has no key");
+}
+
+#[test]
+fn r11_owned_by_rkey_and_joined_by_uri() {
+    let mut story = Story::default();
+    story.community("zoe", true).community("alice", false).community("carol", true).community("dan", false);
+    story.create("bob", "community/z", json!({ "name": "Zed" })).create(
+        "bob",
+        "community/a",
+        json!({ "name": "Ay" }),
+    );
+    for (n, owner) in ["zoe", "alice", "carol", "dan"].into_iter().enumerate() {
+        story.create("bob", &format!("membership/{n}"), super::story::membership(owner));
+    }
+    story.create("bob", "membership/again", super::story::membership("alice"));
+    story.create(
+        "zoe",
+        "approval/1",
+        json!({ "membership": "at://did:plc:bob/social.colibri.membership/0", "createdAt": "2026-03-01T12:00:00Z" }),
+    );
+    let service = Service::live(&story);
+    service
+        .store
+        .exec("INSERT INTO bans VALUES ('at://did:plc:dan/social.colibri.community/c', 'did:plc:bob', '')");
+    let body = |who: &str| {
+        let found = block_on(communities::of_person(&service.store, &did(who))).unwrap();
+        let names = |list: Vec<colibri_edge::wire::bodies::Community>| {
+            list.iter().map(|row| format!("{} {}", row.owner_did, row.rkey)).collect::<Vec<_>>()
+        };
+        (names(found.owned), names(found.joined))
+    };
+    let (owned, joined) = body("bob");
+    assert_eq!(owned, ["did:plc:bob a", "did:plc:bob z"], "by rkey");
+    assert_eq!(
+        joined,
+        ["did:plc:alice c", "did:plc:zoe c"],
+        "pending in an open one and approved; not pending in carol's (B-08), not banned in dan's; each once"
+    );
+    assert_eq!(body("alice"), (vec!["did:plc:alice c".into()], vec![]), "never joined: what one owns");
+    assert_eq!(body("nobody"), (vec![], vec![]));
+    let mut gone = story.clone();
+    gone.delete("alice", "community/c");
+    let gone = Service::live(&gone);
+    let joined = block_on(communities::of_person(&gone.store, &did("bob"))).unwrap().joined;
+    assert!(joined.iter().all(|row| row.owner_did != did("alice")), "I70: listed nowhere");
+}
+
+#[test]
+fn r13_b42_b47_the_sidebar() {
+    let mut story = garden();
+    story.create("alice", "category/x", json!({ "name": "B", "community": "c", "channelOrder": ["p"] }));
+    story.create("alice", "category/y", json!({ "name": "A", "community": "c" }));
+    for (rkey, name, category) in [("o", "a", "x"), ("p", "b", "x"), ("q", "c", "y"), ("r", "d", "gone")] {
+        story.create(
+            "alice",
+            &format!("channel/{rkey}"),
+            json!({ "name": name, "type": "text", "community": "c", "category": category }),
+        );
+    }
+    let shown = |story: &Story| {
+        let service = Service::live(story);
+        let community = "at://did:plc:alice/social.colibri.community/c";
+        let sidebar = block_on(communities::sidebar_of(&service.store, community)).unwrap();
+        let names = |channels: &[colibri_edge::wire::bodies::Channel]| {
+            channels.iter().map(|row| row.rkey.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        let categories: Vec<_> =
+            sidebar.categories.iter().map(|row| format!("{}: {}", row.rkey, names(&row.channels))).collect();
+        format!("{} || {}", categories.join(" | "), names(&sidebar.uncategorized))
+    };
+    assert_eq!(shown(&story), "y: q | x: p o || r k", "by name; channelOrder; uncategorized by name");
+    let mut ordered = story.clone();
+    ordered.update(
+        "alice",
+        "community/c",
+        json!({ "name": "Garden", "requiresApprovalToJoin": false, "categoryOrder": ["x"] }),
+    );
+    assert_eq!(shown(&ordered), "x: p o | y: q || r k", "categoryOrder");
+    ordered.delete("alice", "category/x");
+    assert_eq!(shown(&ordered), "y: q || o p r k", "B-47: its channels are without one");
+    ordered.delete("alice", "community/c");
+    assert_eq!(shown(&ordered), " || ", "B-42: nothing");
+}
+
+#[test]
+fn r22_how_far_a_person_has_read() {
+    let mut story = garden();
+    let channel = |rkey: &str| format!("at://did:plc:alice/social.colibri.channel/{rkey}");
+    for (record, rkey, cursor) in [
+        ("1", "b", "2026-03-01T12:00:00Z"),
+        ("2", "a", "2026-03-01T12:00:00Z"),
+        ("3", "k", "2026-03-15T14:30:00.5+00:00"),
+        ("4", "k", "2026-03-02T00:00:00Z"),
+    ] {
+        story.create(
+            "bob",
+            &format!("channel.read/{record}"),
+            json!({ "channel": channel(rkey), "cursor": cursor }),
+        );
+    }
+    let service = Service::live(&story);
+    for limit in [1, 2, 3, 1000] {
+        let walked = walk(async |after| {
+            let (reads, end) =
+                people::channel_reads(&service.store, "did:plc:bob", after.as_ref(), limit).await?;
+            Ok((reads.iter().map(|row| format!("{} {}", row.channel_uri, row.cursor_at)).collect(), end))
+        });
+        assert_eq!(
+            walked,
+            [
+                format!("{} 2026-03-15T14:30:00.500Z", channel("k")),
+                format!("{} 2026-03-01T12:00:00.000Z", channel("a")),
+                format!("{} 2026-03-01T12:00:00.000Z", channel("b")),
+            ],
+            "I38: never back; newest first, ties by channel; pages of {limit}"
+        );
+    }
+    let nobody = block_on(people::channel_reads(&service.store, "did:plc:x", None, 10)).unwrap();
+    assert!(nobody.0.is_empty());
+}
+
+#[test]
+fn r04_i37_what_is_looked_up_is_cached() {
+    use colibri_edge::hallway::remember;
+    use colibri_edge::wire::profile::LookedUp;
+    let mut service = Service::live(&garden());
+    let profile = |name: &str| LookedUp { display_name: Some(name.into()), ..LookedUp::default() };
+    let look_up = |service: &Service, who: &str, name: &str| {
+        service.store.break_next(super::sqlite::Break::Conflict);
+        block_on(remember(&service.store, &did(who), &profile(name), &service.settings(), Micros(START)))
+            .unwrap();
+    };
+    let name = |service: &Service, who: &str| {
+        let found = block_on(people::person(&service.store, &did(who))).unwrap();
+        found.map(|cached| (cached.person.display_name, cached.updated_at.ends_with('Z')))
+    };
+    assert_eq!(name(&service, "stranger"), None);
+    look_up(&service, "stranger", "Stranger");
+    assert_eq!(service.store.struck.get(), 1, "another writer came first, and it was done again");
+    assert_eq!(name(&service, "stranger"), Some((Some("Stranger".into()), true)));
+    look_up(&service, "stranger", "Impostor");
+    assert_eq!(name(&service, "stranger"), Some((Some("Stranger".into()), true)), "known already");
+    let mut story = garden();
+    story.profile("bob", json!({ "displayName": "Bob" }));
+    service.batch(&story.frames[story.frames.len() - 1..]);
+    look_up(&service, "bob", "Old name");
+    assert_eq!(name(&service, "bob"), Some((Some("Bob".into()), true)), "his own record is newer");
+    assert!(service.told.iter().all(|told| !told.event.get().contains("Stranger")), "R04: no events");
 }
 
 /// An admin's first questions; a view that does not run is found here, not in the console.

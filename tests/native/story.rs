@@ -74,6 +74,15 @@ impl Story {
         self.create(who, &format!("reaction/{rkey}"), reaction(emoji, target))
     }
 
+    /// `who` says who they are, on Bluesky.
+    pub(crate) fn profile(&mut self, who: &str, record: Value) -> &mut Self {
+        self.create(who, "profile/self", record);
+        if let Some(frame) = self.frames.last_mut() {
+            *frame = frame.replace("social.colibri.profile", "app.bsky.actor.profile");
+        }
+        self
+    }
+
     pub(crate) fn say(&mut self, who: &str, rkey: &str, text: &str) -> &mut Self {
         self.create(who, &format!("message/{rkey}"), message(text))
     }
@@ -116,13 +125,16 @@ impl Service {
         let mut batch = Batch::default();
         frames.iter().for_each(|frame| batch.take(frame, "test"));
         self.now += 1_000_000;
-        let settings = Settings {
+        let committed = block_on(walk(&self.store, &batch, &self.settings(), None, Micros(self.now)))?;
+        Ok(committed)
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        Settings {
             cdn: "https://cdn.test".into(),
             held: HeldBounds { hours: 24, max: 10_000 },
             log_hours: 24,
-        };
-        let committed = block_on(walk(&self.store, &batch, &settings, None, Micros(self.now)))?;
-        Ok(committed)
+        }
     }
 
     pub(crate) fn batch(&mut self, frames: &[String]) {

@@ -1,0 +1,90 @@
+//! People: R04, R22.
+
+use std::time::Duration;
+
+use url::Url;
+
+use super::error::ApiError;
+use super::reply::{List, shown};
+use super::{Answer, Call};
+use crate::hallway;
+use crate::platform::clock::now;
+use crate::platform::outbound::{Failure, get_text};
+use crate::platform::{config, log};
+use crate::storage::Fault;
+use crate::storage::reads::people;
+use crate::wire::bodies::Author;
+use crate::wire::ids::Did;
+use crate::wire::profile::LookedUp;
+
+/// How long the profile API may take.
+const LOOKUP_WITHIN: Duration = Duration::from_secs(5);
+/// Profiles have 1 to 4 kB.
+const PROFILE_MAX: usize = 64 * 1024;
+
+/// R04 `GET /api/authors`: a person. The first rule that applies decides:
+///   1. of whom something is known, that is answered;
+///   2. anybody else is looked up, and what is found is cached and answered (I37);
+///   3. who is cached without anything known, such as a new member, is answered so, whatever
+///      came of the lookup;
+///   4. who was not found is nobody: 404. If the lookup failed: 502.
+pub(super) async fn author(call: &Call) -> Answer {
+    let did = call.query.did("did")?;
+    let db = call.db()?;
+    let cached = people::person(&db, &did).await?;
+    if let Some(known) = cached.as_ref().filter(|cached| !cached.person.is_blank()) {
+        return author_body(call, known);
+    }
+    match (look_up(call, &did).await, cached) {
+        (Ok(Some(profile)), _) => {
+            let settings = config::stream(&call.env).hallway;
+            hallway::remember(&db, &did, &profile, &settings, now()).await?;
+            let found = people::person(&db, &did).await?;
+            author_body(call, &found.ok_or(ApiError::Internal)?)
+        }
+        (_, Some(cached)) => author_body(call, &cached),
+        (Ok(None), None) => Err(ApiError::NotFound("nothing is known of this did")),
+        (Err(fault), None) => {
+            log::fault(&fault, "the caller is told so");
+            Err(ApiError::Upstream("the profile of this did could not be looked up"))
+        }
+    }
+}
+
+fn author_body(call: &Call, cached: &people::Cached) -> Answer {
+    let person = cached.person.shown(&call.cdn());
+    shown(call, &Author::of(cached.person.did.clone(), person, cached.updated_at.clone()))
+}
+
+/// Asks the profile API about a DID. `None`: it knows nobody of that name.
+async fn look_up(call: &Call, did: &Did) -> Result<Option<LookedUp>, Fault> {
+    const DOING: &str = "looking up a profile";
+    let base = config::outside(&call.env).profiles;
+    let url = Url::parse_with_params(
+        &format!("{}/xrpc/app.bsky.actor.getProfile", base.trim_end_matches('/')),
+        [("actor", did.as_str())],
+    )
+    .map_err(|error| Fault::new(DOING, error))?;
+    match get_text(DOING, &url, &[("accept", "application/json")], LOOKUP_WITHIN, PROFILE_MAX).await {
+        Ok((200, text)) => match LookedUp::parse(&text, did) {
+            Some(profile) => Ok(Some(profile)),
+            None => Err(Fault::new(DOING, "the answer is no profile of this DID")),
+        },
+        // Unknown, deactivated and suspended accounts are all a 400 there.
+        Ok((400 | 404, _)) => Ok(None),
+        Ok((status, _)) => Err(Fault::new(DOING, format!("status {status}"))),
+        Err(Failure::ElsewhereRefused) => Err(Fault::new(DOING, "it redirects to another host")),
+        Err(Failure::Fault(fault)) => Err(fault),
+    }
+}
+
+/// R22 `GET /api/channel-reads`: how far a person has read, newest first.
+pub(super) async fn channel_reads(call: &Call) -> Answer {
+    let did = call.query.did("did")?;
+    let (db, name) = (call.db()?, did.to_string());
+    let list = List { call, id: "R22", about: did.as_str() };
+    list.answer(async move |after: Option<_>, limit| {
+        people::channel_reads(&db, &name, after.as_ref(), limit).await
+    })
+    .await
+}

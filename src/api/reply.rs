@@ -1,0 +1,185 @@
+//! What a read is answered with: JSON, whole, in pages or streamed, and the tag by which it is
+//! asked for again (H12, H15, H40).
+//!
+//! The tag is a SHA-256 of the answer. A version number would be cheaper to compare, but none
+//! covers what an answer shows: a community's `seq` does not move with names, avatars, presence
+//! or bans, and those people are in no one community; the ledger's version does not move with
+//! presence and voice. Whatever is forgotten in such a number is a client that keeps an old
+//! answer for good, while a hash of the bytes cannot forget anything. It costs a fifth of a
+//! millisecond for a page of messages and saves what is slow for clients: the bytes.
+//! `Cache-Control: no-cache` makes browsers ask with the tag by themselves, and lets none of them
+//! show an answer that was not asked for again (H11).
+
+use std::rc::Rc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures::TryStreamExt as _;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
+use worker::Response;
+
+use super::error::ApiError;
+use super::{Answer, Call, cursor, empty, json_text};
+use crate::platform::log;
+use crate::storage::Fault;
+use crate::storage::reads::Page;
+use crate::wire::etag;
+
+/// Rows in one round trip when a whole list is asked for, and the most that `limit` may ask for
+/// (H40).
+pub(super) const PAGE_MAX: i64 = 1000;
+
+/// The answer to a read, or 304 if the caller has it already.
+pub(super) fn shown<T: Serialize>(call: &Call, body: &T) -> Answer {
+    tagged(call, serde_json::to_string(body).map_err(|_| ApiError::Internal)?, None)
+}
+
+/// As [`shown`], for JSON that is written already; `next` is the cursor of the next page.
+pub(super) fn tagged(call: &Call, text: String, next: Option<&str>) -> Answer {
+    let tag = tag(&text, next);
+    let fresh = call.header("if-none-match").is_some_and(|header| etag::names(&header, &tag));
+    let response = if fresh { empty(304)? } else { json_text(text, 200)? };
+    let headers = response.headers();
+    headers.set("etag", &tag)?;
+    headers.set("cache-control", "no-cache")?;
+    if let Some(next) = next {
+        headers.set("colibri-cursor", next)?;
+    }
+    Ok(response)
+}
+
+/// The tag of an answer: 128 bits of a SHA-256 over the body and the cursor beside it.
+fn tag(text: &str, next: Option<&str>) -> String {
+    let mut hash = Sha256::new();
+    hash.update(text);
+    if let Some(next) = next {
+        hash.update([0]); // no byte of a JSON text
+        hash.update(next);
+    }
+    let digest = hash.finalize();
+    format!("\"{}\"", URL_SAFE_NO_PAD.encode(digest.get(..16).unwrap_or_default()))
+}
+
+/// A list in the order of its places (H40).
+pub(super) struct List<'c> {
+    /// The caller.
+    pub(super) call: &'c Call,
+    /// The rule of the contract, which marks its cursors.
+    pub(super) id: &'static str,
+    /// What it was asked about, which marks them too.
+    pub(super) about: &'c str,
+}
+
+impl List<'_> {
+    /// Answers with a JSON array: a page if `limit` or `cursor` is given, else everything.
+    pub(super) async fn answer<T, P>(&self, fetch: impl Fetch<T, P>) -> Answer
+    where
+        T: Serialize + 'static,
+        P: Serialize + DeserializeOwned + 'static,
+    {
+        self.answer_as(array, fetch).await
+    }
+
+    /// As [`List::answer`], with rows written by `write`: a JSON array or object.
+    pub(super) async fn answer_as<T, P>(&self, write: Write<T>, fetch: impl Fetch<T, P>) -> Answer
+    where
+        T: 'static,
+        P: Serialize + DeserializeOwned + 'static,
+    {
+        let query = &self.call.query;
+        let after = query.cursor(self.id, self.about)?;
+        if query.flag("limit") || after.is_some() {
+            let limit = query.limit("limit", PAGE_MAX, PAGE_MAX)?;
+            return self.page(write, fetch(after, limit).await?);
+        }
+        self.whole(write, PAGE_MAX, fetch).await
+    }
+
+    /// Answers with one page.
+    pub(super) fn page<T, P: Serialize>(&self, write: Write<T>, (rows, end): Page<T, P>) -> Answer {
+        let next = end.map(|place| cursor::write(self.id, self.about, &place));
+        tagged(self.call, write(&rows).map_err(|_| ApiError::Internal)?, next.as_deref())
+    }
+
+    /// Answers with everything. One page is answered like any other read; of more than one,
+    /// memory holds one at a time, and a fault on the way breaks the connection off, so that
+    /// what arrived is no well-formed JSON (H15).
+    pub(super) async fn whole<T, P>(&self, write: Write<T>, limit: i64, fetch: impl Fetch<T, P>) -> Answer
+    where
+        T: 'static,
+        P: Serialize + 'static,
+    {
+        // Before the status is sent: a fault here is a 503.
+        let first = fetch(None, limit).await?;
+        if first.1.is_none() {
+            return self.page(write, first);
+        }
+        let fetch = Rc::new(fetch);
+        let pages = futures::stream::try_unfold(Some(Next::Ready(first)), move |next| {
+            let fetch = Rc::clone(&fetch);
+            async move {
+                let (opening, (rows, end)) = match next {
+                    Some(Next::Ready(page)) => (None, page),
+                    Some(Next::After(place)) => (Some(','), fetch(Some(place), limit).await?),
+                    None => return Ok(None),
+                };
+                let mut text = write(&rows).map_err(|error| Fault::new("writing a list", error))?;
+                // Pages are joined to one list: inner brackets go.
+                if end.is_some() {
+                    text.pop();
+                }
+                if let Some(comma) = opening {
+                    let inside = text.get(1..).unwrap_or_default();
+                    text = if rows.is_empty() { inside.to_owned() } else { format!("{comma}{inside}") };
+                }
+                Ok(Some((text.into_bytes(), end.map(Next::After))))
+            }
+        });
+        let pages = pages.map_err(|fault: Fault| {
+            log::fault(&fault, "the answer is broken off");
+            worker::Error::RustError("the answer is broken off".into())
+        });
+        let response = Response::from_stream(pages)?;
+        response.headers().set("content-type", "application/json")?;
+        response.headers().set("cache-control", "no-cache")?;
+        Ok(response)
+    }
+}
+
+/// Reads the page after a place, of at most so many rows.
+pub(super) trait Fetch<T, P>: AsyncFn(Option<P>, i64) -> Result<Page<T, P>, Fault> + 'static {}
+impl<T, P, F: AsyncFn(Option<P>, i64) -> Result<Page<T, P>, Fault> + 'static> Fetch<T, P> for F {}
+
+/// Writes rows as one JSON array or object.
+pub(super) type Write<T> = fn(&[T]) -> serde_json::Result<String>;
+
+/// Rows as a JSON array.
+pub(super) fn array<T: Serialize>(rows: &[T]) -> serde_json::Result<String> {
+    serde_json::to_string(rows)
+}
+
+/// What a streamed list goes on with.
+enum Next<T, P> {
+    /// A page that is here.
+    Ready(Page<T, P>),
+    /// The page after this place.
+    After(P),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// H12: an answer that differs in anything has another tag.
+    #[test]
+    fn h12_a_changed_answer_never_keeps_its_tag() {
+        let answers = [("[]", None), ("[1]", None), ("[1]", Some("c")), ("[1]", Some("d")), ("[1]c", None)];
+        let tags: std::collections::BTreeSet<_> =
+            answers.iter().map(|(text, next)| tag(text, *next)).collect();
+        assert_eq!(tags.len(), answers.len(), "{tags:?}");
+        assert_eq!(tag("[1]", Some("c")), tag("[1]", Some("c")), "the same answer keeps it");
+        assert!(tags.iter().all(|tag| tag.len() == 24 && tag.starts_with('"') && tag.ends_with('"')));
+    }
+}

@@ -1,0 +1,143 @@
+//! Which addresses may be asked when other people name them (R21.6), and where a DID's document
+//! stands.
+//!
+//! Anybody can write any address into a DID document, so a request to one must not reach what
+//! only this service can reach. The rule looks at names, before any request: what resolves them
+//! is the platform's.
+
+use url::{Host, Url};
+
+use crate::wire::ids::Did;
+
+/// Names that are never public (R21.6), with everything below them.
+const PRIVATE: [&str; 4] = ["localhost", "local", "internal", "onion"];
+
+/// Whether an address that came from a DID or a DID document may be asked. The first rule that
+/// applies decides:
+///   1. a name or password in it: no;
+///   2. its `host:port` stands in `INSECURE_HOSTS` (C19): yes, over `http` and `https`;
+///   3. anything but `https`: no;
+///   4. an IP literal, also one in disguise such as `127.1`: no;
+///   5. a name without a dot, or one of [`PRIVATE`]: no;
+///   6. otherwise yes.
+pub fn may_ask(url: &Url, insecure: &[String]) -> bool {
+    if !url.username().is_empty() || url.password().is_some() {
+        return false;
+    }
+    let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else { return false };
+    if is_insecure(&format!("{host}:{port}"), insecure) {
+        return matches!(url.scheme(), "http" | "https");
+    }
+    let Host::Domain(name) = host else { return false };
+    url.scheme() == "https" && is_public(name)
+}
+
+fn is_insecure(host: &str, insecure: &[String]) -> bool {
+    insecure.iter().any(|listed| listed.eq_ignore_ascii_case(host))
+}
+
+/// Whether a name, in the form in which `url` keeps it, may be that of a public host.
+fn is_public(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name); // the root may be written
+    let below = |suffix: &str| name.strip_suffix(suffix).is_some_and(|rest| rest.ends_with('.'));
+    name.contains('.') && !name.starts_with('.') && !name.ends_with('.') && !PRIVATE.into_iter().any(below)
+}
+
+/// Where the document of a DID stands: in the directory at `plc` (C03), which the operator
+/// trusts, or on the host that a `did:web` names, if it may be asked. `None`: it cannot be
+/// resolved. Paths in a `did:web` are no part of the AT Protocol.
+pub fn document_of(did: &Did, plc: &str, insecure: &[String]) -> Option<Url> {
+    let text = did.as_str();
+    if text.starts_with("did:plc:") {
+        return Url::parse(&format!("{}/{text}", plc.trim_end_matches('/'))).ok();
+    }
+    let host = text.strip_prefix("did:web:")?.replace("%3A", ":").replace("%3a", ":");
+    if host.contains('%') || text.matches(':').count() > 2 {
+        return None;
+    }
+    let scheme = if is_insecure(&host, insecure) { "http" } else { "https" };
+    let url = Url::parse(&format!("{scheme}://{host}/.well-known/did.json")).ok()?;
+    may_ask(&url, insecure).then_some(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn insecure() -> Vec<String> {
+        vec!["localhost:2583".into(), "127.0.0.1:2582".into(), "[::1]:2581".into()]
+    }
+
+    #[test]
+    fn r21_6_b19_what_may_be_asked() {
+        for (address, expected, why) in [
+            ("https://pds.example.com", true, "a public host"),
+            ("https://PDS.Example.com:8443/path", true, "with a port and a path"),
+            ("https://pds.example.com.", true, "the root written out"),
+            ("https://xn--bcher-kva.example", true, "a name of another script"),
+            ("http://pds.example.com", false, "plain"),
+            ("ftp://pds.example.com", false, "another scheme"),
+            ("file:///etc/passwd", false, "no host"),
+            ("https://127.0.0.1", false, "an IP literal"),
+            ("https://10.0.0.1", false, "private"),
+            ("https://93.184.215.14", false, "public, but a literal"),
+            ("https://127.1", false, "short"),
+            ("https://0x7f.0.0.1", false, "hexadecimal"),
+            ("https://0177.0.0.1", false, "octal"),
+            ("https://2130706433", false, "as a number"),
+            ("https://169.254.169.254/latest/meta-data", false, "metadata of a cloud"),
+            ("https://[::1]", false, "IPv6"),
+            ("https://[::ffff:127.0.0.1]", false, "IPv4 inside IPv6"),
+            ("https://localhost", false, "this machine"),
+            ("https://localhost.", false, "with the root"),
+            ("https://pds.localhost", false, "below it"),
+            ("https://LOCALHOST", false, "a name has no case"),
+            ("https://printer", false, "no dot"),
+            ("https://printer.", false, "no dot but the root's"),
+            ("https://printer.local", false, "link-local"),
+            ("https://metadata.google.internal", false, "internal"),
+            ("https://a.internal.", false, "internal with the root"),
+            ("https://abc.onion", false, "Tor"),
+            ("https://local.example.com", true, "only the end counts"),
+            ("https://notlocal", false, "no dot"),
+            ("https://x.notlocal", true, "a label, not an ending"),
+            ("https://user@pds.example.com", false, "a name in it"),
+            ("https://user:password@pds.example.com", false, "a password in it"),
+            ("https://pds.example.com@127.0.0.1", false, "a host in disguise"),
+            ("http://localhost:2583/xrpc", true, "C19, plain"),
+            ("https://localhost:2583", true, "C19, with TLS"),
+            ("http://127.0.0.1:2582", true, "C19, a literal"),
+            ("http://[::1]:2581", true, "C19, IPv6"),
+            ("http://localhost:2584", false, "C19, another port"),
+            ("http://localhost", false, "C19, no port"),
+            ("http://user@localhost:2583", false, "C19, a name in it"),
+            ("ws://localhost:2583", false, "no HTTP"),
+        ] {
+            let got = Url::parse(address).is_ok_and(|url| may_ask(&url, &insecure()));
+            assert_eq!(got, expected, "{address}: {why}");
+        }
+    }
+
+    #[test]
+    fn where_documents_stand() {
+        for (did, expected, why) in [
+            ("did:plc:abc", Some("http://plc.test/did:plc:abc"), "in the directory"),
+            ("did:web:example.com", Some("https://example.com/.well-known/did.json"), "on its host"),
+            ("did:web:example.com%3A8443", Some("https://example.com:8443/.well-known/did.json"), "a port"),
+            ("did:web:localhost%3A2583", Some("http://localhost:2583/.well-known/did.json"), "C19"),
+            ("did:web:localhost%3a2583", Some("http://localhost:2583/.well-known/did.json"), "C19"),
+            ("did:web:localhost%3A2584", None, "this machine"),
+            ("did:web:127.0.0.1", None, "an IP literal"),
+            ("did:web:127.1", None, "in disguise"),
+            ("did:web:printer", None, "no dot"),
+            ("did:web:example.com:user:alice", None, "a path"),
+            ("did:web:example.com%2F..%2Fsecret", None, "a path in disguise"),
+            ("did:web:user%40example.com", None, "a name in it"),
+            ("did:web:example.com%3Aport", None, "no port"),
+            ("did:key:zabc", None, "a method without documents"),
+        ] {
+            let got = document_of(&Did::parse(did).unwrap(), "http://plc.test/", &insecure());
+            assert_eq!(got.map(String::from).as_deref(), expected, "{did}: {why}");
+        }
+    }
+}

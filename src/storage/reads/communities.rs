@@ -1,0 +1,187 @@
+//! Communities, their channels, categories and members: R07, R11–R14.
+
+use serde::{Deserialize, Serialize};
+
+use super::super::{Fault, Statement, Store, rows};
+use super::{Page, cut, shown};
+use crate::domain::rows::{CategoryRow, ChannelRow, CommunityRow, PersonRow};
+use crate::domain::sidebar::{Sidebar, sidebar};
+use crate::wire::bodies;
+use crate::wire::ids::Did;
+
+impl From<CommunityRow> for bodies::Community {
+    fn from(row: CommunityRow) -> Self {
+        Self {
+            owner_did: row.uri.authority(),
+            rkey: row.uri.rkey(),
+            name: row.name,
+            description: row.description,
+            picture: bodies::verbatim(row.picture.as_deref()),
+            category_order: bodies::verbatim(row.category_order.as_deref()),
+            requires_approval_to_join: row.requires_approval_to_join,
+        }
+    }
+}
+
+/// R07: the community an AT-URI or rkey means (T22).
+pub async fn community(store: &impl Store, name: &str) -> Result<Option<bodies::Community>, Fault> {
+    let found: Vec<CommunityRow> =
+        rows(store.read(&[Statement::new(COMMUNITY, [name.into()])]).await?.first())?;
+    Ok(found.into_iter().next().map(Into::into))
+}
+
+/// R11: the communities a person owns, by rkey, and those they take part in, by AT-URI.
+pub async fn of_person(store: &impl Store, did: &Did) -> Result<bodies::Communities, Fault> {
+    let asked = |sql| Statement::new(sql, [did.as_str().into()]);
+    let answers = store.read(&[asked(OWNED), asked(JOINED)]).await?;
+    let mut answers = answers.iter();
+    let mut next = || -> Result<Vec<bodies::Community>, Fault> {
+        Ok(rows::<CommunityRow>(answers.next())?.into_iter().map(Into::into).collect())
+    };
+    Ok(bodies::Communities { owned: next()?, joined: next()? })
+}
+
+/// The place of a channel in R12: its name in code points, then its rkey.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ChannelPlace(String, String);
+
+/// R12: the channels of a community, by name in code points, ties by rkey.
+pub async fn channels(
+    store: &impl Store,
+    community: &str,
+    after: Option<&ChannelPlace>,
+    limit: i64,
+) -> Result<Page<bodies::Channel, ChannelPlace>, Fault> {
+    // A name has at least one character, so everything comes after ''.
+    let (name, rkey) = after.map_or(("", ""), |ChannelPlace(name, rkey)| (name, rkey));
+    let statement =
+        Statement::new(CHANNELS, [community.into(), name.into(), rkey.into(), (limit + 1).into()]);
+    let found: Vec<ChannelRow> = rows(store.read(&[statement]).await?.first())?;
+    let (found, end) = cut(found, limit, |row| ChannelPlace(row.name.clone(), row.uri.rkey().to_string()));
+    Ok((found.into_iter().map(Into::into).collect(), end))
+}
+
+/// R13: everything in a community's sidebar, in its order.
+pub async fn sidebar_of(store: &impl Store, community: &str) -> Result<Sidebar, Fault> {
+    let answers = store
+        .read(&[
+            Statement::new(COMMUNITY_BY_URI, [community.into()]),
+            Statement::new(CATEGORIES, [community.into()]),
+            Statement::new(CHANNELS, [community.into(), "".into(), "".into(), (-1).into()]),
+        ])
+        .await?;
+    let mut answers = answers.iter();
+    let community: Vec<CommunityRow> = rows(answers.next())?;
+    let categories: Vec<CategoryRow> = rows(answers.next())?;
+    let channels: Vec<ChannelRow> = rows(answers.next())?;
+    let order = community.into_iter().next().and_then(|row| row.category_order);
+    Ok(sidebar(order.as_deref(), categories, channels))
+}
+
+/// The place of a member in R14: owner, approved, pending; then the DID.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MemberPlace(i64, String);
+
+/// R14: the owner first, then approved, then pending members, each part by DID.
+pub async fn members(
+    store: &impl Store,
+    cdn: &str,
+    community: &str,
+    after: Option<&MemberPlace>,
+    limit: i64,
+) -> Result<Page<bodies::Member, MemberPlace>, Fault> {
+    #[derive(Deserialize)]
+    struct Found {
+        place: i64,
+        member_did: Did,
+        status: String,
+        person: Option<PersonRow>,
+    }
+    let (place, did) = after.map_or((-1, ""), |MemberPlace(place, did)| (*place, did.as_str()));
+    let statement = Statement::new(MEMBERS, [community.into(), place.into(), did.into(), (limit + 1).into()]);
+    let found: Vec<Found> = rows(store.read(&[statement]).await?.first())?;
+    let (found, end) = cut(found, limit, |row| MemberPlace(row.place, row.member_did.to_string()));
+    let body = |row: Found| bodies::Member {
+        member_did: row.member_did,
+        status: row.status,
+        person: shown(row.person.as_ref(), cdn),
+    };
+    Ok((found.into_iter().map(body).collect(), end))
+}
+
+macro_rules! community_json {
+    () => {
+        "json_object('uri', c.uri, 'name', c.name, 'description', c.description, 'picture', c.picture,
+            'category_order', c.category_order,
+            'requires_approval_to_join', json(iif(c.requires_approval_to_join, 'true', 'false')),
+            'hidden', json('false'), 'rev', c.rev, 'indexed_at', c.indexed_at) AS row"
+    };
+}
+
+const COMMUNITY: &str = concat!(
+    "SELECT ",
+    community_json!(),
+    " FROM communities c WHERE NOT c.hidden AND (c.uri = ?1 OR c.rkey = ?1)
+    ORDER BY c.uri = ?1 DESC, c.indexed_at, c.uri LIMIT 1"
+);
+
+const COMMUNITY_BY_URI: &str =
+    concat!("SELECT ", community_json!(), " FROM communities c WHERE NOT c.hidden AND c.uri = ?1");
+
+const OWNED: &str = concat!(
+    "SELECT ",
+    community_json!(),
+    " FROM communities c WHERE NOT c.hidden AND c.owner_did = ?1 ORDER BY c.rkey"
+);
+
+// Approved, or pending in an open community; not banned, and not the owner (R11).
+const JOINED: &str = concat!(
+    "SELECT ",
+    community_json!(),
+    " FROM communities c
+    WHERE c.uri IN (SELECT community_uri FROM memberships WHERE member_did = ?1 AND NOT hidden)
+      AND NOT c.hidden AND c.owner_did <> ?1
+      AND NOT EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = ?1)
+      AND (NOT c.requires_approval_to_join OR EXISTS (
+          SELECT 1 FROM memberships m JOIN approvals a ON a.membership_uri = m.uri
+          WHERE m.member_did = ?1 AND m.community_uri = c.uri AND NOT m.hidden
+            AND a.approver_did = c.owner_did AND (a.community_uri IS NULL OR a.community_uri = c.uri)))
+    ORDER BY c.uri"
+);
+
+const CHANNELS: &str = "
+    SELECT json_object('uri', ch.uri, 'community_uri', ch.community_uri, 'name', ch.name,
+        'description', ch.description, 'channel_type', ch.channel_type,
+        'category_rkey', ch.category_rkey, 'owner_only', json(iif(ch.owner_only, 'true', 'false')),
+        'rev', ch.rev, 'indexed_at', ch.indexed_at) AS row
+    FROM communities c CROSS JOIN channels ch ON ch.community_uri = c.uri
+    WHERE c.uri = ?1 AND NOT c.hidden AND (ch.name, ch.rkey) > (?2, ?3)
+    ORDER BY ch.name, ch.rkey LIMIT ?4";
+
+const CATEGORIES: &str = "
+    SELECT json_object('uri', ca.uri, 'community_uri', ca.community_uri, 'name', ca.name,
+        'channel_order', ca.channel_order, 'rev', ca.rev, 'indexed_at', ca.indexed_at) AS row
+    FROM communities c CROSS JOIN categories ca ON ca.community_uri = c.uri
+    WHERE c.uri = ?1 AND NOT c.hidden ORDER BY ca.name, ca.rkey";
+
+const MEMBERS: &str = concat!(
+    "WITH joined(did, approved) AS (
+        SELECT m.member_did, max(EXISTS (
+            SELECT 1 FROM approvals a WHERE a.membership_uri = m.uri AND a.approver_did = c.owner_did
+               AND (a.community_uri IS NULL OR a.community_uri = c.uri)))
+        FROM communities c CROSS JOIN memberships m ON m.community_uri = c.uri
+        WHERE c.uri = ?1 AND NOT m.hidden AND NOT c.hidden AND m.member_did <> c.owner_did
+          AND NOT EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = m.member_did)
+        GROUP BY m.member_did),
+    listed(did, place, status) AS (
+        SELECT owner_did, 0, 'owner' FROM communities WHERE uri = ?1 AND NOT hidden
+        UNION ALL SELECT did, iif(approved, 1, 2), iif(approved, 'approved', 'pending') FROM joined),
+    paged(did, place, status) AS (
+        SELECT did, place, status FROM listed WHERE (place, did) > (?2, ?3)
+        ORDER BY place, did LIMIT ?4)
+    SELECT json_object('place', l.place, 'member_did', l.did, 'status', l.status, 'person', ",
+    person_json!("p"),
+    ") AS row
+    FROM paged l LEFT JOIN people p ON p.did = l.did
+    ORDER BY l.place, l.did"
+);

@@ -1,0 +1,84 @@
+//! Reactions: R05, R06.
+
+use serde::Deserialize;
+
+use super::super::{Fault, Param, Statement, Store, rows};
+use super::{Page, PageEnd, Start, cut};
+use crate::domain::ingest::groups;
+use crate::domain::rows::ReactionRow;
+use crate::wire::bodies::ReactionGroup;
+use crate::wire::ids::AtUri;
+use crate::wire::time::Micros;
+
+/// R05: the reactions of the message that an AT-URI or rkey means (T21); none if people do not
+/// see it.
+pub async fn of_message(store: &impl Store, message: &str) -> Result<Vec<ReactionGroup>, Fault> {
+    let statement = Statement::new(OF_MESSAGE, [message.into()]);
+    let found: Vec<ReactionRow> = rows(store.read(&[statement]).await?.first())?;
+    Ok(groups(&found))
+}
+
+/// R06: the messages of a channel that have reactions, newest first, each under its key: its
+/// rkey, or its AT-URI if another visible message of the channel had that rkey first.
+pub async fn of_channel(
+    store: &impl Store,
+    channel: &str,
+    after: Option<PageEnd>,
+    limit: i64,
+) -> Result<Page<(String, Vec<ReactionGroup>), PageEnd>, Fault> {
+    #[derive(Deserialize)]
+    struct Found {
+        uri: AtUri,
+        sort_at: Micros,
+        first: bool,
+        reactions: Vec<ReactionRow>,
+    }
+    let start = after.map_or(Start::Newest, Start::After);
+    let (sort_at, rkey, author) = start.bound();
+    let statement = Statement::new(
+        OF_CHANNEL,
+        [channel.into(), sort_at.into(), rkey.into(), author.into(), Param::Int(limit + 1)],
+    );
+    let found: Vec<Found> = rows(store.read(&[statement]).await?.first())?;
+    let place = |row: &Found| PageEnd(row.sort_at.sortable(), row.uri.rkey(), row.uri.authority());
+    let (found, end) = cut(found, limit, place);
+    let entry = |row: Found| {
+        let key = if row.first { row.uri.rkey().to_string() } else { row.uri.to_string() };
+        (key, groups(&row.reactions))
+    };
+    Ok((found.into_iter().map(entry).collect(), end))
+}
+
+// A known message may be blocked, or its author's account not active: then it has no reactions
+// to show, and no other message of that rkey takes its place.
+const OF_MESSAGE: &str = "
+    WITH target(uri) AS (
+        SELECT m.uri FROM messages m
+        JOIN channels ch ON ch.uri = m.channel_uri
+        JOIN communities c ON c.uri = ch.community_uri
+        WHERE (m.uri = ?1 OR m.rkey = ?1) AND NOT c.hidden
+        ORDER BY m.uri = ?1 DESC, m.indexed_at, m.uri LIMIT 1)
+    SELECT json_object('uri', r.uri, 'reactor_did', r.reactor_did, 'target_uri', r.target_uri,
+        'emoji', r.emoji, 'hidden', json('false'), 'rev', r.rev, 'indexed_at', r.indexed_at) AS row
+    FROM target t CROSS JOIN messages m ON m.uri = t.uri CROSS JOIN reactions r ON r.target_uri = m.uri
+    WHERE NOT m.hidden AND NOT r.hidden AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = m.uri)";
+
+const OF_CHANNEL: &str = concat!(
+    target_channel!(),
+    "SELECT json_object('uri', m.uri, 'sort_at', m.sort_at,
+        'first', json(iif(NOT EXISTS (
+            SELECT 1 FROM messages o
+            WHERE o.rkey = m.rkey AND o.channel_uri = m.channel_uri
+              AND (o.indexed_at, o.uri) < (m.indexed_at, m.uri)
+              AND NOT o.hidden AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = o.uri)), 'true', 'false')),
+        'reactions', ",
+    reactions_json!("m"),
+    ") AS row
+    FROM messages m
+    WHERE m.channel_uri = (SELECT uri FROM target)
+      AND (m.sort_at, m.rkey, m.author_did) < (?2, ?3, ?4)
+      AND NOT m.hidden AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = m.uri)
+      AND EXISTS (SELECT 1 FROM reactions r WHERE r.target_uri = m.uri AND NOT r.hidden)
+    ORDER BY m.sort_at DESC, m.rkey DESC, m.author_did DESC
+    LIMIT ?5"
+);

@@ -1,0 +1,101 @@
+//! What the profile API answers (`app.bsky.actor.getProfile`), as far as the service reads it.
+
+use serde::Deserialize;
+
+use super::ids::Did;
+use super::json::object;
+
+/// The longest name and description kept, in characters (8.6).
+const NAME_MAX: usize = 640;
+const DESCRIPTION_MAX: usize = 2560;
+
+/// A profile that was looked up. Empty values are none (O10).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LookedUp {
+    /// The handle. The API checks it in both directions, and says `handle.invalid` if that fails.
+    pub handle: Option<String>,
+    /// `displayName`
+    pub display_name: Option<String>,
+    /// `description`
+    pub description: Option<String>,
+    /// The CID in the link to the avatar.
+    pub avatar_cid: Option<String>,
+    /// The CID in the link to the banner.
+    pub banner_cid: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ProfileView {
+    did: String,
+    handle: String,
+    display_name: Option<String>,
+    description: Option<String>,
+    avatar: Option<String>,
+    banner: Option<String>,
+}
+
+impl LookedUp {
+    /// Reads the answer about `did`. `None`: this is no profile of that DID.
+    pub fn parse(text: &str, did: &Did) -> Option<Self> {
+        let view: ProfileView = object(text)?;
+        if view.did != did.as_str() {
+            return None;
+        }
+        let cut = |text: Option<String>, max: usize| {
+            text.map(|text| text.chars().take(max).collect::<String>()).filter(|text| !text.is_empty())
+        };
+        Some(Self {
+            handle: Some(view.handle).filter(|handle| !handle.is_empty() && handle != "handle.invalid"),
+            display_name: cut(view.display_name, NAME_MAX),
+            description: cut(view.description, DESCRIPTION_MAX),
+            avatar_cid: view.avatar.as_deref().and_then(cid_in),
+            banner_cid: view.banner.as_deref().and_then(cid_in),
+        })
+    }
+}
+
+/// The CID in a link such as `https://cdn.bsky.app/img/avatar/plain/<did>/<cid>@jpeg`.
+fn cid_in(link: &str) -> Option<String> {
+    let last = link.rsplit('/').next()?;
+    let cid = last.split('@').next()?;
+    let ok = (8..=128).contains(&cid.len()) && cid.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    ok.then(|| cid.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Option<LookedUp> {
+        LookedUp::parse(text, &Did::parse("did:plc:a").unwrap())
+    }
+
+    #[test]
+    fn r04_reads_a_profile() {
+        let text = r#"{"did":"did:plc:a","handle":"a.test","displayName":"Ann","description":"",
+            "avatar":"https://cdn.test/img/avatar/plain/did:plc:a/bafkreiavatar@jpeg",
+            "banner":"https://cdn.test/img/banner/plain/did:plc:a/bafkreibanner","followersCount":1}"#;
+        assert_eq!(
+            parse(text),
+            Some(LookedUp {
+                handle: Some("a.test".into()),
+                display_name: Some("Ann".into()),
+                description: None,
+                avatar_cid: Some("bafkreiavatar".into()),
+                banner_cid: Some("bafkreibanner".into()),
+            })
+        );
+        let bare = parse(r#"{"did":"did:plc:a","handle":"handle.invalid","avatar":"x"}"#);
+        assert_eq!(bare, Some(LookedUp::default()), "O10: an unproven handle, and no CID in the link");
+        for (text, why) in [
+            (r#"{"did":"did:plc:b","handle":"b.test"}"#, "somebody else"),
+            (r#"{"handle":"a.test"}"#, "nobody"),
+            (r#"{"did":"did:plc:a","handle":7}"#, "another type"),
+            ("<html>", "no JSON"),
+            ("", "empty"),
+        ] {
+            assert_eq!(parse(text), None, "{why}");
+        }
+    }
+}
