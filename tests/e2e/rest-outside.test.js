@@ -1,0 +1,313 @@
+// The reads that ask others: profiles (R04) and blobs (R21), with a host on 127.0.0.1 that plays the profile API, the PLC
+// directory and every PDS, and remembers who asked for what.
+
+import assert from 'node:assert/strict'
+import { createHash, randomBytes } from 'node:crypto'
+import { before, test } from 'node:test'
+
+import { openHost, openStage } from './stage.js'
+
+let stage
+let service
+let host
+/** A host that may not be asked. */
+let stranger
+before(async () => {
+  stage = await openStage()
+  ;({ service, host } = stage)
+  stranger = await openHost()
+})
+
+const GET_PROFILE = '/bsky/xrpc/app.bsky.actor.getProfile'
+const author = (did) => service.fetchJson(`/api/authors?did=${did}`)
+const profileOf = (did, answer) => host.routes.set(`${GET_PROFILE}?actor=${encodeURIComponent(did)}`, answer)
+
+test('R04, I37: a stranger is looked up once and cached', async () => {
+  const did = 'did:plc:stranger'
+  profileOf(did, {
+    did,
+    handle: 'stranger.test',
+    displayName: 'Strange',
+    description: '',
+    avatar: `https://cdn.test/img/avatar/plain/${did}/bafkreiavatar@jpeg`,
+  })
+  for (let n = 0; n < 3; n++) {
+    const { status, body } = await author(did)
+    assert.equal(status, 200)
+    assert.match(body.updated_at, /^\d{4}-.*\.\d{3}Z$/, 'H10')
+    assert.deepEqual(
+      { ...body, updated_at: '' },
+      {
+        did,
+        display_name: 'Strange',
+        avatar_url: `https://cdn.bsky.app/img/avatar/plain/${did}/bafkreiavatar@jpeg`,
+        banner_url: null,
+        description: null,
+        handle: 'stranger.test',
+        status: null,
+        status_text: null,
+        emoji: null,
+        state: null,
+        updated_at: '',
+      },
+    )
+  }
+  assert.deepEqual(host.news(), [`${GET_PROFILE}?actor=did%3Aplc%3Astranger`], 'one request, and K06: no other')
+  // Known from here on: a record of their own is applied (I36).
+  await stage.say(['stranger', 'create', 'app.bsky.actor.profile/self', { displayName: 'Less strange' }], ['x', 'create', 'actor.data/self', {}])
+  assert.deepEqual([(await author(did)).body.display_name, host.news()], ['Less strange', []])
+})
+
+test('R04: 404 if nothing is found, 502 if the lookup failed', async () => {
+  for (const [name, answer, status, code] of [
+    ['unknown', [400, { error: 'InvalidRequest', message: 'Profile not found' }, {}], 404, 'NotFound'],
+    ['suspended', [400, { error: 'AccountTakedown' }, {}], 404, 'NotFound'],
+    ['nothing', [404, 'nothing', {}], 404, 'NotFound'],
+    ['broken', [500, 'stack trace', {}], 502, 'UpstreamFailure'],
+    ['busy', [429, {}, {}], 502, 'UpstreamFailure'],
+    ['nonsense', [200, '<html>', {}], 502, 'UpstreamFailure'],
+    ['other', { did: 'did:plc:somebody', handle: 'else.test' }, 502, 'UpstreamFailure'],
+    ['long', [200, `{"did":"did:plc:long","handle":"${'x'.repeat(100_000)}"}`, {}], 502, 'UpstreamFailure'],
+    ['moved', [302, '', { location: `${stranger.url}/` }], 502, 'UpstreamFailure'],
+    ['circle', [302, '', { location: `${GET_PROFILE}?actor=did%3Aplc%3Acircle` }], 502, 'UpstreamFailure'],
+    ['cut', (_, response) => response.destroy(), 502, 'UpstreamFailure'],
+  ]) {
+    profileOf(`did:plc:${name}`, answer)
+    const { status: got, body, headers } = await author(`did:plc:${name}`)
+    assert.deepEqual([got, body.error], [status, code], name)
+    assert.equal(headers.get('cache-control'), 'no-store', name)
+    assert.doesNotMatch(JSON.stringify(body), /stack|html|127\.0/, 'no internals')
+  }
+  assert.deepEqual(stranger.news(), [], 'nobody else was asked')
+})
+
+test('R04, I37: who is cached without a profile is answered, whatever comes of the lookup', async () => {
+  await stage.say(['alice', 'create', 'community/c', { name: 'Garden', requiresApprovalToJoin: false }])
+  for (const answer of [[500, 'no', {}], [400, {}, {}]]) {
+    profileOf('did:plc:alice', answer)
+    const { status, body } = await author('did:plc:alice')
+    assert.deepEqual([status, body.did, body.display_name], [200, 'did:plc:alice', null])
+  }
+  profileOf('did:plc:alice', { did: 'did:plc:alice', handle: 'alice.test', displayName: 'Alice' })
+  assert.equal((await author('did:plc:alice')).body.display_name, 'Alice')
+})
+
+// --- R21
+
+const RAW_SHA256 = Buffer.from([1, 0x55, 0x12, 0x20])
+function cidOf(bytes) {
+  const digits = Buffer.concat([RAW_SHA256, createHash('sha256').update(bytes).digest()])
+  let bits = [...digits].map((byte) => byte.toString(2).padStart(8, '0')).join('')
+  bits = bits.padEnd(Math.ceil(bits.length / 5) * 5, '0')
+  return `b${bits.match(/.{5}/g).map((five) => 'abcdefghijklmnopqrstuvwxyz234567'[parseInt(five, 2)]).join('')}`
+}
+
+let people = 0
+/** Somebody with a PDS, by default the host itself. */
+function person({ pds = host.url, did = `did:plc:blob${people++}` } = {}) {
+  const service = [{ id: '#atproto_pds', type: 'AtprotoPersonalDataServer', serviceEndpoint: pds }]
+  host.routes.set(`/plc/${did}`, { id: did, service })
+  return did
+}
+const blobPath = (did, cid, base = '') => `${base}/xrpc/com.atproto.sync.getBlob?did=${encodeURIComponent(did)}&cid=${cid}`
+const blob = (did, cid, init) => service.fetch(`/api/blob?did=${did}&cid=${cid}`, init)
+
+const PIXELS = randomBytes(3000)
+const CID = cidOf(PIXELS)
+
+test('R21.1, R21.4: a blob passes through, with headers of ours', async () => {
+  const did = person()
+  host.routes.set(blobPath(did, CID), [200, PIXELS, { 'content-type': 'image/png', 'set-cookie': 'a=b', 'x-pds': 'y', 'content-length': '3000' }])
+  host.news()
+  const answer = await blob(did, CID)
+  assert.equal(answer.status, 200)
+  assert.deepEqual(Buffer.from(await answer.arrayBuffer()), PIXELS)
+  for (const [name, value] of [
+    ['etag', `"${CID}"`],
+    ['cache-control', 'public, max-age=31536000, immutable'],
+    ['accept-ranges', 'bytes'],
+    ['x-content-type-options', 'nosniff'],
+    ['content-security-policy', "sandbox; default-src 'none'"],
+    ['content-length', '3000'],
+    ['content-type', 'image/png'],
+    ['content-disposition', null],
+    ['set-cookie', null],
+    ['x-pds', null],
+    ['access-control-allow-origin', '*'],
+  ]) {
+    assert.equal(answer.headers.get(name), value, name)
+  }
+  assert.deepEqual(host.news(), [`/plc/${did}`, blobPath(did, CID)])
+
+  const head = await blob(did, CID, { method: 'HEAD' })
+  assert.deepEqual([head.status, await head.text(), head.headers.get('etag')], [200, '', `"${CID}"`], 'H09')
+  assert.deepEqual(host.news(), [blobPath(did, CID)], 'the PDS of the DID is remembered')
+
+  for (const tag of [`"${CID}"`, `W/"${CID}"`, `"x", "${CID}"`]) {
+    const known = await blob(did, CID, { headers: { 'if-none-match': tag } })
+    assert.deepEqual([known.status, await known.text(), known.headers.get('etag')], [304, '', `"${CID}"`], tag)
+  }
+  assert.deepEqual(host.news(), [], 'what a CID names never changes')
+  const other = await blob(did, CID, { headers: { 'if-none-match': '"x"' } })
+  assert.equal(other.status, 200)
+  await other.arrayBuffer()
+  assert.equal((await blob(did, CID, { headers: { 'if-none-match': '*' } })).status, 304)
+  // The web client does not encode the DID, others do (W21).
+  assert.equal((await service.fetch(`/api/blob?did=${encodeURIComponent(did)}&cid=${CID}`)).status, 200)
+})
+
+test('R21.3: one range is passed on and its answer relayed', async () => {
+  const did = person()
+  host.routes.set(blobPath(did, CID), (request, response) => {
+    const [, first, last] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '') ?? []
+    if (first === undefined) return response.writeHead(200, { 'content-type': 'image/png' }).end(PIXELS)
+    if (Number(first) >= PIXELS.length) return response.writeHead(416, { 'content-range': `bytes */${PIXELS.length}` }).end()
+    const part = PIXELS.subarray(Number(first), last ? Number(last) + 1 : undefined)
+    const range = `bytes ${first}-${Number(first) + part.length - 1}/${PIXELS.length}`
+    response.writeHead(206, { 'content-type': 'image/png', 'content-range': range }).end(part)
+  })
+  for (const [range, status, contentRange, expected] of [
+    ['bytes=10-19', 206, 'bytes 10-19/3000', PIXELS.subarray(10, 20)],
+    ['bytes=2990-', 206, 'bytes 2990-2999/3000', PIXELS.subarray(2990)],
+    ['bytes=0-1,4-5', 200, null, PIXELS],
+    ['nonsense', 200, null, PIXELS],
+  ]) {
+    const answer = await blob(did, CID, { headers: { range } })
+    assert.deepEqual([answer.status, answer.headers.get('content-range')], [status, contentRange], range)
+    assert.deepEqual(Buffer.from(await answer.arrayBuffer()), expected, range)
+    assert.equal(answer.headers.get('etag'), `"${CID}"`, range)
+  }
+  const beyond = await blob(did, CID, { headers: { range: 'bytes=3000-' } })
+  assert.deepEqual([beyond.status, beyond.headers.get('content-range')], [416, 'bytes */3000'])
+  assert.equal((await beyond.json()).error, 'InvalidRange')
+})
+
+test('R21.5, B-20: what could run as a page is a download', async () => {
+  for (const [type, download] of [
+    ['image/png', false],
+    ['video/mp4', false],
+    ['text/plain; charset=utf-8', false],
+    ['application/pdf', false],
+    ['text/html', true],
+    ['image/svg+xml', true],
+    ['application/xml', true],
+    ['text/javascript', true],
+    ['application/octet-stream', true],
+    [undefined, true],
+  ]) {
+    const did = person()
+    host.routes.set(blobPath(did, CID), [200, PIXELS, type ? { 'content-type': type } : {}])
+    const answer = await blob(did, CID)
+    assert.equal(answer.status, 200, type)
+    assert.equal(answer.headers.get('content-disposition'), download ? 'attachment' : null, type)
+    assert.equal(answer.headers.get('content-type'), type ?? 'application/octet-stream')
+    assert.equal(answer.headers.get('x-content-type-options'), 'nosniff', type)
+    await answer.arrayBuffer()
+  }
+})
+
+test('R21.1: 404 where there is nothing, 502 where somebody failed, never stored', async () => {
+  const with_ = (answer) => {
+    const did = person()
+    host.routes.set(blobPath(did, CID), answer)
+    return did
+  }
+  const documented = (did, answer) => {
+    host.routes.set(`/plc/${did}`, answer)
+    return did
+  }
+  for (const [what, did, status] of [
+    ['the PDS does not know the blob', with_([400, { error: 'BlobNotFound' }, {}]), 404],
+    ['the PDS says so otherwise', with_([404, 'no', {}]), 404],
+    ['the PDS fails', with_([500, 'stack trace', {}]), 502],
+    ['the PDS is busy', with_([429, {}, {}]), 502],
+    ['the PDS wants a password', with_([401, {}, {}]), 502],
+    ['the PDS hangs up', with_((_, response) => response.destroy()), 502],
+    ['there is no such DID', 'did:plc:nobody', 404],
+    ['the DID was deleted', documented('did:plc:tombstone', [410, {}, {}]), 404],
+    ['a method without documents', 'did:key:zabc', 404],
+    ['the document names no PDS', documented('did:plc:nopds', { id: 'did:plc:nopds', service: [] }), 404],
+    ['the directory fails', documented('did:plc:down', [500, {}, {}]), 502],
+    ['the directory answers nonsense', documented('did:plc:nonsense', [200, '<html>', {}]), 502],
+    ['the document is of somebody else', documented('did:plc:else', { id: 'did:plc:blob0', service: [] }), 502],
+    ['the document is huge', documented('did:plc:huge', [200, `{"id":"did:plc:huge","x":"${'x'.repeat(200_000)}"}`, {}]), 502],
+    ['nobody listens at the PDS', person({ pds: 'http://127.0.0.1:9' }), 404],
+  ]) {
+    const answer = await blob(did, CID)
+    const body = await answer.json()
+    assert.deepEqual([answer.status, body.error], [status, status === 404 ? 'NotFound' : 'UpstreamFailure'], what)
+    assert.equal(answer.headers.get('cache-control'), 'no-store', `R21.4: ${what}`)
+    assert.equal(answer.headers.get('etag'), null, what)
+  }
+})
+
+test('R21.6, B-19: nobody is asked whom a DID may not name', async () => {
+  const port = new URL(stranger.url).port
+  stranger.routes.set(blobPath('did:plc:x', CID), [200, PIXELS, {}])
+  for (const pds of [
+    stranger.url,
+    stranger.url.replace('http', 'https'),
+    `http://localhost:${port}`,
+    `https://localhost:${port}`,
+    `http://[::1]:${port}`,
+    `https://127.1:${port}`,
+    `https://2130706433:${port}`,
+    `http://user@${host.name}`,
+    'https://printer',
+    'https://metadata.google.internal',
+    'file:///etc/passwd',
+    'http://pds.example.com',
+  ]) {
+    const did = person({ pds })
+    const answer = await blob(did, CID)
+    assert.deepEqual([answer.status, (await answer.json()).error], [404, 'NotFound'], pds)
+  }
+  for (const did of [`did:web:127.0.0.1%3A${port}`, `did:web:localhost%3A${port}`, 'did:web:127.1', 'did:web:printer', 'did:web:a.internal']) {
+    assert.equal((await blob(did, CID)).status, 404, did)
+  }
+  // A redirect to another host, of a PDS and of a did:web that may be asked.
+  const led = person()
+  host.routes.set(blobPath(led, CID), [302, '', { location: `${stranger.url}${blobPath('did:plc:x', CID)}` }])
+  assert.equal((await blob(led, CID)).status, 404)
+  host.routes.set('/.well-known/did.json', [302, '', { location: `${stranger.url}/did.json` }])
+  assert.equal((await blob(`did:web:${host.name.replace(':', '%3A')}`, CID)).status, 404)
+  assert.deepEqual(stranger.news(), [], 'no request reached it')
+
+  // A redirect on the same host is followed; a did:web of a host that may be asked is resolved.
+  const web = `did:web:${host.name.replace(':', '%3A')}`
+  const services = [{ id: `${web}#atproto_pds`, type: 'AtprotoPersonalDataServer', serviceEndpoint: host.url }]
+  host.routes.set('/.well-known/did.json', { id: web, service: services })
+  host.routes.set(blobPath(web, CID), [307, '', { location: '/elsewhere' }])
+  host.routes.set('/elsewhere', [200, PIXELS, { 'content-type': 'image/png' }])
+  const answer = await service.fetch(`/api/blob?did=${encodeURIComponent(web)}&cid=${CID}`)
+  assert.equal(answer.status, 200)
+  assert.deepEqual(Buffer.from(await answer.arrayBuffer()), PIXELS)
+})
+
+test('R21.1: an account that moved is found at its new PDS', async () => {
+  const did = person({ pds: `${host.url}/old` })
+  host.routes.set(blobPath(did, CID, '/old'), [200, PIXELS, { 'content-type': 'image/png' }])
+  assert.equal((await blob(did, CID)).status, 200)
+  person({ did, pds: `${host.url}/new` })
+  host.routes.set(blobPath(did, CID, '/old'), [400, { error: 'RepoDeactivated' }, {}])
+  host.routes.set(blobPath(did, CID, '/new'), [200, PIXELS, { 'content-type': 'image/png' }])
+  assert.equal((await blob(did, CID)).status, 200)
+})
+
+test('who keeps us waiting is given up (R04, R21.1)', async () => {
+  const never = () => {}
+  const slow = person()
+  host.routes.set(blobPath(slow, CID), never)
+  profileOf('did:plc:slow', never)
+  host.routes.set('/plc/did:plc:slow', never)
+  const answers = await Promise.all([blob(slow, CID), blob('did:plc:slow', CID), service.fetch('/api/authors?did=did:plc:slow')])
+  for (const answer of answers) assert.deepEqual([answer.status, (await answer.json()).error], [502, 'UpstreamFailure'])
+})
+
+test('R21: a large blob passes through as it is', async () => {
+  const large = randomBytes(20_000_000)
+  const did = person()
+  host.routes.set(blobPath(did, cidOf(large)), [200, large, { 'content-type': 'video/mp4' }])
+  const answer = await blob(did, cidOf(large))
+  assert.equal(cidOf(Buffer.from(await answer.arrayBuffer())), cidOf(large))
+})
