@@ -731,7 +731,7 @@ fn b43_a_read_cursor_never_goes_back() {
 }
 
 /// An account event of `who`.
-fn account(story: &mut Story, who: &str, active: bool, status: &str) {
+pub(super) fn account(story: &mut Story, who: &str, active: bool, status: &str) {
     let at = super::story::START + story.frames.len() as i64 * 1_000_000;
     let mut fields = json!({ "active": active, "did": format!("did:plc:{who}"), "seq": 1 });
     if !active {

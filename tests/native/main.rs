@@ -9,5 +9,6 @@ mod community_log;
 mod fuzz;
 mod hallway;
 mod histories;
+mod plans;
 mod reads;
 mod tidy;

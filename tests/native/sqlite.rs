@@ -1,6 +1,7 @@
 //! SQLite with the real migrations as a [`Store`], with faults as values.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 
 use colibri_edge::storage::{CommitError, Fault, Param, Statement, Store};
 use rusqlite::limits::Limit;
@@ -26,6 +27,8 @@ pub(crate) struct Sqlite {
     broken: Cell<Option<Break>>,
     /// How many faults struck.
     pub(crate) struck: Cell<u32>,
+    /// Every statement that was run.
+    pub(crate) seen: RefCell<BTreeSet<&'static str>>,
 }
 
 impl Sqlite {
@@ -52,7 +55,12 @@ impl Sqlite {
             db.execute_batch(&std::fs::read_to_string(&file).unwrap())
                 .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         }
-        Self { db: RefCell::new(db), broken: Cell::new(None), struck: Cell::new(0) }
+        Self {
+            db: RefCell::new(db),
+            broken: Cell::new(None),
+            struck: Cell::new(0),
+            seen: RefCell::new(BTreeSet::new()),
+        }
     }
 
     /// The next operation of that kind fails, once.
@@ -87,6 +95,20 @@ impl Sqlite {
             Ok(cells.join("|"))
         });
         rows.unwrap().map(Result::unwrap).collect()
+    }
+
+    /// How a statement is run (`EXPLAIN QUERY PLAN`), step by step. A plan does not depend on
+    /// the parameters.
+    pub(crate) fn plan(&self, sql: &str) -> Vec<String> {
+        let db = self.db.borrow();
+        let mut prepared =
+            db.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap_or_else(|e| panic!("{e}: {sql}"));
+        let mut steps = prepared.raw_query(); // nothing needs to be bound
+        let mut plan = Vec::new();
+        while let Some(step) = steps.next().unwrap() {
+            plan.push(step.get("detail").unwrap());
+        }
+        plan
     }
 
     /// Everything the index holds, but for what depends on the batching: for comparing two
@@ -137,6 +159,7 @@ impl Store for Sqlite {
         statements
             .iter()
             .map(|statement| {
+                self.seen.borrow_mut().insert(statement.sql);
                 let mut prepared =
                     db.prepare_cached(statement.sql).map_err(|e| Fault::new("preparing", e))?;
                 let rows = prepared
@@ -157,6 +180,7 @@ impl Store for Sqlite {
         let mut db = self.db.borrow_mut();
         let transaction = db.transaction().map_err(|e| CommitError::Fault(Fault::new("beginning", e)))?;
         for statement in &statements {
+            self.seen.borrow_mut().insert(statement.sql);
             let run = transaction
                 .prepare_cached(statement.sql)
                 .and_then(|mut prepared| prepared.execute(params_from_iter(Self::bind(&statement.params))));

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 /// Every Rust file under a folder.
-fn files(folder: &str) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![PathBuf::from(folder)];
     while let Some(folder) = folders.pop() {

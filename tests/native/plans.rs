@@ -1,0 +1,293 @@
+//! How SQLite runs every statement of `storage`: none reads a whole table that grows.
+//!
+//! `exercise` runs every statement there is; a check over the source finds any that it misses, so
+//! a new statement has to be added there, and is looked at from then on.
+
+use std::collections::BTreeSet;
+
+use colibri_edge::domain::announcement::{Announcement, Audience, Scope, Topic};
+use colibri_edge::domain::link::{Gap, StreamPosition};
+use colibri_edge::hallway::{Batch, walk};
+use colibri_edge::storage::community_log::{self, Listener};
+use colibri_edge::storage::gateway_sessions::{self, Session};
+use colibri_edge::storage::reads::{self, Start, communities, people, reactions};
+use colibri_edge::storage::{Statement, Store, outbox};
+use colibri_edge::wire::ids::{AtUri, Collection, Did, Rkey};
+use colibri_edge::wire::time::Micros;
+use futures::executor::block_on;
+use serde_json::json;
+
+use super::sqlite::Sqlite;
+use super::story::{START, Service, Story};
+
+/// Tables whose size nobody bounds. The others have a row per reason (`refusal_counts`) or one.
+const GROWING: [&str; 17] = [
+    "actors",
+    "approvals",
+    "bans",
+    "blocks",
+    "categories",
+    "channel_reads",
+    "channels",
+    "communities",
+    "gaps",
+    "held",
+    "memberships",
+    "messages",
+    "outbox",
+    "people",
+    "reactions",
+    "refusals",
+    "settled",
+];
+
+/// Scans that may be: a part of the statement, the table, and why.
+const ALLOWED: [(&str, &str, &str); 4] = [
+    (
+        "SELECT json_quote(uri) AS row FROM communities ORDER BY uri",
+        "communities",
+        "all of them are the answer (A31)",
+    ),
+    ("(SELECT count(*) FROM held)", "held", "at most HELD_MAX rows (I63)"),
+    ("json_each(?3) c CROSS JOIN held h", "held", "at most HELD_MAX rows (I63)"),
+    ("SELECT * FROM gaps WHERE state = 'open'", "gaps", "a row per outage, and the newest ten"),
+];
+
+/// A database on which every statement for D1 was run once.
+fn exercise() -> Sqlite {
+    let mut story = Story::default();
+    story.community("alice", true).join("bob", "alice").approve("alice", "bob");
+    story.create("alice", "category/x", json!({ "name": "General", "community": "c" }));
+    story.say("bob", "m", "hello").react("alice", "r", "👍", "m").say("eve", "n", "refused");
+    story.react("bob", "later", "👍", "unknown");
+    story.create("bob", "actor.data/self", json!({ "status": "here" }));
+    let channel = "at://did:plc:alice/social.colibri.channel/k";
+    story.create("bob", "channel.read/r", json!({ "channel": channel, "cursor": "2026-03-01T12:00:00Z" }));
+    let mut service = Service::live(&story);
+    let mut end = Story { frames: story.frames };
+    let written = end.frames.len();
+    for (who, path) in [
+        ("alice", "reaction/r"),
+        ("bob", "message/m"),
+        ("bob", "actor.data/self"),
+        ("bob", "channel.read/r"),
+        ("bob", "reaction/later"),
+        ("alice", "approval/bob"),
+        ("bob", "membership/m"),
+        ("alice", "category/x"),
+        ("alice", "channel/k"),
+        ("alice", "community/c"),
+    ] {
+        end.delete(who, path);
+    }
+    // Written again: what was settled is so no more.
+    end.community("alice", false).say("bob", "m", "again").join("bob", "alice");
+    super::hallway::account(&mut end, "bob", false, "deleted");
+    end.frames[written..].iter().for_each(|frame| service.batch(std::slice::from_ref(frame)));
+
+    let mut batch = Batch::default();
+    batch.take("nonsense", "test");
+    batch.gap = Some(Gap { host: "test".into(), from: Micros(START), to: Micros(START + 1) });
+    batch.position = Some(StreamPosition { host: "test".into(), cursor: Micros(START) });
+    let store = service.store;
+    let settings = Service::new().settings();
+    block_on(walk(&store, &batch, &settings, Some(1), Micros(START))).unwrap();
+
+    let did = Did::parse("did:plc:bob").unwrap();
+    let message = AtUri::of(&did, Collection::Message, &Rkey::parse("m").unwrap());
+    block_on(async {
+        outbox::untold(&store, 0).await.unwrap();
+        outbox::position(&store).await.unwrap();
+        store.commit(vec![outbox::told(1)]).await.unwrap();
+        reads::messages(&store, "", "k", &Start::Newest, 50).await.unwrap();
+        reads::message(&store, "", &message).await.unwrap();
+        reads::candidates(&store, &["k".to_owned()]).await.unwrap();
+        reads::listed(&store, "at://c").await.unwrap();
+        reads::all_communities(&store).await.unwrap();
+        reads::ingest_status(&store).await.unwrap();
+        communities::community(&store, "c").await.unwrap();
+        communities::of_person(&store, &did).await.unwrap();
+        communities::channels(&store, "at://c", None, 50).await.unwrap();
+        communities::sidebar_of(&store, "at://c").await.unwrap();
+        communities::members(&store, "", "at://c", None, 50).await.unwrap();
+        reactions::of_message(&store, "m").await.unwrap();
+        reactions::of_channel(&store, "k", None, 50).await.unwrap();
+        people::person(&store, &did).await.unwrap();
+        people::channel_reads(&store, "did:plc:bob", None, 50).await.unwrap();
+    });
+    store
+}
+
+/// The statements of the objects' own databases, with the tables they belong to.
+fn objects() -> [(&'static [&'static str], Vec<Statement>); 2] {
+    let uri = AtUri::parse("at://did:plc:a/social.colibri.message/m").unwrap();
+    let announcement = |topic: Topic| Announcement {
+        scope: Scope::Community(uri.clone()),
+        audience: Audience::Community,
+        topic,
+        live: true,
+        event: serde_json::value::RawValue::from_string("{}".into()).unwrap(),
+    };
+    let append = |topic| community_log::append(1, &announcement(topic), Micros(0));
+    let mut log = vec![
+        community_log::counters(),
+        community_log::count(1, 1),
+        community_log::after(0, 1),
+        community_log::standing_after(0, 1),
+        community_log::listen("gateway-0", 0),
+        community_log::leave(&Listener { name: "gateway-0".into(), delivered: 0, attachments: 0 }),
+        community_log::delivered("gateway-0", 0),
+        community_log::listeners(),
+    ];
+    log.extend(append(Topic::MessageGone(uri.clone())));
+    log.extend(append(Topic::ChannelGone(uri.clone())));
+    log.extend(append(Topic::CommunityGone));
+    log.extend(community_log::forget(Micros(0), 1));
+    let mut sessions = vec![
+        gateway_sessions::told_people(),
+        gateway_sessions::tell_people(1),
+        gateway_sessions::sessions(),
+        gateway_sessions::open(&Session::default()),
+        gateway_sessions::keep(1, &Session::default()),
+        gateway_sessions::close(1),
+        gateway_sessions::channels(),
+        gateway_sessions::communities(),
+        gateway_sessions::heard("at://c", 1),
+        gateway_sessions::deafen("at://c"),
+    ];
+    sessions.extend(gateway_sessions::mean(&[], &[]));
+    [(community_log::SCHEMA, log), (gateway_sessions::SCHEMA, sessions)]
+}
+
+/// The table that a name in a plan stands for: itself, or the one it is an alias of.
+fn table<'s>(sql: &'s str, name: &'s str) -> &'s str {
+    if GROWING.contains(&name) {
+        return name;
+    }
+    let words: Vec<&str> =
+        sql.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|w| !w.is_empty()).collect();
+    let aliased = words.windows(3).find_map(|three| match three {
+        ["FROM" | "JOIN", table, alias] if *alias == name => Some(*table),
+        _ => None,
+    });
+    aliased.unwrap_or(name)
+}
+
+#[test]
+fn no_statement_reads_a_whole_table_that_grows() {
+    let store = exercise();
+    let bad = "SELECT m.text FROM messages m WHERE m.text = ''";
+    assert_eq!(
+        (store.plan(bad), table(bad, "m")),
+        (vec!["SCAN m".to_owned()], "messages"),
+        "it would be seen"
+    );
+    let (mut wrong, mut used) = (Vec::new(), BTreeSet::new());
+    for sql in store.seen.borrow().iter() {
+        for step in store.plan(sql) {
+            let Some(scanned) = step.strip_prefix("SCAN ") else { continue };
+            let table = table(sql, scanned.split(' ').next().unwrap());
+            if !GROWING.contains(&table) {
+                continue;
+            }
+            match ALLOWED.iter().position(|(part, of, _)| sql.contains(part) && *of == table) {
+                Some(allowed) => drop(used.insert(allowed)),
+                None => wrong.push(format!("{step}\n    in {sql}")),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let unused: Vec<_> = (0..ALLOWED.len()).filter(|n| !used.contains(n)).map(|n| ALLOWED[n]).collect();
+    assert!(unused.is_empty(), "exceptions that nothing needs: {unused:?}");
+}
+
+/// The cost of a page must not grow with the list: its rows are found by their place in an index
+/// that has the order of the list, and nothing is sorted (R01, R06, R12).
+#[test]
+fn pages_are_found_by_place() {
+    let store = exercise();
+    for (part, found) in [
+        (
+            "LEFT JOIN messages p",
+            "SEARCH m USING INDEX messages_by_channel (channel_uri=? AND (sort_at,rkey,author_did)<(?,?,?))",
+        ),
+        (
+            "'first', json(",
+            "SEARCH m USING INDEX messages_by_channel (channel_uri=? AND (sort_at,rkey,author_did)<(?,?,?))",
+        ),
+        (
+            "(ch.name, ch.rkey) >",
+            "SEARCH ch USING INDEX channels_by_community (community_uri=? AND (name,rkey)>(?,?))",
+        ),
+    ] {
+        let seen = store.seen.borrow();
+        let sql = seen.iter().find(|sql| sql.contains(part) && sql.contains("LIMIT ?")).unwrap();
+        let plan = store.plan(sql);
+        let sorts = plan.iter().filter(|step| step.contains("TEMP B-TREE")).count();
+        assert!(plan.iter().any(|step| step == found), "{plan:#?}");
+        // The resolution of a bare rkey and the choice of a parent sort the few rows of one rkey.
+        let few = sql.matches("LIMIT 1)").count();
+        assert!(sorts <= few, "{sorts} sorts in {plan:#?}");
+    }
+}
+
+/// An object's database is small (a log of EVENT_LOG_MAX rows, the sessions of a gateway), so
+/// scans are allowed; that each statement fits its tables is not left to chance.
+#[test]
+fn statements_of_objects_fit_their_tables() {
+    for (schema, statements) in objects() {
+        let db = rusqlite::Connection::open_in_memory().unwrap();
+        schema.iter().for_each(|sql| db.execute_batch(sql).unwrap_or_else(|e| panic!("{e}: {sql}")));
+        for statement in statements {
+            db.prepare(statement.sql).unwrap_or_else(|e| panic!("{e}: {}", statement.sql));
+        }
+    }
+}
+
+#[test]
+fn every_statement_of_storage_is_looked_at() {
+    let mut run: Vec<String> = exercise().seen.borrow().iter().map(|sql| (*sql).to_owned()).collect();
+    for (schema, statements) in objects() {
+        run.extend(schema.iter().map(|sql| (*sql).to_owned()));
+        run.extend(statements.iter().map(|statement| statement.sql.to_owned()));
+    }
+    let (mut missed, mut looked_at) = (Vec::new(), 0);
+    for path in super::tidy::files("src/storage") {
+        for literal in literals(&std::fs::read_to_string(&path).unwrap()) {
+            let is_sql = ["SELECT ", "INSERT ", "UPDATE ", "DELETE FROM ", "FROM ", "WHERE "]
+                .iter()
+                .any(|word| literal.contains(word));
+            looked_at += usize::from(is_sql);
+            if is_sql && !run.iter().any(|sql| sql.contains(&literal)) {
+                missed.push(format!("{}: {literal}", path.display()));
+            }
+        }
+    }
+    assert!(looked_at > 80, "{looked_at} literals: has the code moved?");
+    assert!(missed.is_empty(), "not run by `exercise` or `objects`:\n{}", missed.join("\n"));
+}
+
+/// The string literals of Rust code, without those of comments and tests.
+fn literals(text: &str) -> Vec<String> {
+    let code = text.split("#[cfg(test)]").next().unwrap();
+    let mut found = Vec::new();
+    let mut chars = code.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '/' if chars.peek() == Some(&'/') => chars.by_ref().take_while(|c| *c != '\n').for_each(drop),
+            '\'' if chars.clone().nth(1) == Some('\'') => drop(chars.nth(1)), // a character, such as '"'
+            '"' => {
+                let mut literal = String::new();
+                while let Some(c) = chars.next().filter(|c| *c != '"') {
+                    match c {
+                        '\\' => literal.extend(chars.next()),
+                        c => literal.push(c),
+                    }
+                }
+                found.push(literal);
+            }
+            _ => {}
+        }
+    }
+    found
+}
