@@ -1,7 +1,7 @@
 //! The hallway every record walks: parse → facts → fold → commit.
 //!
-//! Live events, replays and, later, backfill and moderation all go through [`walk`]; there is no
-//! second writer and no second set of rules (invariant 8). What comes after the commit (telling
+//! Events go through [`walk`], moderators' decisions through [`decide`]: the same facts, fold and
+//! commit; there is no second writer and no second set of rules (invariant 8). What comes after the commit (telling
 //! the communities) is `durable::announcer`'s, which reads the outbox this leaves behind.
 //!
 //! A crash anywhere in here replays: before the commit nothing happened, after it everything
@@ -10,10 +10,11 @@
 use std::collections::BTreeMap;
 
 use crate::domain::announcement::Announcement;
-use crate::domain::ingest::{Needs, fold};
+use crate::domain::ingest::{Folded, Input, Needs, fold};
 use crate::domain::link::{Gap, StreamPosition};
+use crate::domain::moderation::{Decision, Ruling};
 use crate::domain::world::World;
-use crate::storage::commit::{Commit, HeldBounds, prepare};
+use crate::storage::commit::{Commit, HeldBounds, Prepared, prepare};
 use crate::storage::facts;
 use crate::storage::{CommitError, Fault, Store};
 use crate::wire::ids::{Collection, Did};
@@ -102,24 +103,10 @@ pub async fn walk(
     now: Micros,
 ) -> Result<Committed, Fault> {
     let needs = Needs::of(&batch.frames);
-    let recent_since = Micros(now.0.saturating_sub(settings.log_hours.saturating_mul(3_600_000_000)));
     for _ in 0..ATTEMPTS {
-        let mut facts = facts::load(store, needs.clone(), recent_since).await?;
-        facts.world.cdn.clone_from(&settings.cdn);
-        let folded = fold(facts.world, &batch.frames, now, recent_since);
-        let prepared = prepare(&Commit {
-            version: facts.version,
-            changes: &folded.changes,
-            accounts: &folded.accounts,
-            announcements: &folded.announcements,
-            refusals: &folded.refusals,
-            unread: &batch.unread,
-            position: batch.position.as_ref(),
-            gap: batch.gap.as_ref(),
-            announced,
-            held: settings.held,
-            now,
-        });
+        let inputs = batch.frames.iter().map(Input::Frame);
+        let (folded, before) = consider(store, &needs, inputs, settings, now).await?;
+        let prepared = prepared(&folded, before, batch, announced, settings, now);
         match store.commit(prepared.statements).await {
             Ok(()) => {
                 let mut announcements = folded.announcements.into_iter();
@@ -128,7 +115,7 @@ pub async fn walk(
                     .into_iter()
                     .map(|(id, range)| (id, announcements.by_ref().take(range.len()).collect()))
                     .collect();
-                return Ok(Committed { before: facts.version, after: prepared.version, outbox });
+                return Ok(Committed { before, after: prepared.version, outbox });
             }
             Err(CommitError::Conflict) => {}
             Err(CommitError::Fault(fault)) => return Err(fault),
@@ -157,6 +144,7 @@ pub async fn remember(
             version: facts.version,
             changes: &world.into_changes(),
             accounts: &[],
+            deleted_communities: &[],
             announcements: &[],
             refusals: &[],
             unread: &BTreeMap::new(),
@@ -173,4 +161,70 @@ pub async fn remember(
         }
     }
     Err(Fault::new("caching a profile", "other writers came first every time"))
+}
+
+/// Makes a moderator's decision, at the time `now`. What it announces stands in the outbox when
+/// this returns; a decision that changes nothing is not committed. After each commit that lost
+/// against another writer, `pause` is awaited with the number of losses: many decisions at once
+/// must not keep each other from the door.
+pub async fn decide(
+    store: &impl Store,
+    decision: &Decision,
+    settings: &Settings,
+    now: Micros,
+    pause: impl AsyncFn(u32),
+) -> Result<Ruling, Fault> {
+    let needs = Needs::of_decision(decision);
+    for attempt in 1..=ATTEMPTS {
+        let (folded, before) = consider(store, &needs, [Input::Decision(decision)], settings, now).await?;
+        let ruling = folded.rulings.first().copied().unwrap_or(Ruling::NothingThere);
+        if ruling != Ruling::Made {
+            return Ok(ruling);
+        }
+        let prepared = prepared(&folded, before, &Batch::default(), None, settings, now);
+        match store.commit(prepared.statements).await {
+            Ok(()) => return Ok(ruling),
+            Err(CommitError::Conflict) => pause(attempt).await,
+            Err(CommitError::Fault(fault)) => return Err(fault),
+        }
+    }
+    Err(Fault::new("committing a decision", "other writers came first every time"))
+}
+
+/// Facts and fold: what becomes of `inputs`, and the version of the ledger this was decided at.
+async fn consider<'a>(
+    store: &impl Store,
+    needs: &Needs,
+    inputs: impl IntoIterator<Item = Input<'a>>,
+    settings: &Settings,
+    now: Micros,
+) -> Result<(Folded, i64), Fault> {
+    let recent_since = Micros(now.0.saturating_sub(settings.log_hours.saturating_mul(3_600_000_000)));
+    let mut facts = facts::load(store, needs.clone(), recent_since).await?;
+    facts.world.cdn.clone_from(&settings.cdn);
+    Ok((fold(facts.world, inputs, now, recent_since), facts.version))
+}
+
+fn prepared(
+    folded: &Folded,
+    version: i64,
+    batch: &Batch,
+    announced: Option<i64>,
+    settings: &Settings,
+    now: Micros,
+) -> Prepared {
+    prepare(&Commit {
+        version,
+        changes: &folded.changes,
+        accounts: &folded.accounts,
+        deleted_communities: &folded.deleted_communities,
+        announcements: &folded.announcements,
+        refusals: &folded.refusals,
+        unread: &batch.unread,
+        position: batch.position.as_ref(),
+        gap: batch.gap.as_ref(),
+        announced,
+        held: settings.held,
+        now,
+    })
 }

@@ -2,14 +2,15 @@
 //! changes and announcements are outputs.
 //!
 //! Read in this order: what is indexed (`rows`), what a batch may look at (`world`), who may
-//! post (`gate`, `standing`), what events do (`ingest`), who is told (`announcement`), who
-//! hears (`subscriptions`), how the stream is kept alive (`link`), which hosts may be asked
-//! (`hosts`), and in what order a sidebar stands (`sidebar`).
+//! post and who may moderate (`gate`, `standing`, `moderation`), what events do (`ingest`), who is
+//! told (`announcement`), who hears (`subscriptions`), how the stream is kept alive (`link`), which
+//! hosts may be asked (`hosts`), and in what order a sidebar stands (`sidebar`).
 
 pub mod rows;
 pub mod world;
 
 pub mod gate;
+pub mod moderation;
 pub mod standing;
 
 pub mod ingest;

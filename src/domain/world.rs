@@ -39,9 +39,9 @@ pub struct World {
     /// Decisions that left no row.
     pub settled: Table<SettledRow>,
     /// Who is banned where (T10).
-    pub bans: BTreeSet<(AtUri, Did)>,
+    pub bans: Marks<(AtUri, Did)>,
     /// Blocked messages (T11), known or not.
-    pub blocks: BTreeSet<AtUri>,
+    pub blocks: Marks<AtUri>,
     /// Actor records of the people concerned.
     pub actors: Table<ActorRow>,
     /// Read records of the people concerned.
@@ -87,6 +87,63 @@ impl People {
             self.touched.insert(did.clone());
         }
     }
+}
+
+/// Decisions that stand beside the records, with the memory of which were touched.
+#[derive(Clone, Debug)]
+pub struct Marks<K> {
+    set: BTreeSet<K>,
+    touched: BTreeSet<K>,
+}
+
+impl<K> Default for Marks<K> {
+    fn default() -> Self {
+        Self { set: BTreeSet::new(), touched: BTreeSet::new() }
+    }
+}
+
+/// Brings in facts.
+impl<K: Ord> FromIterator<K> for Marks<K> {
+    fn from_iter<I: IntoIterator<Item = K>>(facts: I) -> Self {
+        Self { set: facts.into_iter().collect(), touched: BTreeSet::new() }
+    }
+}
+
+impl<K: Ord + Clone> Marks<K> {
+    /// Whether it stands.
+    pub fn contains(&self, key: &K) -> bool {
+        self.set.contains(key)
+    }
+
+    /// Sets it; `false` if it stood.
+    pub fn insert(&mut self, key: K) -> bool {
+        self.set.insert(key.clone()) && {
+            self.touched.insert(key);
+            true
+        }
+    }
+
+    /// Lifts it; `false` if it did not stand.
+    pub fn remove(&mut self, key: &K) -> bool {
+        self.set.remove(key) && {
+            self.touched.insert(key.clone());
+            true
+        }
+    }
+
+    fn into_delta(self) -> MarksDelta<K> {
+        let (set, lifted) = self.touched.into_iter().partition(|key| self.set.contains(key));
+        MarksDelta { set, lifted }
+    }
+}
+
+/// The touched decisions of one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MarksDelta<K> {
+    /// Those that stand.
+    pub set: Vec<K>,
+    /// Those that do not.
+    pub lifted: Vec<K>,
 }
 
 /// Rows of one kind, with the memory of which were touched.
@@ -217,6 +274,8 @@ pub struct Changes {
     pub people: Vec<PersonRow>,
     pub held: Delta<HeldRow>,
     pub settled: Delta<SettledRow>,
+    pub bans: MarksDelta<(AtUri, Did)>,
+    pub blocks: MarksDelta<AtUri>,
 }
 
 impl World {
@@ -235,6 +294,8 @@ impl World {
             people: self.people.touched.iter().filter_map(|did| self.people.rows.get(did).cloned()).collect(),
             held: self.held.into_delta(),
             settled: self.settled.into_delta(),
+            bans: self.bans.into_delta(),
+            blocks: self.blocks.into_delta(),
         }
     }
 

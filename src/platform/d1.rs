@@ -32,6 +32,14 @@ impl D1 {
             statements.iter().map(|statement| self.prepare(statement)).collect::<worker::Result<_>>()?;
         self.db.batch(prepared).await
     }
+
+    async fn rows(&self, statements: &[Statement]) -> worker::Result<Vec<Vec<String>>> {
+        let results = self.batch(statements).await?;
+        results
+            .iter()
+            .map(|result| Ok(result.results::<Row>()?.into_iter().map(|found| found.row).collect()))
+            .collect()
+    }
 }
 
 /// Whole numbers travel as f64, exact to 2^53 (platform facts T8).
@@ -51,15 +59,11 @@ struct Row {
 
 impl Store for D1 {
     async fn read(&self, statements: &[Statement]) -> Result<Vec<Vec<String>>, Fault> {
-        let fault = |error| Fault::new("reading from D1", error);
-        let results = self.batch(statements).await.map_err(fault)?;
-        results
-            .iter()
-            .map(|result| {
-                let rows = result.results::<Row>().map_err(fault)?;
-                Ok(rows.into_iter().map(|found| found.row).collect())
-            })
-            .collect()
+        self.rows(statements).await.map_err(|error| Fault::new("reading from D1", error))
+    }
+
+    async fn write(&self, statements: &[Statement]) -> Result<Vec<Vec<String>>, Fault> {
+        self.rows(statements).await.map_err(|error| Fault::new("writing to D1", error))
     }
 
     async fn commit(&self, statements: Vec<Statement>) -> Result<(), CommitError> {

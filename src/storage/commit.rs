@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Param, Statement, chunks};
+use super::{Param, Statement, chunks, invites};
 use crate::domain::announcement::Announcement;
 use crate::domain::ingest::{AccountChange, Refusal};
 use crate::domain::link::{Gap, StreamPosition};
@@ -33,6 +33,8 @@ pub struct Commit<'a> {
     pub changes: &'a Changes,
     /// Accounts that were switched on or off.
     pub accounts: &'a [AccountChange],
+    /// Communities whose record was deleted (I70).
+    pub deleted_communities: &'a [AtUri],
     /// Events for the outbox.
     pub announcements: &'a [Announcement],
     /// Records that were not let in.
@@ -151,6 +153,7 @@ pub fn prepare(commit: &Commit) -> Prepared {
         statements.push(Statement::new(PEOPLE, [text.into(), commit.now.shown().into()]));
     }
     hide(&mut statements, commit.accounts);
+    decisions(&mut statements, commit);
     if !changes.held.put.is_empty() {
         bound_held(&mut statements, commit);
     }
@@ -284,6 +287,37 @@ fn hide(statements: &mut Vec<Statement>, accounts: &[AccountChange]) {
             statements
                 .push(Statement::new(sql, [account.did.as_str().into(), i64::from(account.hidden).into()]));
         }
+    }
+}
+
+/// Bans, blocks, and the end of the invites of communities that are gone (I70).
+fn decisions(statements: &mut Vec<Statement>, commit: &Commit) {
+    let now = || Param::from(commit.now.sortable());
+    let (bans, blocks) = (&commit.changes.bans, &commit.changes.blocks);
+    for text in chunks(bans.set.iter()) {
+        statements.push(Statement::new(
+            "INSERT INTO bans (community_uri, member_did, banned_at)
+             SELECT value ->> 0, value ->> 1, ?2 FROM json_each(?1) WHERE true
+             ON CONFLICT DO NOTHING",
+            [text.into(), now()],
+        ));
+    }
+    for text in chunks(bans.lifted.iter()) {
+        statements.push(Statement::new(
+            "DELETE FROM bans WHERE (community_uri, member_did) IN (
+                 SELECT value ->> 0, value ->> 1 FROM json_each(?1))",
+            [text.into()],
+        ));
+    }
+    for text in chunks(blocks.set.iter()) {
+        statements.push(Statement::new(
+            "INSERT INTO blocks (uri, blocked_at) SELECT value, ?2 FROM json_each(?1) WHERE true
+             ON CONFLICT DO NOTHING",
+            [text.into(), now()],
+        ));
+    }
+    for text in chunks(commit.deleted_communities.iter()) {
+        statements.push(invites::end_of(text, commit.now));
     }
 }
 

@@ -154,7 +154,10 @@ pub fn statements(needs: &Needs, recent_since: Micros) -> Vec<Statement> {
         ),
         Statement::new(SETTLED, [records(), Param::json(&needs.target_uris)]),
         Statement::new(BANS, [people(), approvals(), closing()]),
-        Statement::new(BLOCKS, [messages(), parent_rkeys(), target_rkeys()]),
+        Statement::new(
+            BLOCKS,
+            [messages(), parent_rkeys(), target_rkeys(), reactions(), accounts(), since()],
+        ),
         Statement::new(ACTORS, [touched_and(Collection::ActorData, &nothing)]),
         Statement::new(CHANNEL_READS, [touched_and(Collection::ChannelRead, &nothing), read_channels()]),
         Statement::new(
@@ -329,7 +332,10 @@ const BLOCKS: &str = "
     SELECT json_quote(uri) AS row FROM blocks WHERE uri IN (
         SELECT value FROM json_each(?1)
         UNION SELECT uri FROM messages WHERE rkey IN (SELECT value FROM json_each(?2))
-        UNION SELECT uri FROM messages WHERE rkey IN (SELECT value FROM json_each(?3)))";
+        UNION SELECT uri FROM messages WHERE rkey IN (SELECT value FROM json_each(?3))
+        UNION SELECT target_uri FROM reactions WHERE uri IN (SELECT value FROM json_each(?4))
+        UNION SELECT uri FROM messages
+               WHERE author_did IN (SELECT value FROM json_each(?5)) AND sort_at >= ?6)";
 
 const ACTORS: &str = "
     SELECT json_object('uri', uri, 'did', did, 'rev', rev, 'indexed_at', indexed_at) AS row

@@ -19,7 +19,7 @@ use crate::wire::ids::{AtUri, Did, Rkey};
 pub type Page<T, P> = (Vec<T>, Option<P>);
 
 /// Cuts a page off rows that were read with one more than `limit`, and notes where it ended.
-fn cut<T, P>(mut found: Vec<T>, limit: i64, place: impl Fn(&T) -> P) -> Page<T, P> {
+pub(super) fn cut<T, P>(mut found: Vec<T>, limit: i64, place: impl Fn(&T) -> P) -> Page<T, P> {
     let limit = usize::try_from(limit).unwrap_or(0);
     let more = found.len() > limit;
     found.truncate(limit);
@@ -217,6 +217,7 @@ macro_rules! shown_joins {
     };
 }
 
+pub mod bans;
 pub mod communities;
 pub mod people;
 pub mod reactions;

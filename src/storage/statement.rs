@@ -127,6 +127,11 @@ pub trait Store {
     /// Runs reads in one round trip and one snapshot; one list of `row` texts for each.
     async fn read(&self, statements: &[Statement]) -> Result<Vec<Vec<String>>, Fault>;
 
+    /// Runs statements that write and answer, in one transaction; one list of `row` texts for
+    /// each. For what is decided by one statement alone; whatever rests on facts is a commit.
+    /// After a fault the writes may or may not have happened.
+    async fn write(&self, statements: &[Statement]) -> Result<Vec<Vec<String>>, Fault>;
+
     /// Runs writes in one transaction: all or nothing.
     async fn commit(&self, statements: Vec<Statement>) -> Result<(), CommitError>;
 }

@@ -219,6 +219,40 @@ pub struct Member {
     pub person: Person,
 }
 
+/// O08.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Invite {
+    /// 16 hex digits.
+    pub code: String,
+    /// The community it leads to.
+    pub community_uri: AtUri,
+    /// Who made it: the owner of the community.
+    pub created_by_did: Did,
+    /// How often it can be used; `null` for as often as people like.
+    pub max_uses: Option<i64>,
+    /// How often it was.
+    pub use_count: i64,
+    /// Not revoked, and its community was not deleted since. An exhausted one stays active.
+    pub active: bool,
+}
+
+/// R16: an invite and the community it leads to.
+#[derive(Clone, Debug, Serialize)]
+pub struct InviteToCommunity {
+    /// O08.
+    #[serde(flatten)]
+    pub invite: Invite,
+    /// O04.
+    pub community: Community,
+}
+
+/// R17.
+#[derive(Clone, Debug, Serialize)]
+pub struct InviteCode {
+    /// 16 hex digits.
+    pub code: String,
+}
+
 /// The `id` of a message (O01): UUIDv5 of its AT-URI in the RFC 4122 URL namespace, so that it
 /// is the same after every rebuild (K13).
 pub fn message_id(uri: &AtUri) -> String {

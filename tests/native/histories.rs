@@ -1,7 +1,10 @@
-//! Random histories: whatever the stream does with them (cuts, repetitions, replays from an
-//! earlier cursor), the index and what clients are told are those of the plain run (I01, J03).
+//! Random histories of records and of moderators' decisions: whatever the stream does with them
+//! (cuts, repetitions, replays from an earlier cursor), the index and what clients are told are
+//! those of the plain run (I01, J03).
 
-use super::story::{Service, Story, approval, frame, membership, message_in, reaction};
+use super::story::{Service, Story, approval, ban, block, frame, membership, message_in, reaction, unban};
+use colibri_edge::domain::moderation::Measure;
+use colibri_edge::wire::ids::{AtUri, Did};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -19,6 +22,9 @@ enum Step {
     React { who: usize, rkey: u8, emoji: bool, target: u8, of: Option<usize> },
     Edit { who: usize, rkey: u8, channel: u8 },
     Delete { who: usize, what: u8, rkey: u8 },
+    Block { author: usize, rkey: u8 },
+    Ban { owner: usize, who: usize },
+    Unban { owner: usize, who: usize },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -26,13 +32,16 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         1 => (owners.clone(), any::<bool>()).prop_map(|(owner, approval)| Step::Community { owner, approval }),
         2 => (owners.clone(), 0..2u8, prop::bool::weighted(0.2)).prop_map(|(owner, rkey, owner_only)| Step::Channel { owner, rkey, owner_only }),
-        3 => (people.clone(), owners).prop_map(|(who, owner)| Step::Join { who, owner }),
+        3 => (people.clone(), owners.clone()).prop_map(|(who, owner)| Step::Join { who, owner }),
         3 => (people.clone(), people.clone()).prop_map(|(by, who)| Step::Approve { by, who }),
         6 => (people.clone(), 0..3u8, 0..4u8, prop::option::of(0..3u8)).prop_map(|(who, rkey, channel, parent)| Step::Say { who, rkey, channel, parent }),
         5 => (people.clone(), 0..2u8, any::<bool>(), 0..3u8, prop::option::of(people.clone()))
             .prop_map(|(who, rkey, emoji, target, of)| Step::React { who, rkey, emoji, target, of }),
         3 => (people.clone(), 0..3u8, 0..4u8).prop_map(|(who, rkey, channel)| Step::Edit { who, rkey, channel }),
-        3 => (people, 0..6u8, 0..3u8).prop_map(|(who, what, rkey)| Step::Delete { who, what, rkey }),
+        3 => (people.clone(), 0..6u8, 0..3u8).prop_map(|(who, what, rkey)| Step::Delete { who, what, rkey }),
+        2 => (people.clone(), 0..3u8).prop_map(|(author, rkey)| Step::Block { author, rkey }),
+        2 => (owners.clone(), people.clone()).prop_map(|(owner, who)| Step::Ban { owner, who }),
+        2 => (owners, people).prop_map(|(owner, who)| Step::Unban { owner, who }),
     ];
     prop::collection::vec(step, 1..120)
 }
@@ -45,62 +54,96 @@ fn channel(n: u8) -> String {
     }
 }
 
-fn tell(steps: &[Step]) -> Story {
+/// What happens, in order: a frame of the stream, or a decision made through REST, which no
+/// stream repeats.
+#[derive(Clone, Debug)]
+enum Moment {
+    Frame(String),
+    Decision(Measure),
+}
+
+fn tell(steps: &[Step]) -> Vec<Moment> {
     let mut story = Story::default();
+    let mut moments = Vec::new();
     for (n, step) in steps.iter().enumerate() {
-        match step {
-            Step::Community { owner, approval } => {
-                let record = json!({ "name": format!("n{n}"), "requiresApprovalToJoin": approval });
-                story.update(OWNERS[*owner], "community/c", record)
-            }
-            Step::Channel { owner, rkey, owner_only } => {
-                let record =
-                    json!({ "name": "n", "type": "text", "community": "c", "ownerOnly": owner_only });
-                story.update(OWNERS[*owner], &format!("channel/k{rkey}"), record)
-            }
-            Step::Join { who, owner } => {
-                story.update(PEOPLE[*who], "membership/m", membership(OWNERS[*owner]))
-            }
-            Step::Approve { by, who } => {
-                story.update(PEOPLE[*by], &format!("approval/{}", PEOPLE[*who]), approval(PEOPLE[*who]))
-            }
-            Step::Say { who, rkey, channel: at, parent } => {
-                let mut record = message_in(&channel(*at), &format!("t{n}"));
-                record["createdAt"] = json!(format!("2026-03-01T12:00:{:02}Z", n % 60));
-                if let Some(parent) = parent {
-                    record["parent"] = json!(format!("r{parent}"));
-                }
-                story.create(PEOPLE[*who], &format!("message/r{rkey}"), record)
-            }
-            Step::React { who, rkey, emoji, target, of } => {
-                let target = match of {
-                    Some(author) => {
-                        format!("at://did:plc:{}/social.colibri.message/r{target}", PEOPLE[*author])
-                    }
-                    None => format!("r{target}"),
-                };
-                let record = reaction(if *emoji { "👍" } else { "🌿" }, &target);
-                story.create(PEOPLE[*who], &format!("reaction/x{rkey}"), record)
-            }
-            Step::Edit { who, rkey, channel: at } => story.update(
-                PEOPLE[*who],
-                &format!("message/r{rkey}"),
-                message_in(&channel(*at), &format!("e{n}")),
-            ),
-            Step::Delete { who, what, rkey } => {
-                let path = match what {
-                    0 => format!("message/r{rkey}"),
-                    1 => "membership/m".into(),
-                    2 => format!("approval/{}", PEOPLE[usize::from(*rkey)]),
-                    3 => format!("channel/k{}", rkey % 2),
-                    4 => format!("reaction/x{}", rkey % 2),
-                    _ => "community/c".into(),
-                };
-                story.delete(PEOPLE[*who], &path)
+        let decision = match step {
+            Step::Block { author, rkey } => block(PEOPLE[*author], &format!("r{rkey}")),
+            Step::Ban { owner, who } => ban(OWNERS[*owner], PEOPLE[*who]),
+            Step::Unban { owner, who } => unban(OWNERS[*owner], PEOPLE[*who]),
+            step => {
+                write(&mut story, n, step);
+                moments.extend(story.frames.last().cloned().map(Moment::Frame));
+                continue;
             }
         };
+        moments.push(Moment::Decision(decision));
     }
-    story
+    moments
+}
+
+/// The frame of a step that is one.
+fn write(story: &mut Story, n: usize, step: &Step) {
+    match step {
+        Step::Block { .. } | Step::Ban { .. } | Step::Unban { .. } => story,
+        Step::Community { owner, approval } => {
+            let record = json!({ "name": format!("n{n}"), "requiresApprovalToJoin": approval });
+            story.update(OWNERS[*owner], "community/c", record)
+        }
+        Step::Channel { owner, rkey, owner_only } => {
+            let record = json!({ "name": "n", "type": "text", "community": "c", "ownerOnly": owner_only });
+            story.update(OWNERS[*owner], &format!("channel/k{rkey}"), record)
+        }
+        Step::Join { who, owner } => story.update(PEOPLE[*who], "membership/m", membership(OWNERS[*owner])),
+        Step::Approve { by, who } => {
+            story.update(PEOPLE[*by], &format!("approval/{}", PEOPLE[*who]), approval(PEOPLE[*who]))
+        }
+        Step::Say { who, rkey, channel: at, parent } => {
+            let mut record = message_in(&channel(*at), &format!("t{n}"));
+            record["createdAt"] = json!(format!("2026-03-01T12:00:{:02}Z", n % 60));
+            if let Some(parent) = parent {
+                record["parent"] = json!(format!("r{parent}"));
+            }
+            story.create(PEOPLE[*who], &format!("message/r{rkey}"), record)
+        }
+        Step::React { who, rkey, emoji, target, of } => {
+            let target = match of {
+                Some(author) => {
+                    format!("at://did:plc:{}/social.colibri.message/r{target}", PEOPLE[*author])
+                }
+                None => format!("r{target}"),
+            };
+            let record = reaction(if *emoji { "👍" } else { "🌿" }, &target);
+            story.create(PEOPLE[*who], &format!("reaction/x{rkey}"), record)
+        }
+        Step::Edit { who, rkey, channel: at } => story.update(
+            PEOPLE[*who],
+            &format!("message/r{rkey}"),
+            message_in(&channel(*at), &format!("e{n}")),
+        ),
+        Step::Delete { who, what, rkey } => {
+            let path = match what {
+                0 => format!("message/r{rkey}"),
+                1 => "membership/m".into(),
+                2 => format!("approval/{}", PEOPLE[usize::from(*rkey)]),
+                3 => format!("channel/k{}", rkey % 2),
+                4 => format!("reaction/x{}", rkey % 2),
+                _ => "community/c".into(),
+            };
+            story.delete(PEOPLE[*who], &path)
+        }
+    };
+}
+
+/// Each moment by itself, in order.
+fn live(moments: &[Moment]) -> Service {
+    let mut service = Service::new();
+    for moment in moments {
+        match moment {
+            Moment::Frame(frame) => service.batch(std::slice::from_ref(frame)),
+            Moment::Decision(decision) => drop(service.decide(decision.clone())),
+        }
+    }
+    service
 }
 
 /// What was told, without what depends on when the batch came.
@@ -128,17 +171,35 @@ proptest! {
         steps in steps(),
         cuts in prop::collection::vec((1..20usize, 0..15usize), 1..60),
     ) {
-        let story = tell(&steps);
-        let plain = Service::live(&story);
+        let moments = tell(&steps);
+        let plain = live(&moments);
         let mut service = Service::new();
-        let (mut at, mut cuts) = (0, cuts.into_iter().cycle());
-        while at < story.frames.len() {
-            let (size, back) = cuts.next().unwrap();
-            let from = at.saturating_sub(back);
-            at = (at + size).min(story.frames.len());
-            // A batch that begins before the cursor: a replay after a crash or a host change.
-            service.batch(&story.frames[from..at]);
+        let mut cuts = cuts.into_iter().cycle();
+        let mut cut = |service: &mut Service, seen: &[String], fresh: &mut Vec<String>| {
+            while !fresh.is_empty() {
+                let (size, back) = cuts.next().unwrap();
+                let done = seen.len() - fresh.len();
+                let size = size.min(fresh.len());
+                // A batch that begins before the cursor: a replay after a crash or a host change,
+                // also of events from before a decision.
+                service.batch(&seen[done.saturating_sub(back)..done + size]);
+                fresh.drain(..size);
+            }
+        };
+        let (mut seen, mut fresh) = (Vec::new(), Vec::new());
+        for moment in &moments {
+            match moment {
+                Moment::Frame(frame) => {
+                    seen.push(frame.clone());
+                    fresh.push(frame.clone());
+                }
+                Moment::Decision(decision) => {
+                    cut(&mut service, &seen, &mut fresh);
+                    service.decide(decision.clone());
+                }
+            }
         }
+        cut(&mut service, &seen, &mut fresh);
         prop_assert_eq!(transcript(&plain), transcript(&service));
         prop_assert_eq!(plain.store.index(), service.store.index());
     }
@@ -151,24 +212,34 @@ proptest! {
         sizes in prop::collection::vec(1..20usize, 1..20),
     ) {
         // Two histories of different people, and the same two woven together.
-        let (ours, theirs) = (tell(&ours).frames, elsewhere(&tell(&theirs)).frames);
+        let (ours, theirs) = (tell(&ours), elsewhere(tell(&theirs)));
         let mut woven = Vec::new();
         let (mut left, mut right, mut order) = (ours.iter(), theirs.iter(), order.into_iter().cycle());
         loop {
             let (first, second) = if order.next().unwrap() { (&mut left, &mut right) } else { (&mut right, &mut left) };
             match first.next().or_else(|| second.next()) {
-                Some(frame) => woven.push(frame.clone()),
+                Some(moment) => woven.push(moment.clone()),
                 None => break,
             }
         }
         let mut together = Service::new();
-        let (mut rest, mut sizes) = (woven.as_slice(), sizes.into_iter().cycle());
-        while !rest.is_empty() {
-            let (batch, after) = rest.split_at(sizes.next().unwrap().min(rest.len()));
-            together.batch(batch);
-            rest = after;
+        let (mut batch, mut sizes) = (Vec::new(), sizes.into_iter().cycle());
+        let mut size = sizes.next().unwrap();
+        for moment in woven {
+            match moment {
+                Moment::Frame(frame) => batch.push(frame),
+                Moment::Decision(decision) => {
+                    together.batch(&std::mem::take(&mut batch));
+                    together.decide(decision);
+                }
+            }
+            if batch.len() >= size {
+                together.batch(&std::mem::take(&mut batch));
+                size = sizes.next().unwrap();
+            }
         }
-        let alone = Service::live(&Story { frames: ours });
+        together.batch(&batch);
+        let alone = live(&ours);
         let ours_of = |service: &Service| -> Vec<String> {
             transcript(service).into_iter().filter(|event| !event.contains(ELSEWHERE)).collect()
         };
@@ -185,9 +256,8 @@ proptest! {
 const ELSEWHERE: &str = "-elsewhere";
 
 /// The same history with other people and other keys, so that nothing of it can meet ours.
-fn elsewhere(story: &Story) -> Story {
-    let rename = |frame: &String| {
-        let mut text = frame.clone();
+fn elsewhere(moments: Vec<Moment>) -> Vec<Moment> {
+    let rename = |mut text: String| {
         for person in PEOPLE {
             text = text.replace(&format!("did:plc:{person}"), &format!("did:plc:{person}{ELSEWHERE}"));
         }
@@ -197,5 +267,21 @@ fn elsewhere(story: &Story) -> Story {
         }
         text
     };
-    Story { frames: story.frames.iter().map(rename).collect() }
+    let place = |uri: AtUri| {
+        let quoted = rename(format!("\"{uri}\""));
+        AtUri::parse(quoted.trim_matches('"')).unwrap()
+    };
+    let person = |did: Did| Did::parse(&rename(did.to_string())).unwrap();
+    let moved = |decision| match decision {
+        Measure::Block(message) => Measure::Block(place(message)),
+        Measure::Ban(community, member) => Measure::Ban(place(community), person(member)),
+        Measure::Unban(community, member) => Measure::Unban(place(community), person(member)),
+    };
+    moments
+        .into_iter()
+        .map(|moment| match moment {
+            Moment::Frame(frame) => Moment::Frame(rename(frame)),
+            Moment::Decision(decision) => Moment::Decision(moved(decision)),
+        })
+        .collect()
 }

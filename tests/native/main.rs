@@ -9,6 +9,8 @@ mod community_log;
 mod fuzz;
 mod hallway;
 mod histories;
+mod invites;
+mod moderation;
 mod plans;
 mod reads;
 mod tidy;

@@ -125,6 +125,8 @@ impl Sqlite {
             "SELECT 'reaction', uri, target_uri, emoji, rev FROM reactions ORDER BY uri",
             "SELECT 'held', uri, waits_for, rev FROM held ORDER BY uri",
             "SELECT 'settled', uri, outcome, rev FROM settled ORDER BY uri",
+            "SELECT 'ban', community_uri, member_did FROM bans ORDER BY community_uri, member_did",
+            "SELECT 'block', uri FROM blocks ORDER BY uri",
             "SELECT 'refusals', reason, count FROM refusal_counts ORDER BY reason",
         ] {
             all.extend(self.look(sql));
@@ -168,6 +170,27 @@ impl Store for Sqlite {
                 rows.collect::<Result<Vec<String>, _>>().map_err(|error| Fault::new("reading", error))
             })
             .collect()
+    }
+
+    async fn write(&self, statements: &[Statement]) -> Result<Vec<Vec<String>>, Fault> {
+        if self.strikes(Break::CommitLost) {
+            return Err(Fault::new("writing", "made to fail"));
+        }
+        let mut db = self.db.borrow_mut();
+        let transaction = db.transaction().map_err(|error| Fault::new("beginning", error))?;
+        let answers = statements
+            .iter()
+            .map(|statement| {
+                let mut prepared =
+                    transaction.prepare_cached(statement.sql).map_err(|e| Fault::new("preparing", e))?;
+                let rows = prepared
+                    .query_map(params_from_iter(Self::bind(&statement.params)), |row| row.get("row"))
+                    .map_err(|error| Fault::new("writing", error))?;
+                rows.collect::<Result<Vec<String>, _>>().map_err(|error| Fault::new("writing", error))
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        transaction.commit().map_err(|error| Fault::new("committing", error))?;
+        Ok(answers)
     }
 
     async fn commit(&self, statements: Vec<Statement>) -> Result<(), CommitError> {

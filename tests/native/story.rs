@@ -1,10 +1,12 @@
 //! Histories of a small network, written as what people do, turned into Jetstream frames.
 
 use colibri_edge::domain::announcement::{Announcement, Audience};
-use colibri_edge::hallway::{Batch, Committed, Settings, walk};
+use colibri_edge::domain::moderation::{Caller, Decision, Measure, Ruling};
+use colibri_edge::hallway::{Batch, Committed, Settings, decide, walk};
 use colibri_edge::storage::Fault;
 use colibri_edge::storage::commit::HeldBounds;
 use colibri_edge::wire::events::stamp;
+use colibri_edge::wire::ids::{AtUri, Did};
 use colibri_edge::wire::time::Micros;
 use futures::executor::block_on;
 use serde_json::{Value, json};
@@ -137,6 +139,29 @@ impl Service {
         }
     }
 
+    /// Makes a decision, as REST does.
+    pub(crate) fn try_decide(&mut self, caller: Caller, what: Measure) -> Result<Ruling, Fault> {
+        self.now += 1_000_000;
+        let (decision, now) = (Decision { caller, what }, Micros(self.now));
+        block_on(decide(&self.store, &decision, &self.settings(), now, async |_| ()))
+    }
+
+    /// Makes a decision with the key, and hears what the outbox holds of it.
+    pub(crate) fn decide(&mut self, what: Measure) -> Ruling {
+        let before = self.store.look("SELECT version FROM ledger").remove(0);
+        let ruling = self.try_decide(Caller::Operator, what).unwrap();
+        self.told.extend(self.outbox_after(&before));
+        ruling
+    }
+
+    /// What stands in the outbox after this row.
+    pub(crate) fn outbox_after(&self, id: &str) -> Vec<Announcement> {
+        let rows = self.store.look(&format!(
+            "SELECT j.value FROM outbox o, json_each(o.announcements) j WHERE o.id > {id} ORDER BY o.id, j.key"
+        ));
+        rows.iter().map(|row| serde_json::from_str(row).unwrap()).collect()
+    }
+
     pub(crate) fn batch(&mut self, frames: &[String]) {
         let committed = self.try_batch(frames).unwrap();
         self.told.extend(committed.outbox.into_iter().flat_map(|(_, announcements)| announcements));
@@ -163,6 +188,34 @@ impl Service {
 /// The frame a client gets, as its community's first.
 pub(crate) fn frame(announcement: &Announcement) -> Value {
     serde_json::from_str(&stamp(announcement.event.get(), 1, true)).unwrap()
+}
+
+fn did(who: &str) -> Did {
+    Did::parse(&format!("did:plc:{who}")).unwrap()
+}
+
+/// The community `c` of `owner`.
+pub(crate) fn community(owner: &str) -> AtUri {
+    AtUri::parse(&format!("at://did:plc:{owner}/social.colibri.community/c")).unwrap()
+}
+
+/// The ban of `who` from the community of `owner`.
+pub(crate) fn ban(owner: &str, who: &str) -> Measure {
+    Measure::Ban(community(owner), did(who))
+}
+
+pub(crate) fn unban(owner: &str, who: &str) -> Measure {
+    Measure::Unban(community(owner), did(who))
+}
+
+/// The block of the message `rkey` of `author`.
+pub(crate) fn block(author: &str, rkey: &str) -> Measure {
+    Measure::Block(AtUri::parse(&format!("at://did:plc:{author}/social.colibri.message/{rkey}")).unwrap())
+}
+
+/// A person, with a token of their own.
+pub(crate) fn person(who: &str) -> Caller {
+    Caller::Person(did(who))
 }
 
 fn short(announcement: &Announcement) -> String {

@@ -4,6 +4,7 @@
 //! announcements and refusals out. It is pure; the same events over the same facts give the
 //! same answer, however they are cut into batches (I01).
 
+mod decisions;
 mod held;
 mod members;
 mod messages;
@@ -17,6 +18,7 @@ pub use people::AccountChange;
 pub use reactions::groups;
 
 use super::announcement::{Announcement, Audience, Scope, Topic};
+use super::moderation::{Decision, Ruling};
 use super::rows::{Outcome, SettledRow};
 use super::world::{Changes, World};
 use crate::wire::events;
@@ -39,6 +41,20 @@ pub struct Folded {
     pub refusals: Vec<Refusal>,
     /// Accounts that were switched on or off.
     pub accounts: Vec<AccountChange>,
+    /// Communities whose record was deleted, also those written again since: their invites have
+    /// ended (I70).
+    pub deleted_communities: Vec<AtUri>,
+    /// What came of the decisions, in order.
+    pub rulings: Vec<Ruling>,
+}
+
+/// What the fold takes in.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// An event of the stream.
+    Frame(&'a Frame),
+    /// A moderator's decision, made through REST at the time of the fold.
+    Decision(&'a Decision),
 }
 
 /// A record that was not let in, as an admin sees it. Never its text.
@@ -50,12 +66,17 @@ pub struct Refusal {
     pub reason: &'static str,
 }
 
-/// Applies `frames`, in order, to the facts in `world`, at the time `now`. `recent_since` is the
+/// Applies `inputs`, in order, to the facts in `world`, at the time `now`. `recent_since` is the
 /// beginning of the time that logs reach back (`EVENT_LOG_HOURS`).
 ///
 /// Each event gets its own receive time, one microsecond after the one before, so that "indexed
 /// first" (T20) is well defined within a batch.
-pub fn fold(world: World, frames: &[Frame], now: Micros, recent_since: Micros) -> Folded {
+pub fn fold<'a>(
+    world: World,
+    inputs: impl IntoIterator<Item = Input<'a>>,
+    now: Micros,
+    recent_since: Micros,
+) -> Folded {
     let mut fold = Fold {
         world,
         now,
@@ -65,10 +86,21 @@ pub fn fold(world: World, frames: &[Frame], now: Micros, recent_since: Micros) -
         announcements: Vec::new(),
         refusals: Vec::new(),
         accounts: Vec::new(),
+        deleted_communities: Vec::new(),
+        rulings: Vec::new(),
     };
-    for frame in frames {
-        fold.stream_time = frame.time;
+    for input in inputs {
         fold.clock = Micros(fold.clock.0.saturating_add(1));
+        let frame = match input {
+            Input::Frame(frame) => frame,
+            Input::Decision(decision) => {
+                fold.stream_time = now;
+                let ruling = fold.decide(decision);
+                fold.rulings.push(ruling);
+                continue;
+            }
+        };
+        fold.stream_time = frame.time;
         match &frame.what {
             What::Commit(_) if fold.is_purged(&frame.did, frame.time) => {}
             What::Commit(commit) => fold.apply(&frame.did, commit),
@@ -84,6 +116,8 @@ pub fn fold(world: World, frames: &[Frame], now: Micros, recent_since: Micros) -
         announcements: fold.announcements,
         refusals: fold.refusals,
         accounts: fold.accounts,
+        deleted_communities: fold.deleted_communities,
+        rulings: fold.rulings,
     }
 }
 
@@ -102,6 +136,8 @@ struct Fold {
     announcements: Vec<Announcement>,
     refusals: Vec<Refusal>,
     accounts: Vec<AccountChange>,
+    deleted_communities: Vec<AtUri>,
+    rulings: Vec<Ruling>,
 }
 
 /// One version of one record, and when it came.

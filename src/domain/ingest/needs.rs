@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use super::super::moderation::{Decision, Measure};
 use super::super::world::World;
 use crate::wire::ids::{AtUri, Collection, Did, Rkey};
 use crate::wire::jetstream::{Commit, Frame, What, Write};
@@ -34,7 +35,7 @@ pub struct Needs {
     pub read_channels: BTreeSet<(Did, AtUri)>,
     /// Memberships that are written, or that approvals name.
     pub memberships: BTreeSet<AtUri>,
-    /// Messages answered to, by AT-URI.
+    /// Messages answered to, or decided about, by AT-URI.
     pub parent_uris: BTreeSet<AtUri>,
     /// Messages answered to, by rkey (T21).
     pub parent_rkeys: BTreeSet<Rkey>,
@@ -64,6 +65,19 @@ impl Needs {
                     needs.accounts.insert(frame.did.clone());
                 }
                 What::Passing => {}
+            }
+        }
+        needs
+    }
+
+    /// What a moderator's decision needs: where the message stands, or where the person does.
+    pub fn of_decision(decision: &Decision) -> Self {
+        let mut needs = Self::default();
+        match &decision.what {
+            Measure::Block(message) => drop(needs.parent_uris.insert(message.clone())),
+            Measure::Ban(community, member) | Measure::Unban(community, member) => {
+                needs.communities.insert(community.clone());
+                needs.people.insert(member.clone());
             }
         }
         needs
@@ -113,7 +127,7 @@ impl Needs {
 
     /// Whether nothing is touched.
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty() && self.profiles.is_empty() && self.accounts.is_empty()
+        *self == Self::default()
     }
 
     fn commit(&mut self, author: &Did, commit: &Commit) {

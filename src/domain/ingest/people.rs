@@ -174,6 +174,7 @@ impl Fold {
         }
         let purged = !active && status == Some(DELETED);
         if purged {
+            self.deleted_communities.extend(self.owned_communities(did));
             self.world.remove_all_of(did);
         }
         self.accounts.push(AccountChange { did: did.clone(), hidden: !active, purged });

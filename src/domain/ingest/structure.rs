@@ -86,12 +86,14 @@ impl Fold {
         }
     }
 
-    /// I70: one event; everything below it is hidden without one.
+    /// I70: one event; everything below it is hidden without one. Its invites end for good.
     pub(super) fn delete_community(&mut self, uri: &AtUri) {
         if self.world.community(uri).is_some() {
             self.announce_community_gone(uri);
         }
-        self.world.communities.remove(uri);
+        if self.world.communities.remove(uri).is_some() {
+            self.deleted_communities.push(uri.clone());
+        }
     }
 
     /// E06.
