@@ -72,11 +72,30 @@ impl Announcer {
         untold.nothing_until(committed.after);
     }
 
+    /// Somebody else may have committed: the next [`Self::catch_up`] looks.
+    pub(super) fn look(&self) {
+        self.behind.set(true);
+    }
+
+    /// Whether somebody else may have committed since the outbox was last read.
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind.get()
+    }
+
     /// Takes in what stands in the outbox: after a start, and when somebody else committed.
     pub(super) async fn catch_up(&self, db: &D1) -> Result<(), Fault> {
-        if !self.behind.get() {
+        // Noted before the first read: what is committed from now on sets it again.
+        if !self.behind.replace(false) {
             return Ok(());
         }
+        let result = self.read_outbox(db).await;
+        if result.is_err() {
+            self.behind.set(true);
+        }
+        result
+    }
+
+    async fn read_outbox(&self, db: &D1) -> Result<(), Fault> {
         // Read before the rows: a commit that comes between is picked up by the next call.
         let (_, version) = outbox::position(db).await?;
         loop {
@@ -89,7 +108,6 @@ impl Announcer {
             rows.into_iter().for_each(|row| untold.take(row.id, row.announcements));
         }
         self.untold.borrow_mut().nothing_until(version);
-        self.behind.set(false);
         Ok(())
     }
 

@@ -101,6 +101,8 @@ impl Reader {
             }
         }
         self.on(Input::Tick);
+        // Decisions made through REST stand in the outbox; whoever made one asks for this.
+        self.announcer.look();
         self.flush_soon();
         self.schedule().await;
     }
@@ -276,11 +278,12 @@ impl Reader {
         }
         self.announcer.catch_up(&db).await?;
         self.announcer.tell(now()).await;
-        if !self.queue.borrow().is_empty() {
+        let more = || !self.queue.borrow().is_empty() || self.announcer.is_behind();
+        if more() {
             return Ok(true);
         }
         self.announcer.forget(&db).await;
-        Ok(!self.queue.borrow().is_empty())
+        Ok(more())
     }
 
     /// Lets the batch in. It is kept until that is done, so a fault loses nothing.
