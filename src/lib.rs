@@ -31,8 +31,8 @@ use crate::platform::log;
 
 /// HTTP and sockets.
 #[event(fetch)]
-async fn fetch(request: Request, env: Env, _context: Context) -> Result<Response> {
-    api::answer(request, env).await
+async fn fetch(request: Request, env: Env, context: Context) -> Result<Response> {
+    api::answer(request, env, context).await
 }
 
 /// Every minute: the stream must be read. Its object wakes itself; this is for the day it could

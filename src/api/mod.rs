@@ -5,6 +5,8 @@
 
 mod router;
 
+mod authority;
+mod body;
 mod cors;
 mod cursor;
 mod error;
@@ -14,14 +16,18 @@ mod reply;
 mod blob;
 mod communities;
 mod health;
+mod invites;
 mod messages;
+mod moderation;
 mod people;
 mod reactions;
 mod server;
 mod sockets;
 
+use std::cell::RefCell;
+
 use serde::Serialize;
-use worker::{Env, Headers, Request, Response, Result};
+use worker::{ByteStream, Context, Env, Headers, Request, Response, Result};
 
 use error::ApiError;
 use params::Query;
@@ -34,14 +40,23 @@ use crate::platform::{config, log};
 const ROUTES: &[Route] = routes! {
     GET    "/api/messages"           R01 messages::page;
     GET    "/api/message"            R02 messages::one;
+    POST   "/api/message/block"      R03 moderation::block;
     GET    "/api/authors"            R04 people::author;
     GET    "/api/reactions"          R05 reactions::of_message;
     GET    "/api/reactions/channel"  R06 reactions::of_channel;
     GET    "/api/community"          R07 communities::one;
+    POST   "/api/community/ban"      R08 moderation::ban;
+    DELETE "/api/community/ban"      R09 moderation::unban;
+    GET    "/api/community/bans"     R10 moderation::bans;
     GET    "/api/communities"        R11 communities::of_person;
     GET    "/api/channels"           R12 communities::channels;
     GET    "/api/sidebar"            R13 communities::sidebar;
     GET    "/api/members"            R14 communities::members;
+    GET    "/api/invites"            R15 invites::list;
+    GET    "/api/invite/{code}"      R16 invites::one;
+    POST   "/api/invite"             R17 invites::create;
+    DELETE "/api/invite/{code}"      R18 invites::revoke;
+    POST   "/api/invite/{code}/use"  R19 invites::count_use;
     GET    "/api/blob"               R21 blob::blob;
     GET    "/api/channel-reads"      R22 people::channel_reads;
     GET    "/api/subscribe"          R23 sockets::subscribe;
@@ -61,10 +76,12 @@ type Answer = std::result::Result<Response, ApiError>;
 struct Call {
     request: Request,
     env: Env,
+    context: Context,
     query: Query,
     /// The text in the place of the braces in the route's path, as it stands in the address.
-    #[allow(dead_code, reason = "for paths with braces")]
     segment: String,
+    /// The body, until it is read.
+    stream: RefCell<Option<ByteStream>>,
 }
 
 impl Call {
@@ -76,18 +93,29 @@ impl Call {
         config::cdn(&self.env)
     }
 
+    /// The body, read to its end (H08).
+    async fn body(&self) -> std::result::Result<body::Body, ApiError> {
+        let stream = self.stream.take();
+        body::read(stream).await
+    }
+
+    /// Goes on with `work` when the caller has the answer.
+    fn after_answer(&self, work: impl Future<Output = ()> + 'static) {
+        self.context.wait_until(work);
+    }
+
     fn header(&self, name: &str) -> Option<String> {
         self.request.headers().get(name).ok().flatten()
     }
 }
 
 /// Answers a request, whatever it is. A fault is logged here, once; the caller never sees it.
-pub async fn answer(request: Request, env: Env) -> Result<Response> {
+pub async fn answer(request: Request, env: Env, context: Context) -> Result<Response> {
     let origins = config::allowed_origins(&env);
     let origin = request.headers().get("origin").ok().flatten();
     // As it was sent: `Request::method` takes a method that it does not know for GET.
     let method = request.inner().method();
-    let response = match route(request, env, &method).await {
+    let response = match route(request, env, context, &method).await {
         Ok(response) => response,
         Err(error) => {
             if let ApiError::Fault(fault) = &error {
@@ -105,18 +133,18 @@ pub async fn answer(request: Request, env: Env) -> Result<Response> {
 }
 
 /// Takes the request apart, finds its handler and runs it.
-async fn route(request: Request, env: Env, method: &str) -> Answer {
+async fn route(mut request: Request, env: Env, context: Context, method: &str) -> Answer {
     if method == "OPTIONS" {
         return cors::preflight();
     }
     let url = request.url().map_err(|_| ApiError::BadRequest("the address cannot be read"))?;
     let (route, segment) = router::find(ROUTES, method, url.path())?;
     let segment = segment.unwrap_or_default().to_owned();
-    (route.handler)(&Call { request, env, query: Query::of(&url), segment }).await
+    let stream = RefCell::new(request.stream().ok()); // a request without a body has no stream
+    (route.handler)(&Call { request, env, context, query: Query::of(&url), segment, stream }).await
 }
 
 /// 200 with a JSON body (H01), for what is no read: reads are answered by [`reply`].
-#[allow(dead_code, reason = "for handlers that write and answer something")]
 fn json<T: Serialize>(body: &T) -> Answer {
     let text = serde_json::to_string(body).map_err(|_| ApiError::Internal)?;
     json_text(text, 200)

@@ -1,7 +1,8 @@
-//! The one clock and the one source of chance.
+//! The one clock and the one source of chance, and of secrets.
 
 use worker::js_sys;
 
+use crate::storage::Fault;
 use crate::wire::time::Micros;
 
 /// Now. Stands still while code runs (platform facts 5.5): never order by it inside one event.
@@ -15,4 +16,11 @@ pub fn now() -> Micros {
 /// A random number from 0 to 1, for jitter and for spreading load. Not for secrets.
 pub fn chance() -> f64 {
     js_sys::Math::random()
+}
+
+/// Bytes that nobody can guess: the runtime's `crypto.getRandomValues`.
+pub fn unguessable() -> Result<[u8; 8], Fault> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| Fault::new("asking for random bytes", error))?;
+    Ok(bytes)
 }

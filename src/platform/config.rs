@@ -54,12 +54,22 @@ pub fn stream(env: &Env) -> Stream {
     Stream {
         url: text(env, "JETSTREAM_URL", "wss://jetstream2.us-east.bsky.network/subscribe"),
         idle_ms: number(env, "STREAM_IDLE_MS", 90_000),
-        hallway: Settings {
-            cdn: cdn(env),
-            held: HeldBounds { hours: number(env, "HELD_HOURS", 24), max: number(env, "HELD_MAX", 10_000) },
-            log_hours: event_log(env).hours,
-        },
+        hallway: hallway(env),
     }
+}
+
+/// Reads the settings of the hallway.
+pub fn hallway(env: &Env) -> Settings {
+    Settings {
+        cdn: cdn(env),
+        held: HeldBounds { hours: number(env, "HELD_HOURS", 24), max: number(env, "HELD_MAX", 10_000) },
+        log_hours: event_log(env).hours,
+    }
+}
+
+/// `INVITE_API_KEY` (C01), if one is set.
+pub fn api_key(env: &Env) -> Option<String> {
+    Some(text(env, "INVITE_API_KEY", "")).filter(|key| !key.is_empty())
 }
 
 /// Reads the variables of the sockets.

@@ -1,0 +1,232 @@
+//! Bodies (H08): JSON whatever the `Content-Type`, at most 64 KiB, read once, refused by name.
+//!
+//! A body is read as it comes in and never held beyond its limit, whatever `Content-Length` says
+//! or leaves out.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use futures::TryStreamExt as _;
+use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, de};
+use serde_json::value::RawValue;
+use worker::ByteStream;
+
+use super::error::ApiError;
+use crate::wire::ids::{AtUri, Collection, Did};
+
+/// The longest body in bytes (H08).
+const BODY_MAX: usize = 64 * 1024;
+/// What is read of a longer one, and dropped, before it is answered. A server that answers while
+/// the caller still sends has its connection cut, and the caller sees that instead of the 413.
+const DRAIN_MAX: usize = 16 * 1024 * 1024;
+
+/// The fields of a body.
+#[derive(Debug)]
+pub(super) struct Body {
+    fields: BTreeMap<String, Box<RawValue>>,
+}
+
+/// Reads a body to its end.
+pub(super) async fn read(stream: Option<ByteStream>) -> Result<Body, ApiError> {
+    let mut bytes = Vec::new();
+    let mut length = 0_usize;
+    if let Some(mut stream) = stream {
+        // The caller went away: nobody hears this.
+        let gone = |_| ApiError::BadRequest("the body could not be read");
+        while let Some(chunk) = stream.try_next().await.map_err(gone)? {
+            length = length.saturating_add(chunk.len());
+            if length > DRAIN_MAX {
+                break;
+            }
+            if length <= BODY_MAX {
+                bytes.extend_from_slice(&chunk);
+            }
+        }
+    }
+    if length > BODY_MAX { Err(ApiError::PayloadTooLarge) } else { Body::parse(&bytes) }
+}
+
+type Checked<T> = Result<T, ApiError>;
+
+impl Body {
+    /// The first rule that applies decides:
+    ///   1. what is not JSON is refused (400);
+    ///   2. what is no object, or names a field twice, is refused (422);
+    ///   3. fields that nobody asks for are ignored, whatever they hold.
+    fn parse(bytes: &[u8]) -> Checked<Self> {
+        let json: &RawValue =
+            serde_json::from_slice(bytes).map_err(|_| ApiError::BadRequest("the body is not JSON"))?;
+        serde_json::from_str(json.get()).map_err(|_| {
+            ApiError::Invalid("the body must be a JSON object that names each field once".into())
+        })
+    }
+
+    /// A field of type `T`; `null` counts as missing.
+    fn optional<T: DeserializeOwned>(&self, name: &str, what: &str) -> Checked<Option<T>> {
+        let Some(json) = self.fields.get(name).filter(|json| json.get() != "null") else { return Ok(None) };
+        match serde_json::from_str(json.get()) {
+            Ok(value) => Ok(Some(value)),
+            Err(_) => Err(ApiError::Invalid(format!("{name} must be {what}"))),
+        }
+    }
+
+    fn required<T: DeserializeOwned>(&self, name: &str, what: &str) -> Checked<T> {
+        self.optional(name, what)?.ok_or_else(|| ApiError::Invalid(format!("{name} is required")))
+    }
+
+    /// A DID that must be there.
+    pub(super) fn did(&self, name: &str) -> Checked<Did> {
+        self.required(name, "a DID (did:…)")
+    }
+
+    /// An AT-URI that must be there. Malformed only if it does not begin with `at://` (T03).
+    pub(super) fn at_uri(&self, name: &str) -> Checked<String> {
+        let what = "an AT-URI (at://…)";
+        let text: String = self.required(name, what)?;
+        if text.starts_with("at://") {
+            Ok(text)
+        } else {
+            Err(ApiError::Invalid(format!("{name} must be {what}")))
+        }
+    }
+
+    /// The AT-URI of a community, known or not. For what must have an owner even while the
+    /// community is not known: an AT-URI that can never name one is refused here.
+    pub(super) fn community(&self, name: &str) -> Checked<AtUri> {
+        AtUri::parse(&self.at_uri(name)?)
+            .ok()
+            .filter(|uri| uri.is(Collection::Community))
+            .ok_or_else(|| ApiError::Invalid(format!("{name} must be the AT-URI of a community")))
+    }
+
+    /// A whole number that may be missing, from 1 to `max`.
+    pub(super) fn count(&self, name: &str, max: i64) -> Checked<Option<i64>> {
+        let what = format!("a whole number from 1 to {max}");
+        match self.optional::<i64>(name, &what)? {
+            Some(number) if !(1..=max).contains(&number) => {
+                Err(ApiError::Invalid(format!("{name} must be {what}")))
+            }
+            number => Ok(number),
+        }
+    }
+}
+
+/// An object that names each field once. Values stay text: one that nobody asks for is not taken
+/// apart, however deep it is.
+impl<'de> Deserialize<'de> for Body {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Body;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Body, A::Error> {
+                let mut fields = BTreeMap::new();
+                while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
+                    if fields.insert(name, value).is_some() {
+                        return Err(<A::Error as de::Error>::custom("a field stands there twice"));
+                    }
+                }
+                Ok(Body { fields })
+            }
+        }
+        d.deserialize_map(Fields)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer<T: fmt::Debug>(got: Checked<T>) -> String {
+        match got {
+            Ok(value) => format!("{value:?}"),
+            Err(ApiError::BadRequest(sentence)) => format!("400 {sentence}"),
+            Err(ApiError::Invalid(sentence)) => format!("422 {sentence}"),
+            Err(other) => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn h08_what_is_a_body() {
+        let deep = format!("{{\"a\":{}1{}}}", "[".repeat(10_000), "]".repeat(10_000));
+        for (bytes, expected, why) in [
+            (&b""[..], "400", "nothing"),
+            (b"{", "400", "half of one"),
+            (b"{}x", "400", "something behind it"),
+            (b"{\"a\":\"\xff\"}", "400", "not UTF-8"),
+            (b"{\"a\":\"\x00\"}", "400", "a NUL that is not escaped"),
+            (b"{'a':1}", "400", "not quite JSON"),
+            (b"did=did:plc:a", "400", "a form"),
+            (b"[]", "422", "a list"),
+            (b"null", "422", "nothing, in JSON"),
+            (b"\"text\"", "422", "a text"),
+            (b"{\"a\":1,\"a\":1}", "422", "a field twice"),
+            (b"{\"a\":1,\"\\u0061\":1}", "422", "twice, spelled differently"),
+            (b" {\"a\":1} \n", "ok", "blanks around it"),
+            (deep.as_bytes(), "ok", "an unknown field is not taken apart"),
+        ] {
+            let got = Body::parse(bytes)
+                .map(|_| ())
+                .map_or_else(|error| answer::<()>(Err(error)), |()| "ok".into());
+            assert!(got.starts_with(expected), "{why}: {got}");
+        }
+    }
+
+    #[test]
+    fn h08_fields_are_refused_by_name() {
+        let body = |text: &str| Body::parse(text.as_bytes()).unwrap();
+        let nested = format!("{{\"d\":{}1{}}}", "[".repeat(1_000), "]".repeat(1_000));
+        for (got, expected) in [
+            (answer(body("{}").did("d")), "422 d is required"),
+            (answer(body(r#"{"d":null}"#).did("d")), "422 d is required"),
+            (answer(body(r#"{"d":""}"#).did("d")), "422 d must be a DID (did:…)"),
+            (answer(body(r#"{"d":7}"#).did("d")), "422 d must be a DID (did:…)"),
+            (answer(body(r#"{"d":["did:plc:a"]}"#).did("d")), "422 d must be a DID (did:…)"),
+            (answer(body(r#"{"d":"did:plc:a\u0000"}"#).did("d")), "422 d must be a DID (did:…)"),
+            (answer(body(r#"{"d":"\ud800"}"#).did("d")), "422 d must be a DID (did:…)"),
+            (answer(body(&nested).did("d")), "422 d must be a DID (did:…)"),
+            (answer(body(r#"{"d":"did:plc:a"}"#).did("d")), "Did(\"did:plc:a\")"),
+            (answer(body(r#"{"u":"3k"}"#).at_uri("u")), "422 u must be an AT-URI (at://…)"),
+            (answer(body(r#"{"u":"at://x"}"#).at_uri("u")), "\"at://x\""),
+            (answer(body(r#"{"u":"3k"}"#).community("u")), "422 u must be an AT-URI (at://…)"),
+            (answer(body(r#"{"u":"at://x"}"#).community("u")), "422 u must be the AT-URI of a community"),
+            (
+                answer(body(r#"{"u":"at://did:plc:a/social.colibri.channel/k"}"#).community("u")),
+                "422 u must be the AT-URI of a community",
+            ),
+            (
+                answer(body(r#"{"u":"at://did:plc:a/social.colibri.community/c"}"#).community("u")),
+                "AtUri(\"at://did:plc:a/social.colibri.community/c\")",
+            ),
+        ] {
+            assert_eq!(got, expected);
+        }
+    }
+
+    #[test]
+    fn r17_b23_max_uses() {
+        for (json, expected) in [
+            ("{}", "None"),
+            (r#"{"n":null}"#, "None"),
+            (r#"{"n":1}"#, "Some(1)"),
+            (r#"{"n":2147483647}"#, "Some(2147483647)"),
+            (r#"{"n":0}"#, "422"),
+            (r#"{"n":-1}"#, "422"),
+            (r#"{"n":2147483648}"#, "422"),
+            (r#"{"n":1.5}"#, "422"),
+            (r#"{"n":1e3}"#, "422"),
+            (r#"{"n":99999999999999999999999}"#, "422"),
+            (r#"{"n":"1"}"#, "422"),
+            (r#"{"n":true}"#, "422"),
+            (r#"{"n":[]}"#, "422"),
+        ] {
+            let got = answer(Body::parse(json.as_bytes()).unwrap().count("n", i64::from(i32::MAX)));
+            assert!(got.starts_with(expected), "{json}: {got}");
+        }
+    }
+}
