@@ -75,10 +75,10 @@ async fn decide(call: &Call, caller: Caller, what: Measure) -> Result<Ruling, Ap
     Ok(ruling)
 }
 
-/// Lost against another writer: a random while of up to 4, 8, 16 … 256 ms, so that decisions made
-/// at once do not meet again.
+/// Lost against another writer: a random while of up to 4, 8, 16 … 1024 ms, so that decisions
+/// made at once spread until each of them fits in.
 async fn pause(losses: u32) {
-    let most = f64::from(2_u32 << losses.min(7));
+    let most = f64::from(2_u32 << losses.min(9));
     Delay::from(Duration::from_secs_f64(chance() * most / 1000.0)).await;
 }
 
