@@ -10,18 +10,18 @@ use colibri_edge::domain::link::{Gap, StreamPosition};
 use colibri_edge::hallway::{Batch, walk};
 use colibri_edge::storage::community_log::{self, Listener};
 use colibri_edge::storage::gateway_sessions::{self, Session};
-use colibri_edge::storage::reads::{self, Start, communities, people, reactions};
-use colibri_edge::storage::{Statement, Store, outbox};
+use colibri_edge::storage::reads::{self, Start, bans, communities, people, reactions};
+use colibri_edge::storage::{Statement, Store, invites, outbox};
 use colibri_edge::wire::ids::{AtUri, Collection, Did, Rkey};
 use colibri_edge::wire::time::Micros;
 use futures::executor::block_on;
 use serde_json::json;
 
 use super::sqlite::Sqlite;
-use super::story::{START, Service, Story};
+use super::story::{START, Service, Story, ban, block, unban};
 
 /// Tables whose size nobody bounds. The others have a row per reason (`refusal_counts`) or one.
-const GROWING: [&str; 17] = [
+const GROWING: [&str; 18] = [
     "actors",
     "approvals",
     "bans",
@@ -32,6 +32,7 @@ const GROWING: [&str; 17] = [
     "communities",
     "gaps",
     "held",
+    "invites",
     "memberships",
     "messages",
     "outbox",
@@ -64,6 +65,9 @@ fn exercise() -> Sqlite {
     let channel = "at://did:plc:alice/social.colibri.channel/k";
     story.create("bob", "channel.read/r", json!({ "channel": channel, "cursor": "2026-03-01T12:00:00Z" }));
     let mut service = Service::live(&story);
+    service.decide(ban("alice", "eve"));
+    service.decide(unban("alice", "eve"));
+    service.decide(block("bob", "m"));
     let mut end = Story { frames: story.frames };
     let written = end.frames.len();
     for (who, path) in [
@@ -112,6 +116,13 @@ fn exercise() -> Sqlite {
         communities::members(&store, "", "at://c", None, 50).await.unwrap();
         reactions::of_message(&store, "m").await.unwrap();
         reactions::of_channel(&store, "k", None, 50).await.unwrap();
+        bans::bans(&store, "", "at://c", None, 50).await.unwrap();
+        invites::create(&store, "code", "at://c", &did, None, Micros(0)).await.unwrap();
+        invites::find(&store, "code").await.unwrap();
+        invites::list(&store, "at://c", None, 50).await.unwrap();
+        invites::shown(&store, "code").await.unwrap();
+        invites::count_use(&store, "code").await.unwrap();
+        invites::revoke(&store, "code", Micros(0)).await.unwrap();
         people::person(&store, &did).await.unwrap();
         people::channel_reads(&store, "did:plc:bob", None, 50).await.unwrap();
     });
@@ -218,6 +229,14 @@ fn pages_are_found_by_place() {
         (
             "(ch.name, ch.rkey) >",
             "SEARCH ch USING INDEX channels_by_community (community_uri=? AND (name,rkey)>(?,?))",
+        ),
+        (
+            "b.banned_at <= ?2",
+            "SEARCH b USING COVERING INDEX bans_by_community (community_uri=? AND banned_at<?)",
+        ),
+        (
+            "i.created_at <= ?2",
+            "SEARCH i USING INDEX invites_by_community (community_uri=? AND created_at<?)",
         ),
     ] {
         let seen = store.seen.borrow();

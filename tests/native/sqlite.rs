@@ -181,6 +181,7 @@ impl Store for Sqlite {
         let answers = statements
             .iter()
             .map(|statement| {
+                self.seen.borrow_mut().insert(statement.sql);
                 let mut prepared =
                     transaction.prepare_cached(statement.sql).map_err(|e| Fault::new("preparing", e))?;
                 let rows = prepared

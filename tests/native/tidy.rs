@@ -211,14 +211,20 @@ fn every_object_writes_every_handler() {
     }
 }
 
+/// They are applied in the order of their names. Two with one number would have no order; a gap
+/// does no harm.
 #[test]
-fn migrations_are_numbered_without_gaps() {
-    let mut names: Vec<String> = std::fs::read_dir("migrations")
+fn migrations_have_a_number_each() {
+    let mut numbers: Vec<String> = std::fs::read_dir("migrations")
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .map(|name| {
+            let number = name.strip_suffix(".sql").and_then(|name| name.split_once('_')).map(|(n, _)| n);
+            let number = number.filter(|n| n.len() == 4 && n.bytes().all(|byte| byte.is_ascii_digit()));
+            number.unwrap_or_else(|| panic!("{name}: four digits, then its subject")).to_owned()
+        })
         .collect();
-    names.sort();
-    for (n, name) in names.iter().enumerate() {
-        assert!(name.starts_with(&format!("{:04}_", n + 1)) && name.ends_with(".sql"), "{name}");
-    }
+    numbers.sort();
+    let twice: Vec<_> = numbers.windows(2).filter(|two| two[0] == two[1]).collect();
+    assert!(numbers.len() >= 6 && twice.is_empty(), "{twice:?}");
 }
