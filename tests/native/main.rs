@@ -6,6 +6,7 @@ mod sqlite;
 mod story;
 
 mod community_log;
+mod defects;
 mod fuzz;
 mod hallway;
 mod histories;

@@ -29,6 +29,8 @@ pub(crate) struct Sqlite {
     pub(crate) struck: Cell<u32>,
     /// Every statement that was run.
     pub(crate) seen: RefCell<BTreeSet<&'static str>>,
+    /// How many round trips read something.
+    pub(crate) read_times: Cell<u32>,
 }
 
 impl Sqlite {
@@ -60,6 +62,7 @@ impl Sqlite {
             broken: Cell::new(None),
             struck: Cell::new(0),
             seen: RefCell::new(BTreeSet::new()),
+            read_times: Cell::new(0),
         }
     }
 
@@ -139,7 +142,8 @@ impl Sqlite {
         self.db.borrow().execute_batch(sql).unwrap();
     }
 
-    fn bind(params: &[Param]) -> Vec<Value> {
+    /// Values for rusqlite.
+    pub(crate) fn bind(params: &[Param]) -> Vec<Value> {
         assert!(params.len() <= 100, "D1 binds at most 100 parameters");
         params
             .iter()
@@ -157,6 +161,7 @@ impl Store for Sqlite {
         if self.strikes(Break::Read) {
             return Err(Fault::new("reading", "made to fail"));
         }
+        self.read_times.set(self.read_times.get() + 1);
         let db = self.db.borrow();
         statements
             .iter()

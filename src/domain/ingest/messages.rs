@@ -94,7 +94,7 @@ impl Fold {
         let message = bodies::Message {
             core: core(&self.world, row),
             parent_message: parent(&self.world, row).map(|parent| core(&self.world, parent)),
-            reactions: reactions::groups(self.world.reactions.group(row.uri.as_str())),
+            reactions: reactions::groups_told(self.world.reactions.group(row.uri.as_str())),
         };
         let event = Event::Message(Box::new(MessageEvent {
             message,

@@ -14,6 +14,11 @@ use crate::wire::events::{self, Event};
 use crate::wire::ids::{AtUri, Rkey};
 use crate::wire::records::Reaction;
 
+/// How much text an event may spend on naming the people who reacted, in bytes: about 2,200 of
+/// them. A message event holds its reactions twice and must fit the 2 MB of a stored value
+/// (platform facts T8), or it would be a fault for ever, and everything behind it would wait.
+const NAMED_MAX: usize = 192 * 1024;
+
 impl Fold {
     /// I20–I22. The first rule that applies decides:
     ///   1. the target is blocked, or was deleted: refused for good (I22);
@@ -135,6 +140,27 @@ impl Fold {
         let audience = Audience::Messages(target.channel_uri.clone());
         self.announce(&community_uri, audience, Topic::Other, &event);
     }
+}
+
+/// The same for an event, which has a limit: every group with its full `count`, but of the people
+/// only as many by name as fit [`NAMED_MAX`], oldest first. REST names all.
+pub(super) fn groups_told<'r>(reactions: impl IntoIterator<Item = &'r ReactionRow>) -> Vec<ReactionGroup> {
+    let mut left = NAMED_MAX;
+    let mut groups = groups(reactions);
+    for group in &mut groups {
+        let fit = group.reactor_dids.iter().zip(&group.rkeys).take_while(|(did, rkey)| {
+            // Two lists of DIDs and one of keys, each with quotes and a comma.
+            let bytes = 2 * (did.as_str().len() + 3) + rkey.as_str().len() + 3;
+            let fits = bytes <= left;
+            left = if fits { left - bytes } else { 0 };
+            fits
+        });
+        let fit = fit.count();
+        group.reactor_dids.truncate(fit);
+        group.authors.truncate(fit);
+        group.rkeys.truncate(fit);
+    }
+    groups
 }
 
 /// The reactions of one message as bodies show them (O03): people counted once per emoji with

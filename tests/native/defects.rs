@@ -1,0 +1,231 @@
+//! What the original gets wrong about ingest, each as a test named after its ID (defects.md).
+//! Others of these tests stand where their rule is tested: `hallway.rs`, `reads.rs`,
+//! `telling.rs`, and on real workerd in `tests/e2e`.
+
+use colibri_edge::domain::announcement::Audience;
+use colibri_edge::hallway::Batch;
+use colibri_edge::storage::reads;
+use futures::executor::block_on;
+use serde_json::json;
+
+use super::sqlite::Break;
+use super::story::{Service, Story, message, message_in, reaction};
+
+/// Every order of `0..count`.
+fn orders(count: usize) -> Vec<Vec<usize>> {
+    let Some(last) = count.checked_sub(1) else { return vec![Vec::new()] };
+    let mut all = Vec::new();
+    for order in orders(last) {
+        for at in 0..=order.len() {
+            let mut longer = order.clone();
+            longer.insert(at, last);
+            all.push(longer);
+        }
+    }
+    all
+}
+
+fn ban(service: &Service, owner: &str, who: &str) {
+    service.store.exec(&format!(
+        "INSERT INTO bans VALUES ('at://did:plc:{owner}/social.colibri.community/c', 'did:plc:{who}', '')"
+    ));
+}
+
+/// alice's channel `k` is for herself alone, and mallory is banned there; eve makes a channel of
+/// the same key in an open community of hers, where mallory is welcome.
+#[test]
+fn b04_a_stolen_rkey_opens_no_door_in_whatever_order_the_records_arrive() {
+    let mut story = Story::default();
+    for (owner, is_alice) in [("alice", true), ("eve", false)] {
+        story.create(owner, "community/c", json!({ "name": owner, "requiresApprovalToJoin": is_alice }));
+        let channel = json!({ "name": "k", "type": "text", "community": "c", "ownerOnly": is_alice });
+        story.create(owner, "channel/k", channel);
+    }
+    story.join("mallory", "eve").say("mallory", "1", "sneaky");
+    // Every seventh of the 720, which is enough and takes a second.
+    for order in orders(story.frames.len()).into_iter().step_by(7) {
+        let mut service = Service::new();
+        ban(&service, "alice", "mallory");
+        // Times are those of arrival: the stream's are strictly increasing.
+        for n in &order {
+            service.batch(std::slice::from_ref(&story.frames[*n]));
+        }
+        let heard_in_hers = service.told.iter().any(|told| match &told.audience {
+            Audience::Messages(channel) => channel.authority().as_str() == "did:plc:alice",
+            _ => false,
+        });
+        let stored = service.store.look("SELECT channel_uri FROM messages WHERE channel_uri LIKE '%alice%'");
+        assert!(!heard_in_hers && stored.is_empty(), "in the order {order:?}");
+    }
+}
+
+#[test]
+fn b07_storage_that_fails_during_the_check_decides_nothing() {
+    for fault in [Break::Read, Break::CommitLost, Break::CommitStored] {
+        for (who, expected) in [("bob", vec!["hello"]), ("eve", vec![])] {
+            let mut story = Story::default();
+            story.community("alice", false).join("bob", "alice");
+            let mut service = Service::live(&story);
+            story.say(who, "1", "hello");
+            let frame = &story.frames[3..];
+            service.store.break_next(fault);
+            assert!(service.try_batch(frame).is_err(), "the fault is told, not read as a no");
+            assert_eq!(service.store.struck.get(), 1, "{fault:?} did not strike");
+            if fault != Break::CommitStored {
+                assert!(service.visible_texts().is_empty(), "neither accepted");
+                assert!(service.store.look("SELECT uri FROM settled").is_empty(), "nor refused");
+            }
+            service.batch(frame);
+            assert_eq!(service.visible_texts(), expected, "{who} after {fault:?}: decided on retry");
+        }
+    }
+}
+
+#[test]
+fn b14_who_is_no_member_of_an_approval_community_does_not_react() {
+    let mut story = Story::default();
+    story.community("alice", true).join("bob", "alice").approve("alice", "bob").say("bob", "1", "hello");
+    story.react("eve", "r1", "👍", "1").join("carol", "alice").react("carol", "r2", "👍", "1");
+    let service = Service::live(&story);
+    assert!(
+        service.store.look("SELECT uri FROM reactions").is_empty(),
+        "neither a stranger nor one who waits"
+    );
+    assert!(!service.heard().iter().any(|event| event.starts_with("reaction_added")));
+}
+
+#[test]
+fn b16_when_a_member_leaves_only_the_leaver_hears_that_the_community_is_gone() {
+    let mut story = Story::default();
+    story.community("alice", false).join("bob", "alice").join("carol", "alice").delete("bob", "membership/m");
+    let service = Service::live(&story);
+    let left: Vec<_> = service.told.iter().skip(4).map(|told| told.audience.clone()).collect();
+    let bob = colibri_edge::wire::ids::Did::parse("did:plc:bob").unwrap();
+    assert_eq!(service.heard()[4..], ["member_left bob", "community_deleted c *bob"]);
+    assert_eq!(left, [Audience::Community, Audience::Private(bob)], "E06b");
+}
+
+#[test]
+fn b24_a_thousand_times_created_changed_and_deleted_with_storage_that_fails() {
+    let mut story = Story::default();
+    story.community("alice", false).join("bob", "alice").join("carol", "alice");
+    for round in 0..1000 {
+        story.say("bob", "1", "a").update("bob", "message/1", message(&format!("b{round}")));
+        story.create("carol", &format!("reaction/r{round}"), reaction("👍", "1"));
+        story.delete("bob", "message/1");
+    }
+    let mut service = Service::new();
+    let mut faults = 0;
+    for (n, frames) in story.frames.chunks(7).enumerate() {
+        if n % 5 == 0 {
+            service.store.break_next([Break::Read, Break::CommitLost, Break::Conflict][n / 5 % 3]);
+            faults += 1;
+        }
+        let committed = loop {
+            if let Ok(committed) = service.try_batch(frames) {
+                break committed;
+            }
+        };
+        service.told.extend(committed.outbox.into_iter().flat_map(|(_, announcements)| announcements));
+    }
+    assert_eq!(service.store.struck.get(), faults, "every fault struck");
+    assert!(service.visible_texts().is_empty(), "the last event of the record was its deletion");
+    let heard = service.heard();
+    let heard: Vec<&str> = heard[4..].iter().map(|event| event.split(' ').next().unwrap()).collect();
+    let round = ["message", "message", "reaction_added", "message_deleted"];
+    assert_eq!(heard, round.repeat(1000), "a reaction directly after its message finds it");
+}
+
+#[test]
+fn b30_profiles_of_strangers_cost_no_query_each_and_the_one_known_is_applied() {
+    let mut story = Story::default();
+    story.community("alice", false).join("bob", "alice");
+    let mut service = Service::live(&story);
+    let profile = |who: &str, n: usize| {
+        json!({ "did": format!("did:plc:{who}"), "time_us": super::story::START + 9_000_000 + n as i64, "kind": "commit",
+                "commit": { "rev": format!("4{n:012}"), "operation": "update", "collection": "app.bsky.actor.profile",
+                            "rkey": "self", "record": { "displayName": format!("Name {n}") }, "cid": "bafyreia" } })
+        .to_string()
+    };
+    let mut frames: Vec<String> = (0..1000).map(|n| profile(&format!("stranger{n}"), n)).collect();
+    frames[500] = profile("bob", 500);
+    let (read, people) = (service.store.read_times.get(), service.store.look("SELECT count(*) FROM people"));
+    service.batch(&frames);
+    assert_eq!(service.store.read_times.get(), read + 1, "one round trip for all thousand");
+    assert_eq!(service.store.look("SELECT count(*) FROM people"), people, "nobody new is stored");
+    assert_eq!(service.heard().last().unwrap(), "user_profile_updated bob \"Name 500\"");
+
+    // And a batch of nothing else may wait for company (J08).
+    let mut batch = Batch::default();
+    frames.iter().for_each(|frame| batch.take(frame, "test"));
+    assert!(!batch.is_urgent());
+}
+
+#[test]
+fn b42_deletions_cascade() {
+    let mut story = Story::default();
+    story
+        .community("alice", false)
+        .join("bob", "alice")
+        .say("bob", "1", "hello")
+        .react("alice", "r", "👍", "1");
+    story.create("alice", "category/g", json!({ "name": "General", "community": "c" }));
+    story.create("alice", "channel/b", json!({ "name": "b", "type": "text", "community": "c" }));
+    story.create("bob", "message/2", message_in("b", "elsewhere"));
+    let uri = "at://did:plc:alice/social.colibri.community/c";
+    let channels = |service: &Service| -> Vec<String> {
+        let found = block_on(reads::channels(&service.store, uri)).unwrap();
+        found.into_iter().map(|channel| channel.name).collect()
+    };
+    let mut channel_gone = story.clone();
+    channel_gone.delete("alice", "channel/k");
+    let service = Service::live(&channel_gone);
+    assert_eq!(
+        (channels(&service), service.visible_texts()),
+        (vec!["b".to_owned()], vec!["elsewhere".to_owned()])
+    );
+
+    let mut community_gone = story.clone();
+    community_gone.delete("alice", "community/c");
+    let service = Service::live(&community_gone);
+    assert!(channels(&service).is_empty(), "R12");
+    assert!(service.visible_texts().is_empty(), "R01");
+    assert!(block_on(reads::members(&service.store, "", uri)).unwrap().is_empty(), "R14");
+    assert!(block_on(reads::community(&service.store, uri)).unwrap().is_none(), "R07");
+    assert_eq!(service.heard().last().unwrap(), "community_deleted c", "one event says it all");
+}
+
+/// A record can be small and what is told of it large: a message is told with everybody who
+/// reacted to it. An event that no database takes would be tried again for ever, and everything
+/// behind it would wait.
+#[test]
+fn b30_a_message_with_very_many_reactions_can_still_be_edited() {
+    let mut story = Story::default();
+    story.community("alice", false).join("bob", "alice").say("bob", "1", "hello");
+    let mut service = Service::live(&story);
+    service.store.exec(
+        "WITH RECURSIVE n(n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n WHERE n < 30000)
+         INSERT INTO reactions (uri, reactor_did, target_uri, emoji, rev, indexed_at)
+         SELECT 'at://did:plc:' || printf('%024d', n) || '/social.colibri.reaction/3kreaction', 'did:plc:' || printf('%024d', n),
+             'at://did:plc:bob/social.colibri.message/1', iif(n % 3, '👍', '🌿'), '3', printf('2026-03-01T12:00:00.%06dZ', n)
+         FROM n",
+    );
+    story.update("bob", "message/1", message("hello, all of you"));
+    service.batch(&story.frames[4..]);
+    let told = service.told.last().unwrap().event.get();
+    assert!(told.len() < 512 * 1024, "the event has {} bytes", told.len());
+    let event: serde_json::Value = serde_json::from_str(told).unwrap();
+    assert_eq!(event["text"], "hello, all of you");
+    assert_eq!(
+        (&event["reactions"][0]["count"], &event["reactions"][1]["count"]),
+        (&json!(20_000), &json!(10_000))
+    );
+    let listed = |field: &str| event["reactions"][0][field].as_array().unwrap().len();
+    assert!(
+        listed("rkeys") > 100
+            && listed("rkeys") == listed("authors")
+            && listed("authors") == listed("reactor_dids")
+    );
+    assert_eq!(event["reactions"][0]["reactor_dids"][0], format!("did:plc:{:024}", 1), "the first of them");
+    assert_eq!(event["message"]["reactions"], event["reactions"]);
+}
