@@ -15,7 +15,7 @@ use crate::platform::log;
 use crate::platform::object_sql::ObjectSql;
 use crate::storage::community_log::{self, Counters, Listener, Numbered};
 use crate::storage::{Fault, Statement, rows};
-use crate::wire::ids::AtUri;
+use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
 
 /// Events in one call to a gateway, and in one page of a replay: with 2 kB each 1 MB.
@@ -66,21 +66,9 @@ impl Order {
 
     pub(super) fn announce(&self, command: &Announce) -> Result<Announced, Fault> {
         let counters = self.counters()?;
-        let (mut seq, mut through) = (counters.seq, counters.announced);
-        let news = command.told.iter().filter(|told| told.id > counters.announced);
-        for told in news.clone() {
-            through = through.max(told.id);
-            for event in &told.events {
-                if let Some(did) = community_log::addressee(event) {
-                    // A private event reaches its person's sockets, subscribed or not (E06b).
-                    self.sql.run(&community_log::listen(&gateway_of(did, self.shards), seq))?;
-                }
-                seq += 1;
-            }
-        }
-        let events = news.flat_map(|told| &told.events);
-        self.sql.run_all(&community_log::append(counters.seq + 1, events, now()))?;
-        self.sql.run(&community_log::count(seq, through))?;
+        let home = |did: &Did| gateway_of(did, self.shards);
+        let (statements, through) = community_log::take(&counters, &command.told, now(), home);
+        self.sql.run_all(&statements)?;
         self.sql.run_all(&self.forget())?;
         Ok(Announced { through })
     }

@@ -1,8 +1,8 @@
 //! Reads the stream and lets it in: what the `Jetstream` object does, task by task.
 //!
 //! One task for each connection puts frames into a bounded queue; one task takes batches out of
-//! it, walks them through the hallway and has them told. `domain::link` decides when to connect,
-//! `domain::untold` who is told next.
+//! it, walks them through the hallway and has them told (`hallway::telling`). `domain::link`
+//! decides when to connect.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -14,10 +14,11 @@ use serde_json::json;
 use worker::wasm_bindgen_futures::spawn_local;
 use worker::{Delay, Env, Error, Result, State, WebSocket, WebsocketEvent};
 
-use super::announcer::Announcer;
+use super::announcer::Objects;
 use super::commands::StreamStatus;
 use super::jetstream::ALARM_MS;
 use crate::domain::link::{Action, Gap, Input, Link, StreamPosition};
+use crate::hallway::telling::Telling;
 use crate::hallway::{Batch, walk};
 use crate::platform::clock::{chance, now};
 use crate::platform::config::{self, Stream};
@@ -62,7 +63,8 @@ pub(super) struct Reader {
     stored: RefCell<Option<StreamPosition>>,
     stored_at: Cell<Micros>,
     last_frame: Cell<Option<Micros>>,
-    announcer: Announcer,
+    objects: Objects,
+    telling: Telling,
     started: Cell<bool>,
     flushing: Cell<bool>,
 }
@@ -72,7 +74,8 @@ impl Reader {
         let config = config::stream(&env);
         Self {
             link: RefCell::new(Link::new(config.idle_ms)),
-            announcer: Announcer::new(env.clone()),
+            objects: Objects::of(env.clone()),
+            telling: Telling::default(),
             state,
             env,
             config,
@@ -102,7 +105,7 @@ impl Reader {
         }
         self.on(Input::Tick);
         // Decisions made through REST stand in the outbox; whoever made one asks for this.
-        self.announcer.look();
+        self.telling.look();
         self.flush_soon();
         self.schedule().await;
     }
@@ -122,7 +125,7 @@ impl Reader {
             failures: self.link.borrow().failures(),
             last_frame_at: self.last_frame.get().map(Micros::shown),
             queued: self.queue.borrow().len(),
-            untold: self.announcer.waiting(),
+            untold: self.telling.waiting(),
         }
     }
 
@@ -261,7 +264,7 @@ impl Reader {
     /// One step of [`Self::flush`]; `false` when there is nothing left to do.
     async fn flush_once(&self) -> std::result::Result<bool, Fault> {
         let db = D1::of(&self.env)?;
-        if self.announcer.waiting() < UNTOLD_MAX {
+        if self.telling.waiting() < UNTOLD_MAX {
             self.fill_batch();
         }
         let due = {
@@ -273,23 +276,27 @@ impl Reader {
         if due {
             self.commit(&db).await?;
         }
-        if self.batch_waits() && self.announcer.waiting() < TELL_AT {
+        if self.batch_waits() && self.telling.waiting() < TELL_AT {
             return Ok(true);
         }
-        self.announcer.catch_up(&db).await?;
-        self.announcer.tell(now()).await;
-        let more = || !self.queue.borrow().is_empty() || self.announcer.is_behind();
+        self.telling.catch_up(&db).await?;
+        for (scope, fault) in self.telling.tell(&self.objects, now()).await {
+            log::fault(&fault, &format!("{scope} is told again after a pause"));
+        }
+        let more = || !self.queue.borrow().is_empty() || self.telling.is_behind();
         if more() {
             return Ok(true);
         }
-        self.announcer.forget(&db).await;
+        if let Err(fault) = self.telling.forget(&db).await {
+            log::fault(&fault, "the outbox is tidied later");
+        }
         Ok(more())
     }
 
     /// Lets the batch in. It is kept until that is done, so a fault loses nothing.
     async fn commit(&self, db: &D1) -> std::result::Result<(), Fault> {
         let batch = self.passing.take();
-        let forget = self.announcer.to_forget();
+        let forget = self.telling.to_forget();
         let walked = walk(db, &batch, &self.config.hallway, forget, now()).await;
         let committed = match walked {
             Ok(committed) => committed,
@@ -299,13 +306,13 @@ impl Reader {
             }
         };
         if let Some(id) = forget {
-            self.announcer.forgot(id);
+            self.telling.forgot(id);
         }
         if batch.position.is_some() {
             *self.stored.borrow_mut() = batch.position;
         }
         self.stored_at.set(now());
-        self.announcer.take(committed);
+        self.telling.take(committed);
         Ok(())
     }
 
@@ -326,7 +333,7 @@ impl Reader {
         let waiting = !self.passing.borrow().frames.is_empty();
         let let_in = waiting.then(|| Micros(self.stored_at.get().0 + CURSOR_EVERY));
         let next =
-            [self.link.borrow().next_tick(), self.announcer.next_try(), let_in].into_iter().flatten().min();
+            [self.link.borrow().next_tick(), self.telling.next_try(), let_in].into_iter().flatten().min();
         let wait = next.map_or(ALARM_MS, |at| (at.millis() - now().millis() + 1).clamp(1, ALARM_MS));
         self.wake_within(wait).await;
     }

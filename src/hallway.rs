@@ -1,11 +1,14 @@
 //! The hallway every record walks: parse → facts → fold → commit.
 //!
 //! Events go through [`walk`], moderators' decisions through [`decide`]: the same facts, fold and
-//! commit; there is no second writer and no second set of rules (invariant 8). What comes after the commit (telling
-//! the communities) is `durable::announcer`'s, which reads the outbox this leaves behind.
+//! commit; there is no second writer and no second set of rules (invariant 8). What comes after
+//! the commit (telling the communities) is [`telling`]'s, which reads the outbox this leaves
+//! behind.
 //!
 //! A crash anywhere in here replays: before the commit nothing happened, after it everything
 //! did, events and cursor included.
+
+pub mod telling;
 
 use std::collections::BTreeMap;
 

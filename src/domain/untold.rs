@@ -1,8 +1,8 @@
 //! Which commits the communities have not been told of yet.
 //!
 //! Rows of the outbox come in, in the order of commits; each community gets its events in that
-//! order, and one that cannot be reached holds up nobody else. Bookkeeping only: telling is the
-//! announcer's.
+//! order, and one that cannot be reached holds up nobody else. Bookkeeping only: telling is
+//! `hallway::telling`'s.
 
 use std::collections::BTreeMap;
 

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::{Param, Statement, chunks};
 use crate::domain::announcement::{Announcement, Audience, Topic};
+use crate::domain::untold::Told;
 use crate::wire::ids::Did;
 use crate::wire::time::Micros;
 
@@ -83,6 +84,35 @@ pub fn counters() -> Statement {
          FROM counters",
         [],
     )
+}
+
+/// What a community writes when it is told: every event of a row that it has not had gets the
+/// next `seq` (T14), and the person of a private event is heard for by their gateway, `home`
+/// (E06b). Second, the last row of the outbox it has then.
+///
+/// Numbers come from the counters alone, and those are written last: should writing fail half
+/// way, the same rows told again get the same numbers.
+pub fn take(
+    counters: &Counters,
+    told: &[Told],
+    at: Micros,
+    home: impl Fn(&Did) -> String,
+) -> (Vec<Statement>, i64) {
+    let (mut seq, mut through) = (counters.seq, counters.announced);
+    let mut statements = Vec::new();
+    let news = told.iter().filter(|told| told.id > counters.announced);
+    for told in news.clone() {
+        through = through.max(told.id);
+        for event in &told.events {
+            if let Some(did) = addressee(event) {
+                statements.push(listen(&home(did), seq));
+            }
+            seq += 1;
+        }
+    }
+    statements.extend(append(counters.seq + 1, news.flat_map(|told| &told.events), at));
+    statements.push(count(seq, through));
+    (statements, through)
 }
 
 /// Notes the last `seq` given and the last row of the outbox that came in.
@@ -172,7 +202,8 @@ pub fn append<'a>(
     }
     for text in chunks(entries.iter()) {
         statements.push(Statement::new(
-            "INSERT INTO log (seq, at, audience, channel_uri, message_uri, live, withdrawn, event)
+            "INSERT OR REPLACE INTO log
+                 (seq, at, audience, channel_uri, message_uri, live, withdrawn, event)
              SELECT value ->> 'seq', ?2, value ->> 'audience', value ->> 'channel_uri',
                  value ->> 'message_uri', value ->> 'live', value ->> 'withdrawn', value ->> 'event'
              FROM json_each(?1)",
@@ -252,7 +283,7 @@ pub fn listeners() -> Statement {
 }
 
 /// Whom a private event is for (E06b).
-pub fn addressee(announcement: &Announcement) -> Option<&Did> {
+fn addressee(announcement: &Announcement) -> Option<&Did> {
     match &announcement.audience {
         Audience::Private(did) => Some(did),
         Audience::Messages(_) | Audience::Community | Audience::Watchers(_) => None,

@@ -4,7 +4,7 @@
 
 use colibri_edge::domain::announcement::Audience;
 use colibri_edge::hallway::Batch;
-use colibri_edge::storage::reads;
+use colibri_edge::storage::reads::communities;
 use futures::executor::block_on;
 use serde_json::json;
 
@@ -174,7 +174,7 @@ fn b42_deletions_cascade() {
     story.create("bob", "message/2", message_in("b", "elsewhere"));
     let uri = "at://did:plc:alice/social.colibri.community/c";
     let channels = |service: &Service| -> Vec<String> {
-        let found = block_on(reads::channels(&service.store, uri)).unwrap();
+        let found = block_on(communities::channels(&service.store, uri, None, 50)).unwrap().0;
         found.into_iter().map(|channel| channel.name).collect()
     };
     let mut channel_gone = story.clone();
@@ -190,8 +190,8 @@ fn b42_deletions_cascade() {
     let service = Service::live(&community_gone);
     assert!(channels(&service).is_empty(), "R12");
     assert!(service.visible_texts().is_empty(), "R01");
-    assert!(block_on(reads::members(&service.store, "", uri)).unwrap().is_empty(), "R14");
-    assert!(block_on(reads::community(&service.store, uri)).unwrap().is_none(), "R07");
+    assert!(block_on(communities::members(&service.store, "", uri, None, 50)).unwrap().0.is_empty(), "R14");
+    assert!(block_on(communities::community(&service.store, uri)).unwrap().is_none(), "R07");
     assert_eq!(service.heard().last().unwrap(), "community_deleted c", "one event says it all");
 }
 

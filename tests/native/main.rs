@@ -14,4 +14,5 @@ mod invites;
 mod moderation;
 mod plans;
 mod reads;
+mod telling;
 mod tidy;

@@ -139,7 +139,7 @@ fn objects() -> [(&'static [&'static str], Vec<Statement>); 2] {
         live: true,
         event: serde_json::value::RawValue::from_string("{}".into()).unwrap(),
     };
-    let append = |topic| community_log::append(1, &announcement(topic), Micros(0));
+    let append = |topic| community_log::append(1, &[announcement(topic)], Micros(0));
     let mut log = vec![
         community_log::counters(),
         community_log::count(1, 1),
