@@ -14,5 +14,6 @@ mod invites;
 mod moderation;
 mod plans;
 mod reads;
+mod recorded;
 mod telling;
 mod tidy;
