@@ -10,6 +10,7 @@ mod body;
 mod cors;
 mod cursor;
 mod error;
+mod limits;
 mod params;
 mod reply;
 
@@ -115,7 +116,12 @@ pub async fn answer(request: Request, env: Env, context: Context) -> Result<Resp
     let origin = request.headers().get("origin").ok().flatten();
     // As it was sent: `Request::method` takes a method that it does not know for GET.
     let method = request.inner().method();
-    let response = match route(request, env, context, &method).await {
+    let budget = limits::count(&request, &env);
+    let answer = match budget.filter(|budget| budget.remaining < 0) {
+        Some(budget) => Err(ApiError::RateLimited(budget.reset_secs)),
+        None => route(request, env, context, &method).await,
+    };
+    let response = match answer {
         Ok(response) => response,
         Err(error) => {
             if let ApiError::Fault(fault) = &error {
@@ -129,6 +135,9 @@ pub async fn answer(request: Request, env: Env, context: Context) -> Result<Resp
         return Ok(response);
     }
     let response = if method == "HEAD" { without_body(response)? } else { response };
+    if let Some(budget) = budget {
+        limits::tell(&response, &budget)?;
+    }
     cors::allow(response, &origins, origin.as_deref())
 }
 

@@ -4,7 +4,8 @@
 //! Read in this order: what is indexed (`rows`), what a batch may look at (`world`), who may
 //! post and who may moderate (`gate`, `standing`, `moderation`), what events do (`ingest`), who is
 //! told (`announcement`), who hears (`subscriptions`), how the stream is kept alive (`link`), which
-//! hosts may be asked (`hosts`), and in what order a sidebar stands (`sidebar`).
+//! hosts may be asked (`hosts`), in what order a sidebar stands (`sidebar`), and how much a client
+//! may ask (`budget`).
 
 pub mod rows;
 pub mod world;
@@ -23,5 +24,6 @@ pub mod subscriptions;
 pub mod link;
 pub mod untold;
 
+pub mod budget;
 pub mod hosts;
 pub mod sidebar;

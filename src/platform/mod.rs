@@ -10,3 +10,4 @@ pub mod identity;
 pub mod log;
 pub mod object_sql;
 pub mod outbound;
+pub mod peer;

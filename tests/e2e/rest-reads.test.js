@@ -366,3 +366,33 @@ test('H30: ALLOWED_ORIGINS governs headers only', async () => {
     }
   }
 })
+
+test('C14, H14: a client that asks too often is told to wait, others are not', async () => {
+  const limited = await startService({ env: { RATE_LIMIT_PER_MIN: '5', INVITE_API_KEY: 'secret-key' } })
+  const ask = (address, headers = {}) => limited.fetchJson('/api/server', { headers: { 'cf-connecting-ip': address, ...headers } })
+  // A minute may end in between; then it begins anew, once.
+  const statuses = async (address) => {
+    const answers = []
+    for (let n = 0; n < 7; n++) answers.push(await ask(address))
+    return answers
+  }
+  const full = (answers) => answers.map(({ status }) => status).join() === '200,200,200,200,200,429,429'
+  let answers = await statuses('198.51.100.1')
+  if (!full(answers)) answers = await statuses('198.51.100.2')
+  assert(full(answers), answers.map(({ status }) => status).join())
+  assert.deepEqual(
+    answers.map(({ headers }) => [headers.get('ratelimit-limit'), headers.get('ratelimit-remaining')]),
+    ['4', '3', '2', '1', '0', '0', '0'].map((left) => ['5', left]),
+  )
+  const over = answers.at(-1)
+  assert.equal(over.body.error, 'RateLimited')
+  for (const name of ['retry-after', 'ratelimit-reset']) {
+    const seconds = Number(over.headers.get(name))
+    assert(Number.isInteger(seconds) && seconds >= 1 && seconds <= 60, `${name}: ${seconds}`)
+  }
+  assert.equal((await ask('203.0.113.9')).status, 200, 'somebody else')
+  const free = await ask('198.51.100.2', { authorization: 'Bearer secret-key' })
+  assert.deepEqual([free.status, free.headers.get('ratelimit-limit')], [200, null], 'H14: the API key is exempt')
+  const error = await limited.fetchJson('/nothing', { headers: { 'cf-connecting-ip': '203.0.113.9' } })
+  assert.match(error.headers.get('ratelimit-remaining'), /^[34]$/, 'errors count and say so')
+})
