@@ -5,6 +5,7 @@
 
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
+use worker::{Env, Request};
 
 use super::Call;
 use super::error::ApiError;
@@ -27,6 +28,12 @@ pub(super) async fn moderator(call: &Call) -> Result<Caller, ApiError> {
         Shown::Token(token) => verify(&token).await.map(Caller::Person),
         Shown::Nothing => Err(ApiError::AuthRequired(MISSING)),
     }
+}
+
+/// Whether a request shows the API key: such are not limited (H14).
+pub(super) fn shows_key(request: &Request, env: &Env) -> bool {
+    let header = request.headers().get("authorization").ok().flatten();
+    config::api_key(env).is_some_and(|key| shown(&key, header.as_deref()) == Shown::Key)
 }
 
 /// Whether the caller may act for the community that `named` means. One that cannot be a

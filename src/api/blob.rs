@@ -27,19 +27,15 @@ pub(super) async fn blob(call: &Call) -> Answer {
     let (did, cid) = (call.query.did("did")?, call.query.cid("cid")?);
     let tag = format!("\"{cid}\"");
     let known = call.header("if-none-match");
-    // What a CID names never changes, so who has it need not wait for a PDS. `*` is another
-    // matter: it asks whether there is anything.
-    if known.as_ref().is_some_and(|known| known.trim() != "*" && etag::names(known, &tag)) {
+    // `*` asks whether there is anything at all, which only the PDS can say.
+    let whatever = known.as_ref().is_some_and(|known| known.trim() == "*");
+    // What a CID names never changes, so who has it need not wait for a PDS.
+    if !whatever && known.is_some_and(|known| etag::names(&known, &tag)) {
         return with_headers(empty(304)?, &tag);
     }
     let answered = fetch(call, &did, &cid).await?;
     match answered.status {
-        200 if known.is_some()
-            && call.header("range").is_none()
-            && known.as_deref().map(str::trim) == Some("*") =>
-        {
-            with_headers(empty(304)?, &tag)
-        }
+        200 | 206 if whatever => with_headers(empty(304)?, &tag),
         status @ (200 | 206) => relay(answered, status, &tag),
         416 => Err(ApiError::InvalidRange(answered.header("content-range"))),
         // A PDS says 400 for a blob, a repository or an account that is not there.

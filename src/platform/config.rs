@@ -100,11 +100,6 @@ pub fn rate_limit(env: &Env) -> i64 {
     number(env, "RATE_LIMIT_PER_MIN", 3000)
 }
 
-/// `INVITE_API_KEY` (C01), if one is configured.
-pub fn api_key(env: &Env) -> Option<String> {
-    env.secret("INVITE_API_KEY").ok().map(|key| key.to_string()).filter(|key| !key.is_empty())
-}
-
 /// `CDN_URL` (C05).
 pub fn cdn(env: &Env) -> String {
     text(env, "CDN_URL", "https://cdn.bsky.app")

@@ -54,7 +54,10 @@ test('R04, I37: a stranger is looked up once and cached', async () => {
   }
   assert.deepEqual(host.news(), [`${GET_PROFILE}?actor=did%3Aplc%3Astranger`], 'one request, and K06: no other')
   // Known from here on: a record of their own is applied (I36).
-  await stage.say(['stranger', 'create', 'app.bsky.actor.profile/self', { displayName: 'Less strange' }], ['x', 'create', 'actor.data/self', {}])
+  await stage.say(
+    ['stranger', 'create', 'app.bsky.actor.profile/self', { displayName: 'Less strange' }],
+    ['x', 'create', 'actor.data/self', {}],
+  )
   assert.deepEqual([(await author(did)).body.display_name, host.news()], ['Less strange', []])
 })
 
@@ -83,7 +86,10 @@ test('R04: 404 if nothing is found, 502 if the lookup failed', async () => {
 
 test('R04, I37: who is cached without a profile is answered, whatever comes of the lookup', async () => {
   await stage.say(['alice', 'create', 'community/c', { name: 'Garden', requiresApprovalToJoin: false }])
-  for (const answer of [[500, 'no', {}], [400, {}, {}]]) {
+  for (const answer of [
+    [500, 'no', {}],
+    [400, {}, {}],
+  ]) {
     profileOf('did:plc:alice', answer)
     const { status, body } = await author('did:plc:alice')
     assert.deepEqual([status, body.did, body.display_name], [200, 'did:plc:alice', null])
@@ -99,7 +105,10 @@ function cidOf(bytes) {
   const digits = Buffer.concat([RAW_SHA256, createHash('sha256').update(bytes).digest()])
   let bits = [...digits].map((byte) => byte.toString(2).padStart(8, '0')).join('')
   bits = bits.padEnd(Math.ceil(bits.length / 5) * 5, '0')
-  return `b${bits.match(/.{5}/g).map((five) => 'abcdefghijklmnopqrstuvwxyz234567'[parseInt(five, 2)]).join('')}`
+  return `b${bits
+    .match(/.{5}/g)
+    .map((five) => 'abcdefghijklmnopqrstuvwxyz234567'[parseInt(five, 2)])
+    .join('')}`
 }
 
 let people = 0
@@ -117,7 +126,11 @@ const CID = cidOf(PIXELS)
 
 test('R21.1, R21.4: a blob passes through, with headers of ours', async () => {
   const did = person()
-  host.routes.set(blobPath(did, CID), [200, PIXELS, { 'content-type': 'image/png', 'set-cookie': 'a=b', 'x-pds': 'y', 'content-length': '3000' }])
+  host.routes.set(blobPath(did, CID), [
+    200,
+    PIXELS,
+    { 'content-type': 'image/png', 'set-cookie': 'a=b', 'x-pds': 'y', 'content-length': '3000' },
+  ])
   host.news()
   const answer = await blob(did, CID)
   assert.equal(answer.status, 200)
@@ -262,7 +275,13 @@ test('R21.6, B-19: nobody is asked whom a DID may not name', async () => {
     const answer = await blob(did, CID)
     assert.deepEqual([answer.status, (await answer.json()).error], [404, 'NotFound'], pds)
   }
-  for (const did of [`did:web:127.0.0.1%3A${port}`, `did:web:localhost%3A${port}`, 'did:web:127.1', 'did:web:printer', 'did:web:a.internal']) {
+  for (const did of [
+    `did:web:127.0.0.1%3A${port}`,
+    `did:web:localhost%3A${port}`,
+    'did:web:127.1',
+    'did:web:printer',
+    'did:web:a.internal',
+  ]) {
     assert.equal((await blob(did, CID)).status, 404, did)
   }
   // A redirect to another host, of a PDS and of a did:web that may be asked.

@@ -76,7 +76,9 @@ test('/api/server says what this is', async () => {
 
 /** The table of routes, as it stands in the code. */
 const routes = [
-  ...readFileSync(new URL('../../src/api/mod.rs', import.meta.url), 'utf8').matchAll(/^ {4}(GET|POST|DELETE) +"([^"]+)" +(\w+) /gm),
+  ...readFileSync(new URL('../../src/api/mod.rs', import.meta.url), 'utf8').matchAll(
+    /^ {4}(GET|POST|DELETE) +"([^"]+)" +(\w+) /gm,
+  ),
 ].map(([, method, path, id]) => ({ method, path: path.replace(/\{.*?\}/, 'x'), id }))
 
 /** fetch() refuses some methods itself. */
@@ -95,7 +97,9 @@ test('H03, H09: every path takes its methods and no other', async () => {
   for (const path of new Set(routes.map((route) => route.path))) {
     const methods = routes.filter((route) => route.path === path).map((route) => route.method)
     const allowed = methods.flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method])).concat('OPTIONS')
-    for (const method of ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'PROPFIND', 'TRACE', 'REPORT'].filter((method) => !allowed.includes(method))) {
+    for (const method of ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'PROPFIND', 'TRACE', 'REPORT'].filter(
+      (method) => !allowed.includes(method),
+    )) {
       const { status, headers, text } = await raw(method, path)
       assert.equal(status, 405, `${method} ${path}`)
       assert.deepEqual(headers.allow.split(', ').sort(), [...allowed].sort(), `${method} ${path}`)
@@ -192,11 +196,36 @@ test('H40: pages by cursor are the whole list, and cursors belong to one list', 
 const LONG = 'x'.repeat(10_240)
 /** What is wrong in the place of each kind of value. */
 const HOSTILE = {
-  did: ['', 'alice', '%00', 'did:plc:%00', '%ff%fe', 'did:plc:%ff', 'at://did:plc:a', `did:plc:${LONG}`, 'did:', 'did:plc:', '-1', "did:plc:a'--", 'did:plc:a%20b', '%F0%9F%92%A9'],
+  did: [
+    '',
+    'alice',
+    '%00',
+    'did:plc:%00',
+    '%ff%fe',
+    'did:plc:%ff',
+    'at://did:plc:a',
+    `did:plc:${LONG}`,
+    'did:',
+    'did:plc:',
+    '-1',
+    "did:plc:a'--",
+    'did:plc:a%20b',
+    '%F0%9F%92%A9',
+  ],
   rkey: ['', '%00', '%ff', '.', '..', 'a/b', LONG, 'at://did:plc:a/b/c', 'a%20b', "'", '%E2%80%AE', 'a%00b'],
   uri: ['', '3kcom', '%00', '%ff', LONG, 'https://example.com', 'AT://did:plc:a/b/c', 'at:/did', '-1', '%20at://x'],
   name: ['', '%00', '%ff', LONG, 'https://example.com', 'a/b', 'a%20b', '..', "'%20OR%201=1"],
-  cid: ['', 'x', '%00', '%ff', LONG, 'x%26did%3Ddid:plc:other', 'bafkreia', '../../etc', 'BAFKREIHDWDCEFGH4DQKJV67UZCMW7OJEE6XEDZDETOJUZJEVTENXQUVYKU'],
+  cid: [
+    '',
+    'x',
+    '%00',
+    '%ff',
+    LONG,
+    'x%26did%3Ddid:plc:other',
+    'bafkreia',
+    '../../etc',
+    'BAFKREIHDWDCEFGH4DQKJV67UZCMW7OJEE6XEDZDETOJUZJEVTENXQUVYKU',
+  ],
   limit: ['', 'x', '1.5', '1e3', '%00', '%ff', '0x10', '+1', '-', '--1', LONG, 'NaN', '١'],
   time: ['', 'x', '%00', '%ff', '2026-03-01', '2026-13-01T00:00:00Z', '1772366400', '-1', LONG, '99999999999999999999'],
   cursor: ['', 'x', '%00', '%ff', LONG, 'bm9uc2Vuc2U', 'WyJSMDEiXQ', '../', '-1', '999999999999999999999999'],
@@ -232,7 +261,8 @@ const PARAMETERS = [
 ]
 
 test('H02, H04, H05, H06, B-21: hostile values are refused by name, and change nothing', async () => {
-  const index = async () => JSON.stringify(await Promise.all(Object.values(GOLDEN).map(async ({ path }) => (await service.fetchJson(path)).body)))
+  const index = async () =>
+    JSON.stringify(await Promise.all(Object.values(GOLDEN).map(async ({ path }) => (await service.fetchJson(path)).body)))
   const before = await index()
   stage.host.news()
   let cases = 0
@@ -260,7 +290,17 @@ test('H02, H04, H05, H06, B-21: hostile values are refused by name, and change n
 })
 
 test('T03: what begins with at:// and names nothing is unknown, never a fault', async () => {
-  for (const value of ['at://', 'at://%00', 'at://%ff', 'at://x/y', `at://${LONG}`, "at://'--", 'at://did:plc:a/b/c/d', 'at://%25', 'at://%E2%80%AE']) {
+  for (const value of [
+    'at://',
+    'at://%00',
+    'at://%ff',
+    'at://x/y',
+    `at://${LONG}`,
+    "at://'--",
+    'at://did:plc:a/b/c/d',
+    'at://%25',
+    'at://%E2%80%AE',
+  ]) {
     for (const [path, , name, kind] of PARAMETERS) {
       if (kind !== 'name' && kind !== 'uri') continue
       const { status } = await service.fetchJson(`${path}?${name}=${value}`)
@@ -293,7 +333,12 @@ test('B-46, H15: a long list comes whole and in order, and one that breaks is no
   const name = (n) => `p${String(n).padStart(5, '0')}`
   await stage.say(
     ['crowd', 'create', 'community/big', { name: 'Crowd', requiresApprovalToJoin: false }],
-    ...Array.from({ length: PEOPLE }, (_, n) => [name(PEOPLE - 1 - n), 'create', 'membership/m', { community: 'at://did:plc:crowd/social.colibri.community/big' }]),
+    ...Array.from({ length: PEOPLE }, (_, n) => [
+      name(PEOPLE - 1 - n),
+      'create',
+      'membership/m',
+      { community: 'at://did:plc:crowd/social.colibri.community/big' },
+    ]),
   )
   const path = '/api/members?community=at://did:plc:crowd/social.colibri.community/big'
   const { status, headers, body } = await service.fetchJson(path)
@@ -307,7 +352,10 @@ test('B-46, H15: a long list comes whole and in order, and one that breaks is no
   assert.deepEqual([pages, rows], [3, body])
 
   // The last person's row can no longer be read: the third page fails after two have been sent.
-  const spoil = (value) => stage.behindItsBack((db) => db.prepare('UPDATE people SET account_at = ? WHERE did = ?').run(value, `did:plc:${name(PEOPLE - 1)}`))
+  const spoil = (value) =>
+    stage.behindItsBack((db) =>
+      db.prepare('UPDATE people SET account_at = ? WHERE did = ?').run(value, `did:plc:${name(PEOPLE - 1)}`),
+    )
   spoil('nonsense')
   await assert.rejects(async () => JSON.parse(await (await service.fetch(path)).text()), 'the connection breaks off')
   const page = await service.fetchJson('/api/members?community=at://did:plc:crowd/social.colibri.community/big&limit=10')
@@ -317,7 +365,11 @@ test('B-46, H15: a long list comes whole and in order, and one that breaks is no
 })
 
 test('H13: a fault is a 503 with Retry-After, never an empty list, a 404 or a 403', async () => {
-  stage.behindItsBack((db) => db.exec('ALTER TABLE communities RENAME TO away; ALTER TABLE people RENAME TO away2; ALTER TABLE channel_reads RENAME TO away3'))
+  stage.behindItsBack((db) =>
+    db.exec(
+      'ALTER TABLE communities RENAME TO away; ALTER TABLE people RENAME TO away2; ALTER TABLE channel_reads RENAME TO away3',
+    ),
+  )
   try {
     for (const { path } of Object.values(GOLDEN)) {
       const answer = await service.fetchJson(path)
@@ -327,7 +379,11 @@ test('H13: a fault is a 503 with Retry-After, never an empty list, a 404 or a 40
       assert.doesNotMatch(JSON.stringify(answer.body), /table|SQL|D1/i, 'no internals')
     }
   } finally {
-    stage.behindItsBack((db) => db.exec('ALTER TABLE away RENAME TO communities; ALTER TABLE away2 RENAME TO people; ALTER TABLE away3 RENAME TO channel_reads'))
+    stage.behindItsBack((db) =>
+      db.exec(
+        'ALTER TABLE away RENAME TO communities; ALTER TABLE away2 RENAME TO people; ALTER TABLE away3 RENAME TO channel_reads',
+      ),
+    )
   }
   await eventually(async () => (await service.fetch(GOLDEN.R01.path)).status === 200, { what: 'the service to recover' })
 })
@@ -346,7 +402,8 @@ test('T16, I51, I70: what people do not see', async () => {
   assert.equal(await count('/api/messages?channel=3kchan'), 0, 'I70b, B-42')
   assert.equal((await service.fetch(GOLDEN.R02.path)).status, 404, 'I70b')
   await stage.say(['owner', 'delete', 'community/3kcom'])
-  for (const id of ['R12', 'R13', 'R14']) assert.equal(JSON.stringify((await service.fetchJson(GOLDEN[id].path)).body).includes('did:plc'), false, `${id}: B-42`)
+  for (const id of ['R12', 'R13', 'R14'])
+    assert.equal(JSON.stringify((await service.fetchJson(GOLDEN[id].path)).body).includes('did:plc'), false, `${id}: B-42`)
   assert.equal((await service.fetch(GOLDEN.R07.path)).status, 404, 'B-42')
 })
 
@@ -369,7 +426,8 @@ test('H30: ALLOWED_ORIGINS governs headers only', async () => {
 
 test('C14, H14: a client that asks too often is told to wait, others are not', async () => {
   const limited = await startService({ env: { RATE_LIMIT_PER_MIN: '5', INVITE_API_KEY: 'secret-key' } })
-  const ask = (address, headers = {}) => limited.fetchJson('/api/server', { headers: { 'cf-connecting-ip': address, ...headers } })
+  const ask = (address, headers = {}) =>
+    limited.fetchJson('/api/server', { headers: { 'cf-connecting-ip': address, ...headers } })
   // A minute may end in between; then it begins anew, once.
   const statuses = async (address) => {
     const answers = []

@@ -104,7 +104,7 @@ class Stage {
   async walk(path, limit) {
     const rows = []
     let pages = 0
-    for (let cursor; ; ) {
+    for (let cursor; ;) {
       const { status, headers, body } = await this.service.fetchJson(
         `${path}&limit=${limit}${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`,
       )

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use colibri_edge::storage::reads;
+use colibri_edge::storage::reads::communities;
 use colibri_edge::wire::jetstream::{Frame, What, Write, parse};
 use colibri_edge::wire::records::Record;
 use futures::executor::block_on;
@@ -254,7 +254,8 @@ fn the_recorded_stream_ends_in_the_state_its_story_says() {
             "did:plc:bob|Good night"
         ]
     );
-    let members = block_on(reads::members(&live.store, "https://cdn.test", COMMUNITY)).unwrap();
+    let members =
+        block_on(communities::members(&live.store, "https://cdn.test", COMMUNITY, None, 50)).unwrap().0;
     let members: Vec<String> = members
         .into_iter()
         .map(|member| {

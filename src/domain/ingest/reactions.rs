@@ -15,7 +15,7 @@ use crate::wire::ids::{AtUri, Rkey};
 use crate::wire::records::Reaction;
 
 /// How much text an event may spend on naming the people who reacted, in bytes: about 2,200 of
-/// them. A message event holds its reactions twice and must fit the 2 MB of a stored value
+/// them. A message event holds its reactions and must fit the 2 MB of a stored value
 /// (platform facts T8), or it would be a fault for ever, and everything behind it would wait.
 const NAMED_MAX: usize = 192 * 1024;
 

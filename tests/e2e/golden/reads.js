@@ -105,7 +105,8 @@ const COMMUNITY = 'at://did:plc:owner/social.colibri.community/3kcom'
 export const GOLDEN = {
   R01: {
     path: '/api/messages?channel=3kchan',
-    breaks: 'the web client: it hashes text, facets, channel, created_at, parent and attachments (W08) and shows the rest by name',
+    breaks:
+      'the web client: it hashes text, facets, channel, created_at, parent and attachments (W08) and shows the rest by name',
     body: [hello, { ...welcome, parent_message: null, reactions: [] }],
   },
   'R01 all': {
@@ -153,7 +154,20 @@ export const GOLDEN = {
   R11: {
     path: '/api/communities?did=did:plc:member',
     breaks: 'the web client: the list of communities at the left, and its join flow (W16)',
-    body: { owned: [{ ...garden, owner_did: 'did:plc:member', rkey: '3kown', name: 'Own', description: null, picture: null, category_order: null }], joined: [garden] },
+    body: {
+      owned: [
+        {
+          ...garden,
+          owner_did: 'did:plc:member',
+          rkey: '3kown',
+          name: 'Own',
+          description: null,
+          picture: null,
+          category_order: null,
+        },
+      ],
+      joined: [garden],
+    },
   },
   R12: {
     path: `/api/channels?community=${COMMUNITY}`,
@@ -194,10 +208,20 @@ export const GOLDEN = {
 
 /** The frames of this world. */
 export const WORLD = [
-  ['owner', 'create', 'community/3kcom', { name: 'Garden', description: 'Plants', picture: garden.picture, categoryOrder: ['3kcat'], requiresApprovalToJoin: true }],
+  [
+    'owner',
+    'create',
+    'community/3kcom',
+    { name: 'Garden', description: 'Plants', picture: garden.picture, categoryOrder: ['3kcat'], requiresApprovalToJoin: true },
+  ],
   ['owner', 'create', 'category/3kcat', { name: 'General', community: '3kcom', channelOrder: ['3kchan'] }],
   ['owner', 'create', 'channel/3kchan', { name: 'hall', type: 'text', community: '3kcom', category: '3kcat' }],
-  ['owner', 'create', 'channel/3kvoice', { name: 'stage', description: 'Talk here', type: 'voice', community: '3kcom', ownerOnly: true }],
+  [
+    'owner',
+    'create',
+    'channel/3kvoice',
+    { name: 'stage', description: 'Talk here', type: 'voice', community: '3kcom', ownerOnly: true },
+  ],
   ['member', 'create', 'membership/m', { community: COMMUNITY }],
   ['guest', 'create', 'membership/m', { community: COMMUNITY }],
   ['owner', 'create', 'approval/a', { membership: 'at://did:plc:member/social.colibri.membership/m', community: COMMUNITY }],
@@ -215,7 +239,12 @@ export const WORLD = [
     },
   ],
   ['owner', 'create', 'message/3kmsg1', { text: 'Welcome', channel: '3kchan', createdAt: '2026-03-01T11:59:00.000Z' }],
-  ['member', 'create', 'message/3kmsg2', { text: 'Hello!', channel: '3kchan', createdAt: '2026-03-01T13:00:00+01:00', parent: '3kmsg1', facets: [], attachments: [] }],
+  [
+    'member',
+    'create',
+    'message/3kmsg2',
+    { text: 'Hello!', channel: '3kchan', createdAt: '2026-03-01T13:00:00+01:00', parent: '3kmsg1', facets: [], attachments: [] },
+  ],
   ['owner', 'create', 'reaction/3kra', { emoji: '👍', parent: '3kmsg2' }],
   ['owner', 'create', 'reaction/3krc', { emoji: '🌿', parent: '3kmsg2' }],
   ['member', 'create', 'reaction/3krb', { emoji: '👍', targetMessage: 'at://did:plc:member/social.colibri.message/3kmsg2' }],
