@@ -1,4 +1,4 @@
-//! Who is calling, and for which community they may act (contract X01–X04): the one place.
+//! Who is calling, and for which community they may act (contract X01–X07): the one place.
 //!
 //! A guarded handler asks here before it looks at a parameter or the body, so that 401 beats 413,
 //! 400 and 422 (H03). What the caller may then do is [`Caller::may_moderate`]'s to say.
@@ -10,8 +10,10 @@ use worker::{Env, Request};
 use super::Call;
 use super::error::ApiError;
 use crate::domain::moderation::Caller;
+use crate::domain::socket_token::SocketTokens;
+use crate::platform::clock::now;
 use crate::platform::config;
-use crate::wire::ids::AtUri;
+use crate::wire::ids::{AtUri, Did};
 
 /// 🔑: lets in whoever holds the API key (X01).
 pub(super) fn operator(call: &Call) -> Result<(), ApiError> {
@@ -44,6 +46,28 @@ pub(super) fn may_act_for(caller: &Caller, named: &str) -> Result<(), ApiError> 
         Err(_) => *caller == Caller::Operator,
     };
     if may { Ok(()) } else { Err(ApiError::Forbidden(NOT_YOURS)) }
+}
+
+/// The person that the proof of a socket proves (X06, X07). The first rule that applies decides:
+///   1. a proof that cannot be verified is refused;
+///   2. a proof of another person than the one the socket names is refused;
+///   3. the socket acts for the person of its proof.
+pub(super) async fn proven(call: &Call, named: Option<&Did>, proof: &str) -> Result<Did, ApiError> {
+    let did = if looks_like_jwt(proof) {
+        verify(proof).await?
+    } else {
+        let opened = socket_tokens(call).and_then(|tokens| tokens.open(proof, now()));
+        opened.ok_or(ApiError::AuthRequired("the proof is not valid, or not any more"))?
+    };
+    if named.is_some_and(|named| *named != did) {
+        return Err(ApiError::Forbidden("the proof is of another did"));
+    }
+    Ok(did)
+}
+
+/// What makes and reads socket tokens (R25), if the server has a secret.
+pub(super) fn socket_tokens(call: &Call) -> Option<SocketTokens> {
+    SocketTokens::new(&config::token_secret(&call.env)?)
 }
 
 /// 403 for a person who does not own the community (X03).
@@ -97,7 +121,7 @@ fn looks_like_jwt(text: &str) -> bool {
 
 /// X04: the person a service-auth JWT is of. While none can be verified, each is refused.
 #[expect(clippy::unused_async, reason = "verifying looks up the key of the issuer")]
-async fn verify(_token: &str) -> Result<crate::wire::ids::Did, ApiError> {
+async fn verify(_token: &str) -> Result<Did, ApiError> {
     Err(ApiError::AuthRequired("the token cannot be verified: this server takes no service-auth tokens"))
 }
 

@@ -100,6 +100,11 @@ impl Body {
             .ok_or_else(|| ApiError::Invalid(format!("{name} must be the AT-URI of a community")))
     }
 
+    /// A whole number that may be missing.
+    pub(super) fn whole(&self, name: &str) -> Checked<Option<i64>> {
+        self.optional(name, "a whole number")
+    }
+
     /// A whole number that may be missing, from 1 to `max`.
     pub(super) fn count(&self, name: &str, max: i64) -> Checked<Option<i64>> {
         let what = format!("a whole number from 1 to {max}");

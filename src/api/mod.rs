@@ -5,6 +5,7 @@
 
 mod router;
 
+mod authentication;
 mod authority;
 mod body;
 mod cors;
@@ -61,6 +62,7 @@ const ROUTES: &[Route] = routes! {
     GET    "/api/blob"               R21 blob::blob;
     GET    "/api/channel-reads"      R22 people::channel_reads;
     GET    "/api/subscribe"          R23 sockets::subscribe;
+    POST   "/api/authentication"     R25 authentication::vouch;
     GET    "/api/health"             health health::health;
     GET    "/api/server"             server server::server;
 };

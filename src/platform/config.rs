@@ -67,6 +67,13 @@ pub fn hallway(env: &Env) -> Settings {
     }
 }
 
+/// What signs socket tokens: `TOKEN_SECRET` (C08), or else derived from the API key, if there is
+/// one.
+pub fn token_secret(env: &Env) -> Option<String> {
+    let own = Some(text(env, "TOKEN_SECRET", "")).filter(|secret| !secret.is_empty());
+    own.or_else(|| api_key(env).map(|key| format!("socket tokens, with the API key {key}")))
+}
+
 /// `INVITE_API_KEY` (C01), if one is set.
 pub fn api_key(env: &Env) -> Option<String> {
     Some(text(env, "INVITE_API_KEY", "")).filter(|key| !key.is_empty())

@@ -63,6 +63,7 @@ const GUARDED = [
   ['DELETE', '/api/community/ban'],
   ['GET', '/api/community/bans'],
   ['GET', '/api/invites'],
+  ['POST', '/api/authentication'],
   ['POST', '/api/invite'],
   ['DELETE', '/api/invite/0f3a9c51d2e84b76'],
   ['POST', '/api/invite/0f3a9c51d2e84b76/use'],
@@ -384,6 +385,65 @@ test('H08: bodies of every size and kind are answered, and change nothing', asyn
     }
   }
   assert.deepEqual(await lists(), before, 'nothing changed')
+})
+
+test('R25, X05–X07: the website vouches for a person, and the token opens sockets', async () => {
+  const { alice, bob } = people
+  const vouch = (body) => ask('POST', '/api/authentication', body)
+  const made = await vouch({ did: bob.did, ttl: 600 })
+  assert.equal(made.status, 200)
+  assert.deepEqual(Object.keys(made.body), ['ok', 'token', 'expires_at'])
+  const left = Date.parse(made.body.expires_at) - Date.now()
+  assert(left > 500_000 && left <= 601_000, `${made.body.expires_at}: ten minutes from now`)
+  assert.match(made.body.expires_at, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/, 'H10')
+  for (const [ttl, seconds] of [[1, 60], [-5, 60], [1e6, 86_400], [undefined, 3600], [null, 3600]]) {
+    const { body } = await vouch({ did: bob.did, ttl })
+    const wide = Date.parse(body.expires_at) - Date.now() - seconds * 1000
+    assert(Math.abs(wide) < 30_000, `ttl ${ttl}: ${body.expires_at}`)
+  }
+  for (const body of [{}, { did: 'bob' }, { did: bob.did, ttl: 'x' }, { did: bob.did, ttl: 1.5 }, { did: bob.did, ttl: [] }]) {
+    await refused(vouch(body), 422, 'InvalidRequest', /did|ttl/, JSON.stringify(body))
+  }
+  await refused(vouch('{'), 400, 'InvalidRequest', /JSON/)
+
+  const { token } = made.body
+  /** A socket with a proof, in the way the web client sends one, or as a parameter. */
+  const bySubprotocol = (proof, query = '') => service.connect(`/api/subscribe${query}`, { protocols: ['colibri.auth.bearer', proof] })
+  const byParameter = (proof, query = '?x') => service.connect(`/api/subscribe${query}&auth=${proof}`)
+  const named = await bySubprotocol(token, `?did=${bob.did}`)
+  assert.equal(named.ws.protocol, 'colibri.auth.bearer', 'X06: the answer echoes only that')
+  for (const socket of [await bySubprotocol(token), await byParameter(token), await byParameter(token, `?did=${bob.did}`)]) {
+    await socket.subscribe({ event_type: 'user_status' })
+  }
+  for (const connect of [bySubprotocol, byParameter]) {
+    for (const [proof, query, status, why] of [
+      ['nonsense', undefined, 401, 'X07: a bad proof'],
+      [JWT, undefined, 401, 'X04: a JWT while none can be verified'],
+      [`${token.slice(0, -2)}AA`, undefined, 401, 'a token that was bent'],
+      [token, `?did=${alice.did}`, 403, 'X07: of another person'],
+      ['nonsense', `?did=${alice.did}`, 401, 'bad before other'],
+    ]) {
+      await assert.rejects(connect(proof, query), (error) => {
+        assert.equal(error.status, status, `${why}: ${error.message}`)
+        return true
+      })
+    }
+  }
+
+  // The token is the secret's: a service with another one does not take it, one with the same does.
+  for (const [env, opens] of [
+    [{ INVITE_API_KEY: 'another' }, false],
+    [{ INVITE_API_KEY: KEY, TOKEN_SECRET: 'own' }, false],
+    [{ INVITE_API_KEY: KEY, AUTH_MODE: 'verified' }, true],
+  ]) {
+    const other = await startService({ env })
+    const opened = await other.connect(`/api/subscribe?auth=${token}`).then(
+      () => true,
+      (error) => error.status !== 401,
+    )
+    assert.equal(opened, opens, JSON.stringify(env))
+    await other.stop()
+  }
 })
 
 /** Reads the outbox in the file of D1, beside the service: the number of its rows. */
