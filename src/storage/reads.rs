@@ -6,6 +6,8 @@
 //! so the same rows always come in the same order. A list that may be long is read in pages: the
 //! rows after a place, at most so many, and the place of the last if there are more (H40).
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use super::{Fault, Param, Statement, Store, rows};
@@ -67,16 +69,33 @@ struct Shown {
     author: Option<PersonRow>,
     parent: Option<MessageRow>,
     parent_author: Option<PersonRow>,
-    reactions: Vec<ReactionRow>,
 }
 
 impl Shown {
-    fn body(self, cdn: &str) -> bodies::Message {
+    fn body(self, cdn: &str, reactions: &Reactions) -> bodies::Message {
         bodies::Message {
+            reactions: reactions.of(&self.message.uri),
             core: self.message.core(shown(self.author.as_ref(), cdn)),
             parent_message: self.parent.map(|parent| parent.core(shown(self.parent_author.as_ref(), cdn))),
-            reactions: groups(&self.reactions),
         }
+    }
+}
+
+/// The reactions of some messages. They are rows of their own and no array beside the message:
+/// an array has the limit of a row, 2 MB, and whoever could fill it would hide the channel.
+struct Reactions(BTreeMap<AtUri, Vec<ReactionRow>>);
+
+impl Reactions {
+    fn read(texts: Option<&Vec<String>>) -> Result<Self, Fault> {
+        let mut found: BTreeMap<AtUri, Vec<ReactionRow>> = BTreeMap::new();
+        for row in rows::<ReactionRow>(texts)? {
+            found.entry(row.target_uri.clone()).or_default().push(row);
+        }
+        Ok(Self(found))
+    }
+
+    fn of(&self, message: &AtUri) -> Vec<bodies::ReactionGroup> {
+        self.0.get(message).map(groups).unwrap_or_default()
     }
 }
 
@@ -157,17 +176,33 @@ macro_rules! person_json {
     };
 }
 
-// The reactions of a message that people see.
-macro_rules! reactions_json {
-    ($m:literal) => {
+// The reactions of the messages `p` that people see: of each person with each emoji the first
+// that stands. SQLite takes the other columns from the row that has the minimum.
+macro_rules! reactions_of {
+    ($messages:literal) => {
         concat!(
-            "(SELECT json_group_array(json_object('uri', r.uri, 'reactor_did', r.reactor_did,
-                'target_uri', r.target_uri, 'emoji', r.emoji, 'hidden', json('false'), 'rev', r.rev,
-                'indexed_at', r.indexed_at))
-              FROM reactions r WHERE r.target_uri = ",
-            $m,
-            ".uri AND NOT r.hidden)"
+            "SELECT json_object('uri', uri, 'reactor_did', reactor_did, 'target_uri', target_uri, 'emoji', emoji,
+                'hidden', json('false'), 'rev', rev, 'indexed_at', indexed_at) AS row
+             FROM (SELECT r.*, min(r.indexed_at || r.uri) FROM ",
+            $messages,
+            " p CROSS JOIN reactions r ON r.target_uri = p.uri WHERE NOT r.hidden
+                   GROUP BY r.target_uri, r.reactor_did, r.emoji)"
         )
+    };
+}
+
+// The messages of a page of R01: those after ?2, ?3, ?4 in the channel that ?1 means, at most ?5.
+macro_rules! page_of_channel {
+    () => {
+        "FROM messages m
+         WHERE m.channel_uri = (SELECT uri FROM target)
+           AND (m.sort_at, m.rkey, m.author_did) < (?2, ?3, ?4)
+           AND NOT m.hidden AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = m.uri) "
+    };
+}
+macro_rules! newest_first {
+    () => {
+        "ORDER BY m.sort_at DESC, m.rkey DESC, m.author_did DESC LIMIT ?5"
     };
 }
 
@@ -193,8 +228,6 @@ macro_rules! shown_json {
             message_json!("p"),
             " END, 'parent_author', ",
             person_json!("pa"),
-            ", 'reactions', ",
-            reactions_json!("m"),
             ") AS row"
         )
     };
@@ -232,20 +265,26 @@ pub async fn messages(
     limit: i64,
 ) -> Result<Page<bodies::Message, PageEnd>, Fault> {
     let (sort_at, rkey, author) = start.bound();
-    let statement = Statement::new(
-        MESSAGES,
-        [channel.into(), sort_at.into(), rkey.into(), author.into(), Param::Int(limit + 1)],
-    );
-    let found: Vec<Shown> = rows(store.read(&[statement]).await?.first())?;
+    let asked = |sql| {
+        Statement::new(
+            sql,
+            [channel.into(), sort_at.into(), rkey.into(), author.into(), Param::Int(limit + 1)],
+        )
+    };
+    let answers = store.read(&[asked(MESSAGES), asked(REACTIONS_OF_MESSAGES)]).await?;
+    let found: Vec<Shown> = rows(answers.first())?;
+    let reactions = Reactions::read(answers.get(1))?;
     let (found, end) = cut(found, limit, |last| PageEnd::of(&last.message));
-    Ok((found.into_iter().map(|row| row.body(cdn)).collect(), end))
+    Ok((found.into_iter().map(|row| row.body(cdn, &reactions)).collect(), end))
 }
 
 /// R02: one visible message.
 pub async fn message(store: &impl Store, cdn: &str, uri: &AtUri) -> Result<Option<bodies::Message>, Fault> {
-    let statement = Statement::new(MESSAGE, [uri.as_str().into()]);
-    let found: Vec<Shown> = rows(store.read(&[statement]).await?.first())?;
-    Ok(found.into_iter().next().map(|row| row.body(cdn)))
+    let asked = |sql| Statement::new(sql, [uri.as_str().into()]);
+    let answers = store.read(&[asked(MESSAGE), asked(REACTIONS_OF_MESSAGE)]).await?;
+    let found: Vec<Shown> = rows(answers.first())?;
+    let reactions = Reactions::read(answers.get(1))?;
+    Ok(found.into_iter().next().map(|row| row.body(cdn, &reactions)))
 }
 
 /// The known channels that names (rkeys or AT-URIs) may mean (T20).
@@ -318,19 +357,26 @@ pub async fn ingest_status(store: &impl Store) -> Result<IngestStatus, Fault> {
     found.into_iter().next().ok_or_else(|| Fault::new("reading the ingest status", "the ledger has no row"))
 }
 
+// The page is chosen before its people and parents are looked up.
 const MESSAGES: &str = concat!(
     target_channel!(),
     "SELECT ",
     shown_json!(),
-    "
-    FROM messages m ",
+    " FROM (SELECT m.* ",
+    page_of_channel!(),
+    newest_first!(),
+    ") m ",
     shown_joins!(),
-    "
-    WHERE m.channel_uri = (SELECT uri FROM target)
-      AND (m.sort_at, m.rkey, m.author_did) < (?2, ?3, ?4)
-      AND NOT m.hidden AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = m.uri)
-    ORDER BY m.sort_at DESC, m.rkey DESC, m.author_did DESC
-    LIMIT ?5"
+    " ORDER BY m.sort_at DESC, m.rkey DESC, m.author_did DESC"
+);
+
+const REACTIONS_OF_MESSAGES: &str = concat!(
+    target_channel!(),
+    ", page(uri) AS (SELECT m.uri ",
+    page_of_channel!(),
+    newest_first!(),
+    ") ",
+    reactions_of!("page")
 );
 
 const MESSAGE: &str = concat!(
@@ -344,6 +390,8 @@ const MESSAGE: &str = concat!(
     "
     WHERE m.uri = ?1 AND NOT m.hidden AND NOT c.hidden AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = m.uri)"
 );
+
+const REACTIONS_OF_MESSAGE: &str = concat!("WITH page(uri) AS (SELECT ?1) ", reactions_of!("page"));
 
 const CANDIDATES: &str = "
     SELECT json_object('uri', ch.uri, 'community', ch.community_uri, 'indexed_at', ch.indexed_at) AS row

@@ -246,6 +246,37 @@ fn r05_t21_the_reactions_of_what_a_name_means() {
     assert!(block_on(reactions::of_message(&gone.store, "n")).unwrap().is_empty(), "deleted");
 }
 
+/// One row holds at most 2 MB: a message that collects more than that must not hide its channel.
+#[test]
+fn o03_any_number_of_reactions_can_be_read() {
+    let mut story = garden();
+    story.say("bob", "m", "liked").react("bob", "mine", "👍", "m");
+    let service = Service::live(&story);
+    // 20,000 people, and one person 5,000 times.
+    service.store.exec(
+        "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 25000)
+         INSERT INTO reactions (uri, reactor_did, target_uri, emoji, rev, indexed_at)
+         SELECT 'at://did:plc:p' || min(n, 20000) || '/social.colibri.reaction/r' || n, 'did:plc:p' || min(n, 20000),
+                'at://did:plc:bob/social.colibri.message/m', '👍', '1', printf('2030-01-01T00:00:00.%06dZ', n) FROM n",
+    );
+    let (messages, _) = block_on(reads::messages(&service.store, CDN, "k", &Start::Newest, 50)).unwrap();
+    let uri = messages.first().map(|message| message.core.rkey.to_string());
+    assert_eq!(uri.as_deref(), Some("m"));
+    for groups in [
+        messages.into_iter().next().unwrap().reactions,
+        block_on(reactions::of_message(&service.store, "m")).unwrap(),
+        block_on(reactions::of_channel(&service.store, "k", None, 10)).unwrap().0.remove(0).1,
+    ] {
+        assert_eq!(short(&groups), ["👍 20001"], "each person once");
+        assert_eq!(groups[0].reactor_dids[0], did("bob"), "by arrival");
+        assert_eq!(
+            groups[0].rkeys.last().map(Rkey::as_str),
+            Some("r20000"),
+            "the oldest record of each person"
+        );
+    }
+}
+
 #[test]
 fn r06_b05_the_reactions_of_a_channel() {
     let mut story = garden();

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::super::{Fault, Param, Statement, Store, rows};
-use super::{Page, PageEnd, Start, cut};
+use super::{Page, PageEnd, Reactions, Start, cut};
 use crate::domain::ingest::groups;
 use crate::domain::rows::ReactionRow;
 use crate::wire::bodies::ReactionGroup;
@@ -31,37 +31,57 @@ pub async fn of_channel(
         uri: AtUri,
         sort_at: Micros,
         first: bool,
-        reactions: Vec<ReactionRow>,
     }
     let start = after.map_or(Start::Newest, Start::After);
     let (sort_at, rkey, author) = start.bound();
-    let statement = Statement::new(
-        OF_CHANNEL,
-        [channel.into(), sort_at.into(), rkey.into(), author.into(), Param::Int(limit + 1)],
-    );
-    let found: Vec<Found> = rows(store.read(&[statement]).await?.first())?;
+    let asked = |sql| {
+        Statement::new(
+            sql,
+            [channel.into(), sort_at.into(), rkey.into(), author.into(), Param::Int(limit + 1)],
+        )
+    };
+    let answers = store.read(&[asked(OF_CHANNEL), asked(REACTIONS_OF_CHANNEL)]).await?;
+    let found: Vec<Found> = rows(answers.first())?;
+    let reactions = Reactions::read(answers.get(1))?;
     let place = |row: &Found| PageEnd(row.sort_at.sortable(), row.uri.rkey(), row.uri.authority());
     let (found, end) = cut(found, limit, place);
     let entry = |row: Found| {
         let key = if row.first { row.uri.rkey().to_string() } else { row.uri.to_string() };
-        (key, groups(&row.reactions))
+        (key, reactions.of(&row.uri))
     };
     Ok((found.into_iter().map(entry).collect(), end))
 }
 
 // A known message may be blocked, or its author's account not active: then it has no reactions
 // to show, and no other message of that rkey takes its place.
-const OF_MESSAGE: &str = "
-    WITH target(uri) AS (
+const OF_MESSAGE: &str = concat!(
+    "WITH target(uri) AS (
         SELECT m.uri FROM messages m
         JOIN channels ch ON ch.uri = m.channel_uri
         JOIN communities c ON c.uri = ch.community_uri
         WHERE (m.uri = ?1 OR m.rkey = ?1) AND NOT c.hidden
-        ORDER BY m.uri = ?1 DESC, m.indexed_at, m.uri LIMIT 1)
-    SELECT json_object('uri', r.uri, 'reactor_did', r.reactor_did, 'target_uri', r.target_uri,
-        'emoji', r.emoji, 'hidden', json('false'), 'rev', r.rev, 'indexed_at', r.indexed_at) AS row
-    FROM target t CROSS JOIN messages m ON m.uri = t.uri CROSS JOIN reactions r ON r.target_uri = m.uri
-    WHERE NOT m.hidden AND NOT r.hidden AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = m.uri)";
+        ORDER BY m.uri = ?1 DESC, m.indexed_at, m.uri LIMIT 1),
+    page(uri) AS (
+        SELECT m.uri FROM target t CROSS JOIN messages m ON m.uri = t.uri
+        WHERE NOT m.hidden AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = m.uri)) ",
+    reactions_of!("page")
+);
+
+macro_rules! with_reactions {
+    () => {
+        "AND EXISTS (SELECT 1 FROM reactions r WHERE r.target_uri = m.uri AND NOT r.hidden) "
+    };
+}
+
+const REACTIONS_OF_CHANNEL: &str = concat!(
+    target_channel!(),
+    ", page(uri) AS (SELECT m.uri ",
+    page_of_channel!(),
+    with_reactions!(),
+    newest_first!(),
+    ") ",
+    reactions_of!("page")
+);
 
 const OF_CHANNEL: &str = concat!(
     target_channel!(),
@@ -70,15 +90,9 @@ const OF_CHANNEL: &str = concat!(
             SELECT 1 FROM messages o
             WHERE o.rkey = m.rkey AND o.channel_uri = m.channel_uri
               AND (o.indexed_at, o.uri) < (m.indexed_at, m.uri)
-              AND NOT o.hidden AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = o.uri)), 'true', 'false')),
-        'reactions', ",
-    reactions_json!("m"),
-    ") AS row
-    FROM messages m
-    WHERE m.channel_uri = (SELECT uri FROM target)
-      AND (m.sort_at, m.rkey, m.author_did) < (?2, ?3, ?4)
-      AND NOT m.hidden AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = m.uri)
-      AND EXISTS (SELECT 1 FROM reactions r WHERE r.target_uri = m.uri AND NOT r.hidden)
-    ORDER BY m.sort_at DESC, m.rkey DESC, m.author_did DESC
-    LIMIT ?5"
+              AND NOT o.hidden AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = o.uri)), 'true', 'false'))
+        ) AS row ",
+    page_of_channel!(),
+    with_reactions!(),
+    newest_first!(),
 );
