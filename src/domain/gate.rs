@@ -96,7 +96,8 @@ fn may_post(
     }
 }
 
-/// Whether `person` may react in `community`: as [`may_post`], without rule 2 (I20).
+/// Whether `person` may react in `community`: as [`may_post`], without rule 2 (I20). The same
+/// rules let people into voice channels (V02).
 pub fn may_react(world: &World, person: &Did, community: &CommunityRow) -> Result<(), Refused> {
     if world.bans.contains(&(community.uri.clone(), person.clone())) {
         Err(Refused::Banned)

@@ -2,10 +2,10 @@
 //! changes and announcements are outputs.
 //!
 //! Read in this order: what is indexed (`rows`), what a batch may look at (`world`), who may
-//! post and who may moderate (`gate`, `standing`, `moderation`, `socket_token`), what events do (`ingest`), who is
-//! told (`announcement`), who hears (`subscriptions`), how the stream is kept alive (`link`), which
-//! hosts may be asked (`hosts`), in what order a sidebar stands (`sidebar`), and how much a client
-//! may ask (`budget`).
+//! post or speak and who may moderate (`gate`, `standing`, `voice_right`, `moderation`), who is
+//! vouched for (`socket_token`), what events do (`ingest`), who is told (`announcement`), who hears
+//! (`subscriptions`), how the stream is kept alive (`link`), which hosts may be asked (`hosts`), in
+//! what order a sidebar stands (`sidebar`), and how much a client may ask (`budget`).
 
 pub mod rows;
 pub mod world;
@@ -14,6 +14,7 @@ pub mod gate;
 pub mod moderation;
 pub mod socket_token;
 pub mod standing;
+pub mod voice_right;
 
 pub mod ingest;
 

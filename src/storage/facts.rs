@@ -64,6 +64,29 @@ async fn load_once(store: &impl Store, needs: &Needs, recent_since: Micros) -> R
     Ok(Facts { world, version })
 }
 
+/// What decides whether `people` may be in `channel` (V02): the channel, its community, and where
+/// these people stand. One round trip, for any number of people; a channel that is not known is
+/// not in the answer.
+pub async fn right_to_be_in(store: &impl Store, channel: &AtUri, people: &[Did]) -> Result<World, Fault> {
+    let mut needs = Needs::default();
+    needs.channel_uris.insert(channel.clone());
+    needs.people.extend(people.iter().cloned());
+    let wanted = [COMMUNITIES, CHANNELS, MEMBERSHIPS, APPROVALS, BANS];
+    let statements: Vec<Statement> = statements(&needs, Micros::default())
+        .into_iter()
+        .filter(|statement| wanted.contains(&statement.sql))
+        .collect();
+    let answers = store.read(&statements).await?;
+    let mut answers = answers.iter();
+    let mut world = World::default();
+    seed(&mut world.communities, answers.next())?;
+    seed(&mut world.channels, answers.next())?;
+    seed(&mut world.memberships, answers.next())?;
+    seed(&mut world.approvals, answers.next())?;
+    world.bans = rows::<(AtUri, Did)>(answers.next())?.into_iter().collect();
+    Ok(world)
+}
+
 #[derive(Deserialize)]
 struct Version {
     version: i64,

@@ -17,3 +17,4 @@ mod reads;
 mod recorded;
 mod telling;
 mod tidy;
+mod voice_right;

@@ -1,0 +1,204 @@
+//! Who may be in a voice channel (V02), for the events socket and for signaling (S20).
+//!
+//! The gate decides about people; here stands only what a voice channel adds to it.
+
+use super::gate::may_react;
+use super::rows::CommunityRow;
+use super::world::World;
+use crate::wire::ids::{AtUri, Collection, Did, Rkey};
+
+/// Why a person may not be in a voice channel (A15).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VoiceRefusal {
+    /// There is no such channel in that community.
+    Unknown,
+    /// Its `channel_type` is not `voice`.
+    NotVoice,
+    /// The gate does not let the person in.
+    NotAllowed,
+}
+
+impl VoiceRefusal {
+    /// The text of the error frame (A15, S20).
+    pub fn text(self) -> &'static str {
+        match self {
+            VoiceRefusal::Unknown => "Unknown voice channel",
+            VoiceRefusal::NotVoice => "Not a voice channel",
+            VoiceRefusal::NotAllowed => "Not allowed in this voice channel",
+        }
+    }
+}
+
+/// The channel that a `join` of the events socket names: `name` is an rkey, or an AT-URI, of a
+/// channel of `community` (V02). `None` if the two cannot belong together: a channel lives in
+/// the repository of its community's owner (T06).
+pub fn voice_channel(community: &AtUri, name: &str) -> Option<AtUri> {
+    let uri = match AtUri::parse(name) {
+        Ok(uri) => uri,
+        Err(_) => AtUri::of(&community.authority(), Collection::Channel, &Rkey::parse(name).ok()?),
+    };
+    (community.is(Collection::Community)
+        && uri.is(Collection::Channel)
+        && uri.authority() == community.authority())
+    .then_some(uri)
+}
+
+/// The community of the voice channel `channel`. The first rule that applies refuses:
+///   1. the channel or its community is not known, or `community` is named and another one;
+///   2. the channel is no voice channel.
+pub fn home<'w>(
+    world: &'w World,
+    channel: &AtUri,
+    community: Option<&AtUri>,
+) -> Result<&'w CommunityRow, VoiceRefusal> {
+    let Some((channel, home)) = world.channel(channel) else { return Err(VoiceRefusal::Unknown) };
+    if community.is_some_and(|named| *named != home.uri) {
+        Err(VoiceRefusal::Unknown)
+    } else if channel.channel_type != "voice" {
+        Err(VoiceRefusal::NotVoice)
+    } else {
+        Ok(home)
+    }
+}
+
+/// Whether `person` may be in the voice channel `channel`, of `community` if one is named (V02):
+/// it is a voice channel ([`home`]), and the gate lets the person in, without asking whether
+/// only the owner may post (G2, G4–G6).
+///
+/// `world` must hold what `storage::facts::right_to_be_in` loads.
+pub fn may_be_in(
+    world: &World,
+    person: &Did,
+    channel: &AtUri,
+    community: Option<&AtUri>,
+) -> Result<(), VoiceRefusal> {
+    may_react(world, person, home(world, channel, community)?).map_err(|_| VoiceRefusal::NotAllowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::rows::{ApprovalRow, ChannelRow, MembershipRow};
+    use crate::wire::time::Micros;
+
+    const COMMUNITY: &str = "at://did:plc:owner/social.colibri.community/c";
+
+    fn uri(text: &str) -> AtUri {
+        AtUri::parse(text).unwrap()
+    }
+
+    fn channel(rkey: &str) -> AtUri {
+        uri(&format!("at://did:plc:owner/social.colibri.channel/{rkey}"))
+    }
+
+    fn did(name: &str) -> Did {
+        Did::parse(&format!("did:plc:{name}")).unwrap()
+    }
+
+    /// `owner`'s community with a voice channel `v`, an owner-only one `o`, and a text channel
+    /// `t`; `approved` and `pending` have memberships.
+    fn world(requires_approval: bool) -> World {
+        let mut world = World::default();
+        world.communities.seed(CommunityRow {
+            uri: uri(COMMUNITY),
+            name: "n".into(),
+            description: None,
+            picture: None,
+            category_order: None,
+            requires_approval_to_join: requires_approval,
+            rev: "1".into(),
+            indexed_at: Micros(0),
+            hidden: false,
+        });
+        for (rkey, channel_type, owner_only) in
+            [("v", "voice", false), ("o", "voice", true), ("t", "text", false)]
+        {
+            world.channels.seed(ChannelRow {
+                uri: channel(rkey),
+                community_uri: uri(COMMUNITY),
+                name: "n".into(),
+                description: None,
+                channel_type: channel_type.into(),
+                category_rkey: None,
+                owner_only,
+                rev: "1".into(),
+                indexed_at: Micros(0),
+            });
+        }
+        for name in ["approved", "pending"] {
+            world.memberships.seed(MembershipRow {
+                uri: uri(&format!("at://did:plc:{name}/social.colibri.membership/m")),
+                member_did: did(name),
+                community_uri: uri(COMMUNITY),
+                rev: "1".into(),
+                indexed_at: Micros(0),
+                hidden: false,
+            });
+        }
+        world.approvals.seed(ApprovalRow {
+            uri: uri("at://did:plc:owner/social.colibri.approval/a"),
+            membership_uri: uri("at://did:plc:approved/social.colibri.membership/m"),
+            community_uri: None,
+            rev: "1".into(),
+            indexed_at: Micros(0),
+        });
+        world
+    }
+
+    #[test]
+    fn v02_b56_who_may_be_in_a_voice_channel() {
+        use VoiceRefusal::{NotAllowed, NotVoice, Unknown};
+        for (person, approval_community, rkey, banned, expected, why) in [
+            ("owner", true, "x", false, Err(Unknown), "no such channel"),
+            ("owner", true, "t", false, Err(NotVoice), "a text channel"),
+            ("stranger", true, "t", false, Err(NotVoice), "what the channel is comes first"),
+            ("approved", true, "v", true, Err(NotAllowed), "G2: banned though approved"),
+            ("owner", true, "v", true, Err(NotAllowed), "G2: comes first, whoever it is"),
+            ("owner", true, "v", false, Ok(()), "G4"),
+            ("approved", true, "v", false, Ok(()), "G5: approved"),
+            ("pending", true, "v", false, Err(NotAllowed), "G5: pending"),
+            ("stranger", true, "v", false, Err(NotAllowed), "G5: no membership"),
+            ("approved", false, "v", false, Ok(()), "G6: approved"),
+            ("pending", false, "v", false, Ok(()), "G6: pending"),
+            ("stranger", false, "v", false, Err(NotAllowed), "G6: no membership"),
+            ("approved", true, "o", false, Ok(()), "V02: ownerOnly does not count"),
+        ] {
+            let mut world = world(approval_community);
+            if banned {
+                world.bans.insert((uri(COMMUNITY), did(person)));
+            }
+            assert_eq!(may_be_in(&world, &did(person), &channel(rkey), None), expected, "{why}");
+            assert_eq!(
+                may_be_in(&world, &did(person), &channel(rkey), Some(&uri(COMMUNITY))),
+                expected,
+                "{why}; the community named"
+            );
+        }
+    }
+
+    #[test]
+    fn v02_a_channel_of_another_or_a_gone_community_is_unknown() {
+        let mut world = world(false);
+        let other = uri("at://did:plc:owner/social.colibri.community/other");
+        let refused = Err(VoiceRefusal::Unknown);
+        assert_eq!(may_be_in(&world, &did("owner"), &channel("v"), Some(&other)), refused);
+        world.communities.remove(&uri(COMMUNITY));
+        assert_eq!(may_be_in(&world, &did("owner"), &channel("v"), None), refused, "I70: voice is cleared");
+    }
+
+    #[test]
+    fn v02_names_of_voice_channels() {
+        let uri_of_v = "at://did:plc:owner/social.colibri.channel/v";
+        for (community, name, expected, why) in [
+            (COMMUNITY, "v", Some(uri_of_v), "an rkey"),
+            (COMMUNITY, uri_of_v, Some(uri_of_v), "an AT-URI"),
+            (COMMUNITY, "at://did:plc:eve/social.colibri.channel/v", None, "T06: another repository"),
+            (COMMUNITY, "at://did:plc:owner/social.colibri.category/v", None, "no channel"),
+            (COMMUNITY, "a b", None, "neither rkey nor AT-URI"),
+            ("at://did:plc:owner/social.colibri.channel/c", "v", None, "no community"),
+        ] {
+            let got = voice_channel(&uri(community), name);
+            assert_eq!(got.as_ref().map(AtUri::as_str), expected, "{why}");
+        }
+    }
+}
