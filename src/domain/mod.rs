@@ -20,12 +20,14 @@ pub mod ingest;
 
 pub mod actions;
 pub mod announcement;
+pub mod budget;
+pub mod frame_budget;
 pub mod replay;
+pub mod signaling;
 pub mod subscriptions;
 
 pub mod link;
 pub mod untold;
 
-pub mod budget;
 pub mod hosts;
 pub mod sidebar;

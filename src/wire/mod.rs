@@ -1,5 +1,5 @@
 //! Other people's contracts, and nothing else: identifiers, times, Jetstream frames, lexicon
-//! records, socket frames, REST bodies and headers, DID documents, profiles.
+//! records, socket and signaling frames, REST bodies and headers, DID documents, profiles.
 //!
 //! Promises: outside bytes become typed values or a closed error, never a panic (invariant 4);
 //! what is echoed verbatim is kept as the text that arrived. Knows no rule, SQL, clock or
@@ -17,5 +17,6 @@ pub mod media;
 pub mod profile;
 pub mod range;
 pub mod records;
+pub mod signaling;
 pub mod socket;
 pub mod time;

@@ -1,0 +1,90 @@
+//! How many frames one socket may send (contract A18): a bucket of tokens that fills with time.
+
+use crate::wire::time::Micros;
+
+/// Frames over the budget in a row after which the socket is closed with 1008.
+pub const REFUSED_MAX: u32 = 600;
+
+/// `WS_RATE` and `WS_BURST` (C15).
+#[derive(Clone, Copy, Debug)]
+pub struct Rate {
+    /// Frames per second.
+    pub per_second: i64,
+    /// Frames at once.
+    pub burst: i64,
+}
+
+/// What becomes of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is within the budget.
+    Fine,
+    /// It is not: an error, and no effect.
+    Over,
+    /// It is the last straw: an error, and the socket is closed.
+    Enough,
+}
+
+/// The budget of one socket. A new one is full: an object that slept for the ten seconds before
+/// it is evicted would have refilled it anyway.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Budget {
+    /// Tokens used, in millionths, at `at`.
+    used: i64,
+    at: Micros,
+    refused: u32,
+}
+
+impl Budget {
+    /// A frame came at `now`. A token is a million parts, and a microsecond brings `per_second`
+    /// of them back.
+    pub fn take(&mut self, rate: Rate, now: Micros) -> Verdict {
+        const TOKEN: i64 = 1_000_000;
+        let passed = now.0.saturating_sub(self.at.0).max(0);
+        let back = passed.saturating_mul(rate.per_second);
+        self.used = self.used.saturating_sub(back).max(0);
+        self.at = self.at.max(now);
+        if self.used.saturating_add(TOKEN) <= rate.burst.saturating_mul(TOKEN) {
+            self.used += TOKEN;
+            self.refused = 0;
+            return Verdict::Fine;
+        }
+        self.refused = self.refused.saturating_add(1);
+        if self.refused >= REFUSED_MAX { Verdict::Enough } else { Verdict::Over }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: Rate = Rate { per_second: 20, burst: 120 };
+
+    fn fine(budget: &mut Budget, frames: u32, now: Micros) -> usize {
+        (0..frames).filter(|_| budget.take(RATE, now) == Verdict::Fine).count()
+    }
+
+    #[test]
+    fn a18_a_burst_then_a_rate() {
+        let mut budget = Budget::default();
+        let start = Micros(1_700_000_000_000_000);
+        assert_eq!(fine(&mut budget, 500, start), 120, "the burst");
+        assert_eq!(fine(&mut budget, 500, Micros(start.0 + 1_000_000)), 20, "the rate");
+        assert_eq!(fine(&mut budget, 500, Micros(start.0 + 1_050_000)), 1, "one every 50 ms");
+        assert_eq!(fine(&mut budget, 500, Micros(start.0 + 3_600_000_000)), 120, "never more than the burst");
+        assert_eq!(fine(&mut budget, 1, Micros(start.0)), 0, "a clock that goes back brings nothing");
+    }
+
+    #[test]
+    fn a18_closed_after_600_in_a_row() {
+        let mut budget = Budget::default();
+        let verdicts: Vec<Verdict> = (0..720).map(|_| budget.take(RATE, Micros(1))).collect();
+        assert_eq!(verdicts.iter().filter(|verdict| **verdict == Verdict::Over).count(), 599);
+        assert_eq!(verdicts.last(), Some(&Verdict::Enough));
+        let mut patient = Budget::default();
+        for n in 0..10_000 {
+            let verdict = patient.take(RATE, Micros(n * 45_000));
+            assert_ne!(verdict, Verdict::Enough, "a little too fast for ever is never in a row");
+        }
+    }
+}

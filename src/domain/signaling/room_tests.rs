@@ -1,0 +1,592 @@
+//! The room: tables for each rule, and random histories of several rooms at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::{Strategy, prop_assert, prop_assert_eq, prop_oneof, proptest};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::domain::rows::{ChannelRow, CommunityRow, MembershipRow};
+
+const NOW: Micros = Micros(1_000_000_000);
+
+/// A room with sockets, and what each of them has heard.
+struct Hall {
+    room: Room,
+    heard: BTreeMap<SocketId, Vec<Value>>,
+    closed: BTreeMap<SocketId, u16>,
+    now: Micros,
+    entered: SocketId,
+}
+
+impl Hall {
+    fn new(name: &str, max_peers: usize) -> Self {
+        let room = Room::new(name.into(), max_peers);
+        Self { room, heard: BTreeMap::new(), closed: BTreeMap::new(), now: NOW, entered: 0 }
+    }
+
+    fn enter(&mut self) -> SocketId {
+        self.enter_as(None)
+    }
+
+    fn enter_as(&mut self, did: Option<&str>) -> SocketId {
+        self.entered += 1;
+        self.room.enter(self.entered, did.map(|did| Did::parse(did).unwrap()), false, self.now).id
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Tell { to, frame } => {
+                    for socket in to {
+                        assert!(!self.closed.contains_key(&socket), "nothing is sent to a closed socket");
+                        self.heard.entry(socket).or_default().push(serde_json::from_str(&frame).unwrap());
+                    }
+                }
+                Effect::Keep(socket) => assert!(self.room.seat(socket).is_some(), "what is kept is there"),
+                Effect::Close { socket, code, .. } => drop(self.closed.insert(socket, code)),
+            }
+        }
+    }
+
+    fn say_with(&mut self, socket: SocketId, frame: &Value, access: Access) {
+        let effects = match self.room.on_frame(socket, Some(&frame.to_string()), self.now) {
+            Next::Done(effects) => effects,
+            Next::Join(peer_id) => self.room.join(socket, &peer_id, access),
+        };
+        self.perform(effects);
+    }
+
+    fn say(&mut self, socket: SocketId, frame: Value) {
+        self.say_with(socket, &frame, Access::Free);
+    }
+
+    fn join(&mut self, socket: SocketId, peer_id: &str) {
+        let room = self.room.name.clone();
+        self.say(socket, json!({ "type": "join", "room": room, "peer_id": peer_id }));
+    }
+
+    fn close(&mut self, socket: SocketId) {
+        let effects = self.room.close(socket);
+        self.perform(effects);
+    }
+
+    /// What a socket has heard since the last time.
+    fn heard(&mut self, socket: SocketId) -> Vec<Value> {
+        self.heard.remove(&socket).unwrap_or_default()
+    }
+
+    /// The object sleeps and wakes: only seats remain.
+    fn evict(&mut self) {
+        let seats: Vec<Seat> = self.room.seats.values().map(|open| open.seat.clone()).collect();
+        self.room = Room::new(self.room.name.clone(), self.room.max_peers);
+        for seat in seats {
+            let stored = serde_json::to_string(&seat).unwrap();
+            self.room.restore(serde_json::from_str(&stored).unwrap());
+        }
+    }
+}
+
+fn error_frame(message: &str) -> Value {
+    json!({ "type": "error", "message": message })
+}
+
+fn joined(peer_id: &str, peers: &[&str]) -> Value {
+    json!({ "type": "joined", "room": "r", "peer_id": peer_id, "peers": peers })
+}
+
+fn about(kind: &str, peer_id: &str) -> Value {
+    json!({ "type": kind, "room": "r", "peer_id": peer_id })
+}
+
+fn offer(room: &str, target: &str) -> Value {
+    json!({ "type": "offer", "room": room, "target_peer_id": target, "sdp": "v=0" })
+}
+
+/// `a`, `b` and `c` in room `r`, all ears empty.
+fn three() -> (Hall, [SocketId; 3]) {
+    let mut hall = Hall::new("r", 64);
+    let sockets = [hall.enter(), hall.enter(), hall.enter()];
+    for (socket, name) in sockets.iter().zip(["a", "b", "c"]) {
+        hall.join(*socket, name);
+    }
+    hall.heard.clear();
+    (hall, sockets)
+}
+
+#[test]
+fn s01_joining() {
+    let mut hall = Hall::new("r", 64);
+    let (a, b, c) = (hall.enter(), hall.enter(), hall.enter());
+    hall.join(c, "zoe");
+    hall.join(a, "bob");
+    hall.evict();
+    hall.join(b, "amy");
+    assert_eq!(hall.heard(c), [joined("zoe", &[]), about("peer_joined", "bob"), about("peer_joined", "amy")]);
+    assert_eq!(hall.heard(a), [joined("bob", &["zoe"]), about("peer_joined", "amy")]);
+    assert_eq!(hall.heard(b), [joined("amy", &["zoe", "bob"])], "in order of joining, not of names");
+}
+
+#[test]
+fn s02_s03_s04_relays_reach_their_target_and_nobody_else() {
+    let (mut hall, [a, b, c]) = three();
+    for (sent, got) in [
+        (offer("r", "b"), json!({ "type": "offer", "room": "r", "from_peer_id": "a", "sdp": "v=0" })),
+        (
+            json!({ "type": "answer", "room": "r", "target_peer_id": "b", "sdp": "v=1" }),
+            json!({ "type": "answer", "room": "r", "from_peer_id": "a", "sdp": "v=1" }),
+        ),
+        (
+            json!({ "type": "ice", "room": "r", "target_peer_id": "b", "candidate": { "candidate": "x", "sdpMLineIndex": 0 } }),
+            json!({ "type": "ice", "room": "r", "from_peer_id": "a", "candidate": { "candidate": "x", "sdpMLineIndex": 0 } }),
+        ),
+    ] {
+        hall.say(a, sent);
+        assert_eq!(hall.heard(b), [got]);
+        assert!(hall.heard(a).is_empty() && hall.heard(c).is_empty());
+    }
+}
+
+#[test]
+fn s05_s06_leaving_and_closing() {
+    let (mut hall, [a, b, c]) = three();
+    hall.say(a, json!({ "type": "leave", "room": "r" }));
+    assert!(hall.heard(a).is_empty(), "the leaver gets nothing");
+    assert_eq!(
+        (hall.heard(b), hall.heard(c)),
+        (vec![about("peer_left", "a")], vec![about("peer_left", "a")])
+    );
+    hall.say(a, offer("r", "b"));
+    assert_eq!(hall.heard(a), [error_frame("Join a room first")], "it is out");
+    hall.close(b);
+    hall.close(b);
+    assert_eq!(hall.heard(c), [about("peer_left", "b")], "once");
+    hall.close(c);
+    assert!(hall.room.is_empty());
+}
+
+#[test]
+fn s12_s18_b61_a_used_peer_id_is_refused_and_nobody_is_replaced() {
+    let (mut hall, [a, b, c]) = three();
+    let thief = hall.enter();
+    hall.join(thief, "a");
+    assert_eq!(hall.heard(thief), [error_frame("peer_id already in use")]);
+    hall.say(b, offer("r", "a"));
+    assert_eq!(hall.heard(a).len(), 1, "offers still reach the first");
+    hall.close(thief);
+    assert!(hall.heard(b).is_empty() && hall.heard(c).is_empty(), "nobody left");
+    hall.join(b, "a");
+    assert_eq!(hall.heard(b), [error_frame("peer_id already in use")]);
+    hall.say(c, offer("r", "b"));
+    assert_eq!(hall.heard(b).len(), 1, "S12: a membership the sender already has stays");
+}
+
+#[test]
+fn s13_b62_b63_another_room_is_refused() {
+    let (mut hall, [a, b, c]) = three();
+    for kind in ["offer", "leave", "voice_state", "join"] {
+        hall.say(a, json!({ "type": kind, "room": "s", "target_peer_id": "b", "sdp": "", "peer_id": "a" }));
+        assert_eq!(hall.heard(a), [error_frame("Not in room s")], "{kind}");
+    }
+    assert!(hall.heard(b).is_empty() && hall.heard(c).is_empty());
+    hall.close(a);
+    assert_eq!(hall.heard(b), [about("peer_left", "a")], "it was still in its own room");
+}
+
+#[test]
+fn s14_unknown_targets() {
+    let (mut hall, [a, b, _]) = three();
+    for target in ["nobody", "a", ""] {
+        hall.say(a, offer("r", target));
+        assert_eq!(hall.heard(a), [error_frame(&format!("Unknown peer: {target}"))]);
+    }
+    hall.close(b);
+    hall.say(a, offer("r", "b"));
+    assert_eq!(hall.heard(a).last(), Some(&error_frame("Unknown peer: b")));
+}
+
+#[test]
+fn s15_b66_peer_65_finds_the_room_full() {
+    let mut hall = Hall::new("r", 64);
+    let sockets: Vec<SocketId> = (0..65).map(|_| hall.enter()).collect();
+    for (n, socket) in sockets.iter().enumerate() {
+        hall.join(*socket, &format!("p{n}"));
+    }
+    assert_eq!(hall.heard(sockets[64]), [error_frame("Room is full")]);
+    hall.heard.clear();
+    hall.join(sockets[0], "other");
+    assert_eq!(hall.heard(sockets[0])[0]["type"], "joined", "another name in a full room is no new peer");
+    hall.close(sockets[1]);
+    hall.join(sockets[64], "p64");
+    assert_eq!(hall.heard(sockets[64]).pop().unwrap()["peers"].as_array().unwrap().len(), 63);
+}
+
+#[test]
+fn s17_joining_again() {
+    let (mut hall, [a, b, c]) = three();
+    hall.join(a, "a");
+    assert_eq!(hall.heard(a), [joined("a", &["b", "c"])], "exactly as joined");
+    assert!(hall.heard(b).is_empty() && hall.heard(c).is_empty(), "nothing to the others");
+    hall.join(a, "d");
+    assert_eq!(hall.heard(a), [joined("d", &["b", "c"])], "under another name");
+    assert_eq!(hall.heard(b), [about("peer_left", "a"), about("peer_joined", "d")]);
+    assert_eq!(hall.heard(c), [about("peer_left", "a"), about("peer_joined", "d")]);
+    hall.join(b, "a");
+    assert_eq!(
+        hall.heard(b),
+        [joined("a", &["c", "d"])],
+        "the old name is free, and the order is that of joining"
+    );
+}
+
+#[test]
+fn s16_b66_a_flood_is_throttled_and_then_closed() {
+    let (mut hall, [a, b, _]) = three();
+    for _ in 1..200 {
+        hall.say(a, offer("r", "b"));
+    }
+    assert_eq!(hall.heard(b).len(), 199, "the join was the first frame of 200");
+    for _ in 0..599 {
+        hall.say(a, offer("r", "b"));
+    }
+    assert!(hall.heard(b).is_empty(), "no effect");
+    let heard = hall.heard(a);
+    assert_eq!((heard.len(), &heard[0]), (599, &error_frame("Rate limit exceeded")));
+    hall.say(a, offer("r", "b"));
+    assert_eq!(hall.closed.get(&a), Some(&1008));
+    assert_eq!(hall.heard(b), [about("peer_left", "a")]);
+    hall.say(a, offer("r", "b"));
+    assert!(hall.heard(b).is_empty(), "a closed socket has no effect");
+}
+
+#[test]
+fn voice_states_reach_everybody_and_those_who_come_later() {
+    let (mut hall, [a, b, c]) = three();
+    hall.say(a, json!({ "type": "voice_state", "room": "r", "muted": true, "camera": true }));
+    hall.say(a, json!({ "type": "voice_state", "room": "r", "muted": false }));
+    let state = |muted: bool| {
+        json!({ "type": "voice_state", "room": "r", "from_peer_id": "a", "muted": muted, "deafened": false,
+                "camera": true, "screen": false })
+    };
+    assert_eq!(hall.heard(b), [state(true), state(false)]);
+    assert!(hall.heard(a).is_empty());
+    hall.evict();
+    let late = hall.enter();
+    hall.join(late, "d");
+    assert_eq!(hall.heard(late), [joined("d", &["a", "b", "c"]), state(false)], "it survives eviction");
+    assert_eq!(hall.heard(c).len(), 3);
+}
+
+#[test]
+fn a_peer_that_beat_and_went_silent_is_gone() {
+    let (mut hall, [a, b, c]) = three();
+    let lease = 75_000;
+    let at = |secs: i64| Micros(NOW.0 + secs * 1_000_000);
+    // a's heartbeats are answered by the runtime, b's by code, c sends none.
+    let beats = |id: SocketId| (id == a).then(|| at(20));
+    hall.now = at(10);
+    hall.say(b, json!({ "type": "heartbeat" }));
+    assert_eq!(hall.heard(b), [json!({ "type": "ack" })]);
+    let (effects, next) = hall.room.sweep(at(84), lease, beats);
+    assert_eq!((effects, next), (vec![], Some(at(85))));
+    hall.evict();
+    let (effects, next) = hall.room.sweep(at(86), lease, beats);
+    assert_eq!(next, Some(at(95)));
+    hall.perform(effects);
+    assert_eq!((hall.closed.get(&b), hall.closed.len()), (Some(&1001), 1));
+    assert_eq!(
+        (hall.heard(a), hall.heard(c)),
+        (vec![about("peer_left", "b")], vec![about("peer_left", "b")])
+    );
+    let (effects, next) = hall.room.sweep(at(95), lease, beats);
+    hall.perform(effects);
+    assert_eq!((hall.heard(c), next), (vec![about("peer_left", "a")], None), "nobody left to look after");
+    assert_eq!(hall.room.sweep(at(100_000), lease, |_| None), (vec![], None), "c never promised anything");
+}
+
+const TALK: &str = "at://did:plc:owner/social.colibri.channel/v";
+
+/// The owner's open community with a voice channel and, if `member`, a member.
+fn world(voice: bool, member: bool) -> World {
+    let uri = |text: &str| AtUri::parse(text).unwrap();
+    let community_uri = uri("at://did:plc:owner/social.colibri.community/c");
+    let mut world = World::default();
+    world.communities.seed(CommunityRow {
+        uri: community_uri.clone(),
+        name: "n".into(),
+        description: None,
+        picture: None,
+        category_order: None,
+        requires_approval_to_join: false,
+        rev: "1".into(),
+        indexed_at: Micros(0),
+        hidden: false,
+    });
+    world.channels.seed(ChannelRow {
+        uri: uri(TALK),
+        community_uri: community_uri.clone(),
+        name: "n".into(),
+        description: None,
+        channel_type: if voice { "voice" } else { "text" }.into(),
+        category_rkey: None,
+        owner_only: false,
+        rev: "1".into(),
+        indexed_at: Micros(0),
+    });
+    if member {
+        world.memberships.seed(MembershipRow {
+            uri: uri("at://did:plc:member/social.colibri.membership/m"),
+            member_did: Did::parse("did:plc:member").unwrap(),
+            community_uri,
+            rev: "1".into(),
+            indexed_at: Micros(0),
+            hidden: false,
+        });
+    }
+    world
+}
+
+#[test]
+fn s20_access() {
+    let channel = AtUri::parse(TALK).unwrap();
+    let (owner, member) = (Some("did:plc:owner"), Some("did:plc:member"));
+    for (world, did, peer_id, expected, why) in [
+        (World::default(), None, "p", Access::Free, "an unknown channel is a name"),
+        (world(false, true), None, "p", Access::Free, "so is a text channel"),
+        (world(true, true), None, "did:plc:member", Access::NotAllowed, "nobody"),
+        (world(true, true), member, "did:plc:member", Access::Bound, "the DID"),
+        (world(true, true), member, "did:plc:member#phone", Access::Bound, "the DID and #"),
+        (world(true, true), member, "did:plc:member2", Access::WrongName, "another DID"),
+        (world(true, true), member, "did:plc:owner", Access::WrongName, "somebody else's"),
+        (world(true, true), member, "p", Access::WrongName, "no DID"),
+        (world(true, false), member, "did:plc:member", Access::NotAllowed, "no member"),
+        (world(true, false), owner, "did:plc:owner#1", Access::Bound, "the owner"),
+    ] {
+        let did = did.map(|did| Did::parse(did).unwrap());
+        assert_eq!(access(&world, &channel, did.as_ref(), peer_id), expected, "{why}");
+    }
+}
+
+#[test]
+fn s20_b17_who_loses_the_right_is_told_closed_and_announced() {
+    let mut hall = Hall::new(TALK, 64);
+    let (owner, member) = (hall.enter_as(Some("did:plc:owner")), hall.enter_as(Some("did:plc:member")));
+    let join = |did: &str| json!({ "type": "join", "room": TALK, "peer_id": did });
+    let refusal = error_frame("Not allowed in this voice channel");
+    hall.say_with(member, &join("did:plc:member"), Access::NotAllowed);
+    assert_eq!(hall.heard(member), std::slice::from_ref(&refusal), "the socket stays");
+    hall.say_with(owner, &join("did:plc:owner"), Access::Bound);
+    hall.say_with(member, &join("did:plc:member"), Access::Bound);
+    hall.heard.clear();
+    let unchanged = hall.room.recheck(&world(true, true));
+    assert!(unchanged.is_empty(), "the right stands");
+    hall.evict();
+    let effects = hall.room.recheck(&world(true, false));
+    hall.perform(effects);
+    assert_eq!((hall.heard(member), hall.closed.get(&member)), (vec![refusal.clone()], Some(&1008)));
+    assert_eq!(
+        hall.heard(owner),
+        [json!({ "type": "peer_left", "room": TALK, "peer_id": "did:plc:member" })]
+    );
+    let effects = hall.room.recheck(&World::default());
+    hall.perform(effects);
+    assert_eq!(
+        (hall.heard(owner), hall.closed.get(&owner)),
+        (vec![refusal], Some(&1008)),
+        "the channel is gone"
+    );
+    assert!(hall.room.is_empty());
+}
+
+#[test]
+fn s20_a_name_that_becomes_a_channel_sends_strangers_away() {
+    let mut hall = Hall::new(TALK, 64);
+    let (stranger, member) = (hall.enter(), hall.enter_as(Some("did:plc:member")));
+    hall.join(stranger, "p");
+    hall.join(member, "did:plc:member#1");
+    assert!(hall.room.recheck(&World::default()).is_empty(), "no channel, no rule");
+    let effects = hall.room.recheck(&world(true, true));
+    hall.perform(effects);
+    assert_eq!(hall.closed.keys().copied().collect::<Vec<_>>(), [stranger]);
+    let effects = hall.room.recheck(&World::default());
+    hall.perform(effects);
+    assert_eq!(hall.closed.get(&member), Some(&1008), "it was bound by then");
+}
+
+/// Sockets keep what an older build stored (invariant 7), and an attachment has little room:
+/// 2,048 bytes were the limit for years. V8 takes one byte a character for a string of Latin
+/// letters, and two bytes for each UTF-16 unit of any other.
+#[test]
+fn seats_are_pinned_and_small() {
+    let seat = Seat {
+        id: u64::MAX >> 11,
+        did: Some(Did::parse(&format!("did:plc:{}", "d".repeat(248))).unwrap()),
+        relayed: true,
+        seen: NOW,
+        beats: true,
+        peer: Some(Peer {
+            peer_id: "😀".repeat(256),
+            order: u64::MAX >> 11,
+            bound: true,
+            voice: Some(VoiceState::default()),
+        }),
+    };
+    let stored = serde_json::to_string(&seat).unwrap();
+    let name = seat.peer.unwrap().peer_id;
+    let bytes = stored.len() - name.len() + name.encode_utf16().count() * 2;
+    assert!(bytes <= 2_048, "{bytes}");
+    let pinned = r#"{"id":1,"did":null,"relayed":false,"seen":"2026-03-01T12:00:00.000000Z","beats":false,"peer":{"peer_id":"p","order":0,"bound":false,"voice":null}}"#;
+    let seat: Seat = serde_json::from_str(pinned).unwrap();
+    assert_eq!(serde_json::to_string(&seat).unwrap(), pinned);
+}
+
+/// What may happen to one of a few sockets.
+#[derive(Clone, Debug)]
+enum Step {
+    Join(usize, usize, u8),
+    Leave(usize, usize),
+    Offer(usize, usize, u8),
+    Voice(usize, usize),
+    Close(usize),
+    Evict(usize),
+    Dismiss(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (socket, room, name) = (0..8_usize, 0..3_usize, 0..5_u8);
+    prop_oneof![
+        4 => (socket.clone(), room.clone(), name.clone()).prop_map(|(s, r, n)| Step::Join(s, r, n)),
+        1 => (socket.clone(), room.clone()).prop_map(|(s, r)| Step::Leave(s, r)),
+        4 => (socket.clone(), room.clone(), name).prop_map(|(s, r, n)| Step::Offer(s, r, n)),
+        1 => (socket.clone(), room.clone()).prop_map(|(s, r)| Step::Voice(s, r)),
+        1 => socket.clone().prop_map(Step::Close),
+        1 => room.prop_map(Step::Evict),
+        1 => socket.prop_map(Step::Dismiss),
+    ]
+}
+
+/// One client's idea of its room, made of the frames it got and nothing else.
+#[derive(Debug, Default)]
+struct Idea {
+    me: Option<String>,
+    peers: Vec<String>,
+}
+
+impl Idea {
+    fn hear(&mut self, frame: &Value) {
+        let peer = || frame["peer_id"].as_str().unwrap().to_owned();
+        match frame["type"].as_str().unwrap() {
+            "joined" => {
+                self.me = Some(peer());
+                self.peers = frame["peers"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|p| p.as_str().unwrap().to_owned())
+                    .collect();
+            }
+            "peer_joined" => {
+                assert!(!self.peers.contains(&peer()), "nobody joins twice");
+                self.peers.push(peer());
+            }
+            "peer_left" => {
+                assert!(self.peers.contains(&peer()), "only who was there leaves");
+                self.peers.retain(|known| *known != peer());
+            }
+            "offer" | "voice_state" => {
+                let from = frame["from_peer_id"].as_str().unwrap().to_owned();
+                assert!(self.peers.contains(&from), "only peers that were announced are heard");
+            }
+            "error" => {}
+            other => panic!("{other}"),
+        }
+    }
+}
+
+const NAMES: [&str; 3] = ["red", "green", "blue"];
+
+proptest! {
+    /// S01–S18, B-61 to B-65: whatever happens, in whatever order, in three rooms of three peers
+    /// with few names: what each client can know from its frames is what is true, and nothing
+    /// of one room reaches a socket of another.
+    #[test]
+    fn every_idea_of_a_room_agrees_with_the_room(steps in proptest::collection::vec(step(), 1..200)) {
+        let mut halls: Vec<Hall> = NAMES.iter().map(|name| Hall::new(name, 3)).collect();
+        // Each client's socket: its room and its number there. A socket is opened for one room;
+        // a client that goes elsewhere opens another one there.
+        let mut clients: Vec<(usize, SocketId)> = Vec::new();
+        for n in 0..8 {
+            let room = n % 3;
+            clients.push((room, halls[room].enter()));
+        }
+        let mut ideas: BTreeMap<(usize, SocketId), Idea> = BTreeMap::new();
+        for (n, step) in steps.into_iter().enumerate() {
+            // The budget is another test's.
+            halls.iter_mut().for_each(|hall| hall.now = Micros(NOW.0 + n as i64 * 10_000_000));
+            match step {
+                Step::Join(client, room, name) => {
+                    if clients[client].0 != room {
+                        let (old, socket) = clients[client];
+                        halls[old].close(socket);
+                        ideas.remove(&clients[client]);
+                        clients[client] = (room, halls[room].enter());
+                    }
+                    halls[room].join(clients[client].1, &format!("p{name}"));
+                }
+                Step::Leave(client, named) => {
+                    let (room, socket) = clients[client];
+                    halls[room].say(socket, json!({ "type": "leave", "room": NAMES[named] }));
+                    if room == named {
+                        ideas.remove(&clients[client]);
+                    }
+                }
+                Step::Offer(client, named, target) => {
+                    let (room, socket) = clients[client];
+                    halls[room].say(socket, offer(NAMES[named], &format!("p{target}")));
+                }
+                Step::Voice(client, named) => {
+                    let (room, socket) = clients[client];
+                    halls[room].say(socket, json!({ "type": "voice_state", "room": NAMES[named] }));
+                }
+                Step::Close(client) => {
+                    let (room, socket) = clients[client];
+                    halls[room].close(socket);
+                    ideas.remove(&clients[client]);
+                    clients[client].1 = halls[room].enter();
+                }
+                Step::Evict(room) => halls[room].evict(),
+                Step::Dismiss(client) => {
+                    let (room, socket) = clients[client];
+                    let effects = halls[room].room.dismiss(&[socket], 1008, "out", Some("out"));
+                    halls[room].perform(effects);
+                    ideas.remove(&clients[client]);
+                    halls[room].heard.remove(&socket);
+                    clients[client].1 = halls[room].enter();
+                }
+            }
+            for (room, hall) in halls.iter_mut().enumerate() {
+                for (socket, frames) in std::mem::take(&mut hall.heard) {
+                    prop_assert!(clients.contains(&(room, socket)), "a frame for a socket that is gone");
+                    for frame in frames {
+                        let named = frame["room"].as_str();
+                        prop_assert!(named.is_none_or(|name| name == NAMES[room]), "{frame} in {}", NAMES[room]);
+                        ideas.entry((room, socket)).or_default().hear(&frame);
+                    }
+                }
+                let mut here: Vec<(u64, SocketId, &str)> =
+                    hall.room.peers().map(|(seat, peer)| (peer.order, seat.id, peer.peer_id.as_str())).collect();
+                here.sort_unstable();
+                let names: BTreeSet<&str> = here.iter().map(|(_, _, name)| *name).collect();
+                prop_assert_eq!(names.len(), here.len(), "S12: names are used once");
+                prop_assert!(here.len() <= 3, "S15");
+                for (_, socket, name) in &here {
+                    let idea = &ideas[&(room, *socket)];
+                    prop_assert_eq!(idea.me.as_deref(), Some(*name));
+                    let others: Vec<&str> =
+                        here.iter().filter(|(_, id, _)| id != socket).map(|(_, _, name)| *name).collect();
+                    prop_assert_eq!(&idea.peers, &others);
+                }
+            }
+        }
+    }
+}

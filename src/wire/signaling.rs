@@ -1,0 +1,389 @@
+//! Frames of the signaling socket, `/api/webrtc/signal` (contract section 7).
+//!
+//! [`read`] turns a client's frame into a [`ClientFrame`] or says which field is wrong (S11);
+//! [`ServerFrame`] is what goes out. Session descriptions and candidates are relayed as the text
+//! that arrived. Which effect a frame has is not known here.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::json;
+
+/// The longest client frame, in bytes (S16).
+pub const FRAME_MAX: usize = 64 * 1024;
+/// The longest `room` and `peer_id`, in characters (S11).
+pub const NAME_MAX: usize = 256;
+
+/// What a client may send to show that it is there. An addition to the contract: the runtime
+/// answers exactly this string without waking the room (platform facts T2).
+pub const HEARTBEAT: &str = r#"{"type":"heartbeat"}"#;
+/// The answer to [`HEARTBEAT`], and to every other spelling of it.
+pub const HEARTBEAT_ACK: &str = r#"{"type":"ack"}"#;
+
+/// A client's frame that can be read.
+#[derive(Clone, Debug)]
+pub enum ClientFrame {
+    /// S01.
+    Join {
+        /// The room.
+        room: String,
+        /// Under which name.
+        peer_id: String,
+    },
+    /// S02–S04: something for one other peer.
+    Relay {
+        /// The room.
+        room: String,
+        /// For whom.
+        target_peer_id: String,
+        /// What.
+        signal: Signal,
+    },
+    /// S05.
+    Leave {
+        /// The room.
+        room: String,
+    },
+    /// What the peer's microphone, speakers, camera and screen do, for everybody in the room. An
+    /// addition to the contract.
+    VoiceState {
+        /// The room.
+        room: String,
+        /// What changed.
+        change: VoiceChange,
+    },
+    /// [`HEARTBEAT`].
+    Heartbeat,
+}
+
+/// What one peer tells another. The values are JSON texts, relayed verbatim.
+#[derive(Clone, Debug)]
+pub enum Signal {
+    /// S02: a session description, a string.
+    Offer(Box<RawValue>),
+    /// S03: likewise.
+    Answer(Box<RawValue>),
+    /// S04: a string or an object.
+    Ice(Box<RawValue>),
+}
+
+/// Which parts of a [`VoiceState`] a client sets; the others stay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields of VoiceState")]
+pub struct VoiceChange {
+    pub muted: Option<bool>,
+    pub deafened: Option<bool>,
+    pub camera: Option<bool>,
+    pub screen: Option<bool>,
+}
+
+/// What a peer's devices do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VoiceState {
+    /// The peer sends no sound.
+    pub muted: bool,
+    /// The peer plays no sound.
+    pub deafened: bool,
+    /// The peer sends a picture.
+    pub camera: bool,
+    /// The peer shows its screen.
+    pub screen: bool,
+}
+
+impl VoiceState {
+    /// The state after `change`.
+    pub fn after(self, change: VoiceChange) -> Self {
+        Self {
+            muted: change.muted.unwrap_or(self.muted),
+            deafened: change.deafened.unwrap_or(self.deafened),
+            camera: change.camera.unwrap_or(self.camera),
+            screen: change.screen.unwrap_or(self.screen),
+        }
+    }
+}
+
+/// Why a frame cannot be read: the reason after `Invalid signal: ` (S11).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Invalid {
+    /// Not a text frame.
+    Binary,
+    /// Not a JSON object.
+    NotJson,
+    /// `type` is a word that means nothing here.
+    UnknownType(String),
+    /// A field that must be there is absent or `null`.
+    Missing(&'static str),
+    /// A field is there, but is not what it must be.
+    Wrong(&'static str, &'static str),
+}
+
+const NAME: &str = "a string of 1 to 256 characters";
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Invalid::Binary => f.write_str("a binary frame; frames are JSON text"),
+            Invalid::NotJson => f.write_str("not a JSON object"),
+            Invalid::UnknownType(name) => write!(f, "unknown type: {name}"),
+            Invalid::Missing(field) => write!(f, "{field} is missing"),
+            Invalid::Wrong(field, must) => write!(f, "{field} must be {must}"),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Fields<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<&'a RawValue>,
+    #[serde(borrow)]
+    room: Option<&'a RawValue>,
+    #[serde(borrow)]
+    peer_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    target_peer_id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    sdp: Option<&'a RawValue>,
+    #[serde(borrow)]
+    candidate: Option<&'a RawValue>,
+    #[serde(borrow)]
+    muted: Option<&'a RawValue>,
+    #[serde(borrow)]
+    deafened: Option<&'a RawValue>,
+    #[serde(borrow)]
+    camera: Option<&'a RawValue>,
+    #[serde(borrow)]
+    screen: Option<&'a RawValue>,
+}
+
+type Field<'a> = Option<&'a RawValue>;
+
+/// Reads a client's frame; `None` is a binary one. The first wrong field is named, in the order
+/// of the contract. Fields that the type does not need are not looked at.
+pub fn read(text: Option<&str>) -> Result<ClientFrame, Invalid> {
+    let text = text.ok_or(Invalid::Binary)?;
+    let fields: Fields<'_> = json::object(text).ok_or(Invalid::NotJson)?;
+    let kind = string("type", fields.kind, "a string")?;
+    let room = || name("room", fields.room);
+    match kind.as_str() {
+        "join" => Ok(ClientFrame::Join { room: room()?, peer_id: name("peer_id", fields.peer_id)? }),
+        "offer" | "answer" | "ice" => {
+            let room = room()?;
+            let target_peer_id = string("target_peer_id", fields.target_peer_id, "a string")?;
+            let sdp = || verbatim("sdp", fields.sdp, &['"'], "a string");
+            let candidate = || verbatim("candidate", fields.candidate, &['"', '{'], "a string or an object");
+            let signal = match kind.as_str() {
+                "offer" => Signal::Offer(sdp()?),
+                "answer" => Signal::Answer(sdp()?),
+                _ => Signal::Ice(candidate()?),
+            };
+            Ok(ClientFrame::Relay { room, target_peer_id, signal })
+        }
+        "leave" => Ok(ClientFrame::Leave { room: room()? }),
+        "voice_state" => Ok(ClientFrame::VoiceState {
+            room: room()?,
+            change: VoiceChange {
+                muted: flag("muted", fields.muted)?,
+                deafened: flag("deafened", fields.deafened)?,
+                camera: flag("camera", fields.camera)?,
+                screen: flag("screen", fields.screen)?,
+            },
+        }),
+        "heartbeat" => Ok(ClientFrame::Heartbeat),
+        // The word goes back to the client, but not a whole frame of it.
+        _ => Err(Invalid::UnknownType(kind.chars().take(NAME_MAX).collect())),
+    }
+}
+
+fn string(field: &'static str, value: Field<'_>, must: &'static str) -> Result<String, Invalid> {
+    let value = value.ok_or(Invalid::Missing(field))?;
+    serde_json::from_str(value.get()).map_err(|_| Invalid::Wrong(field, must))
+}
+
+fn name(field: &'static str, value: Field<'_>) -> Result<String, Invalid> {
+    let name = string(field, value, NAME)?;
+    if (1..=NAME_MAX).contains(&name.chars().count()) { Ok(name) } else { Err(Invalid::Wrong(field, NAME)) }
+}
+
+fn flag(field: &'static str, value: Field<'_>) -> Result<Option<bool>, Invalid> {
+    value
+        .map(|value| serde_json::from_str(value.get()).map_err(|_| Invalid::Wrong(field, "true or false")))
+        .transpose()
+}
+
+/// The JSON text of a value that begins with one of `first`.
+fn verbatim(
+    field: &'static str,
+    value: Field<'_>,
+    first: &[char],
+    must: &'static str,
+) -> Result<Box<RawValue>, Invalid> {
+    let value = value.ok_or(Invalid::Missing(field))?;
+    if value.get().starts_with(first) { Ok(value.to_owned()) } else { Err(Invalid::Wrong(field, must)) }
+}
+
+/// What the server sends.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "S01–S05 describe the fields")]
+pub enum ServerFrame<'a> {
+    /// S01, to the joiner: the others, in order of joining.
+    Joined { room: &'a str, peer_id: &'a str, peers: Vec<&'a str> },
+    /// S01, to the others.
+    PeerJoined { room: &'a str, peer_id: &'a str },
+    /// S02.
+    Offer { room: &'a str, from_peer_id: &'a str, sdp: &'a RawValue },
+    /// S03.
+    Answer { room: &'a str, from_peer_id: &'a str, sdp: &'a RawValue },
+    /// S04.
+    Ice { room: &'a str, from_peer_id: &'a str, candidate: &'a RawValue },
+    /// S05, S06, to the others.
+    PeerLeft { room: &'a str, peer_id: &'a str },
+    /// A peer's devices: to the others when they change, and to a joiner after `joined`. An
+    /// addition to the contract.
+    VoiceState {
+        room: &'a str,
+        from_peer_id: &'a str,
+        #[serde(flatten)]
+        state: VoiceState,
+    },
+    /// S10.
+    Error { message: &'a str },
+}
+
+impl ServerFrame<'_> {
+    /// The JSON text of the frame.
+    pub fn text(&self) -> String {
+        // Strings, booleans and JSON texts inside: serialising cannot fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+impl<'a> ServerFrame<'a> {
+    /// What the target of a relay gets.
+    pub fn relayed(room: &'a str, from_peer_id: &'a str, signal: &'a Signal) -> Self {
+        match signal {
+            Signal::Offer(sdp) => ServerFrame::Offer { room, from_peer_id, sdp },
+            Signal::Answer(sdp) => ServerFrame::Answer { room, from_peer_id, sdp },
+            Signal::Ice(candidate) => ServerFrame::Ice { room, from_peer_id, candidate },
+        }
+    }
+}
+
+/// Whether a frame of a room's object is the `joined` that answers a `join` (and not an error).
+/// The texts are our own: `type` comes first.
+pub fn is_joined(frame: &str) -> bool {
+    frame.starts_with(r#"{"type":"joined","#)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn why(text: &str) -> String {
+        read(Some(text)).map_or_else(|invalid| invalid.to_string(), |_| "fine".into())
+    }
+
+    #[test]
+    fn s11_a_bad_frame_names_its_field() {
+        let (longest, longer) = ("ä".repeat(256), "ä".repeat(257));
+        let join = |room: &str| format!(r#"{{"type":"join","room":"{room}","peer_id":"p"}}"#);
+        for (text, expected) in [
+            ("hello", "not a JSON object"),
+            ("[]", "not a JSON object"),
+            ("null", "not a JSON object"),
+            ("{}", "type is missing"),
+            (r#"{"type":null}"#, "type is missing"),
+            (r#"{"type":1}"#, "type must be a string"),
+            (r#"{"type":"dance"}"#, "unknown type: dance"),
+            (r#"{"type":"join"}"#, "room is missing"),
+            (r#"{"type":"join","room":1,"peer_id":"p"}"#, "room must be a string of 1 to 256 characters"),
+            (&join(""), "room must be a string of 1 to 256 characters"),
+            (&join(&longer), "room must be a string of 1 to 256 characters"),
+            (&join(&longest), "fine"),
+            (r#"{"type":"join","room":"r"}"#, "peer_id is missing"),
+            (r#"{"type":"join","room":"r","peer_id":""}"#, "peer_id must be a string of 1 to 256 characters"),
+            (r#"{"type":"join","room":"r","peer_id":"p","sdp":7}"#, "fine"),
+            (
+                r#"{"type":"join","room":"\ud800","peer_id":"p"}"#,
+                "room must be a string of 1 to 256 characters",
+            ),
+            (r#"{"type":"offer","room":"r","sdp":"x"}"#, "target_peer_id is missing"),
+            (
+                r#"{"type":"offer","room":"r","target_peer_id":1,"sdp":"x"}"#,
+                "target_peer_id must be a string",
+            ),
+            (r#"{"type":"offer","room":"r","target_peer_id":"t"}"#, "sdp is missing"),
+            (r#"{"type":"answer","room":"r","target_peer_id":"t","sdp":{}}"#, "sdp must be a string"),
+            (r#"{"type":"answer","room":"r","target_peer_id":"t","sdp":""}"#, "fine"),
+            (r#"{"type":"ice","room":"r","target_peer_id":"t"}"#, "candidate is missing"),
+            (
+                r#"{"type":"ice","room":"r","target_peer_id":"t","candidate":5}"#,
+                "candidate must be a string or an object",
+            ),
+            (r#"{"type":"ice","room":"r","target_peer_id":"t","candidate":"c"}"#, "fine"),
+            (r#"{"type":"ice","room":"r","target_peer_id":"t","candidate":{}}"#, "fine"),
+            (r#"{"type":"leave"}"#, "room is missing"),
+            (r#"{"type":"voice_state","room":"r","muted":"yes"}"#, "muted must be true or false"),
+            (r#"{"type":"voice_state","room":"r"}"#, "fine"),
+            (r#" { "type" : "heartbeat" , "x" : 1 } "#, "fine"),
+            (HEARTBEAT, "fine"),
+        ] {
+            assert_eq!(why(text), expected, "{text}");
+        }
+        assert_eq!(read(None).unwrap_err(), Invalid::Binary);
+        let long = why(&format!(r#"{{"type":"{}"}}"#, "x".repeat(60_000)));
+        assert!(long.len() < 300, "a client does not get its whole frame back");
+    }
+
+    /// Clients find their peers by these names; the contract's examples, character for character.
+    #[test]
+    fn s01_to_s05_frames_are_those_of_the_contract() {
+        let sdp = RawValue::from_string(r#""v=0\r\n""#.into()).unwrap();
+        let candidate = RawValue::from_string(r#"{"candidate": "c",  "sdpMid": null}"#.into()).unwrap();
+        let state = VoiceState { muted: true, ..VoiceState::default() };
+        for (frame, expected) in [
+            (
+                ServerFrame::Joined { room: "r", peer_id: "p", peers: vec!["a", "b"] },
+                r#"{"type":"joined","room":"r","peer_id":"p","peers":["a","b"]}"#,
+            ),
+            (
+                ServerFrame::PeerJoined { room: "r", peer_id: "p" },
+                r#"{"type":"peer_joined","room":"r","peer_id":"p"}"#,
+            ),
+            (
+                ServerFrame::relayed("r", "p", &Signal::Offer(sdp.clone())),
+                r#"{"type":"offer","room":"r","from_peer_id":"p","sdp":"v=0\r\n"}"#,
+            ),
+            (
+                ServerFrame::relayed("r", "p", &Signal::Answer(sdp)),
+                r#"{"type":"answer","room":"r","from_peer_id":"p","sdp":"v=0\r\n"}"#,
+            ),
+            (
+                ServerFrame::relayed("r", "p", &Signal::Ice(candidate)),
+                r#"{"type":"ice","room":"r","from_peer_id":"p","candidate":{"candidate": "c",  "sdpMid": null}}"#,
+            ),
+            (
+                ServerFrame::PeerLeft { room: "r", peer_id: "p" },
+                r#"{"type":"peer_left","room":"r","peer_id":"p"}"#,
+            ),
+            (
+                ServerFrame::VoiceState { room: "r", from_peer_id: "p", state },
+                r#"{"type":"voice_state","room":"r","from_peer_id":"p","muted":true,"deafened":false,"camera":false,"screen":false}"#,
+            ),
+            (ServerFrame::Error { message: "Room is full" }, r#"{"type":"error","message":"Room is full"}"#),
+        ] {
+            assert_eq!(frame.text(), expected);
+            assert_eq!(is_joined(&frame.text()), expected.contains("\"joined\""));
+        }
+    }
+
+    #[test]
+    fn voice_states_change_in_parts() {
+        let text = r#"{"type":"voice_state","room":"r","muted":true,"camera":null}"#;
+        let Ok(ClientFrame::VoiceState { change, .. }) = read(Some(text)) else { panic!("{text}") };
+        let before = VoiceState { camera: true, ..VoiceState::default() };
+        assert_eq!(before.after(change), VoiceState { muted: true, ..before });
+    }
+}
