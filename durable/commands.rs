@@ -185,12 +185,16 @@ impl Command for Replay {
     const NAME: &'static str = "replay";
 }
 
-/// To `Gateway`: take in a socket. Not a command with a reply but an upgrade, forwarded by the
-/// Worker; the person it acts for stands in [`DID_HEADER`]. Not idempotent: each is a new socket.
+/// To `Gateway` and `VoiceRoom`: take in a socket. Not a command with a reply but an upgrade,
+/// forwarded by the Worker; the person it acts for stands in [`DID_HEADER`]. Not idempotent:
+/// each is a new socket.
 pub const CONNECT: &str = "connect";
 
 /// See [`CONNECT`]. Absent for an anonymous socket.
 pub const DID_HEADER: &str = "x-colibri-did";
+
+/// See [`CONNECT`]: present if the Worker relays the socket, and counts its frames.
+pub const RELAYED_HEADER: &str = "x-colibri-relayed";
 
 /// To `Gateway`: events of a community, in order. Idempotent by `seq`. Reply: whether the
 /// gateway still listens to it.
@@ -249,6 +253,41 @@ impl Command for Reindexed {
     const NAME: &'static str = "reindexed";
 }
 
+/// To `Community`: this room is named after a voice channel of the community and people are in
+/// it; tell it when rights may have ended (S20). Idempotent. It is told until it answers that
+/// nobody is there.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Bind {
+    /// The community.
+    pub community: AtUri,
+    /// The room.
+    pub room: AtUri,
+}
+
+impl Command for Bind {
+    type Reply = Done;
+    const OBJECT: Object = Object::Community;
+    const NAME: &'static str = "bind";
+}
+
+/// To `VoiceRoom`: a right to be here may have ended; look at all of them (S20). Idempotent.
+/// Reply: whether anybody is here.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Recheck {}
+
+/// Whether to go on telling.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Rechecked {
+    /// Whether the room has peers, or somebody is about to join.
+    pub occupied: bool,
+}
+
+impl Command for Recheck {
+    type Reply = Rechecked;
+    const OBJECT: Object = Object::VoiceRoom;
+    const NAME: &'static str = "recheck";
+}
+
 /// Asks an object and waits for its reply. Anything but a reply is a fault; the caller may ask
 /// again.
 pub async fn call<C: Command>(env: &Env, instance: &str, command: &C) -> Result<C::Reply, Fault> {
@@ -281,6 +320,29 @@ pub fn reply<C: Command>(result: Result<C::Reply, Fault>) -> worker::Result<Resp
         Ok(text) => Response::ok(text),
         Err(fault) => Response::error(fault.to_string(), 500),
     }
+}
+
+/// Opens a socket to the object of a signaling room ([`CONNECT`]).
+pub async fn connect_to_room(
+    env: &Env,
+    room: &str,
+    did: Option<&Did>,
+    relayed: bool,
+) -> Result<Response, Fault> {
+    let fault = |error: worker::Error| Fault::new("opening a socket to a room", error);
+    let headers = Headers::new();
+    headers.set("upgrade", "websocket").map_err(fault)?;
+    if let Some(did) = did {
+        headers.set(DID_HEADER, did.as_str()).map_err(fault)?;
+    }
+    if relayed {
+        headers.set(RELAYED_HEADER, "1").map_err(fault)?;
+    }
+    let mut init = RequestInit::new();
+    init.with_method(Method::Get).with_headers(headers);
+    let url = format!("https://do.internal/{CONNECT}");
+    let request = Request::new_with_init(&url, &init).map_err(fault)?;
+    Object::VoiceRoom.stub(env, room)?.fetch_with_request(request).await.map_err(fault)
 }
 
 /// The answer to a request that is no command.

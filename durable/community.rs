@@ -6,10 +6,10 @@
 //! - Gates: storage is synchronous; what is sent out waits until it is durable. Calls to
 //!   gateways are not covered by any gate, so how far a gateway is stands in the database and is
 //!   read again after each call.
-//! - Stored: `storage::community_log`.
-//! - Commands: [`Announce`], [`Attach`], [`Replay`].
-//! - Wakes on a command, and on its alarm: to deliver what a gateway has not had, and to forget
-//!   old events. Ends when the log is empty and nobody listens; the counters stay, for a `seq`
+//! - Stored: `storage::community_log`, `storage::bound_rooms`.
+//! - Commands: [`Announce`], [`Attach`], [`Replay`], [`Bind`].
+//! - Wakes on a command, and on its alarm: to deliver what a gateway has not had, to ask voice
+//!   rooms that could not be reached, and to forget old events. Ends when the log is empty and nobody listens; the counters stay, for a `seq`
 //!   is never given twice.
 
 use std::rc::Rc;
@@ -19,7 +19,7 @@ use worker::{
     durable_object, wasm_bindgen,
 };
 
-use super::commands::{Announce, Attach, Command, Replay, read, reply, unknown};
+use super::commands::{Announce, Attach, Bind, Command, Replay, read, reply, unknown};
 use super::order::Order;
 
 /// See the module.
@@ -43,6 +43,9 @@ impl DurableObject for Community {
                     order.deliver_soon().await;
                 }
                 reply::<Announce>(result)
+            }
+            Bind::NAME => {
+                reply::<Bind>(read::<Bind>(&mut request).await.and_then(|command| order.bind(&command)))
             }
             Attach::NAME => {
                 reply::<Attach>(read::<Attach>(&mut request).await.and_then(|command| order.attach(&command)))

@@ -13,6 +13,7 @@ mod announcer;
 mod jetstream;
 mod reader;
 
+mod bound_rooms;
 #[allow(missing_docs, reason = "the macro makes methods without docs")]
 mod community;
 mod order;
@@ -24,6 +25,8 @@ mod subscribing;
 
 #[allow(missing_docs, reason = "the macro makes methods without docs")]
 mod repo_sync;
+
+mod peers;
 #[allow(missing_docs, reason = "the macro makes methods without docs")]
 mod voice_room;
 

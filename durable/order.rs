@@ -13,6 +13,7 @@ use crate::platform::clock::now;
 use crate::platform::config::{self, EventLog};
 use crate::platform::log;
 use crate::platform::object_sql::ObjectSql;
+use crate::storage::bound_rooms;
 use crate::storage::community_log::{self, Counters, Listener, Numbered};
 use crate::storage::{Fault, Statement, rows};
 use crate::wire::ids::{AtUri, Did};
@@ -21,20 +22,22 @@ use crate::wire::time::Micros;
 /// Events in one call to a gateway, and in one page of a replay: with 2 kB each 1 MB.
 const PAGE: i64 = 500;
 /// How soon a gateway that could not be reached is tried again, in milliseconds.
-const RETRY_MS: i64 = 2_000;
+pub(super) const RETRY_MS: i64 = 2_000;
 /// How often old events are looked for, in milliseconds.
 const TIDY_MS: i64 = 3_600_000;
 
 /// What the tasks of the object share. Nothing in it is borrowed over an await.
 pub(super) struct Order {
     state: State,
-    env: Env,
-    sql: ObjectSql,
+    pub(super) env: Env,
+    pub(super) sql: ObjectSql,
     log: EventLog,
     shards: u32,
     ready: Cell<bool>,
     /// Gateways that a task is delivering to: one at a time, so that events arrive in order.
     delivering: RefCell<BTreeSet<String>>,
+    /// Whether a task is asking voice rooms to look at rights again.
+    pub(super) asking_rooms: Cell<bool>,
     alarm_at: Cell<Option<Micros>>,
 }
 
@@ -48,14 +51,15 @@ impl Order {
             env,
             ready: Cell::new(false),
             delivering: RefCell::default(),
+            asking_rooms: Cell::new(false),
             alarm_at: Cell::new(None),
         }
     }
 
     /// The counters; on first use, creates the tables.
-    fn counters(&self) -> Result<Counters, Fault> {
+    pub(super) fn counters(&self) -> Result<Counters, Fault> {
         if !self.ready.get() {
-            for sql in community_log::SCHEMA {
+            for sql in community_log::SCHEMA.iter().chain(bound_rooms::SCHEMA) {
                 self.sql.run(&Statement::new(sql, []))?;
             }
             self.ready.set(true);
@@ -68,6 +72,8 @@ impl Order {
         let counters = self.counters()?;
         let home = |did: &Did| gateway_of(did, self.shards);
         let (statements, through) = community_log::take(&counters, &command.told, now(), home);
+        // Before the counters: should writing fail half way, it is done again (storage::community_log).
+        self.note_concerns(&counters, &command.told)?;
         self.sql.run_all(&statements)?;
         self.sql.run_all(&self.forget())?;
         Ok(Announced { through })
@@ -107,6 +113,7 @@ impl Order {
     /// the log is tidied some day.
     pub(super) async fn deliver_soon(self: &Rc<Self>) {
         self.start_delivering();
+        self.start_asking_rooms();
         self.wake_within(TIDY_MS).await;
     }
 
@@ -163,6 +170,7 @@ impl Order {
         match result.and_then(|()| self.counters()) {
             Ok(counters) => {
                 self.start_delivering();
+                self.start_asking_rooms();
                 if counters.oldest.is_some() {
                     self.wake_within(TIDY_MS).await;
                 }
@@ -175,7 +183,7 @@ impl Order {
     }
 
     /// Sees that the alarm rings within `millis`. An earlier alarm stays.
-    async fn wake_within(&self, millis: i64) {
+    pub(super) async fn wake_within(&self, millis: i64) {
         let at = Micros(now().0 + millis * 1000);
         if self.alarm_at.get().is_some_and(|set| set <= at) {
             return;

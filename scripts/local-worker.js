@@ -107,6 +107,7 @@ export function localWorker(configPath, { storage, host, port, environment }) {
     dev: { plugin: { package: PUBLIC_SOCKET_PLUGIN, name: 'public-socket' } },
   }
   return {
+    name,
     options: { ...converted, ...shared },
     crons: options.cronTriggers ?? [],
     databases,

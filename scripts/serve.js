@@ -153,6 +153,13 @@ async function serve() {
   await runtime.ready
   if (stopCode !== undefined) return
   const url = `http://${options.host.includes(':') ? `[${options.host}]` : options.host}:${port}`
+  // Only the process that started this one, and only if it asked for a channel, can say this: tests take objects out of memory
+  // as the platform does, sockets staying open.
+  process.on('message', ({ evict: { className, name } }) => {
+    runtime
+      .unsafeEvictDurableObject(worker.name, className, { name, webSockets: 'hibernate' })
+      .then(() => process.send({ evicted: name }), (error) => process.send({ evicted: name, error: String(error) }))
+  })
   state.announce(url)
   startCron(() => runtime, worker.crons)
   await answers(url)

@@ -23,7 +23,9 @@ mod messages;
 mod moderation;
 mod people;
 mod reactions;
+mod relay;
 mod server;
+mod signaling;
 mod sockets;
 
 use std::cell::RefCell;
@@ -62,6 +64,7 @@ const ROUTES: &[Route] = routes! {
     GET    "/api/blob"               R21 blob::blob;
     GET    "/api/channel-reads"      R22 people::channel_reads;
     GET    "/api/subscribe"          R23 sockets::subscribe;
+    GET    "/api/webrtc/signal"      R24 signaling::signal;
     POST   "/api/authentication"     R25 authentication::vouch;
     GET    "/api/health"             health health::health;
     GET    "/api/server"             server server::server;

@@ -12,9 +12,7 @@ use crate::wire::ids::Did;
 /// R23 `GET /api/subscribe`: the events socket. A DID always lands on the same gateway; a socket
 /// without one on any.
 pub(super) async fn subscribe(call: &Call) -> Answer {
-    if !call.header("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket")) {
-        return Err(ApiError::BadRequest("this path takes a WebSocket upgrade"));
-    }
+    upgrade(call)?;
     if call.query.optional("community").is_some() {
         return Err(ApiError::Invalid("community: this build serves no observers".into()));
     }
@@ -39,12 +37,22 @@ pub(super) async fn subscribe(call: &Call) -> Answer {
     echo(call, Object::Gateway.stub(&call.env, &name)?.fetch_with_request(request).await?)
 }
 
-/// Whom a socket acts for (X05–X07). The first rule that applies decides:
+/// Refuses a request that is no WebSocket upgrade.
+pub(super) fn upgrade(call: &Call) -> Result<(), ApiError> {
+    if call.header("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket")) {
+        Ok(())
+    } else {
+        Err(ApiError::BadRequest("this path takes a WebSocket upgrade"))
+    }
+}
+
+/// The one place where a socket learns whom it acts for (X05–X07). The first rule that applies
+/// decides:
 ///   1. a malformed `did` is refused;
 ///   2. with a proof it acts for the person of the proof, or is refused ([`authority::proven`]);
 ///   3. in `open` mode it acts for `did`, unproven;
 ///   4. in `verified` mode, without a proof, for nobody.
-async fn acts_for(call: &Call, open: bool) -> Result<Option<Did>, ApiError> {
+pub(super) async fn acts_for(call: &Call, open: bool) -> Result<Option<Did>, ApiError> {
     let did = call.query.optional_did("did")?;
     let offered = call.header("sec-websocket-protocol").and_then(|offered| bearer(&offered));
     if let Some(proof) = offered.as_deref().or_else(|| call.query.optional("auth")) {
@@ -65,7 +73,7 @@ fn bearer(offered: &str) -> Option<String> {
 
 /// Names the sub-protocol in the answer, and nothing else of what was offered (X06): browsers
 /// close a socket whose sub-protocol is not echoed, and a proof does not belong into an answer.
-fn echo(call: &Call, response: Response) -> Answer {
+pub(super) fn echo(call: &Call, response: Response) -> Answer {
     let offered = call.header("sec-websocket-protocol").and_then(|offered| bearer(&offered));
     if response.status_code() != 101 || offered.is_none() {
         return Ok(response);

@@ -2,7 +2,9 @@
 
 use crate::wire::time::Micros;
 
-/// Frames over the budget in a row after which the socket is closed with 1008.
+/// Frames over the budget in a row after which the socket is closed with 1008. A frame that was
+/// let in between makes up for one that was not, and no more: while a flood lasts, time lets
+/// one in now and then, and those must not start the row anew.
 pub const REFUSED_MAX: u32 = 600;
 
 /// `WS_RATE` and `WS_BURST` (C15).
@@ -46,7 +48,7 @@ impl Budget {
         self.at = self.at.max(now);
         if self.used.saturating_add(TOKEN) <= rate.burst.saturating_mul(TOKEN) {
             self.used += TOKEN;
-            self.refused = 0;
+            self.refused = self.refused.saturating_sub(1);
             return Verdict::Fine;
         }
         self.refused = self.refused.saturating_add(1);
@@ -81,6 +83,9 @@ mod tests {
         let verdicts: Vec<Verdict> = (0..720).map(|_| budget.take(RATE, Micros(1))).collect();
         assert_eq!(verdicts.iter().filter(|verdict| **verdict == Verdict::Over).count(), 599);
         assert_eq!(verdicts.last(), Some(&Verdict::Enough));
+        let mut flood = Budget::default();
+        let closed_at = (0..).find(|n| flood.take(RATE, Micros(n * 1_000)) == Verdict::Enough);
+        assert_eq!(closed_at, Some(745), "a thousand frames a second, of which twenty are let in");
         let mut patient = Budget::default();
         for n in 0..10_000 {
             let verdict = patient.take(RATE, Micros(n * 45_000));

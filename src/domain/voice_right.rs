@@ -2,6 +2,9 @@
 //!
 //! The gate decides about people; here stands only what a voice channel adds to it.
 
+use serde::Deserialize;
+
+use super::announcement::{Announcement, Topic};
 use super::gate::may_react;
 use super::rows::CommunityRow;
 use super::world::World;
@@ -73,6 +76,47 @@ pub fn may_be_in(
     community: Option<&AtUri>,
 ) -> Result<(), VoiceRefusal> {
     may_react(world, person, home(world, channel, community)?).map_err(|_| VoiceRefusal::NotAllowed)
+}
+
+/// Whose right to be in a voice channel an event may end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Concern {
+    /// That of somebody, in any voice channel of the community.
+    Community,
+    /// That of everybody in this channel. `fresh`: it may be new, and people may be in a room of
+    /// its name without having asked for a right.
+    Channel {
+        /// The channel.
+        uri: AtUri,
+        /// Whether it may be new.
+        fresh: bool,
+    },
+}
+
+/// Whether rights must be looked at again because of an event of a community (S20, V06): a
+/// member left, was banned or waits again; the community changed its rule or is gone; a channel
+/// is gone, changed or new. Decided by the event's own words, whoever made it.
+pub fn concerns(announcement: &Announcement) -> Option<Concern> {
+    #[derive(Deserialize)]
+    struct Words {
+        r#type: String,
+        uri: Option<AtUri>,
+        channel_type: Option<String>,
+    }
+    if matches!(announcement.topic, Topic::MessageShown(_) | Topic::MessageGone(_)) {
+        return None;
+    }
+    let words: Words = serde_json::from_str(announcement.event.get()).ok()?;
+    match words.r#type.as_str() {
+        "member_left" | "member_pending" | "community_upserted" | "community_deleted" => {
+            Some(Concern::Community)
+        }
+        "channel_created" => {
+            Some(Concern::Channel { uri: words.uri?, fresh: words.channel_type.as_deref() == Some("voice") })
+        }
+        "channel_deleted" => Some(Concern::Channel { uri: words.uri?, fresh: false }),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -199,6 +243,40 @@ mod tests {
         ] {
             let got = voice_channel(&uri(community), name);
             assert_eq!(got.as_ref().map(AtUri::as_str), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn s20_events_that_may_end_a_right() {
+        use crate::domain::announcement::{Audience, Scope};
+        let told = |event: serde_json::Value| {
+            concerns(&Announcement {
+                scope: Scope::Community(uri(COMMUNITY)),
+                audience: Audience::Community,
+                topic: Topic::Other,
+                live: true,
+                event: serde_json::value::to_raw_value(&event).unwrap(),
+            })
+        };
+        let of = |fresh| Some(Concern::Channel { uri: channel("v"), fresh });
+        for (event, expected) in [
+            (serde_json::json!({ "type": "member_left" }), Some(Concern::Community)),
+            (serde_json::json!({ "type": "member_pending" }), Some(Concern::Community)),
+            (serde_json::json!({ "type": "member_joined" }), None),
+            (serde_json::json!({ "type": "community_upserted" }), Some(Concern::Community)),
+            (serde_json::json!({ "type": "community_deleted" }), Some(Concern::Community)),
+            (serde_json::json!({ "type": "channel_deleted", "uri": channel("v") }), of(false)),
+            (
+                serde_json::json!({ "type": "channel_created", "uri": channel("v"), "channel_type": "voice" }),
+                of(true),
+            ),
+            (
+                serde_json::json!({ "type": "channel_created", "uri": channel("v"), "channel_type": "text" }),
+                of(false),
+            ),
+            (serde_json::json!({ "type": "reaction_added" }), None),
+        ] {
+            assert_eq!(told(event.clone()), expected, "{event}");
         }
     }
 }

@@ -24,3 +24,10 @@ pub fn unguessable() -> Result<[u8; 8], Fault> {
     getrandom::fill(&mut bytes).map_err(|error| Fault::new("asking for random bytes", error))?;
     Ok(bytes)
 }
+
+/// A random number below 2^53, the largest that JavaScript keeps exact. Not for secrets.
+pub fn lot() -> u64 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 2^53")]
+    let number = (chance() * 9_007_199_254_740_992.0) as u64;
+    number
+}

@@ -40,6 +40,15 @@ pub struct Outside {
     pub insecure: Vec<String>,
 }
 
+/// How signaling rooms are held.
+#[derive(Clone, Copy, Debug)]
+pub struct Signaling {
+    /// `SIGNAL_MAX_PEERS` (C21).
+    pub max_peers: usize,
+    /// `LEASE_MS` (C12): how long a peer that sent heartbeats may be silent; 0 = for ever.
+    pub lease_ms: i64,
+}
+
 /// How long a community's log is (C17).
 #[derive(Clone, Copy, Debug)]
 pub struct EventLog {
@@ -85,6 +94,14 @@ pub fn sockets(env: &Env) -> Sockets {
     Sockets {
         gateway_shards: u32::try_from(shards).unwrap_or(4).max(1),
         open: text(env, "AUTH_MODE", "open") == "open",
+    }
+}
+
+/// Reads the variables of signaling.
+pub fn signaling(env: &Env) -> Signaling {
+    Signaling {
+        max_peers: usize::try_from(number(env, "SIGNAL_MAX_PEERS", 64)).unwrap_or(64),
+        lease_ms: number(env, "LEASE_MS", 75_000),
     }
 }
 

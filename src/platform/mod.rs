@@ -11,3 +11,4 @@ pub mod log;
 pub mod object_sql;
 pub mod outbound;
 pub mod peer;
+pub mod socket_state;

@@ -15,6 +15,7 @@ pub mod invites;
 pub mod outbox;
 pub mod reads;
 
+pub mod bound_rooms;
 pub mod community_log;
 pub mod gateway_sessions;
 

@@ -8,6 +8,7 @@
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -147,7 +148,7 @@ export class Service {
       // A group of its own, so that kill9() can end the service with everything it started, and nothing else.
       detached: true,
       env: { ...outside, ...DEFAULT_ENV, ...env, COLIBRI_END_WITH_PARENT: '1' },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     })
     this.#child = child
     this.#exited = new Promise((resolve) =>
@@ -220,6 +221,17 @@ export class Service {
     await this.stop()
     if (env) this.#settings.env = { ...this.#settings.env, ...env }
     return this.start()
+  }
+
+  /**
+   * Takes an object out of memory as the platform does with one that is idle: its sockets stay open, and it is built anew
+   * when it is next needed.
+   */
+  async evict(className, name) {
+    const answered = once(this.#child, 'message', { signal: AbortSignal.timeout(WAIT_MILLIS) })
+    this.#child.send({ evict: { className, name } })
+    const [{ evicted, error }] = await answered
+    assert.deepEqual([evicted, error], [name, undefined])
   }
 
   fetch(path, init) {

@@ -385,14 +385,18 @@ impl Room {
         effects
     }
 
-    /// Sends away whoever may not be here (any more), now that `world` is what is known (S20):
-    /// those without access, and, when the channel is gone, those who joined it as a channel.
-    pub fn recheck(&mut self, world: &World) -> Vec<Effect> {
+    /// Sends away whoever may not be here (any more), now that `world` is what is known of
+    /// `people` (S20): those without access, and, when the channel is gone, those who joined it
+    /// as a channel. Of anybody else who acts for a DID nothing is known, so they stay.
+    pub fn recheck(&mut self, world: &World, people: &[Did]) -> Vec<Effect> {
         let Some(channel) = self.channel() else { return Vec::new() };
         let (mut out, mut effects) = (Vec::new(), Vec::new());
         for open in self.seats.values_mut() {
             let seat = &mut open.seat;
             let Some(peer) = &mut seat.peer else { continue };
+            if seat.did.as_ref().is_some_and(|did| !people.contains(did)) {
+                continue;
+            }
             match access(world, &channel, seat.did.as_ref(), &peer.peer_id) {
                 Access::Free if !peer.bound => {}
                 Access::Bound if peer.bound => {}

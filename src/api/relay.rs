@@ -1,0 +1,152 @@
+//! Relays a signaling socket that names its room in its first frame: performs what
+//! `domain::signaling::relay` orders.
+//!
+//! The Worker holds two sockets for such a client, its own and one to the room's object, until
+//! either ends. The room's end of it sleeps like that of any other peer. When the Worker dies,
+//! both are closed: the room announces the end, the client comes back.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::channel::mpsc::{UnboundedSender, unbounded};
+use worker::wasm_bindgen_futures::spawn_local;
+use worker::{Delay, Env, Response, Result, WebSocket, WebSocketPair, WebsocketEvent};
+
+use crate::domain::signaling::door::UNSENT_MAX;
+use crate::domain::signaling::relay::{Event, Line, Order, Relay};
+use crate::durable::commands::connect_to_room;
+use crate::platform::clock::now;
+use crate::platform::log;
+use crate::platform::socket_state::unsent;
+use crate::storage::Fault;
+use crate::wire::ids::Did;
+
+/// How long a room may take to open and to answer a join.
+const OPEN_WITHIN: Duration = Duration::from_secs(10);
+/// What a broken line counts as: the code that is never sent.
+const BROKEN: u16 = 1006;
+
+/// Who said something.
+#[derive(Clone, Copy, Debug)]
+enum Who {
+    Client,
+    Room(Line),
+}
+
+/// What the tasks of one relay tell its loop.
+enum Heard {
+    Said(Who, Option<String>),
+    Gone(Who, u16),
+    Opened(Line, WebSocket),
+    Failed(Line),
+}
+
+/// Answers the upgrade, and relays from then on.
+pub(super) fn accept(env: Env, did: Option<Did>) -> Result<Response> {
+    let pair = WebSocketPair::new()?;
+    spawn_local(run(pair.server, env, did));
+    Response::from_websocket(pair.client)
+}
+
+async fn run(client: WebSocket, env: Env, did: Option<Did>) {
+    let (tell, mut heard) = unbounded::<Heard>();
+    listen(client.clone(), Who::Client, tell.clone());
+    let mut relay = Relay::default();
+    let mut rooms: BTreeMap<Line, WebSocket> = BTreeMap::new();
+    while let Some(heard) = heard.next().await {
+        let mut ends = false;
+        let mut orders = match &heard {
+            Heard::Said(Who::Client, text) => relay.on(Event::Client(text.as_deref()), now()),
+            Heard::Said(Who::Room(line), text) => {
+                relay.on(Event::Room(*line, text.as_deref().unwrap_or_default()), now())
+            }
+            Heard::Gone(Who::Client, _) => {
+                ends = true;
+                relay.on(Event::ClientGone, now())
+            }
+            Heard::Gone(Who::Room(line), code) => relay.on(Event::RoomGone(*line, *code), now()),
+            Heard::Opened(line, socket) => {
+                rooms.insert(*line, socket.clone());
+                relay.on(Event::Opened(*line), now())
+            }
+            Heard::Failed(line) => relay.on(Event::Failed(*line), now()),
+        };
+        if unsent(&client) > UNSENT_MAX {
+            orders.extend(relay.on(Event::ClientSlow, now()));
+        }
+        for order in orders {
+            // A socket that cannot take a frame or a close is closing; its end is heard of.
+            match order {
+                Order::ToClient(text) => drop(client.send_with_str(&text)),
+                Order::CloseClient(code) => {
+                    ends = true;
+                    let _ = client.close(Some(code), None::<&str>);
+                }
+                Order::Open(line, room) => open(&env, room, did.clone(), line, &tell),
+                Order::ToRoom(line, text) => {
+                    if let Some(socket) = rooms.get(&line) {
+                        let _ = socket.send_with_str(&text);
+                    }
+                }
+                Order::CloseRoom(line) => {
+                    if let Some(socket) = rooms.remove(&line) {
+                        let _ = socket.close(Some(1000), None::<&str>);
+                    }
+                }
+            }
+        }
+        if ends {
+            break;
+        }
+    }
+}
+
+/// Tells of everything a socket says, until it ends.
+fn listen(socket: WebSocket, from: Who, tell: UnboundedSender<Heard>) {
+    spawn_local(async move {
+        let ended = match (socket.events(), socket.accept()) {
+            (Ok(mut events), Ok(())) => loop {
+                match events.next().await {
+                    Some(Ok(WebsocketEvent::Message(message))) => {
+                        // Nobody listens any more: the relay has ended.
+                        if tell.unbounded_send(Heard::Said(from, message.text())).is_err() {
+                            break BROKEN;
+                        }
+                    }
+                    Some(Ok(WebsocketEvent::Close(close))) => break close.code(),
+                    Some(Err(_)) | None => break BROKEN,
+                }
+            },
+            _ => BROKEN,
+        };
+        let _ = tell.unbounded_send(Heard::Gone(from, ended));
+    });
+}
+
+/// Opens a socket to a room. Tells when it is open, and in any case when its time is over.
+fn open(env: &Env, room: String, did: Option<Did>, line: Line, tell: &UnboundedSender<Heard>) {
+    let (env, tell, late) = (env.clone(), tell.clone(), tell.clone());
+    spawn_local(async move {
+        Delay::from(OPEN_WITHIN).await;
+        let _ = late.unbounded_send(Heard::Failed(line));
+    });
+    spawn_local(async move {
+        let opened = match connect_to_room(&env, &room, did.as_ref(), true).await {
+            Ok(response) => {
+                response.websocket().ok_or_else(|| Fault::new("opening a socket to a room", "it said no"))
+            }
+            Err(fault) => Err(fault),
+        };
+        let _ = match opened {
+            Ok(socket) => {
+                listen(socket.clone(), Who::Room(line), tell.clone());
+                tell.unbounded_send(Heard::Opened(line, socket))
+            }
+            Err(fault) => {
+                log::fault(&fault, "the client is told to try again");
+                tell.unbounded_send(Heard::Failed(line))
+            }
+        };
+    });
+}

@@ -1,0 +1,29 @@
+//! What the runtime knows of a socket and `worker` does not pass on (platform facts 2.1).
+
+use worker::js_sys::{Date, Function, Reflect};
+use worker::wasm_bindgen::{JsCast, JsValue};
+use worker::{State, WebSocket};
+
+use crate::wire::time::Micros;
+
+/// Whether the socket is open: neither side has begun to close it.
+pub fn is_open(socket: &WebSocket) -> bool {
+    const OPEN: u16 = 1;
+    socket.as_ref().ready_state() == OPEN
+}
+
+/// Bytes handed to the socket that its client has not taken yet.
+pub fn unsent(socket: &WebSocket) -> u32 {
+    socket.as_ref().buffered_amount()
+}
+
+/// When the runtime last answered a heartbeat of this socket by itself; `None` if it never did.
+pub fn last_auto_response(state: &State, socket: &WebSocket) -> Option<Micros> {
+    let state: &JsValue = state.as_raw().as_ref();
+    let ask = Reflect::get(state, &JsValue::from_str("getWebSocketAutoResponseTimestamp")).ok()?;
+    let at = ask.dyn_ref::<Function>()?.call1(state, socket.as_ref()).ok()?;
+    let millis = at.dyn_ref::<Date>()?.get_time();
+    #[expect(clippy::cast_possible_truncation, reason = "milliseconds since 1970, a whole number")]
+    let millis = millis.is_finite().then_some(millis as i64)?;
+    Some(Micros::from_millis(millis))
+}
