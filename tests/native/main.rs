@@ -7,6 +7,7 @@ mod story;
 
 mod community_log;
 mod defects;
+mod bound_rooms;
 mod fuzz;
 mod hallway;
 mod histories;

@@ -1,0 +1,152 @@
+// Rooms that are voice channels (S20): who may come in, and who is sent away when a right ends, with records as people write
+// them, on a real network.
+
+import assert from 'node:assert/strict'
+import { before, test } from 'node:test'
+
+import { eventually } from './harness.js'
+import { answers, openPlace } from './place.js'
+
+const REFUSED = { type: 'error', message: 'Not allowed in this voice channel' }
+
+let place, alice, bob, carol, community, voice, approvals
+before(async () => {
+  place = await openPlace()
+  const { network, service } = place
+  ;[alice, bob, carol] = await Promise.all(['alice', 'bob', 'carol'].map((name) => network.createAccount(name)))
+  community = await alice.community({ name: 'Studio', requiresApprovalToJoin: true })
+  voice = await alice.channel({ name: 'talk', type: 'voice', community: community.rkey })
+  approvals = {}
+  for (const person of [bob, carol]) {
+    const membership = await person.membership(community.uri)
+    approvals[person.did] = { membership, approval: await alice.approval(membership.uri, community.uri) }
+  }
+  await answers(service, `/api/members?community=${community.uri}`, 200, (members) =>
+    members.length === 3 && members.every(({ status }) => status !== 'pending'),
+  )
+  await answers(service, `/api/channels?community=${community.uri}`, 200, (channels) => channels.length === 1)
+})
+
+const open = (person, { room } = {}) =>
+  place.service.connect(
+    `/api/webrtc/signal?${new URLSearchParams({ ...(person && { did: person.did }), ...(room && { room }) })}`,
+  )
+
+/** Sends a join and resolves with its answer: `joined`, or an error. */
+async function join(socket, room, peer_id) {
+  const had = socket.frames.length
+  socket.send({ type: 'join', room, peer_id })
+  return eventually(() => socket.frames.slice(had).find(({ type }) => type === 'joined' || type === 'error'))
+}
+
+async function inside(person, suffix = '', options) {
+  const socket = await open(person, options)
+  const answer = await join(socket, voice.uri, person.did + suffix)
+  assert.equal(answer.type, 'joined', JSON.stringify(answer))
+  return socket
+}
+
+/** Whoever is sent away is told why, and closed. */
+async function sentAway(socket) {
+  const { code } = await socket.closed
+  assert.deepEqual([socket.frames.at(-1), code], [REFUSED, 1008])
+}
+
+/** Writes into the service's database, while it runs, what no record can say. */
+async function sql(...statements) {
+  const { DatabaseSync } = await import('node:sqlite')
+  const { readdirSync } = await import('node:fs')
+  const { join } = await import('node:path')
+  for (const file of readdirSync(place.service.state, { recursive: true, encoding: 'utf8' })) {
+    if (!file.endsWith('.sqlite') || !file.includes('d1')) continue
+    const db = new DatabaseSync(join(place.service.state, file), { timeout: 10_000 })
+    try {
+      if (db.prepare("SELECT 1 FROM sqlite_master WHERE name = 'bans'").get() === undefined) continue
+      for (const statement of statements) db.exec(statement)
+      return
+    } finally {
+      db.close()
+    }
+  }
+  assert.fail('there is no database with bans')
+}
+
+test('S20: a voice channel lets in whom V02 lets in, under their own name', async () => {
+  const [owner, member] = [await open(alice), await open(bob, { room: voice.uri })]
+  const stranger = await place.network.createAccount('stranger')
+  const [eve, nobody] = [await open(stranger), await open()]
+  assert.equal((await join(owner, voice.uri, alice.did)).type, 'joined')
+  assert.deepEqual((await join(member, voice.uri, `${bob.did}#phone`)).peers, [alice.did])
+  assert.deepEqual(await join(eve, voice.uri, stranger.did), REFUSED, 'no member')
+  assert.deepEqual(await join(nobody, voice.uri, bob.did), REFUSED, 'nobody')
+  for (const name of ['bob', alice.did, `${bob.did}phone`]) {
+    const other = await open(bob)
+    assert.match((await join(other, voice.uri, name)).message, /^Invalid signal: peer_id/, name)
+    assert.equal((await join(other, voice.uri, bob.did)).type, 'joined', 'the socket stays')
+    await other.close()
+  }
+  const unknown = `at://${alice.did}/social.colibri.channel/unknown`
+  assert.equal((await join(nobody, unknown, 'anybody')).type, 'joined', 'what is no channel is a name like any other')
+  await Promise.all([owner, member].map((socket) => socket.close()))
+})
+
+test('S20: who leaves the community, or loses the approval, is sent away; also while the room sleeps', async () => {
+  const [owner, member, carols] = [await inside(alice), await inside(bob), await inside(carol, '#1', { room: voice.uri })]
+  await place.service.evict('VoiceRoom', voice.uri)
+  const { approval, membership } = approvals[bob.did]
+  await alice.delete('social.colibri.approval', approval.rkey)
+  await sentAway(member)
+  await owner.next({ type: 'peer_left', peer_id: bob.did })
+  await carols.next({ type: 'peer_left', peer_id: bob.did })
+  assert.deepEqual(await join(await open(bob), voice.uri, bob.did), REFUSED)
+  await alice.approval(membership.uri, community.uri)
+  await eventually(async () => (await join(await open(bob), voice.uri, bob.did)).type === 'joined', { what: 'a new approval' })
+
+  await place.service.evict('VoiceRoom', voice.uri)
+  await place.service.evict('Community', community.uri)
+  await carol.delete('social.colibri.membership', approvals[carol.did].membership.rkey)
+  await sentAway(carols)
+  await owner.close()
+})
+
+test('B-17, S20: a ban sends away at the next event of the community; nobody else goes', async () => {
+  const [owner, member] = [await inside(alice), await inside(bob, '#2')]
+  await sql(`INSERT INTO bans VALUES ('${community.uri}', '${bob.did}', '')`)
+  // REST tells of a ban with `member_left`; here another person's leaving says that somebody did.
+  const dora = await place.network.createAccount('dora')
+  const membership = await dora.membership(community.uri)
+  await dora.delete('social.colibri.membership', membership.rkey)
+  await sentAway(member)
+  await owner.next({ type: 'peer_left', peer_id: `${bob.did}#2` })
+  assert.deepEqual(await join(await open(bob), voice.uri, bob.did), REFUSED)
+  await sql(`DELETE FROM bans WHERE member_did = '${bob.did}'`)
+  assert.equal((await join(await open(bob), voice.uri, bob.did)).type, 'joined')
+  assert.equal(owner.ws.readyState, owner.ws.OPEN)
+  await owner.close()
+})
+
+test('S20, I70b: the end of the channel sends everybody away', async () => {
+  const later = await alice.channel({ name: 'stage', type: 'voice', community: community.rkey })
+  const socket = await open(alice)
+  const bobs = await open(bob)
+  await eventually(
+    async () => (await place.service.fetchJson(`/api/channels?community=${community.uri}`)).body.length === 2,
+    { what: 'the second channel' },
+  )
+  assert.equal((await join(socket, later.uri, alice.did)).type, 'joined')
+  assert.equal((await join(bobs, later.uri, bob.did)).type, 'joined')
+  await alice.delete('social.colibri.channel', later.rkey)
+  await Promise.all([sentAway(socket), sentAway(bobs)])
+})
+
+test('S20: a name that becomes a voice channel sends strangers away', async () => {
+  const uri = `at://${alice.did}/social.colibri.channel/3klater`
+  const [stranger, bobs] = [await open(), await open(bob)]
+  assert.equal((await join(stranger, uri, 'anybody')).type, 'joined')
+  assert.equal((await join(bobs, uri, `${bob.did}#later`)).type, 'joined')
+  await alice.channel({ name: 'later', type: 'voice', community: community.rkey }, '3klater')
+  await sentAway(stranger)
+  await bobs.next({ type: 'peer_left', peer_id: 'anybody' })
+  await alice.delete('social.colibri.channel', '3klater')
+  await sentAway(bobs)
+})
