@@ -68,13 +68,17 @@ const steps = [
     name: 'network',
     title: 'tests of the local atproto network',
     counts: true,
+    before: () => setUp({ network: true }),
     spawn: () => nodeTests('tests/network', { concurrency: 1 }),
   },
   {
     name: 'e2e',
     title: 'end-to-end tests on workerd',
     counts: true,
-    before: build,
+    before: async () => {
+      await setUp({ network: true })
+      await build()
+    },
     // One file at a time: each starts services of its own, and tests of timing want the machine for themselves.
     spawn: () => nodeTests('tests/e2e', { concurrency: 1 }),
   },
