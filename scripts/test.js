@@ -56,7 +56,12 @@ const steps = [
     title: 'lints (clippy)',
     spawn: () => cargo('clippy', '--workspace', '--all-targets', '--', '-D', 'warnings'),
   },
-  { name: 'types', title: 'types of scripts and tests (tsc)', spawn: () => command(node24(), packaged('tsc')) },
+  {
+    name: 'types',
+    title: 'types of scripts and tests (tsc)',
+    before: () => setUp({ network: true }),
+    spawn: () => command(node24(), packaged('tsc')),
+  },
   { name: 'native', title: 'native tests', counts: true, spawn: () => cargo('test', '--workspace') },
   { name: 'build', title: 'build of the Worker', run: async () => console.log(await build()) },
   {
