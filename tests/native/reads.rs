@@ -237,6 +237,17 @@ fn r05_t21_the_reactions_of_what_a_name_means() {
     assert_eq!(of("n"), ["🌿 1"]);
     assert_eq!(of("unknown"), Vec::<String>::new());
     assert_eq!(of("at://did:plc:bob/nonsense"), Vec::<String>::new());
+    let (page, _) = block_on(reads::messages(&service.store, CDN, "k", &Start::Newest, 50)).unwrap();
+    let each: Vec<_> = page.iter().map(|row| (row.core.text.as_str(), short(&row.reactions))).collect();
+    assert_eq!(
+        each,
+        [
+            ("other", vec!["🌿 1".to_owned()]),
+            ("second", vec!["👍 2".to_owned(), "🎉 1".to_owned()]),
+            ("first", vec!["👍 1".to_owned()])
+        ],
+        "B-05: each message shows its own"
+    );
     service.store.exec(&format!("INSERT INTO blocks VALUES ('{}', '')", uri("alice")));
     assert_eq!(of("m"), Vec::<String>::new(), "B-14: blocked, and nobody takes its place");
     assert_eq!(of(&uri("alice")), Vec::<String>::new());
