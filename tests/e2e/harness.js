@@ -27,7 +27,7 @@ const { variables, secrets } = JSON.parse(readFileSync(join(ROOT, 'package.json'
 /** A service that needs longer is a defect; on a busy machine two seconds become several. */
 const READY_WITHIN_MILLIS = 30_000
 const STOP_WITHIN_MILLIS = 5_000
-const WAIT_MILLIS = 10_000
+const WAIT_MILLIS = 30_000
 const POLL_EVERY_MILLIS = 25
 const LOG_LINES_SHOWN = 30
 

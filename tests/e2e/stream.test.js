@@ -37,7 +37,7 @@ test('a malformed frame is counted and skipped (invariant 4)', async () => {
 })
 
 test('b29 a frozen stream is renewed within STREAM_IDLE_MS, and nothing is lost', async () => {
-  const place = await openPlace({ env: { STREAM_IDLE_MS: '1500' } })
+  const place = await openPlace({ env: { STREAM_IDLE_MS: '2500' } })
   const { bob, channel } = await garden(place)
   await bob.message(channel.rkey, 'before')
   await answers(place.service, `/api/messages?channel=${channel.rkey}`, 200, (messages) => messages.length === 1)

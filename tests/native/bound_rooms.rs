@@ -38,10 +38,10 @@ fn s20_a_room_is_told_until_nobody_is_there() {
     assert_eq!(due(&store), []);
     run(&store, vec![bound_rooms::concern(&Concern::Community, 7)]);
     let told = due(&store);
-    assert_eq!(told.iter().map(|due| (due.name.clone(), due.due)).collect::<Vec<_>>(), [
-        (room("v"), 7),
-        (room("w"), 7)
-    ]);
+    assert_eq!(
+        told.iter().map(|due| (due.name.clone(), due.due)).collect::<Vec<_>>(),
+        [(room("v"), 7), (room("w"), 7)]
+    );
     run(&store, bound_rooms::looked(&told[0], true));
     run(&store, bound_rooms::looked(&told[1], false));
     assert_eq!((due(&store), known(&store)), (vec![], vec!["v|1".to_owned()]), "w is empty, and forgotten");

@@ -134,6 +134,11 @@ fn write(story: &mut Story, n: usize, step: &Step) {
     };
 }
 
+/// How many histories each property is tried on; `HISTORIES` says otherwise.
+fn cases() -> u32 {
+    std::env::var("HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(96)
+}
+
 /// Each moment by itself, in order.
 fn live(moments: &[Moment]) -> Service {
     let mut service = Service::new();
@@ -164,7 +169,7 @@ fn transcript(service: &Service) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, max_shrink_iters: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn cuts_repetitions_and_replays_change_nothing(

@@ -5,9 +5,9 @@
 mod sqlite;
 mod story;
 
+mod bound_rooms;
 mod community_log;
 mod defects;
-mod bound_rooms;
 mod fuzz;
 mod hallway;
 mod histories;
