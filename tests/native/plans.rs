@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 
 use colibri_edge::domain::announcement::{Announcement, Audience, Scope, Topic};
 use colibri_edge::domain::link::{Gap, StreamPosition};
+use colibri_edge::domain::voice_right::Concern;
 use colibri_edge::hallway::{Batch, walk};
+use colibri_edge::storage::bound_rooms::{self, Due};
 use colibri_edge::storage::community_log::{self, Listener};
 use colibri_edge::storage::gateway_sessions::{self, Session};
 use colibri_edge::storage::reads::{self, Start, bans, communities, people, reactions};
@@ -130,7 +132,7 @@ fn exercise() -> Sqlite {
 }
 
 /// The statements of the objects' own databases, with the tables they belong to.
-fn objects() -> [(&'static [&'static str], Vec<Statement>); 2] {
+fn objects() -> [(&'static [&'static str], Vec<Statement>); 3] {
     let uri = AtUri::parse("at://did:plc:a/social.colibri.message/m").unwrap();
     let announcement = |topic: Topic| Announcement {
         scope: Scope::Community(uri.clone()),
@@ -167,7 +169,15 @@ fn objects() -> [(&'static [&'static str], Vec<Statement>); 2] {
         gateway_sessions::deafen("at://c"),
     ];
     sessions.extend(gateway_sessions::mean(&[], &[]));
-    [(community_log::SCHEMA, log), (gateway_sessions::SCHEMA, sessions)]
+    let mut rooms = vec![
+        bound_rooms::bind(&uri),
+        bound_rooms::due(),
+        bound_rooms::concern(&Concern::Community, 1),
+        bound_rooms::concern(&Concern::Channel { uri: uri.clone(), fresh: false }, 1),
+        bound_rooms::concern(&Concern::Channel { uri: uri.clone(), fresh: true }, 1),
+    ];
+    rooms.extend(bound_rooms::looked(&Due { name: uri.clone(), bindings: 1, due: 1 }, false));
+    [(community_log::SCHEMA, log), (gateway_sessions::SCHEMA, sessions), (bound_rooms::SCHEMA, rooms)]
 }
 
 /// The table that a name in a plan stands for: itself, or the one it is an alias of.
