@@ -17,6 +17,7 @@ mod reply;
 
 mod blob;
 mod communities;
+mod demo;
 mod health;
 mod invites;
 mod messages;
@@ -66,8 +67,12 @@ const ROUTES: &[Route] = routes! {
     GET    "/api/subscribe"          R23 sockets::subscribe;
     GET    "/api/webrtc/signal"      R24 signaling::signal;
     POST   "/api/authentication"     R25 authentication::vouch;
+    GET    "/api/webrtc/ice-servers" ice signaling::ice_servers;
     GET    "/api/health"             health health::health;
     GET    "/api/server"             server server::server;
+    GET    "/demo/call"              demo demo::page;
+    GET    "/demo/call.css"          demo demo::looks;
+    GET    "/demo/call.js"           demo demo::script;
 };
 
 /// Every route: method, path and rule of the contract.

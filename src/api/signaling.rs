@@ -1,26 +1,126 @@
-//! Where signaling sockets come in (contract section 7).
+//! Where signaling sockets come in (contract section 7), and what else callers need to reach each
+//! other.
+
+use std::time::Duration;
+
+use serde_json::json;
+use url::Url;
 
 use super::error::ApiError;
 use super::sockets::{acts_for, echo, upgrade};
-use super::{Answer, Call, relay};
+use super::{Answer, Call, json, relay};
+use crate::domain::ice::{credential, keep_secs};
+use crate::domain::voice_right::{home, may_be_in};
 use crate::durable::commands::connect_to_room;
-use crate::platform::config;
+use crate::platform::clock::now;
+use crate::platform::config::{self, TurnKey};
+use crate::platform::log;
+use crate::platform::outbound::{Failure, post_json};
+use crate::storage::facts::right_to_be_in;
+use crate::wire::ice::{IceServer, IceServers, issued};
+use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::signaling::NAME_MAX;
+use crate::wire::time::Micros;
+
+/// How long Cloudflare's TURN service may take, and how long its answer may be, in bytes.
+const TURN_WITHIN: Duration = Duration::from_secs(5);
+const TURN_ANSWER_MAX: usize = 64 * 1024;
 
 /// `GET /api/webrtc/signal`: with `room` the socket goes to that room's object, for good; without
 /// it the Worker relays, for its first frame will name the room.
 pub(super) async fn signal(call: &Call) -> Answer {
     upgrade(call)?;
-    let open = config::sockets(&call.env).open;
-    let did = acts_for(call, open).await?;
-    if !open && did.is_none() {
-        return Err(ApiError::AuthRequired("signaling needs a proof")); // X08
-    }
+    let did = caller(call).await?;
     match call.query.optional("room") {
-        Some(room) if room.chars().count() > NAME_MAX => {
-            Err(ApiError::Invalid(format!("room must be a string of 1 to {NAME_MAX} characters")))
-        }
-        Some(room) => echo(call, connect_to_room(&call.env, room, did.as_ref(), false).await?),
+        Some(room) => echo(call, connect_to_room(&call.env, named(room)?, did.as_ref(), false).await?),
         None => echo(call, relay::accept(call.env.clone(), did)?),
+    }
+}
+
+/// Whom a caller acts for. In `verified` mode it must be somebody (X08).
+async fn caller(call: &Call) -> Result<Option<Did>, ApiError> {
+    let open = config::sockets(&call.env).open;
+    match acts_for(call, open).await? {
+        None if !open => Err(ApiError::AuthRequired("signaling needs a proof")),
+        did => Ok(did),
+    }
+}
+
+/// The name of a room (S11).
+fn named(room: &str) -> Result<&str, ApiError> {
+    if room.chars().count() > NAME_MAX {
+        return Err(ApiError::Invalid(format!("room must be a string of 1 to {NAME_MAX} characters")));
+    }
+    Ok(room)
+}
+
+/// `GET /api/webrtc/ice-servers`: the STUN and TURN servers for a caller of `room`. Whoever may
+/// join the room may ask; for a voice channel that takes `did`, and V02 (S20).
+pub(super) async fn ice_servers(call: &Call) -> Answer {
+    let did = caller(call).await?;
+    let room = named(call.query.required("room")?)?;
+    let bound = is_bound(call, room, did.as_ref()).await?;
+    let calls = config::calls(&call.env);
+    let mut ice_servers = calls.servers;
+    let mut expires = None;
+    if let Some((urls, secret)) = calls.shared.filter(|(urls, _)| !urls.is_empty()) {
+        let at = Micros(now().0.saturating_add(calls.ttl_secs.saturating_mul(1_000_000)));
+        let (username, password) = credential(&secret, did.as_ref().map_or("anonymous", Did::as_str), at);
+        ice_servers.push(IceServer { urls, username: Some(username), credential: Some(password) });
+        expires = Some(at);
+    }
+    if let Some(key) = calls.cloudflare {
+        // Counted from before it is asked for, so that what we say is never too late.
+        let at = Micros(now().0.saturating_add(calls.ttl_secs.saturating_mul(1_000_000)));
+        ice_servers.extend(ask_cloudflare(&key, calls.ttl_secs).await?);
+        expires = Some(at);
+    }
+    let response = json(&IceServers {
+        ice_servers,
+        relay_only: calls.policy.relay_only(bound),
+        expires_at: expires.map(Micros::shown),
+    })?;
+    let keep = keep_secs(expires.map(|_| calls.ttl_secs));
+    response.headers().set("cache-control", &format!("private, max-age={keep}"))?;
+    Ok(response)
+}
+
+/// Whether the room is a voice channel. Whoever may not be in it is refused.
+async fn is_bound(call: &Call, room: &str, did: Option<&Did>) -> Result<bool, ApiError> {
+    let Some(channel) = AtUri::parse(room).ok().filter(|uri| uri.is(Collection::Channel)) else {
+        return Ok(false);
+    };
+    let people: Vec<Did> = did.cloned().into_iter().collect();
+    let world = right_to_be_in(&call.db()?, &channel, &people).await?;
+    if home(&world, &channel, None).is_err() {
+        return Ok(false);
+    }
+    match did.map(|did| may_be_in(&world, did, &channel, None)) {
+        Some(Ok(())) => Ok(true),
+        _ => Err(ApiError::Forbidden("did may not be in this voice channel")),
+    }
+}
+
+/// Credentials of Cloudflare's TURN service (`generate-ice-servers`).
+async fn ask_cloudflare(key: &TurnKey, ttl_secs: i64) -> Result<Vec<IceServer>, ApiError> {
+    let failed = || ApiError::Upstream("the TURN service does not hand out credentials");
+    let address =
+        format!("{}/v1/turn/keys/{}/credentials/generate-ice-servers", key.api.trim_end_matches('/'), key.id);
+    let url = Url::parse(&address).map_err(|_| failed())?;
+    let bearer = format!("Bearer {}", key.token);
+    let body = json!({ "ttl": ttl_secs }).to_string();
+    let headers = [("authorization", bearer.as_str())];
+    let doing = "asking for TURN credentials";
+    match post_json(doing, &url, &headers, &body, TURN_WITHIN, TURN_ANSWER_MAX).await {
+        Ok((200 | 201, text)) => issued(&text).ok_or_else(failed),
+        Ok((status, _)) => {
+            log::line(log::Level::Error, "the TURN service refused", &json!({ "status": status }));
+            Err(failed())
+        }
+        Err(Failure::Fault(fault)) => {
+            log::fault(&fault, "the caller is told so");
+            Err(failed())
+        }
+        Err(Failure::ElsewhereRefused) => Err(failed()),
     }
 }

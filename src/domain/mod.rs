@@ -30,4 +30,5 @@ pub mod link;
 pub mod untold;
 
 pub mod hosts;
+pub mod ice;
 pub mod sidebar;

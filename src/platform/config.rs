@@ -6,8 +6,10 @@ use serde_json::json;
 use worker::Env;
 
 use super::log;
+use crate::domain::ice::IcePolicy;
 use crate::hallway::Settings;
 use crate::storage::commit::HeldBounds;
+use crate::wire::ice::{self, IceServer};
 
 /// What the Jetstream object needs.
 #[derive(Clone, Debug)]
@@ -47,6 +49,32 @@ pub struct Signaling {
     pub max_peers: usize,
     /// `LEASE_MS` (C12): how long a peer that sent heartbeats may be silent; 0 = for ever.
     pub lease_ms: i64,
+}
+
+/// What callers need to reach each other.
+#[derive(Clone, Debug)]
+pub struct Calls {
+    /// `ICE_SERVERS`: a fixed list.
+    pub servers: Vec<IceServer>,
+    /// `TURN_TTL_SECS`: how long credentials live.
+    pub ttl_secs: i64,
+    /// `TURN_URLS` and `TURN_SECRET`: a TURN server that shares a secret with us.
+    pub shared: Option<(Vec<String>, String)>,
+    /// `TURN_KEY_ID`, `TURN_KEY_TOKEN`, `TURN_API_URL`: Cloudflare's TURN service.
+    pub cloudflare: Option<TurnKey>,
+    /// `ICE_POLICY`.
+    pub policy: IcePolicy,
+}
+
+/// A key of Cloudflare's TURN service.
+#[derive(Clone, Debug)]
+pub struct TurnKey {
+    /// Where the service is.
+    pub api: String,
+    /// The key's id.
+    pub id: String,
+    /// Its token, a secret.
+    pub token: String,
 }
 
 /// How long a community's log is (C17).
@@ -102,6 +130,31 @@ pub fn signaling(env: &Env) -> Signaling {
     Signaling {
         max_peers: usize::try_from(number(env, "SIGNAL_MAX_PEERS", 64)).unwrap_or(64),
         lease_ms: number(env, "LEASE_MS", 75_000),
+    }
+}
+
+/// Reads the variables of calls. A list of servers that cannot be read is as good as none, with
+/// one warning.
+pub fn calls(env: &Env) -> Calls {
+    let servers = text(env, "ICE_SERVERS", "stun:stun.cloudflare.com:3478");
+    let servers = ice::configured(&servers).unwrap_or_else(|| {
+        log::line(log::Level::Warn, "ICE_SERVERS cannot be read; using none", &json!({}));
+        Vec::new()
+    });
+    let ttl_secs = number(env, "TURN_TTL_SECS", 43_200).max(1);
+    let secret = text(env, "TURN_SECRET", "");
+    let key_id = text(env, "TURN_KEY_ID", "");
+    let key_token = text(env, "TURN_KEY_TOKEN", "");
+    Calls {
+        servers,
+        ttl_secs,
+        shared: (!secret.is_empty()).then(|| (list(env, "TURN_URLS"), secret)),
+        cloudflare: (!key_id.is_empty() && !key_token.is_empty()).then(|| TurnKey {
+            api: text(env, "TURN_API_URL", "https://rtc.live.cloudflare.com"),
+            id: key_id,
+            token: key_token,
+        }),
+        policy: IcePolicy::named(&text(env, "ICE_POLICY", "all")),
     }
 }
 

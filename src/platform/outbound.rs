@@ -91,6 +91,32 @@ pub async fn get_text(
     answer
 }
 
+/// Posts JSON to `url`, which the operator named; the status and the whole text, as [`get_text`].
+/// A redirect is no answer.
+pub async fn post_json(
+    doing: &'static str,
+    url: &Url,
+    headers: &[(&str, &str)],
+    body: &str,
+    within: Duration,
+    max: usize,
+) -> Result<(u16, String), Failure> {
+    let abort = AbortController::default();
+    let signal = abort.signal();
+    let asked = async {
+        let fault = |error: worker::Error| Failure::Fault(Fault::new(doing, error));
+        let request = request(url, headers, Some(body)).map_err(fault)?;
+        let response = Fetch::Request(request).send_with_signal(&signal).await.map_err(fault)?;
+        let status = response.status_code();
+        Ok((status, text(doing, response, max).await.map_err(Failure::Fault)?))
+    };
+    let answer = in_time(doing, asked, within).await;
+    if answer.is_err() {
+        abort.abort();
+    }
+    answer
+}
+
 async fn in_time<T>(
     doing: &'static str,
     work: impl Future<Output = Result<T, Failure>>,
@@ -113,7 +139,7 @@ async fn follow(
     let fault = |error: worker::Error| Failure::Fault(Fault::new(doing, error));
     let mut at = url.clone();
     for _ in 0..=REDIRECTS_MAX {
-        let request = request(&at, headers).map_err(fault)?;
+        let request = request(&at, headers, None).map_err(fault)?;
         let response = Fetch::Request(request).send_with_signal(signal).await.map_err(fault)?;
         let status = response.status_code();
         if !matches!(status, 301 | 302 | 303 | 307 | 308) {
@@ -134,14 +160,19 @@ fn same_host(one: &Url, other: &Url) -> bool {
     matches!(one.origin(), Origin::Tuple(..)) && one.origin() == other.origin() && one.username().is_empty()
 }
 
-fn request(url: &Url, headers: &[(&str, &str)]) -> worker::Result<Request> {
+/// A GET, or a POST of JSON if there is a body.
+fn request(url: &Url, headers: &[(&str, &str)], body: Option<&str>) -> worker::Result<Request> {
     let sent = Headers::new();
     sent.set("user-agent", USER_AGENT)?;
     for (name, value) in headers {
         sent.set(name, value)?;
     }
     let mut init = RequestInit::new();
-    init.with_method(Method::Get).with_headers(sent).with_redirect(RequestRedirect::Manual);
+    if let Some(body) = body {
+        sent.set("content-type", "application/json")?;
+        init.with_method(Method::Post).with_body(Some(body.into()));
+    }
+    init.with_headers(sent).with_redirect(RequestRedirect::Manual);
     Request::new_with_init(url.as_str(), &init)
 }
 

@@ -10,6 +10,7 @@ pub mod cid;
 pub mod did_document;
 pub mod etag;
 pub mod events;
+pub mod ice;
 pub mod ids;
 pub mod jetstream;
 mod json;

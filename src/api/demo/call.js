@@ -1,0 +1,364 @@
+// A call through a signaling room: the demo, and a working example of the protocol.
+//
+// One RTCPeerConnection for each other peer. Whoever joins offers to everybody who is there, so no two peers offer to each other
+// at once. The socket may break: the call goes on without it, and the page joins again. `window.call` shows everything to whoever
+// wants to look, or to test.
+
+const HEARTBEAT = '{"type":"heartbeat"}'
+const HEARTBEAT_EVERY_MILLIS = 20_000
+const RETRY_MILLIS = [500, 1000, 2000, 4000, 8000]
+
+const element = (id) => document.getElementById(id)
+const [form, section, tiles, status, problem] = ['join', 'call', 'tiles', 'status', 'problem'].map(element)
+
+const say = (text) => {
+  status.textContent = text
+}
+const complain = (text) => {
+  problem.textContent = text
+  problem.hidden = !text
+}
+
+/** The picture and sound of a page without a camera: a moving shape with the name on it, and a soft tone now and then. */
+function testStream(name) {
+  const canvas = Object.assign(document.createElement('canvas'), { width: 320, height: 240 })
+  const paint = canvas.getContext('2d')
+  const hue = [...name].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 360, 7)
+  const draw = () => {
+    const t = performance.now() / 1000
+    paint.fillStyle = `hsl(${hue} 55% 42%)`
+    paint.fillRect(0, 0, 320, 240)
+    paint.fillStyle = `hsl(${hue} 80% 78%)`
+    paint.beginPath()
+    paint.arc(160 + 90 * Math.cos(t), 100 + 50 * Math.sin(2 * t), 26, 0, 7)
+    paint.fill()
+    paint.fillStyle = '#fff'
+    paint.font = '600 24px system-ui, sans-serif'
+    paint.textAlign = 'center'
+    paint.fillText(name, 160, 190, 300)
+  }
+  draw()
+  const drawing = setInterval(draw, 66)
+  const audio = new AudioContext()
+  const tone = new OscillatorNode(audio, { frequency: 220 + hue })
+  const volume = new GainNode(audio, { gain: 0 })
+  const beeping = setInterval(() => {
+    volume.gain.setTargetAtTime(0.02, audio.currentTime, 0.05)
+    volume.gain.setTargetAtTime(0, audio.currentTime + 0.25, 0.05)
+  }, 2000)
+  const out = new MediaStreamAudioDestinationNode(audio)
+  tone.connect(volume).connect(out)
+  tone.start()
+  const stream = new MediaStream([...canvas.captureStream(15).getTracks(), ...out.stream.getTracks()])
+  const end = () => {
+    clearInterval(drawing)
+    clearInterval(beeping)
+    audio.close()
+  }
+  return { stream, end }
+}
+
+async function cameraStream() {
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 640, height: 480 } })
+  return { stream, end: () => stream.getTracks().forEach((track) => track.stop()) }
+}
+
+/** What a person did wrong, or their machine, in words. */
+const inWords = (error) =>
+  ({
+    NotAllowedError: 'The browser may not use the camera and microphone. Allow it, or choose the test picture.',
+    NotFoundError: 'There is no camera or microphone. Choose the test picture.',
+    NotReadableError: 'Another program is using the camera or microphone.',
+  })[error.name] ?? `${error.message}`
+
+class Tile {
+  constructor(name, { self = false, test = false } = {}) {
+    this.item = Object.assign(document.createElement('li'), { className: 'tile no-picture' })
+    this.item.classList.toggle('self', self)
+    this.item.classList.toggle('test', test)
+    this.video = Object.assign(document.createElement('video'), { autoplay: true, playsInline: true, muted: self })
+    this.video.setAttribute('aria-label', `Picture of ${name}`)
+    const caption = Object.assign(document.createElement('p'), { className: 'caption' })
+    this.who = Object.assign(document.createElement('span'), { className: 'who', textContent: self ? `${name} (you)` : name })
+    this.note = Object.assign(document.createElement('span'), { className: 'note' })
+    caption.append(this.who, this.note)
+    this.item.append(this.video, caption)
+    tiles.append(this.item)
+    this.state = {}
+    this.line = ''
+  }
+
+  show(stream) {
+    if (this.video.srcObject !== stream) this.video.srcObject = stream
+    this.item.classList.remove('no-picture')
+  }
+
+  /** What the peer says of its devices, and how the connection to it is. */
+  describe({ state = this.state, line = this.line }) {
+    this.state = state
+    this.line = line
+    const notes = [
+      line,
+      state.deafened ? 'deafened' : state.muted ? 'muted' : '',
+      state.camera === false ? 'picture hidden' : '',
+      state.screen ? 'shows a screen' : '',
+    ]
+    this.note.textContent = notes.filter(Boolean).join(', ')
+    this.item.classList.toggle('no-picture', state.camera === false || !this.video.srcObject)
+  }
+
+  remove() {
+    this.item.remove()
+  }
+}
+
+class Call {
+  /** The connection and the tile of each other peer, by peer_id. */
+  peers = new Map()
+  state = { muted: false, deafened: false, camera: true, screen: false }
+  #retries = 0
+  #over = false
+
+  constructor({ room, name, did, inFrame, media, test }) {
+    this.room = room
+    this.did = did
+    this.inFrame = inFrame
+    this.media = media
+    // In a voice channel the name must begin with the DID; everywhere it must be this page's own.
+    const own = crypto.getRandomValues(new Uint32Array(1))[0].toString(36)
+    this.peerId = did ? `${did}#${name}-${own}` : `${name}#${own}`
+    this.tile = new Tile(name, { self: true, test })
+    this.tile.show(media.stream)
+  }
+
+  async start() {
+    await this.#askForServers()
+    this.#connect()
+  }
+
+  async #askForServers() {
+    const query = new URLSearchParams({ room: this.room, ...(this.did && { did: this.did }) })
+    const answer = await fetch(`/api/webrtc/ice-servers?${query}`)
+    const body = await answer.json()
+    if (!answer.ok) throw new Error(body.message)
+    this.configuration = {
+      iceServers: body.ice_servers,
+      iceTransportPolicy: body.relay_only ? 'relay' : 'all',
+    }
+  }
+
+  #connect() {
+    const query = new URLSearchParams({ ...(this.did && { did: this.did }), ...(!this.inFrame && { room: this.room }) })
+    const url = new URL(`/api/webrtc/signal?${query}`, location.href)
+    url.protocol = url.protocol.replace('http', 'ws')
+    say(this.#retries ? 'Coming back …' : 'Joining …')
+    const socket = (this.socket = new WebSocket(url))
+    socket.onopen = () => {
+      this.#send({ type: 'join', peer_id: this.peerId })
+      this.beating = setInterval(() => socket.send(HEARTBEAT), HEARTBEAT_EVERY_MILLIS)
+    }
+    socket.onmessage = ({ data }) => this.#heard(JSON.parse(data))
+    socket.onclose = ({ code }) => {
+      clearInterval(this.beating)
+      if (this.#over) return
+      if (code === 1008) return this.end(problem.textContent || 'The room sent you away.')
+      const pause = RETRY_MILLIS[Math.min(this.#retries++, RETRY_MILLIS.length - 1)]
+      say('The line to the room is cut; the call goes on. Trying again …')
+      this.retrying = setTimeout(() => this.#connect(), pause * (0.75 + Math.random() / 2))
+    }
+  }
+
+  #send(frame) {
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ room: this.room, ...frame }))
+  }
+
+  #heard(frame) {
+    const from = frame.from_peer_id ?? frame.peer_id
+    switch (frame.type) {
+      case 'joined':
+        this.#retries = 0
+        complain('')
+        this.#send({ type: 'voice_state', ...this.state })
+        // Somebody may have left while we were away.
+        for (const known of [...this.peers.keys()]) if (!frame.peers.includes(known) && !this.#stands(known)) this.#drop(known)
+        for (const peer of frame.peers) if (!this.#stands(peer)) this.#offer(peer)
+        break
+      case 'peer_joined':
+        this.#send({ type: 'voice_state', ...this.state })
+        break
+      case 'peer_left':
+        this.#drop(from)
+        break
+      case 'offer':
+        this.#answer(from, frame.sdp)
+        break
+      case 'answer':
+        this.#settle(from, { type: 'answer', sdp: frame.sdp })
+        break
+      case 'ice':
+        this.#candidate(from, frame.candidate)
+        break
+      case 'voice_state':
+        this.#peer(from).tile.describe({ state: frame })
+        break
+      case 'error':
+        complain(frame.message)
+        break
+    }
+    this.#count()
+  }
+
+  #count() {
+    const others = this.peers.size
+    say(`In “${this.room}” with ${others === 0 ? 'nobody else yet' : others === 1 ? 'one other' : `${others} others`}.`)
+  }
+
+  /** Whether the connection to a peer carries a call. */
+  #stands(id) {
+    return this.peers.get(id)?.connection?.connectionState === 'connected'
+  }
+
+  #peer(id) {
+    let peer = this.peers.get(id)
+    if (!peer) {
+      // The name without the DID before it and the page's own mark behind it.
+      peer = { tile: new Tile(id.replace(/^did:[^#]*#/, '').replace(/[-#][^-#]*$/, '')), waiting: [] }
+      this.peers.set(id, peer)
+    }
+    return peer
+  }
+
+  /** A fresh connection to a peer. */
+  #open(id, offers) {
+    const peer = this.#peer(id)
+    peer.connection?.close()
+    peer.waiting = []
+    const connection = new RTCPeerConnection(this.configuration)
+    peer.connection = connection
+    for (const track of this.media.stream.getTracks()) connection.addTrack(track, this.media.stream)
+    connection.onicecandidate = ({ candidate }) => {
+      if (candidate?.candidate) this.#send({ type: 'ice', target_peer_id: id, candidate: candidate.toJSON() })
+    }
+    connection.ontrack = ({ streams: [stream] }) => {
+      peer.tile.show(stream)
+      peer.tile.video.muted = this.state.deafened
+      peer.tile.describe({})
+    }
+    connection.onconnectionstatechange = () => {
+      const words = { connecting: 'connecting …', disconnected: 'the line is bad', failed: 'no connection', closed: 'no connection' }
+      peer.tile.describe({ line: words[connection.connectionState] ?? '' })
+      // Whoever offered tries again; the other waits for it.
+      if (connection.connectionState === 'failed' && offers && peer.connection === connection) this.#offer(id)
+    }
+    return connection
+  }
+
+  async #offer(id) {
+    const connection = this.#open(id, true)
+    await connection.setLocalDescription()
+    this.#send({ type: 'offer', target_peer_id: id, sdp: connection.localDescription.sdp })
+  }
+
+  async #answer(id, sdp) {
+    const connection = this.#open(id, false)
+    await this.#settle(id, { type: 'offer', sdp })
+    await connection.setLocalDescription()
+    this.#send({ type: 'answer', target_peer_id: id, sdp: connection.localDescription.sdp })
+  }
+
+  async #settle(id, description) {
+    const peer = this.peers.get(id)
+    if (!peer?.connection) return
+    await peer.connection.setRemoteDescription(description)
+    for (const candidate of peer.waiting.splice(0)) await peer.connection.addIceCandidate(candidate)
+  }
+
+  async #candidate(id, candidate) {
+    const peer = this.#peer(id)
+    if (!peer.connection?.remoteDescription) return peer.waiting.push(candidate)
+    await peer.connection.addIceCandidate(candidate)
+  }
+
+  #drop(id) {
+    const peer = this.peers.get(id)
+    peer?.connection?.close()
+    peer?.tile.remove()
+    this.peers.delete(id)
+  }
+
+  /** Switches one of our devices. */
+  set(change) {
+    Object.assign(this.state, change)
+    const { muted, deafened, camera } = this.state
+    for (const track of this.media.stream.getAudioTracks()) track.enabled = !muted && !deafened
+    for (const track of this.media.stream.getVideoTracks()) track.enabled = camera
+    for (const { tile } of this.peers.values()) tile.video.muted = deafened
+    this.tile.describe({ state: this.state })
+    this.#send({ type: 'voice_state', ...change })
+  }
+
+  end(reason = '') {
+    this.#over = true
+    clearInterval(this.beating)
+    clearTimeout(this.retrying)
+    this.#send({ type: 'leave' })
+    this.socket?.close()
+    for (const id of [...this.peers.keys()]) this.#drop(id)
+    this.tile.remove()
+    this.media.end()
+    window.call = undefined
+    section.hidden = true
+    form.hidden = false
+    say('Not in a room.')
+    complain(reason)
+    element('room').focus()
+  }
+}
+
+form.addEventListener('submit', async (event) => {
+  event.preventDefault()
+  complain('')
+  const [room, name, did] = ['room', 'name', 'did'].map((id) => element(id).value.trim())
+  const test = new FormData(form).get('source') === 'test'
+  const button = form.querySelector('button')
+  button.disabled = true
+  say('Starting …')
+  try {
+    const media = test ? testStream(name) : await cameraStream()
+    const call = new Call({ room, name, did, inFrame: element('in-frame').checked, media, test })
+    window.call = call
+    try {
+      await call.start()
+    } catch (error) {
+      call.end(error.message)
+      return
+    }
+    for (const id of ['mute', 'deafen', 'camera']) element(id).setAttribute('aria-pressed', 'false')
+    form.hidden = true
+    section.hidden = false
+    element('mute').focus()
+  } catch (error) {
+    say('Not in a room.')
+    complain(inWords(error))
+  } finally {
+    button.disabled = false
+  }
+})
+
+const toggle = (id, change) =>
+  element(id).addEventListener('click', ({ currentTarget }) => {
+    const pressed = currentTarget.getAttribute('aria-pressed') !== 'true'
+    currentTarget.setAttribute('aria-pressed', String(pressed))
+    window.call?.set(change(pressed))
+  })
+toggle('mute', (muted) => ({ muted }))
+toggle('deafen', (deafened) => ({ deafened }))
+toggle('camera', (hidden) => ({ camera: !hidden }))
+element('leave').addEventListener('click', () => window.call?.end())
+addEventListener('pagehide', () => window.call?.end())
+
+// ?room=…&name=…&did=…&source=test fills the form in.
+const given = new URLSearchParams(location.search)
+for (const id of ['room', 'name', 'did']) element(id).value = given.get(id) ?? ''
+if (given.get('source') === 'test') form.querySelector('[value=test]').checked = true
+if (given.has('in-frame')) element('in-frame').checked = true
