@@ -49,7 +49,7 @@ function nodeTests(folder, { concurrency }) {
 
 /** In the order of what fails fastest. `counts`: the step is a test runner. */
 const steps = [
-  { name: 'setup', title: 'set-up', run: () => setUp({ lints: true, network: true }) },
+  { name: 'setup', title: 'set-up', run: () => setUp({ lints: true, network: true, calls: true }) },
   { name: 'format', title: 'formatting (rustfmt)', spawn: () => cargo('fmt', '--all', '--check') },
   {
     name: 'clippy',

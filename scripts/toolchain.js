@@ -9,7 +9,7 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { delimiter, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 
@@ -63,6 +63,35 @@ async function requireCompilers() {
   if (missing.length === 0) return
   const lines = missing.map(({ what, install }) => `  missing: ${what}\n  install: ${install}`)
   throw new Refusal(`Set-up needs what it cannot install itself.\n\n${lines.join('\n\n')}\n\nThen run the same command again.`)
+}
+
+/** Debian packages that the tests of calls run when they are there: a browser, and a TURN server. */
+const CALL_PROGRAMS = [
+  { program: 'chromium', name: 'chromium' },
+  { program: 'turnserver', name: 'coturn' },
+]
+
+const onPath = (program) =>
+  [...(process.env.PATH ?? '').split(delimiter), '/usr/bin', '/usr/sbin'].some((folder) => existsSync(join(folder, program)))
+
+/** Installs them where that takes no password. Elsewhere the tests of calls are skipped, and say why. */
+function callPrograms() {
+  const missing = CALL_PROGRAMS.filter(({ program }) => !onPath(program)).map(({ name }) => name)
+  const possible = process.getuid?.() === 0 && onPath('apt-get')
+  return {
+    ready: missing.length === 0 || !possible,
+    title: `installing ${missing.join(' and ')} for the tests of calls (Debian packages, under a minute)`,
+    async install() {
+      const env = { DEBIAN_FRONTEND: 'noninteractive' }
+      try {
+        await runQuietly('apt-get', ['update', '-q'], { env })
+        await runQuietly('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...missing], { env })
+      } catch (error) {
+        // Nothing else needs them; in CI the tests themselves insist.
+        say(`could not install ${missing.join(' and ')}; tests of calls will say so. ${error.message}`)
+      }
+    },
+  }
 }
 
 async function wasmTargetIsInstalled() {
@@ -179,8 +208,9 @@ async function localNetwork() {
  * @param {object} [wanted]
  * @param {boolean} [wanted.lints] also needs clippy and rustfmt
  * @param {boolean} [wanted.network] also installs the local atproto network
+ * @param {boolean} [wanted.calls] also installs a browser and a TURN server, where that is possible
  */
-export async function setUp({ lints = false, network = false } = {}) {
+export async function setUp({ lints = false, network = false, calls = false } = {}) {
   if (!atLeast(process.versions.node, '20')) {
     throw new Refusal(`Node 20 or later is needed; this is ${process.versions.node}. Install a newer one from https://nodejs.org`)
   }
@@ -199,6 +229,7 @@ export async function setUp({ lints = false, network = false } = {}) {
     ...lintParts,
     { ready: packagesAreInstalled(), title: 'installing the npm packages (under a minute)', install: installPackages },
     ...(networkPackages ? [networkPackages] : []),
+    ...(calls ? [callPrograms()] : []),
     { ready: existsSync(bindgen.path), title: bindgen.title, install: bindgen.install },
     { ready: existsSync(builder.path), title: builder.title, install: builder.install },
   ].filter((step) => !step.ready)
@@ -209,5 +240,5 @@ export async function setUp({ lints = false, network = false } = {}) {
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
-  setUp({ lints: true, network: true }).then(() => say('Everything is installed.'), exitWith)
+  setUp({ lints: true, network: true, calls: true }).then(() => say('Everything is installed.'), exitWith)
 }

@@ -2,9 +2,11 @@
 // the room in the address, which goes to the room's object directly.
 
 import assert from 'node:assert/strict'
+import { createHmac } from 'node:crypto'
+import { createServer } from 'node:http'
 import { before, describe, test } from 'node:test'
 
-import { eventually, startService } from './harness.js'
+import { atEnd, eventually, startService } from './harness.js'
 
 let service
 before(async () => {
@@ -324,4 +326,71 @@ test('X08: in verified mode signaling needs a proof', async () => {
   }
   await assert.rejects(service.connect('/api/webrtc/signal?auth=nonsense'), { status: 401 }, 'X07: in both modes')
   await assert.rejects(service.connect('/api/webrtc/signal?did=nonsense'), { status: 422 })
+})
+
+const iceServers = (of, query = 'room=r') => of.fetchJson(`/api/webrtc/ice-servers?${query}`)
+const maxAge = ({ headers }) => Number(/^private, max-age=(\d+)$/.exec(headers.get('cache-control'))[1])
+
+test('ICE servers: a fixed list, and credentials that end after the answer does', async () => {
+  const plain = await iceServers(service)
+  assert.deepEqual(
+    [plain.status, plain.body],
+    [200, { ice_servers: [{ urls: ['stun:stun.cloudflare.com:3478'] }], relay_only: false, expires_at: null }],
+  )
+  for (const query of ['', 'room=', `room=${'x'.repeat(257)}`, 'room=r&did=nobody']) {
+    const { status, body } = await iceServers(service, query)
+    assert.deepEqual([status, body.error], [422, 'InvalidRequest'], query)
+  }
+  const servers = [{ urls: 'turn:turn.example', username: 'u', credential: 'c' }]
+  const own = await startService({
+    env: {
+      ICE_SERVERS: JSON.stringify(servers),
+      TURN_URLS: 'turn:turn.example:3478?transport=udp, turns:turn.example:443?transport=tcp',
+      TURN_SECRET: 'north',
+      TURN_TTL_SECS: '60',
+      ICE_POLICY: 'members',
+    },
+  })
+  const before = Math.floor(Date.now() / 1000)
+  const answer = await iceServers(own, 'room=r&did=did:plc:bob')
+  const [fixed, shared] = answer.body.ice_servers
+  assert.deepEqual(fixed, { urls: ['turn:turn.example'], username: 'u', credential: 'c' })
+  assert.deepEqual(shared.urls, ['turn:turn.example:3478?transport=udp', 'turns:turn.example:443?transport=tcp'])
+  const [, ends, id] = /^(\d+):(.+)$/.exec(shared.username)
+  assert.equal(id, 'did:plc:bob')
+  assert(Number(ends) >= before + 60 && Number(ends) <= Date.now() / 1000 + 60)
+  assert.equal(shared.credential, createHmac('sha1', 'north').update(shared.username).digest('base64'))
+  assert.equal(Math.floor(Date.parse(answer.body.expires_at) / 1000), Number(ends))
+  assert(maxAge(answer) <= 30, 'half of what the credentials live')
+  assert.equal(answer.body.relay_only, true, 'a plain room has no members')
+})
+
+test("ICE servers: Cloudflare's TURN service is asked with the key's token; its failure is a 502", async () => {
+  const asked = []
+  let answer
+  const turn = createServer(async (request, response) => {
+    let body = ''
+    for await (const chunk of request) body += chunk
+    asked.push({ method: request.method, url: request.url, authorization: request.headers.authorization, body })
+    response.writeHead(answer.status, { 'content-type': 'application/json' }).end(JSON.stringify(answer.body))
+  })
+  await new Promise((resolve) => turn.listen(0, '127.0.0.1', () => resolve(undefined)))
+  atEnd(() => turn.close())
+  const { port } = /** @type {import('node:net').AddressInfo} */ (turn.address())
+  const cloud = await startService({
+    env: { ICE_SERVERS: 'none', TURN_KEY_ID: 'k', TURN_KEY_TOKEN: 't', TURN_API_URL: `http://127.0.0.1:${port}/`, TURN_TTL_SECS: '600' },
+  })
+  const issued = { urls: ['turn:turn.example:3478?transport=udp', 'turn:turn.example:53?transport=udp'], username: 'u', credential: 'c' }
+  answer = { status: 201, body: { iceServers: [issued] } }
+  const { status, body } = await iceServers(cloud)
+  assert.deepEqual([status, body.ice_servers], [200, [{ ...issued, urls: ['turn:turn.example:3478?transport=udp'] }]])
+  assert.deepEqual(asked, [
+    { method: 'POST', url: '/v1/turn/keys/k/credentials/generate-ice-servers', authorization: 'Bearer t', body: '{"ttl":600}' },
+  ])
+  for (const failure of [{ status: 403, body: {} }, { status: 200, body: { nonsense: 1 } }]) {
+    answer = failure
+    const failed = await iceServers(cloud)
+    assert.deepEqual([failed.status, failed.body.error], [502, 'UpstreamFailure'])
+  }
+  assert(!cloud.logs().includes('Bearer'), 'C23')
 })

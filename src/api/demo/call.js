@@ -169,7 +169,7 @@ class Call {
   }
 
   #send(frame) {
-    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ room: this.room, ...frame }))
+    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ room: this.room, ...frame }))
   }
 
   #heard(frame) {

@@ -1,0 +1,87 @@
+// @ts-check
+// A real browser for tests of calls: Debian's Chromium, driven by playwright-core.
+//
+// Promises: media stays on this machine's loopback interface; every browser ends with the test file; where there is no
+// Chromium, tests are skipped with the reason, but not in CI, where it must be there.
+
+import assert from 'node:assert/strict'
+import { existsSync, mkdirSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+import { chromium } from 'playwright-core'
+
+import { atEnd } from './harness.js'
+
+/** Where screenshots are kept; not in git. */
+const ARTIFACTS = fileURLToPath(new URL('./artifacts', import.meta.url))
+const INSTALL = 'install it with: sudo apt-get install -y chromium coturn'
+
+const FLAGS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--use-fake-device-for-media-stream',
+  '--use-fake-ui-for-media-stream',
+  // Without it a browser that has no network finds no way to itself.
+  '--allow-loopback-in-peer-connection',
+]
+
+/** The path of a program, if it is installed. @param {string} name */
+export function program(name) {
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/bin', '/usr/sbin']
+  return folders.map((folder) => join(folder, name)).find((path) => existsSync(path))
+}
+
+/** Why tests that need these programs are skipped here; `false` where they are not. @param {string[]} names */
+export function missing(...names) {
+  const absent = names.filter((name) => !program(name))
+  if (absent.length === 0) return false
+  const reason = `there is no ${absent.join(' and no ')} here; ${INSTALL}`
+  assert(process.env.CI !== 'true', reason)
+  return reason
+}
+
+/** Runs in every page before its own code: takes only candidates that lead to this machine itself. */
+function stayOnLoopback() {
+  const local = (/** @type {string} */ line) => / (127\.0\.0\.1|::1) \d+ typ /.test(line)
+  const { addIceCandidate, setRemoteDescription } = RTCPeerConnection.prototype
+  RTCPeerConnection.prototype.addIceCandidate = async function (/** @type {any} */ candidate) {
+    if (local(candidate.candidate)) return addIceCandidate.call(this, candidate)
+  }
+  RTCPeerConnection.prototype.setRemoteDescription = function (/** @type {any} */ { type, sdp }) {
+    const lines = sdp.split('\r\n').filter((/** @type {string} */ line) => !line.startsWith('a=candidate:') || local(line))
+    return setRemoteDescription.call(this, { type, sdp: lines.join('\r\n') })
+  }
+}
+
+/** A browser of its own; `kill` ends it as a power cut would. */
+export async function openBrowser() {
+  const server = await chromium.launchServer({ executablePath: program('chromium'), headless: true, args: FLAGS })
+  const kill = async () => {
+    if (server.process().exitCode === null && server.process().signalCode === null) await server.kill()
+  }
+  atEnd(kill)
+  const browser = await chromium.connect(server.wsEndpoint())
+  return {
+    kill,
+    /** A page of its own person. @param {{ width?: number, height?: number }} [size] */
+    async page({ width = 900, height = 760 } = {}) {
+      const context = await browser.newContext({ viewport: { width, height } })
+      await context.addInitScript(stayOnLoopback)
+      return context.newPage()
+    },
+    /** Closes every page, so that the next test has the machine for itself. */
+    clear: () => Promise.all(browser.contexts().map((context) => context.close())),
+  }
+}
+
+/** Keeps what a page looks like. @param {import('playwright-core').Page} page @param {string} name */
+export async function screenshot(page, name) {
+  mkdirSync(ARTIFACTS, { recursive: true })
+  await page.screenshot({ path: join(ARTIFACTS, `${name}.png`) })
+}
