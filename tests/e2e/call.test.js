@@ -178,9 +178,13 @@ describe('calls through a relay', { skip: missing('chromium', 'turnserver') }, (
       [ann, 'ben'],
       [ben, 'ann'],
     ]) {
-      const [seen] = await sees(page, [other])
-      assert.deepEqual([...new Set(seen.own)], ['relay'], 'no other address of ours is even looked for')
-      assert.deepEqual([...new Set(seen.used)], ['relay'])
+      await sees(page, [other])
+      await eventually(async () => {
+        const [{ own, used }] = await look(page)
+        assert.deepEqual([...new Set(used)], ['relay'], 'what the call goes through')
+        assert.deepEqual([...new Set(own)], ['relay'], 'no other address of ours is even looked for')
+        return true
+      }, SOON)
     }
     assert.match(log, /ALLOCATE processed, success/, log.slice(-2_000))
     await screenshot(ann, 'call-relayed')

@@ -319,11 +319,26 @@ test('S19: a peer that does not take what it is sent is closed with 1013, and sl
   }
 })
 
-test('X08: in verified mode signaling needs a proof', async () => {
-  const strict = await startService({ env: { AUTH_MODE: 'verified' } })
+test('X05-X08: in verified mode signaling needs a proof, in either form', async () => {
+  const strict = await startService({ env: { AUTH_MODE: 'verified', INVITE_API_KEY: 'key' } })
   for (const query of ['', '?did=did:plc:a', '?room=r&did=did:plc:a']) {
     await assert.rejects(strict.connect(`/api/webrtc/signal${query}`), { status: 401 })
   }
+  assert.equal((await iceServers(strict)).status, 401)
+  const vouched = await strict.fetchJson('/api/authentication', {
+    method: 'POST',
+    headers: { authorization: 'Bearer key' },
+    body: JSON.stringify({ did: 'did:plc:a' }),
+  })
+  assert.equal(vouched.status, 200)
+  const protocols = ['colibri.auth.bearer', vouched.body.token]
+  for (const query of ['', '?room=r']) {
+    const socket = await strict.connect(`/api/webrtc/signal${query}`, { protocols })
+    assert.equal(socket.ws.protocol, 'colibri.auth.bearer', 'X06')
+    assert.equal((await ask(socket, join('r', `a${query}`))).type, 'joined')
+  }
+  assert.equal((await iceServers(strict, `room=r&auth=${encodeURIComponent(vouched.body.token)}`)).status, 200)
+  await assert.rejects(strict.connect('/api/webrtc/signal?did=did:plc:b', { protocols }), { status: 403 })
   await assert.rejects(service.connect('/api/webrtc/signal?auth=nonsense'), { status: 401 }, 'X07: in both modes')
   await assert.rejects(service.connect('/api/webrtc/signal?did=nonsense'), { status: 422 })
 })
