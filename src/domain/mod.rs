@@ -3,9 +3,10 @@
 //!
 //! Read in this order: what is indexed (`rows`), what a batch may look at (`world`), who may
 //! post or speak and who may moderate (`gate`, `standing`, `voice_right`, `moderation`), who is
-//! vouched for (`socket_token`), what events do (`ingest`), who is told (`announcement`), who hears
-//! (`subscriptions`), how the stream is kept alive (`link`), which hosts may be asked (`hosts`), in
-//! what order a sidebar stands (`sidebar`), and how much a client may ask (`budget`).
+//! vouched for (`socket_token`), what events do (`ingest`), who is there (`presence`, `voice`),
+//! who is told (`announcement`), who hears (`subscriptions`), how the stream is kept alive
+//! (`link`), which hosts may be asked (`hosts`), in what order a sidebar stands (`sidebar`), and
+//! how much a client may ask (`budget`).
 
 pub mod rows;
 pub mod world;
@@ -17,6 +18,9 @@ pub mod standing;
 pub mod voice_right;
 
 pub mod ingest;
+
+pub mod presence;
+pub mod voice;
 
 pub mod actions;
 pub mod announcement;

@@ -1,0 +1,366 @@
+//! Voice presence (contract section 6): the one channel a person is in, and which socket keeps
+//! them there.
+//!
+//! Pure, like [`super::presence`]. A [`Seat`] belongs to one person and is held where their
+//! sockets are; who is in a channel, as others see it, stands with the community and follows
+//! from [`Rooms`].
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::presence::Periods;
+use crate::wire::ids::{AtUri, Did};
+use crate::wire::time::Micros;
+
+/// A membership taken over by mere opening of a socket ends after this, in microseconds, unless
+/// a `join` confirms it (V08). The web client repeats its `join` every 180 s.
+pub const CONFIRM_WITHIN: i64 = 200 * 1_000_000;
+
+/// A voice channel.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Place {
+    /// Its community.
+    pub community: AtUri,
+    /// The channel.
+    pub channel: AtUri,
+}
+
+/// What happened to a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A socket's `join` was allowed: the person is in this channel, held by that socket.
+    Joined(i64, Place),
+    /// The community has the person out of whatever channel of it they were in.
+    Left,
+    /// A socket opened.
+    Opened(i64),
+    /// A socket is gone.
+    Closed(i64),
+    /// The person may not stay: silence, `set_state offline`, account (V06).
+    Ended,
+    /// Time passed.
+    Tick,
+}
+
+/// Where a person is, and what holds them there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seat {
+    place: Option<Place>,
+    /// The socket of the latest `join`, or the one that took over (V07, V08).
+    holder: Option<i64>,
+    /// Until when somebody may take over.
+    grace_until: Option<Micros>,
+    /// Until when a `join` must confirm a takeover.
+    confirm_by: Option<Micros>,
+    /// The person is to be taken out, and the community does not know yet.
+    leaving: bool,
+}
+
+impl Seat {
+    /// The channel the person is in, as far as the person is concerned.
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
+    /// The channel the person is to be taken out of: tell its community, then [`Input::Left`].
+    pub fn leaving(&self) -> Option<&Place> {
+        self.place.as_ref().filter(|_| self.leaving)
+    }
+
+    /// When [`Input::Tick`] would change something.
+    pub fn deadline(&self) -> Option<Micros> {
+        [self.grace_until, self.confirm_by].into_iter().flatten().filter(|_| !self.leaving).min()
+    }
+
+    /// Takes in what happened at `now`:
+    ///   1. a `join` moves the person and makes its socket the holder (V07);
+    ///   2. when the holder closes, the grace begins (V07);
+    ///   3. within it a socket that opens takes over, until confirmed by a `join` (V08);
+    ///   4. when the grace or the confirmation runs out, and by [`Input::Ended`], the person is
+    ///      to be taken out.
+    pub fn on(&mut self, input: Input, now: Micros, periods: &Periods) {
+        let seated = self.place.is_some() && !self.leaving;
+        match input {
+            Input::Joined(socket, place) => {
+                *self = Self { place: Some(place), holder: Some(socket), ..Self::default() };
+            }
+            Input::Left => *self = Self::default(),
+            Input::Opened(socket) if seated && self.holder.is_none() => {
+                if self.grace_until.is_some_and(|until| until > now) {
+                    self.holder = Some(socket);
+                    self.grace_until = None;
+                    let confirm_by = Micros(now.0.saturating_add(CONFIRM_WITHIN));
+                    self.confirm_by.get_or_insert(confirm_by);
+                }
+            }
+            Input::Closed(socket) if seated && self.holder == Some(socket) => {
+                self.holder = None;
+                self.grace_until = Some(Micros(now.0.saturating_add(periods.grace)));
+            }
+            Input::Ended => self.leaving = self.place.is_some(),
+            Input::Opened(_) | Input::Closed(_) | Input::Tick => {}
+        }
+        let over = |at: Option<Micros>| at.is_some_and(|at| at <= now);
+        if over(self.grace_until) || over(self.confirm_by) {
+            self.leaving = self.place.is_some();
+        }
+    }
+}
+
+/// Who is in the voice channels of one community.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rooms {
+    channel_of: BTreeMap<Did, AtUri>,
+}
+
+/// A channel whose list changed, and the whole list, sorted (E14).
+pub type Changed = (AtUri, Vec<Did>);
+
+impl Rooms {
+    /// The rooms with these people in them.
+    pub fn of(people: impl IntoIterator<Item = (Did, AtUri)>) -> Self {
+        Self { channel_of: people.into_iter().collect() }
+    }
+
+    /// Whether nobody is in any channel.
+    pub fn is_empty(&self) -> bool {
+        self.channel_of.is_empty()
+    }
+
+    /// Where a person is.
+    pub fn channel_of(&self, person: &Did) -> Option<&AtUri> {
+        self.channel_of.get(person)
+    }
+
+    /// The list of a channel, sorted (O05).
+    pub fn members(&self, channel: &AtUri) -> Vec<Did> {
+        self.channel_of.iter().filter(|(_, of)| *of == channel).map(|(did, _)| did.clone()).collect()
+    }
+
+    /// The lists of all channels that are not empty.
+    pub fn lists(&self) -> BTreeMap<AtUri, Vec<Did>> {
+        let mut lists: BTreeMap<AtUri, Vec<Did>> = BTreeMap::new();
+        for (did, channel) in &self.channel_of {
+            lists.entry(channel.clone()).or_default().push(did.clone());
+        }
+        lists
+    }
+
+    /// A person joins: out of the old channel first, then into the new one (V03); nothing if
+    /// they are there already (V04).
+    pub fn join(&mut self, person: &Did, channel: &AtUri) -> Vec<Changed> {
+        if self.channel_of.get(person) == Some(channel) {
+            return Vec::new();
+        }
+        let mut changed = self.leave(person);
+        self.channel_of.insert(person.clone(), channel.clone());
+        changed.push((channel.clone(), self.members(channel)));
+        changed
+    }
+
+    /// A person is out of whatever channel they are in (V05, V06).
+    pub fn leave(&mut self, person: &Did) -> Vec<Changed> {
+        let left = self.channel_of.remove(person);
+        left.map(|channel| (channel.clone(), self.members(&channel))).into_iter().collect()
+    }
+
+    /// A channel is gone, and with it everybody in it (V06, V09).
+    pub fn clear(&mut self, channel: &AtUri) -> Vec<Changed> {
+        let occupied = self.channel_of.values().any(|of| of == channel);
+        self.channel_of.retain(|_, of| of != channel);
+        if occupied { vec![(channel.clone(), Vec::new())] } else { Vec::new() }
+    }
+
+    /// The community is gone: every occupied channel is emptied (E06).
+    pub fn clear_all(&mut self) -> Vec<Changed> {
+        let occupied: BTreeSet<AtUri> = std::mem::take(&mut self.channel_of).into_values().collect();
+        occupied.into_iter().map(|channel| (channel, Vec::new())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const S: i64 = 1_000_000;
+    const PERIODS: Periods = Periods { away_after: 300 * S, grace: 5 * S };
+
+    fn place(channel: &str) -> Place {
+        Place {
+            community: AtUri::parse("at://did:plc:o/social.colibri.community/c").unwrap(),
+            channel: AtUri::parse(&format!("at://did:plc:o/social.colibri.channel/{channel}")).unwrap(),
+        }
+    }
+
+    #[test]
+    fn v04_to_v08_what_holds_a_person() {
+        use Input::{Closed, Ended, Joined, Left, Opened};
+        let join = |socket| Joined(socket, place("a"));
+        for (why, steps, expected) in [
+            ("V07: the holder closes", vec![(0, join(1)), (10, Closed(1))], Some(15)),
+            (
+                "V07: also when another socket stays",
+                vec![(0, Opened(2)), (0, join(1)), (10, Closed(1))],
+                Some(15),
+            ),
+            ("V07: another socket closes", vec![(0, join(1)), (10, Closed(2))], None),
+            ("V07: the latest join counts", vec![(0, join(1)), (1, join(2)), (10, Closed(1))], None),
+            ("V07: its socket closes", vec![(0, join(1)), (1, join(2)), (10, Closed(2))], Some(15)),
+            ("V08: a join takes over", vec![(0, join(1)), (10, Closed(1)), (12, join(2))], None),
+            (
+                "V08: so does opening, for 200 s",
+                vec![(0, join(1)), (10, Closed(1)), (12, Opened(2))],
+                Some(212),
+            ),
+            (
+                "V08: confirmed by a join",
+                vec![(0, join(1)), (10, Closed(1)), (12, Opened(2)), (180, join(2))],
+                None,
+            ),
+            ("V08: an open socket is no new one", vec![(0, join(1)), (10, Opened(2))], None),
+            ("V08: too late", vec![(0, join(1)), (10, Closed(1)), (15, Opened(2))], Some(15)),
+            (
+                "V08: and closes again",
+                vec![(0, join(1)), (10, Closed(1)), (12, Opened(2)), (20, Closed(2))],
+                Some(25),
+            ),
+            ("V06: at once", vec![(0, join(1)), (10, Ended)], Some(10)),
+            ("V05", vec![(0, join(1)), (10, Left)], None),
+            ("nowhere", vec![(0, Opened(1)), (10, Ended), (11, Closed(1))], None),
+        ] {
+            let mut seat = Seat::default();
+            let mut out_at = None;
+            let mut steps = steps.into_iter().peekable();
+            let mut now = 0;
+            while out_at.is_none() {
+                let due = seat.deadline().map(|at| at.0 / S);
+                let next = steps.peek().map(|(at, _)| *at);
+                let (at, input) = match (due, next) {
+                    (Some(due), Some(next)) if due < next => (due, Input::Tick),
+                    (_, Some(_)) => steps.next().unwrap(),
+                    (Some(due), None) => (due, Input::Tick),
+                    (None, None) => break,
+                };
+                now = at.max(now);
+                seat.on(input, Micros(now * S), &PERIODS);
+                out_at = seat.leaving().map(|_| now);
+            }
+            assert_eq!(out_at, expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn v03_v04_v09_lists() {
+        let did = |name: &str| Did::parse(&format!("did:plc:{name}")).unwrap();
+        let channel = |name: &str| place(name).channel;
+        let mut rooms = Rooms::default();
+        assert_eq!(rooms.join(&did("m"), &channel("a")), [(channel("a"), vec![did("m")])]);
+        assert_eq!(
+            rooms.join(&did("b"), &channel("a")),
+            [(channel("a"), vec![did("b"), did("m")])],
+            "sorted"
+        );
+        assert_eq!(rooms.join(&did("b"), &channel("a")), [], "V04");
+        assert_eq!(
+            rooms.join(&did("m"), &channel("b")),
+            [(channel("a"), vec![did("b")]), (channel("b"), vec![did("m")])],
+            "V03: out of the old one first"
+        );
+        assert_eq!(rooms.leave(&did("b")), [(channel("a"), vec![])], "V09");
+        assert_eq!(rooms.leave(&did("b")), []);
+        assert_eq!(rooms.clear(&channel("a")), [], "nobody was in it");
+        assert_eq!(rooms.clear(&channel("b")), [(channel("b"), vec![])], "E08");
+        rooms.join(&did("m"), &channel("b"));
+        rooms.join(&did("b"), &channel("a"));
+        assert_eq!(rooms.clear_all(), [(channel("a"), vec![]), (channel("b"), vec![])], "E06");
+        assert!(rooms.is_empty());
+    }
+
+    /// Objects keep it in their database: a changed form loses who is in a call.
+    #[test]
+    fn the_stored_form_is_pinned() {
+        let mut seat = Seat::default();
+        seat.on(Input::Joined(7, place("a")), Micros(0), &PERIODS);
+        let text = r#"{"place":{"community":"at://did:plc:o/social.colibri.community/c","channel":"at://did:plc:o/social.colibri.channel/a"},"holder":7,"grace_until":null,"confirm_by":null,"leaving":false}"#;
+        assert_eq!(serde_json::to_string(&seat).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Seat>(text).unwrap(), seat);
+    }
+
+    fn input() -> impl Strategy<Value = Input> {
+        prop_oneof![
+            (0..4_i64, 0..3_usize).prop_map(|(socket, n)| Input::Joined(socket, place(["a", "b", "c"][n]))),
+            (0..4_i64).prop_map(Input::Opened),
+            (0..4_i64).prop_map(Input::Closed),
+            Just(Input::Left),
+            Just(Input::Ended),
+            Just(Input::Tick),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// V07, V11: whatever happens, through evictions, at rest whoever has no socket is out.
+        #[test]
+        fn v11_at_rest_a_seat_has_an_open_socket(
+            steps in proptest::collection::vec((input(), 0..30_i64, any::<bool>()), 1..60)
+        ) {
+            let mut seat = Seat::default();
+            let mut open = BTreeSet::new();
+            let mut now = Micros(0);
+            for (input, secs, evicted) in steps {
+                now = Micros(now.0 + secs * S);
+                if evicted {
+                    seat = serde_json::from_str(&serde_json::to_string(&seat).unwrap()).unwrap();
+                }
+                match &input {
+                    Input::Opened(socket) | Input::Joined(socket, _) => drop(open.insert(*socket)),
+                    Input::Closed(socket) => drop(open.remove(socket)),
+                    _ => {}
+                }
+                seat.on(input, now, &PERIODS);
+                if seat.leaving().is_some() {
+                    seat.on(Input::Left, now, &PERIODS);
+                }
+            }
+            for socket in open {
+                seat.on(Input::Closed(socket), now, &PERIODS);
+            }
+            while let Some(at) = seat.deadline() {
+                now = now.max(at);
+                seat.on(Input::Tick, now, &PERIODS);
+            }
+            prop_assert!(seat.place().is_none() || seat.leaving().is_some());
+        }
+
+        /// V01, V10: one channel per person, and every list is what the events said last.
+        #[test]
+        fn v01_v10_lists_are_what_was_said(
+            steps in proptest::collection::vec((0..4_usize, 0..3_usize, 0..10_u8), 1..80)
+        ) {
+            let mut rooms = Rooms::default();
+            let mut said: BTreeMap<AtUri, Vec<Did>> = BTreeMap::new();
+            for (who, channel, what) in steps {
+                let did = Did::parse(&format!("did:plc:{}", ["a", "b", "c", "d"][who])).unwrap();
+                let channel = place(["a", "b", "c"][channel]).channel;
+                let changed = match what {
+                    0 => rooms.clear_all(),
+                    1 => rooms.clear(&channel),
+                    2..=4 => rooms.leave(&did),
+                    _ => rooms.join(&did, &channel),
+                };
+                for (channel, members) in changed {
+                    prop_assert_ne!(said.get(&channel).cloned().unwrap_or_default(), members.clone(), "a change");
+                    said.insert(channel, members);
+                    let everybody: Vec<&Did> = said.values().flatten().collect();
+                    let distinct: BTreeSet<&Did> = everybody.iter().copied().collect();
+                    prop_assert_eq!(everybody.len(), distinct.len(), "V01: never in two");
+                }
+                said.retain(|_, members| !members.is_empty());
+                prop_assert_eq!(&rooms.lists(), &said);
+            }
+        }
+    }
+}
