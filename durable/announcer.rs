@@ -1,10 +1,12 @@
 //! Tells the objects what was committed: the calls behind `hallway::telling`.
 
+use std::collections::BTreeMap;
+
 use futures::future::join_all;
 use worker::Env;
 
-use super::commands::{Announce, Command, Reindexed, Watch, call, gateway};
-use crate::domain::announcement::{Scope, Topic};
+use super::commands::{Announce, Command, Reindexed, Watch, call, gateway, gateway_of};
+use crate::domain::announcement::{Audience as Watched, Scope, Topic};
 use crate::domain::untold::Told;
 use crate::hallway::telling::Audience;
 use crate::platform::config;
@@ -22,6 +24,27 @@ impl Objects {
         Self { env }
     }
 
+    /// Tells each person's gateway what concerns its people; a fault of one is a fault of all,
+    /// and they are told again.
+    async fn tell_people(&self, told: &[Told]) -> Result<(), Fault> {
+        let shards = config::sockets(&self.env).gateway_shards;
+        let mut homes: BTreeMap<String, Vec<Told>> = BTreeMap::new();
+        for row in told {
+            for event in &row.events {
+                let Watched::Watchers(person) = &event.audience else { continue };
+                let of_home = homes.entry(gateway_of(person, shards)).or_default();
+                match of_home.last_mut() {
+                    Some(last) if last.id == row.id => last.events.push(event.clone()),
+                    _ => of_home.push(Told { id: row.id, events: vec![event.clone()] }),
+                }
+            }
+        }
+        let calls = homes
+            .into_iter()
+            .map(|(name, told)| async move { call(&self.env, &name, &Watch { told }).await.map(drop) });
+        join_all(calls).await.into_iter().collect()
+    }
+
     /// Asks every gateway; a fault of one is a fault of all, and they are asked again.
     async fn call_gateways<C: Command>(&self, command: &C) -> Result<(), Fault> {
         let shards = config::sockets(&self.env).gateway_shards;
@@ -36,7 +59,7 @@ impl Audience for Objects {
         let community = match scope {
             Scope::Community(community) => community,
             Scope::People => {
-                self.call_gateways(&Watch { told: told.to_vec() }).await?;
+                self.tell_people(told).await?;
                 return Ok(told.last().map_or(0, |last| last.id));
             }
         };

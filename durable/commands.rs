@@ -9,9 +9,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use worker::{Env, Headers, Method, Request, RequestInit, Response, Stub};
 
+use crate::domain::presence::State;
 use crate::domain::untold::Told;
 use crate::storage::Fault;
 use crate::storage::community_log::Numbered;
+use crate::storage::gateway_people::Saying;
 use crate::wire::ids::{AtUri, Did, Rkey};
 
 /// The kinds of object: one binding each in `wrangler.toml`.
@@ -195,6 +197,8 @@ pub const DID_HEADER: &str = "x-colibri-did";
 
 /// See [`CONNECT`]: present if the Worker relays the socket, and counts its frames.
 pub const RELAYED_HEADER: &str = "x-colibri-relayed";
+/// See [`CONNECT`]. Present for a socket that names a person who was not proven (X05).
+pub const UNPROVEN_HEADER: &str = "x-colibri-unproven";
 
 /// To `Gateway`: events of a community, in order. Idempotent by `seq`. Reply: whether the
 /// gateway still listens to it.
@@ -219,8 +223,9 @@ impl Command for Deliver {
     const NAME: &'static str = "deliver";
 }
 
-/// To `Gateway`: events about people, for whoever asked for them (class U). Idempotent by
-/// [`Told::id`]. They have no `seq`: they are state, not log (Q01).
+/// To the `Gateway` of these people: events of records about them. Idempotent by [`Told::id`].
+/// The gateway adds the state of the moment (P12) and says them to all gateways. They have no
+/// `seq`: they are state, not log (Q01).
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Watch {
     /// In the order of commits.
@@ -232,6 +237,153 @@ impl Command for Watch {
     const OBJECT: Object = Object::Gateway;
     const NAME: &'static str = "watch";
 }
+
+/// To `Gateway`: what another gateway has to say about its people, for whoever watches them
+/// (class U). Idempotent by [`Saying::id`].
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Say {
+    /// The gateway that says it.
+    pub from: String,
+    /// In order.
+    pub sayings: Vec<Saying>,
+}
+
+impl Command for Say {
+    type Reply = Done;
+    const OBJECT: Object = Object::Gateway;
+    const NAME: &'static str = "say";
+}
+
+/// To `Community`: the same, for its observers (A21). Not idempotent: observers may get one
+/// twice if the reply is lost, which changes nothing for them. Reply: whether it has observers.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Overhear {
+    /// In order.
+    pub sayings: Vec<Saying>,
+}
+
+impl Command for Overhear {
+    type Reply = Delivered;
+    const OBJECT: Object = Object::Community;
+    const NAME: &'static str = "overhear";
+}
+
+/// To `Gateway`: a community has observers; let them hear about its people from now on.
+/// Idempotent.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Observed {
+    /// The community.
+    pub community: AtUri,
+}
+
+impl Command for Observed {
+    type Reply = Done;
+    const OBJECT: Object = Object::Gateway;
+    const NAME: &'static str = "observed";
+}
+
+/// To the `Gateway` of a person: they chose this state (R20). Idempotent. Reply: it is stored.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SetState {
+    /// Who.
+    pub did: Did,
+    /// What they chose.
+    pub state: State,
+}
+
+impl Command for SetState {
+    type Reply = Done;
+    const OBJECT: Object = Object::Gateway;
+    const NAME: &'static str = "set-state";
+}
+
+/// To the `Gateway` of people: they have sockets at another one no more (a change of
+/// `GATEWAY_SHARDS`). Idempotent.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Adopt {
+    /// Who.
+    pub dids: Vec<Did>,
+}
+
+impl Command for Adopt {
+    type Reply = Done;
+    const OBJECT: Object = Object::Gateway;
+    const NAME: &'static str = "adopt";
+}
+
+/// To `Community`: this person is in this voice channel, and in no other of the community (V03).
+/// Idempotent.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct JoinVoice {
+    /// The community.
+    pub community: AtUri,
+    /// Who.
+    pub did: Did,
+    /// A voice channel of the community where the person may be.
+    pub channel: AtUri,
+    /// The person's gateway.
+    pub gateway: String,
+    /// The version of the ledger before the person's right was read.
+    pub version: i64,
+}
+
+/// What came of a [`JoinVoice`].
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Joined {
+    /// They are in.
+    In,
+    /// The community has heard of something since: read their right again.
+    Stale,
+}
+
+impl Command for JoinVoice {
+    type Reply = Joined;
+    const OBJECT: Object = Object::Community;
+    const NAME: &'static str = "join-voice";
+}
+
+/// To `Community`: this person is in none of its voice channels, unless another gateway says
+/// otherwise. Idempotent.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LeaveVoice {
+    /// The community.
+    pub community: AtUri,
+    /// Who.
+    pub did: Did,
+    /// The person's gateway.
+    pub gateway: String,
+}
+
+impl Command for LeaveVoice {
+    type Reply = Done;
+    const OBJECT: Object = Object::Community;
+    const NAME: &'static str = "leave-voice";
+}
+
+/// To `Community`: who is in which voice channel (V10)? Reads only.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Voices {}
+
+/// Who is in the voice channels of a community.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Voiced {
+    /// Channels that are not empty, each with its members, sorted.
+    pub channels: Vec<(AtUri, Vec<Did>)>,
+}
+
+impl Command for Voices {
+    type Reply = Voiced;
+    const OBJECT: Object = Object::Community;
+    const NAME: &'static str = "voices";
+}
+
+/// To `Community`: take in an observer (A21). An upgrade like [`CONNECT`]; its `cursor`, if there
+/// is one, stands in [`CURSOR_HEADER`].
+pub const OBSERVE: &str = "observe";
+
+/// See [`OBSERVE`].
+pub const CURSOR_HEADER: &str = "x-colibri-cursor";
 
 /// To `Gateway`: channels with these keys appeared or went; look again what they mean, and
 /// listen to their communities if some session names them (A34). Idempotent.

@@ -1,4 +1,5 @@
-//! `Community`: the order of one community's events, and their log.
+//! `Community`: the order of one community's events, their log, its voice channels, and the
+//! sockets of its observers.
 //!
 //! - Guarantee: `seq` is strictly increasing, never reused, and every event gets one, once
 //!   (T14). Commits of this object's SQLite give it: numbers, log and the mark of what came in
@@ -6,21 +7,28 @@
 //! - Gates: storage is synchronous; what is sent out waits until it is durable. Calls to
 //!   gateways are not covered by any gate, so how far a gateway is stands in the database and is
 //!   read again after each call.
-//! - Stored: `storage::community_log`, `storage::bound_rooms`.
-//! - Commands: [`Announce`], [`Attach`], [`Replay`], [`Bind`].
-//! - Wakes on a command, and on its alarm: to deliver what a gateway has not had, to ask voice
-//!   rooms that could not be reached, and to forget old events. Ends when the log is empty and nobody listens; the counters stay, for a `seq`
-//!   is never given twice.
+//! - Stored: `storage::community_log`, `storage::community_voice`, `storage::bound_rooms`; the
+//!   attachment of an observer's socket is its number, and where it is while it catches up.
+//! - Commands: [`Announce`], [`Attach`], [`Replay`], [`JoinVoice`], [`LeaveVoice`], [`Voices`],
+//!   [`Overhear`], [`Observe`](OBSERVE), [`Bind`].
+//! - Wakes on a command, a frame of an observer, and its alarm: to deliver what a gateway has not
+//!   had, to ask voice rooms that could not be reached, and to forget old events. Ends when the log is empty and nobody listens; the counters
+//!   stay, for a `seq` is never given twice.
 
 use std::rc::Rc;
 
 use worker::{
     DurableObject, Env, Error, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage,
-    durable_object, wasm_bindgen,
+    WebSocketRequestResponsePair, durable_object, wasm_bindgen,
 };
 
-use super::commands::{Announce, Attach, Bind, Command, Replay, read, reply, unknown};
+use super::commands::{
+    Announce, Attach, Bind, CURSOR_HEADER, Command, JoinVoice, LeaveVoice, OBSERVE, Overhear, Replay, Voices,
+    read, reply, unknown,
+};
 use super::order::Order;
+use crate::platform::socket_state;
+use crate::wire::socket::{HEARTBEAT, HEARTBEAT_ACK};
 
 /// See the module.
 #[durable_object]
@@ -30,6 +38,9 @@ pub struct Community {
 
 impl DurableObject for Community {
     fn new(state: State, env: Env) -> Self {
+        if let Ok(pair) = WebSocketRequestResponsePair::new(HEARTBEAT, HEARTBEAT_ACK) {
+            state.set_websocket_auto_response(&pair);
+        }
         Self { order: Rc::new(Order::new(state, env)) }
     }
 
@@ -53,6 +64,26 @@ impl DurableObject for Community {
             Replay::NAME => {
                 reply::<Replay>(read::<Replay>(&mut request).await.and_then(|command| order.replay(&command)))
             }
+            JoinVoice::NAME => {
+                let command = read::<JoinVoice>(&mut request).await;
+                let result = command.and_then(|command| order.join_voice(&command));
+                order.deliver_soon().await;
+                reply::<JoinVoice>(result)
+            }
+            LeaveVoice::NAME => {
+                let command = read::<LeaveVoice>(&mut request).await;
+                let result = command.and_then(|command| order.leave_voice(&command));
+                order.deliver_soon().await;
+                reply::<LeaveVoice>(result)
+            }
+            Voices::NAME => reply::<Voices>(read::<Voices>(&mut request).await.and_then(|_| order.voices())),
+            Overhear::NAME => reply::<Overhear>(
+                read::<Overhear>(&mut request).await.map(|command| order.overhear(&command)),
+            ),
+            OBSERVE => {
+                let cursor = request.headers().get(CURSOR_HEADER)?.and_then(|text| text.parse().ok());
+                order.observe(cursor)
+            }
             _ => unknown(),
         }
     }
@@ -62,17 +93,24 @@ impl DurableObject for Community {
         Response::empty()
     }
 
-    // It holds no sockets yet; written all the same, because a handler that is missing panics
-    // (platform facts T4).
-    async fn websocket_message(&self, _: WebSocket, _: WebSocketIncomingMessage) -> Result<()> {
+    async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> Result<()> {
+        let text = match message {
+            WebSocketIncomingMessage::String(text) => Some(text),
+            WebSocketIncomingMessage::Binary(_) => None,
+        };
+        self.order.observers.frame(&socket, text.as_deref());
         Ok(())
     }
 
-    async fn websocket_close(&self, _: WebSocket, _: usize, _: String, _: bool) -> Result<()> {
+    // A close and an error are the same to us: the socket is gone.
+    async fn websocket_close(&self, socket: WebSocket, code: usize, _: String, _: bool) -> Result<()> {
+        self.order.observers.gone(&socket);
+        socket_state::answer_close(&socket, code);
         Ok(())
     }
 
-    async fn websocket_error(&self, _: WebSocket, _: Error) -> Result<()> {
+    async fn websocket_error(&self, socket: WebSocket, _: Error) -> Result<()> {
+        self.order.observers.gone(&socket);
         Ok(())
     }
 }

@@ -16,11 +16,18 @@ mod reader;
 mod bound_rooms;
 #[allow(missing_docs, reason = "the macro makes methods without docs")]
 mod community;
+mod observing;
 mod order;
+mod voicing;
 
+mod desk;
 #[allow(missing_docs, reason = "the macro makes methods without docs")]
 mod gateway;
+mod people;
+mod restoring;
+mod seating;
 mod sessions;
+mod speaking;
 mod subscribing;
 
 #[allow(missing_docs, reason = "the macro makes methods without docs")]

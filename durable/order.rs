@@ -8,19 +8,22 @@ use worker::wasm_bindgen_futures::spawn_local;
 use worker::{Env, State};
 
 use super::commands::{Announce, Announced, Attach, Attached, Deliver, Replay, Replayed, call, gateway_of};
+use super::observing::Observers;
+use crate::domain::announcement::Announcement;
 use crate::domain::replay::{Resume, resume};
 use crate::platform::clock::now;
-use crate::platform::config::{self, EventLog};
+use crate::platform::config::{self, EventLog, Sockets};
 use crate::platform::log;
 use crate::platform::object_sql::ObjectSql;
 use crate::storage::bound_rooms;
 use crate::storage::community_log::{self, Counters, Listener, Numbered};
+use crate::storage::community_voice;
 use crate::storage::{Fault, Statement, rows};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
 
 /// Events in one call to a gateway, and in one page of a replay: with 2 kB each 1 MB.
-const PAGE: i64 = 500;
+pub(super) const PAGE: i64 = 500;
 /// How soon a gateway that could not be reached is tried again, in milliseconds.
 pub(super) const RETRY_MS: i64 = 2_000;
 /// How often old events are looked for, in milliseconds.
@@ -28,38 +31,42 @@ const TIDY_MS: i64 = 3_600_000;
 
 /// What the tasks of the object share. Nothing in it is borrowed over an await.
 pub(super) struct Order {
-    state: State,
+    pub(super) state: State,
     pub(super) env: Env,
     pub(super) sql: ObjectSql,
     log: EventLog,
-    shards: u32,
+    pub(super) shards: u32,
     ready: Cell<bool>,
     /// Gateways that a task is delivering to: one at a time, so that events arrive in order.
     delivering: RefCell<BTreeSet<String>>,
     /// Whether a task is asking voice rooms to look at rights again.
     pub(super) asking_rooms: Cell<bool>,
     alarm_at: Cell<Option<Micros>>,
+    pub(super) observers: Observers,
 }
 
 impl Order {
     pub(super) fn new(state: State, env: Env) -> Self {
+        let Sockets { gateway_shards: shards, rate, .. } = config::sockets(&env);
         Self {
             sql: ObjectSql::of(&state),
             log: config::event_log(&env),
-            shards: config::sockets(&env).gateway_shards,
+            shards,
             state,
             env,
             ready: Cell::new(false),
             delivering: RefCell::default(),
             asking_rooms: Cell::new(false),
             alarm_at: Cell::new(None),
+            observers: Observers::new(rate),
         }
     }
 
     /// The counters; on first use, creates the tables.
     pub(super) fn counters(&self) -> Result<Counters, Fault> {
         if !self.ready.get() {
-            for sql in community_log::SCHEMA.iter().chain(bound_rooms::SCHEMA) {
+            let tables = [community_log::SCHEMA, community_voice::SCHEMA, bound_rooms::SCHEMA];
+            for sql in tables.into_iter().flatten() {
                 self.sql.run(&Statement::new(sql, []))?;
             }
             self.ready.set(true);
@@ -71,12 +78,29 @@ impl Order {
     pub(super) fn announce(&self, command: &Announce) -> Result<Announced, Fault> {
         let counters = self.counters()?;
         let home = |did: &Did| gateway_of(did, self.shards);
-        let (statements, through) = community_log::take(&counters, &command.told, now(), home);
-        // Before the counters: should writing fail half way, it is done again (storage::community_log).
-        self.note_concerns(&counters, &command.told)?;
-        self.sql.run_all(&statements)?;
+        let (told, left) = self.with_voice(&counters, command)?;
+        let (statements, through) = community_log::take(&counters, &told, now(), home);
+        // The counters last: should writing fail half way, it is done again (storage::community_log).
+        self.note_concerns(&counters, &told)?;
+        let (events, count) = statements.split_at(statements.len().saturating_sub(1));
+        self.sql.run_all(events)?;
+        self.sql.run_all(&left)?;
+        self.sql.run_all(count)?;
         self.sql.run_all(&self.forget())?;
+        let news = told.iter().filter(|told| told.id > counters.announced);
+        self.observers.tell(&self.state, counters.seq + 1, news.flat_map(|told| &told.events));
         Ok(Announced { through })
+    }
+
+    /// Numbers events that come from no commit, and stores what made them.
+    pub(super) fn tell(&self, events: &[Announcement], cause: &[Statement]) -> Result<(), Fault> {
+        let counters = self.counters()?;
+        let seq = counters.seq + u64::try_from(events.len()).unwrap_or_default();
+        self.sql.run_all(&community_log::append(counters.seq + 1, events, now()))?;
+        self.sql.run_all(cause)?;
+        self.sql.run(&community_log::count(seq, counters.announced))?;
+        self.observers.tell(&self.state, counters.seq + 1, events);
+        Ok(())
     }
 
     pub(super) fn attach(&self, command: &Attach) -> Result<Attached, Fault> {
@@ -86,6 +110,13 @@ impl Order {
     }
 
     pub(super) fn replay(&self, command: &Replay) -> Result<Replayed, Fault> {
+        // Anybody may ask for the log of anything: a community that was never seen gets no tables.
+        if !self.ready.get() && self.sql.run(&community_log::is_used())?.is_empty() {
+            return Ok(match resume(command.cursor, 1, 0) {
+                Resume::From(last) => Replayed::Page { events: Vec::new(), through: last, last },
+                Resume::Resync { oldest } => Replayed::Resync { oldest },
+            });
+        }
         let counters = self.counters()?;
         match resume(command.cursor, counters.oldest(), counters.seq) {
             Resume::Resync { oldest } => Ok(Replayed::Resync { oldest }),
@@ -114,6 +145,7 @@ impl Order {
     pub(super) async fn deliver_soon(self: &Rc<Self>) {
         self.start_delivering();
         self.start_asking_rooms();
+        self.look_after_observers();
         self.wake_within(TIDY_MS).await;
     }
 
@@ -196,7 +228,7 @@ impl Order {
     }
 
     /// The community this object serves: its instance name.
-    fn name(&self) -> Option<AtUri> {
+    pub(super) fn name(&self) -> Option<AtUri> {
         self.state.id().name().and_then(|name| AtUri::parse(&name).ok())
     }
 }

@@ -1,23 +1,47 @@
-//! What a gateway knows in memory: its open sockets, what they want, what names mean.
+//! What a gateway knows in memory: its open sockets, what they want, what names mean, who is
+//! there.
 //!
 //! Rebuilt from the sockets' attachments and the object's database whenever the object wakes
 //! (platform facts 2.2); every change is written there in the same step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use worker::{State, WebSocket};
 
-use crate::domain::announcement::{Announcement, Audience};
+use super::desk::FRESH;
+use crate::domain::actions::Actor;
+use crate::domain::announcement::Audience;
+use crate::domain::frame_budget::Budget;
+use crate::domain::person::Person;
+use crate::domain::presence::Periods;
 use crate::domain::subscriptions::{Candidate, Meanings, hears, needs};
 use crate::platform::object_sql::ObjectSql;
+use crate::platform::socket_state;
 use crate::storage::community_log::Numbered;
+use crate::storage::gateway_people::{self, Saying};
 use crate::storage::gateway_sessions::{self, Session};
 use crate::storage::{Fault, Statement, rows};
 use crate::wire::events::{stamp, stamp_state};
-use crate::wire::ids::Did;
+use crate::wire::ids::{AtUri, Did};
+use crate::wire::time::Micros;
 
 /// Events kept for a socket while it catches up. More means it is too slow to catch up.
 const PENDING_MAX: usize = 2_000;
+/// A socket that has not taken this many bytes when more is to be sent is too slow (Q20). The
+/// kernel takes some megabytes before the count starts, and one delivery adds at most another.
+/// 50 such sockets are half of the object's memory (platform facts 2.8).
+pub(super) const SLOW_BYTES: u32 = 1024 * 1024;
+
+/// Signs of life of a socket (P11).
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Signs {
+    /// Its last frame that reached the object.
+    pub(super) heard_at: Micros,
+    /// The one that is stored.
+    pub(super) stored_at: Micros,
+    /// Whether a heartbeat did.
+    pub(super) beats: bool,
+}
 
 /// A session and its socket.
 pub(super) struct Open {
@@ -26,11 +50,16 @@ pub(super) struct Open {
     /// Communities it is catching up with: what came meanwhile, to be sent after the replay.
     /// `None` once there was too much of it.
     pub(super) resuming: BTreeMap<String, Option<Vec<(u64, String)>>>,
+    pub(super) budget: Budget,
+    pub(super) signs: Signs,
 }
 
 impl Open {
     pub(super) fn new(session: Session, socket: WebSocket) -> Self {
-        Self { session, socket, resuming: BTreeMap::new() }
+        let owed = session.restoring.iter().flat_map(|restoring| restoring.owed.keys());
+        let resuming = owed.map(|community| (community.clone(), Some(Vec::new()))).collect();
+        let (budget, signs) = (Budget::default(), Signs::default());
+        Self { session, socket, resuming, budget, signs }
     }
 }
 
@@ -41,12 +70,28 @@ pub(super) struct Sessions {
     pub(super) meanings: Meanings,
     /// Communities listened to, and the last `seq` had from each.
     pub(super) communities: BTreeMap<String, u64>,
+    /// People with presence or a voice channel, with the last activity that is stored.
+    pub(super) persons: BTreeMap<Did, (Person, Micros)>,
+    /// Those of whom something is to be read, stored or told.
+    pub(super) unsettled: BTreeSet<Did>,
+    /// Those who are to be taken out of a voice channel.
+    pub(super) leaving: BTreeSet<Did>,
+    /// Sessions that still have to get what their person missed.
+    pub(super) restoring: BTreeSet<i64>,
+    /// Events of records about people wait to be told.
+    pub(super) held: bool,
+    /// Something was said that somebody may not have heard.
+    pub(super) said: bool,
+    /// Some people's home is another gateway since `GATEWAY_SHARDS` changed.
+    pub(super) strangers: bool,
+    /// Communities whose observers hear about people.
+    pub(super) observed: BTreeSet<String>,
 }
 
 impl Sessions {
-    /// Rebuilds the memory. Sessions whose socket is gone end here.
-    pub(super) fn load(state: &State, sql: &ObjectSql) -> Result<Self, Fault> {
-        for schema in gateway_sessions::SCHEMA {
+    /// Rebuilds the memory. Answers sessions whose socket is gone besides.
+    pub(super) fn load(state: &State, sql: &ObjectSql) -> Result<(Self, Vec<(i64, Session)>), Fault> {
+        for schema in gateway_sessions::SCHEMA.iter().chain(gateway_people::SCHEMA) {
             sql.run(&Statement::new(schema, []))?;
         }
         let mut sockets: BTreeMap<i64, WebSocket> = state
@@ -54,18 +99,85 @@ impl Sessions {
             .into_iter()
             .filter_map(|socket| Some((socket.deserialize_attachment::<i64>().ok()??, socket)))
             .collect();
-        let mut sessions = Self::default();
+        let signs: BTreeMap<i64, (i64, bool)> =
+            rows::<(i64, i64, bool)>(Some(&sql.run(&gateway_people::signs())?))?
+                .into_iter()
+                .map(|(id, at, beats)| (id, (at, beats)))
+                .collect();
+        let mut loaded = Self { held: true, said: true, ..Self::default() };
+        let mut vanished = Vec::new();
         for (id, session) in rows::<(i64, Session)>(Some(&sql.run(&gateway_sessions::sessions())?))? {
-            match sockets.remove(&id) {
-                Some(socket) => drop(sessions.open.insert(id, Open::new(session, socket))),
-                None => drop(sql.run(&gateway_sessions::close(id))?),
+            let Some(socket) = sockets.remove(&id) else {
+                vanished.push((id, session));
+                continue;
+            };
+            if session.restoring.is_some() {
+                loaded.restoring.insert(id);
             }
+            let mut open = Open::new(session, socket);
+            if let Some((at, beats)) = signs.get(&id) {
+                // A later sign may have come within the time that is not stored.
+                let stored_at = Micros(*at);
+                open.signs = Signs { heard_at: Micros(at + FRESH), stored_at, beats: *beats };
+            }
+            loaded.open.insert(id, open);
         }
         let known: Vec<Candidate> = rows(Some(&sql.run(&gateway_sessions::channels())?))?;
-        sessions.meanings.set(&[], known);
-        sessions.communities =
+        loaded.meanings.set(&[], known);
+        loaded.communities =
             rows::<(String, u64)>(Some(&sql.run(&gateway_sessions::communities())?))?.into_iter().collect();
-        Ok(sessions)
+        for (did, mut person) in rows::<(Did, Person)>(Some(&sql.run(&gateway_people::persons())?))? {
+            let stored = person.presence.last_activity();
+            person.presence = person.presence.at_activity(Micros(stored.0 + FRESH));
+            loaded.persons.insert(did.clone(), (person, stored));
+            loaded.mark(&did);
+        }
+        loaded.observed = rows::<String>(Some(&sql.run(&gateway_people::observed())?))?.into_iter().collect();
+        Ok((loaded, vanished))
+    }
+
+    /// Notes what is to be done about a person.
+    pub(super) fn mark(&mut self, did: &Did) {
+        let person = self.persons.get(did).map(|(person, _)| person);
+        let marks = [
+            (&mut self.unsettled, person.is_some_and(Person::is_unsettled)),
+            (&mut self.leaving, person.is_some_and(|person| person.seat.leaving().is_some())),
+        ];
+        for (set, belongs) in marks {
+            if belongs {
+                set.insert(did.clone());
+            } else {
+                set.remove(did);
+            }
+        }
+    }
+
+    /// Whether nobody is here and nothing is to be done.
+    pub(super) fn is_idle(&self) -> bool {
+        self.open.is_empty() && self.persons.is_empty()
+    }
+
+    /// People for whom the time has come.
+    pub(super) fn due(&self, now: Micros, periods: &Periods) -> Vec<Did> {
+        let is_due = |person: &Person| person.deadline(periods).is_some_and(|at| at <= now);
+        self.persons.iter().filter(|(_, (person, _))| is_due(person)).map(|(did, _)| did.clone()).collect()
+    }
+
+    /// When something is due for somebody.
+    pub(super) fn deadlines(&self, periods: &Periods) -> Option<Micros> {
+        self.persons.values().filter_map(|(person, _)| person.deadline(periods)).min()
+    }
+
+    /// For whom a socket acts now: for nobody while the account is not active (P13).
+    pub(super) fn actor(&self, id: i64) -> Actor {
+        let Some(open) = self.open.get(&id) else { return Actor::Nobody };
+        match &open.session.did {
+            Some(did) if self.persons.get(did).is_none_or(|(person, _)| person.presence.is_active()) => {
+                Actor::Person(did.clone())
+            }
+            None if open.session.unproven => Actor::Unproven,
+            _ => Actor::Nobody,
+        }
     }
 
     /// The channel names some session listens to.
@@ -109,23 +221,59 @@ impl Sessions {
         }
     }
 
-    /// Sends an event about a person to every session that asked for it.
-    pub(super) fn send_state(&self, event: &Announcement) {
-        let text = stamp_state(event.event.get(), event.live);
+    /// Sessions that hear something of a community, and do not take what is sent to them.
+    pub(super) fn slow(&self, community: &str) -> Vec<i64> {
+        self.slow_of(|session| needs(&session.subscriptions, community, &self.meanings))
+    }
+
+    /// Sessions that watch one of the people concerned, and do not take what is sent to them.
+    pub(super) fn slow_watchers(&self, sayings: &[Saying]) -> Vec<i64> {
+        self.slow_of(|session| {
+            let watches = |one: &Saying| session.subscriptions.watches(&one.did, &one.communities);
+            sayings.iter().any(watches)
+        })
+    }
+
+    fn slow_of(&self, hears: impl Fn(&Session) -> bool) -> Vec<i64> {
+        let is_slow = |open: &Open| socket_state::unsent(&open.socket) > SLOW_BYTES && hears(&open.session);
+        self.open.iter().filter(|(_, open)| is_slow(open)).map(|(id, _)| *id).collect()
+    }
+
+    /// The communities a session hears something of, of those listened to, each with the last
+    /// `seq` that the gateway had.
+    pub(super) fn heard_by<'s>(&'s self, session: &'s Session) -> impl Iterator<Item = (&'s String, u64)> {
+        self.communities
+            .iter()
+            .filter(|(community, _)| needs(&session.subscriptions, community, &self.meanings))
+            .map(|(community, seq)| (community, *seq))
+    }
+
+    /// Sends an event about a person to every session that watches them.
+    pub(super) fn send_state(&self, saying: &Saying) {
+        let text = stamp_state(saying.event.get(), saying.live);
         for open in self.open.values() {
-            let session = &open.session;
-            if hears(&session.subscriptions, session.did.as_ref(), &event.audience, "", &self.meanings) {
+            if open.session.subscriptions.watches(&saying.did, &saying.communities) {
                 send(&open.socket, &text);
             }
         }
     }
 
-    /// Whether the session `id` hears an event of a replay.
-    pub(super) fn hears_replayed(&self, id: i64, community: &str, audience: &Audience) -> bool {
+    /// Whether the session `id` hears an event of a replay; of what was restored only what the
+    /// client has not taken into its own hands (Q11).
+    pub(super) fn hears_replayed(
+        &self,
+        id: i64,
+        community: &AtUri,
+        audience: &Audience,
+        asked: bool,
+    ) -> bool {
         self.open.get(&id).is_some_and(|open| {
             let session = &open.session;
-            let did: Option<&Did> = session.did.as_ref();
-            hears(&session.subscriptions, did, audience, community, &self.meanings)
+            let restored = session.restoring.as_ref().map(|restoring| &restoring.subscriptions);
+            let subscriptions = if asked { Some(&session.subscriptions) } else { restored };
+            subscriptions.is_some_and(|subscriptions| {
+                hears(subscriptions, session.did.as_ref(), audience, community.as_str(), &self.meanings)
+            })
         })
     }
 }

@@ -1,29 +1,45 @@
 //! How a session of a `Gateway` starts to hear: subscribing, listening to communities, catching
 //! up with what was missed (contract 4.3, 4.4).
 
-use futures::future::join_all;
-use worker::WebSocket;
+use std::time::Duration;
 
-use super::commands::{Attach, Replay, Replayed, call};
-use super::gateway::{Gateway, Outcome, number, temporary};
-use super::sessions::{Sessions, send};
+use futures::future::join_all;
+use worker::{Delay, WebSocket};
+
+use super::commands::{Attach, Done, Reindexed, Replay, Replayed, call};
+use super::desk::{Desk, Outcome, number, temporary};
+use super::sessions::{SLOW_BYTES, Sessions, send};
 use crate::domain::actions::Subscribe;
 use crate::domain::replay::{Resume, resume};
 use crate::domain::subscriptions::{KEYS_MAX, Kind};
 use crate::platform::d1::D1;
-use crate::platform::log;
+use crate::platform::{log, socket_state};
+use crate::storage::community_log::Numbered;
 use crate::storage::gateway_sessions::{self, Session};
 use crate::storage::{Fault, reads};
 use crate::wire::events::stamp;
 use crate::wire::ids::AtUri;
 use crate::wire::socket::Reply;
 
-impl Gateway {
+/// How often, and how many times, a full socket is looked at again: half a minute in all.
+const ROOM_MS: u64 = 50;
+const ROOM_TRIES: u32 = 600;
+
+/// Why a session catches up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Catching {
+    /// The client asked for it, and hears when it is done (Q02).
+    Asked,
+    /// Its person missed it, and the client knows nothing of it (Q10).
+    Restored,
+}
+
+impl Desk {
     /// Subscribes, and resumes if the client asks for it (Q02): ack, replay, `resumed`. Should
     /// anything fail before the ack, nothing was changed.
     pub(super) async fn subscribe(&self, socket: &WebSocket, subscribe: Subscribe) {
         let Some(id) = number(socket) else { return };
-        let before = self.with(|sessions| self.change(sessions, id, &subscribe));
+        let before = self.with(|sessions| self.note_subscription(sessions, id, &subscribe));
         let before = match before {
             Ok(Some(before)) => before,
             Ok(None) => {
@@ -35,7 +51,7 @@ impl Gateway {
         let replay = match self.reach(&subscribe).await {
             Ok(replay) => replay,
             Err(fault) => {
-                if let Err(fault) = self.undo(id, before) {
+                if let Err(fault) = self.undo(id, before, &subscribe) {
                     log::fault(&fault, "a subscription that failed stays until the socket closes");
                 }
                 return send(socket, &temporary(&fault).text());
@@ -43,12 +59,17 @@ impl Gateway {
         };
         send(socket, &subscribe.reply.text());
         if let Some((community, cursor, first)) = replay {
-            self.resume(id, socket, &community, cursor, first).await;
+            self.catch_up(id, socket, &community, cursor, first, Catching::Asked).await;
         }
     }
 
     /// Notes the subscription. The session as it was; `None` if there is no room for the key.
-    fn change(&self, sessions: &mut Sessions, id: i64, subscribe: &Subscribe) -> Outcome<Option<Session>> {
+    fn note_subscription(
+        &self,
+        sessions: &mut Sessions,
+        id: i64,
+        subscribe: &Subscribe,
+    ) -> Outcome<Option<Session>> {
         let Some(open) = sessions.open.get_mut(&id) else {
             return Err(Fault::new("subscribing", "the session is gone"));
         };
@@ -56,9 +77,16 @@ impl Gateway {
         if !open.session.subscriptions.subscribe(subscribe.kind, subscribe.key.as_deref()) {
             return Ok(None);
         }
+        if let Some(restoring) = &mut open.session.restoring {
+            restoring.subscriptions.unsubscribe(subscribe.kind, subscribe.key.as_deref()); // Q11
+        }
         if let Some((community, _)) = &subscribe.resume {
             open.session.replayed.remove(community.as_str());
             open.resuming.insert(community.to_string(), Some(Vec::new()));
+            if let Some(restoring) = &mut open.session.restoring {
+                restoring.owed.remove(community.as_str());
+                restoring.done.insert(community.to_string());
+            }
         }
         if open.session != before {
             self.sql.run(&gateway_sessions::keep(id, &open.session))?;
@@ -68,11 +96,12 @@ impl Gateway {
 
     /// Takes a subscription back. What came for it meanwhile is sent: the session may have heard
     /// that community before.
-    fn undo(&self, id: i64, before: Session) -> Outcome<()> {
+    fn undo(&self, id: i64, before: Session, subscribe: &Subscribe) -> Outcome<()> {
         self.with(|sessions| {
             let Some(open) = sessions.open.get_mut(&id) else { return Ok(()) };
-            for (_, text) in std::mem::take(&mut open.resuming).into_values().flatten().flatten() {
-                send(&open.socket, &text);
+            if let Some((community, _)) = &subscribe.resume {
+                let meanwhile = open.resuming.remove(community.as_str()).flatten();
+                meanwhile.into_iter().flatten().for_each(|(_, text)| send(&open.socket, &text));
             }
             open.session = before;
             self.sql.run(&gateway_sessions::keep(id, &open.session)).map(drop)
@@ -85,16 +114,34 @@ impl Gateway {
             (Kind::UserStatus, _) => Vec::new(),
             (Kind::Message | Kind::Community, None) => reads::all_communities(&D1::of(&self.env)?).await?,
             (Kind::Message, Some(name)) => self.look_up(std::slice::from_ref(name)).await?,
-            (Kind::Community, Some(name)) => reads::listed(&D1::of(&self.env)?, name).await?,
+            (Kind::Community, Some(name)) => {
+                reads::listed(&D1::of(&self.env)?, std::slice::from_ref(name)).await?
+            }
         };
         self.listen(communities).await?;
         let Some((community, cursor)) = subscribe.resume.clone() else { return Ok(None) };
-        if self.with(|sessions| Ok(!sessions.communities.contains_key(community.as_str())))? {
-            return Ok(Some((community, cursor, nothing_yet(cursor))));
-        }
-        let replay = Replay { community: community.clone(), cursor };
-        let first = call(&self.env, community.as_str(), &replay).await?;
+        let first = self.page(&community, cursor).await?;
         Ok(Some((community, cursor, first)))
+    }
+
+    /// A page of a community's log. One that this gateway does not listen to was never seen, and
+    /// is not asked: its log is empty (Q05).
+    pub(super) async fn page(&self, community: &AtUri, cursor: i64) -> Outcome<Replayed> {
+        if self.with(|sessions| Ok(!sessions.communities.contains_key(community.as_str())))? {
+            return Ok(nothing_yet(cursor));
+        }
+        call(&self.env, community.as_str(), &Replay { community: community.clone(), cursor }).await
+    }
+
+    /// Waits until a socket has taken most of what was sent to it, so that a long replay needs
+    /// little memory and is not taken for slowness. Who takes nothing for a while is slow (Q20).
+    async fn room(&self, socket: &WebSocket) {
+        for _ in 0..ROOM_TRIES {
+            if socket_state::unsent(socket) <= SLOW_BYTES / 2 {
+                return;
+            }
+            Delay::from(Duration::from_millis(ROOM_MS)).await;
+        }
     }
 
     /// Looks up what names mean, remembers it, and answers the communities concerned.
@@ -111,10 +158,27 @@ impl Gateway {
         })
     }
 
+    /// Channels appeared or went: looks again what the names of the sessions mean (A34).
+    pub(super) async fn reindexed(&self, command: &Reindexed) -> Outcome<Done> {
+        let rkeys: Vec<&str> = command.rkeys.iter().map(|rkey| rkey.as_str()).collect();
+        let (names, wanted) = self.with(|sessions| {
+            let mut names = sessions.names();
+            if !rkeys.is_empty() {
+                names.retain(|name| rkeys.contains(&name.rsplit('/').next().unwrap_or(name)));
+            }
+            Ok((names, sessions.need(command.community.as_str())))
+        })?;
+        let mut communities = self.look_up(&names).await?;
+        if wanted {
+            communities.push(command.community.clone());
+        }
+        self.listen(communities).await?;
+        Ok(Done {})
+    }
+
     /// Attaches to communities that this gateway does not listen to yet.
     pub(super) async fn listen(&self, communities: Vec<AtUri>) -> Outcome<()> {
-        let gateway =
-            self.state.id().name().ok_or_else(|| Fault::new("listening", "the gateway has no name"))?;
+        let gateway = self.name()?;
         let new: Vec<AtUri> = self.with(|sessions| {
             let known = &sessions.communities;
             Ok(communities.into_iter().filter(|uri| !known.contains_key(uri.as_str())).collect())
@@ -134,9 +198,17 @@ impl Gateway {
         Ok(())
     }
 
-    /// Sends what the session missed, page by page, then `resumed`, then what came meanwhile
-    /// (Q02). Events are neither lost nor doubled between the two.
-    async fn resume(&self, id: i64, socket: &WebSocket, community: &AtUri, cursor: i64, first: Replayed) {
+    /// Sends what the session missed, page by page, then `resumed` if it asked, then what came
+    /// meanwhile (Q02, Q10). Events are neither lost nor doubled between the two.
+    pub(super) async fn catch_up(
+        &self,
+        id: i64,
+        socket: &WebSocket,
+        community: &AtUri,
+        cursor: i64,
+        first: Replayed,
+        how: Catching,
+    ) {
         let mut page = first;
         let mut from = None;
         let end = loop {
@@ -144,24 +216,20 @@ impl Gateway {
                 Replayed::Resync { oldest } => break Err(oldest),
                 Replayed::Page { events, through, last } => {
                     from.get_or_insert_with(|| u64::try_from(cursor).unwrap_or(last));
-                    let sent = self.with(|sessions| {
-                        for event in &events {
-                            if sessions.hears_replayed(id, community.as_str(), &event.audience) {
-                                send(socket, &stamp(event.event.get(), event.seq, false));
-                            }
+                    match self.with(|sessions| self.send_page(sessions, id, community, &events, through, how))
+                    {
+                        Ok(true) => {}
+                        Ok(false) => return,
+                        Err(fault) => {
+                            log::fault(&fault, "the client reads anew");
+                            break Err(through);
                         }
-                        Ok(())
-                    });
-                    if let Err(fault) = sent {
-                        log::fault(&fault, "the client reads anew");
-                        break Err(through);
                     }
                     if through >= last {
                         break Ok(last);
                     }
-                    let next =
-                        Replay { community: community.clone(), cursor: i64::try_from(through).unwrap_or(-1) };
-                    page = match call(&self.env, community.as_str(), &next).await {
+                    self.room(socket).await;
+                    page = match self.page(community, i64::try_from(through).unwrap_or(-1)).await {
                         Ok(next) => next,
                         Err(fault) => {
                             log::fault(&fault, "the client reads anew");
@@ -171,28 +239,69 @@ impl Gateway {
                 }
             }
         };
-        let finished = self.with(|sessions| self.caught_up(sessions, id, community, from.unwrap_or(0), end));
+        let from = from.filter(|_| how == Catching::Asked);
+        let finished = self.with(|sessions| self.caught_up(sessions, id, community, from, end));
         if let Err(fault) = finished {
             log::fault(&fault, "the client reads anew");
             send(socket, &Reply::ResyncRequired { community_uri: community.clone(), oldest: 0 }.text());
         }
     }
 
-    /// The end of a replay: `resumed` or `resync_required`, then what came meanwhile.
+    /// Sends a page. `false` if there is nothing more to do: the socket is gone, or the client has
+    /// taken over what was to be restored (Q11).
+    fn send_page(
+        &self,
+        sessions: &mut Sessions,
+        id: i64,
+        community: &AtUri,
+        events: &[Numbered],
+        through: u64,
+        how: Catching,
+    ) -> Outcome<bool> {
+        let Some(open) = sessions.open.get(&id) else { return Ok(false) };
+        let done = open.session.restoring.as_ref().is_none_or(|one| one.done.contains(community.as_str()));
+        if how == Catching::Restored && done {
+            return Ok(false);
+        }
+        for event in events {
+            if sessions.hears_replayed(id, community, &event.audience, how == Catching::Asked)
+                && let Some(open) = sessions.open.get(&id)
+            {
+                send(&open.socket, &stamp(event.event.get(), event.seq, false));
+            }
+        }
+        if how == Catching::Restored
+            && let Some(open) = sessions.open.get_mut(&id)
+            && let Some(restoring) = &mut open.session.restoring
+        {
+            restoring.owed.insert(community.to_string(), i64::try_from(through).unwrap_or(i64::MAX));
+            self.sql.run(&gateway_sessions::keep(id, &open.session))?;
+        }
+        Ok(true)
+    }
+
+    /// The end of a replay: `resumed`, if it was asked for, or `resync_required`; then what came
+    /// meanwhile.
     fn caught_up(
         &self,
         sessions: &mut Sessions,
         id: i64,
         community: &AtUri,
-        from: u64,
+        asked_from: Option<u64>,
         end: std::result::Result<u64, u64>,
     ) -> Outcome<()> {
         let Some(open) = sessions.open.get_mut(&id) else { return Ok(()) };
         let pending = open.resuming.remove(community.as_str()).flatten();
+        if let Some(restoring) = &mut open.session.restoring {
+            restoring.owed.remove(community.as_str());
+            restoring.done.insert(community.to_string());
+        }
         let to = match (end, &pending) {
             (Ok(to), Some(_)) => {
-                let resumed = Reply::Resumed { community_uri: community.to_string(), from, to };
-                send(&open.socket, &resumed.text());
+                if let Some(from) = asked_from {
+                    let resumed = Reply::Resumed { community_uri: community.to_string(), from, to };
+                    send(&open.socket, &resumed.text());
+                }
                 to
             }
             (Ok(oldest) | Err(oldest), _) => {

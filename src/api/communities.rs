@@ -1,11 +1,17 @@
 //! Communities and what is in them: R07, R11–R14.
 
+use std::collections::BTreeMap;
+
+use worker::Env;
+
 use super::error::ApiError;
 use super::reply::{List, shown};
 use super::{Answer, Call};
+use crate::durable::commands::{Voices, call as ask};
 use crate::storage::Fault;
 use crate::storage::reads::communities;
 use crate::wire::bodies::Channel;
+use crate::wire::ids::{AtUri, Did};
 
 /// R07 `GET /api/community`: one community, by AT-URI or rkey (T22).
 pub(super) async fn one(call: &Call) -> Answer {
@@ -25,11 +31,11 @@ pub(super) async fn of_person(call: &Call) -> Answer {
 /// R12 `GET /api/channels`: the channels of a community, by name.
 pub(super) async fn channels(call: &Call) -> Answer {
     let community = call.query.at_uri("community")?;
-    let (db, name) = (call.db()?, community.to_owned());
+    let (db, name, env) = (call.db()?, community.to_owned(), call.env.clone());
     let list = List { call, id: "R12", about: community };
     list.answer(async move |after: Option<_>, limit| {
         let (mut channels, end) = communities::channels(&db, &name, after.as_ref(), limit).await?;
-        fill(&name, channels.iter_mut()).await?;
+        fill(&env, &name, channels.iter_mut()).await?;
         Ok((channels, end))
     })
     .await
@@ -40,7 +46,7 @@ pub(super) async fn sidebar(call: &Call) -> Answer {
     let community = call.query.at_uri("community")?;
     let mut sidebar = communities::sidebar_of(&call.db()?, community).await?;
     let inside = sidebar.categories.iter_mut().flat_map(|category| &mut category.channels);
-    fill(community, inside.chain(&mut sidebar.uncategorized)).await?;
+    fill(&call.env, community, inside.chain(&mut sidebar.uncategorized)).await?;
     shown(call, &sidebar)
 }
 
@@ -55,9 +61,23 @@ pub(super) async fn members(call: &Call) -> Answer {
     .await
 }
 
-/// The one place where `voice_members` of O05 come in, for R12 and R13: whoever knows them fills
-/// them in here, sorted. Nobody does in this build, and every channel stays empty.
-#[expect(clippy::unused_async, reason = "who is in voice is asked of an object")]
-async fn fill<'c>(_community: &str, _channels: impl Iterator<Item = &'c mut Channel>) -> Result<(), Fault> {
+/// Fills in `voice_members` (O05) for R12 and R13, as the community has them (V10): one question
+/// for all channels of a page, and none if no voice channel is among them, for asking wakes the
+/// community's object.
+async fn fill<'c>(
+    env: &Env,
+    community: &str,
+    channels: impl Iterator<Item = &'c mut Channel>,
+) -> Result<(), Fault> {
+    let mut channels: Vec<&mut Channel> =
+        channels.filter(|channel| channel.channel_type == "voice").collect();
+    if channels.is_empty() {
+        return Ok(());
+    }
+    let voiced = ask(env, community, &Voices {}).await?.channels;
+    let mut voices: BTreeMap<AtUri, Vec<Did>> = voiced.into_iter().collect();
+    for channel in &mut channels {
+        channel.voice_members = voices.remove(&channel.uri).unwrap_or_default();
+    }
     Ok(())
 }

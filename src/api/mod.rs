@@ -62,6 +62,7 @@ const ROUTES: &[Route] = routes! {
     POST   "/api/invite"             R17 invites::create;
     DELETE "/api/invite/{code}"      R18 invites::revoke;
     POST   "/api/invite/{code}/use"  R19 invites::count_use;
+    POST   "/api/user/state"         R20 people::set_state;
     GET    "/api/blob"               R21 blob::blob;
     GET    "/api/channel-reads"      R22 people::channel_reads;
     GET    "/api/subscribe"          R23 sockets::subscribe;

@@ -1,4 +1,4 @@
-//! People: R04, R22.
+//! People: R04, R20, R22.
 
 use std::time::Duration;
 
@@ -6,7 +6,9 @@ use url::Url;
 
 use super::error::ApiError;
 use super::reply::{List, shown};
-use super::{Answer, Call};
+use super::{Answer, Call, authority, empty};
+use crate::domain::presence::State;
+use crate::durable::commands::{SetState, call as ask, gateway_of};
 use crate::hallway;
 use crate::platform::clock::now;
 use crate::platform::outbound::{Failure, get_text};
@@ -76,6 +78,18 @@ async fn look_up(call: &Call, did: &Did) -> Result<Option<LookedUp>, Fault> {
         Err(Failure::ElsewhereRefused) => Err(Fault::new(DOING, "it redirects to another host")),
         Err(Failure::Fault(fault)) => Err(fault),
     }
+}
+
+/// R20 `POST /api/user/state`: a person's state, with or without an open socket (P09). Their
+/// gateway sets it; the answer comes when it is stored (H11).
+pub(super) async fn set_state(call: &Call) -> Answer {
+    authority::operator(call)?;
+    let did = call.query.did("did")?;
+    let state = State::named(call.query.required("state")?).filter(|state| *state != State::Offline);
+    let state = state.ok_or_else(|| ApiError::Invalid("state must be online, away or dnd".into()))?;
+    let gateway = gateway_of(&did, config::sockets(&call.env).gateway_shards);
+    ask(&call.env, &gateway, &SetState { did, state }).await?;
+    empty(204)
 }
 
 /// R22 `GET /api/channel-reads`: how far a person has read, newest first.

@@ -4,7 +4,9 @@ use worker::{Headers, Method, Request, RequestInit, Response};
 
 use super::error::ApiError;
 use super::{Answer, Call, authority};
-use crate::durable::commands::{CONNECT, DID_HEADER, Object, gateway, gateway_of};
+use crate::durable::commands::{
+    CONNECT, CURSOR_HEADER, DID_HEADER, OBSERVE, Object, UNPROVEN_HEADER, gateway, gateway_of,
+};
 use crate::platform::clock::chance;
 use crate::platform::config;
 use crate::wire::ids::Did;
@@ -13,11 +15,13 @@ use crate::wire::ids::Did;
 /// without one on any.
 pub(super) async fn subscribe(call: &Call) -> Answer {
     upgrade(call)?;
-    if call.query.optional("community").is_some() {
-        return Err(ApiError::Invalid("community: this build serves no observers".into()));
-    }
     let sockets = config::sockets(&call.env);
     let did = acts_for(call, sockets.open).await?;
+    let headers = Headers::new();
+    headers.set("upgrade", "websocket")?;
+    if let Some(community) = call.query.optional("community") {
+        return observe(call, community, &headers).await;
+    }
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -25,16 +29,39 @@ pub(super) async fn subscribe(call: &Call) -> Answer {
     )]
     let anywhere = || gateway((chance() * f64::from(sockets.gateway_shards)) as u32 % sockets.gateway_shards);
     let name = did.as_ref().map_or_else(anywhere, |did| gateway_of(did, sockets.gateway_shards));
-
-    let headers = Headers::new();
-    headers.set("upgrade", "websocket")?;
-    if let Some(did) = &did {
-        headers.set(DID_HEADER, did.as_str())?;
+    match &did {
+        Some(did) => headers.set(DID_HEADER, did.as_str())?,
+        // It named somebody whom nobody proved: what it may not do is told so (A15).
+        None if call.query.optional("did").is_some() => headers.set(UNPROVEN_HEADER, "1")?,
+        None => {}
     }
+    hand_on(call, Object::Gateway, &name, CONNECT, headers).await
+}
+
+/// A21: an observer of one community, which holds it itself. A community that is not known yet
+/// can be waited for; a value that can name none is unknown for good, and its socket is silent.
+async fn observe(call: &Call, community: &str, headers: &Headers) -> Answer {
+    let named = call.query.at_uri("community")?;
+    if community.len() > NAME_MAX {
+        return Err(ApiError::Invalid(format!("community is longer than {NAME_MAX} characters")));
+    }
+    if let Some(cursor) = call.query.optional("cursor") {
+        let cursor = cursor.parse::<i64>();
+        let cursor = cursor.map_err(|_| ApiError::Invalid("cursor must be a whole number".into()))?;
+        headers.set(CURSOR_HEADER, &cursor.to_string())?;
+    }
+    hand_on(call, Object::Community, named, OBSERVE, headers.clone()).await
+}
+
+/// The longest AT-URI there is: a DID, a collection and an rkey of the longest kinds (T01, T02).
+const NAME_MAX: usize = 1_024;
+
+/// Hands the upgrade to an object, whose answer goes to the client as it is.
+async fn hand_on(call: &Call, object: Object, name: &str, path: &str, headers: Headers) -> Answer {
     let mut init = RequestInit::new();
     init.with_method(Method::Get).with_headers(headers);
-    let request = Request::new_with_init(&format!("https://do.internal/{CONNECT}"), &init)?;
-    echo(call, Object::Gateway.stub(&call.env, &name)?.fetch_with_request(request).await?)
+    let request = Request::new_with_init(&format!("https://do.internal/{path}"), &init)?;
+    echo(call, object.stub(&call.env, name)?.fetch_with_request(request).await?)
 }
 
 /// Refuses a request that is no WebSocket upgrade.

@@ -1,8 +1,51 @@
 //! What a client's frame asks for (contract 4.2).
 
+use super::presence::State;
 use super::subscriptions::Kind;
-use crate::wire::ids::{AtUri, Collection};
-use crate::wire::socket::{FRAME_MAX, Reply, read};
+use crate::wire::ids::{AtUri, Collection, Did};
+use crate::wire::socket::{ClientFrame, FRAME_MAX, Reply, read};
+
+/// A frame, understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// What to do.
+    pub action: Action,
+    /// What it says about the person.
+    pub sign: Sign,
+}
+
+/// What a frame says about the person behind the socket (P05).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// The socket lives.
+    Heartbeat,
+    /// The person does something.
+    Activity,
+    /// Nothing but that the socket lives: the frame was not understood.
+    Refused,
+}
+
+/// For whom a socket acts (T15, X05).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// For this person.
+    Person(Did),
+    /// For nobody, though it names somebody: that person was not proven.
+    Unproven,
+    /// For nobody.
+    Nobody,
+}
+
+impl Actor {
+    /// The person, or why `action` needs one (A15).
+    fn person(&self, action: &str) -> Result<Did, Reply> {
+        match self {
+            Actor::Person(did) => Ok(did.clone()),
+            Actor::Unproven => Err(Reply::error(format!("Authentication required for {action}"))),
+            Actor::Nobody => Err(Reply::error(format!("DID required for {action}"))),
+        }
+    }
+}
 
 /// What to do about a frame. Each ends in exactly one reply (A03).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,11 +63,59 @@ pub enum Action {
         /// What to answer.
         reply: Reply,
     },
-    /// Presence or voice: `set_state` or `voice_event`.
-    Presence {
-        /// Which of the two.
-        action: &'static str,
+    /// `set_state` (A13): see [`wanted_state`].
+    SetState {
+        /// The word given.
+        state: Option<String>,
     },
+    /// `voice_event` (A12): see [`wanted_seat`].
+    Voice(VoiceFrame),
+}
+
+/// A `voice_event` as it was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VoiceFrame {
+    /// `join` if absent.
+    pub action: Option<String>,
+    /// The community.
+    pub community: Option<String>,
+    /// The channel: an rkey, or an AT-URI.
+    pub channel: Option<String>,
+}
+
+/// Where a person wants to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seat {
+    /// In no voice channel (A12b).
+    Nowhere,
+    /// In this one of this community; both as they were named (A12).
+    In(String, String),
+}
+
+/// Who wants to be shown how, or why not (A15, in this order).
+pub fn wanted_state(actor: &Actor, state: Option<&str>) -> Result<(Did, State), Reply> {
+    let did = actor.person("set_state")?;
+    let word = state.ok_or_else(|| Reply::error("state parameter is required"))?;
+    let state = State::named(word)
+        .ok_or_else(|| Reply::error("Invalid state. Must be online, away, dnd, or offline"))?;
+    Ok((did, state))
+}
+
+/// Who wants to be in which voice channel, or why not (A15, in this order). What follows in A15
+/// needs the index: [`super::voice_right`].
+pub fn wanted_seat(actor: &Actor, frame: VoiceFrame) -> Result<(Did, Seat), Reply> {
+    let did = actor.person("voice_event")?;
+    match frame.action.as_deref() {
+        Some("leave") => return Ok((did, Seat::Nowhere)),
+        None | Some("join") => {}
+        Some(other) => {
+            return Err(Reply::error(format!("Invalid voice_action: {other}. Use join or leave")));
+        }
+    }
+    match (frame.community, frame.channel) {
+        (Some(community), Some(channel)) => Ok((did, Seat::In(community, channel))),
+        _ => Err(Reply::error("community_uri and voice_channel_rkey are required for voice_event")),
+    }
 }
 
 /// A subscription to make.
@@ -41,22 +132,31 @@ pub struct Subscribe {
 }
 
 /// Decides about a frame; `None` is a binary one. The first rule that applies decides:
-///   1. a frame that is too long, then one that is not readable (A06), is refused;
+///   1. a frame that is too long, then one that is not readable (A06), is refused; a long one is
+///      not read at all, for it may be as long as the object's memory;
 ///   2. `subscribe` and `unsubscribe` of a known kind (A07, A08); of any other kind they are
 ///      acknowledged without effect (A09);
 ///   3. `heartbeat` and `activity` are acknowledged (A10, A11);
 ///   4. presence and voice (A12, A13);
 ///   5. everything else is unknown (A14).
-pub fn action(frame: Option<&str>) -> Action {
-    let Some(text) = frame else { return refuse("Invalid JSON") };
+///
+/// Whatever was understood is activity, but for heartbeats (P05).
+pub fn action(frame: Option<&str>) -> Decided {
+    let refused = |text| Decided { action: refuse(text), sign: Sign::Refused };
+    let Some(text) = frame else { return refused("Invalid JSON") };
     if text.len() > FRAME_MAX {
-        return refuse("Frame too large");
+        return refused("Frame too large");
     }
-    let Some(frame) = read(text) else { return refuse("Invalid JSON") };
+    let Some(frame) = read(text) else { return refused("Invalid JSON") };
+    let sign = if frame.action == "heartbeat" { Sign::Heartbeat } else { Sign::Activity };
+    Decided { action: effect(frame), sign }
+}
+
+fn effect(frame: ClientFrame) -> Action {
     let kind = Kind::named(&frame.event_type);
     let key = match kind {
         Some(Kind::Message) => frame.channel,
-        Some(Kind::Community) => frame.community_uri,
+        Some(Kind::Community) => frame.community_uri.clone(),
         Some(Kind::UserStatus) => frame.did,
         None => None,
     };
@@ -77,8 +177,12 @@ pub fn action(frame: Option<&str>) -> Action {
             Action::Unsubscribe { kind, key, reply }
         }
         ("heartbeat" | "activity", _) => Action::Reply(Reply::ack("")),
-        ("set_state", _) => Action::Presence { action: "set_state" },
-        ("voice_event", _) => Action::Presence { action: "voice_event" },
+        ("set_state", _) => Action::SetState { state: frame.state },
+        ("voice_event", _) => Action::Voice(VoiceFrame {
+            action: frame.voice_action,
+            community: frame.community_uri,
+            channel: frame.voice_channel_rkey,
+        }),
         (other, _) => refuse(&format!("Unknown action: {other}")),
     }
 }
@@ -104,14 +208,14 @@ mod tests {
             (Some(r#"{"action":"subscribe"}"#), Reply::ack("Subscribed to "), "A09: no type"),
             (Some(r#"{"action":"unsubscribe","event_type":"x"}"#), Reply::ack("Unsubscribed from x"), "A09"),
         ] {
-            assert_eq!(action(frame), Action::Reply(expected), "{why}");
+            assert_eq!(action(frame).action, Action::Reply(expected), "{why}");
         }
     }
 
     #[test]
     fn a30_b60_only_the_key_of_the_kind_counts() {
         let frame = r#"{"action":"subscribe","event_type":"message","channel":"k","community_uri":"at://x","cursor":3}"#;
-        let Action::Subscribe(subscribe) = action(Some(frame)) else { panic!("a subscription") };
+        let Action::Subscribe(subscribe) = action(Some(frame)).action else { panic!("a subscription") };
         assert_eq!(
             (subscribe.kind, subscribe.key.as_deref(), subscribe.resume),
             (Kind::Message, Some("k"), None)
@@ -131,8 +235,63 @@ mod tests {
             let frame = format!(
                 r#"{{"action":"subscribe","event_type":"community","community_uri":{key},"cursor":{cursor}}}"#
             );
-            let Action::Subscribe(subscribe) = action(Some(&frame)) else { panic!("a subscription") };
+            let Action::Subscribe(subscribe) = action(Some(&frame)).action else { panic!("a subscription") };
             assert_eq!(subscribe.resume.map(|(_, cursor)| cursor), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn p05_what_is_activity() {
+        for (frame, sign) in [
+            (Some(r#"{"action":"activity"}"#), Sign::Activity),
+            (Some(r#"{"action":"dance"}"#), Sign::Activity),
+            (Some(r#"{"action":"set_state"}"#), Sign::Activity),
+            (Some(r#"{"action":"heartbeat","x":1}"#), Sign::Heartbeat),
+            (Some("{"), Sign::Refused),
+            (None, Sign::Refused),
+        ] {
+            assert_eq!(action(frame).sign, sign, "{frame:?}");
+        }
+    }
+
+    #[test]
+    fn a13_a15_set_state_in_order() {
+        let did = Did::parse("did:plc:m").unwrap();
+        let person = Actor::Person(did.clone());
+        for (actor, state, expected) in [
+            (&Actor::Nobody, None, Err("DID required for set_state")),
+            (&Actor::Unproven, None, Err("Authentication required for set_state")),
+            (&person, None, Err("state parameter is required")),
+            (&person, Some("gone"), Err("Invalid state. Must be online, away, dnd, or offline")),
+            (&person, Some("dnd"), Ok(State::Dnd)),
+        ] {
+            let expected = expected.map(|state| (did.clone(), state)).map_err(Reply::error);
+            assert_eq!(wanted_state(actor, state), expected);
+        }
+    }
+
+    #[test]
+    fn a12_a15_voice_event_in_order() {
+        let did = Did::parse("did:plc:m").unwrap();
+        let person = Actor::Person(did.clone());
+        let required = Err("community_uri and voice_channel_rkey are required for voice_event");
+        let in_k = || Ok(Seat::In("u".into(), "k".into()));
+        for (actor, action, community, channel, expected) in [
+            (&Actor::Nobody, Some("jump"), None, None, Err("DID required for voice_event")),
+            (&Actor::Unproven, Some("leave"), None, None, Err("Authentication required for voice_event")),
+            (&person, Some("jump"), None, None, Err("Invalid voice_action: jump. Use join or leave")),
+            (&person, Some("join"), Some("u"), None, required.clone()),
+            (&person, None, None, Some("k"), required),
+            (&person, None, Some("u"), Some("k"), in_k()),
+            (&person, Some("join"), Some("u"), Some("k"), in_k()),
+            (&person, Some("leave"), None, None, Ok(Seat::Nowhere)),
+            (&person, Some("leave"), Some("u"), Some("media room"), Ok(Seat::Nowhere)),
+        ] {
+            let text = |text: Option<&str>| text.map(str::to_owned);
+            let frame =
+                VoiceFrame { action: text(action), community: text(community), channel: text(channel) };
+            let expected = expected.map(|seat| (did.clone(), seat)).map_err(Reply::error);
+            assert_eq!(wanted_seat(actor, frame), expected);
         }
     }
 }

@@ -16,7 +16,8 @@ use crate::wire::ids::{AtUri, Did};
 pub enum Scope {
     /// A community, whose `seq` it gets.
     Community(AtUri),
-    /// Every gateway: an event about a person, which has no `seq`.
+    /// Gateways: an event about a person, which has no `seq`. It goes to the person's own
+    /// gateway, which knows their state, and from there to all.
     People,
 }
 
@@ -24,7 +25,7 @@ impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Scope::Community(uri) => uri.fmt(f),
-            Scope::People => f.write_str("every gateway"),
+            Scope::People => f.write_str("a gateway"),
         }
     }
 }
@@ -74,6 +75,10 @@ pub enum Topic {
     ChannelGone(AtUri),
     /// The whole community is gone.
     CommunityGone,
+    /// A person may not take part any more: left, banned, not approved, account gone (V06).
+    MemberOut(Did),
+    /// The person's account is there from now on, or not. Only their gateway hears it (P13).
+    Account(bool),
     /// Nothing that anybody but the reader must know.
     Other,
 }

@@ -19,6 +19,7 @@ pub mod voice_right;
 
 pub mod ingest;
 
+pub mod person;
 pub mod presence;
 pub mod voice;
 

@@ -282,12 +282,13 @@ impl Presence {
         if !self.loaded {
             return;
         }
+        let in_grace = self.grace_until.is_some_and(|until| until > now);
         if !self.active {
             self.current = self.current.map(|_| State::Offline);
         } else if !self.sockets.is_empty() {
             self.current = Some(if self.away { State::Away } else { self.preferred });
-        } else if self.grace_until.is_some_and(|until| until > now) || self.pinned || !present {
-            return;
+        } else if in_grace || self.pinned || !present {
+            // Rule 4, or nothing to change.
         } else if self.grace_until.is_none() && !self.greeted {
             self.greeted = true;
             self.grace_until = Some(after(now, periods.grace));

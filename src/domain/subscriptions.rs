@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::announcement::Audience;
-use crate::wire::ids::Did;
+use crate::wire::ids::{AtUri, Did};
 
 /// Keys of all kinds that one socket may hold. The shipped client holds two; 10,000 keys of 64
 /// bytes are 640 kB of the object's 128 MB (platform facts 2.8).
@@ -98,6 +98,29 @@ impl Subscriptions {
         }
     }
 
+    /// Takes in the subscriptions of another socket (Q10).
+    pub fn unite(&mut self, other: &Subscriptions) {
+        for kind in [Kind::Message, Kind::Community, Kind::UserStatus] {
+            let theirs = other.kind(kind);
+            let keys = self.kind_mut(kind);
+            keys.all |= theirs.all;
+            keys.keys.extend(theirs.keys.iter().cloned());
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether events about a person are heard: by asking for them, or by watching one of the
+    /// communities that they belong to (A36).
+    pub fn watches(&self, person: &Did, communities: &[AtUri]) -> bool {
+        self.user_status.all
+            || self.user_status.keys.contains(person.as_str())
+            || communities.iter().any(|community| self.hears_community(community.as_str()))
+    }
+
     /// Whether events of this community are heard.
     pub fn hears_community(&self, community: &str) -> bool {
         self.community.all || self.community.keys.contains(community)
@@ -181,7 +204,7 @@ impl Meanings {
 ///   1. a private event, only its person's sockets, subscribed or not (E06b);
 ///   2. an event of the community, who subscribed to it;
 ///   3. an event of a channel's messages, who named that channel;
-///   4. an event about a person, who asked for that person or for everybody.
+///   4. an event about a person never comes this way ([`Subscriptions::watches`]).
 pub fn hears(
     subscriptions: &Subscriptions,
     did: Option<&Did>,
@@ -191,9 +214,7 @@ pub fn hears(
 ) -> bool {
     match audience {
         Audience::Private(addressee) => did == Some(addressee),
-        Audience::Watchers(person) => {
-            subscriptions.user_status.all || subscriptions.user_status.keys.contains(person.as_str())
-        }
+        Audience::Watchers(_) => false,
         Audience::Community => subscriptions.hears_community(community),
         Audience::Messages(channel) => {
             let rkey = channel.rkey();
@@ -247,6 +268,40 @@ mod tests {
         assert!(!subs.subscribe(Kind::Message, Some("one more")));
         assert!(subs.subscribe(Kind::UserStatus, Some("7")), "a known key is no more");
         assert!(subs.subscribe(Kind::Message, None), "all is no key");
+    }
+
+    #[test]
+    fn a36_who_is_watched_through_a_community() {
+        let uri =
+            |name: &str| AtUri::parse(&format!("at://did:plc:{name}/social.colibri.community/c")).unwrap();
+        let person = Did::parse("did:plc:m").unwrap();
+        let there = [uri("o"), uri("p")];
+        for (kind, key, belongs, expected, why) in [
+            (Kind::Community, Some(uri("o").to_string()), &there[..], true, "a member of it"),
+            (Kind::Community, Some(uri("x").to_string()), &there[..], false, "not a member of it"),
+            (Kind::Community, Some(uri("o").to_string()), &[], false, "left, or banned"),
+            (Kind::Community, None, &there[..], true, "every community"),
+            (Kind::Community, None, &[], false, "in no community"),
+            (Kind::UserStatus, Some("did:plc:m".into()), &[], true, "asked for the person"),
+            (Kind::UserStatus, None, &[], true, "asked for everybody"),
+            (Kind::Message, None, &there[..], false, "messages only"),
+        ] {
+            let mut subs = Subscriptions::default();
+            subs.subscribe(kind, key.as_deref());
+            assert_eq!(subs.watches(&person, belongs), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn q10_the_union_of_subscriptions() {
+        let mut one = Subscriptions::default();
+        one.subscribe(Kind::Message, Some("a"));
+        let mut other = Subscriptions::default();
+        other.subscribe(Kind::Message, Some("b"));
+        other.subscribe(Kind::Community, None);
+        one.unite(&other);
+        assert_eq!(one.message.keys.len(), 2);
+        assert!(one.community.all && !one.message.all && !one.is_empty());
     }
 
     #[test]

@@ -31,3 +31,13 @@ pub fn lot() -> u64 {
     let number = (chance() * 9_007_199_254_740_992.0) as u64;
     number
 }
+
+thread_local! {
+    static RUN: String = format!("{}-{}", now().0, chance());
+}
+
+/// Names this run of the runtime: the same until the process, or this isolate, starts anew.
+/// Objects that merely slept find the same name again (platform facts 2.2).
+pub fn run() -> String {
+    RUN.with(String::clone)
+}

@@ -6,7 +6,9 @@ use serde_json::json;
 use worker::Env;
 
 use super::log;
+use crate::domain::frame_budget::Rate;
 use crate::domain::ice::IcePolicy;
+use crate::domain::presence::Periods;
 use crate::hallway::Settings;
 use crate::storage::commit::HeldBounds;
 use crate::wire::ice::{self, IceServer};
@@ -29,6 +31,14 @@ pub struct Sockets {
     pub gateway_shards: u32,
     /// Whether `?did=` is believed: `AUTH_MODE` is `open` (C06).
     pub open: bool,
+    /// `AWAY_AFTER_MS`, `OFFLINE_GRACE_MS` (C10, C11).
+    pub periods: Periods,
+    /// `LEASE_MS` (C12), in microseconds; 0 is off.
+    pub lease: i64,
+    /// `RESTORE_MS` (C16), in microseconds; 0 is off.
+    pub restore: i64,
+    /// `WS_RATE`, `WS_BURST` (C15).
+    pub rate: Rate,
 }
 
 /// Who is asked outside.
@@ -122,6 +132,13 @@ pub fn sockets(env: &Env) -> Sockets {
     Sockets {
         gateway_shards: u32::try_from(shards).unwrap_or(4).max(1),
         open: text(env, "AUTH_MODE", "open") == "open",
+        periods: Periods {
+            away_after: micros(env, "AWAY_AFTER_MS", 300_000),
+            grace: micros(env, "OFFLINE_GRACE_MS", 5_000),
+        },
+        lease: micros(env, "LEASE_MS", 75_000),
+        restore: micros(env, "RESTORE_MS", 60_000),
+        rate: Rate { per_second: number(env, "WS_RATE", 20), burst: number(env, "WS_BURST", 120) },
     }
 }
 
@@ -156,6 +173,11 @@ pub fn calls(env: &Env) -> Calls {
         }),
         policy: IcePolicy::named(&text(env, "ICE_POLICY", "all")),
     }
+}
+
+/// A number of milliseconds, in microseconds.
+fn micros(env: &Env, name: &str, default: i64) -> i64 {
+    number(env, name, default).saturating_mul(1000)
 }
 
 /// Reads the variables of the event log.

@@ -27,3 +27,23 @@ pub fn last_auto_response(state: &State, socket: &WebSocket) -> Option<Micros> {
     let millis = millis.is_finite().then_some(millis as i64)?;
     Some(Micros::from_millis(millis))
 }
+
+/// Closes a socket with one of the codes of A19. One that is closed already stays so.
+pub fn close(socket: &WebSocket, code: u16, reason: &str) {
+    // Nothing to do about a socket that cannot be closed: it is gone.
+    let _ = socket.close(Some(code), Some(reason));
+}
+
+/// Answers a close. The runtime does not do it for hibernating sockets before the object leaves
+/// its memory, ten seconds later (workerd of November 2026, whatever
+/// `web_socket_auto_reply_to_close` says). Codes that must not be sent become 1000 (platform
+/// facts 2.2).
+pub fn answer_close(socket: &WebSocket, code: usize) {
+    let code = match u16::try_from(code) {
+        Ok(1005 | 1006 | 1015) | Err(_) => 1000,
+        Ok(code) => code,
+    };
+    if socket.close(Some(code), Some("")).is_err() {
+        close(socket, 1000, "");
+    }
+}

@@ -77,6 +77,11 @@ fn int(number: u64) -> Param {
     Param::Int(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
+/// A row if the tables are there: the object was used before.
+pub fn is_used() -> Statement {
+    Statement::new("SELECT name AS row FROM sqlite_master WHERE type = 'table' AND name = 'counters'", [])
+}
+
 /// Reads [`Counters`].
 pub fn counters() -> Statement {
     Statement::new(
@@ -165,7 +170,12 @@ pub fn append<'a>(
                 withdraw(&|_| true);
                 everything = true;
             }
-            Topic::MessageShown(_) | Topic::ChannelShown(_) | Topic::CommunityShown | Topic::Other => {}
+            Topic::MessageShown(_)
+            | Topic::ChannelShown(_)
+            | Topic::CommunityShown
+            | Topic::MemberOut(_)
+            | Topic::Account(_)
+            | Topic::Other => {}
         }
         entries.push(Entry {
             seq,

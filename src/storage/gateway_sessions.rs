@@ -4,13 +4,14 @@
 //! Pinned: an existing object keeps these tables. A change is a new table or column with a
 //! default, never an edit of the old.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Param, Statement};
 use crate::domain::subscriptions::{Candidate, Subscriptions};
 use crate::wire::ids::Did;
+use crate::wire::time::Micros;
 
 /// Creates the tables, if the object is new.
 pub const SCHEMA: &[&str] = &[
@@ -36,6 +37,26 @@ pub struct Session {
     /// For each community it resumed: the last `seq` of the replay, which it has had.
     #[serde(default)]
     pub replayed: BTreeMap<String, u64>,
+    /// Whether it names a person who was not proven (X05).
+    #[serde(default)]
+    pub unproven: bool,
+    /// What it still has to get of what its person missed (Q10).
+    #[serde(default)]
+    pub restoring: Option<Restoring>,
+}
+
+/// What a restored socket has not got yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restoring {
+    /// When its person's last socket closed.
+    pub since: Micros,
+    /// The restored subscriptions that the client has not touched itself (Q11).
+    pub subscriptions: Subscriptions,
+    /// For each community: the last `seq` that was had. One that is not named, and is wanted
+    /// because of *all*, was not known then.
+    pub owed: BTreeMap<String, i64>,
+    /// Communities that the client resumes itself, or that are done.
+    pub done: BTreeSet<String>,
 }
 
 fn int(number: u64) -> Param {

@@ -13,10 +13,13 @@ pub mod commit;
 pub mod facts;
 pub mod invites;
 pub mod outbox;
+pub mod presence;
 pub mod reads;
 
 pub mod bound_rooms;
 pub mod community_log;
+pub mod community_voice;
+pub mod gateway_people;
 pub mod gateway_sessions;
 
 use statement::chunks;

@@ -215,6 +215,7 @@ macro_rules! target_channel {
             ORDER BY ch.uri = ?1 DESC, ch.indexed_at, ch.uri LIMIT 1) "
     };
 }
+pub(super) use person_json;
 
 // The visible message that `m.parent` names (T21): an AT-URI, or an rkey in the same channel.
 macro_rules! shown_json {
@@ -292,14 +293,14 @@ pub async fn candidates(store: &impl Store, names: &[String]) -> Result<Vec<Cand
     rows(store.read(&[Statement::new(CANDIDATES, [Param::json(&names)])]).await?.first())
 }
 
-/// The community itself if it is known or was once: one that was never seen has no events.
-pub async fn listed(store: &impl Store, community: &str) -> Result<Vec<AtUri>, Fault> {
+/// Those of `communities` that are known or were once: one that was never seen has no events.
+pub async fn listed(store: &impl Store, communities: &[String]) -> Result<Vec<AtUri>, Fault> {
     let statement = Statement::new(
         "SELECT json_quote(uri) AS row FROM (
-             SELECT uri FROM communities WHERE uri = ?1
+             SELECT uri FROM communities WHERE uri IN (SELECT value FROM json_each(?1))
              UNION SELECT uri FROM settled
-              WHERE uri = ?1 AND uri LIKE 'at://%/social.colibri.community/%')",
-        [community.into()],
+              WHERE uri IN (SELECT value FROM json_each(?1)) AND uri LIKE 'at://%/social.colibri.community/%')",
+        [Param::json(&communities)],
     );
     rows(store.read(&[statement]).await?.first())
 }

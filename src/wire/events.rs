@@ -1,11 +1,11 @@
-//! The events of a community as they stand on the wire (contract 4.5, E01–E14).
+//! The events of a community as they stand on the wire (contract 4.5, E01–E16).
 //!
 //! An event is written twice: [`Event`] gives everything but `seq` and `live`, which only the
 //! community's object can know; [`stamp`] puts those two at the end. Serialised once, sent to
 //! everybody as it is. A message stands twice in its frame but once in what is kept: outboxes
 //! and logs are mostly messages.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::bodies::{Message, Person};
@@ -125,24 +125,17 @@ pub enum Event {
     MemberPending(Membership),
     /// E12: a person may take part.
     MemberJoined(Membership),
-    /// E15: the current state changed, or an actor record was applied or deleted.
-    UserStatusChanged {
-        /// The person.
-        did: Did,
-        /// Empty when there is none.
-        status: String,
-        /// The emoji.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        emoji: Option<String>,
-        /// `online`, `away`, `dnd`, `offline`.
-        state: String,
-        /// The person's name, if cached.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        display_name: Option<String>,
-        /// The person's avatar, if cached.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        avatar_url: Option<String>,
+    /// E14: the member list of a voice channel changed.
+    VoiceChannelUpdated {
+        /// The community.
+        community_uri: AtUri,
+        /// The channel's key.
+        channel_rkey: Rkey,
+        /// Everybody in it, sorted.
+        member_dids: Vec<Did>,
     },
+    /// E15: the current state changed, or an actor record was applied or deleted.
+    UserStatusChanged(UserStatus),
     /// E16: a shown profile value changed. `null` is none.
     UserProfileUpdated {
         /// The person.
@@ -202,6 +195,26 @@ pub struct Reaction {
     pub channel_uri: AtUri,
 }
 
+/// E15.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UserStatus {
+    /// The person.
+    pub did: Did,
+    /// Empty when there is none.
+    pub status: String,
+    /// The emoji.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub emoji: Option<String>,
+    /// `online`, `away`, `dnd`, `offline`.
+    pub state: String,
+    /// The person's name, if cached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// The person's avatar, if cached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub avatar_url: Option<String>,
+}
+
 /// E11 and E12.
 #[derive(Clone, Debug, Serialize)]
 pub struct Membership {
@@ -244,6 +257,30 @@ impl Serialize for PersonIfKnown {
 }
 
 impl Event {
+    /// E15 of a person as others see them; who was never seen is `offline`.
+    pub fn status_of(did: &Did, person: Person) -> Self {
+        Event::UserStatusChanged(UserStatus {
+            did: did.clone(),
+            status: person.status_text.unwrap_or_default(),
+            emoji: person.emoji,
+            state: person.state.unwrap_or_else(|| "offline".to_owned()),
+            display_name: person.display_name,
+            avatar_url: person.avatar_url,
+        })
+    }
+
+    /// E16 of a person as others see them.
+    pub fn profile_of(did: &Did, person: Person) -> Self {
+        Event::UserProfileUpdated {
+            did: did.clone(),
+            display_name: person.display_name,
+            avatar_url: person.avatar_url,
+            banner_url: person.banner_url,
+            description: person.description,
+            handle: person.handle,
+        }
+    }
+
     /// The JSON text of the event, without `seq` and `live`.
     pub fn text(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string(self)
@@ -275,6 +312,24 @@ fn message_parts(event: &str) -> Option<(&str, &str)> {
 pub fn stamp_state(event: &str, live: bool) -> String {
     let open = event.strip_suffix('}').unwrap_or(event);
     format!("{open},\"live\":{live}}}")
+}
+
+/// An event about a person as a gateway tells it: E15 with the state of that moment, anything
+/// else as it is (P12).
+pub fn with_state(event: &str, state: &str) -> Result<String, serde_json::Error> {
+    #[derive(Deserialize)]
+    #[serde(tag = "type", rename_all = "snake_case")]
+    enum About {
+        UserStatusChanged(UserStatus),
+        #[serde(other)]
+        Else,
+    }
+    match serde_json::from_str(event)? {
+        About::UserStatusChanged(status) => {
+            Event::UserStatusChanged(UserStatus { state: state.to_owned(), ..status }).text()
+        }
+        About::Else => Ok(event.to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -326,5 +381,26 @@ mod tests {
         ] {
             assert_eq!(stamp(&event.text().unwrap(), 50, true), expected);
         }
+        let voice = Event::VoiceChannelUpdated {
+            community_uri: uri("at://did:plc:owner/social.colibri.community/3kcom"),
+            channel_rkey: Rkey::parse("3kvoice").unwrap(),
+            member_dids: vec![Did::parse("did:plc:guest").unwrap()],
+        };
+        assert_eq!(
+            stamp(&voice.text().unwrap(), 20, true),
+            r#"{"type":"voice_channel_updated","community_uri":"at://did:plc:owner/social.colibri.community/3kcom","channel_rkey":"3kvoice","member_dids":["did:plc:guest"],"seq":20,"live":true}"#
+        );
+    }
+
+    #[test]
+    fn p12_e15_carries_the_state_of_the_moment() {
+        let did = Did::parse("did:plc:member").unwrap();
+        let person =
+            Person { status_text: Some("Reading".into()), emoji: Some("📚".into()), ..Person::default() };
+        let text = Event::status_of(&did, person.clone()).text().unwrap();
+        let expected = r#"{"type":"user_status_changed","did":"did:plc:member","status":"Reading","emoji":"📚","state":"dnd","live":true}"#;
+        assert_eq!(stamp_state(&with_state(&text, "dnd").unwrap(), true), expected);
+        let profile = Event::profile_of(&did, person).text().unwrap();
+        assert_eq!(with_state(&profile, "dnd").unwrap(), profile, "E16 has none");
     }
 }

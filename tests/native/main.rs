@@ -14,6 +14,7 @@ mod histories;
 mod invites;
 mod moderation;
 mod plans;
+mod presence;
 mod reads;
 mod recorded;
 mod telling;

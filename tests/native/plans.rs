@@ -7,13 +7,16 @@ use std::collections::BTreeSet;
 
 use colibri_edge::domain::announcement::{Announcement, Audience, Scope, Topic};
 use colibri_edge::domain::link::{Gap, StreamPosition};
+use colibri_edge::domain::person::{Person, Stored};
+use colibri_edge::domain::voice::Rooms;
 use colibri_edge::domain::voice_right::Concern;
 use colibri_edge::hallway::{Batch, walk};
 use colibri_edge::storage::bound_rooms::{self, Due};
 use colibri_edge::storage::community_log::{self, Listener};
+use colibri_edge::storage::gateway_people::{self, Departed, Saying};
 use colibri_edge::storage::gateway_sessions::{self, Session};
 use colibri_edge::storage::reads::{self, Start, bans, communities, people, reactions};
-use colibri_edge::storage::{Statement, Store, invites, outbox};
+use colibri_edge::storage::{Statement, Store, community_voice, invites, outbox, presence};
 use colibri_edge::wire::ids::{AtUri, Collection, Did, Rkey};
 use colibri_edge::wire::time::Micros;
 use futures::executor::block_on;
@@ -108,7 +111,7 @@ fn exercise() -> Sqlite {
         reads::messages(&store, "", "k", &Start::Newest, 50).await.unwrap();
         reads::message(&store, "", &message).await.unwrap();
         reads::candidates(&store, &["k".to_owned()]).await.unwrap();
-        reads::listed(&store, "at://c").await.unwrap();
+        reads::listed(&store, &["at://c".to_owned()]).await.unwrap();
         reads::all_communities(&store).await.unwrap();
         reads::ingest_status(&store).await.unwrap();
         communities::community(&store, "c").await.unwrap();
@@ -126,13 +129,15 @@ fn exercise() -> Sqlite {
         invites::count_use(&store, "code").await.unwrap();
         invites::revoke(&store, "code", Micros(0)).await.unwrap();
         people::person(&store, &did).await.unwrap();
+        presence::people(&store, std::slice::from_ref(&did)).await.unwrap();
+        store.commit(vec![presence::store(&[(did.clone(), Stored::default())], Micros(0))]).await.unwrap();
         people::channel_reads(&store, "did:plc:bob", None, 50).await.unwrap();
     });
     store
 }
 
 /// The statements of the objects' own databases, with the tables they belong to.
-fn objects() -> [(&'static [&'static str], Vec<Statement>); 3] {
+fn objects() -> Vec<(&'static [&'static str], Vec<Statement>)> {
     let uri = AtUri::parse("at://did:plc:a/social.colibri.message/m").unwrap();
     let announcement = |topic: Topic| Announcement {
         scope: Scope::Community(uri.clone()),
@@ -143,6 +148,7 @@ fn objects() -> [(&'static [&'static str], Vec<Statement>); 3] {
     };
     let append = |topic| community_log::append(1, &[announcement(topic)], Micros(0));
     let mut log = vec![
+        community_log::is_used(),
         community_log::counters(),
         community_log::count(1, 1),
         community_log::after(0, 1),
@@ -177,7 +183,67 @@ fn objects() -> [(&'static [&'static str], Vec<Statement>); 3] {
         bound_rooms::concern(&Concern::Channel { uri: uri.clone(), fresh: true }, 1),
     ];
     rooms.extend(bound_rooms::looked(&Due { name: uri.clone(), bindings: 1, due: 1 }, false));
-    [(community_log::SCHEMA, log), (gateway_sessions::SCHEMA, sessions), (bound_rooms::SCHEMA, rooms)]
+    vec![
+        (community_log::SCHEMA, log),
+        (gateway_sessions::SCHEMA, sessions),
+        (gateway_people::SCHEMA, of_people()),
+        (community_voice::SCHEMA, of_voice()),
+        (bound_rooms::SCHEMA, rooms),
+    ]
+}
+
+fn of_people() -> Vec<Statement> {
+    let did = Did::parse("did:plc:bob").unwrap();
+    let event = serde_json::value::RawValue::from_string("{}".into()).unwrap();
+    let saying = |status| Saying {
+        id: 0,
+        did: did.clone(),
+        communities: Vec::new(),
+        status,
+        live: true,
+        event: event.clone(),
+    };
+    let mut all = vec![
+        gateway_people::persons(),
+        gateway_people::keep(&did, &Person::default()),
+        gateway_people::forget(&did),
+        gateway_people::signs(),
+        gateway_people::heard(1, Micros(0), true),
+        gateway_people::silence(1),
+        gateway_people::hold(&did, true, &event),
+        gateway_people::held(1),
+        gateway_people::release(1),
+        gateway_people::say(&saying(true)),
+        gateway_people::sayings(0, 1),
+        gateway_people::last_saying(),
+        gateway_people::hearers(),
+        gateway_people::hearer("gateway-0", 1),
+        gateway_people::forget_sayings(1),
+        gateway_people::speaker("gateway-0"),
+        gateway_people::listened("gateway-0", 1),
+        gateway_people::changed_since(Micros(0)),
+        gateway_people::departures(&did),
+        gateway_people::run(),
+        gateway_people::runs("one"),
+        gateway_people::observed(),
+        gateway_people::observe("at://c", true),
+        gateway_people::observe("at://c", false),
+    ];
+    all.extend(gateway_people::changed(&saying(true), Micros(0), Micros(0)));
+    all.extend(gateway_people::changed(&saying(false), Micros(0), Micros(0)));
+    all.extend(gateway_people::depart(&did, Micros(0), true, &Departed::default(), Micros(0)));
+    all
+}
+
+fn of_voice() -> Vec<Statement> {
+    let did = Did::parse("did:plc:bob").unwrap();
+    let channel = AtUri::parse("at://did:plc:a/social.colibri.channel/v").unwrap();
+    vec![
+        community_voice::people(),
+        community_voice::joined_by(&did),
+        community_voice::seat(&did, &channel, "gateway-0"),
+        community_voice::only(&Rooms::default()),
+    ]
 }
 
 /// The table that a name in a plan stands for: itself, or the one it is an alias of.

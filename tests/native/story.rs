@@ -1,6 +1,6 @@
 //! Histories of a small network, written as what people do, turned into Jetstream frames.
 
-use colibri_edge::domain::announcement::{Announcement, Audience};
+use colibri_edge::domain::announcement::{Announcement, Audience, Topic};
 use colibri_edge::domain::moderation::{Caller, Decision, Measure, Ruling};
 use colibri_edge::hallway::{Batch, Committed, Settings, decide, walk};
 use colibri_edge::storage::Fault;
@@ -176,7 +176,9 @@ impl Service {
 
     /// What was told, in short: `type subject`, with `*name` for a private event.
     pub(crate) fn heard(&self) -> Vec<String> {
-        self.told.iter().map(short).collect()
+        // An account that comes or goes is the gateway's to tell, or not.
+        let is_told = |one: &&Announcement| !matches!(one.topic, Topic::Account(_));
+        self.told.iter().filter(is_told).map(short).collect()
     }
 
     /// The texts of the messages that people see, oldest first.

@@ -110,7 +110,9 @@ impl Fold {
             None => {}
             Some(MemberChange::Pending(membership)) => {
                 let event = Event::MemberPending(self.membership_event(community, person, membership));
-                self.tell(community, Topic::Other, &event);
+                let asks = self.world.community(community).is_some_and(|row| row.requires_approval_to_join);
+                let topic = if asks { Topic::MemberOut(person.clone()) } else { Topic::Other };
+                self.tell(community, topic, &event);
             }
             Some(MemberChange::Joined(membership)) => {
                 let event = Event::MemberJoined(self.membership_event(community, person, membership));
@@ -118,11 +120,11 @@ impl Fold {
             }
             Some(MemberChange::Demoted) => {
                 let event = left(self);
-                self.tell(community, Topic::Other, &event);
+                self.tell(community, Topic::MemberOut(person.clone()), &event);
             }
             Some(MemberChange::Gone) => {
                 let event = left(self);
-                self.tell(community, Topic::Other, &event);
+                self.tell(community, Topic::MemberOut(person.clone()), &event);
                 let private = Event::CommunityDeleted {
                     community_uri: community.clone(),
                     owner_did: community.authority(),

@@ -50,18 +50,8 @@ impl Fold {
             person.status_text = Some(status.to_owned());
             person.emoji = emoji;
         });
-        let person = self.world.person(did);
-        self.tell_watchers(
-            did,
-            &Event::UserStatusChanged {
-                did: did.clone(),
-                status: status.to_owned(),
-                emoji: person.emoji,
-                state: person.state.unwrap_or_else(|| "offline".to_owned()),
-                display_name: person.display_name,
-                avatar_url: person.avatar_url,
-            },
-        );
+        let event = Event::status_of(did, self.world.person(did));
+        self.tell_watchers(did, Topic::Other, &event);
     }
 
     /// I36: only of people whose profile is cached, and only rkey `self`.
@@ -107,18 +97,8 @@ impl Fold {
         if shown(before) == shown(after) {
             return;
         }
-        let person = self.world.person(did);
-        self.tell_watchers(
-            did,
-            &Event::UserProfileUpdated {
-                did: did.clone(),
-                display_name: person.display_name,
-                avatar_url: person.avatar_url,
-                banner_url: person.banner_url,
-                description: person.description,
-                handle: person.handle,
-            },
-        );
+        let event = Event::profile_of(did, self.world.person(did));
+        self.tell_watchers(did, Topic::Other, &event);
     }
 
     /// I38: the cursor of a person in a channel never goes back.
@@ -167,6 +147,11 @@ impl Fold {
             person.account_status = status.filter(|_| !active).map(str::to_owned);
             person.account_at = Some(at);
         });
+        if before.active != active {
+            // Presence is the gateway's: it decides whether anybody is told (P13).
+            let event = Event::status_of(did, self.world.person(did));
+            self.tell_watchers(did, Topic::Account(active), &event);
+        }
         if before.active && !active {
             self.hide(did);
         } else if !before.active && active {
@@ -258,12 +243,12 @@ impl Fold {
     }
 
     /// Announces to everybody who watches a person.
-    fn tell_watchers(&mut self, did: &Did, event: &Event) {
+    fn tell_watchers(&mut self, did: &Did, topic: Topic, event: &Event) {
         let Ok(text) = event.text().and_then(serde_json::value::RawValue::from_string) else { return };
         self.announcements.push(Announcement {
             scope: Scope::People,
             audience: Audience::Watchers(did.clone()),
-            topic: Topic::Other,
+            topic,
             live: self.is_live(),
             event: text,
         });

@@ -81,7 +81,7 @@ impl Fold {
                 && !self.is_banned(community, &member)
             {
                 let event = Event::MemberPending(self.membership_event(community, &member, membership_uri));
-                self.tell(community, Topic::Other, &event);
+                self.tell(community, Topic::MemberOut(member), &event);
             }
         }
     }

@@ -1,0 +1,297 @@
+//! Who is there: sockets come and go, fall silent, or are found dead (contract sections 5, 6).
+//!
+//! Decisions are `domain::person`'s; here its inputs are made and its state is kept. A socket
+//! that closed leaves behind what it had, for the next one of its person (Q10).
+
+use std::collections::BTreeMap;
+
+use worker::{Response, WebSocketPair};
+
+use super::commands::{Adopt, Announced, Deliver, Delivered, Done, Watch, gateway_of};
+use super::desk::{Desk, FRESH, Outcome};
+use super::sessions::{Open, Sessions, send};
+use crate::domain::announcement::{Audience, Topic};
+use crate::domain::person::Person;
+use crate::domain::presence::Input;
+use crate::platform::clock::{now, run};
+use crate::platform::{log, socket_state};
+use crate::storage::gateway_people::{self, Departed};
+use crate::storage::gateway_sessions::{self, Session};
+use crate::storage::{Fault, rows};
+use crate::wire::ids::{AtUri, Did};
+use crate::wire::socket::Reply;
+use crate::wire::time::Micros;
+
+/// A place in a log that no log has: a client that comes back with it must read anew (Q05).
+pub(super) const LOST: i64 = i64::MAX;
+
+impl Desk {
+    /// Rebuilds the memory, and makes up for what happened while the object was not there: sockets
+    /// that are gone have closed now (P10, V11), and if the runtime was started anew, what R20 set
+    /// without a socket ends (P04).
+    pub(super) fn awake(&self) -> Outcome<Sessions> {
+        let (mut sessions, vanished) = Sessions::load(&self.state, &self.sql)?;
+        for (id, session) in vanished {
+            self.end(&mut sessions, id, session, &|_| false)?;
+        }
+        let (before, this) = (self.sql.run(&gateway_people::run())?, run());
+        if before.first() != Some(&this) {
+            self.sql.run(&gateway_people::runs(&this))?;
+            let everybody: Vec<Did> = sessions.persons.keys().cloned().collect();
+            for did in everybody {
+                self.person(&mut sessions, &did, Input::Restarted)?;
+            }
+        }
+        sessions.strangers = !self.strangers(&sessions, &self.name()?).is_empty();
+        self.plan(&sessions);
+        Ok(sessions)
+    }
+
+    /// Something happened to a person.
+    pub(super) fn person(&self, sessions: &mut Sessions, did: &Did, input: Input) -> Outcome<()> {
+        self.change(sessions, did, |person, at, desk| person.on(input, at, &desk.settings.periods))
+    }
+
+    /// Changes a person, and keeps what is to be kept: nothing once it is over, and of activity
+    /// that changes nothing else only every second one.
+    pub(super) fn change(
+        &self,
+        sessions: &mut Sessions,
+        did: &Did,
+        change: impl FnOnce(&mut Person, Micros, &Self),
+    ) -> Outcome<()> {
+        let is_new = !sessions.persons.contains_key(did);
+        let (person, stored) = sessions.persons.entry(did.clone()).or_default();
+        let before = person.clone();
+        change(person, now(), self);
+        let active_at = person.presence.last_activity();
+        let mut as_before = before;
+        as_before.presence = as_before.presence.at_activity(active_at);
+        let same = as_before == *person;
+        if person.is_over() {
+            self.sql.run(&gateway_people::forget(did))?;
+            sessions.persons.remove(did);
+        } else {
+            if is_new || !same || active_at.0.saturating_sub(stored.0) >= FRESH {
+                *stored = active_at;
+                self.sql.run(&gateway_people::keep(did, person))?;
+            }
+            if let Some(at) = person.deadline(&self.settings.periods) {
+                self.wake_at(at);
+            }
+        }
+        sessions.mark(did);
+        Ok(())
+    }
+
+    /// Takes in a socket. The session is stored before the socket exists to the client.
+    pub(super) fn take_in(&self, did: Option<Did>, unproven: bool) -> worker::Result<Response> {
+        let pair = WebSocketPair::new()?;
+        let accepted = self.with(|sessions| {
+            let restored = match &did {
+                Some(did) => self.restorable(sessions, did)?,
+                None => None,
+            };
+            let mut session = Session { did: did.clone(), unproven, ..Session::default() };
+            if let Some(restored) = restored {
+                session.subscriptions = restored.subscriptions.clone();
+                session.restoring = Some(restored);
+            }
+            let answer = self.sql.run(&gateway_sessions::open(&session))?;
+            let id = answer
+                .first()
+                .and_then(|text| text.parse::<i64>().ok())
+                .ok_or_else(|| Fault::new("opening a session", "it got no number"))?;
+            self.state.accept_web_socket(&pair.server);
+            pair.server.serialize_attachment(id).map_err(|error| Fault::new("opening a session", error))?;
+            if session.restoring.is_some() {
+                sessions.restoring.insert(id);
+            }
+            let mut open = Open::new(session, pair.server.clone());
+            open.signs.heard_at = now();
+            sessions.open.insert(id, open);
+            match &did {
+                Some(did) => self.person(sessions, did, Input::Opened(id)),
+                None => Ok(()),
+            }
+        });
+        match accepted {
+            Ok(()) => Response::from_websocket(pair.client),
+            Err(fault) => {
+                log::fault(&fault, "the client is told to come back");
+                Response::error("temporary failure", 503)
+            }
+        }
+    }
+
+    /// A socket is gone; `taken` if it took what was sent to it.
+    pub(super) fn depart(&self, sessions: &mut Sessions, id: i64, taken: bool) -> Outcome<()> {
+        let Some(open) = sessions.open.remove(&id) else { return Ok(()) };
+        sessions.restoring.remove(&id);
+        let is_lost = |community: &str| !taken || open.resuming.contains_key(community);
+        self.end(sessions, id, open.session.clone(), &is_lost)
+    }
+
+    /// The end of a session: what it had is kept for a while, if it acted for somebody (Q10).
+    fn end(
+        &self,
+        sessions: &mut Sessions,
+        id: i64,
+        session: Session,
+        is_lost: &dyn Fn(&str) -> bool,
+    ) -> Outcome<()> {
+        self.sql.run(&gateway_sessions::close(id))?;
+        self.sql.run(&gateway_people::silence(id))?;
+        let Some(did) = session.did.clone() else { return Ok(()) };
+        self.person(sessions, &did, Input::Closed(id))?;
+        if self.settings.restore == 0 {
+            return Ok(());
+        }
+        // One that had nothing itself may still be the last, from which the time counts.
+        if session.subscriptions.is_empty() && self.sql.run(&gateway_people::departures(&did))?.is_empty() {
+            return Ok(());
+        }
+        let mut heard: BTreeMap<String, i64> = sessions
+            .heard_by(&session)
+            .map(|(community, seq)| (community, i64::try_from(seq).unwrap_or(LOST)))
+            .map(|(community, seq)| (community.clone(), if is_lost(community) { LOST } else { seq }))
+            .collect();
+        // What it had not got itself of what its person missed is still owed.
+        heard.extend(session.restoring.into_iter().flat_map(|restoring| restoring.owed));
+        let last = !sessions.open.values().any(|open| open.session.did.as_ref() == Some(&did));
+        let departed = Departed { subscriptions: session.subscriptions, heard };
+        let at = now();
+        let since = Micros(at.0.saturating_sub(self.settings.restore.saturating_mul(2)));
+        self.sql.run_all(&gateway_people::depart(&did, at, last, &departed, since))
+    }
+
+    /// Closes sockets whose lease has run out (P11).
+    pub(super) fn end_leases(&self, sessions: &mut Sessions) -> Outcome<()> {
+        if self.settings.lease == 0 {
+            return Ok(());
+        }
+        let at = now();
+        let dead: Vec<i64> = sessions
+            .open
+            .iter()
+            .filter(|(_, open)| self.lease_ends(open).is_some_and(|ends| ends <= at))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in dead {
+            let socket = sessions.open.get(&id).map(|open| open.socket.clone());
+            self.depart(sessions, id, false)?;
+            if let Some(socket) = socket {
+                socket_state::close(&socket, 1001, "no sign of life");
+            }
+        }
+        Ok(())
+    }
+
+    /// When the lease of a socket ends. One that acts for nobody, or never sent a heartbeat, has
+    /// none (P11).
+    fn lease_ends(&self, open: &Open) -> Option<Micros> {
+        open.session.did.as_ref()?;
+        let answered = socket_state::last_auto_response(&self.state, &open.socket);
+        let beats = open.signs.beats || answered.is_some();
+        let last = answered.unwrap_or_default().max(open.signs.heard_at);
+        beats.then(|| Micros(last.0.saturating_add(self.settings.lease)))
+    }
+
+    /// When the next lease ends, unless a sign of life comes.
+    pub(super) fn next_lease(&self, sessions: &Sessions) -> Option<Micros> {
+        if self.settings.lease == 0 {
+            return None;
+        }
+        sessions.open.values().filter_map(|open| self.lease_ends(open)).min()
+    }
+
+    /// Events of a community, to whoever hears them. Who does not take them is let go first, with
+    /// word of what is missing (Q20).
+    pub(super) fn deliver(&self, command: &Deliver) -> Outcome<Delivered> {
+        let community = command.community.as_str();
+        self.with(|sessions| {
+            for id in sessions.slow(community) {
+                self.let_go(sessions, id)?;
+            }
+            let had = sessions.communities.get(community).copied().unwrap_or(0);
+            for event in command.events.iter().filter(|event| event.seq > had) {
+                sessions.send(community, event);
+            }
+            let listening = sessions.need(community);
+            if listening {
+                let last = command.events.last().map_or(had, |event| event.seq.max(had));
+                sessions.communities.insert(community.to_owned(), last);
+                self.sql.run(&gateway_sessions::heard(community, last))?;
+            } else {
+                sessions.communities.remove(community);
+                self.sql.run(&gateway_sessions::deafen(community))?;
+            }
+            Ok(Delivered { listening })
+        })
+    }
+
+    /// Q20: lets a slow socket go. What it has not taken yet, and `resync_required` for each
+    /// community behind that, still goes out should it read again; it gets nothing after.
+    pub(super) fn let_go(&self, sessions: &mut Sessions, id: i64) -> Outcome<()> {
+        let Some(open) = sessions.open.get(&id) else { return Ok(()) };
+        let socket = open.socket.clone();
+        for (community, seq) in sessions.heard_by(&open.session) {
+            let Ok(community_uri) = AtUri::parse(community) else { continue };
+            send(&socket, &Reply::ResyncRequired { community_uri, oldest: seq + 1 }.text());
+        }
+        self.depart(sessions, id, false)?;
+        socket_state::close(&socket, 1013, "too slow");
+        Ok(())
+    }
+
+    /// Events of records about this gateway's people: kept until they are said with the state of
+    /// that moment. An account that comes or goes changes presence instead (P13).
+    pub(super) fn watch(&self, command: &Watch) -> Outcome<Announced> {
+        self.with(|sessions| {
+            let had: Vec<i64> = rows(Some(&self.sql.run(&gateway_sessions::told_people())?))?;
+            let had = had.first().copied().unwrap_or(0);
+            for event in command.told.iter().filter(|told| told.id > had).flat_map(|told| &told.events) {
+                match (&event.audience, &event.topic) {
+                    (Audience::Watchers(did), Topic::Account(active))
+                        if sessions.persons.contains_key(did) =>
+                    {
+                        self.person(sessions, did, Input::Account(*active))?;
+                    }
+                    // Nobody of this gateway: there is no presence to change.
+                    (Audience::Watchers(_), Topic::Account(_)) => {}
+                    (Audience::Watchers(did), _) => {
+                        self.sql.run(&gateway_people::hold(did, event.live, &event.event))?;
+                        sessions.held = true;
+                    }
+                    _ => {}
+                }
+            }
+            let through = command.told.last().map_or(had, |told| told.id.max(had));
+            self.sql.run(&gateway_sessions::tell_people(through))?;
+            Ok(Announced { through })
+        })
+    }
+
+    /// People who had their sockets at another gateway: if they are shown as present and do not
+    /// come here, they are gone after the grace (P10).
+    pub(super) fn adopt(&self, command: &Adopt) -> Outcome<Done> {
+        self.with(|sessions| {
+            for did in &command.dids {
+                self.person(sessions, did, Input::Tick)?;
+            }
+            Ok(Done {})
+        })
+    }
+
+    /// People of this gateway whose home is another one since `GATEWAY_SHARDS` changed.
+    pub(super) fn strangers(&self, sessions: &Sessions, name: &str) -> BTreeMap<String, Vec<Did>> {
+        let mut homes: BTreeMap<String, Vec<Did>> = BTreeMap::new();
+        for (did, (person, _)) in &sessions.persons {
+            let home = gateway_of(did, self.settings.gateway_shards);
+            if home != name && person.presence.sockets().is_empty() {
+                homes.entry(home).or_default().push(did.clone());
+            }
+        }
+        homes
+    }
+}

@@ -1,0 +1,155 @@
+//! One person at their gateway: presence and voice together, and how far the world knows.
+//!
+//! The state that others see is stored first and told second, so that a read after the event
+//! agrees with it (H11). What is still to be done follows from comparing, so it survives a crash
+//! at any point.
+
+use serde::{Deserialize, Serialize};
+
+use super::presence::{Input, Periods, Presence, State};
+use super::voice::{self, Seat};
+use crate::wire::time::Micros;
+
+/// What the database holds of a person.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    /// The preferred state, if one was ever set.
+    pub preferred: Option<State>,
+    /// The state others see; `None` for a person never seen.
+    pub current: Option<State>,
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    /// Who is there.
+    pub presence: Presence,
+    /// In which voice channel.
+    pub seat: Seat,
+    stored: Stored,
+    told: Option<State>,
+}
+
+impl Person {
+    /// Takes in what happened at `now`.
+    pub fn on(&mut self, input: Input, now: Micros, periods: &Periods) {
+        if let Input::Loaded { preferred, current, .. } = input
+            && !self.presence.is_loaded()
+        {
+            self.stored = Stored { preferred, current };
+            self.told = current;
+        }
+        let fell_silent = self.presence.on(input, now, periods);
+        let ended = fell_silent || matches!(input, Input::Set(State::Offline) | Input::Account(false));
+        let seat = match input {
+            _ if ended => voice::Input::Ended,
+            Input::Opened(socket) => voice::Input::Opened(socket),
+            Input::Closed(socket) => voice::Input::Closed(socket),
+            _ => voice::Input::Tick,
+        };
+        self.seat.on(seat, now, periods);
+    }
+
+    /// When [`Input::Tick`] would change something.
+    pub fn deadline(&self, periods: &Periods) -> Option<Micros> {
+        [self.presence.deadline(periods), self.seat.deadline()].into_iter().flatten().min()
+    }
+
+    /// What the database should hold, if it holds something else.
+    pub fn to_store(&self) -> Option<Stored> {
+        let wanted = self.now();
+        (self.presence.is_loaded() && wanted != self.stored).then_some(wanted)
+    }
+
+    /// What the database should hold.
+    pub fn now(&self) -> Stored {
+        let chosen = self.presence.preferred();
+        let preferred = self.stored.preferred.is_some() || chosen != State::Online;
+        Stored { preferred: preferred.then_some(chosen), current: self.presence.current() }
+    }
+
+    /// The database holds this.
+    pub fn stored(&mut self, stored: Stored) {
+        self.stored = stored;
+    }
+
+    /// The state to tell the watchers, if they were told another one (E15). Who was never seen
+    /// counts as offline.
+    pub fn to_tell(&self) -> Option<State> {
+        let known = self.told.unwrap_or(State::Offline);
+        self.stored.current.filter(|state| *state != known)
+    }
+
+    /// The watchers were told this.
+    pub fn told(&mut self, state: State) {
+        self.told = Some(state);
+    }
+
+    /// Whether something is to be read, stored or told.
+    pub fn is_unsettled(&self) -> bool {
+        !self.presence.is_loaded() || self.to_store().is_some() || self.to_tell().is_some()
+    }
+
+    /// Whether everything about the person stands elsewhere.
+    pub fn is_over(&self) -> bool {
+        self.presence.is_over() && self.seat.place().is_none() && !self.is_unsettled()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::voice::Place;
+    use crate::wire::ids::AtUri;
+
+    const S: i64 = 1_000_000;
+    const PERIODS: Periods = Periods { away_after: 300 * S, grace: 5 * S };
+
+    #[test]
+    fn stored_first_and_told_second() {
+        let mut person = Person::default();
+        person.on(Input::Opened(1), Micros(0), &PERIODS);
+        assert!(person.is_unsettled() && person.to_store().is_none(), "nothing before it is loaded");
+        person.on(Input::Loaded { preferred: None, current: None, active: true }, Micros(0), &PERIODS);
+        let online = Stored { preferred: None, current: Some(State::Online) };
+        assert_eq!((person.to_store(), person.to_tell()), (Some(online), None));
+        person.stored(online);
+        assert_eq!((person.to_store(), person.to_tell()), (None, Some(State::Online)));
+        person.told(State::Online);
+        assert!(!person.is_unsettled() && !person.is_over());
+        person.on(Input::Closed(1), Micros(S), &PERIODS);
+        person.on(Input::Tick, Micros(6 * S), &PERIODS);
+        let offline = Stored { preferred: None, current: Some(State::Offline) };
+        assert_eq!(person.to_store(), Some(offline));
+        person.on(Input::Opened(2), Micros(7 * S), &PERIODS);
+        assert!(!person.is_unsettled(), "back before anybody was told: nothing happened");
+        person.on(Input::Closed(2), Micros(8 * S), &PERIODS);
+        person.on(Input::Tick, Micros(13 * S), &PERIODS);
+        person.stored(offline);
+        person.told(State::Offline);
+        assert!(person.is_over());
+    }
+
+    #[test]
+    fn v06_what_ends_voice() {
+        let place = Place {
+            community: AtUri::parse("at://did:plc:o/social.colibri.community/c").unwrap(),
+            channel: AtUri::parse("at://did:plc:o/social.colibri.channel/v").unwrap(),
+        };
+        for (input, at, out, why) in [
+            (Input::Set(State::Offline), 1, true, "set_state offline"),
+            (Input::Set(State::Dnd), 1, false, "set_state dnd"),
+            (Input::Tick, 300, true, "silence"),
+            (Input::Tick, 299, false, "not yet"),
+            (Input::Account(false), 1, true, "the account"),
+        ] {
+            let mut person = Person::default();
+            person.on(Input::Loaded { preferred: None, current: None, active: true }, Micros(0), &PERIODS);
+            person.on(Input::Opened(1), Micros(0), &PERIODS);
+            person.on(Input::Set(State::Dnd), Micros(0), &PERIODS);
+            person.seat.on(voice::Input::Joined(1, place.clone()), Micros(0), &PERIODS);
+            person.on(input, Micros(at * S), &PERIODS);
+            assert_eq!(person.seat.leaving().is_some(), out, "{why}");
+        }
+    }
+}

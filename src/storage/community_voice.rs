@@ -1,0 +1,41 @@
+//! The SQLite of a `Community` object, the part about voice: who is in which channel.
+//!
+//! Pinned: an existing object keeps this table. A change is a new table or column with a
+//! default, never an edit of the old.
+
+use super::{Param, Statement};
+use crate::domain::voice::Rooms;
+use crate::wire::ids::{AtUri, Did};
+
+/// Creates the table, if the object is new. `gateway` is the one that joined the person: another
+/// one, of a time with another number of gateways, does not take them out.
+pub const SCHEMA: &[&str] = &["CREATE TABLE IF NOT EXISTS voice (
+        did TEXT PRIMARY KEY, channel TEXT NOT NULL, gateway TEXT NOT NULL)"];
+
+/// Everybody, as `[did, channel]`.
+pub fn people() -> Statement {
+    Statement::new("SELECT json_array(did, channel) AS row FROM voice", [])
+}
+
+/// The gateway that joined a person.
+pub fn joined_by(did: &Did) -> Statement {
+    Statement::new("SELECT gateway AS row FROM voice WHERE did = ?1", [did.as_str().into()])
+}
+
+/// A person is in a channel.
+pub fn seat(did: &Did, channel: &AtUri, gateway: &str) -> Statement {
+    Statement::new(
+        "INSERT INTO voice (did, channel, gateway) VALUES (?1, ?2, ?3)
+         ON CONFLICT (did) DO UPDATE SET channel = excluded.channel, gateway = excluded.gateway",
+        [did.as_str().into(), channel.as_str().into(), gateway.into()],
+    )
+}
+
+/// Nobody else is in any channel than those in `rooms`.
+pub fn only(rooms: &Rooms) -> Statement {
+    let people: Vec<Did> = rooms.lists().into_values().flatten().collect();
+    Statement::new(
+        "DELETE FROM voice WHERE did NOT IN (SELECT value FROM json_each(?1))",
+        [Param::json(&people)],
+    )
+}

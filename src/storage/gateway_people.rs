@@ -1,0 +1,282 @@
+//! The SQLite of a `Gateway` object, the part about people: who is there, what is still to be
+//! told of them, and what sockets that closed had subscribed to.
+//!
+//! Pinned: an existing object keeps these tables. A change is a new table or column with a
+//! default, never an edit of the old.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{Param, Statement};
+use crate::domain::person::Person;
+use crate::domain::subscriptions::Subscriptions;
+use crate::wire::ids::{AtUri, Did};
+use crate::wire::time::Micros;
+
+/// Creates the tables, if the object is new.
+pub const SCHEMA: &[&str] = &[
+    // People with presence or a voice channel at this gateway.
+    "CREATE TABLE IF NOT EXISTS persons (did TEXT PRIMARY KEY, person TEXT NOT NULL)",
+    // Signs of life of a session: its last frame, and whether it ever sent a heartbeat (P11).
+    "CREATE TABLE IF NOT EXISTS signs (id INTEGER PRIMARY KEY, heard_at INTEGER NOT NULL, beats INTEGER NOT NULL)",
+    // Events of records that came in and wait for the state of their person (P12).
+    "CREATE TABLE IF NOT EXISTS unsaid (
+        id INTEGER PRIMARY KEY, did TEXT NOT NULL, live INTEGER NOT NULL, event TEXT NOT NULL)",
+    // Events about people of this gateway that some other gateway has not had; an id is never
+    // given twice.
+    "CREATE TABLE IF NOT EXISTS sayings (id INTEGER PRIMARY KEY AUTOINCREMENT, saying TEXT NOT NULL)",
+    // How far other gateways are with them.
+    "CREATE TABLE IF NOT EXISTS hearers (name TEXT PRIMARY KEY, through INTEGER NOT NULL)",
+    // How far this gateway is with the sayings of others.
+    "CREATE TABLE IF NOT EXISTS speakers (name TEXT PRIMARY KEY, through INTEGER NOT NULL)",
+    // Whose status or profile changed lately, for sockets that are restored (Q13).
+    "CREATE TABLE IF NOT EXISTS changed (
+        did TEXT PRIMARY KEY, status_at INTEGER NOT NULL DEFAULT 0, profile_at INTEGER NOT NULL DEFAULT 0,
+        communities TEXT NOT NULL)",
+    // What sockets that closed lately had (Q10).
+    "CREATE TABLE IF NOT EXISTS departed (
+        id INTEGER PRIMARY KEY, did TEXT NOT NULL, at INTEGER NOT NULL, last INTEGER NOT NULL, departed TEXT NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS departed_by_person ON departed (did)",
+    // One row: which run of the runtime this object last saw.
+    "CREATE TABLE IF NOT EXISTS run (id INTEGER PRIMARY KEY CHECK (id = 1), run TEXT NOT NULL)",
+    // Communities whose observers want to hear about people, too (A21).
+    "CREATE TABLE IF NOT EXISTS observed (uri TEXT PRIMARY KEY)",
+];
+
+/// An event about a person, for every gateway.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Saying {
+    /// Counts up for each gateway that says something.
+    pub id: i64,
+    /// About whom.
+    pub did: Did,
+    /// The communities through which they are watched (A36).
+    pub communities: Vec<AtUri>,
+    /// Whether it is about the status (E15) or the profile (E16).
+    pub status: bool,
+    /// Whether it is news (Q01).
+    pub live: bool,
+    /// The frame without `live`.
+    pub event: Box<RawValue>,
+}
+
+/// An event of a record that waits for the state of its person.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Unsaid {
+    /// In the order in which they came.
+    pub id: i64,
+    /// About whom.
+    pub did: Did,
+    /// Whether it is news (Q01).
+    pub live: bool,
+    /// The frame without `live`.
+    pub event: Box<RawValue>,
+}
+
+/// What a socket that closed had, and how far it was.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Departed {
+    /// Its subscriptions.
+    pub subscriptions: Subscriptions,
+    /// For each community it could hear: the last `seq` it had.
+    pub heard: BTreeMap<String, i64>,
+}
+
+/// A person whose status or profile changed, and when.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Changed {
+    /// Who.
+    pub did: Did,
+    /// The last change of the status, in microseconds.
+    pub status_at: i64,
+    /// The last change of the profile, in microseconds.
+    pub profile_at: i64,
+    /// The communities through which they were watched then.
+    pub communities: Vec<AtUri>,
+}
+
+/// Every person, as `[did, person]`.
+pub fn persons() -> Statement {
+    Statement::new("SELECT json_array(did, json(person)) AS row FROM persons", [])
+}
+
+/// Keeps a person.
+pub fn keep(did: &Did, person: &Person) -> Statement {
+    Statement::new(
+        "INSERT INTO persons (did, person) VALUES (?1, ?2) ON CONFLICT (did) DO UPDATE SET person = excluded.person",
+        [did.as_str().into(), Param::json(person)],
+    )
+}
+
+/// Nothing is to be remembered of a person.
+pub fn forget(did: &Did) -> Statement {
+    Statement::new("DELETE FROM persons WHERE did = ?1", [did.as_str().into()])
+}
+
+/// Every sign of life, as `[id, heard_at, beats]`.
+pub fn signs() -> Statement {
+    Statement::new("SELECT json_array(id, heard_at, json(iif(beats, 'true', 'false'))) AS row FROM signs", [])
+}
+
+/// A session was heard.
+pub fn heard(id: i64, at: Micros, beats: bool) -> Statement {
+    Statement::new(
+        "INSERT INTO signs (id, heard_at, beats) VALUES (?1, ?2, ?3)
+         ON CONFLICT (id) DO UPDATE SET heard_at = excluded.heard_at, beats = excluded.beats",
+        [id.into(), at.0.into(), i64::from(beats).into()],
+    )
+}
+
+/// A session is over.
+pub fn silence(id: i64) -> Statement {
+    Statement::new("DELETE FROM signs WHERE id = ?1", [id.into()])
+}
+
+/// An event of a record came in.
+pub fn hold(did: &Did, live: bool, event: &RawValue) -> Statement {
+    Statement::new(
+        "INSERT INTO unsaid (did, live, event) VALUES (?1, ?2, ?3)",
+        [did.as_str().into(), i64::from(live).into(), event.get().into()],
+    )
+}
+
+/// At most `limit` events that wait, in order.
+pub fn held(limit: i64) -> Statement {
+    Statement::new(
+        "SELECT json_object('id', id, 'did', did, 'live', json(iif(live, 'true', 'false')),
+                'event', json(event)) AS row FROM unsaid ORDER BY id LIMIT ?1",
+        [limit.into()],
+    )
+}
+
+/// Events up to and with `id` wait no more.
+pub fn release(id: i64) -> Statement {
+    Statement::new("DELETE FROM unsaid WHERE id <= ?1", [id.into()])
+}
+
+/// Something to say; its id is given here.
+pub fn say(saying: &Saying) -> Statement {
+    Statement::new("INSERT INTO sayings (saying) VALUES (?1)", [Param::json(saying)])
+}
+
+/// At most `limit` sayings after `after`, in order.
+pub fn sayings(after: i64, limit: i64) -> Statement {
+    Statement::new(
+        "SELECT json_set(saying, '$.id', id) AS row FROM sayings WHERE id > ?1 ORDER BY id LIMIT ?2",
+        [after.into(), limit.into()],
+    )
+}
+
+/// The last saying, as a number.
+pub fn last_saying() -> Statement {
+    Statement::new("SELECT CAST(coalesce(max(id), 0) AS TEXT) AS row FROM sayings", [])
+}
+
+/// How far each hearer is, as `[name, through]`.
+pub fn hearers() -> Statement {
+    Statement::new("SELECT json_array(name, through) AS row FROM hearers", [])
+}
+
+/// A hearer has everything up to and with `through`.
+pub fn hearer(name: &str, through: i64) -> Statement {
+    Statement::new(
+        "INSERT INTO hearers (name, through) VALUES (?1, ?2)
+         ON CONFLICT (name) DO UPDATE SET through = max(through, excluded.through)",
+        [name.into(), through.into()],
+    )
+}
+
+/// Everybody has the sayings up to and with `id`.
+pub fn forget_sayings(id: i64) -> Statement {
+    Statement::new("DELETE FROM sayings WHERE id <= ?1", [id.into()])
+}
+
+/// How far this gateway is with the sayings of another, as a number.
+pub fn speaker(name: &str) -> Statement {
+    Statement::new("SELECT CAST(through AS TEXT) AS row FROM speakers WHERE name = ?1", [name.into()])
+}
+
+/// This gateway has the sayings of another up to and with `through`.
+pub fn listened(name: &str, through: i64) -> Statement {
+    Statement::new(
+        "INSERT INTO speakers (name, through) VALUES (?1, ?2)
+         ON CONFLICT (name) DO UPDATE SET through = max(through, excluded.through)",
+        [name.into(), through.into()],
+    )
+}
+
+/// A person's status or profile changed at `at`; changes before `since` are forgotten.
+pub fn changed(saying: &Saying, at: Micros, since: Micros) -> Vec<Statement> {
+    let sql = if saying.status {
+        "INSERT INTO changed (did, status_at, communities) VALUES (?1, ?2, ?3)
+         ON CONFLICT (did) DO UPDATE SET status_at = excluded.status_at, communities = excluded.communities"
+    } else {
+        "INSERT INTO changed (did, profile_at, communities) VALUES (?1, ?2, ?3)
+         ON CONFLICT (did) DO UPDATE SET profile_at = excluded.profile_at, communities = excluded.communities"
+    };
+    vec![
+        Statement::new(sql, [saying.did.as_str().into(), at.0.into(), Param::json(&saying.communities)]),
+        Statement::new("DELETE FROM changed WHERE max(status_at, profile_at) < ?1", [since.0.into()]),
+    ]
+}
+
+/// Whoever changed at `since` or later ([`Changed`]).
+pub fn changed_since(since: Micros) -> Statement {
+    Statement::new(
+        "SELECT json_object('did', did, 'status_at', status_at, 'profile_at', profile_at,
+                'communities', json(communities)) AS row
+         FROM changed WHERE max(status_at, profile_at) >= ?1 ORDER BY did",
+        [since.0.into()],
+    )
+}
+
+/// A socket closed; `last` if it was the last of its person. What closed before `since` is
+/// forgotten.
+pub fn depart(did: &Did, at: Micros, last: bool, departed: &Departed, since: Micros) -> Vec<Statement> {
+    vec![
+        Statement::new(
+            "INSERT INTO departed (did, at, last, departed) VALUES (?1, ?2, ?3, ?4)",
+            [did.as_str().into(), at.0.into(), i64::from(last).into(), Param::json(departed)],
+        ),
+        Statement::new("DELETE FROM departed WHERE at < ?1", [since.0.into()]),
+    ]
+}
+
+/// What sockets of a person that closed had, as `[at, last, departed]`, in order.
+pub fn departures(did: &Did) -> Statement {
+    Statement::new(
+        "SELECT json_array(at, json(iif(last, 'true', 'false')), json(departed)) AS row
+         FROM departed WHERE did = ?1 ORDER BY at, id",
+        [did.as_str().into()],
+    )
+}
+
+/// The run this object last saw.
+pub fn run() -> Statement {
+    Statement::new("SELECT run AS row FROM run", [])
+}
+
+/// This run is the one.
+pub fn runs(run: &str) -> Statement {
+    Statement::new(
+        "INSERT INTO run (id, run) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET run = excluded.run",
+        [run.into()],
+    )
+}
+
+/// Every community with observers.
+pub fn observed() -> Statement {
+    Statement::new("SELECT json_quote(uri) AS row FROM observed", [])
+}
+
+/// A community has observers, or has none.
+pub fn observe(community: &str, on: bool) -> Statement {
+    let sql = if on {
+        "INSERT OR IGNORE INTO observed (uri) VALUES (?1)"
+    } else {
+        "DELETE FROM observed WHERE uri = ?1"
+    };
+    Statement::new(sql, [community.into()])
+}

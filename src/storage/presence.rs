@@ -1,0 +1,74 @@
+//! The presence of people in D1: what a gateway reads of them, and what it writes.
+//!
+//! The gateway of a person is the only writer of `state` and `preferred_state`; the stream's
+//! commits leave both alone.
+
+use serde::Deserialize;
+
+use super::reads::person_json;
+use super::{Fault, Param, Statement, Store, rows};
+use crate::domain::person::Stored;
+use crate::domain::presence::State;
+use crate::domain::rows::PersonRow;
+use crate::wire::ids::{AtUri, Did};
+use crate::wire::time::Micros;
+
+/// Communities of one person that a gateway is told of (A36). More would let one person make
+/// every event about them grow without bound; a person in more is watched through the first of
+/// them, by AT-URI.
+const COMMUNITIES_MAX: i64 = 2_000;
+
+/// A person, as their gateway needs them.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Found {
+    /// Who.
+    pub did: Did,
+    /// The state they chose, if they ever did.
+    pub preferred: Option<State>,
+    /// Their row, if they are cached.
+    pub person: Option<PersonRow>,
+    /// The communities through which they are watched: owner or member, not banned.
+    pub communities: Vec<AtUri>,
+}
+
+impl Found {
+    /// What the database holds of their presence.
+    pub fn stored(&self) -> Stored {
+        let current = self.person.as_ref().and_then(|row| row.state.as_deref()).and_then(State::named);
+        Stored { preferred: self.preferred, current }
+    }
+
+    /// Whether their account is there, as far as is known.
+    pub fn is_active(&self) -> bool {
+        self.person.as_ref().is_none_or(|row| row.active)
+    }
+}
+
+/// Reads people, each of them known or not.
+pub async fn people(store: &impl Store, dids: &[Did]) -> Result<Vec<Found>, Fault> {
+    let statement = Statement::new(PEOPLE, [Param::json(&dids), COMMUNITIES_MAX.into()]);
+    rows(store.read(&[statement]).await?.first())
+}
+
+/// Stores states, and caches who was not cached (I37).
+pub fn store(states: &[(Did, Stored)], now: Micros) -> Statement {
+    let values: Vec<_> = states.iter().map(|(did, stored)| (did, stored.preferred, stored.current)).collect();
+    Statement::new(
+        "INSERT INTO people (did, preferred_state, state, updated_at)
+         SELECT value ->> 0, value ->> 1, value ->> 2, ?2 FROM json_each(?1) WHERE true
+         ON CONFLICT (did) DO UPDATE SET preferred_state = excluded.preferred_state, state = excluded.state",
+        [Param::json(&values), now.shown().into()],
+    )
+}
+
+const PEOPLE: &str = concat!(
+    "SELECT json_object('did', w.value, 'preferred', p.preferred_state, 'person', ",
+    person_json!("p"),
+    ", 'communities', (SELECT json_group_array(uri) FROM (
+        SELECT c.uri FROM communities c WHERE c.owner_did = w.value AND NOT c.hidden
+        UNION SELECT c.uri FROM memberships m JOIN communities c ON c.uri = m.community_uri
+         WHERE m.member_did = w.value AND NOT m.hidden AND NOT c.hidden AND NOT EXISTS (
+            SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = m.member_did)
+        ORDER BY 1 LIMIT ?2))) AS row
+    FROM json_each(?1) w LEFT JOIN people p ON p.did = w.value"
+);
