@@ -1,0 +1,96 @@
+// The shipped web client (contract section 11): its literal frames and its timing, through the WebSocket helper library it uses.
+// Half a minute of normal use, or as many minutes as CLIENT_MINUTES says.
+
+import assert from 'node:assert/strict'
+import { before, test } from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
+
+import { makeHeartbeatWS, makeReconnectingWS } from '@solid-primitives/websocket'
+
+import { atEnd, eventually } from './harness.js'
+import { openStage } from './stage.js'
+
+const COMMUNITY = 'at://did:plc:alice/social.colibri.community/c'
+const USE_MILLIS = Number(process.env.CLIENT_MINUTES ?? 0.5) * 60_000
+/** A person does something this often; between two heartbeats (20 s of silence) in the long run. */
+const STEP_MILLIS = Number(process.env.CLIENT_MINUTES ?? 0) > 1 ? 25_000 : 7_000
+
+/** @type {Awaited<ReturnType<typeof openStage>>} */
+let stage
+before(async () => {
+  stage = await openStage()
+  await stage.say(
+    ['alice', 'create', 'community/c', { name: 'Garden', requiresApprovalToJoin: false }],
+    ['alice', 'create', 'channel/k', { name: 'hall', type: 'text', community: 'c' }],
+    ['alice', 'create', 'channel/v', { name: 'talk', type: 'voice', community: 'c' }],
+    ['bob', 'create', 'membership/m', { community: COMMUNITY, createdAt: '2026-03-01T12:00:00Z' }],
+    ['alice', 'create', 'membership/m', { community: COMMUNITY, createdAt: '2026-03-01T12:00:00Z' }],
+  )
+})
+
+/** The client as it ships: reconnects after 3 s, a heartbeat after 20 s of silence, a reconnection without a frame in 1.5 s. */
+function client(did) {
+  const url = `${stage.service.wsUrl}/api/subscribe?did=${did}`
+  const seen = { opens: 0, closes: 0, frames: [] }
+  const ws = makeHeartbeatWS(makeReconnectingWS(url, [], { delay: 3000 }), {
+    message: JSON.stringify({ action: 'heartbeat', event_type: 'heartbeat' }),
+    interval: 20_000,
+    wait: 1_500,
+  })
+  ws.addEventListener('open', () => (seen.opens += 1))
+  ws.addEventListener('close', () => (seen.closes += 1))
+  ws.addEventListener('message', ({ data }) => seen.frames.push(JSON.parse(data)))
+  atEnd(() => ws.close())
+  return { ...seen, seen, say: (frame) => ws.send(JSON.stringify(frame)) }
+}
+
+let n = 0
+async function write() {
+  n += 1
+  await stage.say(['alice', 'create', `message/c${n}`, { text: `${n}`, channel: 'k', createdAt: new Date().toISOString() }])
+  return `c${n}`
+}
+
+test('w02 w04 w05 w06 w07 w14 normal use: every frame answered, no reconnection, every event once', async () => {
+  const { seen, say } = client('did:plc:bob')
+  // Queued before the socket is open, as at page start.
+  say({ action: 'activity' })
+  say({ action: 'set_state', state: 'online' })
+  say({ action: 'subscribe', event_type: 'community', community_uri: COMMUNITY })
+  say({ action: 'subscribe', event_type: 'community', community_uri: COMMUNITY })
+  say({ action: 'unsubscribe', event_type: 'message' })
+  say({ action: 'subscribe', event_type: 'message', channel: 'k' })
+  await eventually(() => seen.frames.filter(({ type }) => type === 'ack').length === 6, { what: 'six acks' })
+  say({ action: 'voice_event', community_uri: COMMUNITY, voice_channel_rkey: 'v', voice_action: 'join' })
+  const until = Date.now() + USE_MILLIS
+  const written = []
+  while (Date.now() < until) {
+    written.push(await write())
+    say({ action: 'activity' })
+    say({ action: 'unsubscribe', event_type: 'message', channel: 'k' })
+    say({ action: 'subscribe', event_type: 'message', channel: 'k' })
+    await eventually(() => seen.frames.some(({ rkey }) => rkey === written.at(-1)), { what: 'the message' })
+    await pause(Math.max(0, Math.min(STEP_MILLIS, until - Date.now())))
+  }
+  say({ action: 'voice_event', community_uri: COMMUNITY, voice_channel_rkey: 'media-room-7', voice_action: 'leave' })
+  await eventually(() => seen.frames.filter(({ type }) => type === 'voice_channel_updated').length === 2)
+  assert.deepEqual([seen.opens, seen.closes], [1, 0], 'no spurious reconnection')
+  assert.deepEqual(seen.frames.filter(({ type }) => type === 'error'), [])
+  assert.deepEqual(seen.frames.filter(({ type }) => type === 'message').map(({ rkey }) => rkey), written)
+})
+
+test('w03 after a crash it comes back without subscribing again, and has everything', async () => {
+  const { seen, say } = client('did:plc:alice')
+  say({ action: 'subscribe', event_type: 'message', channel: 'k' })
+  const first = await eventually(async () => seen.frames.length > 0 && (await write()))
+  await eventually(() => seen.frames.some(({ rkey }) => rkey === first))
+  await stage.service.kill9()
+  await stage.service.restart()
+  await eventually(async () => (await stage.service.fetchJson('/api/health')).body.ingest.connected, { timeout: 20_000 })
+  const missed = [await write(), await write()]
+  await eventually(() => seen.opens === 2, { what: 'the client to reconnect', timeout: 30_000 })
+  const later = await write()
+  await eventually(() => seen.frames.some(({ rkey }) => rkey === later), { timeout: 20_000 })
+  const rkeys = seen.frames.filter(({ type }) => type === 'message').map(({ rkey }) => rkey)
+  assert.deepEqual(rkeys.slice(rkeys.indexOf(first)), [first, ...missed, later])
+})

@@ -1,0 +1,82 @@
+// Observers of one community (contract A21): read-only sockets that its own object holds.
+
+import assert from 'node:assert/strict'
+import { before, test } from 'node:test'
+
+import { UpgradeRefused } from './harness.js'
+import { openStage } from './stage.js'
+
+const COMMUNITY = 'at://did:plc:alice/social.colibri.community/c'
+const ACK = { type: 'ack', message: '' }
+
+/** @type {Awaited<ReturnType<typeof openStage>>} */
+let stage
+before(async () => {
+  stage = await openStage()
+  await stage.say(
+    ['alice', 'create', 'community/c', { name: 'Garden', requiresApprovalToJoin: false }],
+    ['alice', 'create', 'channel/k', { name: 'hall', type: 'text', community: 'c' }],
+    ['bob', 'create', 'membership/m', { community: COMMUNITY, createdAt: '2026-03-01T12:00:00Z' }],
+  )
+})
+
+const observe = (more = '') => stage.service.connect(`/api/subscribe?community=${COMMUNITY}${more}`)
+const seqs = (socket) => socket.events.filter(({ seq }) => seq !== undefined).map(({ seq }) => seq)
+let n = 0
+const write = async () => {
+  n += 1
+  await stage.say(['bob', 'create', `message/o${n}`, { text: 'hi', channel: 'k', createdAt: new Date().toISOString() }])
+  return `o${n}`
+}
+
+test('a21 everything of the community and its channels, from now on or from a cursor, also after eviction', async () => {
+  const live = await observe()
+  const rkey = await write()
+  const event = await live.next({ type: 'message', rkey })
+  assert.equal(event.live, true)
+  assert.deepEqual(seqs(live), [4], 'and nothing before')
+  const fromStart = await observe('&cursor=0')
+  assert.deepEqual(await fromStart.next({ type: 'resumed' }), { type: 'resumed', community_uri: COMMUNITY, from: 0, to: 4 })
+  assert.deepEqual(seqs(fromStart), [1, 2, 3, 4])
+  assert(fromStart.events.filter(({ seq }) => seq).every(({ live }) => live === false))
+  const beyond = await observe('&cursor=99')
+  assert.equal((await beyond.next({ type: 'resync_required' })).oldest, 1)
+  await stage.service.evict('Community', COMMUNITY)
+  const again = await write()
+  for (const socket of [live, fromStart, beyond]) await socket.next({ type: 'message', rkey: again, live: true })
+  assert.deepEqual(seqs(fromStart), [1, 2, 3, 4, 5])
+})
+
+test('a21 a36 it hears about the people of the community', async () => {
+  const observer = await observe()
+  await stage.say(['bob', 'create', 'actor.data/self', { status: 'Reading' }])
+  await observer.next({ type: 'user_status_changed', did: 'did:plc:bob', status: 'Reading' }, { timeout: 20_000 })
+  await stage.service.connect('/api/subscribe?did=did:plc:stranger')
+  await stage.service.connect('/api/subscribe?did=did:plc:bob')
+  await observer.next({ type: 'user_status_changed', did: 'did:plc:bob', state: 'online' })
+  assert.deepEqual(observer.all({ did: 'did:plc:stranger' }), [])
+})
+
+test('a21 it may say anything, and nothing comes of it', async () => {
+  const observer = await observe('&did=did:plc:bob')
+  const channel = 'at://did:plc:bob/social.colibri.channel/x'
+  assert.deepEqual(await observer.request({ action: 'unsubscribe', event_type: 'message' }), {
+    type: 'ack',
+    message: 'Unsubscribed from message',
+  })
+  assert.deepEqual(await observer.request({ action: 'subscribe', event_type: 'message', channel }), {
+    type: 'ack',
+    message: 'Subscribed to message',
+  })
+  assert.deepEqual(await observer.request('{"action":"heartbeat","event_type":"heartbeat"}'), ACK)
+  assert.deepEqual(await observer.request({ action: 'set_state', state: 'dnd' }), {
+    type: 'error',
+    message: 'DID required for set_state',
+  })
+  const rkey = await write()
+  await observer.next({ type: 'message', rkey })
+  await assert.rejects(stage.service.connect('/api/subscribe?community=c'), UpgradeRefused)
+  await assert.rejects(observe('&cursor=x'), UpgradeRefused)
+  const unknown = await stage.service.connect('/api/subscribe?community=at://nobody/x/y&cursor=0')
+  assert.deepEqual(await unknown.request({ action: 'activity' }), ACK, 'T03: unknown, not malformed')
+})

@@ -1,0 +1,297 @@
+// Who is there, who is away, who is gone: presence on the real runtime (contract section 5), with shortened periods.
+
+import assert from 'node:assert/strict'
+import { before, test } from 'node:test'
+
+import { eventually, startService } from './harness.js'
+import { openStage } from './stage.js'
+
+const API_KEY = 'a key for tests'
+const GRACE_MS = 1_500
+const AWAY_MS = 4_000
+const LEASE_MS = 3_000
+const HEARTBEAT = '{"action":"heartbeat","event_type":"heartbeat"}'
+const ACK = { type: 'ack', message: '' }
+
+/** @type {Awaited<ReturnType<typeof openStage>>} */
+let place
+const COMMUNITY = 'at://did:plc:alice/social.colibri.community/c'
+
+before(async () => {
+  place = await openStage({
+    env: {
+      INVITE_API_KEY: API_KEY,
+      OFFLINE_GRACE_MS: String(GRACE_MS),
+      AWAY_AFTER_MS: String(AWAY_MS),
+      LEASE_MS: String(LEASE_MS),
+    },
+  })
+  await place.say(
+    ['alice', 'create', 'community/c', { name: 'Garden', requiresApprovalToJoin: false }],
+    ['alice', 'create', 'channel/k', { name: 'hall', type: 'text', community: 'c' }],
+    ['bob', 'create', 'membership/m', { community: COMMUNITY, createdAt: '2026-03-01T12:00:00Z' }],
+  )
+})
+
+let n = 0
+/** Somebody new, and a socket that watches them and everybody else. */
+async function somebody() {
+  n += 1
+  const did = `did:plc:somebody${n}`
+  const watcher = await place.service.connect('/api/subscribe')
+  await watcher.subscribe({ event_type: 'user_status', did })
+  const states = () => watcher.all({ type: 'user_status_changed', did }).map(({ state }) => state)
+  const becomes = (state) => watcher.next({ type: 'user_status_changed', did, state }, { timeout: 20_000 })
+  const come = () => place.service.connect(`/api/subscribe?did=${did}`)
+  return { did, watcher, states, becomes, come }
+}
+
+test('b49 somebody new is online at once, is acked twice, and heard once (P01, P02, A13)', async () => {
+  const { watcher, states, becomes, come, did } = await somebody()
+  const socket = await come()
+  const event = await becomes('online')
+  assert.deepEqual(event, { type: 'user_status_changed', did, status: '', state: 'online', live: true }, 'E15')
+  assert.deepEqual(await socket.request({ action: 'set_state', state: 'online' }), ACK)
+  assert.deepEqual(await socket.request({ action: 'set_state', state: 'online' }), ACK)
+  await (await come()).close()
+  assert.deepEqual(await socket.request({ action: 'set_state', state: 'dnd' }), ACK)
+  await becomes('dnd')
+  assert.deepEqual(states(), ['online', 'dnd'])
+  await watcher.close()
+})
+
+test('a15 set_state says what is wrong, in order', async () => {
+  const { come } = await somebody()
+  const [anonymous, socket] = await Promise.all([place.service.connect('/api/subscribe'), come()])
+  const error = (message) => ({ type: 'error', message })
+  assert.deepEqual(await anonymous.request({ action: 'set_state' }), error('DID required for set_state'))
+  assert.deepEqual(await socket.request({ action: 'set_state' }), error('state parameter is required'))
+  const invalid = error('Invalid state. Must be online, away, dnd, or offline')
+  assert.deepEqual(await socket.request({ action: 'set_state', state: 'gone' }), invalid)
+})
+
+test('x05 a15 in verified mode nobody acts for whom they only name', async () => {
+  const service = await startService({ env: { AUTH_MODE: 'verified' } })
+  const socket = await service.connect('/api/subscribe?did=did:plc:victim')
+  for (const action of ['set_state', 'voice_event']) {
+    const message = `Authentication required for ${action}`
+    assert.deepEqual(await socket.request({ action, state: 'dnd', voice_action: 'leave' }), { type: 'error', message })
+  }
+  const anonymous = await service.connect('/api/subscribe')
+  const message = 'DID required for set_state'
+  assert.deepEqual(await anonymous.request({ action: 'set_state', state: 'dnd' }), { type: 'error', message })
+})
+
+test('h11 members and messages show the state of the events', async () => {
+  const { service } = place
+  const [alice, bob] = ['did:plc:alice', 'did:plc:bob']
+  const watcher = await service.connect('/api/subscribe')
+  await watcher.subscribe({ event_type: 'community', community_uri: COMMUNITY })
+  await watcher.subscribe({ event_type: 'message', channel: 'k' })
+  const socket = await service.connect(`/api/subscribe?did=${bob}`)
+  await watcher.next({ type: 'user_status_changed', did: bob, state: 'online' })
+  await socket.request({ action: 'set_state', state: 'dnd' })
+  const stateOf = async (did) =>
+    (await service.fetchJson(`/api/members?community=${COMMUNITY}`)).body.find((member) => member.member_did === did).state
+  assert.equal(await stateOf(bob), 'dnd', 'a read after the ack sees it')
+  assert.equal(await stateOf(alice), null, 'never seen')
+  await watcher.next({ type: 'user_status_changed', did: bob, state: 'dnd' })
+  await place.say(['bob', 'create', 'message/1', { text: 'do not disturb', channel: 'k', createdAt: new Date().toISOString() }])
+  assert.equal((await watcher.next({ type: 'message' })).state, 'dnd')
+  assert.equal((await service.fetchJson('/api/messages?channel=k')).body[0].state, 'dnd')
+  await place.say(['bob', 'create', 'actor.data/self', { status: 'Reading', emoji: '📚' }])
+  const status = await watcher.next({ type: 'user_status_changed', status: 'Reading' })
+  assert.deepEqual([status.state, status.emoji], ['dnd', '📚'], 'P12: with the current state')
+  await socket.close()
+  await watcher.next({ type: 'user_status_changed', did: bob, state: 'offline' }, { timeout: 20_000 })
+  assert.equal(await stateOf(bob), 'offline')
+})
+
+test('b52 b17 a36 the watch-list follows joins, leaves, bans and unsubscribe', async () => {
+  const { service } = place
+  const watcher = await service.connect('/api/subscribe')
+  await watcher.subscribe({ event_type: 'community', community_uri: COMMUNITY })
+  const marker = await somebody()
+  await watcher.subscribe({ event_type: 'user_status', did: marker.did })
+  // Everything told of carol before the marker is heard before the marker is.
+  const heardOfCarol = async () => {
+    const socket = await marker.come()
+    await socket.request({ action: 'set_state', state: marker.states().at(-1) === 'dnd' ? 'away' : 'dnd' })
+    const count = marker.states().length
+    await eventually(() => marker.states().length > count, { timeout: 20_000 })
+    await eventually(() => watcher.all({ did: marker.did }).length >= marker.states().length, { timeout: 20_000 })
+    return watcher.all({ type: 'user_status_changed', did: 'did:plc:carol' }).map(({ state }) => state)
+  }
+  const carol = await service.connect('/api/subscribe?did=did:plc:carol')
+  const set = async (state) => assert.deepEqual(await carol.request({ action: 'set_state', state }), ACK)
+  await set('dnd')
+  assert.deepEqual(await heardOfCarol(), [], 'no member')
+  await place.say(['carol', 'create', 'membership/m', { community: COMMUNITY, createdAt: '2026-03-01T12:00:00Z' }])
+  await set('away')
+  await watcher.next({ type: 'user_status_changed', did: 'did:plc:carol', state: 'away' })
+  const ban = (method) =>
+    method === 'POST'
+      ? service.fetch('/api/community/ban', {
+          method,
+          headers: { authorization: `Bearer ${API_KEY}` },
+          body: JSON.stringify({ community_uri: COMMUNITY, member_did: 'did:plc:carol' }),
+        })
+      : service.fetch(`/api/community/ban?community=${COMMUNITY}&member_did=did:plc:carol`, {
+          method,
+          headers: { authorization: `Bearer ${API_KEY}` },
+        })
+  assert.equal((await ban('POST')).status, 204)
+  await set('dnd')
+  assert.deepEqual(await heardOfCarol(), ['away'], 'B-17: banned')
+  assert.equal((await ban('DELETE')).status, 204)
+  await set('online')
+  await watcher.next({ type: 'user_status_changed', did: 'did:plc:carol', state: 'online' })
+  await place.say(['carol', 'delete', 'membership/m'])
+  await set('dnd')
+  assert.deepEqual(await heardOfCarol(), ['away', 'online'], 'left')
+  await place.say(['carol', 'create', 'membership/m2', { community: COMMUNITY, createdAt: '2026-03-01T12:00:00Z' }])
+  await watcher.request({ action: 'unsubscribe', event_type: 'community', community_uri: COMMUNITY })
+  await set('away')
+  assert.deepEqual(await heardOfCarol(), ['away', 'online'], 'B-52: unsubscribed')
+})
+
+test('p13 an account that is not active is offline, and its sockets are anonymous', async () => {
+  const watcher = await place.service.connect('/api/subscribe')
+  await watcher.subscribe({ event_type: 'user_status', did: 'did:plc:dave' })
+  await place.say(['dave', 'create', 'actor.data/self', { status: 'here' }])
+  const socket = await place.service.connect('/api/subscribe?did=did:plc:dave')
+  await watcher.next({ type: 'user_status_changed', state: 'online' })
+  await place.account('dave', false, 'deactivated')
+  await watcher.next({ type: 'user_status_changed', state: 'offline' })
+  const refused = { type: 'error', message: 'DID required for set_state' }
+  assert.deepEqual(await socket.request({ action: 'set_state', state: 'dnd' }), refused)
+  await place.account('dave', true)
+  await watcher.next({ type: 'user_status_changed', state: 'online' })
+  assert.deepEqual(await socket.request({ action: 'set_state', state: 'online' }), ACK)
+})
+
+test('b53 a reconnect within the grace never shows; the grace counts from the newest close (P03)', async () => {
+  const { states, becomes, come } = await somebody()
+  let socket = await come()
+  await becomes('online')
+  for (let times = 0; times < 5; times++) {
+    await socket.close()
+    socket = await come()
+  }
+  assert.deepEqual(await socket.request({ action: 'activity' }), ACK)
+  await socket.close()
+  const closedAt = Date.now()
+  await becomes('offline')
+  assert(Date.now() - closedAt >= GRACE_MS - 50, 'not before the grace after the last close')
+  assert.deepEqual(states(), ['online', 'offline'])
+})
+
+test('b57 b13 away after silence, back to the preferred state of any device (P05-P07)', async () => {
+  const { states, becomes, come } = await somebody()
+  const [first, second] = [await come(), await come()]
+  await becomes('online')
+  await becomes('away')
+  await second.request({ action: 'activity' })
+  await becomes('online')
+  await first.request({ action: 'set_state', state: 'dnd' })
+  await becomes('dnd')
+  // Silence of both; heartbeats are no activity, and dnd stays dnd. Somebody who came later is away first.
+  const beat = setInterval(() => [first, second].forEach((socket) => socket.send(HEARTBEAT)), 500)
+  const clock = await somebody()
+  await clock.come()
+  await clock.becomes('away')
+  clearInterval(beat)
+  await second.request({ action: 'activity' })
+  await first.request({ action: 'set_state', state: 'online' })
+  await becomes('online')
+  assert.deepEqual(states(), ['online', 'away', 'online', 'dnd', 'online'])
+})
+
+test('p09 r20 sets the state for all sockets, and without one (B-13)', async () => {
+  const { states, becomes, come, did } = await somebody()
+  const set = (state, key = API_KEY) =>
+    place.service.fetch(`/api/user/state?did=${did}&state=${state}`, { method: 'POST', headers: { authorization: `Bearer ${key}` } })
+  assert.equal((await set('dnd', 'no')).status, 401)
+  assert.equal((await set('offline')).status, 422)
+  assert.equal((await set('dnd')).status, 204)
+  await becomes('dnd')
+  assert.equal((await set('dnd')).status, 204, 'also when nothing changes')
+  const sockets = [await come(), await come()]
+  assert.equal((await set('online')).status, 204)
+  await becomes('online')
+  assert.equal((await set('dnd')).status, 204)
+  await becomes('dnd')
+  await sockets[0].request({ action: 'activity' })
+  await Promise.all(sockets.map((socket) => socket.close()))
+  await becomes('offline')
+  assert.deepEqual(states(), ['dnd', 'online', 'dnd', 'offline'])
+})
+
+test('p08 invisible: through activity and a reconnect', async () => {
+  const { states, becomes, come } = await somebody()
+  const socket = await come()
+  await becomes('online')
+  await socket.request({ action: 'set_state', state: 'offline' })
+  await becomes('offline')
+  await socket.request({ action: 'activity' })
+  await socket.close()
+  const again = await come()
+  await again.request({ action: 'activity' })
+  await again.request({ action: 'set_state', state: 'online' })
+  await becomes('online')
+  assert.deepEqual(states(), ['online', 'offline', 'online'])
+})
+
+test('b54 a line that is cut counts as closed after the lease (P11)', async () => {
+  const { states, becomes, come } = await somebody()
+  const socket = await come()
+  await becomes('online')
+  const cutAt = Date.now()
+  assert.deepEqual(await socket.request(HEARTBEAT), ACK)
+  assert.equal((await socket.closed).code, 1001, 'A19')
+  assert(Date.now() - cutAt >= LEASE_MS - 100)
+  await becomes('offline')
+  const silent = await come()
+  await becomes('online')
+  await becomes('away')
+  assert.equal(silent.ws.readyState, 1, 'who never sent a heartbeat has no lease')
+  assert.deepEqual(states(), ['online', 'offline', 'online', 'away'])
+})
+
+test('p10 an evicted gateway wakes with its sockets, subscriptions and presence', async () => {
+  const { states, becomes, come, watcher } = await somebody()
+  const socket = await come()
+  await becomes('online')
+  for (const shard of [0, 1, 2, 3]) {
+    await place.service.connect('/api/subscribe')
+    await eventually(() => place.service.evict('Gateway', `gateway-${shard}`).then(() => true, () => true))
+  }
+  assert.deepEqual(await socket.request({ action: 'set_state', state: 'dnd' }), ACK)
+  await becomes('dnd')
+  await socket.close()
+  await becomes('offline')
+  assert.deepEqual(states(), ['online', 'dnd', 'offline'], 'nobody was away in between')
+  await watcher.close()
+})
+
+test('b54 p10 p04 c13 a crash, and another number of gateways: who does not come back is offline, who does stays', async () => {
+  const [gone, back, pinned] = [await somebody(), await somebody(), await somebody()]
+  await gone.come()
+  await back.come()
+  await place.service.fetch(`/api/user/state?did=${pinned.did}&state=dnd`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${API_KEY}` },
+  })
+  await Promise.all([gone.becomes('online'), back.becomes('online'), pinned.becomes('dnd')])
+  await place.service.kill9()
+  await place.service.restart({ env: { GATEWAY_SHARDS: '3' } })
+  const watcher = await place.service.connect('/api/subscribe')
+  const back2 = await back.come()
+  for (const { did } of [gone, back, pinned]) await watcher.subscribe({ event_type: 'user_status', did })
+  const offline = { type: 'user_status_changed', state: 'offline' }
+  await watcher.next({ ...offline, did: gone.did }, { timeout: 45_000 })
+  await watcher.next({ ...offline, did: pinned.did }, { timeout: 45_000 })
+  await back2.request({ action: 'set_state', state: 'dnd' })
+  await watcher.next({ type: 'user_status_changed', did: back.did, state: 'dnd' })
+  assert.deepEqual(watcher.all({ ...offline, did: back.did }), [], 'without an event')
+})
