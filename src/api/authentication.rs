@@ -11,10 +11,10 @@ use crate::wire::time::Micros;
 
 /// The body of R25.
 #[derive(Serialize)]
-struct Vouched {
-    ok: bool,
-    token: String,
-    expires_at: String,
+pub(super) struct Vouched {
+    pub(super) ok: bool,
+    pub(super) token: String,
+    pub(super) expires_at: String,
 }
 
 /// R25 `POST /api/authentication`: a token that proves a person to the sockets (X06).

@@ -16,7 +16,7 @@ use super::error::ApiError;
 use crate::wire::ids::{AtUri, Collection, Did};
 
 /// The longest body in bytes (H08).
-const BODY_MAX: usize = 64 * 1024;
+pub(super) const BODY_MAX: usize = 64 * 1024;
 /// What is read of a longer one, and dropped, before it is answered. A server that answers while
 /// the caller still sends has its connection cut, and the caller sees that instead of the 413.
 const DRAIN_MAX: usize = 16 * 1024 * 1024;

@@ -54,7 +54,8 @@ impl From<worker::Error> for ApiError {
 }
 
 impl ApiError {
-    fn parts(&self) -> (u16, &'static str, &str) {
+    /// Status, code and sentence.
+    pub(super) fn parts(&self) -> (u16, &'static str, &str) {
         match self {
             ApiError::BadRequest(sentence) => (400, "InvalidRequest", sentence),
             ApiError::Invalid(sentence) => (422, "InvalidRequest", sentence),

@@ -9,26 +9,26 @@ use crate::storage::reads::{self, IngestStatus};
 
 /// The body of `/api/health`.
 #[derive(Serialize)]
-struct Health {
+pub(super) struct Health {
     /// Whether the stream is connected and the database answers.
-    ok: bool,
-    ingest: Ingest,
+    pub(super) ok: bool,
+    pub(super) ingest: Ingest,
     /// Whether the database answers.
-    database: bool,
+    pub(super) database: bool,
     /// H02: whatever is no success says what is wrong in these two fields.
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'static str>,
+    pub(super) error: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'static str>,
+    pub(super) message: Option<&'static str>,
 }
 
 /// Where ingest stands: the stream now, and what is stored of it.
 #[derive(Serialize)]
-struct Ingest {
+pub(super) struct Ingest {
     #[serde(flatten)]
-    stream: StreamStatus,
+    pub(super) stream: StreamStatus,
     #[serde(flatten)]
-    stored: Option<IngestStatus>,
+    pub(super) stored: Option<IngestStatus>,
 }
 
 /// `GET /api/health`: 200 when the stream is connected and the database answers, otherwise 503

@@ -24,6 +24,7 @@ mod messages;
 mod moderation;
 mod people;
 mod reactions;
+mod reference;
 mod relay;
 mod server;
 mod signaling;
@@ -71,6 +72,8 @@ const ROUTES: &[Route] = routes! {
     GET    "/api/webrtc/ice-servers" ice signaling::ice_servers;
     GET    "/api/health"             health health::health;
     GET    "/api/server"             server server::server;
+    GET    "/openapi.json"           openapi reference::document;
+    GET    "/docs"                   docs reference::page;
     GET    "/demo/call"              demo demo::page;
     GET    "/demo/call.css"          demo demo::looks;
     GET    "/demo/call.js"           demo demo::script;

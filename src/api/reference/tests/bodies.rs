@@ -1,0 +1,248 @@
+//! Every object of the document against what its type serialises: the same fields, and `null`
+//! exactly where the type may have nothing. Samples are written without `..`, so that a new field
+//! does not compile until it stands here, and fails until it stands in the document.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::Document;
+use crate::api::authentication::Vouched;
+use crate::api::health::{Health, Ingest};
+use crate::api::server::Server;
+use crate::domain::sidebar::Sidebar;
+use crate::durable::commands::StreamStatus;
+use crate::storage::reads::{GapShown, IngestStatus};
+use crate::wire::bodies::{
+    Author, Category, Channel, ChannelRead, Communities, Community, Invite, InviteCode, InviteToCommunity,
+    Member, Message, MessageCore, Person, ReactionGroup,
+};
+use crate::wire::ids::{AtUri, Did, Rkey};
+
+fn did() -> Did {
+    Did::parse("did:plc:a").unwrap()
+}
+fn rkey() -> Rkey {
+    Rkey::parse("3k").unwrap()
+}
+fn uri() -> AtUri {
+    AtUri::parse("at://did:plc:a/social.colibri.channel/3k").unwrap()
+}
+fn text() -> String {
+    "text".into()
+}
+fn json(text: &str) -> Box<RawValue> {
+    RawValue::from_string(text.into()).unwrap()
+}
+
+/// Each takes whether it has everything, or nothing that it can be without.
+fn person(all: bool) -> Person {
+    let some = || all.then(text);
+    Person {
+        display_name: some(),
+        avatar_url: some(),
+        banner_url: some(),
+        description: some(),
+        handle: some(),
+        status_text: some(),
+        emoji: some(),
+        state: all.then(|| "away".into()),
+    }
+}
+
+fn core(all: bool) -> MessageCore {
+    MessageCore {
+        id: text(),
+        rkey: rkey(),
+        author_did: did(),
+        text: text(),
+        channel: text(),
+        created_at: text(),
+        indexed_at: text(),
+        edited: true,
+        parent: all.then(text),
+        facets: all.then(|| json("[]")),
+        attachments: all.then(|| json("[{}]")),
+        author: person(all),
+    }
+}
+
+fn group(_: bool) -> ReactionGroup {
+    ReactionGroup {
+        emoji: text(),
+        count: 1,
+        reactor_dids: vec![did()],
+        authors: vec![did()],
+        rkeys: vec![rkey()],
+    }
+}
+
+fn message(all: bool) -> Message {
+    Message { core: core(all), parent_message: all.then(|| core(true)), reactions: vec![group(true)] }
+}
+
+fn community(all: bool) -> Community {
+    Community {
+        owner_did: did(),
+        rkey: rkey(),
+        name: text(),
+        description: all.then(text),
+        picture: all.then(|| json("{}")),
+        category_order: all.then(|| json("[\"3k\"]")),
+        requires_approval_to_join: true,
+    }
+}
+
+fn channel(all: bool) -> Channel {
+    Channel {
+        uri: uri(),
+        rkey: rkey(),
+        community_uri: uri(),
+        name: text(),
+        description: all.then(text),
+        channel_type: text(),
+        category_rkey: all.then(text),
+        owner_only: false,
+        voice_members: vec![did()],
+    }
+}
+
+fn category(all: bool) -> Category {
+    Category {
+        uri: uri(),
+        rkey: rkey(),
+        name: text(),
+        channel_order: all.then(|| json("[\"3k\"]")),
+        channels: vec![channel(true)],
+    }
+}
+
+fn author(all: bool) -> Author {
+    Author::of(did(), person(all), text())
+}
+
+fn member(all: bool) -> Member {
+    Member { member_did: did(), status: "owner".into(), person: person(all) }
+}
+
+fn invite(all: bool) -> Invite {
+    Invite {
+        code: text(),
+        community_uri: uri(),
+        created_by_did: did(),
+        max_uses: all.then_some(1),
+        use_count: 1,
+        active: true,
+    }
+}
+
+fn gap(_: bool) -> GapShown {
+    GapShown { host: text(), from: text(), to: text(), reason: text(), state: text() }
+}
+
+/// What the stream's object and the database know. A database that does not answer takes its
+/// fields along; one that is empty has no cursor.
+fn ingest(all: bool, stored: bool) -> Ingest {
+    Ingest {
+        stream: StreamStatus {
+            connected: true,
+            host: text(),
+            failures: 1,
+            last_frame_at: all.then(text),
+            queued: 1,
+            untold: 1,
+        },
+        stored: stored.then(|| IngestStatus {
+            cursor_us: all.then_some(1),
+            cursor_at: all.then(text),
+            held_records: 1,
+            refused: 1,
+            gaps: vec![gap(true)],
+        }),
+    }
+}
+
+fn health(all: bool) -> Health {
+    Health {
+        ok: !all,
+        ingest: ingest(true, true),
+        database: true,
+        error: all.then_some("Unavailable"),
+        message: all.then_some("text"),
+    }
+}
+
+/// The samples of one object: one with everything, and those that are without something.
+struct Samples(&'static str, Vec<Value>);
+
+fn samples() -> Vec<Samples> {
+    fn of<T: Serialize>(name: &'static str, make: impl Fn(bool) -> T) -> Samples {
+        Samples(name, [true, false].map(|all| serde_json::to_value(make(all)).unwrap()).to_vec())
+    }
+    let mut all = vec![
+        of("Person", person),
+        of("MessageCore", core),
+        of("Message", message),
+        of("ReactionGroup", group),
+        of("Community", community),
+        of("Communities", |_| Communities { owned: vec![community(true)], joined: vec![community(true)] }),
+        of("Channel", channel),
+        of("Category", category),
+        of("Sidebar", |_| Sidebar { categories: vec![category(true)], uncategorized: vec![channel(true)] }),
+        of("Member", member),
+        of("Author", author),
+        of("ChannelRead", |_| ChannelRead { channel_uri: text(), cursor_at: text() }),
+        of("Invite", invite),
+        of("InviteToCommunity", |all| InviteToCommunity { invite: invite(all), community: community(true) }),
+        of("InviteCode", |_| InviteCode { code: text() }),
+        of("Vouched", |_| Vouched { ok: true, token: text(), expires_at: text() }),
+        of("Gap", gap),
+        of("Ingest", |all| ingest(all, true)),
+        of("Health", health),
+        of("Server", |_| Server::new(true, 0)),
+    ];
+    for Samples(name, values) in &mut all {
+        if *name == "Ingest" {
+            values.push(serde_json::to_value(ingest(true, false)).unwrap());
+        }
+    }
+    all
+}
+
+#[test]
+fn every_object_is_documented_field_by_field() {
+    let document = Document::read();
+    let samples = samples();
+    for Samples(name, values) in &samples {
+        let schema = document.schema(name);
+        assert!(schema.is_object(), "{name} is not in the document");
+        let (fields, required) = document.fields(schema);
+        for value in values {
+            document.check(schema, value, name);
+        }
+        for (field, described) in fields {
+            let seen: Vec<Option<&Value>> = values.iter().map(|value| value.get(field)).collect();
+            let with = seen.iter().flatten().any(|value| !value.is_null());
+            assert!(with, "{name}.{field} is in the document, but in no {name}");
+            assert_eq!(
+                seen.iter().flatten().any(|value| value.is_null()),
+                document.nullable(described),
+                "{name}.{field}: whether it can be null"
+            );
+            assert_eq!(
+                seen.iter().all(Option::is_some),
+                required.contains(field),
+                "{name}.{field}: whether it is always there"
+            );
+        }
+    }
+    let tested: BTreeSet<&str> = samples.iter().map(|Samples(name, _)| *name).collect();
+    let schemas = document.0["components"]["schemas"].as_object().unwrap();
+    for (name, schema) in schemas {
+        let object = schema["properties"].is_object() || schema["allOf"].is_array();
+        // `Error` is written by `ApiError::response`, and compared by tests of what is answered.
+        assert!(!object || name == "Error" || tested.contains(name.as_str()), "{name}: no type is compared");
+    }
+}

@@ -1,0 +1,276 @@
+//! Every operation of the document against the source of its handler: which parameters and fields
+//! it reads and how, who may call it, with what it fails.
+//!
+//! The source is read as text: the handler's function and those of its file that it calls. That is
+//! crude, and enough: handlers name each parameter where they read it, by the method that says
+//! what it must be. A read that no handler reaches fails the test, so none can hide from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::Document;
+
+/// The functions at the top level of a file, without blanks.
+fn functions(file: &str) -> BTreeMap<String, String> {
+    let path = format!("src/api/{file}.rs");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let mut found = BTreeMap::new();
+    let mut open: Option<(String, String)> = None;
+    for line in text.split("#[cfg(test)]").next().unwrap().lines() {
+        let declared = line.split_once("fn ").filter(|_| !line.starts_with([' ', '/']));
+        if let Some((_, rest)) = declared.filter(|_| open.is_none()) {
+            let name = rest.split(['(', '<']).next().unwrap().to_owned();
+            open = Some((name, String::new()));
+        }
+        if let Some((_, body)) = &mut open {
+            body.extend(line.split("//").next().unwrap().split_whitespace());
+        }
+        let ends = line == "}" || (line.starts_with(|c: char| !c.is_whitespace()) && line.ends_with('}'));
+        if ends && let Some((name, body)) = open.take() {
+            found.insert(name, body);
+        }
+    }
+    found
+}
+
+/// What a handler does, itself or through functions of its file.
+#[derive(Default)]
+struct Handler {
+    reached: BTreeSet<String>,
+    text: String,
+}
+
+impl Handler {
+    fn of(functions: &BTreeMap<String, String>, name: &str) -> Self {
+        let mut handler = Self::default();
+        let mut open = vec![name.to_owned()];
+        while let Some(name) = open.pop() {
+            if !handler.reached.insert(name.clone()) {
+                continue;
+            }
+            let body = functions.get(&name).unwrap_or_else(|| panic!("there is no function {name}"));
+            handler.text.push_str(body);
+            open.extend(functions.keys().filter(|other| calls(body, other)).cloned());
+        }
+        handler
+    }
+
+    fn has(&self, text: &str) -> bool {
+        self.text.contains(text)
+    }
+
+    /// `(kind, name)` of each `object.kind("name"…)`.
+    fn reads(&self, object: &str) -> BTreeSet<(String, String)> {
+        let mut found = BTreeSet::new();
+        for read in self.text.split(&format!("{object}.")).skip(1) {
+            let Some((kind, rest)) = read.split_once('(') else { continue };
+            let name = rest.strip_prefix('"').and_then(|rest| rest.split_once('"')).map(|(name, _)| name);
+            if !kind.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
+                continue;
+            }
+            // The cursor's name is known to `Query` alone.
+            found.insert((kind.to_owned(), name.unwrap_or(kind).to_owned()));
+        }
+        found
+    }
+}
+
+/// Whether a text calls a function of its own file.
+fn calls(text: &str, name: &str) -> bool {
+    text.split(&format!("{name}(")).collect::<Vec<_>>().windows(2).any(|two| {
+        let before = two[0];
+        !before.ends_with("fn") && !before.ends_with(|c: char| c.is_alphanumeric() || "_.:".contains(c))
+    })
+}
+
+/// How a parameter must be documented that is read so: required, and its schema (`null`: any).
+fn parameter(kind: &str) -> (bool, Value) {
+    let named = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
+    match kind {
+        "did" => (true, named("Did")),
+        "optional_did" => (false, named("Did")),
+        "rkey" => (true, named("Rkey")),
+        "at_uri" => (true, named("AtUri")),
+        "at_uri_or_rkey" => (true, named("Name")),
+        "cid" => (true, named("Cid")),
+        "cursor" => (false, named("Cursor")),
+        "time" => (false, named("Timestamp")),
+        "limit" => (false, json!({ "type": "integer" })),
+        "flag" => (false, json!({ "type": "string" })),
+        "optional" => (false, Value::Null),
+        "required" => (true, Value::Null),
+        other => panic!("teach this test what a parameter is that is read by Query::{other}"),
+    }
+}
+
+/// How a field of a body must be documented that is read so.
+fn field(kind: &str) -> (bool, Value) {
+    let named = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
+    match kind {
+        "did" => (true, named("Did")),
+        "at_uri" => (true, named("AtUri")),
+        "community" => (true, named("CommunityUri")),
+        "whole" | "count" => (false, json!({ "type": ["integer", "null"] })),
+        other => panic!("teach this test what a field is that is read by Body::{other}"),
+    }
+}
+
+/// The part of a schema that the code's way of reading decides.
+fn essence(schema: &Value) -> Value {
+    match schema.get("$ref") {
+        Some(place) => json!({ "$ref": place }),
+        None => json!({ "type": schema["type"] }),
+    }
+}
+
+fn compare(
+    at: &str,
+    expected: &BTreeMap<String, (bool, Value)>,
+    documented: &BTreeMap<String, (bool, Value)>,
+) {
+    for (name, (required, schema)) in expected {
+        let Some((also, shown)) = documented.get(name) else {
+            panic!("{at} reads {name}, which the document does not have")
+        };
+        assert_eq!(required, also, "{at}: whether {name} is required");
+        assert!(
+            schema.is_null() || *schema == essence(shown),
+            "{at}: {name} is {schema}, documented as {shown}"
+        );
+    }
+    for name in documented.keys() {
+        assert!(expected.contains_key(name), "{at}: {name} is in the document, and nobody reads it");
+    }
+}
+
+/// What source alone cannot tell: statuses that a function shared with others has, and this
+/// operation cannot have.
+const NEVER: [(&str, &str, &str); 1] = [("R08", "404", "a ban needs no community that is known")];
+
+fn statuses(rule: &str, handler: &Handler, reads: bool) -> BTreeSet<String> {
+    let mut found: BTreeSet<String> = ["429", "500", "503"].map(String::from).into();
+    for (sign, statuses) in [
+        ("ApiError::BadRequest", &["400"][..]),
+        ("ApiError::Invalid(", &["422"]),
+        ("ApiError::NotFound", &["404"]),
+        ("ApiError::Forbidden", &["403"]),
+        ("ApiError::Gone", &["410"]),
+        ("ApiError::InvalidRange", &["416"]),
+        ("ApiError::Upstream", &["502"]),
+        ("authority::operator(", &["401"]),
+        ("authority::moderator(", &["401", "403"]),
+        ("authority::proven(", &["401", "403"]),
+        ("call.body()", &["400", "413", "422"]),
+    ] {
+        if handler.has(sign) {
+            found.extend(statuses.iter().map(|status| (*status).to_owned()));
+        }
+    }
+    if reads {
+        found.insert("422".into());
+    }
+    for (_, status, _) in NEVER.iter().filter(|(of, ..)| *of == rule) {
+        assert!(found.remove(*status), "{rule}: {status} need not be left out");
+    }
+    found
+}
+
+/// The handler of each rule, as the table of routes names it: file and function.
+fn handlers() -> BTreeMap<String, (String, String)> {
+    let text = std::fs::read_to_string("src/api/mod.rs").unwrap();
+    let table = text.split("routes! {").nth(1).unwrap().split("};").next().unwrap();
+    let mut found = BTreeMap::new();
+    for route in table.split(';').map(str::trim).filter(|route| !route.is_empty()) {
+        let words: Vec<&str> = route.split_whitespace().collect();
+        let [_, _, rule, handler] = words[..] else { panic!("{route}") };
+        let (file, function) = handler.rsplit_once("::").unwrap();
+        let file = file.replace("::", "/");
+        assert!(found.insert(rule.to_owned(), (file, function.to_owned())).is_none(), "{rule} stands twice");
+    }
+    found
+}
+
+#[test]
+fn every_parameter_is_documented_as_it_is_read() {
+    let document = Document::read();
+    let handlers = handlers();
+    let mut reached: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for operation in document.operations() {
+        let at = format!("{} {} ({})", operation.method, operation.path, operation.rule);
+        let (file, function) = handlers.get(&operation.rule).unwrap_or_else(|| panic!("{at} is no route"));
+        let functions = functions(file);
+        let handler = Handler::of(&functions, function);
+        reached.entry(file.clone()).or_default().extend(handler.reached.clone());
+
+        let mut expected: BTreeMap<String, (bool, Value)> =
+            handler.reads("query").into_iter().map(|(kind, name)| (name, parameter(&kind))).collect();
+        if handler.has("list.answer") {
+            // `List` reads these two itself.
+            expected.insert("limit".into(), parameter("limit"));
+            expected.insert("cursor".into(), parameter("cursor"));
+        }
+        let fails_by = expected.values().any(|(required, schema)| {
+            *required || schema.get("$ref").is_some() || schema["type"] == "integer"
+        });
+        // The reads are answered by `reply`, which knows the tag.
+        let tagged = ["shown(call,", "tagged(call,", "list.answer", "list.page(", "list.whole("];
+        let tagged = tagged.iter().any(|sign| handler.has(sign));
+        if tagged || handler.has("header(\"if-none-match\")") {
+            expected.insert("If-None-Match".into(), (false, Value::Null));
+        }
+        if handler.has("header(\"range\")") {
+            expected.insert("Range".into(), (false, Value::Null));
+        }
+        let documented = operation.spec["parameters"].as_array().into_iter().flatten();
+        let documented = documented
+            .map(|one| document.resolve(one))
+            .filter(|one| one["in"] != "path")
+            .map(|one| {
+                (one["name"].as_str().unwrap().into(), (one["required"] == true, one["schema"].clone()))
+            })
+            .collect();
+        compare(&at, &expected, &documented);
+
+        let body = &operation.spec["requestBody"]["content"]["application/json"]["schema"];
+        let (fields, required) = document.fields(body);
+        let documented =
+            fields.iter().map(|(name, one)| ((*name).into(), (required.contains(name), (*one).clone())));
+        let expected = handler.reads("body").into_iter().map(|(kind, name)| (name, field(&kind))).collect();
+        compare(&format!("the body of {at}"), &expected, &documented.collect());
+
+        let security: Vec<&str> = operation.spec["security"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .flat_map(|one| one.as_object().unwrap().keys())
+            .map(String::as_str)
+            .collect();
+        let guards: &[&str] =
+            match (handler.has("authority::operator("), handler.has("authority::moderator(")) {
+                (true, _) => &["ApiKey"],
+                (_, true) => &["ApiKey", "ServiceAuth"],
+                _ => &[],
+            };
+        assert_eq!(security, guards, "{at}: who may call it");
+
+        let documented: BTreeSet<String> = operation.spec["responses"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .filter(|status| status.as_str() >= "400")
+            .cloned()
+            .collect();
+        assert_eq!(documented, statuses(&operation.rule, &handler, fails_by), "{at}: with what it fails");
+        let again = operation.spec["responses"].get("304").is_some();
+        assert_eq!(again, tagged || handler.has("if-none-match"), "{at}: 304");
+        let paged = operation.spec["responses"]["200"]["headers"].get("Colibri-Cursor").is_some();
+        assert_eq!(paged, handler.has("List{"), "{at}: Colibri-Cursor");
+    }
+    for (file, reached) in reached {
+        for (name, text) in functions(&file) {
+            let reads = text.contains("query.") || text.contains("body.");
+            assert!(!reads || reached.contains(&name), "{file}::{name} reads what no handler asks it for");
+        }
+    }
+}
