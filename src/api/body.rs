@@ -100,19 +100,30 @@ impl Body {
             .ok_or_else(|| ApiError::Invalid(format!("{name} must be the AT-URI of a community")))
     }
 
-    /// A whole number that may be missing.
+    /// A whole number that may be missing. One too long for an i64 is far out of range on its side.
     pub(super) fn whole(&self, name: &str) -> Checked<Option<i64>> {
-        self.optional(name, "a whole number")
+        self.number(name, "a whole number")
     }
 
     /// A whole number that may be missing, from 1 to `max`.
     pub(super) fn count(&self, name: &str, max: i64) -> Checked<Option<i64>> {
         let what = format!("a whole number from 1 to {max}");
-        match self.optional::<i64>(name, &what)? {
+        match self.number(name, &what)? {
             Some(number) if !(1..=max).contains(&number) => {
                 Err(ApiError::Invalid(format!("{name} must be {what}")))
             }
             number => Ok(number),
+        }
+    }
+
+    /// JSON has one kind of number: `10`, `10.0` and `1e1` are the same.
+    fn number(&self, name: &str, what: &str) -> Checked<Option<i64>> {
+        let Some(number) = self.optional::<serde_json::Number>(name, what)? else { return Ok(None) };
+        #[expect(clippy::cast_possible_truncation, reason = "a cast of a float ends at the ends of an i64")]
+        let whole = |number: f64| (number.fract() == 0.0).then_some(number as i64);
+        match number.as_i64().or_else(|| number.as_f64().and_then(whole)) {
+            Some(number) => Ok(Some(number)),
+            None => Err(ApiError::Invalid(format!("{name} must be {what}"))),
         }
     }
 }
@@ -224,7 +235,11 @@ mod tests {
             (r#"{"n":-1}"#, "422"),
             (r#"{"n":2147483648}"#, "422"),
             (r#"{"n":1.5}"#, "422"),
-            (r#"{"n":1e3}"#, "422"),
+            (r#"{"n":1e3}"#, "Some(1000)"),
+            (r#"{"n":7.0}"#, "Some(7)"),
+            (r#"{"n":-0.0}"#, "422"),
+            (r#"{"n":1e300}"#, "422"),
+            (r#"{"n":1e400}"#, "422"),
             (r#"{"n":99999999999999999999999}"#, "422"),
             (r#"{"n":"1"}"#, "422"),
             (r#"{"n":true}"#, "422"),
@@ -232,6 +247,19 @@ mod tests {
         ] {
             let got = answer(Body::parse(json.as_bytes()).unwrap().count("n", i64::from(i32::MAX)));
             assert!(got.starts_with(expected), "{json}: {got}");
+        }
+    }
+
+    #[test]
+    fn r25_a_whole_number_may_be_far_out_of_range() {
+        for (json, expected) in [
+            (r#"{"n":60}"#, "Some(60)"),
+            (r#"{"n":-1e30}"#, "Some(-9223372036854775808)"),
+            (r#"{"n":99999999999999999999999}"#, "Some(9223372036854775807)"),
+            (r#"{"n":1.5}"#, "422 n must be a whole number"),
+            (r#"{"n":"60"}"#, "422 n must be a whole number"),
+        ] {
+            assert_eq!(answer(Body::parse(json.as_bytes()).unwrap().whole("n")), expected, "{json}");
         }
     }
 }

@@ -78,7 +78,7 @@ test('H04, H08: what the document requires is required, by name', async () => {
 })
 
 test('H04–H06: what is malformed is refused by name, wherever the document gives a form', async () => {
-  const wrong = { Did: 'alice', Rkey: 'a/b', AtUri: '3kcom', Name: 'a b', Cid: 'bafy', Cursor: 'x', Timestamp: 'today', integer: '1.5' }
+  const wrong = { Did: 'alice', Rkey: 'a/b', AtUri: '3kcom', UriOrRkey: 'a b', Cid: 'bafy', Cursor: 'x', Timestamp: 'today', integer: '1.5' }
   let asked = 0
   for (const one of operations().filter(({ path }) => path !== '/api/subscribe')) {
     for (const { name, schema } of one.parameters.filter((parameter) => parameter.in === 'query')) {

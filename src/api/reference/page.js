@@ -112,7 +112,7 @@ function draw(spec) {
     const [[kind, media] = []] = Object.entries(content)
     const good = status < 400
     const told = Object.entries(headers).filter(([name]) => !name.startsWith('RateLimit'))
-    const title = [h('code', { class: good ? 'get' : 'delete' }, status), ' ', rich(description.replace(/^\d{3}: /, '')), media?.schema && [' ', h('span', { class: 'faint' }, type(media.schema))]]
+    const title = [h('code', { class: good ? 'get' : 'delete' }, status), ' ', rich(description.replace(/^\d{3}: /, '')), media?.schema && [' ', h('span', { class: 'faint' }, good ? type(media.schema) : media.example?.error)]]
     if (media?.example === undefined && told.length === 0) return h('div', { class: 'answer bare' }, title)
     return h(
       'div',
@@ -230,15 +230,17 @@ function steer() {
 
   filter.addEventListener('input', () => {
     const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean)
+    for (const introduction of document.querySelectorAll('main > h1, main > h1 ~ p')) introduction.hidden = words.length > 0
     for (const section of document.querySelectorAll('section'))
       section.hidden = !words.every((word) => section.dataset.words.includes(word))
+    for (const group of document.querySelectorAll('.group')) group.hidden = !group.querySelector('section:not([hidden])')
     for (const link of links) link.hidden = document.getElementById(link.hash.slice(1)).hidden
     // A heading goes with all that stands below it.
     for (const heading of document.querySelectorAll('main > h2, nav > h2')) {
       let next = heading.nextElementSibling
       let any = false
       for (; next && next.tagName !== 'H2'; next = next.nextElementSibling)
-        any ||= next.matches('.group') ? Boolean(next.querySelector('section:not([hidden])')) : !next.hidden
+        any ||= !next.hidden
       heading.hidden = !any
     }
   })

@@ -92,7 +92,7 @@ fn parameter(kind: &str) -> (bool, Value) {
         "optional_did" => (false, named("Did")),
         "rkey" => (true, named("Rkey")),
         "at_uri" => (true, named("AtUri")),
-        "at_uri_or_rkey" => (true, named("Name")),
+        "at_uri_or_rkey" => (true, named("UriOrRkey")),
         "cid" => (true, named("Cid")),
         "cursor" => (false, named("Cursor")),
         "time" => (false, named("Timestamp")),
