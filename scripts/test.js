@@ -87,6 +87,13 @@ const steps = [
     // One file at a time: each starts services of its own, and tests of timing want the machine for themselves.
     spawn: () => nodeTests('tests/e2e', { concurrency: 1 }),
   },
+  {
+    name: 'schemathesis',
+    title: 'the service against its own description (schemathesis)',
+    counts: true,
+    before: build,
+    spawn: () => nodeTests('tests/schemathesis', { concurrency: 1 }),
+  },
 ]
 
 const totals = { passed: 0, failed: 0, skipped: 0 }

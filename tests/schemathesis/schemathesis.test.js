@@ -1,0 +1,74 @@
+// @ts-check
+// schemathesis against /openapi.json of a running service, with all its checks: what the document says is what the service
+// does, whatever it is sent. Well-formed requests are accepted, others refused with a status and body of the document, and
+// sequences of requests hold together.
+//
+// SCHEMATHESIS_EXAMPLES (20): test cases per operation and phase. SCHEMATHESIS_SEED (1): other cases. Skipped where it cannot be
+// installed; with CI=true that is a failure, unless there is no Python at all.
+
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+
+import { freshFolder } from '../e2e/harness.js'
+import { schemathesis } from './install.js'
+import { KEY, openWorld } from './world.js'
+
+const here = (name) => fileURLToPath(new URL(name, import.meta.url))
+const EXAMPLES = process.env.SCHEMATHESIS_EXAMPLES ?? '20'
+const SEED = process.env.SCHEMATHESIS_SEED ?? '1'
+
+test('the service does what its document says', { timeout: 1_800_000 }, async (t) => {
+  const tool = await schemathesis()
+  if ('missing' in tool) {
+    assert(!(process.env.CI === 'true' && tool.python), tool.missing)
+    return t.skip(tool.missing)
+  }
+  const service = await openWorld()
+  const folder = freshFolder()
+  const counted = join(folder, 'answers.json')
+  const run = spawn(
+    tool.program,
+    // prettier-ignore
+    [
+      '--config-file', here('schemathesis.toml'), 'run', `${service.url}/openapi.json`,
+      '--header', `Authorization: Bearer ${KEY}`, '--max-examples', EXAMPLES, '--seed', SEED, '--checks', 'all',
+    ],
+    {
+      cwd: folder,
+      env: { ...process.env, SCHEMATHESIS_HOOKS: here('hooks.py'), ANSWERS_FILE: counted, NO_COLOR: '1', PYTHONDONTWRITEBYTECODE: '1' },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  )
+  t.after(() => run.kill())
+  let said = ''
+  for (const stream of [run.stdout, run.stderr])
+    stream.setEncoding('utf8').on('data', (text) => {
+      said += text
+    })
+  const [code] = await once(run, 'close')
+  const [, cases] = said.match(/^\s+(\d+) generated/m) ?? []
+  const ended = said.slice(said.lastIndexOf(' SUMMARY '))
+  t.diagnostic(`${cases} cases, seed ${SEED}`)
+  assert.equal(code, 0, `SCHEMATHESIS_SEED=${SEED} repeats it:\n${said}`)
+
+  /** @type {Record<string, Record<string, number>>} */
+  const answers = JSON.parse(readFileSync(counted, 'utf8'))
+  // A run in which everything is refused proves little.
+  const { body: document } = await service.fetchJson('/openapi.json')
+  for (const [path, methods] of Object.entries(document.paths))
+    for (const method of Object.keys(methods)) {
+      const label = `${method.toUpperCase()} ${path}`
+      const statuses = Object.keys(answers[label] ?? {})
+      // A socket takes an upgrade, and the document is what the tool reads itself.
+      const reached = statuses.some((status) => status.startsWith('2')) || ['/api/subscribe', '/openapi.json'].includes(path)
+      assert(reached, `${label} never had what it was asked for, only ${statuses}\n${ended}`)
+    }
+  const all = Object.values(answers).flatMap((one) => Object.entries(one))
+  const by = (digit) => all.filter(([status]) => status.startsWith(digit)).reduce((sum, [, count]) => sum + count, 0)
+  t.diagnostic(`${by('2')} answers of 2xx, ${by('3')} of 3xx, ${by('4')} of 4xx, ${by('5')} of 5xx`)
+})

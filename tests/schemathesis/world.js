@@ -1,0 +1,42 @@
+// @ts-check
+// What the examples of the document name, made real: a community with channels, members, messages, reactions, a ban, invites
+// and a file, so that requests made after the document reach what they ask for.
+//
+// Promises: everything is on 127.0.0.1 and ends with the test file.
+
+import { WORLD } from '../e2e/golden/reads.js'
+import { openStage } from '../e2e/stage.js'
+
+export const KEY = 'the key of the tests'
+const COMMUNITY = 'at://did:plc:owner/social.colibri.community/3kcom'
+/** The names the examples use. */
+const CODE = '0f3a9c51d2e84b76'
+const CID = 'bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku'
+
+/** @returns {Promise<import('../e2e/harness.js').Service>} the service */
+export async function openWorld() {
+  const stage = await openStage({ env: { INVITE_API_KEY: KEY } })
+  const { service, host } = stage
+  await stage.say(.../** @type {any} */ (WORLD))
+  // More messages than fit on a page, so that there are cursors.
+  const many = Array.from({ length: 130 }, (_, n) => {
+    const createdAt = new Date(Date.UTC(2026, 1, 1) + n * 1000).toISOString()
+    return ['member', 'create', `message/3kmany${n}`, { text: `Message ${n}`, channel: '3kchan', createdAt }]
+  })
+  await stage.say(.../** @type {any} */ (many))
+
+  const guarded = { authorization: `Bearer ${KEY}` }
+  const post = async (path, body) => {
+    const answer = await service.fetchJson(path, { method: 'POST', headers: guarded, body: JSON.stringify(body) })
+    if (answer.status >= 300) throw new Error(`${path} answers ${answer.status} ${JSON.stringify(answer.body)}`)
+    return answer.body
+  }
+  await post('/api/community/ban', { community_uri: COMMUNITY, member_did: 'did:plc:banned' })
+  const { code } = await post('/api/invite', { community_uri: COMMUNITY, owner_did: 'did:plc:owner', max_uses: null })
+  stage.behindItsBack((db) => db.prepare('UPDATE invites SET code = ? WHERE code = ?').run(CODE, code))
+
+  const services = [{ id: '#atproto_pds', type: 'AtprotoPersonalDataServer', serviceEndpoint: host.url }]
+  host.routes.set('/plc/did:plc:member', { id: 'did:plc:member', service: services })
+  host.routes.set(`/xrpc/com.atproto.sync.getBlob?did=did%3Aplc%3Amember&cid=${CID}`, [200, Buffer.alloc(0), { 'content-type': 'image/png' }])
+  return service
+}
