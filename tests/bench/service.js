@@ -1,0 +1,56 @@
+// @ts-check
+// The service as a process of its own, for benchmarks.
+//
+// Promises: resolves when it answers; what it logged last is shown when it does not; gone when stopped, and at the latest with
+// the process that started it. Nothing it is given leads out of this machine.
+
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+
+const LOG_LINES_SHOWN = 20
+/** Port 9 is "discard": nobody listens. */
+const NOWHERE = '127.0.0.1:9'
+
+/** @param {string} root a clone of this project @param {string} state @param {Record<string, string>} [env] */
+export async function serve(root, state, env = {}) {
+  const child = spawn(process.execPath, [join(root, 'scripts', 'serve.js'), '--port', '0', '--state', state], {
+    env: {
+      ...process.env,
+      JETSTREAM_URL: `ws://${NOWHERE}/subscribe`,
+      PLC_URL: `http://${NOWHERE}`,
+      BSKY_API_URL: `http://${NOWHERE}`,
+      RATE_LIMIT_PER_MIN: '0',
+      LOG_LEVEL: 'error',
+      COLIBRI_END_WITH_PARENT: '1',
+      ...env,
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  /** @type {string[]} */
+  const log = []
+  createInterface(child.stderr).on('line', (line) => {
+    log.push(line)
+    if (log.length > LOG_LINES_SHOWN) log.shift()
+  })
+  const [line] = await Promise.race([
+    once(createInterface(child.stdout), 'line'),
+    once(child, 'close').then(() => {
+      throw new Error(`the service did not start:\n${log.join('\n')}`)
+    }),
+  ])
+  const [workerd] = readFileSync(join(state, 'serve', 'workerd.pid'), 'utf8').split(' ').map(Number)
+  return {
+    url: String(line).replace('ready ', ''),
+    log,
+    workerd,
+    async stop() {
+      if (child.exitCode !== null || child.signalCode !== null) return
+      const closed = once(child, 'close')
+      child.kill('SIGTERM')
+      await closed
+    },
+  }
+}
