@@ -75,8 +75,8 @@ const ROUTES: &[Route] = routes! {
     GET    "/openapi.json"           openapi reference::document;
     GET    "/docs"                   docs reference::page;
     GET    "/demo/call"              demo demo::page;
-    GET    "/demo/call.css"          demo demo::looks;
-    GET    "/demo/call.js"           demo demo::script;
+    GET    "/demo/call.css"          demo_css demo::looks;
+    GET    "/demo/call.js"           demo_js demo::script;
 };
 
 /// Every route: method, path and rule of the contract.

@@ -19,6 +19,7 @@ use crate::wire::bodies::{
     Author, Category, Channel, ChannelRead, Communities, Community, Invite, InviteCode, InviteToCommunity,
     Member, Message, MessageCore, Person, ReactionGroup,
 };
+use crate::wire::ice::{IceServer, IceServers};
 use crate::wire::ids::{AtUri, Did, Rkey};
 
 fn did() -> Did {
@@ -174,6 +175,10 @@ fn health(all: bool) -> Health {
     }
 }
 
+fn ice_server(all: bool) -> IceServer {
+    IceServer { urls: vec![text()], username: all.then(text), credential: all.then(text) }
+}
+
 /// The samples of one object: one with everything, and those that are without something.
 struct Samples(&'static str, Vec<Value>);
 
@@ -198,6 +203,12 @@ fn samples() -> Vec<Samples> {
         of("InviteToCommunity", |all| InviteToCommunity { invite: invite(all), community: community(true) }),
         of("InviteCode", |_| InviteCode { code: text() }),
         of("Vouched", |_| Vouched { ok: true, token: text(), expires_at: text() }),
+        of("IceServer", ice_server),
+        of("IceServers", |all| IceServers {
+            ice_servers: vec![ice_server(all)],
+            relay_only: false,
+            expires_at: all.then(text),
+        }),
         of("Gap", gap),
         of("Ingest", |all| ingest(all, true)),
         of("Health", health),
