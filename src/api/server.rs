@@ -11,11 +11,11 @@ use crate::wire::socket::FRAME_MAX;
 /// The body of `/api/server`.
 #[derive(Serialize)]
 pub(super) struct Server {
-    name: &'static str,
-    version: &'static str,
     /// `open` or `verified` (C06).
     auth_mode: &'static str,
     limits: Limits,
+    name: &'static str,
+    version: &'static str,
 }
 
 /// The limits a client meets.
@@ -33,8 +33,6 @@ impl Server {
     /// This server, if sockets are believed (`open`) and so many requests a minute are let in.
     pub(super) fn new(open: bool, requests_per_minute: i64) -> Self {
         Self {
-            name: env!("CARGO_PKG_NAME"),
-            version: env!("CARGO_PKG_VERSION"),
             auth_mode: if open { "open" } else { "verified" },
             limits: Limits {
                 messages_per_page: super::messages::PAGE_MAX,
@@ -44,6 +42,8 @@ impl Server {
                 subscriptions_per_socket: KEYS_MAX,
                 requests_per_minute,
             },
+            name: env!("CARGO_PKG_NAME"),
+            version: env!("CARGO_PKG_VERSION"),
         }
     }
 }
