@@ -31,6 +31,7 @@ EXCUSED = [
     (NOT_ACCEPTED, "POST /api/invite/{code}/use", 410, "this invite is revoked or used up"),
     # A revoked invite is still shown, as one that is not active, and may be revoked again (R16, R18).
     (GONE_AFTER_DELETE, "GET /api/invite/{code}", 200, '"active":false'),
+    (GONE_AFTER_DELETE, "GET /api/invite/{code}", 304, ""),
     (GONE_AFTER_DELETE, "DELETE /api/invite/{code}", 204, ""),
 ]
 
