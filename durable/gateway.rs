@@ -53,8 +53,11 @@ impl DurableObject for Gateway {
                 desk.take_in(did, headers.has(UNPROVEN_HEADER)?)
             }
             Deliver::NAME => {
-                let command = read::<Deliver>(&mut request).await;
-                reply::<Deliver>(command.and_then(|command| desk.deliver(&command)))
+                let result = match read::<Deliver>(&mut request).await {
+                    Ok(command) => desk.deliver_with_room(&command).await,
+                    Err(fault) => Err(fault),
+                };
+                reply::<Deliver>(result)
             }
             Watch::NAME => {
                 let command = read::<Watch>(&mut request).await;

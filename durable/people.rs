@@ -4,12 +4,13 @@
 //! that closed leaves behind what it had, for the next one of its person (Q10).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use worker::{Response, WebSocketPair};
+use worker::{Delay, Response, WebSocketPair};
 
 use super::commands::{Adopt, Announced, Deliver, Delivered, Done, Watch, gateway_of};
 use super::desk::{Desk, FRESH, Outcome};
-use super::sessions::{Open, Sessions, send};
+use super::sessions::{FULL_BYTES, Open, Sessions, send};
 use crate::domain::announcement::{Audience, Topic};
 use crate::domain::person::Person;
 use crate::domain::presence::Input;
@@ -21,6 +22,11 @@ use crate::storage::{Fault, rows};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::socket::Reply;
 use crate::wire::time::Micros;
+
+/// How often, and how many times, full sockets are looked at again before a delivery: a second
+/// in all.
+const ROOM_MS: u64 = 50;
+const ROOM_TRIES: u32 = 20;
 
 /// A place in a log that no log has: a client that comes back with it must read anew (Q05).
 pub(super) const LOST: i64 = i64::MAX;
@@ -205,12 +211,33 @@ impl Desk {
         sessions.open.values().filter_map(|open| self.lease_ends(open)).min()
     }
 
+    /// Delivers when the sockets concerned have room. A burst of many events is no slowness: who
+    /// has much to take gets a moment for it; who took nothing in that moment, or has far too
+    /// much, is let go, and holds up the others only this once (Q20).
+    pub(super) async fn deliver_with_room(&self, command: &Deliver) -> Outcome<Delivered> {
+        let community = command.community.as_str();
+        let unsent = || self.with(|sessions| Ok(sessions.slow(community)));
+        let before: BTreeMap<i64, u32> = unsent()?.into_iter().collect();
+        let mut full = before.clone();
+        for _ in 0..ROOM_TRIES {
+            if full.is_empty() {
+                break;
+            }
+            Delay::from(Duration::from_millis(ROOM_MS)).await;
+            full = unsent()?.into_iter().collect();
+        }
+        let is_stuck =
+            |id: &i64, now: &u32| *now > FULL_BYTES || before.get(id).is_some_and(|then| now >= then);
+        full.retain(|id, now| is_stuck(id, now));
+        self.deliver(command, full.into_keys())
+    }
+
     /// Events of a community, to whoever hears them. Who does not take them is let go first, with
-    /// word of what is missing (Q20).
-    pub(super) fn deliver(&self, command: &Deliver) -> Outcome<Delivered> {
+    /// word of what is missing.
+    fn deliver(&self, command: &Deliver, slow: impl Iterator<Item = i64>) -> Outcome<Delivered> {
         let community = command.community.as_str();
         self.with(|sessions| {
-            for id in sessions.slow(community) {
+            for id in slow {
                 self.let_go(sessions, id)?;
             }
             let had = sessions.communities.get(community).copied().unwrap_or(0);

@@ -27,10 +27,13 @@ use crate::wire::time::Micros;
 
 /// Events kept for a socket while it catches up. More means it is too slow to catch up.
 const PENDING_MAX: usize = 2_000;
-/// A socket that has not taken this many bytes when more is to be sent is too slow (Q20). The
+/// A socket that has not taken this many bytes when more is to be sent, and takes nothing of it
+/// within a second, is too slow (Q20). The
 /// kernel takes some megabytes before the count starts, and one delivery adds at most another.
 /// 50 such sockets are half of the object's memory (platform facts 2.8).
 pub(super) const SLOW_BYTES: u32 = 1024 * 1024;
+/// A socket with more is let go at once.
+pub(super) const FULL_BYTES: u32 = 8 * SLOW_BYTES;
 
 /// Signs of life of a socket (P11).
 #[derive(Clone, Copy, Debug, Default)]
@@ -221,22 +224,25 @@ impl Sessions {
         }
     }
 
-    /// Sessions that hear something of a community, and do not take what is sent to them.
-    pub(super) fn slow(&self, community: &str) -> Vec<i64> {
+    /// Sessions that hear something of a community and have not taken what was sent to them, with
+    /// the number of bytes.
+    pub(super) fn slow(&self, community: &str) -> Vec<(i64, u32)> {
         self.slow_of(|session| needs(&session.subscriptions, community, &self.meanings))
     }
 
     /// Sessions that watch one of the people concerned, and do not take what is sent to them.
-    pub(super) fn slow_watchers(&self, sayings: &[Saying]) -> Vec<i64> {
+    pub(super) fn slow_watchers(&self, sayings: &[Saying]) -> Vec<(i64, u32)> {
         self.slow_of(|session| {
             let watches = |one: &Saying| session.subscriptions.watches(&one.did, &one.communities);
             sayings.iter().any(watches)
         })
     }
 
-    fn slow_of(&self, hears: impl Fn(&Session) -> bool) -> Vec<i64> {
-        let is_slow = |open: &Open| socket_state::unsent(&open.socket) > SLOW_BYTES && hears(&open.session);
-        self.open.iter().filter(|(_, open)| is_slow(open)).map(|(id, _)| *id).collect()
+    fn slow_of(&self, hears: impl Fn(&Session) -> bool) -> Vec<(i64, u32)> {
+        let unsent = |open: &Open| socket_state::unsent(&open.socket);
+        let slow = self.open.iter().map(|(id, open)| (*id, unsent(open), open));
+        let slow = slow.filter(|(_, unsent, open)| *unsent > SLOW_BYTES && hears(&open.session));
+        slow.map(|(id, unsent, _)| (id, unsent)).collect()
     }
 
     /// The communities a session hears something of, of those listened to, each with the last

@@ -14,7 +14,7 @@ use worker::wasm_bindgen_futures::spawn_local;
 
 use super::commands::{Adopt, Done, Overhear, Say, SetState, call, gateway};
 use super::desk::{Asked, Chosen, Desk, Outcome};
-use super::sessions::Sessions;
+use super::sessions::{FULL_BYTES, Sessions};
 use crate::domain::person::Stored;
 use crate::domain::presence::{Input, State};
 use crate::platform::clock::now;
@@ -308,7 +308,9 @@ impl Desk {
         self.with(|sessions| {
             let had: Vec<i64> = rows(Some(&self.sql.run(&gateway_people::speaker(&say.from))?))?;
             let had = had.first().copied().unwrap_or(0);
-            for id in sessions.slow_watchers(&say.sayings) {
+            // What is said of people is small: it needs no room to be made first.
+            let full = sessions.slow_watchers(&say.sayings).into_iter();
+            for (id, _) in full.filter(|(_, unsent)| *unsent > FULL_BYTES) {
                 self.let_go(sessions, id)?;
             }
             let at = now();
