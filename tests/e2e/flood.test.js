@@ -23,10 +23,11 @@ const MEBIBYTE = 1024 * 1024
 
 /**
  * What the runtime may hold on top of what it held at rest, in MiB. The queue (16 MiB of text), a batch (1 MiB, and what is made
- * of it) and the databases' pages are bounded by design; most of the rest is garbage that V8 has not collected yet, about 180 MiB
- * in all. An intake without bounds would hold the flood itself as well, which is more than 180 MiB of text.
+ * of it) and the databases' pages are bounded by design; most of the rest is garbage that V8 has not collected yet: 180 to 260 MiB
+ * in all, more on a busy machine. An intake without bounds would hold the flood itself as well, which is more than 180 MiB of text
+ * in the runtime's memory and as much again in the Worker's.
  */
-const GROWTH_MIB = 256
+const GROWTH_MIB = 400
 
 /** The flood, woven so that each part of it stands before and behind every other. */
 function* flood({ community, channel, message, known }) {
