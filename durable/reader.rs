@@ -24,7 +24,7 @@ use crate::platform::clock::{chance, now};
 use crate::platform::config::{self, Stream};
 use crate::platform::d1::D1;
 use crate::platform::log::{self, Level};
-use crate::storage::{Fault, outbox};
+use crate::storage::{Fault, Store, outbox};
 use crate::wire::jetstream::{parse, subscribe_url};
 use crate::wire::time::Micros;
 
@@ -110,11 +110,18 @@ impl Reader {
         self.schedule().await;
     }
 
-    /// Reads where the stream stands.
+    /// Reads where the stream stands; the first time of all, notes where it begins.
     async fn start(&self) -> std::result::Result<(), Fault> {
         let db = D1::of(&self.env)?;
-        let (position, _) = outbox::position(&db).await?;
-        *self.stored.borrow_mut() = position;
+        let position = match outbox::position(&db).await?.0 {
+            Some(position) => position,
+            None => {
+                let beginning = StreamPosition::beginning(now());
+                db.write(&[outbox::begin(&beginning, now())]).await?;
+                beginning
+            }
+        };
+        *self.stored.borrow_mut() = Some(position);
         Ok(())
     }
 

@@ -27,13 +27,20 @@ const REWIND: i64 = 10 * SECOND;
 /// How far the stream is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamPosition {
-    /// The Jetstream the cursor belongs to (J04).
+    /// The Jetstream the cursor belongs to (J04). Empty: nothing of any stream is stored yet.
     pub host: String,
-    /// The `time_us` of the last event that is stored.
+    /// The `time_us` of the last event that is stored, or when reading began.
     pub cursor: Micros,
 }
 
 impl StreamPosition {
+    /// Where a service begins that has stored nothing yet. It is stored before the first
+    /// connection: without a cursor each connection would begin at the end of the stream, and
+    /// what came while the first ones failed or died would be missed (J03).
+    pub fn beginning(now: Micros) -> Self {
+        Self { host: String::new(), cursor: now }
+    }
+
     /// Where to go on reading at `host`: at the cursor, or on another host at least 10 s before
     /// it (J04). Events that come again change nothing.
     pub fn resume_at(&self, host: &str) -> Micros {
@@ -66,7 +73,8 @@ impl Gap {
     /// event it names comes again. If the first frame is a later one, the host does not reach
     /// back that far and began where it could, without a word (platform facts 6.2).
     ///
-    /// On another host the cursor was rewound and names no event, so nothing can be told.
+    /// On another host, and at the beginning, the cursor was rewound and names no event, so
+    /// nothing can be told.
     pub fn noticed(stored: &StreamPosition, host: &str, first: Micros) -> Option<Self> {
         (stored.host == host && first > stored.cursor).then(|| Self {
             host: host.to_owned(),
@@ -427,5 +435,14 @@ mod tests {
         assert_eq!(position.cursor, at(100), "an overlap does not go back");
         let position = StreamPosition::advance(Some(position), "b", at(91));
         assert_eq!((position.host.as_str(), position.cursor), ("b", at(91)));
+    }
+
+    #[test]
+    fn j03_the_beginning_is_a_position_of_no_host() {
+        let beginning = StreamPosition::beginning(at(100));
+        assert_eq!(beginning.resume_at("a"), at(90), "clocks differ");
+        assert_eq!(Gap::noticed(&beginning, "a", at(500)), None, "it names no event that could be missing");
+        let position = StreamPosition::advance(Some(beginning), "a", at(95));
+        assert_eq!((position.host.as_str(), position.cursor), ("a", at(95)), "the first event names one");
     }
 }

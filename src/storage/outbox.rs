@@ -34,6 +34,15 @@ pub fn told(id: i64) -> Statement {
     Statement::new("DELETE FROM outbox WHERE id <= ?1", [Param::Int(id)])
 }
 
+/// Notes that the stream is read from `beginning` on, unless something is noted already.
+pub fn begin(beginning: &StreamPosition, now: Micros) -> Statement {
+    Statement::new(
+        "INSERT INTO stream (id, host, cursor_us, updated_at) VALUES (1, ?1, ?2, ?3)
+         ON CONFLICT (id) DO NOTHING",
+        [beginning.host.as_str().into(), beginning.cursor.0.into(), now.shown().into()],
+    )
+}
+
 /// Where the stream stands, and the number of the last commit.
 pub async fn position(store: &impl Store) -> Result<(Option<StreamPosition>, i64), Fault> {
     #[derive(Deserialize)]

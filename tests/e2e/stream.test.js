@@ -58,17 +58,28 @@ test('b26 a URL without a query is asked for all collections, and for the cursor
   const { bob, channel } = await garden(place)
   await bob.message(channel.rkey, 'hello')
   await answers(place.service, `/api/messages?channel=${channel.rkey}`, 200, (messages) => messages.length === 1)
+  const { lastTimeUs } = await place.network.stats()
   await place.network.dropJetstream()
   const asked = await eventually(
     async () => {
       const url = new URL((await place.network.stats()).lastRequestUrl, 'ws://stream')
-      return url.searchParams.has('cursor') && url.searchParams
+      return url.searchParams.get('cursor') === String(lastTimeUs) && url.searchParams
     },
-    { what: 'a reconnection with a cursor' },
+    { what: 'a reconnection with the cursor of the last event' },
   )
   assert.equal(asked.getAll('wantedCollections').length, 10, 'J02')
   await bob.message(channel.rkey, 'again')
   await answers(place.service, `/api/messages?channel=${channel.rkey}`, 200, (messages) => messages.length === 2)
+})
+
+test('b25 what is written while a service that has stored nothing is dead is not missed (J03)', async () => {
+  const place = await openPlace()
+  await place.service.kill9()
+  const { bob, channel } = await garden(place)
+  await bob.message(channel.rkey, 'while you were away')
+  await place.service.restart()
+  await answers(place.service, `/api/messages?channel=${channel.rkey}`, 200, (messages) => messages.length === 1)
+  assert.deepEqual((await place.service.fetchJson('/api/health')).body.ingest.gaps, [], 'J07: a beginning is no gap')
 })
 
 test('a message written before its channel and community waits for them (I60, I61)', async () => {
