@@ -97,6 +97,21 @@ pub struct StreamStatus {
     pub queued: usize,
     /// Events stored and not told yet.
     pub untold: usize,
+    /// What was done since the object woke.
+    pub since_woken: Work,
+}
+
+/// What letting events in has cost.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Work {
+    /// Transactions.
+    pub commits: u64,
+    /// Events in them.
+    pub events: u64,
+    /// Rows of the database scanned, index entries included, as D1 counts and charges them.
+    pub rows_read: u64,
+    /// Rows written, likewise.
+    pub rows_written: u64,
 }
 
 impl Command for Ensure {

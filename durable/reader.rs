@@ -15,7 +15,7 @@ use worker::wasm_bindgen_futures::spawn_local;
 use worker::{Delay, Env, Error, Result, State, WebSocket, WebsocketEvent};
 
 use super::announcer::Objects;
-use super::commands::StreamStatus;
+use super::commands::{StreamStatus, Work};
 use super::jetstream::ALARM_MS;
 use crate::domain::link::{Action, Gap, Input, Link, StreamPosition};
 use crate::hallway::telling::Telling;
@@ -40,12 +40,14 @@ const UNTOLD_MAX: usize = 20_000;
 /// While a whole batch waits in the queue, telling waits for so many events: a call to a
 /// community costs the same for one event as for fifty.
 const TELL_AT: usize = 5_000;
-/// The longest wait for more frames between two batches, in milliseconds.
-const GATHER_MAX_MS: i64 = 200;
-/// How often such a wait looks whether the batch is full, in milliseconds.
-const GATHER_STEP_MS: u64 = 5;
 /// How often the cursor is stored while only foreign events pass, in microseconds.
 const CURSOR_EVERY: i64 = 5_000_000;
+/// How long frames that have arrived are waited for, at a time. The runtime looks at its sockets
+/// only when it has nothing else to do, and reads 16 KiB then: about 20 frames. While a batch is
+/// let in and told there is always something to do, so without a pause that would be all of them.
+const GATHER: Duration = Duration::from_millis(1);
+/// Frames that come in such a time if more are behind them.
+const GATHER_FRAMES: usize = 8;
 /// Pauses after a fault, in milliseconds: doubling up to this.
 const PAUSE_MAX_MS: u64 = 30_000;
 
@@ -65,6 +67,7 @@ pub(super) struct Reader {
     last_frame: Cell<Option<Micros>>,
     objects: Objects,
     telling: Telling,
+    work: Cell<Work>,
     started: Cell<bool>,
     flushing: Cell<bool>,
 }
@@ -86,6 +89,7 @@ impl Reader {
             stored: RefCell::new(None),
             stored_at: Cell::new(Micros(0)),
             last_frame: Cell::new(None),
+            work: Cell::default(),
             started: Cell::new(false),
             flushing: Cell::new(false),
         }
@@ -133,6 +137,7 @@ impl Reader {
             last_frame_at: self.last_frame.get().map(Micros::shown),
             queued: self.queue.borrow().len(),
             untold: self.telling.waiting(),
+            since_woken: self.work.get(),
         }
     }
 
@@ -235,12 +240,9 @@ impl Reader {
     async fn flush(self: Rc<Self>) {
         let mut pause = Pause::default();
         loop {
-            let began = now();
+            self.gather().await;
             match self.flush_once().await {
-                Ok(true) => {
-                    pause = Pause::default();
-                    self.gather(now().millis() - began.millis()).await;
-                }
+                Ok(true) => pause = Pause::default(),
                 Ok(false) => break,
                 Err(fault) => {
                     log::fault(&fault, "trying again; the cursor does not move");
@@ -253,13 +255,14 @@ impl Reader {
         self.schedule().await;
     }
 
-    /// Waits for more frames, as long as the last step took: reading gets every other turn. The
-    /// runtime hands over one frame for each step of anything else that goes on, so a loop that
-    /// never pauses would see only a few frames each time and pay for a whole batch.
-    async fn gather(&self, took: i64) {
-        let until = now().millis() + took.clamp(0, GATHER_MAX_MS);
-        while !self.batch_waits() && now().millis() < until {
-            Delay::from(Duration::from_millis(GATHER_STEP_MS)).await;
+    /// Waits until a batch is full or no more frames stand before the door.
+    async fn gather(&self) {
+        while !self.batch_waits() {
+            let before = self.queue.borrow().len();
+            Delay::from(GATHER).await;
+            if self.queue.borrow().len() < before + GATHER_FRAMES {
+                break;
+            }
         }
     }
 
@@ -315,6 +318,12 @@ impl Reader {
         if let Some(id) = forget {
             self.telling.forgot(id);
         }
+        let (cost, mut work) = (db.cost(), self.work.get());
+        work.commits += 1;
+        work.events += u64::try_from(batch.frames.len()).unwrap_or(0);
+        work.rows_read += cost.read;
+        work.rows_written += cost.written;
+        self.work.set(work);
         if batch.position.is_some() {
             *self.stored.borrow_mut() = batch.position;
         }

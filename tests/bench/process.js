@@ -28,9 +28,15 @@ export const memory = (pid) => mebibytes(pid, 'VmRSS')
 export const peakMemory = (pid) => mebibytes(pid, 'VmHWM')
 
 /** CPU seconds used so far, by all threads. @param {number} pid */
-export function cpuSeconds(pid) {
+export const cpuSeconds = (pid) => seconds(pid, 'stat')
+
+/** CPU seconds used so far by the first thread: the one that runs the loop of workerd or Node. @param {number} pid */
+export const mainThreadSeconds = (pid) => seconds(pid, `task/${pid}/stat`)
+
+/** @param {number} pid @param {string} file */
+function seconds(pid, file) {
   // Fields 14 and 15; the second is a name in parentheses that may contain blanks.
-  const fields = read(pid, 'stat')
+  const fields = read(pid, file)
     ?.replace(/^.*\) /s, '')
     .split(' ')
   return fields && (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND

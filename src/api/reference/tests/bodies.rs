@@ -13,7 +13,7 @@ use crate::api::authentication::Vouched;
 use crate::api::health::{Health, Ingest};
 use crate::api::server::Server;
 use crate::domain::sidebar::Sidebar;
-use crate::durable::commands::StreamStatus;
+use crate::durable::commands::{StreamStatus, Work};
 use crate::storage::reads::{GapShown, IngestStatus};
 use crate::wire::bodies::{
     Author, Category, Channel, ChannelRead, Communities, Community, Invite, InviteCode, InviteToCommunity,
@@ -154,6 +154,7 @@ fn ingest(all: bool, stored: bool) -> Ingest {
             last_frame_at: all.then(text),
             queued: 1,
             untold: 1,
+            since_woken: Work { commits: 1, events: 1, rows_read: 1, rows_written: 1 },
         },
         stored: stored.then(|| IngestStatus {
             cursor_us: all.then_some(1),
