@@ -30,6 +30,7 @@ impl Order {
         let new = told.iter().filter(|told| told.id > before.announced).flat_map(|told| &told.events);
         for (event, seq) in new.zip(before.seq + 1..) {
             if let Some(concern) = concerns(event) {
+                self.rooms_may_be_due.set(true);
                 self.sql.run(&bound_rooms::concern(&concern, seq))?;
             }
         }
@@ -38,7 +39,7 @@ impl Order {
 
     /// Asks, in the background, every room that is due. One task at a time does it.
     pub(super) fn start_asking_rooms(self: &Rc<Self>) {
-        if self.asking_rooms.replace(true) {
+        if !self.rooms_may_be_due.get() || self.asking_rooms.replace(true) {
             return;
         }
         let order = Rc::clone(self);
@@ -58,6 +59,7 @@ impl Order {
             // Read again each time: more may have become due during the calls.
             let due: Vec<Due> = rows(Some(&self.sql.run(&bound_rooms::due())?))?;
             if due.is_empty() {
+                self.rooms_may_be_due.set(false);
                 return Ok(());
             }
             let (mut answered, mut failed) = (false, None);

@@ -37,10 +37,16 @@ pub(super) struct Order {
     log: EventLog,
     pub(super) shards: u32,
     ready: Cell<bool>,
+    /// What stands in the database, as this object, its only writer, last saw it; `None` after a
+    /// fault. A statement costs more than all else in taking in an event.
+    counters: Cell<Option<Counters>>,
+    listeners: RefCell<Option<Vec<Listener>>>,
     /// Gateways that a task is delivering to: one at a time, so that events arrive in order.
     delivering: RefCell<BTreeSet<String>>,
     /// Whether a task is asking voice rooms to look at rights again.
     pub(super) asking_rooms: Cell<bool>,
+    /// Whether some room may have to look; nobody knows when the object has just woken.
+    pub(super) rooms_may_be_due: Cell<bool>,
     alarm_at: Cell<Option<Micros>>,
     pub(super) observers: Observers,
 }
@@ -55,8 +61,11 @@ impl Order {
             state,
             env,
             ready: Cell::new(false),
+            counters: Cell::new(None),
+            listeners: RefCell::new(None),
             delivering: RefCell::default(),
             asking_rooms: Cell::new(false),
+            rooms_may_be_due: Cell::new(true),
             alarm_at: Cell::new(None),
             observers: Observers::new(rate),
         }
@@ -71,41 +80,63 @@ impl Order {
             }
             self.ready.set(true);
         }
+        if let Some(counters) = self.counters.get() {
+            return Ok(counters);
+        }
         let found: Vec<Counters> = rows(Some(&self.sql.run(&community_log::counters())?))?;
-        Ok(found.into_iter().next().unwrap_or_default())
+        let counters = found.into_iter().next().unwrap_or_default();
+        self.counters.set(Some(counters));
+        Ok(counters)
+    }
+
+    /// Runs a statement about who listens.
+    fn change_listeners(&self, statement: &Statement) -> Result<(), Fault> {
+        self.listeners.replace(None);
+        self.sql.run(statement).map(drop)
     }
 
     pub(super) fn announce(&self, command: &Announce) -> Result<Announced, Fault> {
         let counters = self.counters()?;
         let home = |did: &Did| gateway_of(did, self.shards);
         let (told, left) = self.with_voice(&counters, command)?;
-        let (statements, through) = community_log::take(&counters, &told, now(), home);
+        let taken = community_log::take(&counters, &told, now(), home);
         // The counters last: should writing fail half way, it is done again (storage::community_log).
         self.note_concerns(&counters, &told)?;
-        let (events, count) = statements.split_at(statements.len().saturating_sub(1));
+        self.counters.set(None);
+        if taken.asks_gateways {
+            self.listeners.replace(None);
+        }
+        let (events, count) = taken.statements.split_at(taken.statements.len().saturating_sub(1));
         self.sql.run_all(events)?;
         self.sql.run_all(&left)?;
         self.sql.run_all(count)?;
-        self.sql.run_all(&self.forget())?;
+        self.counters.set(Some(taken.counters));
+        if taken.counters.kept() > self.log.max {
+            self.forget()?;
+        }
         let news = told.iter().filter(|told| told.id > counters.announced);
         self.observers.tell(&self.state, counters.seq + 1, news.flat_map(|told| &told.events));
-        Ok(Announced { through })
+        Ok(Announced { through: taken.counters.announced })
     }
 
     /// Numbers events that come from no commit, and stores what made them.
     pub(super) fn tell(&self, events: &[Announcement], cause: &[Statement]) -> Result<(), Fault> {
         let counters = self.counters()?;
+        let first = counters.seq + 1;
         let seq = counters.seq + u64::try_from(events.len()).unwrap_or_default();
-        self.sql.run_all(&community_log::append(counters.seq + 1, events, now()))?;
+        self.counters.set(None);
+        self.sql.run_all(&community_log::append(first, events, now()))?;
         self.sql.run_all(cause)?;
         self.sql.run(&community_log::count(seq, counters.announced))?;
+        let oldest = counters.oldest.or((!events.is_empty()).then_some(first));
+        self.counters.set(Some(Counters { seq, oldest, ..counters }));
         self.observers.tell(&self.state, counters.seq + 1, events);
         Ok(())
     }
 
     pub(super) fn attach(&self, command: &Attach) -> Result<Attached, Fault> {
         let seq = self.counters()?.seq;
-        self.sql.run(&community_log::listen(&command.gateway, seq))?;
+        self.change_listeners(&community_log::listen(&command.gateway, seq))?;
         Ok(Attached { seq })
     }
 
@@ -117,6 +148,8 @@ impl Order {
                 Resume::Resync { oldest } => Replayed::Resync { oldest },
             });
         }
+        self.counters()?;
+        self.forget()?;
         let counters = self.counters()?;
         match resume(command.cursor, counters.oldest(), counters.seq) {
             Resume::Resync { oldest } => Ok(Replayed::Resync { oldest }),
@@ -130,14 +163,22 @@ impl Order {
         }
     }
 
-    fn forget(&self) -> Vec<Statement> {
+    /// Forgets what is too old or too much (Q06).
+    fn forget(&self) -> Result<(), Fault> {
         let before = Micros(now().0.saturating_sub(self.log.hours.saturating_mul(3_600_000_000)));
-        community_log::forget(before, self.log.max)
+        self.counters.set(None);
+        self.sql.run_all(&community_log::forget(before, self.log.max))
     }
 
+    /// The last `seq`, and who listens.
     fn listeners(&self) -> Result<(u64, Vec<Listener>), Fault> {
         let seq = self.counters()?.seq;
-        Ok((seq, rows(Some(&self.sql.run(&community_log::listeners())?))?))
+        if let Some(listeners) = self.listeners.borrow().clone() {
+            return Ok((seq, listeners));
+        }
+        let listeners: Vec<Listener> = rows(Some(&self.sql.run(&community_log::listeners())?))?;
+        self.listeners.replace(Some(listeners.clone()));
+        Ok((seq, listeners))
     }
 
     /// Delivers, in the background, to every gateway that has not had everything, and sees that
@@ -188,9 +229,9 @@ impl Order {
             let through = events.last().filter(|_| full).map_or(seq, |event| event.seq);
             let deliver = Deliver { community: community.clone(), events };
             let listening = call(&self.env, name, &deliver).await?.listening;
-            self.sql.run(&community_log::delivered(name, through))?;
+            self.change_listeners(&community_log::delivered(name, through))?;
             if !listening {
-                self.sql.run(&community_log::leave(&listener))?;
+                self.change_listeners(&community_log::leave(&listener))?;
             }
         }
     }
@@ -198,7 +239,7 @@ impl Order {
     /// The alarm: delivers what was left, forgets old events.
     pub(super) async fn tidy(self: &Rc<Self>) {
         self.alarm_at.set(None);
-        let result = self.counters().and_then(|_| self.sql.run_all(&self.forget()));
+        let result = self.counters().and_then(|_| self.forget());
         match result.and_then(|()| self.counters()) {
             Ok(counters) => {
                 self.start_delivering();

@@ -4,7 +4,7 @@
 //! until they are durable (platform facts 2.6).
 
 use serde::Deserialize;
-use worker::{SqlStorage, SqlStorageValue, State};
+use worker::{SqlCursor, SqlStorage, SqlStorageValue, State};
 
 use crate::storage::{Fault, Param, Statement};
 
@@ -27,17 +27,23 @@ impl ObjectSql {
 
     /// Runs a statement; the `row` texts it answers.
     pub fn run(&self, statement: &Statement) -> Result<Vec<String>, Fault> {
-        let fault = |error| Fault::new("using the object's database", error);
-        let params: Vec<SqlStorageValue> = statement.params.iter().map(bound).collect();
-        let cursor = self.sql.exec(statement.sql, params).map_err(fault)?;
-        let rows = cursor.to_array::<Row>().map_err(fault)?;
+        let rows = self.exec(statement)?.to_array::<Row>().map_err(fault)?;
         Ok(rows.into_iter().map(|found| found.row).collect())
     }
 
     /// Runs statements that answer nothing.
     pub fn run_all(&self, statements: &[Statement]) -> Result<(), Fault> {
-        statements.iter().try_for_each(|statement| self.run(statement).map(drop))
+        statements.iter().try_for_each(|statement| self.exec(statement).map(drop))
     }
+
+    fn exec(&self, statement: &Statement) -> Result<SqlCursor, Fault> {
+        let params: Vec<SqlStorageValue> = statement.params.iter().map(bound).collect();
+        self.sql.exec(statement.sql, params).map_err(fault)
+    }
+}
+
+fn fault(error: worker::Error) -> Fault {
+    Fault::new("using the object's database", error)
 }
 
 fn bound(param: &Param) -> SqlStorageValue {

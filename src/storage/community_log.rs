@@ -47,6 +47,11 @@ impl Counters {
     pub fn oldest(&self) -> u64 {
         self.oldest.unwrap_or(self.seq + 1)
     }
+
+    /// How many events are in the log.
+    pub fn kept(&self) -> i64 {
+        i64::try_from((self.seq + 1).saturating_sub(self.oldest())).unwrap_or(i64::MAX)
+    }
 }
 
 /// An event with its number, as gateways and replays get it.
@@ -91,23 +96,28 @@ pub fn counters() -> Statement {
     )
 }
 
-/// What a community writes when it is told: every event of a row that it has not had gets the
-/// next `seq` (T14), and the person of a private event is heard for by their gateway, `home`
-/// (E06b). Second, the last row of the outbox it has then.
+/// What a community does when it is told.
+#[derive(Debug)]
+pub struct Taken {
+    /// To run in one transaction.
+    pub statements: Vec<Statement>,
+    /// The counters afterwards.
+    pub counters: Counters,
+    /// Whether gateways are asked to listen by this.
+    pub asks_gateways: bool,
+}
+
+/// What a community does when it is told: every event of a row that it has not had gets the
+/// next `seq` (T14), and the gateway of a private event's person, `home`, is asked to listen (E06b).
 ///
 /// Numbers come from the counters alone, and those are written last: should writing fail half
 /// way, the same rows told again get the same numbers.
-pub fn take(
-    counters: &Counters,
-    told: &[Told],
-    at: Micros,
-    home: impl Fn(&Did) -> String,
-) -> (Vec<Statement>, i64) {
-    let (mut seq, mut through) = (counters.seq, counters.announced);
+pub fn take(counters: &Counters, told: &[Told], at: Micros, home: impl Fn(&Did) -> String) -> Taken {
+    let (mut seq, mut announced) = (counters.seq, counters.announced);
     let mut statements = Vec::new();
     let news = told.iter().filter(|told| told.id > counters.announced);
     for told in news.clone() {
-        through = through.max(told.id);
+        announced = announced.max(told.id);
         for event in &told.events {
             if let Some(did) = addressee(event) {
                 statements.push(listen(&home(did), seq));
@@ -115,9 +125,15 @@ pub fn take(
             seq += 1;
         }
     }
+    let asks_gateways = !statements.is_empty();
     statements.extend(append(counters.seq + 1, news.flat_map(|told| &told.events), at));
-    statements.push(count(seq, through));
-    (statements, through)
+    statements.push(count(seq, announced));
+    let first = (seq > counters.seq).then_some(counters.seq + 1);
+    Taken {
+        statements,
+        counters: Counters { seq, announced, oldest: counters.oldest.or(first) },
+        asks_gateways,
+    }
 }
 
 /// Notes the last `seq` given and the last row of the outbox that came in.
@@ -244,7 +260,7 @@ pub fn standing_after(after: u64, limit: i64) -> Statement {
 }
 
 /// Forgets events older than `before`, and all but the newest `max` (Q06). Both look at the
-/// oldest rows only: this runs with every append.
+/// oldest rows only: in a community that is full this runs with every append.
 pub fn forget(before: Micros, max: i64) -> Vec<Statement> {
     vec![
         Statement::new(

@@ -60,8 +60,8 @@ impl Town {
         });
         let text: String = db.query_row(community_log::counters().sql, [], |row| row.get("row")).unwrap();
         let counters: Counters = serde_json::from_str(&text).unwrap();
-        let (statements, through) =
-            community_log::take(&counters, told, Micros(START), |_| "gateway-0".into());
+        let taken = community_log::take(&counters, told, Micros(START), |_| "gateway-0".into());
+        let statements = taken.statements;
         let run = |statements: &[Statement]| {
             for statement in statements {
                 db.execute(statement.sql, params_from_iter(Sqlite::bind(&statement.params))).unwrap();
@@ -72,7 +72,10 @@ impl Town {
             return Err(Fault::new("announce", "the disk is full"));
         }
         run(&statements);
-        Ok(through)
+        let text: String = db.query_row(community_log::counters().sql, [], |row| row.get("row")).unwrap();
+        let stored: Counters = serde_json::from_str(&text).unwrap();
+        assert_eq!(stored, taken.counters, "what is kept in memory is what stands in the database");
+        Ok(stored.announced)
     }
 
     /// Every community's log: `seq`, and the event.
