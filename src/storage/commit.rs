@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Param, Statement, chunks, invites};
+use super::{Param, Statement, chunks, invites, json_text};
 use crate::domain::announcement::Announcement;
 use crate::domain::ingest::{AccountChange, Refusal};
 use crate::domain::link::{Gap, StreamPosition};
@@ -200,7 +200,7 @@ fn outbox_rows(commit: &Commit) -> Vec<(i64, std::ops::Range<usize>, String)> {
     let mut from = 0;
     let mut text = String::new();
     for (at, announcement) in commit.announcements.iter().enumerate() {
-        let json = serde_json::to_string(announcement).unwrap_or_default();
+        let json = json_text(announcement);
         if !text.is_empty() && text.len() + json.len() > OUTBOX_ROW_MAX {
             push_row(&mut rows, commit.version, from..at, &mut text);
             from = at;

@@ -22,5 +22,5 @@ pub mod community_voice;
 pub mod gateway_people;
 pub mod gateway_sessions;
 
-use statement::chunks;
 pub use statement::{CommitError, Fault, Param, Statement, Store, rows};
+use statement::{chunks, json_text};

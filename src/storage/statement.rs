@@ -5,6 +5,8 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::wire::json;
+
 /// A statement with its parameters, ready to run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Statement {
@@ -52,9 +54,14 @@ impl<T: Into<Param>> From<Option<T>> for Param {
 impl Param {
     /// A list or row as one JSON text, for `json_each`.
     pub fn json<T: Serialize>(value: &T) -> Self {
-        // Rows are texts, numbers and booleans: serialising them cannot fail.
-        Param::Text(serde_json::to_string(value).unwrap_or_default())
+        Param::Text(json_text(value))
     }
+}
+
+/// The JSON of a value, in letters that travel cheaply. Rows are texts, numbers and booleans:
+/// serialising them cannot fail.
+pub(super) fn json_text<T: Serialize>(value: &T) -> String {
+    json::ascii(serde_json::to_string(value).unwrap_or_default())
 }
 
 /// The longest JSON text bound to one parameter, in bytes. D1 takes 2 MB (platform facts T8).
@@ -65,7 +72,7 @@ pub(super) fn chunks<T: Serialize>(values: impl Iterator<Item = T>) -> Vec<Strin
     let mut texts = Vec::new();
     let mut text = String::new();
     for value in values {
-        let json = serde_json::to_string(&value).unwrap_or_default();
+        let json = json_text(&value);
         if !text.is_empty() && text.len() + json.len() > PARAM_MAX {
             text.push(']');
             texts.push(std::mem::take(&mut text));

@@ -13,7 +13,7 @@ pub mod events;
 pub mod ice;
 pub mod ids;
 pub mod jetstream;
-mod json;
+pub mod json;
 pub mod media;
 pub mod profile;
 pub mod range;
