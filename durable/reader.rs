@@ -17,6 +17,7 @@ use worker::{Delay, Env, Error, Result, State, WebSocket, WebsocketEvent};
 use super::announcer::Objects;
 use super::commands::{StreamStatus, Work};
 use super::jetstream::ALARM_MS;
+use crate::domain::known::Known;
 use crate::domain::link::{Action, Gap, Input, Link, StreamPosition};
 use crate::hallway::telling::Telling;
 use crate::hallway::{Batch, walk};
@@ -62,6 +63,7 @@ pub(super) struct Reader {
     queued_bytes: Cell<usize>,
     /// Frames that only move the cursor, not stored yet.
     passing: RefCell<Batch>,
+    known: RefCell<Known>,
     stored: RefCell<Option<StreamPosition>>,
     stored_at: Cell<Micros>,
     last_frame: Cell<Option<Micros>>,
@@ -86,6 +88,7 @@ impl Reader {
             queue: RefCell::default(),
             queued_bytes: Cell::new(0),
             passing: RefCell::default(),
+            known: RefCell::default(),
             stored: RefCell::new(None),
             stored_at: Cell::new(Micros(0)),
             last_frame: Cell::new(None),
@@ -307,7 +310,9 @@ impl Reader {
     async fn commit(&self, db: &D1) -> std::result::Result<(), Fault> {
         let batch = self.passing.take();
         let forget = self.telling.to_forget();
-        let walked = walk(db, &batch, &self.config.hallway, forget, now()).await;
+        let mut known = self.known.take();
+        let walked = walk(db, &batch, &self.config.hallway, forget, &mut known, now()).await;
+        self.known.replace(known);
         let committed = match walked {
             Ok(committed) => committed,
             Err(fault) => {

@@ -10,15 +10,16 @@
 
 pub mod telling;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::announcement::Announcement;
 use crate::domain::ingest::{Folded, Input, Needs, fold};
+use crate::domain::known::Known;
 use crate::domain::link::{Gap, StreamPosition};
 use crate::domain::moderation::{Decision, Ruling};
 use crate::domain::world::World;
 use crate::storage::commit::{Commit, HeldBounds, Prepared, prepare};
-use crate::storage::facts;
+use crate::storage::facts::{self, Facts};
 use crate::storage::{CommitError, Fault, Store};
 use crate::wire::ids::{Collection, Did};
 use crate::wire::jetstream::{Frame, What, parse};
@@ -97,21 +98,29 @@ pub struct Committed {
 }
 
 /// Lets a batch in, at the time `now`. `announced` is the outbox row up to which everything was
-/// told; it is forgotten in the same transaction.
+/// told; it is forgotten in the same transaction. `known` is what the last batch left, or empty.
 pub async fn walk(
     store: &impl Store,
     batch: &Batch,
     settings: &Settings,
     announced: Option<i64>,
+    known: &mut Known,
     now: Micros,
 ) -> Result<Committed, Fault> {
     let needs = Needs::of(&batch.frames);
     for _ in 0..ATTEMPTS {
         let inputs = batch.frames.iter().map(Input::Frame);
-        let (folded, before) = consider(store, &needs, inputs, settings, now).await?;
+        let Considered { folded, version: before, people } =
+            consider(store, &needs, inputs, settings, known, now).await?;
         let prepared = prepared(&folded, before, batch, announced, settings, now);
         match store.commit(prepared.statements).await {
             Ok(()) => {
+                // What an account takes along is found by the database, loaded or not.
+                if folded.accounts.is_empty() {
+                    known.keep(prepared.version, people, folded.standings);
+                } else {
+                    known.forget();
+                }
                 let mut announcements = folded.announcements.into_iter();
                 let outbox = prepared
                     .outbox
@@ -145,7 +154,7 @@ pub async fn remember(
         world.people.change(did, |person| person.look_up(profile));
         let prepared = prepare(&Commit {
             version: facts.version,
-            changes: &world.into_changes(),
+            changes: &world.into_changes().0,
             accounts: &[],
             deleted_communities: &[],
             announcements: &[],
@@ -179,7 +188,10 @@ pub async fn decide(
 ) -> Result<Ruling, Fault> {
     let needs = Needs::of_decision(decision);
     for attempt in 1..=ATTEMPTS {
-        let (folded, before) = consider(store, &needs, [Input::Decision(decision)], settings, now).await?;
+        let known = &mut Known::default();
+        let inputs = [Input::Decision(decision)];
+        let Considered { folded, version: before, .. } =
+            consider(store, &needs, inputs, settings, known, now).await?;
         let ruling = folded.rulings.first().copied().unwrap_or(Ruling::NothingThere);
         if ruling != Ruling::Made {
             return Ok(ruling);
@@ -194,18 +206,46 @@ pub async fn decide(
     Err(Fault::new("committing a decision", "other writers came first every time"))
 }
 
-/// Facts and fold: what becomes of `inputs`, and the version of the ledger this was decided at.
+/// What becomes of some inputs.
+struct Considered {
+    folded: Folded,
+    /// The version of the ledger this was decided at.
+    version: i64,
+    /// Of whom the facts had everything that decides where they stand.
+    people: BTreeSet<Did>,
+}
+
+/// Facts and fold: what becomes of `inputs`.
 async fn consider<'a>(
     store: &impl Store,
     needs: &Needs,
     inputs: impl IntoIterator<Item = Input<'a>>,
     settings: &Settings,
+    known: &mut Known,
     now: Micros,
-) -> Result<(Folded, i64), Fault> {
+) -> Result<Considered, Fault> {
     let recent_since = Micros(now.0.saturating_sub(settings.log_hours.saturating_mul(3_600_000_000)));
+    let mut needs = needs.clone();
+    needs.remembered = needs.people.iter().filter(|did| known.knows(did)).cloned().collect();
     let mut facts = facts::load(store, needs.clone(), recent_since).await?;
+    if facts.version != known.version() && !needs.remembered.is_empty() {
+        // Another writer came: what is remembered may be wrong.
+        needs.remembered.clear();
+        facts = facts::load(store, needs.clone(), recent_since).await?;
+    }
+    if facts.version != known.version() {
+        known.forget();
+    }
+    // What was read takes the place of what is remembered; also where it is not everything, as
+    // of an approval that came before its membership.
+    let approved = facts.world.approvals.iter().map(|row| row.membership_uri.authority());
+    let read: BTreeSet<Did> =
+        approved.chain(facts.people.iter().cloned()).filter(|did| !needs.remembered.contains(did)).collect();
+    known.give(&read, &mut World::default());
+    known.give(&needs.remembered, &mut facts.world);
     facts.world.cdn.clone_from(&settings.cdn);
-    Ok((fold(facts.world, inputs, now, recent_since), facts.version))
+    let Facts { world, version, people } = facts;
+    Ok(Considered { folded: fold(world, inputs, now, recent_since), version, people })
 }
 
 fn prepared(

@@ -1,7 +1,8 @@
 //! The rules. Pure: no `async`, no clock, no SQL, no platform; time and facts are inputs,
 //! changes and announcements are outputs.
 //!
-//! Read in this order: what is indexed (`rows`), what a batch may look at (`world`), who may
+//! Read in this order: what is indexed (`rows`), what a batch may look at (`world`) and what
+//! is remembered of it (`known`), who may
 //! post or speak and who may moderate (`gate`, `standing`, `voice_right`, `moderation`), who is
 //! vouched for (`socket_token`), what events do (`ingest`), who is there (`presence`, `voice`),
 //! who is told (`announcement`), who hears (`subscriptions`), how the stream is kept alive
@@ -10,6 +11,8 @@
 
 pub mod rows;
 pub mod world;
+
+pub mod known;
 
 pub mod gate;
 pub mod moderation;

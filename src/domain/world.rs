@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::known::Standings;
 use super::rows::{
     ActorRow, ApprovalRow, CategoryRow, ChannelReadRow, ChannelRow, CommunityRow, HeldRow, MembershipRow,
     MessageRow, PersonRow, ReactionRow, Row, SettledRow,
@@ -115,6 +116,11 @@ impl<K: Ord + Clone> Marks<K> {
         self.set.contains(key)
     }
 
+    /// Brings in a fact.
+    pub fn seed(&mut self, key: K) {
+        self.set.insert(key);
+    }
+
     /// Sets it; `false` if it stood.
     pub fn insert(&mut self, key: K) -> bool {
         self.set.insert(key.clone()) && {
@@ -131,9 +137,10 @@ impl<K: Ord + Clone> Marks<K> {
         }
     }
 
-    fn into_delta(self) -> MarksDelta<K> {
+    /// What was touched, and all that stands.
+    fn into_parts(self) -> (MarksDelta<K>, BTreeSet<K>) {
         let (set, lifted) = self.touched.into_iter().partition(|key| self.set.contains(key));
-        MarksDelta { set, lifted }
+        (MarksDelta { set, lifted }, self.set)
     }
 }
 
@@ -230,6 +237,18 @@ impl<R: Row> Table<R> {
         self.rows.get(uri).map(Row::rev)
     }
 
+    /// What was touched, and every row.
+    fn into_parts(mut self) -> (Delta<R>, Vec<R>) {
+        let mut delta = Delta { put: Vec::new(), removed: Vec::new() };
+        for uri in std::mem::take(&mut self.touched) {
+            match self.rows.get(&uri) {
+                Some(row) => delta.put.push(row.clone()),
+                None => delta.removed.push(uri),
+            }
+        }
+        (delta, self.rows.into_values().collect())
+    }
+
     fn into_delta(mut self) -> Delta<R> {
         let mut delta = Delta { put: Vec::new(), removed: Vec::new() };
         for uri in self.touched {
@@ -279,14 +298,17 @@ pub struct Changes {
 }
 
 impl World {
-    /// What the fold changed.
-    pub fn into_changes(self) -> Changes {
-        Changes {
+    /// What the fold changed, and where everybody in here stands now.
+    pub fn into_changes(self) -> (Changes, Standings) {
+        let (memberships, all_memberships) = self.memberships.into_parts();
+        let (approvals, all_approvals) = self.approvals.into_parts();
+        let (bans, all_bans) = self.bans.into_parts();
+        let changes = Changes {
             communities: self.communities.into_delta(),
             channels: self.channels.into_delta(),
             categories: self.categories.into_delta(),
-            memberships: self.memberships.into_delta(),
-            approvals: self.approvals.into_delta(),
+            memberships,
+            approvals,
             messages: self.messages.into_delta(),
             reactions: self.reactions.into_delta(),
             actors: self.actors.into_delta(),
@@ -294,9 +316,10 @@ impl World {
             people: self.people.touched.iter().filter_map(|did| self.people.rows.get(did).cloned()).collect(),
             held: self.held.into_delta(),
             settled: self.settled.into_delta(),
-            bans: self.bans.into_delta(),
-            blocks: self.blocks.into_delta(),
-        }
+            bans,
+            blocks: self.blocks.into_parts().0,
+        };
+        (changes, Standings { memberships: all_memberships, approvals: all_approvals, bans: all_bans })
     }
 
     /// The newest revision at which something was decided about this record (I02).

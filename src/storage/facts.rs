@@ -23,6 +23,9 @@ pub struct Facts {
     pub world: World,
     /// The number of the last commit.
     pub version: i64,
+    /// Of whom everything was loaded that decides where they stand, but for those who are
+    /// remembered.
+    pub people: BTreeSet<Did>,
 }
 
 /// Loads what `needs` names and what follows from it. Of people whose account was switched, the
@@ -33,7 +36,8 @@ pub async fn load(store: &impl Store, mut needs: Needs, recent_since: Micros) ->
         // Parents are released before children (I61), so this ends with the longest chain:
         // community, channel, message, reaction.
         if !needs.add_following(&facts.world) {
-            return Ok(facts);
+            let members = facts.world.memberships.iter().map(|row| row.member_did.clone());
+            return Ok(Facts { people: members.chain(needs.people).collect(), ..facts });
         }
     }
 }
@@ -61,7 +65,7 @@ async fn load_once(store: &impl Store, needs: &Needs, recent_since: Micros) -> R
     seed(&mut world.actors, answers.next())?;
     seed(&mut world.channel_reads, answers.next())?;
     rows::<PersonRow>(answers.next())?.into_iter().for_each(|row| world.people.seed(row));
-    Ok(Facts { world, version })
+    Ok(Facts { world, version, people: BTreeSet::new() })
 }
 
 /// What decides whether `people` may be in `channel` (V02): the channel, its community, and where
@@ -115,6 +119,7 @@ pub fn statements(needs: &Needs, recent_since: Micros) -> Vec<Statement> {
     let approvals = || touched_and(Collection::Approval, &nothing);
     let categories = || touched_and(Collection::Category, &nothing);
     let people = || Param::json(&needs.people);
+    let strangers = || Param::json(&needs.people.difference(&needs.remembered).collect::<Vec<_>>());
     let closing = || Param::json(&needs.closing);
     let records = || Param::json(&needs.records);
     let read_channels = || Param::json(&needs.read_channels);
@@ -152,8 +157,8 @@ pub fn statements(needs: &Needs, recent_since: Micros) -> Vec<Statement> {
             ],
         ),
         Statement::new(CATEGORIES, [categories()]),
-        Statement::new(MEMBERSHIPS, [people(), approvals(), closing()]),
-        Statement::new(APPROVALS, [people(), approvals(), closing(), memberships()]),
+        Statement::new(MEMBERSHIPS, [strangers(), approvals(), closing()]),
+        Statement::new(APPROVALS, [strangers(), approvals(), closing(), memberships()]),
         Statement::new(
             MESSAGES,
             [
@@ -176,7 +181,7 @@ pub fn statements(needs: &Needs, recent_since: Micros) -> Vec<Statement> {
             [records(), Param::json(&needs.appearing), Param::json(&needs.appearing_channels())],
         ),
         Statement::new(SETTLED, [records(), Param::json(&needs.target_uris)]),
-        Statement::new(BANS, [people(), approvals(), closing()]),
+        Statement::new(BANS, [strangers(), approvals(), closing()]),
         Statement::new(
             BLOCKS,
             [messages(), parent_rkeys(), target_rkeys(), reactions(), accounts(), since()],

@@ -139,10 +139,11 @@ fn cases() -> u32 {
     std::env::var("HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(96)
 }
 
-/// Each moment by itself, in order.
+/// Each moment by itself, in order, by a service that remembers nothing from one to the next.
 fn live(moments: &[Moment]) -> Service {
     let mut service = Service::new();
     for moment in moments {
+        service.known.forget();
         match moment {
             Moment::Frame(frame) => service.batch(std::slice::from_ref(frame)),
             Moment::Decision(decision) => drop(service.decide(decision.clone())),

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use colibri_edge::domain::announcement::{Announcement, Audience, Scope, Topic};
+use colibri_edge::domain::known::Known;
 use colibri_edge::domain::link::{Gap, StreamPosition};
 use colibri_edge::domain::person::{Person, Stored};
 use colibri_edge::domain::voice::Rooms;
@@ -100,7 +101,7 @@ fn exercise() -> Sqlite {
     batch.position = Some(StreamPosition { host: "test".into(), cursor: Micros(START) });
     let store = service.store;
     let settings = Service::new().settings();
-    block_on(walk(&store, &batch, &settings, Some(1), Micros(START))).unwrap();
+    block_on(walk(&store, &batch, &settings, Some(1), &mut Known::default(), Micros(START))).unwrap();
 
     let did = Did::parse("did:plc:bob").unwrap();
     let message = AtUri::of(&did, Collection::Message, &Rkey::parse("m").unwrap());

@@ -1,6 +1,7 @@
 //! Histories of a small network, written as what people do, turned into Jetstream frames.
 
 use colibri_edge::domain::announcement::{Announcement, Audience, Topic};
+use colibri_edge::domain::known::Known;
 use colibri_edge::domain::moderation::{Caller, Decision, Measure, Ruling};
 use colibri_edge::hallway::{Batch, Committed, Settings, decide, walk};
 use colibri_edge::storage::Fault;
@@ -114,12 +115,14 @@ pub(crate) fn message_in(channel: &str, text: &str) -> Value {
 pub(crate) struct Service {
     pub(crate) store: Sqlite,
     pub(crate) told: Vec<Announcement>,
+    /// What it remembers from one batch to the next.
+    pub(crate) known: Known,
     now: i64,
 }
 
 impl Service {
     pub(crate) fn new() -> Self {
-        Self { store: Sqlite::new(), told: Vec::new(), now: START }
+        Self { store: Sqlite::new(), told: Vec::new(), known: Known::default(), now: START }
     }
 
     /// Lets frames in as one batch.
@@ -127,7 +130,8 @@ impl Service {
         let mut batch = Batch::default();
         frames.iter().for_each(|frame| batch.take(frame, "test"));
         self.now += 1_000_000;
-        let committed = block_on(walk(&self.store, &batch, &self.settings(), None, Micros(self.now)))?;
+        let (settings, now) = (self.settings(), Micros(self.now));
+        let committed = block_on(walk(&self.store, &batch, &settings, None, &mut self.known, now))?;
         Ok(committed)
     }
 

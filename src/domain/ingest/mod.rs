@@ -18,6 +18,7 @@ pub use people::AccountChange;
 pub use reactions::groups;
 
 use super::announcement::{Announcement, Audience, Scope, Topic};
+use super::known::Standings;
 use super::moderation::{Decision, Ruling};
 use super::rows::{Outcome, SettledRow};
 use super::world::{Changes, World};
@@ -35,6 +36,8 @@ const LIVE_WITHIN: i64 = 5 * 60 * 1_000_000;
 pub struct Folded {
     /// Rows to store.
     pub changes: Changes,
+    /// Where the people in the facts stand after this.
+    pub standings: Standings,
     /// Events, in order.
     pub announcements: Vec<Announcement>,
     /// Records that were not let in.
@@ -111,8 +114,10 @@ pub fn fold<'a>(
             What::Passing => {}
         }
     }
+    let (changes, standings) = fold.world.into_changes();
     Folded {
-        changes: fold.world.into_changes(),
+        changes,
+        standings,
         announcements: fold.announcements,
         refusals: fold.refusals,
         accounts: fold.accounts,

@@ -26,6 +26,8 @@ pub struct Needs {
     pub channel_rkeys: BTreeSet<Rkey>,
     /// People whose standing or profile is needed.
     pub people: BTreeSet<Did>,
+    /// Those of them whose standing is remembered and need not be read (`domain::known`).
+    pub remembered: BTreeSet<Did>,
     /// People of whom only the profile is needed.
     pub profiles: BTreeSet<Did>,
     /// People whose account was switched on or off: what they own, belong to and lately wrote is
