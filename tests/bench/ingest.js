@@ -8,14 +8,11 @@
 //
 // Promises: everything on 127.0.0.1; fails when an event was refused that should not be, or anything is left untold; ends all it
 // started. Options: --events N (100000), --runs N (3), --seed N (1), --root DIR (this clone; another clone to compare with),
-// --json (the numbers, for scripts). COLIBRI_BENCH_LOG names a file that gets what the service logs.
+// --json (the numbers, for scripts).
 
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { appendFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { availableParallelism, loadavg, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -24,6 +21,7 @@ import { writeFrames } from './frames.js'
 import { Mix } from './mix.js'
 import { cpuSeconds, mainThreadSeconds, peakMemory } from './process.js'
 import { rowsStored } from './rows.js'
+import { serve } from './service.js'
 import { serveFrames } from './stream.js'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
@@ -32,7 +30,6 @@ const LOOK_EVERY_MILLIS = 250
 /** A service that stores nothing new for so long will not store the rest. */
 const STUCK_AFTER_MILLIS = 60_000
 const AIM_PER_SECOND = 12_000
-const LOG_LINES_SHOWN = 20
 
 const { values: options } = parseArgs({
   options: {
@@ -49,37 +46,6 @@ function wholeNumber(name) {
   const number = Number(options[name])
   if (!Number.isInteger(number) || number < 1) throw new Error(`--${name} must be a whole number from 1 on, not ${options[name]}`)
   return number
-}
-
-/** Starts the service and resolves when it answers. @param {string} state @param {string} jetstream */
-async function serve(state, jetstream) {
-  const args = [join(resolve(options.root), 'scripts', 'serve.js'), '--port', '0', '--state', state]
-  const env = { ...process.env, JETSTREAM_URL: jetstream, RATE_LIMIT_PER_MIN: '0', COLIBRI_END_WITH_PARENT: '1' }
-  const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
-  const log = /** @type {string[]} */ ([])
-  createInterface(child.stderr).on('line', (line) => {
-    log.push(line)
-    if (log.length > LOG_LINES_SHOWN) log.shift()
-    if (process.env.COLIBRI_BENCH_LOG) appendFileSync(process.env.COLIBRI_BENCH_LOG, `${line}\n`)
-  })
-  const [line] = await Promise.race([
-    once(createInterface(child.stdout), 'line'),
-    once(child, 'close').then(() => {
-      throw new Error(`the service did not start:\n${log.join('\n')}`)
-    }),
-  ])
-  const [workerd] = readFileSync(join(state, 'serve', 'workerd.pid'), 'utf8').split(' ').map(Number)
-  return {
-    url: String(line).replace('ready ', ''),
-    log,
-    pids: { workerd, node: /** @type {number} */ (child.pid) },
-    async stop() {
-      if (child.exitCode !== null || child.signalCode !== null) return
-      const closed = once(child, 'close')
-      child.kill('SIGTERM')
-      await closed
-    },
-  }
 }
 
 /** Waits until the event of this time is stored and everybody was told. @param {Awaited<ReturnType<typeof serve>>} service @param {number} timeUs */
@@ -109,10 +75,10 @@ async function measure({ folder, count, seed }) {
   const { network, pid: stream } = await serveFrames(prologue)
   let service
   try {
-    service = await serve(join(folder, 'state'), network.jetstream)
+    service = await serve(resolve(options.root), join(folder, 'state'), { JETSTREAM_URL: network.jetstream })
     const before = await taken(service, prologueEnds)
     if (before.refused > 0) throw new Error(`${before.refused} events of the prologue were refused`)
-    const pids = { ...service.pids, stream }
+    const pids = { workerd: service.workerd, node: service.pid, stream }
     const cpu = () => ({
       ...Object.fromEntries(Object.entries(pids).map(([name, pid]) => [name, cpuSeconds(pid) ?? 0])),
       loop: mainThreadSeconds(pids.workerd) ?? 0,

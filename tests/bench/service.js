@@ -46,6 +46,8 @@ export async function serve(root, state, env = {}) {
     url: String(line).replace('ready ', ''),
     log,
     workerd,
+    /** The process of scripts/serve.js. */
+    pid: /** @type {number} */ (child.pid),
     async stop() {
       if (child.exitCode !== null || child.signalCode !== null) return
       const closed = once(child, 'close')
