@@ -761,6 +761,14 @@ fn b28_i51_to_i53_an_account_goes_and_comes_back() {
 }
 
 #[test]
+fn i51_what_an_inactive_account_wrote_or_owns_is_out_of_sight() {
+    for who in ["bob", "alice"] {
+        let service = after_talk(|story| account(story, who, false, "deactivated"));
+        assert_eq!(service.visible_texts(), Vec::<String>::new(), "{who}");
+    }
+}
+
+#[test]
 fn i51_an_owner_takes_the_communities_along() {
     let service = after_talk(|story| {
         account(story, "alice", false, "suspended");
