@@ -26,7 +26,7 @@ use crate::platform::config::{self, Stream};
 use crate::platform::d1::D1;
 use crate::platform::log::{self, Level};
 use crate::storage::{Fault, Store, outbox};
-use crate::wire::jetstream::{parse, subscribe_url};
+use crate::wire::jetstream::{cursor_in, parse, subscribe_url};
 use crate::wire::time::Micros;
 
 /// Frames let in at once: the batch is the unit of cost. Twice as many take two thirds of the page
@@ -124,7 +124,7 @@ impl Reader {
         let position = match outbox::position(&db).await?.0 {
             Some(position) => position,
             None => {
-                let beginning = StreamPosition::beginning(now());
+                let beginning = StreamPosition::beginning(cursor_in(&self.config.url), now());
                 db.write(&[outbox::begin(&beginning, now())]).await?;
                 beginning
             }

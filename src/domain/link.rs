@@ -34,11 +34,13 @@ pub struct StreamPosition {
 }
 
 impl StreamPosition {
-    /// Where a service begins that has stored nothing yet. It is stored before the first
-    /// connection: without a cursor each connection would begin at the end of the stream, and
-    /// what came while the first ones failed or died would be missed (J03).
-    pub fn beginning(now: Micros) -> Self {
-        Self { host: String::new(), cursor: now }
+    /// Where a service begins that has stored nothing yet: at the cursor that its URL names, or
+    /// now. It is stored before the first connection: without a cursor each connection would
+    /// begin at the end of the stream, and what came while the first ones failed or died would
+    /// be missed (J03).
+    pub fn beginning(named: Option<Micros>, now: Micros) -> Self {
+        let cursor = named.map_or(now, |named| Micros(named.0.saturating_add(REWIND)));
+        Self { host: String::new(), cursor }
     }
 
     /// Where to go on reading at `host`: at the cursor, or on another host at least 10 s before
@@ -439,7 +441,9 @@ mod tests {
 
     #[test]
     fn j03_the_beginning_is_a_position_of_no_host() {
-        let beginning = StreamPosition::beginning(at(100));
+        let named = StreamPosition::beginning(Some(Micros(1)), at(100));
+        assert_eq!(named.resume_at("a"), Micros(1), "what the operator named, to the letter");
+        let beginning = StreamPosition::beginning(None, at(100));
         assert_eq!(beginning.resume_at("a"), at(90), "clocks differ");
         assert_eq!(Gap::noticed(&beginning, "a", at(500)), None, "it names no event that could be missing");
         let position = StreamPosition::advance(Some(beginning), "a", at(95));

@@ -216,6 +216,13 @@ pub fn subscribe_url(base: &str, cursor: Option<Micros>) -> Option<url::Url> {
     Some(url)
 }
 
+/// The cursor that the operator wrote into the stream's URL: where a new service begins.
+pub fn cursor_in(base: &str) -> Option<Micros> {
+    let url = url::Url::parse(base).ok()?;
+    let cursor = url.query_pairs().find_map(|(name, value)| (name == "cursor").then_some(value))?;
+    cursor.parse().ok().filter(|cursor| *cursor >= 0).map(Micros)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,5 +312,19 @@ mod tests {
         assert!(given.contains(&"compress=false".to_owned()), "kept");
         assert_eq!(given.iter().filter(|p| p.starts_with("cursor=")).collect::<Vec<_>>(), ["cursor=5"]);
         assert!(subscribe_url("not a url", None).is_none());
+    }
+
+    #[test]
+    fn a_cursor_in_the_url() {
+        for (base, expected, why) in [
+            ("wss://stream.example/subscribe?cursor=1&compress=false", Some(Micros(1)), "named"),
+            ("wss://stream.example/subscribe", None, "not named"),
+            ("wss://stream.example/subscribe?cursor=", None, "empty"),
+            ("wss://stream.example/subscribe?cursor=-1", None, "negative"),
+            ("wss://stream.example/subscribe?cursor=99999999999999999999", None, "too large"),
+            ("not a url", None, "no URL"),
+        ] {
+            assert_eq!(cursor_in(base), expected, "{why}");
+        }
     }
 }

@@ -55,7 +55,8 @@ async function taken(service, timeUs) {
   for (;;) {
     const response = await fetch(`${service.url}/api/health`)
     const { ingest } = await response.json()
-    if (ingest.cursor_us >= timeUs && ingest.untold === 0) return ingest
+    if (ingest.cursor_us > timeUs) throw new Error('the service began to read after these frames, so it measured nothing')
+    if (ingest.cursor_us === timeUs && ingest.untold === 0) return ingest
     const stands = `${ingest.cursor_us} ${ingest.untold}`
     if (stands !== last) movedAt = Date.now()
     last = stands

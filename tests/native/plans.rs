@@ -108,7 +108,7 @@ fn exercise() -> Sqlite {
     block_on(async {
         outbox::untold(&store, 0).await.unwrap();
         outbox::position(&store).await.unwrap();
-        store.write(&[outbox::begin(&StreamPosition::beginning(Micros(0)), Micros(0))]).await.unwrap();
+        store.write(&[outbox::begin(&StreamPosition::beginning(None, Micros(0)), Micros(0))]).await.unwrap();
         store.commit(vec![outbox::told(1)]).await.unwrap();
         reads::messages(&store, "", "k", &Start::Newest, 50).await.unwrap();
         reads::message(&store, "", &message).await.unwrap();
