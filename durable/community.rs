@@ -27,6 +27,7 @@ use super::commands::{
     read, reply, unknown,
 };
 use super::order::Order;
+use crate::platform::config::follow_log_level;
 use crate::platform::socket_state;
 use crate::wire::socket::{HEARTBEAT, HEARTBEAT_ACK};
 
@@ -38,6 +39,7 @@ pub struct Community {
 
 impl DurableObject for Community {
     fn new(state: State, env: Env) -> Self {
+        follow_log_level(&env);
         if let Ok(pair) = WebSocketRequestResponsePair::new(HEARTBEAT, HEARTBEAT_ACK) {
             state.set_websocket_auto_response(&pair);
         }

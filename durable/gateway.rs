@@ -16,6 +16,7 @@
 
 use std::rc::Rc;
 
+use serde_json::json;
 use worker::{
     DurableObject, Env, Error, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage,
     WebSocketRequestResponsePair, durable_object, wasm_bindgen,
@@ -26,7 +27,8 @@ use super::commands::{
     Watch, read, reply, unknown,
 };
 use super::desk::Desk;
-use crate::platform::socket_state;
+use crate::platform::config::follow_log_level;
+use crate::platform::{log, socket_state};
 use crate::wire::ids::Did;
 use crate::wire::socket::{HEARTBEAT, HEARTBEAT_ACK};
 
@@ -36,8 +38,14 @@ pub struct Gateway {
     desk: Rc<Desk>,
 }
 
+/// What wakes a sleeping gateway costs money: `LOG_LEVEL=trace` tells each time.
+fn woken(by: &str) {
+    log::line(log::Level::Trace, "a gateway is at work", &json!({ "because": by }));
+}
+
 impl DurableObject for Gateway {
     fn new(state: State, env: Env) -> Self {
+        follow_log_level(&env);
         if let Ok(pair) = WebSocketRequestResponsePair::new(HEARTBEAT, HEARTBEAT_ACK) {
             state.set_websocket_auto_response(&pair);
         }
@@ -45,6 +53,7 @@ impl DurableObject for Gateway {
     }
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
+        woken("command");
         let desk = &self.desk;
         let response = match request.path().trim_start_matches('/') {
             CONNECT => {
@@ -96,11 +105,13 @@ impl DurableObject for Gateway {
     }
 
     async fn alarm(&self) -> Result<Response> {
+        woken("alarm");
         self.desk.ring().await;
         Response::empty()
     }
 
     async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> Result<()> {
+        woken("frame");
         let text = match message {
             WebSocketIncomingMessage::String(text) => Some(text),
             WebSocketIncomingMessage::Binary(_) => None,
@@ -112,6 +123,7 @@ impl DurableObject for Gateway {
 
     // A close and an error are the same to us: the socket is gone.
     async fn websocket_close(&self, socket: WebSocket, code: usize, _: String, _: bool) -> Result<()> {
+        woken("close");
         self.desk.closed(&socket);
         socket_state::answer_close(&socket, code);
         self.desk.stir().await;

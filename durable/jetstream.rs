@@ -18,6 +18,7 @@ use worker::{
 
 use super::commands::{Command, Ensure, read, reply, unknown};
 use super::reader::Reader;
+use crate::platform::config::follow_log_level;
 
 /// The longest time between two alarms.
 pub(super) const ALARM_MS: i64 = 25_000;
@@ -29,6 +30,7 @@ pub struct Jetstream {
 
 impl DurableObject for Jetstream {
     fn new(state: State, env: Env) -> Self {
+        follow_log_level(&env);
         Self { reader: Rc::new(Reader::new(state, env)) }
     }
 

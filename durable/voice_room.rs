@@ -27,7 +27,7 @@ use crate::domain::signaling::room::{Access, Effect, Next, SocketId, access};
 use crate::domain::voice_right::home;
 use crate::domain::world::World;
 use crate::platform::clock::now;
-use crate::platform::config::{self, Signaling};
+use crate::platform::config::{self, Signaling, follow_log_level};
 use crate::platform::d1::D1;
 use crate::platform::log;
 use crate::storage::{Fault, facts};
@@ -59,6 +59,7 @@ type Outcome<T> = std::result::Result<T, Fault>;
 
 impl DurableObject for VoiceRoom {
     fn new(state: State, env: Env) -> Self {
+        follow_log_level(&env);
         if let Ok(pair) = WebSocketRequestResponsePair::new(HEARTBEAT, HEARTBEAT_ACK) {
             state.set_websocket_auto_response(&pair);
         }

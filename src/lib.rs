@@ -27,11 +27,13 @@ use serde_json::json;
 use worker::{Context, Env, Request, Response, Result, ScheduleContext, ScheduledEvent, event};
 
 use crate::durable::commands::{Ensure, JETSTREAM, call};
+use crate::platform::config::follow_log_level;
 use crate::platform::log;
 
 /// HTTP and sockets.
 #[event(fetch)]
 async fn fetch(request: Request, env: Env, context: Context) -> Result<Response> {
+    follow_log_level(&env);
     api::answer(request, env, context).await
 }
 
@@ -39,6 +41,7 @@ async fn fetch(request: Request, env: Env, context: Context) -> Result<Response>
 /// not (platform facts 2.4).
 #[event(scheduled)]
 async fn scheduled(_event: ScheduledEvent, env: Env, _context: ScheduleContext) {
+    follow_log_level(&env);
     match call(&env, JETSTREAM, &Ensure {}).await {
         Ok(status) if status.connected => {}
         Ok(status) => log::line(

@@ -5,7 +5,7 @@
 use serde_json::json;
 use worker::Env;
 
-use super::log;
+use super::log::{self, Level};
 use crate::domain::frame_budget::Rate;
 use crate::domain::ice::IcePolicy;
 use crate::domain::presence::Periods;
@@ -155,7 +155,7 @@ pub fn signaling(env: &Env) -> Signaling {
 pub fn calls(env: &Env) -> Calls {
     let servers = text(env, "ICE_SERVERS", "stun:stun.cloudflare.com:3478");
     let servers = ice::configured(&servers).unwrap_or_else(|| {
-        log::line(log::Level::Warn, "ICE_SERVERS cannot be read; using none", &json!({}));
+        log::once(Level::Warn, "ICE_SERVERS cannot be read; using none", &json!({}));
         Vec::new()
     });
     let ttl_secs = number(env, "TURN_TTL_SECS", 43_200).max(1);
@@ -172,6 +172,20 @@ pub fn calls(env: &Env) -> Calls {
             token: key_token,
         }),
         policy: IcePolicy::named(&text(env, "ICE_POLICY", "all")),
+    }
+}
+
+/// Has the log follow `LOG_LEVEL` (C23): first of all in each request and each object, because
+/// variables are known from there on.
+pub fn follow_log_level(env: &Env) {
+    let name = text(env, "LOG_LEVEL", "info");
+    log::at_least(Level::named(&name).unwrap_or(Level::Info));
+    if Level::named(&name).is_none() {
+        log::once(
+            Level::Warn,
+            "LOG_LEVEL is none of trace, debug, info, warn, error; using info",
+            &json!({ "given": name }),
+        );
     }
 }
 
@@ -229,8 +243,8 @@ fn number(env: &Env, name: &str, default: i64) -> i64 {
     match given.parse::<i64>() {
         Ok(value) if value >= 0 => value,
         _ => {
-            log::line(
-                log::Level::Warn,
+            log::once(
+                Level::Warn,
                 &format!("{name} is not a whole number of at least 0; using the default"),
                 &json!({ "given": given, "default": default }),
             );

@@ -14,9 +14,13 @@ const LOG_LINES_SHOWN = 20
 /** Port 9 is "discard": nobody listens. */
 const NOWHERE = '127.0.0.1:9'
 
-/** @param {string} root a clone of this project @param {string} state @param {Record<string, string>} [env] */
-export async function serve(root, state, env = {}) {
-  const child = spawn(process.execPath, [join(root, 'scripts', 'serve.js'), '--port', '0', '--state', state], {
+/**
+ * @param {string} root a clone of this project @param {string} state @param {Record<string, string>} [env]
+ * @param {{ config?: string, onLine?: (line: string) => void }} [options] another wrangler.toml, and who hears the log
+ */
+export async function serve(root, state, env = {}, { config, onLine } = {}) {
+  const more = config ? ['--config', config] : []
+  const child = spawn(process.execPath, [join(root, 'scripts', 'serve.js'), '--port', '0', '--state', state, ...more], {
     env: {
       ...process.env,
       JETSTREAM_URL: `ws://${NOWHERE}/subscribe`,
@@ -32,6 +36,7 @@ export async function serve(root, state, env = {}) {
   /** @type {string[]} */
   const log = []
   createInterface(child.stderr).on('line', (line) => {
+    onLine?.(line)
     log.push(line)
     if (log.length > LOG_LINES_SHOWN) log.shift()
   })
