@@ -95,6 +95,7 @@ export function localWorker(configPath, { storage, host, port, environment }) {
     // Miniflare's own port, used for the cron only; clients come through the public socket.
     host: '127.0.0.1',
     cf: false,
+    unsafeTriggerHandlers: true,
     enableDevRegistry: false,
     logRequests: false,
     resourcePersistencePath: storage,

@@ -127,14 +127,16 @@ test('SIGTERM ends it with code 0 and leaves nothing behind', async (t) => {
 
 test('kill -9 of the whole group loses nothing that was committed, in D1 and in objects', async (t) => {
   const service = await probe(t)
+  // The cron of each start keeps something in the same box, sooner or later.
+  const kept = async (path) => (await body(service, path)).filter((entry) => entry.startsWith('kept'))
   for (let round = 1; round <= 3; round++) {
     assert.equal((await body(service, `/notes?add=note-${round}`)).length, round)
-    assert.equal((await body(service, `/box?keep=kept-${round}`)).length, round)
+    assert.equal((await kept(`/box?keep=kept-${round}`)).length, round)
     await service.kill9()
     await service.start()
   }
   assert.deepEqual(await body(service, '/notes'), ['note-1', 'note-2', 'note-3'])
-  assert.deepEqual(await body(service, '/box'), ['kept-1', 'kept-2', 'kept-3'])
+  assert.deepEqual(await kept('/box'), ['kept-1', 'kept-2', 'kept-3'])
 })
 
 test('kill -9 of serve alone takes workerd along, and the same folder and port serve again', async (t) => {
@@ -251,7 +253,7 @@ test('kill -9 of npm ends what it started', async (t) => {
   await probe(t, { state, port })
 })
 
-test('the cron fires at the start and at the full minute', { timeout: 90_000 }, async () => {
+test('the cron fires at the start and at the full minute, and may log more than a pipe holds', { timeout: 90_000 }, async () => {
   const fired = async () => (await body(await cronService, '/box')).filter((entry) => entry === 'cron * * * * *').length
   await eventually(async () => (await fired()) >= 2, { timeout: 70_000, what: 'the second cron' })
 })
