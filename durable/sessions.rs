@@ -16,7 +16,7 @@ use crate::domain::person::Person;
 use crate::domain::presence::Periods;
 use crate::domain::subscriptions::{Candidate, Meanings, hears, needs};
 use crate::platform::object_sql::ObjectSql;
-use crate::platform::socket_state;
+use crate::platform::socket_state::{self, Text};
 use crate::storage::community_log::Numbered;
 use crate::storage::gateway_people::{self, Saying};
 use crate::storage::gateway_sessions::{self, Session};
@@ -202,7 +202,7 @@ impl Sessions {
 
     /// Sends an event to every session that hears it and has not had it in a replay.
     pub(super) fn send(&mut self, community: &str, event: &Numbered) {
-        let mut text: Option<String> = None;
+        let mut text: Option<(String, Text)> = None;
         for open in self.open.values_mut() {
             let session = &open.session;
             if !hears(
@@ -215,9 +215,13 @@ impl Sessions {
             {
                 continue;
             }
-            let text = text.get_or_insert_with(|| stamp(event.event.get(), event.seq, event.live));
+            let (text, for_many) = text.get_or_insert_with(|| {
+                let text = stamp(event.event.get(), event.seq, event.live);
+                let for_many = Text::new(&text);
+                (text, for_many)
+            });
             match open.resuming.get_mut(community) {
-                None => send(&open.socket, text),
+                None => for_many.send(&open.socket),
                 Some(Some(pending)) if pending.len() < PENDING_MAX => pending.push((event.seq, text.clone())),
                 Some(pending) => *pending = None,
             }
@@ -256,10 +260,10 @@ impl Sessions {
 
     /// Sends an event about a person to every session that watches them.
     pub(super) fn send_state(&self, saying: &Saying) {
-        let text = stamp_state(saying.event.get(), saying.live);
+        let text = Text::new(&stamp_state(saying.event.get(), saying.live));
         for open in self.open.values() {
             if open.session.subscriptions.watches(&saying.did, &saying.communities) {
-                send(&open.socket, &text);
+                text.send(&open.socket);
             }
         }
     }
