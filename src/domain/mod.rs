@@ -6,8 +6,8 @@
 //! post or speak and who may moderate (`gate`, `standing`, `voice_right`, `moderation`), who is
 //! vouched for (`socket_token`), what events do (`ingest`), who is there (`presence`, `voice`),
 //! who is told (`announcement`), who hears (`subscriptions`), how the stream is kept alive
-//! (`link`), which hosts may be asked (`hosts`), in what order a sidebar stands (`sidebar`), and
-//! how much a client may ask (`budget`).
+//! (`link`), what a repository held (`snapshot`), which hosts may be asked (`hosts`), in what
+//! order a sidebar stands (`sidebar`), and how much a client may ask (`budget`).
 
 pub mod rows;
 pub mod world;
@@ -36,6 +36,8 @@ pub mod subscriptions;
 
 pub mod link;
 pub mod untold;
+
+pub mod snapshot;
 
 pub mod hosts;
 pub mod ice;
