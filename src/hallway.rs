@@ -1,13 +1,15 @@
 //! The hallway every record walks: parse → facts → fold → commit.
 //!
-//! Events go through [`walk`], moderators' decisions through [`decide`]: the same facts, fold and
-//! commit; there is no second writer and no second set of rules (invariant 8). What comes after
+//! Events go through [`walk`], moderators' decisions through [`decide`], repositories that were read
+//! through [`reconciling`]: the same facts, fold and commit; there is no second writer and no second
+//! set of rules (invariant 8). What comes after
 //! the commit (telling the communities) is [`telling`]'s, which reads the outbox this leaves
 //! behind.
 //!
 //! A crash anywhere in here replays: before the commit nothing happened, after it everything
 //! did, events and cursor included.
 
+pub mod reconciling;
 pub mod telling;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,6 +97,8 @@ pub struct Committed {
     pub after: i64,
     /// The rows of the outbox, in order.
     pub outbox: Vec<(i64, Vec<Announcement>)>,
+    /// Whose repositories are known with this, if they were not before (K01).
+    pub known: BTreeSet<Did>,
 }
 
 /// Lets a batch in, at the time `now`. `announced` is the outbox row up to which everything was
@@ -127,7 +131,8 @@ pub async fn walk(
                     .into_iter()
                     .map(|(id, range)| (id, announcements.by_ref().take(range.len()).collect()))
                     .collect();
-                return Ok(Committed { before, after: prepared.version, outbox });
+                let known = prepared.known.into_iter().map(|(did, _)| did).collect();
+                return Ok(Committed { before, after: prepared.version, outbox, known });
             }
             Err(CommitError::Conflict) => {}
             Err(CommitError::Fault(fault)) => return Err(fault),
@@ -162,6 +167,8 @@ pub async fn remember(
             unread: &BTreeMap::new(),
             position: None,
             gap: None,
+            frames: &[],
+            doubtful: &BTreeSet::new(),
             announced: None,
             held: settings.held,
             now,
@@ -266,6 +273,8 @@ fn prepared(
         unread: &batch.unread,
         position: batch.position.as_ref(),
         gap: batch.gap.as_ref(),
+        frames: &batch.frames,
+        doubtful: &folded.doubtful,
         announced,
         held: settings.held,
         now,

@@ -6,8 +6,9 @@
 //! post or speak and who may moderate (`gate`, `standing`, `voice_right`, `moderation`), who is
 //! vouched for (`socket_token`), what events do (`ingest`), who is there (`presence`, `voice`),
 //! who is told (`announcement`), who hears (`subscriptions`), how the stream is kept alive
-//! (`link`), what a repository held (`snapshot`), which hosts may be asked (`hosts`), in what
-//! order a sidebar stands (`sidebar`), and how much a client may ask (`budget`).
+//! (`link`), what a repository held and what that means (`snapshot`, `reconciliation`,
+//! `repos`), which //! hosts may be asked (`hosts`), in what order a sidebar stands (`sidebar`), and how much a client
+//! may ask (`budget`).
 
 pub mod rows;
 pub mod world;
@@ -37,6 +38,8 @@ pub mod subscriptions;
 pub mod link;
 pub mod untold;
 
+pub mod reconciliation;
+pub mod repos;
 pub mod snapshot;
 
 pub mod hosts;

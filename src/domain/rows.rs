@@ -298,8 +298,10 @@ pub struct HeldRow {
 pub enum Outcome {
     /// Its repository deleted it (I06).
     Deleted,
-    /// The gate refused it (G7).
+    /// The gate refused it. A reconciliation asks the gate again (G7).
     Refused,
+    /// A reaction whose message was blocked or deleted: gone for good (I22, I71).
+    Orphaned,
 }
 
 /// The memory of a decision, so that a late or repeated event does not reopen it (I02, G7).

@@ -297,6 +297,33 @@ pub struct Changes {
     pub blocks: MarksDelta<AtUri>,
 }
 
+impl<K> MarksDelta<K> {
+    /// Whether nothing was touched.
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.lifted.is_empty()
+    }
+}
+
+impl Changes {
+    /// Whether nothing was touched.
+    pub fn is_empty(&self) -> bool {
+        self.communities.is_empty()
+            && self.channels.is_empty()
+            && self.categories.is_empty()
+            && self.memberships.is_empty()
+            && self.approvals.is_empty()
+            && self.messages.is_empty()
+            && self.reactions.is_empty()
+            && self.actors.is_empty()
+            && self.channel_reads.is_empty()
+            && self.people.is_empty()
+            && self.held.is_empty()
+            && self.settled.is_empty()
+            && self.bans.is_empty()
+            && self.blocks.is_empty()
+    }
+}
+
 impl World {
     /// What the fold changed, and where everybody in here stands now.
     pub fn into_changes(self) -> (Changes, Standings) {

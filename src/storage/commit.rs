@@ -5,17 +5,19 @@
 //! were read and fails if another commit came between, so a decision is never stored over facts
 //! it did not see.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{Param, Statement, chunks, invites, json_text};
+use super::{Param, Statement, chunks, invites, json_text, repos};
 use crate::domain::announcement::Announcement;
 use crate::domain::ingest::{AccountChange, Refusal};
 use crate::domain::link::{Gap, StreamPosition};
+use crate::domain::repos::known_by;
 use crate::domain::rows::Row;
 use crate::domain::world::{Changes, Delta};
-use crate::wire::ids::{AtUri, Did, Rkey};
+use crate::wire::ids::{AtUri, Collection, Did, Rkey};
+use crate::wire::jetstream::{Frame, What};
 use crate::wire::time::Micros;
 
 /// The longest outbox row: small enough to be handed on in one call, large enough that a batch
@@ -45,6 +47,10 @@ pub struct Commit<'a> {
     pub position: Option<&'a StreamPosition>,
     /// A stretch of the stream that was not seen (J07).
     pub gap: Option<&'a Gap>,
+    /// The events of the stream behind it, for what is known of their repositories.
+    pub frames: &'a [Frame],
+    /// Whose events were decided over what may be missing.
+    pub doubtful: &'a BTreeSet<Did>,
     /// The outbox up to and with this row has been told.
     pub announced: Option<i64>,
     /// Bounds of the held records (I63).
@@ -71,6 +77,8 @@ pub struct Prepared {
     pub outbox: Vec<(i64, std::ops::Range<usize>)>,
     /// The version after the commit.
     pub version: i64,
+    /// Whose repositories are known from now on (K01), if they were not before.
+    pub known: BTreeSet<(Did, Option<Did>)>,
 }
 
 /// Prepares a commit.
@@ -191,7 +199,35 @@ pub fn prepare(commit: &Commit) -> Prepared {
             [position.host.as_str().into(), position.cursor.0.into(), commit.now.shown().into()],
         ));
     }
-    Prepared { statements, outbox: outbox.into_iter().map(|(id, range, _)| (id, range)).collect(), version }
+    let known = known_by(changes);
+    repositories(&mut statements, commit, &known);
+    let outbox = outbox.into_iter().map(|(id, range, _)| (id, range)).collect();
+    Prepared { statements, outbox, version, known }
+}
+
+/// What the service knows of repositories changes with what it stores of them (K01, K05, K11).
+fn repositories(statements: &mut Vec<Statement>, commit: &Commit, known: &BTreeSet<(Did, Option<Did>)>) {
+    statements.extend(repos::learn(known, commit.now));
+    if commit.gap.is_some() {
+        // Before revisions move on: these frames came after the gap.
+        statements.push(repos::all_due(commit.now));
+    }
+    let mut revs: BTreeMap<&Did, &str> = BTreeMap::new();
+    let mut identities = BTreeSet::new();
+    for frame in commit.frames {
+        match &frame.what {
+            // Profiles of the whole network pass by (J08).
+            What::Commit(write) if write.collection != Collection::Profile => {
+                let rev = revs.entry(&frame.did).or_default();
+                *rev = write.rev.as_str().max(rev);
+            }
+            What::Identity { .. } => drop(identities.insert(&frame.did)),
+            _ => {}
+        }
+    }
+    statements.extend(repos::advance(&revs));
+    statements.extend(repos::look_once_more(commit.doubtful, commit.now));
+    statements.extend(repos::identities(&identities, commit.now));
 }
 
 /// The announcements cut into rows: id, which of them, and their JSON.

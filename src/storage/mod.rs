@@ -15,6 +15,7 @@ pub mod invites;
 pub mod outbox;
 pub mod presence;
 pub mod reads;
+pub mod repos;
 
 pub mod bound_rooms;
 pub mod community_log;

@@ -325,6 +325,8 @@ pub struct IngestStatus {
     /// Stretches of the stream that were not seen and are not reconciled yet, newest first, at
     /// most ten.
     pub gaps: Vec<GapShown>,
+    /// Repositories that are known, and how many of them are to be read.
+    pub repos: super::repos::Counts,
 }
 
 /// A row of `gaps`.
@@ -350,7 +352,11 @@ pub async fn ingest_status(store: &impl Store) -> Result<IngestStatus, Fault> {
                 'refused', (SELECT coalesce(sum(count), 0) FROM refusal_counts),
                 'gaps', (SELECT json_group_array(json_object('host', host, 'from', from_at, 'to', to_at,
                     'reason', reason, 'state', state)) FROM (
-                    SELECT * FROM gaps WHERE state = 'open' ORDER BY id DESC LIMIT 10))) AS row
+                    SELECT * FROM gaps WHERE state = 'open' ORDER BY id DESC LIMIT 10)),
+                'repos', json_object('known', (SELECT count(*) FROM repos),
+                    'due', (SELECT count(*) FROM repos WHERE next_attempt_at IS NOT NULL),
+                    'failing', (SELECT count(*) FROM repos
+                                 WHERE next_attempt_at IS NOT NULL AND failures > 0))) AS row
          FROM ledger LEFT JOIN ingest_status s ON true",
         [],
     );

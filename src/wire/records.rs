@@ -78,6 +78,8 @@ pub struct Reaction {
     pub emoji: String,
     /// The message: an rkey or an AT-URI, as written in `targetMessage` or else in `parent`.
     pub target: String,
+    /// As written, if it is a text; not necessarily a time.
+    pub created_at: Option<String>,
 }
 
 /// Section 8.5.
@@ -264,6 +266,7 @@ fn reaction(json: &str) -> Result<Reaction, Invalid> {
         // The lexicon says targetMessage, the web client writes parent.
         target_message: Option<String>,
         parent: Option<String>,
+        created_at: Option<serde_json::Value>,
     }
     let fields: Fields = fields(json)?;
     let target = fields.target_message.or(fields.parent).ok_or(Invalid::Shape)?;
@@ -271,7 +274,8 @@ fn reaction(json: &str) -> Result<Reaction, Invalid> {
     if emojis::get(&fields.emoji).is_none() {
         return Err(Invalid::NotAnEmoji);
     }
-    Ok(Reaction { emoji: fields.emoji, target })
+    let created_at = fields.created_at.as_ref().and_then(serde_json::Value::as_str).map(str::to_owned);
+    Ok(Reaction { emoji: fields.emoji, target, created_at })
 }
 
 fn community(json: &str) -> Result<Community, Invalid> {

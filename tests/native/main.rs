@@ -16,6 +16,7 @@ mod moderation;
 mod plans;
 mod presence;
 mod reads;
+mod reconciling;
 mod recorded;
 mod telling;
 mod tidy;

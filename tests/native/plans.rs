@@ -9,6 +9,7 @@ use colibri_edge::domain::announcement::{Announcement, Audience, Scope, Topic};
 use colibri_edge::domain::known::Known;
 use colibri_edge::domain::link::{Gap, StreamPosition};
 use colibri_edge::domain::person::{Person, Stored};
+use colibri_edge::domain::repos::Reason;
 use colibri_edge::domain::voice::Rooms;
 use colibri_edge::domain::voice_right::Concern;
 use colibri_edge::hallway::{Batch, walk};
@@ -17,7 +18,7 @@ use colibri_edge::storage::community_log::{self, Listener};
 use colibri_edge::storage::gateway_people::{self, Departed, Saying};
 use colibri_edge::storage::gateway_sessions::{self, Session};
 use colibri_edge::storage::reads::{self, Start, bans, communities, people, reactions};
-use colibri_edge::storage::{Statement, Store, community_voice, invites, outbox, presence};
+use colibri_edge::storage::{Statement, Store, community_voice, invites, outbox, presence, repos};
 use colibri_edge::wire::ids::{AtUri, Collection, Did, Rkey};
 use colibri_edge::wire::time::Micros;
 use futures::executor::block_on;
@@ -27,7 +28,7 @@ use super::sqlite::Sqlite;
 use super::story::{START, Service, Story, ban, block, unban};
 
 /// Tables whose size nobody bounds. The others have a row per reason (`refusal_counts`) or one.
-const GROWING: [&str; 18] = [
+const GROWING: [&str; 19] = [
     "actors",
     "approvals",
     "bans",
@@ -45,11 +46,12 @@ const GROWING: [&str; 18] = [
     "people",
     "reactions",
     "refusals",
+    "repos",
     "settled",
 ];
 
 /// Scans that may be: a part of the statement, the table, and why.
-const ALLOWED: [(&str, &str, &str); 4] = [
+const ALLOWED: [(&str, &str, &str); 6] = [
     (
         "SELECT json_quote(uri) AS row FROM communities ORDER BY uri",
         "communities",
@@ -57,7 +59,9 @@ const ALLOWED: [(&str, &str, &str); 4] = [
     ),
     ("(SELECT count(*) FROM held)", "held", "at most HELD_MAX rows (I63)"),
     ("json_each(?3) c CROSS JOIN held h", "held", "at most HELD_MAX rows (I63)"),
-    ("SELECT * FROM gaps WHERE state = 'open'", "gaps", "a row per outage, and the newest ten"),
+    ("SELECT count(*) FROM repos)", "repos", "counted by cron and by admins, a row per person"),
+    ("reason = iif(next_attempt_at IS NULL, 'gap', reason)", "repos", "a gap concerns all of them (K05)"),
+    ("SELECT count(*) FROM repos WHERE checked_at > gaps.noticed_at", "repos", "once, when a gap is closed"),
 ];
 
 /// A database on which every statement for D1 was run once.
@@ -93,6 +97,7 @@ fn exercise() -> Sqlite {
     // Written again: what was settled is so no more.
     end.community("alice", false).say("bob", "m", "again").join("bob", "alice");
     super::hallway::account(&mut end, "bob", false, "deleted");
+    end.frames.push(json!({ "did": "did:plc:bob", "time_us": START, "kind": "identity" }).to_string());
     end.frames[written..].iter().for_each(|frame| service.batch(std::slice::from_ref(frame)));
 
     let mut batch = Batch::default();
@@ -134,6 +139,25 @@ fn exercise() -> Sqlite {
         presence::people(&store, std::slice::from_ref(&did)).await.unwrap();
         store.commit(vec![presence::store(&[(did.clone(), Stored::default())], Micros(0))]).await.unwrap();
         people::channel_reads(&store, "did:plc:bob", None, 50).await.unwrap();
+        repos::hosts_due(&store, Micros(0)).await.unwrap();
+        repos::due(&store, Some("host"), Micros(0), 10).await.unwrap();
+        repos::next_due(&store, None).await.unwrap();
+        repos::shown(&store, &did).await.unwrap();
+        repos::records(&store, &did).await.unwrap();
+        let look =
+            repos::Succeeded { did: &did, rev: None, status: "synced", began: Micros(0), refused: None };
+        store
+            .commit(vec![
+                repos::want(&did, Reason::Asked, Micros(0)),
+                repos::want(&did, Reason::Lookup, Micros(0)),
+                repos::found_at(&did, "https://host", "host"),
+                repos::failed(&did, "failing", "why", Micros(0)),
+                repos::succeeded(&look, Micros(0)),
+                repos::ask_the_gate_again(&did, Micros(0), Micros(0)),
+                repos::close_gaps(Micros(0)),
+            ])
+            .await
+            .unwrap();
     });
     store
 }

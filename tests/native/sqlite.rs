@@ -71,6 +71,11 @@ impl Sqlite {
         self.broken.set(Some(at));
     }
 
+    /// Whatever was to fail works.
+    pub(crate) fn unbreak(&self) {
+        self.broken.set(None);
+    }
+
     fn strikes(&self, at: Break) -> bool {
         let strikes = self.broken.get() == Some(at);
         if strikes {

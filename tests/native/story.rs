@@ -117,7 +117,8 @@ pub(crate) struct Service {
     pub(crate) told: Vec<Announcement>,
     /// What it remembers from one batch to the next.
     pub(crate) known: Known,
-    now: i64,
+    /// When the last batch came.
+    pub(crate) now: i64,
 }
 
 impl Service {

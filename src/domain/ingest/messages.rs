@@ -5,7 +5,7 @@
 
 use super::super::announcement::{Audience, Topic};
 use super::super::gate::{Verdict, admit};
-use super::super::rows::{MessageRow, Outcome};
+use super::super::rows::MessageRow;
 use super::super::world::World;
 use super::{Fold, Version, reactions};
 use crate::wire::bodies::{self, message_id, verbatim};
@@ -26,14 +26,14 @@ impl Fold {
     pub(super) fn put_message(&mut self, version: &Version, record: &Message, may_be_new: bool) {
         let before = self.world.messages.get(version.uri).cloned();
         if before.is_none() && !may_be_new {
+            if self.world.settled.get(version.uri).is_none() {
+                self.doubtful.insert(version.author.clone());
+            }
             return self.note_rev(version);
         }
         match admit(&self.world, version.author, &record.channel) {
             Verdict::Held => self.hold(version, &record.channel),
-            Verdict::Refused(refused) => {
-                self.refuse(version, refused.reason());
-                if before.is_some() { self.note_rev(version) } else { self.settle(version, Outcome::Refused) }
-            }
+            Verdict::Refused(refused) => self.turn_away(version, refused.reason()),
             Verdict::Accepted(channel) => {
                 self.unsettle(version.uri);
                 self.world.people.know(version.author);
@@ -53,13 +53,16 @@ impl Fold {
         if same_content {
             return;
         }
+        let was_shown = shown_before.is_some();
         let moved = shown_before.filter(|old| old.channel_uri != row.channel_uri);
         if let Some(old) = moved {
             self.announce_gone(&old);
         }
         if self.world.visible(&row) {
-            self.announce_shown(&row);
-            if before.is_none() {
+            if before.is_some() || self.is_told(row.sort_at) {
+                self.announce_shown(&row);
+            }
+            if !was_shown {
                 self.release_after_message(&row.uri);
             }
         }

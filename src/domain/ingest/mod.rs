@@ -11,15 +11,19 @@ mod messages;
 mod needs;
 mod people;
 mod reactions;
+mod recovered;
 mod structure;
 
 pub use needs::Needs;
 pub use people::AccountChange;
 pub use reactions::groups;
 
+use std::collections::BTreeSet;
+
 use super::announcement::{Announcement, Audience, Scope, Topic};
 use super::known::Standings;
 use super::moderation::{Decision, Ruling};
+use super::reconciliation::Found;
 use super::rows::{Outcome, SettledRow};
 use super::world::{Changes, World};
 use crate::wire::events;
@@ -49,6 +53,31 @@ pub struct Folded {
     pub deleted_communities: Vec<AtUri>,
     /// What came of the decisions, in order.
     pub rulings: Vec<Ruling>,
+    /// Records found that the gate refused, also those that it had refused before.
+    pub turned_away: usize,
+    /// Whose live events were decided over what may be missing after an outage: they edited a
+    /// message that is not known, or the gate refused them. If their repositories are being read,
+    /// or a gap is open, they are looked at once more.
+    pub doubtful: BTreeSet<Did>,
+}
+
+impl Folded {
+    /// Whether there is anything to store or to tell.
+    pub fn is_anything(&self) -> bool {
+        !(self.changes.is_empty()
+            && self.announcements.is_empty()
+            && self.refusals.is_empty()
+            && self.accounts.is_empty())
+    }
+
+    /// Whether something changed that the gate looks at.
+    pub fn changes_gate(&self) -> bool {
+        let changes = &self.changes;
+        !(changes.communities.is_empty()
+            && changes.channels.is_empty()
+            && changes.memberships.is_empty()
+            && changes.approvals.is_empty())
+    }
 }
 
 /// What the fold takes in.
@@ -58,6 +87,8 @@ pub enum Input<'a> {
     Frame(&'a Frame),
     /// A moderator's decision, made through REST at the time of the fold.
     Decision(&'a Decision),
+    /// What a reconciliation found in a repository.
+    Found(&'a Found),
 }
 
 /// A record that was not let in, as an admin sees it. Never its text.
@@ -91,6 +122,9 @@ pub fn fold<'a>(
         accounts: Vec::new(),
         deleted_communities: Vec::new(),
         rulings: Vec::new(),
+        recovering: false,
+        turned_away: 0,
+        doubtful: BTreeSet::new(),
     };
     for input in inputs {
         fold.clock = Micros(fold.clock.0.saturating_add(1));
@@ -100,6 +134,12 @@ pub fn fold<'a>(
                 fold.stream_time = now;
                 let ruling = fold.decide(decision);
                 fold.rulings.push(ruling);
+                continue;
+            }
+            Input::Found(found) => {
+                fold.recovering = true;
+                fold.recover(found);
+                fold.recovering = false;
                 continue;
             }
         };
@@ -123,6 +163,8 @@ pub fn fold<'a>(
         accounts: fold.accounts,
         deleted_communities: fold.deleted_communities,
         rulings: fold.rulings,
+        turned_away: fold.turned_away,
+        doubtful: fold.doubtful,
     }
 }
 
@@ -143,6 +185,10 @@ struct Fold {
     accounts: Vec<AccountChange>,
     deleted_communities: Vec<AtUri>,
     rulings: Vec<Ruling>,
+    /// The current input was found by a reconciliation, and so is whatever follows from it.
+    recovering: bool,
+    turned_away: usize,
+    doubtful: BTreeSet<Did>,
 }
 
 /// One version of one record, and when it came.
@@ -187,10 +233,11 @@ impl Fold {
         let waited = self.world.held.remove(version.uri);
         let received = waited.as_ref().map_or(version.received, |row| row.arrived_at);
         let version = &Version { received, ..*version };
+        let may_be_new = is_create || waited.is_some() || self.recovering;
         match record {
-            Record::Message(message) => self.put_message(version, message, is_create || waited.is_some()),
+            Record::Message(message) => self.put_message(version, message, may_be_new),
             // I23: the first version of a reaction stays.
-            Record::Reaction(_) if !is_create && waited.is_none() => self.note_rev(version),
+            Record::Reaction(_) if !may_be_new => self.note_rev(version),
             Record::Reaction(reaction) => self.put_reaction(version, reaction),
             Record::Community(community) => self.put_community(version, community),
             Record::Channel(channel) => self.put_channel(version, channel),
@@ -232,6 +279,28 @@ impl Fold {
         self.delete_actor(version.uri);
         self.delete_channel_read(version.uri);
         self.settle(version, Outcome::Deleted);
+    }
+
+    /// The gate refused a version: a new record is not stored (G7), of a known one the earlier
+    /// version stays (I11). Found again and refused again, it is no news.
+    fn turn_away(&mut self, version: &Version, reason: &'static str) {
+        self.turned_away += usize::from(self.recovering);
+        if self.recovering && self.was(version.uri, Outcome::Refused) {
+            return;
+        }
+        self.refuse(version, reason);
+        if !self.recovering {
+            self.doubtful.insert(version.author.clone());
+        }
+        if self.has_row(version.uri) {
+            self.note_rev(version)
+        } else {
+            self.settle(version, Outcome::Refused)
+        }
+    }
+
+    fn was(&self, uri: &AtUri, outcome: Outcome) -> bool {
+        self.world.settled.get(uri).is_some_and(|row| row.outcome == outcome)
     }
 
     /// Remembers how this version was decided, though it leaves no row.
@@ -281,8 +350,14 @@ impl Fold {
         });
     }
 
-    /// Whether the current event is news (Q01).
+    /// Whether a message or reaction that is new here is told: of those that a reconciliation
+    /// found, only what logs reach back to (K08).
+    fn is_told(&self, sort_at: Micros) -> bool {
+        !self.recovering || sort_at >= self.recent_since
+    }
+
+    /// Whether the current event is news (Q01, K08).
     fn is_live(&self) -> bool {
-        self.now.0.saturating_sub(self.stream_time.0) <= LIVE_WITHIN
+        !self.recovering && self.now.0.saturating_sub(self.stream_time.0) <= LIVE_WITHIN
     }
 }

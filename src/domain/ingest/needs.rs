@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::super::moderation::{Decision, Measure};
+use super::super::reconciliation::{Finding, Found};
 use super::super::world::World;
 use crate::wire::ids::{AtUri, Collection, Did, Rkey};
 use crate::wire::jetstream::{Commit, Frame, What, Write};
@@ -67,6 +68,21 @@ impl Needs {
                     needs.accounts.insert(frame.did.clone());
                 }
                 What::Passing => {}
+            }
+        }
+        needs
+    }
+
+    /// What a reconciliation's findings need.
+    pub fn of_found(found: &[Found]) -> Self {
+        let mut needs = Self::default();
+        for found in found {
+            match &found.what {
+                Finding::Record(commit) => needs.commit(&found.did, commit),
+                Finding::Account { .. } => {
+                    needs.people.insert(found.did.clone());
+                    needs.accounts.insert(found.did.clone());
+                }
             }
         }
         needs

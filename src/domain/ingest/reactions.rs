@@ -13,6 +13,7 @@ use crate::wire::bodies::ReactionGroup;
 use crate::wire::events::{self, Event};
 use crate::wire::ids::{AtUri, Rkey};
 use crate::wire::records::Reaction;
+use crate::wire::time::Micros;
 
 /// How much text an event may spend on naming the people who reacted, in bytes: about 2,200 of
 /// them. A message event holds its reactions and must fit the 2 MB of a stored value
@@ -24,11 +25,12 @@ impl Fold {
     ///   1. the target is blocked, or was deleted: refused for good (I22);
     ///   2. no visible message fits: it waits (I21);
     ///   3. the gate of the target's channel, without "owner only", refuses: gone for good;
-    ///   4. it counts, and is announced if it is the person's first with this emoji there.
+    ///   4. it counts, and is announced if it is the person's first with this emoji there (and,
+    ///      found by a reconciliation, recent: K08).
     pub(super) fn put_reaction(&mut self, version: &Version, record: &Reaction) {
         if self.target_is_gone(&record.target) {
             self.refuse(version, "target_blocked_or_deleted");
-            return self.settle(version, Outcome::Refused);
+            return self.settle(version, Outcome::Orphaned);
         }
         let Some(target) = self.target(version, &record.target) else {
             return self.hold(version, &record.target);
@@ -38,8 +40,7 @@ impl Fold {
             None => return self.hold(version, &record.target),
         };
         if let Err(refused) = verdict {
-            self.refuse(version, refused.reason());
-            return self.settle(version, Outcome::Refused);
+            return self.turn_away(version, refused.reason());
         }
         let row = ReactionRow {
             uri: version.uri.clone(),
@@ -53,7 +54,9 @@ impl Fold {
         let is_first = !self.stands(&row);
         self.unsettle(version.uri);
         self.world.reactions.put(row.clone());
-        if is_first {
+        let written = record.created_at.as_deref().and_then(Micros::parse);
+        let sort_at = written.map_or(version.received, |instant| instant.min(version.received));
+        if is_first && self.is_told(sort_at) {
             self.announce_reaction(&row, &target, Event::ReactionAdded);
         }
     }
@@ -77,7 +80,7 @@ impl Fold {
             self.world.reactions.remove(&row.uri);
             self.world.settled.put(SettledRow {
                 uri: row.uri.clone(),
-                outcome: Outcome::Refused,
+                outcome: Outcome::Orphaned,
                 rev: row.rev().to_owned(),
                 settled_at: self.clock,
             });

@@ -15,6 +15,7 @@ use crate::api::server::Server;
 use crate::domain::sidebar::Sidebar;
 use crate::durable::commands::{StreamStatus, Work};
 use crate::storage::reads::{GapShown, IngestStatus};
+use crate::storage::repos::Counts;
 use crate::wire::bodies::{
     Author, Category, Channel, ChannelRead, Communities, Community, Invite, InviteCode, InviteToCommunity,
     Member, Message, MessageCore, Person, ReactionGroup,
@@ -143,6 +144,10 @@ fn gap(_: bool) -> GapShown {
     GapShown { host: text(), from: text(), to: text(), reason: text(), state: text() }
 }
 
+fn counts(_: bool) -> Counts {
+    Counts { known: 2, due: 1, failing: 1 }
+}
+
 /// What the stream's object and the database know. A database that does not answer takes its
 /// fields along; one that is empty has no cursor.
 fn ingest(all: bool, stored: bool) -> Ingest {
@@ -162,6 +167,7 @@ fn ingest(all: bool, stored: bool) -> Ingest {
             held_records: 1,
             refused: 1,
             gaps: vec![gap(true)],
+            repos: counts(true),
         }),
     }
 }
@@ -189,6 +195,7 @@ fn samples() -> Vec<Samples> {
     }
     let mut all = vec![
         of("Person", person),
+        of("RepoCounts", counts),
         of("MessageCore", core),
         of("Message", message),
         of("ReactionGroup", group),

@@ -1,0 +1,173 @@
+//! What a reconciliation found in a repository, applied to the index (section 9).
+//!
+//! It meets records that the index knows already, mostly unchanged, and live events may have
+//! overtaken it; the rules for records that are news are those of the stream.
+
+use serde_json::Value;
+
+use super::super::reconciliation::{Finding, Found};
+use super::super::rows::Outcome;
+use super::{Fold, Version};
+use crate::wire::ids::{AtUri, Collection, Did};
+use crate::wire::jetstream::{Commit, Write};
+use crate::wire::records::Record;
+
+/// The status of an account that does not come back (I52).
+const DELETED: &str = "deleted";
+
+impl Fold {
+    /// Applies one finding.
+    pub(super) fn recover(&mut self, found: &Found) {
+        match &found.what {
+            Finding::Record(commit) => self.recover_record(&found.did, commit),
+            Finding::Account { active, status, at } => {
+                // An account that is what it was is no news, and its rows need no look.
+                if self.world.is_active(&found.did) != *active {
+                    self.account(&found.did, *active, status.as_deref(), *at);
+                }
+            }
+        }
+    }
+
+    /// Applies one record, or its absence. The first rule that applies decides:
+    ///   1. an account that was deleted has no records (I52);
+    ///   2. what was decided at a newer revision stays (K09);
+    ///   3. a deletion takes out what the index has, whatever its author's status (I06);
+    ///   4. a record that was deleted at this very revision is deleted, and a reaction whose
+    ///      message is gone is gone for good (I22, I71);
+    ///   5. an invalid version is refused and leaves the earlier one (I03);
+    ///   6. what says the same as the index changes nothing (K11);
+    ///   7. otherwise the rules of its collection. What the gate refused before, it is asked
+    ///      about again (G7).
+    fn recover_record(&mut self, author: &Did, commit: &Commit) {
+        let uri = &commit.uri;
+        let decided = self.world.decided_rev(uri);
+        if self.is_deleted_account(author) || decided.is_some_and(|decided| commit.rev.as_str() < decided) {
+            return;
+        }
+        let decided_now = decided == Some(commit.rev.as_str());
+        let json = if let Write::Put { json, .. } = &commit.write { json.as_str() } else { "" };
+        let version = Version { uri, author, rev: &commit.rev, json, received: self.clock };
+        match &commit.write {
+            Write::Delete if self.holds(author, uri) => self.delete(&version),
+            Write::Delete => {}
+            Write::Put { .. }
+                if self.was(uri, Outcome::Orphaned) || (decided_now && self.was(uri, Outcome::Deleted)) => {}
+            Write::Put { record: Err(invalid), .. } => {
+                if !decided_now {
+                    self.refuse(&version, invalid.reason());
+                    self.note_rev(&version);
+                }
+            }
+            Write::Put { record: Ok(record), .. } if self.says_the_same(&version, record) => {}
+            Write::Put { record: Ok(record), .. } => self.put(&version, record, false),
+        }
+    }
+
+    fn is_deleted_account(&self, did: &Did) -> bool {
+        self.world.people.get(did).is_some_and(|person| person.account_status.as_deref() == Some(DELETED))
+    }
+
+    /// Whether the index has something of this record that a deletion takes out.
+    fn holds(&self, author: &Did, uri: &AtUri) -> bool {
+        if uri.is(Collection::Profile) {
+            return self.world.people.get(author).is_some_and(|person| person.profile_rev.is_some());
+        }
+        self.has_row(uri) || self.world.actors.get(uri).is_some() || self.world.held.get(uri).is_some()
+    }
+
+    /// Whether the index has this record with the same contents, waiting or not. Contents are
+    /// compared as what they mean: the order of keys in JSON is the writer's.
+    fn says_the_same(&self, version: &Version, record: &Record) -> bool {
+        let (world, uri) = (&self.world, version.uri);
+        if let Some(row) = world.held.get(uri) {
+            return same_json(Some(&row.record), Some(version.json));
+        }
+        match record {
+            Record::Message(new) => world.messages.get(uri).is_some_and(|row| {
+                row.text == new.text
+                    && row.channel == new.channel
+                    && row.parent == new.parent
+                    && same_json(row.facets.as_deref(), new.facets.as_deref())
+                    && same_json(row.attachments.as_deref(), new.attachments.as_deref())
+                    && (row.edited || !new.edited)
+            }),
+            // I23: the first version of a reaction stays.
+            Record::Reaction(_) => world.reactions.get(uri).is_some(),
+            Record::Community(new) => world.communities.get(uri).is_some_and(|row| {
+                row.name == new.name
+                    && row.description == new.description
+                    && row.requires_approval_to_join == new.requires_approval_to_join
+                    && same_json(row.picture.as_deref(), new.picture.as_deref())
+                    && same_json(row.category_order.as_deref(), new.category_order.as_deref())
+            }),
+            Record::Channel(new) => world.channels.get(uri).is_some_and(|row| {
+                row.community_uri == AtUri::of(version.author, Collection::Community, &new.community)
+                    && row.name == new.name
+                    && row.description == new.description
+                    && row.channel_type == new.channel_type
+                    && row.category_rkey == new.category
+                    && row.owner_only == new.owner_only
+            }),
+            Record::Category(new) => world.categories.get(uri).is_some_and(|row| {
+                row.community_uri == AtUri::of(version.author, Collection::Community, &new.community)
+                    && row.name == new.name
+                    && same_json(row.channel_order.as_deref(), new.channel_order.as_deref())
+            }),
+            Record::Membership(new) => {
+                world.memberships.get(uri).is_some_and(|row| row.community_uri == new.community)
+            }
+            Record::Approval(new) => world.approvals.get(uri).is_some_and(|row| {
+                row.membership_uri == new.membership && row.community_uri == new.community
+            }),
+            Record::Actor(new) => {
+                world.actors.get(uri).is_some()
+                    && world.people.get(version.author).is_some_and(|person| {
+                        person.status_text.as_deref() == Some(&new.status) && person.emoji == new.emoji
+                    })
+            }
+            // I38: the cursor never goes back.
+            Record::ChannelRead(new) => world
+                .channel_reads
+                .get(uri)
+                .is_some_and(|row| row.channel_uri == new.channel && row.cursor_at >= new.cursor),
+            Record::Profile(new) => world.people.get(version.author).is_some_and(|person| {
+                person.display_name == new.display_name
+                    && person.description == new.description
+                    && person.avatar_cid == new.avatar_cid
+                    && person.banner_cid == new.banner_cid
+            }),
+        }
+    }
+}
+
+/// Whether two JSON texts, or their absence, mean the same.
+fn same_json(one: Option<&str>, other: Option<&str>) -> bool {
+    let value = |text: &str| serde_json::from_str::<Value>(text).ok();
+    one == other
+        || matches!((one.and_then(value), other.and_then(value)), (Some(one), Some(other)) if one == other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::same_json;
+
+    #[test]
+    fn k11_json_is_compared_as_what_it_means() {
+        for (one, other, expected, why) in [
+            (None, None, true, "both absent"),
+            (Some("[]"), None, false, "W08: an empty list is not an absent one"),
+            (
+                Some(r#"{"a":1,"b":[{"c":2,"d":3}]}"#),
+                Some(r#"{ "b": [{"d":3,"c":2}], "a": 1 }"#),
+                true,
+                "order of keys",
+            ),
+            (Some("[1,2]"), Some("[2,1]"), false, "order of a list"),
+            (Some("nonsense"), Some("nonsense"), true, "the same text"),
+            (Some("nonsense"), Some("rubbish"), false, "no JSON on both sides proves nothing"),
+        ] {
+            assert_eq!(same_json(one, other), expected, "{why}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Which repositories the service knows, and when one is looked at (K01, K03, K06).
+
+use std::collections::BTreeSet;
+
+use super::world::Changes;
+use crate::wire::ids::{AtUri, Collection, Did};
+use crate::wire::time::Micros;
+
+const SECOND: i64 = 1_000_000;
+
+/// The first pause after a failure; each next one is twice as long (K03).
+const PAUSE: i64 = 2 * SECOND;
+/// The longest pause (K03: up to once an hour).
+const PAUSE_MAX: i64 = 3600 * SECOND;
+/// A record is left to the stream for this long: it is on its way, and is told as news by it. What
+/// a repository holds is let in when its newest commit is this old.
+const STREAM_LEADS: i64 = 3 * SECOND;
+
+/// Why a repository is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It became known (K01).
+    New,
+    /// A stretch of the stream was not seen (K05).
+    Gap,
+    /// Its identity changed, and perhaps its PDS (K11).
+    Identity,
+    /// The gate may see its author differently than when it refused something (G7).
+    Gate,
+    /// Somebody who may ask for it did.
+    Asked,
+    /// Somebody looked for a community that is not known.
+    Lookup,
+}
+
+impl Reason {
+    /// Its word in the database.
+    pub fn word(self) -> &'static str {
+        match self {
+            Reason::New => "new",
+            Reason::Gap => "gap",
+            Reason::Identity => "identity",
+            Reason::Gate => "gate",
+            Reason::Asked => "asked",
+            Reason::Lookup => "lookup",
+        }
+    }
+
+    /// The reason of a word.
+    pub fn named(word: &str) -> Option<Self> {
+        [Self::New, Self::Gap, Self::Identity, Self::Gate, Self::Asked, Self::Lookup]
+            .into_iter()
+            .find(|reason| reason.word() == word)
+    }
+
+    /// Whether the repository is read although its revision is the one that is known: what the
+    /// gate says may have changed without it.
+    pub fn reads_unchanged(self) -> bool {
+        matches!(self, Reason::Gate | Reason::Asked)
+    }
+}
+
+/// Who becomes known by a commit: owners, members and authors (K01), the owner of a community that
+/// somebody wishes to join though it is not known, and people whose membership is approved. An
+/// approval counts only if its author owns a community: that DID stands beside.
+pub fn known_by(changes: &Changes) -> BTreeSet<(Did, Option<Did>)> {
+    let owners = changes.communities.put.iter().map(|row| row.uri.authority());
+    let members = changes.memberships.put.iter().map(|row| row.member_did.clone());
+    let authors = changes.messages.put.iter().map(|row| row.author_did.clone());
+    let reactors = changes.reactions.put.iter().map(|row| row.reactor_did.clone());
+    let wished = changes.held.put.iter().filter(|row| row.uri.is(Collection::Membership));
+    let wished = wished.filter_map(|row| AtUri::parse(&row.waits_for).ok()).map(|uri| uri.authority());
+    let approved =
+        changes.approvals.put.iter().map(|row| (row.membership_uri.authority(), Some(row.uri.authority())));
+    owners
+        .chain(members)
+        .chain(authors)
+        .chain(reactors)
+        .chain(wished)
+        .map(|did| (did, None))
+        .chain(approved)
+        .collect()
+}
+
+/// How long to wait after so many failures in a row (at least one), in microseconds. `chance`,
+/// from 0 to 1, spreads those that failed together over a quarter more.
+pub fn pause_after(failures: u32, chance: f64) -> i64 {
+    let pause = PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(PAUSE_MAX);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "at most an hour")]
+    let spread = (pause as f64 / 4.0 * chance.clamp(0.0, 1.0)) as i64;
+    (pause + spread).min(PAUSE_MAX)
+}
+
+/// The moment of a revision: a TID, 53 bits of microseconds and 10 of chance in base32.
+pub fn moment_of(rev: &str) -> Option<Micros> {
+    const DIGITS: &[u8] = b"234567abcdefghijklmnopqrstuvwxyz";
+    if rev.len() != 13 {
+        return None;
+    }
+    let number = rev.bytes().try_fold(0_i64, |number, byte| {
+        let digit = DIGITS.iter().position(|known| *known == byte)?;
+        number.checked_mul(32)?.checked_add(i64::try_from(digit).ok()?)
+    })?;
+    Some(Micros(number >> 10))
+}
+
+/// How long what was read at revision `rev` waits before it is let in, in microseconds, so that the
+/// stream tells what is news.
+pub fn wait_for_stream(rev: &str, now: Micros) -> i64 {
+    let written = moment_of(rev).unwrap_or(Micros(0));
+    written.0.saturating_add(STREAM_LEADS).saturating_sub(now.0).clamp(0, STREAM_LEADS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn k03_pauses_grow_up_to_an_hour() {
+        for (failures, expected) in
+            [(1, 2), (2, 4), (5, 32), (11, 2048), (12, 3600), (40, 3600), (u32::MAX, 3600)]
+        {
+            assert_eq!(pause_after(failures, 0.0), expected * SECOND, "{failures} failures");
+            let spread = pause_after(failures, 1.0);
+            assert!(spread >= expected * SECOND && spread <= 3600 * SECOND);
+        }
+        assert_eq!(pause_after(1, 1.0), 2_500_000);
+    }
+
+    #[test]
+    fn revisions_have_moments() {
+        assert_eq!(moment_of("2222222222222"), Some(Micros(0)));
+        assert_eq!(
+            moment_of("3jzfcijpj2z2a").map(Micros::shown).as_deref(),
+            Some("2023-06-30T15:03:01.887Z")
+        );
+        for bad in ["", "3jzfcijpj2z2", "3jzfcijpj2z21", "zzzzzzzzzzzzz"] {
+            assert!(moment_of(bad).is_none_or(|moment| moment.0 >= 0), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_was_written_just_now_is_left_to_the_stream() {
+        let at = moment_of("3jzfcijpj2z2a").unwrap();
+        for (age, expected, why) in [
+            (0, STREAM_LEADS, "this moment"),
+            (SECOND, 2 * SECOND, "a second ago"),
+            (STREAM_LEADS, 0, "long enough ago"),
+            (-3600 * SECOND, STREAM_LEADS, "a clock that is ahead"),
+        ] {
+            assert_eq!(wait_for_stream("3jzfcijpj2z2a", Micros(at.0 + age)), expected, "{why}");
+        }
+        assert_eq!(wait_for_stream("no revision", at), 0);
+    }
+
+    #[test]
+    fn reasons_have_words() {
+        for word in ["new", "gap", "identity", "gate", "asked", "lookup"] {
+            assert_eq!(Reason::named(word).map(Reason::word), Some(word));
+        }
+        assert_eq!(Reason::named("whim"), None);
+    }
+}

@@ -1,0 +1,340 @@
+//! Repositories: which are known, which are due, and how looking at each went (section 9).
+//!
+//! Times are texts with milliseconds, as the table shows them to an admin.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Fault, Param, Statement, Store, chunks, rows};
+use crate::domain::repos::Reason;
+use crate::wire::ids::{AtUri, Did};
+use crate::wire::time::Micros;
+
+/// Records read at once when asking what is known of a repository.
+const PAGE: usize = 5_000;
+/// Failures after which a repository no longer holds up the end of a gap.
+const UNREACHED_AFTER: i64 = 5;
+/// Lookups of communities nobody knows that may wait at the same time: anybody can make them.
+const LOOKUPS_MAX: i64 = 100;
+
+/// A repository as the queue has it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Due {
+    /// Whose it is.
+    pub did: Did,
+    /// Where it was last found.
+    pub pds: Option<String>,
+    /// The newest revision seen.
+    pub rev: Option<String>,
+    /// Why it is due.
+    pub reason: String,
+    /// Failures since the last success.
+    pub failures: u32,
+    /// Whether it was ever read in full.
+    pub is_synced: bool,
+}
+
+/// A repository as people see it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[expect(missing_docs, reason = "columns, described in migrations/")]
+pub struct Shown {
+    pub did: Did,
+    pub pds: Option<String>,
+    pub rev: Option<String>,
+    pub status: String,
+    pub reason: String,
+    pub next_attempt_at: Option<String>,
+    pub failures: u32,
+    pub error: Option<String>,
+    pub refused: u32,
+    pub checked_at: Option<String>,
+    pub synced_at: Option<String>,
+}
+
+/// How many repositories there are, for `/api/health`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Counts {
+    /// Known.
+    pub known: u64,
+    /// Due or waiting for another attempt.
+    pub due: u64,
+    /// Of these, tried in vain at least once.
+    pub failing: u64,
+}
+
+/// Makes repositories known (K01): each as `(did, owner)`, where an `owner` must own a community.
+/// Those that are known stay as they are; one that held nothing when it was looked up does now.
+pub(super) fn learn(known: &BTreeSet<(Did, Option<Did>)>, now: Micros) -> Vec<Statement> {
+    chunks(known.iter())
+        .into_iter()
+        .map(|text| {
+            Statement::new(
+                "INSERT INTO repos (did, status, reason, due_since, next_attempt_at, known_at)
+                 SELECT value ->> 0, 'waiting', 'new', ?2, ?2, ?2 FROM json_each(?1)
+                 WHERE value ->> 1 IS NULL OR EXISTS (SELECT 1 FROM communities WHERE owner_did = value ->> 1)
+                 ON CONFLICT (did) DO UPDATE SET status = excluded.status, reason = excluded.reason,
+                     due_since = excluded.due_since, next_attempt_at = excluded.next_attempt_at
+                 WHERE repos.status = 'empty'",
+                [text.into(), now.shown().into()],
+            )
+        })
+        .collect()
+}
+
+/// Notes the newest revisions of live events: what is stored with this is in the index. Not while
+/// something is due, for then there may be older ones that are not.
+pub(super) fn advance(revs: &BTreeMap<&Did, &str>) -> Vec<Statement> {
+    chunks(revs.iter())
+        .into_iter()
+        .map(|text| {
+            Statement::new(
+                "UPDATE repos SET rev = seen.rev
+                 FROM (SELECT value ->> 0 AS did, value ->> 1 AS rev FROM json_each(?1)) AS seen
+                 WHERE repos.did = seen.did AND repos.next_attempt_at IS NULL AND repos.rev < seen.rev",
+                [text.into()],
+            )
+        })
+        .collect()
+}
+
+/// What these people did was decided over what may be missing (K05, K09). What is being read of
+/// them may be older: it is read again after that. While a gap is open, what they are may not be
+/// known: they are looked at, known or not.
+pub(super) fn look_once_more(dids: &BTreeSet<Did>, now: Micros) -> Vec<Statement> {
+    let both = |text: String| {
+        [
+            "UPDATE repos SET due_since = ?2
+             WHERE did IN (SELECT value FROM json_each(?1)) AND next_attempt_at IS NOT NULL",
+            "INSERT INTO repos (did, status, reason, due_since, next_attempt_at, known_at)
+             SELECT value, 'waiting', 'gate', ?2, ?2, ?2 FROM json_each(?1)
+             WHERE EXISTS (SELECT 1 FROM gaps WHERE state = 'open')
+             ON CONFLICT (did) DO UPDATE SET status = excluded.status, reason = excluded.reason,
+                 due_since = excluded.due_since, next_attempt_at = excluded.next_attempt_at
+             WHERE repos.next_attempt_at IS NULL",
+        ]
+        .map(|sql| Statement::new(sql, [text.as_str().into(), now.shown().into()]))
+    };
+    chunks(dids.iter()).into_iter().flat_map(both).collect()
+}
+
+/// A gap was noticed: every repository is due (K05).
+pub(super) fn all_due(now: Micros) -> Statement {
+    Statement::new(
+        "UPDATE repos SET status = 'waiting', due_since = ?1,
+             reason = iif(next_attempt_at IS NULL, 'gap', reason),
+             next_attempt_at = coalesce(next_attempt_at, ?1)
+         WHERE status <> 'empty'",
+        [now.shown().into()],
+    )
+}
+
+/// Identities of these people changed; those that are known are looked at (K11).
+pub(super) fn identities(dids: &BTreeSet<&Did>, now: Micros) -> Vec<Statement> {
+    chunks(dids.iter())
+        .into_iter()
+        .map(|text| {
+            Statement::new(
+                "UPDATE repos SET status = 'waiting', due_since = ?2,
+                     reason = iif(next_attempt_at IS NULL, 'identity', reason),
+                     next_attempt_at = ?2
+                 WHERE did IN (SELECT value FROM json_each(?1)) AND status <> 'empty'",
+                [text.into(), now.shown().into()],
+            )
+        })
+        .collect()
+}
+
+/// Makes a repository due, known or not. A [`Reason::Lookup`] only makes a few unknown ones known,
+/// and leaves known ones alone.
+pub fn want(did: &Did, reason: Reason, now: Micros) -> Statement {
+    let params = || [did.as_str().into(), reason.word().into(), now.shown().into()];
+    if reason == Reason::Lookup {
+        let mut params = params().to_vec();
+        params.push(LOOKUPS_MAX.into());
+        return Statement::new(
+            "INSERT INTO repos (did, status, reason, due_since, next_attempt_at, known_at)
+             SELECT ?1, 'waiting', ?2, ?3, ?3, ?3
+             WHERE (SELECT count(*) FROM repos WHERE next_attempt_at IS NOT NULL AND reason = ?2) < ?4
+             ON CONFLICT (did) DO NOTHING",
+            params,
+        );
+    }
+    Statement::new(
+        "INSERT INTO repos (did, status, reason, due_since, next_attempt_at, known_at)
+         VALUES (?1, 'waiting', ?2, ?3, ?3, ?3)
+         ON CONFLICT (did) DO UPDATE SET status = 'waiting', reason = excluded.reason,
+             due_since = excluded.due_since, next_attempt_at = excluded.next_attempt_at, failures = 0",
+        params(),
+    )
+}
+
+/// Hosts with something due at `now`, and whether repositories are due whose host is not known.
+pub async fn hosts_due(store: &impl Store, now: Micros) -> Result<Vec<Option<String>>, Fault> {
+    let statement = Statement::new(
+        "SELECT DISTINCT json_array(host) AS row FROM repos
+         WHERE next_attempt_at IS NOT NULL AND next_attempt_at <= ?1",
+        [now.shown().into()],
+    );
+    let found: Vec<(Option<String>,)> = rows(store.read(&[statement]).await?.first())?;
+    Ok(found.into_iter().map(|(host,)| host).collect())
+}
+
+/// Repositories of a host that are due at `now`, at most `limit`: those of owners first, because
+/// what members wrote is judged by what owners did (K02). `None`: those without a host.
+pub async fn due(store: &impl Store, host: Option<&str>, now: Micros, limit: i64) -> Result<Vec<Due>, Fault> {
+    let statement = Statement::new(
+        "SELECT json_object('did', did, 'pds', pds, 'rev', rev, 'reason', reason, 'failures', failures,
+             'is_synced', json(iif(synced_at IS NULL, 'false', 'true'))) AS row
+         FROM repos r
+         WHERE host IS ?1 AND next_attempt_at IS NOT NULL AND next_attempt_at <= ?2
+         ORDER BY NOT EXISTS (SELECT 1 FROM communities c WHERE c.owner_did = r.did), next_attempt_at, did
+         LIMIT ?3",
+        [host.into(), now.shown().into(), limit.into()],
+    );
+    rows(store.read(&[statement]).await?.first())
+}
+
+/// When something of a host is next due.
+pub async fn next_due(store: &impl Store, host: Option<&str>) -> Result<Option<Micros>, Fault> {
+    let statement = Statement::new(
+        "SELECT json_quote(next_attempt_at) AS row FROM repos
+         WHERE host IS ?1 AND next_attempt_at IS NOT NULL ORDER BY next_attempt_at LIMIT 1",
+        [host.into()],
+    );
+    Ok(rows(store.read(&[statement]).await?.first())?.into_iter().next())
+}
+
+/// Where a repository was found.
+pub fn found_at(did: &Did, pds: &str, host: &str) -> Statement {
+    Statement::new(
+        "UPDATE repos SET pds = ?2, host = ?3 WHERE did = ?1",
+        [did.as_str().into(), pds.into(), host.into()],
+    )
+}
+
+/// An attempt failed; the next is at `next`. `status` is `failing`, or `absent` if the host says
+/// that there is no such account.
+pub fn failed(did: &Did, status: &'static str, error: &str, next: Micros) -> Statement {
+    Statement::new(
+        "UPDATE repos SET status = ?2, error = ?3, failures = failures + 1, next_attempt_at = ?4
+         WHERE did = ?1",
+        [did.as_str().into(), status.into(), error.into(), next.shown().into()],
+    )
+}
+
+/// A look succeeded that began at `began`.
+#[derive(Clone, Debug)]
+pub struct Succeeded<'a> {
+    /// Whose repository.
+    pub did: &'a Did,
+    /// Everything up to here is in the index; `None` if the account is not there.
+    pub rev: Option<&'a str>,
+    /// `synced`, `absent` or `empty`.
+    pub status: &'static str,
+    /// When it began.
+    pub began: Micros,
+    /// Records that the gate refused, if the repository was read.
+    pub refused: Option<usize>,
+}
+
+/// Stores a success. A reason that came since it began makes the repository due again.
+pub fn succeeded(look: &Succeeded, now: Micros) -> Statement {
+    let refused = look.refused.and_then(|count| i64::try_from(count).ok());
+    Statement::new(
+        "UPDATE repos SET status = iif(due_since >= ?4, 'waiting', ?3), rev = coalesce(?2, rev),
+             failures = 0, error = NULL, checked_at = ?4, refused = coalesce(?5, refused),
+             synced_at = iif(?5 IS NULL, synced_at, ?6), next_attempt_at = iif(due_since >= ?4, ?6, NULL)
+         WHERE did = ?1",
+        [
+            look.did.as_str().into(),
+            look.rev.into(),
+            look.status.into(),
+            look.began.shown().into(),
+            refused.into(),
+            now.shown().into(),
+        ],
+    )
+}
+
+/// What `did` wrote may let in what others wrote: those who were refused something since `since`
+/// are looked at again (K02, across repositories).
+pub fn ask_the_gate_again(did: &Did, since: Micros, now: Micros) -> Statement {
+    Statement::new(
+        "UPDATE repos SET status = 'waiting', due_since = ?3, next_attempt_at = ?3,
+             reason = iif(next_attempt_at IS NULL, 'gate', reason)
+         WHERE refused > 0 AND checked_at >= ?2 AND did <> ?1",
+        [did.as_str().into(), since.shown().into(), now.shown().into()],
+    )
+}
+
+/// Closes gaps that nobody waits for any more: every repository known when the gap was noticed was
+/// looked at since, or its host has failed often. Those are tried again all the same.
+pub fn close_gaps(now: Micros) -> Statement {
+    Statement::new(
+        "UPDATE gaps SET state = 'closed', closed_at = ?1,
+             reconciled = (SELECT count(*) FROM repos WHERE checked_at > gaps.noticed_at),
+             unreached = (SELECT count(*) FROM repos
+                           WHERE next_attempt_at IS NOT NULL AND known_at <= gaps.noticed_at)
+         WHERE state = 'open' AND NOT EXISTS (
+             SELECT 1 FROM repos
+              WHERE next_attempt_at IS NOT NULL AND known_at <= gaps.noticed_at AND failures < ?2)",
+        [now.shown().into(), UNREACHED_AFTER.into()],
+    )
+}
+
+/// A repository, if it is known.
+pub async fn shown(store: &impl Store, did: &Did) -> Result<Option<Shown>, Fault> {
+    let statement = Statement::new(
+        "SELECT json_object('did', did, 'pds', pds, 'rev', rev, 'status', status, 'reason', reason,
+             'next_attempt_at', next_attempt_at, 'failures', failures, 'error', error,
+             'refused', refused, 'checked_at', checked_at, 'synced_at', synced_at) AS row
+         FROM repos WHERE did = ?1",
+        [did.as_str().into()],
+    );
+    Ok(rows(store.read(&[statement]).await?.first())?.into_iter().next())
+}
+
+/// Every record that the index has of a repository, visible or not, waiting or not.
+pub async fn records(store: &impl Store, did: &Did) -> Result<Vec<AtUri>, Fault> {
+    let mut found = Vec::new();
+    // '/' is followed by '0': between the two stands every record of this repository.
+    let (first, end) = (format!("at://{did}/"), format!("at://{did}0"));
+    let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
+    let mut wanted: Vec<(&'static str, String)> = RECORDS.iter().map(|sql| (*sql, first.clone())).collect();
+    while !wanted.is_empty() {
+        let statements: Vec<Statement> = wanted
+            .iter()
+            .map(|(sql, after)| {
+                Statement::new(sql, [after.as_str().into(), end.as_str().into(), Param::Int(limit)])
+            })
+            .collect();
+        let answers = store.read(&statements).await?;
+        let mut more = Vec::new();
+        for ((sql, _), texts) in wanted.into_iter().zip(&answers) {
+            let page: Vec<AtUri> = rows(Some(texts))?;
+            if let Some(last) = page.last().filter(|_| page.len() == PAGE) {
+                more.push((sql, last.to_string()));
+            }
+            found.extend(page);
+        }
+        wanted = more;
+    }
+    Ok(found)
+}
+
+const RECORDS: [&str; 11] = [
+    "SELECT json_quote(uri) AS row FROM communities WHERE uri > ?1 AND uri < ?2 ORDER BY uri LIMIT ?3",
+    "SELECT json_quote(uri) AS row FROM channels WHERE uri > ?1 AND uri < ?2 ORDER BY uri LIMIT ?3",
+    "SELECT json_quote(uri) AS row FROM categories WHERE uri > ?1 AND uri < ?2 ORDER BY uri LIMIT ?3",
+    "SELECT json_quote(uri) AS row FROM memberships WHERE uri > ?1 AND uri < ?2 ORDER BY uri LIMIT ?3",
+    "SELECT json_quote(uri) AS row FROM approvals WHERE uri > ?1 AND uri < ?2 ORDER BY uri LIMIT ?3",
+    "SELECT json_quote(uri) AS row FROM messages WHERE uri > ?1 AND uri < ?2 ORDER BY uri LIMIT ?3",
+    "SELECT json_quote(uri) AS row FROM reactions WHERE uri > ?1 AND uri < ?2 ORDER BY uri LIMIT ?3",
+    "SELECT json_quote(uri) AS row FROM actors WHERE uri > ?1 AND uri < ?2 ORDER BY uri LIMIT ?3",
+    "SELECT json_quote(uri) AS row FROM channel_reads WHERE uri > ?1 AND uri < ?2 ORDER BY uri LIMIT ?3",
+    "SELECT json_quote(uri) AS row FROM held WHERE uri > ?1 AND uri < ?2 ORDER BY uri LIMIT ?3",
+    // A profile is part of a person.
+    "SELECT json_quote(?1 || 'app.bsky.actor.profile/self') AS row FROM people
+     WHERE did = replace(rtrim(?1, '/'), 'at://', '') AND ?2 > ?1 AND profile_rev IS NOT NULL LIMIT ?3",
+];
