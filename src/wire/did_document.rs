@@ -3,22 +3,44 @@
 use serde::Deserialize;
 use url::Url;
 
+use super::handle::Handle;
 use super::ids::Did;
 use super::json::object;
+use super::multikey::Multikey;
 
 /// A DID document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DidDocument {
+    /// The handle it claims: the first `at://` among its other names. Nothing is proven by it
+    /// (O10).
+    pub handle: Option<Handle>,
+    /// The key that signs the repository.
+    pub signing_key: Option<Multikey>,
     /// Where the account's repository and blobs are, if the document says so. Anybody can write
     /// anything here: whether it may be asked is a rule's (R21.6).
     pub pds: Option<Url>,
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Document {
     id: String,
     #[serde(default)]
+    also_known_as: Vec<serde_json::Value>,
+    #[serde(default)]
+    verification_method: Vec<serde_json::Value>,
+    #[serde(default)]
     service: Vec<serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Method {
+    id: String,
+    #[serde(default)]
+    r#type: String,
+    #[serde(default)]
+    public_key_multibase: String,
 }
 
 #[derive(Deserialize)]
@@ -36,13 +58,26 @@ impl DidDocument {
         if document.id != did.as_str() {
             return None;
         }
-        // Services of other kinds may have other shapes, and are passed over.
+        // Entries of other kinds may have other shapes, and are passed over.
+        let named = |id: &str, name: &str| id == name || id.strip_prefix(did.as_str()) == Some(name);
         let pds = document.service.into_iter().find_map(|value| {
             let service: Service = serde_json::from_value(value).ok()?;
-            let named = service.id == "#atproto_pds" || service.id == format!("{did}#atproto_pds");
-            (named && service.r#type == "AtprotoPersonalDataServer").then_some(service.service_endpoint)
+            (named(&service.id, "#atproto_pds") && service.r#type == "AtprotoPersonalDataServer")
+                .then_some(service.service_endpoint)
         });
-        Some(Self { pds: pds.and_then(|address| Url::parse(&address).ok()) })
+        // The first of that name counts, whether it can be read or not: a document that names two
+        // must not have its key chosen by what this service can read.
+        let method = document.verification_method.into_iter().find_map(|value| {
+            let method: Method = serde_json::from_value(value).ok()?;
+            named(&method.id, "#atproto").then_some(method)
+        });
+        let mut names = document.also_known_as.iter().filter_map(serde_json::Value::as_str);
+        Some(Self {
+            handle: names.find_map(|name| name.strip_prefix("at://")).and_then(Handle::parse),
+            signing_key: method
+                .and_then(|method| Multikey::of_method(&method.r#type, &method.public_key_multibase)),
+            pds: pds.and_then(|address| Url::parse(&address).ok()),
+        })
     }
 }
 
@@ -100,6 +135,62 @@ mod tests {
             (String::new(), None, "empty"),
         ] {
             assert_eq!(pds(&text), expected, "{why}: {text}");
+        }
+    }
+
+    #[test]
+    fn reads_the_claimed_handle() {
+        let did = Did::parse("did:plc:a").unwrap();
+        for (names, expected, why) in [
+            (r#"["at://a.test"]"#, Some("a.test"), "the usual form"),
+            (r#"["at://A.Test"]"#, Some("a.test"), "a name has no case"),
+            (
+                r#"["https://x.test", 7, "at://a.test", "at://b.test"]"#,
+                Some("a.test"),
+                "the first of its kind",
+            ),
+            (r#"["at://handle.invalid/x", "at://b.test"]"#, None, "the first is none"),
+            (r#"["at://did:plc:a"]"#, None, "no handle"),
+            (r#"["a.test"]"#, None, "no at://"),
+            ("[]", None, "none"),
+        ] {
+            let text = format!(r#"{{"id":"did:plc:a","alsoKnownAs":{names}}}"#);
+            let handle = DidDocument::parse(&text, &did).unwrap().handle;
+            assert_eq!(handle.as_ref().map(Handle::as_str), expected, "{names}: {why}");
+        }
+    }
+
+    #[test]
+    fn reads_the_signing_key() {
+        let did = Did::parse("did:plc:a").unwrap();
+        let key = "zQ3shqwJEJyMBsBXCWyCBpUBMqxcon9oHB7mCvx4sSpMdLJwc";
+        let method = |id: &str, kind: &str, key: &str| {
+            format!(
+                r#"{{"id":"{id}","type":"{kind}","controller":"did:plc:a","publicKeyMultibase":"{key}"}}"#
+            )
+        };
+        let own = method("did:plc:a#atproto", "Multikey", key);
+        for (methods, expected, why) in [
+            (own.clone(), Some(key), "the usual form"),
+            (method("#atproto", "Multikey", key), Some(key), "the short name"),
+            (
+                format!(r##"{{"id":7}},7,{}, {own}"##, method("#other", "Multikey", "z")),
+                Some(key),
+                "among others",
+            ),
+            (
+                format!(r##"{{"id":"#atproto","publicKeyJwk":{{}}}},{own}"##),
+                None,
+                "the first counts, without a key",
+            ),
+            (method("did:plc:b#atproto", "Multikey", key), None, "of somebody else"),
+            (method("#atproto", "JsonWebKey2020", key), None, "another kind"),
+            (format!("{},{own}", method("#atproto", "Multikey", "zzz")), None, "the first counts"),
+            (String::new(), None, "none"),
+        ] {
+            let text = format!(r#"{{"id":"did:plc:a","verificationMethod":[{methods}]}}"#);
+            let found = DidDocument::parse(&text, &did).unwrap().signing_key;
+            assert_eq!(found.as_ref().map(Multikey::as_str), expected, "{why}: {text}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Other people's contracts, and nothing else: identifiers, times, Jetstream frames, lexicon
-//! records, socket and signaling frames, REST bodies and headers, DID documents, profiles.
+//! records, socket and signaling frames, REST bodies and headers, DID documents, keys, handles,
+//! profiles.
 //!
 //! Promises: outside bytes become typed values or a closed error, never a panic (invariant 4);
 //! what is echoed verbatim is kept as the text that arrived. Knows no rule, SQL, clock or
@@ -10,11 +11,13 @@ pub mod cid;
 pub mod did_document;
 pub mod etag;
 pub mod events;
+pub mod handle;
 pub mod ice;
 pub mod ids;
 pub mod jetstream;
 pub mod json;
 pub mod media;
+pub mod multikey;
 pub mod profile;
 pub mod range;
 pub mod records;
