@@ -10,7 +10,7 @@ use worker::{Headers, Response};
 
 use super::error::ApiError;
 use super::{Answer, Call, empty};
-use crate::platform::config::{self, Outside};
+use crate::platform::config;
 use crate::platform::identity::{self, Unresolved};
 use crate::platform::log;
 use crate::platform::outbound::{Answered, Failure, get};
@@ -47,25 +47,24 @@ pub(super) async fn blob(call: &Call) -> Answer {
 /// Asks the PDS. Where a remembered address does not have it, the account may have moved: its
 /// document is asked for once more.
 async fn fetch(call: &Call, did: &Did, cid: &Cid) -> Result<Answered, ApiError> {
-    let outside = config::outside(&call.env);
-    let (pds, remembered) = resolve(did, &outside).await?;
-    let first = ask(call, &pds, did, cid).await;
+    let (db, outside) = (call.db()?, config::outside(&call.env));
+    let (account, remembered) = identity::recall(&db, did, &outside).await.map_err(unresolved)?;
+    let first = ask(call, &account.pds, did, cid).await;
     if !remembered || matches!(&first, Ok(answered) if matches!(answered.status, 200 | 206 | 416)) {
         return first;
     }
-    identity::forget(did);
-    let (again, _) = resolve(did, &outside).await?;
-    if again == pds { first } else { ask(call, &again, did, cid).await }
+    let again = identity::refresh(&db, did, &outside).await.map_err(unresolved)?;
+    if again.pds == account.pds { first } else { ask(call, &again.pds, did, cid).await }
 }
 
-async fn resolve(did: &Did, outside: &Outside) -> Result<(Url, bool), ApiError> {
-    identity::pds_of(did, outside).await.map_err(|unresolved| match unresolved {
+fn unresolved(unresolved: Unresolved) -> ApiError {
+    match unresolved {
         Unresolved::Nowhere => ApiError::NotFound("this did leads to no server"),
         Unresolved::Fault(fault) => {
             log::fault(&fault, "the caller is told so");
             ApiError::Upstream("this did could not be resolved")
         }
-    })
+    }
 }
 
 async fn ask(call: &Call, pds: &Url, did: &Did, cid: &Cid) -> Result<Answered, ApiError> {

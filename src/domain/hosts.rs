@@ -7,6 +7,7 @@
 
 use url::{Host, Url};
 
+use crate::wire::handle::Handle;
 use crate::wire::ids::Did;
 
 /// Names that are never public (R21.6), with everything below them.
@@ -57,6 +58,12 @@ pub fn document_of(did: &Did, plc: &str, insecure: &[String]) -> Option<Url> {
     }
     let scheme = if is_insecure(&host, insecure) { "http" } else { "https" };
     let url = Url::parse(&format!("{scheme}://{host}/.well-known/did.json")).ok()?;
+    may_ask(&url, insecure).then_some(url)
+}
+
+/// Where a handle's host says whose it is, if it may be asked.
+pub fn file_of(handle: &Handle, insecure: &[String]) -> Option<Url> {
+    let url = Url::parse(&format!("https://{handle}/.well-known/atproto-did")).ok()?;
     may_ask(&url, insecure).then_some(url)
 }
 

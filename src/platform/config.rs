@@ -48,6 +48,8 @@ pub struct Outside {
     pub plc: String,
     /// `BSKY_API_URL` (C04).
     pub profiles: String,
+    /// `DOH_URL`: DNS over HTTPS in its JSON form, for handles.
+    pub dns: String,
     /// `INSECURE_HOSTS` (C19): `host:port` each.
     pub insecure: Vec<String>,
 }
@@ -204,6 +206,7 @@ pub fn outside(env: &Env) -> Outside {
     Outside {
         plc: text(env, "PLC_URL", "https://plc.directory"),
         profiles: text(env, "BSKY_API_URL", "https://public.api.bsky.app"),
+        dns: text(env, "DOH_URL", "https://cloudflare-dns.com/dns-query"),
         insecure: list(env, "INSECURE_HOSTS"),
     }
 }

@@ -1,11 +1,12 @@
 //! What the runtime gives: configuration, the clock, D1, the SQLite of an object, the log,
-//! other hosts.
+//! other hosts, and the handles and DIDs that lead to them.
 //!
 //! The only place that reads a clock, a random number or a binding. Holds no rule.
 
 pub mod clock;
 pub mod config;
 pub mod d1;
+pub mod handles;
 pub mod identity;
 pub mod log;
 pub mod object_sql;

@@ -11,6 +11,7 @@ mod statement;
 
 pub mod commit;
 pub mod facts;
+pub mod identities;
 pub mod invites;
 pub mod outbox;
 pub mod presence;

@@ -42,6 +42,7 @@ export const DEFAULT_ENV = {
   JETSTREAM_URL: `ws://${NOWHERE}/subscribe`,
   PLC_URL: `http://${NOWHERE}`,
   BSKY_API_URL: `http://${NOWHERE}`,
+  DOH_URL: `http://${NOWHERE}/dns-query`,
   CDN_URL: `http://${NOWHERE}`,
   RATE_LIMIT_PER_MIN: '0',
 }

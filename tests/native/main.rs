@@ -11,6 +11,7 @@ mod defects;
 mod fuzz;
 mod hallway;
 mod histories;
+mod identities;
 mod invites;
 mod moderation;
 mod plans;

@@ -18,7 +18,7 @@ use colibri_edge::storage::community_log::{self, Listener};
 use colibri_edge::storage::gateway_people::{self, Departed, Saying};
 use colibri_edge::storage::gateway_sessions::{self, Session};
 use colibri_edge::storage::reads::{self, Start, bans, communities, people, reactions};
-use colibri_edge::storage::{Statement, Store, community_voice, invites, outbox, presence, repos};
+use colibri_edge::storage::{Statement, Store, community_voice, identities, invites, outbox, presence, repos};
 use colibri_edge::wire::ids::{AtUri, Collection, Did, Rkey};
 use colibri_edge::wire::time::Micros;
 use futures::executor::block_on;
@@ -28,7 +28,7 @@ use super::sqlite::Sqlite;
 use super::story::{START, Service, Story, ban, block, unban};
 
 /// Tables whose size nobody bounds. The others have a row per reason (`refusal_counts`) or one.
-const GROWING: [&str; 19] = [
+const GROWING: [&str; 20] = [
     "actors",
     "approvals",
     "bans",
@@ -39,6 +39,7 @@ const GROWING: [&str; 19] = [
     "communities",
     "gaps",
     "held",
+    "identities",
     "invites",
     "memberships",
     "messages",
@@ -158,6 +159,11 @@ fn exercise() -> Sqlite {
             ])
             .await
             .unwrap();
+        identities::keep(&store, &super::identities::read(&did, START)).await.unwrap();
+        identities::find(&store, &did).await.unwrap();
+        let dids = std::slice::from_ref(&did);
+        let known = vec![identities::know(dids, Micros(0)), identities::changed(dids, Micros(0))];
+        store.commit(known).await.unwrap();
     });
     store
 }

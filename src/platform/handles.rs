@@ -1,0 +1,64 @@
+//! Where handles lead: DNS, asked over HTTPS, and a file on the handle's own host.
+
+use std::time::Duration;
+
+use url::Url;
+
+use super::config::Outside;
+use super::log;
+use super::outbound::{Failure, get_text};
+use crate::domain::hosts::file_of;
+use crate::domain::identity::{Proof, led_to};
+use crate::storage::Fault;
+use crate::wire::handle::{Handle, did_in_file, dids_in_dns};
+
+const WITHIN: Duration = Duration::from_secs(3);
+/// A few TXT records of at most 255 characters each, as JSON.
+const DNS_MAX: usize = 16 * 1024;
+/// A DID and blanks around it.
+const FILE_MAX: usize = 2 * 1024;
+
+/// Where a handle leads. The file is asked for only if DNS names nobody: most handles are names
+/// that a PDS hands out, and those have no record of their own.
+pub async fn lead(handle: &Handle, outside: &Outside) -> Proof {
+    let dns = in_dns(handle, outside).await;
+    if matches!(dns, Proof::Names(_)) {
+        return dns;
+    }
+    led_to(dns, in_file(handle, outside).await)
+}
+
+/// Several DIDs are as good as none: nobody can say which one is meant.
+async fn in_dns(handle: &Handle, outside: &Outside) -> Proof {
+    const DOING: &str = "asking DNS for a handle";
+    let name = format!("_atproto.{handle}");
+    let url = match Url::parse_with_params(&outside.dns, [("name", name.as_str()), ("type", "TXT")]) {
+        Ok(url) => url,
+        Err(error) => return failed(&Fault::new(DOING, error)),
+    };
+    match get_text(DOING, &url, &[("accept", "application/dns-json")], WITHIN, DNS_MAX).await {
+        Ok((200, text)) => match dids_in_dns(&text).as_deref() {
+            Some([did]) => Proof::Names(did.clone()),
+            Some(_) => Proof::Nothing,
+            None => failed(&Fault::new(DOING, "the answer is none")),
+        },
+        Ok((status, _)) => failed(&Fault::new(DOING, format!("status {status}"))),
+        Err(Failure::ElsewhereRefused) => failed(&Fault::new(DOING, "it redirects to another host")),
+        Err(Failure::Fault(fault)) => failed(&fault),
+    }
+}
+
+/// The host is anybody's, so that it fails is no fault of the service and is not logged.
+async fn in_file(handle: &Handle, outside: &Outside) -> Proof {
+    let Some(url) = file_of(handle, &outside.insecure) else { return Proof::Nothing };
+    match get_text("reading the DID of a handle", &url, &[], WITHIN, FILE_MAX).await {
+        Ok((200, text)) => did_in_file(&text).map_or(Proof::Nothing, Proof::Names),
+        Ok((429 | 500.., _)) | Err(Failure::Fault(_)) => Proof::Failed,
+        Ok(_) | Err(Failure::ElsewhereRefused) => Proof::Nothing,
+    }
+}
+
+fn failed(fault: &Fault) -> Proof {
+    log::fault(fault, "the file on the handle's host decides alone");
+    Proof::Failed
+}
