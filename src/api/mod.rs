@@ -19,6 +19,7 @@ mod blob;
 mod communities;
 mod demo;
 mod health;
+mod identity;
 mod invites;
 mod messages;
 mod moderation;
@@ -70,6 +71,7 @@ const ROUTES: &[Route] = routes! {
     GET    "/api/webrtc/signal"      R24 signaling::signal;
     POST   "/api/authentication"     R25 authentication::vouch;
     GET    "/api/webrtc/ice-servers" ice signaling::ice_servers;
+    GET    "/api/identity"           identity identity::identity;
     GET    "/api/health"             health health::health;
     GET    "/api/server"             server server::server;
     GET    "/openapi.json"           openapi reference::document;

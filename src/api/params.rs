@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use super::cursor;
 use super::error::ApiError;
 use crate::wire::cid::Cid;
+use crate::wire::handle::Handle;
 use crate::wire::ids::{Did, Rkey};
 use crate::wire::time::Micros;
 
@@ -15,6 +16,13 @@ pub(super) struct Query {
 }
 
 type Checked<T> = Result<T, ApiError>;
+
+/// Somebody, by one of their two names.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    Did(Did),
+    Handle(Handle),
+}
 
 impl Query {
     pub(super) fn of(url: &url::Url) -> Self {
@@ -50,6 +58,14 @@ impl Query {
     /// A DID that may be missing.
     pub(super) fn optional_did(&self, name: &str) -> Checked<Option<Did>> {
         self.optional(name).map(|value| parse_did(name, value)).transpose()
+    }
+
+    /// A DID or a handle that must be there.
+    pub(super) fn did_or_handle(&self, name: &str) -> Checked<Who> {
+        let value = self.required(name)?;
+        let did = Did::parse(value).ok().map(Who::Did);
+        did.or_else(|| Handle::parse(value).map(Who::Handle))
+            .ok_or_else(|| ApiError::Invalid(format!("{name} must be a DID (did:…) or a handle")))
     }
 
     /// A record key that must be there.
@@ -165,6 +181,9 @@ mod tests {
             (sentence(query("").did("did")), "did is required"),
             (sentence(query("did=").did("did")), "did is required"),
             (sentence(query("did=alice").did("did")), "did must be a DID (did:…)"),
+            (sentence(query("id=").did_or_handle("id")), "id is required"),
+            (sentence(query("id=alice").did_or_handle("id")), "id must be a DID (did:…) or a handle"),
+            (sentence(query("id=did:plc:").did_or_handle("id")), "id must be a DID (did:…) or a handle"),
             (sentence(query("rkey=a/b").rkey("rkey")), "rkey must be a record key"),
             (sentence(query("community=c").at_uri("community")), "community must be an AT-URI (at://…)"),
             (

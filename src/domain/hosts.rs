@@ -13,6 +13,11 @@ use crate::wire::ids::Did;
 /// Names that are never public (R21.6), with everything below them.
 const PRIVATE: [&str; 4] = ["localhost", "local", "internal", "onion"];
 
+/// Ends of names that are never anybody's on the public network, so that no handle with one has a
+/// host (specification "Handle", reserved top-level domains; in `.test` DNS alone counts).
+const RESERVED: [&str; 9] =
+    ["alt", "arpa", "example", "internal", "invalid", "local", "localhost", "onion", "test"];
+
 /// Whether an address that came from a DID or a DID document may be asked. The first rule that
 /// applies decides:
 ///   1. a name or password in it: no;
@@ -63,6 +68,9 @@ pub fn document_of(did: &Did, plc: &str, insecure: &[String]) -> Option<Url> {
 
 /// Where a handle's host says whose it is, if it may be asked.
 pub fn file_of(handle: &Handle, insecure: &[String]) -> Option<Url> {
+    if handle.as_str().rsplit('.').next().is_none_or(|top| RESERVED.contains(&top)) {
+        return None;
+    }
     let url = Url::parse(&format!("https://{handle}/.well-known/atproto-did")).ok()?;
     may_ask(&url, insecure).then_some(url)
 }
@@ -145,6 +153,25 @@ mod tests {
         ] {
             let got = document_of(&Did::parse(did).unwrap(), "http://plc.test/", &insecure());
             assert_eq!(got.map(String::from).as_deref(), expected, "{did}: {why}");
+        }
+    }
+
+    #[test]
+    fn where_handles_say_whose_they_are() {
+        for (handle, expected) in [
+            ("alice.example.com", Some("https://alice.example.com/.well-known/atproto-did")),
+            ("Alice.Example.com", Some("https://alice.example.com/.well-known/atproto-did")),
+            ("test.com", Some("https://test.com/.well-known/atproto-did")),
+            ("alice.test", None),
+            ("alice.example", None),
+            ("alice.localhost", None),
+            ("printer.local", None),
+            ("metadata.google.internal", None),
+            ("a.onion", None),
+            ("1.0.0.127.in-addr.arpa", None),
+        ] {
+            let got = file_of(&Handle::parse(handle).unwrap(), &insecure());
+            assert_eq!(got.map(String::from).as_deref(), expected, "{handle}");
         }
     }
 }

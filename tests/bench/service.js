@@ -26,6 +26,7 @@ export async function serve(root, state, env = {}, { config, onLine } = {}) {
       JETSTREAM_URL: `ws://${NOWHERE}/subscribe`,
       PLC_URL: `http://${NOWHERE}`,
       BSKY_API_URL: `http://${NOWHERE}`,
+      DOH_URL: `http://${NOWHERE}/dns-query`,
       RATE_LIMIT_PER_MIN: '0',
       LOG_LEVEL: 'error',
       COLIBRI_END_WITH_PARENT: '1',

@@ -240,6 +240,7 @@ const PARAMETERS = [
   ['/api/message', 'rkey=x', 'author', 'did'],
   ['/api/message', 'author=did:plc:a', 'rkey', 'rkey'],
   ['/api/authors', '', 'did', 'did'],
+  ['/api/identity', '', 'id', 'did'],
   ['/api/reactions', '', 'message', 'name'],
   ['/api/reactions/channel', '', 'channel', 'name'],
   ['/api/reactions/channel', 'channel=3kchan', 'limit', 'limit'],

@@ -26,6 +26,7 @@ export async function openStage({ env = {} } = {}) {
       JETSTREAM_URL: jetstream.url,
       PLC_URL: `${host.url}/plc`,
       BSKY_API_URL: `${host.url}/bsky`,
+      DOH_URL: `${host.url}/dns`,
       CDN_URL: 'https://cdn.bsky.app',
       INSECURE_HOSTS: host.name,
       ...env,

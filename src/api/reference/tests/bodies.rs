@@ -11,7 +11,9 @@ use serde_json::value::RawValue;
 use super::Document;
 use crate::api::authentication::Vouched;
 use crate::api::health::{Health, Ingest};
+use crate::api::identity::Shown;
 use crate::api::server::Server;
+use crate::domain::identity::HandleStatus;
 use crate::domain::sidebar::Sidebar;
 use crate::durable::commands::{StreamStatus, Work};
 use crate::storage::reads::{GapShown, IngestStatus};
@@ -20,8 +22,10 @@ use crate::wire::bodies::{
     Author, Category, Channel, ChannelRead, Communities, Community, Invite, InviteCode, InviteToCommunity,
     Member, Message, MessageCore, Person, ReactionGroup,
 };
+use crate::wire::handle::Handle;
 use crate::wire::ice::{IceServer, IceServers};
 use crate::wire::ids::{AtUri, Did, Rkey};
+use crate::wire::multikey::Multikey;
 
 fn did() -> Did {
     Did::parse("did:plc:a").unwrap()
@@ -140,6 +144,18 @@ fn invite(all: bool) -> Invite {
     }
 }
 
+fn identity(all: bool) -> Shown {
+    Shown {
+        did: did(),
+        handle: all.then(|| Handle::parse("a.test").unwrap()),
+        handle_status: if all { HandleStatus::Valid } else { HandleStatus::Unresolved },
+        pds: all.then(text),
+        signing_key: all
+            .then(|| Multikey::parse("zQ3shqwJEJyMBsBXCWyCBpUBMqxcon9oHB7mCvx4sSpMdLJwc").unwrap()),
+        resolved_at: all.then(text),
+    }
+}
+
 fn gap(_: bool) -> GapShown {
     GapShown { host: text(), from: text(), to: text(), reason: text(), state: text() }
 }
@@ -217,6 +233,7 @@ fn samples() -> Vec<Samples> {
             relay_only: false,
             expires_at: all.then(text),
         }),
+        of("Identity", identity),
         of("Gap", gap),
         of("Ingest", |all| ingest(all, true)),
         of("Health", health),

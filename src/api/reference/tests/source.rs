@@ -109,6 +109,7 @@ fn parameter(kind: &str) -> (bool, Value) {
         "rkey" => (true, named("Rkey")),
         "at_uri" => (true, named("AtUri")),
         "at_uri_or_rkey" => (true, named("UriOrRkey")),
+        "did_or_handle" => (true, named("DidOrHandle")),
         "cid" => (true, named("Cid")),
         "cursor" => (false, named("Cursor")),
         "time" => (false, named("Timestamp")),

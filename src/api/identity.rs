@@ -1,0 +1,65 @@
+//! Who is behind a DID or a handle.
+
+use serde::Serialize;
+
+use super::error::ApiError;
+use super::params::Who;
+use super::reply::shown;
+use super::{Answer, Call};
+use crate::domain::identity::{HandleStatus, Identity, Proof};
+use crate::platform::identity::{self, Unresolved};
+use crate::platform::{config, handles, log};
+use crate::wire::handle::Handle;
+use crate::wire::ids::Did;
+use crate::wire::multikey::Multikey;
+use crate::wire::time::Micros;
+
+/// The body of `/api/identity`.
+#[derive(Serialize)]
+pub(super) struct Shown {
+    pub(super) did: Did,
+    /// Only if it is proven (O10).
+    pub(super) handle: Option<Handle>,
+    pub(super) handle_status: HandleStatus,
+    /// None that may be asked: none (R21.6).
+    pub(super) pds: Option<String>,
+    pub(super) signing_key: Option<Multikey>,
+    /// When the document was asked for.
+    pub(super) resolved_at: Option<String>,
+}
+
+impl From<Identity> for Shown {
+    fn from(identity: Identity) -> Self {
+        Self {
+            handle: identity.proven_handle().cloned(),
+            did: identity.did,
+            handle_status: identity.handle_status,
+            pds: identity.pds.map(|url| url.as_str().trim_end_matches('/').to_owned()),
+            signing_key: identity.signing_key,
+            resolved_at: identity.resolved_at.map(Micros::shown),
+        }
+    }
+}
+
+/// `GET /api/identity`: where somebody's account lives, the key that signs for it, and whether
+/// their handle is theirs. A handle leads to whom it names, who may by now claim another one.
+pub(super) async fn identity(call: &Call) -> Answer {
+    let who = call.query.did_or_handle("id")?;
+    let (db, outside) = (call.db()?, config::outside(&call.env));
+    let did = match who {
+        Who::Did(did) => did,
+        Who::Handle(handle) => match handles::lead(&handle, &outside).await {
+            Proof::Names(did) => did,
+            Proof::Nothing => return Err(ApiError::NotFound("this handle leads to nobody")),
+            Proof::Failed => return Err(ApiError::Upstream("this handle could not be resolved")),
+        },
+    };
+    match identity::identify(&db, &did, &outside).await {
+        Ok(identity) => shown(call, &Shown::from(identity)),
+        Err(Unresolved::Nowhere) => Err(ApiError::NotFound("there is no such did")),
+        Err(Unresolved::Fault(fault)) => {
+            log::fault(&fault, "the caller is told so");
+            Err(ApiError::Upstream("this did could not be resolved"))
+        }
+    }
+}
