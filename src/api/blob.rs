@@ -78,6 +78,9 @@ async fn ask(call: &Call, pds: &Url, did: &Did, cid: &Cid) -> Result<Answered, A
     match get("fetching a blob", &url, &headers, WITHIN).await {
         Ok(answered) => Ok(answered),
         Err(Failure::ElsewhereRefused) => Err(ApiError::NotFound("this did leads to no server")),
+        Err(Failure::Resting(_)) => {
+            Err(ApiError::Upstream("the server of this did is left alone for a while"))
+        }
         Err(Failure::Fault(fault)) => {
             log::fault(&fault, "the caller is told so");
             Err(ApiError::Upstream("the server of this did does not answer"))

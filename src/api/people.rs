@@ -11,7 +11,7 @@ use crate::domain::presence::State;
 use crate::durable::commands::{SetState, call as ask, gateway_of};
 use crate::hallway;
 use crate::platform::clock::now;
-use crate::platform::outbound::{Failure, get_text};
+use crate::platform::outbound::get_text;
 use crate::platform::{config, log};
 use crate::storage::Fault;
 use crate::storage::reads::people;
@@ -75,8 +75,7 @@ async fn look_up(call: &Call, did: &Did) -> Result<Option<LookedUp>, Fault> {
         // Unknown, deactivated and suspended accounts are all a 400 there.
         Ok((400 | 404, _)) => Ok(None),
         Ok((status, _)) => Err(Fault::new(DOING, format!("status {status}"))),
-        Err(Failure::ElsewhereRefused) => Err(Fault::new(DOING, "it redirects to another host")),
-        Err(Failure::Fault(fault)) => Err(fault),
+        Err(failure) => Err(failure.into_fault(DOING)),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::durable::commands::connect_to_room;
 use crate::platform::clock::now;
 use crate::platform::config::{self, TurnKey};
 use crate::platform::log;
-use crate::platform::outbound::{Failure, post_json};
+use crate::platform::outbound::post_json;
 use crate::storage::facts::right_to_be_in;
 use crate::wire::ice::{IceServer, IceServers, issued};
 use crate::wire::ids::{AtUri, Collection, Did};
@@ -117,10 +117,9 @@ async fn ask_cloudflare(key: &TurnKey, ttl_secs: i64) -> Result<Vec<IceServer>, 
             log::line(log::Level::Error, "the TURN service refused", &json!({ "status": status }));
             Err(failed())
         }
-        Err(Failure::Fault(fault)) => {
-            log::fault(&fault, "the caller is told so");
+        Err(failure) => {
+            log::fault(&failure.into_fault(doing), "the caller is told so");
             Err(failed())
         }
-        Err(Failure::ElsewhereRefused) => Err(failed()),
     }
 }

@@ -6,9 +6,10 @@
 //! post or speak and who may moderate (`gate`, `standing`, `voice_right`, `moderation`), who is
 //! vouched for (`socket_token`), what events do (`ingest`), who is there (`presence`, `voice`),
 //! who is told (`announcement`), who hears (`subscriptions`), how the stream is kept alive
-//! (`link`), what a repository held and what that means (`snapshot`, `reconciliation`, `repos`),
-//! who is behind a DID (`identity`), which hosts may be asked (`hosts`), in what order a sidebar
-//! stands (`sidebar`), and how much a client may ask (`budget`).
+//! (`link`), what a repository held and what that means (`snapshot`, `repository`,
+//! `reconciliation`, `repos`), who is behind a DID (`identity`), which hosts may be asked (`hosts`)
+//! and which rest (`breaker`), in what order a sidebar stands (`sidebar`), and how much a client
+//! may ask (`budget`).
 
 pub mod rows;
 pub mod world;
@@ -42,6 +43,7 @@ pub mod reconciliation;
 pub mod repos;
 pub mod snapshot;
 
+pub mod breaker;
 pub mod hosts;
 pub mod ice;
 pub mod identity;

@@ -43,8 +43,7 @@ async fn in_dns(handle: &Handle, outside: &Outside) -> Proof {
             None => failed(&Fault::new(DOING, "the answer is none")),
         },
         Ok((status, _)) => failed(&Fault::new(DOING, format!("status {status}"))),
-        Err(Failure::ElsewhereRefused) => failed(&Fault::new(DOING, "it redirects to another host")),
-        Err(Failure::Fault(fault)) => failed(&fault),
+        Err(failure) => failed(&failure.into_fault(DOING)),
     }
 }
 
@@ -53,7 +52,7 @@ async fn in_file(handle: &Handle, outside: &Outside) -> Proof {
     let Some(url) = file_of(handle, &outside.insecure) else { return Proof::Nothing };
     match get_text("reading the DID of a handle", &url, &[], WITHIN, FILE_MAX).await {
         Ok((200, text)) => did_in_file(&text).map_or(Proof::Nothing, Proof::Names),
-        Ok((429 | 500.., _)) | Err(Failure::Fault(_)) => Proof::Failed,
+        Ok((429 | 500.., _)) | Err(Failure::Fault(_) | Failure::Resting(_)) => Proof::Failed,
         Ok(_) | Err(Failure::ElsewhereRefused) => Proof::Nothing,
     }
 }

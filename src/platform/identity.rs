@@ -173,6 +173,6 @@ async fn document(did: &Did, outside: &Outside) -> Result<DidDocument, Unresolve
         }),
         Ok((400 | 401 | 403 | 404 | 410, _)) | Err(Failure::ElsewhereRefused) => Err(Unresolved::Nowhere),
         Ok((status, _)) => Err(Unresolved::Fault(Fault::new(DOING, format!("status {status}")))),
-        Err(Failure::Fault(fault)) => Err(Unresolved::Fault(fault)),
+        Err(failure) => Err(Unresolved::Fault(failure.into_fault(DOING))),
     }
 }

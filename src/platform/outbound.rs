@@ -1,10 +1,12 @@
 //! Requests to other hosts: the one place where the service asks anybody outside.
 //!
-//! Promises: each request ends within its time; a text is never longer than its limit; a redirect
+//! Promises: each request ends within its time; a body is never longer than its limit; a redirect
 //! is followed only on the same host (R21.6), so an address that was judged is the one that is
-//! asked. Whom to ask is judged before (`domain::hosts`); what the statuses of others mean is the
-//! caller's.
+//! asked; a host that rests is not asked (`domain::breaker`), as far as this isolate knows. Whom
+//! to ask is judged before (`domain::hosts`); what the statuses of others mean is the caller's.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -12,23 +14,49 @@ use futures::StreamExt as _;
 use futures::future::{Either, select};
 use url::{Origin, Url};
 use worker::{
-    AbortController, Delay, Fetch, Headers, Method, Request, RequestInit, RequestRedirect, Response,
+    AbortController, ByteStream, Delay, Fetch, Headers, Method, Request, RequestInit, RequestRedirect,
+    Response,
 };
 
+use super::clock::now;
+use crate::domain::breaker::{Breaker, Outcome};
 use crate::storage::Fault;
+use crate::wire::rate_limit;
+use crate::wire::time::Micros;
 
 /// Redirects followed on one host. Servers that put a slash or a prefix in front need one.
 const REDIRECTS_MAX: usize = 3;
 /// What the service calls itself.
 const USER_AGENT: &str = concat!("colibri-edge/", env!("CARGO_PKG_VERSION"));
+/// Hosts in trouble that are remembered, some hundred bytes each. With more of them, those that
+/// come later are asked as if nothing were known.
+const TROUBLED_MAX: usize = 1000;
+
+thread_local! {
+    // Plain data only: nothing here belongs to a request (platform facts 5.5).
+    static TROUBLED: RefCell<BTreeMap<String, Breaker>> = const { RefCell::new(BTreeMap::new()) };
+}
 
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum Failure {
     /// The host leads to another one, which was not judged.
     ElsewhereRefused,
+    /// The host was not asked: it failed too often or wants to be left alone, until then (K07).
+    Resting(Micros),
     /// No answer, none in time, or one that is too long.
     Fault(Fault),
+}
+
+impl Failure {
+    /// As a fault, for whoever trusts the host and only needs to know that there is no answer.
+    pub fn into_fault(self, doing: &'static str) -> Fault {
+        match self {
+            Failure::ElsewhereRefused => Fault::new(doing, "it redirects to another host"),
+            Failure::Resting(until) => Fault::new(doing, format!("the host rests until {}", until.shown())),
+            Failure::Fault(fault) => fault,
+        }
+    }
 }
 
 /// An answer of another host.
@@ -51,6 +79,111 @@ impl Answered {
     }
 }
 
+/// How long and how large a body may be that is read piece by piece.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// The longest wait for the next piece.
+    pub idle: Duration,
+    /// The longest time for all of it, in microseconds.
+    pub in_all_micros: i64,
+    /// Its length in bytes.
+    pub bytes: u64,
+}
+
+/// An answer whose body is read piece by piece. Dropping it ends the transfer.
+#[derive(Debug)]
+pub struct Streamed {
+    /// Its status.
+    pub status: u16,
+    /// When the host asks to be left alone until, if it does (`Retry-After`, `RateLimit-*`).
+    pub rest_until: Option<Micros>,
+    body: Option<ByteStream>,
+    abort: Option<AbortController>,
+    bounds: Bounds,
+    until: Micros,
+    read: u64,
+    host: String,
+    doing: &'static str,
+}
+
+impl Streamed {
+    /// The next piece; `None`: that was all. After a fault there is nothing more.
+    pub async fn next(&mut self) -> Option<Result<Vec<u8>, Fault>> {
+        let mut body = self.body.take()?;
+        let next = match select(pin!(body.next()), pin!(Delay::from(self.bounds.idle))).await {
+            Either::Left((next, _)) => Some(next),
+            Either::Right(_) => None,
+        };
+        let piece = match next {
+            Some(None) => return None,
+            Some(Some(Ok(piece))) => piece,
+            Some(Some(Err(error))) => return Some(self.failed(error)),
+            None => {
+                let waited = format!("nothing came for {} ms", self.bounds.idle.as_millis());
+                return Some(self.failed(waited));
+            }
+        };
+        self.read = self.read.saturating_add(piece.len() as u64);
+        if self.read > self.bounds.bytes {
+            return Some(self.too_much(format!("the answer is longer than {} bytes", self.bounds.bytes)));
+        }
+        if now() > self.until {
+            return Some(self.too_much("the answer takes too long"));
+        }
+        self.body = Some(body);
+        Some(Ok(piece))
+    }
+
+    fn failed(&self, because: impl std::fmt::Display) -> Result<Vec<u8>, Fault> {
+        note(&self.host, Outcome::Failed, None);
+        Err(Fault::new(self.doing, because))
+    }
+
+    /// One large account does not speak against its host.
+    fn too_much(&self, because: impl std::fmt::Display) -> Result<Vec<u8>, Fault> {
+        Err(Fault::new(self.doing, because))
+    }
+}
+
+impl Drop for Streamed {
+    fn drop(&mut self) {
+        if let Some(abort) = self.abort.take() {
+            abort.abort();
+        }
+    }
+}
+
+/// Asks for `url` and waits at most `within` for the beginning of the answer, whose body is then
+/// read piece by piece within its bounds.
+pub async fn get_stream(
+    doing: &'static str,
+    url: &Url,
+    headers: &[(&str, &str)],
+    within: Duration,
+    bounds: Bounds,
+) -> Result<Streamed, Failure> {
+    let abort = AbortController::default();
+    let signal = abort.signal();
+    let asked = follow(doing, url, headers, &signal);
+    match in_time(doing, url, asked, within).await {
+        Ok(Answered { status, mut response }) => Ok(Streamed {
+            status,
+            rest_until: rest_until(&response),
+            body: response.stream().ok(), // an answer without a body has none
+            abort: Some(abort),
+            bounds,
+            until: Micros(now().0.saturating_add(bounds.in_all_micros)),
+            read: 0,
+            host: host_of(url),
+            doing,
+        }),
+        Err(failure) => {
+            abort.abort();
+            Err(failure)
+        }
+    }
+}
+
 /// Asks for `url` and waits at most `within` for the beginning of the answer.
 pub async fn get(
     doing: &'static str,
@@ -61,7 +194,7 @@ pub async fn get(
     let abort = AbortController::default();
     let signal = abort.signal();
     let asked = follow(doing, url, headers, &signal);
-    let answer = in_time(doing, asked, within).await;
+    let answer = in_time(doing, url, asked, within).await;
     if answer.is_err() {
         abort.abort();
     }
@@ -84,7 +217,7 @@ pub async fn get_text(
         let text = text(doing, answered.response, max).await.map_err(Failure::Fault)?;
         Ok((answered.status, text))
     };
-    let answer = in_time(doing, asked, within).await;
+    let answer = in_time(doing, url, asked, within).await;
     if answer.is_err() {
         abort.abort();
     }
@@ -108,26 +241,82 @@ pub async fn post_json(
         let request = request(url, headers, Some(body)).map_err(fault)?;
         let response = Fetch::Request(request).send_with_signal(&signal).await.map_err(fault)?;
         let status = response.status_code();
+        note(&host_of(url), outcome_of(status), rest_until(&response));
         Ok((status, text(doing, response, max).await.map_err(Failure::Fault)?))
     };
-    let answer = in_time(doing, asked, within).await;
+    let answer = in_time(doing, url, asked, within).await;
     if answer.is_err() {
         abort.abort();
     }
     answer
 }
 
+/// Does the work unless the host of `url` rests, and keeps account of how that went.
 async fn in_time<T>(
     doing: &'static str,
+    url: &Url,
     work: impl Future<Output = Result<T, Failure>>,
     within: Duration,
 ) -> Result<T, Failure> {
-    match select(pin!(work), pin!(Delay::from(within))).await {
+    let host = host_of(url);
+    if let Some(until) = TROUBLED.with_borrow(|all| all.get(&host).and_then(|one| one.rests_until(now()))) {
+        return Err(Failure::Resting(until));
+    }
+    let done = match select(pin!(work), pin!(Delay::from(within))).await {
         Either::Left((done, _)) => done,
         Either::Right(_) => {
             Err(Failure::Fault(Fault::new(doing, format!("no answer within {} ms", within.as_millis()))))
         }
+    };
+    if matches!(done, Err(Failure::Fault(_))) {
+        note(&host, Outcome::Failed, None);
     }
+    done
+}
+
+/// The name under which a host is remembered.
+fn host_of(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+/// Keeps account of a host.
+fn note(host: &str, outcome: Outcome, rest_until: Option<Micros>) {
+    let at = now();
+    TROUBLED.with_borrow_mut(|all| {
+        let known = all.get_mut(host);
+        if known.is_none() && outcome == Outcome::Answered && rest_until.is_none() {
+            return; // as it should be
+        }
+        if known.is_none() && all.len() >= TROUBLED_MAX {
+            all.retain(|_, breaker| breaker.rests_until(at).is_some());
+            if all.len() >= TROUBLED_MAX {
+                return;
+            }
+        }
+        let breaker = all.entry(host.to_owned()).or_default();
+        breaker.on(outcome, rest_until, at);
+        if breaker.is_idle(at) {
+            all.remove(host);
+        }
+    });
+}
+
+/// Whether a status is the host's own failure. A refusal is an answer; too many requests is none
+/// of both, and says by itself how long to wait.
+fn outcome_of(status: u16) -> Outcome {
+    if status >= 500 { Outcome::Failed } else { Outcome::Answered }
+}
+
+fn rest_until(response: &Response) -> Option<Micros> {
+    let header = |name: &str| response.headers().get(name).ok().flatten();
+    let (retry_after, remaining, reset) =
+        (header("retry-after"), header("ratelimit-remaining"), header("ratelimit-reset"));
+    let headers = rate_limit::Headers {
+        retry_after: retry_after.as_deref(),
+        remaining: remaining.as_deref(),
+        reset: reset.as_deref(),
+    };
+    headers.rest_until(now())
 }
 
 async fn follow(
@@ -143,6 +332,7 @@ async fn follow(
         let response = Fetch::Request(request).send_with_signal(signal).await.map_err(fault)?;
         let status = response.status_code();
         if !matches!(status, 301 | 302 | 303 | 307 | 308) {
+            note(&host_of(url), outcome_of(status), rest_until(&response));
             return Ok(Answered { status, response });
         }
         let location = response.headers().get("location").map_err(fault)?;

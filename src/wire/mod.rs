@@ -20,6 +20,7 @@ pub mod media;
 pub mod multikey;
 pub mod profile;
 pub mod range;
+pub mod rate_limit;
 pub mod records;
 pub mod signaling;
 pub mod socket;
