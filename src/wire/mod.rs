@@ -23,5 +23,6 @@ pub mod range;
 pub mod rate_limit;
 pub mod records;
 pub mod signaling;
+pub mod signing_key;
 pub mod socket;
 pub mod time;
