@@ -41,6 +41,7 @@ pub mod untold;
 
 pub mod reconciliation;
 pub mod repos;
+pub mod repository;
 pub mod snapshot;
 
 pub mod breaker;

@@ -1,5 +1,5 @@
-//! What a repository held at one moment, however it was learnt: from its signed export (`car`)
-//! or from listing its records.
+//! What a repository held at one moment, however it was learnt: from its signed archive
+//! (`repository`) or from listing its records.
 //!
 //! Promises: a record stands here once; what a collection in `complete` does not list was not in
 //! the repository at `rev` (K04). Whether a record means anything is decided by the same rules
@@ -14,10 +14,10 @@ use crate::wire::ids::{AtUri, Collection, Did, Rkey};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     /// The revision of the repository: a TID, newer is greater as text. Everything written up to
-    /// it is in here. A signed export holds nothing newer either; a listing of records may, as
+    /// it is in here. A signed archive holds nothing newer either; a listing of records may, as
     /// its revision was read before the listing began.
     pub rev: String,
-    /// The records, ordered by collection name and then by key, both as text.
+    /// The records, each once, in no order that means anything.
     pub records: Vec<SnapshotRecord>,
     /// The collections that were read from their beginning to their end. Only in these does
     /// being absent mean being deleted (K04).
@@ -33,7 +33,8 @@ pub struct SnapshotRecord {
     pub rkey: Rkey,
     /// The CID of its bytes, in base32: equal for equal contents.
     pub cid: String,
-    /// The record as JSON text, links as `{"$link":…}` and bytes as `{"$bytes":…}`.
+    /// The record as JSON text, links as `{"$link":…}` and bytes as `{"$bytes":…}`. Empty if it
+    /// is there but can be no valid record (I03): too long, or not the network's data.
     pub json: String,
 }
 

@@ -7,7 +7,9 @@
 //! platform.
 
 pub mod bodies;
+pub mod car;
 pub mod cid;
+pub mod dag_cbor;
 pub mod did_document;
 pub mod etag;
 pub mod events;
@@ -22,7 +24,9 @@ pub mod profile;
 pub mod range;
 pub mod rate_limit;
 pub mod records;
+pub mod repository;
 pub mod signaling;
 pub mod signing_key;
 pub mod socket;
+pub mod tid;
 pub mod time;

@@ -2,6 +2,7 @@
 //! reads, and the rules of the house (`tidy`).
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod archives;
 mod sqlite;
 mod story;
 
@@ -19,6 +20,7 @@ mod presence;
 mod reads;
 mod reconciling;
 mod recorded;
+mod repository;
 mod telling;
 mod tidy;
 mod voice_right;

@@ -1,0 +1,198 @@
+//! Reading a repository from the archive its host sends, and believing nothing of it.
+//!
+//! Promises: what [`Reading::finish`] gives is what the account signed: every block has the hash
+//! it is named by, the commit is signed with the account's key, and the tree below it is whole,
+//! in order, and names each record ([`tree`]). Anything else is a [`Refused`], never a part.
+//! However long the archive, memory is bounded: of records only those are kept whose collection
+//! is wanted, as the JSON they end up as; of the tree its nodes as they came. Blocks may come in
+//! any order.
+
+mod kept;
+mod tree;
+
+use std::fmt;
+
+use super::snapshot::{Snapshot, SnapshotRecord};
+use crate::wire::car::{Archive, BadArchive};
+use crate::wire::dag_cbor::Link;
+use crate::wire::ids::{Collection, Did};
+use crate::wire::repository::{Commit, Node};
+use crate::wire::signing_key::SigningKey;
+use kept::{Nodes, Records};
+
+/// The longest archive read, in bytes. Hashing takes about 10 ms a megabyte, and an object may
+/// work for 30 seconds at a time.
+pub const ARCHIVE_MAX: u64 = 256 * 1024 * 1024;
+
+/// Why a repository is not believed, or not read. Nothing of it may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refused {
+    /// Not an archive of one repository.
+    NotAnArchive,
+    /// It ends too early.
+    Truncated,
+    /// A block is longer than any may be.
+    BlockTooLong,
+    /// A block does not have the hash of its name.
+    WrongHash,
+    /// Over one of the limits on what is read or kept. Reading it again will not help.
+    TooLarge,
+    /// The commit that the archive names is not in it, or is none.
+    NoCommit,
+    /// The commit is of another account.
+    WrongAccount,
+    /// The commit is not signed with the account's key.
+    WrongSignature,
+    /// A node of the tree is not in the archive, or is none.
+    MissingNode,
+    /// A key of the tree does not name a record, or is not written as it must be.
+    BadKey,
+    /// Keys of the tree are not in order, or twice.
+    OutOfOrder,
+    /// A key is not on the layer where its hash puts it.
+    WrongLayer,
+    /// The tree goes on below its lowest layer.
+    TooDeep,
+    /// A wanted record is not in the archive, or says that it is of another collection.
+    MissingRecord,
+}
+
+impl Refused {
+    /// The word by which it is counted and stored.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Refused::NotAnArchive => "repo_not_an_archive",
+            Refused::Truncated => "repo_truncated",
+            Refused::BlockTooLong => "repo_block_too_long",
+            Refused::WrongHash => "repo_wrong_hash",
+            Refused::TooLarge => "repo_too_large",
+            Refused::NoCommit => "repo_no_commit",
+            Refused::WrongAccount => "repo_wrong_account",
+            Refused::WrongSignature => "repo_wrong_signature",
+            Refused::MissingNode => "repo_missing_node",
+            Refused::BadKey => "repo_bad_key",
+            Refused::OutOfOrder => "repo_out_of_order",
+            Refused::WrongLayer => "repo_wrong_layer",
+            Refused::TooDeep => "repo_too_deep",
+            Refused::MissingRecord => "repo_missing_record",
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Refused::NotAnArchive => "the host sent no archive of a repository",
+            Refused::Truncated => "the archive ends too early",
+            Refused::BlockTooLong => "a block is too long (max 2 MiB)",
+            Refused::WrongHash => "a block does not have the hash of its name",
+            Refused::TooLarge => "the repository is too large to be read as an archive",
+            Refused::NoCommit => "the commit is missing or is none",
+            Refused::WrongAccount => "the commit is of another account",
+            Refused::WrongSignature => "the commit is not signed with the account's key",
+            Refused::MissingNode => "a node of the tree is missing or is none",
+            Refused::BadKey => "a key of the tree names no record",
+            Refused::OutOfOrder => "the keys of the tree are not in order",
+            Refused::WrongLayer => "a key of the tree is on the wrong layer",
+            Refused::TooDeep => "the tree is too deep",
+            Refused::MissingRecord => "a record is missing or of another collection",
+        })
+    }
+}
+
+impl From<BadArchive> for Refused {
+    fn from(bad: BadArchive) -> Self {
+        match bad {
+            BadArchive::Header | BadArchive::Length | BadArchive::Cid => Refused::NotAnArchive,
+            BadArchive::TooLong => Refused::BlockTooLong,
+            BadArchive::Hash => Refused::WrongHash,
+            BadArchive::Truncated => Refused::Truncated,
+        }
+    }
+}
+
+/// A repository that is being read.
+#[derive(Debug)]
+pub struct Reading {
+    archive: Archive,
+    read: u64,
+    blocks: Blocks,
+}
+
+/// What is kept of the blocks.
+#[derive(Debug)]
+struct Blocks {
+    wanted: Vec<Collection>,
+    commit: Option<Box<[u8]>>,
+    nodes: Nodes,
+    records: Records,
+}
+
+impl Reading {
+    /// Begins to read the collections `wanted`. Fewer of them need less memory.
+    pub fn new(wanted: &[Collection]) -> Self {
+        let blocks = Blocks {
+            wanted: wanted.to_vec(),
+            commit: None,
+            nodes: Nodes::default(),
+            records: Records::default(),
+        };
+        Self { archive: Archive::default(), read: 0, blocks }
+    }
+
+    /// Takes the next bytes of the archive, however they are cut. After a refusal there is
+    /// nothing more to read.
+    pub fn take(&mut self, chunk: &[u8]) -> Result<(), Refused> {
+        self.read = self.read.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+        if self.read > ARCHIVE_MAX {
+            return Err(Refused::TooLarge);
+        }
+        let blocks = &mut self.blocks;
+        self.archive.take(chunk, |root, link, block| blocks.add(root, link, block))
+    }
+
+    /// Says what the repository of `did` held, `key` being what its document names for signing.
+    pub fn finish(self, did: &Did, key: &SigningKey) -> Result<Snapshot, Refused> {
+        self.archive.finish()?;
+        let Blocks { wanted, commit, nodes, records } = self.blocks;
+        let commit = commit.as_deref().and_then(Commit::parse).ok_or(Refused::NoCommit)?;
+        if commit.did != did.as_str() {
+            return Err(Refused::WrongAccount);
+        }
+        if !key.verifies(&commit.signed, &commit.signature) {
+            return Err(Refused::WrongSignature);
+        }
+        let nodes = nodes.sorted();
+        let mut records = records.sorted();
+        let mut shown: Vec<SnapshotRecord> = Vec::with_capacity(records.len());
+        tree::walk(&nodes, commit.data, |key, value| {
+            let Some(collection) = wanted.iter().find(|wanted| wanted.nsid() == key.collection) else {
+                return Ok(());
+            };
+            let json =
+                records.show(value, shown.len(), |n| shown.get(n).map(|record| record.json.clone()))?;
+            shown.push(SnapshotRecord {
+                collection: *collection,
+                rkey: key.rkey()?,
+                cid: value.to_string(),
+                json,
+            });
+            Ok(())
+        })?;
+        Ok(Snapshot { rev: commit.rev, records: shown, complete: wanted.into_iter().collect() })
+    }
+}
+
+impl Blocks {
+    /// Keeps of a block what may be needed at the end.
+    fn add(&mut self, root: Link, link: Link, block: &[u8]) -> Result<(), Refused> {
+        if link == root {
+            self.commit = Some(block.into());
+            return Ok(());
+        }
+        if Node::is_likely(block) && Node::parse(block).is_some() {
+            return self.nodes.add(link, block);
+        }
+        self.records.add(link, block, &self.wanted)
+    }
+}

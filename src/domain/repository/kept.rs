@@ -1,0 +1,155 @@
+//! What is kept of a repository's blocks until its tree can be walked, and how much of it.
+//!
+//! An isolate has 128 MB for everything, and wasm's memory never shrinks. So both kinds of blocks
+//! have a limit that counts what keeping one costs beside its bytes, and both are vectors that
+//! are sorted once: a hash table would need all its room twice while it grows.
+
+use super::Refused;
+use crate::wire::dag_cbor::{Kind, Link, json, kind};
+use crate::wire::ids::Collection;
+use crate::wire::records::RECORD_MAX;
+
+/// The most that nodes may take, in bytes. A tree has about 75 bytes for each record of the
+/// repository, wanted or not, so these are some 300,000 records.
+const NODES_MAX: usize = 24 * 1024 * 1024;
+/// The longest node. Hashes put 4 keys into a node and hardly ever 50, of at most 1 KiB.
+const NODE_MAX: usize = 256 * 1024;
+/// What a node costs beside its bytes: its name, where its bytes are, their allocation.
+const NODE_COST: usize = 64;
+
+/// The most that wanted records may take, in bytes of JSON: some 80,000 messages.
+const RECORDS_MAX: usize = 40 * 1024 * 1024;
+/// What a record costs beside its JSON: its name, and then its collection, key and CID.
+const RECORD_COST: usize = 256;
+
+/// Takes `cost` from what is left of a limit.
+fn spend(left: &mut usize, cost: usize) -> Result<(), Refused> {
+    *left = left.checked_sub(cost).ok_or(Refused::TooLarge)?;
+    Ok(())
+}
+
+/// Nodes of a tree, as they come.
+#[derive(Debug)]
+pub(super) struct Nodes {
+    left: usize,
+    nodes: Vec<(Link, Box<[u8]>)>,
+}
+
+impl Default for Nodes {
+    fn default() -> Self {
+        Self { left: NODES_MAX, nodes: Vec::new() }
+    }
+}
+
+impl Nodes {
+    pub(super) fn add(&mut self, link: Link, bytes: &[u8]) -> Result<(), Refused> {
+        if bytes.len() > NODE_MAX {
+            return Err(Refused::TooLarge);
+        }
+        spend(&mut self.left, bytes.len() + NODE_COST)?;
+        self.nodes.push((link, bytes.into()));
+        Ok(())
+    }
+
+    pub(super) fn sorted(self) -> SortedNodes {
+        let Self { mut nodes, .. } = self;
+        nodes.sort_unstable_by_key(|(link, _)| *link);
+        // An archive may hold a block twice.
+        nodes.dedup_by_key(|(link, _)| *link);
+        SortedNodes(nodes)
+    }
+}
+
+/// Nodes of a tree, to be looked up.
+pub(super) struct SortedNodes(Vec<(Link, Box<[u8]>)>);
+
+impl SortedNodes {
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn get(&self, link: Link) -> Option<(usize, &[u8])> {
+        let at = self.0.binary_search_by_key(&link, |(link, _)| *link).ok()?;
+        self.0.get(at).map(|(_, bytes)| (at, bytes.as_ref()))
+    }
+}
+
+/// Records that are wanted, as they come.
+#[derive(Debug)]
+pub(super) struct Records {
+    left: usize,
+    records: Vec<(Link, String)>,
+}
+
+impl Default for Records {
+    fn default() -> Self {
+        Self { left: RECORDS_MAX, records: Vec::new() }
+    }
+}
+
+impl Records {
+    /// Keeps a block if it may be a wanted record. A record says its collection itself; one that
+    /// says none is kept for the tree to decide. What is no valid record (I03) is kept as an
+    /// empty text, so that it is there and refused like one that came through the stream.
+    pub(super) fn add(&mut self, link: Link, block: &[u8], wanted: &[Collection]) -> Result<(), Refused> {
+        let json = match kind(block) {
+            Kind::Named(kind) if !wanted.iter().any(|wanted| wanted.nsid() == kind) => return Ok(()),
+            Kind::Named(_) | Kind::Nameless => json(block, RECORD_MAX).unwrap_or_default(),
+            Kind::Unreadable => String::new(),
+        };
+        spend(&mut self.left, json.len() + RECORD_COST)?;
+        self.records.push((link, json));
+        Ok(())
+    }
+
+    pub(super) fn sorted(self) -> SortedRecords {
+        let Self { left, mut records } = self;
+        records.sort_unstable_by_key(|(link, _)| *link);
+        records.dedup_by_key(|(link, _)| *link);
+        let records = records.into_iter().map(|(link, json)| (link, Json::Kept(json))).collect();
+        SortedRecords { left, records }
+    }
+}
+
+/// Records that are wanted, to be looked up.
+pub(super) struct SortedRecords {
+    left: usize,
+    records: Vec<(Link, Json)>,
+}
+
+enum Json {
+    Kept(String),
+    /// Where it was shown first: equal records have one name.
+    Shown(usize),
+}
+
+impl SortedRecords {
+    pub(super) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// The JSON of a record, which becomes the `n`th that is shown. `shown` says what an earlier
+    /// one was: one block under many keys must not grow without bound either.
+    pub(super) fn show(
+        &mut self,
+        link: Link,
+        n: usize,
+        shown: impl Fn(usize) -> Option<String>,
+    ) -> Result<String, Refused> {
+        let at = self.records.binary_search_by_key(&link, |(link, _)| *link);
+        let at = at.map_err(|_| Refused::MissingRecord)?;
+        let (_, json) = self.records.get_mut(at).ok_or(Refused::MissingRecord)?;
+        match json {
+            Json::Kept(kept) => {
+                let kept = std::mem::take(kept);
+                *json = Json::Shown(n);
+                Ok(kept)
+            }
+            Json::Shown(first) => {
+                let copy = shown(*first).ok_or(Refused::MissingRecord)?;
+                spend(&mut self.left, copy.len() + RECORD_COST)?;
+                Ok(copy)
+            }
+        }
+    }
+}
