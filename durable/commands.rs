@@ -21,7 +21,7 @@ use crate::wire::ids::{AtUri, Did, Rkey};
 pub enum Object {
     /// Reads the stream. One instance, [`JETSTREAM`].
     Jetstream,
-    /// Syncs the repositories of one PDS host. Named by the host.
+    /// Syncs the repositories of one PDS host. Named by host and port, or [`DISPATCH`].
     RepoSync,
     /// One community's order and log. Named by its AT-URI.
     Community,
@@ -53,6 +53,10 @@ impl Object {
 
 /// The one `Jetstream` instance.
 pub const JETSTREAM: &str = "main";
+
+/// The `RepoSync` instance that finds the hosts of repositories. No host has this name: hosts have a
+/// port.
+pub const DISPATCH: &str = "dispatch";
 
 /// The name of the gateway number `shard`.
 pub fn gateway(shard: u32) -> String {
@@ -98,12 +102,12 @@ pub struct StreamStatus {
     /// Events stored and not told yet.
     pub untold: usize,
     /// What was done since the object woke.
-    pub since_woken: Work,
+    pub since_woken: Spent,
 }
 
 /// What letting events in has cost.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-pub struct Work {
+pub struct Spent {
     /// Transactions.
     pub commits: u64,
     /// Events in them.
@@ -118,6 +122,17 @@ impl Command for Ensure {
     type Reply = StreamStatus;
     const OBJECT: Object = Object::Jetstream;
     const NAME: &'static str = "ensure";
+}
+
+/// To `RepoSync`: look at the repositories that are due. Idempotent. The reply comes before the
+/// work.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Work {}
+
+impl Command for Work {
+    type Reply = Done;
+    const OBJECT: Object = Object::RepoSync;
+    const NAME: &'static str = "work";
 }
 
 /// To `Community`: number these events, keep them, hand them on. Idempotent by [`Told::id`]:
@@ -526,6 +541,7 @@ mod tests {
     fn instance_names_are_pinned() {
         let did = |name: &str| Did::parse(&format!("did:plc:{name}")).unwrap();
         assert_eq!(JETSTREAM, "main");
+        assert_eq!(DISPATCH, "dispatch");
         assert_eq!(gateway(3), "gateway-3");
         assert_eq!(gateway_of(&did("member"), 1), "gateway-0");
         assert_eq!(gateway_of(&did("member"), 4), "gateway-3");

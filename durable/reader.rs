@@ -5,7 +5,7 @@
 //! decides when to connect.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use worker::wasm_bindgen_futures::spawn_local;
 use worker::{Delay, Env, Error, Result, State, WebSocket, WebsocketEvent};
 
 use super::announcer::Objects;
-use super::commands::{StreamStatus, Work};
+use super::commands::{DISPATCH, Spent, StreamStatus, Work, call};
 use super::jetstream::ALARM_MS;
 use crate::domain::known::Known;
 use crate::domain::link::{Action, Gap, Input, Link, StreamPosition};
@@ -26,6 +26,7 @@ use crate::platform::config::{self, Stream};
 use crate::platform::d1::D1;
 use crate::platform::log::{self, Level};
 use crate::storage::{Fault, Store, outbox};
+use crate::wire::ids::Did;
 use crate::wire::jetstream::{cursor_in, parse, subscribe_url};
 use crate::wire::time::Micros;
 
@@ -50,6 +51,8 @@ const CURSOR_EVERY: i64 = 5_000_000;
 const GATHER: Duration = Duration::from_millis(1);
 /// Frames that come in such a time if more are behind them.
 const GATHER_FRAMES: usize = 8;
+/// People remembered whose repositories are known: some dozen bytes each.
+const MET_MAX: usize = 20_000;
 /// Pauses after a fault, in milliseconds: doubling up to this.
 const PAUSE_MAX_MS: u64 = 30_000;
 
@@ -70,7 +73,9 @@ pub(super) struct Reader {
     last_frame: Cell<Option<Micros>>,
     objects: Objects,
     telling: Telling,
-    work: Cell<Work>,
+    spent: Cell<Spent>,
+    /// People whose repositories were known before, so that nobody is asked to look at them again.
+    met: RefCell<BTreeSet<Did>>,
     started: Cell<bool>,
     flushing: Cell<bool>,
 }
@@ -93,7 +98,8 @@ impl Reader {
             stored: RefCell::new(None),
             stored_at: Cell::new(Micros(0)),
             last_frame: Cell::new(None),
-            work: Cell::default(),
+            spent: Cell::default(),
+            met: RefCell::default(),
             started: Cell::new(false),
             flushing: Cell::new(false),
         }
@@ -141,7 +147,7 @@ impl Reader {
             last_frame_at: self.last_frame.get().map(Micros::shown),
             queued: self.queue.borrow().len(),
             untold: self.telling.waiting(),
-            since_woken: self.work.get(),
+            since_woken: self.spent.get(),
         }
     }
 
@@ -324,18 +330,40 @@ impl Reader {
         if let Some(id) = forget {
             self.telling.forgot(id);
         }
-        let (cost, mut work) = (db.cost(), self.work.get());
-        work.commits += 1;
-        work.events += u64::try_from(batch.frames.len()).unwrap_or(0);
-        work.rows_read += cost.read;
-        work.rows_written += cost.written;
-        self.work.set(work);
+        let (cost, mut spent) = (db.cost(), self.spent.get());
+        spent.commits += 1;
+        spent.events += u64::try_from(batch.frames.len()).unwrap_or(0);
+        spent.rows_read += cost.read;
+        spent.rows_written += cost.written;
+        self.spent.set(spent);
+        self.have_repositories_read(&committed.known, batch.gap.is_some());
         if batch.position.is_some() {
             *self.stored.borrow_mut() = batch.position;
         }
         self.stored_at.set(now());
         self.telling.take(committed);
         Ok(())
+    }
+
+    /// Has repositories looked at that are known from now on, or all of them after a gap. Should
+    /// that fail, cron does it within a minute.
+    fn have_repositories_read(&self, known: &BTreeSet<Did>, all: bool) {
+        let mut met = self.met.borrow_mut();
+        if met.len() >= MET_MAX {
+            met.clear(); // each costs one look at the queue to have back
+        }
+        let mut is_new = all;
+        for did in known {
+            is_new |= met.insert(did.clone());
+        }
+        if is_new {
+            let env = self.env.clone();
+            spawn_local(async move {
+                if let Err(fault) = call(&env, DISPATCH, &Work {}).await {
+                    log::fault(&fault, "cron has repositories read within a minute");
+                }
+            });
+        }
     }
 
     /// Moves frames from the queue into the batch, up to its bounds.

@@ -26,7 +26,7 @@ pub use durable::{Community, Gateway, Jetstream, RepoSync, VoiceRoom};
 use serde_json::json;
 use worker::{Context, Env, Request, Response, Result, ScheduleContext, ScheduledEvent, event};
 
-use crate::durable::commands::{Ensure, JETSTREAM, call};
+use crate::durable::commands::{DISPATCH, Ensure, JETSTREAM, Work, call};
 use crate::platform::config::follow_log_level;
 use crate::platform::log;
 
@@ -37,8 +37,8 @@ async fn fetch(request: Request, env: Env, context: Context) -> Result<Response>
     api::answer(request, env, context).await
 }
 
-/// Every minute: the stream must be read. Its object wakes itself; this is for the day it could
-/// not (platform facts 2.4).
+/// Every minute: the stream must be read, and repositories that are due. Their objects wake
+/// themselves; this is for the day they could not (platform facts 2.4).
 #[event(scheduled)]
 async fn scheduled(_event: ScheduledEvent, env: Env, _context: ScheduleContext) {
     follow_log_level(&env);
@@ -50,5 +50,8 @@ async fn scheduled(_event: ScheduledEvent, env: Env, _context: ScheduleContext) 
             &json!({ "host": status.host, "failures": status.failures }),
         ),
         Err(fault) => log::fault(&fault, "cron asks again in a minute"),
+    }
+    if let Err(fault) = call(&env, DISPATCH, &Work {}).await {
+        log::fault(&fault, "cron asks again in a minute");
     }
 }

@@ -72,6 +72,8 @@ pub(super) fn socket_tokens(call: &Call) -> Option<SocketTokens> {
 
 /// 403 for a person who does not own the community (X03).
 pub(super) const NOT_YOURS: &str = "the token's owner does not own this community";
+/// 403 for a person who asks for somebody else.
+pub(super) const NOT_YOUR_DID: &str = "the token is of another did";
 const MISSING: &str = "the header Authorization must be: Bearer and the API key";
 
 /// What the header `Authorization` shows.

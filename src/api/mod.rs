@@ -30,6 +30,7 @@ mod relay;
 mod server;
 mod signaling;
 mod sockets;
+mod sync;
 
 use std::cell::RefCell;
 
@@ -74,6 +75,8 @@ const ROUTES: &[Route] = routes! {
     GET    "/api/identity"           identity identity::identity;
     GET    "/api/health"             health health::health;
     GET    "/api/server"             server server::server;
+    GET    "/api/sync"               sync sync::shown;
+    POST   "/api/sync"               sync_now sync::ask;
     GET    "/openapi.json"           openapi reference::document;
     GET    "/docs"                   docs reference::page;
     GET    "/demo/call"              demo demo::page;

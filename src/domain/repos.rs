@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::world::Changes;
 use crate::wire::ids::{AtUri, Collection, Did};
+use crate::wire::tid;
 use crate::wire::time::Micros;
 
 const SECOND: i64 = 1_000_000;
@@ -91,23 +92,10 @@ pub fn pause_after(failures: u32, chance: f64) -> i64 {
     (pause + spread).min(PAUSE_MAX)
 }
 
-/// The moment of a revision: a TID, 53 bits of microseconds and 10 of chance in base32.
-pub fn moment_of(rev: &str) -> Option<Micros> {
-    const DIGITS: &[u8] = b"234567abcdefghijklmnopqrstuvwxyz";
-    if rev.len() != 13 {
-        return None;
-    }
-    let number = rev.bytes().try_fold(0_i64, |number, byte| {
-        let digit = DIGITS.iter().position(|known| *known == byte)?;
-        number.checked_mul(32)?.checked_add(i64::try_from(digit).ok()?)
-    })?;
-    Some(Micros(number >> 10))
-}
-
 /// How long what was read at revision `rev` waits before it is let in, in microseconds, so that the
 /// stream tells what is news.
 pub fn wait_for_stream(rev: &str, now: Micros) -> i64 {
-    let written = moment_of(rev).unwrap_or(Micros(0));
+    let written = tid::time(rev).unwrap_or(Micros(0));
     written.0.saturating_add(STREAM_LEADS).saturating_sub(now.0).clamp(0, STREAM_LEADS)
 }
 
@@ -128,20 +116,8 @@ mod tests {
     }
 
     #[test]
-    fn revisions_have_moments() {
-        assert_eq!(moment_of("2222222222222"), Some(Micros(0)));
-        assert_eq!(
-            moment_of("3jzfcijpj2z2a").map(Micros::shown).as_deref(),
-            Some("2023-06-30T15:03:01.887Z")
-        );
-        for bad in ["", "3jzfcijpj2z2", "3jzfcijpj2z21", "zzzzzzzzzzzzz"] {
-            assert!(moment_of(bad).is_none_or(|moment| moment.0 >= 0), "{bad}");
-        }
-    }
-
-    #[test]
     fn what_was_written_just_now_is_left_to_the_stream() {
-        let at = moment_of("3jzfcijpj2z2a").unwrap();
+        let at = tid::time("3jzfcijpj2z2a").unwrap();
         for (age, expected, why) in [
             (0, STREAM_LEADS, "this moment"),
             (SECOND, 2 * SECOND, "a second ago"),

@@ -11,5 +11,6 @@ pub mod identity;
 pub mod log;
 pub mod object_sql;
 pub mod outbound;
+pub mod pds;
 pub mod peer;
 pub mod socket_state;

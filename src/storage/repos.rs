@@ -29,6 +29,8 @@ pub struct Due {
     pub rev: Option<String>,
     /// Why it is due.
     pub reason: String,
+    /// Since when.
+    pub due_since: String,
     /// Failures since the last success.
     pub failures: u32,
     /// Whether it was ever read in full.
@@ -184,7 +186,8 @@ pub async fn hosts_due(store: &impl Store, now: Micros) -> Result<Vec<Option<Str
 /// what members wrote is judged by what owners did (K02). `None`: those without a host.
 pub async fn due(store: &impl Store, host: Option<&str>, now: Micros, limit: i64) -> Result<Vec<Due>, Fault> {
     let statement = Statement::new(
-        "SELECT json_object('did', did, 'pds', pds, 'rev', rev, 'reason', reason, 'failures', failures,
+        "SELECT json_object('did', did, 'pds', pds, 'rev', rev, 'reason', reason,
+             'due_since', due_since, 'failures', failures,
              'is_synced', json(iif(synced_at IS NULL, 'false', 'true'))) AS row
          FROM repos r
          WHERE host IS ?1 AND next_attempt_at IS NOT NULL AND next_attempt_at <= ?2
@@ -220,6 +223,14 @@ pub fn failed(did: &Did, status: &'static str, error: &str, next: Micros) -> Sta
         "UPDATE repos SET status = ?2, error = ?3, failures = failures + 1, next_attempt_at = ?4
          WHERE did = ?1",
         [did.as_str().into(), status.into(), error.into(), next.shown().into()],
+    )
+}
+
+/// Its host is left alone until `next`.
+pub fn postponed(did: &Did, next: Micros) -> Statement {
+    Statement::new(
+        "UPDATE repos SET next_attempt_at = ?2 WHERE did = ?1",
+        [did.as_str().into(), next.shown().into()],
     )
 }
 

@@ -20,6 +20,7 @@ pub mod jetstream;
 pub mod json;
 pub mod media;
 pub mod multikey;
+pub mod pds;
 pub mod profile;
 pub mod range;
 pub mod rate_limit;

@@ -18,7 +18,9 @@ use colibri_edge::storage::community_log::{self, Listener};
 use colibri_edge::storage::gateway_people::{self, Departed, Saying};
 use colibri_edge::storage::gateway_sessions::{self, Session};
 use colibri_edge::storage::reads::{self, Start, bans, communities, people, reactions};
-use colibri_edge::storage::{Statement, Store, community_voice, identities, invites, outbox, presence, repos};
+use colibri_edge::storage::{
+    Statement, Store, community_voice, identities, invites, outbox, presence, repos,
+};
 use colibri_edge::wire::ids::{AtUri, Collection, Did, Rkey};
 use colibri_edge::wire::time::Micros;
 use futures::executor::block_on;
@@ -152,6 +154,7 @@ fn exercise() -> Sqlite {
                 repos::want(&did, Reason::Asked, Micros(0)),
                 repos::want(&did, Reason::Lookup, Micros(0)),
                 repos::found_at(&did, "https://host", "host"),
+                repos::postponed(&did, Micros(0)),
                 repos::failed(&did, "failing", "why", Micros(0)),
                 repos::succeeded(&look, Micros(0)),
                 repos::ask_the_gate_again(&did, Micros(0), Micros(0)),

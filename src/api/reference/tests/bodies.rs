@@ -15,9 +15,9 @@ use crate::api::identity::Shown;
 use crate::api::server::Server;
 use crate::domain::identity::HandleStatus;
 use crate::domain::sidebar::Sidebar;
-use crate::durable::commands::{StreamStatus, Work};
+use crate::durable::commands::{Spent, StreamStatus};
 use crate::storage::reads::{GapShown, IngestStatus};
-use crate::storage::repos::Counts;
+use crate::storage::repos::{self, Counts};
 use crate::wire::bodies::{
     Author, Category, Channel, ChannelRead, Communities, Community, Invite, InviteCode, InviteToCommunity,
     Member, Message, MessageCore, Person, ReactionGroup,
@@ -160,6 +160,22 @@ fn gap(_: bool) -> GapShown {
     GapShown { host: text(), from: text(), to: text(), reason: text(), state: text() }
 }
 
+fn repo(all: bool) -> repos::Shown {
+    repos::Shown {
+        did: did(),
+        pds: all.then(text),
+        rev: all.then(text),
+        status: text(),
+        reason: text(),
+        next_attempt_at: all.then(text),
+        failures: 1,
+        error: all.then(text),
+        refused: 1,
+        checked_at: all.then(text),
+        synced_at: all.then(text),
+    }
+}
+
 fn counts(_: bool) -> Counts {
     Counts { known: 2, due: 1, failing: 1 }
 }
@@ -175,7 +191,7 @@ fn ingest(all: bool, stored: bool) -> Ingest {
             last_frame_at: all.then(text),
             queued: 1,
             untold: 1,
-            since_woken: Work { commits: 1, events: 1, rows_read: 1, rows_written: 1 },
+            since_woken: Spent { commits: 1, events: 1, rows_read: 1, rows_written: 1 },
         },
         stored: stored.then(|| IngestStatus {
             cursor_us: all.then_some(1),
@@ -212,6 +228,7 @@ fn samples() -> Vec<Samples> {
     let mut all = vec![
         of("Person", person),
         of("RepoCounts", counts),
+        of("Repo", repo),
         of("MessageCore", core),
         of("Message", message),
         of("ReactionGroup", group),

@@ -1,0 +1,139 @@
+// Repositories are read, completely and politely: what was written before the service knew of it, and what a gap in the stream
+// took (K01, K03–K05, K08, J07).
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+
+import { COLLECTION } from '../network/records.js'
+import { eventually, startService } from './harness.js'
+import { answers, connected, openPlace } from './place.js'
+
+const KEY = { authorization: 'Bearer key' }
+const ENV = { INVITE_API_KEY: 'key' }
+
+/** Has a repository read, as an operator. */
+const sync = (service, did) =>
+  service.fetchJson('/api/sync', { method: 'POST', headers: KEY, body: JSON.stringify({ did }) })
+
+/** Waits until a repository is read and nothing is due. */
+const synced = (service, did) =>
+  answers(service, `/api/sync?did=${did}`, 200, ({ status, next_attempt_at }) => status === 'synced' && next_attempt_at === null)
+
+/** Waits until nothing is due anywhere and no gap is open. */
+const settled = (service) =>
+  eventually(
+    async () => {
+      const { ingest } = (await service.fetchJson('/api/health')).body
+      if (ingest.repos.due === 0 && ingest.gaps.length === 0) return ingest.repos
+      throw new Error(JSON.stringify(ingest))
+    },
+    { what: 'every repository to be read', timeout: 60_000 },
+  )
+
+/** Records of a person as their PDS lists them, by key. */
+const listed = async (account, collection) => new Map((await account.list(collection)).map(({ rkey, value }) => [rkey, value]))
+
+/** Every message of a channel, by key. */
+async function shown(service, channel) {
+  const { body } = await service.fetchJson(`/api/messages?channel=${encodeURIComponent(channel)}&all=1`)
+  return new Map(body.map((message) => [`${message.author_did} ${message.rkey}`, message]))
+}
+
+test('repositories that become known are read in full, and what a gap took comes back (K01, K05, B-27, B-35, B-41)', async (t) => {
+  const { network, settings } = await openPlace({ serve: false })
+  const [alice, bob] = await Promise.all([network.createAccount('alice'), network.createAccount('bob')])
+  const community = await alice.community({ name: 'Garden', requiresApprovalToJoin: true })
+  const channel = await alice.channel({ name: 'hall', type: 'text', community: community.rkey })
+  const membership = await bob.membership(community.uri)
+  await alice.approval(membership.uri, community.uri)
+  const texts = Array.from({ length: 250 }, (_, n) => ({ text: `old ${n}`, channel: channel.rkey, createdAt: '2026-03-01T12:00:00Z' }))
+  const old = await bob.createMany(COLLECTION.message, texts)
+  await alice.reaction(old[0].uri, '🌿')
+  await bob.profile({ displayName: 'Bob' })
+  await bob.actor({ status: 'reading', emoji: '📚' })
+  // The stream does not reach back to any of it.
+  await eventually(async () => (await network.stats()).frames >= 250)
+  await network.lookback((await network.stats()).lastTimeUs + 1)
+
+  const service = await startService({ ...settings, env: { ...settings.env, ...ENV } })
+  await connected(service)
+
+  await t.test('only an operator may have a repository read', async () => {
+    const refused = await service.fetchJson('/api/sync', { method: 'POST', body: JSON.stringify({ did: bob.did }) })
+    assert.equal(refused.status, 401)
+    assert.equal((await service.fetchJson(`/api/sync?did=${bob.did}`)).status, 404)
+    assert.equal((await service.fetchJson('/api/sync?did=bob')).status, 422)
+  })
+
+  await t.test('what was written before the service knew of it is there', async () => {
+    // The member first: the gate is asked again when the owner is read.
+    const asked = await sync(service, bob.did)
+    assert.deepEqual([asked.status, asked.body.did, asked.body.reason], [202, bob.did, 'asked'])
+    await synced(service, alice.did)
+    await settled(service)
+    const messages = await shown(service, channel.uri)
+    assert.equal(messages.size, 250)
+    assert.equal(messages.get(`${bob.did} ${old[7].rkey}`).text, 'old 7')
+    assert.equal(messages.get(`${bob.did} ${old[0].rkey}`).reactions[0]?.emoji, '🌿', 'K10')
+    const { body: members } = await service.fetchJson(`/api/members?community=${encodeURIComponent(community.uri)}`)
+    const member = members.find(({ member_did }) => member_did === bob.did)
+    assert.deepEqual([member.status, member.display_name, member.status_text], ['approved', 'Bob', 'reading'])
+  })
+
+  await t.test('a client hears what a gap took, once, with live: false', async () => {
+    const socket = await service.connect('/api/subscribe')
+    await socket.subscribe({ event_type: 'message', channel: channel.uri })
+    await socket.subscribe({ event_type: 'community', community_uri: community.uri })
+    await network.stopJetstream()
+    const before = await listed(bob, COLLECTION.message)
+    await bob.applyWrites([
+      ...old.slice(0, 20).map(({ rkey }) => ({ action: 'delete', collection: COLLECTION.message, rkey })),
+      ...old.slice(20, 40).map(({ rkey }) => ({
+        action: 'update',
+        collection: COLLECTION.message,
+        rkey,
+        value: { ...before.get(rkey), text: `edited ${rkey}` },
+      })),
+    ])
+    const missed = await bob.createMany(
+      COLLECTION.message,
+      Array.from({ length: 110 }, (_, n) => ({ text: `missed ${n}`, channel: channel.rkey, createdAt: new Date().toISOString() })),
+    )
+    const side = await alice.channel({ name: 'side', type: 'text', community: community.rkey })
+    const { frames } = await network.stats()
+    await eventually(async () => (await network.stats()).frames >= frames)
+    await eventually(async () => (await network.stats()).seq >= 1)
+    await network.lookback((await network.stats()).lastTimeUs + 1)
+    await network.resumeJetstream()
+    await connected(service)
+    const live = await alice.message(channel.rkey, 'and on it goes')
+    await socket.next({ type: 'message', rkey: live.rkey, live: true })
+    await socket.next({ type: 'channel_created', rkey: side.rkey, live: false })
+    for (const { rkey } of missed) await socket.next({ type: 'message', rkey, live: false })
+    for (const { rkey } of old.slice(20, 40)) {
+      const { text, edited } = await socket.next({ type: 'message', rkey, live: false })
+      assert.deepEqual([text, edited], [`edited ${rkey}`, true])
+    }
+    for (const { rkey } of old.slice(0, 20)) await socket.next({ type: 'message_deleted', rkey, live: false })
+    await settled(service)
+
+    const records = await listed(bob, COLLECTION.message)
+    const messages = await shown(service, channel.uri)
+    assert.equal(messages.size, records.size + 1)
+    for (const [rkey, { text }] of records) assert.equal(messages.get(`${bob.did} ${rkey}`)?.text, text)
+    const told = socket.all((frame) => frame.type === 'message' || frame.type === 'message_deleted')
+    assert.equal(told.length, 110 + 20 + 20 + 1, 'each once')
+  })
+
+  await t.test('a quiet instance asks nobody, and a restart tells nothing again (K06)', async () => {
+    await service.restart()
+    await connected(service)
+    const socket = await service.connect('/api/subscribe')
+    await socket.subscribe({ event_type: 'message', channel: channel.uri })
+    await sync(service, bob.did)
+    await settled(service)
+    const last = await bob.message(channel.rkey, 'the end')
+    await socket.next({ type: 'message', rkey: last.rkey })
+    assert.equal(socket.all({ type: 'message' }).length, 1)
+  })
+})
