@@ -13,10 +13,10 @@ use colibri_edge::wire::socket;
 use colibri_edge::wire::time::Micros;
 
 /// Small and good enough to break things (xorshift64*).
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    pub(crate) fn roll(&mut self, sides: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -98,10 +98,16 @@ fn broken(dice: &mut Dice) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
+/// How many cases to try, and the seed.
+pub(crate) fn from_environment(cases: usize) -> (usize, u64) {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let cases = number("FUZZ_CASES").and_then(|cases| usize::try_from(cases).ok()).unwrap_or(cases);
+    (cases, number("FUZZ_SEED").unwrap_or(0x5eed))
+}
+
 #[test]
 fn no_parser_panics() {
-    let cases: usize = std::env::var("FUZZ_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(20_000);
-    let seed: u64 = std::env::var("FUZZ_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(0x5eed);
+    let (cases, seed) = from_environment(20_000);
     let mut dice = Dice(seed);
     let author = Did::parse("did:plc:alice").unwrap();
     let mut understood = 0;
