@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 pub struct Multikey(String);
 
 /// Codes of the curves in the table of multicodec, as varints: secp256k1-pub and p256-pub.
-const K256: [u8; 2] = [0xe7, 0x01];
-const P256: [u8; 2] = [0x80, 0x24];
+pub(super) const K256: [u8; 2] = [0xe7, 0x01];
+pub(super) const P256: [u8; 2] = [0x80, 0x24];
 /// The longest text read. A key has 48 characters, an uncompressed one 90.
 const TEXT_MAX: usize = 128;
 
@@ -51,8 +51,8 @@ impl<'de> Deserialize<'de> for Multikey {
     }
 }
 
-/// Multibase base58btc.
-fn base58(text: &str) -> Option<Vec<u8>> {
+/// Multibase base58btc: `z`, then the digits.
+pub(super) fn base58(text: &str) -> Option<Vec<u8>> {
     let digits = text.strip_prefix('z').filter(|_| text.len() <= TEXT_MAX)?;
     bs58::decode(digits).into_vec().ok()
 }

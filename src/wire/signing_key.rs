@@ -1,19 +1,12 @@
-//! The key with which an account signs its repository, as DID documents and `did:key` write it.
+//! The key with which an account signs its repository.
 //!
-//! Promises: both curves of the network (secp256k1, NIST P-256); both notations, Multikey and the
-//! verification methods of 2019; of the two signatures that belong to each message only the one
-//! with the lower S is valid, so that nobody can make a second one of a first (platform facts
-//! 7.1).
+//! Promises: both curves of the network (secp256k1, NIST P-256); of the two signatures that belong
+//! to each message only the one with the lower S is valid, so that nobody can make a second one of
+//! a first (platform facts 7.1). How documents write keys is [`super::multikey`]'s.
 
 use sha2::{Digest, Sha256};
 
-/// Where a Multikey says "secp256k1, compressed": its multicodec as a varint.
-const SECP256K1: [u8; 2] = [0xe7, 0x01];
-/// Where a Multikey says "P-256, compressed".
-const P256: [u8; 2] = [0x80, 0x24];
-/// The longest text read as a key. One of an uncompressed point has 91 characters; decoding
-/// base58 takes the square of its length.
-const TEXT_MAX: usize = 128;
+use super::multikey::{K256, P256, base58};
 
 /// A public key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,37 +19,20 @@ enum Curve {
 }
 
 impl SigningKey {
-    /// Reads a Multikey (`z…`), bare or as a `did:key:z…`. `None` if it is none of these curves.
+    /// Reads a Multikey (`z…`), bare or as a `did:key:z…`. `None` if it is no point of these
+    /// curves.
     pub fn of_multikey(text: &str) -> Option<Self> {
         let bytes = base58(text.strip_prefix("did:key:").unwrap_or(text))?;
-        let (codec, point) = bytes.split_at_checked(2)?;
-        match codec {
-            _ if point.len() != 33 => None,
-            codec if codec == SECP256K1 => Self::secp256k1(point),
-            codec if codec == P256 => Self::p256(point),
-            _ => None,
-        }
-    }
-
-    /// Reads the key of a verification method: its `type` and its `publicKeyMultibase`. The types
-    /// of 2019 name the curve themselves, and the bytes are the point alone, in either form.
-    pub fn of_method(kind: &str, public_key: &str) -> Option<Self> {
-        match kind {
-            "Multikey" => Self::of_multikey(public_key),
-            "EcdsaSecp256k1VerificationKey2019" => Self::secp256k1(&base58(public_key)?),
-            "EcdsaSecp256r1VerificationKey2019" => Self::p256(&base58(public_key)?),
-            _ => None,
-        }
-    }
-
-    /// The one Multikey of this key.
-    pub fn multikey(&self) -> String {
-        let (codec, point) = match &self.0 {
-            Curve::Secp256k1(key) => (SECP256K1, key.to_encoded_point(true).as_bytes().to_vec()),
-            Curve::P256(key) => (P256, key.to_encoded_point(true).as_bytes().to_vec()),
+        // The prefix is the curve's code; a Multikey holds the compressed point.
+        let (code, point) = bytes.split_at_checked(2).filter(|(_, point)| point.len() == 33)?;
+        let curve = if code == K256 {
+            Curve::Secp256k1(Box::new(k256::ecdsa::VerifyingKey::from_sec1_bytes(point).ok()?))
+        } else if code == P256 {
+            Curve::P256(Box::new(p256::ecdsa::VerifyingKey::from_sec1_bytes(point).ok()?))
+        } else {
+            return None;
         };
-        let bytes = [&codec, point.as_slice()].concat();
-        format!("z{}", bs58::encode(bytes).into_string())
+        Some(Self(curve))
     }
 
     /// Whether `signature` (64 bytes, r and s) is the one this key makes of the SHA-256 of
@@ -78,26 +54,11 @@ impl SigningKey {
             }
         }
     }
-
-    fn secp256k1(point: &[u8]) -> Option<Self> {
-        let key = k256::ecdsa::VerifyingKey::from_sec1_bytes(point).ok()?;
-        Some(Self(Curve::Secp256k1(Box::new(key))))
-    }
-
-    fn p256(point: &[u8]) -> Option<Self> {
-        let key = p256::ecdsa::VerifyingKey::from_sec1_bytes(point).ok()?;
-        Some(Self(Curve::P256(Box::new(key))))
-    }
-}
-
-/// Multibase base58btc: `z`, then the digits.
-fn base58(text: &str) -> Option<Vec<u8>> {
-    let digits = text.strip_prefix('z').filter(|digits| digits.len() <= TEXT_MAX)?;
-    bs58::decode(digits).into_vec().ok()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::multikey::Multikey;
     use super::*;
 
     /// A key of each curve with a signature of `a message`, its twin with the higher S, and the
@@ -145,41 +106,34 @@ mod tests {
     fn every_notation_of_a_key_is_that_key() {
         for (kind, multikey, uncompressed, ..) in GOLDEN {
             let key = SigningKey::of_multikey(multikey);
-            assert_eq!(key.as_ref().map(SigningKey::multikey).as_deref(), Some(multikey));
+            assert!(key.is_some());
             assert_eq!(SigningKey::of_multikey(&format!("did:key:{multikey}")), key);
-            assert_eq!(SigningKey::of_method("Multikey", multikey), key);
-            assert_eq!(SigningKey::of_method(kind, uncompressed), key);
-            let compressed = base58(multikey).unwrap().split_off(2);
-            let compressed = format!("z{}", bs58::encode(compressed).into_string());
-            assert_eq!(SigningKey::of_method(kind, &compressed), key);
+            let of_2019 = Multikey::of_method(kind, uncompressed).unwrap();
+            assert_eq!(SigningKey::of_multikey(of_2019.as_str()), key);
         }
     }
 
     #[test]
     fn what_is_no_key() {
-        let [(kind, multikey, uncompressed, ..), (other, ..)] = GOLDEN;
-        let point = |codec: [u8; 2], point: &[u8]| {
-            format!("z{}", bs58::encode([&codec, point].concat()).into_string())
-        };
-        for (kind, text, why) in [
-            (other, uncompressed, "a point of the other curve"),
-            ("Ed25519VerificationKey2020", multikey, "a curve that signs no repository"),
-            ("Multikey", uncompressed, "no codec"),
-            (kind, multikey, "a codec where none belongs"),
-            ("Multikey", &multikey[1..], "no multibase prefix"),
-            ("Multikey", &multikey[..40], "cut"),
-            ("Multikey", &format!("{multikey}1"), "longer"),
-            ("Multikey", "z0OIl", "digits that base58 has not"),
-            ("Multikey", "z", "nothing"),
-            ("Multikey", "", "empty"),
-            ("Multikey", &format!("z{}", "1".repeat(1_000_000)), "endless"),
-            ("Multikey", &point(SECP256K1, &[0; 33]), "no point"),
-            ("Multikey", &point(P256, &[0xff; 33]), "no point"),
-            ("Multikey", &point([0xed, 0x01], &[2; 33]), "Ed25519"),
-            ("Multikey", &point(SECP256K1, &base58(uncompressed).unwrap()), "an uncompressed Multikey"),
-            ("Multikey", "zä", "not ASCII"),
+        let [(_, multikey, uncompressed, ..), ..] = GOLDEN;
+        let point =
+            |code: [u8; 2], point: &[u8]| format!("z{}", bs58::encode([&code, point].concat()).into_string());
+        for (text, why) in [
+            (uncompressed, "no code"),
+            (&multikey[1..], "no multibase prefix"),
+            (&multikey[..40], "cut"),
+            (&format!("{multikey}1"), "longer"),
+            ("z0OIl", "digits that base58 has not"),
+            ("z", "nothing"),
+            ("", "empty"),
+            (&format!("z{}", "1".repeat(1_000_000)), "endless"),
+            (&point(K256, &[0; 33]), "no point"),
+            (&point(P256, &[0xff; 33]), "no point"),
+            (&point([0xed, 0x01], &[2; 33]), "Ed25519"),
+            (&point(K256, &base58(uncompressed).unwrap()), "an uncompressed point"),
+            ("zä", "not ASCII"),
         ] {
-            assert!(SigningKey::of_method(kind, text).is_none(), "{text:.99}: {why}");
+            assert!(SigningKey::of_multikey(text).is_none(), "{text:.99}: {why}");
         }
     }
 }

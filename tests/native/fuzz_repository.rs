@@ -12,6 +12,7 @@ use colibri_edge::wire::cid::Cid;
 use colibri_edge::wire::dag_cbor;
 use colibri_edge::wire::did_document::DidDocument;
 use colibri_edge::wire::ids::{Collection, Did};
+use colibri_edge::wire::multikey::Multikey;
 use colibri_edge::wire::repository::{Commit, Node};
 use colibri_edge::wire::signing_key::SigningKey;
 use colibri_edge::wire::tid;
@@ -178,8 +179,8 @@ fn attempt(dice: &mut Dice, sound: &Sound) -> Option<Result<(), Refused>> {
         6 => {
             let text = KEYS[dice.roll(KEYS.len())];
             let text = damage_text(dice, text);
-            if let Some(key) = SigningKey::of_method(METHODS[dice.roll(3)], &text) {
-                assert_eq!(SigningKey::of_multikey(&key.multikey()), Some(key), "{text}");
+            if let Some(key) = Multikey::of_method(METHODS[dice.roll(3)], &text) {
+                assert_eq!(Multikey::parse(key.as_str()), Some(key), "{text}");
             }
             let _ = (SigningKey::of_multikey(&text), tid::time(&text), Cid::parse(&text));
             let mut signature = vec![7; 64];

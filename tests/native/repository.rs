@@ -7,6 +7,7 @@ use colibri_edge::domain::repository::{Reading, Refused};
 use colibri_edge::domain::snapshot::Snapshot;
 use colibri_edge::wire::dag_cbor::Link;
 use colibri_edge::wire::ids::{Collection, Did};
+use colibri_edge::wire::multikey::Multikey;
 use colibri_edge::wire::signing_key::SigningKey;
 use ipld_core::ipld::Ipld;
 use serde::Deserialize;
@@ -24,6 +25,11 @@ struct Recorded {
     rev: String,
     /// CID and content of each record, by its name.
     records: BTreeMap<String, (String, serde_json::Value)>,
+}
+
+fn signing_key(kind: &str, text: &str) -> SigningKey {
+    let multikey = Multikey::of_method(kind, text).unwrap();
+    SigningKey::of_multikey(multikey.as_str()).unwrap()
 }
 
 fn recorded(name: &str) -> Recorded {
@@ -50,7 +56,7 @@ fn recorded(name: &str) -> Recorded {
     Recorded {
         bytes: std::fs::read(format!("tests/fixtures/{name}.car")).unwrap(),
         did,
-        key: SigningKey::of_method(&key.r#type, &key.public_key_multibase).unwrap(),
+        key: signing_key(&key.r#type, &key.public_key_multibase),
         rev,
         records: records.into_iter().map(|(uri, record)| (uri, (record.cid, record.value))).collect(),
     }
