@@ -77,6 +77,13 @@ impl Refused {
             Refused::MissingRecord => "repo_missing_record",
         }
     }
+
+    /// Whether the archive is only too much for this service. Such a repository may be listed
+    /// record by record instead. One that is not believed must not: the same host would answer,
+    /// and nothing it lists is signed.
+    pub fn is_for_its_size(self) -> bool {
+        matches!(self, Refused::TooLarge | Refused::BlockTooLong)
+    }
 }
 
 impl fmt::Display for Refused {

@@ -103,10 +103,13 @@ impl Archive {
     }
 
     fn section<'a>(&self, bytes: &'a [u8]) -> Result<Section<'a>, BadArchive> {
-        let max = if self.root.is_some() { SECTION_MAX } else { HEADER_MAX };
         let Some((length, prefix)) = varint(bytes)? else { return Ok(Section::Part(None)) };
+        let (max, error) = match self.root {
+            None => (HEADER_MAX, BadArchive::Header),
+            Some(_) => (SECTION_MAX, BadArchive::TooLong),
+        };
         let length = usize::try_from(length).ok().filter(|length| *length <= max);
-        let end = prefix + length.ok_or(BadArchive::TooLong)?;
+        let end = prefix + length.ok_or(error)?;
         Ok(bytes.get(prefix..end).map_or(Section::Part(Some(end)), |section| Section::Whole(section, end)))
     }
 }

@@ -193,6 +193,9 @@ fn equal_records_and_strange_ones_are_there() {
     assert_eq!(json.len(), 8);
 }
 
+/// Of [`refusals`], what is only too much.
+const TOO_MUCH: [&str; 3] = ["a long block", "a node over the limit", "a record under very many keys"];
+
 /// What is wrong with an archive, and what it is refused for.
 fn refusals() -> Vec<(&'static str, Vec<u8>, Refused)> {
     let records = messages(60);
@@ -239,7 +242,7 @@ fn refusals() -> Vec<(&'static str, Vec<u8>, Refused)> {
         ("no root", header(1, &[]), Refused::NotAnArchive),
         ("two roots", header(1, &[root, root]), Refused::NotAnArchive),
         ("a header only", header(1, &[root]), Refused::NoCommit),
-        ("an endless header", [varint(1 << 20), vec![0; 1 << 20]].concat(), Refused::BlockTooLong),
+        ("an endless header", [varint(1 << 20), vec![0; 1 << 20]].concat(), Refused::NotAnArchive),
         ("a section without a CID", [good.clone(), vec![0]].concat(), Refused::NotAnArchive),
         ("a CID of version 0", [good.clone(), section(&[0x12; 34], &[])].concat(), Refused::NotAnArchive),
         ("a long block", [good.clone(), varint(3 << 20)].concat(), Refused::BlockTooLong),
@@ -380,6 +383,7 @@ fn flipped(bytes: &[u8], text: &[u8]) -> Vec<u8> {
 fn k04_what_is_wrong_is_refused() {
     for (what, bytes, expected) in refusals() {
         assert_eq!(read_built(&bytes), Err(expected), "{what}");
+        assert_eq!(expected.is_for_its_size(), TOO_MUCH.contains(&what), "{what}");
         let bytewise = read(bytes.chunks(1), &Did::parse(DID).unwrap(), &key());
         assert_eq!(bytewise, Err(expected), "{what}, byte by byte");
     }

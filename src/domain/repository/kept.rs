@@ -1,8 +1,9 @@
 //! What is kept of a repository's blocks until its tree can be walked, and how much of it.
 //!
-//! An isolate has 128 MB for everything, and wasm's memory never shrinks. So both kinds of blocks
-//! have a limit that counts what keeping one costs beside its bytes, and both are vectors that
-//! are sorted once: a hash table would need all its room twice while it grows.
+//! An isolate has 128 MB for everything, two repositories may be read at once (K07), and wasm's
+//! memory never shrinks. So both kinds of blocks have a limit that counts what keeping one costs
+//! beside its bytes, and both are vectors that are sorted once: a hash table would need all its
+//! room twice while it grows.
 
 use super::Refused;
 use crate::wire::dag_cbor::{Kind, Link, json, kind};
@@ -10,15 +11,15 @@ use crate::wire::ids::Collection;
 use crate::wire::records::RECORD_MAX;
 
 /// The most that nodes may take, in bytes. A tree has about 75 bytes for each record of the
-/// repository, wanted or not, so these are some 300,000 records.
-const NODES_MAX: usize = 24 * 1024 * 1024;
+/// repository, wanted or not, so these are some 250,000 records.
+const NODES_MAX: usize = 20 * 1024 * 1024;
 /// The longest node. Hashes put 4 keys into a node and hardly ever 50, of at most 1 KiB.
 const NODE_MAX: usize = 256 * 1024;
 /// What a node costs beside its bytes: its name, where its bytes are, their allocation.
 const NODE_COST: usize = 64;
 
-/// The most that wanted records may take, in bytes of JSON: some 80,000 messages.
-const RECORDS_MAX: usize = 40 * 1024 * 1024;
+/// The most that wanted records may take, in bytes: some 70,000 messages.
+const RECORDS_MAX: usize = 32 * 1024 * 1024;
 /// What a record costs beside its JSON: its name, and then its collection, key and CID.
 const RECORD_COST: usize = 256;
 
