@@ -129,6 +129,8 @@ impl Host {
                     }
                     self.busy.borrow_mut().remove(&did);
                 }
+                // Somebody asked for work while the queue was read: it may have more in it.
+                Ok(None) if self.again.get() => {}
                 Ok(None) => break,
                 Err(fault) => {
                     log::fault(&fault, "the queue of repositories is asked again soon");
@@ -148,10 +150,10 @@ impl Host {
 
     /// The next repository that is due and that nobody is reading.
     async fn next(&self) -> Outcome<Option<Due>> {
+        self.again.set(false);
         if self.rests_until.get().is_some_and(|until| until > now()) {
             return Ok(None);
         }
-        self.again.set(false);
         let limit = i64::from(AT_ONCE) * 2;
         let due = repos::due(&D1::of(&self.env)?, self.name.as_deref(), now(), limit).await?;
         let mut busy = self.busy.borrow_mut();
@@ -273,8 +275,8 @@ impl Host {
                 statements.push(repos::ask_the_gate_again(&due.did, since(due), now()));
             }
             write(db, statements).await?;
-            if found.changed_gate {
-                self.wake_host(DISPATCH).await;
+            if found.commits > 0 {
+                self.wake_host(DISPATCH).await; // others may be due with this
             }
         }
         if done.told {

@@ -13,11 +13,14 @@ use crate::wire::jetstream::{Commit, Write};
 use crate::wire::records::Record;
 use crate::wire::time::Micros;
 
-/// In which order collections count (K02). Those of one line are on an equal footing.
-const ORDER: [&[Collection]; 8] = [
+/// In which order collections count (K02). Approvals decide nothing by themselves (I41); they come
+/// first because a channel lets in what waited for it, and the gate then asks for approvals. Those
+/// of one line are on an equal footing.
+const ORDER: [&[Collection]; 9] = [
+    &[Collection::Approval],
     &[Collection::Community],
     &[Collection::Channel, Collection::Category],
-    &[Collection::Membership, Collection::Approval],
+    &[Collection::Membership],
     &[Collection::Message],
     &[Collection::Reaction],
     &[Collection::ActorData],
@@ -188,10 +191,10 @@ mod tests {
             &[],
             &[],
             &[
+                "approval/p",
                 "community/c",
                 "channel/k",
                 "membership/m",
-                "approval/p",
                 "message/2",
                 "message/1",
                 "reaction/r",

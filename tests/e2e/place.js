@@ -9,11 +9,11 @@ import { atEnd, eventually, freshFolder, startService } from './harness.js'
 
 /**
  * Starts a network and, unless `serve` is false, a service that reads its stream.
- * @param {{ env?: Record<string, string | undefined>, serve?: boolean }} [options]
+ * @param {{ env?: Record<string, string | undefined>, serve?: boolean, two?: boolean }} [options] `two`: with a second PDS
  */
-export async function openPlace({ env = {}, serve = true } = {}) {
+export async function openPlace({ env = {}, serve = true, two = false } = {}) {
   const folder = freshFolder()
-  const network = await startNetwork({ state: join(folder, 'network') })
+  const network = await startNetwork({ state: join(folder, 'network'), two })
   atEnd(() => network.stop())
   const settings = {
     state: join(folder, 'service'),
@@ -24,7 +24,8 @@ export async function openPlace({ env = {}, serve = true } = {}) {
   return place
 }
 
-const hosts = (network) => [network.plc, network.pds, network.jetstream].map((url) => new URL(url).host).join(',')
+const hosts = ({ plc, pds, pds2, jetstream }) =>
+  [plc, pds, pds2, jetstream].filter((url) => url).map((url) => new URL(url).host).join(',')
 
 /** Waits until the service reads the stream. */
 export const connected = (service, options) =>

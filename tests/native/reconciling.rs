@@ -206,6 +206,21 @@ fn b39_g7_a_reconciliation_asks_the_gate_again() {
 }
 
 #[test]
+fn k02_what_waited_for_a_community_is_judged_with_its_approvals() {
+    let mut story = garden(true);
+    story.say("bob", "m", "hello");
+    let mut service = Service::new();
+    for who in ["bob", "alice"] {
+        service.reconcile(who, &snapshot_of(who, &story.frames));
+    }
+    assert_eq!(service.visible_texts(), ["hello"]);
+    assert_eq!(
+        service.news(),
+        ["community_upserted c", "member_joined bob", "channel_created k", "message m \"hello\""]
+    );
+}
+
+#[test]
 fn b33_k04_only_a_complete_listing_deletes() {
     let mut story = Story::default();
     story.community("alice", false);

@@ -22,7 +22,7 @@ const STOP_MILLIS = 5000
 const COMPLAINT_LINES = 20
 
 /**
- * @typedef {{plc: string, pds: string, jetstream: string, control: string}} Addresses
+ * @typedef {{plc: string, pds: string, pds2?: string, jetstream: string, control: string}} Addresses
  * @typedef {object} Stats
  * @property {'running' | 'frozen' | 'stopped'} state
  * @property {number} connectionsNow
@@ -44,11 +44,12 @@ const COMPLAINT_LINES = 20
  * @param {string} options.state directory; made when it does not exist
  * @param {string} [options.node] the Node to run it; else this one
  * @param {Partial<Record<'plc' | 'pds' | 'jetstream' | 'control', number>>} [options.ports] else free ones
+ * @param {boolean} [options.two] with a second PDS
  * @returns {Promise<Network>}
  */
-export async function startNetwork({ state, node = process.execPath, ports = {} }) {
+export async function startNetwork({ state, node = process.execPath, ports = {}, two = false }) {
   const chosen = Object.entries(ports).flatMap(([role, port]) => [`--${role}-port`, String(port)])
-  const child = spawn(node, [MAIN, '--state', resolve(state), '--exit-with-parent', ...chosen])
+  const child = spawn(node, [MAIN, '--state', resolve(state), '--exit-with-parent', ...(two ? ['--two-pdses'] : []), ...chosen])
   /** @type {string[]} */
   const complaints = []
   createInterface(child.stderr).on('line', (line) => complaints.push(line) > COMPLAINT_LINES && complaints.shift())
@@ -73,9 +74,10 @@ export class Network {
   #child
 
   /** @param {Addresses} addresses @param {import('node:child_process').ChildProcessWithoutNullStreams} child */
-  constructor({ plc, pds, jetstream, control }, child) {
+  constructor({ plc, pds, pds2, jetstream, control }, child) {
     this.plc = plc
     this.pds = pds
+    this.pds2 = pds2
     this.jetstream = jetstream
     this.control = control
     this.#child = child
@@ -96,10 +98,10 @@ export class Network {
     if (signal === 'SIGTERM' && child.signalCode === 'SIGKILL') throw new Error(`the network did not stop within ${STOP_MILLIS} ms`)
   }
 
-  /** A new account `<name>.test`. @param {string} name @param {string} [password] @returns {Promise<Account>} */
-  async createAccount(name, password = `${name}-password`) {
+  /** A new account `<name>.test`. @param {string} name @param {string} [password] @param {string} [pds] @returns {Promise<Account>} */
+  async createAccount(name, password = `${name}-password`, pds = this.pds) {
     const input = { handle: `${name}.test`, email: `${name}@example.test`, password }
-    return new Account(this.pds, await xrpc(this.pds, 'com.atproto.server.createAccount', { input }), password)
+    return new Account(pds, await xrpc(pds, 'com.atproto.server.createAccount', { input }), password)
   }
 
   /** The account `<name>.test`, made earlier on this state. @param {string} name @param {string} [password] @returns {Promise<Account>} */
@@ -158,6 +160,24 @@ export class Network {
   /** Adds the frames of a JSONL file to the stream. @param {string} path @returns {Promise<number>} how many */
   load(path) {
     return this.#control('POST /jetstream/load', { path: resolve(path) })
+  }
+
+  /**
+   * Lets a PDS fail (faults.js): one repository, or all of it. Without a fault all is well again.
+   *
+   * @param {{pds?: 0 | 1, did?: string, fault?: import('./faults.js').RepoFault | 'down'}} what @returns {Promise<void>}
+   */
+  fault(what) {
+    return this.#control('POST /pds/fault', what)
+  }
+
+  /**
+   * How a PDS was asked for repositories since the last time.
+   *
+   * @param {0 | 1} [pds] @returns {Promise<{total: number, mostAtOnce: number, mostPerSecond: number, byDid: Record<string, number>}>}
+   */
+  asked(pds = 0) {
+    return this.#control('POST /pds/asked', { pds })
   }
 
   /** @returns {Promise<Stats>} */

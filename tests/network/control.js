@@ -7,6 +7,8 @@
 //                             {"frame": {…}}  into the log, with the next time_us
 //   POST /jetstream/lookback  {"timeUs": 0}   frames older than this are not replayed
 //   POST /jetstream/load      {"path": "…"}   frames of a JSONL file into the log
+//   POST /pds/fault           {"pds": 0, "did": "…", "fault": "400"}  see faults.js; without "fault" all is well again
+//   POST /pds/asked           {"pds": 0}  how it was asked for repositories since the last time
 //
 // An answer is what the control returned, as {"result": …} (nothing for most), or {"error": "…"}: 404 for an unknown
 // path, 400 for anything that cannot be done.
@@ -16,10 +18,10 @@ import { once } from 'node:events'
 import { HOST } from './ports.js'
 
 /**
- * @param {{port: number, jetstream: import('./jetstream.js').Jetstream}} options
+ * @param {{port: number, jetstream: import('./jetstream.js').Jetstream, pdses?: {faults: import('./faults.js').Faults}[]}} options
  * @returns {Promise<{url: string, stop(): Promise<void>}>}
  */
-export async function startControl({ port, jetstream }) {
+export async function startControl({ port, jetstream, pdses = [] }) {
   /** @type {Record<string, (body: any) => unknown>} */
   const controls = {
     'GET /stats': () => jetstream.stats,
@@ -34,6 +36,8 @@ export async function startControl({ port, jetstream }) {
       jetstream.lookback(timeUs)
     },
     'POST /jetstream/load': ({ path }) => jetstream.load(path),
+    'POST /pds/fault': ({ pds = 0, did, fault }) => pdses[pds].faults.set(did, fault),
+    'POST /pds/asked': ({ pds = 0 }) => pdses[pds].faults.takeStats(),
   }
   const server = createServer(async (request, response) => {
     const answer = (/** @type {number} */ status, /** @type {object} */ body) =>

@@ -127,9 +127,9 @@ export class Jetstream {
     return this.#log.lastTimeUs
   }
 
-  /** Adds the frames of one event of the PDS. @param {number} seq @param {Frame[]} frames */
-  take(seq, frames) {
-    this.#log.take(seq, frames)
+  /** Adds the frames of one event of a PDS. @param {number} seq @param {Frame[]} frames @param {number} [pds] which one */
+  take(seq, frames, pds) {
+    this.#log.take(seq, frames, pds)
     this.#grown()
   }
 

@@ -24,8 +24,8 @@ export class FrameLog {
   dids = []
   /** Only commits have one. @type {(string | undefined)[]} */
   collections = []
-  /** The last event of the PDS whose frames are here. */
-  seq = 0
+  /** Of each PDS the last event whose frames are here. @type {number[]} */
+  seqs = []
   /** Frames with a smaller `time_us` are not replayed. */
   floorUs = 0
 
@@ -42,12 +42,17 @@ export class FrameLog {
     this.#file = openSync(path, 'a+')
     const position = readPosition(this.#positionFile)
     ftruncateSync(this.#file, position.bytes)
-    this.seq = position.seq
+    this.seqs = position.seqs ?? [position.seq]
     this.floorUs = position.floorUs
     this.#bytes = position.bytes
     for (const line of lines(readFileSync(path))) {
       this.#remember(head(line, path), line)
     }
+  }
+
+  /** The last event of the first PDS whose frames are here. */
+  get seq() {
+    return this.seqs[0] ?? 0
   }
 
   get length() {
@@ -58,9 +63,9 @@ export class FrameLog {
     return this.timesUs.at(-1) ?? 0
   }
 
-  /** Adds the frames of one event of the PDS. @param {number} seq @param {Frame[]} frames */
-  take(seq, frames) {
-    this.seq = seq
+  /** Adds the frames of one event of a PDS. @param {number} seq @param {Frame[]} frames @param {number} [pds] which one */
+  take(seq, frames, pds = 0) {
+    this.seqs[pds] = seq
     this.append(frames)
   }
 
@@ -152,8 +157,8 @@ export class FrameLog {
   }
 
   #writePosition() {
-    const { seq, floorUs } = this
-    writeFileSync(this.#positionFile + '.new', JSON.stringify({ seq, bytes: this.#bytes, floorUs }) + '\n')
+    const { seq, seqs, floorUs } = this
+    writeFileSync(this.#positionFile + '.new', JSON.stringify({ seq, seqs, bytes: this.#bytes, floorUs }) + '\n')
     renameSync(this.#positionFile + '.new', this.#positionFile)
   }
 }
@@ -188,7 +193,7 @@ function areLater(frames, last) {
   return true
 }
 
-/** @param {string} file @returns {{seq: number, bytes: number, floorUs: number}} */
+/** @param {string} file @returns {{seq: number, seqs?: number[], bytes: number, floorUs: number}} */
 function readPosition(file) {
   try {
     return JSON.parse(readFileSync(file, 'utf8'))

@@ -2,7 +2,7 @@
 // A whole atproto network in one process: PLC directory, PDS, Jetstream and their remote control.
 //
 //   node main.js --state DIR [--plc-port N] [--pds-port N] [--jetstream-port N] [--control-port N]
-//                [--exit-with-parent]
+//                [--two-pdses] [--exit-with-parent]
 //
 // When all of it answers, one line of JSON on stdout names the addresses; stdout carries nothing
 // else. What the PDS and the directory log goes to `network.log` of the state directory. SIGTERM,
@@ -26,6 +26,7 @@ const { values: options } = parseArgs({
     'pds-port': { type: 'string' },
     'jetstream-port': { type: 'string' },
     'control-port': { type: 'string' },
+    'two-pdses': { type: 'boolean', default: false },
     'exit-with-parent': { type: 'boolean', default: false },
   },
 })
@@ -47,12 +48,11 @@ async function main() {
 
   const state = resolve(options.state)
   mkdirSync(state, { recursive: true })
-  const ports = await choosePorts(state, {
-    plc: port('plc-port'),
-    pds: port('pds-port'),
-    jetstream: port('jetstream-port'),
-    control: port('control-port'),
-  })
+  const ports = await choosePorts(
+    state,
+    { plc: port('plc-port'), pds: port('pds-port'), jetstream: port('jetstream-port'), control: port('control-port') },
+    { two: options['two-pdses'] },
+  )
 
   // The loggers of the PDS and the directory read their destination when they are loaded.
   process.env.LOG_ENABLED = 'true'
@@ -72,6 +72,11 @@ async function main() {
   stops.push(plc.stop)
   const pds = await startPds({ state, port: ports.pds, plc: plc.url })
   stops.push(pds.stop)
+  const pdses = [pds]
+  if (ports.pds2) {
+    pdses.push(await startPds({ state, port: ports.pds2, plc: plc.url, name: 'pds2' }))
+    stops.push(pdses[1].stop)
+  }
 
   const log = new FrameLog(state)
   const jetstream = new Jetstream({ port: ports.jetstream, log })
@@ -79,22 +84,27 @@ async function main() {
   stops.push(() => jetstream.close())
 
   const reading = new AbortController()
-  const read = readFirehose({
-    pds: pds.url,
-    seq: () => log.seq,
-    take: (seq, frames) => jetstream.take(seq, frames),
-    signal: reading.signal,
-    warn: (message) => console.error(`network: ${message}`),
-  })
+  const warn = (/** @type {string} */ message) => console.error(`network: ${message}`)
+  const read = Promise.all(
+    pdses.map((one, index) =>
+      readFirehose({
+        pds: one.url,
+        seq: () => log.seqs[index] ?? 0,
+        take: (seq, frames) => jetstream.take(seq, frames, index),
+        signal: reading.signal,
+        warn,
+      }),
+    ),
+  )
   stops.push(() => {
     reading.abort()
     return read
   })
 
-  const control = await startControl({ port: ports.control, jetstream })
+  const control = await startControl({ port: ports.control, jetstream, pdses })
   stops.push(control.stop)
 
-  console.log(JSON.stringify({ plc: plc.url, pds: pds.url, jetstream: jetstream.url, control: control.url }))
+  console.log(JSON.stringify({ plc: plc.url, pds: pds.url, pds2: pdses[1]?.url, jetstream: jetstream.url, control: control.url }))
 }
 
 function stop() {

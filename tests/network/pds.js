@@ -9,6 +9,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { PDS, envToCfg, envToSecrets } from '@atproto/pds'
+import { Faults } from './faults.js'
 import { HOST } from './ports.js'
 
 /** Far beyond the age of any state directory: the bridge must be able to catch up after any pause. */
@@ -18,11 +19,11 @@ const BACKFILL_MILLIS = 10 * 365 * 24 * 3600 * 1000
 const SUBSCRIPTION_BUFFER = 100_000
 
 /**
- * @param {{state: string, port: number, plc: string}} options
- * @returns {Promise<{url: string, stop(): Promise<void>}>}
+ * @param {{state: string, port: number, plc: string, name?: string}} options `name` is that of its folder and tells several apart
+ * @returns {Promise<{url: string, faults: Faults, stop(): Promise<void>}>}
  */
-export async function startPds({ state, port, plc }) {
-  const directory = join(state, 'pds')
+export async function startPds({ state, port, plc, name = 'pds' }) {
+  const directory = join(state, name)
   mkdirSync(directory, { recursive: true })
   const url = `http://${HOST}:${port}`
   const config = envToCfg({
@@ -42,11 +43,18 @@ export async function startPds({ state, port, plc }) {
   // The PDS would call itself `localhost`, which is ::1 for some of its readers, and listen everywhere.
   config.service.publicUrl = url
   config.oauth.issuer = url
-  const pds = await PDS.create(config, envToSecrets(secrets(join(state, 'secrets.json'))))
-  const listen = pds.app.listen.bind(pds.app)
-  pds.app.listen = /** @type {any} */ ((/** @type {number} */ at) => listen(at, HOST))
+  const pds = await PDS.create(config, envToSecrets(secrets(join(state, name === 'pds' ? 'secrets.json' : `${name}-secrets.json`))))
+  const faults = new Faults()
+  const listen = pds.app.listen.bind(pds.app) // it also serves the upgrades of subscribeRepos
+  pds.app.listen = /** @type {any} */ (
+    (/** @type {number} */ at) => {
+      const server = listen(at, HOST)
+      server.removeAllListeners('request')
+      return server.on('request', (request, response) => faults.handle(request, response, pds.app))
+    }
+  )
   await pds.start()
-  return { url, stop: () => pds.destroy() }
+  return { url, faults, stop: () => pds.destroy() }
 }
 
 /** @param {string} file */

@@ -17,16 +17,17 @@ const FIRST_PORT = 20_000
 const LAST_PORT = 31_999
 const ATTEMPTS = 50
 
-/** @typedef {{plc: number, pds: number, jetstream: number, control: number}} Ports */
+/** `pds2` is that of a second PDS, 0 without one. @typedef {{plc: number, pds: number, jetstream: number, control: number, pds2: number}} Ports */
 
 /**
  * The ports to listen on; all of them were free a moment ago.
  *
  * @param {string} state the state directory
  * @param {Partial<Ports>} wanted ports named on the command line
+ * @param {{two?: boolean}} [options] whether there is a second PDS; one that was there stays
  * @returns {Promise<Ports>}
  */
-export async function choosePorts(state, wanted) {
+export async function choosePorts(state, wanted, { two = false } = {}) {
   const file = join(state, 'ports.json')
   const remembered = readPorts(file)
   if (wanted.pds && remembered?.pds && wanted.pds !== remembered.pds) {
@@ -36,9 +37,10 @@ export async function choosePorts(state, wanted) {
     )
   }
   /** @type {Ports} */
-  const ports = { plc: 0, pds: 0, jetstream: 0, control: 0 }
+  const ports = { plc: 0, pds: 0, jetstream: 0, control: 0, pds2: 0 }
   for (const role of /** @type {(keyof Ports)[]} */ (Object.keys(ports))) {
-    const fixed = wanted[role] ?? remembered?.[role]
+    if (role === 'pds2' && !two && !remembered?.pds2) continue
+    const fixed = wanted[role] ?? (remembered?.[role] || undefined)
     if (fixed === undefined) {
       ports[role] = await freePort(Object.values(ports))
       continue
