@@ -322,8 +322,8 @@ impl Host {
         Ok(())
     }
 
-    /// What the repository holds: from its signed export, or if the host cannot serve that, from a
-    /// listing. A signature that does not fit is checked once more with a key that was asked for
+    /// What the repository holds: from its signed export, or if the host cannot serve that or it is
+    /// too large, from a listing. A signature that does not fit is checked once more with a key that was asked for
     /// anew, for keys change.
     async fn snapshot(&self, db: &D1, due: &Due, account: &Account, head: &str) -> Result<Snapshot, Miss> {
         let pds = &account.pds;
@@ -340,6 +340,9 @@ impl Host {
                 }
             }
             Err(Unread::Unserved(400..=499 | 501)) => Ok(pds::listing(pds, &due.did, head.to_owned()).await?),
+            Err(Unread::Refused(refused)) if refused.is_for_its_size() => {
+                Ok(pds::listing(pds, &due.did, head.to_owned()).await?)
+            }
             exported => Ok(exported?),
         }
     }
