@@ -1,7 +1,9 @@
 //! Blobs of other people's repositories: R21.
 //!
-//! The bytes pass through without touching memory. Because they come from anywhere, they arrive
-//! in a browser as what they are or as a download, never as a page of this origin (R21.5).
+//! Up to a size they are compared with their CID before the first byte is sent, and then cached,
+//! so that ranges are cut from bytes that are right (R21.2, R21.3). Larger ones pass through
+//! without touching memory. Because they come from anywhere, they arrive in a browser as what they
+//! are or as a download, never as a page of this origin (R21.5).
 
 use std::time::Duration;
 
@@ -10,6 +12,7 @@ use worker::{Headers, Response};
 
 use super::error::ApiError;
 use super::{Answer, Call, empty};
+use crate::platform::blobs::{self, Blob, Compared};
 use crate::platform::config;
 use crate::platform::identity::{self, Unresolved};
 use crate::platform::log;
@@ -17,26 +20,70 @@ use crate::platform::outbound::{Answered, Failure, get};
 use crate::wire::cid::Cid;
 use crate::wire::ids::Did;
 use crate::wire::media::may_show;
+use crate::wire::range::Range;
 use crate::wire::{etag, range};
 
 /// How long a PDS may take until its answer begins.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// R21 `GET /api/blob`: a blob, from the PDS of its owner.
+/// What is asked for.
+struct Wanted<'c> {
+    call: &'c Call,
+    did: Did,
+    cid: Cid,
+    range: Option<Range>,
+    tag: String,
+    /// Whether it is only asked if there is anything at all.
+    whatever: bool,
+}
+
+/// R21 `GET /api/blob`: a blob, from the cache or from the PDS of its owner. The first rule that
+/// applies decides:
+///   1. who has it already needs nobody: what a CID names never changes;
+///   2. what is cached was compared;
+///   3. what the PDS sends is compared, answered and cached, unless it is larger than
+///      `BLOB_VERIFY_MAX`;
+///   4. larger blobs are relayed, with the PDS's own ranges.
 pub(super) async fn blob(call: &Call) -> Answer {
     let (did, cid) = (call.query.did("did")?, call.query.cid("cid")?);
     let tag = format!("\"{cid}\"");
     let known = call.header("if-none-match");
     // `*` asks whether there is anything at all, which only the PDS can say.
     let whatever = known.as_ref().is_some_and(|known| known.trim() == "*");
-    // What a CID names never changes, so who has it need not wait for a PDS.
     if !whatever && known.is_some_and(|known| etag::names(&known, &tag)) {
         return with_headers(empty(304)?, &tag);
     }
-    let answered = fetch(call, &did, &cid).await?;
+    // A range of something else is no range of this (RFC 9110, 13.1.5).
+    let same = call.header("if-range").is_none_or(|condition| condition.trim() == tag);
+    let range = call.header("range").filter(|_| same).as_deref().and_then(range::single);
+    let hash = cid.sha256().ok_or(ApiError::NotFound("there is no such blob"))?;
+    let wanted = Wanted { call, did, cid, range, tag, whatever };
+    let key = wanted.key();
+    match blobs::cached(&key, range).await {
+        Ok(Some((status, response))) => return wanted.cached(status, response),
+        Ok(None) => {}
+        Err(fault) => log::fault(&fault, "the blob is fetched"),
+    }
+    let answered = found(fetch(&wanted).await?)?;
+    match blobs::compare(answered, &hash, config::blob_verify_max(&call.env)).await {
+        Ok(Compared::Fits(blob)) => wanted.compared(blob, key),
+        Ok(Compared::Differs) => Err(upstream("the bytes are not those that the CID names")),
+        Ok(Compared::TooLarge(Some(answered))) if range.is_none() => wanted.relay(answered),
+        Ok(Compared::TooLarge(_)) => {
+            let (account, _) = resolve(&wanted).await?;
+            wanted.relay(found(ask(&wanted, &account.pds, range).await?)?)
+        }
+        Err(fault) => {
+            log::fault(&fault, "the caller is told so");
+            Err(ApiError::Upstream("the server of this did does not send this blob"))
+        }
+    }
+}
+
+/// The answer of a PDS that has the blob.
+fn found(answered: Answered) -> Result<Answered, ApiError> {
     match answered.status {
-        200 | 206 if whatever => with_headers(empty(304)?, &tag),
-        status @ (200 | 206) => relay(answered, status, &tag),
+        200 | 206 => Ok(answered),
         416 => Err(ApiError::InvalidRange(answered.header("content-range"))),
         // A PDS says 400 for a blob, a repository or an account that is not there.
         400 | 404 => Err(ApiError::NotFound("there is no such blob")),
@@ -44,17 +91,22 @@ pub(super) async fn blob(call: &Call) -> Answer {
     }
 }
 
-/// Asks the PDS. Where a remembered address does not have it, the account may have moved: its
-/// document is asked for once more.
-async fn fetch(call: &Call, did: &Did, cid: &Cid) -> Result<Answered, ApiError> {
-    let (db, outside) = (call.db()?, config::outside(&call.env));
-    let (account, remembered) = identity::recall(&db, did, &outside).await.map_err(unresolved)?;
-    let first = ask(call, &account.pds, did, cid).await;
-    if !remembered || matches!(&first, Ok(answered) if matches!(answered.status, 200 | 206 | 416)) {
+/// Asks the PDS for all of it. Where a remembered address does not have it, the account may have
+/// moved: its document is asked for once more.
+async fn fetch(wanted: &Wanted<'_>) -> Result<Answered, ApiError> {
+    let (account, remembered) = resolve(wanted).await?;
+    let first = ask(wanted, &account.pds, None).await;
+    if !remembered || matches!(&first, Ok(answered) if answered.status == 200) {
         return first;
     }
-    let again = identity::refresh(&db, did, &outside).await.map_err(unresolved)?;
-    if again.pds == account.pds { first } else { ask(call, &again.pds, did, cid).await }
+    let (db, outside) = (wanted.call.db()?, config::outside(&wanted.call.env));
+    let again = identity::refresh(&db, &wanted.did, &outside).await.map_err(unresolved)?;
+    if again.pds == account.pds { first } else { ask(wanted, &again.pds, None).await }
+}
+
+async fn resolve(wanted: &Wanted<'_>) -> Result<(identity::Account, bool), ApiError> {
+    let (db, outside) = (wanted.call.db()?, config::outside(&wanted.call.env));
+    identity::recall(&db, &wanted.did, &outside).await.map_err(unresolved)
 }
 
 fn unresolved(unresolved: Unresolved) -> ApiError {
@@ -67,11 +119,12 @@ fn unresolved(unresolved: Unresolved) -> ApiError {
     }
 }
 
-async fn ask(call: &Call, pds: &Url, did: &Did, cid: &Cid) -> Result<Answered, ApiError> {
+async fn ask(wanted: &Wanted<'_>, pds: &Url, range: Option<Range>) -> Result<Answered, ApiError> {
     let path = format!("{}/xrpc/com.atproto.sync.getBlob", pds.as_str().trim_end_matches('/'));
-    let url = Url::parse_with_params(&path, [("did", did.as_str()), ("cid", cid.as_str())])
+    let named = [("did", wanted.did.as_str()), ("cid", wanted.cid.as_str())];
+    let url = Url::parse_with_params(&path, named)
         .map_err(|_| ApiError::NotFound("this did leads to no server"))?;
-    let range = call.header("range").as_deref().and_then(range::single);
+    let range = range.map(|range| range.to_string());
     // Bytes as they are: a compressed body has no ranges and no length.
     let mut headers = vec![("accept-encoding", "identity")];
     headers.extend(range.as_deref().map(|range| ("range", range)));
@@ -97,21 +150,99 @@ fn upstream(because: &str) -> ApiError {
     ApiError::Upstream("the server of this did failed")
 }
 
-/// Hands the bytes on, with headers of our own (R21.4, R21.5).
-fn relay(answered: Answered, status: u16, tag: &str) -> Answer {
-    let headers = Headers::new();
-    let kind = answered.header("content-type").unwrap_or_else(|| "application/octet-stream".into());
-    headers.set("content-type", &kind)?;
-    if !may_show(&kind) {
-        headers.set("content-disposition", "attachment")?;
+impl Wanted<'_> {
+    /// Where it stands in the cache. The owner is part of it: what the bytes are said to be is
+    /// theirs to say, and another owner of the same bytes may say something else.
+    fn key(&self) -> String {
+        let origin = self.call.request.url().map(|url| url.origin().ascii_serialization());
+        let origin = origin.unwrap_or_else(|_| "https://colibri.invalid".into());
+        format!("{origin}/api/blob/{}/{}", self.did, self.cid)
     }
-    for name in ["content-length", "content-range"] {
-        if let Some(value) = answered.header(name) {
-            headers.set(name, &value)?;
+
+    fn cached(&self, status: u16, response: Response) -> Answer {
+        if self.whatever {
+            return with_headers(empty(304)?, &self.tag);
         }
+        let header = |name: &str| response.headers().get(name).ok().flatten();
+        let (kind, length, part) =
+            (header("content-type"), header("content-length"), header("content-range"));
+        if status == 416 {
+            return Err(ApiError::InvalidRange(part));
+        }
+        // A cache may answer with everything where the range asks for everything.
+        let size = length.as_deref().and_then(|text| text.parse().ok());
+        if let (200, Some(range), Some(size)) = (status, self.range, size) {
+            match range.within(size) {
+                None => return Err(ApiError::InvalidRange(Some(format!("bytes */{size}")))),
+                Some((0, last)) if last + 1 == size => {
+                    let part = format!("bytes 0-{last}/{size}");
+                    return self.answer(response, 206, kind.as_deref(), length.as_deref(), Some(&part));
+                }
+                Some(_) => {} // ignoring a range is allowed (RFC 9110, 14.2)
+            }
+        }
+        self.answer(response, status, kind.as_deref(), length.as_deref(), part.as_deref())
     }
-    let body = answered.into_response().body().clone();
-    with_headers(Response::from_body(body)?.with_status(status).with_headers(headers), tag)
+
+    /// Answers with bytes that were compared, and caches them when that is done.
+    fn compared(&self, blob: Blob, key: String) -> Answer {
+        let size = blob.size();
+        let part = self.range.map(|range| range.within(size));
+        let answer = match part {
+            _ if self.whatever => with_headers(empty(304)?, &self.tag),
+            Some(None) => Err(ApiError::InvalidRange(Some(format!("bytes */{size}")))),
+            Some(Some((first, last))) => {
+                let length = (last - first + 1).to_string();
+                let place = format!("bytes {first}-{last}/{size}");
+                let response = blob.answer(Some((first, last)))?;
+                self.answer(response, 206, blob.kind(), Some(&length), Some(&place))
+            }
+            None => self.answer(blob.answer(None)?, 200, blob.kind(), Some(&size.to_string()), None),
+        };
+        self.call.after_answer(async move {
+            if let Err(fault) = blob.keep(&key).await {
+                log::fault(&fault, "it is fetched again when it is asked for");
+            }
+        });
+        answer
+    }
+
+    /// Hands on what was not compared.
+    fn relay(&self, answered: Answered) -> Answer {
+        if self.whatever {
+            return with_headers(empty(304)?, &self.tag);
+        }
+        let kind = answered.header("content-type");
+        // The runtime takes off what compresses a body, and with it its length.
+        let length =
+            answered.header("content-length").filter(|_| answered.header("content-encoding").is_none());
+        let (status, part) = (answered.status, answered.header("content-range"));
+        self.answer(answered.into_response(), status, kind.as_deref(), length.as_deref(), part.as_deref())
+    }
+
+    /// The body of `response`, with headers of our own (R21.4, R21.5).
+    fn answer(
+        &self,
+        response: Response,
+        status: u16,
+        kind: Option<&str>,
+        length: Option<&str>,
+        part: Option<&str>,
+    ) -> Answer {
+        let headers = Headers::new();
+        let kind = kind.unwrap_or(blobs::UNKNOWN);
+        headers.set("content-type", kind)?;
+        if !may_show(kind) {
+            headers.set("content-disposition", "attachment")?;
+        }
+        for (name, value) in [("content-length", length), ("content-range", part)] {
+            if let Some(value) = value {
+                headers.set(name, value)?;
+            }
+        }
+        let body = response.body().clone();
+        with_headers(Response::from_body(body)?.with_status(status).with_headers(headers), &self.tag)
+    }
 }
 
 fn with_headers(response: Response, tag: &str) -> Answer {

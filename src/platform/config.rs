@@ -211,6 +211,11 @@ pub fn outside(env: &Env) -> Outside {
     }
 }
 
+/// `BLOB_VERIFY_MAX` (C18): the largest blob that is compared with its CID, in bytes.
+pub fn blob_verify_max(env: &Env) -> u64 {
+    u64::try_from(number(env, "BLOB_VERIFY_MAX", 32 * 1024 * 1024)).unwrap_or(0)
+}
+
 /// `RATE_LIMIT_PER_MIN` (C14): requests per client address and minute; 0 is no limit.
 pub fn rate_limit(env: &Env) -> i64 {
     number(env, "RATE_LIMIT_PER_MIN", 3000)

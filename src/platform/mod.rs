@@ -3,6 +3,7 @@
 //!
 //! The only place that reads a clock, a random number or a binding. Holds no rule.
 
+pub mod blobs;
 pub mod clock;
 pub mod config;
 pub mod d1;

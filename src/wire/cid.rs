@@ -18,6 +18,23 @@ impl Cid {
         ok.then(|| Self(text.to_owned()))
     }
 
+    /// The SHA-256 in it; `None`: its hash is another one. Blobs of the AT Protocol are always
+    /// hashed so (specification "Data Model").
+    pub fn sha256(&self) -> Option<[u8; 32]> {
+        const SHA2_256: u64 = 0x12;
+        let bytes = match self.0.strip_prefix('b') {
+            Some(digits) => base32(digits)?,
+            None => bs58::decode(&self.0).into_vec().ok()?,
+        };
+        let mut rest = bytes.as_slice();
+        if self.0.starts_with('b') {
+            varint(&mut rest)?; // version
+            varint(&mut rest)?; // codec: how the bytes are read, not how they are hashed
+        }
+        let (kind, _length) = (varint(&mut rest)?, varint(&mut rest)?);
+        rest.try_into().ok().filter(|_| kind == SHA2_256)
+    }
+
     /// The text as it arrived.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -113,5 +130,30 @@ mod tests {
         ] {
             assert_eq!(Cid::parse(text).is_some(), expected, "{text}: {why}");
         }
+    }
+
+    #[test]
+    fn r21_2_the_hash_in_a_cid() {
+        use sha2::{Digest as _, Sha256};
+        let empty: [u8; 32] = Sha256::digest("").into();
+        let of = |text: &str| Cid::parse(text).unwrap().sha256();
+        assert_eq!(of("bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"), Some(empty), "nothing");
+        let record = "bafyreidfayvfuwqa7qlnopdjiqrxzs6blmoeu4rujcjtnci5beludirz2a";
+        assert!(of(record).is_some_and(|hash| hash != empty), "a record is hashed so too");
+        let empty_0 = bs58::encode([&[0x12, 0x20], empty.as_slice()].concat()).into_string();
+        assert_eq!(of(&empty_0), Some(empty), "version 0");
+        // Version 1, raw, SHA-512 (0x13) and blake3 (0x1e) of 32 bytes.
+        for kind in [0x13_u8, 0x1e] {
+            let bytes = [&[1, 0x55, kind, 0x20], [7_u8; 32].as_slice()].concat();
+            assert_eq!(of(&format!("b{}", to_base32(&bytes))), None, "another hash");
+        }
+    }
+
+    fn to_base32(bytes: &[u8]) -> String {
+        let bits: Vec<u8> = bytes.iter().flat_map(|byte| (0..8).rev().map(move |n| byte >> n & 1)).collect();
+        let five = |bits: &[u8]| (0..5).fold(0, |value, n| value << 1 | bits.get(n).copied().unwrap_or(0));
+        bits.chunks(5)
+            .map(|bits| char::from(b"abcdefghijklmnopqrstuvwxyz234567"[usize::from(five(bits))]))
+            .collect()
     }
 }

@@ -4,16 +4,25 @@
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
 import { before, test } from 'node:test'
+import { gzipSync } from 'node:zlib'
 
+import { eventually } from './harness.js'
 import { openHost, openStage } from './stage.js'
+
+/** Large enough for a film of a second, small enough to test what is beyond. */
+const VERIFY_MAX = 4_000_000
 
 let stage
 let service
 let host
 /** A host that may not be asked. */
 let stranger
+/** Hosts that may be asked, and are in trouble. */
+let broken
+let busy
 before(async () => {
-  stage = await openStage()
+  ;[broken, busy] = [await openHost(), await openHost()]
+  stage = await openStage({ env: { BLOB_VERIFY_MAX: String(VERIFY_MAX) }, insecure: [broken.name, busy.name] })
   ;({ service, host } = stage)
   stranger = await openHost()
 })
@@ -101,9 +110,9 @@ test('R04, I37: who is cached without a profile is answered, whatever comes of t
 // --- R21
 
 const RAW_SHA256 = Buffer.from([1, 0x55, 0x12, 0x20])
-function cidOf(bytes) {
-  const digits = Buffer.concat([RAW_SHA256, createHash('sha256').update(bytes).digest()])
-  let bits = [...digits].map((byte) => byte.toString(2).padStart(8, '0')).join('')
+const cidOf = (bytes) => inBase32(Buffer.concat([RAW_SHA256, createHash('sha256').update(bytes).digest()]))
+function inBase32(bytes) {
+  let bits = [...bytes].map((byte) => byte.toString(2).padStart(8, '0')).join('')
   bits = bits.padEnd(Math.ceil(bits.length / 5) * 5, '0')
   return `b${bits
     .match(/.{5}/g)
@@ -120,6 +129,17 @@ function person({ pds = host.url, did = `did:plc:blob${people++}` } = {}) {
 }
 const blobPath = (did, cid, base = '') => `${base}/xrpc/com.atproto.sync.getBlob?did=${encodeURIComponent(did)}&cid=${cid}`
 const blob = (did, cid, init) => service.fetch(`/api/blob?did=${did}&cid=${cid}`, init)
+
+/** Waits until a blob is answered without anybody being asked. It is cached after the first answer. */
+const isCached = (did, cid) =>
+  eventually(
+    async () => {
+      host.news()
+      await (await blob(did, cid)).arrayBuffer()
+      return host.news().length === 0
+    },
+    { what: `${cid} to be cached` },
+  )
 
 const PIXELS = randomBytes(3000)
 const CID = cidOf(PIXELS)
@@ -154,7 +174,7 @@ test('R21.1, R21.4: a blob passes through, with headers of ours', async () => {
 
   const head = await blob(did, CID, { method: 'HEAD' })
   assert.deepEqual([head.status, await head.text(), head.headers.get('etag')], [200, '', `"${CID}"`], 'H09')
-  assert.deepEqual(host.news(), [blobPath(did, CID)], 'the PDS of the DID is remembered')
+  await isCached(did, CID)
 
   for (const tag of [`"${CID}"`, `W/"${CID}"`, `"x", "${CID}"`]) {
     const known = await blob(did, CID, { headers: { 'if-none-match': tag } })
@@ -163,36 +183,132 @@ test('R21.1, R21.4: a blob passes through, with headers of ours', async () => {
   assert.deepEqual(host.news(), [], 'what a CID names never changes')
   const other = await blob(did, CID, { headers: { 'if-none-match': '"x"' } })
   assert.equal(other.status, 200)
-  await other.arrayBuffer()
+  assert.deepEqual(Buffer.from(await other.arrayBuffer()), PIXELS)
   assert.equal((await blob(did, CID, { headers: { 'if-none-match': '*' } })).status, 304)
   // The web client does not encode the DID, others do (W21).
   assert.equal((await service.fetch(`/api/blob?did=${encodeURIComponent(did)}&cid=${CID}`)).status, 200)
 })
 
-test('R21.3: one range is passed on and its answer relayed', async () => {
+test('R21.3: ranges are cut from bytes that were compared, whatever the PDS makes of ranges', async () => {
   const did = person()
-  host.routes.set(blobPath(did, CID), (request, response) => {
-    const [, first, last] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '') ?? []
-    if (first === undefined) return response.writeHead(200, { 'content-type': 'image/png' }).end(PIXELS)
-    if (Number(first) >= PIXELS.length) return response.writeHead(416, { 'content-range': `bytes */${PIXELS.length}` }).end()
-    const part = PIXELS.subarray(Number(first), last ? Number(last) + 1 : undefined)
-    const range = `bytes ${first}-${Number(first) + part.length - 1}/${PIXELS.length}`
-    response.writeHead(206, { 'content-type': 'image/png', 'content-range': range }).end(part)
-  })
-  for (const [range, status, contentRange, expected] of [
+  // A PDS that knows no ranges, and says so by sending everything.
+  host.routes.set(blobPath(did, CID), [200, PIXELS, { 'content-type': 'image/png' }])
+  const ranges = [
     ['bytes=10-19', 206, 'bytes 10-19/3000', PIXELS.subarray(10, 20)],
     ['bytes=2990-', 206, 'bytes 2990-2999/3000', PIXELS.subarray(2990)],
+    ['bytes=2990-9999', 206, 'bytes 2990-2999/3000', PIXELS.subarray(2990)],
+    ['bytes=-5', 206, 'bytes 2995-2999/3000', PIXELS.subarray(2995)],
+    ['bytes=-5000', 206, 'bytes 0-2999/3000', PIXELS],
+    ['bytes=0-0', 206, 'bytes 0-0/3000', PIXELS.subarray(0, 1)],
     ['bytes=0-1,4-5', 200, null, PIXELS],
     ['nonsense', 200, null, PIXELS],
-  ]) {
-    const answer = await blob(did, CID, { headers: { range } })
-    assert.deepEqual([answer.status, answer.headers.get('content-range')], [status, contentRange], range)
-    assert.deepEqual(Buffer.from(await answer.arrayBuffer()), expected, range)
-    assert.equal(answer.headers.get('etag'), `"${CID}"`, range)
+  ]
+  const look = async (owner) => {
+    for (const [range, status, contentRange, expected] of ranges) {
+      const answer = await blob(owner(), CID, { headers: { range } })
+      assert.deepEqual([answer.status, answer.headers.get('content-range')], [status, contentRange], range)
+      assert.deepEqual(Buffer.from(await answer.arrayBuffer()), expected, range)
+      assert.equal(answer.headers.get('etag'), `"${CID}"`, range)
+      assert.equal(answer.headers.get('content-type'), 'image/png', range)
+      assert.equal(answer.headers.get('content-length'), String(expected.length), range)
+    }
+    for (const range of ['bytes=3000-', 'bytes=5000-6000', 'bytes=-0']) {
+      const beyond = await blob(owner(), CID, { headers: { range } })
+      assert.deepEqual([beyond.status, beyond.headers.get('content-range')], [416, 'bytes */3000'], range)
+      assert.deepEqual([(await beyond.json()).error, beyond.headers.get('cache-control')], ['InvalidRange', 'no-store'])
+    }
   }
-  const beyond = await blob(did, CID, { headers: { range: 'bytes=3000-' } })
-  assert.deepEqual([beyond.status, beyond.headers.get('content-range')], [416, 'bytes */3000'])
-  assert.equal((await beyond.json()).error, 'InvalidRange')
+  // Of somebody new each time nothing is cached.
+  await look(() => {
+    const other = person()
+    host.routes.set(blobPath(other, CID), [200, PIXELS, { 'content-type': 'image/png' }])
+    return other
+  })
+  await isCached(did, CID)
+  await look(() => did)
+  assert.deepEqual(host.news(), [], 'cut from the cache')
+  const whole = await blob(did, CID, { headers: { range: 'bytes=0-1', 'if-range': '"another"' } })
+  assert.equal(whole.status, 200, 'a range of something else is none')
+  const part = await blob(did, CID, { headers: { range: 'bytes=0-1', 'if-range': `"${CID}"` } })
+  assert.equal(part.status, 206)
+})
+
+test('R21.2, B-20: bytes that do not fit the CID are a 502, no byte of them is sent, and nothing is cached', async () => {
+  const large = randomBytes(3_000_000)
+  const wrong = Buffer.from(large)
+  wrong[wrong.length - 1] ^= 1
+  const chunked = (bytes) => (_, response) => {
+    response.writeHead(200, { 'content-type': 'image/png' })
+    response.write(bytes.subarray(0, 1000))
+    response.end(bytes.subarray(1000))
+  }
+  for (const [what, answer] of [
+    ['another picture', [200, randomBytes(3_000_000), { 'content-type': 'image/png' }]],
+    ['its last bit', [200, wrong, { 'content-type': 'image/png' }]],
+    ['without a length', chunked(wrong)],
+    ['a byte too few', [200, large.subarray(1), {}]],
+    ['a byte too many', [200, Buffer.concat([large, Buffer.alloc(1)]), {}]],
+    ['nothing', [200, Buffer.alloc(0), {}]],
+    ['a part of it', [206, large.subarray(0, 10), { 'content-range': 'bytes 0-9/3000000' }]],
+    ['broken off', (_, response) => response.writeHead(200, { 'content-length': '3000000' }).write(large.subarray(0, 5), () => response.destroy())],
+    ['broken off without a length', (_, response) => response.writeHead(200).write(large.subarray(0, 5), () => response.destroy())],
+  ]) {
+    const did = person()
+    for (const range of [undefined, 'bytes=0-9']) {
+      host.routes.set(blobPath(did, cidOf(large)), answer)
+      const answered = await blob(did, cidOf(large), { headers: { ...(range && { range }) } })
+      assert.equal(answered.status, 502, what)
+      assert.equal(answered.headers.get('cache-control'), 'no-store', what)
+      assert.equal((await answered.json()).error, 'UpstreamFailure', what)
+    }
+    host.routes.set(blobPath(did, cidOf(large)), chunked(large))
+    const mended = await blob(did, cidOf(large))
+    assert.equal(cidOf(Buffer.from(await mended.arrayBuffer())), cidOf(large), `${what}, mended`)
+  }
+  // A CID whose hash cannot be compared (here BLAKE3) names no blob of the AT Protocol.
+  const unknown = inBase32(Buffer.concat([Buffer.from([1, 0x55, 0x1e, 0x20]), randomBytes(32)]))
+  host.news()
+  assert.equal((await blob(person(), unknown)).status, 404)
+  assert.deepEqual(host.news(), [])
+})
+
+test('R21.2: a body that is compressed on the way is compared as what it is', async () => {
+  const did = person()
+  const text = Buffer.from('colibri '.repeat(10_000))
+  host.routes.set(blobPath(did, cidOf(text)), [200, gzipSync(text), { 'content-type': 'text/plain', 'content-encoding': 'gzip' }])
+  const answer = await blob(did, cidOf(text))
+  assert.deepEqual([answer.status, answer.headers.get('content-length')], [200, String(text.length)])
+  assert.deepEqual(Buffer.from(await answer.arrayBuffer()), text)
+  // What unpacks to far more than is compared passes through, and takes nobody's memory.
+  const bomb = Buffer.alloc(50_000_000)
+  host.routes.set(blobPath(did, cidOf(bomb)), [200, gzipSync(bomb), { 'content-type': 'text/plain', 'content-encoding': 'gzip' }])
+  assert.equal((await (await blob(did, cidOf(bomb))).arrayBuffer()).byteLength, bomb.length)
+})
+
+test('R21.2, R21.3: a larger blob is relayed as it is, with the ranges of its PDS', async () => {
+  const large = randomBytes(VERIFY_MAX + 1)
+  const cid = cidOf(large)
+  for (const [what, head] of [
+    ['with a length', { 'content-length': String(large.length) }],
+    ['without a length', {}],
+  ]) {
+    const did = person()
+    host.routes.set(blobPath(did, cid), (request, response) => {
+      const [, first, last] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '') ?? []
+      if (first === undefined) return response.writeHead(200, { 'content-type': 'video/mp4', ...head }).end(large)
+      if (Number(first) >= large.length) return response.writeHead(416, { 'content-range': `bytes */${large.length}` }).end()
+      const part = large.subarray(Number(first), last ? Number(last) + 1 : undefined)
+      const range = `bytes ${first}-${Number(first) + part.length - 1}/${large.length}`
+      response.writeHead(206, { 'content-type': 'video/mp4', 'content-range': range }).end(part)
+    })
+    const whole = await blob(did, cid)
+    assert.deepEqual([whole.status, cidOf(Buffer.from(await whole.arrayBuffer()))], [200, cid], what)
+    const part = await blob(did, cid, { headers: { range: 'bytes=10-19' } })
+    assert.deepEqual([part.status, part.headers.get('content-range')], [206, `bytes 10-19/${large.length}`], what)
+    assert.deepEqual(Buffer.from(await part.arrayBuffer()), large.subarray(10, 20), what)
+    const beyond = await blob(did, cid, { headers: { range: `bytes=${large.length}-` } })
+    assert.deepEqual([beyond.status, beyond.headers.get('content-range')], [416, `bytes */${large.length}`], what)
+  }
 })
 
 test('R21.5, B-20: what could run as a page is a download', async () => {
@@ -308,9 +424,10 @@ test('R21.1: an account that moved is found at its new PDS', async () => {
   host.routes.set(blobPath(did, CID, '/old'), [200, PIXELS, { 'content-type': 'image/png' }])
   assert.equal((await blob(did, CID)).status, 200)
   person({ did, pds: `${host.url}/new` })
-  host.routes.set(blobPath(did, CID, '/old'), [400, { error: 'RepoDeactivated' }, {}])
-  host.routes.set(blobPath(did, CID, '/new'), [200, PIXELS, { 'content-type': 'image/png' }])
-  assert.equal((await blob(did, CID)).status, 200)
+  const other = randomBytes(10)
+  host.routes.set(blobPath(did, cidOf(other), '/old'), [400, { error: 'RepoDeactivated' }, {}])
+  host.routes.set(blobPath(did, cidOf(other), '/new'), [200, other, { 'content-type': 'image/png' }])
+  assert.equal((await blob(did, cidOf(other))).status, 200)
 })
 
 test('who keeps us waiting is given up (R04, R21.1)', async () => {
@@ -323,10 +440,16 @@ test('who keeps us waiting is given up (R04, R21.1)', async () => {
   for (const answer of answers) assert.deepEqual([answer.status, (await answer.json()).error], [502, 'UpstreamFailure'])
 })
 
-test('R21: a large blob passes through as it is', async () => {
-  const large = randomBytes(20_000_000)
-  const did = person()
-  host.routes.set(blobPath(did, cidOf(large)), [200, large, { 'content-type': 'video/mp4' }])
-  const answer = await blob(did, cidOf(large))
-  assert.equal(cidOf(Buffer.from(await answer.arrayBuffer())), cidOf(large))
+test('K07: a host that fails again and again rests, and one that asks for it is left alone', async () => {
+  const failing = person({ pds: broken.url })
+  broken.routes.set(blobPath(failing, CID), [500, 'no', {}])
+  for (let n = 0; n < 30; n++) assert.equal((await blob(failing, CID)).status, 502)
+  assert.equal(broken.news().length, 8, 'thirty times wanted, eight times asked')
+  broken.routes.set(blobPath(failing, CID), [200, PIXELS, { 'content-type': 'image/png' }])
+  await eventually(async () => (await blob(failing, CID)).status === 200, { what: 'the host to have rested' })
+
+  const limited = person({ pds: busy.url })
+  busy.routes.set(blobPath(limited, CID), [429, {}, { 'retry-after': '3600' }])
+  for (let n = 0; n < 3; n++) assert.equal((await blob(limited, CID)).status, 502)
+  assert.equal(busy.news().length, 1)
 })

@@ -15,8 +15,10 @@ import { FrameLog } from '../network/log.js'
 import { atEnd, eventually, freePort, freshFolder, startService } from './harness.js'
 import { connected } from './place.js'
 
-/** @param {{ env?: Record<string, string | undefined> }} [options] */
-export async function openStage({ env = {} } = {}) {
+/**
+ * @param {{ env?: Record<string, string | undefined>, insecure?: string[] }} [options] `insecure`: other hosts that may be asked
+ */
+export async function openStage({ env = {}, insecure = [] } = {}) {
   const jetstream = new Jetstream({ port: await freePort(), log: new FrameLog(freshFolder()) })
   await jetstream.resume()
   atEnd(() => jetstream.close())
@@ -28,7 +30,7 @@ export async function openStage({ env = {} } = {}) {
       BSKY_API_URL: `${host.url}/bsky`,
       DOH_URL: `${host.url}/dns`,
       CDN_URL: 'https://cdn.bsky.app',
-      INSECURE_HOSTS: host.name,
+      INSECURE_HOSTS: [host.name, ...insecure].join(),
       ...env,
     },
   })
