@@ -21,6 +21,8 @@ use crate::wire::ids::{AtUri, Did, Rkey};
 pub enum Object {
     /// Reads the stream. One instance, [`JETSTREAM`].
     Jetstream,
+    /// Finds out who people are. One instance, [`IDENTITIES`].
+    Identities,
     /// Syncs the repositories of one PDS host. Named by host and port, or [`DISPATCH`].
     RepoSync,
     /// One community's order and log. Named by its AT-URI.
@@ -36,6 +38,7 @@ impl Object {
     pub fn binding(self) -> &'static str {
         match self {
             Object::Jetstream => "JETSTREAM",
+            Object::Identities => "IDENTITIES",
             Object::RepoSync => "REPO_SYNC",
             Object::Community => "COMMUNITY",
             Object::Gateway => "GATEWAY",
@@ -57,6 +60,8 @@ pub const JETSTREAM: &str = "main";
 /// The `RepoSync` instance that finds the hosts of repositories. No host has this name: hosts have a
 /// port.
 pub const DISPATCH: &str = "dispatch";
+/// The one `Identities` instance.
+pub const IDENTITIES: &str = "main";
 
 /// The name of the gateway number `shard`.
 pub fn gateway(shard: u32) -> String {
@@ -133,6 +138,16 @@ impl Command for Work {
     type Reply = Done;
     const OBJECT: Object = Object::RepoSync;
     const NAME: &'static str = "work";
+}
+
+/// To `Identities`: somebody is due to be looked at. Idempotent. Reply: they will be.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Look {}
+
+impl Command for Look {
+    type Reply = Done;
+    const OBJECT: Object = Object::Identities;
+    const NAME: &'static str = "look";
 }
 
 /// To `Community`: number these events, keep them, hand them on. Idempotent by [`Told::id`]:
@@ -542,6 +557,7 @@ mod tests {
         let did = |name: &str| Did::parse(&format!("did:plc:{name}")).unwrap();
         assert_eq!(JETSTREAM, "main");
         assert_eq!(DISPATCH, "dispatch");
+        assert_eq!(IDENTITIES, "main");
         assert_eq!(gateway(3), "gateway-3");
         assert_eq!(gateway_of(&did("member"), 1), "gateway-0");
         assert_eq!(gateway_of(&did("member"), 4), "gateway-3");

@@ -32,6 +32,10 @@ mod subscribing;
 
 mod host;
 #[allow(missing_docs, reason = "the macro makes methods without docs")]
+mod identities;
+mod looking;
+
+#[allow(missing_docs, reason = "the macro makes methods without docs")]
 mod repo_sync;
 
 mod peers;
@@ -40,6 +44,7 @@ mod voice_room;
 
 pub use community::Community;
 pub use gateway::Gateway;
+pub use identities::Identities;
 pub use jetstream::Jetstream;
 pub use repo_sync::RepoSync;
 pub use voice_room::VoiceRoom;

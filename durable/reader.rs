@@ -15,7 +15,7 @@ use worker::wasm_bindgen_futures::spawn_local;
 use worker::{Delay, Env, Error, Result, State, WebSocket, WebsocketEvent};
 
 use super::announcer::Objects;
-use super::commands::{DISPATCH, Spent, StreamStatus, Work, call};
+use super::commands::{DISPATCH, IDENTITIES, Look, Spent, StreamStatus, Work, call};
 use super::jetstream::ALARM_MS;
 use crate::domain::known::Known;
 use crate::domain::link::{Action, Gap, Input, Link, StreamPosition};
@@ -136,6 +136,8 @@ impl Reader {
             }
         };
         *self.stored.borrow_mut() = Some(position);
+        // Should the last commit have died before it said so.
+        spawn_local(look(self.env.clone()));
         Ok(())
     }
 
@@ -341,6 +343,9 @@ impl Reader {
             *self.stored.borrow_mut() = batch.position;
         }
         self.stored_at.set(now());
+        if committed.looks {
+            spawn_local(look(self.env.clone()));
+        }
         self.telling.take(committed);
         Ok(())
     }
@@ -392,6 +397,13 @@ impl Reader {
         if let Err(error) = self.state.storage().set_alarm(millis).await {
             log::fault(&Fault::new("setting the alarm", error), "cron wakes the object within a minute");
         }
+    }
+}
+
+/// Has people looked at who are due: new ones, and those whose identity changed.
+async fn look(env: Env) {
+    if let Err(fault) = call(&env, IDENTITIES, &Look {}).await {
+        log::fault(&fault, "they are looked at with the next who is due");
     }
 }
 

@@ -15,6 +15,7 @@ pub mod telling;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::announcement::Announcement;
+use crate::domain::identity::Finding;
 use crate::domain::ingest::{Folded, Input, Needs, fold};
 use crate::domain::known::Known;
 use crate::domain::link::{Gap, StreamPosition};
@@ -99,6 +100,8 @@ pub struct Committed {
     pub outbox: Vec<(i64, Vec<Announcement>)>,
     /// Whose repositories are known with this, if they were not before (K01).
     pub known: BTreeSet<Did>,
+    /// Whether somebody is to be looked at: new people, or a changed identity (K12, I50).
+    pub looks: bool,
 }
 
 /// Lets a batch in, at the time `now`. `announced` is the outbox row up to which everything was
@@ -125,6 +128,7 @@ pub async fn walk(
                 } else {
                     known.forget();
                 }
+                let looks = !folded.changes.people.is_empty() || !folded.identities.is_empty();
                 let mut announcements = folded.announcements.into_iter();
                 let outbox = prepared
                     .outbox
@@ -132,7 +136,7 @@ pub async fn walk(
                     .map(|(id, range)| (id, announcements.by_ref().take(range.len()).collect()))
                     .collect();
                 let known = prepared.known.into_iter().map(|(did, _)| did).collect();
-                return Ok(Committed { before, after: prepared.version, outbox, known });
+                return Ok(Committed { before, after: prepared.version, outbox, known, looks });
             }
             Err(CommitError::Conflict) => {}
             Err(CommitError::Fault(fault)) => return Err(fault),
@@ -170,6 +174,8 @@ pub async fn remember(
             frames: &[],
             doubtful: &BTreeSet::new(),
             announced: None,
+            identities: &[],
+            looks_at_new: false,
             held: settings.held,
             now,
         });
@@ -180,6 +186,34 @@ pub async fn remember(
         }
     }
     Err(Fault::new("caching a profile", "other writers came first every time"))
+}
+
+/// Lets in what was found out about people, at the time `now` (I50, K12). What it announces stands
+/// in the outbox when this returns `true`; `false`: nothing of it was news.
+pub async fn learn(
+    store: &impl Store,
+    findings: &[(Did, Finding)],
+    settings: &Settings,
+    now: Micros,
+) -> Result<bool, Fault> {
+    let mut needs = Needs::default();
+    needs.profiles.extend(findings.iter().map(|(did, _)| did.clone()));
+    for _ in 0..ATTEMPTS {
+        let inputs = findings.iter().map(|(did, finding)| Input::Finding(did, finding));
+        let known = &mut Known::default();
+        let Considered { folded, version: before, .. } =
+            consider(store, &needs, inputs, settings, known, now).await?;
+        if folded.changes.people.is_empty() {
+            return Ok(false);
+        }
+        let prepared = prepared(&folded, before, &Batch::default(), None, settings, now);
+        match store.commit(prepared.statements).await {
+            Ok(()) => return Ok(true),
+            Err(CommitError::Conflict) => {}
+            Err(CommitError::Fault(fault)) => return Err(fault),
+        }
+    }
+    Err(Fault::new("committing what was found out", "other writers came first every time"))
 }
 
 /// Makes a moderator's decision, at the time `now`. What it announces stands in the outbox when
@@ -276,6 +310,8 @@ fn prepared(
         frames: &batch.frames,
         doubtful: &folded.doubtful,
         announced,
+        identities: &folded.identities,
+        looks_at_new: true,
         held: settings.held,
         now,
     })

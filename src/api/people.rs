@@ -1,9 +1,5 @@
 //! People: R04, R20, R22.
 
-use std::time::Duration;
-
-use url::Url;
-
 use super::error::ApiError;
 use super::reply::{List, shown};
 use super::{Answer, Call, authority, empty};
@@ -11,18 +7,9 @@ use crate::domain::presence::State;
 use crate::durable::commands::{SetState, call as ask, gateway_of};
 use crate::hallway;
 use crate::platform::clock::now;
-use crate::platform::outbound::get_text;
-use crate::platform::{config, log};
-use crate::storage::Fault;
+use crate::platform::{config, log, profiles};
 use crate::storage::reads::people;
 use crate::wire::bodies::Author;
-use crate::wire::ids::Did;
-use crate::wire::profile::LookedUp;
-
-/// How long the profile API may take.
-const LOOKUP_WITHIN: Duration = Duration::from_secs(5);
-/// Profiles have 1 to 4 kB.
-const PROFILE_MAX: usize = 64 * 1024;
 
 /// R04 `GET /api/authors`: a person. The first rule that applies decides:
 ///   1. of whom something is known, that is answered;
@@ -37,7 +24,7 @@ pub(super) async fn author(call: &Call) -> Answer {
     if let Some(known) = cached.as_ref().filter(|cached| !cached.person.is_blank()) {
         return author_body(call, known);
     }
-    match (look_up(call, &did).await, cached) {
+    match (profiles::look_up(&did, &config::outside(&call.env)).await, cached) {
         (Ok(Some(profile)), _) => {
             let settings = config::stream(&call.env).hallway;
             hallway::remember(&db, &did, &profile, &settings, now()).await?;
@@ -56,27 +43,6 @@ pub(super) async fn author(call: &Call) -> Answer {
 fn author_body(call: &Call, cached: &people::Cached) -> Answer {
     let person = cached.person.shown(&call.cdn());
     shown(call, &Author::of(cached.person.did.clone(), person, cached.updated_at.clone()))
-}
-
-/// Asks the profile API about a DID. `None`: it knows nobody of that name.
-async fn look_up(call: &Call, did: &Did) -> Result<Option<LookedUp>, Fault> {
-    const DOING: &str = "looking up a profile";
-    let base = config::outside(&call.env).profiles;
-    let url = Url::parse_with_params(
-        &format!("{}/xrpc/app.bsky.actor.getProfile", base.trim_end_matches('/')),
-        [("actor", did.as_str())],
-    )
-    .map_err(|error| Fault::new(DOING, error))?;
-    match get_text(DOING, &url, &[("accept", "application/json")], LOOKUP_WITHIN, PROFILE_MAX).await {
-        Ok((200, text)) => match LookedUp::parse(&text, did) {
-            Some(profile) => Ok(Some(profile)),
-            None => Err(Fault::new(DOING, "the answer is no profile of this DID")),
-        },
-        // Unknown, deactivated and suspended accounts are all a 400 there.
-        Ok((400 | 404, _)) => Ok(None),
-        Ok((status, _)) => Err(Fault::new(DOING, format!("status {status}"))),
-        Err(failure) => Err(failure.into_fault(DOING)),
-    }
 }
 
 /// R20 `POST /api/user/state`: a person's state, with or without an open socket (P09). Their

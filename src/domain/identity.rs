@@ -8,11 +8,15 @@ use crate::wire::did_document::DidDocument;
 use crate::wire::handle::Handle;
 use crate::wire::ids::Did;
 use crate::wire::multikey::Multikey;
+use crate::wire::profile::LookedUp;
 use crate::wire::time::Micros;
 
 /// How long a document, and what was found out about its handle, is believed when nobody says
 /// that it changed (K12: at most once a day).
 const BELIEVED: i64 = 24 * 60 * 60 * 1_000_000;
+/// How long it is believed that a handle cannot be checked: so long that a host in trouble is not
+/// asked for each request.
+const UNRESOLVED_BELIEVED: i64 = 30 * 1_000_000;
 
 /// What a DID document said when it was last read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,12 +82,16 @@ impl Identity {
 
     /// Whether the document need not be read again.
     pub fn is_believed(&self, now: Micros) -> bool {
-        self.resolved_at.is_some_and(|at| is_recent(at, now))
+        self.resolved_at.is_some_and(|at| is_within(BELIEVED, at, now))
     }
 
     /// Whether the handle need not be checked again.
     pub fn is_checked(&self, now: Micros) -> bool {
-        self.is_believed(now) && self.handle_checked_at.is_some_and(|at| is_recent(at, now))
+        let believed = match self.handle_status {
+            HandleStatus::Valid | HandleStatus::Invalid => BELIEVED,
+            HandleStatus::Unresolved => UNRESOLVED_BELIEVED,
+        };
+        self.is_believed(now) && self.handle_checked_at.is_some_and(|at| is_within(believed, at, now))
     }
 
     /// The handle, if it may be shown (O10).
@@ -100,8 +108,25 @@ impl Identity {
     }
 }
 
-fn is_recent(at: Micros, now: Micros) -> bool {
-    now.0.saturating_sub(at.0) < BELIEVED
+/// What was found out about somebody who is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Finding {
+    /// The handle that may be shown, or that none may; `None`: it could not be found out.
+    pub handle: Option<Option<Handle>>,
+    /// A profile, if one was missing and was found.
+    pub profile: Option<LookedUp>,
+}
+
+/// The pause before the attempt after so many failures in a row: ten seconds, four times as long
+/// each time, at most a day (K12).
+pub fn pause_after(failures: i64) -> i64 {
+    const FIRST: i64 = 10_000_000;
+    let doublings = u32::try_from(failures.saturating_sub(1).clamp(0, 10)).unwrap_or(0) * 2;
+    FIRST.saturating_mul(1 << doublings).min(BELIEVED)
+}
+
+fn is_within(span: i64, at: Micros, now: Micros) -> bool {
+    now.0.saturating_sub(at.0) < span
 }
 
 /// Where a handle leads: DNS comes first, the file on its host second (specification "Handle").
@@ -171,11 +196,23 @@ mod tests {
         (one.handle_status, one.handle_checked_at) = (HandleStatus::Valid, Some(Micros(3)));
         assert!(one.is_checked(Micros(2 + DAY)) && !one.is_checked(Micros(3 + DAY)));
         assert_eq!(one.proven_handle().map(Handle::as_str), Some("a.test"));
+        (one.handle_status, one.handle_checked_at) = (HandleStatus::Unresolved, Some(Micros(5)));
+        assert!(
+            one.is_checked(Micros(4 + 30_000_000)) && !one.is_checked(Micros(5 + 30_000_000)),
+            "half a minute"
+        );
         one.resolved_at = None;
         assert!(!one.is_believed(Micros(5)) && !one.is_checked(Micros(5)), "the network said it changed");
         let none = read(r#"{"id":"did:plc:a"}"#, 5);
         assert!(none.is_checked(Micros(5)), "no claim, nothing to check");
         assert_eq!((none.handle_status, none.proven_handle()), (HandleStatus::Invalid, None));
+    }
+
+    #[test]
+    fn k12_pauses_grow_to_a_day() {
+        let seconds: Vec<i64> = (0..10).map(|failures| pause_after(failures) / 1_000_000).collect();
+        assert_eq!(seconds, [10, 10, 40, 160, 640, 2560, 10_240, 40_960, 86_400, 86_400]);
+        assert_eq!(pause_after(i64::MAX), BELIEVED);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::identity::Finding;
 use crate::wire::bodies::{Channel, Person};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::profile::LookedUp;
@@ -242,24 +243,34 @@ impl PersonRow {
     /// Whether nothing was ever learned of their profile: no record of it came by, and it was
     /// not looked up (R04).
     pub fn is_blank(&self) -> bool {
-        let profile = [
-            &self.profile_rev,
-            &self.handle,
-            &self.display_name,
-            &self.avatar_cid,
-            &self.banner_cid,
-            &self.description,
-        ];
+        self.handle.is_none() && self.has_no_profile()
+    }
+
+    fn has_no_profile(&self) -> bool {
+        let profile =
+            [&self.profile_rev, &self.display_name, &self.avatar_cid, &self.banner_cid, &self.description];
         profile.into_iter().all(Option::is_none)
     }
 
     /// Takes what was looked up, unless something is known already: a record of the person's own
     /// is newer, or somebody else looked them up meanwhile.
     pub fn look_up(&mut self, profile: &LookedUp) {
-        if self.is_blank() {
+        if self.has_no_profile() {
             let LookedUp { handle, display_name, description, avatar_cid, banner_cid } = profile.clone();
-            (self.handle, self.display_name, self.description) = (handle, display_name, description);
+            (self.display_name, self.description) = (display_name, description);
             (self.avatar_cid, self.banner_cid) = (avatar_cid, banner_cid);
+            self.handle = self.handle.take().or(handle);
+        }
+    }
+
+    /// Takes what was found out about them.
+    pub fn learn(&mut self, finding: &Finding) {
+        if let Some(profile) = &finding.profile {
+            // Whether the handle is theirs was found out apart from that.
+            self.look_up(&LookedUp { handle: None, ..profile.clone() });
+        }
+        if let Some(handle) = &finding.handle {
+            self.handle = handle.as_ref().map(ToString::to_string);
         }
     }
 

@@ -1,5 +1,5 @@
 //! What the runtime gives: configuration, the clock, D1, the SQLite of an object, the log,
-//! other hosts, and the handles and DIDs that lead to them.
+//! other hosts, the handles and DIDs that lead to them, and profiles.
 //!
 //! The only place that reads a clock, a random number or a binding. Holds no rule.
 
@@ -14,4 +14,5 @@ pub mod object_sql;
 pub mod outbound;
 pub mod pds;
 pub mod peer;
+pub mod profiles;
 pub mod socket_state;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{Param, Statement, chunks, invites, json_text, repos};
+use super::{Param, Statement, chunks, identities, invites, json_text, repos};
 use crate::domain::announcement::Announcement;
 use crate::domain::ingest::{AccountChange, Refusal};
 use crate::domain::link::{Gap, StreamPosition};
@@ -43,6 +43,11 @@ pub struct Commit<'a> {
     pub refusals: &'a [Refusal],
     /// Frames that could not be read, by reason.
     pub unread: &'a BTreeMap<&'static str, u64>,
+    /// Known people whose identity changed (I50).
+    pub identities: &'a [Did],
+    /// Whether people who become known with this are to be looked at (K12). Not those who were
+    /// only asked about (K06).
+    pub looks_at_new: bool,
     /// How far the stream is stored with this.
     pub position: Option<&'a StreamPosition>,
     /// A stretch of the stream that was not seen (J07).
@@ -159,6 +164,14 @@ pub fn prepare(commit: &Commit) -> Prepared {
     );
     for text in chunks(changes.people.iter()) {
         statements.push(Statement::new(PEOPLE, [text.into(), commit.now.shown().into()]));
+    }
+    if commit.looks_at_new {
+        for text in chunks(changes.people.iter().map(|person| &person.did)) {
+            statements.push(identities::know(text, commit.now));
+        }
+    }
+    if !commit.identities.is_empty() {
+        statements.push(identities::changed(commit.identities, commit.now));
     }
     hide(&mut statements, commit.accounts);
     decisions(&mut statements, commit);

@@ -3,6 +3,8 @@
 //! Of strangers nothing is kept: anybody may ask about any DID, and a table that grows with what
 //! people ask has no bound.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Fault, Param, Statement, Store, rows};
 use crate::domain::identity::Identity;
 use crate::wire::ids::Did;
@@ -21,14 +23,66 @@ pub async fn keep(store: &impl Store, identity: &Identity) -> Result<(), Fault> 
     store.write(&[Statement::new(KEEP, [Param::json(identity)])]).await.map(drop)
 }
 
-/// Makes these DIDs known, to be looked at from `now` on; who is known stays as they are. For
-/// DIDs that come with a reason, such as one that an operator adds.
-pub fn know(dids: &[Did], now: Micros) -> Statement {
+/// Makes these DIDs (JSON) known, to be looked at from `now` on; who is known stays as they are.
+/// For DIDs that come with a reason (K06), such as a record let in, or an operator who adds them.
+pub fn know(dids: String, now: Micros) -> Statement {
     Statement::new(
         "INSERT INTO identities (did, check_at) SELECT value, ?2 FROM json_each(?1) WHERE true
          ON CONFLICT DO NOTHING",
-        [Param::json(&dids), now.sortable().into()],
+        [dids.into(), now.sortable().into()],
     )
+}
+
+/// Somebody who is to be looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Due {
+    /// Who.
+    pub did: Did,
+    /// Since when.
+    pub since: Micros,
+    /// Attempts that failed since the last that did not.
+    pub failures: i64,
+    /// Whether nothing is known of their profile (K12).
+    pub wants_profile: bool,
+}
+
+/// What came of looking at somebody.
+#[derive(Clone, Debug, Serialize)]
+pub struct Looked {
+    /// Who.
+    pub did: Did,
+    /// As [`Due::since`]: if another reason came meanwhile, they are looked at again.
+    pub since: Micros,
+    /// When to look again; `None`: when there is a reason.
+    pub again_at: Option<Micros>,
+    /// Attempts that failed by now.
+    pub failures: i64,
+    /// Why this one did.
+    pub error: Option<String>,
+}
+
+/// Who is to be looked at by `now`, those who wait longest first: who fails waits longer each
+/// time, so they keep nobody waiting (K12).
+pub async fn due(store: &impl Store, now: Micros, limit: i64) -> Result<Vec<Due>, Fault> {
+    let statement = Statement::new(DUE, [now.sortable().into(), limit.into()]);
+    rows(store.read(&[statement]).await?.first())
+}
+
+/// When somebody is to be looked at next.
+pub async fn next_due(store: &impl Store) -> Result<Option<Micros>, Fault> {
+    let statement = Statement::new(
+        "SELECT json_quote(check_at) AS row FROM identities WHERE check_at IS NOT NULL
+         ORDER BY check_at LIMIT 1",
+        [],
+    );
+    let found: Vec<Micros> = rows(store.read(&[statement]).await?.first())?;
+    Ok(found.into_iter().next())
+}
+
+/// Notes what came of looking at people.
+pub async fn looked(store: &impl Store, looked: &[Looked]) -> Result<(), Fault> {
+    let statement = Statement::new(LOOKED, [Param::json(&looked)]);
+    store.write(&[statement]).await.map(drop)
 }
 
 /// I50: the documents of these DIDs changed at `now`, and are to be read again.
@@ -46,6 +100,20 @@ const FIND: &str = "
         'pds', pds, 'signing_key', signing_key,
         'resolved_at', iif(resolved_at > coalesce(changed_at, ''), resolved_at, NULL)) AS row
     FROM identities WHERE did = ?1";
+
+const DUE: &str = "
+    SELECT json_object('did', i.did, 'since', i.check_at, 'failures', i.failures,
+        'wants_profile', json(iif(p.did IS NOT NULL AND coalesce(p.profile_rev, p.display_name,
+            p.avatar_cid, p.banner_cid, p.description) IS NULL, 'true', 'false'))) AS row
+    FROM identities i LEFT JOIN people p ON p.did = i.did
+    WHERE i.check_at <= ?1 ORDER BY i.check_at LIMIT ?2";
+
+const LOOKED: &str = "
+    UPDATE identities SET check_at = l.value ->> 'again_at', failures = l.value ->> 'failures',
+        error = l.value ->> 'error'
+    FROM json_each(?1) l
+    WHERE identities.did = l.value ->> 'did' AND identities.check_at = l.value ->> 'since'
+    RETURNING json_quote(did) AS row";
 
 // When to look again (`check_at`, `failures`, `error`) is another statement's.
 const KEEP: &str = "

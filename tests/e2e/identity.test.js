@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 
+import { eventually } from './harness.js'
 import { openHost, openStage } from './stage.js'
 
 let stage
@@ -150,6 +151,72 @@ test('K12: what is known of people the index knows survives a restart, of strang
   assert.deepEqual(host.news(), [])
   assert.equal((await identity(stray)).body.handle, 'stray.test')
   assert.deepEqual(host.news(), [`/plc/${stray}`, dns('stray.test')])
+})
+
+test('I50, B-28: a changed handle is shown and told when it is proven, and not before', async () => {
+  const GARDEN = 'at://did:plc:carol/social.colibri.community/c'
+  const did = person('carol', { handle: 'carol.test' })
+  host.routes.set(dns('carol.test'), txt(`did=${did}`))
+  const author = async () => (await service.fetchJson(`/api/authors?did=${did}`)).body
+  await stage.say(['carol', 'create', 'community/c', { name: 'Garden', requiresApprovalToJoin: false }])
+  await eventually(async () => (await author()).handle === 'carol.test', { what: 'the handle to be proven (K12)' })
+  assert.deepEqual((await identity(did)).body.handle, 'carol.test')
+
+  const watcher = await service.connect('/api/subscribe?did=did:plc:carol')
+  await watcher.subscribe({ event_type: 'community', community_uri: GARDEN })
+  const told = (handle) => watcher.next({ type: 'user_profile_updated', did, handle })
+  // The new handle leads here, so it is proven; until that is found out, none is shown.
+  person('carol', { handle: 'caroline.test', pds: `${host.url}/new` })
+  host.routes.set(dns('caroline.test'), txt(`did=${did}`))
+  await stage.identity('carol', 'caroline.test')
+  await told(null)
+  await told('caroline.test')
+  assert.equal((await author()).handle, 'caroline.test')
+  const { body } = await identity(did)
+  assert.deepEqual([body.handle, body.handle_status, body.pds], ['caroline.test', 'valid', `${host.url}/new`])
+
+  // One that leads to somebody else is shown nowhere.
+  person('carol', { handle: 'stolen.test' })
+  host.routes.set(dns('stolen.test'), txt('did=did:plc:ann'))
+  await stage.identity('carol', 'stolen.test')
+  await told(null)
+  await eventually(async () => (await identity(did)).body.handle_status === 'invalid', { what: 'the claim to be refused' })
+  assert.equal((await author()).handle, null)
+  // It was hers after all.
+  host.routes.set(dns('stolen.test'), txt(`did=${did}`))
+  await stage.identity('carol', 'stolen.test')
+  await told('stolen.test')
+  const shown = watcher.all({ type: 'user_profile_updated', did }).map(({ handle }) => handle)
+  assert.deepEqual(shown, [null, 'caroline.test', null, 'stolen.test'], 'each change once')
+})
+
+test('K12: missing profiles are found, and those that cannot be keep nobody waiting', async () => {
+  const profile = (name) => `/bsky/xrpc/app.bsky.actor.getProfile?actor=did%3Aplc%3A${name}`
+  const names = Array.from({ length: 40 }, (_, n) => `k12-${n}`)
+  for (const [n, name] of names.entries()) {
+    person(name)
+    // Every second one is a failure of somebody.
+    const failure = [[500, 'no', {}], [400, {}, {}], [200, '<html>', {}]][n % 3]
+    host.routes.set(profile(name), n % 2 ? { did: `did:plc:${name}`, handle: 'handle.invalid', displayName: `Name ${n}` } : failure)
+  }
+  await stage.say(...names.map((name) => [name, 'create', 'community/c', { name: 'Mine', requiresApprovalToJoin: false }]))
+  const members = async (name) =>
+    (await service.fetchJson(`/api/members?community=at://did:plc:${name}/social.colibri.community/c`)).body[0].display_name
+  for (const [n, name] of names.entries()) {
+    if (n % 2 === 0) continue
+    await eventually(async () => (await members(name)) === `Name ${n}`, { what: `the profile of ${name}` })
+  }
+  // Then there is silence (K06): whoever was found or does not exist is asked about no more.
+  await eventually(
+    () => {
+      let due
+      stage.behindItsBack((db) => {
+        due = db.prepare("SELECT did, failures FROM identities WHERE check_at IS NOT NULL AND did LIKE 'did:plc:k12-%'").all()
+      })
+      return due.length > 0 && due.every(({ did, failures }) => failures > 0 && Number(did.split('-')[1]) % 2 === 0)
+    },
+    { what: 'nobody to be due but those who failed' },
+  )
 })
 
 test('R21.6, B-19: hostile DIDs, documents and redirects lead nowhere, and no request goes out', async () => {

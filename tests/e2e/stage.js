@@ -78,6 +78,15 @@ class Stage {
     await this.say([who, 'create', `actor.data/${who}`, {}])
   }
 
+  /** An identity event of somebody, who says that this is their handle. */
+  async identity(who, handle) {
+    const did = `did:plc:${who}`
+    const identity = { did, handle, seq: 1, time: new Date().toISOString() }
+    this.jetstream.injectFrame({ did, kind: 'identity', identity })
+    // Such events wait for company; a record is urgent. A foreign one, that says nothing about anybody here.
+    await this.say(['somebody', 'delete', `message/${who}`])
+  }
+
   #indexed(time) {
     return eventually(
       async () => {

@@ -1,11 +1,16 @@
 //! What is kept of DID documents, through the real SQL (I50, K06, K12).
 
-use colibri_edge::domain::identity::{HandleStatus, Identity};
-use colibri_edge::storage::{Store, identities};
+use colibri_edge::domain::identity::{Finding, HandleStatus, Identity};
+use colibri_edge::hallway::{learn, remember};
+use colibri_edge::storage::Store;
+use colibri_edge::storage::identities::{self, Due, Looked};
 use colibri_edge::wire::did_document::DidDocument;
+use colibri_edge::wire::handle::Handle;
 use colibri_edge::wire::ids::Did;
+use colibri_edge::wire::profile::LookedUp;
 use colibri_edge::wire::time::Micros;
 use futures::executor::block_on;
+use serde_json::json;
 
 use super::sqlite::Sqlite;
 use super::story::{START, Service, Story};
@@ -68,7 +73,7 @@ fn k06_of_strangers_nothing_is_kept() {
         assert_eq!(find(&store, &stranger), None);
     }
     let added = Did::parse("did:plc:added").unwrap();
-    block_on(store.commit(vec![identities::know(std::slice::from_ref(&added), Micros(START))])).unwrap();
+    block_on(store.commit(vec![identities::know(format!("[\"{added}\"]"), Micros(START))])).unwrap();
     block_on(identities::keep(&store, &read(&added, START))).unwrap();
     assert_eq!(find(&store, &added), Some(read(&added, START)), "who was added is none");
 }
@@ -91,4 +96,118 @@ fn i50_a_document_that_changed_is_dropped() {
     }
     block_on(identities::keep(&store, &read(&bob(), START + 6))).unwrap();
     assert!(find(&store, &bob()).unwrap().is_believed(Micros(START + 7)));
+}
+
+fn due(store: &Sqlite, at: i64) -> Vec<Due> {
+    block_on(identities::due(store, Micros(at), 50)).unwrap()
+}
+
+/// K12, K06: new people are looked at once, those who were only asked about never.
+#[test]
+fn k12_who_becomes_known_is_due_once() {
+    let mut story = Story::default();
+    story.community("alice", false).join("bob", "alice");
+    let service = Service::live(&story);
+    let known = due(&service.store, i64::from(i32::MAX) * 1_000_000);
+    let names: Vec<&str> = known.iter().map(|due| due.did.as_str()).collect();
+    assert_eq!(names, ["did:plc:alice", "did:plc:bob"]);
+    assert!(known.iter().all(|due| due.wants_profile && due.failures == 0));
+    let done: Vec<Looked> = known
+        .iter()
+        .map(|due| Looked {
+            did: due.did.clone(),
+            since: due.since,
+            again_at: None,
+            failures: 0,
+            error: None,
+        })
+        .collect();
+    block_on(identities::looked(&service.store, &done)).unwrap();
+    assert_eq!(block_on(identities::next_due(&service.store)).unwrap(), None);
+    let stranger = Did::parse("did:plc:stranger").unwrap();
+    let profile = LookedUp { display_name: Some("S".into()), ..LookedUp::default() };
+    block_on(remember(&service.store, &stranger, &profile, &service.settings(), Micros(START))).unwrap();
+    assert_eq!(block_on(identities::next_due(&service.store)).unwrap(), None, "K06: a lookup is no reason");
+}
+
+/// K12: who fails waits longer each time, behind those who wait for the first time.
+#[test]
+fn k12_who_fails_keeps_nobody_waiting() {
+    let store = with_bob();
+    let far = i64::from(i32::MAX) * 1_000_000;
+    let failed = due(&store, far).remove(0);
+    let again_at = Micros(far - 1);
+    let looked = |since| Looked {
+        did: failed.did.clone(),
+        since,
+        again_at: Some(again_at),
+        failures: 1,
+        error: Some("status 500".into()),
+    };
+    block_on(identities::looked(&store, &[looked(failed.since)])).unwrap();
+    let order: Vec<(Did, i64)> = due(&store, far).into_iter().map(|due| (due.did, due.failures)).collect();
+    assert_eq!(order, [(bob(), 0), (failed.did.clone(), 1)]);
+    // Another reason while somebody was looked at: they are looked at again.
+    let changed = identities::changed(std::slice::from_ref(&failed.did), Micros(far - 2));
+    block_on(store.commit(vec![changed])).unwrap();
+    block_on(identities::looked(&store, &[looked(again_at)])).unwrap();
+    let again = due(&store, far).into_iter().find(|due| due.did == failed.did).unwrap();
+    assert_eq!(again.since, Micros(far - 2));
+}
+
+/// I50, B-28: another handle is unproven until it is checked; what is shown is told.
+#[test]
+fn i50_b28_a_handle_is_told_when_it_is_proven() {
+    let mut story = Story::default();
+    story.community("alice", false).join("bob", "alice");
+    let service = Service::live(&story);
+    let found = |handle: Option<Option<&str>>, profile: Option<LookedUp>| {
+        let handle = handle.map(|handle| handle.map(|text| Handle::parse(text).unwrap()));
+        let findings = [(bob(), Finding { handle, profile })];
+        block_on(learn(&service.store, &findings, &service.settings(), Micros(START))).unwrap()
+    };
+    let shown = || service.store.look("SELECT handle, display_name FROM people WHERE did = 'did:plc:bob'");
+    let told = || {
+        let sql = "SELECT json_extract(announcements, '$[0].event.type'),
+            json_extract(announcements, '$[0].event.handle') FROM outbox ORDER BY id DESC LIMIT 1";
+        service.store.look(sql).join("")
+    };
+    assert!(found(Some(Some("bob.test")), None));
+    assert_eq!((shown().join(""), told()), ("bob.test|null".into(), "user_profile_updated|bob.test".into()));
+    assert!(!found(Some(Some("bob.test")), None), "nothing new is not committed");
+    assert!(!found(None, None), "nor is what could not be found out");
+    let profile =
+        LookedUp { handle: Some("x.test".into()), display_name: Some("Bob".into()), ..LookedUp::default() };
+    assert!(found(None, Some(profile.clone())));
+    assert_eq!(shown().join(""), "bob.test|Bob", "the handle of a profile was proven by somebody else");
+    let other = LookedUp { display_name: Some("Robert".into()), ..profile };
+    assert!(!found(None, Some(other)), "a profile that is known is not replaced");
+    assert!(found(Some(None), None));
+    assert_eq!((shown().join(""), told()), ("null|Bob".into(), "user_profile_updated|null".into()));
+    let nobody = [(Did::parse("did:plc:nobody").unwrap(), Finding { handle: Some(None), profile: None })];
+    assert!(!block_on(learn(&service.store, &nobody, &service.settings(), Micros(START))).unwrap());
+}
+
+/// I50: the event makes the person due, and their document is not believed any more.
+#[test]
+fn i50_an_identity_event_is_a_reason_to_look() {
+    let store = with_bob();
+    let mut service = Service::new();
+    service.store = store;
+    let far = i64::from(i32::MAX) * 1_000_000;
+    let done: Vec<Looked> = due(&service.store, far)
+        .into_iter()
+        .map(|due| Looked { did: due.did, since: due.since, again_at: None, failures: 0, error: None })
+        .collect();
+    block_on(identities::looked(&service.store, &done)).unwrap();
+    block_on(identities::keep(&service.store, &read(&bob(), 5))).unwrap();
+    let event = |did: &str| {
+        json!({ "did": did, "time_us": START, "kind": "identity",
+            "identity": { "did": did, "handle": "new.test", "seq": 1, "time": "2026-03-01T12:00:00Z" } })
+        .to_string()
+    };
+    service.batch(&[event("did:plc:bob"), event("did:plc:foreigner")]);
+    let names: Vec<Did> = due(&service.store, far).into_iter().map(|due| due.did).collect();
+    assert_eq!(names, [bob()], "and strangers are none of our business");
+    assert_eq!(find(&service.store, &bob()).unwrap().resolved_at, None);
 }

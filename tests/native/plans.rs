@@ -164,9 +164,11 @@ fn exercise() -> Sqlite {
             .unwrap();
         identities::keep(&store, &super::identities::read(&did, START)).await.unwrap();
         identities::find(&store, &did).await.unwrap();
-        let dids = std::slice::from_ref(&did);
-        let known = vec![identities::know(dids, Micros(0)), identities::changed(dids, Micros(0))];
-        store.commit(known).await.unwrap();
+        let changed = identities::changed(std::slice::from_ref(&did), Micros(0));
+        store.commit(vec![identities::know("[]".into(), Micros(0)), changed]).await.unwrap();
+        identities::due(&store, Micros(0), 50).await.unwrap();
+        identities::next_due(&store).await.unwrap();
+        identities::looked(&store, &[]).await.unwrap();
     });
     store
 }

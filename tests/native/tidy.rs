@@ -168,6 +168,7 @@ fn configuration_and_code_name_the_same_objects() {
         .expect("the root exports the objects");
     for (binding, class) in [
         ("JETSTREAM", "Jetstream"),
+        ("IDENTITIES", "Identities"),
         ("REPO_SYNC", "RepoSync"),
         ("COMMUNITY", "Community"),
         ("GATEWAY", "Gateway"),

@@ -21,6 +21,7 @@ pub use reactions::groups;
 use std::collections::BTreeSet;
 
 use super::announcement::{Announcement, Audience, Scope, Topic};
+use super::identity::Finding;
 use super::known::Standings;
 use super::moderation::{Decision, Ruling};
 use super::reconciliation::Found;
@@ -53,6 +54,8 @@ pub struct Folded {
     pub deleted_communities: Vec<AtUri>,
     /// What came of the decisions, in order.
     pub rulings: Vec<Ruling>,
+    /// Known people whose identity changed: who they are is to be found out anew (I50).
+    pub identities: Vec<Did>,
     /// Records found that the gate refused, also those that it had refused before.
     pub turned_away: usize,
     /// Whose live events were decided over what may be missing after an outage: they edited a
@@ -89,6 +92,8 @@ pub enum Input<'a> {
     Decision(&'a Decision),
     /// What a reconciliation found in a repository.
     Found(&'a Found),
+    /// What was found out about a person, at the time of the fold (I50, K12).
+    Finding(&'a Did, &'a Finding),
 }
 
 /// A record that was not let in, as an admin sees it. Never its text.
@@ -125,6 +130,7 @@ pub fn fold<'a>(
         recovering: false,
         turned_away: 0,
         doubtful: BTreeSet::new(),
+        identities: Vec::new(),
     };
     for input in inputs {
         fold.clock = Micros(fold.clock.0.saturating_add(1));
@@ -140,6 +146,11 @@ pub fn fold<'a>(
                 fold.recovering = true;
                 fold.recover(found);
                 fold.recovering = false;
+                continue;
+            }
+            Input::Finding(did, finding) => {
+                fold.stream_time = now;
+                fold.learn(did, finding);
                 continue;
             }
         };
@@ -165,6 +176,7 @@ pub fn fold<'a>(
         rulings: fold.rulings,
         turned_away: fold.turned_away,
         doubtful: fold.doubtful,
+        identities: fold.identities,
     }
 }
 
@@ -189,6 +201,7 @@ struct Fold {
     recovering: bool,
     turned_away: usize,
     doubtful: BTreeSet<Did>,
+    identities: Vec<Did>,
 }
 
 /// One version of one record, and when it came.

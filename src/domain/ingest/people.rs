@@ -1,6 +1,7 @@
 //! What people say about themselves, and what becomes of them (sections 8.6 and 8.8).
 
 use super::super::announcement::{Announcement, Audience, Scope, Topic};
+use super::super::identity::Finding;
 use super::super::rows::{ActorRow, ChannelReadRow, MessageRow, PersonRow};
 use super::super::standing::MemberChange;
 use super::{Fold, Version};
@@ -122,11 +123,25 @@ impl Fold {
         self.world.channel_reads.remove(uri);
     }
 
-    /// I50: the handle shown is one that was verified; another one is unproven.
+    /// I50: the handle shown is one that was verified; another one is unproven until that is found
+    /// out.
     pub(super) fn identity(&mut self, did: &Did, handle: Option<&str>) {
         let Some(before) = self.world.people.get(did).cloned() else { return };
+        self.identities.push(did.clone());
         if before.handle.is_some() && before.handle.as_deref() != handle {
             self.world.people.change(did, |person| person.handle = None);
+            self.tell_profile(did, &before);
+        }
+    }
+
+    /// I50, K12: a handle that was checked, a profile that was missing; E16 if what is shown
+    /// changes.
+    pub(super) fn learn(&mut self, did: &Did, finding: &Finding) {
+        let Some(before) = self.world.people.get(did).cloned() else { return };
+        let mut after = before.clone();
+        after.learn(finding);
+        if after != before {
+            self.world.people.change(did, |person| *person = after);
             self.tell_profile(did, &before);
         }
     }

@@ -1,0 +1,89 @@
+//! `Identities`: looks at people whose identity is not known, or not any more.
+//!
+//! - Guarantee: whoever the index comes to know, and whose identity changes, is looked at once
+//!   (I50, K12); failures are tried again with growing pauses and keep nobody else waiting.
+//! - Gates: none is needed. Who is due stands in D1 (`storage::identities`), and what is found is
+//!   committed over the ledger; two objects at work would only do some of it twice.
+//! - Stored here: nothing but the alarm.
+//! - Commands: [`Look`]. Wakes on its alarm, which stands at the time when somebody is due. A
+//!   quiet instance has none (K06).
+//! - Ends: never.
+
+use std::cell::Cell;
+
+use worker::{DurableObject, Env, Request, Response, Result, State, durable_object, wasm_bindgen};
+
+use super::commands::{Command, Done, Look, read, reply, unknown};
+use super::looking;
+use crate::platform::clock::now;
+use crate::platform::log;
+use crate::storage::Fault;
+
+/// The alarm set before the work, should the work die, in milliseconds.
+const AGAIN_MS: i64 = 60_000;
+
+/// See the module.
+#[durable_object(alarm)]
+pub struct Identities {
+    state: State,
+    env: Env,
+    /// Asked to look while at work.
+    asked: Cell<bool>,
+}
+
+impl DurableObject for Identities {
+    fn new(state: State, env: Env) -> Self {
+        Self { state, env, asked: Cell::new(false) }
+    }
+
+    async fn fetch(&self, mut request: Request) -> Result<Response> {
+        match request.path().trim_start_matches('/') {
+            Look::NAME => {
+                let result = match read::<Look>(&mut request).await {
+                    Ok(_) => {
+                        self.asked.set(true);
+                        self.wake_in(1).await.map(|()| Done {})
+                    }
+                    Err(fault) => Err(fault),
+                };
+                reply::<Look>(result)
+            }
+            _ => unknown(),
+        }
+    }
+
+    async fn alarm(&self) -> Result<Response> {
+        // The next alarm before the work: should the work die, it is done again.
+        let again = self.wake_in(AGAIN_MS).await;
+        self.asked.set(false);
+        let next = match looking::look(&self.env).await {
+            Ok(next) => next.map(|at| (at.millis() - now().millis()).max(1)),
+            Err(fault) => {
+                log::fault(&fault, "tried again within a minute");
+                Some(AGAIN_MS)
+            }
+        };
+        let done = match next {
+            // Who became due meanwhile was perhaps not seen.
+            _ if self.asked.get() => self.wake_in(1).await,
+            Some(millis) => self.wake_in(millis).await,
+            None => self.sleep().await,
+        };
+        if let Err(fault) = again.and(done) {
+            log::fault(&fault, "whoever becomes due next wakes the object");
+        }
+        Response::empty()
+    }
+}
+
+impl Identities {
+    async fn wake_in(&self, millis: i64) -> std::result::Result<(), Fault> {
+        let set = self.state.storage().set_alarm(millis).await;
+        set.map_err(|error| Fault::new("setting the alarm", error))
+    }
+
+    async fn sleep(&self) -> std::result::Result<(), Fault> {
+        let gone = self.state.storage().delete_alarm().await;
+        gone.map_err(|error| Fault::new("deleting the alarm", error))
+    }
+}
