@@ -41,8 +41,8 @@ struct Wanted<'c> {
 /// applies decides:
 ///   1. who has it already needs nobody: what a CID names never changes;
 ///   2. what is cached was compared;
-///   3. what the PDS sends is compared, answered and cached, unless it is larger than
-///      `BLOB_VERIFY_MAX`;
+///   3. what the PDS sends is compared and answered, unless it is larger than `BLOB_VERIFY_MAX`,
+///      and cached if it is asked for in parts or a second time;
 ///   4. larger blobs are relayed, with the PDS's own ranges.
 pub(super) async fn blob(call: &Call) -> Answer {
     let (did, cid) = (call.query.did("did")?, call.query.cid("cid")?);
@@ -184,7 +184,8 @@ impl Wanted<'_> {
         self.answer(response, status, kind.as_deref(), length.as_deref(), part.as_deref())
     }
 
-    /// Answers with bytes that were compared, and caches them when that is done.
+    /// Answers with bytes that were compared, and caches them when that is done, if that is worth
+    /// it.
     fn compared(&self, blob: Blob, key: String) -> Answer {
         let size = blob.size();
         let part = self.range.map(|range| range.within(size));
@@ -199,11 +200,14 @@ impl Wanted<'_> {
             }
             None => self.answer(blob.answer(None)?, 200, blob.kind(), Some(&size.to_string()), None),
         };
-        self.call.after_answer(async move {
-            if let Err(fault) = blob.keep(&key).await {
-                log::fault(&fault, "it is fetched again when it is asked for");
-            }
-        });
+        // Who asks for a range will ask for more of them.
+        if blobs::is_asked_again(&key) || self.range.is_some() {
+            self.call.after_answer(async move {
+                if let Err(fault) = blob.keep(&key).await {
+                    log::fault(&fault, "it is fetched again when it is asked for");
+                }
+            });
+        }
         answer
     }
 

@@ -5,7 +5,7 @@
 //! hash comes here. Promises: what is in the cache was compared; of all blobs that an isolate
 //! compares at a time, those beyond the first megabyte hold at most [`AT_ONCE`] bytes together.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::pin::pin;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use worker::{Cache, Delay, Headers, Method, Request, RequestInit, Response};
 
 use super::clock::now;
 use super::outbound::Answered;
+use crate::domain::admission::Admission;
 use crate::storage::Fault;
 use crate::wire::range::Range;
 
@@ -37,8 +38,9 @@ const KEPT_SECS: u32 = 24 * 60 * 60;
 const DOING: &str = "comparing a blob with its CID";
 
 thread_local! {
-    // A number: nothing here belongs to a request (platform facts 5.5).
+    // Plain data only: nothing here belongs to a request (platform facts 5.5).
     static HELD: Cell<u64> = const { Cell::new(0) };
+    static ASKED: RefCell<Admission> = const { RefCell::new(Admission::new()) };
 }
 
 /// What became of the comparison.
@@ -131,6 +133,11 @@ impl Blob {
 const KEEPING: &str = "caching a blob";
 /// The type of bytes of which nobody says what they are.
 pub const UNKNOWN: &str = "application/octet-stream";
+
+/// Whether a key was asked for lately in this isolate; it was from now on.
+pub fn is_asked_again(key: &str) -> bool {
+    ASKED.with_borrow_mut(|asked| asked.again(key))
+}
 
 /// What the cache has under a key: an answer with 200, 206 or 416.
 pub async fn cached(key: &str, range: Option<Range>) -> Result<Option<(u16, Response)>, Fault> {
