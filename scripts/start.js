@@ -161,6 +161,8 @@ async function start() {
         PLC_URL: network.plc,
         // The PDS answers for profiles nobody has: the public API is not part of this small world.
         BSKY_API_URL: network.pds,
+        // Handles end in .test, for which only this network answers.
+        DOH_URL: network.dns,
         INSECURE_HOSTS: [network.pds, network.plc, network.jetstream].map((url) => new URL(url).host).join(),
         INVITE_API_KEY: key,
       })

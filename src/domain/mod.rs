@@ -8,8 +8,8 @@
 //! who is told (`announcement`), who hears (`subscriptions`), how the stream is kept alive
 //! (`link`), what a repository held and what that means (`snapshot`, `repository`,
 //! `reconciliation`, `repos`), who is behind a DID (`identity`), which hosts may be asked (`hosts`)
-//! and which rest (`breaker`), what is worth caching (`admission`), in what order a sidebar stands
-//! (`sidebar`), and how much a client may ask (`budget`).
+//! and which rest (`breaker`), what is worth caching (`admission`) and how much is held meanwhile
+//! (`room`), in what order a sidebar stands (`sidebar`), and how much a client may ask (`budget`).
 
 pub mod rows;
 pub mod world;
@@ -49,4 +49,5 @@ pub mod breaker;
 pub mod hosts;
 pub mod ice;
 pub mod identity;
+pub mod room;
 pub mod sidebar;

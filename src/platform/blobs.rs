@@ -3,9 +3,9 @@
 //!
 //! The bytes stay with the runtime, which reads, hashes, cuts and sends them natively; only their
 //! hash comes here. Promises: what is in the cache was compared; of all blobs that an isolate
-//! compares at a time, those beyond the first megabyte hold at most [`AT_ONCE`] bytes together.
+//! compares at a time, the large ones hold no more than [`ROOM`] together.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -20,13 +20,14 @@ use worker::{Cache, Delay, Headers, Method, Request, RequestInit, Response};
 use super::clock::now;
 use super::outbound::Answered;
 use crate::domain::admission::Admission;
+use crate::domain::room::{Room, Size};
 use crate::storage::Fault;
 use crate::wire::range::Range;
 
 /// Bytes compared at a time in an isolate, which has 128 MB for everything (platform facts 2.8).
-const AT_ONCE: u64 = 48 * 1024 * 1024;
-/// Blobs up to this size wait for nobody: pictures must not stand behind films.
-const SMALL: u64 = 1024 * 1024;
+/// Pictures wait for nobody: they must not stand behind films. Room is kept a little longer than
+/// reading may take.
+const ROOM: Size = Size { all: 48 * 1024 * 1024, small: 1024 * 1024, kept: 70_000_000 };
 /// How long a large blob waits for others to end, and how often it looks.
 const WAIT_MILLIS: i64 = 10_000;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -39,7 +40,7 @@ const DOING: &str = "comparing a blob with its CID";
 
 thread_local! {
     // Plain data only: nothing here belongs to a request (platform facts 5.5).
-    static HELD: Cell<u64> = const { Cell::new(0) };
+    static TAKEN: RefCell<Room> = const { RefCell::new(Room::new()) };
     static ASKED: RefCell<Admission> = const { RefCell::new(Admission::new()) };
 }
 
@@ -156,13 +157,13 @@ pub async fn cached(key: &str, range: Option<Range>) -> Result<Option<(u16, Resp
     }))
 }
 
-/// Bytes that an isolate holds, until they are let go.
+/// Room that is taken, until it is dropped.
 #[derive(Debug)]
 struct Held(u64);
 
 impl Drop for Held {
     fn drop(&mut self) {
-        HELD.set(HELD.get().saturating_sub(self.0));
+        TAKEN.with_borrow_mut(|taken| taken.give(self.0));
     }
 }
 
@@ -171,10 +172,8 @@ impl Drop for Held {
 async fn hold(bytes: u64) -> Result<Held, Fault> {
     let give_up = now().millis().saturating_add(WAIT_MILLIS);
     loop {
-        let held = HELD.get();
-        if held == 0 || bytes <= SMALL || held.saturating_add(bytes) <= AT_ONCE {
-            HELD.set(held.saturating_add(bytes));
-            return Ok(Held(bytes));
+        if let Some(by) = TAKEN.with_borrow_mut(|taken| taken.take(bytes, &ROOM, now())) {
+            return Ok(Held(by));
         }
         if now().millis() >= give_up {
             return Err(Fault::new(DOING, "too many large ones at a time"));

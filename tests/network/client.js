@@ -80,6 +80,8 @@ export class Network {
     this.pds2 = pds2
     this.jetstream = jetstream
     this.control = control
+    /** DNS over HTTPS for the handles of this network. */
+    this.dns = `${control}/dns-query`
     this.#child = child
     child.unref()
     for (const stream of [child.stdin, child.stdout, child.stderr]) /** @type {import('node:net').Socket} */ (stream).unref()

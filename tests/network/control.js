@@ -2,6 +2,7 @@
 // The remote control of a network: JSON over HTTP on 127.0.0.1.
 //
 //   GET  /stats
+//   GET  /dns-query?name=_atproto.alice.test&type=TXT   DNS over HTTPS (dns.js), which is answered as it is
 //   POST /jetstream/stop | resume | freeze | thaw | drop
 //   POST /jetstream/inject    {"raw": "text"} as it is, to the clients of now
 //                             {"frame": {…}}  into the log, with the next time_us
@@ -15,10 +16,11 @@
 
 import { createServer } from 'node:http'
 import { once } from 'node:events'
+import { answerDns } from './dns.js'
 import { HOST } from './ports.js'
 
 /**
- * @param {{port: number, jetstream: import('./jetstream.js').Jetstream, pdses?: {faults: import('./faults.js').Faults}[]}} options
+ * @param {{port: number, jetstream: import('./jetstream.js').Jetstream, pdses?: {url: string, faults: import('./faults.js').Faults}[]}} options
  * @returns {Promise<{url: string, stop(): Promise<void>}>}
  */
 export async function startControl({ port, jetstream, pdses = [] }) {
@@ -44,6 +46,13 @@ export async function startControl({ port, jetstream, pdses = [] }) {
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body) + '\n')
     const name = `${request.method} ${request.url}`
     const control = Object.hasOwn(controls, name) ? controls[name] : undefined
+    if (name.startsWith('GET /dns-query?')) {
+      const query = new URL(request.url ?? '', 'http://dns').searchParams
+      return answerDns(pdses.map((pds) => pds.url), query).then(
+        (found) => answer(200, found),
+        (error) => answer(502, { error: String(error) }),
+      )
+    }
     if (!control) return answer(404, { error: `no such control: ${name}` })
     try {
       answer(200, { result: await control(await readBody(request)) })
