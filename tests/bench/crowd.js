@@ -23,6 +23,7 @@ class Client {
   texts
   /** @type {Error | undefined} */
   broken
+  /** @type {Buffer} */
   #rest = Buffer.alloc(0)
 
   /** @param {import('node:net').Socket} socket @param {boolean} keep @param {() => void} heard */
