@@ -27,7 +27,7 @@ use crate::platform::d1::D1;
 use crate::platform::log::{self, Level};
 use crate::storage::{Fault, Store, outbox};
 use crate::wire::ids::Did;
-use crate::wire::jetstream::{cursor_in, parse, subscribe_url};
+use crate::wire::jetstream::{Frame, What, cursor_in, parse, subscribe_url};
 use crate::wire::time::Micros;
 
 /// Frames let in at once: the batch is the unit of cost. Twice as many take two thirds of the page
@@ -338,7 +338,7 @@ impl Reader {
         spent.rows_read += cost.read;
         spent.rows_written += cost.written;
         self.spent.set(spent);
-        self.have_repositories_read(&committed.known, batch.gap.is_some());
+        self.have_repositories_read(&committed.known, &batch);
         if batch.position.is_some() {
             *self.stored.borrow_mut() = batch.position;
         }
@@ -350,14 +350,15 @@ impl Reader {
         Ok(())
     }
 
-    /// Has repositories looked at that are known from now on, or all of them after a gap. Should
-    /// that fail, cron does it within a minute.
-    fn have_repositories_read(&self, known: &BTreeSet<Did>, all: bool) {
+    /// Has repositories looked at that are known from now on, those of people whose identity
+    /// changed, or all of them after a gap. Should that fail, cron does it within a minute.
+    fn have_repositories_read(&self, known: &BTreeSet<Did>, batch: &Batch) {
         let mut met = self.met.borrow_mut();
+        let changed = |frame: &Frame| matches!(frame.what, What::Identity { .. }) && met.contains(&frame.did);
+        let mut is_new = batch.gap.is_some() || batch.frames.iter().any(changed);
         if met.len() >= MET_MAX {
             met.clear(); // each costs one look at the queue to have back
         }
-        let mut is_new = all;
         for did in known {
             is_new |= met.insert(did.clone());
         }

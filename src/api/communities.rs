@@ -6,19 +6,23 @@ use worker::Env;
 
 use super::error::ApiError;
 use super::reply::{List, shown};
-use super::{Answer, Call};
+use super::{Answer, Call, sync};
 use crate::durable::commands::{Voices, call as ask};
 use crate::storage::Fault;
 use crate::storage::reads::communities;
 use crate::wire::bodies::Channel;
 use crate::wire::ids::{AtUri, Did};
 
-/// R07 `GET /api/community`: one community, by AT-URI or rkey (T22).
+/// R07 `GET /api/community`: one community, by AT-URI or rkey (T22). One that is not known is looked
+/// for.
 pub(super) async fn one(call: &Call) -> Answer {
     let name = call.query.at_uri_or_rkey("community")?;
     match communities::community(&call.db()?, name).await? {
         Some(community) => shown(call, &community),
-        None => Err(ApiError::NotFound("there is no such community")),
+        None => {
+            sync::look_for(call, name).await?;
+            Err(ApiError::NotFound("there is no such community"))
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::authority::{self, NOT_YOURS};
 use super::error::ApiError;
 use super::reply::{List, shown};
-use super::{Answer, Call, empty, json};
+use super::{Answer, Call, empty, json, sync};
 use crate::platform::clock::{now, unguessable};
 use crate::storage::invites::{self, Use};
 use crate::wire::bodies::InviteCode;
@@ -43,6 +43,7 @@ pub(super) async fn create(call: &Call) -> Answer {
     if invites::create(&call.db()?, &code, &community, &owner, max_uses, now()).await? {
         json(&InviteCode { code })
     } else {
+        sync::look_for(call, &community).await?;
         Err(ApiError::Forbidden("owner_did does not own a known community_uri"))
     }
 }

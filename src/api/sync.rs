@@ -9,7 +9,7 @@ use crate::durable::commands::{DISPATCH, Work, call as ask_object};
 use crate::platform::clock::now;
 use crate::platform::log;
 use crate::storage::{Store, repos};
-use crate::wire::ids::Did;
+use crate::wire::ids::{AtUri, Collection, Did};
 
 /// `GET /api/sync`: how far a repository is read.
 pub(super) async fn shown(call: &Call) -> Answer {
@@ -32,9 +32,21 @@ pub(super) async fn ask(call: &Call) -> Answer {
     answer(&found.ok_or(ApiError::Internal)?, 202)
 }
 
+/// Somebody named a community that is not known: its owner's repository is read, if it was not
+/// before, so that the next one who asks has an answer. What cannot be a community has no owner.
+pub(super) async fn look_for(call: &Call, named: &str) -> Result<(), ApiError> {
+    match AtUri::parse(named) {
+        Ok(uri) if uri.is(Collection::Community) => want(call, &uri.authority(), Reason::Lookup).await,
+        _ => Ok(()),
+    }
+}
+
 /// Makes a repository due and wakes whoever reads it. The answer does not wait for that.
-pub(super) async fn want(call: &Call, did: &Did, reason: Reason) -> Result<(), ApiError> {
-    call.db()?.write(&[repos::want(did, reason, now())]).await?;
+async fn want(call: &Call, did: &Did, reason: Reason) -> Result<(), ApiError> {
+    let made = call.db()?.write(&[repos::want(did, reason, now())]).await?;
+    if made.iter().all(Vec::is_empty) {
+        return Ok(());
+    }
     let env = call.env.clone();
     call.after_answer(async move {
         if let Err(fault) = ask_object(&env, DISPATCH, &Work {}).await {

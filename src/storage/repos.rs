@@ -147,8 +147,8 @@ pub(super) fn identities(dids: &BTreeSet<&Did>, now: Micros) -> Vec<Statement> {
         .collect()
 }
 
-/// Makes a repository due, known or not. A [`Reason::Lookup`] only makes a few unknown ones known,
-/// and leaves known ones alone.
+/// Makes a repository due, known or not; a row if it is due with this. A [`Reason::Lookup`] only
+/// makes a few unknown ones known, and leaves known ones alone.
 pub fn want(did: &Did, reason: Reason, now: Micros) -> Statement {
     let params = || [did.as_str().into(), reason.word().into(), now.shown().into()];
     if reason == Reason::Lookup {
@@ -158,7 +158,7 @@ pub fn want(did: &Did, reason: Reason, now: Micros) -> Statement {
             "INSERT INTO repos (did, status, reason, due_since, next_attempt_at, known_at)
              SELECT ?1, 'waiting', ?2, ?3, ?3, ?3
              WHERE (SELECT count(*) FROM repos WHERE next_attempt_at IS NOT NULL AND reason = ?2) < ?4
-             ON CONFLICT (did) DO NOTHING",
+             ON CONFLICT (did) DO NOTHING RETURNING json_quote(did) AS row",
             params,
         );
     }
@@ -166,7 +166,8 @@ pub fn want(did: &Did, reason: Reason, now: Micros) -> Statement {
         "INSERT INTO repos (did, status, reason, due_since, next_attempt_at, known_at)
          VALUES (?1, 'waiting', ?2, ?3, ?3, ?3)
          ON CONFLICT (did) DO UPDATE SET status = 'waiting', reason = excluded.reason,
-             due_since = excluded.due_since, next_attempt_at = excluded.next_attempt_at, failures = 0",
+             due_since = excluded.due_since, next_attempt_at = excluded.next_attempt_at, failures = 0
+         RETURNING json_quote(did) AS row",
         params(),
     )
 }

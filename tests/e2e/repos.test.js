@@ -127,7 +127,44 @@ test('repositories that become known are read in full, and what a gap took comes
     assert.equal(told.length, 110 + 20 + 20 + 2, 'each once')
   })
 
-  await t.test('a quiet instance asks nobody, and a restart tells nothing again (K06)', async () => {
+  await t.test('a quiet instance asks nobody, whoever is looked up (K06, B-34)', async () => {
+    await network.asked(0)
+    for (let n = 0; n < 200; n++) await service.fetchJson(`/api/authors?did=did:plc:nobody${n}`)
+    assert.equal((await settled(service)).known, 2)
+    assert.equal((await network.asked(0)).total, 0)
+  })
+
+  await t.test('a community that somebody looks for is there soon, with what its owner wrote (K01)', async () => {
+    const carol = await network.createAccount('carol')
+    await network.stopJetstream()
+    const lost = await carol.community({ name: 'Lost', requiresApprovalToJoin: false })
+    const attic = await carol.channel({ name: 'attic', type: 'text', community: lost.rkey })
+    await carol.message(attic.rkey, 'anybody here?')
+    const path = `/api/community?community=${encodeURIComponent(lost.uri)}`
+    assert.equal((await service.fetchJson(path)).status, 404)
+    await answers(service, path, 200, ({ name }) => name === 'Lost')
+    await answers(service, `/api/messages?channel=${encodeURIComponent(attic.uri)}`, 200, (messages) => messages.length === 1)
+    await settled(service)
+    await network.resumeJetstream()
+  })
+
+  await t.test('an account that went away unseen is hidden, and shown again when it is back (I51, I53)', async () => {
+    const count = async () => (await shown(service, channel.uri)).size
+    const before = await count()
+    await network.stopJetstream()
+    await bob.deactivate()
+    await sync(service, bob.did)
+    await answers(service, `/api/sync?did=${bob.did}`, 200, ({ status, next_attempt_at }) => status === 'absent' && !next_attempt_at)
+    assert((await count()) < before)
+    await bob.activate()
+    await sync(service, bob.did)
+    await synced(service, bob.did)
+    assert.equal(await count(), before)
+    await network.resumeJetstream()
+    await connected(service)
+  })
+
+  await t.test('what a restart finds is told to nobody again', async () => {
     await service.restart()
     await connected(service)
     const socket = await service.connect('/api/subscribe')
@@ -137,5 +174,6 @@ test('repositories that become known are read in full, and what a gap took comes
     const last = await bob.message(channel.rkey, 'the end')
     await socket.next({ type: 'message', rkey: last.rkey })
     assert.equal(socket.all({ type: 'message' }).length, 1)
+    await settled(service)
   })
 })

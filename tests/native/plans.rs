@@ -147,12 +147,12 @@ fn exercise() -> Sqlite {
         repos::next_due(&store, None).await.unwrap();
         repos::shown(&store, &did).await.unwrap();
         repos::records(&store, &did).await.unwrap();
+        let wants = [Reason::Asked, Reason::Lookup].map(|reason| repos::want(&did, reason, Micros(0)));
+        store.write(&wants).await.unwrap();
         let look =
             repos::Succeeded { did: &did, rev: None, status: "synced", began: Micros(0), refused: None };
         store
             .commit(vec![
-                repos::want(&did, Reason::Asked, Micros(0)),
-                repos::want(&did, Reason::Lookup, Micros(0)),
                 repos::found_at(&did, "https://host", "host"),
                 repos::postponed(&did, Micros(0)),
                 repos::failed(&did, "failing", "why", Micros(0)),

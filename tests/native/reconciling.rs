@@ -499,11 +499,21 @@ fn k03_k05_j07_the_queue() {
     service.succeeded("bob", "41", LATER + 201 * second);
     assert_eq!(gap(&service), "closed|2|0");
 
-    service.run(repos::want(&did("alice"), Reason::Lookup, Micros(LATER)));
-    service.run(repos::want(&did("nobody"), Reason::Lookup, Micros(LATER)));
+    let want = |service: &Service, who: &str, reason| {
+        let answers =
+            block_on(service.store.write(&[repos::want(&did(who), reason, Micros(LATER))])).unwrap();
+        answers[0].len()
+    };
+    assert_eq!(want(&service, "alice", Reason::Lookup), 0);
+    assert_eq!(want(&service, "nobody", Reason::Lookup), 1);
     assert_eq!(service.due(i64::MAX / 2), ["nobody"], "a lookup leaves alone what is known");
-    service.run(repos::want(&did("alice"), Reason::Asked, Micros(LATER)));
+    assert_eq!(want(&service, "alice", Reason::Asked), 1);
     assert_eq!(service.due(i64::MAX / 2), ["alice", "nobody"]);
+    for n in 0..200 {
+        want(&service, &format!("made-up-{n}"), Reason::Lookup);
+    }
+    let waiting = service.store.look("SELECT count(*) FROM repos WHERE reason = 'lookup'");
+    assert_eq!(waiting, ["100"], "anybody can look for anything: a hundred wait at most");
 }
 
 #[test]
