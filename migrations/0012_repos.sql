@@ -23,6 +23,16 @@ CREATE INDEX repos_due ON repos (next_attempt_at) WHERE next_attempt_at IS NOT N
 CREATE INDEX repos_due_by_host ON repos (host, next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 CREATE INDEX repos_refused ON repos (checked_at) WHERE refused > 0;
 
+-- Whoever is in the index is known, and read once. Authors were let in as owners or members; those
+-- who left since are found by what they wrote.
+INSERT INTO repos (did, status, reason, due_since, next_attempt_at, known_at)
+SELECT did, 'waiting', 'new', at, at, at FROM (
+    SELECT owner_did AS did FROM communities
+    UNION SELECT member_did FROM memberships
+    UNION SELECT author_did FROM messages
+    UNION SELECT reactor_did FROM reactions
+), (SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now') AS at);
+
 -- How a gap ended: closed when no repository that was known when it was noticed waits any more.
 ALTER TABLE gaps ADD COLUMN closed_at TEXT;
 ALTER TABLE gaps ADD COLUMN reconciled INTEGER;   -- repositories looked at since

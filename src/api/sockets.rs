@@ -3,7 +3,7 @@
 use worker::{Headers, Method, Request, RequestInit, Response};
 
 use super::error::ApiError;
-use super::{Answer, Call, authority};
+use super::{Answer, Call, authority, sync};
 use crate::durable::commands::{
     CONNECT, CURSOR_HEADER, DID_HEADER, OBSERVE, Object, UNPROVEN_HEADER, gateway, gateway_of,
 };
@@ -83,7 +83,9 @@ pub(super) async fn acts_for(call: &Call, open: bool) -> Result<Option<Did>, Api
     let did = call.query.optional_did("did")?;
     let offered = call.header("sec-websocket-protocol").and_then(|offered| bearer(&offered));
     if let Some(proof) = offered.as_deref().or_else(|| call.query.optional("auth")) {
-        return authority::proven(call, did.as_ref(), proof).await.map(Some);
+        let did = authority::proven(call, did.as_ref(), proof).await?;
+        sync::know(call, &did);
+        return Ok(Some(did));
     }
     Ok(did.filter(|_| open))
 }

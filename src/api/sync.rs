@@ -1,5 +1,7 @@
 //! Repositories: how far one is read, and having it read (section 9).
 
+use worker::Env;
+
 use super::authority::{self, NOT_YOUR_DID};
 use super::error::ApiError;
 use super::{Answer, Call, json_text};
@@ -7,8 +9,9 @@ use crate::domain::moderation::Caller;
 use crate::domain::repos::Reason;
 use crate::durable::commands::{DISPATCH, Work, call as ask_object};
 use crate::platform::clock::now;
+use crate::platform::d1::D1;
 use crate::platform::log;
-use crate::storage::{Store, repos};
+use crate::storage::{Fault, Store, repos};
 use crate::wire::ids::{AtUri, Collection, Did};
 
 /// `GET /api/sync`: how far a repository is read.
@@ -41,19 +44,43 @@ pub(super) async fn look_for(call: &Call, named: &str) -> Result<(), ApiError> {
     }
 }
 
-/// Makes a repository due and wakes whoever reads it. The answer does not wait for that.
-async fn want(call: &Call, did: &Did, reason: Reason) -> Result<(), ApiError> {
-    let made = call.db()?.write(&[repos::want(did, reason, now())]).await?;
-    if made.iter().all(Vec::is_empty) {
-        return Ok(());
-    }
-    let env = call.env.clone();
+/// A person proved who they are: their repository is known from now on (K01). Nobody waits for it.
+pub(super) fn know(call: &Call, did: &Did) {
+    let (env, did) = (call.env.clone(), did.clone());
     call.after_answer(async move {
-        if let Err(fault) = ask_object(&env, DISPATCH, &Work {}).await {
-            log::fault(&fault, "cron has the repository read within a minute");
+        if let Err(fault) = make_due(&env, &did, Reason::Lookup).await {
+            log::fault(&fault, "the repository is known when the person connects again");
         }
     });
+}
+
+/// Makes a repository due. The answer does not wait for its being read.
+async fn want(call: &Call, did: &Did, reason: Reason) -> Result<(), ApiError> {
+    let made = store(&call.env, did, reason).await?;
+    if made {
+        let env = call.env.clone();
+        call.after_answer(async move { wake(&env).await });
+    }
     Ok(())
+}
+
+async fn make_due(env: &Env, did: &Did, reason: Reason) -> Result<(), Fault> {
+    if store(env, did, reason).await? {
+        wake(env).await;
+    }
+    Ok(())
+}
+
+/// Notes that a repository is due; whether that is news.
+async fn store(env: &Env, did: &Did, reason: Reason) -> Result<bool, Fault> {
+    let made = D1::of(env)?.write(&[repos::want(did, reason, now())]).await?;
+    Ok(made.iter().any(|rows| !rows.is_empty()))
+}
+
+async fn wake(env: &Env) {
+    if let Err(fault) = ask_object(env, DISPATCH, &Work {}).await {
+        log::fault(&fault, "cron has the repository read within a minute");
+    }
 }
 
 fn answer(found: &repos::Shown, status: u16) -> Answer {

@@ -61,26 +61,18 @@ impl Reason {
     }
 }
 
-/// Who becomes known by a commit: owners, members and authors (K01), the owner of a community that
-/// somebody wishes to join though it is not known, and people whose membership is approved. An
-/// approval counts only if its author owns a community: that DID stands beside.
+/// Who becomes known by a commit: owners and members (K01), the owner of a community that somebody
+/// wishes to join though it is not known, and people whose membership is approved. An approval
+/// counts only if its author owns a community: that DID stands beside. Authors of what was let in
+/// are known already, for the gate asks for a membership.
 pub fn known_by(changes: &Changes) -> BTreeSet<(Did, Option<Did>)> {
     let owners = changes.communities.put.iter().map(|row| row.uri.authority());
     let members = changes.memberships.put.iter().map(|row| row.member_did.clone());
-    let authors = changes.messages.put.iter().map(|row| row.author_did.clone());
-    let reactors = changes.reactions.put.iter().map(|row| row.reactor_did.clone());
     let wished = changes.held.put.iter().filter(|row| row.uri.is(Collection::Membership));
     let wished = wished.filter_map(|row| AtUri::parse(&row.waits_for).ok()).map(|uri| uri.authority());
     let approved =
         changes.approvals.put.iter().map(|row| (row.membership_uri.authority(), Some(row.uri.authority())));
-    owners
-        .chain(members)
-        .chain(authors)
-        .chain(reactors)
-        .chain(wished)
-        .map(|did| (did, None))
-        .chain(approved)
-        .collect()
+    owners.chain(members).chain(wished).map(|did| (did, None)).chain(approved).collect()
 }
 
 /// How long to wait after so many failures in a row (at least one), in microseconds. `chance`,

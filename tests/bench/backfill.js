@@ -15,7 +15,7 @@ import { parseArgs } from 'node:util'
 
 import { startNetwork } from '../network/client.js'
 import { chatter, gather, listedMessages, shownMessages } from '../network/crowd.js'
-import { cpuSeconds, memory, peakMemory } from './process.js'
+import { cpuSeconds, peakMemory } from './process.js'
 import { serve } from './service.js'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
@@ -58,9 +58,7 @@ try {
   const cpuBefore = cpuSeconds(service.workerd)
   await alice.message(channel.rkey, 'after')
   const began = performance.now()
-  let most = 0
   await until(async () => {
-    most = Math.max(most, memory(service?.workerd ?? 0) ?? 0)
     const { repos, gaps } = await health()
     return gaps.length > 0 || repos.due > 0
   }, 'the gap to be noticed')
@@ -72,6 +70,7 @@ try {
 
   const cpu = (cpuSeconds(service.workerd) ?? 0) - (cpuBefore ?? 0)
   const peak = peakMemory(service.workerd)
+  const asked = [await network.asked(0), await network.asked(1)] // before the comparison asks
   const shown = await shownMessages({ fetchJson }, channel.uri)
   const listed = await listedMessages([alice, ...people])
   const missing = [...listed].filter(([uri, { text }]) => shown.get(uri)?.text !== text).length
@@ -79,11 +78,8 @@ try {
   console.log(`${people.length} repositories on two hosts, ${written} records written while the service was down`)
   console.log(`made up for in ${seconds.toFixed(1)} s: ${Math.round(written / seconds)} records/s, ${cpu.toFixed(1)} s of CPU`)
   console.log(`peak memory of the runtime: ${peak?.toFixed(0) ?? 'unknown'} MiB`)
-  for (const pds of /** @type {const} */ ([0, 1])) {
-    const asked = await network.asked(pds)
-    console.log(
-      `host ${pds + 1}: ${asked.total} requests, at most ${asked.mostPerSecond} in a second and ${asked.mostAtOnce} at a time`,
-    )
+  for (const [n, { total, mostPerSecond, mostAtOnce }] of asked.entries()) {
+    console.log(`host ${n + 1}: ${total} requests, at most ${mostPerSecond} in a second and ${mostAtOnce} at a time`)
   }
   console.log(`compared with listRecords: ${missing} missing or different, ${surplus} too many`)
   process.exitCode = missing + surplus === 0 ? 0 : 1

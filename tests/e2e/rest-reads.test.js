@@ -287,7 +287,9 @@ test('H02, H04, H05, H06, B-21: hostile values are refused by name, and change n
   }
   assert(cases > 400, `${cases} cases`)
   assert.equal(await index(), before, 'nothing changed')
-  assert.deepEqual(stage.host.news(), [], 'nobody was asked')
+  // The repositories of the people on this stage are looked for all the while; they have none.
+  const asked = stage.host.news().filter((url) => !/^\/plc\/did:plc:(owner|member|guest|x)$/.test(url))
+  assert.deepEqual(asked, [], 'nobody was asked')
 })
 
 test('T03: what begins with at:// and names nothing is unknown, never a fault', async () => {

@@ -747,7 +747,7 @@ fn dice(seed: u64) -> impl FnMut(usize) -> usize {
 }
 
 fn cases() -> u32 {
-    std::env::var("HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(96)
+    std::env::var("HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(48)
 }
 
 proptest! {
