@@ -199,7 +199,7 @@ pub async fn learn(
     let mut needs = Needs::default();
     needs.profiles.extend(findings.iter().map(|(did, _)| did.clone()));
     for _ in 0..ATTEMPTS {
-        let inputs = findings.iter().map(|(did, finding)| Input::Finding(did, finding));
+        let inputs = findings.iter().map(|(did, finding)| Input::Learned(did, finding));
         let known = &mut Known::default();
         let Considered { folded, version: before, .. } =
             consider(store, &needs, inputs, settings, known, now).await?;

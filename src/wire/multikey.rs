@@ -14,7 +14,7 @@ pub struct Multikey(String);
 /// Codes of the curves in the table of multicodec, as varints: secp256k1-pub and p256-pub.
 pub(super) const K256: [u8; 2] = [0xe7, 0x01];
 pub(super) const P256: [u8; 2] = [0x80, 0x24];
-/// The longest text read. A key has 48 characters, an uncompressed one 90.
+/// The longest text read. A key has 49 characters, an uncompressed one 90.
 const TEXT_MAX: usize = 128;
 
 impl Multikey {

@@ -93,7 +93,7 @@ pub enum Input<'a> {
     /// What a reconciliation found in a repository.
     Found(&'a Found),
     /// What was found out about a person, at the time of the fold (I50, K12).
-    Finding(&'a Did, &'a Finding),
+    Learned(&'a Did, &'a Finding),
 }
 
 /// A record that was not let in, as an admin sees it. Never its text.
@@ -148,7 +148,7 @@ pub fn fold<'a>(
                 fold.recovering = false;
                 continue;
             }
-            Input::Finding(did, finding) => {
+            Input::Learned(did, finding) => {
                 fold.stream_time = now;
                 fold.learn(did, finding);
                 continue;
