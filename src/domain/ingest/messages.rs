@@ -5,7 +5,7 @@
 
 use super::super::announcement::{Audience, Topic};
 use super::super::gate::{Verdict, admit};
-use super::super::rows::MessageRow;
+use super::super::rows::{MessageRow, Outcome};
 use super::super::world::World;
 use super::{Fold, Version, reactions};
 use crate::wire::bodies::{self, message_id, verbatim};
@@ -26,7 +26,7 @@ impl Fold {
     pub(super) fn put_message(&mut self, version: &Version, record: &Message, may_be_new: bool) {
         let before = self.world.messages.get(version.uri).cloned();
         if before.is_none() && !may_be_new {
-            if self.world.settled.get(version.uri).is_none() {
+            if !self.was(version.uri, Outcome::Deleted) {
                 self.doubtful.insert(version.author.clone());
             }
             return self.note_rev(version);
