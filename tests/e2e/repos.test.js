@@ -5,6 +5,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
 import { COLLECTION } from '../network/records.js'
+import { Follower } from './follower.js'
 import { eventually, startService } from './harness.js'
 import { answers, connected, openPlace } from './place.js'
 
@@ -175,5 +176,48 @@ test('repositories that become known are read in full, and what a gap took comes
     await socket.next({ type: 'message', rkey: last.rkey })
     assert.equal(socket.all({ type: 'message' }).length, 1)
     await settled(service)
+  })
+
+  await t.test('a client that was there before an outage of the service, and comes back with its cursor, gets the differences (J07, K08, Q02)', async () => {
+    const client = new Follower(service, [{ uri: community.uri, channels: [channel.uri] }])
+    await client.connect()
+    client.leave()
+    const heardBefore = client.events().length
+    await service.stop()
+    const { frames: framesBefore } = await network.stats()
+    const before = await listed(bob, COLLECTION.message)
+    const [gone, changed] = [[...before.keys()].slice(0, 20), [...before.keys()].slice(20, 40)]
+    await bob.applyWrites([
+      ...gone.map((rkey) => ({ action: 'delete', collection: COLLECTION.message, rkey })),
+      ...changed.map((rkey) => ({
+        action: 'update',
+        collection: COLLECTION.message,
+        rkey,
+        value: { ...before.get(rkey), text: `changed while away ${rkey}` },
+      })),
+    ])
+    const texts = Array.from({ length: 110 }, (_, n) => ({ text: `away ${n}`, channel: channel.rkey, createdAt: new Date().toISOString() }))
+    const written = await bob.createMany(COLLECTION.message, texts)
+    await eventually(async () => (await network.stats()).frames >= framesBefore + 150, { what: 'the stream to have them' })
+    await network.lookback((await network.stats()).lastTimeUs + 1)
+    await service.start()
+    await connected(service)
+    await client.connect()
+    const live = await alice.message(channel.rkey, 'here again')
+    const told = () => client.events().slice(heardBefore)
+    await eventually(() => told().length >= 151, { what: 'the client to hear of everything', timeout: 60_000 })
+    await settled(service)
+    const of = (events) => events.map(({ rkey }) => rkey).sort()
+    const found = told().filter((event) => !event.live)
+    assert.deepEqual(of(found.filter(({ type }) => type === 'message_deleted')), gone.toSorted())
+    assert.deepEqual(of(found.filter(({ type, edited }) => type === 'message' && edited)), changed.toSorted())
+    assert.deepEqual(of(found.filter(({ type, edited }) => type === 'message' && !edited)), of(written))
+    assert.deepEqual(of(told().filter((event) => event.live)), [live.rkey], 'and nothing else')
+    const seqs = client.events().map(({ seq }) => seq)
+    assert.deepEqual(seqs, seqs.toSorted((a, b) => a - b), 'in order')
+    assert.equal(new Set(seqs).size, seqs.length, 'each once')
+    const { body } = await service.fetchJson('/api/health')
+    assert.deepEqual(body.ingest.gaps, [], 'the gap is closed')
+    client.leave()
   })
 })
