@@ -232,6 +232,12 @@ impl Host {
             Unresolved::Nowhere => {
                 Miss::Failed { status: "failing", error: "the DID leads to no PDS".into() }
             }
+            // A host that is asked for repositories goes on with those whose keys are known.
+            Unresolved::Resting(until) if self.name.is_none() => Miss::Resting(until),
+            Unresolved::Resting(until) => Miss::Failed {
+                status: "failing",
+                error: format!("the directory rests until {}", until.shown()),
+            },
             Unresolved::Fault(fault) => fault.into(),
         })
     }

@@ -14,10 +14,11 @@ use std::cell::Cell;
 use worker::{DurableObject, Env, Request, Response, Result, State, durable_object, wasm_bindgen};
 
 use super::commands::{Command, Done, Look, read, reply, unknown};
-use super::looking;
+use super::looking::{self, Next};
 use crate::platform::clock::now;
 use crate::platform::log;
 use crate::storage::Fault;
+use crate::wire::time::Micros;
 
 /// The alarm set before the work, should the work die, in milliseconds.
 const AGAIN_MS: i64 = 60_000;
@@ -29,11 +30,13 @@ pub struct Identities {
     env: Env,
     /// Asked to look while at work.
     asked: Cell<bool>,
+    /// The directory is left alone until then.
+    rests_until: Cell<Option<Micros>>,
 }
 
 impl DurableObject for Identities {
     fn new(state: State, env: Env) -> Self {
-        Self { state, env, asked: Cell::new(false) }
+        Self { state, env, asked: Cell::new(false), rests_until: Cell::new(None) }
     }
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
@@ -42,7 +45,11 @@ impl DurableObject for Identities {
                 let result = match read::<Look>(&mut request).await {
                     Ok(_) => {
                         self.asked.set(true);
-                        self.wake_in(1).await.map(|()| Done {})
+                        // While the directory rests, the alarm stands at the end of that.
+                        match self.rests_until.get().filter(|until| *until > now()) {
+                            Some(_) => Ok(Done {}),
+                            None => self.wake_in(1).await.map(|()| Done {}),
+                        }
                     }
                     Err(fault) => Err(fault),
                 };
@@ -56,18 +63,21 @@ impl DurableObject for Identities {
         // The next alarm before the work: should the work die, it is done again.
         let again = self.wake_in(AGAIN_MS).await;
         self.asked.set(false);
-        let next = match looking::look(&self.env).await {
-            Ok(next) => next.map(|at| (at.millis() - now().millis()).max(1)),
-            Err(fault) => {
-                log::fault(&fault, "tried again within a minute");
-                Some(AGAIN_MS)
-            }
-        };
+        let next = looking::look(&self.env).await.unwrap_or_else(|fault| {
+            log::fault(&fault, "tried again within a minute");
+            Next::At(Micros(now().0 + AGAIN_MS * 1000))
+        });
+        let until = |at: Micros| (at.millis() - now().millis()).max(1);
+        self.rests_until.set(None);
         let done = match next {
+            Next::Rest(at) => {
+                self.rests_until.set(Some(at));
+                self.wake_in(until(at)).await
+            }
             // Who became due meanwhile was perhaps not seen.
             _ if self.asked.get() => self.wake_in(1).await,
-            Some(millis) => self.wake_in(millis).await,
-            None => self.sleep().await,
+            Next::At(at) => self.wake_in(until(at)).await,
+            Next::Nobody => self.sleep().await,
         };
         if let Err(fault) = again.and(done) {
             log::fault(&fault, "whoever becomes due next wakes the object");

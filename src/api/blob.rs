@@ -110,9 +110,9 @@ async fn resolve(wanted: &Wanted<'_>) -> Result<(identity::Account, bool), ApiEr
 }
 
 fn unresolved(unresolved: Unresolved) -> ApiError {
-    match unresolved {
-        Unresolved::Nowhere => ApiError::NotFound("this did leads to no server"),
-        Unresolved::Fault(fault) => {
+    match unresolved.into_fault() {
+        None => ApiError::NotFound("this did leads to no server"),
+        Some(fault) => {
             log::fault(&fault, "the caller is told so");
             ApiError::Upstream("this did could not be resolved")
         }

@@ -7,7 +7,7 @@ use super::params::Who;
 use super::reply::shown;
 use super::{Answer, Call};
 use crate::domain::identity::{HandleStatus, Identity, Proof};
-use crate::platform::identity::{self, Unresolved};
+use crate::platform::identity;
 use crate::platform::{config, handles, log};
 use crate::wire::handle::Handle;
 use crate::wire::ids::Did;
@@ -56,10 +56,12 @@ pub(super) async fn identity(call: &Call) -> Answer {
     };
     match identity::identify(&db, &did, &outside).await {
         Ok(identity) => shown(call, &Shown::from(identity)),
-        Err(Unresolved::Nowhere) => Err(ApiError::NotFound("there is no such did")),
-        Err(Unresolved::Fault(fault)) => {
-            log::fault(&fault, "the caller is told so");
-            Err(ApiError::Upstream("this did could not be resolved"))
-        }
+        Err(unresolved) => match unresolved.into_fault() {
+            None => Err(ApiError::NotFound("there is no such did")),
+            Some(fault) => {
+                log::fault(&fault, "the caller is told so");
+                Err(ApiError::Upstream("this did could not be resolved"))
+            }
+        },
     }
 }

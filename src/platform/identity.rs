@@ -39,8 +39,22 @@ pub enum Unresolved {
     /// There is no such DID, it names no PDS, or it leads to a host that may not be asked
     /// (R21.6).
     Nowhere,
+    /// The directory is left alone until then: it did not answer others (K07). Nobody else of it
+    /// needs to be tried before.
+    Resting(Micros),
     /// Who knows did not answer, or answered nonsense.
     Fault(Fault),
+}
+
+impl Unresolved {
+    /// As a fault, if it is one.
+    pub fn into_fault(self) -> Option<Fault> {
+        match self {
+            Self::Nowhere => None,
+            Self::Resting(until) => Some(Failure::Resting(until).into_fault("resolving a DID")),
+            Self::Fault(fault) => Some(fault),
+        }
+    }
 }
 
 impl From<Fault> for Unresolved {
@@ -173,6 +187,10 @@ async fn document(did: &Did, outside: &Outside) -> Result<DidDocument, Unresolve
         }),
         Ok((400 | 401 | 403 | 404 | 410, _)) | Err(Failure::ElsewhereRefused) => Err(Unresolved::Nowhere),
         Ok((status, _)) => Err(Unresolved::Fault(Fault::new(DOING, format!("status {status}")))),
+        // The host of one did:web is nobody else's.
+        Err(Failure::Resting(until)) if did.as_str().starts_with("did:plc:") => {
+            Err(Unresolved::Resting(until))
+        }
         Err(failure) => Err(Unresolved::Fault(failure.into_fault(DOING))),
     }
 }
