@@ -240,7 +240,9 @@ test('kill -9 of npm ends what it started', async (t) => {
   })
   t.after(() => npm.kill('SIGKILL'))
   await eventually(() => fetch(`http://127.0.0.1:${port}/`), { timeout: 20_000, what: 'the service under npm' })
-  const { pid: serve } = JSON.parse(readFileSync(join(state, 'serve', 'service.json'), 'utf8'))
+  // The runtime may answer a moment before serve has written who it is.
+  const service = () => JSON.parse(readFileSync(join(state, 'serve', 'service.json'), 'utf8'))
+  const { pid: serve } = await eventually(service, { what: 'the name of the service' })
   npm.kill('SIGKILL')
   await eventually(() => !lives(serve), { what: 'the end of serve' })
   // The same folder and port are free again: nothing was left behind that holds either.
