@@ -20,7 +20,7 @@ use crate::domain::repository::Refused;
 use crate::domain::snapshot::Snapshot;
 use crate::hallway::Settings;
 use crate::hallway::reconciling::{Pace, account, reconcile};
-use crate::platform::clock::{chance, now};
+use crate::platform::clock::{chance, lost_a_race, now};
 use crate::platform::config::{self, Outside};
 use crate::platform::d1::D1;
 use crate::platform::identity::{Account, Unresolved, refresh, resolve};
@@ -257,7 +257,7 @@ impl Host {
             }
             head => head?,
         };
-        self.must_be_newer(due, &head)?;
+        must_be_newer(due, &head)?;
         let unchanged = due.is_synced && due.rev.as_deref() == Some(head.as_str());
         let mut done =
             crate::hallway::reconciling::account(db, &due.did, None, &self.hallway, &Steps).await?;
@@ -266,7 +266,7 @@ impl Host {
             write(db, vec![repos::succeeded(&look, now())]).await?;
         } else {
             let snapshot = self.snapshot(db, due, &account, &head).await?;
-            self.must_be_newer(due, &snapshot.rev)?;
+            must_be_newer(due, &snapshot.rev)?;
             let wait = wait_for_stream(&snapshot.rev, now());
             Delay::from(Duration::from_micros(wait.unsigned_abs())).await;
             let found = reconcile(db, &due.did, &snapshot, &self.hallway, &Steps).await?;
@@ -318,19 +318,9 @@ impl Host {
         Err(Miss::Moved)
     }
 
-    /// A host that shows less than is known was set back, or is not up to date (K09).
-    #[expect(clippy::unused_self, reason = "one of the conditions of `read`")]
-    fn must_be_newer(&self, due: &Due, rev: &str) -> Result<(), Miss> {
-        if due.rev.as_deref().is_some_and(|known| rev < known) {
-            let error = format!("the host shows revision {rev}, which is older than what is known");
-            return Err(Miss::Failed { status: "failing", error });
-        }
-        Ok(())
-    }
-
     /// What the repository holds: from its signed export, or if the host cannot serve that or it is
-    /// too large, from a listing. A signature that does not fit is checked once more with a key that was asked for
-    /// anew, for keys change.
+    /// too large, from a listing. A signature that does not fit is checked once more with a key that
+    /// was asked for anew, for keys change.
     async fn snapshot(&self, db: &D1, due: &Due, account: &Account, head: &str) -> Result<Snapshot, Miss> {
         let pds = &account.pds;
         let exported = match key_of(account) {
@@ -377,10 +367,18 @@ impl Pace for Steps {
 
     async fn pause(&self, losses: u32) {
         if losses > 0 {
-            let most = f64::from(2_u32 << losses.min(8));
-            Delay::from(Duration::from_secs_f64(chance() * most / 1000.0)).await;
+            lost_a_race(losses).await;
         }
     }
+}
+
+/// A host that shows less than is known was set back, or is not up to date (K09).
+fn must_be_newer(due: &Due, rev: &str) -> Result<(), Miss> {
+    if due.rev.as_deref().is_some_and(|known| rev < known) {
+        let error = format!("the host shows revision {rev}, which is older than what is known");
+        return Err(Miss::Failed { status: "failing", error });
+    }
+    Ok(())
 }
 
 /// From when on others may have been refused what this repository lets in: it was due since.

@@ -19,6 +19,7 @@ use super::commands::{DISPATCH, IDENTITIES, Look, Spent, StreamStatus, Work, cal
 use super::jetstream::ALARM_MS;
 use crate::domain::known::Known;
 use crate::domain::link::{Action, Gap, Input, Link, StreamPosition};
+use crate::domain::pause::growing;
 use crate::hallway::telling::Telling;
 use crate::hallway::{Batch, walk};
 use crate::platform::clock::{chance, now};
@@ -54,7 +55,7 @@ const GATHER_FRAMES: usize = 8;
 /// People remembered whose repositories are known: some dozen bytes each.
 const MET_MAX: usize = 20_000;
 /// Pauses after a fault, in milliseconds: doubling up to this.
-const PAUSE_MAX_MS: u64 = 30_000;
+const PAUSE_MAX_MS: i64 = 30_000;
 
 /// What the tasks of the object share. Nothing in it is borrowed over an await.
 pub(super) struct Reader {
@@ -416,9 +417,9 @@ struct Pause {
 
 impl Pause {
     async fn wait(&mut self) {
-        let millis = (250_u64 << self.faults.min(8)).min(PAUSE_MAX_MS);
-        self.faults += 1;
-        Delay::from(Duration::from_millis(millis)).await;
+        let millis = growing(250, self.faults, PAUSE_MAX_MS);
+        self.faults = self.faults.saturating_add(1);
+        Delay::from(Duration::from_millis(millis.unsigned_abs())).await;
     }
 }
 

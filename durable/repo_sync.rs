@@ -16,6 +16,7 @@ use worker::{DurableObject, Env, Request, Response, Result, State, durable_objec
 
 use super::commands::{Command, Done, Work, read, reply, unknown};
 use super::host::Host;
+use crate::platform::config::follow_log_level;
 
 /// See the module. One object per host.
 #[durable_object(alarm)]
@@ -25,6 +26,7 @@ pub struct RepoSync {
 
 impl DurableObject for RepoSync {
     fn new(state: State, env: Env) -> Self {
+        follow_log_level(&env);
         Self { host: Rc::new(Host::new(state, env)) }
     }
 

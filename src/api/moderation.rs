@@ -3,10 +3,6 @@
 //! A decision is stored, with what it announces, when it is answered (H11). The stream's object
 //! tells it; should that fail, the answer stands all the same and the outbox is told later.
 
-use std::time::Duration;
-
-use worker::Delay;
-
 use super::authority::{self, NOT_YOURS};
 use super::error::ApiError;
 use super::reply::List;
@@ -14,7 +10,7 @@ use super::{Answer, Call, empty};
 use crate::domain::moderation::{Caller, Decision, Measure, Ruling};
 use crate::durable::commands::{Ensure, JETSTREAM, call as ask};
 use crate::hallway;
-use crate::platform::clock::{chance, now};
+use crate::platform::clock::{lost_a_race, now};
 use crate::platform::{config, log};
 use crate::storage::reads::bans;
 use crate::wire::ids::{AtUri, Collection};
@@ -68,18 +64,11 @@ pub(super) async fn bans(call: &Call) -> Answer {
 async fn decide(call: &Call, caller: Caller, what: Measure) -> Result<Ruling, ApiError> {
     let decision = Decision { caller, what };
     let settings = config::hallway(&call.env);
-    let ruling = hallway::decide(&call.db()?, &decision, &settings, now(), pause).await?;
+    let ruling = hallway::decide(&call.db()?, &decision, &settings, now(), lost_a_race).await?;
     if ruling == Ruling::Made {
         tell_soon(call);
     }
     Ok(ruling)
-}
-
-/// Lost against another writer: a random while of up to 4, 8, 16 … 1024 ms, so that decisions
-/// made at once spread until each of them fits in.
-async fn pause(losses: u32) {
-    let most = f64::from(2_u32 << losses.min(9));
-    Delay::from(Duration::from_secs_f64(chance() * most / 1000.0)).await;
 }
 
 /// Wakes the stream's object, which tells what stands in the outbox. The answer does not wait.

@@ -3,6 +3,7 @@
 //! One of these for each host. A host that rests is not asked at all, so that requests to it fail
 //! at once instead of after a time-out each, and it can recover.
 
+use super::pause::growing;
 use crate::wire::time::Micros;
 
 /// Failures in a row after which a host rests.
@@ -48,7 +49,7 @@ impl Breaker {
                 self.failures = self.failures.saturating_add(1);
                 // Once it has rested, one more failure is enough.
                 if self.failures >= FAILURES_MAX && self.rests_until(now).is_none() {
-                    let rest = FIRST_REST.saturating_mul(1 << self.rests.min(20)).min(LONGEST_REST);
+                    let rest = growing(FIRST_REST, self.rests, LONGEST_REST);
                     self.rests = self.rests.saturating_add(1);
                     self.until = Some(Micros(now.0.saturating_add(rest)));
                 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::hosts::may_ask;
+use super::pause::growing;
 use crate::wire::did_document::DidDocument;
 use crate::wire::handle::Handle;
 use crate::wire::ids::Did;
@@ -121,8 +122,8 @@ pub struct Finding {
 /// each time, at most a day (K12).
 pub fn pause_after(failures: i64) -> i64 {
     const FIRST: i64 = 10_000_000;
-    let doublings = u32::try_from(failures.saturating_sub(1).clamp(0, 10)).unwrap_or(0) * 2;
-    FIRST.saturating_mul(1 << doublings).min(BELIEVED)
+    let before = u32::try_from(failures.saturating_sub(1).max(0)).unwrap_or(u32::MAX);
+    growing(FIRST, before.saturating_mul(2), BELIEVED)
 }
 
 fn is_within(span: i64, at: Micros, now: Micros) -> bool {

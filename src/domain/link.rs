@@ -6,6 +6,7 @@
 //! connection before the platform stops protecting it, and stays closed while the intake is
 //! full. Connections are named by a number, so that news of an old one changes nothing.
 
+use super::pause::growing;
 use crate::wire::time::Micros;
 
 const SECOND: i64 = 1_000_000;
@@ -291,7 +292,7 @@ impl Link {
 
     /// The next attempt comes after 1, 2, 4 … 60 s, ± 20 %.
     fn pause(&mut self, now: Micros, jitter: f64) {
-        let pause = SECOND.saturating_mul(1 << self.failures.min(6)).min(PAUSE_MAX);
+        let pause = growing(SECOND, self.failures, PAUSE_MAX);
         self.failures = self.failures.saturating_add(1);
         #[expect(
             clippy::cast_precision_loss,

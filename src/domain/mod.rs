@@ -6,7 +6,7 @@
 //! post or speak and who may moderate (`gate`, `standing`, `voice_right`, `moderation`), who is
 //! vouched for (`socket_token`), what events do (`ingest`), who is there (`presence`, `voice`),
 //! who is told (`announcement`), who hears (`subscriptions`), how the stream is kept alive
-//! (`link`), what a repository held and what that means (`snapshot`, `repository`,
+//! (`link`) and what fails is left alone (`pause`), what a repository held and what that means (`snapshot`, `repository`,
 //! `reconciliation`, `repos`), who is behind a DID (`identity`), which hosts may be asked (`hosts`)
 //! and which rest (`breaker`), what is worth caching (`admission`) and how much is held meanwhile
 //! (`room`), in what order a sidebar stands (`sidebar`), and how much a client may ask (`budget`).
@@ -37,6 +37,7 @@ pub mod signaling;
 pub mod subscriptions;
 
 pub mod link;
+pub mod pause;
 pub mod untold;
 
 pub mod reconciliation;

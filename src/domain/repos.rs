@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::pause::growing;
 use super::world::Changes;
 use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::tid;
@@ -78,7 +79,7 @@ pub fn known_by(changes: &Changes) -> BTreeSet<(Did, Option<Did>)> {
 /// How long to wait after so many failures in a row (at least one), in microseconds. `chance`,
 /// from 0 to 1, spreads those that failed together over a quarter more.
 pub fn pause_after(failures: u32, chance: f64) -> i64 {
-    let pause = PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(PAUSE_MAX);
+    let pause = growing(PAUSE, failures.saturating_sub(1), PAUSE_MAX);
     #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "at most an hour")]
     let spread = (pause as f64 / 4.0 * chance.clamp(0.0, 1.0)) as i64;
     (pause + spread).min(PAUSE_MAX)

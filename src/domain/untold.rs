@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::announcement::{Announcement, Scope};
+use super::pause::growing;
 use crate::wire::time::Micros;
 
 /// Events of one commit for one scope. Whoever gets them ignores an id it has had before.
@@ -93,7 +94,7 @@ impl Untold {
     /// A scope could not be told: it is tried again after a growing pause.
     pub fn failed(&mut self, scope: &Scope, now: Micros) {
         if let Some(queue) = self.pending.get_mut(scope) {
-            let pause = (1_i64 << queue.failures.min(5)).min(PAUSE_MAX_SECS);
+            let pause = growing(1, queue.failures, PAUSE_MAX_SECS);
             queue.failures = queue.failures.saturating_add(1);
             queue.next_try = Micros(now.0 + pause * 1_000_000);
         }

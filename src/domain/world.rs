@@ -239,25 +239,13 @@ impl<R: Row> Table<R> {
 
     /// What was touched, and every row.
     fn into_parts(mut self) -> (Delta<R>, Vec<R>) {
-        let mut delta = Delta { put: Vec::new(), removed: Vec::new() };
-        for uri in std::mem::take(&mut self.touched) {
-            match self.rows.get(&uri) {
-                Some(row) => delta.put.push(row.clone()),
-                None => delta.removed.push(uri),
-            }
-        }
+        let touched = std::mem::take(&mut self.touched);
+        let delta = Delta::of(touched, |uri| self.rows.get(uri).cloned());
         (delta, self.rows.into_values().collect())
     }
 
     fn into_delta(mut self) -> Delta<R> {
-        let mut delta = Delta { put: Vec::new(), removed: Vec::new() };
-        for uri in self.touched {
-            match self.rows.remove(&uri) {
-                Some(row) => delta.put.push(row),
-                None => delta.removed.push(uri),
-            }
-        }
-        delta
+        Delta::of(self.touched, |uri| self.rows.remove(uri))
     }
 }
 
@@ -271,6 +259,18 @@ pub struct Delta<R> {
 }
 
 impl<R> Delta<R> {
+    /// What became of the records `touched`: `row` gives the row of each, if it has one still.
+    fn of(touched: BTreeSet<AtUri>, mut row: impl FnMut(&AtUri) -> Option<R>) -> Self {
+        let mut delta = Self { put: Vec::new(), removed: Vec::new() };
+        for uri in touched {
+            match row(&uri) {
+                Some(row) => delta.put.push(row),
+                None => delta.removed.push(uri),
+            }
+        }
+        delta
+    }
+
     /// Whether nothing was touched.
     pub fn is_empty(&self) -> bool {
         self.put.is_empty() && self.removed.is_empty()

@@ -1,6 +1,8 @@
-//! The one clock and the one source of chance, and of secrets.
+//! The one clock and the one source of chance, and of secrets; and the pause that needs both.
 
-use worker::js_sys;
+use std::time::Duration;
+
+use worker::{Delay, js_sys};
 
 use crate::storage::Fault;
 use crate::wire::time::Micros;
@@ -40,4 +42,11 @@ thread_local! {
 /// Objects that merely slept find the same name again (platform facts 2.2).
 pub fn run() -> String {
     RUN.with(String::clone)
+}
+
+/// Waits after a commit that lost against another writer for the `losses`th time in a row: a random
+/// while of up to 4, 8, 16 … 1024 ms, so that decisions made at once spread until each fits in.
+pub async fn lost_a_race(losses: u32) {
+    let most = f64::from(2_u32 << losses.min(9));
+    Delay::from(Duration::from_secs_f64(chance() * most / 1000.0)).await;
 }

@@ -22,6 +22,7 @@ import { parseArgs } from 'node:util'
 import { COLLECTION } from '../network/records.js'
 import { Crowd } from './crowd.js'
 import { didOf, Repositories, writeFrames } from './frames.js'
+import { quantile } from './numbers.js'
 import { cpuSeconds, memory } from './process.js'
 import { serve } from './service.js'
 import { serveFrames } from './stream.js'
@@ -48,12 +49,6 @@ const { values: options } = parseArgs({
 })
 const root = resolve(options.root)
 const say = (/** @type {string} */ line) => process.stderr.write(`${line}\n`)
-
-/** @param {number[]} numbers @param {number} [share] */
-function quantile(numbers, share = 0.5) {
-  const sorted = numbers.toSorted((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]
-}
 
 const owner = didOf('owner')
 const member = didOf('member')

@@ -19,6 +19,7 @@ import { parseArgs } from 'node:util'
 
 import { writeFrames } from './frames.js'
 import { Mix } from './mix.js'
+import { quantile } from './numbers.js'
 import { cpuSeconds, mainThreadSeconds, peakMemory } from './process.js'
 import { rowsStored } from './rows.js'
 import { serve } from './service.js'
@@ -105,7 +106,6 @@ async function measure({ folder, count, seed }) {
   }
 }
 
-const median = (/** @type {number[]} */ numbers) => numbers.sort((a, b) => a - b)[Math.floor(numbers.length / 2)]
 const fixed = (/** @type {number | undefined} */ number, digits = 1) => number?.toFixed(digits) ?? '?'
 
 async function bench() {
@@ -126,13 +126,13 @@ async function bench() {
       rmSync(folder, { recursive: true, force: true })
     }
   }
-  const perSecond = median(results.map((result) => result.perSecond))
+  const perSecond = quantile(results.map((result) => result.perSecond))
   if (options.json) return console.log(JSON.stringify({ count, perSecond, results }))
   const last = results[results.length - 1]
   console.log(`
 events                    ${count.toLocaleString('en')} of the mix, median of ${runs} runs on ${availableParallelism()} cores
 events per second         ${Math.round(perSecond).toLocaleString('en')}   (aim: ${AIM_PER_SECOND.toLocaleString('en')})
-CPU per event             workerd ${fixed((median(results.map(({ cpu }) => cpu.workerd)) / count) * 1e6, 0)} µs, of it its loop ${fixed((median(results.map(({ cpu }) => cpu.loop)) / count) * 1e6, 0)} µs, node ${fixed((median(results.map(({ cpu }) => cpu.node)) / count) * 1e6, 0)} µs
+CPU per event             workerd ${fixed((quantile(results.map(({ cpu }) => cpu.workerd)) / count) * 1e6, 0)} µs, of it its loop ${fixed((quantile(results.map(({ cpu }) => cpu.loop)) / count) * 1e6, 0)} µs, node ${fixed((quantile(results.map(({ cpu }) => cpu.node)) / count) * 1e6, 0)} µs
 peak memory of workerd    ${fixed(Math.max(...results.map(({ peak }) => peak ?? Number.NaN)), 0)} MiB
 rows per event            ${fixed(last.rows.read)} read, ${fixed(last.rows.written)} written (as D1 counts them, index entries included), ${fixed(1 / last.rows.commits, 0)} events per commit
 rows in the database      ${last.stored.rows.toLocaleString('en')}, with index entries ${last.stored.written.toLocaleString('en')} (prologue included)

@@ -18,6 +18,7 @@ import { parseArgs } from 'node:util'
 import { Client } from 'undici'
 
 import { fill, PATHS } from './index.js'
+import { quantile } from './numbers.js'
 import { cpuSeconds } from './process.js'
 import { serve } from './service.js'
 
@@ -39,12 +40,6 @@ const { values: options } = parseArgs({
     json: { type: 'boolean', default: false },
   },
 })
-
-/** @param {number[]} numbers @param {number} [share] */
-function quantile(numbers, share = 0.5) {
-  const sorted = numbers.toSorted((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]
-}
 
 /** Asks once and resolves with the size of the body. @param {Client} client @param {string} path @returns {Promise<number>} */
 const ask = (client, path) =>
