@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 
-import { eventually, startService } from './harness.js'
+import { eventually } from './harness.js'
 import { openStage } from './stage.js'
 
 const API_KEY = 'a key for tests'
@@ -18,20 +18,25 @@ let place
 const COMMUNITY = 'at://did:plc:alice/social.colibri.community/c'
 
 before(async () => {
-  place = await openStage({
-    env: {
-      INVITE_API_KEY: API_KEY,
-      OFFLINE_GRACE_MS: String(GRACE_MS),
-      AWAY_AFTER_MS: String(AWAY_MS),
-      LEASE_MS: String(LEASE_MS),
-    },
+  place = await openTogether({
+    INVITE_API_KEY: API_KEY,
+    OFFLINE_GRACE_MS: String(GRACE_MS),
+    AWAY_AFTER_MS: String(AWAY_MS),
+    LEASE_MS: String(LEASE_MS),
   })
-  await place.say(
+})
+
+/** A stage on which alice has a community, and bob is a member. @param {Record<string, string>} env */
+async function openTogether(env) {
+  const stage = await openStage({ env })
+  await stage.say(
     ['alice', 'create', 'community/c', { name: 'Garden', requiresApprovalToJoin: false }],
     ['alice', 'create', 'channel/k', { name: 'hall', type: 'text', community: 'c' }],
+    ['alice', 'create', 'channel/v', { name: 'voice', type: 'voice', community: 'c' }],
     ['bob', 'create', 'membership/m', { community: COMMUNITY, createdAt: '2026-03-01T12:00:00Z' }],
   )
-})
+  return stage
+}
 
 let n = 0
 /** Somebody new, and a socket that watches them and everybody else. */
@@ -70,16 +75,30 @@ test('a15 set_state says what is wrong, in order', async () => {
   assert.deepEqual(await socket.request({ action: 'set_state', state: 'gone' }), invalid)
 })
 
-test('x05 a15 in verified mode nobody acts for whom they only name', async () => {
-  const service = await startService({ env: { AUTH_MODE: 'verified' } })
-  const socket = await service.connect('/api/subscribe?did=did:plc:victim')
+test('b03 x05 a15 in verified mode nobody acts for whom they only name', async () => {
+  const stage = await openTogether({ AUTH_MODE: 'verified' })
+  const { service } = stage
+  const victim = 'did:plc:bob'
+  const watcher = await service.connect('/api/subscribe')
+  await watcher.subscribe({ event_type: 'community', community_uri: COMMUNITY })
+  await watcher.subscribe({ event_type: 'user_status', did: victim })
+  const socket = await service.connect(`/api/subscribe?did=${victim}`)
+  const join = { community_uri: COMMUNITY, voice_channel_rkey: 'v', voice_action: 'join' }
   for (const action of ['set_state', 'voice_event']) {
     const message = `Authentication required for ${action}`
-    assert.deepEqual(await socket.request({ action, state: 'dnd', voice_action: 'leave' }), { type: 'error', message })
+    assert.deepEqual(await socket.request({ action, state: 'dnd', ...join }), { type: 'error', message })
   }
   const anonymous = await service.connect('/api/subscribe')
   const message = 'DID required for set_state'
   assert.deepEqual(await anonymous.request({ action: 'set_state', state: 'dnd' }), { type: 'error', message })
+
+  // What comes after it is heard, so what would have come of it was not said.
+  await stage.say(['bob', 'create', 'actor.data/self', { status: 'Reading' }])
+  const status = await watcher.next({ type: 'user_status_changed', did: victim })
+  assert.deepEqual([status.status, status.state], ['Reading', 'offline'], 'E15')
+  assert.deepEqual(watcher.all({ type: 'voice_channel_updated' }), [])
+  const { body } = await service.fetchJson(`/api/members?community=${COMMUNITY}`)
+  assert.equal(body.find(({ member_did }) => member_did === victim).state, null, 'never there')
 })
 
 test('h11 members and messages show the state of the events', async () => {
