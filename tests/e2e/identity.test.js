@@ -143,6 +143,14 @@ test('K12: what is known of people the index knows survives a restart, of strang
   const [bob, stray] = [person('bob', { handle: 'bob.test' }), person('stray', { handle: 'stray.test' })]
   for (const name of ['bob', 'stray']) host.routes.set(dns(`${name}.test`), txt(`did=did:plc:${name}`))
   await stage.say(['bob', 'create', 'community/c', { name: 'Garden', requiresApprovalToJoin: false }])
+  const looked = () => {
+    let left
+    stage.behindItsBack((db) => {
+      left = db.prepare('SELECT count(*) AS n FROM identities WHERE did = ? AND check_at IS NULL').get(bob).n
+    })
+    return left === 1
+  }
+  await eventually(looked, { what: 'bob to have been looked at' })
   const before = (await identity(bob)).body
   await identity(stray)
   await service.restart()
