@@ -1,36 +1,34 @@
 //! What the runtime knows of a socket and `worker` does not pass on (platform facts 2.1).
 
 use worker::js_sys::{Date, Function, JsString, Reflect};
-use worker::wasm_bindgen::{JsCast, JsValue};
+use worker::wasm_bindgen::prelude::wasm_bindgen;
+use worker::wasm_bindgen::{self, JsCast, JsValue};
 use worker::{State, WebSocket};
 
 use crate::wire::time::Micros;
 
+#[wasm_bindgen]
+extern "C" {
+    /// The runtime's own method, which takes a text that is its own already.
+    type Taker;
+    #[wasm_bindgen(method, catch)]
+    fn send(this: &Taker, text: &JsString) -> Result<(), JsValue>;
+}
+
 /// A text for many sockets. It crosses to the runtime once, however many get it: for a short frame
 /// that is most of what sending it costs here.
-pub struct Text {
-    text: JsString,
-    /// The runtime's own method, looked up with the first socket.
-    send: std::cell::OnceCell<Function>,
-}
+pub struct Text(JsString);
 
 impl Text {
     /// Takes the text over.
     pub fn new(text: &str) -> Self {
-        Self { text: JsString::from(text), send: std::cell::OnceCell::new() }
+        Self(JsString::from(text))
     }
 
     /// Sends it. A socket that cannot take it is closing; its close is handled when it comes.
     pub fn send(&self, socket: &WebSocket) {
         let socket: &JsValue = socket.as_ref().as_ref();
-        let send = match self.send.get() {
-            Some(send) => Some(send),
-            None => Reflect::get(socket, &JsValue::from_str("send"))
-                .ok()
-                .and_then(|send| send.dyn_into::<Function>().ok())
-                .map(|send| self.send.get_or_init(|| send)),
-        };
-        let _ = send.map(|send| send.call1(socket, &self.text));
+        let _ = socket.unchecked_ref::<Taker>().send(&self.0);
     }
 }
 
