@@ -75,6 +75,27 @@ test('a15 set_state says what is wrong, in order', async () => {
   assert.deepEqual(await socket.request({ action: 'set_state', state: 'gone' }), invalid)
 })
 
+test('a15 while the database fails a client is told so, nothing was changed, and it works when it is back', async () => {
+  const { watcher, states, becomes, come } = await somebody()
+  const socket = await come()
+  await becomes('online')
+  const choose = () => socket.request({ action: 'set_state', state: 'dnd' })
+  place.behindItsBack((db) => db.exec('ALTER TABLE people RENAME TO away; ALTER TABLE channels RENAME TO away2'))
+  try {
+    assert.deepEqual(await choose(), { type: 'error', message: 'Failed to update state' })
+    const subscribe = { action: 'subscribe', event_type: 'message', channel: 'k' }
+    assert.deepEqual(await socket.request(subscribe), { type: 'error', message: 'Temporary failure, try again' })
+  } finally {
+    place.behindItsBack((db) => db.exec('ALTER TABLE away RENAME TO people; ALTER TABLE away2 RENAME TO channels'))
+  }
+  await place.say(['bob', 'create', 'message/fault', { text: 'not heard', channel: 'k', createdAt: new Date().toISOString() }])
+  await eventually(async () => (await choose()).type === 'ack', { what: 'the state to be stored' })
+  await becomes('dnd')
+  assert.deepEqual(states(), ['online', 'dnd'], 'the choice that failed was told to nobody')
+  assert.deepEqual(socket.all({ type: 'message' }), [], 'the subscription that failed is none')
+  await Promise.all([socket.close(), watcher.close()])
+})
+
 test('b03 x05 a15 in verified mode nobody acts for whom they only name', async () => {
   const stage = await openTogether({ AUTH_MODE: 'verified' })
   const { service } = stage
