@@ -35,6 +35,8 @@ const HEARTBEAT = '{"action":"heartbeat","event_type":"heartbeat"}'
 const HEARTBEAT_EVERY_MILLIS = 20_000
 /** The local runtime puts an object to sleep after ten seconds without work. */
 const ASLEEP_AFTER_MILLIS = 12_000
+/** Who does nothing is away after a while (P06), and others are told: among sleepers, before anything is counted. */
+const AWAY_AFTER_MILLIS = 5_000
 const BURST = 100
 const SINGLES = { alone: 200, many: 20 }
 const SLEEPERS = 100
@@ -197,14 +199,14 @@ async function measure(folder, count, rounds) {
 /** How often gateways wake, and why, while 100 clients only send heartbeats. @param {string} folder @param {number} seconds */
 async function awakenings(folder, seconds) {
   const because = /** @type {Record<string, number>} */ ({})
-  const ours = await open(folder, { LOG_LEVEL: 'trace' }, (line) => {
+  const ours = await open(folder, { LOG_LEVEL: 'trace', AWAY_AFTER_MS: String(AWAY_AFTER_MILLIS) }, (line) => {
     if (!line.includes('a gateway is at work')) return
     const [, why = '?'] = line.match(/"because":"(\w+)"/) ?? []
     because[why] = (because[why] ?? 0) + 1
   })
   try {
     const crowd = await follow(ours.service.url, SLEEPERS)
-    await pause(ASLEEP_AFTER_MILLIS)
+    await pause(AWAY_AFTER_MILLIS + ASLEEP_AFTER_MILLIS)
     if (!because.frame) throw new Error('no frame was seen to wake a gateway: the count below would mean nothing')
     for (const why of Object.keys(because)) delete because[why]
     await sleep([ours.service.workerd], [crowd], seconds * 1000)
