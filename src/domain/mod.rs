@@ -9,7 +9,7 @@
 //! (`link`) and what fails is left alone (`pause`), what a repository held and what that means (`snapshot`, `repository`,
 //! `reconciliation`, `repos`), who is behind a DID (`identity`), which hosts may be asked (`hosts`)
 //! and which rest (`breaker`), what is worth caching (`admission`) and how much is held meanwhile
-//! (`room`), in what order a sidebar stands (`sidebar`), and how much a client may ask (`budget`).
+//! (`room`), which answers may be kept (`editions`, `kept`), in what order a sidebar stands (`sidebar`), and how much a client may ask (`budget`).
 
 pub mod rows;
 pub mod world;
@@ -47,8 +47,10 @@ pub mod snapshot;
 
 pub mod admission;
 pub mod breaker;
+pub mod editions;
 pub mod hosts;
 pub mod ice;
 pub mod identity;
+pub mod kept;
 pub mod room;
 pub mod sidebar;
