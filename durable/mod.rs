@@ -36,6 +36,9 @@ mod identities;
 mod looking;
 
 #[allow(missing_docs, reason = "the macro makes methods without docs")]
+mod editions;
+
+#[allow(missing_docs, reason = "the macro makes methods without docs")]
 mod repo_sync;
 
 mod peers;
@@ -43,6 +46,7 @@ mod peers;
 mod voice_room;
 
 pub use community::Community;
+pub use editions::Editions;
 pub use gateway::Gateway;
 pub use identities::Identities;
 pub use jetstream::Jetstream;

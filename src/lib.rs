@@ -21,7 +21,7 @@ pub mod durable;
 pub mod api;
 
 // A class is a Durable Object because the root exports it (platform facts 5.7).
-pub use durable::{Community, Gateway, Identities, Jetstream, RepoSync, VoiceRoom};
+pub use durable::{Community, Editions, Gateway, Identities, Jetstream, RepoSync, VoiceRoom};
 
 use serde_json::json;
 use worker::{Context, Env, Request, Response, Result, ScheduleContext, ScheduledEvent, event};

@@ -1,12 +1,18 @@
 //! D1 as a [`Store`].
+//!
+//! Whatever is written goes through here, so here it is said what changes (`platform::editions`):
+//! before, or nothing is written, and after. No writer can forget it.
 
 use std::cell::Cell;
+use std::rc::Rc;
 
 use serde::Deserialize;
 use worker::wasm_bindgen::JsValue;
 use worker::{D1Database, D1PreparedStatement, Env};
 
-use crate::storage::{CommitError, Fault, Param, Statement, Store};
+use super::editions;
+use crate::domain::editions::Parts;
+use crate::storage::{CommitError, Fault, Param, Statement, Store, parts};
 
 /// The binding of the database in `wrangler.toml`.
 const BINDING: &str = "DB";
@@ -15,7 +21,9 @@ const BINDING: &str = "DB";
 #[derive(Debug)]
 pub struct D1 {
     db: D1Database,
+    env: Env,
     cost: Cell<Cost>,
+    shows: Rc<Cell<Parts>>,
 }
 
 /// What D1 counts, and charges for: rows and index entries.
@@ -31,7 +39,13 @@ impl D1 {
     /// The database bound to the Worker.
     pub fn of(env: &Env) -> Result<Self, Fault> {
         let db = env.d1(BINDING).map_err(|error| Fault::new("opening the database", error))?;
-        Ok(Self { db, cost: Cell::default() })
+        Ok(Self { db, env: env.clone(), cost: Cell::default(), shows: Rc::default() })
+    }
+
+    /// As it is, but for `shows`, which learns of what parts of the index is read.
+    #[must_use]
+    pub fn noting(self, shows: Rc<Cell<Parts>>) -> Self {
+        Self { shows, ..self }
     }
 
     /// What was read and written through this handle so far.
@@ -87,20 +101,33 @@ struct Row {
 
 impl Store for D1 {
     async fn read(&self, statements: &[Statement]) -> Result<Vec<Vec<String>>, Fault> {
+        self.shows.set(self.shows.get().and(parts::shown(statements)));
         self.rows(statements).await.map_err(|error| Fault::new("reading from D1", error))
     }
 
     async fn write(&self, statements: &[Statement]) -> Result<Vec<Vec<String>>, Fault> {
-        self.rows(statements).await.map_err(|error| Fault::new("writing to D1", error))
+        let change = editions::begin(&self.env, parts::changed(statements)).await?;
+        let written = self.rows(statements).await.map_err(|error| Fault::new("writing to D1", error))?;
+        if let Some(change) = change {
+            change.end(&self.env).await;
+        }
+        Ok(written)
     }
 
     async fn commit(&self, statements: Vec<Statement>) -> Result<(), CommitError> {
-        match self.batch(&statements).await {
+        let change = editions::begin(&self.env, parts::changed(&statements)).await;
+        let change = change.map_err(CommitError::Fault)?;
+        let committed = match self.batch(&statements).await {
             Ok(_) => Ok(()),
             // The first statement of a commit sets the ledger's version to NULL, which the
             // schema forbids, when another commit came between (storage::commit).
             Err(error) if error.to_string().contains("ledger.version") => Err(CommitError::Conflict),
-            Err(error) => Err(CommitError::Fault(Fault::new("committing to D1", error))),
+            // It may happen yet: the change is not over.
+            Err(error) => return Err(CommitError::Fault(Fault::new("committing to D1", error))),
+        };
+        if let Some(change) = change {
+            change.end(&self.env).await;
         }
+        committed
     }
 }

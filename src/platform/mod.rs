@@ -1,4 +1,4 @@
-//! What the runtime gives: configuration, the clock, D1, the SQLite of an object, the log,
+//! What the runtime gives: configuration, the clock, D1 and its editions, the SQLite of an object, the log,
 //! other hosts, the handles and DIDs that lead to them, and profiles.
 //!
 //! The only place that reads a clock, a random number or a binding. Holds no rule.
@@ -7,6 +7,7 @@ pub mod blobs;
 pub mod clock;
 pub mod config;
 pub mod d1;
+pub mod editions;
 pub mod handles;
 pub mod identity;
 pub mod log;

@@ -14,6 +14,7 @@ pub mod facts;
 pub mod identities;
 pub mod invites;
 pub mod outbox;
+pub mod parts;
 pub mod presence;
 pub mod reads;
 pub mod repos;

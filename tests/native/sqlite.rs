@@ -119,6 +119,28 @@ impl Sqlite {
         plan
     }
 
+    /// The tables that a statement reads and those it writes, as SQLite opens them (`EXPLAIN`).
+    pub(crate) fn opens(&self, sql: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+        let db = self.db.borrow();
+        let mut schema = db.prepare("SELECT tbl_name FROM sqlite_schema WHERE rootpage = ?1").unwrap();
+        let mut prepared = db.prepare(&format!("EXPLAIN {sql}")).unwrap_or_else(|e| panic!("{e}: {sql}"));
+        let mut steps = prepared.raw_query(); // nothing needs to be bound
+        let (mut read, mut written) = (BTreeSet::new(), BTreeSet::new());
+        while let Some(step) = steps.next().unwrap() {
+            let opcode: String = step.get("opcode").unwrap();
+            let (found, page) = match opcode.as_str() {
+                "OpenRead" | "ReopenIdx" => (&mut read, "p2"),
+                "OpenWrite" => (&mut written, "p2"),
+                "Clear" => (&mut written, "p1"),
+                _ => continue,
+            };
+            let page: i64 = step.get(page).unwrap();
+            // The table of tables itself has no row.
+            found.extend(schema.query_row([page], |row| row.get::<_, String>(0)));
+        }
+        (read, written)
+    }
+
     /// Everything the index holds, but for what depends on the batching: for comparing two
     /// histories.
     pub(crate) fn index(&self) -> Vec<String> {

@@ -160,7 +160,9 @@ fn every_file_says_what_it_is_for() {
 #[test]
 fn configuration_and_code_name_the_same_objects() {
     let config = std::fs::read_to_string("wrangler.toml").unwrap();
-    let commands = std::fs::read_to_string("durable/commands.rs").unwrap();
+    let commands = ["durable/commands.rs", "src/platform/editions.rs"]
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .concat();
     let root = std::fs::read_to_string("src/lib.rs").unwrap();
     let exported = root
         .lines()
@@ -168,6 +170,7 @@ fn configuration_and_code_name_the_same_objects() {
         .expect("the root exports the objects");
     for (binding, class) in [
         ("JETSTREAM", "Jetstream"),
+        ("EDITIONS", "Editions"),
         ("IDENTITIES", "Identities"),
         ("REPO_SYNC", "RepoSync"),
         ("COMMUNITY", "Community"),
@@ -184,7 +187,10 @@ fn configuration_and_code_name_the_same_objects() {
                 .any(|line| line.starts_with("new_sqlite_classes") && line.contains(&format!("\"{class}\""))),
             "wrangler.toml creates {class}"
         );
-        assert!(commands.contains(&format!("\"{binding}\"")), "durable/commands.rs names {binding}");
+        assert!(
+            commands.contains(&format!("\"{binding}\"")),
+            "durable/commands.rs or platform/editions.rs names {binding}"
+        );
         assert!(
             exported.contains(class),
             "src/lib.rs exports {class}: a class that is not linked is missing at deploy"

@@ -1,0 +1,45 @@
+//! Which parts of the index a statement shows or changes (`domain::editions`), read from its text.
+//!
+//! Nobody has to say it, so nobody can forget to: a statement changes the table that it names
+//! first, and shows every table that it names at all.
+
+use super::Statement;
+use crate::domain::editions::{Part, Parts};
+
+/// The part of the index that a table belongs to; `None` for what no kept answer shows.
+pub fn part_of(table: &str) -> Option<Part> {
+    match table {
+        "messages" | "reactions" | "blocks" => Some(Part::Talk),
+        "communities" | "channels" | "categories" => Some(Part::Places),
+        "memberships" | "approvals" | "bans" => Some(Part::Standings),
+        "people" => Some(Part::People),
+        "channel_reads" => Some(Part::Marks),
+        _ => None,
+    }
+}
+
+/// What these statements change.
+pub fn changed(statements: &[Statement]) -> Parts {
+    let tables = statements.iter().filter_map(|statement| table_of(statement.sql));
+    tables.filter_map(part_of).fold(Parts::none(), |all, part| all.and(part.into()))
+}
+
+/// What these statements show.
+pub fn shown(statements: &[Statement]) -> Parts {
+    let words = statements.iter().flat_map(|statement| words(statement.sql));
+    words.filter_map(part_of).fold(Parts::none(), |all, part| all.and(part.into()))
+}
+
+/// The table that a statement writes.
+fn table_of(sql: &str) -> Option<&str> {
+    let mut words = words(sql);
+    match (words.next()?, words.next()?) {
+        ("INSERT", "INTO") | ("DELETE", "FROM") => words.next(),
+        ("UPDATE", table) => Some(table),
+        _ => None,
+    }
+}
+
+fn words(sql: &str) -> impl Iterator<Item = &str> {
+    sql.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(|word| !word.is_empty())
+}
