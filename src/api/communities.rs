@@ -1,10 +1,12 @@
 //! Communities and what is in them: R07, R11–R14.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use worker::Env;
 
 use super::error::ApiError;
+use super::kept::Keeps;
 use super::reply::{List, shown};
 use super::{Answer, Call, sync};
 use crate::durable::commands::{Voices, call as ask};
@@ -35,11 +37,13 @@ pub(super) async fn of_person(call: &Call) -> Answer {
 /// R12 `GET /api/channels`: the channels of a community, by name.
 pub(super) async fn channels(call: &Call) -> Answer {
     let community = call.query.at_uri("community")?;
-    let (db, name, env) = (call.db()?, community.to_owned(), call.env.clone());
+    let (db, name) = (call.db()?, community.to_owned());
+    let (env, keeps) = (call.env.clone(), Rc::clone(&call.keeps));
     let list = List { call, id: "R12", about: community };
     list.answer(async move |after: Option<_>, limit| {
-        let (mut channels, end) = communities::channels(&db, &name, after.as_ref(), limit).await?;
-        fill(&env, &name, channels.iter_mut()).await?;
+        let read = async || communities::channels(&db, &name, after.as_ref(), limit).await;
+        let (mut channels, end) = keeps.rows(read).await?;
+        fill(&env, &keeps, &name, channels.iter_mut()).await?;
         Ok((channels, end))
     })
     .await
@@ -48,9 +52,10 @@ pub(super) async fn channels(call: &Call) -> Answer {
 /// R13 `GET /api/sidebar`: categories with their channels, and channels without one.
 pub(super) async fn sidebar(call: &Call) -> Answer {
     let community = call.query.at_uri("community")?;
-    let mut sidebar = communities::sidebar_of(&call.db()?, community).await?;
+    let db = call.db()?;
+    let mut sidebar = call.keeps.rows(async || communities::sidebar_of(&db, community).await).await?;
     let inside = sidebar.categories.iter_mut().flat_map(|category| &mut category.channels);
-    fill(&call.env, community, inside.chain(&mut sidebar.uncategorized)).await?;
+    fill(&call.env, &call.keeps, community, inside.chain(&mut sidebar.uncategorized)).await?;
     shown(call, &sidebar)
 }
 
@@ -67,9 +72,10 @@ pub(super) async fn members(call: &Call) -> Answer {
 
 /// Fills in `voice_members` (O05) for R12 and R13, as the community has them (V10): one question
 /// for all channels of a page, and none if no voice channel is among them, for asking wakes the
-/// community's object.
+/// community's object. What it says is never kept.
 async fn fill<'c>(
     env: &Env,
+    keeps: &Keeps,
     community: &str,
     channels: impl Iterator<Item = &'c mut Channel>,
 ) -> Result<(), Fault> {
@@ -78,6 +84,7 @@ async fn fill<'c>(
     if channels.is_empty() {
         return Ok(());
     }
+    keeps.shows_more();
     let voiced = ask(env, community, &Voices {}).await?.channels;
     let mut voices: BTreeMap<AtUri, Vec<Did>> = voiced.into_iter().collect();
     for channel in &mut channels {

@@ -11,6 +11,7 @@ mod body;
 mod cors;
 mod cursor;
 mod error;
+mod kept;
 mod limits;
 mod params;
 mod reply;
@@ -33,6 +34,7 @@ mod sockets;
 mod sync;
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
 use serde::Serialize;
 use worker::{ByteStream, Context, Env, Headers, Request, Response, Result};
@@ -46,20 +48,20 @@ use crate::platform::{config, log};
 
 /// Every route of the service.
 const ROUTES: &[Route] = routes! {
-    GET    "/api/messages"           R01 messages::page;
-    GET    "/api/message"            R02 messages::one;
+    GET    "/api/messages"           R01 messages::page kept;
+    GET    "/api/message"            R02 messages::one kept;
     POST   "/api/message/block"      R03 moderation::block;
-    GET    "/api/authors"            R04 people::author;
-    GET    "/api/reactions"          R05 reactions::of_message;
-    GET    "/api/reactions/channel"  R06 reactions::of_channel;
-    GET    "/api/community"          R07 communities::one;
+    GET    "/api/authors"            R04 people::author kept;
+    GET    "/api/reactions"          R05 reactions::of_message kept;
+    GET    "/api/reactions/channel"  R06 reactions::of_channel kept;
+    GET    "/api/community"          R07 communities::one kept;
     POST   "/api/community/ban"      R08 moderation::ban;
     DELETE "/api/community/ban"      R09 moderation::unban;
     GET    "/api/community/bans"     R10 moderation::bans;
-    GET    "/api/communities"        R11 communities::of_person;
-    GET    "/api/channels"           R12 communities::channels;
-    GET    "/api/sidebar"            R13 communities::sidebar;
-    GET    "/api/members"            R14 communities::members;
+    GET    "/api/communities"        R11 communities::of_person kept;
+    GET    "/api/channels"           R12 communities::channels kept;
+    GET    "/api/sidebar"            R13 communities::sidebar kept;
+    GET    "/api/members"            R14 communities::members kept;
     GET    "/api/invites"            R15 invites::list;
     GET    "/api/invite/{code}"      R16 invites::one;
     POST   "/api/invite"             R17 invites::create;
@@ -67,7 +69,7 @@ const ROUTES: &[Route] = routes! {
     POST   "/api/invite/{code}/use"  R19 invites::count_use;
     POST   "/api/user/state"         R20 people::set_state;
     GET    "/api/blob"               R21 blob::blob;
-    GET    "/api/channel-reads"      R22 people::channel_reads;
+    GET    "/api/channel-reads"      R22 people::channel_reads kept;
     GET    "/api/subscribe"          R23 sockets::subscribe;
     GET    "/api/webrtc/signal"      R24 signaling::signal;
     POST   "/api/authentication"     R25 authentication::vouch;
@@ -102,11 +104,13 @@ struct Call {
     segment: String,
     /// The body, until it is read.
     stream: RefCell<Option<ByteStream>>,
+    /// What is kept of the answer.
+    keeps: Rc<kept::Keeps>,
 }
 
 impl Call {
     fn db(&self) -> std::result::Result<D1, ApiError> {
-        Ok(D1::of(&self.env)?)
+        Ok(D1::of(&self.env)?.noting(self.keeps.shows()))
     }
 
     fn cdn(&self) -> String {
@@ -169,7 +173,12 @@ async fn route(mut request: Request, env: Env, context: Context, method: &str) -
     let (route, segment) = router::find(ROUTES, method, url.path())?;
     let segment = segment.unwrap_or_default().to_owned();
     let stream = RefCell::new(request.stream().ok()); // a request without a body has no stream
-    (route.handler)(&Call { request, env, context, query: Query::of(&url), segment, stream }).await
+    let keeps = if route.is_kept { kept::Keeps::of(&url) } else { kept::Keeps::default() };
+    let call = Call { request, env, context, query: Query::of(&url), segment, stream, keeps: Rc::new(keeps) };
+    match kept::find(&call).await? {
+        Some(answer) => Ok(answer),
+        None => (route.handler)(&call).await,
+    }
 }
 
 /// 200 with a JSON body (H01), for what is no read: reads are answered by [`reply`].

@@ -24,6 +24,8 @@ pub(super) async fn author(call: &Call) -> Answer {
     if let Some(known) = cached.as_ref().filter(|cached| !cached.person.is_blank()) {
         return author_body(call, known);
     }
+    // From here on the answer is not the index's alone.
+    call.keeps.shows_more();
     match (profiles::look_up(&did, &config::outside(&call.env)).await, cached) {
         (Ok(Some(profile)), _) => {
             let settings = config::stream(&call.env).hallway;

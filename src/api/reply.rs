@@ -3,10 +3,11 @@
 //!
 //! The tag is a SHA-256 of the answer. A version number would be cheaper to compare, but none
 //! covers what an answer shows: a community's `seq` does not move with names, avatars, presence
-//! or bans, and those people are in no one community; the ledger's version does not move with
-//! presence and voice. Whatever is forgotten in such a number is a client that keeps an old
-//! answer for good, while a hash of the bytes cannot forget anything. It costs a fifth of a
-//! millisecond for a page of messages and saves what is slow for clients: the bytes.
+//! or bans, and those people are in no one community; the numbers of editions move with all of
+//! that, but not with voice, and they end with their run. Whatever is forgotten in such a number is
+//! a client that keeps an old answer for good, while a hash of the bytes cannot forget anything. It
+//! costs a fifth of a millisecond for a page of messages, of an answer that is kept nothing, and
+//! saves what is slow for clients: the bytes.
 //! `Cache-Control: no-cache` makes browsers ask with the tag by themselves, and lets none of them
 //! show an answer that was not asked for again (H11).
 
@@ -21,7 +22,7 @@ use sha2::{Digest as _, Sha256};
 use worker::Response;
 
 use super::error::ApiError;
-use super::{Answer, Call, cursor, empty, json_text};
+use super::{Answer, Call, cursor, empty, json_text, kept};
 use crate::platform::log;
 use crate::storage::Fault;
 use crate::storage::reads::Page;
@@ -39,10 +40,16 @@ pub(super) fn shown<T: Serialize>(call: &Call, body: &T) -> Answer {
 /// As [`shown`], for JSON that is written already; `next` is the cursor of the next page.
 pub(super) fn tagged(call: &Call, text: String, next: Option<&str>) -> Answer {
     let tag = tag(&text, next);
-    let fresh = call.header("if-none-match").is_some_and(|header| etag::names(&header, &tag));
-    let response = if fresh { empty(304)? } else { json_text(text, 200)? };
+    kept::keep(call, &text, &tag, next);
+    answered(call, &tag, next, || json_text(text, 200))
+}
+
+/// The answer with this tag, or 304 if the caller has it already; `whole` makes it.
+pub(super) fn answered(call: &Call, tag: &str, next: Option<&str>, whole: impl FnOnce() -> Answer) -> Answer {
+    let fresh = call.header("if-none-match").is_some_and(|header| etag::names(&header, tag));
+    let response = if fresh { empty(304)? } else { whole()? };
     let headers = response.headers();
-    headers.set("etag", &tag)?;
+    headers.set("etag", tag)?;
     headers.set("cache-control", "no-cache")?;
     if let Some(next) = next {
         headers.set("colibri-cursor", next)?;

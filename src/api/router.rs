@@ -20,19 +20,23 @@ pub(super) struct Route {
     pub(super) id: &'static str,
     /// Answers.
     pub(super) handler: Handler,
+    /// Whether its answers may be kept (`kept`): they depend on the address and the index alone,
+    /// or the handler says that they do not.
+    pub(super) is_kept: bool,
 }
 
 /// What a route does.
 pub(super) type Handler = for<'a> fn(&'a Call) -> LocalBoxFuture<'a, Answer>;
 
-/// Writes the table of routes: `METHOD "path" ID handler`.
+/// Writes the table of routes: `METHOD "path" ID handler`, and `kept` behind it.
 macro_rules! routes {
-    ($($method:ident $path:literal $id:ident $($handler:ident)::+;)*) => {
+    ($($method:ident $path:literal $id:ident $($handler:ident)::+ $($kept:ident)?;)*) => {
         &[$(Route {
             method: stringify!($method),
             path: $path,
             id: stringify!($id),
             handler: |call| Box::pin($($handler)::+(call)),
+            is_kept: !stringify!($($kept)?).is_empty(),
         }),*]
     };
 }

@@ -8,7 +8,7 @@ use super::rows::{CategoryRow, ChannelRow};
 use crate::wire::bodies::{Category, Channel, verbatim};
 
 /// R13: the body of `/api/sidebar`.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Sidebar {
     /// In the order of the community's `categoryOrder`, the rest by name.
     pub categories: Vec<Category>,

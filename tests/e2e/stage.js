@@ -97,7 +97,12 @@ class Stage {
     )
   }
 
-  /** Does something to the database behind the service's back. @param {(db: DatabaseSync) => void} change */
+  /** Makes worthless what the service keeps of answers: what changes behind its back is otherwise seen within a minute. */
+  forgetAnswers() {
+    return this.service.evict('Editions', 'main')
+  }
+
+  /** Does something to the database behind the service's back; reads may answer as before for a while. @param {(db: DatabaseSync) => void} change */
   behindItsBack(change) {
     const folder = join(this.service.state, 'v3', 'd1')
     const files = readdirSync(folder, { recursive: true }).map(String)
