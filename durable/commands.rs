@@ -23,7 +23,7 @@ pub enum Object {
     Jetstream,
     /// Finds out who people are. One instance, [`IDENTITIES`].
     Identities,
-    /// Syncs the repositories of one PDS host. Named by host and port, or [`DISPATCH`].
+    /// Syncs the repositories of one PDS host. Named by host and port, [`DISPATCH`] or [`RELAY`].
     RepoSync,
     /// One community's order and log. Named by its AT-URI.
     Community,
@@ -60,6 +60,8 @@ pub const JETSTREAM: &str = "main";
 /// The `RepoSync` instance that finds the hosts of repositories. No host has this name: hosts have a
 /// port.
 pub const DISPATCH: &str = "dispatch";
+/// The `RepoSync` instance that walks through what a relay lists.
+pub const RELAY: &str = "relay";
 /// The one `Identities` instance.
 pub const IDENTITIES: &str = "main";
 
@@ -557,6 +559,7 @@ mod tests {
         let did = |name: &str| Did::parse(&format!("did:plc:{name}")).unwrap();
         assert_eq!(JETSTREAM, "main");
         assert_eq!(DISPATCH, "dispatch");
+        assert_eq!(RELAY, "relay");
         assert_eq!(IDENTITIES, "main");
         assert_eq!(gateway(3), "gateway-3");
         assert_eq!(gateway_of(&did("member"), 1), "gateway-0");

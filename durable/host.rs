@@ -27,7 +27,7 @@ use crate::platform::identity::{Account, Unresolved, refresh, resolve};
 use crate::platform::log::{self, Level};
 use crate::platform::pds::{self, Unread};
 use crate::storage::repos::{self, Due, Succeeded};
-use crate::storage::{CommitError, Fault, Statement, Store};
+use crate::storage::{CommitError, Fault, Statement, Store, discovery};
 use crate::wire::ids::{Collection, Did};
 use crate::wire::signing_key::SigningKey;
 use crate::wire::time::Micros;
@@ -38,6 +38,8 @@ const AT_ONCE: u32 = 2;
 const ALARM_MS: i64 = 25_000;
 /// How soon the queue is asked again after a fault of the database.
 const RETRY_MS: i64 = 5_000;
+/// How often hosts are woken while others are looked for.
+const WAKE_EVERY: i64 = 1_000_000;
 /// An account that its host does not know is believed to be gone after so many answers: a host may
 /// be restored, or moved, without all of its accounts at first.
 const GONE_AFTER: u32 = 3;
@@ -58,6 +60,9 @@ pub(super) struct Host {
     /// Asked for work while at it: look again before resting.
     again: Cell<bool>,
     rests_until: Cell<Option<Micros>>,
+    /// Hosts that were found and not woken yet, and when some last were.
+    found: RefCell<BTreeSet<String>>,
+    woken_at: Cell<Micros>,
 }
 
 /// How a look ended, if not well.
@@ -101,6 +106,8 @@ impl Host {
             workers: Cell::new(0),
             again: Cell::new(false),
             rests_until: Cell::new(None),
+            found: RefCell::default(),
+            woken_at: Cell::default(),
         }
     }
 
@@ -166,6 +173,7 @@ impl Host {
         let db = D1::of(&self.env)?;
         write(&db, vec![repos::close_gaps(now())]).await?;
         if self.name.is_none() {
+            self.found.take(); // all of them are due
             for host in repos::hosts_due(&db, now()).await?.into_iter().flatten() {
                 self.wake_host(&host).await;
             }
@@ -210,7 +218,7 @@ impl Host {
                 repos::failed(&did, status, &error, Micros(now().0.saturating_add(pause)))
             }
         };
-        write(&db, vec![statement]).await
+        write(&db, vec![statement, discovery::forget_unread(&did)]).await
     }
 
     /// Finds the host of a repository.
@@ -218,6 +226,15 @@ impl Host {
         let account = self.account(db, due, due.failures > 0).await?;
         let host = host_of(&account.pds);
         write(db, vec![repos::found_at(&due.did, account.pds.as_str(), &host)]).await?;
+        self.found.borrow_mut().insert(host);
+        // With thousands to be found, the first hosts begin before the last is known.
+        if now().0.saturating_sub(self.woken_at.get().0) >= WAKE_EVERY {
+            self.woken_at.set(now());
+            let hosts = self.found.take();
+            for host in hosts {
+                self.wake_host(&host).await;
+            }
+        }
         Ok(())
     }
 
@@ -273,7 +290,7 @@ impl Host {
             done.told |= found.told;
             look.rev = Some(&snapshot.rev);
             look.refused = Some(found.refused);
-            if reason == Reason::Lookup && is_empty(&snapshot) {
+            if reason.is_guess() && is_empty(&snapshot) {
                 look.status = "empty";
             }
             let mut statements = vec![repos::succeeded(&look, now())];
@@ -297,7 +314,10 @@ impl Host {
             return Err(Miss::Failed { status: "absent", error: status.into() });
         }
         let done = account(db, &due.did, Some(status), &self.hallway, &Steps).await?;
-        let look = Succeeded { did: &due.did, rev: None, status: "absent", began, refused: None };
+        // One that a relay lists, and nobody else knows, has nothing to be hidden.
+        let is_found = Reason::named(&due.reason) == Some(Reason::Found);
+        let status = if is_found { "empty" } else { "absent" };
+        let look = Succeeded { did: &due.did, rev: None, status, began, refused: None };
         write(db, vec![repos::succeeded(&look, now())]).await?;
         if done.told {
             self.tell().await;

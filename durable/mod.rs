@@ -30,6 +30,7 @@ mod sessions;
 mod speaking;
 mod subscribing;
 
+mod discovering;
 mod host;
 #[allow(missing_docs, reason = "the macro makes methods without docs")]
 mod identities;

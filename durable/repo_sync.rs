@@ -7,27 +7,48 @@
 //! - Stored here: nothing. The queue stands in D1 (`repos`), with the data it is about.
 //! - Commands: [`Work`]. Wakes on its alarm: while it works every 25 s, then when something is next
 //!   due. One instance, [`DISPATCH`], finds the hosts of repositories that have none yet and wakes
-//!   theirs.
+//!   theirs. Another, [`RELAY`], finds repositories that a relay lists, if one is named; its alarm
+//!   stands at the next page, or the next walk.
 //! - Ends: when nothing is due there is no alarm.
 
 use std::rc::Rc;
 
 use worker::{DurableObject, Env, Request, Response, Result, State, durable_object, wasm_bindgen};
 
-use super::commands::{Command, Done, Work, read, reply, unknown};
+use super::commands::{Command, Done, RELAY, Work, read, reply, unknown};
+use super::discovering::Walker;
 use super::host::Host;
 use crate::platform::config::follow_log_level;
 
 /// See the module. One object per host.
 #[durable_object(alarm)]
 pub struct RepoSync {
-    host: Rc<Host>,
+    task: Task,
+}
+
+/// What an instance is there for.
+enum Task {
+    Read(Rc<Host>),
+    Find(Rc<Walker>),
+}
+
+impl Task {
+    async fn work(&self) {
+        match self {
+            Task::Read(host) => host.work().await,
+            Task::Find(walker) => walker.work().await,
+        }
+    }
 }
 
 impl DurableObject for RepoSync {
     fn new(state: State, env: Env) -> Self {
         follow_log_level(&env);
-        Self { host: Rc::new(Host::new(state, env)) }
+        let task = match state.id().name().as_deref() {
+            Some(RELAY) => Task::Find(Rc::new(Walker::new(state, env))),
+            _ => Task::Read(Rc::new(Host::new(state, env))),
+        };
+        Self { task }
     }
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
@@ -35,7 +56,7 @@ impl DurableObject for RepoSync {
             Work::NAME => {
                 let result = match read::<Work>(&mut request).await {
                     Ok(_) => {
-                        self.host.work().await;
+                        self.task.work().await;
                         Ok(Done {})
                     }
                     Err(fault) => Err(fault),
@@ -47,7 +68,7 @@ impl DurableObject for RepoSync {
     }
 
     async fn alarm(&self) -> Result<Response> {
-        self.host.work().await;
+        self.task.work().await;
         Response::empty()
     }
 }

@@ -26,8 +26,8 @@ pub use durable::{Community, Editions, Gateway, Identities, Jetstream, RepoSync,
 use serde_json::json;
 use worker::{Context, Env, Request, Response, Result, ScheduleContext, ScheduledEvent, event};
 
-use crate::durable::commands::{DISPATCH, Ensure, JETSTREAM, Work, call};
-use crate::platform::config::follow_log_level;
+use crate::durable::commands::{DISPATCH, Ensure, JETSTREAM, RELAY, Work, call};
+use crate::platform::config::{follow_log_level, relay};
 use crate::platform::log;
 
 /// HTTP and sockets.
@@ -37,7 +37,7 @@ async fn fetch(request: Request, env: Env, context: Context) -> Result<Response>
     api::answer(request, env, context).await
 }
 
-/// Every minute: the stream must be read, and repositories that are due. Their objects wake
+/// Every minute: the stream must be read, repositories that are due, and what a relay lists, if one is named. Their objects wake
 /// themselves; this is for the day they could not (platform facts 2.4).
 #[event(scheduled)]
 async fn scheduled(_event: ScheduledEvent, env: Env, _context: ScheduleContext) {
@@ -51,7 +51,12 @@ async fn scheduled(_event: ScheduledEvent, env: Env, _context: ScheduleContext) 
         ),
         Err(fault) => log::fault(&fault, "cron asks again in a minute"),
     }
-    if let Err(fault) = call(&env, DISPATCH, &Work {}).await {
-        log::fault(&fault, "cron asks again in a minute");
+    for name in [DISPATCH, RELAY] {
+        if name == RELAY && relay(&env).is_none() {
+            continue;
+        }
+        if let Err(fault) = call(&env, name, &Work {}).await {
+            log::fault(&fault, "cron asks again in a minute");
+        }
     }
 }

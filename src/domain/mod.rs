@@ -6,10 +6,12 @@
 //! post or speak and who may moderate (`gate`, `standing`, `voice_right`, `moderation`), who is
 //! vouched for (`socket_token`), what events do (`ingest`), who is there (`presence`, `voice`),
 //! who is told (`announcement`), who hears (`subscriptions`), how the stream is kept alive
-//! (`link`) and what fails is left alone (`pause`), what a repository held and what that means (`snapshot`, `repository`,
-//! `reconciliation`, `repos`), who is behind a DID (`identity`), which hosts may be asked (`hosts`)
+//! (`link`) and what fails is left alone (`pause`), what a repository held and what that means
+//! (`snapshot`, `repository`, `reconciliation`, `repos`) and how more of them are found
+//! (`discovery`), who is behind a DID (`identity`), which hosts may be asked (`hosts`)
 //! and which rest (`breaker`), what is worth caching (`admission`) and how much is held meanwhile
-//! (`room`), which answers may be kept (`editions`, `kept`), in what order a sidebar stands (`sidebar`), and how much a client may ask (`budget`).
+//! (`room`), which answers may be kept (`editions`, `kept`), in what order a sidebar stands
+//! (`sidebar`), and how much a client may ask (`budget`).
 
 pub mod rows;
 pub mod world;
@@ -40,6 +42,7 @@ pub mod link;
 pub mod pause;
 pub mod untold;
 
+pub mod discovery;
 pub mod reconciliation;
 pub mod repos;
 pub mod repository;

@@ -33,6 +33,8 @@ pub enum Reason {
     Asked,
     /// Somebody looked for a community that is not known.
     Lookup,
+    /// A relay lists it.
+    Found,
 }
 
 impl Reason {
@@ -45,12 +47,13 @@ impl Reason {
             Reason::Gate => "gate",
             Reason::Asked => "asked",
             Reason::Lookup => "lookup",
+            Reason::Found => "found",
         }
     }
 
     /// The reason of a word.
     pub fn named(word: &str) -> Option<Self> {
-        [Self::New, Self::Gap, Self::Identity, Self::Gate, Self::Asked, Self::Lookup]
+        [Self::New, Self::Gap, Self::Identity, Self::Gate, Self::Asked, Self::Lookup, Self::Found]
             .into_iter()
             .find(|reason| reason.word() == word)
     }
@@ -59,6 +62,12 @@ impl Reason {
     /// gate says may have changed without it.
     pub fn reads_unchanged(self) -> bool {
         matches!(self, Reason::Gate | Reason::Asked)
+    }
+
+    /// Whether it is only supposed that there is something of Colibri in the repository. One that
+    /// holds nothing is then left alone until somebody brings something of it.
+    pub fn is_guess(self) -> bool {
+        matches!(self, Reason::Lookup | Reason::Found)
     }
 }
 
@@ -124,7 +133,7 @@ mod tests {
 
     #[test]
     fn reasons_have_words() {
-        for word in ["new", "gap", "identity", "gate", "asked", "lookup"] {
+        for word in ["new", "gap", "identity", "gate", "asked", "lookup", "found"] {
             assert_eq!(Reason::named(word).map(Reason::word), Some(word));
         }
         assert_eq!(Reason::named("whim"), None);

@@ -3,6 +3,7 @@
 //! An empty value means the default, and so does a number that does not parse (C30).
 
 use serde_json::json;
+use url::Url;
 use worker::Env;
 
 use super::log::{self, Level};
@@ -209,6 +210,16 @@ pub fn outside(env: &Env) -> Outside {
         dns: text(env, "DOH_URL", "https://cloudflare-dns.com/dns-query"),
         insecure: list(env, "INSECURE_HOSTS"),
     }
+}
+
+/// `RELAY_URL`: the relay that lists who uses Colibri. Without one, nobody is asked.
+pub fn relay(env: &Env) -> Option<Url> {
+    let given = text(env, "RELAY_URL", "");
+    let url = Url::parse(&given).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    if url.is_none() && !given.is_empty() {
+        log::once(Level::Warn, "RELAY_URL is no address; asking no relay", &json!({ "given": given }));
+    }
+    url
 }
 
 /// `BLOB_VERIFY_MAX` (C18): the largest blob that is compared with its CID, in bytes.

@@ -1,5 +1,5 @@
-//! What the runtime gives: configuration, the clock, D1 and its editions, the SQLite of an object, the log,
-//! other hosts, the handles and DIDs that lead to them, and profiles.
+//! What the runtime gives: configuration, the clock, D1 and its editions, the SQLite of an object,
+//! the log, other hosts, the handles and DIDs that lead to them, profiles, and what a relay lists.
 //!
 //! The only place that reads a clock, a random number or a binding. Holds no rule.
 
@@ -16,4 +16,5 @@ pub mod outbound;
 pub mod pds;
 pub mod peer;
 pub mod profiles;
+pub mod relay;
 pub mod socket_state;

@@ -10,6 +10,7 @@
 mod statement;
 
 pub mod commit;
+pub mod discovery;
 pub mod facts;
 pub mod identities;
 pub mod invites;

@@ -327,6 +327,9 @@ pub struct IngestStatus {
     pub gaps: Vec<GapShown>,
     /// Repositories that are known, and how many of them are to be read.
     pub repos: super::repos::Counts,
+    /// How looking for more of them goes; absent where no relay was ever asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub relay: Option<super::discovery::Shown>,
 }
 
 /// A row of `gaps`.
@@ -356,7 +359,11 @@ pub async fn ingest_status(store: &impl Store) -> Result<IngestStatus, Fault> {
                 'repos', json_object('known', (SELECT count(*) FROM repos),
                     'due', (SELECT count(*) FROM repos WHERE next_attempt_at IS NOT NULL),
                     'failing', (SELECT count(*) FROM repos
-                                 WHERE next_attempt_at IS NOT NULL AND failures > 0))) AS row
+                                 WHERE next_attempt_at IS NOT NULL AND failures > 0)),
+                'relay', (SELECT json_object('relay', relay, 'began_at', began_at, 'ended_at', ended_at,
+                    'ending', ending, 'next_attempt_at', next_attempt_at, 'pages', pages,
+                    'listed', listed, 'found', found, 'dropped', dropped, 'failures', failures,
+                    'error', error) FROM discovery)) AS row
          FROM ledger LEFT JOIN ingest_status s ON true",
         [],
     );

@@ -66,7 +66,8 @@ pub struct Counts {
 }
 
 /// Makes repositories known (K01): each as `(did, owner)`, where an `owner` must own a community.
-/// Those that are known stay as they are; one that held nothing when it was looked up does now.
+/// Those that are known stay as they are; one that held nothing when it was looked up does now, and
+/// one that a relay listed is known for itself.
 pub(super) fn learn(known: &BTreeSet<(Did, Option<Did>)>, now: Micros) -> Vec<Statement> {
     chunks(known.iter())
         .into_iter()
@@ -75,9 +76,11 @@ pub(super) fn learn(known: &BTreeSet<(Did, Option<Did>)>, now: Micros) -> Vec<St
                 "INSERT INTO repos (did, status, reason, due_since, next_attempt_at, known_at)
                  SELECT value ->> 0, 'waiting', 'new', ?2, ?2, ?2 FROM json_each(?1)
                  WHERE value ->> 1 IS NULL OR EXISTS (SELECT 1 FROM communities WHERE owner_did = value ->> 1)
-                 ON CONFLICT (did) DO UPDATE SET status = excluded.status, reason = excluded.reason,
-                     due_since = excluded.due_since, next_attempt_at = excluded.next_attempt_at
-                 WHERE repos.status = 'empty'",
+                 ON CONFLICT (did) DO UPDATE SET reason = excluded.reason,
+                     status = iif(status = 'empty', excluded.status, status),
+                     due_since = iif(status = 'empty', excluded.due_since, due_since),
+                     next_attempt_at = iif(status = 'empty', excluded.next_attempt_at, next_attempt_at)
+                 WHERE repos.status = 'empty' OR repos.reason = 'found'",
                 [text.into(), now.shown().into()],
             )
         })
@@ -184,7 +187,8 @@ pub async fn hosts_due(store: &impl Store, now: Micros) -> Result<Vec<Option<Str
 }
 
 /// Repositories of a host that are due at `now`, at most `limit`: those of owners first, because
-/// what members wrote is judged by what owners did (K02). `None`: those without a host.
+/// what members wrote is judged by what owners did (K02), and those that a relay listed last.
+/// `None`: those without a host.
 pub async fn due(store: &impl Store, host: Option<&str>, now: Micros, limit: i64) -> Result<Vec<Due>, Fault> {
     let statement = Statement::new(
         "SELECT json_object('did', did, 'pds', pds, 'rev', rev, 'reason', reason,
@@ -192,7 +196,8 @@ pub async fn due(store: &impl Store, host: Option<&str>, now: Micros, limit: i64
              'is_synced', json(iif(synced_at IS NULL, 'false', 'true'))) AS row
          FROM repos r
          WHERE host IS ?1 AND next_attempt_at IS NOT NULL AND next_attempt_at <= ?2
-         ORDER BY NOT EXISTS (SELECT 1 FROM communities c WHERE c.owner_did = r.did), next_attempt_at, did
+         ORDER BY reason = 'found', NOT EXISTS (SELECT 1 FROM communities c WHERE c.owner_did = r.did),
+             next_attempt_at, did
          LIMIT ?3",
         [host.into(), now.shown().into(), limit.into()],
     );

@@ -25,6 +25,7 @@ pub mod profile;
 pub mod range;
 pub mod rate_limit;
 pub mod records;
+pub mod relay;
 pub mod repository;
 pub mod signaling;
 pub mod signing_key;

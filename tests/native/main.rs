@@ -9,6 +9,7 @@ mod story;
 mod bound_rooms;
 mod community_log;
 mod defects;
+mod discovery;
 mod fuzz;
 mod fuzz_identity;
 mod fuzz_repository;

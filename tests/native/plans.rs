@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use colibri_edge::domain::announcement::{Announcement, Audience, Scope, Topic};
+use colibri_edge::domain::discovery::Walk;
 use colibri_edge::domain::editions::Parts;
 use colibri_edge::domain::known::Known;
 use colibri_edge::domain::link::{Gap, StreamPosition};
@@ -20,7 +21,7 @@ use colibri_edge::storage::gateway_people::{self, Departed, Saying};
 use colibri_edge::storage::gateway_sessions::{self, Session};
 use colibri_edge::storage::reads::{self, Start, bans, communities, people, reactions};
 use colibri_edge::storage::{
-    Statement, Store, community_voice, identities, invites, outbox, parts, presence, repos,
+    Statement, Store, community_voice, discovery, identities, invites, outbox, parts, presence, repos,
 };
 use colibri_edge::wire::ids::{AtUri, Collection, Did, Rkey};
 use colibri_edge::wire::time::Micros;
@@ -55,7 +56,7 @@ const GROWING: [&str; 20] = [
 ];
 
 /// Scans that may be: a part of the statement, the table, and why.
-const ALLOWED: [(&str, &str, &str); 6] = [
+const ALLOWED: [(&str, &str, &str); 7] = [
     (
         "SELECT json_quote(uri) AS row FROM communities ORDER BY uri",
         "communities",
@@ -64,6 +65,7 @@ const ALLOWED: [(&str, &str, &str); 6] = [
     ("(SELECT count(*) FROM held)", "held", "at most HELD_MAX rows (I63)"),
     ("json_each(?3) c CROSS JOIN held h", "held", "at most HELD_MAX rows (I63)"),
     ("SELECT count(*) FROM repos)", "repos", "counted by cron and by admins, a row per person"),
+    ("FROM repos WHERE reason = 'found' LIMIT ?1", "repos", "once a walk, and at most KEPT_MAX rows"),
     ("reason = iif(next_attempt_at IS NULL, 'gap', reason)", "repos", "a gap concerns all of them (K05)"),
     ("SELECT count(*) FROM repos WHERE checked_at > gaps.noticed_at", "repos", "once, when a gap is closed"),
 ];
@@ -148,6 +150,12 @@ fn exercise() -> Sqlite {
         repos::next_due(&store, None).await.unwrap();
         repos::shown(&store, &did).await.unwrap();
         repos::records(&store, &did).await.unwrap();
+        discovery::state(&store, Micros(0)).await.unwrap();
+        discovery::kept(&store).await.unwrap();
+        let found = discovery::found(std::iter::once(&did), 1, Micros(0));
+        let walk = discovery::keep(&Walk::begin("https://relay", 0, Micros(0)));
+        let forget = discovery::forget_empty(Micros(0));
+        store.write(&[found, walk, forget, discovery::forget_unread(&did)]).await.unwrap();
         let wants = [Reason::Asked, Reason::Lookup].map(|reason| repos::want(&did, reason, Micros(0)));
         store.write(&wants).await.unwrap();
         let look =

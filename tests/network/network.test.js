@@ -14,6 +14,8 @@ import { after, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { XrpcError, records, startNetwork } from './client.js'
 import { Listener } from './listener.js'
+import { startRelay } from './relay.js'
+import { xrpc } from './xrpc.js'
 
 const { COLLECTION } = records
 
@@ -362,6 +364,35 @@ describe('a network that ends', () => {
       }
     })
   }
+
+  test('a relay lists who has records of a collection, and fails on demand', async () => {
+    const relay = await startRelay([network.pds])
+    const list = async (/** @type {object} */ params) => {
+      const { repos, cursor } = await xrpc(relay.url, 'com.atproto.sync.listReposByCollection', { params: { collection: COLLECTION.read, ...params } })
+      return { dids: repos.map((/** @type {any} */ { did }) => did), cursor }
+    }
+    try {
+      const [rita, ron] = await Promise.all([network.createAccount('rita'), network.createAccount('ron')])
+      assert.deepEqual((await list({})).dids, [])
+      for (const account of [rita, ron]) await account.read('at://did:plc:x/social.colibri.channel/y')
+      assert.deepEqual(new Set((await list({})).dids), new Set([rita.did, ron.did]))
+      const first = await list({ limit: 1 })
+      const second = await list({ limit: 1, cursor: first.cursor })
+      assert.deepEqual(new Set([...first.dids, ...second.dids]), new Set([rita.did, ron.did]))
+      assert.equal(second.cursor, undefined)
+      assert.equal(relay.news().length, 4)
+      relay.fault = 'error'
+      await assert.rejects(list({}), /500/)
+      relay.fault = 'down'
+      await assert.rejects(list({}), /fetch failed/)
+      relay.fault = 'stuck'
+      assert.equal((await list({ cursor: 'x' })).cursor, 'x')
+      relay.fault = 'flood'
+      assert.equal((await list({})).dids.length, 500)
+    } finally {
+      await relay.stop()
+    }
+  })
 
   test('does not disturb the one beside it', async () => {
     const beside = await startNetwork({ state: join(folder, 'beside') })

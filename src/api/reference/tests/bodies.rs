@@ -16,6 +16,7 @@ use crate::api::server::Server;
 use crate::domain::identity::HandleStatus;
 use crate::domain::sidebar::Sidebar;
 use crate::durable::commands::{Spent, StreamStatus};
+use crate::storage::discovery;
 use crate::storage::reads::{GapShown, IngestStatus};
 use crate::storage::repos::{self, Counts};
 use crate::wire::bodies::{
@@ -180,6 +181,22 @@ fn counts(_: bool) -> Counts {
     Counts { known: 2, due: 1, failing: 1 }
 }
 
+fn discovery(all: bool) -> discovery::Shown {
+    discovery::Shown {
+        relay: text(),
+        began_at: text(),
+        ended_at: all.then(text),
+        ending: all.then(text),
+        next_attempt_at: text(),
+        pages: 1,
+        listed: 1,
+        found: 1,
+        dropped: 1,
+        failures: 1,
+        error: all.then(text),
+    }
+}
+
 /// What the stream's object and the database know. A database that does not answer takes its
 /// fields along; one that is empty has no cursor.
 fn ingest(all: bool, stored: bool) -> Ingest {
@@ -200,6 +217,7 @@ fn ingest(all: bool, stored: bool) -> Ingest {
             refused: 1,
             gaps: vec![gap(true)],
             repos: counts(true),
+            relay: all.then(|| discovery(true)),
         }),
     }
 }
@@ -251,6 +269,7 @@ fn samples() -> Vec<Samples> {
             expires_at: all.then(text),
         }),
         of("Identity", identity),
+        of("Discovery", discovery),
         of("Gap", gap),
         of("Ingest", |all| ingest(all, true)),
         of("Health", health),

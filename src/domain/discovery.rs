@@ -1,0 +1,425 @@
+//! Finding repositories that nobody named: a walk through what a relay lists
+//! (`com.atproto.sync.listReposByCollection`), collection after collection.
+//!
+//! A relay is asked only if an operator named one (`RELAY_URL`). It is trusted to be asked, and for
+//! nothing else: whatever it lists, a walk ends, the queue of repositories stays short, and what is
+//! kept of those that hold nothing is bounded.
+
+use crate::wire::ids::Collection;
+use crate::wire::time::Micros;
+
+use super::repos::pause_after;
+
+/// What is listed, in this order. Whoever has a community here or belongs to one has a record of
+/// the first or the second; nothing else of others passes the gate. The third finds people who
+/// belong nowhere yet. Owners come first, because what members wrote is judged by what owners
+/// did (K02).
+pub const LISTED: [Collection; 3] = [Collection::Community, Collection::Membership, Collection::ActorData];
+
+/// Repositories on a page.
+pub const PAGE: u32 = 500;
+/// Repositories that a walk looks at in all. Colibri has fewer.
+pub const LISTED_MAX: u32 = 200_000;
+/// Pages of a walk: as many as are needed for that, and again as many that hold little.
+pub const PAGES_MAX: u32 = 2 * LISTED_MAX / PAGE;
+/// Found repositories that may wait for their first reading. The walk goes on when they were read.
+pub const WAITING_MAX: u32 = 1_000;
+/// Repositories that are known because a relay listed them and for no other reason. A walk finds
+/// no more than are left of these.
+pub const KEPT_MAX: u32 = 50_000;
+/// A found repository that held nothing is forgotten after this long, and may be found anew.
+pub const EMPTY_KEPT: i64 = 30 * 24 * HOUR;
+/// A found repository that was never read is forgotten after so many failures, some nine minutes.
+/// The next walk may bring it again.
+pub const FORGOTTEN_AFTER: u32 = 8;
+
+const SECOND: i64 = 1_000_000;
+const HOUR: i64 = 3600 * SECOND;
+/// From the beginning of a walk to that of the next one.
+const EVERY: i64 = 24 * HOUR;
+/// From the end of a walk to the beginning of one for a gap, which may have hidden whoever began
+/// to use Colibri in it (K05).
+const AFTER_GAP: i64 = 600 * SECOND;
+/// How soon it is looked whether those who wait were read.
+const LOOK_AGAIN: i64 = 5 * SECOND;
+
+/// How a walk ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Everything was listed.
+    Complete,
+    /// The relay lists more than [`LISTED_MAX`], or on more than [`PAGES_MAX`] pages.
+    TooLong,
+    /// [`KEPT_MAX`] is reached.
+    Full,
+}
+
+impl Ending {
+    /// Its word in the database.
+    pub fn word(self) -> &'static str {
+        match self {
+            Ending::Complete => "complete",
+            Ending::TooLong => "too_long",
+            Ending::Full => "full",
+        }
+    }
+
+    /// The ending of a word.
+    pub fn named(word: &str) -> Option<Self> {
+        [Self::Complete, Self::TooLong, Self::Full].into_iter().find(|ending| ending.word() == word)
+    }
+}
+
+/// How far a walk is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Walk {
+    /// The relay that lists.
+    pub relay: String,
+    /// What is being listed, as its place in [`LISTED`]; beyond: nothing more.
+    pub step: u32,
+    /// Where the next page of it begins; `None`: at its beginning.
+    pub cursor: Option<String>,
+    /// When it began.
+    pub began_at: Micros,
+    /// When and how it ended.
+    pub ended: Option<(Micros, Ending)>,
+    /// When the relay may be asked next.
+    pub next_attempt_at: Micros,
+    /// Pages read.
+    pub pages: u32,
+    /// Repositories on them.
+    pub listed: u32,
+    /// Of these, not known before.
+    pub found: u32,
+    /// Entries that name no repository.
+    pub dropped: u32,
+    /// How many it may find, because of those that are kept.
+    pub room: u32,
+    /// Failures since the last page.
+    pub failures: u32,
+    /// The last of them.
+    pub error: Option<String>,
+}
+
+/// What a step rests on.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    /// When a gap was last noticed.
+    pub last_gap: Option<Micros>,
+    /// Found repositories that may be read now and were not tried yet.
+    pub waiting: u32,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// A new walk begins ([`Walk::begin`]).
+    Begin,
+    /// The relay is asked for a page.
+    Ask {
+        /// Of whom: who has records of this collection.
+        collection: Collection,
+        /// Where it begins.
+        cursor: Option<String>,
+    },
+    /// Nothing before then.
+    Wait(Micros),
+}
+
+/// A page, when those on it are known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Repositories on it.
+    pub listed: u32,
+    /// Of these, not known before.
+    pub found: u32,
+    /// Entries that name none.
+    pub dropped: u32,
+    /// Where the next one begins.
+    pub cursor: Option<String>,
+}
+
+/// Why there is no page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Miss {
+    /// The relay refuses the question. It may have forgotten its cursors: the collection is begun
+    /// anew.
+    Refused(String),
+    /// It did not answer, or answered nonsense.
+    Failed(String),
+    /// It is left alone until then.
+    Resting(Micros),
+}
+
+impl Walk {
+    /// A walk that begins at `now`, where `kept` repositories are known for no other reason.
+    pub fn begin(relay: &str, kept: u32, now: Micros) -> Self {
+        Self {
+            relay: relay.to_owned(),
+            step: 0,
+            cursor: None,
+            began_at: now,
+            ended: None,
+            next_attempt_at: now,
+            pages: 0,
+            listed: 0,
+            found: 0,
+            dropped: 0,
+            room: KEPT_MAX.saturating_sub(kept),
+            failures: 0,
+            error: None,
+        }
+    }
+
+    /// What is to be done at `now` with the relay of that name, after `walk`. The first rule that
+    /// applies decides:
+    ///   1. no walk, or one of another relay: a new one;
+    ///   2. one that ended: a new one after a day, or after a gap that was noticed since it began;
+    ///   3. pauses after failures are kept;
+    ///   4. where too many wait to be read, and where a collection begins while anybody of the one
+    ///      before waits, they come first;
+    ///   5. the next page.
+    pub fn next(walk: Option<&Self>, relay: &str, seen: Seen, now: Micros) -> Next {
+        let Some(walk) = walk.filter(|walk| walk.relay == relay) else { return Next::Begin };
+        if let Some((ended_at, _)) = walk.ended {
+            let daily = walk.began_at.0.saturating_add(EVERY);
+            let for_gap = seen.last_gap.filter(|noticed| *noticed > walk.began_at);
+            let at = for_gap.map_or(daily, |_| daily.min(ended_at.0.saturating_add(AFTER_GAP)));
+            return if now.0 >= at { Next::Begin } else { Next::Wait(Micros(at)) };
+        }
+        if walk.next_attempt_at > now {
+            return Next::Wait(walk.next_attempt_at);
+        }
+        let begins_next = walk.cursor.is_none() && walk.step > 0;
+        if seen.waiting >= WAITING_MAX || begins_next && seen.waiting > 0 {
+            return Next::Wait(Micros(now.0.saturating_add(LOOK_AGAIN)));
+        }
+        match usize::try_from(walk.step).ok().and_then(|step| LISTED.get(step)) {
+            Some(collection) => Next::Ask { collection: *collection, cursor: walk.cursor.clone() },
+            None => Next::Begin, // a walk of another order of collections
+        }
+    }
+
+    /// How many a page may add to those that are known.
+    pub fn room_left(&self) -> u32 {
+        self.room.saturating_sub(self.found)
+    }
+
+    /// A page was read, and those on it are known. One that leads to itself, or to nowhere, is the
+    /// last of its collection.
+    pub fn on_page(&mut self, page: Page, now: Micros) {
+        self.pages = self.pages.saturating_add(1);
+        self.listed = self.listed.saturating_add(page.listed);
+        self.found = self.found.saturating_add(page.found);
+        self.dropped = self.dropped.saturating_add(page.dropped);
+        (self.failures, self.error, self.next_attempt_at) = (0, None, now);
+        let next = page.cursor.filter(|cursor| !cursor.is_empty() && Some(cursor) != self.cursor.as_ref());
+        if next.is_none() {
+            self.step = self.step.saturating_add(1);
+        }
+        self.cursor = next;
+        let all = usize::try_from(self.step).map_or(true, |step| step >= LISTED.len());
+        let ending = if all {
+            Ending::Complete
+        } else if self.room_left() == 0 {
+            Ending::Full
+        } else if self.listed >= LISTED_MAX || self.pages >= PAGES_MAX {
+            Ending::TooLong
+        } else {
+            return;
+        };
+        self.ended = Some((now, ending));
+    }
+
+    /// There was no page. `chance`, from 0 to 1, spreads the pause.
+    pub fn on_miss(&mut self, miss: Miss, now: Micros, chance: f64) {
+        let error = match miss {
+            Miss::Resting(until) => {
+                self.next_attempt_at = until.max(now);
+                return;
+            }
+            Miss::Refused(error) => {
+                self.cursor = None;
+                error
+            }
+            Miss::Failed(error) => error,
+        };
+        self.failures = self.failures.saturating_add(1);
+        self.next_attempt_at = Micros(now.0.saturating_add(pause_after(self.failures, chance)));
+        self.error = Some(error);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Micros = Micros(1_000 * HOUR);
+    const NOTHING: Seen = Seen { last_gap: None, waiting: 0 };
+
+    fn later(at: Micros, by: i64) -> Micros {
+        Micros(at.0 + by)
+    }
+
+    fn ask(collection: Collection, cursor: Option<&str>) -> Next {
+        Next::Ask { collection, cursor: cursor.map(str::to_owned) }
+    }
+
+    fn page(listed: u32, found: u32, cursor: &str) -> Page {
+        let cursor = Some(cursor.to_owned()).filter(|cursor| !cursor.is_empty());
+        Page { listed, found, dropped: 0, cursor }
+    }
+
+    fn begun() -> Walk {
+        Walk::begin("relay", 0, NOW)
+    }
+
+    #[test]
+    fn a_walk_goes_through_every_collection_and_ends() {
+        let mut walk = begun();
+        let mut asked = Vec::new();
+        for cursor in ["a", "", "", "b", ""] {
+            asked.push(Walk::next(Some(&walk), "relay", NOTHING, NOW));
+            walk.on_page(page(10, 1, cursor), NOW);
+        }
+        let expected = [
+            ask(Collection::Community, None),
+            ask(Collection::Community, Some("a")),
+            ask(Collection::Membership, None),
+            ask(Collection::ActorData, None),
+            ask(Collection::ActorData, Some("b")),
+        ];
+        assert_eq!(asked, expected);
+        assert_eq!(walk.ended, Some((NOW, Ending::Complete)));
+        assert_eq!((walk.pages, walk.listed, walk.found), (5, 50, 5));
+    }
+
+    #[test]
+    fn when_a_walk_begins() {
+        let mut ended = begun();
+        ended.ended = Some((later(NOW, HOUR), Ending::Complete));
+        let gap = |by| Seen { last_gap: Some(later(NOW, by)), waiting: 0 };
+        let day = later(NOW, EVERY);
+        for (walk, relay, seen, at, expected, why) in [
+            (None, "relay", NOTHING, NOW, Next::Begin, "the first"),
+            (Some(&ended), "other", NOTHING, NOW, Next::Begin, "another relay"),
+            (Some(&ended), "relay", NOTHING, later(NOW, 2 * HOUR), Next::Wait(day), "one a day"),
+            (Some(&ended), "relay", NOTHING, day, Next::Begin, "a day later"),
+            (Some(&ended), "relay", gap(-1), later(NOW, 2 * HOUR), Next::Wait(day), "a gap before it"),
+            (Some(&ended), "relay", gap(1), later(NOW, 2 * HOUR), Next::Begin, "a gap while it went on"),
+            (
+                Some(&ended),
+                "relay",
+                gap(2 * HOUR),
+                later(NOW, HOUR + 1),
+                Next::Wait(later(NOW, HOUR + AFTER_GAP)),
+                "gap after gap does not make walk after walk",
+            ),
+        ] {
+            assert_eq!(Walk::next(walk, relay, seen, at), expected, "{why}");
+        }
+        let going = begun();
+        assert_eq!(
+            Walk::next(Some(&going), "relay", gap(1), later(NOW, 1)),
+            ask(Collection::Community, None),
+            "one that goes on is not begun anew"
+        );
+    }
+
+    #[test]
+    fn those_who_were_found_are_read_before_more_are_looked_for() {
+        let waiting = |waiting| Seen { last_gap: None, waiting };
+        let wait = Next::Wait(later(NOW, LOOK_AGAIN));
+        let mut walk = begun();
+        walk.on_page(page(500, 500, "a"), NOW);
+        let next = |walk: &Walk, seen| Walk::next(Some(walk), "relay", seen, NOW);
+        assert_eq!(next(&walk, waiting(WAITING_MAX - 1)), ask(Collection::Community, Some("a")));
+        assert_eq!(next(&walk, waiting(WAITING_MAX)), wait, "enough of them");
+        walk.on_page(page(1, 1, ""), NOW);
+        assert_eq!(next(&walk, waiting(1)), wait, "K02: owners before members");
+        assert_eq!(next(&walk, waiting(0)), ask(Collection::Membership, None));
+    }
+
+    /// Whatever the relay sends, it ends, and finds no more than it may.
+    #[test]
+    fn a_hostile_relay_grows_nothing_without_bound() {
+        for (what, send, expected) in [
+            ("ten million", page(500, 500, ""), Ending::Full),
+            ("those who are known, for ever", page(500, 0, ""), Ending::TooLong),
+            ("nobody, for ever", page(0, 0, ""), Ending::TooLong),
+        ] {
+            let mut walk = begun();
+            let mut sent = 0;
+            while walk.ended.is_none() {
+                sent += 1;
+                walk.on_page(Page { cursor: Some(format!("c{sent}")), ..send.clone() }, NOW);
+                assert!(sent <= PAGES_MAX, "{what}");
+            }
+            assert_eq!(walk.ended, Some((NOW, expected)), "{what}");
+            assert!(walk.found <= KEPT_MAX && walk.listed <= LISTED_MAX, "{what}");
+        }
+        // In a circle.
+        let mut walk = begun();
+        for n in 0.. {
+            if walk.ended.is_some() {
+                break;
+            }
+            walk.on_page(page(1, 0, if n % 2 == 0 { "a" } else { "b" }), NOW);
+        }
+        assert_eq!(walk.ended, Some((NOW, Ending::TooLong)));
+        // Leading to itself.
+        let mut walk = begun();
+        for _ in 0..2 * LISTED.len() {
+            walk.on_page(page(1, 0, "a"), NOW);
+        }
+        assert_eq!(walk.ended, Some((NOW, Ending::Complete)));
+    }
+
+    #[test]
+    fn there_is_room_for_so_many() {
+        let mut walk = Walk::begin("relay", KEPT_MAX - 3, NOW);
+        assert_eq!(walk.room_left(), 3);
+        walk.on_page(page(500, 3, "a"), NOW);
+        assert_eq!((walk.room_left(), walk.ended), (0, Some((NOW, Ending::Full))));
+        assert_eq!(Walk::begin("relay", KEPT_MAX + 1, NOW).room_left(), 0);
+    }
+
+    #[test]
+    fn k03_failures_make_pauses_and_lose_nothing() {
+        let mut walk = begun();
+        walk.on_page(page(500, 1, "a"), NOW);
+        let mut at = NOW;
+        for (failures, seconds) in [(1, 2), (2, 4), (3, 8)] {
+            walk.on_miss(Miss::Failed("why".into()), at, 0.0);
+            assert_eq!((walk.failures, walk.error.as_deref()), (failures, Some("why")));
+            let until = later(at, seconds * SECOND);
+            assert_eq!(Walk::next(Some(&walk), "relay", NOTHING, at), Next::Wait(until));
+            at = until;
+            assert_eq!(
+                Walk::next(Some(&walk), "relay", NOTHING, at),
+                ask(Collection::Community, Some("a")),
+                "it goes on where it was"
+            );
+        }
+        walk.on_miss(Miss::Resting(later(at, HOUR)), at, 0.0);
+        assert_eq!(walk.failures, 3, "a rest is no failure");
+        assert_eq!(Walk::next(Some(&walk), "relay", NOTHING, at), Next::Wait(later(at, HOUR)));
+        walk.on_miss(Miss::Refused("status 400".into()), at, 0.0);
+        let after = walk.next_attempt_at;
+        assert_eq!(
+            Walk::next(Some(&walk), "relay", NOTHING, after),
+            ask(Collection::Community, None),
+            "a cursor that is refused is not used again"
+        );
+        walk.on_page(page(1, 0, "b"), after);
+        assert_eq!((walk.failures, walk.error), (0, None));
+    }
+
+    #[test]
+    fn endings_have_words() {
+        for word in ["complete", "too_long", "full"] {
+            assert_eq!(Ending::named(word).map(Ending::word), Some(word));
+        }
+        assert_eq!(Ending::named("happy"), None);
+    }
+}
