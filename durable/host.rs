@@ -29,6 +29,7 @@ use crate::platform::pds::{self, Unread};
 use crate::storage::repos::{self, Due, Succeeded};
 use crate::storage::{CommitError, Fault, Statement, Store, discovery};
 use crate::wire::ids::{Collection, Did};
+use crate::wire::multikey::Multikey;
 use crate::wire::signing_key::SigningKey;
 use crate::wire::time::Micros;
 
@@ -278,11 +279,18 @@ impl Host {
         let unchanged = due.is_synced && due.rev.as_deref() == Some(head.as_str());
         let mut done =
             crate::hallway::reconciling::account(db, &due.did, None, &self.hallway, &Steps).await?;
-        let mut look = Succeeded { did: &due.did, rev: Some(&head), status: "synced", began, refused: None };
+        let mut look = Succeeded {
+            did: &due.did,
+            rev: Some(&head),
+            status: "synced",
+            began,
+            refused: None,
+            signed_by: None,
+        };
         if unchanged && !reason.reads_unchanged() {
             write(db, vec![repos::succeeded(&look, now())]).await?;
         } else {
-            let snapshot = self.snapshot(db, due, &account, &head).await?;
+            let (snapshot, signed_by) = self.snapshot(db, due, &account, &head).await?;
             must_be_newer(due, &snapshot.rev)?;
             let wait = wait_for_stream(&snapshot.rev, now());
             Delay::from(Duration::from_micros(wait.unsigned_abs())).await;
@@ -290,6 +298,7 @@ impl Host {
             done.told |= found.told;
             look.rev = Some(&snapshot.rev);
             look.refused = Some(found.refused);
+            look.signed_by = signed_by.as_ref();
             if reason.is_guess() && is_empty(&snapshot) {
                 look.status = "empty";
             }
@@ -317,7 +326,7 @@ impl Host {
         // One that a relay lists, and nobody else knows, has nothing to be hidden.
         let is_found = Reason::named(&due.reason) == Some(Reason::Found);
         let status = if is_found { "empty" } else { "absent" };
-        let look = Succeeded { did: &due.did, rev: None, status, began, refused: None };
+        let look = Succeeded { did: &due.did, rev: None, status, began, refused: None, signed_by: None };
         write(db, vec![repos::succeeded(&look, now())]).await?;
         if done.told {
             self.tell().await;
@@ -338,26 +347,40 @@ impl Host {
         Err(Miss::Moved)
     }
 
-    /// What the repository holds: from its signed export, or if the host cannot serve that or it is
-    /// too large, from a listing. A signature that does not fit is checked once more with a key that
-    /// was asked for anew, for keys change.
-    async fn snapshot(&self, db: &D1, due: &Due, account: &Account, head: &str) -> Result<Snapshot, Miss> {
-        let pds = &account.pds;
-        let exported = match key_of(account) {
-            Some(key) => pds::export(pds, &due.did, &key).await,
-            None => Err(Unread::Refused(Refused::WrongSignature)),
-        };
-        match exported {
+    /// What the repository holds, and the key that signed it: from its signed export, or if the host
+    /// cannot serve that or it is too large, from a listing.
+    ///
+    /// A signature that does not fit is checked once more with a key that was asked for anew, for
+    /// keys change; and then with the key that signed what was read last, for a host that takes an
+    /// account over shows its last commit as it was signed elsewhere, until something is written.
+    /// From then on that key counts no more.
+    async fn snapshot(
+        &self,
+        db: &D1,
+        due: &Due,
+        account: &Account,
+        head: &str,
+    ) -> Result<(Snapshot, Option<Multikey>), Miss> {
+        let exported = match exported(due, account, account.signing_key.as_ref()).await {
             Err(Unread::Refused(Refused::WrongSignature)) => {
                 let anew = self.account(db, due, true).await?;
-                match key_of(&anew).filter(|key| Some(key) != key_of(account).as_ref()) {
-                    Some(key) => Ok(pds::export(pds, &due.did, &key).await?),
-                    None => Err(Unread::Refused(Refused::WrongSignature).into()),
+                let others = [anew.signing_key.as_ref(), due.signed_by.as_ref()];
+                let mut tried = Err(Unread::Refused(Refused::WrongSignature));
+                for key in others.into_iter().filter(|key| *key != account.signing_key.as_ref()) {
+                    if matches!(tried, Err(Unread::Refused(Refused::WrongSignature))) {
+                        tried = exported(due, account, key).await;
+                    }
                 }
+                tried
             }
-            Err(Unread::Unserved(400..=499 | 501)) => Ok(pds::listing(pds, &due.did, head.to_owned()).await?),
+            exported => exported,
+        };
+        match exported {
+            Err(Unread::Unserved(400..=499 | 501)) => {
+                Ok((pds::listing(&account.pds, &due.did, head.to_owned()).await?, None))
+            }
             Err(Unread::Refused(refused)) if refused.is_for_its_size() => {
-                Ok(pds::listing(pds, &due.did, head.to_owned()).await?)
+                Ok((pds::listing(&account.pds, &due.did, head.to_owned()).await?, None))
             }
             exported => Ok(exported?),
         }
@@ -411,8 +434,15 @@ fn is_empty(snapshot: &Snapshot) -> bool {
     snapshot.records.iter().all(|record| record.collection == Collection::Profile)
 }
 
-fn key_of(account: &Account) -> Option<SigningKey> {
-    SigningKey::of_multikey(account.signing_key.as_ref()?.as_str())
+/// The signed export, if this key signed it.
+async fn exported(
+    due: &Due,
+    account: &Account,
+    key: Option<&Multikey>,
+) -> Result<(Snapshot, Option<Multikey>), Unread> {
+    let signing = key.and_then(|key| SigningKey::of_multikey(key.as_str()));
+    let signing = signing.ok_or(Unread::Refused(Refused::WrongSignature))?;
+    Ok((pds::export(&account.pds, &due.did, &signing).await?, key.cloned()))
 }
 
 /// Host and port: the name of the object that looks after it.

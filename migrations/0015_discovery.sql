@@ -20,5 +20,8 @@ CREATE TABLE discovery (
     error TEXT                    -- the last of them
 );
 
+-- An account that moved may show for a while what it signed with its earlier key.
+ALTER TABLE repos ADD COLUMN signed_by TEXT;  -- the key with which what was last read in full was signed
+
 -- `repos.reason` has a seventh word: found, for one that a relay listed.
 CREATE INDEX repos_found ON repos (next_attempt_at) WHERE reason = 'found';

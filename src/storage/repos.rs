@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Fault, Param, Statement, Store, chunks, rows};
 use crate::domain::repos::Reason;
 use crate::wire::ids::{AtUri, Did};
+use crate::wire::multikey::Multikey;
 use crate::wire::time::Micros;
 
 /// Records read at once when asking what is known of a repository.
@@ -35,6 +36,8 @@ pub struct Due {
     pub failures: u32,
     /// Whether it was ever read in full.
     pub is_synced: bool,
+    /// The key that signed what was then read.
+    pub signed_by: Option<Multikey>,
 }
 
 /// A repository as people see it.
@@ -192,7 +195,7 @@ pub async fn hosts_due(store: &impl Store, now: Micros) -> Result<Vec<Option<Str
 pub async fn due(store: &impl Store, host: Option<&str>, now: Micros, limit: i64) -> Result<Vec<Due>, Fault> {
     let statement = Statement::new(
         "SELECT json_object('did', did, 'pds', pds, 'rev', rev, 'reason', reason,
-             'due_since', due_since, 'failures', failures,
+             'due_since', due_since, 'failures', failures, 'signed_by', signed_by,
              'is_synced', json(iif(synced_at IS NULL, 'false', 'true'))) AS row
          FROM repos r
          WHERE host IS ?1 AND next_attempt_at IS NOT NULL AND next_attempt_at <= ?2
@@ -253,6 +256,8 @@ pub struct Succeeded<'a> {
     pub began: Micros,
     /// Records that the gate refused, if the repository was read.
     pub refused: Option<usize>,
+    /// The key that signed what was read, if it was signed.
+    pub signed_by: Option<&'a Multikey>,
 }
 
 /// Stores a success. A reason that came since it began makes the repository due again.
@@ -261,6 +266,7 @@ pub fn succeeded(look: &Succeeded, now: Micros) -> Statement {
     Statement::new(
         "UPDATE repos SET status = iif(due_since >= ?4, 'waiting', ?3), rev = coalesce(?2, rev),
              failures = 0, error = NULL, checked_at = ?4, refused = coalesce(?5, refused),
+             signed_by = coalesce(?7, signed_by),
              synced_at = iif(?5 IS NULL, synced_at, ?6), next_attempt_at = iif(due_since >= ?4, ?6, NULL)
          WHERE did = ?1",
         [
@@ -270,6 +276,7 @@ pub fn succeeded(look: &Succeeded, now: Micros) -> Statement {
             look.began.shown().into(),
             refused.into(),
             now.shown().into(),
+            look.signed_by.map(Multikey::as_str).into(),
         ],
     )
 }

@@ -33,7 +33,14 @@ fn known(store: &Sqlite) -> Vec<String> {
 
 fn read(store: &Sqlite, name: &str, status: &'static str) {
     let did = &dids([name])[0];
-    let look = Succeeded { did, rev: Some("3a"), status, began: Micros(NOW.0 + 1_000), refused: Some(0) };
+    let look = Succeeded {
+        did,
+        rev: Some("3a"),
+        status,
+        began: Micros(NOW.0 + 1_000),
+        refused: Some(0),
+        signed_by: None,
+    };
     run(store, vec![repos::succeeded(&look, Micros(NOW.0 + 2_000))]);
 }
 

@@ -158,8 +158,14 @@ fn exercise() -> Sqlite {
         store.write(&[found, walk, forget, discovery::forget_unread(&did)]).await.unwrap();
         let wants = [Reason::Asked, Reason::Lookup].map(|reason| repos::want(&did, reason, Micros(0)));
         store.write(&wants).await.unwrap();
-        let look =
-            repos::Succeeded { did: &did, rev: None, status: "synced", began: Micros(0), refused: None };
+        let look = repos::Succeeded {
+            did: &did,
+            rev: None,
+            status: "synced",
+            began: Micros(0),
+            refused: None,
+            signed_by: None,
+        };
         store
             .commit(vec![
                 repos::found_at(&did, "https://host", "host"),

@@ -13,6 +13,7 @@ use colibri_edge::hallway::{Batch, walk};
 use colibri_edge::storage::repos::{self, Succeeded};
 use colibri_edge::storage::{Fault, Store};
 use colibri_edge::wire::ids::{AtUri, Collection, Did, Rkey};
+use colibri_edge::wire::multikey::Multikey;
 use colibri_edge::wire::time::Micros;
 use futures::executor::block_on;
 use proptest::prelude::*;
@@ -446,6 +447,7 @@ impl Service {
             status: "synced",
             began: Micros(began),
             refused: Some(0),
+            signed_by: None,
         };
         self.run(repos::succeeded(&look, Micros(began + 1_000_000)));
     }
@@ -459,6 +461,38 @@ impl Service {
         let gap = Gap { host: "test".into(), from: Micros(at - 10), to: Micros(at) };
         let batch = Batch { gap: Some(gap), ..Batch::default() };
         block_on(walk(&self.store, &batch, &self.settings(), None, &mut self.known, Micros(at))).unwrap();
+    }
+}
+
+/// K11: the key that signed what was read last is remembered, until something is read that another
+/// signed. What was not signed says nothing about it.
+#[test]
+fn k11_who_signed_what_was_read_is_remembered() {
+    let service = Service::live(&garden(false));
+    let keys = [
+        "zQ3shqwJEJyMBsBXCWyCBpUBMqxcon9oHB7mCvx4sSpMdLJwc",
+        "zQ3shokFTS3brHcDQrn82RUDfCZESWL1ZdCEJwekUDPQiYBme",
+    ];
+    let [old, new] = keys.map(|key| Multikey::parse(key).unwrap());
+    let bob = did("bob");
+    let signed_by = || {
+        service.run(repos::postponed(&bob, Micros(0)));
+        let due = block_on(repos::due(&service.store, None, Micros(LATER), 100)).unwrap();
+        due.into_iter().find(|due| due.did == bob).unwrap().signed_by
+    };
+    assert_eq!(signed_by(), None);
+    let reads = [(Some(&old), Some(&old)), (None, Some(&old)), (Some(&new), Some(&new))];
+    for (n, (key, expected)) in reads.into_iter().enumerate() {
+        let look = Succeeded {
+            did: &bob,
+            rev: None,
+            status: "synced",
+            began: Micros(LATER),
+            refused: Some(n),
+            signed_by: key,
+        };
+        service.run(repos::succeeded(&look, Micros(LATER)));
+        assert_eq!(signed_by().as_ref(), expected, "look {n}");
     }
 }
 
@@ -727,6 +761,7 @@ fn catch_up(service: &mut Service, frames: &[String], from: usize, mut dice: imp
             status: "synced",
             began: Micros(began),
             refused: Some(done.refused),
+            signed_by: None,
         };
         service.run(repos::succeeded(&look, Micros(at + 9_000_000)));
         if done.changed_gate {

@@ -112,6 +112,42 @@ export class Network {
     return new Account(this.pds, await xrpc(this.pds, 'com.atproto.server.createSession', { input }), password)
   }
 
+  /**
+   * Moves an account to another PDS, as its owner does (specification "Account Migration"): a new account under the old DID,
+   * the repository and its blobs, the DID document, and then the one is active and the other is not.
+   *
+   * @param {Account} account @param {string} to @returns {Promise<Account>} the account there
+   */
+  async move(account, to) {
+    const { did, handle, password } = account
+    const { email } = await account.call('com.atproto.server.getSession')
+    const { did: service } = await xrpc(to, 'com.atproto.server.describeServer')
+    const token = await account.serviceToken(service, 'com.atproto.server.createAccount')
+    const session = await xrpc(to, 'com.atproto.server.createAccount', { input: { did, handle, email, password }, token })
+    const moved = new Account(to, session, password)
+    const fetched = async (/** @type {string} */ nsid, /** @type {Record<string, string>} */ params) => {
+      const response = await fetch(`${account.pds}/xrpc/${nsid}?${new URLSearchParams(params)}`)
+      if (!response.ok) throw new Error(`${nsid} answered ${response.status}`)
+      return { bytes: new Uint8Array(await response.arrayBuffer()), mime: response.headers.get('content-type') ?? undefined }
+    }
+    const { bytes: car } = await fetched('com.atproto.sync.getRepo', { did })
+    await moved.call('com.atproto.repo.importRepo', { input: car, mime: 'application/vnd.ipld.car' })
+    const { blobs } = await moved.call('com.atproto.repo.listMissingBlobs')
+    for (const { cid } of blobs) {
+      const { bytes, mime } = await fetched('com.atproto.sync.getBlob', { did, cid })
+      await moved.call('com.atproto.repo.uploadBlob', { input: bytes, mime })
+    }
+    await account.call('com.atproto.identity.requestPlcOperationSignature', { procedure: true })
+    const mailed = await this.#control('POST /pds/mail', { pds: account.pds === this.pds ? 0 : 1, to: email })
+    const credentials = await moved.call('com.atproto.identity.getRecommendedDidCredentials')
+    const input = { token: mailed, ...credentials }
+    const { operation } = await account.call('com.atproto.identity.signPlcOperation', { input })
+    await moved.call('com.atproto.identity.submitPlcOperation', { input: { operation } })
+    await moved.activate()
+    await account.deactivate()
+    return moved
+  }
+
   /** The DID document, from the directory. @param {string} did @returns {Promise<any>} */
   async resolveDid(did) {
     const response = await fetch(`${this.plc}/${did}`)

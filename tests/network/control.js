@@ -9,6 +9,7 @@
 //   POST /jetstream/lookback  {"timeUs": 0}   frames older than this are not replayed
 //   POST /jetstream/load      {"path": "…"}   frames of a JSONL file into the log
 //   POST /pds/fault           {"pds": 0, "did": "…", "fault": "400"}  see faults.js; without "fault" all is well again
+//   POST /pds/mail            {"pds": 0, "to": "…"}  the last token that this address was sent
 //   POST /pds/asked           {"pds": 0}  how it was asked for repositories since the last time
 //
 // An answer is what the control returned, as {"result": …} (nothing for most), or {"error": "…"}: 404 for an unknown
@@ -20,7 +21,7 @@ import { answerDns } from './dns.js'
 import { HOST } from './ports.js'
 
 /**
- * @param {{port: number, jetstream: import('./jetstream.js').Jetstream, pdses?: {url: string, faults: import('./faults.js').Faults}[]}} options
+ * @param {{port: number, jetstream: import('./jetstream.js').Jetstream, pdses?: {url: string, faults: import('./faults.js').Faults, mail: Map<string, string>}[]}} options
  * @returns {Promise<{url: string, stop(): Promise<void>}>}
  */
 export async function startControl({ port, jetstream, pdses = [] }) {
@@ -39,6 +40,7 @@ export async function startControl({ port, jetstream, pdses = [] }) {
     },
     'POST /jetstream/load': ({ path }) => jetstream.load(path),
     'POST /pds/fault': ({ pds = 0, did, fault }) => pdses[pds].faults.set(did, fault),
+    'POST /pds/mail': ({ pds = 0, to }) => pdses[pds].mail.get(to),
     'POST /pds/asked': ({ pds = 0 }) => pdses[pds].faults.takeStats(),
   }
   const server = createServer(async (request, response) => {

@@ -5,6 +5,9 @@
 // for every event in order, its number, its frames and nothing else; after a lost connection it goes
 // on where the last event that was taken ended. `framesOf` is the translation alone. Frames carry no
 // `time_us` of their own but the moment of the event; who keeps them makes it unique.
+//
+// As a relay does, it believes what a PDS says about the state of an account only of accounts that live there: one that has
+// moved is deactivated at its old PDS, and is not gone.
 
 import { decode } from '@atproto/lex-cbor'
 import { lexToJson } from '@atproto/lex-json'
@@ -25,8 +28,9 @@ const RECONNECT_MILLIS = 200
  * @param {(seq: number, frames: Frame[]) => void} options.take
  * @param {AbortSignal} options.signal ends the reading
  * @param {(message: string) => void} options.warn
+ * @param {(did: string) => Promise<boolean>} [options.hosts] whether an account lives at this PDS
  */
-export async function readFirehose({ pds, seq, take, signal, warn }) {
+export async function readFirehose({ pds, seq, take, signal, warn, hosts = async () => true }) {
   while (!signal.aborted) {
     const events = new Subscription({
       service: pds.replace(/^http/, 'ws'),
@@ -39,7 +43,10 @@ export async function readFirehose({ pds, seq, take, signal, warn }) {
     try {
       for await (const event of events) {
         if (typeof event.seq !== 'number') warn(`the PDS says ${JSON.stringify(event)}`)
-        else if (event.seq > seq()) take(event.seq, await framesOf(event))
+        else if (event.seq > seq()) {
+          const isElsewhere = event.$type.endsWith('#account') && !(await hosts(event.did))
+          take(event.seq, isElsewhere ? [] : await framesOf(event))
+        }
       }
     } catch (error) {
       if (!signal.aborted) warn(`reading the PDS failed after event ${seq()}: ${error}`)

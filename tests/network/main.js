@@ -93,6 +93,10 @@ async function main() {
         take: (seq, frames) => jetstream.take(seq, frames, index),
         signal: reading.signal,
         warn,
+        hosts: async (did) => {
+          const found = await fetch(`${plc.url}/${did}`)
+          return !found.ok || (await found.json()).service[0]?.serviceEndpoint === one.url
+        },
       }),
     ),
   )

@@ -20,7 +20,7 @@ const SUBSCRIPTION_BUFFER = 100_000
 
 /**
  * @param {{state: string, port: number, plc: string, name?: string}} options `name` is that of its folder and tells several apart
- * @returns {Promise<{url: string, faults: Faults, stop(): Promise<void>}>}
+ * @returns {Promise<{url: string, faults: Faults, mail: Map<string, string>, stop(): Promise<void>}>} `mail`: the last token by address
  */
 export async function startPds({ state, port, plc, name = 'pds' }) {
   const directory = join(state, name)
@@ -44,6 +44,9 @@ export async function startPds({ state, port, plc, name = 'pds' }) {
   config.service.publicUrl = url
   config.oauth.issuer = url
   const pds = await PDS.create(config, envToSecrets(secrets(join(state, name === 'pds' ? 'secrets.json' : `${name}-secrets.json`))))
+  // Nothing is mailed: what would be is kept, for whoever plays the owner of the mailbox.
+  const mail = new Map()
+  pds.ctx.mailer.sendPlcOperation = async ({ token }, { to }) => void mail.set(String(to), token)
   const faults = new Faults()
   const listen = pds.app.listen.bind(pds.app) // it also serves the upgrades of subscribeRepos
   pds.app.listen = /** @type {any} */ (
@@ -54,7 +57,7 @@ export async function startPds({ state, port, plc, name = 'pds' }) {
     }
   )
   await pds.start()
-  return { url, faults, stop: () => pds.destroy() }
+  return { url, faults, mail, stop: () => pds.destroy() }
 }
 
 /** @param {string} file */
