@@ -62,6 +62,28 @@ function variables(ofConfig, environment) {
   return values
 }
 
+/**
+ * Hosts that tests play: `https://alice.example.com=127.0.0.1:8080,…`, as `curl --connect-to` has it, and without TLS. What the
+ * Worker sends to any other origin goes where it would. A Worker in front of the network does that; without the variable there is
+ * none.
+ * @param {Record<string, unknown>} worker @param {string | undefined} list
+ */
+function withPlayedHosts(worker, list) {
+  if (!list) return worker
+  const hosts = Object.fromEntries(list.split(',').map((entry) => entry.split('=')))
+  const script = `
+    const hosts = ${JSON.stringify(hosts)}
+    export default {
+      fetch(request) {
+        const { origin, pathname, search } = new URL(request.url)
+        const host = Object.hasOwn(hosts, origin) && hosts[origin]
+        return host ? fetch('http://' + host + pathname + search, { headers: request.headers, redirect: 'manual' }) : fetch(request)
+      },
+    }`
+  const front = { name: 'played-hosts', modules: true, script, compatibilityDate: worker.compatibilityDate }
+  return { workers: [{ ...worker, outboundService: front.name }, front] }
+}
+
 /** The modules that worker-build wrote: the entry and the wasm beside it. */
 function builtModules(main) {
   if (!existsSync(main)) throw new Refusal(`There is no built Worker at ${main}. Build it with: npm run build`)
@@ -85,12 +107,8 @@ function builtModules(main) {
 export function localWorker(configPath, { storage, host, port, environment }) {
   const { name, main, options, vars, databases } = readWranglerConfig(configPath)
   const { convertV4MiniflareOptions } = require('miniflare')
-  const converted = convertV4MiniflareOptions({
-    ...options,
-    ...builtModules(main),
-    name,
-    bindings: variables(vars, environment),
-  })
+  const described = { ...options, ...builtModules(main), name, bindings: variables(vars, environment) }
+  const converted = convertV4MiniflareOptions(withPlayedHosts(described, environment.COLIBRI_PLAYED_HOSTS))
   const shared = {
     // Miniflare's own port, used for the cron only; clients come through the public socket.
     host: '127.0.0.1',
