@@ -66,7 +66,8 @@ function variables(ofConfig, environment) {
  * Hosts that tests play: `https://alice.example.com=127.0.0.1:8080,…`, as `curl --connect-to` has it, and without TLS. What the
  * Worker sends to any other origin goes where it would. A Worker in front of the network does that; without the variable there is
  * none.
- * @param {Record<string, unknown>} worker @param {string | undefined} list
+ * @param {Record<string, any>} worker @param {string | undefined} list
+ * @returns {any}
  */
 function withPlayedHosts(worker, list) {
   if (!list) return worker

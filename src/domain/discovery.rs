@@ -22,7 +22,8 @@ pub const PAGE: u32 = 500;
 pub const LISTED_MAX: u32 = 200_000;
 /// Pages of a walk: as many as are needed for that, and again as many that hold little.
 pub const PAGES_MAX: u32 = 2 * LISTED_MAX / PAGE;
-/// Found repositories that may wait for their first reading. The walk goes on when they were read.
+/// Found repositories that may wait for their first reading. The walk goes on when they were read,
+/// or after a while.
 pub const WAITING_MAX: u32 = 1_000;
 /// Repositories that are known because a relay listed them and for no other reason. A walk finds
 /// no more than are left of these.
@@ -40,6 +41,9 @@ const EVERY: i64 = 24 * HOUR;
 /// From the end of a walk to the beginning of one for a gap, which may have hidden whoever began
 /// to use Colibri in it (K05).
 const AFTER_GAP: i64 = 600 * SECOND;
+/// How long the walk waits for those who were found. Some may live on a host that is down, and hold
+/// up nobody (K03).
+const PATIENCE: i64 = 600 * SECOND;
 /// How soon it is looked whether those who wait were read.
 const LOOK_AGAIN: i64 = 5 * SECOND;
 
@@ -177,7 +181,7 @@ impl Walk {
     ///   2. one that ended: a new one after a day, or after a gap that was noticed since it began;
     ///   3. pauses after failures are kept;
     ///   4. where too many wait to be read, and where a collection begins while anybody of the one
-    ///      before waits, they come first;
+    ///      before waits, they come first, for a while;
     ///   5. the next page.
     pub fn next(walk: Option<&Self>, relay: &str, seen: Seen, now: Micros) -> Next {
         let Some(walk) = walk.filter(|walk| walk.relay == relay) else { return Next::Begin };
@@ -191,7 +195,8 @@ impl Walk {
             return Next::Wait(walk.next_attempt_at);
         }
         let begins_next = walk.cursor.is_none() && walk.step > 0;
-        if seen.waiting >= WAITING_MAX || begins_next && seen.waiting > 0 {
+        let is_patient = now.0.saturating_sub(walk.next_attempt_at.0) < PATIENCE;
+        if is_patient && (seen.waiting >= WAITING_MAX || begins_next && seen.waiting > 0) {
             return Next::Wait(Micros(now.0.saturating_add(LOOK_AGAIN)));
         }
         match usize::try_from(walk.step).ok().and_then(|step| LISTED.get(step)) {
@@ -338,6 +343,10 @@ mod tests {
         walk.on_page(page(1, 1, ""), NOW);
         assert_eq!(next(&walk, waiting(1)), wait, "K02: owners before members");
         assert_eq!(next(&walk, waiting(0)), ask(Collection::Membership, None));
+        // K03: a host that is down, with thousands of them, holds up nobody for long.
+        let after = |by| Walk::next(Some(&walk), "relay", waiting(WAITING_MAX), later(NOW, by));
+        assert_eq!(after(PATIENCE - 1), Next::Wait(later(NOW, PATIENCE - 1 + LOOK_AGAIN)));
+        assert_eq!(after(PATIENCE), ask(Collection::Membership, None));
     }
 
     /// Whatever the relay sends, it ends, and finds no more than it may.
