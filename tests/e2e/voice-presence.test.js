@@ -217,3 +217,20 @@ test('v11 after eviction and after a crash the lists are those of open sockets',
   await eventually(async () => (await membersOf(H, 'v')).length === 1, { timeout: 45_000, what: 'the other one to be out' })
   assert.deepEqual(await membersOf(H, 'v'), [one.did])
 })
+
+test('B-59, C23: no list of who is in voice stands in the log', async () => {
+  const people = [await member(), await member()]
+  const sockets = []
+  for (const [at, person] of people.entries()) {
+    const socket = await person.come()
+    sockets.push(socket)
+    assert.deepEqual(await socket.request(joining(H, 'w')), ACK)
+    await said('w', ...people.slice(0, at + 1).map(({ did }) => did).sort())
+  }
+  for (const socket of sockets) assert.deepEqual(await socket.request(LEAVE), ACK)
+  await said('w')
+  const lines = stage.service.logs().split('\n')
+  assert(lines.some((line) => line.includes('"level"')), 'it is the log')
+  const telling = lines.filter((line) => /member_dids|voice_members/.test(line) || people.every(({ did }) => line.includes(did)))
+  assert.deepEqual(telling, [])
+})
