@@ -143,14 +143,19 @@ test('K12: what is known of people the index knows survives a restart, of strang
   const [bob, stray] = [person('bob', { handle: 'bob.test' }), person('stray', { handle: 'stray.test' })]
   for (const name of ['bob', 'stray']) host.routes.set(dns(`${name}.test`), txt(`did=did:plc:${name}`))
   await stage.say(['bob', 'create', 'community/c', { name: 'Garden', requiresApprovalToJoin: false }])
-  const looked = () => {
-    let left
-    stage.behindItsBack((db) => {
-      left = db.prepare('SELECT count(*) AS n FROM identities WHERE did = ? AND check_at IS NULL').get(bob).n
-    })
-    return left === 1
+  // Nobody shows a repository here, and each attempt to read it asks the directory anew.
+  const changed = (sql, ...params) => {
+    let changes
+    stage.behindItsBack((db) => (changes = db.prepare(sql).run(...params).changes))
+    return changes
   }
-  await eventually(looked, { what: 'bob to have been looked at' })
+  const soon = () => new Date(Date.now() + 500).toISOString()
+  await eventually(() => changed('DELETE FROM repos WHERE did = ? AND failures > 0 AND next_attempt_at > ?', bob, soon()) === 1, {
+    what: 'nobody to be about to read it',
+  })
+  await eventually(() => changed('UPDATE identities SET error = error WHERE did = ? AND check_at IS NULL', bob) === 1, {
+    what: 'bob to have been looked at',
+  })
   const before = (await identity(bob)).body
   await identity(stray)
   await service.restart()
