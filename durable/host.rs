@@ -294,7 +294,7 @@ impl Host {
             must_be_newer(due, &snapshot.rev)?;
             let wait = wait_for_stream(&snapshot.rev, now());
             Delay::from(Duration::from_micros(wait.unsigned_abs())).await;
-            let found = reconcile(db, &due.did, &snapshot, &self.hallway, &Steps).await?;
+            let found = reconcile(db, &due.did, &snapshot, since(due), &self.hallway, &Steps).await?;
             done.told |= found.told;
             look.rev = Some(&snapshot.rev);
             look.refused = Some(found.refused);
@@ -303,6 +303,7 @@ impl Host {
                 look.status = "empty";
             }
             let mut statements = vec![repos::succeeded(&look, now())];
+            // Noted with what opened it, and again for those who were being read at that moment.
             if found.changed_gate {
                 statements.push(repos::ask_the_gate_again(&due.did, since(due), now()));
             }

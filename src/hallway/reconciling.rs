@@ -46,11 +46,14 @@ pub trait Pace {
     async fn pause(&self, losses: u32);
 }
 
-/// Lets in what a repository held: missed creates, edits and deletions (K05).
+/// Lets in what a repository held: missed creates, edits and deletions (K05). Where that may open
+/// the gate to others, those who were refused something since `since` are looked at again; that is
+/// noted with what opens it, for a second look at this repository would find nothing new in it.
 pub async fn reconcile(
     store: &impl Store,
     did: &Did,
     snapshot: &Snapshot,
+    since: Micros,
     settings: &Settings,
     pace: &impl Pace,
 ) -> Result<Reconciled, Fault> {
@@ -62,11 +65,11 @@ pub async fn reconcile(
         bytes += step.bytes();
         batch.extend(step.found(did, &snapshot.rev));
         if batch.len() >= BATCH_RECORDS || bytes >= BATCH_BYTES {
-            let_in(store, &std::mem::take(&mut batch), settings, pace, &mut done).await?;
+            let_in(store, &std::mem::take(&mut batch), since, settings, pace, &mut done).await?;
             bytes = 0;
         }
     }
-    let_in(store, &batch, settings, pace, &mut done).await?;
+    let_in(store, &batch, since, settings, pace, &mut done).await?;
     Ok(done)
 }
 
@@ -81,7 +84,7 @@ pub async fn account(
     let what =
         Finding::Account { active: status.is_none(), status: status.map(str::to_owned), at: pace.now() };
     let mut done = Reconciled::default();
-    let_in(store, &[Found { did: did.clone(), what }], settings, pace, &mut done).await?;
+    let_in(store, &[Found { did: did.clone(), what }], pace.now(), settings, pace, &mut done).await?;
     Ok(done)
 }
 
@@ -89,13 +92,12 @@ pub async fn account(
 async fn let_in(
     store: &impl Store,
     found: &[Found],
+    since: Micros,
     settings: &Settings,
     pace: &impl Pace,
     done: &mut Reconciled,
 ) -> Result<(), Fault> {
-    if found.is_empty() {
-        return Ok(());
-    }
+    let Some(Found { did, .. }) = found.first() else { return Ok(()) };
     let needs = Needs::of_found(found);
     for attempt in 1..=ATTEMPTS {
         let now = pace.now();
@@ -107,7 +109,10 @@ async fn let_in(
             done.refused += folded.turned_away;
             return Ok(());
         }
-        let prepared = prepared(&folded, before, &Batch::default(), None, settings, now);
+        let mut prepared = prepared(&folded, before, &Batch::default(), None, settings, now);
+        if folded.changes_gate() {
+            prepared.statements.push(repos::ask_the_gate_again(did, since, now));
+        }
         match store.commit(prepared.statements).await {
             Ok(()) => {
                 done.refused += folded.turned_away;

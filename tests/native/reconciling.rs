@@ -75,8 +75,14 @@ impl Service {
         at: i64,
     ) -> Result<Reconciled, Fault> {
         let before = self.store.look("SELECT version FROM ledger").remove(0);
-        let done =
-            block_on(reconcile(&self.store, &did(who), snapshot, &self.settings(), &Steady(Cell::new(at))));
+        let done = block_on(reconcile(
+            &self.store,
+            &did(who),
+            snapshot,
+            Micros(LATER),
+            &self.settings(),
+            &Steady(Cell::new(at)),
+        ));
         self.told.extend(self.outbox_after(&before));
         done
     }
@@ -462,6 +468,38 @@ impl Service {
         let batch = Batch { gap: Some(gap), ..Batch::default() };
         block_on(walk(&self.store, &batch, &self.settings(), None, &mut self.known, Micros(at))).unwrap();
     }
+}
+
+/// K03, K05: what opens the gate to others has them looked at again in the same transaction. Should
+/// the answer to it be lost, a second look finds nothing new in the repository.
+#[test]
+fn k03_who_was_refused_is_looked_at_again_whatever_becomes_of_the_answer() {
+    let mut story = garden(true);
+    let seen = story.frames.len();
+    story.join("eve", "alice").approve("alice", "eve").say("eve", "m", "let me in");
+    let mut service = Service::live(&Story { frames: story.frames[..seen].to_vec() });
+    let eve = did("eve");
+    block_on(service.store.write(&[repos::want(&eve, Reason::Asked, Micros(LATER))])).unwrap();
+    let refused = service.reconcile("eve", &snapshot_of("eve", &story.frames)).refused;
+    assert_eq!(refused, 1);
+    let look = Succeeded {
+        did: &eve,
+        rev: Some("4"),
+        status: "synced",
+        began: Micros(LATER + 1_000_000),
+        refused: Some(refused),
+        signed_by: None,
+    };
+    service.run(repos::succeeded(&look, Micros(LATER + 2_000_000)));
+    let due = |service: &Service| service.due(LATER + 9_000_000).contains(&"eve".to_owned());
+    assert!(!due(&service));
+    let alice = snapshot_of("alice", &story.frames);
+    service.store.break_next(Break::CommitStored);
+    service.try_reconcile("alice", &alice, LATER + 3_000_000).unwrap_err();
+    assert!(due(&service));
+    assert!(!service.try_reconcile("alice", &alice, LATER + 4_000_000).unwrap().changed_gate);
+    service.reconcile("eve", &snapshot_of("eve", &story.frames));
+    assert_eq!(service.visible_texts(), ["let me in"]);
 }
 
 /// K11: the key that signed what was read last is remembered, until something is read that another
