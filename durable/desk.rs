@@ -16,6 +16,7 @@ use crate::domain::actions::{Action, Actor, Decided, Sign, action, wanted_seat, 
 use crate::domain::frame_budget::Verdict;
 use crate::domain::presence::{Input, State as Shown};
 use crate::domain::subscriptions::Kind;
+use crate::platform::alarm;
 use crate::platform::clock::now;
 use crate::platform::config::{self, Sockets};
 use crate::platform::object_sql::ObjectSql;
@@ -139,9 +140,8 @@ impl Desk {
         }
         self.alarm_at.set(Some(at));
         let millis = at.millis().saturating_sub(now().millis()).max(0) + 1;
-        if let Err(error) = self.state.storage().set_alarm(millis).await {
+        if !alarm::ring_in(&self.state, millis, "the next event sets it").await {
             self.alarm_at.set(None);
-            log::fault(&Fault::new("setting the alarm", error), "the next event sets it");
         }
     }
 

@@ -13,6 +13,7 @@ use worker::{Env, State};
 
 use super::commands::{DISPATCH, Work, call};
 use crate::domain::discovery::{Next, Page, Walk};
+use crate::platform::alarm;
 use crate::platform::clock::{chance, now};
 use crate::platform::config;
 use crate::platform::d1::D1;
@@ -128,9 +129,7 @@ impl Walker {
     }
 
     async fn wake_within(&self, millis: i64) {
-        if let Err(error) = self.state.storage().set_alarm(millis).await {
-            log::fault(&Fault::new("setting the alarm", error), "cron wakes the object within a minute");
-        }
+        alarm::ring_in(&self.state, millis, "cron wakes the object within a minute").await;
     }
 }
 

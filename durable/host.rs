@@ -20,6 +20,7 @@ use crate::domain::repository::Refused;
 use crate::domain::snapshot::Snapshot;
 use crate::hallway::Settings;
 use crate::hallway::reconciling::{Pace, account, reconcile};
+use crate::platform::alarm;
 use crate::platform::clock::{chance, lost_a_race, now};
 use crate::platform::config::{self, Outside};
 use crate::platform::d1::D1;
@@ -395,9 +396,7 @@ impl Host {
     }
 
     async fn wake_within(&self, millis: i64) {
-        if let Err(error) = self.state.storage().set_alarm(millis).await {
-            log::fault(&Fault::new("setting the alarm", error), "cron wakes the object within a minute");
-        }
+        alarm::ring_in(&self.state, millis, "cron wakes the object within a minute").await;
     }
 }
 

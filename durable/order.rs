@@ -11,6 +11,7 @@ use super::commands::{Announce, Announced, Attach, Attached, Deliver, Replay, Re
 use super::observing::Observers;
 use crate::domain::announcement::Announcement;
 use crate::domain::replay::{Resume, resume};
+use crate::platform::alarm;
 use crate::platform::clock::now;
 use crate::platform::config::{self, EventLog, Sockets};
 use crate::platform::log;
@@ -262,9 +263,8 @@ impl Order {
             return;
         }
         self.alarm_at.set(Some(at));
-        if let Err(error) = self.state.storage().set_alarm(millis).await {
+        if !alarm::ring_in(&self.state, millis, "the next command sets it").await {
             self.alarm_at.set(None);
-            log::fault(&Fault::new("setting the alarm", error), "the next command sets it");
         }
     }
 

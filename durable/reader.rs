@@ -22,6 +22,7 @@ use crate::domain::link::{Action, Gap, Input, Link, StreamPosition};
 use crate::domain::pause::growing;
 use crate::hallway::telling::Telling;
 use crate::hallway::{Batch, walk};
+use crate::platform::alarm;
 use crate::platform::clock::{chance, now};
 use crate::platform::config::{self, Stream};
 use crate::platform::d1::D1;
@@ -396,9 +397,7 @@ impl Reader {
     }
 
     pub(super) async fn wake_within(&self, millis: i64) {
-        if let Err(error) = self.state.storage().set_alarm(millis).await {
-            log::fault(&Fault::new("setting the alarm", error), "cron wakes the object within a minute");
-        }
+        alarm::ring_in(&self.state, millis, "cron wakes the object within a minute").await;
     }
 }
 

@@ -26,6 +26,7 @@ use crate::domain::signaling::door::error;
 use crate::domain::signaling::room::{Access, Effect, Next, SocketId, access};
 use crate::domain::voice_right::home;
 use crate::domain::world::World;
+use crate::platform::alarm;
 use crate::platform::clock::now;
 use crate::platform::config::{self, Signaling, follow_log_level};
 use crate::platform::d1::D1;
@@ -246,9 +247,8 @@ impl VoiceRoom {
 
     async fn alarm_within(&self, millis: i64) {
         self.alarm_set.set(true);
-        if let Err(error) = self.state.storage().set_alarm(millis.max(ALARM_MIN_MS)).await {
+        if !alarm::ring_in(&self.state, millis.max(ALARM_MIN_MS), "the next frame sets it").await {
             self.alarm_set.set(false);
-            log::fault(&Fault::new("setting the alarm", error), "the next frame sets it");
         }
     }
 }

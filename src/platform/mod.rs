@@ -1,8 +1,10 @@
-//! What the runtime gives: configuration, the clock, D1 and its editions, the SQLite of an object,
-//! the log, other hosts, the handles and DIDs that lead to them, profiles, and what a relay lists.
+//! What the runtime gives: configuration, the clock, D1 and its editions, the SQLite and the alarm
+//! of an object, the log, other hosts, the handles and DIDs that lead to them, profiles, and what a
+//! relay lists.
 //!
 //! The only place that reads a clock, a random number or a binding. Holds no rule.
 
+pub mod alarm;
 pub mod blobs;
 pub mod clock;
 pub mod config;
