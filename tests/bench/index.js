@@ -20,10 +20,10 @@ const BEGAN = '2026-01-01T00:00:00.000000Z'
 /** What can be asked of the index that [`fill`] makes. `{n}` stands for a number that no other request has: what was not asked
  * for before is not kept, but read. */
 export const PATHS = {
-  'messages, 50 of 20,000': `/api/messages?channel=${channelOf('small')}`,
-  'messages, 50 of 1,000,000': `/api/messages?channel=${channelOf('large')}`,
-  'unkept messages, 50 of 20,000': `/api/messages?channel=${channelOf('small')}&n={n}`,
-  'unkept messages, 50 of 1,000,000': `/api/messages?channel=${channelOf('large')}&n={n}`,
+  'messages, short channel': `/api/messages?channel=${channelOf('small')}`,
+  'messages, long channel': `/api/messages?channel=${channelOf('large')}`,
+  'unkept messages, short channel': `/api/messages?channel=${channelOf('small')}&n={n}`,
+  'unkept messages, long channel': `/api/messages?channel=${channelOf('large')}&n={n}`,
   'sidebar, 60 channels': `/api/sidebar?community=${COMMUNITY}`,
   'members, 1,000': `/api/members?community=${COMMUNITY}`,
   'communities, 20': `/api/communities?did=${MEMBER}`,

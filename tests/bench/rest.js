@@ -158,7 +158,7 @@ if (options.json) {
     )
   console.log('')
   for (const connections of options.connections.split(',').map(Number)) {
-    const [hot, small, large] = ['messages, 50 of 20', 'unkept messages, 50 of 20', 'unkept messages, 50 of 1,'].map((name) => find(name, connections))
+    const [hot, small, large] = ['messages, short', 'unkept messages, short', 'unkept messages, long'].map((name) => find(name, connections))
     if (!hot || !small || !large) continue
     const length = large.p50 / small.p50
     console.log(
