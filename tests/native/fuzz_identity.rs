@@ -1,6 +1,6 @@
 //! What hosts of strangers answer never panics (invariant 4): DID documents, keys, handles, DNS,
-//! profiles, and the headers by which they ask for something. As `fuzz` does it, with its seed and
-//! its number of cases.
+//! profiles, pages of a relay, and the headers by which they ask for something. As `fuzz` does it,
+//! with its seed and its number of cases.
 
 use colibri_edge::domain::hosts::{document_of, file_of, may_ask};
 use colibri_edge::domain::identity::Identity;
@@ -11,16 +11,18 @@ use colibri_edge::wire::ids::Did;
 use colibri_edge::wire::multikey::Multikey;
 use colibri_edge::wire::profile::LookedUp;
 use colibri_edge::wire::rate_limit::Headers;
+use colibri_edge::wire::relay::listed;
 use colibri_edge::wire::time::Micros;
 use colibri_edge::wire::{etag, media, range};
 
 use super::fuzz::{Dice, broken, from_environment};
 
-const ANSWERS: [&str; 7] = [
+const ANSWERS: [&str; 8] = [
     r##"{"@context":["https://www.w3.org/ns/did/v1"],"id":"did:plc:alice","alsoKnownAs":["at://alice.test","https://x"],"verificationMethod":[{"id":"did:plc:alice#atproto","type":"Multikey","controller":"did:plc:alice","publicKeyMultibase":"zQ3shqwJEJyMBsBXCWyCBpUBMqxcon9oHB7mCvx4sSpMdLJwc"}],"service":[{"id":"#atproto_pds","type":"AtprotoPersonalDataServer","serviceEndpoint":"https://pds.example.com"}]}"##,
     r##"{"id":"did:plc:alice","verificationMethod":[{"id":"#atproto","type":"EcdsaSecp256k1VerificationKey2019","publicKeyMultibase":"zQYEBzXeuTM9UR3rfvNag6L3RNAs5pQZyYPsomTsgQhsxLdEgCrPTLgFna8yqCnxPpNT7DBk6Ym3dgPKNu86vt9GR"}],"service":[{"id":"did:plc:alice#atproto_pds","type":"AtprotoPersonalDataServer","serviceEndpoint":"https://user:pw@127.0.0.1:8080/x?y#z"}]}"##,
     r#"{"Status":0,"Answer":[{"name":"_atproto.alice.test","type":16,"TTL":300,"data":"\"did=did:plc:alice\""},{"type":16,"data":"\"did=\" \"did:web:x\""}]}"#,
     r#"{"did":"did:plc:alice","handle":"alice.test","displayName":"A","description":"d","avatar":"https://cdn.test/img/avatar/plain/did:plc:alice/bafkreiavatar@jpeg"}"#,
+    r#"{"repos":[{"did":"did:plc:alice"},{"did":"did:web:x.test","more":1},{"did":"did:key:z"},7],"cursor":"c:1"}"#,
     r#""did:plc:alice" "did:web:localhost%3A2583" "alice.example.com" "zDnaembgSGUhZULN2Caob4HLJPaxBh92N7rtH21TErzqf8HQo" "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku""#,
     r#""bytes=0-499" "W/\"x\", *" "image/svg+xml; q=1" "120" "Fri, 31 Dec 1999 23:59:59 GMT" "0" "1767225700""#,
     r#""https://pds.example.com" "http://127.0.0.1:2583" "https://[::ffff:127.0.0.1]" "https://xn--bcher-kva.example:8443/a/../b" "QmbWqxBEKC3P8tqsKc98xmWNzrzDtRLMiMPL8wBuTGsMnR""#,
@@ -37,6 +39,9 @@ fn read_everything(input: &str, did: &Did) -> bool {
         assert_eq!(serde_json::from_str::<Identity>(&text).unwrap(), identity, "it comes back as it was");
     }
     let _ = (dids_in_dns(input), did_in_file(input), LookedUp::parse(input, did));
+    if let Some(page) = listed(input) {
+        assert!(page.dids.len() + page.dropped as usize <= input.len() / 2, "{page:?}");
+    }
     for part in input.split('"').take(40) {
         if let Some(handle) = Handle::parse(part) {
             assert!(file_of(&handle, &[]).is_none_or(|url| may_ask(&url, &[])));
