@@ -41,7 +41,7 @@ async function applyTo(d1, database, file, say) {
  */
 export async function migrate(state, { databases, databasesOnly }, say) {
   const wanted = JSON.stringify(databases.map((database) => [database.binding, filesOf(database)]))
-  // Names are enough: an applied file is never edited (README, invariants), and D1's books know names only.
+  // Names are enough: an applied file is never edited (docs/invariants.md), and D1's books know names only.
   if (existsSync(state.migrationsFile) && readFileSync(state.migrationsFile, 'utf8') === wanted) return
   const { Miniflare } = require('miniflare')
   const runtime = new Miniflare(databasesOnly)

@@ -1,8 +1,8 @@
 //! colibri-edge: the Colibri AppView on Cloudflare Workers.
 //!
-//! `README.md` has the map, the walkthroughs and the numbered invariants that comments here cite
-//! as "invariant 1"; IDs such as R07 or I11 are rules of the contract. Read the rooms in this
-//! order: `wire` (other people's formats), `domain` (the rules), `storage` (SQL as values),
+//! `docs/architecture.md` has the map and the walkthroughs, `docs/invariants.md` the invariants
+//! that comments here cite as "invariant 1"; IDs such as R07 or I11 are rules of
+//! `docs/contract.md`. Read the rooms in this order: `wire` (other people's formats), `domain` (the rules), `storage` (SQL as values),
 //! `hallway` (how a record gets in), `platform` (what the runtime gives), `durable` (the
 //! objects), `api` (HTTP).
 

@@ -10,6 +10,7 @@ mod bound_rooms;
 mod community_log;
 mod defects;
 mod discovery;
+mod documents;
 mod fuzz;
 mod fuzz_identity;
 mod fuzz_repository;

@@ -1,5 +1,5 @@
 //! The rules of the house, checked: which room may use which, what must not be in it, and the
-//! names in the configuration against the names in the code. README "The map" states them.
+//! names in the configuration against the names in the code. `docs/architecture.md` states them.
 
 use std::path::{Path, PathBuf};
 

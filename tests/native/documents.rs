@@ -1,0 +1,200 @@
+//! The documents, checked against the code: every rule that anything cites is defined, every
+//! variable is documented, and every path and command that a document names exists.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Rules stand under these letters, one section of the contract each.
+const LETTERS: &str = "THXORAQEPVSIGJKCW";
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = path.as_ref();
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every file below `folder` with one of these endings, without what tools put there.
+fn files(folder: &str, endings: &[&str]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![PathBuf::from(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                if !path.ends_with("node_modules") && !path.ends_with("artifacts") {
+                    folders.push(path);
+                }
+            } else if endings.iter().any(|ending| path.to_string_lossy().ends_with(ending)) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn documents() -> Vec<PathBuf> {
+    let mut found = files("docs", &[".md"]);
+    found.extend(["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].map(PathBuf::from));
+    found
+}
+
+/// Words of letters, digits and what `also` lets in.
+fn words<'a>(text: &'a str, also: &'a str) -> impl Iterator<Item = &'a str> {
+    text.split(move |c: char| !c.is_ascii_alphanumeric() && !also.contains(c)).filter(|word| !word.is_empty())
+}
+
+/// Whether a word has the shape of a rule: a letter of the contract, two digits, perhaps a letter
+/// (`A12b`).
+fn is_rule(word: &str) -> bool {
+    let mut chars = word.chars();
+    chars.next().is_some_and(|letter| LETTERS.contains(letter))
+        && chars.next().is_some_and(|c| c.is_ascii_digit())
+        && chars.next().is_some_and(|c| c.is_ascii_digit())
+        && chars.next().is_none_or(|c| c.is_ascii_lowercase())
+        && chars.next().is_none()
+}
+
+#[test]
+fn every_rule_that_is_cited_is_defined() {
+    let contract = read("docs/contract.md");
+    let defined: BTreeSet<&str> = contract
+        .lines()
+        .filter_map(|line| {
+            let line = line.trim_start_matches(['#', '|', '*', ' ']);
+            words(line, "").next().filter(|word| is_rule(word))
+        })
+        .chain(contract.split("**").skip(1).step_by(2).filter_map(|bold| words(bold, "").next()))
+        .chain(contract.lines().filter_map(|line| {
+            // One row of a table may define two: "**E03 `reaction_added`, E04 `reaction_removed`**".
+            line.starts_with("| ").then(|| words(line.split('|').nth(1).unwrap_or_default(), "").next())?
+        }))
+        .collect();
+    assert!(defined.len() > 300, "the contract defines {} rules: has its form changed?", defined.len());
+    let mut missing = BTreeSet::new();
+    let folders =
+        [("src", ".rs"), ("durable", ".rs"), ("tests", ".rs"), ("tests", ".js"), ("scripts", ".js")];
+    let cited = folders.into_iter().flat_map(|(folder, ending)| files(folder, &[ending]));
+    for path in cited.chain(documents()) {
+        if path.ends_with("platform.md") {
+            continue;
+        }
+        let text = read(&path);
+        for line in text.lines() {
+            // In code only comments and names of tests cite rules.
+            let is_document = path.extension().is_some_and(|ending| ending == "md");
+            let cites = is_document || line.contains("//") || line.contains("test(") || line.contains("Why");
+            if !cites || line.contains("latform facts") {
+                continue;
+            }
+            for word in words(line, "").filter(|word| is_rule(word) && !defined.contains(word)) {
+                missing.insert(format!("{}: {word}", path.display()));
+            }
+        }
+    }
+    assert!(
+        missing.is_empty(),
+        "cited, but not in docs/contract.md:\n{}",
+        Vec::from_iter(missing).join("\n")
+    );
+}
+
+#[test]
+fn every_trap_that_is_cited_is_a_platform_fact() {
+    let facts = read("docs/platform.md");
+    for (folder, ending) in [("src", ".rs"), ("durable", ".rs"), ("tests", ".rs"), ("tests", ".js")] {
+        for path in files(folder, &[ending]).into_iter().filter(|path| !path.ends_with(file!())) {
+            let text = read(&path);
+            for rest in text.split("latform facts ").skip(1) {
+                let trap = words(rest, ".").next().unwrap_or_default().trim_end_matches('.');
+                let found = match trap.strip_prefix('T') {
+                    Some(_) => facts.contains(&format!("| {trap} |")),
+                    None => facts.contains(&format!("# {trap} ")),
+                };
+                assert!(
+                    found,
+                    "{} cites platform facts {trap}, which docs/platform.md lacks",
+                    path.display()
+                );
+            }
+        }
+    }
+}
+
+/// The names in capitals that stand in backquotes.
+fn variables(text: &str) -> BTreeSet<String> {
+    text.split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|name| {
+            name.len() > 3 && name.contains('_') && name.chars().all(|c| c.is_ascii_uppercase() || c == '_')
+        })
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn every_variable_is_documented_and_read() {
+    let package: serde_json::Value = serde_json::from_str(&read("package.json")).unwrap();
+    let listed: BTreeSet<String> = ["variables", "secrets"]
+        .iter()
+        .flat_map(|list| package["colibri"][list].as_array().unwrap())
+        .map(|name| name.as_str().unwrap().to_owned())
+        .collect();
+    let documented = variables(&read("docs/configuration.md"));
+    let undocumented: Vec<_> = listed.difference(&documented).collect();
+    assert!(undocumented.is_empty(), "docs/configuration.md lacks {undocumented:?}");
+    let code: String = files("src", &[".rs"]).iter().chain(&files("scripts", &[".js"])).map(read).collect();
+    for name in &documented {
+        let read = code.contains(&format!("\"{name}\""))
+            || code.contains(&format!("env.{name}"))
+            || code.contains(&format!("'{name}'"));
+        assert!(read, "docs/configuration.md describes {name}, which no code reads");
+    }
+    let config = read("src/platform/config.rs");
+    for rest in config.split("(env, \"").skip(1) {
+        let name = rest.split('"').next().unwrap();
+        assert!(listed.contains(name), "package.json (colibri) does not pass {name} on to the Worker");
+    }
+}
+
+#[test]
+fn every_path_and_command_in_the_documents_exists() {
+    let package: serde_json::Value = serde_json::from_str(&read("package.json")).unwrap();
+    let mut wrong = BTreeSet::new();
+    for path in documents() {
+        let text = read(&path);
+        for named in text.split('`').skip(1).step_by(2) {
+            let first = named.split_whitespace().next().unwrap_or_default();
+            let in_a_room = ["src/", "durable/", "tests/", "scripts/", "docs/", "migrations/"]
+                .iter()
+                .any(|room| first.starts_with(room));
+            let plain = !first.contains(['*', '<', '{', '…']);
+            let known = Path::new(first).exists()
+                || Path::new(first.split(':').next().unwrap_or_default()).exists()
+                || Path::new(&format!("{first}.rs")).exists();
+            if in_a_room && plain && !known && !path.ends_with("platform.md") {
+                wrong.insert(format!("{}: {first}", path.display()));
+            }
+            if let Some(script) = named.strip_prefix("npm run ") {
+                let script = script.split_whitespace().next().unwrap_or_default();
+                if package["scripts"].get(script).is_none() && script != "…" {
+                    wrong.insert(format!("{}: npm run {script}", path.display()));
+                }
+            }
+        }
+        let folder = path.parent().unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = link.split('#').next().unwrap_or_default();
+            if !link.contains("://") && !file.is_empty() && !folder.join(file).exists() {
+                wrong.insert(format!("{}: link to {link}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "named in a document, but not there:\n{}", Vec::from_iter(wrong).join("\n"));
+}
+
+#[test]
+fn readme_is_short() {
+    let count = read("README.md").split_whitespace().count();
+    assert!(count <= 900, "README has {count} words; what is more than an entrance belongs into docs/");
+}
