@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::identity::Finding;
 use crate::wire::bodies::{Channel, Person};
-use crate::wire::ids::{AtUri, Did};
+use crate::wire::ids::{AtUri, Did, Rkey};
 use crate::wire::profile::LookedUp;
+use crate::wire::records::is_blob;
 use crate::wire::time::Micros;
 
 /// A row named by the AT-URI of its record.
@@ -76,6 +77,14 @@ pub struct CommunityRow {
     pub rev: String,
     pub indexed_at: Micros,
     pub hidden: bool,
+}
+
+impl CommunityRow {
+    /// The picture, if clients can show it. What they cannot was let in before 8.5 was looked at so
+    /// closely.
+    pub fn shown_picture(&self) -> Option<&str> {
+        self.picture.as_deref().filter(|text| is_blob(text))
+    }
 }
 
 /// A channel (section 8.5).
@@ -313,6 +322,27 @@ pub enum Outcome {
     Refused,
     /// A reaction whose message was blocked or deleted: gone for good (I22, I71).
     Orphaned,
+}
+
+/// A message that left a channel, and whose key means no other there (T21).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "columns, described in migrations/")]
+pub struct GoneRow {
+    pub rkey: Rkey,
+    pub channel_uri: AtUri,
+    pub indexed_at: Micros,
+    pub uri: AtUri,
+}
+
+impl From<&MessageRow> for GoneRow {
+    fn from(row: &MessageRow) -> Self {
+        Self {
+            rkey: row.uri.rkey(),
+            channel_uri: row.channel_uri.clone(),
+            indexed_at: row.indexed_at,
+            uri: row.uri.clone(),
+        }
+    }
 }
 
 /// The memory of a decision, so that a late or repeated event does not reopen it (I02, G7).

@@ -42,7 +42,7 @@ pub struct MessageCore {
     pub text: String,
     /// Verbatim: usually an rkey.
     pub channel: String,
-    /// The record's string, or the receive time if that is no RFC 3339.
+    /// The record's string, or the receive time if that is no time (H06).
     pub created_at: String,
     /// The receive time (H10).
     pub indexed_at: String,
@@ -74,7 +74,7 @@ pub struct Message {
 /// O03.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ReactionGroup {
-    /// The exact string of the records.
+    /// As the first of them was written (8.4).
     pub emoji: String,
     /// How many people.
     pub count: usize,

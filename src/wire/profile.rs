@@ -4,10 +4,8 @@ use serde::Deserialize;
 
 use super::ids::Did;
 use super::json::object;
-
-/// The longest name and description kept, in characters (8.6).
-const NAME_MAX: usize = 640;
-const DESCRIPTION_MAX: usize = 2560;
+use super::records::{DISPLAY_NAME, PROFILE_TEXT};
+use super::text::{self, Limit};
 
 /// A profile that was looked up. Empty values are none (O10).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,13 +40,13 @@ impl LookedUp {
         if view.did != did.as_str() {
             return None;
         }
-        let cut = |text: Option<String>, max: usize| {
-            text.map(|text| text.chars().take(max).collect::<String>()).filter(|text| !text.is_empty())
+        let cut = |text: Option<String>, limit: Limit| {
+            text.map(|text| text::cut(&text, limit)).filter(|text| !text.is_empty())
         };
         Some(Self {
             handle: Some(view.handle).filter(|handle| !handle.is_empty() && handle != "handle.invalid"),
-            display_name: cut(view.display_name, NAME_MAX),
-            description: cut(view.description, DESCRIPTION_MAX),
+            display_name: cut(view.display_name, DISPLAY_NAME),
+            description: cut(view.description, PROFILE_TEXT),
             avatar_cid: view.avatar.as_deref().and_then(cid_in),
             banner_cid: view.banner.as_deref().and_then(cid_in),
         })

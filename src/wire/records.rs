@@ -8,21 +8,26 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::emoji;
 use super::ids::{AtUri, Collection, Did, Rkey};
 use super::json;
+use super::text::{Limit, cut};
 use super::time::Micros;
 
 /// The largest record, as JSON text, in bytes (I03).
 pub const RECORD_MAX: usize = 64 * 1024;
 
 const TEXT_MAX: usize = 2048;
-const NAME_MAX: usize = 32;
-const DESCRIPTION_MAX: usize = 256;
+const FILE_NAME_MAX: usize = 256;
+const NAME: Limit = Limit::characters(32);
+const DESCRIPTION: Limit = Limit::characters(256);
 const TYPE_MAX: usize = 32;
-const STATUS_MAX: usize = 32;
-const EMOJI_MAX: usize = 64;
-const DISPLAY_NAME_MAX: usize = 640;
-const PROFILE_TEXT_MAX: usize = 2560;
+const STATUS: Limit = Limit::characters(32);
+const EMOJI: Limit = Limit::characters(64);
+/// Of a profile, as the lexicon of `app.bsky.actor.profile` has it (8.6).
+pub(super) const DISPLAY_NAME: Limit = Limit::lexicon(64, 640);
+/// Likewise.
+pub(super) const PROFILE_TEXT: Limit = Limit::lexicon(256, 2560);
 
 /// A record that section 8 calls valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,9 +68,9 @@ pub struct Message {
     pub channel: String,
     /// An rkey or an AT-URI, as written.
     pub parent: Option<String>,
-    /// A JSON array, as written.
+    /// A JSON array of facets, as written.
     pub facets: Option<Verbatim>,
-    /// A JSON array, as written.
+    /// A JSON array of attachments, as written.
     pub attachments: Option<Verbatim>,
     /// What the record itself says.
     pub edited: bool,
@@ -74,7 +79,7 @@ pub struct Message {
 /// Section 8.4.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reaction {
-    /// One emoji, the exact string.
+    /// One emoji, as written.
     pub emoji: String,
     /// The message: an rkey or an AT-URI, as written in `targetMessage` or else in `parent`.
     pub target: String,
@@ -179,6 +184,12 @@ pub enum Invalid {
     TooLarge,
     /// A required field is missing, or a field has a wrong type.
     Shape,
+    /// An element of `facets` is no facet (8.3).
+    Facets,
+    /// An element of `attachments` is no attachment (8.3).
+    Attachments,
+    /// What must be a blob reference is none.
+    Blob,
     /// A text is longer than a limit marked "refused".
     TextTooLong,
     /// A name is empty.
@@ -197,6 +208,9 @@ impl Invalid {
         match self {
             Invalid::TooLarge => "record_too_large",
             Invalid::Shape => "record_malformed",
+            Invalid::Facets => "facets_malformed",
+            Invalid::Attachments => "attachments_malformed",
+            Invalid::Blob => "blob_malformed",
             Invalid::TextTooLong => "text_too_long",
             Invalid::EmptyName => "name_empty",
             Invalid::Reference => "reference_malformed",
@@ -252,8 +266,8 @@ fn message(json: &str) -> Result<Message, Invalid> {
         created_at: fields.created_at,
         channel: fields.channel,
         parent: fields.parent,
-        facets: verbatim(fields.facets, '[')?,
-        attachments: verbatim(fields.attachments, '[')?,
+        facets: checked(fields.facets, '[', are_facets, Invalid::Facets)?,
+        attachments: checked(fields.attachments, '[', are_attachments, Invalid::Attachments)?,
         edited: fields.edited.unwrap_or(false),
     })
 }
@@ -271,7 +285,7 @@ fn reaction(json: &str) -> Result<Reaction, Invalid> {
     let fields: Fields = fields(json)?;
     let target = fields.target_message.or(fields.parent).ok_or(Invalid::Shape)?;
     named(&target)?;
-    if emojis::get(&fields.emoji).is_none() {
+    if !emoji::is_one(&fields.emoji) {
         return Err(Invalid::NotAnEmoji);
     }
     let created_at = fields.created_at.as_ref().and_then(serde_json::Value::as_str).map(str::to_owned);
@@ -293,8 +307,8 @@ fn community(json: &str) -> Result<Community, Invalid> {
     let fields: Fields = fields(json)?;
     Ok(Community {
         name: name(&fields.name)?,
-        description: fields.description.map(|text| cut(&text, DESCRIPTION_MAX)),
-        picture: verbatim(fields.picture, '{')?,
+        description: fields.description.map(|text| cut(&text, DESCRIPTION)),
+        picture: checked(fields.picture, '{', is_blob, Invalid::Blob)?,
         category_order: rkeys(fields.category_order)?,
         requires_approval_to_join: fields.requires_approval_to_join.unwrap_or(true),
     })
@@ -318,7 +332,7 @@ fn channel(json: &str, author: &Did) -> Result<Channel, Invalid> {
     }
     Ok(Channel {
         name: name(&fields.name)?,
-        description: fields.description.map(|text| cut(&text, DESCRIPTION_MAX)),
+        description: fields.description.map(|text| cut(&text, DESCRIPTION)),
         channel_type: fields.channel_type,
         community: own_community(&fields.community, author)?,
         category: fields.category,
@@ -373,7 +387,7 @@ fn actor(json: &str) -> Result<Actor, Invalid> {
         emoji: Option<String>,
     }
     let fields: Fields = fields(json)?;
-    Ok(Actor { status: cut(&fields.status, STATUS_MAX), emoji: shown(fields.emoji, EMOJI_MAX) })
+    Ok(Actor { status: cut(&fields.status, STATUS), emoji: shown(fields.emoji, EMOJI) })
 }
 
 fn channel_read(json: &str) -> Result<ChannelRead, Invalid> {
@@ -410,26 +424,28 @@ fn profile(json: &str) -> Result<Profile, Invalid> {
     }
     let fields: Fields = fields(json)?;
     Ok(Profile {
-        display_name: shown(fields.display_name, DISPLAY_NAME_MAX),
-        description: shown(fields.description, PROFILE_TEXT_MAX),
+        display_name: shown(fields.display_name, DISPLAY_NAME),
+        description: shown(fields.description, PROFILE_TEXT),
         avatar_cid: cid(fields.avatar.map(|blob| blob.link.link))?,
         banner_cid: cid(fields.banner.map(|blob| blob.link.link))?,
     })
 }
 
 /// A text that people see: cut, and none if it is empty (O10).
-fn shown(text: Option<String>, max: usize) -> Option<String> {
-    text.map(|text| cut(&text, max)).filter(|text| !text.is_empty())
+fn shown(text: Option<String>, limit: Limit) -> Option<String> {
+    text.map(|text| cut(&text, limit)).filter(|text| !text.is_empty())
 }
 
 /// A CID as it goes into a link: letters and digits only, so that it cannot change the link.
 fn cid(text: Option<String>) -> Result<Option<String>, Invalid> {
     match text {
-        Some(text) if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
-            Err(Invalid::Shape)
-        }
+        Some(text) if !is_cid(&text) => Err(Invalid::Shape),
         text => Ok(text),
     }
+}
+
+fn is_cid(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// Refuses what is neither an rkey nor an AT-URI.
@@ -441,30 +457,126 @@ fn fields<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Invalid> {
     json::object(text).ok_or(Invalid::Shape)
 }
 
-/// The text of a JSON value that must be an array (`[`) or an object (`{`).
-fn verbatim(value: Option<&RawValue>, opening: char) -> Result<Option<Verbatim>, Invalid> {
+/// The text of a JSON value that must be an array (`[`) or an object (`{`), and must pass `check`.
+fn checked(
+    value: Option<&RawValue>,
+    opening: char,
+    check: fn(&str) -> bool,
+    otherwise: Invalid,
+) -> Result<Option<Verbatim>, Invalid> {
     match value.map(RawValue::get) {
-        Some(text) if text.starts_with(opening) => Ok(Some(text.to_owned())),
-        Some(_) => Err(Invalid::Shape),
-        None => Ok(None),
+        Some(text) if !text.starts_with(opening) => Err(Invalid::Shape),
+        Some(text) if !check(text) => Err(otherwise),
+        text => Ok(text.map(str::to_owned)),
     }
 }
 
 /// The text of a JSON value that must be an array of texts.
 fn rkeys(value: Option<&RawValue>) -> Result<Option<Verbatim>, Invalid> {
-    if let Some(raw) = value {
-        serde_json::from_str::<Vec<String>>(raw.get()).map_err(|_| Invalid::Shape)?;
+    let are_texts = |text: &str| serde_json::from_str::<Vec<String>>(text).is_ok();
+    checked(value, '[', are_texts, Invalid::Shape)
+}
+
+/// Whether a JSON text is an array of facets that a client can show (8.3): each an object with the
+/// range it is about and features that say what they are. Features that are not known pass, and so
+/// do ranges outside of the text: clients leave both out.
+pub fn are_facets(text: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Index {
+        #[serde(rename = "byteStart")]
+        _start: u64,
+        #[serde(rename = "byteEnd")]
+        _end: u64,
     }
-    verbatim(value, '[')
+    #[derive(Deserialize)]
+    struct Feature<'a> {
+        #[serde(rename = "$type")]
+        kind: String,
+        // Any JSON, and none if it is missing or `null`.
+        #[serde(borrow)]
+        channel: Option<&'a RawValue>,
+        #[serde(borrow)]
+        did: Option<&'a RawValue>,
+        #[serde(borrow)]
+        uri: Option<&'a RawValue>,
+    }
+    #[derive(Deserialize)]
+    struct Facet<'a> {
+        #[serde(borrow)]
+        index: &'a RawValue,
+        #[serde(borrow)]
+        features: Vec<&'a RawValue>,
+    }
+    let is_text = |value: Option<&RawValue>| value.is_some_and(|raw| raw.get().starts_with('"'));
+    let is_feature = |raw: &&RawValue| {
+        json::object(raw.get()).is_some_and(|feature: Feature| match feature.kind.rsplit_once('#') {
+            Some((_, "channel")) => is_text(feature.channel),
+            Some((_, "mention")) => is_text(feature.did),
+            Some((_, "link")) => is_text(feature.uri),
+            _ => true,
+        })
+    };
+    elements(text, |facet: &str| {
+        json::object(facet).is_some_and(|facet: Facet| {
+            json::object::<Index>(facet.index.get()).is_some() && facet.features.iter().all(is_feature)
+        })
+    })
+}
+
+/// Whether a JSON text is an array of attachments that a client can show (8.3): each an object with
+/// a blob, and a name or none.
+pub fn are_attachments(text: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Attachment<'a> {
+        #[serde(borrow)]
+        blob: &'a RawValue,
+        name: Option<String>,
+    }
+    elements(text, |attachment: &str| {
+        json::object(attachment).is_some_and(|attachment: Attachment| {
+            is_blob(attachment.blob.get())
+                && attachment.name.is_none_or(|name| name.chars().nth(FILE_NAME_MAX).is_none())
+        })
+    })
+}
+
+/// Whether a JSON text is a blob reference that a client can show: it builds links from
+/// `ref.$link`, and decides by `mimeType` how.
+pub fn is_blob(text: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Link {
+        #[serde(rename = "$link")]
+        link: String,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Blob<'a> {
+        #[serde(rename = "$type")]
+        kind: Option<String>,
+        #[serde(borrow, rename = "ref")]
+        link: &'a RawValue,
+        mime_type: String,
+        size: Option<u64>,
+    }
+    json::object(text).is_some_and(|blob: Blob| {
+        blob.kind.is_none_or(|kind| kind == "blob")
+            && !blob.mime_type.is_empty()
+            && blob.size.is_none_or(|size| size <= SAFE_INTEGER)
+            && json::object(blob.link.get()).is_some_and(|link: Link| is_cid(&link.link))
+    })
+}
+
+/// The largest whole number that JavaScript, and so the AT Protocol, can tell from its neighbours.
+const SAFE_INTEGER: u64 = (1 << 53) - 1;
+
+/// Whether a JSON text is an array, and all of its elements pass.
+fn elements(text: &str, check: impl Fn(&str) -> bool) -> bool {
+    serde_json::from_str::<Vec<&RawValue>>(text)
+        .is_ok_and(|elements| elements.iter().all(|element| check(element.get())))
 }
 
 fn name(text: &str) -> Result<String, Invalid> {
-    if text.is_empty() { Err(Invalid::EmptyName) } else { Ok(cut(text, NAME_MAX)) }
-}
-
-/// The first `max` Unicode characters (I08).
-fn cut(text: &str, max: usize) -> String {
-    text.chars().take(max).collect()
+    if text.is_empty() { Err(Invalid::EmptyName) } else { Ok(cut(text, NAME)) }
 }
 
 fn reference(text: &str, collection: Collection) -> Result<AtUri, Invalid> {
@@ -548,6 +660,12 @@ mod tests {
         assert_eq!(community.name.chars().count(), 32);
         assert_eq!(community.description.map(|d| d.len()), Some(256));
         assert!(community.requires_approval_to_join, "missing means true");
+        let json = format!(r#"{{"displayName":"{0}","description":"{0}"}}"#, "👍🏽".repeat(300));
+        let Ok(Record::Profile(profile)) = Record::parse(Collection::Profile, &author, &json) else {
+            panic!("valid")
+        };
+        let shown = [profile.display_name, profile.description].map(Option::unwrap_or_default);
+        assert_eq!(shown, ["👍🏽".repeat(64), "👍🏽".repeat(256)], "as the lexicon of profiles counts");
         check(Collection::Community, r#"{"name":""}"#, Err(Invalid::EmptyName), "empty name");
     }
 
@@ -610,6 +728,111 @@ mod tests {
         }
     }
 
+    /// Who breaks: every client in the room. It reads `index.byteStart`, goes through `features`,
+    /// and builds links from `blob.ref.$link`, without a look at what is there.
+    #[test]
+    fn i03_what_a_client_cannot_show_is_refused() {
+        let message = |field: &str, value: &str| {
+            format!(r#"{{"text":"a","createdAt":"x","channel":"c","{field}":{value}}}"#)
+        };
+        let index = r#""index":{"byteStart":0,"byteEnd":1}"#;
+        let feature = |feature: &str| format!(r#"[{{{index},"features":[{feature}]}}]"#);
+        let facets = |text: &str, expected: Result<(), Invalid>, why: &str| {
+            check(Collection::Message, &message("facets", text), expected, why);
+        };
+        facets("[]", Ok(()), "none");
+        facets("null", Ok(()), "none");
+        facets(&feature(""), Ok(()), "nothing to show");
+        facets(r#"[{"index":{"byteStart":900,"byteEnd":2},"features":[]}]"#, Ok(()), "outside of the text");
+        for (known, why) in [
+            (r##"{"$type":"x#bold"}"##, "bold"),
+            (r##"{"$type":"x#unheard","of":[null]}"##, "of another time"),
+            (r##"{"$type":"x#link","uri":"https://a"}"##, "a link"),
+            (r##"{"$type":"x#mention","did":"did:plc:a"}"##, "a mention"),
+            (r##"{"$type":"x#channel","channel":"k"},{"$type":"x#code"}"##, "two"),
+        ] {
+            facets(&feature(known), Ok(()), why);
+        }
+        for (text, why) in [
+            ("[null]", "null"),
+            ("[1]", "a number"),
+            ("[[]]", "an array"),
+            ("[{}]", "an empty object"),
+            (r#"[{"features":[]}]"#, "no index"),
+            (r#"[{"index":null,"features":[]}]"#, "no index"),
+            (r#"[{"index":[0,1],"features":[]}]"#, "an array for an index"),
+            (r#"[{"index":{"byteStart":0},"features":[]}]"#, "no end"),
+            (r#"[{"index":{"byteStart":"0","byteEnd":"1"},"features":[]}]"#, "texts"),
+            (r#"[{"index":{"byteStart":-1,"byteEnd":1},"features":[]}]"#, "below 0"),
+            (r#"[{"index":{"byteStart":0.5,"byteEnd":1},"features":[]}]"#, "no whole number"),
+            (&format!("[{{{index}}}]"), "no features"),
+            (&format!(r#"[{{{index},"features":null}}]"#), "no features"),
+            (&format!(r#"[{{{index},"features":{{}}}}]"#), "features that are no array"),
+            (&feature("null"), "a feature that is null"),
+            (&feature(r##""x#bold""##), "a feature that is a text"),
+            (&feature("{}"), "a feature that does not say what it is"),
+            (&feature(r#"{"$type":1}"#), "or says it in a number"),
+            (&feature(r##"{"$type":"x#link"}"##), "a link to nothing"),
+            (&feature(r##"{"$type":"x#link","uri":{}}"##), "a link to an object"),
+            (&feature(r##"{"$type":"x#mention","did":null}"##), "a mention of nobody"),
+            (&feature(r##"{"$type":"x#channel","channel":["k"]}"##), "an array of channels"),
+            (&format!("[{{{index},\"features\":[]}},null]"), "one good and one bad"),
+        ] {
+            facets(text, Err(Invalid::Facets), why);
+        }
+
+        let blob = r#"{"$type":"blob","ref":{"$link":"bafkreib"},"mimeType":"image/png","size":1}"#;
+        let attachments = |text: &str, expected: Result<(), Invalid>, why: &str| {
+            check(Collection::Message, &message("attachments", text), expected, why);
+        };
+        let named = |name: &str| format!(r#"[{{"blob":{blob},"name":{name}}}]"#);
+        attachments("[]", Ok(()), "none");
+        attachments(&format!(r#"[{{"blob":{blob},"alt":1}}]"#), Ok(()), "no name, and more (I04)");
+        attachments(&named("null"), Ok(()), "no name");
+        attachments(&named(&format!("\"{}\"", "ж".repeat(256))), Ok(()), "256 characters");
+        for (text, why) in [
+            ("[null]".to_owned(), "null"),
+            (r#"["x"]"#.to_owned(), "a text"),
+            ("[{}]".to_owned(), "no blob"),
+            (r#"[{"blob":null}]"#.to_owned(), "no blob"),
+            (named("7"), "a number as name"),
+            (named(&format!("\"{}\"", "n".repeat(257))), "257 characters"),
+            (format!("[{blob}]"), "a blob that is no attachment"),
+        ] {
+            attachments(&text, Err(Invalid::Attachments), why);
+        }
+
+        for (text, expected, why) in [
+            (blob, Ok(()), "a blob"),
+            (r#"{"ref":{"$link":"bafkreib"},"mimeType":"image/png"}"#, Ok(()), "as much as is shown"),
+            ("null", Ok(()), "none"),
+            ("{}", Err(Invalid::Blob), "an empty object"),
+            ("[]", Err(Invalid::Shape), "an array"),
+            (r#"{"ref":"bafkreib","mimeType":"image/png"}"#, Err(Invalid::Blob), "a text as ref"),
+            (r#"{"ref":null,"mimeType":"image/png"}"#, Err(Invalid::Blob), "no ref"),
+            (r#"{"ref":{},"mimeType":"image/png"}"#, Err(Invalid::Blob), "no link"),
+            (r#"{"ref":{"$link":1},"mimeType":"image/png"}"#, Err(Invalid::Blob), "a number as link"),
+            (r#"{"ref":{"$link":"a/../b"},"mimeType":"image/png"}"#, Err(Invalid::Blob), "no CID"),
+            (r#"{"ref":{"$link":"bafkreib"}}"#, Err(Invalid::Blob), "no type"),
+            (r#"{"ref":{"$link":"bafkreib"},"mimeType":1}"#, Err(Invalid::Blob), "a number as type"),
+            (r#"{"ref":{"$link":"b"},"mimeType":"a/b","size":"1"}"#, Err(Invalid::Blob), "a text as size"),
+            (r#"{"ref":{"$link":"b"},"mimeType":"a/b","size":1e9}"#, Err(Invalid::Blob), "no whole number"),
+            (r#"{"$type":"x","ref":{"$link":"b"},"mimeType":"a/b"}"#, Err(Invalid::Blob), "something else"),
+            (r#"{"cid":"bafkreib","mimeType":"image/png"}"#, Err(Invalid::Blob), "the form of before 2023"),
+        ] {
+            check(Collection::Community, &format!(r#"{{"name":"n","picture":{text}}}"#), expected, why);
+        }
+        for (field, value) in [("categoryOrder", "[1]"), ("categoryOrder", "{}"), ("categoryOrder", "[null]")]
+        {
+            let json = format!(r#"{{"name":"n","{field}":{value}}}"#);
+            check(Collection::Community, &json, Err(Invalid::Shape), "no array of texts");
+        }
+        for value in ["[1]", "\"a\"", "[[]]"] {
+            let json = format!(r#"{{"name":"n","community":"c","channelOrder":{value}}}"#);
+            check(Collection::Category, &json, Err(Invalid::Shape), "no array of texts");
+        }
+    }
+
     #[test]
     fn references_of_memberships_and_approvals() {
         for (collection, json, expected) in [
@@ -630,12 +853,13 @@ mod tests {
     #[test]
     fn verbatim_is_the_text_that_arrived() {
         let author = Did::parse("did:plc:a").unwrap();
+        let facets = r#"[ {"index": {"byteEnd":1,"byteStart":0 }, "features":[], "x" :2e0} ]"#;
         let json =
-            r#"{"text":"a","createdAt":"x","channel":"c","facets":[ {"b":1, "a":2e0} ],"attachments":[]}"#;
-        let Ok(Record::Message(message)) = Record::parse(Collection::Message, &author, json) else {
+            format!(r#"{{"text":"a","createdAt":"x","channel":"c","facets":{facets},"attachments":[]}}"#);
+        let Ok(Record::Message(message)) = Record::parse(Collection::Message, &author, &json) else {
             panic!("valid")
         };
-        assert_eq!(message.facets.as_deref(), Some(r#"[ {"b":1, "a":2e0} ]"#));
+        assert_eq!(message.facets.as_deref(), Some(facets));
         assert_eq!(message.attachments.as_deref(), Some("[]"));
     }
 }

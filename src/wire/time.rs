@@ -10,6 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Micros(pub i64);
 
+/// The longest text that is read as a time, in bytes: so does the AT Protocol.
+const TEXT_MAX: usize = 64;
+
 /// The years 0000 to 9999, outside of which the text forms would not sort.
 const EARLIEST: i64 = -62_167_219_200_000_000;
 const LATEST: i64 = 253_402_300_799_999_999;
@@ -25,10 +28,16 @@ impl Micros {
         self.0.div_euclid(1000)
     }
 
-    /// Reads RFC 3339 with any offset and any number of fraction digits (H06).
+    /// Reads a time as the AT Protocol has it (H06): RFC 3339 with any offset and any number of
+    /// fraction digits, but with `T` and `Z` in capitals, no blank, no leap second, no offset
+    /// `-00:00`, nothing before the year 0 and at most 64 bytes. Whatever is read here, every
+    /// browser reads too.
     pub fn parse(text: &str) -> Option<Self> {
-        let instant = DateTime::parse_from_rfc3339(text).ok()?;
-        Some(Self(instant.timestamp_micros().clamp(EARLIEST, LATEST)))
+        if !has_shape(text) {
+            return None;
+        }
+        let instant = DateTime::parse_from_rfc3339(text).ok()?.timestamp_micros();
+        (instant >= EARLIEST).then(|| Self(instant.min(LATEST)))
     }
 
     /// The form the service shows (H10): `2026-03-01T12:00:00.000Z`.
@@ -46,6 +55,34 @@ impl Micros {
             .unwrap_or(DateTime::UNIX_EPOCH)
             .to_rfc3339_opts(digits, true)
     }
+}
+
+/// `dddd-dd-ddTdd:dd:dd`, a fraction or none, and `Z` or an offset that says something. Whether the
+/// numbers are a time is not looked at, but for the leap second.
+fn has_shape(text: &str) -> bool {
+    let is_like = |text: &str, form: &str| {
+        text.len() == form.len()
+            && text.bytes().zip(form.bytes()).all(|(byte, form)| match form {
+                b'd' => byte.is_ascii_digit(),
+                form => byte == form,
+            })
+    };
+    let (Some((instant, rest)), true) = (text.split_at_checked(19), text.len() <= TEXT_MAX) else {
+        return false;
+    };
+    let offset = match rest.strip_prefix('.') {
+        Some(fraction) => {
+            let offset = fraction.trim_start_matches(|digit: char| digit.is_ascii_digit());
+            if offset.len() == fraction.len() {
+                return false;
+            }
+            offset
+        }
+        None => rest,
+    };
+    is_like(instant, "dddd-dd-ddTdd:dd:dd")
+        && !instant.ends_with(":60")
+        && (offset == "Z" || is_like(offset, "+dd:dd") || is_like(offset, "-dd:dd") && offset != "-00:00")
 }
 
 /// Stored and sent as text with six fraction digits, so that an admin can read the column and
@@ -73,15 +110,54 @@ mod tests {
             ("2026-03-01T12:00:00Z", Some("2026-03-01T12:00:00.000Z")),
             ("2026-03-01T14:00:00.123456789+02:00", Some("2026-03-01T12:00:00.123Z")),
             ("2026-03-01T12:00:00.1234567890123Z", Some("2026-03-01T12:00:00.123Z")),
-            ("0000-01-01T00:00:00+14:00", Some("0000-01-01T00:00:00.000Z")),
+            ("0000-01-01T00:00:00Z", Some("0000-01-01T00:00:00.000Z")),
+            ("0000-01-01T00:00:00-14:00", Some("0000-01-01T14:00:00.000Z")),
             ("9999-12-31T23:59:59-14:00", Some("9999-12-31T23:59:59.999Z")),
-            ("2026-03-01", None),
-            ("2026-13-01T12:00:00Z", None),
-            ("yesterday", None),
-            ("", None),
+            ("2026-03-01T12:00:00.12345678901234567890+00:00", Some("2026-03-01T12:00:00.123Z")),
+            ("2026-03-01T12:00:00+23:59", Some("2026-02-28T12:01:00.000Z")),
         ] {
             assert_eq!(Micros::parse(text).map(Micros::shown).as_deref(), shown, "{text}");
         }
+    }
+
+    /// Each of these is unreadable to some browser, or refused by other services.
+    #[test]
+    fn h06_what_the_at_protocol_calls_no_time_is_none() {
+        let of = |digits: usize| format!("2026-03-01T12:00:00.{}Z", "1".repeat(digits));
+        let long = of(44);
+        for (text, why) in [
+            ("", "nothing"),
+            ("yesterday", "words"),
+            ("2026-03-01", "a day"),
+            ("1772366400", "a number"),
+            ("2026-03-01T12:00:00", "no offset"),
+            ("2026-03-01T12:00Z", "no seconds"),
+            ("2026-13-01T12:00:00Z", "a 13th month"),
+            ("2026-02-30T12:00:00Z", "a day that is not"),
+            ("2026-03-01T24:00:00Z", "a 24th hour"),
+            ("2016-12-31T23:59:60Z", "a leap second"),
+            ("2026-03-01T12:00:60Z", "a 60th second"),
+            ("2026-03-01t12:00:00Z", "a small t"),
+            ("2026-03-01T12:00:00z", "a small z"),
+            ("2026-03-01 12:00:00Z", "a blank"),
+            ("2026-03-01T12:00:00Z ", "a blank behind"),
+            ("2026-03-01T12:00:00\u{2212}02:00", "another minus"),
+            ("2026-03-01T12:00:00-00:00", "an offset that is none"),
+            ("2026-03-01T12:00:00+0000", "an offset without colon"),
+            ("2026-03-01T12:00:00+24:00", "an offset of a day"),
+            ("2026-03-01T12:00:00+02:60", "an offset of 60 minutes"),
+            ("2026-03-01T12:00:00.Z", "a fraction of no digits"),
+            ("2026-03-01T12:00:00,5Z", "a comma"),
+            ("2026-03-01T12:00:00.5.5Z", "two fractions"),
+            ("２０２６-03-01T12:00:00Z", "other digits"),
+            ("-000001-01-01T00:00:00Z", "a year before"),
+            ("0000-01-01T00:00:00+14:00", "a year before, by its offset"),
+            ("+012026-01-01T00:00:00Z", "a year of six digits"),
+            (long.as_str(), "65 bytes"),
+        ] {
+            assert_eq!(Micros::parse(text), None, "{why}: {text}");
+        }
+        assert!(Micros::parse(&of(43)).is_some(), "64 bytes");
     }
 
     #[test]

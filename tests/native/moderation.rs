@@ -1,5 +1,6 @@
 //! Blocks and bans through the real SQL: what moderators decide, and who is told (R03, R08, R09).
 
+use colibri_edge::domain::announcement::Topic;
 use colibri_edge::domain::moderation::{Caller, Ruling};
 use colibri_edge::storage::reads::bans::bans;
 use futures::executor::block_on;
@@ -161,21 +162,34 @@ fn b17_the_owner_cannot_be_banned_and_is_told_before_anything_else() {
 }
 
 #[test]
-fn r09_who_is_back_is_told_only_in_an_open_community() {
-    for (requires_approval, expected) in
-        [(false, &["member_left bob", "member_joined bob"][..]), (true, &["member_left bob"][..])]
-    {
+fn r09_who_is_back_is_told() {
+    for requires_approval in [false, true] {
         let mut story = garden(requires_approval);
         let mut service = after(&story);
         service.decide(ban("alice", "bob"));
         assert_eq!(service.decide(unban("alice", "bob")), Ruling::Made);
         assert_eq!(service.decide(unban("alice", "bob")), Ruling::NothingThere);
-        assert_eq!(service.heard(), expected);
+        assert_eq!(service.heard(), ["member_left bob", "member_joined bob"]);
         go_on(&mut service, &mut story, |story| {
             story.say("bob", "2", "back");
         });
         assert_eq!(service.visible_texts(), ["hello", "back"], "a standing approval counts again at once");
     }
+}
+
+/// Who breaks: a list of people who ask to join, which would lack them until it is read anew.
+#[test]
+fn r09_who_is_back_and_has_no_approval_asks_for_one() {
+    let mut story = garden(true);
+    let mut service = after(&story);
+    service.decide(ban("alice", "bob"));
+    go_on(&mut service, &mut story, |story| {
+        story.delete("alice", "approval/bob");
+    });
+    service.decide(unban("alice", "bob"));
+    assert_eq!(service.heard(), ["member_left bob", "member_pending bob"]);
+    let Topic::MemberOut(who) = &service.told[1].topic else { panic!("{:?}", service.told[1].topic) };
+    assert_eq!(who.as_str(), "did:plc:bob", "A36, V02: no member yet, whatever is watched");
 }
 
 #[test]

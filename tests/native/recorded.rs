@@ -296,7 +296,8 @@ fn the_recorded_stream_ends_in_the_state_its_story_says() {
     );
     assert_eq!(
         look("SELECT did, channel_uri, cursor_at FROM channel_reads"),
-        ["did:plc:bob|at://did:plc:alice/social.colibri.channel/hall|2026-11-21T09:00:00.000000Z"]
+        ["did:plc:bob|at://did:plc:alice/social.colibri.channel/hall|2026-03-01T12:00:34.000001Z"],
+        "I38: when it came; these tests play the recording in a year that comes before it"
     );
     assert_eq!(
         look("SELECT reason, count FROM refusal_counts ORDER BY reason"),

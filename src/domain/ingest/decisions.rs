@@ -62,19 +62,23 @@ impl Fold {
         Ruling::Made
     }
 
-    /// R09. A standing approval counts again at once. In an open community a member is back, and
-    /// announced (I45); in an approval community nothing is.
+    /// R09. A standing approval counts again at once. Who has a membership is back, and told as if
+    /// it were new (I45): who may take part joins, who still waits for an approval is pending.
     fn unban(&mut self, community: &AtUri, member: &Did) -> Ruling {
         if !self.world.bans.remove(&(community.clone(), member.clone())) {
             return Ruling::NothingThere;
         }
-        let is_open = self.world.community(community).is_some_and(|row| !row.requires_approval_to_join);
-        if is_open
-            && let Standing::Approved(membership) | Standing::Pending(membership) =
-                standing(&self.world, community, member)
-        {
-            self.announce_change(community, member, Some(MemberChange::Joined(membership)));
-        }
+        let Some(row) = self.world.community(community) else { return Ruling::Made };
+        let change = match standing(&self.world, community, member) {
+            Standing::Pending(membership) if row.requires_approval_to_join => {
+                Some(MemberChange::Pending(membership))
+            }
+            Standing::Approved(membership) | Standing::Pending(membership) => {
+                Some(MemberChange::Joined(membership))
+            }
+            Standing::Owner | Standing::None => None,
+        };
+        self.announce_change(community, member, change);
         Ruling::Made
     }
 }

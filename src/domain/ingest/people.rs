@@ -102,8 +102,10 @@ impl Fold {
         self.tell_watchers(did, Topic::Other, &event);
     }
 
-    /// I38: the cursor of a person in a channel never goes back.
+    /// I38: the cursor of a person in a channel never goes back, and never ahead of the clock: as
+    /// nothing was read that is not there yet, it would stay for good.
     pub(super) fn put_channel_read(&mut self, version: &Version, record: &ChannelRead) {
+        let cursor = record.cursor.min(version.received);
         let group = format!("{} {}", version.author, record.channel);
         let latest = self.world.channel_reads.group(&group).map(|row| row.cursor_at).max();
         let indexed_at =
@@ -113,7 +115,7 @@ impl Fold {
             uri: version.uri.clone(),
             did: version.author.clone(),
             channel_uri: record.channel.clone(),
-            cursor_at: latest.map_or(record.cursor, |latest| latest.max(record.cursor)),
+            cursor_at: latest.map_or(cursor, |latest| latest.max(cursor)),
             rev: version.rev.to_owned(),
             indexed_at,
         });

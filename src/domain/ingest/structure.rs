@@ -55,12 +55,12 @@ impl Fold {
             uri,
             topic,
             &Event::CommunityUpserted {
+                picture: verbatim(row.shown_picture()),
                 community_uri: row.uri.clone(),
                 owner_did: row.uri.authority(),
                 rkey: row.uri.rkey(),
                 name: row.name,
                 description: row.description,
-                picture: verbatim(row.picture.as_deref()),
                 category_order: verbatim(row.category_order.as_deref()),
                 requires_approval_to_join: row.requires_approval_to_join,
             },

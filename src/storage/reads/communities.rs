@@ -14,9 +14,9 @@ impl From<CommunityRow> for bodies::Community {
         Self {
             owner_did: row.uri.authority(),
             rkey: row.uri.rkey(),
+            picture: bodies::verbatim(row.shown_picture()),
             name: row.name,
             description: row.description,
-            picture: bodies::verbatim(row.picture.as_deref()),
             category_order: bodies::verbatim(row.category_order.as_deref()),
             requires_approval_to_join: row.requires_approval_to_join,
         }
