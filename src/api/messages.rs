@@ -12,7 +12,8 @@ const PAGE_DEFAULT: i64 = 50;
 /// Messages in one round trip when the whole channel is asked for.
 const WHOLE_PAGE: i64 = 500;
 
-/// R01 `GET /api/messages`: a page of a channel, newest first; with `all`, the whole channel.
+/// R01 `GET /api/messages`: a page of a channel, newest first; with `all`, the whole channel. Who
+/// goes on by `cursor` gets exact pages; who goes on by `before`, such that end where that can.
 pub(super) async fn page(call: &Call) -> Answer {
     let channel = call.query.at_uri_or_rkey("channel")?;
     let (db, cdn) = (call.db()?, call.cdn());
@@ -27,12 +28,17 @@ pub(super) async fn page(call: &Call) -> Answer {
     }
     let limit = call.query.limit("limit", PAGE_DEFAULT, PAGE_MAX)?;
     let before = call.query.time("before")?;
-    let start = match (call.query.cursor(list.id, list.about)?, before) {
-        (Some(place), _) => Start::After(place),
-        (None, Some(before)) => Start::Before(before.sortable()),
-        (None, None) => Start::Newest,
+    let page = match call.query.cursor(list.id, list.about)? {
+        Some(place) => reads::messages(&db, &cdn, channel, &Start::After(place), limit).await?,
+        None => {
+            let start = before.map_or(Start::Newest, |(created_at, instant)| Start::Before {
+                created_at,
+                instant: instant.sortable(),
+            });
+            reads::history(&db, &cdn, channel, &start, limit).await?
+        }
     };
-    list.page(array, reads::messages(&db, &cdn, channel, &start, limit).await?)
+    list.page(array, page)
 }
 
 /// R02 `GET /api/message`: one visible message.

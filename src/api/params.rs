@@ -117,12 +117,15 @@ impl Query {
         Ok(number.clamp(1, max))
     }
 
-    /// A time (H06); a blank in the place of `+` is read as `+`.
-    pub(super) fn time(&self, name: &str) -> Checked<Option<Micros>> {
+    /// A time (H06), as it is written and as what it means; a blank in the place of `+` is read
+    /// as `+`.
+    pub(super) fn time(&self, name: &str) -> Checked<Option<(String, Micros)>> {
         let Some(value) = self.get(name) else { return Ok(None) };
-        Micros::parse(&value.replace(' ', "+"))
-            .map(Some)
-            .ok_or_else(|| ApiError::Invalid(format!("{name} must be an RFC 3339 time")))
+        let written = value.replace(' ', "+");
+        match Micros::parse(&written) {
+            Some(instant) => Ok(Some((written, instant))),
+            None => Err(ApiError::Invalid(format!("{name} must be an RFC 3339 time"))),
+        }
     }
 }
 
@@ -171,7 +174,9 @@ mod tests {
     #[test]
     fn h06_a_blank_is_a_plus() {
         let time = query("before=2026-03-01T14:00:00+02:00").time("before").unwrap();
-        assert_eq!(time.map(Micros::shown).as_deref(), Some("2026-03-01T12:00:00.000Z"));
+        let (written, instant) = time.unwrap();
+        assert_eq!(instant.shown(), "2026-03-01T12:00:00.000Z");
+        assert_eq!(written, "2026-03-01T14:00:00+02:00", "R01: it may be a created_at");
         assert_eq!(sentence(query("before=").time("before")), "before must be an RFC 3339 time");
     }
 

@@ -2,7 +2,7 @@
 //! changes and announcements are outputs.
 //!
 //! Read in this order: what is indexed (`rows`), what a batch may look at (`world`) and what
-//! is remembered of it (`known`), who may
+//! is remembered of it (`known`), what a bare record key means (`keys`), who may
 //! post or speak and who may moderate (`gate`, `standing`, `voice_right`, `moderation`), who is
 //! vouched for (`socket_token`), what events do (`ingest`), who is there (`presence`, `voice`),
 //! who is told (`announcement`), who hears (`subscriptions`), how the stream is kept alive
@@ -16,6 +16,7 @@
 pub mod rows;
 pub mod world;
 
+pub mod keys;
 pub mod known;
 
 pub mod gate;

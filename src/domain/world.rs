@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::known::Standings;
 use super::rows::{
-    ActorRow, ApprovalRow, CategoryRow, ChannelReadRow, ChannelRow, CommunityRow, HeldRow, MembershipRow,
-    MessageRow, PersonRow, ReactionRow, Row, SettledRow,
+    ActorRow, ApprovalRow, CategoryRow, ChannelReadRow, ChannelRow, CommunityRow, GoneRow, HeldRow,
+    MembershipRow, MessageRow, PersonRow, ReactionRow, Row, SettledRow,
 };
 use crate::wire::bodies::Person;
 use crate::wire::ids::{AtUri, Did, Rkey};
@@ -32,8 +32,10 @@ pub struct World {
     pub approvals: Table<ApprovalRow>,
     /// Messages, visible or not.
     pub messages: Table<MessageRow>,
+    /// Messages that left a channel, by the keys that are asked about.
+    pub gone: Marks<GoneRow>,
     /// Reactions that count: of each message that is written or deleted all, of others those of
-    /// the people who react.
+    /// the people who react, and the first with each emoji that is put on them.
     pub reactions: Table<ReactionRow>,
     /// Records that wait (I60).
     pub held: Table<HeldRow>,
@@ -114,6 +116,11 @@ impl<K: Ord + Clone> Marks<K> {
     /// Whether it stands.
     pub fn contains(&self, key: &K) -> bool {
         self.set.contains(key)
+    }
+
+    /// Everything that stands.
+    pub fn iter(&self) -> impl Iterator<Item = &K> {
+        self.set.iter()
     }
 
     /// Brings in a fact.
@@ -287,6 +294,7 @@ pub struct Changes {
     pub memberships: Delta<MembershipRow>,
     pub approvals: Delta<ApprovalRow>,
     pub messages: Delta<MessageRow>,
+    pub gone: MarksDelta<GoneRow>,
     pub reactions: Delta<ReactionRow>,
     pub actors: Delta<ActorRow>,
     pub channel_reads: Delta<ChannelReadRow>,
@@ -313,6 +321,7 @@ impl Changes {
             && self.memberships.is_empty()
             && self.approvals.is_empty()
             && self.messages.is_empty()
+            && self.gone.is_empty()
             && self.reactions.is_empty()
             && self.actors.is_empty()
             && self.channel_reads.is_empty()
@@ -337,6 +346,7 @@ impl World {
             memberships,
             approvals,
             messages: self.messages.into_delta(),
+            gone: self.gone.into_parts().0,
             reactions: self.reactions.into_delta(),
             actors: self.actors.into_delta(),
             channel_reads: self.channel_reads.into_delta(),
@@ -425,11 +435,20 @@ impl World {
         self.categories.remove_authority(did);
         self.memberships.remove_authority(did);
         self.approvals.remove_authority(did);
-        self.messages.remove_authority(did);
+        let written: Vec<AtUri> =
+            self.messages.iter().filter(|row| row.author_did == *did).map(|row| row.uri.clone()).collect();
+        written.iter().for_each(|uri| drop(self.remove_message(uri)));
         self.reactions.remove_authority(did);
         self.actors.remove_authority(did);
         self.channel_reads.remove_authority(did);
         self.held.remove_authority(did);
+    }
+
+    /// Takes a message out, and remembers what its key meant (T21).
+    pub fn remove_message(&mut self, uri: &AtUri) -> Option<MessageRow> {
+        let row = self.messages.remove(uri)?;
+        self.gone.insert(GoneRow::from(&row));
+        Some(row)
     }
 
     /// A person as others see them; all unknown if not cached.

@@ -23,6 +23,8 @@ use crate::wire::time::Micros;
 /// The longest outbox row: small enough to be handed on in one call, large enough that a batch
 /// is a few rows.
 const OUTBOX_ROW_MAX: usize = 256 * 1024;
+/// How long a key that meant a message means no other, at least (T21).
+const GONE_DAYS: i64 = 30;
 /// Examples kept per reason of refusal.
 const REFUSALS_KEPT: i64 = 100;
 
@@ -95,7 +97,7 @@ pub fn prepare(commit: &Commit) -> Prepared {
         [commit.version.into(), version.into()],
     )];
     let changes = commit.changes;
-    purge(&mut statements, commit.accounts);
+    purge(&mut statements, commit.accounts, commit.now);
     table(
         &mut statements,
         &changes.communities,
@@ -132,6 +134,7 @@ pub fn prepare(commit: &Commit) -> Prepared {
         MESSAGES,
         "DELETE FROM messages WHERE uri IN (SELECT value FROM json_each(?1))",
     );
+    gone(&mut statements, commit);
     table(
         &mut statements,
         &changes.reactions,
@@ -301,7 +304,7 @@ fn table<R: Row + Serialize>(
 }
 
 /// I52: every record of a deleted account goes, and what others put on its messages.
-fn purge(statements: &mut Vec<Statement>, accounts: &[AccountChange]) {
+fn purge(statements: &mut Vec<Statement>, accounts: &[AccountChange], now: Micros) {
     let dids: Vec<_> = accounts.iter().filter(|account| account.purged).map(|account| &account.did).collect();
     if dids.is_empty() {
         return;
@@ -310,6 +313,10 @@ fn purge(statements: &mut Vec<Statement>, accounts: &[AccountChange]) {
         "DELETE FROM reactions WHERE target_uri IN (
              SELECT uri FROM messages WHERE author_did IN (SELECT value FROM json_each(?1)))",
         "DELETE FROM reactions WHERE reactor_did IN (SELECT value FROM json_each(?1))",
+        "INSERT INTO gone_messages (uri, channel_uri, rkey, indexed_at, gone_at)
+         SELECT uri, channel_uri, rkey, indexed_at, ?2 FROM messages
+         WHERE author_did IN (SELECT value FROM json_each(?1))
+         ON CONFLICT DO NOTHING",
         "DELETE FROM messages WHERE author_did IN (SELECT value FROM json_each(?1))",
         "DELETE FROM channels WHERE community_uri IN (
              SELECT uri FROM communities WHERE owner_did IN (SELECT value FROM json_each(?1)))",
@@ -320,8 +327,44 @@ fn purge(statements: &mut Vec<Statement>, accounts: &[AccountChange]) {
         "DELETE FROM actors WHERE did IN (SELECT value FROM json_each(?1))",
         "DELETE FROM channel_reads WHERE did IN (SELECT value FROM json_each(?1))",
     ] {
-        statements.push(Statement::new(sql, [Param::json(&dids)]));
+        let mut params = vec![Param::json(&dids)];
+        params.extend(sql.contains("?2").then(|| now.sortable().into()));
+        statements.push(Statement::new(sql, params));
     }
+}
+
+/// T21: which messages left a channel. What has been there for [`GONE_DAYS`] is forgotten, unless a
+/// message still answers to the key: of the oldest as many at a time as one commit may add, so that
+/// there are never many at once.
+fn gone(statements: &mut Vec<Statement>, commit: &Commit) {
+    let gone = &commit.changes.gone.set;
+    for text in chunks(gone.iter()) {
+        statements.push(Statement::new(
+            "INSERT INTO gone_messages (uri, channel_uri, rkey, indexed_at, gone_at)
+             SELECT value ->> 'uri', value ->> 'channel_uri', value ->> 'rkey', value ->> 'indexed_at', ?2
+             FROM json_each(?1) WHERE true
+             ON CONFLICT (rkey, channel_uri, uri) DO UPDATE SET gone_at = excluded.gone_at",
+            [text.into(), commit.now.sortable().into()],
+        ));
+    }
+    if gone.is_empty() {
+        return;
+    }
+    let long_ago = Micros(commit.now.0.saturating_sub(GONE_DAYS * 86_400_000_000)).sortable();
+    statements.push(Statement::new(
+        "UPDATE gone_messages SET gone_at = ?2 WHERE (rkey, channel_uri, uri) IN (
+             SELECT rkey, channel_uri, uri FROM gone_messages WHERE gone_at < ?1 ORDER BY gone_at LIMIT 1000)
+           AND EXISTS (SELECT 1 FROM messages m
+                       WHERE m.parent = gone_messages.rkey AND m.channel_uri = gone_messages.channel_uri)",
+        [long_ago.as_str().into(), commit.now.sortable().into()],
+    ));
+    statements.push(Statement::new(
+        "DELETE FROM gone_messages WHERE (rkey, channel_uri, uri) IN (
+             SELECT rkey, channel_uri, uri FROM gone_messages WHERE gone_at < ?1 ORDER BY gone_at LIMIT 1000)
+           AND NOT EXISTS (SELECT 1 FROM messages m
+                       WHERE m.parent = gone_messages.rkey AND m.channel_uri = gone_messages.channel_uri)",
+        [long_ago.into()],
+    ));
 }
 
 /// I51, I53: what an account that is not active has is out of sight, loaded or not.

@@ -1,7 +1,7 @@
 //! What a batch must know, in one round trip (second step of the hallway).
 //!
 //! [`load`] turns [`Needs`] into a [`World`]. Lists go in as JSON, so a batch of any size is
-//! fifteen statements. Only when a record turns up that waits for one of the batch are they run
+//! sixteen statements. Only when a record turns up that waits for one of the batch are they run
 //! again, because what it needs depends on what it says.
 
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Fault, Param, Statement, Store, rows};
 use crate::domain::ingest::Needs;
-use crate::domain::rows::{PersonRow, Row};
+use crate::domain::rows::{GoneRow, PersonRow, Row};
 use crate::domain::world::{Table, World};
 use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::time::Micros;
@@ -57,6 +57,7 @@ async fn load_once(store: &impl Store, needs: &Needs, recent_since: Micros) -> R
     seed(&mut world.memberships, answers.next())?;
     seed(&mut world.approvals, answers.next())?;
     seed(&mut world.messages, answers.next())?;
+    world.gone = rows::<GoneRow>(answers.next())?.into_iter().collect();
     seed(&mut world.reactions, answers.next())?;
     seed(&mut world.held, answers.next())?;
     seed(&mut world.settled, answers.next())?;
@@ -172,6 +173,7 @@ pub fn statements(needs: &Needs, recent_since: Micros) -> Vec<Statement> {
                 since(),
             ],
         ),
+        Statement::new(GONE, [parent_rkeys(), channels(), channel_rkeys(), target_rkeys()]),
         Statement::new(
             REACTIONS,
             [reactions(), touched_and(Collection::Message, &nothing), Param::json(&needs.reacting)],
@@ -213,10 +215,12 @@ const COMMUNITIES: &str = "
         UNION SELECT target_uri FROM reactions WHERE uri IN (SELECT value FROM json_each(?9))
         UNION SELECT uri FROM messages
                WHERE author_did IN (SELECT value FROM json_each(?10)) AND sort_at >= ?11
+    ), spoken(uri) AS (
+        SELECT channel_uri FROM messages WHERE uri IN (SELECT uri FROM posted)
+        UNION SELECT channel_uri FROM gone_messages WHERE rkey IN (SELECT value FROM json_each(?8))
     ), wanted(uri) AS (
         SELECT uri FROM named
-        UNION SELECT c.community_uri FROM messages m JOIN channels c ON c.uri = m.channel_uri
-               WHERE m.uri IN (SELECT uri FROM posted)
+        UNION SELECT community_uri FROM channels WHERE uri IN (SELECT uri FROM spoken)
         UNION SELECT community_uri FROM memberships WHERE uri IN (SELECT value FROM json_each(?6))
         UNION SELECT m.community_uri FROM approvals a JOIN memberships m ON m.uri = a.membership_uri
                WHERE a.uri IN (SELECT value FROM json_each(?7))
@@ -236,10 +240,13 @@ const CHANNELS: &str = "
         UNION SELECT target_uri FROM reactions WHERE uri IN (SELECT value FROM json_each(?6))
         UNION SELECT uri FROM messages
                WHERE author_did IN (SELECT value FROM json_each(?7)) AND sort_at >= ?8
+    ), spoken(uri) AS (
+        SELECT channel_uri FROM messages WHERE uri IN (SELECT uri FROM posted)
+        UNION SELECT channel_uri FROM gone_messages WHERE rkey IN (SELECT value FROM json_each(?5))
     ), wanted(uri) AS (
         SELECT value FROM json_each(?1)
         UNION SELECT uri FROM channels WHERE rkey IN (SELECT value FROM json_each(?2))
-        UNION SELECT channel_uri FROM messages WHERE uri IN (SELECT uri FROM posted)
+        UNION SELECT uri FROM spoken
         UNION SELECT uri FROM channels WHERE community_uri IN (SELECT value FROM json_each(?4))
         UNION SELECT ch.uri FROM communities c JOIN channels ch ON ch.community_uri = c.uri
                WHERE c.owner_did IN (SELECT value FROM json_each(?7))
@@ -311,18 +318,31 @@ const MESSAGES: &str = "
         'facets', facets, 'attachments', attachments, 'rev', rev) AS row
     FROM messages WHERE uri IN (SELECT uri FROM wanted)";
 
+// What keys meant that messages answer to (?1, in the channels of ?2 and ?3) or that reactions name
+// (?4): see MESSAGES.
+const GONE: &str = "
+    SELECT json_object('uri', uri, 'channel_uri', channel_uri, 'rkey', rkey, 'indexed_at', indexed_at) AS row
+    FROM gone_messages
+    WHERE rkey IN (SELECT value FROM json_each(?1)) AND +channel_uri IN (
+               SELECT value FROM json_each(?2)
+               UNION SELECT uri FROM channels WHERE rkey IN (SELECT value FROM json_each(?3)))
+       OR rkey IN (SELECT value FROM json_each(?4))";
+
 // Those touched (?1); all of messages that are written or deleted (?2); of messages reacted to
-// (?3: [person, message by AT-URI or rkey] pairs), and of those a touched one is on, only those
-// of the person who reacts.
+// (?3: [person, message by AT-URI or rkey, emoji as it is compared]), and of those a touched one is
+// on, only those of the person who reacts, and the first of the same emoji.
 const REACTIONS: &str = "
-    WITH wanted(uri) AS (
+    WITH aimed(did, uri, shape) AS (
+        SELECT p.value ->> 0, p.value ->> 1, p.value ->> 2 FROM json_each(?3) p
+        UNION SELECT p.value ->> 0, m.uri, p.value ->> 2 FROM json_each(?3) p
+                CROSS JOIN messages m ON m.rkey = p.value ->> 1
+    ), wanted(uri) AS (
         SELECT value FROM json_each(?1)
         UNION SELECT uri FROM reactions WHERE target_uri IN (SELECT value FROM json_each(?2))
-        UNION SELECT r.uri FROM json_each(?3) p
-                JOIN reactions r ON r.target_uri = p.value ->> 1 AND r.reactor_did = p.value ->> 0
-        UNION SELECT r.uri FROM json_each(?3) p
-                CROSS JOIN messages m ON m.rkey = p.value ->> 1
-                CROSS JOIN reactions r ON r.target_uri = m.uri AND r.reactor_did = p.value ->> 0
+        UNION SELECT r.uri FROM aimed a
+                CROSS JOIN reactions r ON r.target_uri = a.uri AND r.reactor_did = a.did
+        UNION SELECT (SELECT o.uri FROM reactions o WHERE o.target_uri = a.uri AND o.shape = a.shape
+                       ORDER BY o.indexed_at, o.uri LIMIT 1) FROM aimed a
         UNION SELECT o.uri FROM reactions r
                 JOIN reactions o ON o.target_uri = r.target_uri AND o.reactor_did = r.reactor_did
                WHERE r.uri IN (SELECT value FROM json_each(?1))

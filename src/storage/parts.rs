@@ -9,7 +9,7 @@ use crate::domain::editions::{Part, Parts};
 /// The part of the index that a table belongs to; `None` for what no kept answer shows.
 pub fn part_of(table: &str) -> Option<Part> {
     match table {
-        "messages" | "reactions" | "blocks" => Some(Part::Talk),
+        "messages" | "gone_messages" | "reactions" | "blocks" => Some(Part::Talk),
         "communities" | "channels" | "categories" => Some(Part::Places),
         "memberships" | "approvals" | "bans" => Some(Part::Standings),
         "people" => Some(Part::People),

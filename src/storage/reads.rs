@@ -34,8 +34,14 @@ pub(super) fn cut<T, P>(mut found: Vec<T>, limit: i64, place: impl Fn(&T) -> P) 
 pub enum Start {
     /// At the newest message.
     Newest,
-    /// Strictly before this sort instant, as sortable text (`before`).
-    Before(String),
+    /// After the message with this `created_at`, of several after the last in the order; if there is
+    /// none, strictly before this sort instant, as sortable text (`before`).
+    Before {
+        /// The value as it was given.
+        created_at: String,
+        /// The instant it means.
+        instant: String,
+    },
     /// After this message (`cursor`).
     After(PageEnd),
 }
@@ -56,9 +62,14 @@ impl Start {
     fn bound(&self) -> (&str, &str, &str) {
         match self {
             Start::Newest => ("~", "", ""),
-            Start::Before(instant) => (instant, "", ""),
+            Start::Before { instant, .. } => (instant, "", ""),
             Start::After(PageEnd(sort_at, rkey, author)) => (sort_at, rkey.as_str(), author.as_str()),
         }
+    }
+
+    /// The `created_at` of the message that it is about, or of none.
+    fn created_at(&self) -> &str {
+        if let Start::Before { created_at, .. } = self { created_at } else { "" }
     }
 }
 
@@ -69,6 +80,9 @@ struct Shown {
     author: Option<PersonRow>,
     parent: Option<MessageRow>,
     parent_author: Option<PersonRow>,
+    /// Whether a message further on has the same `created_at`: 1 if so.
+    #[serde(default)]
+    again: i64,
 }
 
 impl Shown {
@@ -191,13 +205,21 @@ macro_rules! reactions_of {
     };
 }
 
-// The messages of a page of R01: those after ?2, ?3, ?4 in the channel that ?1 means, at most ?5.
+// The messages of a page of R01: those after a place (?2, ?3, ?4) in the channel that ?1 means, at
+// most ?5.
 macro_rules! page_of_channel {
     () => {
-        "FROM messages m
+        page_of_channel!("(?2, ?3, ?4)")
+    };
+    ($place:literal) => {
+        concat!(
+            "FROM messages m
          WHERE m.channel_uri = (SELECT uri FROM target)
-           AND (m.sort_at, m.rkey, m.author_did) < (?2, ?3, ?4)
+           AND (m.sort_at, m.rkey, m.author_did) < ",
+            $place,
+            "
            AND NOT m.hidden AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = m.uri) "
+        )
     };
 }
 macro_rules! newest_first {
@@ -215,11 +237,30 @@ macro_rules! target_channel {
             ORDER BY ch.uri = ?1 DESC, ch.indexed_at, ch.uri LIMIT 1) "
     };
 }
+
+// Without the plus signs, SQLite would look for the first of the three by the index and compare the
+// rest row by row (a column on the right side has an affinity, a parameter has none).
+// Where a page begins that goes on by `created_at` (?6): after the last message in the order that has
+// it, or else before the instant (?2). Of messages whose clock was not ahead, the place is the
+// instant itself.
+macro_rules! start_by_created_at {
+    () => {
+        ", start(sort_at, rkey, author_did) AS (
+            SELECT sort_at, rkey, author_did FROM (
+                SELECT 0 AS n, * FROM (
+                    SELECT s.sort_at, s.rkey, s.author_did FROM messages s
+                    WHERE s.channel_uri = (SELECT uri FROM target) AND s.created_at = ?6
+                      AND s.sort_at = s.indexed_at
+                    ORDER BY s.sort_at, s.rkey, s.author_did LIMIT 1)
+                UNION ALL SELECT 1, ?2, ?3, ?4)
+            ORDER BY n LIMIT 1) "
+    };
+}
 pub(super) use person_json;
 
-// The visible message that `m.parent` names (T21): an AT-URI, or an rkey in the same channel.
+// The messages of a page as R01 shows them, and what else is asked about each.
 macro_rules! shown_json {
-    () => {
+    ($more:literal) => {
         concat!(
             "json_object('message', ",
             message_json!("m"),
@@ -229,25 +270,47 @@ macro_rules! shown_json {
             message_json!("p"),
             " END, 'parent_author', ",
             person_json!("pa"),
+            $more,
             ") AS row"
         )
     };
 }
 
+// What the key `$key` meant first in the channel `$channel` (T21): also a message that is gone.
+macro_rules! meant {
+    ($key:literal, $channel:literal) => {
+        concat!(
+            "(SELECT uri FROM (
+                SELECT q.uri, q.indexed_at FROM messages q WHERE q.rkey = ",
+            $key,
+            " AND q.channel_uri = ",
+            $channel,
+            " UNION ALL
+                SELECT g.uri, g.indexed_at FROM gone_messages g WHERE g.rkey = ",
+            $key,
+            " AND g.channel_uri = ",
+            $channel,
+            ") ORDER BY indexed_at, uri LIMIT 1)"
+        )
+    };
+}
+
+// The visible message that `m.parent` names (T21): an AT-URI, or what an rkey means in the same
+// channel, if it is there.
 macro_rules! shown_joins {
     () => {
-        "LEFT JOIN people a ON a.did = m.author_did
-         LEFT JOIN messages p ON p.uri = (
-             SELECT q.uri FROM messages q
-             JOIN channels qch ON qch.uri = q.channel_uri
-             JOIN communities qc ON qc.uri = qch.community_uri
-             WHERE m.parent IS NOT NULL
-               AND ((m.parent LIKE 'at://%' AND q.uri = m.parent)
-                 OR (m.parent NOT LIKE 'at://%' AND q.rkey = m.parent AND q.channel_uri = m.channel_uri))
-               AND NOT q.hidden AND NOT qc.hidden
-               AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = q.uri)
-             ORDER BY q.indexed_at, q.uri LIMIT 1)
-         LEFT JOIN people pa ON pa.did = p.author_did"
+        concat!(
+            "LEFT JOIN people a ON a.did = m.author_did
+             LEFT JOIN messages p ON p.uri = CASE WHEN m.parent IS NULL THEN NULL
+                     WHEN m.parent LIKE 'at://%' THEN m.parent ELSE ",
+            meant!("m.parent", "m.channel_uri"),
+            " END
+                 AND (m.parent LIKE 'at://%' OR p.channel_uri = m.channel_uri)
+                 AND NOT p.hidden AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = p.uri)
+                 AND EXISTS (SELECT 1 FROM channels pch JOIN communities pc ON pc.uri = pch.community_uri
+                              WHERE pch.uri = p.channel_uri AND NOT pc.hidden)
+             LEFT JOIN people pa ON pa.did = p.author_did"
+        )
     };
 }
 
@@ -255,6 +318,10 @@ pub mod bans;
 pub mod communities;
 pub mod people;
 pub mod reactions;
+
+/// How many messages a page may have beyond its limit (R01), so that it does not end among several
+/// with the same `created_at`.
+const BEYOND: i64 = 100;
 
 /// R01: at most `limit` messages of a channel, newest first, and where the next page starts if
 /// there is one.
@@ -265,18 +332,57 @@ pub async fn messages(
     start: &Start,
     limit: i64,
 ) -> Result<Page<bodies::Message, PageEnd>, Fault> {
-    let (sort_at, rkey, author) = start.bound();
-    let asked = |sql| {
-        Statement::new(
-            sql,
-            [channel.into(), sort_at.into(), rkey.into(), author.into(), Param::Int(limit + 1)],
-        )
-    };
-    let answers = store.read(&[asked(MESSAGES), asked(REACTIONS_OF_MESSAGES)]).await?;
-    let found: Vec<Shown> = rows(answers.first())?;
-    let reactions = Reactions::read(answers.get(1))?;
+    let (found, reactions) = read(store, MESSAGES, REACTIONS_OF_MESSAGES, channel, start, limit + 1).await?;
     let (found, end) = cut(found, limit, |last| PageEnd::of(&last.message));
     Ok((found.into_iter().map(|row| row.body(cdn, &reactions)).collect(), end))
+}
+
+/// R01 for clients that go on by `created_at`: as [`messages`], but the page ends where the next one
+/// can begin, at a message behind which no other has the same `created_at` or place in time. It is
+/// longer for that if it must, by at most [`BEYOND`]; if that is not enough, it ends at its limit.
+pub async fn history(
+    store: &impl Store,
+    cdn: &str,
+    channel: &str,
+    start: &Start,
+    limit: i64,
+) -> Result<Page<bodies::Message, PageEnd>, Fault> {
+    let place = usize::try_from(limit).unwrap_or(0).saturating_sub(1);
+    let ends = |rows: &[Shown], at: usize| match (rows.get(at), rows.get(at + 1)) {
+        (Some(last), Some(next)) => last.again == 0 && last.message.sort_at != next.message.sort_at,
+        _ => true,
+    };
+    let (mut found, mut reactions) =
+        read(store, HISTORY, REACTIONS_OF_HISTORY, channel, start, limit + 1).await?;
+    let mut limit = limit;
+    if !ends(&found, place) {
+        let asked = limit + BEYOND + 1;
+        (found, reactions) = read(store, HISTORY, REACTIONS_OF_HISTORY, channel, start, asked).await?;
+        let end = (place..found.len()).find(|at| ends(&found, *at)).and_then(|at| i64::try_from(at + 1).ok());
+        limit = end.filter(|end| *end <= limit + BEYOND).unwrap_or(limit);
+    }
+    let (found, end) = cut(found, limit, |last| PageEnd::of(&last.message));
+    Ok((found.into_iter().map(|row| row.body(cdn, &reactions)).collect(), end))
+}
+
+/// At most `limit` messages of a channel from `start` on, and their reactions.
+async fn read(
+    store: &impl Store,
+    messages: &'static str,
+    reactions: &'static str,
+    channel: &str,
+    start: &Start,
+    limit: i64,
+) -> Result<(Vec<Shown>, Reactions), Fault> {
+    let (sort_at, rkey, author) = start.bound();
+    let asked = |sql: &'static str| {
+        let mut params: Vec<Param> =
+            vec![channel.into(), sort_at.into(), rkey.into(), author.into(), Param::Int(limit)];
+        params.extend(sql.contains("?6").then(|| start.created_at().into()));
+        Statement::new(sql, params)
+    };
+    let answers = store.read(&[asked(messages), asked(reactions)]).await?;
+    Ok((rows(answers.first())?, Reactions::read(answers.get(1))?))
 }
 
 /// R02: one visible message.
@@ -375,13 +481,45 @@ pub async fn ingest_status(store: &impl Store) -> Result<IngestStatus, Fault> {
 const MESSAGES: &str = concat!(
     target_channel!(),
     "SELECT ",
-    shown_json!(),
+    shown_json!(""),
     " FROM (SELECT m.* ",
     page_of_channel!(),
     newest_first!(),
     ") m ",
     shown_joins!(),
     " ORDER BY m.sort_at DESC, m.rkey DESC, m.author_did DESC"
+);
+
+const HISTORY: &str = concat!(
+    target_channel!(),
+    start_by_created_at!(),
+    "SELECT ",
+    shown_json!(
+        ", 'again', EXISTS (
+            SELECT 1 FROM messages o WHERE o.channel_uri = m.channel_uri AND o.created_at = m.created_at
+               AND o.sort_at = o.indexed_at
+               AND (o.sort_at, o.rkey, o.author_did) < (+m.sort_at, +m.rkey, +m.author_did))"
+    ),
+    " FROM (SELECT m.* ",
+    page_of_channel!(
+        "((SELECT +sort_at FROM start), (SELECT +rkey FROM start), (SELECT +author_did FROM start))"
+    ),
+    newest_first!(),
+    ") m ",
+    shown_joins!(),
+    " ORDER BY m.sort_at DESC, m.rkey DESC, m.author_did DESC"
+);
+
+const REACTIONS_OF_HISTORY: &str = concat!(
+    target_channel!(),
+    start_by_created_at!(),
+    ", page(uri) AS (SELECT m.uri ",
+    page_of_channel!(
+        "((SELECT +sort_at FROM start), (SELECT +rkey FROM start), (SELECT +author_did FROM start))"
+    ),
+    newest_first!(),
+    ") ",
+    reactions_of!("page")
 );
 
 const REACTIONS_OF_MESSAGES: &str = concat!(
@@ -395,7 +533,7 @@ const REACTIONS_OF_MESSAGES: &str = concat!(
 
 const MESSAGE: &str = concat!(
     "SELECT ",
-    shown_json!(),
+    shown_json!(""),
     "
     FROM messages m
     JOIN channels ch ON ch.uri = m.channel_uri

@@ -94,3 +94,31 @@ test('w03 after a crash it comes back without subscribing again, and has everyth
   const rkeys = seen.frames.filter(({ type }) => type === 'message').map(({ rkey }) => rkey)
   assert.deepEqual(rkeys.slice(rkeys.indexOf(first)), [first, ...missed, later])
 })
+
+test('w10 history is read back to its beginning, though one clock is ahead and one stands', async () => {
+  const at = (millis) => new Date(Date.now() + millis).toISOString()
+  const names = []
+  const create = (name, createdAt) => {
+    names.push(name)
+    return ['alice', 'create', `message/${name}`, { text: name, channel: 'h', createdAt }]
+  }
+  await stage.say(
+    ['alice', 'create', 'channel/h', { name: 'history', type: 'text', community: 'c' }],
+    ...Array.from({ length: 60 }, (_, n) => create(`old${n}`, at(n * 1000 - 3_600_000))),
+    create('ahead', at(600_000)),
+    ...Array.from({ length: 49 }, (_, n) => create(`new${n}`, at(-1000))),
+    ...Array.from({ length: 30 }, (_, n) => create(`last${n}`, n % 2 ? '2039-01-01T00:00:00Z' : 'no time at all')),
+  )
+  // As the client does it: pages of 50, on from the `created_at` of the oldest, until a page is shorter.
+  const shown = []
+  let before = ''
+  for (let pages = 0; pages < 10; pages++) {
+    const { status, body } = await stage.service.fetchJson(`/api/messages?channel=h&limit=50${before && `&before=${encodeURIComponent(before)}`}`)
+    assert.equal(status, 200, before)
+    for (const { created_at } of body) assert(!Number.isNaN(Date.parse(created_at)), `a browser reads ${created_at}`)
+    shown.push(...body.map(({ rkey }) => rkey))
+    if (body.length < 50) break
+    before = body.at(-1).created_at
+  }
+  assert.deepEqual([...shown].sort(), [...names].sort(), 'all of it, and nothing twice')
+})

@@ -459,3 +459,92 @@ test('C14, H14: a client that asks too often is told to wait, others are not', a
   const error = await limited.fetchJson('/nothing', { headers: { 'cf-connecting-ip': '203.0.113.9' } })
   assert.match(error.headers.get('ratelimit-remaining'), /^[34]$/, 'errors count and say so')
 })
+
+const square = async () => {
+  const community = 'at://did:plc:square/social.colibri.community/c'
+  await stage.say(
+    ['square', 'create', 'community/c', { name: 'Square', requiresApprovalToJoin: false }],
+    ['square', 'create', 'channel/s', { name: 'square', type: 'text', community: 'c' }],
+    ['ann', 'create', 'membership/m', { community }],
+    ['ben', 'create', 'membership/m', { community }],
+  )
+  const socket = await service.connect('/api/subscribe')
+  await socket.subscribe({ event_type: 'message', channel: 's' })
+  return socket
+}
+const say = (who, rkey, more = {}) => [
+  who,
+  'create',
+  `message/${rkey}`,
+  { text: `${who} ${rkey}`, channel: 's', createdAt: new Date().toISOString(), ...more },
+]
+const refused = async () => (await service.fetchJson('/api/health')).body.ingest.refused
+
+test('I03, 8.3: what would break every client in the room is refused and counted; what is good comes back as written', async () => {
+  const socket = await square()
+  const before = await refused()
+  const blob = { $type: 'blob', ref: { $link: 'bafkreib' }, mimeType: 'image/png', size: 1 }
+  const index = { byteStart: 0, byteEnd: 1 }
+  const bad = [
+    { facets: [null] },
+    { facets: [{ features: [] }] },
+    { facets: [{ index }] },
+    { facets: [{ index, features: [null] }] },
+    { attachments: [{}] },
+    { attachments: [{ blob, name: 7 }] },
+  ]
+  await stage.say(...bad.map((more, n) => say('ann', `bad${n}`, more)))
+  const facets = [{ index, features: [{ $type: 'social.colibri.richtext.facet#bold' }, { $type: 'of.another#time', x: [null] }], more: 1 }]
+  const attachments = [{ blob, name: 'ж'.repeat(256), alt: 'x' }, { blob }]
+  await stage.say(say('ann', 'good', { facets, attachments }))
+  const told = await socket.next({ type: 'message', author_did: 'did:plc:ann' })
+  assert.equal(told.rkey, 'good', 'the first that was let in')
+  assert.equal(await refused(), before + bad.length)
+  const { body } = await service.fetchJson('/api/message?author=did:plc:ann&rkey=good')
+  for (const message of [told, told.message, body]) assert.deepEqual([message.facets, message.attachments], [facets, attachments], 'W08')
+
+  await stage.say(['ann', 'create', 'community/bad', { name: 'Bad', picture: { $type: 'blob' } }])
+  assert.equal((await service.fetchJson('/api/community?community=at://did:plc:ann/social.colibri.community/bad')).status, 404, 'W13')
+  await socket.close()
+})
+
+test('T21: a key keeps its meaning on the socket and in REST', async () => {
+  const socket = await square()
+  await stage.say(say('ann', 'key'), say('square', 'answer', { parent: 'key' }))
+  await stage.say(['ann', 'delete', 'message/key'], say('ben', 'key'), say('square', 'later', { parent: 'key' }))
+  await stage.say(['square', 'create', 'reaction/r', { emoji: '👍', parent: 'key' }])
+  const told = await socket.next({ type: 'message', rkey: 'later' })
+  assert.equal(told.parent_message, null)
+  const { body } = await service.fetchJson('/api/messages?channel=s&all')
+  const shown = new Map(body.map((message) => [message.rkey, message]))
+  for (const rkey of ['answer', 'later']) assert.equal(shown.get(rkey).parent_message, null, rkey)
+  assert.deepEqual(shown.get('key').reactions, [], "a reaction to ann's message is none to ben's")
+  assert.deepEqual((await service.fetchJson('/api/reactions?message=key')).body, [])
+  await socket.close()
+})
+
+test('8.4: emoji that look the same count together, as the first was written', async () => {
+  const socket = await square()
+  const react = (who, rkey, emoji) => [who, 'create', `reaction/${rkey}`, { emoji, parent: 'e' }]
+  await stage.say(say('ann', 'e'))
+  await stage.say(react('ann', 'e1', '🔥\uFE0F'), react('ben', 'e2', '🔥'), react('square', 'e3', '👍🏽'), react('ann', 'e4', '👍'))
+  const groups = async () => (await service.fetchJson('/api/reactions?message=e')).body.map(({ emoji, count }) => [emoji, count])
+  assert.deepEqual(await groups(), [['🔥\uFE0F', 2], ['👍🏽', 1], ['👍', 1]])
+  await stage.say(['ann', 'delete', 'reaction/e1'])
+  assert.deepEqual(await groups(), [['🔥\uFE0F', 1], ['👍🏽', 1], ['👍', 1]], 'the spelling stays with the group')
+  await stage.say(['ben', 'delete', 'reaction/e2'], react('ben', 'e5', '🔥'))
+  const flames = async () => socket.all(({ type, emoji }) => type?.startsWith('reaction') && emoji.startsWith('🔥'))
+  const events = await eventually(async () => (await flames()).length === 5 && flames())
+  assert.deepEqual(
+    events.map(({ type, emoji }) => [type, emoji]),
+    [
+      ['reaction_added', '🔥\uFE0F'],
+      ['reaction_added', '🔥\uFE0F'],
+      ['reaction_removed', '🔥\uFE0F'],
+      ['reaction_removed', '🔥\uFE0F'],
+      ['reaction_added', '🔥'],
+    ],
+    'E03, E04: by the name that the client knows the group by',
+  )
+  await socket.close()
+})

@@ -585,6 +585,49 @@ fn b05_a_reaction_by_at_uri_means_that_message_and_no_namesake() {
     );
 }
 
+/// Who breaks: people, who would see the same picture twice; and a client that finds a group by its
+/// `emoji`.
+#[test]
+fn o03_emoji_that_look_the_same_are_one_and_spelt_as_the_first() {
+    let (fire, fire_picture) = ("🔥", "🔥\u{fe0f}");
+    let act = |story: &mut Story| {
+        story.react("carol", "r1", fire_picture, "1").react("alice", "r2", fire, "1");
+        story.react("carol", "r3", fire, "1").delete("carol", "reaction/r1");
+        story.react("alice", "r4", "👍", "1").react("alice", "r5", "👍🏽", "1");
+        story.delete("carol", "reaction/r3").delete("alice", "reaction/r2").react("alice", "r6", fire, "1");
+    };
+    let told = |service: &Service| -> Vec<(String, String)> {
+        let events = service.told.iter().map(frame).filter(|event| event["emoji"].is_string());
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        events
+            .filter(|event| event["type"] != "user_status_changed")
+            .map(|event| (text(&event["rkey"]), text(&event["emoji"])))
+            .collect()
+    };
+    let expected: Vec<(String, String)> = [
+        ("r1", fire_picture),
+        ("r2", fire_picture),
+        ("r4", "👍"),
+        ("r5", "👍🏽"),
+        ("r3", fire_picture),
+        ("r2", fire_picture),
+        ("r6", fire),
+    ]
+    .map(|(rkey, emoji)| (rkey.to_owned(), emoji.to_owned()))
+    .to_vec();
+    let live = after_talk(act);
+    assert_eq!(told(&live), expected, "E03, E04: by the spelling that the group is shown with");
+    let mut story = talk();
+    let before = story.frames.len();
+    act(&mut story);
+    let mut at_once = Service::live(&talk());
+    at_once.told.clear();
+    at_once.batch(&story.frames[before..]);
+    assert_eq!(told(&at_once), expected, "I01");
+    let rows = "SELECT uri, emoji FROM reactions ORDER BY uri";
+    assert_eq!(live.store.look(rows), at_once.store.look(rows));
+}
+
 #[test]
 fn i11_an_edit_carries_all_reactions() {
     let service = after_talk(|story| {
@@ -715,19 +758,36 @@ fn b44_a_profile_becomes_exactly_what_its_record_says() {
 
 #[test]
 fn b43_a_read_cursor_never_goes_back() {
-    let read = |at: &str| json!({ "channel": "at://did:plc:alice/social.colibri.channel/k", "cursor": format!("2026-03-{at}T12:00:00Z") });
+    let read = |at: &str| json!({ "channel": "at://did:plc:alice/social.colibri.channel/k", "cursor": format!("2026-02-{at}T12:00:00Z") });
     let service = after_talk(|story| {
         story.create("bob", "channel.read/a", read("10")).create("bob", "channel.read/b", read("05"));
         story.update("bob", "channel.read/a", read("01"));
     });
     let cursors = "SELECT did, max(cursor_at) FROM channel_reads GROUP BY did, channel_uri";
-    assert_eq!(service.store.look(cursors), ["did:plc:bob|2026-03-10T12:00:00.000000Z"]);
+    assert_eq!(service.store.look(cursors), ["did:plc:bob|2026-02-10T12:00:00.000000Z"]);
     assert!(service.told.is_empty(), "I38: no event");
     let gone = after_talk(|story| {
         story.create("bob", "channel.read/a", read("10")).create("bob", "channel.read/b", read("05"));
         story.delete("bob", "channel.read/a");
     });
-    assert_eq!(gone.store.look(cursors), ["did:plc:bob|2026-03-10T12:00:00.000000Z"], "one is left");
+    assert_eq!(gone.store.look(cursors), ["did:plc:bob|2026-02-10T12:00:00.000000Z"], "one is left");
+}
+
+/// Who breaks: a person with one record of the year 9999, for whom nothing would be new any more.
+#[test]
+fn i38_nobody_has_read_what_is_not_written_yet() {
+    let read = |at: &str| json!({ "channel": "at://did:plc:alice/social.colibri.channel/k", "cursor": at });
+    let mut service = after_talk(|story| {
+        story.create("bob", "channel.read/a", read("9999-12-31T23:59:59Z"));
+    });
+    let of_arrival = "SELECT cursor_at = indexed_at FROM channel_reads";
+    assert_eq!(service.store.look(of_arrival), ["1"], "as far as there was something to read");
+    let mut story = Story { frames: vec![String::new(); 60] }; // a minute later
+    story.update("bob", "channel.read/a", read("2026-03-01T12:00:30Z"));
+    service.now += 60_000_000;
+    service.batch(&story.frames[60..]);
+    let cursor = "SELECT cursor_at FROM channel_reads";
+    assert_eq!(service.store.look(cursor), ["2026-03-01T12:00:30.000000Z"], "and on from there");
 }
 
 /// An account event of `who`.

@@ -32,7 +32,7 @@ use super::sqlite::Sqlite;
 use super::story::{START, Service, Story, ban, block, unban};
 
 /// Tables whose size nobody bounds. The others have a row per reason (`refusal_counts`) or one.
-const GROWING: [&str; 20] = [
+const GROWING: [&str; 21] = [
     "actors",
     "approvals",
     "bans",
@@ -42,6 +42,7 @@ const GROWING: [&str; 20] = [
     "channels",
     "communities",
     "gaps",
+    "gone_messages",
     "held",
     "identities",
     "invites",
@@ -122,6 +123,7 @@ fn exercise() -> Sqlite {
         store.write(&[outbox::begin(&StreamPosition::beginning(None, Micros(0)), Micros(0))]).await.unwrap();
         store.commit(vec![outbox::told(1)]).await.unwrap();
         reads::messages(&store, "", "k", &Start::Newest, 50).await.unwrap();
+        reads::history(&store, "", "k", &Start::Newest, 50).await.unwrap();
         reads::message(&store, "", &message).await.unwrap();
         reads::candidates(&store, &["k".to_owned()]).await.unwrap();
         reads::listed(&store, &["at://c".to_owned()]).await.unwrap();
@@ -402,6 +404,15 @@ fn pages_are_found_by_place() {
         (
             "LEFT JOIN messages p",
             "SEARCH m USING INDEX messages_by_channel (channel_uri=? AND (sort_at,rkey,author_did)<(?,?,?))",
+        ),
+        (
+            "'again', EXISTS",
+            "SEARCH m USING INDEX messages_by_channel (channel_uri=? AND (sort_at,rkey,author_did)<(?,?,?))",
+        ),
+        ("s.sort_at = s.indexed_at", "SEARCH s USING INDEX messages_ahead (channel_uri=? AND created_at=?)"),
+        (
+            "'again', EXISTS",
+            "SEARCH o USING INDEX messages_ahead (channel_uri=? AND created_at=? AND (sort_at,rkey,author_did)<(?,?,?))",
         ),
         (
             "'first', json(",

@@ -5,13 +5,14 @@
 
 use super::super::announcement::{Audience, Topic};
 use super::super::gate::{Verdict, admit};
-use super::super::rows::{MessageRow, Outcome};
+use super::super::keys::meant_in;
+use super::super::rows::{GoneRow, MessageRow, Outcome};
 use super::super::world::World;
 use super::{Fold, Version, reactions};
 use crate::wire::bodies::{self, message_id, verbatim};
 use crate::wire::events::{Event, MessageEvent};
 use crate::wire::ids::{AtUri, Rkey};
-use crate::wire::records::Message;
+use crate::wire::records::{Message, are_attachments, are_facets};
 use crate::wire::time::Micros;
 
 impl Fold {
@@ -55,6 +56,9 @@ impl Fold {
         }
         let was_shown = shown_before.is_some();
         let moved = shown_before.filter(|old| old.channel_uri != row.channel_uri);
+        if let Some(old) = before.filter(|old| old.channel_uri != row.channel_uri) {
+            self.world.gone.insert(GoneRow::from(old));
+        }
         if let Some(old) = moved {
             self.announce_gone(&old);
         }
@@ -70,7 +74,7 @@ impl Fold {
 
     /// I14: E02 if it was visible. Its reactions are gone for good (I71).
     pub(super) fn delete_message(&mut self, uri: &AtUri) {
-        if let Some(row) = self.world.messages.remove(uri) {
+        if let Some(row) = self.world.remove_message(uri) {
             self.forget_reactions(uri);
             if self.world.visible(&row) {
                 self.announce_gone(&row);
@@ -151,19 +155,16 @@ fn stored(
     row
 }
 
-/// The visible message that `row` answers (T21): by AT-URI, or by rkey in the same channel,
-/// indexed first if several.
+/// The visible message that `row` answers (T21): by AT-URI, or what its rkey means in the same
+/// channel, if that is there.
 fn parent<'w>(world: &'w World, row: &MessageRow) -> Option<&'w MessageRow> {
     let named = row.parent.as_deref()?;
-    let found = if let Ok(uri) = AtUri::parse(named) {
-        world.messages.get(&uri)
-    } else {
-        let rkey = Rkey::parse(named).ok()?;
-        world
-            .messages
-            .group(rkey.as_str())
-            .filter(|other| other.channel_uri == row.channel_uri)
-            .min_by_key(|other| (other.indexed_at, other.uri.clone()))
+    let found = match AtUri::parse(named) {
+        Ok(uri) => world.messages.get(&uri),
+        Err(_) => {
+            let meant = meant_in(world, &Rkey::parse(named).ok()?, &row.channel_uri)?;
+            world.messages.get(&meant).filter(|parent| parent.channel_uri == row.channel_uri)
+        }
     };
     found.filter(|parent| world.visible(parent))
 }
@@ -173,7 +174,8 @@ fn core(world: &World, row: &MessageRow) -> bodies::MessageCore {
 }
 
 impl MessageRow {
-    /// The message as bodies and frames show it (O01), by `author`.
+    /// The message as bodies and frames show it (O01), by `author`. Facets and attachments that are
+    /// none were let in before 8.3 was looked at so closely; they are not shown.
     pub fn core(&self, author: bodies::Person) -> bodies::MessageCore {
         bodies::MessageCore {
             id: message_id(&self.uri),
@@ -185,8 +187,8 @@ impl MessageRow {
             indexed_at: self.indexed_at.shown(),
             edited: self.edited,
             parent: self.parent.clone(),
-            facets: verbatim(self.facets.as_deref()),
-            attachments: verbatim(self.attachments.as_deref()),
+            facets: verbatim(self.facets.as_deref().filter(|text| are_facets(text))),
+            attachments: verbatim(self.attachments.as_deref().filter(|text| are_attachments(text))),
             author,
         }
     }

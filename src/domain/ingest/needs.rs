@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use super::super::moderation::{Decision, Measure};
 use super::super::reconciliation::{Finding, Found};
 use super::super::world::World;
+use crate::wire::emoji::compared;
 use crate::wire::ids::{AtUri, Collection, Did, Rkey};
 use crate::wire::jetstream::{Commit, Frame, What, Write};
 use crate::wire::records::Record;
@@ -46,8 +47,9 @@ pub struct Needs {
     pub target_uris: BTreeSet<AtUri>,
     /// Messages reacted to, by rkey (T21).
     pub target_rkeys: BTreeSet<Rkey>,
-    /// Who reacts to what: people, and the messages as their reactions name them.
-    pub reacting: BTreeSet<(Did, String)>,
+    /// Who reacts to what, and how: people, the messages as their reactions name them, and the
+    /// emoji as they are compared.
+    pub reacting: BTreeSet<(Did, String, String)>,
     /// Names that may become known (AT-URIs and rkeys of communities, channels, messages): what
     /// waits for them is needed (I61).
     pub appearing: BTreeSet<String>,
@@ -181,7 +183,7 @@ impl Needs {
             Record::Reaction(reaction) => {
                 self.people.insert(author.clone());
                 by_name(&reaction.target, &mut self.target_uris, &mut self.target_rkeys);
-                self.reacting.insert((author.clone(), reaction.target.clone()));
+                self.reacting.insert((author.clone(), reaction.target.clone(), compared(&reaction.emoji)));
             }
             Record::Community(community) => {
                 self.communities.insert(uri.clone());

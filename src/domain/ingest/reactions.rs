@@ -7,9 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::announcement::{Audience, Topic};
 use super::super::gate::may_react;
+use super::super::keys::meanings;
 use super::super::rows::{MessageRow, Outcome, ReactionRow, Row, SettledRow};
 use super::{Fold, Version};
 use crate::wire::bodies::ReactionGroup;
+use crate::wire::emoji::compared;
 use crate::wire::events::{self, Event};
 use crate::wire::ids::{AtUri, Rkey};
 use crate::wire::records::Reaction;
@@ -20,20 +22,31 @@ use crate::wire::time::Micros;
 /// (platform facts T8), or it would be a fault for ever, and everything behind it would wait.
 const NAMED_MAX: usize = 192 * 1024;
 
+/// What a reaction is about.
+enum Target {
+    /// A message that is blocked or was deleted, for good.
+    Gone,
+    /// A message that is not known, or not visible.
+    Unseen,
+    /// This message.
+    Visible(Box<MessageRow>),
+}
+
 impl Fold {
     /// I20–I22. The first rule that applies decides:
-    ///   1. the target is blocked, or was deleted: refused for good (I22);
-    ///   2. no visible message fits: it waits (I21);
+    ///   1. the message it means is blocked, or was deleted: refused for good (I22);
+    ///   2. it means no message yet, or one that is not visible: it waits (I21);
     ///   3. the gate of the target's channel, without "owner only", refuses: gone for good;
     ///   4. it counts, and is announced if it is the person's first with this emoji there (and,
     ///      found by a reconciliation, recent: K08).
     pub(super) fn put_reaction(&mut self, version: &Version, record: &Reaction) {
-        if self.target_is_gone(&record.target) {
-            self.refuse(version, "target_blocked_or_deleted");
-            return self.settle(version, Outcome::Orphaned);
-        }
-        let Some(target) = self.target(version, &record.target) else {
-            return self.hold(version, &record.target);
+        let target = match self.target(version, &record.target) {
+            Target::Gone => {
+                self.refuse(version, "target_blocked_or_deleted");
+                return self.settle(version, Outcome::Orphaned);
+            }
+            Target::Unseen => return self.hold(version, &record.target),
+            Target::Visible(target) => target,
         };
         let verdict = match self.world.channel(&target.channel_uri) {
             Some((_, community)) => may_react(&self.world, version.author, community),
@@ -46,7 +59,7 @@ impl Fold {
             uri: version.uri.clone(),
             reactor_did: version.author.clone(),
             target_uri: target.uri.clone(),
-            emoji: record.emoji.clone(),
+            emoji: self.spelling(&target.uri, &record.emoji),
             rev: version.rev.to_owned(),
             indexed_at: version.received,
             hidden: !self.world.is_active(version.author),
@@ -94,33 +107,46 @@ impl Fold {
         })
     }
 
-    fn target_is_gone(&self, named: &str) -> bool {
-        AtUri::parse(named).is_ok_and(|uri| {
-            self.world.blocks.contains(&uri)
-                || self.world.settled.get(&uri).is_some_and(|row| row.outcome == Outcome::Deleted)
-        })
+    /// How an emoji is spelt on a message: as the first of the same shape that was put on it (8.4).
+    fn spelling(&self, target: &AtUri, emoji: &str) -> String {
+        let shape = compared(emoji);
+        let same = self.world.reactions.group(target.as_str()).filter(|row| compared(&row.emoji) == shape);
+        same.min_by_key(|row| (row.indexed_at, &row.uri)).map_or(emoji, |row| &row.emoji).to_owned()
     }
 
-    /// The visible message a reaction means (T21): by AT-URI, or by rkey among those in whose
-    /// channel the reactor passes the gate, indexed first; if none accepts, indexed first of all,
-    /// so that the refusal has its reason.
-    fn target(&self, version: &Version, named: &str) -> Option<MessageRow> {
+    /// The message a reaction means (T21): by AT-URI, or what its rkey means in a channel where the
+    /// reactor passes the gate, indexed first; if none accepts, indexed first of all, so that the
+    /// refusal has its reason.
+    fn target(&self, version: &Version, named: &str) -> Target {
         if let Ok(uri) = AtUri::parse(named) {
-            return self.world.messages.get(&uri).filter(|row| self.world.visible(row)).cloned();
+            let was_deleted = self.world.settled.get(&uri).is_some_and(|row| row.outcome == Outcome::Deleted);
+            return if was_deleted { Target::Gone } else { self.as_target(&uri).unwrap_or(Target::Unseen) };
         }
-        let rkey = Rkey::parse(named).ok()?;
-        self.world
-            .messages
-            .group(rkey.as_str())
-            .filter(|row| self.world.visible(row))
-            .min_by_key(|row| {
-                let accepts = self
-                    .world
-                    .channel(&row.channel_uri)
-                    .is_some_and(|(_, community)| may_react(&self.world, version.author, community).is_ok());
-                (!accepts, row.indexed_at, row.uri.clone())
+        let Ok(rkey) = Rkey::parse(named) else { return Target::Unseen };
+        let mut channels = BTreeSet::new();
+        let chosen = meanings(&self.world, &rkey)
+            .into_iter()
+            // In each channel, the first.
+            .filter(|meant| channels.insert(meant.channel.clone()))
+            .filter_map(|meant| {
+                let (_, community) = self.world.channel(&meant.channel)?;
+                let accepts = may_react(&self.world, version.author, community).is_ok();
+                Some((!accepts, meant))
             })
-            .cloned()
+            .min();
+        match chosen {
+            Some((_, meant)) => self.as_target(&meant.message).unwrap_or(Target::Gone),
+            None => Target::Unseen,
+        }
+    }
+
+    /// A message as something to react to; `None` if there is none.
+    fn as_target(&self, uri: &AtUri) -> Option<Target> {
+        if self.world.blocks.contains(uri) {
+            return Some(Target::Gone);
+        }
+        let row = self.world.messages.get(uri)?;
+        Some(if self.world.visible(row) { Target::Visible(Box::new(row.clone())) } else { Target::Unseen })
     }
 
     fn announce_reaction(

@@ -19,7 +19,7 @@ pub async fn of_message(store: &impl Store, message: &str) -> Result<Vec<Reactio
 }
 
 /// R06: the messages of a channel that have reactions, newest first, each under its key: its
-/// rkey, or its AT-URI if another visible message of the channel had that rkey first.
+/// rkey, or its AT-URI if another message of the channel had that rkey first (T21).
 pub async fn of_channel(
     store: &impl Store,
     channel: &str,
@@ -52,15 +52,19 @@ pub async fn of_channel(
     Ok((found.into_iter().map(entry).collect(), end))
 }
 
-// A known message may be blocked, or its author's account not active: then it has no reactions
-// to show, and no other message of that rkey takes its place.
+// A message may be blocked or gone, or its author's account not active: then it has no reactions to
+// show, and no other message of that rkey takes its place.
 const OF_MESSAGE: &str = concat!(
-    "WITH target(uri) AS (
-        SELECT m.uri FROM messages m
-        JOIN channels ch ON ch.uri = m.channel_uri
+    "WITH named(uri, channel_uri, indexed_at) AS (
+        SELECT uri, channel_uri, indexed_at FROM messages WHERE uri = ?1
+        UNION ALL SELECT uri, channel_uri, indexed_at FROM messages WHERE rkey = ?1
+        UNION ALL SELECT uri, channel_uri, indexed_at FROM gone_messages WHERE rkey = ?1),
+    target(uri) AS (
+        SELECT n.uri FROM named n
+        JOIN channels ch ON ch.uri = n.channel_uri
         JOIN communities c ON c.uri = ch.community_uri
-        WHERE (m.uri = ?1 OR m.rkey = ?1) AND NOT c.hidden
-        ORDER BY m.uri = ?1 DESC, m.indexed_at, m.uri LIMIT 1),
+        WHERE NOT c.hidden
+        ORDER BY n.indexed_at, n.uri LIMIT 1),
     page(uri) AS (
         SELECT m.uri FROM target t CROSS JOIN messages m ON m.uri = t.uri
         WHERE NOT m.hidden AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = m.uri)) ",
@@ -86,12 +90,9 @@ const REACTIONS_OF_CHANNEL: &str = concat!(
 const OF_CHANNEL: &str = concat!(
     target_channel!(),
     "SELECT json_object('uri', m.uri, 'sort_at', m.sort_at,
-        'first', json(iif(NOT EXISTS (
-            SELECT 1 FROM messages o
-            WHERE o.rkey = m.rkey AND o.channel_uri = m.channel_uri
-              AND (o.indexed_at, o.uri) < (m.indexed_at, m.uri)
-              AND NOT o.hidden AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = o.uri)), 'true', 'false'))
-        ) AS row ",
+        'first', json(iif(m.uri = ",
+    meant!("m.rkey", "m.channel_uri"),
+    ", 'true', 'false'))) AS row ",
     page_of_channel!(),
     with_reactions!(),
     newest_first!(),
