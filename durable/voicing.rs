@@ -11,6 +11,7 @@ use super::order::Order;
 use crate::domain::announcement::{Announcement, Audience, Scope, Topic};
 use crate::domain::untold::Told;
 use crate::domain::voice::{Changed, Rooms};
+use crate::domain::voice_right::silenced;
 use crate::storage::community_log::Counters;
 use crate::storage::{Fault, Statement, community_voice, rows};
 use crate::wire::events::Event;
@@ -61,7 +62,7 @@ impl Order {
         let is_new = |told: &&Told| told.id > before.announced;
         let mut topics = command.told.iter().filter(is_new).flat_map(|told| &told.events);
         // The rooms are read only when something may end in them: nearly all events are messages.
-        if !topics.any(|event| ends(&event.topic)) {
+        if !topics.any(ends) {
             return Ok((Cow::Borrowed(&command.told), Vec::new()));
         }
         let mut rooms = self.rooms()?;
@@ -74,9 +75,8 @@ impl Order {
             for event in &told.events {
                 let changed = match &event.topic {
                     Topic::MemberOut(did) => rooms.leave(did),
-                    Topic::ChannelGone(channel) => rooms.clear(channel),
                     Topic::CommunityGone => rooms.clear_all(),
-                    _ => Vec::new(),
+                    _ => silenced(event).map_or_else(Vec::new, |channel| rooms.clear(channel)),
                 };
                 all.extend(events(&command.community, changed, event.live)?);
                 all.push(event.clone());
@@ -88,8 +88,8 @@ impl Order {
 }
 
 /// Whether an event may end something in voice.
-fn ends(topic: &Topic) -> bool {
-    matches!(topic, Topic::MemberOut(_) | Topic::ChannelGone(_) | Topic::CommunityGone)
+fn ends(event: &Announcement) -> bool {
+    matches!(event.topic, Topic::MemberOut(_) | Topic::CommunityGone) || silenced(event).is_some()
 }
 
 /// E14 for each list that changed.

@@ -119,9 +119,29 @@ pub fn concerns(announcement: &Announcement) -> Option<Concern> {
     }
 }
 
+/// The channel in which nobody may be any more because of an event (V06): it is gone, or it is
+/// shown with another type than `voice`. Decided by the event's own words, as [`concerns`] is, so
+/// it makes no difference what the channel was before.
+pub fn silenced(announcement: &Announcement) -> Option<&AtUri> {
+    #[derive(Deserialize)]
+    struct Words {
+        channel_type: Option<String>,
+    }
+    match &announcement.topic {
+        Topic::ChannelGone(uri) => Some(uri),
+        Topic::ChannelShown(uri) => {
+            let words: Words = serde_json::from_str(announcement.event.get()).ok()?;
+            words.channel_type.is_some_and(|kind| kind != "voice").then_some(uri)
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
     use crate::domain::rows::{ApprovalRow, ChannelRow, MembershipRow};
     use crate::wire::time::Micros;
 
@@ -243,6 +263,27 @@ mod tests {
         ] {
             let got = voice_channel(&uri(community), name);
             assert_eq!(got.as_ref().map(AtUri::as_str), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn v06_events_that_end_a_channel() {
+        use crate::domain::announcement::{Audience, Scope};
+        let (voice, text) = (json!({ "channel_type": "voice" }), json!({ "channel_type": "text" }));
+        for (topic, event, ends, why) in [
+            (Topic::ChannelShown(channel("v")), &text, true, "it is a text channel now"),
+            (Topic::ChannelShown(channel("v")), &voice, false, "it is a voice channel"),
+            (Topic::ChannelGone(channel("v")), &voice, true, "deleted, or moved to another community"),
+            (Topic::Other, &text, false, "no channel"),
+        ] {
+            let announcement = Announcement {
+                scope: Scope::Community(uri(COMMUNITY)),
+                audience: Audience::Community,
+                topic,
+                live: true,
+                event: serde_json::value::to_raw_value(event).unwrap(),
+            };
+            assert_eq!(silenced(&announcement), ends.then(|| channel("v")).as_ref(), "{why}");
         }
     }
 
