@@ -257,6 +257,19 @@ impl Desk {
         })
     }
 
+    /// A client closed its socket in order: it was there until then (V07).
+    pub(super) fn hung_up(&self, socket: &WebSocket) {
+        let Some(id) = number(socket) else { return };
+        let heard = self.with(|sessions| {
+            let did = sessions.open.get(&id).and_then(|open| open.session.did.clone());
+            did.map_or(Ok(()), |did| self.last_heard(sessions, &did, id, now()))
+        });
+        if let Err(fault) = heard {
+            log::fault(&fault, "another socket of the person may hold them in a call");
+        }
+        self.closed(socket);
+    }
+
     /// A socket is gone.
     pub(super) fn closed(&self, socket: &WebSocket) {
         let Some(id) = number(socket) else { return };

@@ -121,10 +121,14 @@ impl DurableObject for Gateway {
         Ok(())
     }
 
-    // A close and an error are the same to us: the socket is gone.
-    async fn websocket_close(&self, socket: WebSocket, code: usize, _: String, _: bool) -> Result<()> {
+    // A close and an error are the same to us: the socket is gone. But who says so was there.
+    async fn websocket_close(&self, socket: WebSocket, code: usize, _: String, clean: bool) -> Result<()> {
         woken("close");
-        self.desk.closed(&socket);
+        if clean {
+            self.desk.hung_up(&socket);
+        } else {
+            self.desk.closed(&socket);
+        }
         socket_state::answer_close(&socket, code);
         self.desk.stir().await;
         Ok(())

@@ -134,6 +134,9 @@ impl Desk {
     pub(super) fn depart(&self, sessions: &mut Sessions, id: i64, taken: bool) -> Outcome<()> {
         let Some(open) = sessions.open.remove(&id) else { return Ok(()) };
         sessions.restoring.remove(&id);
+        if let Some(did) = &open.session.did {
+            self.last_heard(sessions, did, id, self.last_sign(&open))?;
+        }
         let is_lost = |community: &str| !taken || open.resuming.contains_key(community);
         self.end(sessions, id, open.session.clone(), &is_lost)
     }
@@ -191,6 +194,12 @@ impl Desk {
             }
         }
         Ok(())
+    }
+
+    /// The last sign of life of a socket, or a little before it: signs are not all stored.
+    fn last_sign(&self, open: &Open) -> Micros {
+        let answered = socket_state::last_auto_response(&self.state, &open.socket).unwrap_or_default();
+        Micros(answered.max(open.signs.heard_at).0.saturating_sub(FRESH))
     }
 
     /// When the lease of a socket ends. One that acts for nobody, or never sent a heartbeat, has

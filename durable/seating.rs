@@ -12,6 +12,7 @@ use worker::wasm_bindgen_futures::spawn_local;
 
 use super::commands::{JoinVoice, Joined, LeaveVoice, call};
 use super::desk::{Desk, Outcome, temporary};
+use super::sessions::Sessions;
 use crate::domain::actions::Seat;
 use crate::domain::presence::Input as Happened;
 use crate::domain::voice::{Input, Place};
@@ -20,6 +21,7 @@ use crate::platform::d1::D1;
 use crate::storage::{Fault, facts, outbox};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::socket::Reply;
+use crate::wire::time::Micros;
 
 /// A right that was read is read again when the community has heard of something since. A busy
 /// community hears something many times a second, and reading takes milliseconds.
@@ -135,6 +137,17 @@ impl Desk {
             self.change(sessions, did, |person, at, desk| {
                 person.seat.on(input, at, &desk.settings.periods);
             })
+        })
+    }
+
+    /// The client of a socket was there at this moment: should it have held its person in a voice
+    /// channel, a socket that opened later is another line of the same client (V08).
+    pub(super) fn last_heard(&self, sessions: &mut Sessions, did: &Did, id: i64, at: Micros) -> Outcome<()> {
+        if sessions.persons.get(did).is_none_or(|(person, _)| person.seat.place().is_none()) {
+            return Ok(());
+        }
+        self.change(sessions, did, |person, now, desk| {
+            person.seat.on(Input::Heard(id, at), now, &desk.settings.periods);
         })
     }
 

@@ -17,6 +17,10 @@ use crate::wire::time::Micros;
 /// a `join` confirms it (V08). The web client repeats its `join` every 180 s.
 pub const CONFIRM_WITHIN: i64 = 200 * 1_000_000;
 
+/// Sockets that are remembered as opened beside the holder. A person has a few devices; of more,
+/// the newest are the likeliest to be a line that was changed.
+const BESIDE_MAX: usize = 8;
+
 /// A voice channel.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
@@ -35,6 +39,8 @@ pub enum Input {
     Left,
     /// A socket opened.
     Opened(i64),
+    /// A socket showed at this moment that its client is there.
+    Heard(i64, Micros),
     /// A socket is gone.
     Closed(i64),
     /// The person may not stay: silence, `set_state offline`, account (V06).
@@ -55,6 +61,12 @@ pub struct Seat {
     confirm_by: Option<Micros>,
     /// The person is to be taken out, and the community does not know yet.
     leaving: bool,
+    /// When the holder's client was last known to be there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    heard: Option<Micros>,
+    /// Sockets that opened while the holder was open, and when.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    beside: Vec<(i64, Micros)>,
 }
 
 impl Seat {
@@ -75,7 +87,9 @@ impl Seat {
 
     /// Takes in what happened at `now`:
     ///   1. a `join` moves the person and makes its socket the holder (V07);
-    ///   2. when the holder closes, the grace begins (V07);
+    ///   2. when the holder closes, the newest socket takes over that opened after the holder was
+    ///      last heard: it is the same client on another line (V08). Without one the grace begins
+    ///      (V07);
     ///   3. within it a socket that opens takes over, until confirmed by a `join` (V08);
     ///   4. when the grace or the confirmation runs out, and by [`Input::Ended`], the person is
     ///      to be taken out.
@@ -83,28 +97,46 @@ impl Seat {
         let seated = self.place.is_some() && !self.leaving;
         match input {
             Input::Joined(socket, place) => {
-                *self = Self { place: Some(place), holder: Some(socket), ..Self::default() };
+                let heard = Some(now);
+                *self = Self { place: Some(place), holder: Some(socket), heard, ..Self::default() };
             }
             Input::Left => *self = Self::default(),
             Input::Opened(socket) if seated && self.holder.is_none() => {
                 if self.grace_until.is_some_and(|until| until > now) {
-                    self.holder = Some(socket);
-                    self.grace_until = None;
-                    let confirm_by = Micros(now.0.saturating_add(CONFIRM_WITHIN));
-                    self.confirm_by.get_or_insert(confirm_by);
+                    self.take_over(socket, now, now);
                 }
             }
+            Input::Opened(socket) if seated => {
+                self.beside.push((socket, now));
+                let too_many = self.beside.len().saturating_sub(BESIDE_MAX);
+                self.beside.drain(..too_many);
+            }
+            Input::Heard(socket, at) if self.holder == Some(socket) => self.heard = self.heard.max(Some(at)),
             Input::Closed(socket) if seated && self.holder == Some(socket) => {
                 self.holder = None;
-                self.grace_until = Some(Micros(now.0.saturating_add(periods.grace)));
+                let heard = self.heard.unwrap_or(now);
+                match self.beside.iter().rev().find(|(_, opened)| *opened > heard).copied() {
+                    Some((successor, opened)) => self.take_over(successor, opened, now),
+                    None => self.grace_until = Some(Micros(now.0.saturating_add(periods.grace))),
+                }
             }
+            Input::Closed(socket) => self.beside.retain(|(beside, _)| *beside != socket),
             Input::Ended => self.leaving = self.place.is_some(),
-            Input::Opened(_) | Input::Closed(_) | Input::Tick => {}
+            Input::Opened(_) | Input::Heard(..) | Input::Tick => {}
         }
         let over = |at: Option<Micros>| at.is_some_and(|at| at <= now);
         if over(self.grace_until) || over(self.confirm_by) {
             self.leaving = self.place.is_some();
         }
+    }
+
+    /// A socket that has not joined holds the person from now on, for a while.
+    fn take_over(&mut self, socket: i64, opened: Micros, now: Micros) {
+        self.holder = Some(socket);
+        self.heard = Some(opened);
+        self.grace_until = None;
+        self.beside.retain(|(beside, at)| *beside != socket && *at > opened);
+        self.confirm_by.get_or_insert(Micros(now.0.saturating_add(CONFIRM_WITHIN)));
     }
 }
 
@@ -196,7 +228,7 @@ mod tests {
 
     #[test]
     fn v04_to_v08_what_holds_a_person() {
-        use Input::{Closed, Ended, Joined, Left, Opened};
+        use Input::{Closed, Ended, Heard, Joined, Left, Opened};
         let join = |socket| Joined(socket, place("a"));
         for (why, steps, expected) in [
             ("V07: the holder closes", vec![(0, join(1)), (10, Closed(1))], Some(15)),
@@ -220,6 +252,41 @@ mod tests {
                 None,
             ),
             ("V08: an open socket is no new one", vec![(0, join(1)), (10, Opened(2))], None),
+            (
+                "V08: the line changes: the new socket opened when the old was silent already",
+                vec![(0, join(1)), (10, Heard(1, Micros(10 * S))), (12, Opened(2)), (80, Closed(1))],
+                Some(280),
+            ),
+            (
+                "V08: and the client confirms it",
+                vec![(0, join(1)), (12, Opened(2)), (80, Closed(1)), (180, join(2))],
+                None,
+            ),
+            (
+                "V07: a second device beside a live one is no successor",
+                vec![(0, join(1)), (12, Opened(2)), (20, Heard(1, Micros(20 * S))), (80, Closed(1))],
+                Some(85),
+            ),
+            (
+                "V07: what another socket says counts for nothing",
+                vec![(0, join(1)), (12, Opened(2)), (20, Heard(2, Micros(20 * S))), (80, Closed(1))],
+                Some(280),
+            ),
+            (
+                "V07: nor does a socket that is gone again",
+                vec![(0, join(1)), (12, Opened(2)), (13, Closed(2)), (80, Closed(1))],
+                Some(85),
+            ),
+            (
+                "V08: the line changes twice",
+                vec![(0, join(1)), (12, Opened(2)), (30, Opened(3)), (80, Closed(1)), (81, Closed(2))],
+                Some(280),
+            ),
+            (
+                "V08: and the newest is lost as well",
+                vec![(0, join(1)), (12, Opened(2)), (30, Opened(3)), (31, Closed(3)), (80, Closed(1))],
+                Some(280),
+            ),
             ("V08: too late", vec![(0, join(1)), (10, Closed(1)), (15, Opened(2))], Some(15)),
             (
                 "V08: and closes again",
@@ -283,9 +350,17 @@ mod tests {
     fn the_stored_form_is_pinned() {
         let mut seat = Seat::default();
         seat.on(Input::Joined(7, place("a")), Micros(0), &PERIODS);
-        let text = r#"{"place":{"community":"at://did:plc:o/social.colibri.community/c","channel":"at://did:plc:o/social.colibri.channel/a"},"holder":7,"grace_until":null,"confirm_by":null,"leaving":false}"#;
+        let text = r#"{"place":{"community":"at://did:plc:o/social.colibri.community/c","channel":"at://did:plc:o/social.colibri.channel/a"},"holder":7,"grace_until":null,"confirm_by":null,"leaving":false,"heard":"1970-01-01T00:00:00.000000Z","beside":[[8,"1970-01-01T00:00:01.000000Z"]]}"#;
+        seat.on(Input::Opened(8), Micros(S), &PERIODS);
         assert_eq!(serde_json::to_string(&seat).unwrap(), text);
         assert_eq!(serde_json::from_str::<Seat>(text).unwrap(), seat);
+        let (before, _) = text.split_once(r#","heard""#).unwrap();
+        let older: Seat = serde_json::from_str(&format!("{before}}}")).unwrap();
+        assert_eq!(
+            (older.place(), older.holder, older.beside.len()),
+            (seat.place(), Some(7), 0),
+            "an older build's"
+        );
     }
 
     fn input() -> impl Strategy<Value = Input> {

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { before, beforeEach, test } from 'node:test'
 
 import { eventually } from './harness.js'
+import { openProxy } from './proxy.js'
 import { openStage } from './stage.js'
 
 const API_KEY = 'a key for tests'
@@ -149,6 +150,61 @@ test('b56 v07 v08 the joining socket closes: out after the grace, unless somebod
   assert.deepEqual(await membersOf(G, 'v'), [did], 'V08: taken over by opening, without an event')
   await successor.request(LEAVE)
   await said('v')
+})
+
+test('v07 v08 the line changes: the new socket holds the person, though it opened before the old one was found dead', async () => {
+  const { did } = await member()
+  const proxy = await openProxy(stage.service.port)
+  const old = await proxy.connect(`/api/subscribe?did=${did}`)
+  await old.request(joining(G, 'v'))
+  await said('v', did)
+  proxy.lose()
+  const other = await stage.service.connect(`/api/subscribe?did=${did}`)
+  await other.request({ action: 'activity' })
+  proxy.breakOff()
+  // Somebody whose grace begins now, and ends after that of the person would have.
+  const clock = await member()
+  const ticking = await clock.come()
+  await ticking.request(joining(H, 'w'))
+  await ticking.close()
+  await said('w', clock.did)
+  await said('w')
+  assert.deepEqual(await membersOf(G, 'v'), [did], 'the call goes on')
+  assert.deepEqual(lists().filter(([name]) => name === 'G'), [['G', 'v', did]], 'without an event')
+  await other.request(LEAVE)
+  await said('v')
+})
+
+test('v06 v10 a voice channel that becomes text, or moves to another community: everybody is out, and lists agree', async () => {
+  const [one, two] = [await member(), await member()]
+  const [first, second] = [await one.come(), await two.come()]
+  await stage.say(
+    ['alice', 'create', 'community/other', { name: 'Other', requiresApprovalToJoin: false }],
+    ['alice', 'create', 'channel/x', { name: 'x', type: 'voice', community: 'c' }],
+    ['alice', 'create', 'channel/y', { name: 'y', type: 'voice', community: 'c' }],
+  )
+  await first.request(joining(G, 'x'))
+  await second.request(joining(G, 'y'))
+  await said('x', one.did)
+  await said('y', two.did)
+  await stage.say(['alice', 'update', 'channel/x', { name: 'x', type: 'text', community: 'c' }])
+  await said('x')
+  await watcher.next({ type: 'channel_created', rkey: 'x', channel_type: 'text' })
+  const events = watcher.events.filter(({ channel_rkey, rkey }) => channel_rkey === 'x' || rkey === 'x')
+  assert.deepEqual(events.slice(-2).map(({ type }) => type), ['voice_channel_updated', 'channel_created'], 'before it is told why')
+  assert.deepEqual(await membersOf(G, 'x'), [])
+  assert.deepEqual(await first.request(joining(G, 'x')), error('Not a voice channel'))
+  await stage.say(['alice', 'update', 'channel/x', { name: 'x', type: 'voice', community: 'c' }])
+  assert.deepEqual(await membersOf(G, 'x'), [], 'V10: nobody comes back by itself')
+  await second.request(joining(G, 'y'))
+  assert.deepEqual(await membersOf(G, 'y'), [two.did])
+  await stage.say(['alice', 'update', 'channel/y', { name: 'y', type: 'voice', community: 'other' }])
+  await said('y')
+  const other = 'at://did:plc:alice/social.colibri.community/other'
+  assert.deepEqual(await membersOf(other, 'y'), [])
+  assert.deepEqual(await first.request(joining(G, 'x')), ACK)
+  await said('x', one.did)
+  await first.request(LEAVE)
 })
 
 test('b58 v06 silence, invisibility: out; a repeated join stays', async () => {

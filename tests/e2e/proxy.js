@@ -1,0 +1,38 @@
+// A line that can be lost without a word: what a phone leaves behind when it changes its network.
+
+import { createServer, connect as connectTo } from 'node:net'
+
+import { atEnd, LiveSocket } from './harness.js'
+
+/** A proxy on 127.0.0.1 in front of a service on this machine. */
+export async function openProxy(port) {
+  const lines = []
+  const server = createServer((client) => {
+    const service = connectTo(port, '127.0.0.1')
+    lines.push({ client, service })
+    for (const socket of [client, service]) socket.on('error', () => {})
+    client.pipe(service, { end: false })
+    service.pipe(client, { end: false })
+  })
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(undefined)))
+  atEnd(() => {
+    for (const { client, service } of lines) for (const socket of [client, service]) socket.destroy()
+    server.close()
+  })
+  const address = /** @type {import('node:net').AddressInfo} */ (server.address())
+  return {
+    connect: (path, options) => LiveSocket.connect(`ws://127.0.0.1:${address.port}${path}`, options),
+    /** Cuts the newest line for its client; the service hears nothing of it, and what it sends is taken by nobody. */
+    lose() {
+      const { client, service } = lines.at(-1)
+      client.unpipe(service)
+      service.unpipe(client)
+      client.destroy()
+      service.resume()
+    },
+    /** The service hears that the lines are broken, without a close. */
+    breakOff() {
+      for (const { service } of lines) service.destroy()
+    },
+  }
+}
