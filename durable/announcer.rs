@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures::future::join_all;
 use worker::Env;
 
-use super::commands::{Announce, Command, Reindexed, Watch, call, gateway, gateway_of};
+use super::commands::{Announce, Command, Known, Reindexed, Watch, call, gateway, gateway_of, lobby_of};
 use crate::domain::announcement::{Audience as Watched, Scope, Topic};
 use crate::domain::untold::Told;
 use crate::hallway::telling::Audience;
@@ -68,14 +68,23 @@ impl Audience for Objects {
             self.call_gateways(&Reindexed { community: community.clone(), rkeys }).await?;
         }
         let announce = Announce { community: community.clone(), told: told.to_vec() };
-        Ok(call(&self.env, community.as_str(), &announce).await?.through)
+        let through = call(&self.env, community.as_str(), &announce).await?.through;
+        // After its first events are in its log: whoever waited begins with them (A21).
+        if topics(told).any(|topic| *topic == Topic::CommunityShown) {
+            call(&self.env, &lobby_of(community.as_str()), &Known { community: community.clone() }).await?;
+        }
+        Ok(through)
     }
+}
+
+fn topics(told: &[Told]) -> impl Iterator<Item = &Topic> {
+    told.iter().flat_map(|told| &told.events).map(|event| &event.topic)
 }
 
 /// The keys of channels that appeared or went in these events; an empty list if the whole
 /// community did; `None` if nothing of the kind happened.
 fn reindexed(told: &[Told]) -> Option<Vec<Rkey>> {
-    let topics = || told.iter().flat_map(|told| &told.events).map(|event| &event.topic);
+    let topics = || topics(told);
     if topics().any(|topic| matches!(topic, Topic::CommunityShown | Topic::CommunityGone)) {
         return Some(Vec::new());
     }

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use worker::wasm_bindgen_futures::spawn_local;
 
-use super::commands::{Bind, Done, Recheck, call};
+use super::commands::{Bind, Done, Recheck, call, rooms_of};
 use super::order::{Order, RETRY_MS};
 use crate::domain::untold::Told;
 use crate::domain::voice_right::concerns;
@@ -64,7 +64,8 @@ impl Order {
             }
             let (mut answered, mut failed) = (false, None);
             for room in due {
-                match call(&self.env, room.name.as_str(), &Recheck {}).await {
+                let recheck = Recheck { room: room.name.clone() };
+                match call(&self.env, &rooms_of(room.name.as_str()), &recheck).await {
                     Ok(rechecked) => {
                         answered = true;
                         self.sql.run_all(&bound_rooms::looked(&room, rechecked.occupied))?;

@@ -7,9 +7,11 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use worker::{Env, Headers, Method, Request, RequestInit, Response, Stub};
+use url::Url;
+use worker::{Env, Headers, Method, Request, RequestInit, Response, Stub, WebSocket};
 
 use crate::domain::presence::State;
+use crate::domain::signaling::room::Caller;
 use crate::domain::untold::Told;
 use crate::storage::Fault;
 use crate::storage::community_log::Numbered;
@@ -29,7 +31,7 @@ pub enum Object {
     Community,
     /// Holds clients' sockets. Named by [`gateway_of`].
     Gateway,
-    /// One signaling room. Named by the room.
+    /// Signaling rooms. Named by [`rooms_of`].
     VoiceRoom,
 }
 
@@ -72,11 +74,35 @@ pub fn gateway(shard: u32) -> String {
 
 /// The gateway that holds the sockets of a DID: a DID always lands on the same one.
 pub fn gateway_of(did: &Did, shards: u32) -> String {
-    // FNV-1a: small, stable over builds and platforms, and spreads DIDs well enough.
-    let hash = did.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+    gateway(place_of(did.as_str(), shards))
+}
+
+/// The objects that hold signaling rooms. Anybody may name a room, and an object is three files
+/// and five descriptors on one machine (platform facts 4.3), so rooms share these; an object takes
+/// thousands of sockets (2.9).
+const ROOM_OBJECTS: u32 = 16;
+
+/// The object that holds a signaling room.
+pub fn rooms_of(room: &str) -> String {
+    format!("rooms-{}", place_of(room, ROOM_OBJECTS))
+}
+
+/// The objects in which observers wait for communities that nobody knows, for the same reason.
+const LOBBIES: u32 = 4;
+
+/// The object in which observers of a community wait that nobody knows. It is no AT-URI, so no
+/// community has this name.
+pub fn lobby_of(community: &str) -> String {
+    format!("lobby-{}", place_of(community, LOBBIES))
+}
+
+/// One of `count` places for a name, always the same.
+fn place_of(name: &str, count: u32) -> u32 {
+    // FNV-1a: small, stable over builds and platforms, and spreads names well enough.
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    gateway(u32::try_from(hash % u64::from(shards.max(1))).unwrap_or(0))
+    u32::try_from(hash % u64::from(count.max(1))).unwrap_or(0)
 }
 
 /// A command to an object.
@@ -244,6 +270,10 @@ pub const DID_HEADER: &str = "x-colibri-did";
 
 /// See [`CONNECT`]: present if the Worker relays the socket, and counts its frames.
 pub const RELAYED_HEADER: &str = "x-colibri-relayed";
+/// See [`CONNECT`]: present if the person proved to be who they say (X06).
+pub const PROVEN_HEADER: &str = "x-colibri-proven";
+/// See [`CONNECT`]: the room, in the address, for it may have any letters in it.
+pub const ROOM_PARAMETER: &str = "room";
 /// See [`CONNECT`]. Present for a socket that names a person who was not proven (X05).
 pub const UNPROVEN_HEADER: &str = "x-colibri-unproven";
 
@@ -432,6 +462,26 @@ pub const OBSERVE: &str = "observe";
 /// See [`OBSERVE`].
 pub const CURSOR_HEADER: &str = "x-colibri-cursor";
 
+/// To the `Community` that is a lobby: take in an observer of a community that nobody knows. An
+/// upgrade like [`OBSERVE`]; the community stands in the address, as [`COMMUNITY_PARAMETER`].
+pub const WAIT: &str = "wait";
+/// See [`WAIT`].
+pub const COMMUNITY_PARAMETER: &str = "community";
+
+/// To the `Community` that is a lobby: this community is known now, so whoever waits for it goes
+/// there. Idempotent.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Known {
+    /// The community.
+    pub community: AtUri,
+}
+
+impl Command for Known {
+    type Reply = Done;
+    const OBJECT: Object = Object::Community;
+    const NAME: &'static str = "known";
+}
+
 /// To `Gateway`: channels with these keys appeared or went; look again what they mean, and
 /// listen to their communities if some session names them (A34). Idempotent.
 #[derive(Debug, Serialize, Deserialize)]
@@ -469,10 +519,13 @@ impl Command for Bind {
     const NAME: &'static str = "bind";
 }
 
-/// To `VoiceRoom`: a right to be here may have ended; look at all of them (S20). Idempotent.
-/// Reply: whether anybody is here.
+/// To `VoiceRoom`: a right to be in this room may have ended; look at all of them (S20).
+/// Idempotent. Reply: whether anybody is there.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Recheck {}
+pub struct Recheck {
+    /// The room.
+    pub room: AtUri,
+}
 
 /// Whether to go on telling.
 #[derive(Debug, Serialize, Deserialize)]
@@ -485,6 +538,30 @@ impl Command for Recheck {
     type Reply = Rechecked;
     const OBJECT: Object = Object::VoiceRoom;
     const NAME: &'static str = "recheck";
+}
+
+/// To `VoiceRoom`: is the client with this secret in this room (S12)? Reads only.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Seated {
+    /// The room.
+    pub room: String,
+    /// Its name there.
+    pub peer_id: String,
+    /// What only it knows.
+    pub secret: String,
+}
+
+/// Whether somebody is where they say.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Found {
+    /// Whether they are.
+    pub found: bool,
+}
+
+impl Command for Seated {
+    type Reply = Found;
+    const OBJECT: Object = Object::VoiceRoom;
+    const NAME: &'static str = "seated";
 }
 
 /// Asks an object and waits for its reply. Anything but a reply is a fault; the caller may ask
@@ -521,27 +598,56 @@ pub fn reply<C: Command>(result: Result<C::Reply, Fault>) -> worker::Result<Resp
     }
 }
 
+/// Opens a socket of an observer to the lobby of a community that nobody knows ([`WAIT`]).
+pub async fn wait_for_community(env: &Env, community: &str) -> Result<WebSocket, Fault> {
+    let url =
+        Url::parse_with_params(&format!("https://do.internal/{WAIT}"), [(COMMUNITY_PARAMETER, community)])
+            .map_err(|error| Fault::new(WAIT, error))?;
+    open_socket(env, &lobby_of(community), &url, Headers::new()).await
+}
+
+/// Opens a socket of an observer to its community ([`OBSERVE`]).
+pub async fn observe_community(env: &Env, community: &str, cursor: Option<i64>) -> Result<WebSocket, Fault> {
+    let url =
+        Url::parse(&format!("https://do.internal/{OBSERVE}")).map_err(|error| Fault::new(OBSERVE, error))?;
+    let headers = Headers::new();
+    if let Some(cursor) = cursor {
+        headers.set(CURSOR_HEADER, &cursor.to_string()).map_err(|error| Fault::new(OBSERVE, error))?;
+    }
+    open_socket(env, community, &url, headers).await
+}
+
+async fn open_socket(env: &Env, community: &str, url: &Url, headers: Headers) -> Result<WebSocket, Fault> {
+    let fault = |error: worker::Error| Fault::new("opening a socket to a community", error);
+    headers.set("upgrade", "websocket").map_err(fault)?;
+    let mut init = RequestInit::new();
+    init.with_method(Method::Get).with_headers(headers);
+    let request = Request::new_with_init(url.as_str(), &init).map_err(fault)?;
+    let response =
+        Object::Community.stub(env, community)?.fetch_with_request(request).await.map_err(fault)?;
+    response.websocket().ok_or_else(|| Fault::new("opening a socket to a community", "it said no"))
+}
+
 /// Opens a socket to the object of a signaling room ([`CONNECT`]).
-pub async fn connect_to_room(
-    env: &Env,
-    room: &str,
-    did: Option<&Did>,
-    relayed: bool,
-) -> Result<Response, Fault> {
+pub async fn connect_to_room(env: &Env, room: &str, caller: &Caller) -> Result<Response, Fault> {
     let fault = |error: worker::Error| Fault::new("opening a socket to a room", error);
     let headers = Headers::new();
     headers.set("upgrade", "websocket").map_err(fault)?;
-    if let Some(did) = did {
+    if let Some(did) = &caller.did {
         headers.set(DID_HEADER, did.as_str()).map_err(fault)?;
     }
-    if relayed {
-        headers.set(RELAYED_HEADER, "1").map_err(fault)?;
+    for (name, is_so) in [(RELAYED_HEADER, caller.relayed), (PROVEN_HEADER, caller.proven)] {
+        if is_so {
+            headers.set(name, "1").map_err(fault)?;
+        }
     }
     let mut init = RequestInit::new();
     init.with_method(Method::Get).with_headers(headers);
-    let url = format!("https://do.internal/{CONNECT}");
-    let request = Request::new_with_init(&url, &init).map_err(fault)?;
-    Object::VoiceRoom.stub(env, room)?.fetch_with_request(request).await.map_err(fault)
+    let base = format!("https://do.internal/{CONNECT}");
+    let url = Url::parse_with_params(&base, [(ROOM_PARAMETER, room)])
+        .map_err(|error| Fault::new("opening a socket to a room", error))?;
+    let request = Request::new_with_init(url.as_str(), &init).map_err(fault)?;
+    Object::VoiceRoom.stub(env, &rooms_of(room))?.fetch_with_request(request).await.map_err(fault)
 }
 
 /// The answer to a request that is no command.
@@ -566,6 +672,9 @@ mod tests {
         assert_eq!(gateway_of(&did("member"), 4), "gateway-3");
         assert_eq!(gateway_of(&did("owner"), 4), "gateway-0");
         assert_eq!(gateway_of(&did("guest"), 4), "gateway-3");
+        assert_eq!(rooms_of("anything"), "rooms-7");
+        assert_eq!(rooms_of("at://did:plc:alice/social.colibri.channel/v"), "rooms-0");
+        assert_eq!(lobby_of("at://did:plc:alice/social.colibri.community/c"), "lobby-1");
     }
 
     #[test]

@@ -10,10 +10,10 @@
 //! - Stored: `storage::community_log`, `storage::community_voice`, `storage::bound_rooms`; the
 //!   attachment of an observer's socket is its number, and where it is while it catches up.
 //! - Commands: [`Announce`], [`Attach`], [`Replay`], [`JoinVoice`], [`LeaveVoice`], [`Voices`],
-//!   [`Overhear`], [`Observe`](OBSERVE), [`Bind`].
-//! - Wakes on a command, a frame of an observer, and its alarm: to deliver what a gateway has not
-//!   had, to ask voice rooms that could not be reached, and to forget old events. Ends when the log is empty and nobody listens; the counters
-//!   stay, for a `seq` is never given twice.
+//!   [`Overhear`], [`Observe`](OBSERVE), [`Bind`]; of a lobby, which stores nothing, [`Wait`](WAIT)
+//!   and [`Known`].
+//! - Wakes on a command, a frame of an observer, and its alarm, which delivers what is left and
+//!   forgets old events. Ends with its log; the counters stay: a `seq` is never given twice.
 
 use std::rc::Rc;
 
@@ -23,8 +23,8 @@ use worker::{
 };
 
 use super::commands::{
-    Announce, Attach, Bind, CURSOR_HEADER, Command, JoinVoice, LeaveVoice, OBSERVE, Overhear, Replay, Voices,
-    read, reply, unknown,
+    Announce, Attach, Bind, COMMUNITY_PARAMETER, CURSOR_HEADER, Command, JoinVoice, Known, LeaveVoice,
+    OBSERVE, Overhear, Replay, Voices, WAIT, read, reply, unknown,
 };
 use super::order::Order;
 use crate::platform::config::follow_log_level;
@@ -82,6 +82,16 @@ impl DurableObject for Community {
             Overhear::NAME => reply::<Overhear>(
                 read::<Overhear>(&mut request).await.map(|command| order.overhear(&command)),
             ),
+            Known::NAME => {
+                reply::<Known>(read::<Known>(&mut request).await.map(|command| order.known(&command)))
+            }
+            WAIT => {
+                let url = request.url()?;
+                match url.query_pairs().find(|(name, _)| name == COMMUNITY_PARAMETER) {
+                    Some((_, community)) => order.wait(&community),
+                    None => unknown(),
+                }
+            }
             OBSERVE => {
                 let cursor = request.headers().get(CURSOR_HEADER)?.and_then(|text| text.parse().ok());
                 order.observe(cursor)

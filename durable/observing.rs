@@ -9,12 +9,14 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::future::join_all;
+use sha2::{Digest as _, Sha256};
 use worker::wasm_bindgen_futures::spawn_local;
 use worker::{Delay, Response, State, WebSocket, WebSocketPair};
 
-use super::commands::Replay;
-use super::commands::{Delivered, Observed, Overhear, Replayed, call, gateway};
+use super::commands::{Delivered, Done, Known, Observed, Overhear, Replay, Replayed, call, gateway};
 use super::order::Order;
 use super::sessions::{SLOW_BYTES, send};
 use crate::domain::actions::{Action, Actor, Sign, action, wanted_seat, wanted_state};
@@ -133,6 +135,12 @@ impl Observers {
     }
 }
 
+/// The tag of a socket that waits for a community. A name may be longer than a tag (platform facts
+/// T5).
+fn tag(community: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(community))
+}
+
 /// An observer acts for nobody, so there is always a reason why not.
 fn refusal<T>(wanted: Result<T, Reply>) -> Reply {
     wanted.err().unwrap_or_else(|| Reply::ack(""))
@@ -142,13 +150,36 @@ impl Order {
     /// Takes in an observer; with a cursor it catches up first (Q02).
     pub(super) fn observe(self: &Rc<Self>, cursor: Option<i64>) -> worker::Result<Response> {
         let pair = WebSocketPair::new()?;
-        let last = Observers::all(&self.state).map(|(_, (id, _))| id).max().unwrap_or(0);
-        let id = last.max(self.observers.last.get()) + 1;
-        self.observers.last.set(id);
+        let id = self.next_observer();
         self.state.accept_web_socket(&pair.server);
         pair.server.serialize_attachment((id, cursor))?;
         self.look_after_observers();
         Response::from_websocket(pair.client)
+    }
+
+    fn next_observer(&self) -> i64 {
+        let last = Observers::all(&self.state).map(|(_, (id, _))| id).max().unwrap_or(0);
+        let id = last.max(self.observers.last.get()) + 1;
+        self.observers.last.set(id);
+        id
+    }
+
+    /// Takes in an observer that waits for a community to become known: it hears nothing until
+    /// then.
+    pub(super) fn wait(&self, community: &str) -> worker::Result<Response> {
+        let pair = WebSocketPair::new()?;
+        self.state.accept_websocket_with_tags(&pair.server, &[&tag(community)]);
+        pair.server.serialize_attachment((self.next_observer(), None::<i64>))?;
+        Response::from_websocket(pair.client)
+    }
+
+    /// The community is known now: whoever waits for it is told so by the close.
+    pub(super) fn known(&self, command: &Known) -> Done {
+        for socket in self.state.get_websockets_with_tag(&tag(command.community.as_str())) {
+            self.observers.gone(&socket);
+            socket_state::close(&socket, 1012, "the community is known now");
+        }
+        Done {}
     }
 
     /// Catches up, in the background, with every observer that is behind and not caught up with.

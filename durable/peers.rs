@@ -1,36 +1,38 @@
-//! What a `VoiceRoom` object knows in memory: the room, and the socket of each seat.
+//! What a `VoiceRoom` object knows in memory: its rooms, and the socket of each seat.
 //!
 //! Rebuilt from the sockets' attachments whenever the object wakes; every change of a seat is
 //! written there in the same step. Nothing here waits, so nothing comes between.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use worker::{State, WebSocket};
 
-use crate::domain::signaling::door::{UNSENT_MAX, close};
-use crate::domain::signaling::room::{Effect, Room, Seat, SocketId};
+use crate::domain::signaling::door::{UNSENT_MAX, close, error};
+use crate::domain::signaling::hall::Hall;
+use crate::domain::signaling::room::{Access, Caller, Effect, Lease, Next, Room, Seat, SocketId, Wish};
 use crate::platform::clock::{lot, now};
 use crate::platform::log;
 use crate::platform::socket_state::{is_open, last_auto_response, unsent};
 use crate::storage::Fault;
-use crate::wire::ids::Did;
 use crate::wire::time::Micros;
 
 /// See the module.
 pub(super) struct Peers {
-    pub(super) room: Room,
-    sockets: BTreeMap<SocketId, WebSocket>,
+    hall: Hall,
+    /// Each socket, and its room.
+    sockets: BTreeMap<SocketId, (WebSocket, String)>,
 }
 
 impl Peers {
     /// Rebuilds the memory. Sockets that ended while the object slept, and whose end was not
-    /// reported, leave here.
-    pub(super) fn load(state: &State, name: String, max_peers: usize) -> Self {
-        let mut peers = Self { room: Room::new(name, max_peers), sockets: BTreeMap::new() };
+    /// reported, leave here. `object` is the name of the object, see [`Seat::room`].
+    pub(super) fn load(state: &State, object: &str, max_peers: usize) -> Self {
+        let mut peers = Self { hall: Hall::new(max_peers), sockets: BTreeMap::new() };
         for socket in state.get_websockets() {
             if let Some(seat) = seat(&socket) {
-                peers.sockets.insert(seat.id, socket);
-                peers.room.restore(seat);
+                let room = seat.room.clone().unwrap_or_else(|| object.to_owned());
+                peers.hall.restore(&room, seat.clone());
+                peers.sockets.insert(seat.id, (socket, room));
             }
         }
         peers.drop_dead();
@@ -38,10 +40,66 @@ impl Peers {
     }
 
     /// Takes in a socket that the runtime has accepted.
-    pub(super) fn enter(&mut self, socket: WebSocket, did: Option<Did>, relayed: bool) -> worker::Result<()> {
-        let seat = self.room.enter(lot(), did, relayed, now());
-        self.sockets.insert(seat.id, socket.clone());
+    pub(super) fn enter(&mut self, socket: WebSocket, room: &str, caller: Caller) -> worker::Result<()> {
+        let seat = self.hall.enter(room, lot(), caller, now());
+        self.sockets.insert(seat.id, (socket.clone(), room.to_owned()));
         socket.serialize_attachment(Some(seat))
+    }
+
+    /// A room with sockets.
+    pub(super) fn room(&self, name: &str) -> Option<&Room> {
+        self.hall.room(name)
+    }
+
+    /// The room of a socket.
+    pub(super) fn room_of(&self, id: SocketId) -> Option<&Room> {
+        self.hall.room(&self.sockets.get(&id)?.1)
+    }
+
+    /// Whether any room has peers.
+    pub(super) fn is_occupied(&self) -> bool {
+        self.hall.is_occupied()
+    }
+
+    /// Has a room do something, and performs what it says.
+    pub(super) fn act<T>(
+        &mut self,
+        room: &str,
+        act: impl FnOnce(&mut Room) -> (Vec<Effect>, T),
+    ) -> Option<T> {
+        let (effects, result) = act(self.hall.room_mut(room)?);
+        self.perform(effects);
+        self.hall.tidy(room);
+        Some(result)
+    }
+
+    /// A frame of a socket: what it asks to join, if it does.
+    pub(super) fn frame(&mut self, id: SocketId, text: Option<&str>) -> Option<Wish> {
+        let room = self.sockets.get(&id)?.1.clone();
+        self.act(&room, |room| match room.on_frame(id, text, now()) {
+            Next::Done(effects) => (effects, None),
+            Next::Join(wish) => (Vec::new(), Some(wish)),
+        })?
+    }
+
+    /// Lets a socket into its room, if it may (S01).
+    pub(super) fn join(&mut self, state: &State, id: SocketId, wish: &Wish, access: Access, lease_ms: i64) {
+        let Some((_, room)) = self.sockets.get(&id) else { return };
+        let room = room.clone();
+        if access == Access::Free && !self.hall.may_open(&room, now()) {
+            return self.tell(id, error("Too many rooms, try again later"));
+        }
+        let sockets = &self.sockets;
+        let beat = |id| last_auto_response(state, &sockets.get(&id)?.0);
+        let lease = Lease { now: now(), millis: lease_ms, beat: &beat };
+        let Some(room_now) = self.hall.room_mut(&room) else { return };
+        let effects = room_now.join(id, wish, access, &lease);
+        self.perform(effects);
+    }
+
+    /// Sends a socket a frame.
+    pub(super) fn tell(&mut self, id: SocketId, frame: String) {
+        self.perform(vec![Effect::Tell { to: vec![id], frame }]);
     }
 
     /// The socket is gone.
@@ -50,55 +108,53 @@ impl Peers {
         // closed enough.
         let _ = socket.close(Some(1000), None::<&str>);
         let Some(seat) = seat(socket) else { return };
-        self.sockets.remove(&seat.id);
-        let effects = self.room.close(seat.id);
-        self.perform(effects);
+        let Some((_, room)) = self.sockets.remove(&seat.id) else { return };
+        self.act(&room, |room| (room.close(seat.id), ()));
     }
 
     /// Lets go of every socket that is not open any more.
     fn drop_dead(&mut self) {
-        let dead: Vec<WebSocket> = self.sockets.values().filter(|socket| !is_open(socket)).cloned().collect();
+        let dead: Vec<WebSocket> = self
+            .sockets
+            .values()
+            .filter(|(socket, _)| !is_open(socket))
+            .map(|(socket, _)| socket.clone())
+            .collect();
         dead.iter().for_each(|socket| self.gone(socket));
     }
 
-    /// Whether there is any socket.
-    pub(super) fn is_empty(&self) -> bool {
-        self.sockets.is_empty()
-    }
-
     /// Lets go of peers that are gone without a word; when to look again.
-    pub(super) fn sweep(&mut self, state: &State, lease: i64) -> Option<Micros> {
+    pub(super) fn sweep(&mut self, state: &State, lease_ms: i64) -> Option<Micros> {
         self.drop_dead();
         let beats: BTreeMap<SocketId, Micros> = self
             .sockets
             .iter()
-            .filter_map(|(id, socket)| Some((*id, last_auto_response(state, socket)?)))
+            .filter_map(|(id, (socket, _))| Some((*id, last_auto_response(state, socket)?)))
             .collect();
-        let (effects, next) = self.room.sweep(now(), lease, |id| beats.get(&id).copied());
-        self.perform(effects);
-        next
+        let beat = |id| beats.get(&id).copied();
+        let lease = Lease { now: now(), millis: lease_ms, beat: &beat };
+        self.hall.names().iter().filter_map(|name| self.act(name, |room| room.sweep(&lease)).flatten()).min()
     }
 
     /// Performs effects, and lets go of peers that cannot keep up (S19).
-    pub(super) fn perform(&mut self, effects: Vec<Effect>) {
-        let mut slow: Vec<SocketId> = Vec::new();
+    fn perform(&mut self, effects: Vec<Effect>) {
+        let mut slow: BTreeMap<String, BTreeSet<SocketId>> = BTreeMap::new();
         for effect in effects {
             match effect {
                 Effect::Tell { to, frame } => {
                     for id in to {
-                        let Some(socket) = self.sockets.get(&id) else { continue };
+                        let Some((socket, room)) = self.sockets.get(&id) else { continue };
                         // A socket that cannot take it is closing; its close is handled when it
                         // comes.
                         let _ = socket.send_with_str(&frame);
-                        if unsent(socket) > UNSENT_MAX && !slow.contains(&id) {
-                            slow.push(id);
+                        if unsent(socket) > UNSENT_MAX {
+                            slow.entry(room.clone()).or_default().insert(id);
                         }
                     }
                 }
                 Effect::Keep(id) => {
-                    let (Some(socket), Some(seat)) = (self.sockets.get(&id), self.room.seat(id)) else {
-                        continue;
-                    };
+                    let Some((socket, room)) = self.sockets.get(&id) else { continue };
+                    let Some(seat) = self.hall.room(room).and_then(|room| room.seat(id)) else { continue };
                     if let Err(error) = socket.serialize_attachment(Some(seat)) {
                         log::fault(
                             &Fault::new("keeping a seat", error),
@@ -107,7 +163,7 @@ impl Peers {
                     }
                 }
                 Effect::Close { socket: id, code, reason } => {
-                    let Some(socket) = self.sockets.remove(&id) else { continue };
+                    let Some((socket, _)) = self.sockets.remove(&id) else { continue };
                     // Without a seat it is nobody, should the object sleep before it is closed.
                     let _ = socket.serialize_attachment(None::<Seat>);
                     // Already closing is closed enough.
@@ -115,9 +171,9 @@ impl Peers {
                 }
             }
         }
-        if !slow.is_empty() {
-            let effects = self.room.dismiss(&slow, close::TOO_SLOW, "cannot keep up", None);
-            self.perform(effects);
+        for (room, slow) in slow {
+            let slow: Vec<SocketId> = slow.into_iter().collect();
+            self.act(&room, |room| (room.dismiss(&slow, close::TOO_SLOW, "cannot keep up", None), ()));
         }
     }
 }

@@ -1,17 +1,19 @@
-//! `VoiceRoom`: the peers of one signaling room, and what they tell each other (section 7).
+//! `VoiceRoom`: the peers of signaling rooms, and what they tell each other (section 7).
 //!
-//! - Guarantee: the room is what its open sockets say. Frames of one peer to another arrive in
+//! - Guarantee: a room is what its open sockets say. Frames of one peer to another arrive in
 //!   order (S19): the runtime hands over a socket's next frame only when the last one is done.
 //! - Gates: a frame is read, decided and sent without an await. Only the join of a room named
 //!   after a channel waits, for D1 and for the community (S20); what it read before is read
-//!   again if something happened meanwhile ([`VoiceRoom::epoch`]).
+//!   again if something happened meanwhile ([`Rights::epoch`]).
 //! - Stored: nothing but the seats, in the sockets' attachments (`domain::signaling::room`).
-//! - Commands: [`Connect`](CONNECT), [`Recheck`].
-//! - Wakes on a frame and on a socket's end; on its alarm once after the room was last awake,
-//!   and every `LEASE_MS` while peers send heartbeats, to find those that stopped. Heartbeats
-//!   are answered by the runtime and wake nobody. Ends with its last socket.
+//! - Commands: [`Connect`](CONNECT), [`Recheck`], [`Seated`].
+//! - Wakes on a frame and on a socket's end; while rooms have peers, on its alarm once after it
+//!   was last awake, and every `LEASE_MS` while they send heartbeats, to find those that stopped.
+//!   Heartbeats are answered by the runtime and wake nobody. A room ends with its last socket;
+//!   the objects are few and stay ([`rooms_of`](super::commands::rooms_of)).
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 
 use worker::{
     DurableObject, Env, Error, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage,
@@ -19,11 +21,12 @@ use worker::{
 };
 
 use super::commands::{
-    Bind, CONNECT, Command, DID_HEADER, RELAYED_HEADER, Recheck, Rechecked, call, read, reply, unknown,
+    Bind, CONNECT, Command, DID_HEADER, Found, PROVEN_HEADER, RELAYED_HEADER, ROOM_PARAMETER, Recheck,
+    Rechecked, Seated, call, read, reply, unknown,
 };
 use super::peers::{Peers, seat};
 use crate::domain::signaling::door::error;
-use crate::domain::signaling::room::{Access, Effect, Next, SocketId, access};
+use crate::domain::signaling::room::{Access, Caller, Room, SocketId, Wish, access, access_proven};
 use crate::domain::voice_right::home;
 use crate::domain::world::World;
 use crate::platform::alarm;
@@ -47,13 +50,20 @@ pub struct VoiceRoom {
     env: Env,
     settings: Signaling,
     memory: RefCell<Option<Peers>>,
-    /// Counts the times rights may have ended: facts read before the last of them are stale.
-    epoch: Cell<u64>,
-    /// Joins that wait for facts.
-    joining: Cell<u32>,
-    /// The community that tells us when rights may have ended, since the object woke.
-    bound_at: RefCell<Option<AtUri>>,
+    /// Of each room named after a channel that has peers or joins.
+    rights: RefCell<BTreeMap<AtUri, Rights>>,
     alarm_set: Cell<bool>,
+}
+
+/// What is known of the rights in a room, since the object woke.
+#[derive(Debug, Default)]
+struct Rights {
+    /// Counts the times rights may have ended: facts read before the last of them are stale.
+    epoch: u64,
+    /// Joins that wait for facts.
+    joining: u32,
+    /// The community that tells us when rights may have ended.
+    bound_at: Option<AtUri>,
 }
 
 type Outcome<T> = std::result::Result<T, Fault>;
@@ -69,9 +79,7 @@ impl DurableObject for VoiceRoom {
             state,
             env,
             memory: RefCell::new(None),
-            epoch: Cell::new(0),
-            joining: Cell::new(0),
-            bound_at: RefCell::new(None),
+            rights: RefCell::default(),
             alarm_set: Cell::new(false),
         }
     }
@@ -79,17 +87,31 @@ impl DurableObject for VoiceRoom {
     async fn fetch(&self, mut request: Request) -> Result<Response> {
         match request.path().trim_start_matches('/') {
             CONNECT => {
-                let did = request.headers().get(DID_HEADER)?.and_then(|text| Did::parse(&text).ok());
-                let relayed = request.headers().has(RELAYED_HEADER)?;
+                let headers = request.headers();
+                let caller = Caller {
+                    did: headers.get(DID_HEADER)?.and_then(|text| Did::parse(&text).ok()),
+                    proven: headers.has(PROVEN_HEADER)?,
+                    relayed: headers.has(RELAYED_HEADER)?,
+                };
+                let url = request.url()?;
+                let room = url.query_pairs().find(|(name, _)| name == ROOM_PARAMETER);
+                let Some((_, room)) = room else { return unknown() };
                 let pair = WebSocketPair::new()?;
                 self.state.accept_web_socket(&pair.server);
-                self.with(|peers| peers.enter(pair.server, did, relayed))?;
-                self.look_after().await;
+                self.with(|peers| peers.enter(pair.server, &room, caller))?;
                 Response::from_websocket(pair.client)
+            }
+            Seated::NAME => {
+                let asked = read::<Seated>(&mut request).await;
+                reply::<Seated>(asked.map(|asked| {
+                    let wish = Wish::new(asked.peer_id, Some(&asked.secret));
+                    let knows = |room: &Room| room.knows(&wish);
+                    Found { found: self.with(|peers| peers.room(&asked.room).is_some_and(knows)) }
+                }))
             }
             Recheck::NAME => {
                 let result = match read::<Recheck>(&mut request).await {
-                    Ok(_) => self.recheck().await,
+                    Ok(recheck) => self.recheck(&recheck.room).await,
                     Err(fault) => Err(fault),
                 };
                 reply::<Recheck>(result)
@@ -110,16 +132,11 @@ impl DurableObject for VoiceRoom {
             WebSocketIncomingMessage::Binary(_) => None,
         };
         let Some(id) = seat(&socket).map(|seat| seat.id) else { return Ok(()) };
-        let join = self.with(|peers| match peers.room.on_frame(id, text, now()) {
-            Next::Done(effects) => {
-                peers.perform(effects);
-                None
-            }
-            Next::Join(peer_id) => Some(peer_id),
-        });
-        if let Some(peer_id) = join {
-            self.join(id, &peer_id).await;
+        let wish = self.with(|peers| peers.frame(id, text));
+        if let Some(wish) = wish {
+            self.join(id, &wish).await;
         }
+        self.tidy();
         self.look_after().await;
         Ok(())
     }
@@ -127,11 +144,13 @@ impl DurableObject for VoiceRoom {
     // A close and an error are the same to us: the socket is gone.
     async fn websocket_close(&self, socket: WebSocket, _: usize, _: String, _: bool) -> Result<()> {
         self.with(|peers| peers.gone(&socket));
+        self.tidy();
         Ok(())
     }
 
     async fn websocket_error(&self, socket: WebSocket, _: Error) -> Result<()> {
         self.with(|peers| peers.gone(&socket));
+        self.tidy();
         Ok(())
     }
 }
@@ -141,39 +160,56 @@ impl VoiceRoom {
     fn with<T>(&self, act: impl FnOnce(&mut Peers) -> T) -> T {
         let mut memory = self.memory.borrow_mut();
         let peers = memory.get_or_insert_with(|| {
-            Peers::load(&self.state, self.state.id().name().unwrap_or_default(), self.settings.max_peers)
+            let object = self.state.id().name().unwrap_or_default();
+            Peers::load(&self.state, &object, self.settings.max_peers)
         });
         act(peers)
     }
 
-    /// Lets a socket in, if it may (S01, S20).
-    async fn join(&self, id: SocketId, peer_id: &str) {
-        let Some(channel) = self.with(|peers| peers.room.channel()) else {
-            self.with(|peers| {
-                let effects = peers.room.join(id, peer_id, Access::Free);
-                peers.perform(effects);
-            });
-            return;
+    /// Runs `act` on what is known of the rights in a room.
+    fn rights<T>(&self, channel: &AtUri, act: impl FnOnce(&mut Rights) -> T) -> T {
+        act(self.rights.borrow_mut().entry(channel.clone()).or_default())
+    }
+
+    /// Forgets the rights in rooms that nobody is in, or about to join: whoever comes asks anew.
+    fn tidy(&self) {
+        let is_occupied = |channel: &AtUri| {
+            self.with(|peers| peers.room(channel.as_str()).is_some_and(|room| !room.is_empty()))
         };
-        self.joining.set(self.joining.get() + 1);
+        self.rights.borrow_mut().retain(|channel, rights| rights.joining > 0 || is_occupied(channel));
+    }
+
+    /// Lets a socket in, if it may (S01, S20).
+    async fn join(&self, id: SocketId, wish: &Wish) {
+        let lease = self.settings.lease_ms;
+        let did = self
+            .with(|peers| peers.room_of(id).and_then(|room| room.seat(id)).and_then(|seat| seat.did.clone()));
+        let free = || match self.settings.proven {
+            true => access_proven(did.as_ref(), &wish.peer_id),
+            false => Access::Free,
+        };
+        let Some(channel) = self.with(|peers| peers.room_of(id).and_then(Room::channel)) else {
+            return self.with(|peers| peers.join(&self.state, id, wish, free(), lease));
+        };
+        self.rights(&channel, |rights| rights.joining += 1);
         let facts = self.facts(&channel, Some(id)).await;
-        self.joining.set(self.joining.get() - 1);
-        self.with(|peers| {
-            let effects = match facts {
-                Ok((world, people)) => {
-                    let did = peers.room.seat(id).and_then(|seat| seat.did.clone());
-                    let access = access(&world, &channel, did.as_ref(), peer_id);
-                    let mut effects = peers.room.recheck(&world, &people);
-                    effects.extend(peers.room.join(id, peer_id, access));
-                    effects
-                }
-                Err(fault) => {
-                    log::fault(&fault, "the client is told to try again");
-                    vec![Effect::Tell { to: vec![id], frame: error("Temporary failure, try again") }]
-                }
-            };
-            peers.perform(effects);
-        });
+        self.rights(&channel, |rights| rights.joining = rights.joining.saturating_sub(1));
+        match facts {
+            Ok((world, people)) => {
+                let access = match access(&world, &channel, did.as_ref(), &wish.peer_id) {
+                    Access::Free => free(),
+                    access => access,
+                };
+                self.with(|peers| {
+                    peers.act(channel.as_str(), |room| (room.recheck(&world, &people), ()));
+                    peers.join(&self.state, id, wish, access, lease);
+                });
+            }
+            Err(fault) => {
+                log::fault(&fault, "the client is told to try again");
+                self.with(|peers| peers.tell(id, error("Temporary failure, try again")));
+            }
+        }
     }
 
     /// What decides about rights now, and the people it is about: the peers, and the socket that
@@ -182,42 +218,40 @@ impl VoiceRoom {
     async fn facts(&self, channel: &AtUri, joining: Option<SocketId>) -> Outcome<(World, Vec<Did>)> {
         let db = D1::of(&self.env)?;
         for _ in 0..TRIES {
-            let epoch = self.epoch.get();
+            let epoch = self.rights(channel, |rights| rights.epoch);
             let people = self.with(|peers| {
-                let asks = joining.and_then(|id| peers.room.seat(id)).and_then(|seat| seat.did.clone());
-                peers.room.people().into_iter().chain(asks).collect::<Vec<Did>>()
+                let Some(room) = peers.room(channel.as_str()) else { return Vec::new() };
+                let asks = joining.and_then(|id| room.seat(id)).and_then(|seat| seat.did.clone());
+                room.people().into_iter().chain(asks).collect::<Vec<Did>>()
             });
             let world = facts::right_to_be_in(&db, channel, &people).await?;
             let community = home(&world, channel, None).ok().map(|community| community.uri.clone());
-            if joining.is_some()
-                && let Some(community) = community.filter(|uri| *self.bound_at.borrow() != Some(uri.clone()))
-            {
-                let bind = Bind { community: community.clone(), room: channel.clone() };
-                call(&self.env, community.as_str(), &bind).await?;
-                *self.bound_at.borrow_mut() = Some(community);
-            } else if self.epoch.get() == epoch {
+            let (now, bound_at) = self.rights(channel, |rights| (rights.epoch, rights.bound_at.clone()));
+            if joining.is_some() && community.is_some() && community != bound_at {
+                if let Some(community) = community {
+                    let bind = Bind { community: community.clone(), room: channel.clone() };
+                    call(&self.env, community.as_str(), &bind).await?;
+                    self.rights(channel, |rights| rights.bound_at = Some(community));
+                }
+            } else if now == epoch {
                 return Ok((world, people));
             }
         }
         Err(Fault::new("looking at rights", "they change faster than they can be read"))
     }
 
-    /// Looks at everybody's right again (S20).
-    async fn recheck(&self) -> Outcome<Rechecked> {
-        self.epoch.set(self.epoch.get() + 1);
-        let (channel, empty) = self.with(|peers| (peers.room.channel(), peers.room.is_empty()));
-        if let Some(channel) = channel.filter(|_| !empty) {
-            let (world, people) = self.facts(&channel, None).await?;
-            self.with(|peers| {
-                let effects = peers.room.recheck(&world, &people);
-                peers.perform(effects);
-            });
+    /// Looks at everybody's right in a room again (S20).
+    async fn recheck(&self, channel: &AtUri) -> Outcome<Rechecked> {
+        // Where there are peers there is an entry from here on, so it says whether anybody stays.
+        if self.with(|peers| peers.room(channel.as_str()).is_some_and(|room| !room.is_empty())) {
+            self.rights(channel, |rights| rights.epoch += 1);
+            let (world, people) = self.facts(channel, None).await?;
+            self.with(|peers| peers.act(channel.as_str(), |room| (room.recheck(&world, &people), ())));
+        } else if let Some(rights) = self.rights.borrow_mut().get_mut(channel) {
+            rights.epoch += 1;
         }
-        let occupied = self.joining.get() > 0 || !self.with(|peers| peers.room.is_empty());
-        if !occupied {
-            self.bound_at.borrow_mut().take();
-        }
-        Ok(Rechecked { occupied })
+        self.tidy();
+        Ok(Rechecked { occupied: self.rights.borrow().contains_key(channel) })
     }
 
     /// Finds peers that are gone without a word.
@@ -232,10 +266,11 @@ impl VoiceRoom {
         }
     }
 
-    /// Sees that somebody looks for the dead within a lease, as long as there is a socket.
+    /// Sees that somebody looks for the dead within a lease, as long as there is a peer. Before,
+    /// there is nothing to keep.
     async fn look_after(&self) {
         let lease = self.settings.lease_ms;
-        if lease == 0 || self.alarm_set.get() || self.with(|peers| peers.is_empty()) {
+        if lease == 0 || self.alarm_set.get() || !self.with(|peers| peers.is_occupied()) {
             return;
         }
         self.alarm_set.set(true);

@@ -6,12 +6,23 @@ use worker::{Env, Request, Response, Result};
 
 use super::authority;
 use crate::domain::budget::{Budget, Minute, client};
+use crate::domain::ice::CREDENTIALS_PER_MIN;
 use crate::platform::clock::now;
 use crate::platform::{config, peer};
 
 thread_local! {
     // Plain data: nothing here belongs to a request (platform facts 5.5).
     static MINUTE: RefCell<Minute> = const { RefCell::new(Minute::new()) };
+    static CREDENTIALS: RefCell<Minute> = const { RefCell::new(Minute::new()) };
+}
+
+/// Counts a request for TURN credentials by somebody unproven (S22). One too many: in how many
+/// seconds the next is welcome. It costs money elsewhere, so it counts also where C14 is off.
+pub(super) fn count_credentials(request: &Request) -> std::result::Result<(), i64> {
+    let named = request.headers().get("cf-connecting-ip").ok().flatten();
+    let client = client(peer::of(request).as_deref(), named.as_deref());
+    let budget = CREDENTIALS.with_borrow_mut(|minute| minute.count(&client, CREDENTIALS_PER_MIN, now()));
+    if budget.remaining < 0 { Err(budget.reset_secs) } else { Ok(()) }
 }
 
 /// Counts a request. `None`: there is no limit, or none for this caller.

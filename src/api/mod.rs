@@ -32,6 +32,7 @@ mod server;
 mod signaling;
 mod sockets;
 mod sync;
+mod waiting;
 
 use std::cell::RefCell;
 use std::rc::Rc;

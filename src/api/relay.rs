@@ -15,12 +15,12 @@ use worker::{Delay, Env, Response, Result, WebSocket, WebSocketPair, WebsocketEv
 
 use crate::domain::signaling::door::UNSENT_MAX;
 use crate::domain::signaling::relay::{Event, Line, Order, Relay};
+use crate::domain::signaling::room::Caller;
 use crate::durable::commands::connect_to_room;
 use crate::platform::clock::now;
 use crate::platform::log;
 use crate::platform::socket_state::unsent;
 use crate::storage::Fault;
-use crate::wire::ids::Did;
 
 /// How long a room may take to open and to answer a join.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
@@ -43,13 +43,13 @@ enum Heard {
 }
 
 /// Answers the upgrade, and relays from then on.
-pub(super) fn accept(env: Env, did: Option<Did>) -> Result<Response> {
+pub(super) fn accept(env: Env, caller: Caller) -> Result<Response> {
     let pair = WebSocketPair::new()?;
-    spawn_local(run(pair.server, env, did));
+    spawn_local(run(pair.server, env, Caller { relayed: true, ..caller }));
     Response::from_websocket(pair.client)
 }
 
-async fn run(client: WebSocket, env: Env, did: Option<Did>) {
+async fn run(client: WebSocket, env: Env, caller: Caller) {
     let (tell, mut heard) = unbounded::<Heard>();
     listen(client.clone(), Who::Client, tell.clone());
     let mut relay = Relay::default();
@@ -83,7 +83,7 @@ async fn run(client: WebSocket, env: Env, did: Option<Did>) {
                     ends = true;
                     let _ = client.close(Some(code), None::<&str>);
                 }
-                Order::Open(line, room) => open(&env, room, did.clone(), line, &tell),
+                Order::Open(line, room) => open(&env, room, caller.clone(), line, &tell),
                 Order::ToRoom(line, text) => {
                     if let Some(socket) = rooms.get(&line) {
                         let _ = socket.send_with_str(&text);
@@ -125,14 +125,14 @@ fn listen(socket: WebSocket, from: Who, tell: UnboundedSender<Heard>) {
 }
 
 /// Opens a socket to a room. Tells when it is open, and in any case when its time is over.
-fn open(env: &Env, room: String, did: Option<Did>, line: Line, tell: &UnboundedSender<Heard>) {
+fn open(env: &Env, room: String, caller: Caller, line: Line, tell: &UnboundedSender<Heard>) {
     let (env, tell, late) = (env.clone(), tell.clone(), tell.clone());
     spawn_local(async move {
         Delay::from(OPEN_WITHIN).await;
         let _ = late.unbounded_send(Heard::Failed(line));
     });
     spawn_local(async move {
-        let opened = match connect_to_room(&env, &room, did.as_ref(), true).await {
+        let opened = match connect_to_room(&env, &room, &caller).await {
             Ok(response) => {
                 response.websocket().ok_or_else(|| Fault::new("opening a socket to a room", "it said no"))
             }

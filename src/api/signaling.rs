@@ -7,11 +7,12 @@ use serde_json::json;
 use url::Url;
 
 use super::error::ApiError;
-use super::sockets::{acts_for, echo, upgrade};
-use super::{Answer, Call, json, relay};
-use crate::domain::ice::{credential, keep_secs};
+use super::sockets::{acts_for, echo, shows_proof, upgrade};
+use super::{Answer, Call, json, limits, relay};
+use crate::domain::ice::{Asking, credential, keep_secs, lifetime};
+use crate::domain::signaling::room::Caller;
 use crate::domain::voice_right::{home, may_be_in};
-use crate::durable::commands::connect_to_room;
+use crate::durable::commands::{Seated, call as ask, connect_to_room, rooms_of};
 use crate::platform::clock::now;
 use crate::platform::config::{self, TurnKey};
 use crate::platform::log;
@@ -30,19 +31,19 @@ const TURN_ANSWER_MAX: usize = 64 * 1024;
 /// it the Worker relays, for its first frame will name the room.
 pub(super) async fn signal(call: &Call) -> Answer {
     upgrade(call)?;
-    let did = caller(call).await?;
+    let caller = caller(call).await?;
     match call.query.optional("room") {
-        Some(room) => echo(call, connect_to_room(&call.env, named(room)?, did.as_ref(), false).await?),
-        None => echo(call, relay::accept(call.env.clone(), did)?),
+        Some(room) => echo(call, connect_to_room(&call.env, named(room)?, &caller).await?),
+        None => echo(call, relay::accept(call.env.clone(), caller)?),
     }
 }
 
 /// Whom a caller acts for. In `verified` mode it must be somebody (X08).
-async fn caller(call: &Call) -> Result<Option<Did>, ApiError> {
+async fn caller(call: &Call) -> Result<Caller, ApiError> {
     let open = config::sockets(&call.env).open;
     match acts_for(call, open).await? {
         None if !open => Err(ApiError::AuthRequired("signaling needs a proof")),
-        did => Ok(did),
+        did => Ok(Caller { proven: did.is_some() && shows_proof(call), did, relayed: false }),
     }
 }
 
@@ -55,34 +56,56 @@ fn named(room: &str) -> Result<&str, ApiError> {
 }
 
 /// `GET /api/webrtc/ice-servers`: the STUN and TURN servers for a caller of `room`. Whoever may
-/// join the room may ask; for a voice channel that takes `did`, and V02 (S20).
+/// join the room may ask; for a voice channel that takes `did`, and V02 (S20). Credentials for
+/// TURN servers are for those who show that they are calling (S22).
 pub(super) async fn ice_servers(call: &Call) -> Answer {
-    let did = caller(call).await?;
+    let Caller { did, proven, .. } = caller(call).await?;
     let room = named(call.query.required("room")?)?;
     let bound = is_bound(call, room, did.as_ref()).await?;
     let calls = config::calls(&call.env);
+    let asking = Asking { bound, proven, seated: !bound && !proven && is_seated(call, room).await? };
+    let lifetime = lifetime(asking, calls.ttl_secs);
     let mut ice_servers = calls.servers;
     let mut expires = None;
-    if let Some((urls, secret)) = calls.shared.filter(|(urls, _)| !urls.is_empty()) {
-        let at = Micros(now().0.saturating_add(calls.ttl_secs.saturating_mul(1_000_000)));
-        let (username, password) = credential(&secret, did.as_ref().map_or("anonymous", Did::as_str), at);
-        ice_servers.push(IceServer { urls, username: Some(username), credential: Some(password) });
-        expires = Some(at);
-    }
-    if let Some(key) = calls.cloudflare {
-        // Counted from before it is asked for, so that what we say is never too late.
-        let at = Micros(now().0.saturating_add(calls.ttl_secs.saturating_mul(1_000_000)));
-        ice_servers.extend(ask_cloudflare(&key, calls.ttl_secs).await?);
-        expires = Some(at);
+    if let Some(ttl_secs) = lifetime {
+        let shared = calls.shared.filter(|(urls, _)| !urls.is_empty());
+        if !proven && (shared.is_some() || calls.cloudflare.is_some()) {
+            limits::count_credentials(&call.request).map_err(ApiError::RateLimited)?;
+        }
+        // Counted from before a service is asked, so that what we say is never too late.
+        let at = Micros(now().0.saturating_add(ttl_secs.saturating_mul(1_000_000)));
+        if let Some((urls, secret)) = shared {
+            let id = did.as_ref().map_or("anonymous", Did::as_str);
+            let (username, password) = credential(&secret, id, at);
+            ice_servers.push(IceServer { urls, username: Some(username), credential: Some(password) });
+            expires = Some(at);
+        }
+        if let Some(key) = calls.cloudflare {
+            ice_servers.extend(ask_cloudflare(&key, ttl_secs).await?);
+            expires = Some(at);
+        }
+    } else {
+        ice_servers.retain(|server| server.credential.is_none());
     }
     let response = json(&IceServers {
         ice_servers,
         relay_only: calls.policy.relay_only(bound),
         expires_at: expires.map(Micros::shown),
     })?;
-    let keep = keep_secs(expires.map(|_| calls.ttl_secs));
+    let keep = keep_secs(expires.and(lifetime));
     response.headers().set("cache-control", &format!("private, max-age={keep}"))?;
     Ok(response)
+}
+
+/// Whether the caller is in the room: it names the `peer_id` and the `secret` of its join (S12).
+async fn is_seated(call: &Call, room: &str) -> Result<bool, ApiError> {
+    let (Some(peer_id), Some(secret)) = (call.query.optional("peer_id"), call.query.optional("secret"))
+    else {
+        return Ok(false);
+    };
+    let [room, peer_id, secret] = [room, peer_id, secret].map(str::to_owned);
+    let object = rooms_of(&room);
+    Ok(ask(&call.env, &object, &Seated { room, peer_id, secret }).await?.found)
 }
 
 /// Whether the room is a voice channel. Whoever may not be in it is refused.

@@ -3,7 +3,7 @@
 use worker::{Headers, Method, Request, RequestInit, Response};
 
 use super::error::ApiError;
-use super::{Answer, Call, authority, sync};
+use super::{Answer, Call, authority, sync, waiting};
 use crate::durable::commands::{
     CONNECT, CURSOR_HEADER, DID_HEADER, OBSERVE, Object, UNPROVEN_HEADER, gateway, gateway_of,
 };
@@ -39,15 +39,19 @@ pub(super) async fn subscribe(call: &Call) -> Answer {
 }
 
 /// A21: an observer of one community, which holds it itself. A community that is not known yet
-/// can be waited for; a value that can name none is unknown for good, and its socket is silent.
+/// can be waited for ([`waiting`]); a value that can name none is unknown for good, and its socket
+/// is silent.
 async fn observe(call: &Call, community: &str, headers: &Headers) -> Answer {
     let named = call.query.at_uri("community")?;
     if community.len() > NAME_MAX {
         return Err(ApiError::Invalid(format!("community is longer than {NAME_MAX} characters")));
     }
-    if let Some(cursor) = call.query.optional("cursor") {
-        let cursor = cursor.parse::<i64>();
-        let cursor = cursor.map_err(|_| ApiError::Invalid("cursor must be a whole number".into()))?;
+    let cursor = call.query.optional("cursor").map(str::parse::<i64>).transpose();
+    let cursor = cursor.map_err(|_| ApiError::Invalid("cursor must be a whole number".into()))?;
+    if !waiting::is_known(&call.env, named).await? {
+        return echo(call, waiting::accept(call.env.clone(), named.to_owned(), cursor).await?);
+    }
+    if let Some(cursor) = cursor {
         headers.set(CURSOR_HEADER, &cursor.to_string())?;
     }
     hand_on(call, Object::Community, named, OBSERVE, headers.clone()).await
@@ -81,13 +85,23 @@ pub(super) fn upgrade(call: &Call) -> Result<(), ApiError> {
 ///   4. in `verified` mode, without a proof, for nobody.
 pub(super) async fn acts_for(call: &Call, open: bool) -> Result<Option<Did>, ApiError> {
     let did = call.query.optional_did("did")?;
-    let offered = call.header("sec-websocket-protocol").and_then(|offered| bearer(&offered));
-    if let Some(proof) = offered.as_deref().or_else(|| call.query.optional("auth")) {
-        let did = authority::proven(call, did.as_ref(), proof).await?;
+    if let Some(proof) = proof(call) {
+        let did = authority::proven(call, did.as_ref(), &proof).await?;
         sync::know(call, &did);
         return Ok(Some(did));
     }
     Ok(did.filter(|_| open))
+}
+
+/// Whether a caller shows a proof. Whom [`acts_for`] then names has proved it.
+pub(super) fn shows_proof(call: &Call) -> bool {
+    proof(call).is_some()
+}
+
+/// The proof that a caller shows (X06).
+fn proof(call: &Call) -> Option<String> {
+    let offered = call.header("sec-websocket-protocol").and_then(|offered| bearer(&offered));
+    offered.or_else(|| call.query.optional("auth").map(str::to_owned))
 }
 
 /// The sub-protocol under which a proof is sent (X06).

@@ -41,6 +41,40 @@ impl IcePolicy {
     }
 }
 
+/// How long credentials live for somebody unproven, or in a room that anybody may make up, in
+/// seconds: long enough to begin a call, after which a TURN server asks for them no more, and too
+/// short to be worth collecting. Who stays asks again.
+pub const SHORT_SECS: i64 = 600;
+
+/// How often an address may ask for credentials without a proof, in a minute (S22): a household
+/// that begins a few calls at once.
+pub const CREDENTIALS_PER_MIN: i64 = 10;
+
+/// Who asks for TURN credentials.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking {
+    /// The room is a voice channel, and they may be in it (S20).
+    pub bound: bool,
+    /// They proved who they are (X06).
+    pub proven: bool,
+    /// They showed that they are in the room (S12).
+    pub seated: bool,
+}
+
+/// How long credentials of TURN servers live for somebody, in seconds; `None`: they get none
+/// (S22). A relay costs its operator money for each byte, and an address of it is a way to hide.
+///   1. a person who proved who they are, and may be in the voice channel: `ttl_secs`;
+///   2. who may be in the voice channel, or proved who they are, or is in the room:
+///      [`SHORT_SECS`] at most;
+///   3. a passer-by: none.
+pub fn lifetime(asking: Asking, ttl_secs: i64) -> Option<i64> {
+    match asking {
+        Asking { bound: true, proven: true, .. } => Some(ttl_secs),
+        Asking { bound: false, proven: false, seated: false } => None,
+        _ => Some(ttl_secs.min(SHORT_SECS)),
+    }
+}
+
 /// A name and a password that a TURN server takes until `expires`, knowing nothing but the
 /// secret it shares with us (draft-uberti-behave-turn-rest-00, `use-auth-secret` of coturn): the
 /// name is `<seconds since 1970>:<id>`, the password its HMAC-SHA1 in Base64.
@@ -80,6 +114,24 @@ mod tests {
         {
             assert_eq!(keep_secs(ttl), expected);
         }
+    }
+
+    #[test]
+    fn s22_credentials_are_for_callers() {
+        for (bound, proven, seated, expected, why) in [
+            (false, false, false, None, "a passer-by"),
+            (false, false, true, Some(600), "somebody in the room"),
+            (false, true, false, Some(600), "a free room, with a proof"),
+            (true, false, false, Some(600), "whoever says that they are a member"),
+            (true, true, false, Some(43_200), "a member"),
+        ] {
+            assert_eq!(lifetime(Asking { bound, proven, seated }, 43_200), expected, "{why}");
+        }
+        assert_eq!(
+            lifetime(Asking { bound: false, proven: true, seated: false }, 60),
+            Some(60),
+            "never longer"
+        );
     }
 
     #[test]

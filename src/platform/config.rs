@@ -62,6 +62,8 @@ pub struct Signaling {
     pub max_peers: usize,
     /// `LEASE_MS` (C12): how long a peer that sent heartbeats may be silent; 0 = for ever.
     pub lease_ms: i64,
+    /// Whether people prove who they are: `AUTH_MODE` is `verified` (C06).
+    pub proven: bool,
 }
 
 /// What callers need to reach each other.
@@ -150,6 +152,7 @@ pub fn signaling(env: &Env) -> Signaling {
     Signaling {
         max_peers: usize::try_from(number(env, "SIGNAL_MAX_PEERS", 64)).unwrap_or(64),
         lease_ms: number(env, "LEASE_MS", 75_000),
+        proven: !sockets(env).open,
     }
 }
 

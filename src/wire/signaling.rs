@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::json;
@@ -15,6 +15,9 @@ use super::json;
 pub const FRAME_MAX: usize = 64 * 1024;
 /// The longest `room` and `peer_id`, in characters (S11).
 pub const NAME_MAX: usize = 256;
+/// The shortest and the longest `secret`, in characters (S12). One that can be guessed protects
+/// nobody, so a short one is refused instead of taken.
+pub const SECRET_LENGTH: std::ops::RangeInclusive<usize> = 16..=256;
 
 /// What a client may send to show that it is there. An addition to the contract: the runtime
 /// answers exactly this string without waking the room (platform facts T2).
@@ -31,6 +34,8 @@ pub enum ClientFrame {
         room: String,
         /// Under which name.
         peer_id: String,
+        /// What only this client knows: whoever shows it again is the same client (S12).
+        secret: Option<String>,
     },
     /// S02–S04: something for one other peer.
     Relay {
@@ -65,7 +70,7 @@ pub enum Signal {
     Offer(Box<RawValue>),
     /// S03: likewise.
     Answer(Box<RawValue>),
-    /// S04: a string or an object.
+    /// S04: a string, an object, or `null` at the end of candidates.
     Ice(Box<RawValue>),
 }
 
@@ -120,6 +125,8 @@ pub enum Invalid {
 }
 
 const NAME: &str = "a string of 1 to 256 characters";
+const SECRET: &str = "a string of 16 to 256 characters";
+const CANDIDATE: &str = "a string or an object";
 
 impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -146,6 +153,8 @@ struct Fields<'a> {
     #[serde(borrow)]
     sdp: Option<&'a RawValue>,
     #[serde(borrow)]
+    secret: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
     candidate: Option<&'a RawValue>,
     #[serde(borrow)]
     muted: Option<&'a RawValue>,
@@ -159,6 +168,12 @@ struct Fields<'a> {
 
 type Field<'a> = Option<&'a RawValue>;
 
+/// A field in which `null` is a value: browsers give it at the end of candidates
+/// (`onicecandidate`), so it says something that a missing field does not.
+fn present<'de: 'a, 'a, D: Deserializer<'de>>(value: D) -> Result<Field<'a>, D::Error> {
+    <&RawValue>::deserialize(value).map(Some)
+}
+
 /// Reads a client's frame; `None` is a binary one. The first wrong field is named, in the order
 /// of the contract. Fields that the type does not need are not looked at.
 pub fn read(text: Option<&str>) -> Result<ClientFrame, Invalid> {
@@ -167,12 +182,16 @@ pub fn read(text: Option<&str>) -> Result<ClientFrame, Invalid> {
     let kind = string("type", fields.kind, "a string")?;
     let room = || name("room", fields.room);
     match kind.as_str() {
-        "join" => Ok(ClientFrame::Join { room: room()?, peer_id: name("peer_id", fields.peer_id)? }),
+        "join" => Ok(ClientFrame::Join {
+            room: room()?,
+            peer_id: name("peer_id", fields.peer_id)?,
+            secret: fields.secret.map(secret).transpose()?,
+        }),
         "offer" | "answer" | "ice" => {
             let room = room()?;
             let target_peer_id = string("target_peer_id", fields.target_peer_id, "a string")?;
             let sdp = || verbatim("sdp", fields.sdp, &['"'], "a string");
-            let candidate = || verbatim("candidate", fields.candidate, &['"', '{'], "a string or an object");
+            let candidate = || verbatim("candidate", fields.candidate, &['"', '{', 'n'], CANDIDATE);
             let signal = match kind.as_str() {
                 "offer" => Signal::Offer(sdp()?),
                 "answer" => Signal::Answer(sdp()?),
@@ -204,6 +223,12 @@ fn string(field: &'static str, value: Field<'_>, must: &'static str) -> Result<S
 fn name(field: &'static str, value: Field<'_>) -> Result<String, Invalid> {
     let name = string(field, value, NAME)?;
     if (1..=NAME_MAX).contains(&name.chars().count()) { Ok(name) } else { Err(Invalid::Wrong(field, NAME)) }
+}
+
+fn secret(value: &RawValue) -> Result<String, Invalid> {
+    let secret = string("secret", Some(value), SECRET)?;
+    let length = secret.chars().count();
+    if SECRET_LENGTH.contains(&length) { Ok(secret) } else { Err(Invalid::Wrong("secret", SECRET)) }
 }
 
 fn flag(field: &'static str, value: Field<'_>) -> Result<Option<bool>, Invalid> {
@@ -324,6 +349,27 @@ mod tests {
             ),
             (r#"{"type":"ice","room":"r","target_peer_id":"t","candidate":"c"}"#, "fine"),
             (r#"{"type":"ice","room":"r","target_peer_id":"t","candidate":{}}"#, "fine"),
+            (r#"{"type":"ice","room":"r","target_peer_id":"t","candidate":null}"#, "fine"),
+            (r#"{"type":"ice","room":"r","target_peer_id":"t","candidate": null }"#, "fine"),
+            (
+                r#"{"type":"ice","room":"r","target_peer_id":"t","candidate":true}"#,
+                "candidate must be a string or an object",
+            ),
+            (r#"{"type":"offer","room":"r","target_peer_id":"t","sdp":null}"#, "sdp is missing"),
+            (
+                r#"{"type":"offer","room":"r","target_peer_id":"t","sdp":{"type":"offer","sdp":"v=0"}}"#,
+                "sdp must be a string",
+            ),
+            (r#"{"type":"join","room":"r","peer_id":"p","secret":null}"#, "fine"),
+            (r#"{"type":"join","room":"r","peer_id":"p","secret":"0123456789abcdef"}"#, "fine"),
+            (
+                r#"{"type":"join","room":"r","peer_id":"p","secret":"0123456789abcde"}"#,
+                "secret must be a string of 16 to 256 characters",
+            ),
+            (
+                r#"{"type":"join","room":"r","peer_id":"p","secret":7}"#,
+                "secret must be a string of 16 to 256 characters",
+            ),
             (r#"{"type":"leave"}"#, "room is missing"),
             (r#"{"type":"voice_state","room":"r","muted":"yes"}"#, "muted must be true or false"),
             (r#"{"type":"voice_state","room":"r"}"#, "fine"),

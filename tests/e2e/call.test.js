@@ -7,6 +7,7 @@ import { afterEach, before, describe, test } from 'node:test'
 
 import { missing, openBrowser, program, screenshot } from './browser.js'
 import { atEnd, eventually, freePort, freshFolder, startService } from './harness.js'
+import { roomsOf } from './rooms.js'
 
 /** Four browsers' worth of pictures on two cores take their time. */
 const SOON = { timeout: 45_000 }
@@ -98,7 +99,7 @@ describe('calls', { skip: missing('chromium') }, () => {
     await eventually(async () => (await Promise.all([ann, ben].map(look))).every((seen) => seen.length === 1), { timeout: 5_000 })
     assert(Date.now() - killedAt < 5_000)
 
-    await service.evict('VoiceRoom', room)
+    await service.evict('VoiceRoom', roomsOf(room))
     await sees(ann, ['ben'])
     await sees(ben, ['ann'])
     const dora = await joinFrom(await browser.page(), service, { room, name: 'dora' })

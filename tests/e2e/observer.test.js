@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 
 import { UpgradeRefused } from './harness.js'
+import { lobbyOf } from './rooms.js'
 import { openStage } from './stage.js'
 
 const COMMUNITY = 'at://did:plc:alice/social.colibri.community/c'
@@ -79,4 +80,28 @@ test('a21 it may say anything, and nothing comes of it', async () => {
   await assert.rejects(observe('&cursor=x'), UpgradeRefused)
   const unknown = await stage.service.connect('/api/subscribe?community=at://nobody/x/y&cursor=0')
   assert.deepEqual(await unknown.request({ action: 'activity' }), ACK, 'T03: unknown, not malformed')
+})
+
+test('a21 it waits for a community that nobody knows, in no object of its own, and hears everything of it from its first event on', async () => {
+  const later = 'at://did:plc:alice/social.colibri.community/later'
+  const waiting = await stage.service.connect(`/api/subscribe?community=${later}`)
+  const asking = await stage.service.connect(`/api/subscribe?community=${later}&cursor=0`)
+  assert.deepEqual(await asking.next({ type: 'resumed' }), { type: 'resumed', community_uri: later, from: 0, to: 0 })
+  assert.deepEqual(await waiting.request({ action: 'activity' }), ACK)
+  await stage.service.evict('Community', lobbyOf(later))
+  await stage.say(
+    ['alice', 'create', 'community/later', { name: 'Later', requiresApprovalToJoin: false }],
+    ['alice', 'create', 'channel/l', { name: 'hall', type: 'text', community: 'later' }],
+    ['carol', 'create', 'membership/m', { community: later, createdAt: '2026-03-01T12:00:00Z' }],
+  )
+  for (const socket of [waiting, asking]) await socket.next({ type: 'member_pending' })
+  await stage.say(['carol', 'create', 'message/l1', { text: 'hi', channel: 'l', createdAt: new Date().toISOString() }])
+  for (const socket of [waiting, asking]) {
+    assert.equal((await socket.next({ type: 'message', rkey: 'l1' })).live, true)
+    assert.deepEqual(seqs(socket), [1, 2, 3, 4], 'each once, in order')
+    assert.deepEqual(await socket.request({ action: 'activity' }), ACK)
+  }
+  assert.equal(waiting.all({ type: 'resumed' }).length, 0, 'it asked for no replay')
+  await stage.say(['carol', 'create', 'actor.data/self', { status: 'Reading' }])
+  await waiting.next({ type: 'user_status_changed', did: 'did:plc:carol', status: 'Reading' }, { timeout: 20_000 })
 })

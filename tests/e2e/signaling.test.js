@@ -7,6 +7,8 @@ import { createServer } from 'node:http'
 import { before, describe, test } from 'node:test'
 
 import { atEnd, eventually, startService } from './harness.js'
+import { openProxy } from './proxy.js'
+import { roomsOf } from './rooms.js'
 
 let service
 before(async () => {
@@ -71,7 +73,7 @@ for (const [form, open] of [
       assert.deepEqual(await next(b), { type: 'offer', room, from_peer_id: 'a', sdp: 'v=0\r\n…' })
       b.send({ type: 'answer', room, target_peer_id: 'a', sdp: 'v=1' })
       assert.deepEqual(await next(a), { type: 'answer', room, from_peer_id: 'b', sdp: 'v=1' })
-      for (const candidate of ['candidate:1', { candidate: 'candidate:2', sdpMid: '0', sdpMLineIndex: 0 }]) {
+      for (const candidate of ['candidate:1', { candidate: 'candidate:2', sdpMid: '0', sdpMLineIndex: 0 }, null, '', {}]) {
         a.send({ type: 'ice', room, target_peer_id: 'b', candidate })
         assert.deepEqual(await next(b), { type: 'ice', room, from_peer_id: 'a', candidate })
       }
@@ -201,22 +203,68 @@ for (const [form, open] of [
       await next(a)
       b.send({ type: 'voice_state', room, camera: true })
       await next(a)
-      await service.evict('VoiceRoom', room)
+      await service.evict('VoiceRoom', roomsOf(room))
       a.send(offer(room, 'b', 'after the sleep'))
       assert.deepEqual(await next(b), { type: 'offer', room, from_peer_id: 'a', sdp: 'after the sleep' })
-      await service.evict('VoiceRoom', room)
+      await service.evict('VoiceRoom', roomsOf(room))
       const c = await peer(open, room, 'c')
       assert.deepEqual(c.peers, ['a', 'b'], 'in order of joining')
       const state = await next(c)
       assert.deepEqual([state.type, state.from_peer_id, state.camera], ['voice_state', 'b', true])
-      await service.evict('VoiceRoom', room)
+      await service.evict('VoiceRoom', roomsOf(room))
       await b.drop()
       assert.deepEqual(await next(c), { type: 'peer_left', room, peer_id: 'b' })
-      await service.evict('VoiceRoom', room)
+      await service.evict('VoiceRoom', roomsOf(room))
       assert.deepEqual(await ask(await open(room), join(room, 'a')), error('peer_id already in use'))
     })
   })
 }
+
+for (const [form, open] of [
+  ['the room in the first frame', relayed],
+  ['the room in the address', direct],
+]) {
+  test(`S12: a client that comes back on a new line has its name again at once: ${form}`, async () => {
+    const room = newRoom()
+    const secret = 'nobody else knows this'
+    const [a, b] = [await open(room), await peer(open, room, 'b')]
+    assert.equal((await ask(a, { ...join(room, 'a'), secret })).type, 'joined')
+    await next(b)
+    const thief = await open(room)
+    for (const guess of ['', 'short', 7]) assert.match((await ask(thief, { ...join(room, 'a'), secret: guess })).message, /^Invalid signal: secret/)
+    assert.deepEqual(await ask(thief, { ...join(room, 'a'), secret: 'something else entirely' }), error('peer_id already in use'))
+    await service.evict('VoiceRoom', roomsOf(room))
+    const again = await open(room)
+    assert.deepEqual(await ask(again, { ...join(room, 'a'), secret }), { type: 'joined', room, peer_id: 'a', peers: ['b'] })
+    assert.deepEqual([await next(b), await next(b)], [{ type: 'peer_left', room, peer_id: 'a' }, { type: 'peer_joined', room, peer_id: 'a' }])
+    assert.deepEqual(await next(a), error('Taken over by another connection'))
+    assert.equal((await a.closed).code, 1008)
+    b.send(offer(room, 'a'))
+    assert.equal((await next(again)).type, 'offer')
+  })
+}
+
+test('S12: a line that is lost without a word: the name is free after the lease, with heartbeats and without; a quiet peer stays', async () => {
+  const quick = await startService({ env: { LEASE_MS: '2000' } })
+  const proxy = await openProxy(quick.port)
+  const open = (room) => quick.connect(`/api/webrtc/signal?room=${room}`)
+  for (const beats of [true, false]) {
+    const room = `lost-${beats}`
+    const quiet = await peer(open, room, 'quiet')
+    const lost = await peer(() => proxy.connect(`/api/webrtc/signal?room=${room}`), room, 'me')
+    if (beats) assert.deepEqual(await ask(lost, '{"type":"heartbeat"}'), { type: 'ack' })
+    proxy.lose()
+    const again = await open(room)
+    assert.deepEqual(await ask(again, join(room, 'me')), error('peer_id already in use'), 'not at once')
+    const joined = await eventually(async () => {
+      const answer = await ask(again, join(room, 'me'))
+      return answer.type === 'joined' && answer
+    })
+    assert.deepEqual(joined.peers, ['quiet'], 'nobody asked for its name')
+    again.send(offer(room, 'quiet'))
+    await quiet.next({ type: 'offer', from_peer_id: 'me' })
+  }
+})
 
 test('B-64, S17: going to another room leaves the old one; a refused join stays where it was', async () => {
   const [here, there] = [newRoom(), newRoom()]
@@ -338,15 +386,30 @@ test('X05-X08: in verified mode signaling needs a proof, in either form', async 
     assert.equal((await ask(socket, join('r', `a${query}`))).type, 'joined')
   }
   assert.equal((await iceServers(strict, `room=r&auth=${encodeURIComponent(vouched.body.token)}`)).status, 200)
+  const mine = await strict.connect('/api/webrtc/signal', { protocols })
+  for (const name of ['did:plc:b', 'did:plc:b#phone', 'did:plc:ab']) {
+    assert.match((await ask(mine, join('lobby', name))).message, /^Invalid signal: peer_id/, `S12: not under the DID of another: ${name}`)
+  }
+  assert.equal((await ask(mine, join('lobby', 'did:plc:a#phone'))).type, 'joined')
+  const again = await strict.connect('/api/webrtc/signal', { protocols })
+  assert.equal((await ask(again, join('lobby', 'did:plc:a#phone'))).type, 'joined', 'S12: a proof is enough to have the name again')
+  assert.equal((await mine.closed).code, 1008)
   await assert.rejects(strict.connect('/api/webrtc/signal?did=did:plc:b', { protocols }), { status: 403 })
   await assert.rejects(service.connect('/api/webrtc/signal?auth=nonsense'), { status: 401 }, 'X07: in both modes')
   await assert.rejects(service.connect('/api/webrtc/signal?did=nonsense'), { status: 422 })
 })
 
 const iceServers = (of, query = 'room=r') => of.fetchJson(`/api/webrtc/ice-servers?${query}`)
+/** A query by somebody who is in the room of that name. */
+async function seated(of, room) {
+  const secret = 'a secret of this test'
+  const socket = await of.connect(`/api/webrtc/signal?room=${room}`)
+  assert.equal((await ask(socket, { ...join(room, 'p'), secret })).type, 'joined')
+  return new URLSearchParams({ room, peer_id: 'p', secret }).toString()
+}
 const maxAge = ({ headers }) => Number(/^private, max-age=(\d+)$/.exec(headers.get('cache-control'))[1])
 
-test('ICE servers: a fixed list, and credentials that end after the answer does', async () => {
+test('S22: ICE servers: a fixed list, and credentials for callers that end after the answer does', async () => {
   const plain = await iceServers(service)
   assert.deepEqual(
     [plain.status, plain.body],
@@ -367,7 +430,12 @@ test('ICE servers: a fixed list, and credentials that end after the answer does'
     },
   })
   const before = Math.floor(Date.now() / 1000)
-  const answer = await iceServers(own, 'room=r&did=did:plc:bob')
+  const inRoom = await seated(own, 'r')
+  for (const query of ['room=r', 'room=r&did=did:plc:bob', 'room=other', inRoom.replace('secret=a', 'secret=b'), inRoom.replace('room=r', 'room=s')]) {
+    const { status, body } = await iceServers(own, query)
+    assert.deepEqual([status, body], [200, { ice_servers: [], relay_only: true, expires_at: null }], `nothing for passers-by: ${query}`)
+  }
+  const answer = await iceServers(own, `${inRoom}&did=did:plc:bob`)
   const [fixed, shared] = answer.body.ice_servers
   assert.deepEqual(fixed, { urls: ['turn:turn.example'], username: 'u', credential: 'c' })
   assert.deepEqual(shared.urls, ['turn:turn.example:3478?transport=udp', 'turns:turn.example:443?transport=tcp'])
@@ -378,6 +446,20 @@ test('ICE servers: a fixed list, and credentials that end after the answer does'
   assert.equal(Math.floor(Date.parse(answer.body.expires_at) / 1000), Number(ends))
   assert(maxAge(answer) <= 30, 'half of what the credentials live')
   assert.equal(answer.body.relay_only, true, 'a plain room has no members')
+  const refused = await eventually(async () => {
+    const { status, body, headers } = await iceServers(own, inRoom)
+    return status !== 200 && { status, body, wait: Number(headers.get('retry-after')) }
+  })
+  assert.deepEqual([refused.status, refused.body.error], [429, 'RateLimited'], 'few for an address')
+  assert(refused.wait >= 1 && refused.wait <= 60)
+  assert.equal((await iceServers(own)).status, 200, 'STUN is for everybody')
+})
+
+test('S22: credentials live for minutes where nobody proved anything, for TURN_TTL_SECS where somebody did', async () => {
+  const turn = await startService({ env: { ICE_SERVERS: 'none', TURN_URLS: 'turn:turn.example', TURN_SECRET: 'north' } })
+  const answer = await iceServers(turn, await seated(turn, 'kitchen'))
+  const lives = Date.parse(answer.body.expires_at) - Date.now()
+  assert(lives > 590_000 && lives <= 600_000, `${lives}`)
 })
 
 test("ICE servers: Cloudflare's TURN service is asked with the key's token; its failure is a 502", async () => {
@@ -397,14 +479,16 @@ test("ICE servers: Cloudflare's TURN service is asked with the key's token; its 
   })
   const issued = { urls: ['turn:turn.example:3478?transport=udp', 'turn:turn.example:53?transport=udp'], username: 'u', credential: 'c' }
   answer = { status: 201, body: { iceServers: [issued] } }
-  const { status, body } = await iceServers(cloud)
+  assert.deepEqual((await iceServers(cloud)).body.ice_servers, [], 'S22: nobody is asked for a passer-by')
+  const inRoom = await seated(cloud, 'r')
+  const { status, body } = await iceServers(cloud, inRoom)
   assert.deepEqual([status, body.ice_servers], [200, [{ ...issued, urls: ['turn:turn.example:3478?transport=udp'] }]])
   assert.deepEqual(asked, [
     { method: 'POST', url: '/v1/turn/keys/k/credentials/generate-ice-servers', authorization: 'Bearer t', body: '{"ttl":600}' },
   ])
   for (const failure of [{ status: 403, body: {} }, { status: 200, body: { nonsense: 1 } }]) {
     answer = failure
-    const failed = await iceServers(cloud)
+    const failed = await iceServers(cloud, inRoom)
     assert.deepEqual([failed.status, failed.body.error], [502, 'UpstreamFailure'])
   }
   assert(!cloud.logs().includes('Bearer'), 'C23')

@@ -6,6 +6,7 @@ import { before, test } from 'node:test'
 
 import { eventually } from './harness.js'
 import { answers, openPlace } from './place.js'
+import { roomsOf } from './rooms.js'
 
 const REFUSED = { type: 'error', message: 'Not allowed in this voice channel' }
 
@@ -88,7 +89,7 @@ test('S20: a voice channel lets in whom V02 lets in, under their own name', asyn
 
 test('S20: who leaves the community, or loses the approval, is sent away; also while the room sleeps', async () => {
   const [owner, member, carols] = [await inside(alice), await inside(bob), await inside(carol, '#1', { room: voice.uri })]
-  await place.service.evict('VoiceRoom', voice.uri)
+  await place.service.evict('VoiceRoom', roomsOf(voice.uri))
   const { approval, membership } = approvals[bob.did]
   await alice.delete('social.colibri.approval', approval.rkey)
   await sentAway(member)
@@ -98,7 +99,7 @@ test('S20: who leaves the community, or loses the approval, is sent away; also w
   await alice.approval(membership.uri, community.uri)
   await eventually(async () => (await join(await open(bob), voice.uri, bob.did)).type === 'joined', { what: 'a new approval' })
 
-  await place.service.evict('VoiceRoom', voice.uri)
+  await place.service.evict('VoiceRoom', roomsOf(voice.uri))
   await place.service.evict('Community', community.uri)
   await carol.delete('social.colibri.membership', approvals[carol.did].membership.rkey)
   await sentAway(carols)

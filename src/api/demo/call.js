@@ -127,23 +127,39 @@ class Call {
     // In a voice channel the name must begin with the DID; everywhere it must be this page's own.
     const own = crypto.getRandomValues(new Uint32Array(1))[0].toString(36)
     this.peerId = did ? `${did}#${name}-${own}` : `${name}#${own}`
+    // Whoever shows it again is this page on a new line: the name passes to it, and TURN servers are for it.
+    this.secret = [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(16).padStart(8, '0')).join('')
     this.tile = new Tile(name, { self: true, test })
     this.tile.show(media.stream)
   }
 
-  async start() {
-    await this.#askForServers()
-    this.#connect()
+  /** Resolves once the page is in the room and knows its servers. */
+  start() {
+    return new Promise((resolve, reject) => {
+      this.started = { resolve, reject }
+      this.#connect()
+    })
   }
 
+  /** Credentials are for those who are in the room, so this comes after `joined`; they end, so it comes again. */
   async #askForServers() {
-    const query = new URLSearchParams({ room: this.room, ...(this.did && { did: this.did }) })
+    clearTimeout(this.renewing)
+    const query = new URLSearchParams({
+      room: this.room,
+      peer_id: this.peerId,
+      secret: this.secret,
+      ...(this.did && { did: this.did }),
+    })
     const answer = await fetch(`/api/webrtc/ice-servers?${query}`)
     const body = await answer.json()
     if (!answer.ok) throw new Error(body.message)
     this.configuration = {
       iceServers: body.ice_servers,
       iceTransportPolicy: body.relay_only ? 'relay' : 'all',
+    }
+    const left = Date.parse(body.expires_at) - Date.now()
+    if (left > 0 && !this.#over) {
+      this.renewing = setTimeout(() => this.#askForServers().catch(() => {}), left / 2)
     }
   }
 
@@ -154,14 +170,21 @@ class Call {
     say(this.#retries ? 'Coming back …' : 'Joining …')
     const socket = (this.socket = new WebSocket(url))
     socket.onopen = () => {
-      this.#send({ type: 'join', peer_id: this.peerId })
+      this.#send({ type: 'join', peer_id: this.peerId, secret: this.secret })
       this.beating = setInterval(() => socket.send(HEARTBEAT), HEARTBEAT_EVERY_MILLIS)
     }
-    socket.onmessage = ({ data }) => this.#heard(JSON.parse(data))
+    // One after the other: whoever offers while we ask for servers waits for them.
+    let hearing = Promise.resolve()
+    socket.onmessage = ({ data }) => {
+      hearing = hearing.then(() => this.#heard(JSON.parse(data))).catch((error) => this.#fail(error))
+    }
     socket.onclose = ({ code }) => {
       clearInterval(this.beating)
       if (this.#over) return
-      if (code === 1008) return this.end(problem.textContent || 'The room sent you away.')
+      if (code === 1008) {
+        this.started?.reject(new Error(problem.textContent || 'The room sent you away.'))
+        return this.end(problem.textContent || 'The room sent you away.')
+      }
       const pause = RETRY_MILLIS[Math.min(this.#retries++, RETRY_MILLIS.length - 1)]
       say('The line to the room is cut; the call goes on. Trying again …')
       this.retrying = setTimeout(() => this.#connect(), pause * (0.75 + Math.random() / 2))
@@ -172,12 +195,24 @@ class Call {
     if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ room: this.room, ...frame }))
   }
 
-  #heard(frame) {
+  /** Without servers there is no call; one that goes on keeps those it has. */
+  #fail(error) {
+    if (this.started) return this.started.reject(error)
+    complain(inWords(error))
+  }
+
+  async #heard(frame) {
+    if (this.#over) return
     const from = frame.from_peer_id ?? frame.peer_id
     switch (frame.type) {
       case 'joined':
         this.#retries = 0
         complain('')
+        if (!this.configuration) await this.#askForServers()
+        else this.#askForServers().catch(() => {})
+        this.started?.resolve()
+        this.started = undefined
+        if (this.#over) return
         this.#send({ type: 'voice_state', ...this.state })
         // Somebody may have left while we were away.
         for (const known of [...this.peers.keys()]) if (!frame.peers.includes(known) && !this.#stands(known)) this.#drop(known)
@@ -203,6 +238,8 @@ class Call {
         break
       case 'error':
         complain(frame.message)
+        // A refused join: there is nothing to wait for.
+        this.started?.reject(new Error(frame.message))
         break
     }
     this.#count()
@@ -301,6 +338,7 @@ class Call {
     this.#over = true
     clearInterval(this.beating)
     clearTimeout(this.retrying)
+    clearTimeout(this.renewing)
     this.#send({ type: 'leave' })
     this.socket?.close()
     for (const id of [...this.peers.keys()]) this.#drop(id)

@@ -6,7 +6,10 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::door::{close, error, let_in};
 use crate::domain::frame_budget::Budget;
@@ -27,6 +30,13 @@ pub struct Seat {
     pub id: SocketId,
     /// Whom it acts for.
     pub did: Option<Did>,
+    /// Somebody proved to be that person (X06).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proven: bool,
+    /// Its room. Without one it is that of which the object has the name: rooms had objects of
+    /// their own once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<String>,
     /// The Worker relays it, and counts its frames (S16).
     pub relayed: bool,
     /// When a frame of it was seen, at least roughly ([`SEEN_STEP_MICROS`]).
@@ -35,6 +45,67 @@ pub struct Seat {
     pub beats: bool,
     /// The peer it is, once joined.
     pub peer: Option<Peer>,
+}
+
+/// Who opens a socket.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// See [`Seat::did`].
+    pub did: Option<Did>,
+    /// See [`Seat::proven`].
+    pub proven: bool,
+    /// See [`Seat::relayed`].
+    pub relayed: bool,
+}
+
+/// What a `join` asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// The name.
+    pub peer_id: String,
+    /// The digest of what only this client knows (S12).
+    pub secret: Option<String>,
+}
+
+impl Wish {
+    /// A wish for a name, with the client's secret. Only the digest of that is kept, which has one
+    /// length whatever the secret's, and tells nobody the secret.
+    pub fn new(peer_id: String, secret: Option<&str>) -> Self {
+        let secret = secret.map(|secret| URL_SAFE_NO_PAD.encode(Sha256::digest(secret)));
+        Self { peer_id, secret }
+    }
+}
+
+/// What decides whether a peer still shows that it is there.
+pub struct Lease<'a> {
+    /// The time.
+    pub now: Micros,
+    /// `LEASE_MS`; 0 is for ever.
+    pub millis: i64,
+    /// When the runtime last answered a socket's heartbeat.
+    pub beat: &'a dyn Fn(SocketId) -> Option<Micros>,
+}
+
+impl Lease<'_> {
+    /// Nobody's silence counts.
+    pub fn none(now: Micros) -> Lease<'static> {
+        Lease { now, millis: 0, beat: &|_| None }
+    }
+
+    /// When the lease of a seat ends, if silence counts.
+    fn ends(&self, seat: &Seat) -> Option<Micros> {
+        let heard = (self.beat)(seat.id).map_or(seat.seen, |at| at.max(seat.seen));
+        (self.millis > 0).then(|| Micros(heard.0.saturating_add(self.millis.saturating_mul(1000))))
+    }
+
+    fn is_over(&self, seat: &Seat) -> bool {
+        self.ends(seat).is_some_and(|ends| ends <= self.now)
+    }
+
+    /// Whether the client ever sent a heartbeat, so that its silence says something.
+    fn promised(&self, seat: &Seat) -> bool {
+        seat.beats || (self.beat)(seat.id).is_some()
+    }
 }
 
 /// A joined socket.
@@ -48,6 +119,9 @@ pub struct Peer {
     pub bound: bool,
     /// What it said of its devices.
     pub voice: Option<VoiceState>,
+    /// The digest of what only its client knows (S12).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
 }
 
 /// What there is to do.
@@ -78,8 +152,8 @@ pub enum Effect {
 pub enum Next {
     /// These effects, and it is done.
     Done(Vec<Effect>),
-    /// It asks to join under this name: find out [`Access`], then call [`Room::join`].
-    Join(String),
+    /// It asks to join: find out [`Access`], then call [`Room::join`].
+    Join(Wish),
 }
 
 /// What a room is to somebody who would be in it (S20).
@@ -107,11 +181,22 @@ pub fn access(world: &World, channel: &AtUri, did: Option<&Did>, peer_id: &str) 
     if may_be_in(world, did, channel, None).is_err() {
         return Access::NotAllowed;
     }
-    match peer_id.strip_prefix(did.as_str()) {
-        Some("") => Access::Bound,
-        Some(rest) if rest.starts_with('#') => Access::Bound,
-        _ => Access::WrongName,
+    if is_name_of(peer_id, did) { Access::Bound } else { Access::WrongName }
+}
+
+/// What a room that is no voice channel is, where people prove who they are (`verified` mode): a
+/// `peer_id` that reads as a DID, with or without `#` and more, must be the caller's own.
+pub fn access_proven(did: Option<&Did>, peer_id: &str) -> Access {
+    let named = peer_id.split_once('#').map_or(peer_id, |(name, _)| name);
+    match Did::parse(named) {
+        Ok(named) if did != Some(&named) => Access::WrongName,
+        _ => Access::Free,
     }
+}
+
+/// Whether a `peer_id` says that it is this person: it is the DID, or begins with it and `#`.
+fn is_name_of(peer_id: &str, did: &Did) -> bool {
+    peer_id.strip_prefix(did.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('#'))
 }
 
 /// How often [`Seat::seen`] is stored, in microseconds: a lease is far longer (P11).
@@ -146,8 +231,10 @@ impl Room {
     }
 
     /// A new socket comes in. It is in the room's object, not yet in the room.
-    pub fn enter(&mut self, id: SocketId, did: Option<Did>, relayed: bool, now: Micros) -> Seat {
-        let seat = Seat { id, did, relayed, seen: now, beats: false, peer: None };
+    pub fn enter(&mut self, id: SocketId, caller: Caller, now: Micros) -> Seat {
+        let Caller { did, proven, relayed } = caller;
+        let room = Some(self.name.clone());
+        let seat = Seat { id, did, proven, room, relayed, seen: now, beats: false, peer: None };
         self.restore(seat.clone());
         seat
     }
@@ -176,6 +263,22 @@ impl Room {
     /// Whether nobody has joined.
     pub fn is_empty(&self) -> bool {
         self.peers().next().is_none()
+    }
+
+    /// Whether no socket is here, joined or not.
+    pub fn is_deserted(&self) -> bool {
+        self.seats.is_empty()
+    }
+
+    /// Whether its peers joined it as a voice channel (S20).
+    pub fn is_bound(&self) -> bool {
+        self.peers().any(|(_, peer)| peer.bound)
+    }
+
+    /// Whether a peer with this name and this secret is here.
+    pub fn knows(&self, wish: &Wish) -> bool {
+        wish.secret.is_some()
+            && self.peers().any(|(_, peer)| peer.peer_id == wish.peer_id && peer.secret == wish.secret)
     }
 
     fn peers(&self) -> impl Iterator<Item = (&Seat, &Peer)> {
@@ -224,7 +327,9 @@ impl Room {
                 effects.push(Effect::Tell { to: vec![socket], frame: HEARTBEAT_ACK.to_owned() });
                 return Next::Done(effects);
             }
-            ClientFrame::Join { room, peer_id } if room == self.name => return Next::Join(peer_id),
+            ClientFrame::Join { room, peer_id, secret } if room == self.name => {
+                return Next::Join(Wish::new(peer_id, secret.as_deref()));
+            }
             ClientFrame::Join { room, .. } => {
                 return Next::Done(refuse(socket, &format!("Not in room {room}")));
             }
@@ -252,13 +357,16 @@ impl Room {
     /// S01, with the rules in this order:
     ///   1. who has no access is refused (S20);
     ///   2. joining again exactly as joined is answered again, and nobody else hears of it (S17);
-    ///   3. a name that another socket has is refused (S12);
+    ///   3. a name that another socket has is refused, unless this one [may take it
+    ///      over](Self::supersedes) (S12);
     ///   4. a full room is refused (S15);
-    ///   5. whoever was in the room under another name leaves it first (S17).
+    ///   5. whoever was in the room under another name leaves it first (S17), and the socket that
+    ///      had the name is told and closed.
     ///
     /// A refusal changes nothing: a membership the socket already has stays (S12).
-    pub fn join(&mut self, socket: SocketId, peer_id: &str, access: Access) -> Vec<Effect> {
+    pub fn join(&mut self, socket: SocketId, wish: &Wish, access: Access, lease: &Lease<'_>) -> Vec<Effect> {
         let Some(seat) = self.seat(socket) else { return Vec::new() };
+        let peer_id = wish.peer_id.as_str();
         match access {
             Access::Free | Access::Bound => {}
             Access::NotAllowed => return refuse(socket, VoiceRefusal::NotAllowed.text()),
@@ -273,20 +381,25 @@ impl Room {
         if seat.peer.as_ref().is_some_and(|peer| peer.peer_id == peer_id) {
             if let Some(peer) = self.seats.get_mut(&socket).and_then(|open| open.seat.peer.as_mut()) {
                 peer.bound = bound;
+                peer.secret = wish.secret.clone().or_else(|| peer.secret.take());
             }
             return vec![Effect::Keep(socket), self.welcome(socket, peer_id)];
         }
-        if self.peers().any(|(_, peer)| peer.peer_id == peer_id) {
+        let holder = self.peers().find(|(_, peer)| peer.peer_id == peer_id);
+        if holder.is_some_and(|(old, peer)| !self.supersedes(seat, wish, access, (old, peer), lease)) {
             return refuse(socket, "peer_id already in use");
         }
-        if self.others(socket).len() >= self.max_peers {
+        let old: Vec<SocketId> = holder.map(|(seat, _)| seat.id).into_iter().collect();
+        if self.others(socket).len().saturating_sub(old.len()) >= self.max_peers {
             return refuse(socket, "Room is full");
         }
         let mut effects = self.leave(socket);
+        effects.extend(self.dismiss(&old, close::POLICY, TAKEN_OVER, Some(TAKEN_OVER)));
         let order = self.next_order;
         self.next_order = order.saturating_add(1);
         if let Some(open) = self.seats.get_mut(&socket) {
-            open.seat.peer = Some(Peer { peer_id: peer_id.to_owned(), order, bound, voice: None });
+            let secret = wish.secret.clone();
+            open.seat.peer = Some(Peer { peer_id: peer_id.to_owned(), order, bound, voice: None, secret });
         }
         effects.push(Effect::Keep(socket));
         effects.push(self.welcome(socket, peer_id));
@@ -294,6 +407,29 @@ impl Room {
         let frame = ServerFrame::PeerJoined { room: &self.name, peer_id }.text();
         effects.push(Effect::Tell { to: self.others(socket), frame });
         effects
+    }
+
+    /// Whether a socket may have the name of another (S12). Any of these is enough:
+    ///   1. it shows the secret under which the name was taken: it is the same client;
+    ///   2. the room is a voice channel, where a name belongs to a person, and it acts for them
+    ///      (S20); who proved that yields only to who proves it;
+    ///   3. it proved to be the person whom the name, or the other socket, claims to be;
+    ///   4. the other has sent nothing for the whole lease. Nobody can tell a quiet client from
+    ///      one whose line is lost, so a quiet one keeps its place, but not against somebody who
+    ///      is there.
+    fn supersedes(
+        &self,
+        new: &Seat,
+        wish: &Wish,
+        access: Access,
+        (old, peer): (&Seat, &Peer),
+        lease: &Lease<'_>,
+    ) -> bool {
+        let same_client = wish.secret.is_some() && wish.secret == peer.secret;
+        let own_channel = access == Access::Bound && (new.proven || !old.proven);
+        let claims = |did: &Did| old.did.as_ref() == Some(did) || is_name_of(&peer.peer_id, did);
+        let own_name = new.proven && new.did.as_ref().is_some_and(claims);
+        same_client || own_channel || own_name || lease.is_over(old)
     }
 
     /// `joined`, with the others in order of joining.
@@ -412,36 +548,23 @@ impl Room {
         effects
     }
 
-    /// Sends away sockets that have sent heartbeats and then nothing for `lease` milliseconds:
-    /// an end is not always reported (P11, platform facts 2.2). `beat` is when the runtime last
-    /// answered a socket's heartbeat. Also answers when to look again, if anybody is to be
-    /// looked after.
-    pub fn sweep(
-        &mut self,
-        now: Micros,
-        lease: i64,
-        beat: impl Fn(SocketId) -> Option<Micros>,
-    ) -> (Vec<Effect>, Option<Micros>) {
+    /// Sends away sockets that have sent heartbeats and then nothing for the lease: an end is not
+    /// always reported (P11, platform facts 2.2). Also answers when to look again, if anybody is
+    /// to be looked after.
+    pub fn sweep(&mut self, lease: &Lease<'_>) -> (Vec<Effect>, Option<Micros>) {
         let (mut gone, mut next) = (Vec::new(), None);
-        for open in self.seats.values() {
-            let beat = beat(open.seat.id);
-            if beat.is_none() && !open.seat.beats {
-                continue;
-            }
-            let ends = Micros(
-                beat.map_or(open.seat.seen, |at| at.max(open.seat.seen))
-                    .0
-                    .saturating_add(lease.saturating_mul(1000)),
-            );
-            if ends <= now {
-                gone.push(open.seat.id);
-            } else {
-                next = Some(next.map_or(ends, |soonest: Micros| soonest.min(ends)));
+        for seat in self.seats.values().map(|open| &open.seat).filter(|seat| lease.promised(seat)) {
+            match lease.ends(seat) {
+                Some(ends) if ends <= lease.now => gone.push(seat.id),
+                ends => next = next.into_iter().chain(ends).min(),
             }
         }
         (self.dismiss(&gone, close::GONE, "no heartbeat", None), next)
     }
 }
+
+/// What a peer is told whose name another socket has now (S12).
+const TAKEN_OVER: &str = "Taken over by another connection";
 
 enum Doing {
     Relay(String, Signal),

@@ -9,6 +9,8 @@ use super::*;
 use crate::domain::rows::{ChannelRow, CommunityRow, MembershipRow};
 
 const NOW: Micros = Micros(1_000_000_000);
+/// In milliseconds.
+const LEASE: i64 = 75_000;
 
 /// A room with sockets, and what each of them has heard.
 struct Hall {
@@ -30,8 +32,13 @@ impl Hall {
     }
 
     fn enter_as(&mut self, did: Option<&str>) -> SocketId {
+        let did = did.map(|did| Did::parse(did).unwrap());
+        self.enter_with(Caller { did, ..Caller::default() })
+    }
+
+    fn enter_with(&mut self, caller: Caller) -> SocketId {
         self.entered += 1;
-        self.room.enter(self.entered, did.map(|did| Did::parse(did).unwrap()), false, self.now).id
+        self.room.enter(self.entered, caller, self.now).id
     }
 
     fn perform(&mut self, effects: Vec<Effect>) {
@@ -52,7 +59,10 @@ impl Hall {
     fn say_with(&mut self, socket: SocketId, frame: &Value, access: Access) {
         let effects = match self.room.on_frame(socket, Some(&frame.to_string()), self.now) {
             Next::Done(effects) => effects,
-            Next::Join(peer_id) => self.room.join(socket, &peer_id, access),
+            Next::Join(wish) => {
+                let lease = Lease { now: self.now, millis: LEASE, beat: &|_| None };
+                self.room.join(socket, &wish, access, &lease)
+            }
         };
         self.perform(effects);
     }
@@ -285,17 +295,17 @@ fn voice_states_reach_everybody_and_those_who_come_later() {
 #[test]
 fn a_peer_that_beat_and_went_silent_is_gone() {
     let (mut hall, [a, b, c]) = three();
-    let lease = 75_000;
     let at = |secs: i64| Micros(NOW.0 + secs * 1_000_000);
     // a's heartbeats are answered by the runtime, b's by code, c sends none.
     let beats = |id: SocketId| (id == a).then(|| at(20));
+    let lease = |secs: i64| Lease { now: at(secs), millis: LEASE, beat: &beats };
     hall.now = at(10);
     hall.say(b, json!({ "type": "heartbeat" }));
     assert_eq!(hall.heard(b), [json!({ "type": "ack" })]);
-    let (effects, next) = hall.room.sweep(at(84), lease, beats);
+    let (effects, next) = hall.room.sweep(&lease(84));
     assert_eq!((effects, next), (vec![], Some(at(85))));
     hall.evict();
-    let (effects, next) = hall.room.sweep(at(86), lease, beats);
+    let (effects, next) = hall.room.sweep(&lease(86));
     assert_eq!(next, Some(at(95)));
     hall.perform(effects);
     assert_eq!((hall.closed.get(&b), hall.closed.len()), (Some(&1001), 1));
@@ -303,10 +313,121 @@ fn a_peer_that_beat_and_went_silent_is_gone() {
         (hall.heard(a), hall.heard(c)),
         (vec![about("peer_left", "b")], vec![about("peer_left", "b")])
     );
-    let (effects, next) = hall.room.sweep(at(95), lease, beats);
+    let (effects, next) = hall.room.sweep(&lease(95));
     hall.perform(effects);
     assert_eq!((hall.heard(c), next), (vec![about("peer_left", "a")], None), "nobody left to look after");
-    assert_eq!(hall.room.sweep(at(100_000), lease, |_| None), (vec![], None), "c never promised anything");
+    assert_eq!(hall.room.sweep(&lease(100_000)), (vec![], None), "c never promised anything");
+}
+
+const SECRET: &str = "a secret of this client";
+
+/// `a` as `caller` under `peer_id` with its secret, and somebody else who listens.
+fn one_and_a_listener(caller: Caller, peer_id: &str, access: Access) -> (Hall, SocketId, SocketId) {
+    let mut hall = Hall::new("r", 64);
+    let (old, listener) = (hall.enter_with(caller), hall.enter());
+    hall.say_with(old, &json!({ "type": "join", "room": "r", "peer_id": peer_id, "secret": SECRET }), access);
+    hall.join(listener, "listener");
+    hall.heard.clear();
+    (hall, old, listener)
+}
+
+/// S12, B-61: who may have a name that another socket has.
+#[test]
+fn s12_a_name_passes_to_its_owner_and_to_nobody_else() {
+    let caller = |name: &str, proven| Caller {
+        did: (!name.is_empty()).then(|| Did::parse(&format!("did:plc:{name}")).unwrap()),
+        proven,
+        relayed: false,
+    };
+    let (nobody, ann) = (caller("", false), "did:plc:ann#phone");
+    use Access::{Bound, Free};
+    for (old, name, new, secret, access, at, passes, why) in [
+        (nobody.clone(), "a", nobody.clone(), None, Free, 1, false, "B-61: merely by the name"),
+        (nobody.clone(), "a", nobody.clone(), Some(SECRET), Free, 1, true, "the same client"),
+        (nobody.clone(), "a", nobody.clone(), Some("another long secret"), Free, 1, false, "another client"),
+        (nobody.clone(), "a", nobody.clone(), None, Free, 74, false, "within the lease"),
+        (nobody.clone(), "a", nobody.clone(), None, Free, 75, true, "silent for the whole lease"),
+        (nobody.clone(), "a", caller("ann", true), None, Free, 1, false, "a proof of somebody else"),
+        (nobody.clone(), ann, caller("ann", false), None, Free, 1, false, "no proof: anybody may say so"),
+        (nobody.clone(), ann, caller("ann", true), None, Free, 1, true, "a proof, and the name is theirs"),
+        (caller("ann", false), "a", caller("ann", false), None, Free, 1, false, "open mode: no proof"),
+        (caller("ann", false), "a", caller("ann", true), None, Free, 1, true, "a proof of the same person"),
+        (caller("ann", true), "a", caller("ann", true), None, Free, 1, true, "likewise"),
+        (
+            caller("ann", true),
+            ann,
+            caller("ann", false),
+            None,
+            Bound,
+            1,
+            false,
+            "who proved it yields to proof",
+        ),
+        (
+            caller("ann", true),
+            ann,
+            caller("ann", true),
+            None,
+            Bound,
+            1,
+            true,
+            "a voice channel, with a proof",
+        ),
+        (caller("ann", false), ann, caller("ann", false), None, Bound, 1, true, "a voice channel"),
+    ] {
+        let (mut hall, first, listener) = one_and_a_listener(old, name, access);
+        let again = hall.enter_with(new);
+        hall.now = Micros(NOW.0 + at * 1_000_000);
+        hall.evict();
+        let frame = json!({ "type": "join", "room": "r", "peer_id": name, "secret": secret });
+        hall.say_with(again, &frame, access);
+        if passes {
+            assert_eq!(hall.heard(again), [joined(name, &["listener"])], "{why}");
+            assert_eq!(hall.heard(first), [error_frame("Taken over by another connection")], "{why}");
+            assert_eq!(hall.closed.get(&first), Some(&1008), "{why}");
+            assert_eq!(hall.heard(listener), [about("peer_left", name), about("peer_joined", name)], "{why}");
+        } else {
+            assert_eq!(hall.heard(again), [error_frame("peer_id already in use")], "{why}");
+            assert!(hall.closed.is_empty() && hall.heard(listener).is_empty(), "{why}");
+            hall.say(listener, offer("r", name));
+            assert_eq!(hall.heard(first).len(), 1, "{why}: it is still there");
+        }
+    }
+}
+
+#[test]
+fn s12_s15_a_full_room_takes_its_own_back() {
+    let mut hall = Hall::new("r", 2);
+    let (a, b, again, other) = (hall.enter(), hall.enter(), hall.enter(), hall.enter());
+    let join = |name: &str| json!({ "type": "join", "room": "r", "peer_id": name, "secret": SECRET });
+    hall.say(a, join("a"));
+    hall.say(b, join("b"));
+    hall.say(other, join("c"));
+    assert_eq!(hall.heard(other), [error_frame("Room is full")]);
+    hall.say(again, join("a"));
+    assert_eq!(hall.heard(again), [joined("a", &["b"])]);
+    assert!(hall.room.knows(&Wish::new("a".into(), Some(SECRET))));
+    assert!(!hall.room.knows(&Wish::new("a".into(), Some("not its secret at all"))));
+    assert!(!hall.room.knows(&Wish::new("a".into(), None)), "no secret shows nothing");
+    assert!(!hall.room.knows(&Wish::new("c".into(), Some(SECRET))));
+}
+
+#[test]
+fn verified_names_that_are_dids_are_the_callers_own() {
+    let ann = Did::parse("did:plc:ann").unwrap();
+    for (did, name, expected) in [
+        (Some(&ann), "did:plc:ann", Access::Free),
+        (Some(&ann), "did:plc:ann#phone", Access::Free),
+        (Some(&ann), "ann", Access::Free),
+        (Some(&ann), "did:plc:bob", Access::WrongName),
+        (Some(&ann), "did:plc:bob#phone", Access::WrongName),
+        (Some(&ann), "did:plc:annie", Access::WrongName),
+        (Some(&ann), "did:plc:bob#did:plc:ann", Access::WrongName),
+        (None, "did:plc:ann", Access::WrongName),
+        (None, "did: it", Access::Free),
+    ] {
+        assert_eq!(access_proven(did, name), expected, "{name}");
+    }
 }
 
 const TALK: &str = "at://did:plc:owner/social.colibri.channel/v";
@@ -420,13 +541,15 @@ fn s20_a_name_that_becomes_a_channel_sends_strangers_away() {
 }
 
 /// Sockets keep what an older build stored (invariant 7), and an attachment has little room:
-/// 2,048 bytes were the limit for years. V8 takes one byte a character for a string of Latin
+/// 16,384 bytes. V8 takes one byte a character for a string of Latin
 /// letters, and two bytes for each UTF-16 unit of any other.
 #[test]
 fn seats_are_pinned_and_small() {
     let seat = Seat {
         id: u64::MAX >> 11,
         did: Some(Did::parse(&format!("did:plc:{}", "d".repeat(248))).unwrap()),
+        proven: true,
+        room: Some("😀".repeat(256)),
         relayed: true,
         seen: NOW,
         beats: true,
@@ -435,12 +558,16 @@ fn seats_are_pinned_and_small() {
             order: u64::MAX >> 11,
             bound: true,
             voice: Some(VoiceState::default()),
+            secret: Wish::new(String::new(), Some(SECRET)).secret,
         }),
     };
     let stored = serde_json::to_string(&seat).unwrap();
     let name = seat.peer.unwrap().peer_id;
-    let bytes = stored.len() - name.len() + name.encode_utf16().count() * 2;
-    assert!(bytes <= 2_048, "{bytes}");
+    let bytes = stored.len() - 2 * (name.len() - name.encode_utf16().count() * 2);
+    assert!(bytes <= 16_384 / 4, "{bytes}");
+    let full = r#"{"id":1,"did":"did:plc:a","proven":true,"room":"r","relayed":false,"seen":"2026-03-01T12:00:00.000000Z","beats":false,"peer":{"peer_id":"p","order":0,"bound":false,"voice":null,"secret":"x"}}"#;
+    let seat: Seat = serde_json::from_str(full).unwrap();
+    assert_eq!(serde_json::to_string(&seat).unwrap(), full);
     let pinned = r#"{"id":1,"did":null,"relayed":false,"seen":"2026-03-01T12:00:00.000000Z","beats":false,"peer":{"peer_id":"p","order":0,"bound":false,"voice":null}}"#;
     let seat: Seat = serde_json::from_str(pinned).unwrap();
     assert_eq!(serde_json::to_string(&seat).unwrap(), pinned);

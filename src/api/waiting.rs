@@ -1,0 +1,160 @@
+//! Observers of a community that nobody knows (A21): they wait in a shared object, for an object
+//! of its own would be there for every name that somebody makes up.
+//!
+//! A socket cannot be handed over, so the Worker keeps it: first with a socket to the lobby, and
+//! when the lobby closes that with 1012 because the community is known now, with one to the
+//! community itself, from its first event on. Frames pass in both directions as they are.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::channel::mpsc::{UnboundedSender, unbounded};
+use worker::wasm_bindgen_futures::spawn_local;
+use worker::{Delay, Env, Response, WebSocket, WebSocketPair, WebsocketEvent};
+
+use crate::domain::replay::{Resume, resume};
+use crate::domain::signaling::door::{UNSENT_MAX, close};
+use crate::durable::commands::{observe_community, wait_for_community};
+use crate::platform::d1::D1;
+use crate::platform::log;
+use crate::platform::socket_state::unsent;
+use crate::storage::{Fault, reads};
+use crate::wire::ids::AtUri;
+use crate::wire::socket::Reply;
+
+/// How often, and how many times, opening a socket to the community is tried.
+const RETRY: Duration = Duration::from_secs(1);
+const TRIES: u32 = 10;
+/// What a broken line counts as.
+const BROKEN: u16 = 1006;
+
+/// What was heard, and from whom.
+enum Heard {
+    Client(Option<String>),
+    ClientGone,
+    Object(Option<String>),
+    ObjectGone(u16),
+}
+
+/// Whether a community is known, or was once: then it has an object of its own.
+pub(super) async fn is_known(env: &Env, community: &str) -> Result<bool, Fault> {
+    let named = [community.to_owned()];
+    Ok(!reads::listed(&D1::of(env)?, &named).await?.is_empty())
+}
+
+/// Answers the upgrade of an observer whose community is not known, and serves it from then on.
+pub(super) async fn accept(env: Env, community: String, cursor: Option<i64>) -> Result<Response, Fault> {
+    let fault = |error: worker::Error| Fault::new("letting an observer wait", error);
+    let mut object = wait_for_community(&env, &community).await?;
+    let mut waits = true;
+    // Whoever became known before we waited tells nobody any more.
+    if is_known(&env, &community).await? {
+        let _ = object.close(Some(1000), None::<&str>);
+        object = observe_community(&env, &community, cursor).await?;
+        waits = false;
+    }
+    let pair = WebSocketPair::new().map_err(fault)?;
+    let asked = cursor.filter(|_| waits);
+    spawn_local(run(pair.server, object, env, community, waits, asked));
+    Response::from_websocket(pair.client).map_err(fault)
+}
+
+async fn run(
+    client: WebSocket,
+    mut object: WebSocket,
+    env: Env,
+    community: String,
+    mut waits: bool,
+    cursor: Option<i64>,
+) {
+    let (tell, mut heard) = unbounded::<Heard>();
+    let answer = cursor.and_then(|cursor| nothing_yet(&community, cursor));
+    listen(client.clone(), answer, tell.clone(), Heard::Client, |_| Heard::ClientGone);
+    listen(object.clone(), None, tell.clone(), Heard::Object, Heard::ObjectGone);
+    // The end of the replay that the client did not ask for.
+    let mut hides_resumed = false;
+    while let Some(heard) = heard.next().await {
+        // A socket that cannot take a frame or a close is closing; its end is heard of.
+        match heard {
+            Heard::Client(text) => drop(object.send_with_str(text.unwrap_or_default())),
+            Heard::Object(Some(text)) if hides_resumed && text.starts_with(r#"{"type":"resumed""#) => {
+                hides_resumed = false;
+            }
+            Heard::Object(text) => drop(client.send_with_str(text.unwrap_or_default())),
+            Heard::ClientGone => {
+                let _ = object.close(Some(1000), None::<&str>);
+                return;
+            }
+            Heard::ObjectGone(close::RESTART) if waits => {
+                let Some(own) = reach(&env, &community).await else { break };
+                (object, waits, hides_resumed) = (own, false, true);
+                listen(object.clone(), None, tell.clone(), Heard::Object, Heard::ObjectGone);
+            }
+            Heard::ObjectGone(code @ (close::POLICY | close::GONE | close::TOO_SLOW)) => {
+                let _ = client.close(Some(code), None::<&str>);
+                return;
+            }
+            Heard::ObjectGone(_) => break,
+        }
+        if unsent(&client) > UNSENT_MAX {
+            let _ = client.close(Some(close::TOO_SLOW), Some("too slow"));
+            let _ = object.close(Some(1000), None::<&str>);
+            return;
+        }
+    }
+    let _ = client.close(Some(close::RESTART), None::<&str>);
+}
+
+/// A socket to the community, from its first event on.
+async fn reach(env: &Env, community: &str) -> Option<WebSocket> {
+    for _ in 0..TRIES {
+        match observe_community(env, community, Some(0)).await {
+            Ok(socket) => return Some(socket),
+            Err(fault) => log::fault(&fault, "the observer waits a little longer"),
+        }
+        Delay::from(RETRY).await;
+    }
+    None
+}
+
+/// What a cursor comes to before there is anything (Q03–Q05).
+fn nothing_yet(community: &str, cursor: i64) -> Option<Reply> {
+    let community_uri = AtUri::parse(community).ok()?;
+    Some(match resume(cursor, 1, 0) {
+        Resume::From(to) => Reply::Resumed { community_uri: community_uri.to_string(), from: to, to },
+        Resume::Resync { oldest } => Reply::ResyncRequired { community_uri, oldest },
+    })
+}
+
+/// Tells of everything a socket says, until it ends. It is sent `greeting` first: before it is
+/// accepted it takes nothing.
+fn listen(
+    socket: WebSocket,
+    greeting: Option<Reply>,
+    tell: UnboundedSender<Heard>,
+    said: fn(Option<String>) -> Heard,
+    gone: fn(u16) -> Heard,
+) {
+    spawn_local(async move {
+        let accepted = (socket.events(), socket.accept());
+        if let Some(greeting) = greeting {
+            let _ = socket.send_with_str(greeting.text());
+        }
+        let code = match accepted {
+            (Ok(mut events), Ok(())) => loop {
+                match events.next().await {
+                    Some(Ok(WebsocketEvent::Message(message))) => {
+                        // Nobody listens any more: it has ended.
+                        if tell.unbounded_send(said(message.text())).is_err() {
+                            break BROKEN;
+                        }
+                    }
+                    Some(Ok(WebsocketEvent::Close(close))) => break close.code(),
+                    Some(Err(_)) | None => break BROKEN,
+                }
+            },
+            _ => BROKEN,
+        };
+        let _ = tell.unbounded_send(gone(code));
+    });
+}

@@ -1,0 +1,145 @@
+//! The rooms that share one object. Names of rooms are anybody's to choose, so an object for each
+//! would be files and descriptors for whatever a stranger makes up; here a room costs what its
+//! sockets cost, and ends with the last of them.
+
+use std::collections::BTreeMap;
+
+use super::room::{Caller, Room, Seat, SocketId};
+use crate::domain::frame_budget::{Budget, Rate, Verdict};
+use crate::wire::time::Micros;
+
+/// Rooms with peers in one object, voice channels not counted (S21). A room of two is a few
+/// kilobytes, so all of them are an eighth of an object's memory (platform facts 2.8).
+pub const ROOMS_MAX: usize = 2_000;
+
+/// How fast rooms may begin in one object (S21): more than one address may ask for at all (C14),
+/// so that nobody alone uses it up for the others.
+pub const OPENINGS: Rate = Rate { per_second: 100, burst: 1_000 };
+
+/// See the module.
+#[derive(Debug)]
+pub struct Hall {
+    max_peers: usize,
+    rooms: BTreeMap<String, Room>,
+    openings: Budget,
+}
+
+impl Hall {
+    /// An object without sockets. `max_peers` is `SIGNAL_MAX_PEERS` (S15).
+    pub fn new(max_peers: usize) -> Self {
+        Self { max_peers, rooms: BTreeMap::new(), openings: Budget::default() }
+    }
+
+    /// A room that has sockets.
+    pub fn room(&self, name: &str) -> Option<&Room> {
+        self.rooms.get(name)
+    }
+
+    /// Likewise.
+    pub fn room_mut(&mut self, name: &str) -> Option<&mut Room> {
+        self.rooms.get_mut(name)
+    }
+
+    /// All rooms that have sockets.
+    pub fn names(&self) -> Vec<String> {
+        self.rooms.keys().cloned().collect()
+    }
+
+    /// Whether any room has peers.
+    pub fn is_occupied(&self) -> bool {
+        self.rooms.values().any(|room| !room.is_empty())
+    }
+
+    /// A new socket for a room.
+    pub fn enter(&mut self, name: &str, id: SocketId, caller: Caller, now: Micros) -> Seat {
+        self.open(name).enter(id, caller, now)
+    }
+
+    /// Puts a socket back after the object woke.
+    pub fn restore(&mut self, name: &str, seat: Seat) {
+        self.open(name).restore(seat);
+    }
+
+    fn open(&mut self, name: &str) -> &mut Room {
+        let max_peers = self.max_peers;
+        self.rooms.entry(name.to_owned()).or_insert_with(|| Room::new(name.to_owned(), max_peers))
+    }
+
+    /// Whether a first peer may join a room (S21). One that has peers is open already.
+    pub fn may_open(&mut self, name: &str, now: Micros) -> bool {
+        if self.rooms.get(name).is_some_and(|room| !room.is_empty()) {
+            return true;
+        }
+        let open = self.rooms.values().filter(|room| !room.is_empty() && !room.is_bound()).count();
+        open < ROOMS_MAX && self.openings.take(OPENINGS, now) == Verdict::Fine
+    }
+
+    /// Forgets a room that has no sockets.
+    pub fn tidy(&mut self, name: &str) {
+        if self.rooms.get(name).is_some_and(Room::is_deserted) {
+            self.rooms.remove(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::signaling::room::{Access, Lease, Wish};
+
+    const NOW: Micros = Micros(1_772_366_400_000_000);
+
+    /// Opens a socket to a room and joins it if the hall lets it; whether it did.
+    fn join(hall: &mut Hall, id: SocketId, name: &str, access: Access, now: Micros) -> bool {
+        hall.enter(name, id, Caller::default(), now);
+        let may = access == Access::Bound || hall.may_open(name, now);
+        if may {
+            let wish = Wish { peer_id: format!("p{id}"), secret: None };
+            hall.room_mut(name).unwrap().join(id, &wish, access, &Lease::none(now));
+        }
+        may
+    }
+
+    #[test]
+    fn s21_rooms_in_an_object_are_bounded_and_others_go_on() {
+        let mut hall = Hall::new(64);
+        let at = |n: usize| Micros(NOW.0 + 1_000_000 * i64::try_from(n).unwrap());
+        let full = ROOMS_MAX as u64;
+        for n in 0..full {
+            assert!(join(&mut hall, n, &format!("r{n}"), Access::Free, at(n as usize)));
+        }
+        let later = at(ROOMS_MAX + 100);
+        assert!(!join(&mut hall, full, "one more", Access::Free, later));
+        assert!(join(&mut hall, full + 1, "r0", Access::Free, later), "a room that is open takes more");
+        assert!(
+            join(&mut hall, full + 2, "channel", Access::Bound, later),
+            "a voice channel is no made-up name"
+        );
+        hall.room_mut("r1").unwrap().close(1);
+        hall.tidy("r1");
+        assert!(join(&mut hall, full + 3, "in its place", Access::Free, later), "one ended");
+    }
+
+    #[test]
+    fn s21_rooms_begin_at_a_bounded_rate() {
+        let mut hall = Hall::new(64);
+        let burst = u64::try_from(OPENINGS.burst).unwrap();
+        for n in 0..burst {
+            assert!(join(&mut hall, n, &format!("r{n}"), Access::Free, NOW));
+        }
+        assert!(!join(&mut hall, burst, "late", Access::Free, NOW));
+        let second = Micros(NOW.0 + 1_000_000);
+        assert!(join(&mut hall, burst + 1, "a second later", Access::Free, second));
+    }
+
+    #[test]
+    fn a_room_is_forgotten_with_its_last_socket() {
+        let mut hall = Hall::new(64);
+        hall.enter("r", 1, Caller::default(), NOW);
+        hall.tidy("r");
+        assert!(hall.room("r").is_some() && !hall.is_occupied(), "a socket that has not joined");
+        hall.room_mut("r").unwrap().close(1);
+        hall.tidy("r");
+        assert!(hall.names().is_empty());
+    }
+}
