@@ -205,13 +205,16 @@ macro_rules! reactions_of {
     };
 }
 
-// The messages of a page of R01: those after a place (?2, ?3, ?4) in the channel that ?1 means, at
+// The place after which a page begins, where it is known.
+macro_rules! place {
+    () => {
+        "(?2, ?3, ?4)"
+    };
+}
+// The messages of a page of R01: those after a place in the channel that ?1 means, at
 // most ?5.
 macro_rules! page_of_channel {
-    () => {
-        page_of_channel!("(?2, ?3, ?4)")
-    };
-    ($place:literal) => {
+    ($place:expr) => {
         concat!(
             "FROM messages m
          WHERE m.channel_uri = (SELECT uri FROM target)
@@ -238,29 +241,42 @@ macro_rules! target_channel {
     };
 }
 
-// Without the plus signs, SQLite would look for the first of the three by the index and compare the
-// rest row by row (a column on the right side has an affinity, a parameter has none).
 // Where a page begins that goes on by `created_at` (?6): after the last message in the order that has
-// it, or else before the instant (?2). Of messages whose clock was not ahead, the place is the
-// instant itself.
-macro_rules! start_by_created_at {
+// it, or else before the instant (?2, with ?3 and ?4). Of messages whose clock was not ahead, the
+// place is the instant itself. Three look-ups: one query for all three costs more than they do.
+macro_rules! place_by_created_at {
     () => {
-        ", start(sort_at, rkey, author_did) AS (
-            SELECT sort_at, rkey, author_did FROM (
-                SELECT 0 AS n, * FROM (
-                    SELECT s.sort_at, s.rkey, s.author_did FROM messages s
-                    WHERE s.channel_uri = (SELECT uri FROM target) AND s.created_at = ?6
-                      AND s.sort_at = s.indexed_at
-                    ORDER BY s.sort_at, s.rkey, s.author_did LIMIT 1)
-                UNION ALL SELECT 1, ?2, ?3, ?4)
-            ORDER BY n LIMIT 1) "
+        concat!(
+            "(coalesce((SELECT s.sort_at ",
+            place_by_created_at!("of it"),
+            "), ?2), coalesce((SELECT s.rkey ",
+            place_by_created_at!("of it"),
+            "), ?3), coalesce((SELECT s.author_did ",
+            place_by_created_at!("of it"),
+            "), ?4))"
+        )
+    };
+    ("of it") => {
+        "FROM messages s WHERE s.channel_uri = (SELECT uri FROM target) AND s.created_at = ?6
+            AND s.sort_at = s.indexed_at ORDER BY s.sort_at, s.rkey, s.author_did LIMIT 1"
+    };
+}
+// Whether a message further on has the same `created_at`: one whose clock was ahead. (The plus signs
+// are for SQLite: a column on the right side of such a comparison has an affinity, and it would look
+// for the first of the three alone by the index.)
+macro_rules! again {
+    () => {
+        ", 'again', EXISTS (
+            SELECT 1 FROM messages o WHERE o.channel_uri = m.channel_uri AND o.created_at = m.created_at
+               AND o.sort_at = o.indexed_at
+               AND (o.sort_at, o.rkey, o.author_did) < (+m.sort_at, +m.rkey, +m.author_did))"
     };
 }
 pub(super) use person_json;
 
 // The messages of a page as R01 shows them, and what else is asked about each.
 macro_rules! shown_json {
-    ($more:literal) => {
+    ($more:expr) => {
         concat!(
             "json_object('message', ",
             message_json!("m"),
@@ -352,12 +368,15 @@ pub async fn history(
         (Some(last), Some(next)) => last.again == 0 && last.message.sort_at != next.message.sort_at,
         _ => true,
     };
-    let (mut found, mut reactions) =
-        read(store, HISTORY, REACTIONS_OF_HISTORY, channel, start, limit + 1).await?;
+    let (messages, of_messages) = match start {
+        Start::Before { .. } => (HISTORY, REACTIONS_OF_HISTORY),
+        Start::Newest | Start::After(_) => (NEWEST, REACTIONS_OF_MESSAGES),
+    };
+    let (mut found, mut reactions) = read(store, messages, of_messages, channel, start, limit + 1).await?;
     let mut limit = limit;
     if !ends(&found, place) {
         let asked = limit + BEYOND + 1;
-        (found, reactions) = read(store, HISTORY, REACTIONS_OF_HISTORY, channel, start, asked).await?;
+        (found, reactions) = read(store, messages, of_messages, channel, start, asked).await?;
         let end = (place..found.len()).find(|at| ends(&found, *at)).and_then(|at| i64::try_from(at + 1).ok());
         limit = end.filter(|end| *end <= limit + BEYOND).unwrap_or(limit);
     }
@@ -478,58 +497,39 @@ pub async fn ingest_status(store: &impl Store) -> Result<IngestStatus, Fault> {
 }
 
 // The page is chosen before its people and parents are looked up.
-const MESSAGES: &str = concat!(
-    target_channel!(),
-    "SELECT ",
-    shown_json!(""),
-    " FROM (SELECT m.* ",
-    page_of_channel!(),
-    newest_first!(),
-    ") m ",
-    shown_joins!(),
-    " ORDER BY m.sort_at DESC, m.rkey DESC, m.author_did DESC"
-);
+macro_rules! page {
+    ($more:expr, $place:expr) => {
+        concat!(
+            target_channel!(),
+            "SELECT ",
+            shown_json!($more),
+            " FROM (SELECT m.* ",
+            page_of_channel!($place),
+            newest_first!(),
+            ") m ",
+            shown_joins!(),
+            " ORDER BY m.sort_at DESC, m.rkey DESC, m.author_did DESC"
+        )
+    };
+}
+const MESSAGES: &str = page!("", place!());
+const NEWEST: &str = page!(again!(), place!());
+const HISTORY: &str = page!(again!(), place_by_created_at!());
 
-const HISTORY: &str = concat!(
-    target_channel!(),
-    start_by_created_at!(),
-    "SELECT ",
-    shown_json!(
-        ", 'again', EXISTS (
-            SELECT 1 FROM messages o WHERE o.channel_uri = m.channel_uri AND o.created_at = m.created_at
-               AND o.sort_at = o.indexed_at
-               AND (o.sort_at, o.rkey, o.author_did) < (+m.sort_at, +m.rkey, +m.author_did))"
-    ),
-    " FROM (SELECT m.* ",
-    page_of_channel!(
-        "((SELECT +sort_at FROM start), (SELECT +rkey FROM start), (SELECT +author_did FROM start))"
-    ),
-    newest_first!(),
-    ") m ",
-    shown_joins!(),
-    " ORDER BY m.sort_at DESC, m.rkey DESC, m.author_did DESC"
-);
-
-const REACTIONS_OF_HISTORY: &str = concat!(
-    target_channel!(),
-    start_by_created_at!(),
-    ", page(uri) AS (SELECT m.uri ",
-    page_of_channel!(
-        "((SELECT +sort_at FROM start), (SELECT +rkey FROM start), (SELECT +author_did FROM start))"
-    ),
-    newest_first!(),
-    ") ",
-    reactions_of!("page")
-);
-
-const REACTIONS_OF_MESSAGES: &str = concat!(
-    target_channel!(),
-    ", page(uri) AS (SELECT m.uri ",
-    page_of_channel!(),
-    newest_first!(),
-    ") ",
-    reactions_of!("page")
-);
+macro_rules! reactions_of_page {
+    ($place:expr) => {
+        concat!(
+            target_channel!(),
+            ", page(uri) AS (SELECT m.uri ",
+            page_of_channel!($place),
+            newest_first!(),
+            ") ",
+            reactions_of!("page")
+        )
+    };
+}
+const REACTIONS_OF_MESSAGES: &str = reactions_of_page!(place!());
+const REACTIONS_OF_HISTORY: &str = reactions_of_page!(place_by_created_at!());
 
 const MESSAGE: &str = concat!(
     "SELECT ",

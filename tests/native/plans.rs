@@ -124,6 +124,8 @@ fn exercise() -> Sqlite {
         store.commit(vec![outbox::told(1)]).await.unwrap();
         reads::messages(&store, "", "k", &Start::Newest, 50).await.unwrap();
         reads::history(&store, "", "k", &Start::Newest, 50).await.unwrap();
+        let before = Start::Before { created_at: String::new(), instant: String::new() };
+        reads::history(&store, "", "k", &before, 50).await.unwrap();
         reads::message(&store, "", &message).await.unwrap();
         reads::candidates(&store, &["k".to_owned()]).await.unwrap();
         reads::listed(&store, &["at://c".to_owned()]).await.unwrap();

@@ -80,7 +80,7 @@ macro_rules! with_reactions {
 const REACTIONS_OF_CHANNEL: &str = concat!(
     target_channel!(),
     ", page(uri) AS (SELECT m.uri ",
-    page_of_channel!(),
+    page_of_channel!(place!()),
     with_reactions!(),
     newest_first!(),
     ") ",
@@ -93,7 +93,7 @@ const OF_CHANNEL: &str = concat!(
         'first', json(iif(m.uri = ",
     meant!("m.rkey", "m.channel_uri"),
     ", 'true', 'false'))) AS row ",
-    page_of_channel!(),
+    page_of_channel!(place!()),
     with_reactions!(),
     newest_first!(),
 );
