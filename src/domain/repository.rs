@@ -158,11 +158,24 @@ impl Reading {
         self.archive.take(chunk, |root, link, block| blocks.add(root, link, block))
     }
 
+    /// Bytes that are held by now, as far as they are counted ([`kept`]).
+    pub fn held(&self) -> u64 {
+        let Blocks { nodes, records, .. } = &self.blocks;
+        u64::try_from(self.archive.held() + nodes.held() + records.held()).unwrap_or(u64::MAX)
+    }
+
     /// Says what the repository of `did` held, `key` being what its document names for signing.
     pub fn finish(self, did: &Did, key: &SigningKey) -> Result<Snapshot, Refused> {
-        self.archive.finish()?;
+        let passed_over = self.archive.finish()?.passed_over;
+        // What is missing may be what was too long to be held.
+        let missing = |refused: Refused| match refused {
+            Refused::NoCommit | Refused::MissingNode | Refused::MissingRecord if passed_over => {
+                Refused::BlockTooLong
+            }
+            other => other,
+        };
         let Blocks { wanted, commit, nodes, records } = self.blocks;
-        let commit = commit.as_deref().and_then(Commit::parse).ok_or(Refused::NoCommit)?;
+        let commit = commit.as_deref().and_then(Commit::parse).ok_or(missing(Refused::NoCommit))?;
         if commit.did != did.as_str() {
             return Err(Refused::WrongAccount);
         }
@@ -185,7 +198,8 @@ impl Reading {
                 json,
             });
             Ok(())
-        })?;
+        })
+        .map_err(missing)?;
         Ok(Snapshot { rev: commit.rev, records: shown, complete: wanted.into_iter().collect() })
     }
 }

@@ -217,10 +217,10 @@ fn no_repository_panics() {
         }
     }
     println!("{cases} cases: {ends:?}");
-    // All but what is too large or too deep, which damage does not come upon.
+    // All but what is too large, too long or too deep, which damage does not come upon.
     if cases >= 4_000 {
         let met = ends.len();
-        assert!(met >= 13, "the damage is met in {met} places only: {ends:?}");
+        assert!(met >= 12, "the damage is met in {met} places only: {ends:?}");
         assert!(ends["read"] * 50 > cases, "{ends:?}");
     }
 }

@@ -1,7 +1,6 @@
 //! What is kept of a repository's blocks until its tree can be walked, and how much of it.
 //!
-//! An isolate has 128 MB for everything, two repositories may be read at once (K07), and wasm's
-//! memory never shrinks. So both kinds of blocks have a limit that counts what keeping one costs
+//! An isolate has 128 MB for everything, and wasm's memory never shrinks. So both kinds of blocks have a limit that counts what keeping one costs
 //! beside its bytes, and both are vectors that are sorted once: a hash table would need all its
 //! room twice while it grows.
 
@@ -22,6 +21,24 @@ const NODE_COST: usize = 64;
 const RECORDS_MAX: usize = 32 * 1024 * 1024;
 /// What a record costs beside its JSON: its name, and then its collection, key and CID.
 const RECORD_COST: usize = 256;
+
+/// Blocks may come twice, and cost nothing the second time: when a limit is reached, those that are
+/// held twice are let go. Less than this share of the limit is not worth doing that again for.
+const WORTH: usize = 8;
+
+/// Lets go of blocks that are held twice, and answers whether it was worth it.
+fn without_twins<T>(
+    blocks: &mut Vec<(Link, T)>,
+    left: &mut usize,
+    max: usize,
+    cost: impl Fn(&T) -> usize,
+) -> bool {
+    blocks.sort_by_key(|(link, _)| *link);
+    blocks.dedup_by_key(|(link, _)| *link);
+    let held = blocks.iter().map(|(_, block)| cost(block)).sum();
+    *left = max.saturating_sub(held);
+    *left >= max / WORTH
+}
 
 /// Takes `cost` from what is left of a limit.
 fn spend(left: &mut usize, cost: usize) -> Result<(), Refused> {
@@ -47,9 +64,19 @@ impl Nodes {
         if bytes.len() > NODE_MAX {
             return Err(Refused::TooLarge);
         }
-        spend(&mut self.left, bytes.len() + NODE_COST)?;
+        let cost = |bytes: &[u8]| bytes.len() + NODE_COST;
+        if self.left < cost(bytes)
+            && !without_twins(&mut self.nodes, &mut self.left, NODES_MAX, |bytes| cost(bytes))
+        {
+            return Err(Refused::TooLarge);
+        }
+        spend(&mut self.left, cost(bytes))?;
         self.nodes.push((link, bytes.into()));
         Ok(())
+    }
+
+    pub(super) fn held(&self) -> usize {
+        NODES_MAX.saturating_sub(self.left)
     }
 
     pub(super) fn sorted(self) -> SortedNodes {
@@ -98,9 +125,17 @@ impl Records {
             Kind::Named(_) | Kind::Nameless => json(block, RECORD_MAX).unwrap_or_default(),
             Kind::Unreadable => String::new(),
         };
-        spend(&mut self.left, json.len() + RECORD_COST)?;
+        let cost = |json: &String| json.len() + RECORD_COST;
+        if self.left < cost(&json) && !without_twins(&mut self.records, &mut self.left, RECORDS_MAX, cost) {
+            return Err(Refused::TooLarge);
+        }
+        spend(&mut self.left, cost(&json))?;
         self.records.push((link, json));
         Ok(())
+    }
+
+    pub(super) fn held(&self) -> usize {
+        RECORDS_MAX.saturating_sub(self.left)
     }
 
     pub(super) fn sorted(self) -> SortedRecords {
