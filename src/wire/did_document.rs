@@ -5,19 +5,20 @@ use url::Url;
 
 use super::handle::Handle;
 use super::ids::Did;
-use super::json::object;
+use super::json::{entries, object};
 use super::multikey::Multikey;
+use super::xrpc::endpoint;
 
 /// A DID document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DidDocument {
-    /// The handle it claims: the first `at://` among its other names. Nothing is proven by it
-    /// (O10).
+    /// The handle it claims: the first of its other names that is `at://` and a handle. Nothing is
+    /// proven by it (O10).
     pub handle: Option<Handle>,
     /// The key that signs the repository.
     pub signing_key: Option<Multikey>,
-    /// Where the account's repository and blobs are, if the document says so. Anybody can write
-    /// anything here: whether it may be asked is a rule's (R21.6).
+    /// Where the account's repository and blobs are, if the document says so: an origin. Anybody can
+    /// write anything here: whether it may be asked is a rule's (R21.6).
     pub pds: Option<Url>,
 }
 
@@ -25,11 +26,11 @@ pub struct DidDocument {
 #[serde(rename_all = "camelCase")]
 struct Document {
     id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "entries")]
     also_known_as: Vec<serde_json::Value>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "entries")]
     verification_method: Vec<serde_json::Value>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "entries")]
     service: Vec<serde_json::Value>,
 }
 
@@ -73,10 +74,10 @@ impl DidDocument {
         });
         let mut names = document.also_known_as.iter().filter_map(serde_json::Value::as_str);
         Some(Self {
-            handle: names.find_map(|name| name.strip_prefix("at://")).and_then(Handle::parse),
+            handle: names.find_map(|name| Handle::parse(name.strip_prefix("at://")?)),
             signing_key: method
                 .and_then(|method| Multikey::of_method(&method.r#type, &method.public_key_multibase)),
-            pds: pds.and_then(|address| Url::parse(&address).ok()),
+            pds: pds.and_then(|address| endpoint(&address)),
         })
     }
 }
@@ -129,7 +130,27 @@ mod tests {
             (with("[]"), Some(None), "none"),
             (r#"{"id":"did:plc:a"}"#.to_owned(), Some(None), "no list at all"),
             (format!(r#"{{"id":"did:plc:b","service":[{own}]}}"#), None, "of somebody else"),
-            (with("{}"), None, "services that are no list"),
+            (with("{}"), Some(None), "services that are no list"),
+            (with("null"), Some(None), "nor these"),
+            (with(&format!("{own:?}")), Some(None), "nor these"),
+            (with(&own), Some(None), "one that is in no list"),
+            (
+                format!(
+                    r#"{{"id":"did:plc:a","alsoKnownAs":null,"verificationMethod":"x","service":[{own}]}}"#
+                ),
+                Some(Some("https://pds.test/".to_owned())),
+                "another field that is no list costs that field",
+            ),
+            (
+                with(&format!("[{}]", service("#atproto_pds", kind, r#""https://pds.test/api/blob?x=1#y""#))),
+                Some(Some("https://pds.test/".to_owned())),
+                "an endpoint is an origin",
+            ),
+            (
+                with(&format!("[{}]", service("#atproto_pds", kind, r#""https://u:p@pds.test""#))),
+                Some(None),
+                "a name in it",
+            ),
             ("<html>".to_owned(), None, "no JSON"),
             ("[]".to_owned(), None, "an array"),
             (String::new(), None, "empty"),
@@ -149,7 +170,16 @@ mod tests {
                 Some("a.test"),
                 "the first of its kind",
             ),
-            (r#"["at://handle.invalid/x", "at://b.test"]"#, None, "the first is none"),
+            (r#"["at://a.test/x", "at://b.test"]"#, Some("b.test"), "the first is none"),
+            (
+                r#"["at://did:plc:b", "at://", "at://c_c.test", null, {}, "at://b.test"]"#,
+                Some("b.test"),
+                "nor are these",
+            ),
+            (r#"["at://handle.invalid", "at://b.test"]"#, Some("handle.invalid"), "one that leads nowhere"),
+            ("null", None, "no list"),
+            (r#""at://a.test""#, None, "no list"),
+            (r#"{"0":"at://a.test"}"#, None, "no list"),
             (r#"["at://did:plc:a"]"#, None, "no handle"),
             (r#"["a.test"]"#, None, "no at://"),
             ("[]", None, "none"),

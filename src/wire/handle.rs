@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::ids::Did;
-use super::json::object;
+use super::json::{entries, object};
 
 /// A handle, in lower case. Whether it belongs to anybody is not known here.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -55,15 +55,18 @@ impl<'de> Deserialize<'de> for Handle {
 }
 
 /// The DIDs that a JSON answer about the TXT records of `_atproto.<handle>` names (the form of
-/// DNS over HTTPS that Cloudflare and Google speak). `None`: this is no answer; the server that
-/// was asked failed. A name that does not exist is an answer without DIDs.
+/// DNS over HTTPS that Cloudflare and Google speak). `None`: this is no answer, or a part of one;
+/// the server that was asked failed. A name that does not exist is an answer without DIDs. A record
+/// that cannot be read is none of ours, and is passed over.
 pub fn dids_in_dns(text: &str) -> Option<Vec<Did>> {
     #[derive(Deserialize)]
     struct Answer {
         #[serde(rename = "Status")]
         status: u16,
-        #[serde(rename = "Answer", default)]
-        records: Vec<Record>,
+        #[serde(rename = "TC", default)]
+        is_cut: bool,
+        #[serde(rename = "Answer", default, deserialize_with = "entries")]
+        records: Vec<serde_json::Value>,
     }
     #[derive(Deserialize)]
     struct Record {
@@ -73,10 +76,11 @@ pub fn dids_in_dns(text: &str) -> Option<Vec<Did>> {
     /// Codes of RFC 1035, 4.1.1: no error, and a name that does not exist.
     const ANSWERED: [u16; 2] = [0, 3];
     let answer: Answer = object(text)?;
-    if !ANSWERED.contains(&answer.status) {
+    if answer.is_cut || !ANSWERED.contains(&answer.status) {
         return None;
     }
-    let of_txt = answer.records.iter().filter(|record| record.r#type == TXT);
+    let records = answer.records.into_iter().filter_map(|record| serde_json::from_value(record).ok());
+    let of_txt = records.filter(|record: &Record| record.r#type == TXT);
     let mut dids: Vec<Did> = of_txt
         .filter_map(|record| Did::parse(txt_value(&record.data).trim().strip_prefix("did=")?.trim()).ok())
         .collect();
@@ -162,6 +166,18 @@ mod tests {
             (answer(&txt(r#""did=nonsense""#)), Some(vec![]), "no DID"),
             (answer(""), Some(vec![]), "no records"),
             (r#"{"Status":0}"#.into(), Some(vec![]), "no list"),
+            (r#"{"Status":0,"Answer":null}"#.into(), Some(vec![]), "no list"),
+            (r#"{"Status":0,"Answer":"x"}"#.into(), Some(vec![]), "no list"),
+            (
+                answer(&format!(r#"null,{{"type":"TXT"}},{}"#, txt(r#""did=did:plc:a""#))),
+                Some(vec!["did:plc:a"]),
+                "among records of other shapes",
+            ),
+            (
+                format!(r#"{{"Status":0,"TC":true,"Answer":[{}]}}"#, txt(r#""did=did:plc:a""#)),
+                None,
+                "a part of the answer",
+            ),
             (r#"{"Status":3}"#.into(), Some(vec![]), "no such name"),
             (r#"{"Status":2}"#.into(), None, "the server failed"),
             (r#"{"Answer":[]}"#.into(), None, "no status"),

@@ -1,11 +1,21 @@
 //! Reading JSON objects that come from outside.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 /// Reads a JSON object into `T`. A JSON array is refused: serde would fill a struct from its
 /// elements by position, and nobody on this network means that.
 pub(super) fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
     if text.trim_ascii_start().starts_with('{') { serde_json::from_str(text).ok() } else { None }
+}
+
+/// Reads a list whose entries are of any kind. What is no list has no entries: a field that somebody
+/// filled with something else is lost, and nothing but that field (`deserialize_with`, with `default`).
+pub(super) fn entries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Value>, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::Array(entries) => entries,
+        _ => Vec::new(),
+    })
 }
 
 /// JSON in letters of ASCII alone, with the same meaning. Runtimes keep such a text in one byte a

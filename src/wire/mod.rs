@@ -34,3 +34,4 @@ pub mod socket;
 pub mod text;
 pub mod tid;
 pub mod time;
+pub mod xrpc;

@@ -46,7 +46,8 @@ pub struct Page {
 }
 
 /// Reads a page of `collection` of the repository of `did`. `None`: it is none. A record that is
-/// not where it should be spoils the page: it would be missed where deletions are concluded.
+/// not where it should be, also one that is named by a handle, spoils the page: it would be missed
+/// where deletions are concluded.
 pub fn page(text: &str, did: &Did, collection: Collection) -> Option<Page> {
     #[derive(Deserialize)]
     struct Listed<'a> {
@@ -93,6 +94,13 @@ mod tests {
                 None,
                 "of another collection",
             ),
+            (
+                format!(r#"{{"records":[{own},{}]}}"#, listed("at://a.test/social.colibri.message/2")),
+                None,
+                "named by a handle",
+            ),
+            (format!(r#"{{"records":[{own}],"cursor":null}}"#), Some((1, false)), "the last, and says so"),
+            (format!(r#"{{"records":[{own}],"cursor":""}}"#), Some((1, true)), "an empty cursor is one"),
             (format!(r#"{{"records":[{}]}}"#, listed("at://nobody")), None, "no record"),
             (r#"{"records":[{"uri":"x"}]}"#.into(), None, "without its value"),
             (r#"{"cursor":"1"}"#.into(), None, "no list"),

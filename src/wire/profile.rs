@@ -44,7 +44,8 @@ impl LookedUp {
             text.map(|text| text::cut(&text, limit)).filter(|text| !text.is_empty())
         };
         Some(Self {
-            handle: Some(view.handle).filter(|handle| !handle.is_empty() && handle != "handle.invalid"),
+            handle: Some(view.handle)
+                .filter(|handle| !handle.is_empty() && !handle.eq_ignore_ascii_case("handle.invalid")),
             display_name: cut(view.display_name, DISPLAY_NAME),
             description: cut(view.description, PROFILE_TEXT),
             avatar_cid: view.avatar.as_deref().and_then(cid_in),
