@@ -3,7 +3,7 @@
 //! What comes next is `domain::discovery`'s, how far the walk is stands in D1. First those of a
 //! page are known, then the page is noted: a crash between the two reads it once more.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use serde_json::json;
@@ -13,6 +13,7 @@ use worker::{Env, State};
 
 use super::commands::{DISPATCH, Work, call};
 use crate::domain::discovery::{Next, Page, Walk};
+use crate::domain::pages::{Held, Pages};
 use crate::platform::alarm;
 use crate::platform::clock::{chance, now};
 use crate::platform::config;
@@ -37,11 +38,14 @@ pub(super) struct Walker {
     /// Whom to ask, if anybody.
     relay: Option<Url>,
     busy: Cell<bool>,
+    /// The pages of the collection that is being listed, as far as this object saw them: one that
+    /// wakes in the middle of it begins to count anew, below the limits of the whole walk.
+    pages: RefCell<Pages>,
 }
 
 impl Walker {
     pub(super) fn new(state: State, env: Env) -> Self {
-        Self { relay: config::relay(&env), state, env, busy: Cell::new(false) }
+        Self { relay: config::relay(&env), state, env, busy: Cell::new(false), pages: RefCell::default() }
     }
 
     /// Sees that the walk goes on. Returns at once.
@@ -99,14 +103,17 @@ impl Walker {
     ) -> Outcome<()> {
         match relay::page(relay, collection, cursor).await {
             Ok(page) => {
+                if cursor.is_none() {
+                    self.pages.take();
+                }
+                // Whether an entry is new in this walk cannot be told: those on a page may all be known.
+                let entries = page.dids.len() + usize::try_from(page.dropped).unwrap_or(0);
+                let held = Held { entries, new: entries };
+                let next = self.pages.borrow_mut().turn(held, page.cursor);
                 let statement = discovery::found(page.dids.iter(), walk.room_left(), now());
                 let found = db.write(&[statement]).await?.first().map_or(0, Vec::len);
-                let page = Page {
-                    listed: count(page.dids.len()),
-                    found: count(found),
-                    dropped: page.dropped,
-                    cursor: page.cursor,
-                };
+                let page =
+                    Page { listed: count(page.dids.len()), found: count(found), dropped: page.dropped, next };
                 walk.on_page(page, now());
                 if found > 0
                     && let Err(fault) = call(&self.env, DISPATCH, &Work {}).await

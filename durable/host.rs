@@ -24,9 +24,10 @@ use crate::platform::alarm;
 use crate::platform::clock::{chance, lost_a_race, now};
 use crate::platform::config::{self, Outside};
 use crate::platform::d1::D1;
-use crate::platform::identity::{Account, Unresolved, refresh, resolve};
+use crate::platform::identity::{Account, Unresolved, refresh, resolve, resolve_named};
 use crate::platform::log::{self, Level};
 use crate::platform::pds::{self, Unread};
+use crate::platform::rooms::{NoRoom, Pool, Seat};
 use crate::storage::repos::{self, Due, Succeeded};
 use crate::storage::{CommitError, Fault, Statement, Store, discovery};
 use crate::wire::ids::{Collection, Did};
@@ -42,6 +43,8 @@ const ALARM_MS: i64 = 25_000;
 const RETRY_MS: i64 = 5_000;
 /// How often hosts are woken while others are looked for.
 const WAKE_EVERY: i64 = 1_000_000;
+/// How soon a repository is looked at again that had to wait, and did so for a while.
+const SOON_MICROS: i64 = 5_000_000;
 /// An account that its host does not know is believed to be gone after so many answers: a host may
 /// be restored, or moved, without all of its accounts at first.
 const GONE_AFTER: u32 = 3;
@@ -71,6 +74,9 @@ pub(super) struct Host {
 enum Miss {
     /// The host is left alone until then; the repository did nothing wrong.
     Resting(Micros),
+    /// It has to wait until then: others have all room that there is, or strangers had too much asked.
+    /// Neither the host nor the repository did anything wrong.
+    Later(Micros),
     /// Tried again after a pause. `status` stands in `repos`.
     Failed { status: &'static str, error: String },
     /// The account is, or was always, elsewhere.
@@ -87,6 +93,8 @@ impl From<Unread> for Miss {
     fn from(unread: Unread) -> Self {
         let error = match unread {
             Unread::Resting(until) => return Miss::Resting(until),
+            Unread::NoRoom(NoRoom::Crowded) => return Miss::Later(soon()),
+            Unread::NoRoom(NoRoom::Slow) => "the host was slow while others waited for room".to_owned(),
             Unread::Fault(fault) => fault.to_string(),
             Unread::Absent(status) => return Miss::Failed { status: "absent", error: status.into() },
             Unread::Unserved(status) => format!("the host answers with status {status}"),
@@ -212,6 +220,7 @@ impl Host {
                 self.rests_until.set(Some(until));
                 repos::postponed(&did, until)
             }
+            Err(Miss::Later(until)) => repos::postponed(&did, until),
             Err(Miss::Failed { status, error }) => {
                 let pause = pause_after(due.failures.saturating_add(1), chance());
                 let fields =
@@ -242,7 +251,11 @@ impl Host {
 
     /// Who is behind the DID, asked anew if what is known may be wrong.
     async fn account(&self, db: &D1, due: &Due, anew: bool) -> Result<Account, Miss> {
-        let found = if anew {
+        // Anybody may name somebody who does not exist, and a relay may list them.
+        let is_guess = Reason::named(&due.reason).is_some_and(Reason::is_guess);
+        let found = if is_guess {
+            resolve_named(db, &due.did, &self.outside, anew).await
+        } else if anew {
             refresh(db, &due.did, &self.outside).await
         } else {
             resolve(db, &due.did, &self.outside).await
@@ -251,6 +264,8 @@ impl Host {
             Unresolved::Nowhere => {
                 Miss::Failed { status: "failing", error: "the DID leads to no PDS".into() }
             }
+            Unresolved::Resting(until) if is_guess => Miss::Later(until),
+            Unresolved::Busy => Miss::Later(soon()),
             // A host that is asked for repositories goes on with those whose keys are known.
             Unresolved::Resting(until) if self.name.is_none() => Miss::Resting(until),
             Unresolved::Resting(until) => Miss::Failed {
@@ -267,6 +282,8 @@ impl Host {
         let reason = Reason::named(&due.reason).unwrap_or(Reason::Gap);
         let mut account = self.account(db, due, due.failures > 0 || reason == Reason::Identity).await?;
         self.must_be_here(db, host, &account, due).await?;
+        // Until what was read is let in: so many are read at a time, over all hosts.
+        let seat = Pool::Repositories.seat(host).await.map_err(Unread::NoRoom)?;
         let head = match pds::latest_rev(&account.pds, &due.did).await {
             Err(Unread::Absent(status)) => {
                 // Perhaps it moved, and nobody said so.
@@ -291,7 +308,8 @@ impl Host {
         if unchanged && !reason.reads_unchanged() {
             write(db, vec![repos::succeeded(&look, now())]).await?;
         } else {
-            let (snapshot, signed_by) = self.snapshot(db, due, &account, &head).await?;
+            let (snapshot, signed_by) = self.snapshot(db, due, &account, &head, &seat).await?;
+            seat.settle().map_err(Unread::NoRoom)?;
             must_be_newer(due, &snapshot.rev)?;
             let wait = wait_for_stream(&snapshot.rev, now());
             Delay::from(Duration::from_micros(wait.unsigned_abs())).await;
@@ -362,15 +380,16 @@ impl Host {
         due: &Due,
         account: &Account,
         head: &str,
+        seat: &Seat,
     ) -> Result<(Snapshot, Option<Multikey>), Miss> {
-        let exported = match exported(due, account, account.signing_key.as_ref()).await {
+        let exported = match exported(due, account, account.signing_key.as_ref(), seat).await {
             Err(Unread::Refused(Refused::WrongSignature)) => {
                 let anew = self.account(db, due, true).await?;
                 let others = [anew.signing_key.as_ref(), due.signed_by.as_ref()];
                 let mut tried = Err(Unread::Refused(Refused::WrongSignature));
                 for key in others.into_iter().filter(|key| *key != account.signing_key.as_ref()) {
                     if matches!(tried, Err(Unread::Refused(Refused::WrongSignature))) {
-                        tried = exported(due, account, key).await;
+                        tried = exported(due, account, key, seat).await;
                     }
                 }
                 tried
@@ -379,10 +398,10 @@ impl Host {
         };
         match exported {
             Err(Unread::Unserved(400..=499 | 501)) => {
-                Ok((pds::listing(&account.pds, &due.did, head.to_owned()).await?, None))
+                Ok((pds::listing(&account.pds, &due.did, head.to_owned(), seat).await?, None))
             }
             Err(Unread::Refused(refused)) if refused.is_for_its_size() => {
-                Ok((pds::listing(&account.pds, &due.did, head.to_owned()).await?, None))
+                Ok((pds::listing(&account.pds, &due.did, head.to_owned(), seat).await?, None))
             }
             exported => Ok(exported?),
         }
@@ -439,10 +458,16 @@ async fn exported(
     due: &Due,
     account: &Account,
     key: Option<&Multikey>,
+    seat: &Seat,
 ) -> Result<(Snapshot, Option<Multikey>), Unread> {
     let signing = key.and_then(|key| SigningKey::of_multikey(key.as_str()));
     let signing = signing.ok_or(Unread::Refused(Refused::WrongSignature))?;
-    Ok((pds::export(&account.pds, &due.did, &signing).await?, key.cloned()))
+    Ok((pds::export(&account.pds, &due.did, &signing, seat).await?, key.cloned()))
+}
+
+/// When something is looked at again that had to wait.
+fn soon() -> Micros {
+    Micros(now().0.saturating_add(SOON_MICROS))
 }
 
 /// Host and port: the name of the object that looks after it.

@@ -5,6 +5,7 @@ use futures::stream::iter;
 use worker::Env;
 
 use super::commands::{Ensure, JETSTREAM, call};
+use crate::domain::breaker::Errand;
 use crate::domain::identity::{Finding, HandleStatus, pause_after};
 use crate::hallway;
 use crate::platform::clock::now;
@@ -92,7 +93,7 @@ async fn look_at(db: &impl Store, due: Due, outside: &Outside) -> Seen {
         }
     }
     if due.wants_profile {
-        match profiles::look_up(&due.did, outside).await {
+        match profiles::look_up(&due.did, outside, Errand::Trusted).await {
             Ok(profile) => finding.profile = profile,
             Err(fault) => errors.push(fault.to_string()),
         }

@@ -108,7 +108,10 @@ function builtModules(main) {
 export function localWorker(configPath, { storage, host, port, environment }) {
   const { name, main, options, vars, databases } = readWranglerConfig(configPath)
   const { convertV4MiniflareOptions } = require('miniflare')
-  const described = { ...options, ...builtModules(main), name, bindings: variables(vars, environment) }
+  const address = `${host.includes(':') ? `[${host}]` : host}:${port}`
+  // Where it listens, so that nobody can have the service ask itself.
+  const bindings = { ...variables(vars, environment), COLIBRI_LISTENS_ON: address }
+  const described = { ...options, ...builtModules(main), name, bindings }
   const converted = convertV4MiniflareOptions(withPlayedHosts(described, environment.COLIBRI_PLAYED_HOSTS))
   const shared = {
     // Miniflare's own port, used for the cron only; clients come through the public socket.
@@ -123,7 +126,7 @@ export function localWorker(configPath, { storage, host, port, environment }) {
   const d1 = Object.fromEntries(databases.map(({ binding }) => [binding, worker.config.env[binding]]))
   worker.config.env.PUBLIC_SOCKET = {
     type: 'unsafe:public-socket',
-    address: `${host.includes(':') ? `[${host}]` : host}:${port}`,
+    address,
     dev: { plugin: { package: PUBLIC_SOCKET_PLUGIN, name: 'public-socket' } },
   }
   return {

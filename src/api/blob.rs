@@ -11,16 +11,20 @@ use url::Url;
 use worker::{Headers, Response};
 
 use super::error::ApiError;
+use super::identity::refused;
 use super::{Answer, Call, empty};
+use crate::domain::breaker::Errand;
 use crate::platform::blobs::{self, Blob, Compared};
 use crate::platform::config;
-use crate::platform::identity::{self, Unresolved};
+use crate::platform::identity::{self, Recalled, Unresolved};
 use crate::platform::log;
 use crate::platform::outbound::{Answered, Failure, get};
+use crate::platform::rooms::{Pool, Seat};
 use crate::wire::cid::Cid;
 use crate::wire::ids::Did;
 use crate::wire::media::may_show;
 use crate::wire::range::Range;
+use crate::wire::xrpc::address;
 use crate::wire::{etag, range};
 
 /// How long a PDS may take until its answer begins.
@@ -64,14 +68,15 @@ pub(super) async fn blob(call: &Call) -> Answer {
         Ok(None) => {}
         Err(fault) => log::fault(&fault, "the blob is fetched"),
     }
-    let answered = found(fetch(&wanted).await?)?;
-    match blobs::compare(answered, &hash, config::blob_verify_max(&call.env)).await {
+    let (answered, seat) = fetch(&wanted).await?;
+    match blobs::compare(found(answered)?, &hash, config::blob_verify_max(&call.env), seat).await {
         Ok(Compared::Fits(blob)) => wanted.compared(blob, key),
         Ok(Compared::Differs) => Err(upstream("the bytes are not those that the CID names")),
         Ok(Compared::TooLarge(Some(answered))) if range.is_none() => wanted.relay(answered),
         Ok(Compared::TooLarge(_)) => {
-            let (account, _) = resolve(&wanted).await?;
-            wanted.relay(found(ask(&wanted, &account.pds, range).await?)?)
+            let recalled = resolve(&wanted).await?;
+            let (answered, _) = ask(&wanted, &recalled.account.pds, recalled.is_known, range).await?;
+            wanted.relay(found(answered)?)
         }
         Err(fault) => {
             log::fault(&fault, "the caller is told so");
@@ -91,45 +96,46 @@ fn found(answered: Answered) -> Result<Answered, ApiError> {
     }
 }
 
-/// Asks the PDS for all of it. Where a remembered address does not have it, the account may have
+/// Asks the PDS for all of it, when there is a seat. Where a remembered address does not have it, the account may have
 /// moved: its document is asked for once more.
-async fn fetch(wanted: &Wanted<'_>) -> Result<Answered, ApiError> {
-    let (account, remembered) = resolve(wanted).await?;
-    let first = ask(wanted, &account.pds, None).await;
-    if !remembered || matches!(&first, Ok(answered) if answered.status == 200) {
+async fn fetch(wanted: &Wanted<'_>) -> Result<(Answered, Seat), ApiError> {
+    let Recalled { account, remembered, is_known } = resolve(wanted).await?;
+    let first = ask(wanted, &account.pds, is_known, None).await;
+    if !remembered || matches!(&first, Ok((answered, _)) if answered.status == 200) {
         return first;
     }
-    let (db, outside) = (wanted.call.db()?, config::outside(&wanted.call.env));
-    let again = identity::refresh(&db, &wanted.did, &outside).await.map_err(unresolved)?;
-    if again.pds == account.pds { first } else { ask(wanted, &again.pds, None).await }
+    let (db, outside) = (wanted.call.db()?, wanted.call.outside()?);
+    let again = identity::recall_anew(&db, &wanted.did, &outside, is_known).await.map_err(unresolved)?;
+    if again.pds == account.pds { first } else { ask(wanted, &again.pds, is_known, None).await }
 }
 
-async fn resolve(wanted: &Wanted<'_>) -> Result<(identity::Account, bool), ApiError> {
-    let (db, outside) = (wanted.call.db()?, config::outside(&wanted.call.env));
+async fn resolve(wanted: &Wanted<'_>) -> Result<Recalled, ApiError> {
+    let (db, outside) = (wanted.call.db()?, wanted.call.outside()?);
     identity::recall(&db, &wanted.did, &outside).await.map_err(unresolved)
 }
 
 fn unresolved(unresolved: Unresolved) -> ApiError {
-    match unresolved.into_fault() {
-        None => ApiError::NotFound("this did leads to no server"),
-        Some(fault) => {
-            log::fault(&fault, "the caller is told so");
-            ApiError::Upstream("this did could not be resolved")
-        }
-    }
+    refused(unresolved, "this did leads to no server")
 }
 
-async fn ask(wanted: &Wanted<'_>, pds: &Url, range: Option<Range>) -> Result<Answered, ApiError> {
-    let path = format!("{}/xrpc/com.atproto.sync.getBlob", pds.as_str().trim_end_matches('/'));
+async fn ask(
+    wanted: &Wanted<'_>,
+    pds: &Url,
+    is_known: bool,
+    range: Option<Range>,
+) -> Result<(Answered, Seat), ApiError> {
     let named = [("did", wanted.did.as_str()), ("cid", wanted.cid.as_str())];
-    let url = Url::parse_with_params(&path, named)
-        .map_err(|_| ApiError::NotFound("this did leads to no server"))?;
+    let url = address(pds, "com.atproto.sync.getBlob", &named);
     let range = range.map(|range| range.to_string());
     // Bytes as they are: a compressed body has no ranges and no length.
     let mut headers = vec![("accept-encoding", "identity")];
     headers.extend(range.as_deref().map(|range| ("range", range)));
-    match get("fetching a blob", &url, &headers, WITHIN).await {
-        Ok(answered) => Ok(answered),
+    let host = pds.origin().ascii_serialization();
+    let seat = Pool::Blobs.seat(&host).await;
+    let seat = seat.map_err(|_| ApiError::Upstream("too many blobs are read at a time"))?;
+    let errand = if is_known { Errand::Known } else { Errand::Stranger(wanted.did.as_str()) };
+    match get("fetching a blob", errand, &url, &headers, WITHIN).await {
+        Ok(answered) => Ok((answered, seat)),
         Err(Failure::ElsewhereRefused) => Err(ApiError::NotFound("this did leads to no server")),
         Err(Failure::Resting(_)) => {
             Err(ApiError::Upstream("the server of this did is left alone for a while"))

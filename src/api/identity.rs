@@ -7,8 +7,8 @@ use super::params::Who;
 use super::reply::shown;
 use super::{Answer, Call};
 use crate::domain::identity::{HandleStatus, Identity, Proof};
-use crate::platform::identity;
-use crate::platform::{config, handles, log};
+use crate::platform::identity::{self, Unresolved};
+use crate::platform::{handles, log};
 use crate::wire::handle::Handle;
 use crate::wire::ids::Did;
 use crate::wire::multikey::Multikey;
@@ -45,23 +45,29 @@ impl From<Identity> for Shown {
 /// their handle is theirs. A handle leads to whom it names, who may by now claim another one.
 pub(super) async fn identity(call: &Call) -> Answer {
     let who = call.query.did_or_handle("id")?;
-    let (db, outside) = (call.db()?, config::outside(&call.env));
+    let (db, outside) = (call.db()?, call.outside()?);
     let did = match who {
         Who::Did(did) => did,
-        Who::Handle(handle) => match handles::lead(&handle, &outside).await {
+        Who::Handle(handle) => match handles::lead_for_anybody(&handle, &outside).await {
             Proof::Names(did) => did,
             Proof::Nothing => return Err(ApiError::NotFound("this handle leads to nobody")),
             Proof::Failed => return Err(ApiError::Upstream("this handle could not be resolved")),
         },
     };
-    match identity::identify(&db, &did, &outside).await {
-        Ok(identity) => shown(call, &Shown::from(identity)),
-        Err(unresolved) => match unresolved.into_fault() {
-            None => Err(ApiError::NotFound("there is no such did")),
-            Some(fault) => {
-                log::fault(&fault, "the caller is told so");
-                Err(ApiError::Upstream("this did could not be resolved"))
-            }
-        },
+    let found = identity::identify_anybody(&db, &did, &outside).await;
+    let identity = found.map_err(|unresolved| refused(unresolved, "there is no such did"))?;
+    shown(call, &Shown::from(identity))
+}
+
+/// Why a DID leads nowhere, as it is told. `nobody` says that there is none.
+pub(super) fn refused(unresolved: Unresolved, nobody: &'static str) -> ApiError {
+    match unresolved {
+        Unresolved::Nowhere => ApiError::NotFound(nobody),
+        Unresolved::Busy => ApiError::RateLimited(1),
+        Unresolved::Resting(_) => ApiError::Upstream("the directory is left alone for a while"),
+        Unresolved::Fault(fault) => {
+            log::fault(&fault, "the caller is told so");
+            ApiError::Upstream("this did could not be resolved")
+        }
     }
 }

@@ -44,8 +44,9 @@ use error::ApiError;
 use params::Query;
 use router::{Route, routes};
 
+use crate::domain::hosts::place_of;
 use crate::platform::d1::D1;
-use crate::platform::{config, log};
+use crate::platform::{config, log, outbound};
 
 /// Every route of the service.
 const ROUTES: &[Route] = routes! {
@@ -112,6 +113,18 @@ struct Call {
 impl Call {
     fn db(&self) -> std::result::Result<D1, ApiError> {
         Ok(D1::of(&self.env)?.noting(self.keeps.shows()))
+    }
+
+    /// Whom this request may have asked outside. The one way to get it here, so that no route that
+    /// goes outwards leads back to itself (R21.7): not to where this request came in, and not for
+    /// another service of this kind, which would ask us for one that asks it.
+    fn outside(&self) -> std::result::Result<config::Outside, ApiError> {
+        if self.header("user-agent").is_some_and(|agent| outbound::is_ours(&agent)) {
+            return Err(ApiError::Forbidden("another service of this kind asks; it must ask the source"));
+        }
+        let mut outside = config::outside(&self.env);
+        outside.reach.own.extend(self.request.url().ok().as_ref().and_then(place_of));
+        Ok(outside)
     }
 
     fn cdn(&self) -> String {

@@ -1,7 +1,7 @@
 //! When a host is left alone (K07): after failures in a row, and for as long as it asks.
 //!
-//! One of these for each host. A host that rests is not asked at all, so that requests to it fail
-//! at once instead of after a time-out each, and it can recover.
+//! One of these for each host and [`Errand`]. A host that rests is not asked at all, so that requests
+//! to it fail at once instead of after a time-out each, and it can recover.
 
 use super::pause::growing;
 use crate::wire::time::Micros;
@@ -14,6 +14,65 @@ const FIRST_REST: i64 = 5 * SECOND;
 /// The longest rest, by failures or because the host asks: nobody is written off for good (K03).
 const LONGEST_REST: i64 = 10 * 60 * SECOND;
 const LONGEST_ASKED: i64 = 60 * 60 * SECOND;
+/// The longest rest, for whatever reason, of a host that the operator named: everybody depends on
+/// it, and one question a minute is no burden to a directory.
+const LONGEST_TRUSTED: i64 = 60 * SECOND;
+
+/// What a host is asked for, and who says so. Anybody can name any host in a document, and have it
+/// asked for what it does not have. So what one errand comes to says nothing about the others, and
+/// only answers to what the service itself wants to know make a host rest for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Errand<'a> {
+    /// A host that the operator named, about people whom the index knows.
+    Trusted,
+    /// The same, about anybody.
+    TrustedForStrangers,
+    /// XRPC of a PDS, for people whom the index knows.
+    Known,
+    /// XRPC of a PDS, for this DID of which nothing is known.
+    Stranger(&'a str),
+    /// The document of a `did:web`.
+    Document,
+    /// The proof of a handle.
+    Proof,
+}
+
+impl Errand<'_> {
+    /// What the host is remembered under, for this errand.
+    pub fn name(self, host: &str) -> String {
+        let word = match self {
+            Errand::Trusted => "trusted",
+            Errand::TrustedForStrangers => "trusted, for strangers",
+            Errand::Known => "known",
+            Errand::Stranger(_) => "strangers",
+            Errand::Document => "document",
+            Errand::Proof => "proof",
+        };
+        format!("{word} {host}")
+    }
+
+    /// What the host is remembered under for the one person of whom nothing is known. An error that
+    /// a host answers about them may be theirs alone; that a host does not answer is its own.
+    pub fn name_of_one(self, host: &str) -> Option<String> {
+        match self {
+            Errand::Stranger(did) => Some(format!("stranger {did} {host}")),
+            _ => None,
+        }
+    }
+
+    /// Whether anybody can have this remembered about any host.
+    pub fn is_anybodys(self) -> bool {
+        !matches!(self, Errand::Trusted | Errand::TrustedForStrangers | Errand::Known)
+    }
+
+    /// The longest rest after failures, and the longest that the host may ask for.
+    fn longest(self) -> (i64, i64) {
+        match self {
+            Errand::Trusted | Errand::TrustedForStrangers => (LONGEST_TRUSTED, LONGEST_TRUSTED),
+            _ => (LONGEST_REST, LONGEST_ASKED),
+        }
+    }
+}
 
 /// See the module.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,20 +101,21 @@ impl Breaker {
     }
 
     /// A request ended at `now`; `asked` is until when the host asks to be left alone.
-    pub fn on(&mut self, outcome: Outcome, asked: Option<Micros>, now: Micros) {
+    pub fn on(&mut self, errand: Errand<'_>, outcome: Outcome, asked: Option<Micros>, now: Micros) {
+        let (longest_rest, longest_asked) = errand.longest();
         match outcome {
             Outcome::Answered => (self.failures, self.rests, self.until) = (0, 0, None),
             Outcome::Failed => {
                 self.failures = self.failures.saturating_add(1);
                 // Once it has rested, one more failure is enough.
                 if self.failures >= FAILURES_MAX && self.rests_until(now).is_none() {
-                    let rest = growing(FIRST_REST, self.rests, LONGEST_REST);
+                    let rest = growing(FIRST_REST, self.rests, longest_rest);
                     self.rests = self.rests.saturating_add(1);
                     self.until = Some(Micros(now.0.saturating_add(rest)));
                 }
             }
         }
-        let asked = asked.map(|until| Micros(until.0.min(now.0.saturating_add(LONGEST_ASKED))));
+        let asked = asked.map(|until| Micros(until.0.min(now.0.saturating_add(longest_asked))));
         self.asked_until = self.asked_until.max(asked);
     }
 
@@ -69,10 +129,12 @@ impl Breaker {
 mod tests {
     use super::*;
 
+    const KNOWN: Errand<'_> = Errand::Known;
+
     fn failing(times: u32, from: i64) -> Breaker {
         let mut breaker = Breaker::default();
         for n in 0..times {
-            breaker.on(Outcome::Failed, None, Micros(from + i64::from(n)));
+            breaker.on(KNOWN, Outcome::Failed, None, Micros(from + i64::from(n)));
         }
         breaker
     }
@@ -81,7 +143,7 @@ mod tests {
     fn k07_a_host_rests_after_failures_in_a_row() {
         let mut breaker = failing(FAILURES_MAX - 1, 0);
         assert_eq!(breaker.rests_until(Micros(10)), None);
-        breaker.on(Outcome::Answered, None, Micros(10));
+        breaker.on(KNOWN, Outcome::Answered, None, Micros(10));
         assert!(breaker.is_idle(Micros(10)), "a success makes up for all of them");
         let mut breaker = failing(FAILURES_MAX, 0);
         let mut at = i64::from(FAILURES_MAX) - 1;
@@ -90,9 +152,9 @@ mod tests {
             assert_eq!(breaker.rests_until(Micros(until - 1)), Some(Micros(until)), "{rest} s");
             assert_eq!(breaker.rests_until(Micros(until)), None, "asked again after {rest} s");
             at = until;
-            breaker.on(Outcome::Failed, None, Micros(at));
+            breaker.on(KNOWN, Outcome::Failed, None, Micros(at));
         }
-        breaker.on(Outcome::Answered, None, Micros(at));
+        breaker.on(KNOWN, Outcome::Answered, None, Micros(at));
         assert!(breaker.is_idle(Micros(at)));
     }
 
@@ -102,7 +164,7 @@ mod tests {
         let mut breaker = failing(FAILURES_MAX, 0);
         let before = breaker.rests_until(Micros(20));
         for n in 0..1000 {
-            breaker.on(Outcome::Failed, None, Micros(20 + n));
+            breaker.on(KNOWN, Outcome::Failed, None, Micros(20 + n));
         }
         assert_eq!(breaker.rests_until(Micros(2000)), before);
     }
@@ -115,14 +177,48 @@ mod tests {
             (Outcome::Failed, 24 * 3600, 3600, "an hour at most"),
         ] {
             let mut breaker = Breaker::default();
-            breaker.on(outcome, Some(Micros(asked * SECOND)), Micros(0));
+            breaker.on(KNOWN, outcome, Some(Micros(asked * SECOND)), Micros(0));
             assert_eq!(breaker.rests_until(Micros(1)), Some(Micros(expected * SECOND)), "{why}");
-            breaker.on(Outcome::Answered, None, Micros(2));
+            breaker.on(KNOWN, Outcome::Answered, None, Micros(2));
             assert!(!breaker.is_idle(Micros(3)), "an answer to another request changes nothing: {why}");
             assert!(
                 breaker.is_idle(Micros(3600 * SECOND))
                     && breaker.rests_until(Micros(expected * SECOND)).is_none()
             );
         }
+    }
+
+    /// C03, C04: everybody depends on them.
+    #[test]
+    fn k14_hosts_that_the_operator_names_rest_for_a_minute_at_most() {
+        for errand in [Errand::Trusted, Errand::TrustedForStrangers] {
+            let mut breaker = Breaker::default();
+            breaker.on(errand, Outcome::Answered, Some(Micros(3600 * SECOND)), Micros(0));
+            assert_eq!(breaker.rests_until(Micros(1)), Some(Micros(60 * SECOND)), "it asked for an hour");
+            let (mut breaker, mut at) = (failing(FAILURES_MAX, 0), Micros(0));
+            for _ in 0..10 {
+                at = breaker.rests_until(at).unwrap();
+                breaker.on(errand, Outcome::Failed, None, at);
+                assert!(breaker.rests_until(at).is_some_and(|until| until.0 - at.0 <= 60 * SECOND));
+            }
+        }
+    }
+
+    #[test]
+    fn k07_each_errand_is_remembered_by_itself() {
+        let errands = [
+            Errand::Trusted,
+            Errand::TrustedForStrangers,
+            Errand::Known,
+            Errand::Stranger("did:plc:a"),
+            Errand::Document,
+            Errand::Proof,
+        ];
+        let names: std::collections::BTreeSet<String> =
+            errands.iter().map(|errand| errand.name("h")).collect();
+        assert_eq!(names.len(), errands.len());
+        let one = |did| Errand::Stranger(did).name_of_one("h");
+        assert_ne!(one("did:plc:a"), one("did:plc:b"), "one stranger says nothing of another");
+        assert_eq!(Errand::Known.name_of_one("h"), None);
     }
 }

@@ -8,6 +8,7 @@
 use crate::wire::ids::Collection;
 use crate::wire::time::Micros;
 
+use super::pages::Endless;
 use super::repos::pause_after;
 
 /// What is listed, in this order. Whoever has a community here or belongs to one has a record of
@@ -56,6 +57,8 @@ pub enum Ending {
     TooLong,
     /// [`KEPT_MAX`] is reached.
     Full,
+    /// Everything else was listed; a collection or more did not end properly.
+    Broken,
 }
 
 impl Ending {
@@ -65,12 +68,15 @@ impl Ending {
             Ending::Complete => "complete",
             Ending::TooLong => "too_long",
             Ending::Full => "full",
+            Ending::Broken => "broken",
         }
     }
 
     /// The ending of a word.
     pub fn named(word: &str) -> Option<Self> {
-        [Self::Complete, Self::TooLong, Self::Full].into_iter().find(|ending| ending.word() == word)
+        [Self::Complete, Self::TooLong, Self::Full, Self::Broken]
+            .into_iter()
+            .find(|ending| ending.word() == word)
     }
 }
 
@@ -101,8 +107,10 @@ pub struct Walk {
     pub room: u32,
     /// Failures since the last page.
     pub failures: u32,
-    /// The last of them.
+    /// The last of them, or why the last collection that is broken is.
     pub error: Option<String>,
+    /// Collections whose listing did not end properly.
+    pub broken: u32,
 }
 
 /// What a step rests on.
@@ -131,7 +139,7 @@ pub enum Next {
 }
 
 /// A page, when those on it are known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     /// Repositories on it.
     pub listed: u32,
@@ -139,8 +147,8 @@ pub struct Page {
     pub found: u32,
     /// Entries that name none.
     pub dropped: u32,
-    /// Where the next one begins.
-    pub cursor: Option<String>,
+    /// Where the next one begins, or that there is none ([`super::pages`]).
+    pub next: Result<Option<String>, Endless>,
 }
 
 /// Why there is no page.
@@ -172,6 +180,7 @@ impl Walk {
             room: KEPT_MAX.saturating_sub(kept),
             failures: 0,
             error: None,
+            broken: 0,
         }
     }
 
@@ -210,21 +219,31 @@ impl Walk {
         self.room.saturating_sub(self.found)
     }
 
-    /// A page was read, and those on it are known. One that leads to itself, or to nowhere, is the
-    /// last of its collection.
+    /// A page was read, and those on it are known. A listing that does not end properly is left
+    /// until the next walk, and the next collection begins after a pause.
     pub fn on_page(&mut self, page: Page, now: Micros) {
         self.pages = self.pages.saturating_add(1);
         self.listed = self.listed.saturating_add(page.listed);
         self.found = self.found.saturating_add(page.found);
         self.dropped = self.dropped.saturating_add(page.dropped);
-        (self.failures, self.error, self.next_attempt_at) = (0, None, now);
-        let next = page.cursor.filter(|cursor| !cursor.is_empty() && Some(cursor) != self.cursor.as_ref());
+        (self.failures, self.next_attempt_at) = (0, now);
+        if self.broken == 0 {
+            self.error = None;
+        }
+        let next = page.next.unwrap_or_else(|endless| {
+            self.broken = self.broken.saturating_add(1);
+            self.error = Some(endless.to_string());
+            self.next_attempt_at = Micros(now.0.saturating_add(pause_after(self.broken, 0.0)));
+            None
+        });
         if next.is_none() {
             self.step = self.step.saturating_add(1);
         }
         self.cursor = next;
         let all = usize::try_from(self.step).map_or(true, |step| step >= LISTED.len());
-        let ending = if all {
+        let ending = if all && self.broken > 0 {
+            Ending::Broken
+        } else if all {
             Ending::Complete
         } else if self.room_left() == 0 {
             Ending::Full
@@ -271,8 +290,8 @@ mod tests {
     }
 
     fn page(listed: u32, found: u32, cursor: &str) -> Page {
-        let cursor = Some(cursor.to_owned()).filter(|cursor| !cursor.is_empty());
-        Page { listed, found, dropped: 0, cursor }
+        let next = Ok(Some(cursor.to_owned()).filter(|cursor| !cursor.is_empty()));
+        Page { listed, found, dropped: 0, next }
     }
 
     fn begun() -> Walk {
@@ -361,7 +380,7 @@ mod tests {
             let mut sent = 0;
             while walk.ended.is_none() {
                 sent += 1;
-                walk.on_page(Page { cursor: Some(format!("c{sent}")), ..send.clone() }, NOW);
+                walk.on_page(Page { next: Ok(Some(format!("c{sent}"))), ..send.clone() }, NOW);
                 assert!(sent <= PAGES_MAX, "{what}");
             }
             assert_eq!(walk.ended, Some((NOW, expected)), "{what}");
@@ -376,12 +395,24 @@ mod tests {
             walk.on_page(page(1, 0, if n % 2 == 0 { "a" } else { "b" }), NOW);
         }
         assert_eq!(walk.ended, Some((NOW, Ending::TooLong)));
-        // Leading to itself.
+    }
+
+    /// Nothing else is left out because of one collection, and it is not asked for in a circle.
+    #[test]
+    fn k04_a_listing_that_does_not_end_properly_is_left_until_the_next_walk() {
         let mut walk = begun();
-        for _ in 0..2 * LISTED.len() {
-            walk.on_page(page(1, 0, "a"), NOW);
-        }
-        assert_eq!(walk.ended, Some((NOW, Ending::Complete)));
+        walk.on_page(page(3, 1, "a"), NOW);
+        walk.on_page(Page { next: Err(Endless::RepeatedCursor), ..page(3, 1, "") }, NOW);
+        assert_eq!((walk.step, walk.cursor.as_deref(), walk.found, walk.ended), (1, None, 2, None));
+        assert!(walk.error.is_some());
+        let until = later(NOW, 2 * SECOND);
+        assert_eq!(Walk::next(Some(&walk), "relay", NOTHING, NOW), Next::Wait(until), "after a pause");
+        assert_eq!(Walk::next(Some(&walk), "relay", NOTHING, until), ask(Collection::Membership, None));
+        walk.on_page(Page { next: Err(Endless::EmptyPages), ..page(0, 0, "") }, until);
+        assert_eq!(walk.next_attempt_at, later(until, 4 * SECOND), "a longer one");
+        walk.on_page(page(1, 0, ""), walk.next_attempt_at);
+        let (_, ending) = walk.ended.unwrap();
+        assert_eq!((ending, walk.error.is_some()), (Ending::Broken, true), "why stays to be seen");
     }
 
     #[test]
@@ -426,7 +457,7 @@ mod tests {
 
     #[test]
     fn endings_have_words() {
-        for word in ["complete", "too_long", "full"] {
+        for word in ["complete", "too_long", "full", "broken"] {
             assert_eq!(Ending::named(word).map(Ending::word), Some(word));
         }
         assert_eq!(Ending::named("happy"), None);

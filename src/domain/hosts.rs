@@ -9,6 +9,7 @@ use url::{Host, Url};
 
 use crate::wire::handle::Handle;
 use crate::wire::ids::Did;
+use crate::wire::xrpc::is_loopback;
 
 /// Names that are never public (R21.6), with everything below them.
 const PRIVATE: [&str; 4] = ["localhost", "local", "internal", "onion"];
@@ -18,28 +19,64 @@ const PRIVATE: [&str; 4] = ["localhost", "local", "internal", "onion"];
 const RESERVED: [&str; 9] =
     ["alt", "arpa", "example", "internal", "invalid", "local", "localhost", "onion", "test"];
 
+/// How far the service reaches.
+#[derive(Clone, Debug, Default)]
+pub struct Reach {
+    /// `INSECURE_HOSTS` (C19): `host:port` each.
+    pub insecure: Vec<String>,
+    /// Where the service itself is reached: `host:port` each.
+    pub own: Vec<String>,
+}
+
 /// Whether an address that came from a DID or a DID document may be asked. The first rule that
 /// applies decides:
 ///   1. a name or password in it: no;
-///   2. its `host:port` stands in `INSECURE_HOSTS` (C19): yes, over `http` and `https`;
-///   3. anything but `https`: no;
-///   4. an IP literal, also one in disguise such as `127.1`: no;
-///   5. a name without a dot, or one of [`PRIVATE`]: no;
-///   6. otherwise yes.
-pub fn may_ask(url: &Url, insecure: &[String]) -> bool {
-    if !url.username().is_empty() || url.password().is_some() {
+///   2. the service itself ([`is_own`]): no, for it would answer by asking itself;
+///   3. its `host:port` stands in `INSECURE_HOSTS` (C19): yes, over `http` and `https`;
+///   4. anything but `https`: no;
+///   5. an IP literal, also one in disguise such as `127.1`: no;
+///   6. a name without a dot, or one of [`PRIVATE`]: no;
+///   7. otherwise yes.
+pub fn may_ask(url: &Url, reach: &Reach) -> bool {
+    if !url.username().is_empty() || url.password().is_some() || is_own(url, &reach.own) {
         return false;
     }
-    let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else { return false };
-    if is_insecure(&format!("{host}:{port}"), insecure) {
+    let Some(place) = place_of(url) else { return false };
+    if is_listed(&place, &reach.insecure) {
         return matches!(url.scheme(), "http" | "https");
     }
-    let Host::Domain(name) = host else { return false };
+    let Some(Host::Domain(name)) = url.host() else { return false };
     url.scheme() == "https" && is_public(name)
 }
 
-fn is_insecure(host: &str, insecure: &[String]) -> bool {
-    insecure.iter().any(|listed| listed.eq_ignore_ascii_case(host))
+/// Whether an address leads to the service itself. On this machine its port says so: the machine has
+/// many names, and what listens there is the same.
+fn is_own(url: &Url, own: &[String]) -> bool {
+    let Some(place) = place_of(url) else { return false };
+    let port = place.rsplit(':').next();
+    let same_port = |listed: &String| listed.rsplit(':').next() == port;
+    is_listed(&place, own) || is_loopback(url) && own.iter().any(same_port)
+}
+
+/// Host and port of an address, as `host:port`. The root of a name may be written, and is not.
+pub fn place_of(url: &Url) -> Option<String> {
+    let host = url.host()?.to_string();
+    Some(format!("{}:{}", host.strip_suffix('.').unwrap_or(&host), url.port_or_known_default()?))
+}
+
+fn is_listed(host: &str, list: &[String]) -> bool {
+    list.iter().any(|listed| listed.eq_ignore_ascii_case(host))
+}
+
+/// Whether a handle can be anybody's. Under ends of names that are never anybody's, whatever DNS
+/// says proves nothing (specification "Handle"): `handle.invalid` stands for a handle that is not
+/// proven. In `.test` DNS alone counts.
+pub fn may_be_proven(handle: &Handle) -> bool {
+    top_of(handle).is_some_and(|top| top == "test" || !RESERVED.contains(&top))
+}
+
+fn top_of(handle: &Handle) -> Option<&str> {
+    handle.as_str().rsplit('.').next()
 }
 
 /// Whether a name, in the form in which `url` keeps it, may be that of a public host.
@@ -52,7 +89,7 @@ fn is_public(name: &str) -> bool {
 /// Where the document of a DID stands: in the directory at `plc` (C03), which the operator
 /// trusts, or on the host that a `did:web` names, if it may be asked. `None`: it cannot be
 /// resolved. Paths in a `did:web` are no part of the AT Protocol.
-pub fn document_of(did: &Did, plc: &str, insecure: &[String]) -> Option<Url> {
+pub fn document_of(did: &Did, plc: &str, reach: &Reach) -> Option<Url> {
     let text = did.as_str();
     if text.starts_with("did:plc:") {
         return Url::parse(&format!("{}/{text}", plc.trim_end_matches('/'))).ok();
@@ -61,26 +98,68 @@ pub fn document_of(did: &Did, plc: &str, insecure: &[String]) -> Option<Url> {
     if host.contains('%') || text.matches(':').count() > 2 {
         return None;
     }
-    let scheme = if is_insecure(&host, insecure) { "http" } else { "https" };
+    let scheme = if is_listed(&host, &reach.insecure) { "http" } else { "https" };
     let url = Url::parse(&format!("{scheme}://{host}/.well-known/did.json")).ok()?;
-    may_ask(&url, insecure).then_some(url)
+    may_ask(&url, reach).then_some(url)
 }
 
 /// Where a handle's host says whose it is, if it may be asked.
-pub fn file_of(handle: &Handle, insecure: &[String]) -> Option<Url> {
-    if handle.as_str().rsplit('.').next().is_none_or(|top| RESERVED.contains(&top)) {
+pub fn file_of(handle: &Handle, reach: &Reach) -> Option<Url> {
+    if top_of(handle).is_none_or(|top| RESERVED.contains(&top)) {
         return None;
     }
     let url = Url::parse(&format!("https://{handle}/.well-known/atproto-did")).ok()?;
-    may_ask(&url, insecure).then_some(url)
+    may_ask(&url, reach).then_some(url)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn insecure() -> Vec<String> {
-        vec!["localhost:2583".into(), "127.0.0.1:2582".into(), "[::1]:2581".into()]
+    fn insecure() -> Reach {
+        let insecure = vec!["localhost:2583".into(), "127.0.0.1:2582".into(), "[::1]:2581".into()];
+        Reach { insecure, own: Vec::new() }
+    }
+
+    #[test]
+    fn r21_7_the_service_does_not_ask_itself() {
+        let reach = Reach {
+            insecure: ["127.0.0.1:8787", "localhost:8787", "[::1]:8787", "127.0.0.1:2583"]
+                .map(str::to_owned)
+                .to_vec(),
+            own: vec!["chat.example.com:443".into(), "127.0.0.1:8787".into()],
+        };
+        for (address, expected, why) in [
+            ("https://chat.example.com", false, "its public name"),
+            ("https://CHAT.example.com.:443/api/blob", false, "spelled otherwise"),
+            ("https://chat.example.com:8443", true, "another port is another service"),
+            ("https://other.example.com", true, "another name"),
+            ("http://127.0.0.1:8787", false, "where it listens"),
+            ("http://localhost:8787", false, "by another name of this machine"),
+            ("http://[::1]:8787", false, "and another"),
+            ("http://127.0.0.1:2583", true, "another service of this machine"),
+        ] {
+            assert_eq!(may_ask(&Url::parse(address).unwrap(), &reach), expected, "{address}: {why}");
+        }
+        let web = Did::parse("did:web:chat.example.com").unwrap();
+        assert_eq!(document_of(&web, "https://plc.test", &reach), None, "nor for a document");
+    }
+
+    #[test]
+    fn o10_which_handles_can_be_anybodys() {
+        for (handle, expected) in [
+            ("alice.example.com", true),
+            ("alice.test", true),
+            ("handle.invalid", false),
+            ("HANDLE.INVALID", false),
+            ("alice.invalid", false),
+            ("alice.local", false),
+            ("alice.onion", false),
+            ("alice.example", false),
+            ("invalid.com", true),
+        ] {
+            assert_eq!(may_be_proven(&Handle::parse(handle).unwrap()), expected, "{handle}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::hosts::may_ask;
+use super::hosts::{Reach, may_ask};
 use super::pause::growing;
 use crate::wire::did_document::DidDocument;
 use crate::wire::handle::Handle;
@@ -65,7 +65,7 @@ pub enum Proof {
 impl Identity {
     /// What a document says that was asked for at `asked_at`. An address that may not be asked is
     /// none.
-    pub fn of(did: &Did, document: DidDocument, insecure: &[String], asked_at: Micros) -> Self {
+    pub fn of(did: &Did, document: DidDocument, reach: &Reach, asked_at: Micros) -> Self {
         Self {
             did: did.clone(),
             handle_status: if document.handle.is_some() {
@@ -75,7 +75,7 @@ impl Identity {
             },
             handle_checked_at: document.handle.is_none().then_some(asked_at),
             handle: document.handle,
-            pds: document.pds.filter(|url| may_ask(url, insecure)),
+            pds: document.pds.filter(|url| may_ask(url, reach)),
             signing_key: document.signing_key,
             resolved_at: Some(asked_at),
         }
@@ -184,7 +184,7 @@ mod tests {
 
     fn read(text: &str, at: i64) -> Identity {
         let document = DidDocument::parse(text, &did("a")).unwrap();
-        Identity::of(&did("a"), document, &[], Micros(at))
+        Identity::of(&did("a"), document, &Reach::default(), Micros(at))
     }
 
     #[test]

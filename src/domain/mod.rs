@@ -6,10 +6,11 @@
 //! post or speak and who may moderate (`gate`, `standing`, `voice_right`, `moderation`), who is
 //! vouched for (`socket_token`), what events do (`ingest`), who is there (`presence`, `voice`),
 //! who is told (`announcement`), who hears (`subscriptions`), how the stream is kept alive
-//! (`link`) and what fails is left alone (`pause`), what a repository held and what that means
+//! (`link`) and what fails is left alone (`pause`), when a listing ends (`pages`), what a repository held and what that means
 //! (`snapshot`, `repository`, `reconciliation`, `repos`) and how more of them are found
 //! (`discovery`), who is behind a DID (`identity`), which hosts may be asked (`hosts`)
-//! and which rest (`breaker`), what is worth caching (`admission`) and how much is held meanwhile
+//! and which rest (`breaker`), what strangers may have asked (`allowance`) and what was answered
+//! lately (`answers`), what is worth caching (`admission`) and how much is held meanwhile
 //! (`room`), which answers may be kept (`editions`, `kept`), in what order a sidebar stands
 //! (`sidebar`), and how much a client may ask (`budget`).
 
@@ -40,6 +41,7 @@ pub mod signaling;
 pub mod subscriptions;
 
 pub mod link;
+pub mod pages;
 pub mod pause;
 pub mod untold;
 
@@ -50,6 +52,8 @@ pub mod repository;
 pub mod snapshot;
 
 pub mod admission;
+pub mod allowance;
+pub mod answers;
 pub mod breaker;
 pub mod editions;
 pub mod hosts;

@@ -111,7 +111,6 @@ impl From<BadArchive> for Refused {
     fn from(bad: BadArchive) -> Self {
         match bad {
             BadArchive::Header | BadArchive::Length | BadArchive::Cid => Refused::NotAnArchive,
-            BadArchive::TooLong => Refused::BlockTooLong,
             BadArchive::Hash => Refused::WrongHash,
             BadArchive::Truncated => Refused::Truncated,
         }

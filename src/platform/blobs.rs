@@ -2,8 +2,8 @@
 //! that fit.
 //!
 //! The bytes stay with the runtime, which reads, hashes, cuts and sends them natively; only their
-//! hash comes here. Promises: what is in the cache was compared; of all blobs that an isolate
-//! compares at a time, the large ones hold no more than [`ROOM`] together.
+//! hash comes here. Promises: what is in the cache was compared; what is read at a time has a seat, and
+//! room as it comes (`platform::rooms`); a host that hardly sends anything is given up.
 
 use std::cell::RefCell;
 use std::pin::pin;
@@ -11,28 +11,32 @@ use std::time::Duration;
 
 use futures::future::{Either, select};
 use worker::crypto::{DigestStream, DigestStreamAlgorithm};
-use worker::js_sys::{ArrayBuffer, Reflect, Uint8Array};
-use worker::wasm_bindgen::{JsCast as _, JsValue};
+use worker::js_sys::{Function, Object, Promise, Reflect, Uint8Array};
+use worker::wasm_bindgen::prelude::wasm_bindgen;
+use worker::wasm_bindgen::{self, JsCast as _, JsValue};
 use worker::wasm_bindgen_futures::JsFuture;
-use worker::web_sys::{self, ReadableStreamDefaultReader};
+use worker::web_sys;
 use worker::{Cache, Delay, Headers, Method, Request, RequestInit, Response};
 
 use super::clock::now;
 use super::outbound::Answered;
+use super::rooms::{NoRoom, Seat};
 use crate::domain::admission::Admission;
-use crate::domain::room::{Room, Size};
 use crate::storage::Fault;
 use crate::wire::range::Range;
 
-/// Bytes compared at a time in an isolate, which has 128 MB for everything (platform facts 2.8).
-/// Pictures wait for nobody: they must not stand behind films. Room is kept a little longer than
-/// reading may take.
-const ROOM: Size = Size { all: 48 * 1024 * 1024, small: 1024 * 1024, kept: 70_000_000 };
-/// How long a large blob waits for others to end, and how often it looks.
-const WAIT_MILLIS: i64 = 10_000;
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long a PDS may take to send what is compared: 32 MiB at half a megabyte per second.
-const BODY_WITHIN: Duration = Duration::from_secs(60);
+const BODY_WITHIN_MILLIS: i64 = 60_000;
+/// The least that must come within [`STEP_WITHIN`], unless it is the rest: 13 kB a second.
+const STEP: u32 = 128 * 1024;
+const STEP_WITHIN: Duration = Duration::from_secs(10);
+/// The most that is waited for at once. Who has sent so much is asked for more at a time, which
+/// spares steps.
+const STEP_MAX: u32 = 1024 * 1024;
+/// What is set up for a body at first, however long it says it is; and then so many times as much as
+/// came. What a host announces costs nothing.
+const FIRST: u32 = 1024 * 1024;
+const GROWTH: u32 = 4;
 /// How long the cache keeps a blob. Not for ever, though it never changes: whoever deletes it from
 /// their repository may expect it gone.
 const KEPT_SECS: u32 = 24 * 60 * 60;
@@ -40,7 +44,6 @@ const DOING: &str = "comparing a blob with its CID";
 
 thread_local! {
     // Plain data only: nothing here belongs to a request (platform facts 5.5).
-    static TAKEN: RefCell<Room> = const { RefCell::new(Room::new()) };
     static ASKED: RefCell<Admission> = const { RefCell::new(Admission::new()) };
 }
 
@@ -60,12 +63,17 @@ pub enum Compared {
 pub struct Blob {
     bytes: Uint8Array,
     kind: Option<String>,
-    _held: Held,
+    _seat: Seat,
 }
 
 /// Reads the body of `answered`, if it has at most `max` bytes, and compares it with the SHA-256
-/// that is expected.
-pub async fn compare(answered: Answered, expected: &[u8; 32], max: u64) -> Result<Compared, Fault> {
+/// that is expected. `seat` is given back with the bytes.
+pub async fn compare(
+    answered: Answered,
+    expected: &[u8; 32],
+    max: u64,
+    seat: Seat,
+) -> Result<Compared, Fault> {
     let kind = answered.header("content-type");
     // A body that is compressed on the way has another length than its bytes.
     let plain = answered.header("content-encoding").is_none_or(|encoding| encoding == "identity");
@@ -73,24 +81,34 @@ pub async fn compare(answered: Answered, expected: &[u8; 32], max: u64) -> Resul
     if length.is_some_and(|length: u64| length > max) {
         return Ok(Compared::TooLarge(Some(answered)));
     }
-    let held = hold(length.unwrap_or(max)).await?;
     let response = web_sys::Response::from(answered.into_response());
-    let read = async {
-        match length {
-            Some(_) => whole(&response).await.map(Some),
-            None => counted(&response, max).await,
-        }
+    let Some(body) = response.body() else {
+        let bytes = Uint8Array::new_with_length(0);
+        return fitting(bytes, kind, expected, seat).await;
     };
-    let read = match select(pin!(read), pin!(Delay::from(BODY_WITHIN))).await {
-        Either::Left((read, _)) => read,
-        Either::Right(_) => Err(JsValue::from_str("it takes too long")),
-    };
-    let Some(bytes) = read.map_err(fault)? else { return Ok(Compared::TooLarge(None)) };
+    let reader = reader(&body).map_err(fault)?;
+    let read = read(&reader, length, max, &seat).await;
+    if !matches!(read, Ok(Some(_))) {
+        // Whatever else its host sends, nobody waits for it. A reader that has failed need not be told.
+        let _ = reader.cancel();
+    }
+    match read? {
+        Some(bytes) => fitting(bytes, kind, expected, seat).await,
+        None => Ok(Compared::TooLarge(None)),
+    }
+}
+
+async fn fitting(
+    bytes: Uint8Array,
+    kind: Option<String>,
+    expected: &[u8; 32],
+    seat: Seat,
+) -> Result<Compared, Fault> {
     let hash = sha256(&bytes).await.map_err(fault)?;
     if hash != expected {
         return Ok(Compared::Differs);
     }
-    Ok(Compared::Fits(Blob { bytes, kind, _held: held }))
+    Ok(Compared::Fits(Blob { bytes, kind, _seat: seat }))
 }
 
 impl Blob {
@@ -157,62 +175,79 @@ pub async fn cached(key: &str, range: Option<Range>) -> Result<Option<(u16, Resp
     }))
 }
 
-/// Room that is taken, until it is dropped.
-#[derive(Debug)]
-struct Held(u64);
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        TAKEN.with_borrow_mut(|taken| taken.give(self.0));
-    }
+#[wasm_bindgen]
+extern "C" {
+    /// A reader into memory that it is given (`ReadableStreamBYOBReader`).
+    type Reader;
+    /// The runtime's own method: reads at least `min` bytes into `view`, unless the stream ends
+    /// (developers.cloudflare.com/workers/runtime-apis/streams/readablestreambyobreader).
+    #[wasm_bindgen(method, catch, js_name = readAtLeast)]
+    fn read_at_least(this: &Reader, min: u32, view: &Uint8Array) -> Result<Promise, JsValue>;
+    #[wasm_bindgen(method, catch)]
+    fn cancel(this: &Reader) -> Result<Promise, JsValue>;
 }
 
-/// Waits until there is room for so many bytes. By looking, not by being woken: a request must
-/// not wake another one (platform facts 5.5).
-async fn hold(bytes: u64) -> Result<Held, Fault> {
-    let give_up = now().millis().saturating_add(WAIT_MILLIS);
-    loop {
-        if let Some(by) = TAKEN.with_borrow_mut(|taken| taken.take(bytes, &ROOM, now())) {
-            return Ok(Held(by));
+fn reader(body: &web_sys::ReadableStream) -> Result<Reader, JsValue> {
+    let options = Object::new();
+    Reflect::set(&options, &"mode".into(), &"byob".into())?;
+    let open: Function = Reflect::get(body, &"getReader".into())?.unchecked_into();
+    Ok(open.call1(body, &options)?.unchecked_into())
+}
+
+/// All bytes of a body that says to have `length` of them, or does not say, if there are at most `max`.
+async fn read(
+    reader: &Reader,
+    length: Option<u64>,
+    max: u64,
+    seat: &Seat,
+) -> Result<Option<Uint8Array>, Fault> {
+    // One more than there may be shows that there are more.
+    let most = u32::try_from(length.unwrap_or(max.saturating_add(1))).unwrap_or(u32::MAX);
+    let until = now().millis().saturating_add(BODY_WITHIN_MILLIS);
+    let room = |none| Fault::new(DOING, no_room(none));
+    let mut room_for = most.min(FIRST);
+    seat.hold(u64::from(room_for)).await.map_err(room)?;
+    let mut bytes = Uint8Array::new_with_length(room_for);
+    let (mut filled, mut step) = (0, STEP);
+    while filled < most {
+        if filled == room_for {
+            room_for = most.min(room_for.saturating_mul(GROWTH));
+            seat.hold(u64::from(room_for)).await.map_err(room)?;
+            let larger = Uint8Array::new_with_length(room_for);
+            larger.set(&bytes, 0);
+            bytes = larger;
         }
-        if now().millis() >= give_up {
-            return Err(Fault::new(DOING, "too many large ones at a time"));
-        }
-        Delay::from(LOOK_EVERY).await;
-    }
-}
-
-/// All bytes of a body that says how long it is.
-async fn whole(response: &web_sys::Response) -> Result<Uint8Array, JsValue> {
-    let buffer: ArrayBuffer = JsFuture::from(response.array_buffer()?).await?.unchecked_into();
-    Ok(Uint8Array::new(&buffer))
-}
-
-/// All bytes of a body that does not, if there are at most `max`.
-async fn counted(response: &web_sys::Response, max: u64) -> Result<Option<Uint8Array>, JsValue> {
-    let Some(body) = response.body() else { return Ok(Some(Uint8Array::new_with_length(0))) };
-    let reader = ReadableStreamDefaultReader::new(&body)?;
-    let (mut pieces, mut length) = (Vec::new(), 0_u32);
-    loop {
-        let next = JsFuture::from(reader.read()).await?;
-        if Reflect::get(&next, &"done".into())?.is_truthy() {
+        // The memory goes to the runtime, and comes back with what was read.
+        let view = bytes.subarray(filled, room_for);
+        let next = reader.read_at_least(step.min(room_for - filled), &view).map_err(fault)?;
+        let next = match select(JsFuture::from(next), pin!(Delay::from(STEP_WITHIN))).await {
+            Either::Left((next, _)) => next.map_err(fault)?,
+            Either::Right(_) => return Err(Fault::new(DOING, "hardly anything of it comes")),
+        };
+        let came = Reflect::get(&next, &"value".into()).map_err(fault)?;
+        let Some(came) = came.dyn_ref::<Uint8Array>() else { break };
+        bytes = Uint8Array::new(&came.buffer());
+        filled += came.length();
+        seat.came(u64::from(filled)).map_err(room)?;
+        if came.length() == 0 || Reflect::get(&next, &"done".into()).map_err(fault)?.is_truthy() {
             break;
         }
-        let piece: Uint8Array = Reflect::get(&next, &"value".into())?.unchecked_into();
-        length = length.saturating_add(piece.length());
-        if u64::from(length) > max {
-            JsFuture::from(reader.cancel()).await?;
-            return Ok(None);
+        if now().millis() > until {
+            return Err(Fault::new(DOING, "it takes too long"));
         }
-        pieces.push(piece);
+        step = step.saturating_mul(2).min(STEP_MAX);
     }
-    let all = Uint8Array::new_with_length(length);
-    let mut at = 0;
-    for piece in pieces {
-        all.set(&piece, at);
-        at += piece.length();
+    if u64::from(filled) > max {
+        return Ok(None);
     }
-    Ok(Some(all))
+    Ok(Some(bytes.subarray(0, filled)))
+}
+
+fn no_room(none: NoRoom) -> &'static str {
+    match none {
+        NoRoom::Crowded => "too much is read at a time",
+        NoRoom::Slow => "its host was slow while others waited",
+    }
 }
 
 async fn sha256(bytes: &Uint8Array) -> Result<Vec<u8>, JsValue> {

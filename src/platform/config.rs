@@ -8,6 +8,7 @@ use worker::Env;
 
 use super::log::{self, Level};
 use crate::domain::frame_budget::Rate;
+use crate::domain::hosts::{Reach, place_of};
 use crate::domain::ice::IcePolicy;
 use crate::domain::presence::Periods;
 use crate::hallway::Settings;
@@ -51,8 +52,8 @@ pub struct Outside {
     pub profiles: String,
     /// `DOH_URL`: DNS over HTTPS in its JSON form, for handles.
     pub dns: String,
-    /// `INSECURE_HOSTS` (C19): `host:port` each.
-    pub insecure: Vec<String>,
+    /// How far other people's documents may lead.
+    pub reach: Reach,
 }
 
 /// How signaling rooms are held.
@@ -211,8 +212,21 @@ pub fn outside(env: &Env) -> Outside {
         plc: text(env, "PLC_URL", "https://plc.directory"),
         profiles: text(env, "BSKY_API_URL", "https://public.api.bsky.app"),
         dns: text(env, "DOH_URL", "https://cloudflare-dns.com/dns-query"),
-        insecure: list(env, "INSECURE_HOSTS"),
+        reach: Reach { insecure: list(env, "INSECURE_HOSTS"), own: own_places(env) },
     }
+}
+
+/// Where `serve` listens: a binding that it sets itself.
+const LISTENS_ON: &str = "COLIBRI_LISTENS_ON";
+
+/// Where this service is reached, as far as its variables say: the host of `SERVICE_DID` (C07), and
+/// where `serve` listens (`scripts/local-worker.js`).
+fn own_places(env: &Env) -> Vec<String> {
+    let did = text(env, "SERVICE_DID", "");
+    let host = did.strip_prefix("did:web:").map(|host| host.replace("%3A", ":").replace("%3a", ":"));
+    let public = host.and_then(|host| place_of(&Url::parse(&format!("https://{host}")).ok()?));
+    let listens = Some(text(env, LISTENS_ON, "")).filter(|place| !place.is_empty());
+    public.into_iter().chain(listens).collect()
 }
 
 /// `RELAY_URL`: the relay that lists who uses Colibri. Without one, nobody is asked.

@@ -1,16 +1,23 @@
 //! Where handles lead: DNS, asked over HTTPS, and a file on the handle's own host.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use url::Url;
+use worker::Delay;
 
+use super::clock::now;
 use super::config::Outside;
 use super::log;
 use super::outbound::{Failure, get_text};
-use crate::domain::hosts::file_of;
+use super::strangers::Service;
+use crate::domain::answers::{Answers, Look};
+use crate::domain::breaker::Errand;
+use crate::domain::hosts::{file_of, may_be_proven};
 use crate::domain::identity::{Proof, led_to};
 use crate::storage::Fault;
 use crate::wire::handle::{Handle, did_in_file, dids_in_dns};
+use crate::wire::time::Micros;
 
 const WITHIN: Duration = Duration::from_secs(3);
 /// A few TXT records of at most 255 characters each, as JSON.
@@ -18,10 +25,48 @@ const DNS_MAX: usize = 16 * 1024;
 /// A DID and blanks around it.
 const FILE_MAX: usize = 2 * 1024;
 
+/// How long it is remembered where a handle led, for those who ask about the same one.
+const REMEMBERED: i64 = 5_000_000;
+/// How long those who ask the same wait for the one who asks: a little longer than that may take.
+const PATIENCE: i64 = 8_000_000;
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+thread_local! {
+    // Plain data only: nothing here belongs to a request (platform facts 5.5).
+    static LED: RefCell<Answers<Proof>> = const { RefCell::new(Answers::new()) };
+}
+
+/// Where a handle leads, whoever asks. Equal questions share one answer, and strangers have their own
+/// allowance with DNS.
+pub async fn lead_for_anybody(handle: &Handle, outside: &Outside) -> Proof {
+    let name = handle.as_str();
+    loop {
+        match LED.with_borrow_mut(|led| led.look(name, PATIENCE, now())) {
+            Look::Said(proof) => return proof,
+            Look::Asked => Delay::from(LOOK_EVERY).await,
+            Look::Ask => break,
+        }
+    }
+    let Some(turn) = Service::Names.turn().await else {
+        LED.with_borrow_mut(|led| led.give_up(name));
+        return Proof::Failed;
+    };
+    let proof = lead(handle, outside, Errand::TrustedForStrangers).await;
+    if matches!(proof, Proof::Names(_)) {
+        turn.led_somewhere();
+    }
+    let at = now();
+    LED.with_borrow_mut(|led| led.say(name, proof.clone(), Micros(at.0 + REMEMBERED), at));
+    proof
+}
+
 /// Where a handle leads. The file is asked for only if DNS names nobody: most handles are names
 /// that a PDS hands out, and those have no record of their own.
-pub async fn lead(handle: &Handle, outside: &Outside) -> Proof {
-    let dns = in_dns(handle, outside).await;
+pub async fn lead(handle: &Handle, outside: &Outside, errand: Errand<'_>) -> Proof {
+    if !may_be_proven(handle) {
+        return Proof::Nothing;
+    }
+    let dns = in_dns(handle, outside, errand).await;
     if matches!(dns, Proof::Names(_)) {
         return dns;
     }
@@ -29,14 +74,14 @@ pub async fn lead(handle: &Handle, outside: &Outside) -> Proof {
 }
 
 /// Several DIDs are as good as none: nobody can say which one is meant.
-async fn in_dns(handle: &Handle, outside: &Outside) -> Proof {
+async fn in_dns(handle: &Handle, outside: &Outside, errand: Errand<'_>) -> Proof {
     const DOING: &str = "asking DNS for a handle";
     let name = format!("_atproto.{handle}");
     let url = match Url::parse_with_params(&outside.dns, [("name", name.as_str()), ("type", "TXT")]) {
         Ok(url) => url,
         Err(error) => return failed(&Fault::new(DOING, error)),
     };
-    match get_text(DOING, &url, &[("accept", "application/dns-json")], WITHIN, DNS_MAX).await {
+    match get_text(DOING, errand, &url, &[("accept", "application/dns-json")], WITHIN, DNS_MAX).await {
         Ok((200, text)) => match dids_in_dns(&text).as_deref() {
             Some([did]) => Proof::Names(did.clone()),
             Some(_) => Proof::Nothing,
@@ -49,8 +94,8 @@ async fn in_dns(handle: &Handle, outside: &Outside) -> Proof {
 
 /// The host is anybody's, so that it fails is no fault of the service and is not logged.
 async fn in_file(handle: &Handle, outside: &Outside) -> Proof {
-    let Some(url) = file_of(handle, &outside.insecure) else { return Proof::Nothing };
-    match get_text("reading the DID of a handle", &url, &[], WITHIN, FILE_MAX).await {
+    let Some(url) = file_of(handle, &outside.reach) else { return Proof::Nothing };
+    match get_text("reading the DID of a handle", Errand::Proof, &url, &[], WITHIN, FILE_MAX).await {
         Ok((200, text)) => did_in_file(&text).map_or(Proof::Nothing, Proof::Names),
         Ok((429 | 500.., _)) | Err(Failure::Fault(_) | Failure::Resting(_)) => Proof::Failed,
         Ok(_) | Err(Failure::ElsewhereRefused) => Proof::Nothing,

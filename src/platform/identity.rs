@@ -2,18 +2,24 @@
 //!
 //! What is read of people the index knows stands in D1 for a day, unless the network says that it
 //! changed (I50). In front of that each isolate remembers for some minutes, also strangers, so
-//! that pictures cost no round trip each. Whoever finds nobody home asks anew ([`refresh`]).
+//! that pictures cost no round trip each, and for a moment who is nobody; equal questions share one
+//! answer. What anybody may ask ([`recall`], [`identify_anybody`]) goes that way; the service itself
+//! asks for people whom the index knows ([`resolve`], [`refresh`], [`identify`]), and is not held up by
+//! what strangers had asked, also by naming people who do not exist ([`resolve_named`]). Whoever finds nobody home asks anew.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use url::Url;
+use worker::Delay;
 
 use super::clock::now;
 use super::config::Outside;
 use super::handles;
 use super::outbound::{Failure, get_text};
+use super::strangers::Service;
+use crate::domain::answers::{Answers, Look};
+use crate::domain::breaker::Errand;
 use crate::domain::hosts::{document_of, may_ask};
 use crate::domain::identity::{Identity, claim};
 use crate::storage::{Fault, Store, identities};
@@ -22,14 +28,23 @@ use crate::wire::handle::Handle;
 use crate::wire::ids::Did;
 use crate::wire::multikey::Multikey;
 use crate::wire::time::Micros;
+use crate::wire::xrpc::origin;
 
+const SECOND: i64 = 1_000_000;
 /// How long an isolate remembers. An account may move, and another isolate may hear of it:
 /// whoever finds it gone asks anew, so this only bounds how long an address that still answers is
 /// used.
-const REMEMBERED_MICROS: i64 = 5 * 60 * 1_000_000;
-/// Identities remembered: some hundred bytes each.
-const REMEMBERED_MAX: usize = 2000;
+const REMEMBERED: i64 = 5 * 60 * SECOND;
+/// How long a DID is remembered that is nobody's. Somebody may make it theirs.
+const NOBODY: i64 = 30 * SECOND;
+/// How long it is remembered that there was no answer: for those who asked at the same time.
+const FAILED: i64 = SECOND;
+/// How often a document is asked for anew because the account was not found where it says.
+const ANEW: i64 = 10 * SECOND;
 const WITHIN: Duration = Duration::from_secs(5);
+/// How long those who ask the same wait for the one who asks: a little longer than that may take.
+const PATIENCE: i64 = 7 * SECOND;
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Documents of the directory have 1 to 2 kB.
 const DOCUMENT_MAX: usize = 64 * 1024;
 
@@ -42,6 +57,8 @@ pub enum Unresolved {
     /// The directory is left alone until then: it did not answer others (K07). Nobody else of it
     /// needs to be tried before.
     Resting(Micros),
+    /// Too many strangers are asked about just now.
+    Busy,
     /// Who knows did not answer, or answered nonsense.
     Fault(Fault),
 }
@@ -51,7 +68,8 @@ impl Unresolved {
     pub fn into_fault(self) -> Option<Fault> {
         match self {
             Self::Nowhere => None,
-            Self::Resting(until) => Some(Failure::Resting(until).into_fault("resolving a DID")),
+            Self::Resting(until) => Some(Failure::Resting(until).into_fault(DOING)),
+            Self::Busy => Some(Fault::new(DOING, "too many strangers are asked about")),
             Self::Fault(fault) => Some(fault),
         }
     }
@@ -62,6 +80,8 @@ impl From<Fault> for Unresolved {
         Unresolved::Fault(fault)
     }
 }
+
+const DOING: &str = "resolving a DID";
 
 /// Where an account lives, and who signs for it.
 #[derive(Clone, Debug)]
@@ -74,12 +94,22 @@ pub struct Account {
     pub handle: Option<Handle>,
 }
 
-thread_local! {
-    // Plain data only: nothing here belongs to a request (platform facts 5.5).
-    static REMEMBERED: RefCell<BTreeMap<Did, (Identity, Micros)>> = const { RefCell::new(BTreeMap::new()) };
+/// What is remembered about a DID.
+#[derive(Clone, Debug)]
+enum Said {
+    Found(Box<Identity>, bool),
+    Nowhere,
+    Failed,
 }
 
-/// Where the account of a DID lives: from D1 if what stands there is believed, else asked for.
+thread_local! {
+    // Plain data only: nothing here belongs to a request (platform facts 5.5).
+    static SAID: RefCell<Answers<Said>> = const { RefCell::new(Answers::new()) };
+    static ANEW_LATELY: RefCell<Answers<()>> = const { RefCell::new(Answers::new()) };
+}
+
+/// Where the account of a DID lives that the index knows: from D1 if what stands there is believed,
+/// else asked for.
 pub async fn resolve(db: &impl Store, did: &Did, outside: &Outside) -> Result<Account, Unresolved> {
     let stored = identities::find(db, did).await?;
     match stored.filter(|identity| identity.is_believed(now())) {
@@ -91,49 +121,184 @@ pub async fn resolve(db: &impl Store, did: &Did, outside: &Outside) -> Result<Ac
 /// Asks for the document whatever is known. For an account that was not found where it should be,
 /// or a signature that does not fit.
 pub async fn refresh(db: &impl Store, did: &Did, outside: &Outside) -> Result<Account, Unresolved> {
-    account(&read(db, did, outside).await?, outside)
+    account(&read(db, did, outside, true).await?, outside)
 }
 
-/// As [`resolve`], with the memory of this isolate in front; `true` if nobody was asked just now.
-pub async fn recall(db: &impl Store, did: &Did, outside: &Outside) -> Result<(Account, bool), Unresolved> {
-    if let Some(identity) = remembered(did) {
-        return Ok((account(&identity, outside)?, true));
-    }
+/// As [`resolve`] or [`refresh`] for somebody whom others only named: their turn is a stranger's.
+pub async fn resolve_named(
+    db: &impl Store,
+    did: &Did,
+    outside: &Outside,
+    anew: bool,
+) -> Result<Account, Unresolved> {
     let stored = identities::find(db, did).await?;
-    match stored.filter(|identity| identity.is_believed(now())) {
-        Some(identity) => {
-            remember(&identity);
-            Ok((account(&identity, outside)?, true))
-        }
-        None => Ok((refresh(db, did, outside).await?, false)),
+    match stored.filter(|identity| !anew && identity.is_believed(now())) {
+        Some(identity) => account(&identity, outside),
+        None => account(&ask(&Asking(did), db, outside, false).await?, outside),
     }
 }
 
-/// Who is behind a DID, with the claim to the handle checked (O10); what was found out within a
-/// day is not asked for again.
-pub async fn identify(db: &impl Store, did: &Did, outside: &Outside) -> Result<Identity, Unresolved> {
+/// Where anybody's account lives.
+#[derive(Clone, Debug)]
+pub struct Recalled {
+    /// Where.
+    pub account: Account,
+    /// Whether nobody was asked just now.
+    pub remembered: bool,
+    /// Whether the index knows them.
+    pub is_known: bool,
+}
+
+/// As [`resolve`] for anybody, with the memory of this isolate in front.
+pub async fn recall(db: &impl Store, did: &Did, outside: &Outside) -> Result<Recalled, Unresolved> {
+    let (identity, is_known, remembered) = match turn(did, false).await {
+        Some(said) => {
+            let (identity, is_known) = said?;
+            (identity, is_known, true)
+        }
+        None => {
+            let asking = Asking(did);
+            let stored = identities::find(db, did).await?;
+            let is_known = stored.is_some();
+            match stored.filter(|identity| identity.is_believed(now())) {
+                Some(identity) => {
+                    remember(&identity, true);
+                    (identity, true, true)
+                }
+                None => (ask(&asking, db, outside, is_known).await?, is_known, false),
+            }
+        }
+    };
+    Ok(Recalled { account: account(&identity, outside)?, remembered, is_known })
+}
+
+/// As [`recall`], of somebody who was not found where that says: the document is asked for once more,
+/// unless it was lately.
+pub async fn recall_anew(
+    db: &impl Store,
+    did: &Did,
+    outside: &Outside,
+    is_known: bool,
+) -> Result<Account, Unresolved> {
     let at = now();
-    let known = match identities::find(db, did).await? {
-        None => remembered(did), // a stranger
-        stored => stored,
-    };
-    let mut identity = match known.filter(|identity| identity.is_believed(at)) {
-        Some(identity) if identity.is_checked(at) => return Ok(identity),
+    let lately = ANEW_LATELY.with_borrow(|lately| lately.said(did.as_str(), at)).is_some();
+    if lately {
+        return Ok(recall(db, did, outside).await?.account);
+    }
+    ANEW_LATELY.with_borrow_mut(|lately| lately.say(did.as_str(), (), Micros(at.0 + ANEW), at));
+    account(&ask(&Asking(did), db, outside, is_known).await?, outside)
+}
+
+/// Who is behind a DID that the index knows, with the claim to the handle checked (O10); what was
+/// found out within a day is not asked for again.
+pub async fn identify(db: &impl Store, did: &Did, outside: &Outside) -> Result<Identity, Unresolved> {
+    let stored = identities::find(db, did).await?;
+    let identity = match stored.filter(|identity| identity.is_believed(now())) {
         Some(identity) => identity,
-        None => read(db, did, outside).await?,
+        None => read(db, did, outside, true).await?,
     };
+    checked(db, identity, outside, true).await
+}
+
+/// As [`identify`] for anybody.
+pub async fn identify_anybody(db: &impl Store, did: &Did, outside: &Outside) -> Result<Identity, Unresolved> {
+    let stored = identities::find(db, did).await?;
+    let is_known = stored.is_some();
+    let identity = match stored.filter(|identity| identity.is_believed(now())) {
+        Some(identity) => identity,
+        // What is remembered of somebody whom the index knows is older than what stands there.
+        None => match turn(did, is_known).await {
+            Some(said) => said?.0,
+            None => ask(&Asking(did), db, outside, is_known).await?,
+        },
+    };
+    checked(db, identity, outside, is_known).await
+}
+
+/// The claim to the handle, checked unless it was.
+async fn checked(
+    db: &impl Store,
+    mut identity: Identity,
+    outside: &Outside,
+    is_known: bool,
+) -> Result<Identity, Unresolved> {
+    let at = now();
     if let Some(handle) = identity.handle.clone().filter(|_| !identity.is_checked(at)) {
-        identity.handle_status = claim(did, &handles::lead(&handle, outside).await);
+        let proof = if is_known {
+            handles::lead(&handle, outside, Errand::Trusted).await
+        } else {
+            handles::lead_for_anybody(&handle, outside).await
+        };
+        identity.handle_status = claim(&identity.did, &proof);
         identity.handle_checked_at = Some(at);
         identities::keep(db, &identity).await?;
-        remember(&identity);
+        remember(&identity, is_known);
     }
     Ok(identity)
 }
 
+/// What is remembered of a DID, perhaps after somebody else has asked, or `None`: it is for the caller
+/// to ask. `anew`: only what somebody was asked just now counts.
+async fn turn(did: &Did, mut anew: bool) -> Option<Result<(Identity, bool), Unresolved>> {
+    loop {
+        match SAID.with_borrow_mut(|said| said.look(did.as_str(), PATIENCE, now())) {
+            Look::Ask => return None,
+            Look::Asked => {
+                anew = false;
+                Delay::from(LOOK_EVERY).await;
+            }
+            Look::Said(Said::Found(..)) if anew => {
+                SAID.with_borrow_mut(|said| said.forget(did.as_str()));
+            }
+            Look::Said(Said::Found(identity, is_known)) => return Some(Ok((*identity, is_known))),
+            Look::Said(Said::Nowhere) => return Some(Err(Unresolved::Nowhere)),
+            Look::Said(Said::Failed) => {
+                return Some(Err(Unresolved::Fault(Fault::new(DOING, "it was not answered just now"))));
+            }
+        }
+    }
+}
+
+/// Somebody asks; others wait, until this ends.
+struct Asking<'a>(&'a Did);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        SAID.with_borrow_mut(|said| said.give_up(self.0.as_str()));
+    }
+}
+
+/// Asks for the document, and has the answer shared.
+async fn ask(
+    asking: &Asking<'_>,
+    db: &impl Store,
+    outside: &Outside,
+    is_known: bool,
+) -> Result<Identity, Unresolved> {
+    let did = asking.0;
+    let is_counted = !is_known && did.as_str().starts_with("did:plc:");
+    let turn = if is_counted { Some(Service::Directory.turn().await.ok_or(Unresolved::Busy)?) } else { None };
+    let read = read(db, did, outside, is_known).await;
+    let at = now();
+    let say = |said, for_so_long: i64| {
+        SAID.with_borrow_mut(|all| all.say(did.as_str(), said, Micros(at.0 + for_so_long), at));
+    };
+    match &read {
+        Ok(_) => {
+            if let Some(turn) = turn {
+                turn.led_somewhere();
+            }
+        }
+        Err(Unresolved::Nowhere) => say(Said::Nowhere, NOBODY),
+        Err(_) => say(Said::Failed, FAILED),
+    }
+    read
+}
+
 fn account(identity: &Identity, outside: &Outside) -> Result<Account, Unresolved> {
     // Judged again: what may be asked is a setting, and the row may be older.
-    let pds = identity.pds.clone().filter(|url| may_ask(url, &outside.insecure));
+    // Read again too: a row may be of a time when an endpoint was kept with its path.
+    let pds = identity.pds.clone().and_then(origin).filter(|url| may_ask(url, &outside.reach));
     Ok(Account {
         pds: pds.ok_or(Unresolved::Nowhere)?,
         signing_key: identity.signing_key.clone(),
@@ -142,42 +307,36 @@ fn account(identity: &Identity, outside: &Outside) -> Result<Account, Unresolved
 }
 
 /// Asks for the document, stores what it says and remembers it.
-async fn read(db: &impl Store, did: &Did, outside: &Outside) -> Result<Identity, Unresolved> {
+async fn read(db: &impl Store, did: &Did, outside: &Outside, is_known: bool) -> Result<Identity, Unresolved> {
     let asked_at = now();
-    REMEMBERED.with_borrow_mut(|remembered| remembered.remove(did));
-    let document = document(did, outside).await?;
-    let mut identity = Identity::of(did, document, &outside.insecure, asked_at);
+    SAID.with_borrow_mut(|said| said.forget(did.as_str()));
+    let document = document(did, outside, is_known).await?;
+    let mut identity = Identity::of(did, document, &outside.reach, asked_at);
     if let Some(earlier) = identities::find(db, did).await? {
         identity.keep_check(&earlier);
     }
     identities::keep(db, &identity).await?;
-    remember(&identity);
+    remember(&identity, is_known);
     Ok(identity)
 }
 
-fn remembered(did: &Did) -> Option<Identity> {
+fn remember(identity: &Identity, is_known: bool) {
     let at = now();
-    REMEMBERED.with_borrow(|remembered| {
-        remembered.get(did).filter(|(_, until)| *until > at).map(|(identity, _)| identity.clone())
-    })
-}
-
-fn remember(identity: &Identity) {
-    let until = Micros(now().0.saturating_add(REMEMBERED_MICROS));
-    REMEMBERED.with_borrow_mut(|remembered| {
-        if remembered.len() >= REMEMBERED_MAX {
-            remembered.clear(); // cheaper than to know which: each costs one request to have back
-        }
-        remembered.insert(identity.did.clone(), (identity.clone(), until));
-    });
+    let said = Said::Found(Box::new(identity.clone()), is_known);
+    SAID.with_borrow_mut(|all| all.say(identity.did.as_str(), said, Micros(at.0 + REMEMBERED), at));
 }
 
 /// The document of a DID, asked for.
-async fn document(did: &Did, outside: &Outside) -> Result<DidDocument, Unresolved> {
-    const DOING: &str = "resolving a DID";
-    let url = document_of(did, &outside.plc, &outside.insecure).ok_or(Unresolved::Nowhere)?;
+async fn document(did: &Did, outside: &Outside, is_known: bool) -> Result<DidDocument, Unresolved> {
+    let is_plc = did.as_str().starts_with("did:plc:");
+    let errand = match (is_plc, is_known) {
+        (false, _) => Errand::Document,
+        (true, true) => Errand::Trusted,
+        (true, false) => Errand::TrustedForStrangers,
+    };
+    let url = document_of(did, &outside.plc, &outside.reach).ok_or(Unresolved::Nowhere)?;
     let headers = [("accept", "application/did+ld+json, application/json")];
-    match get_text(DOING, &url, &headers, WITHIN, DOCUMENT_MAX).await {
+    match get_text(DOING, errand, &url, &headers, WITHIN, DOCUMENT_MAX).await {
         Ok((200, text)) => DidDocument::parse(&text, did).ok_or_else(|| {
             if did.as_str().starts_with("did:web:") {
                 Unresolved::Nowhere // a host that is no did:web at all
@@ -188,9 +347,7 @@ async fn document(did: &Did, outside: &Outside) -> Result<DidDocument, Unresolve
         Ok((400 | 401 | 403 | 404 | 410, _)) | Err(Failure::ElsewhereRefused) => Err(Unresolved::Nowhere),
         Ok((status, _)) => Err(Unresolved::Fault(Fault::new(DOING, format!("status {status}")))),
         // The host of one did:web is nobody else's.
-        Err(Failure::Resting(until)) if did.as_str().starts_with("did:plc:") => {
-            Err(Unresolved::Resting(until))
-        }
+        Err(Failure::Resting(until)) if is_plc => Err(Unresolved::Resting(until)),
         Err(failure) => Err(Unresolved::Fault(failure.into_fault(DOING))),
     }
 }

@@ -1,5 +1,5 @@
 //! What the runtime gives: configuration, the clock, D1 and its editions, the SQLite and the alarm
-//! of an object, the log, other hosts, the handles and DIDs that lead to them, profiles, and what a
+//! of an object, the log, other hosts, what strangers may have asked of them and room for what comes, the handles and DIDs that lead to them, profiles, and what a
 //! relay lists.
 //!
 //! The only place that reads a clock, a random number or a binding. Holds no rule.
@@ -19,4 +19,6 @@ pub mod pds;
 pub mod peer;
 pub mod profiles;
 pub mod relay;
+pub mod rooms;
 pub mod socket_state;
+pub mod strangers;

@@ -2,8 +2,9 @@
 //!
 //! Promises: each request ends within its time; a body is never longer than its limit; a redirect
 //! is followed only on the same host (R21.6), so an address that was judged is the one that is
-//! asked; a host that rests is not asked (`domain::breaker`), as far as this isolate knows. Whom
-//! to ask is judged before (`domain::hosts`); what the statuses of others mean is the caller's.
+//! asked; a host that rests for an errand is not asked (`domain::breaker`), as far as this isolate
+//! knows. Whom to ask is judged before (`domain::hosts`); what the statuses of others mean is the
+//! caller's.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -19,22 +20,30 @@ use worker::{
 };
 
 use super::clock::now;
-use crate::domain::breaker::{Breaker, Outcome};
+use crate::domain::breaker::{Breaker, Errand, Outcome};
 use crate::storage::Fault;
 use crate::wire::rate_limit;
 use crate::wire::time::Micros;
 
 /// Redirects followed on one host. Servers that put a slash or a prefix in front need one.
 const REDIRECTS_MAX: usize = 3;
-/// What the service calls itself.
+/// What the service calls itself, in each request.
 const USER_AGENT: &str = concat!("colibri-edge/", env!("CARGO_PKG_VERSION"));
-/// Hosts in trouble that are remembered, some hundred bytes each. With more of them, those that
-/// come later are asked as if nothing were known.
+/// Hosts in trouble that are remembered, some hundred bytes each; as many of those that anybody can
+/// name. With more of them, those that come later are asked as if nothing were known.
 const TROUBLED_MAX: usize = 1000;
+
+type Troubled = RefCell<BTreeMap<String, Breaker>>;
 
 thread_local! {
     // Plain data only: nothing here belongs to a request (platform facts 5.5).
-    static TROUBLED: RefCell<BTreeMap<String, Breaker>> = const { RefCell::new(BTreeMap::new()) };
+    static TROUBLED: Troubled = const { RefCell::new(BTreeMap::new()) };
+    static TROUBLED_OF_ANYBODY: Troubled = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// Whether a request that says so about itself is of a service of this kind, whatever its version.
+pub fn is_ours(user_agent: &str) -> bool {
+    user_agent.trim_start().starts_with("colibri-edge/")
 }
 
 /// Why there is no answer.
@@ -102,7 +111,8 @@ pub struct Streamed {
     bounds: Bounds,
     until: Micros,
     read: u64,
-    host: String,
+    /// What its failure is remembered under.
+    remembered: Option<Place>,
     doing: &'static str,
 }
 
@@ -135,7 +145,9 @@ impl Streamed {
     }
 
     fn failed(&self, because: impl std::fmt::Display) -> Result<Vec<u8>, Fault> {
-        note(&self.host, Outcome::Failed, None);
+        if let Some(place) = &self.remembered {
+            place.note(Outcome::Failed, None);
+        }
         Err(Fault::new(self.doing, because))
     }
 
@@ -157,6 +169,7 @@ impl Drop for Streamed {
 /// read piece by piece within its bounds.
 pub async fn get_stream(
     doing: &'static str,
+    errand: Errand<'_>,
     url: &Url,
     headers: &[(&str, &str)],
     within: Duration,
@@ -164,8 +177,8 @@ pub async fn get_stream(
 ) -> Result<Streamed, Failure> {
     let abort = AbortController::default();
     let signal = abort.signal();
-    let asked = follow(doing, url, headers, &signal);
-    match in_time(doing, url, asked, within).await {
+    let asked = follow(doing, errand, url, headers, &signal);
+    match in_time(doing, errand, url, asked, within).await {
         Ok(Answered { status, mut response }) => Ok(Streamed {
             status,
             rest_until: rest_until(&response),
@@ -174,7 +187,7 @@ pub async fn get_stream(
             bounds,
             until: Micros(now().0.saturating_add(bounds.in_all_micros)),
             read: 0,
-            host: host_of(url),
+            remembered: Place::of(errand, url).into_iter().next(),
             doing,
         }),
         Err(failure) => {
@@ -187,14 +200,15 @@ pub async fn get_stream(
 /// Asks for `url` and waits at most `within` for the beginning of the answer.
 pub async fn get(
     doing: &'static str,
+    errand: Errand<'_>,
     url: &Url,
     headers: &[(&str, &str)],
     within: Duration,
 ) -> Result<Answered, Failure> {
     let abort = AbortController::default();
     let signal = abort.signal();
-    let asked = follow(doing, url, headers, &signal);
-    let answer = in_time(doing, url, asked, within).await;
+    let asked = follow(doing, errand, url, headers, &signal);
+    let answer = in_time(doing, errand, url, asked, within).await;
     if answer.is_err() {
         abort.abort();
     }
@@ -205,6 +219,7 @@ pub async fn get(
 /// most `max` bytes.
 pub async fn get_text(
     doing: &'static str,
+    errand: Errand<'_>,
     url: &Url,
     headers: &[(&str, &str)],
     within: Duration,
@@ -213,11 +228,11 @@ pub async fn get_text(
     let abort = AbortController::default();
     let signal = abort.signal();
     let asked = async {
-        let answered = follow(doing, url, headers, &signal).await?;
+        let answered = follow(doing, errand, url, headers, &signal).await?;
         let text = text(doing, answered.response, max).await.map_err(Failure::Fault)?;
         Ok((answered.status, text))
     };
-    let answer = in_time(doing, url, asked, within).await;
+    let answer = in_time(doing, errand, url, asked, within).await;
     if answer.is_err() {
         abort.abort();
     }
@@ -241,10 +256,10 @@ pub async fn post_json(
         let request = request(url, headers, Some(body)).map_err(fault)?;
         let response = Fetch::Request(request).send_with_signal(&signal).await.map_err(fault)?;
         let status = response.status_code();
-        note(&host_of(url), outcome_of(status), rest_until(&response));
+        answered(Errand::Trusted, url, status, rest_until(&response));
         Ok((status, text(doing, response, max).await.map_err(Failure::Fault)?))
     };
-    let answer = in_time(doing, url, asked, within).await;
+    let answer = in_time(doing, Errand::Trusted, url, asked, within).await;
     if answer.is_err() {
         abort.abort();
     }
@@ -254,12 +269,12 @@ pub async fn post_json(
 /// Does the work unless the host of `url` rests, and keeps account of how that went.
 async fn in_time<T>(
     doing: &'static str,
+    errand: Errand<'_>,
     url: &Url,
     work: impl Future<Output = Result<T, Failure>>,
     within: Duration,
 ) -> Result<T, Failure> {
-    let host = host_of(url);
-    if let Some(until) = TROUBLED.with_borrow(|all| all.get(&host).and_then(|one| one.rests_until(now()))) {
+    if let Some(until) = Place::of(errand, url).iter().filter_map(Place::rests_until).max() {
         return Err(Failure::Resting(until));
     }
     let done = match select(pin!(work), pin!(Delay::from(within))).await {
@@ -269,36 +284,85 @@ async fn in_time<T>(
         }
     };
     if matches!(done, Err(Failure::Fault(_))) {
-        note(&host, Outcome::Failed, None);
+        noted(errand, url, Outcome::Failed, None);
     }
     done
 }
 
-/// The name under which a host is remembered.
-fn host_of(url: &Url) -> String {
-    url.origin().ascii_serialization()
+/// What is remembered of a host, for an errand.
+#[derive(Clone, Debug)]
+struct Place {
+    name: String,
+    /// Of which map, and how long it may rest.
+    errand: Errand<'static>,
+    /// Of one person only.
+    of_one: bool,
 }
 
-/// Keeps account of a host.
-fn note(host: &str, outcome: Outcome, rest_until: Option<Micros>) {
-    let at = now();
-    TROUBLED.with_borrow_mut(|all| {
-        let known = all.get_mut(host);
-        if known.is_none() && outcome == Outcome::Answered && rest_until.is_none() {
-            return; // as it should be
-        }
-        if known.is_none() && all.len() >= TROUBLED_MAX {
-            all.retain(|_, breaker| breaker.rests_until(at).is_some());
-            if all.len() >= TROUBLED_MAX {
-                return;
+impl Place {
+    /// Under what a host is remembered: first for everybody of whom the errand is, then for the one.
+    fn of(errand: Errand<'_>, url: &Url) -> Vec<Self> {
+        let host = url.origin().ascii_serialization();
+        let kind = match errand {
+            Errand::Stranger(_) => Errand::Stranger(""),
+            Errand::Trusted => Errand::Trusted,
+            Errand::TrustedForStrangers => Errand::TrustedForStrangers,
+            Errand::Known => Errand::Known,
+            Errand::Document => Errand::Document,
+            Errand::Proof => Errand::Proof,
+        };
+        let all = Self { name: errand.name(&host), errand: kind, of_one: false };
+        let one = errand.name_of_one(&host).map(|name| Self { name, errand: kind, of_one: true });
+        [Some(all), one].into_iter().flatten().collect()
+    }
+
+    fn all<T>(&self, act: impl FnOnce(&mut BTreeMap<String, Breaker>) -> T) -> T {
+        let all = if self.errand.is_anybodys() { &TROUBLED_OF_ANYBODY } else { &TROUBLED };
+        all.with_borrow_mut(act)
+    }
+
+    fn rests_until(&self) -> Option<Micros> {
+        self.all(|all| all.get(&self.name).and_then(|one| one.rests_until(now())))
+    }
+
+    /// Keeps account of a host.
+    fn note(&self, outcome: Outcome, rest_until: Option<Micros>) {
+        let at = now();
+        self.all(|all| {
+            let known = all.get_mut(&self.name);
+            if known.is_none() && outcome == Outcome::Answered && rest_until.is_none() {
+                return; // as it should be
             }
-        }
-        let breaker = all.entry(host.to_owned()).or_default();
-        breaker.on(outcome, rest_until, at);
-        if breaker.is_idle(at) {
-            all.remove(host);
-        }
-    });
+            if known.is_none() && all.len() >= TROUBLED_MAX {
+                all.retain(|_, breaker| breaker.rests_until(at).is_some());
+                if all.len() >= TROUBLED_MAX {
+                    return;
+                }
+            }
+            let breaker = all.entry(self.name.clone()).or_default();
+            breaker.on(self.errand, outcome, rest_until, at);
+            if breaker.is_idle(at) {
+                all.remove(&self.name);
+            }
+        });
+    }
+}
+
+/// A request ended without an answer.
+fn noted(errand: Errand<'_>, url: &Url, outcome: Outcome, rest_until: Option<Micros>) {
+    for place in Place::of(errand, url) {
+        place.note(outcome, rest_until);
+    }
+}
+
+/// A request was answered. What a host says about one stranger is remembered of that one.
+fn answered(errand: Errand<'_>, url: &Url, status: u16, rest_until: Option<Micros>) {
+    let places = Place::of(errand, url);
+    let for_one = places.iter().any(|place| place.of_one);
+    for place in places {
+        let outcome = if for_one && !place.of_one { Outcome::Answered } else { outcome_of(status) };
+        place.note(outcome, rest_until);
+    }
 }
 
 /// Whether a status is the host's own failure. A refusal is an answer; too many requests is none
@@ -321,6 +385,7 @@ fn rest_until(response: &Response) -> Option<Micros> {
 
 async fn follow(
     doing: &'static str,
+    errand: Errand<'_>,
     url: &Url,
     headers: &[(&str, &str)],
     signal: &worker::AbortSignal,
@@ -332,7 +397,7 @@ async fn follow(
         let response = Fetch::Request(request).send_with_signal(signal).await.map_err(fault)?;
         let status = response.status_code();
         if !matches!(status, 301 | 302 | 303 | 307 | 308) {
-            note(&host_of(url), outcome_of(status), rest_until(&response));
+            answered(errand, url, status, rest_until(&response));
             return Ok(Answered { status, response });
         }
         let location = response.headers().get("location").map_err(fault)?;

@@ -1,13 +1,19 @@
 //! Asking a PDS for a repository: its newest revision, its signed export, or its records in pages.
 //!
 //! Promises: a [`Snapshot`] is whole and, if it comes from the export, verified; whatever else
-//! happens is an [`Unread`], never a part. Who asks keeps to two requests at a time (K07).
+//! happens is an [`Unread`], never a part; what is held meanwhile has room (`platform::rooms`). Who
+//! asks keeps to two requests at a time (K07).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use url::Url;
 
-use super::outbound::{Bounds, Failure, get_stream, get_text};
+use super::clock::now;
+use super::outbound::{Bounds, Failure, Streamed, get_stream, get_text};
+use super::rooms::{NoRoom, Seat};
+use crate::domain::breaker::Errand;
+use crate::domain::pages::{Held, Pages};
 use crate::domain::repository::{Reading, Refused};
 use crate::domain::snapshot::{Snapshot, SnapshotRecord};
 use crate::storage::Fault;
@@ -15,6 +21,7 @@ use crate::wire::ids::{Collection, Did};
 use crate::wire::pds;
 use crate::wire::signing_key::SigningKey;
 use crate::wire::time::Micros;
+use crate::wire::xrpc::address;
 
 /// How long the beginning of an answer may take. A PDS prepares an export before it begins.
 const WITHIN: Duration = Duration::from_secs(20);
@@ -27,9 +34,17 @@ const EXPORT: Bounds = Bounds {
 /// An answer that says a revision, or why not.
 const SHORT_MAX: usize = 16 * 1024;
 /// A page of 100 records: the network allows 1 MB each, those of interest have 64 kB at most.
-const PAGE_MAX: usize = 16 * 1024 * 1024;
-/// Records kept of a listing, in bytes of JSON: half of what an isolate has, for two at a time.
+const PAGE: Bounds =
+    Bounds { idle: Duration::from_secs(20), in_all_micros: 60 * 1_000_000, bytes: 16 * 1024 * 1024 };
+/// Room is asked for in steps.
+const CHARGED_AHEAD: u64 = 64 * 1024;
+/// Records kept of a listing, in bytes.
 const LISTED_MAX: usize = 24 * 1024 * 1024;
+/// What a record costs beside its JSON: its key and CID, in the snapshot and among those seen.
+const LISTED_COST: usize = 256;
+/// How long all pages of a listing may take together, as an export.
+const LISTING_MICROS: i64 = 10 * 60 * 1_000_000;
+const LISTING: &str = "listing the records of a repository";
 
 /// Why a repository could not be read.
 #[derive(Debug)]
@@ -43,6 +58,8 @@ pub enum Unread {
     Unserved(u16),
     /// What it served is not believed.
     Refused(Refused),
+    /// There is no room for it now.
+    NoRoom(NoRoom),
     /// No answer, or nonsense.
     Fault(Fault),
 }
@@ -63,19 +80,11 @@ impl Unread {
     }
 }
 
-fn query(pds: &Url, method: &str, params: &[(&str, &str)]) -> Result<Url, Unread> {
-    let mut url = pds
-        .join(&format!("/xrpc/{method}"))
-        .map_err(|error| Unread::Fault(Fault::new("addressing a PDS", error)))?;
-    url.query_pairs_mut().extend_pairs(params);
-    Ok(url)
-}
-
 /// The newest revision of a repository.
 pub async fn latest_rev(pds: &Url, did: &Did) -> Result<String, Unread> {
     const DOING: &str = "asking for the newest revision of a repository";
-    let url = query(pds, "com.atproto.sync.getLatestCommit", &[("did", did.as_str())])?;
-    match get_text(DOING, &url, &[], WITHIN, SHORT_MAX).await {
+    let url = address(pds, "com.atproto.sync.getLatestCommit", &[("did", did.as_str())]);
+    match get_text(DOING, Errand::Known, &url, &[], WITHIN, SHORT_MAX).await {
         Ok((200, text)) => pds::latest_rev(&text)
             .ok_or_else(|| Unread::Fault(Fault::new(DOING, "the host answered nonsense"))),
         Ok((status, text)) => Err(Unread::of_status(status, &text)),
@@ -84,69 +93,122 @@ pub async fn latest_rev(pds: &Url, did: &Did) -> Result<String, Unread> {
 }
 
 /// The repository from its signed export (`com.atproto.sync.getRepo`), which is read as it comes.
-pub async fn export(pds: &Url, did: &Did, key: &SigningKey) -> Result<Snapshot, Unread> {
+pub async fn export(pds: &Url, did: &Did, key: &SigningKey, seat: &Seat) -> Result<Snapshot, Unread> {
     const DOING: &str = "reading the export of a repository";
-    let url = query(pds, "com.atproto.sync.getRepo", &[("did", did.as_str())])?;
+    let url = address(pds, "com.atproto.sync.getRepo", &[("did", did.as_str())]);
     let headers = [("accept", "application/vnd.ipld.car")];
-    let mut streamed = get_stream(DOING, &url, &headers, WITHIN, EXPORT)
+    let mut streamed = get_stream(DOING, Errand::Known, &url, &headers, WITHIN, EXPORT)
         .await
         .map_err(|failure| Unread::of(DOING, failure))?;
+    if streamed.status != 200 {
+        let refusal = whole(&mut streamed, SHORT_MAX, seat, 0).await?;
+        return Err(Unread::of_status(streamed.status, &String::from_utf8_lossy(&refusal)));
+    }
     let mut reading = Reading::new(Collection::ALL);
-    let mut refusal = Vec::new();
+    let (mut came, mut held) = (0_u64, 0);
     while let Some(piece) = streamed.next().await {
         let piece = piece.map_err(Unread::Fault)?;
-        if streamed.status == 200 {
-            reading.take(&piece).map_err(Unread::Refused)?;
-        } else if refusal.len() < SHORT_MAX {
-            refusal.extend_from_slice(&piece);
+        came = came.saturating_add(piece.len() as u64);
+        seat.came(came).map_err(Unread::NoRoom)?;
+        reading.take(&piece).map_err(Unread::Refused)?;
+        if reading.held() > held {
+            held = reading.held().saturating_add(CHARGED_AHEAD);
+            seat.hold(held).await.map_err(Unread::NoRoom)?;
         }
-    }
-    if streamed.status != 200 {
-        return Err(Unread::of_status(streamed.status, &String::from_utf8_lossy(&refusal)));
     }
     reading.finish(did, key).map_err(Unread::Refused)
 }
 
+/// What comes of a body, at most `max` bytes, beside `holds` bytes that are held already. What is
+/// more is passed over.
+async fn whole(streamed: &mut Streamed, max: usize, seat: &Seat, holds: u64) -> Result<Vec<u8>, Unread> {
+    let mut bytes = Vec::new();
+    let (mut came, mut held) = (0_u64, 0);
+    while let Some(piece) = streamed.next().await {
+        let piece = piece.map_err(Unread::Fault)?;
+        came = came.saturating_add(piece.len() as u64);
+        seat.came(holds.saturating_add(came)).map_err(Unread::NoRoom)?;
+        if bytes.len() + piece.len() <= max {
+            bytes.extend_from_slice(&piece);
+        }
+        if bytes.capacity() as u64 > held {
+            held = (bytes.capacity() as u64).saturating_add(CHARGED_AHEAD);
+            seat.hold(holds.saturating_add(held)).await.map_err(Unread::NoRoom)?;
+        }
+    }
+    Ok(bytes)
+}
+
 /// The repository from its records in pages (`com.atproto.repo.listRecords`), for a host that
 /// cannot serve the export. Nothing in it is signed. `rev` was its newest revision before.
-pub async fn listing(pds: &Url, did: &Did, rev: String) -> Result<Snapshot, Unread> {
-    const DOING: &str = "listing the records of a repository";
+///
+/// A listing that does not end properly is a fault, and nothing is concluded from a part of it
+/// (K04).
+pub async fn listing(pds: &Url, did: &Did, rev: String, seat: &Seat) -> Result<Snapshot, Unread> {
+    let until = Micros(now().0.saturating_add(LISTING_MICROS));
     let mut collections = Collection::ALL.to_vec();
     collections.sort_by_key(|collection| collection.nsid());
     let mut snapshot =
         Snapshot { rev, records: Vec::new(), complete: Collection::ALL.iter().copied().collect() };
     let mut bytes = 0;
     for collection in collections {
-        let mut cursor: Option<String> = None;
+        let (mut pages, mut seen, mut cursor) = (Pages::default(), BTreeSet::new(), None);
         loop {
-            let mut params = vec![
-                ("repo", did.as_str()),
-                ("collection", collection.nsid()),
-                ("limit", "100"),
-                ("reverse", "true"), // oldest key first
-            ];
-            params.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-            let url = query(pds, "com.atproto.repo.listRecords", &params)?;
-            let text = match get_text(DOING, &url, &[], WITHIN, PAGE_MAX).await {
-                Ok((200, text)) => text,
-                Ok((status, text)) => return Err(Unread::of_status(status, &text)),
-                Err(failure) => return Err(Unread::of(DOING, failure)),
-            };
-            let page = pds::page(&text, did, collection)
-                .ok_or_else(|| Unread::Fault(Fault::new(DOING, "the host answered nonsense")))?;
-            let is_last = page.records.is_empty() || page.cursor.is_none() || page.cursor == cursor;
+            if now() > until {
+                return Err(Unread::Fault(Fault::new(LISTING, "the listing takes too long")));
+            }
+            let page = page(pds, did, (collection, cursor.as_deref()), seat, bytes as u64).await?;
+            let entries = page.records.len();
+            let mut new = 0;
             for (rkey, cid, json) in page.records {
-                bytes += json.len();
+                // One that comes twice is as it was first: nothing says which one is newer.
+                if !seen.insert(rkey.clone()) {
+                    continue;
+                }
+                new += 1;
+                bytes += json.len() + LISTED_COST;
                 snapshot.records.push(SnapshotRecord { collection, rkey, cid, json });
             }
             if bytes > LISTED_MAX {
                 return Err(Unread::Refused(Refused::TooLarge));
             }
-            if is_last {
+            let next = pages.turn(Held { entries, new }, page.cursor);
+            cursor = next.map_err(|endless| Unread::Fault(Fault::new(LISTING, endless)))?;
+            if cursor.is_none() {
                 break;
             }
-            cursor = page.cursor;
         }
     }
     Ok(snapshot)
+}
+
+/// A page of a [`listing`], beside `holds` bytes of those before it.
+async fn page(
+    pds: &Url,
+    did: &Did,
+    (collection, cursor): (Collection, Option<&str>),
+    seat: &Seat,
+    holds: u64,
+) -> Result<pds::Page, Unread> {
+    let mut params = vec![
+        ("repo", did.as_str()),
+        ("collection", collection.nsid()),
+        ("limit", "100"),
+        ("reverse", "true"), // oldest key first
+    ];
+    params.extend(cursor.map(|cursor| ("cursor", cursor)));
+    let url = address(pds, "com.atproto.repo.listRecords", &params);
+    let mut streamed = get_stream(LISTING, Errand::Known, &url, &[], WITHIN, PAGE)
+        .await
+        .map_err(|failure| Unread::of(LISTING, failure))?;
+    let max = if streamed.status == 200 { usize::MAX } else { SHORT_MAX };
+    let bytes = whole(&mut streamed, max, seat, holds).await?;
+    if streamed.status != 200 {
+        return Err(Unread::of_status(streamed.status, &String::from_utf8_lossy(&bytes)));
+    }
+    // The records of the page are held beside its text for a moment.
+    let twice = (bytes.len() as u64).saturating_mul(2);
+    seat.hold(holds.saturating_add(twice)).await.map_err(Unread::NoRoom)?;
+    let page = std::str::from_utf8(&bytes).ok().and_then(|text| pds::page(text, did, collection));
+    page.ok_or_else(|| Unread::Fault(Fault::new(LISTING, "the host answered nonsense")))
 }

@@ -1,29 +1,77 @@
 //! Profiles, asked of the profile API (`BSKY_API_URL`).
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use url::Url;
+use worker::Delay;
 
+use super::clock::now;
 use super::config::Outside;
 use super::outbound::get_text;
+use super::strangers::Service;
+use crate::domain::answers::{Answers, Look};
+use crate::domain::breaker::Errand;
 use crate::storage::Fault;
 use crate::wire::ids::Did;
 use crate::wire::profile::LookedUp;
+use crate::wire::time::Micros;
+use crate::wire::xrpc::address;
 
 /// How long the profile API may take.
 const WITHIN: Duration = Duration::from_secs(5);
 /// Profiles have 1 to 4 kB.
 const PROFILE_MAX: usize = 64 * 1024;
 
+/// How long it is remembered that a DID has no profile, and that there was no answer.
+const NOBODY: i64 = 30_000_000;
+const FAILED: i64 = 1_000_000;
+/// How long those who ask the same wait for the one who asks: a little longer than that may take.
+const PATIENCE: i64 = 7_000_000;
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+const DOING: &str = "looking up a profile";
+
+thread_local! {
+    // Plain data only: nothing here belongs to a request (platform facts 5.5).
+    static SAID: RefCell<Answers<Option<Option<LookedUp>>>> = const { RefCell::new(Answers::new()) };
+}
+
+/// Asks the profile API about a DID of which the index knows nothing, as [`look_up`]. Equal questions
+/// share one answer, and strangers have their own allowance. `None`: too many are asked about.
+pub async fn look_up_anybody(did: &Did, outside: &Outside) -> Option<Result<Option<LookedUp>, Fault>> {
+    let name = did.as_str();
+    loop {
+        match SAID.with_borrow_mut(|said| said.look(name, PATIENCE, now())) {
+            Look::Said(Some(profile)) => return Some(Ok(profile)),
+            Look::Said(None) => return Some(Err(Fault::new(DOING, "it was not answered just now"))),
+            Look::Asked => Delay::from(LOOK_EVERY).await,
+            Look::Ask => break,
+        }
+    }
+    let Some(turn) = Service::Profiles.turn().await else {
+        SAID.with_borrow_mut(|said| said.give_up(name));
+        return None;
+    };
+    let answer = look_up(did, outside, Errand::TrustedForStrangers).await;
+    let at = now();
+    let (said, for_so_long) = match &answer {
+        Ok(None) => (Some(None), NOBODY),
+        // Who was found is cached in the index before long.
+        Ok(found) => (Some(found.clone()), FAILED),
+        Err(_) => (None, FAILED),
+    };
+    if matches!(answer, Ok(Some(_))) {
+        turn.led_somewhere();
+    }
+    SAID.with_borrow_mut(|all| all.say(name, said, Micros(at.0 + for_so_long), at));
+    Some(answer)
+}
+
 /// Asks the profile API about a DID. `None`: it knows nobody of that name.
-pub async fn look_up(did: &Did, outside: &Outside) -> Result<Option<LookedUp>, Fault> {
-    const DOING: &str = "looking up a profile";
-    let url = Url::parse_with_params(
-        &format!("{}/xrpc/app.bsky.actor.getProfile", outside.profiles.trim_end_matches('/')),
-        [("actor", did.as_str())],
-    )
-    .map_err(|error| Fault::new(DOING, error))?;
-    match get_text(DOING, &url, &[("accept", "application/json")], WITHIN, PROFILE_MAX).await {
+pub async fn look_up(did: &Did, outside: &Outside, errand: Errand<'_>) -> Result<Option<LookedUp>, Fault> {
+    let api = Url::parse(&outside.profiles).map_err(|error| Fault::new(DOING, error))?;
+    let url = address(&api, "app.bsky.actor.getProfile", &[("actor", did.as_str())]);
+    match get_text(DOING, errand, &url, &[("accept", "application/json")], WITHIN, PROFILE_MAX).await {
         Ok((200, text)) => match LookedUp::parse(&text, did) {
             Some(profile) => Ok(Some(profile)),
             None => Err(Fault::new(DOING, "the answer is no profile of this DID")),

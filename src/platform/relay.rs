@@ -5,9 +5,11 @@ use std::time::Duration;
 use url::Url;
 
 use super::outbound::{Failure, get_text};
+use crate::domain::breaker::Errand;
 use crate::domain::discovery::{Miss, PAGE};
 use crate::wire::ids::Collection;
 use crate::wire::relay::{Listed, listed};
+use crate::wire::xrpc::address;
 
 /// A relay looks it up in an index.
 const WITHIN: Duration = Duration::from_secs(20);
@@ -17,13 +19,11 @@ const DOING: &str = "asking a relay for repositories";
 
 /// A page of `com.atproto.sync.listReposByCollection`.
 pub async fn page(relay: &Url, collection: Collection, cursor: Option<&str>) -> Result<Listed, Miss> {
-    let path =
-        format!("{}/xrpc/com.atproto.sync.listReposByCollection", relay.as_str().trim_end_matches('/'));
     let limit = PAGE.to_string();
     let mut params = vec![("collection", collection.nsid()), ("limit", limit.as_str())];
     params.extend(cursor.map(|cursor| ("cursor", cursor)));
-    let url = Url::parse_with_params(&path, params).map_err(|error| Miss::Failed(error.to_string()))?;
-    match get_text(DOING, &url, &[], WITHIN, PAGE_BYTES_MAX).await {
+    let url = address(relay, "com.atproto.sync.listReposByCollection", &params);
+    match get_text(DOING, Errand::Trusted, &url, &[], WITHIN, PAGE_BYTES_MAX).await {
         Ok((200, text)) => listed(&text).ok_or_else(|| Miss::Failed("the relay answered nonsense".into())),
         Ok((status @ (400..=428 | 430..=499), _)) => {
             Err(Miss::Refused(format!("the relay answers with status {status}")))

@@ -41,6 +41,7 @@ struct Row {
     room: u32,
     failures: u32,
     error: Option<String>,
+    broken: u32,
 }
 
 impl From<Row> for Walk {
@@ -60,6 +61,7 @@ impl From<Row> for Walk {
             room: row.room,
             failures: row.failures,
             error: row.error,
+            broken: row.broken,
         }
     }
 }
@@ -131,14 +133,14 @@ pub fn keep(walk: &Walk) -> Statement {
     let ending = walk.ended.map(|(_, ending)| ending.word());
     Statement::new(
         "INSERT INTO discovery (id, relay, step, cursor, began_at, ended_at, ending, next_attempt_at,
-             pages, listed, found, dropped, room, failures, error)
-         VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+             pages, listed, found, dropped, room, failures, error, broken)
+         VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
          ON CONFLICT (id) DO UPDATE SET relay = excluded.relay, step = excluded.step,
              cursor = excluded.cursor, began_at = excluded.began_at, ended_at = excluded.ended_at,
              ending = excluded.ending, next_attempt_at = excluded.next_attempt_at,
              pages = excluded.pages, listed = excluded.listed, found = excluded.found,
              dropped = excluded.dropped, room = excluded.room, failures = excluded.failures,
-             error = excluded.error",
+             error = excluded.error, broken = excluded.broken",
         [
             walk.relay.as_str().into(),
             i64::from(walk.step).into(),
@@ -154,6 +156,7 @@ pub fn keep(walk: &Walk) -> Statement {
             i64::from(walk.room).into(),
             i64::from(walk.failures).into(),
             walk.error.as_deref().into(),
+            i64::from(walk.broken).into(),
         ],
     )
 }
@@ -162,5 +165,5 @@ const WALK: &str = "
     SELECT json_object('relay', relay, 'step', step, 'cursor', cursor, 'began_at', began_at,
         'ended_at', ended_at, 'ending', ending, 'next_attempt_at', next_attempt_at, 'pages', pages,
         'listed', listed, 'found', found, 'dropped', dropped, 'room', room, 'failures', failures,
-        'error', error) AS row
+        'error', error, 'broken', broken) AS row
     FROM discovery";

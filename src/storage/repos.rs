@@ -172,7 +172,8 @@ pub fn want(did: &Did, reason: Reason, now: Micros) -> Statement {
         "INSERT INTO repos (did, status, reason, due_since, next_attempt_at, known_at)
          VALUES (?1, 'waiting', ?2, ?3, ?3, ?3)
          ON CONFLICT (did) DO UPDATE SET status = 'waiting', reason = excluded.reason,
-             due_since = excluded.due_since, next_attempt_at = excluded.next_attempt_at, failures = 0
+             due_since = excluded.due_since, next_attempt_at = excluded.next_attempt_at, failures = 0,
+             error = NULL
          RETURNING json_quote(did) AS row",
         params(),
     )

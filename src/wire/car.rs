@@ -32,10 +32,8 @@ const RAW: [u8; 4] = [0x01, 0x55, 0x12, 0x20];
 pub enum BadArchive {
     /// Not a CAR of version 1 with a root that may be a commit.
     Header,
-    /// A length that is no number.
+    /// A length that is no number, or longer than any archive that is read.
     Length,
-    /// A section longer than any archive that is read.
-    TooLong,
     /// A section does not begin with a CID.
     Cid,
     /// A block that does not have the hash of its CID.
@@ -150,7 +148,7 @@ impl Archive {
         };
         let Some(held) = held else {
             let is_length = length <= LENGTH_MAX;
-            return if is_length { Ok(Section::Long(prefix, length)) } else { Err(BadArchive::TooLong) };
+            return if is_length { Ok(Section::Long(prefix, length)) } else { Err(BadArchive::Length) };
         };
         let end = prefix + held;
         Ok(bytes.get(prefix..end).map_or(Section::Part(Some(end)), |section| Section::Whole(section, end)))

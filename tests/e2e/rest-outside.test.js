@@ -20,9 +20,13 @@ let stranger
 /** Hosts that may be asked, and are in trouble. */
 let broken
 let busy
+/** Where somebody lived, and where they live now. */
+let old
+let current
 before(async () => {
-  ;[broken, busy] = [await openHost(), await openHost()]
-  stage = await openStage({ env: { BLOB_VERIFY_MAX: String(VERIFY_MAX) }, insecure: [broken.name, busy.name] })
+  ;[broken, busy, old, current] = [await openHost(), await openHost(), await openHost(), await openHost()]
+  const insecure = [broken, busy, old, current].map(({ name }) => name)
+  stage = await openStage({ env: { BLOB_VERIFY_MAX: String(VERIFY_MAX) }, insecure })
   ;({ service, host } = stage)
   stranger = await openHost()
 })
@@ -129,7 +133,7 @@ function person({ pds = host.url, did = `did:plc:blob${people++}` } = {}) {
   host.routes.set(`/plc/${did}`, { id: did, service })
   return did
 }
-const blobPath = (did, cid, base = '') => `${base}/xrpc/com.atproto.sync.getBlob?did=${encodeURIComponent(did)}&cid=${cid}`
+const blobPath = (did, cid) => `/xrpc/com.atproto.sync.getBlob?did=${encodeURIComponent(did)}&cid=${cid}`
 const blob = (did, cid, init) => service.fetch(`/api/blob?did=${did}&cid=${cid}`, init)
 
 /** Waits until a blob is answered without anybody being asked. It is cached after the first answer. */
@@ -422,13 +426,14 @@ test('R21.6, B-19: nobody is asked whom a DID may not name', async () => {
 })
 
 test('R21.1: an account that moved is found at its new PDS', async () => {
-  const did = person({ pds: `${host.url}/old` })
-  host.routes.set(blobPath(did, CID, '/old'), [200, PIXELS, { 'content-type': 'image/png' }])
+  // The path of an endpoint is no part of it.
+  const did = person({ pds: `${old.url}/path?x=y#z` })
+  old.routes.set(blobPath(did, CID), [200, PIXELS, { 'content-type': 'image/png' }])
   assert.equal((await blob(did, CID)).status, 200)
-  person({ did, pds: `${host.url}/new` })
+  person({ did, pds: current.url })
   const other = randomBytes(10)
-  host.routes.set(blobPath(did, cidOf(other), '/old'), [400, { error: 'RepoDeactivated' }, {}])
-  host.routes.set(blobPath(did, cidOf(other), '/new'), [200, other, { 'content-type': 'image/png' }])
+  old.routes.set(blobPath(did, cidOf(other)), [400, { error: 'RepoDeactivated' }, {}])
+  current.routes.set(blobPath(did, cidOf(other)), [200, other, { 'content-type': 'image/png' }])
   assert.equal((await blob(did, cidOf(other))).status, 200)
 })
 

@@ -157,7 +157,7 @@ fn a_walk_comes_back_as_it_was_stored() {
     for ended in [None, Some((Micros(NOW.0 + 5_000), Ending::Full))] {
         (walk.step, walk.cursor, walk.ended) = (2, Some("c".into()), ended);
         (walk.pages, walk.listed, walk.found, walk.dropped) = (3, 4, 5, 6);
-        (walk.failures, walk.error) = (1, Some("why".into()));
+        (walk.failures, walk.error, walk.broken) = (1, Some("why".into()), 2);
         block_on(store.write(&[discovery::keep(&walk)])).unwrap();
         assert_eq!(state(NOW).0.as_ref(), Some(&walk));
     }

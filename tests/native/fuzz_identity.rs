@@ -2,7 +2,7 @@
 //! profiles, pages of a relay, and the headers by which they ask for something. As `fuzz` does it,
 //! with its seed and its number of cases.
 
-use colibri_edge::domain::hosts::{document_of, file_of, may_ask};
+use colibri_edge::domain::hosts::{Reach, document_of, file_of, may_ask};
 use colibri_edge::domain::identity::Identity;
 use colibri_edge::wire::cid::Cid;
 use colibri_edge::wire::did_document::DidDocument;
@@ -32,8 +32,8 @@ fn read_everything(input: &str, did: &Did) -> bool {
     let document = DidDocument::parse(input, did);
     let understood = document.is_some();
     if let Some(document) = document {
-        let identity = Identity::of(did, document, &[], Micros(0));
-        assert!(identity.pds.as_ref().is_none_or(|pds| may_ask(pds, &[])), "{identity:?}");
+        let identity = Identity::of(did, document, &Reach::default(), Micros(0));
+        assert!(identity.pds.as_ref().is_none_or(|pds| may_ask(pds, &Reach::default())), "{identity:?}");
         assert!(identity.proven_handle().is_none(), "nothing is proven by a document");
         let text = serde_json::to_string(&identity).unwrap();
         assert_eq!(serde_json::from_str::<Identity>(&text).unwrap(), identity, "it comes back as it was");
@@ -44,12 +44,12 @@ fn read_everything(input: &str, did: &Did) -> bool {
     }
     for part in input.split('"').take(40) {
         if let Some(handle) = Handle::parse(part) {
-            assert!(file_of(&handle, &[]).is_none_or(|url| may_ask(&url, &[])));
+            assert!(file_of(&handle, &Reach::default()).is_none_or(|url| may_ask(&url, &Reach::default())));
         }
         if let Ok(did) = Did::parse(part) {
             let web = did.as_str().starts_with("did:web:");
-            let url = document_of(&did, "https://plc.test", &[]);
-            assert!(url.is_none_or(|url| !web || may_ask(&url, &[])), "{did}");
+            let url = document_of(&did, "https://plc.test", &Reach::default());
+            assert!(url.is_none_or(|url| !web || may_ask(&url, &Reach::default())), "{did}");
         }
         for kind in ["Multikey", "EcdsaSecp256k1VerificationKey2019", "EcdsaSecp256r1VerificationKey2019"] {
             if let Some(key) = Multikey::of_method(kind, part) {
@@ -61,7 +61,10 @@ fn read_everything(input: &str, did: &Did) -> bool {
         let _ = (cid, headers.rest_until(Micros(0)), etag::names(part, "\"x\""), media::may_show(part));
         let _ = range::single(part).map(|range| (range.within(0), range.within(500), range.within(u64::MAX)));
         if let Ok(url) = url::Url::parse(part) {
-            let _ = may_ask(&url, &["127.0.0.1:2583".into()]);
+            let _ = may_ask(
+                &url,
+                &Reach { insecure: vec!["127.0.0.1:2583".into()], own: vec!["a.test:443".into()] },
+            );
         }
     }
     understood

@@ -1,5 +1,6 @@
 //! What is kept of DID documents, through the real SQL (I50, K06, K12).
 
+use colibri_edge::domain::hosts::Reach;
 use colibri_edge::domain::identity::{Finding, HandleStatus, Identity};
 use colibri_edge::hallway::{learn, remember};
 use colibri_edge::storage::Store;
@@ -23,7 +24,7 @@ pub(crate) fn read(did: &Did, at: i64) -> Identity {
             "publicKeyMultibase":"zQ3shqwJEJyMBsBXCWyCBpUBMqxcon9oHB7mCvx4sSpMdLJwc"}}],
         "service":[{{"id":"#atproto_pds","type":"AtprotoPersonalDataServer","serviceEndpoint":"https://pds.test"}}]}}"##
     );
-    Identity::of(did, DidDocument::parse(&text, did).unwrap(), &[], Micros(at))
+    Identity::of(did, DidDocument::parse(&text, did).unwrap(), &Reach::default(), Micros(at))
 }
 
 fn bob() -> Did {
@@ -58,7 +59,7 @@ fn what_was_read_comes_back() {
     );
     let bare = Did::parse("did:plc:alice").unwrap();
     let nothing = DidDocument::parse(r#"{"id":"did:plc:alice"}"#, &bare).unwrap();
-    let nothing = Identity::of(&bare, nothing, &[], Micros(START));
+    let nothing = Identity::of(&bare, nothing, &Reach::default(), Micros(START));
     block_on(identities::keep(&store, &nothing)).unwrap();
     assert_eq!(find(&store, &bare), Some(nothing), "a document that says nothing");
 }

@@ -178,6 +178,7 @@ fn statuses(rule: &str, handler: &Handler, reads: bool) -> BTreeSet<String> {
         ("authority::operator(", &["401"]),
         ("authority::moderator(", &["401", "403"]),
         ("authority::proven(", &["401", "403"]),
+        ("call.outside()", &["403"]),
         ("call.body()", &["400", "413", "422"]),
     ] {
         if handler.has(sign) {
