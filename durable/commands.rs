@@ -17,6 +17,7 @@ use crate::storage::Fault;
 use crate::storage::community_log::Numbered;
 use crate::storage::gateway_people::Saying;
 use crate::wire::ids::{AtUri, Did, Rkey};
+use crate::wire::time::Micros;
 
 /// The kinds of object: one binding each in `wrangler.toml`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -260,6 +261,29 @@ impl Command for Replay {
     const NAME: &'static str = "replay";
 }
 
+/// To `Community`: which cursor has whoever had what was numbered before this moment (Q10)?
+/// Idempotent: reads only.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Locate {
+    /// The community.
+    pub community: AtUri,
+    /// The moment.
+    pub at: Micros,
+}
+
+/// A place in a log.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Located {
+    /// The cursor; `None` if the log does not reach back so far.
+    pub cursor: Option<u64>,
+}
+
+impl Command for Locate {
+    type Reply = Located;
+    const OBJECT: Object = Object::Community;
+    const NAME: &'static str = "locate";
+}
+
 /// To `Gateway` and `VoiceRoom`: take in a socket. Not a command with a reply but an upgrade,
 /// forwarded by the Worker; the person it acts for stands in [`DID_HEADER`]. Not idempotent:
 /// each is a new socket.
@@ -276,6 +300,10 @@ pub const PROVEN_HEADER: &str = "x-colibri-proven";
 pub const ROOM_PARAMETER: &str = "room";
 /// See [`CONNECT`]. Present for a socket that names a person who was not proven (X05).
 pub const UNPROVEN_HEADER: &str = "x-colibri-unproven";
+/// See [`CONNECT`]. The secret that the client shows (Q15).
+pub const SESSION_HEADER: &str = "x-colibri-session";
+/// See [`CONNECT`]. Digests of where the socket came from: the address, a blank, the program.
+pub const ORIGIN_HEADER: &str = "x-colibri-origin";
 
 /// To `Gateway`: events of a community, in order. Idempotent by `seq`. Reply: whether the
 /// gateway still listens to it.

@@ -9,8 +9,8 @@
 //!   read again after each call.
 //! - Stored: `storage::community_log`, `storage::community_voice`, `storage::bound_rooms`; the
 //!   attachment of an observer's socket is its number, and where it is while it catches up.
-//! - Commands: [`Announce`], [`Attach`], [`Replay`], [`JoinVoice`], [`LeaveVoice`], [`Voices`],
-//!   [`Overhear`], [`Observe`](OBSERVE), [`Bind`]; of a lobby, which stores nothing, [`Wait`](WAIT)
+//! - Commands: [`Announce`], [`Attach`], [`Replay`], [`Locate`], [`JoinVoice`], [`LeaveVoice`],
+//!   [`Voices`], [`Overhear`], [`Observe`](OBSERVE), [`Bind`]; of a lobby, which stores nothing, [`Wait`](WAIT)
 //!   and [`Known`].
 //! - Wakes on a command, a frame of an observer, and its alarm, which delivers what is left and
 //!   forgets old events. Ends with its log; the counters stay: a `seq` is never given twice.
@@ -24,7 +24,7 @@ use worker::{
 
 use super::commands::{
     Announce, Attach, Bind, COMMUNITY_PARAMETER, CURSOR_HEADER, Command, JoinVoice, Known, LeaveVoice,
-    OBSERVE, Overhear, Replay, Voices, WAIT, read, reply, unknown,
+    Locate, OBSERVE, Overhear, Replay, Voices, WAIT, read, reply, unknown,
 };
 use super::order::Order;
 use crate::platform::config::follow_log_level;
@@ -65,6 +65,9 @@ impl DurableObject for Community {
             }
             Replay::NAME => {
                 reply::<Replay>(read::<Replay>(&mut request).await.and_then(|command| order.replay(&command)))
+            }
+            Locate::NAME => {
+                reply::<Locate>(read::<Locate>(&mut request).await.and_then(|command| order.locate(&command)))
             }
             JoinVoice::NAME => {
                 let command = read::<JoinVoice>(&mut request).await;

@@ -4,16 +4,19 @@
 //! [`Desk::stir`] then starts what is left to do and sets the alarm.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use futures::channel::oneshot;
 use futures::lock::Mutex;
 use worker::{Env, State, WebSocket};
 
+use super::people::Gone;
 use super::sessions::{Sessions, send};
 use crate::domain::actions::{Action, Actor, Decided, Sign, action, wanted_seat, wanted_state};
 use crate::domain::frame_budget::Verdict;
+use crate::domain::lease;
 use crate::domain::presence::{Input, State as Shown};
 use crate::domain::subscriptions::Kind;
 use crate::platform::alarm;
@@ -28,12 +31,13 @@ use crate::wire::time::Micros;
 
 pub(super) type Outcome<T> = std::result::Result<T, Fault>;
 
-/// While somebody is there, the alarm rings at least this often, in microseconds: a crash takes
-/// sockets without a word, and whoever lost theirs must be offline within the grace and 30 s
-/// (P10).
-const ROUND: i64 = 25_000_000;
 /// How soon something that failed is tried again, in microseconds.
 pub(super) const RETRY: i64 = 2_000_000;
+/// Frames of one socket that wait for their turn, in bytes: a client that resumes sends a few
+/// hundred bytes. One with more than this is flooding (A18).
+const WAITING_BYTES: usize = 2 * 1024 * 1024;
+/// What a waiting frame costs beside its text.
+const FRAME_COST: usize = 64;
 /// A sign of life is stored when the stored one is older than this, in microseconds.
 pub(super) const FRESH: i64 = 1_000_000;
 
@@ -69,6 +73,8 @@ pub(super) struct Desk {
     /// Whom a task is telling about people: one call at a time each, so that events keep their
     /// order.
     pub(super) telling: RefCell<std::collections::BTreeSet<String>>,
+    /// Sockets whose frame is being answered, with the frames that wait for their turn.
+    waiting: RefCell<BTreeMap<i64, VecDeque<Option<String>>>>,
     /// One move between voice channels at a time for each person (V01).
     pub(super) moves: RefCell<BTreeMap<Did, Rc<Mutex<()>>>>,
     alarm_at: Cell<Option<Micros>>,
@@ -87,6 +93,7 @@ impl Desk {
             asked: RefCell::default(),
             settling: Cell::new(false),
             telling: RefCell::default(),
+            waiting: RefCell::default(),
             moves: RefCell::default(),
             alarm_at: Cell::new(None),
             wanted_at: Cell::new(None),
@@ -145,11 +152,11 @@ impl Desk {
         }
     }
 
-    /// The alarm: looks after people and sockets. The next alarm is set before the work, so that
-    /// work which dies is done again.
+    /// The alarm: looks after people and sockets, and forgets what closed sockets had. The next
+    /// alarm is set before the work, so that work which dies is done again.
     pub(super) async fn ring(self: &Rc<Self>) {
         self.alarm_at.set(None);
-        self.wake_at(Micros(now().0 + ROUND));
+        self.wake_at(Micros(now().0 + lease::round(self.settings.lease)));
         self.arm().await;
         let done = self.with(|sessions| {
             self.end_leases(sessions)?;
@@ -158,16 +165,19 @@ impl Desk {
             for did in due {
                 self.person(sessions, &did, Input::Tick)?;
             }
+            self.tidy_traces()?;
+            self.tidy_changes(sessions, 1)?;
             self.plan(sessions);
-            Ok(sessions.is_idle())
+            Ok((sessions.is_idle(), self.traces_end()?))
         });
         match done {
-            Ok(false) => self.stir().await,
-            Ok(true) => {
-                self.wanted_at.set(None);
+            Ok((false, _)) => self.stir().await,
+            Ok((true, end)) => {
+                self.wanted_at.set(end);
                 self.alarm_at.set(None);
                 // An alarm that could not be deleted rings once more and finds nothing to do.
                 let _ = self.state.storage().delete_alarm().await;
+                self.arm().await;
             }
             Err(fault) => self.retry(&fault, "the gateway looks after its people again soon").await,
         }
@@ -178,14 +188,42 @@ impl Desk {
         if sessions.is_idle() {
             return;
         }
-        self.wake_at(Micros(now().0 + ROUND));
-        let due = [sessions.deadlines(&self.settings.periods), self.next_lease(sessions)];
-        due.into_iter().flatten().for_each(|at| self.wake_at(at));
+        self.wake_at(self.next_look(sessions));
+        if let Some(at) = sessions.deadlines(&self.settings.periods) {
+            self.wake_at(at);
+        }
     }
 
-    /// A client's frame: exactly one reply (A03), unless the socket is gone.
-    pub(super) async fn frame(self: &Rc<Self>, socket: &WebSocket, text: Option<&str>) {
+    /// A client's frame: exactly one reply (A03), unless the socket is gone. Replies keep the order
+    /// of the frames: the runtime hands over the next frame while one still waits for an answer
+    /// from elsewhere (workerd of November 2026), so it waits here for its turn.
+    pub(super) async fn frame(self: &Rc<Self>, socket: &WebSocket, text: Option<String>) {
         let Some(id) = number(socket) else { return };
+        let waits = match self.waiting.borrow_mut().entry(id) {
+            Entry::Vacant(free) => {
+                free.insert(VecDeque::new());
+                Ok(text)
+            }
+            Entry::Occupied(mut busy) => {
+                let bytes = |text: &Option<String>| text.as_ref().map_or(0, String::len) + FRAME_COST;
+                let all = busy.get().iter().map(bytes).sum::<usize>() + bytes(&text);
+                busy.get_mut().push_back(text);
+                Err(all)
+            }
+        };
+        let mut next = match waits {
+            Ok(text) => Some(text),
+            Err(bytes) if bytes > WAITING_BYTES => return self.dismiss(socket, 1008, "too many frames"),
+            Err(_) => return,
+        };
+        while let Some(text) = next {
+            self.answer(socket, id, text.as_deref()).await;
+            next = self.waiting.borrow_mut().get_mut(&id).and_then(VecDeque::pop_front);
+        }
+        self.waiting.borrow_mut().remove(&id);
+    }
+
+    async fn answer(self: &Rc<Self>, socket: &WebSocket, id: i64, text: Option<&str>) {
         let Decided { action, sign } = action(text);
         let (verdict, actor) = match self.with(|sessions| self.note(sessions, id, sign)) {
             Ok(Some(noted)) => noted,
@@ -211,6 +249,11 @@ impl Desk {
                 Ok(()) => reply,
                 Err(fault) => temporary(&fault),
             },
+            Action::Session => match actor.person("session").map(|_| self.secret_of(id)) {
+                Ok(Ok(secret)) => Reply::ack(secret),
+                Ok(Err(fault)) => temporary(&fault),
+                Err(reply) => reply,
+            },
             Action::SetState { state } => match wanted_state(&actor, state.as_deref()) {
                 Ok((did, state)) => self.set_by_socket(did, state).await,
                 Err(reply) => reply,
@@ -235,6 +278,7 @@ impl Desk {
             self.sql.run(&gateway_people::heard(id, at, beats))?;
         }
         open.signs.heard_at = at;
+        open.signs.surely_at = at;
         open.signs.beats = beats;
         let actor = sessions.actor(id);
         if let Actor::Person(did) = &actor
@@ -248,12 +292,22 @@ impl Desk {
 
     fn unsubscribe(&self, id: i64, kind: Kind, key: Option<&str>) -> Outcome<()> {
         self.with(|sessions| {
-            let Some(open) = sessions.open.get_mut(&id) else { return Ok(()) };
-            open.session.subscriptions.unsubscribe(kind, key);
-            if let Some(restoring) = &mut open.session.restoring {
-                restoring.subscriptions.unsubscribe(kind, key); // Q11
+            let Some(changed) = sessions.resubscribe(id, |open, _| open.subscriptions.unsubscribe(kind, key))
+            else {
+                return Ok(());
+            };
+            if changed {
+                self.sql.run_all(&gateway_sessions::unsubscribe(id, kind, key))?;
             }
-            self.sql.run(&gateway_sessions::keep(id, &open.session)).map(drop)
+            let Some(open) = sessions.open.get_mut(&id) else { return Ok(()) };
+            let silent = open.session.silent.as_mut();
+            let is_waited_for = silent.map(|declined| declined.note(kind, key)).is_some();
+            let restoring = open.session.restoring.as_mut();
+            let is_restored = restoring.map(|restoring| restoring.unsubscribe(kind, key)).is_some(); // Q11
+            if is_waited_for || is_restored {
+                self.sql.run(&gateway_sessions::keep(id, &open.session))?;
+            }
+            Ok(())
         })
     }
 
@@ -267,20 +321,20 @@ impl Desk {
         if let Err(fault) = heard {
             log::fault(&fault, "another socket of the person may hold them in a call");
         }
-        self.closed(socket);
+        self.closed(socket, Gone::Closed);
     }
 
     /// A socket is gone.
-    pub(super) fn closed(&self, socket: &WebSocket) {
+    pub(super) fn closed(&self, socket: &WebSocket, how: Gone) {
         let Some(id) = number(socket) else { return };
-        if let Err(fault) = self.with(|sessions| self.depart(sessions, id, true)) {
+        if let Err(fault) = self.with(|sessions| self.depart(sessions, id, how)) {
             log::fault(&fault, "the session ends when the object wakes anew");
         }
     }
 
     /// Closes a socket with one of the codes of A19. It counts as gone at once.
     pub(super) fn dismiss(&self, socket: &WebSocket, code: u16, reason: &str) {
-        self.closed(socket);
+        self.closed(socket, Gone::Closed);
         socket_state::close(socket, code, reason);
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! - Guarantee: a socket gets an event once, in order of `seq` (A38, A39); every frame gets one
 //!   reply, in order (A03); whoever has presence here has an open socket, and the other way
-//!   round (P04). The runtime hands over a socket's next frame only when the last one is done,
-//!   and a community delivers to a gateway one call at a time.
+//!   round (P04). A socket's frames wait for each other (`desk`), and a community delivers to a
+//!   gateway one call at a time.
 //! - Gates: the memory and the object's database change together between two awaits. Calls to
 //!   D1 and to communities let other events in, so nothing read before one is trusted after it.
 //! - Stored: `storage::gateway_sessions`, `storage::gateway_people`; the attachment of a socket
@@ -18,15 +18,17 @@ use std::rc::Rc;
 
 use serde_json::json;
 use worker::{
-    DurableObject, Env, Error, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage,
-    WebSocketRequestResponsePair, durable_object, wasm_bindgen,
+    DurableObject, Env, Error, Headers, Request, Response, Result, State, WebSocket,
+    WebSocketIncomingMessage, WebSocketRequestResponsePair, durable_object, wasm_bindgen,
 };
 
 use super::commands::{
-    Adopt, CONNECT, Command, DID_HEADER, Deliver, Done, Observed, Reindexed, Say, SetState, UNPROVEN_HEADER,
-    Watch, read, reply, unknown,
+    Adopt, CONNECT, Command, DID_HEADER, Deliver, Done, ORIGIN_HEADER, Observed, PROVEN_HEADER, Reindexed,
+    SESSION_HEADER, Say, SetState, UNPROVEN_HEADER, Watch, read, reply, unknown,
 };
 use super::desk::Desk;
+use super::people::{Caller, Gone};
+use crate::domain::restore::Origin;
 use crate::platform::config::follow_log_level;
 use crate::platform::{log, socket_state};
 use crate::wire::ids::Did;
@@ -43,6 +45,19 @@ fn woken(by: &str) {
     log::line(log::Level::Trace, "a gateway is at work", &json!({ "because": by }));
 }
 
+/// Who opens a socket, as the Worker says.
+fn caller(headers: &Headers) -> Result<Caller> {
+    let origin = headers.get(ORIGIN_HEADER)?.unwrap_or_default();
+    let (address, agent) = origin.split_once(' ').unwrap_or_default();
+    Ok(Caller {
+        did: headers.get(DID_HEADER)?.and_then(|text| Did::parse(&text).ok()),
+        unproven: headers.has(UNPROVEN_HEADER)?,
+        proven: headers.has(PROVEN_HEADER)?,
+        origin: Origin { address: address.to_owned(), agent: agent.to_owned() },
+        secret: headers.get(SESSION_HEADER)?,
+    })
+}
+
 impl DurableObject for Gateway {
     fn new(state: State, env: Env) -> Self {
         follow_log_level(&env);
@@ -56,11 +71,7 @@ impl DurableObject for Gateway {
         woken("command");
         let desk = &self.desk;
         let response = match request.path().trim_start_matches('/') {
-            CONNECT => {
-                let headers = request.headers();
-                let did = headers.get(DID_HEADER)?.and_then(|text| Did::parse(&text).ok());
-                desk.take_in(did, headers.has(UNPROVEN_HEADER)?)
-            }
+            CONNECT => desk.take_in(caller(request.headers())?),
             Deliver::NAME => {
                 let result = match read::<Deliver>(&mut request).await {
                     Ok(command) => desk.deliver_with_room(&command).await,
@@ -116,7 +127,7 @@ impl DurableObject for Gateway {
             WebSocketIncomingMessage::String(text) => Some(text),
             WebSocketIncomingMessage::Binary(_) => None,
         };
-        self.desk.frame(&socket, text.as_deref()).await;
+        self.desk.frame(&socket, text).await;
         self.desk.stir().await;
         Ok(())
     }
@@ -127,7 +138,7 @@ impl DurableObject for Gateway {
         if clean {
             self.desk.hung_up(&socket);
         } else {
-            self.desk.closed(&socket);
+            self.desk.closed(&socket, Gone::Broke);
         }
         socket_state::answer_close(&socket, code);
         self.desk.stir().await;
@@ -135,7 +146,7 @@ impl DurableObject for Gateway {
     }
 
     async fn websocket_error(&self, socket: WebSocket, _: Error) -> Result<()> {
-        self.desk.closed(&socket);
+        self.desk.closed(&socket, Gone::Broke);
         self.desk.stir().await;
         Ok(())
     }

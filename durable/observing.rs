@@ -125,6 +125,7 @@ impl Observers {
             (Verdict::Over | Verdict::Enough, _, _) => Reply::error("Rate limit exceeded"),
             (_, Action::Reply(reply) | Action::Unsubscribe { reply, .. }, _) => reply,
             (_, Action::Subscribe(subscribe), _) => subscribe.reply,
+            (_, Action::Session, _) => refusal(Actor::Nobody.person("session")),
             (_, Action::SetState { state }, _) => refusal(wanted_state(&Actor::Nobody, state.as_deref())),
             (_, Action::Voice(frame), _) => refusal(wanted_seat(&Actor::Nobody, frame)),
         };

@@ -7,10 +7,12 @@ use std::rc::Rc;
 use worker::wasm_bindgen_futures::spawn_local;
 use worker::{Env, State};
 
-use super::commands::{Announce, Announced, Attach, Attached, Deliver, Replay, Replayed, call, gateway_of};
+use super::commands::{
+    Announce, Announced, Attach, Attached, Deliver, Locate, Located, Replay, Replayed, call, gateway_of,
+};
 use super::observing::Observers;
 use crate::domain::announcement::Announcement;
-use crate::domain::replay::{Resume, resume};
+use crate::domain::replay::{Resume, cursor_of, resume};
 use crate::platform::alarm;
 use crate::platform::clock::now;
 use crate::platform::config::{self, EventLog, Sockets};
@@ -29,6 +31,8 @@ pub(super) const PAGE: i64 = 500;
 pub(super) const RETRY_MS: i64 = 2_000;
 /// How often old events are looked for, in milliseconds.
 const TIDY_MS: i64 = 3_600_000;
+/// How long an event may take from being numbered to being sent, in microseconds.
+const ON_THE_WAY: i64 = 1_000_000;
 
 /// What the tasks of the object share. Nothing in it is borrowed over an await.
 pub(super) struct Order {
@@ -162,6 +166,23 @@ impl Order {
                 Ok(Replayed::Page { events, through, last: counters.seq })
             }
         }
+    }
+
+    /// Where in the log somebody stands who had what came before a moment. An event is numbered a
+    /// moment before it is sent, so what was numbered just before may not have arrived.
+    pub(super) fn locate(&self, command: &Locate) -> Result<Located, Fault> {
+        if !self.ready.get() && self.sql.run(&community_log::is_used())?.is_empty() {
+            return Ok(Located { cursor: Some(0) });
+        }
+        self.counters()?;
+        self.forget()?;
+        let counters = self.counters()?;
+        let at = Micros(command.at.0.saturating_sub(ON_THE_WAY));
+        let found = self.sql.run(&community_log::numbered_before(at))?;
+        let before = found.first().and_then(|seq| seq.parse().ok());
+        let horizon = now().0.saturating_sub(self.log.hours.saturating_mul(3_600_000_000));
+        let reaches_back = at.0 >= horizon && counters.kept() < self.log.max;
+        Ok(Located { cursor: cursor_of(before, counters.oldest(), reaches_back) })
     }
 
     /// Forgets what is too old or too much (Q06).

@@ -1,7 +1,8 @@
 //! Who is there: sockets come and go, fall silent, or are found dead (contract sections 5, 6).
 //!
-//! Decisions are `domain::person`'s; here its inputs are made and its state is kept. A socket
-//! that closed leaves behind what it had, for the next one of its person (Q10).
+//! Decisions are `domain::person`'s and `domain::lease`'s; here their inputs are made and their
+//! state is kept. A socket that closed leaves behind what it had, for the next one of its person
+//! (Q10, `restoring`).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,13 +11,16 @@ use worker::{Delay, Response, WebSocketPair};
 
 use super::commands::{Adopt, Announced, Deliver, Delivered, Done, Watch, gateway_of};
 use super::desk::{Desk, FRESH, Outcome};
-use super::sessions::{FULL_BYTES, Open, Sessions, send};
+use super::sessions::{FULL_BYTES, LOST, Open, Sessions, send, trace_of};
 use crate::domain::announcement::{Audience, Topic};
+use crate::domain::lease::{self, Life};
 use crate::domain::person::Person;
 use crate::domain::presence::Input;
+use crate::domain::restore::{Declined, Origin, PROMPT, Place, Trace};
+use crate::domain::subscriptions::Subscriptions;
 use crate::platform::clock::{now, run};
 use crate::platform::{log, socket_state};
-use crate::storage::gateway_people::{self, Departed};
+use crate::storage::gateway_people;
 use crate::storage::gateway_sessions::{self, Session};
 use crate::storage::{Fault, rows};
 use crate::wire::ids::{AtUri, Did};
@@ -28,18 +32,49 @@ use crate::wire::time::Micros;
 const ROOM_MS: u64 = 50;
 const ROOM_TRIES: u32 = 20;
 
-/// A place in a log that no log has: a client that comes back with it must read anew (Q05).
-pub(super) const LOST: i64 = i64::MAX;
+/// Who opens a socket.
+#[derive(Default)]
+pub(super) struct Caller {
+    pub(super) did: Option<Did>,
+    /// It names a person who was not proven (X05).
+    pub(super) unproven: bool,
+    /// Its person was proven (X06).
+    pub(super) proven: bool,
+    pub(super) origin: Origin,
+    /// The secret it shows (Q15).
+    pub(super) secret: Option<String>,
+}
+
+/// How a socket went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gone {
+    /// Its client closed it.
+    Closed,
+    /// Its line broke: the runtime noticed.
+    Broke,
+    /// Its lease ran out (P11).
+    Silent,
+    /// It did not take what was sent to it, and was told so (Q20).
+    Slow,
+}
 
 impl Desk {
     /// Rebuilds the memory, and makes up for what happened while the object was not there: sockets
     /// that are gone have closed now (P10, V11), and if the runtime was started anew, what R20 set
     /// without a socket ends (P04).
     pub(super) fn awake(&self) -> Outcome<Sessions> {
-        let (mut sessions, vanished) = Sessions::load(&self.state, &self.sql)?;
-        for (id, session) in vanished {
-            self.end(&mut sessions, id, session, &|_| false)?;
+        let (mut sessions, vanished) = Sessions::load(&self.state, &self.sql, now())?;
+        for (id, session, subscriptions) in vanished {
+            // Nobody can say how long their lines had been dead. Most were not.
+            let heard = sessions.heard_by(&subscriptions);
+            let heard = heard
+                .map(|(community, seq)| (community.clone(), Place::Seq(i64::try_from(seq).unwrap_or(LOST))))
+                .collect();
+            let trace = trace_of(id, &session, subscriptions, now(), heard);
+            self.end(&mut sessions, trace, session.did)?;
         }
+        self.tidy_traces()?;
+        self.sql.run_all(&gateway_people::forget_changes(self.kept_since()))?;
         let (before, this) = (self.sql.run(&gateway_people::run())?, run());
         if before.first() != Some(&this) {
             self.sql.run(&gateway_people::runs(&this))?;
@@ -91,18 +126,25 @@ impl Desk {
     }
 
     /// Takes in a socket. The session is stored before the socket exists to the client.
-    pub(super) fn take_in(&self, did: Option<Did>, unproven: bool) -> worker::Result<Response> {
+    pub(super) fn take_in(&self, caller: Caller) -> worker::Result<Response> {
         let pair = WebSocketPair::new()?;
         let accepted = self.with(|sessions| {
-            let restored = match &did {
-                Some(did) => self.restorable(sessions, did)?,
-                None => None,
+            let did = caller.did.clone();
+            let others = match &did {
+                Some(did) => self.has_others(sessions, did)?,
+                None => false,
             };
-            let mut session = Session { did: did.clone(), unproven, ..Session::default() };
-            if let Some(restored) = restored {
-                session.subscriptions = restored.subscriptions.clone();
-                session.restoring = Some(restored);
-            }
+            let session = Session {
+                did: caller.did,
+                unproven: caller.unproven,
+                proven: caller.proven,
+                opened_at: now(),
+                origin: caller.origin,
+                secret: caller.secret,
+                // With nobody to go on from, it need not be waited for.
+                silent: others.then(Declined::default),
+                ..Session::default()
+            };
             let answer = self.sql.run(&gateway_sessions::open(&session))?;
             let id = answer
                 .first()
@@ -110,14 +152,17 @@ impl Desk {
                 .ok_or_else(|| Fault::new("opening a session", "it got no number"))?;
             self.state.accept_web_socket(&pair.server);
             pair.server.serialize_attachment(id).map_err(|error| Fault::new("opening a session", error))?;
-            if session.restoring.is_some() {
+            if others {
                 sessions.restoring.insert(id);
             }
-            let mut open = Open::new(session, pair.server.clone());
-            open.signs.heard_at = now();
+            let open = Open::new(session, Subscriptions::default(), pair.server.clone());
             sessions.open.insert(id, open);
             match &did {
-                Some(did) => self.person(sessions, did, Input::Opened(id)),
+                Some(did) => {
+                    // Its heartbeats wake nobody: somebody has to look (P11).
+                    self.wake_at(Micros(now().0.saturating_add(lease::round(self.settings.lease))));
+                    self.person(sessions, did, Input::Opened(id))
+                }
                 None => Ok(()),
             }
         });
@@ -130,65 +175,58 @@ impl Desk {
         }
     }
 
-    /// A socket is gone; `taken` if it took what was sent to it.
-    pub(super) fn depart(&self, sessions: &mut Sessions, id: i64, taken: bool) -> Outcome<()> {
-        let Some(open) = sessions.open.remove(&id) else { return Ok(()) };
-        sessions.restoring.remove(&id);
-        if let Some(did) = &open.session.did {
-            self.last_heard(sessions, did, id, self.last_sign(&open))?;
+    /// A socket is gone.
+    pub(super) fn depart(&self, sessions: &mut Sessions, id: i64, how: Gone) -> Outcome<()> {
+        let Some(open) = sessions.open.get(&id) else { return Ok(()) };
+        let alive_at = self.alive_at(open);
+        let taken = match how {
+            Gone::Closed => true,
+            Gone::Broke => now().0.saturating_sub(alive_at.0) <= PROMPT,
+            Gone::Silent | Gone::Slow => false,
+        };
+        let mut trace = sessions.trace(id, alive_at, taken);
+        if let Some(trace) = &mut trace {
+            if taken {
+                trace.alive_at = now();
+            }
+            if how == Gone::Slow {
+                trace.heard.values_mut().for_each(|place| *place = Place::Seq(LOST));
+            }
         }
-        let is_lost = |community: &str| !taken || open.resuming.contains_key(community);
-        self.end(sessions, id, open.session.clone(), &is_lost)
+        sessions.resubscribe(id, |open, _| open.subscriptions = Subscriptions::default());
+        let did = sessions.open.remove(&id).and_then(|open| open.session.did);
+        sessions.restoring.remove(&id);
+        if let Some(did) = &did {
+            self.last_heard(sessions, did, id, alive_at)?;
+        }
+        match trace {
+            Some(trace) => self.end(sessions, trace, did),
+            None => Ok(()),
+        }
     }
 
-    /// The end of a session: what it had is kept for a while, if it acted for somebody (Q10).
-    fn end(
-        &self,
-        sessions: &mut Sessions,
-        id: i64,
-        session: Session,
-        is_lost: &dyn Fn(&str) -> bool,
-    ) -> Outcome<()> {
-        self.sql.run(&gateway_sessions::close(id))?;
-        self.sql.run(&gateway_people::silence(id))?;
-        let Some(did) = session.did.clone() else { return Ok(()) };
-        self.person(sessions, &did, Input::Closed(id))?;
-        if self.settings.restore == 0 {
-            return Ok(());
-        }
-        // One that had nothing itself may still be the last, from which the time counts.
-        if session.subscriptions.is_empty() && self.sql.run(&gateway_people::departures(&did))?.is_empty() {
-            return Ok(());
-        }
-        let mut heard: BTreeMap<String, i64> = sessions
-            .heard_by(&session)
-            .map(|(community, seq)| (community, i64::try_from(seq).unwrap_or(LOST)))
-            .map(|(community, seq)| (community.clone(), if is_lost(community) { LOST } else { seq }))
-            .collect();
-        // What it had not got itself of what its person missed is still owed.
-        heard.extend(session.restoring.into_iter().flat_map(|restoring| restoring.owed));
-        let last = !sessions.open.values().any(|open| open.session.did.as_ref() == Some(&did));
-        let departed = Departed { subscriptions: session.subscriptions, heard };
-        let at = now();
-        let since = Micros(at.0.saturating_sub(self.settings.restore.saturating_mul(2)));
-        self.sql.run_all(&gateway_people::depart(&did, at, last, &departed, since))
+    /// The end of a session. What it had is kept for those who come after it, if it acted for
+    /// somebody (Q10).
+    fn end(&self, sessions: &mut Sessions, trace: Trace, did: Option<Did>) -> Outcome<()> {
+        self.sql.run_all(&gateway_sessions::close(trace.id))?;
+        self.sql.run(&gateway_people::silence(trace.id))?;
+        let Some(did) = did else { return Ok(()) };
+        self.person(sessions, &did, Input::Closed(trace.id))?;
+        self.keep_trace(&did, trace)
     }
 
     /// Closes sockets whose lease has run out (P11).
     pub(super) fn end_leases(&self, sessions: &mut Sessions) -> Outcome<()> {
-        if self.settings.lease == 0 {
-            return Ok(());
-        }
         let at = now();
-        let dead: Vec<i64> = sessions
-            .open
-            .iter()
-            .filter(|(_, open)| self.lease_ends(open).is_some_and(|ends| ends <= at))
-            .map(|(id, _)| *id)
-            .collect();
+        let is_dead = |open: &Open| {
+            let ends = self.life(open).and_then(|life| life.ends(self.settings.lease));
+            ends.is_some_and(|ends| ends <= at)
+        };
+        let dead: Vec<i64> =
+            sessions.open.iter().filter(|(_, open)| is_dead(open)).map(|(id, _)| *id).collect();
         for id in dead {
             let socket = sessions.open.get(&id).map(|open| open.socket.clone());
-            self.depart(sessions, id, false)?;
+            self.depart(sessions, id, Gone::Silent)?;
             if let Some(socket) = socket {
                 socket_state::close(&socket, 1001, "no sign of life");
             }
@@ -196,28 +234,24 @@ impl Desk {
         Ok(())
     }
 
-    /// The last sign of life of a socket, or a little before it: signs are not all stored.
-    fn last_sign(&self, open: &Open) -> Micros {
-        let answered = socket_state::last_auto_response(&self.state, &open.socket).unwrap_or_default();
-        Micros(answered.max(open.signs.heard_at).0.saturating_sub(FRESH))
+    /// The last sign of life of a socket.
+    pub(super) fn alive_at(&self, open: &Open) -> Micros {
+        let answered = socket_state::last_auto_response(&self.state, &open.socket);
+        answered.unwrap_or_default().max(open.signs.surely_at)
     }
 
-    /// When the lease of a socket ends. One that acts for nobody, or never sent a heartbeat, has
-    /// none (P11).
-    fn lease_ends(&self, open: &Open) -> Option<Micros> {
+    /// What is known of a socket's life (P11). One that acts for nobody has no lease.
+    fn life(&self, open: &Open) -> Option<Life> {
         open.session.did.as_ref()?;
         let answered = socket_state::last_auto_response(&self.state, &open.socket);
-        let beats = open.signs.beats || answered.is_some();
-        let last = answered.unwrap_or_default().max(open.signs.heard_at);
-        beats.then(|| Micros(last.0.saturating_add(self.settings.lease)))
+        let heard_at = answered.unwrap_or_default().max(open.signs.heard_at);
+        Some(Life { heard_at, beats: open.signs.beats || answered.is_some() })
     }
 
-    /// When the next lease ends, unless a sign of life comes.
-    pub(super) fn next_lease(&self, sessions: &Sessions) -> Option<Micros> {
-        if self.settings.lease == 0 {
-            return None;
-        }
-        sessions.open.values().filter_map(|open| self.lease_ends(open)).min()
+    /// When to look after the sockets next.
+    pub(super) fn next_look(&self, sessions: &Sessions) -> Micros {
+        let lives = sessions.open.values().filter_map(|open| self.life(open));
+        lease::next_look(now(), lives, self.settings.lease)
     }
 
     /// Delivers when the sockets concerned have room. A burst of many events is no slowness: who
@@ -257,9 +291,11 @@ impl Desk {
             if listening {
                 let last = command.events.last().map_or(had, |event| event.seq.max(had));
                 sessions.communities.insert(community.to_owned(), last);
+                sessions.courses.entry(community.to_owned()).or_default().note(now(), last);
                 self.sql.run(&gateway_sessions::heard(community, last))?;
             } else {
                 sessions.communities.remove(community);
+                sessions.courses.remove(community);
                 self.sql.run(&gateway_sessions::deafen(community))?;
             }
             Ok(Delivered { listening })
@@ -271,11 +307,11 @@ impl Desk {
     pub(super) fn let_go(&self, sessions: &mut Sessions, id: i64) -> Outcome<()> {
         let Some(open) = sessions.open.get(&id) else { return Ok(()) };
         let socket = open.socket.clone();
-        for (community, seq) in sessions.heard_by(&open.session) {
+        for (community, seq) in sessions.heard_by(&open.subscriptions) {
             let Ok(community_uri) = AtUri::parse(community) else { continue };
             send(&socket, &Reply::ResyncRequired { community_uri, oldest: seq + 1 }.text());
         }
-        self.depart(sessions, id, false)?;
+        self.depart(sessions, id, Gone::Slow)?;
         socket_state::close(&socket, 1013, "too slow");
         Ok(())
     }

@@ -5,7 +5,7 @@
 //! in its next round; so a person's events keep their order, and a thousand who come at once
 //! cost a few queries. What is to be said is kept until every gateway has it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use futures::channel::oneshot;
@@ -20,7 +20,7 @@ use crate::domain::presence::{Input, State};
 use crate::platform::clock::now;
 use crate::platform::d1::D1;
 use crate::storage::gateway_people::{self, Saying, Unsaid};
-use crate::storage::presence::{self, Found};
+use crate::storage::presence::{self, Found, Shown};
 use crate::storage::{CommitError, Fault, Store, rows};
 use crate::wire::events::{Event, with_state};
 use crate::wire::ids::{AtUri, Did};
@@ -115,6 +115,7 @@ impl Desk {
         let found = presence::people(&db, &work.dids).await?;
         let found: BTreeMap<Did, Found> = found.into_iter().map(|one| (one.did.clone(), one)).collect();
         let (mut states, mut anonymous) = (BTreeMap::new(), Vec::new());
+        let mut proven = BTreeSet::new();
         self.with(|sessions| {
             for (did, one) in &found {
                 self.load(sessions, one, work.asked.iter().any(|asked| asked.did == *did))?;
@@ -131,15 +132,29 @@ impl Desk {
                 }
                 let current = if is_active { Some(asked.state) } else { person.now().current };
                 states.insert(asked.did.clone(), Stored { preferred: Some(asked.state), current });
+                if asked.by_api {
+                    proven.insert(asked.did.clone());
+                }
             }
+            proven.extend(states.keys().filter(|did| sessions.is_proven(did)).cloned());
             Ok(())
         })?;
         let states: Vec<(Did, Stored)> = states.into_iter().collect();
         if !states.is_empty() {
-            db.commit(vec![presence::store(&states, now())]).await.map_err(|error| match error {
+            let shown: Vec<Shown> = states
+                .iter()
+                .map(|(did, stored)| Shown {
+                    did: did.clone(),
+                    preferred: stored.preferred,
+                    current: stored.current,
+                    exists: proven.contains(did),
+                })
+                .collect();
+            db.commit(presence::store(&shown, now())).await.map_err(|error| match error {
                 CommitError::Fault(fault) => fault,
                 CommitError::Conflict => Fault::new("storing states", "another commit came first"),
             })?;
+            self.remember_choices(&shown, &found)?;
         }
         self.with(|sessions| self.stored(sessions, &states, &found, &work, &anonymous))?;
         for asked in work.asked {
@@ -156,6 +171,10 @@ impl Desk {
             return Ok(());
         }
         let Stored { preferred, current } = found.stored();
+        let preferred = match (preferred, found.person.is_some()) {
+            (None, false) => self.chosen(&found.did)?,
+            (preferred, _) => preferred,
+        };
         self.person(sessions, &found.did, Input::Loaded { preferred, current, active: found.is_active() })?;
         if asked && !sessions.persons.contains_key(&found.did) {
             // Loaded and over at once: it stays in memory until what was asked for is done.
@@ -163,6 +182,24 @@ impl Desk {
             let loaded = Input::Loaded { preferred, current, active: found.is_active() };
             person.on(loaded, now(), &self.settings.periods);
             sessions.persons.insert(found.did.clone(), (person, Micros::default()));
+        }
+        Ok(())
+    }
+
+    /// The state that a visitor chose when they were last here.
+    fn chosen(&self, did: &Did) -> Outcome<Option<State>> {
+        let chosen: Vec<String> = rows(Some(&self.sql.run(&gateway_people::chosen(did))?))?;
+        Ok(chosen.first().and_then(|word| State::named(word)))
+    }
+
+    /// Remembers what visitors chose, who have no row in D1 once they are gone.
+    fn remember_choices(&self, shown: &[Shown], found: &BTreeMap<Did, Found>) -> Outcome<()> {
+        for one in shown {
+            let exists = one.exists || found.get(&one.did).is_some_and(|found| found.person.is_some());
+            match one.preferred.filter(|state| !exists && *state != State::Online) {
+                Some(state) => self.sql.run_all(&gateway_people::choose(&one.did, state, now()))?,
+                None => drop(self.sql.run(&gateway_people::unchoose(&one.did))?),
+            }
         }
         Ok(())
     }
@@ -313,13 +350,9 @@ impl Desk {
             for (id, _) in full.filter(|(_, unsent)| *unsent > FULL_BYTES) {
                 self.let_go(sessions, id)?;
             }
-            let at = now();
-            let since = Micros(at.0.saturating_sub(self.settings.restore));
             for saying in say.sayings.iter().filter(|saying| saying.id > had) {
                 sessions.send_state(saying);
-                if self.settings.restore > 0 {
-                    self.sql.run_all(&gateway_people::changed(saying, at, since))?;
-                }
+                self.note_change(sessions, saying)?;
             }
             let through = say.sayings.last().map_or(had, |saying| saying.id.max(had));
             self.sql.run(&gateway_people::listened(&say.from, through)).map(drop)

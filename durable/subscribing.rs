@@ -11,11 +11,13 @@ use super::desk::{Desk, Outcome, number, temporary};
 use super::sessions::{SLOW_BYTES, Sessions, send};
 use crate::domain::actions::Subscribe;
 use crate::domain::replay::{Resume, resume};
-use crate::domain::subscriptions::{KEYS_MAX, Kind};
+use crate::domain::restore::Course;
+use crate::domain::subscriptions::{Bound, Kind, Subscribed};
+use crate::platform::clock::now;
 use crate::platform::d1::D1;
 use crate::platform::{log, socket_state};
 use crate::storage::community_log::Numbered;
-use crate::storage::gateway_sessions::{self, Session};
+use crate::storage::gateway_sessions;
 use crate::storage::{Fault, reads};
 use crate::wire::events::stamp;
 use crate::wire::ids::AtUri;
@@ -24,6 +26,9 @@ use crate::wire::socket::Reply;
 /// How often, and how many times, a full socket is looked at again: half a minute in all.
 const ROOM_MS: u64 = 50;
 const ROOM_TRIES: u32 = 600;
+
+/// Names looked up at a time: with the longest of keys, a megabyte.
+pub(super) const NAMES: usize = 1_000;
 
 /// Why a session catches up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,24 +39,28 @@ pub(super) enum Catching {
     Restored,
 }
 
+/// What a subscription changed, so that it can be taken back.
+#[derive(Clone, Copy, Debug, Default)]
+struct Noted {
+    is_new: bool,
+    /// What was remembered of an earlier resume of the same community.
+    replayed: Option<u64>,
+}
+
 impl Desk {
     /// Subscribes, and resumes if the client asks for it (Q02): ack, replay, `resumed`. Should
     /// anything fail before the ack, nothing was changed.
     pub(super) async fn subscribe(&self, socket: &WebSocket, subscribe: Subscribe) {
         let Some(id) = number(socket) else { return };
-        let before = self.with(|sessions| self.note_subscription(sessions, id, &subscribe));
-        let before = match before {
-            Ok(Some(before)) => before,
-            Ok(None) => {
-                let full = format!("Too many subscriptions (max {KEYS_MAX})");
-                return send(socket, &Reply::error(full).text());
-            }
+        let noted = match self.with(|sessions| self.note_subscription(sessions, id, &subscribe)) {
+            Ok(Ok(noted)) => noted,
+            Ok(Err(bound)) => return send(socket, &Reply::error(bound.text()).text()),
             Err(fault) => return send(socket, &temporary(&fault).text()),
         };
         let replay = match self.reach(&subscribe).await {
             Ok(replay) => replay,
             Err(fault) => {
-                if let Err(fault) = self.undo(id, before, &subscribe) {
+                if let Err(fault) = self.undo(id, noted, &subscribe) {
                     log::fault(&fault, "a subscription that failed stays until the socket closes");
                 }
                 return send(socket, &temporary(&fault).text());
@@ -63,47 +72,65 @@ impl Desk {
         }
     }
 
-    /// Notes the subscription. The session as it was; `None` if there is no room for the key.
+    /// Notes the subscription, or says why there is no room for it. It costs as much as its key,
+    /// whatever else the session listens to.
     fn note_subscription(
         &self,
         sessions: &mut Sessions,
         id: i64,
         subscribe: &Subscribe,
-    ) -> Outcome<Option<Session>> {
-        let Some(open) = sessions.open.get_mut(&id) else {
-            return Err(Fault::new("subscribing", "the session is gone"));
+    ) -> Outcome<std::result::Result<Noted, Bound>> {
+        let key = subscribe.key.as_deref();
+        let subscribed = sessions
+            .resubscribe(id, |open, others| open.subscriptions.subscribe(subscribe.kind, key, others));
+        let is_new = match subscribed {
+            None => return Err(Fault::new("subscribing", "the session is gone")),
+            Some(Subscribed::Full(bound)) => return Ok(Err(bound)),
+            Some(subscribed) => subscribed == Subscribed::New,
         };
-        let before = open.session.clone();
-        if !open.session.subscriptions.subscribe(subscribe.kind, subscribe.key.as_deref()) {
-            return Ok(None);
+        if is_new {
+            self.sql.run(&gateway_sessions::subscribe(id, subscribe.kind, key))?;
         }
+        let Some(open) = sessions.open.get_mut(&id) else { return Ok(Ok(Noted::default())) };
+        let mut noted = Noted { is_new, ..Noted::default() };
+        // A client that subscribes itself is given nothing (Q10).
+        let mut changed = open.session.silent.take().is_some();
         if let Some(restoring) = &mut open.session.restoring {
-            restoring.subscriptions.unsubscribe(subscribe.kind, subscribe.key.as_deref()); // Q11
+            restoring.unsubscribe(subscribe.kind, key); // Q11
+            changed = true;
         }
         if let Some((community, _)) = &subscribe.resume {
-            open.session.replayed.remove(community.as_str());
+            noted.replayed = open.session.replayed.remove(community.as_str());
+            changed |= noted.replayed.is_some();
             open.resuming.insert(community.to_string(), Some(Vec::new()));
             if let Some(restoring) = &mut open.session.restoring {
                 restoring.owed.remove(community.as_str());
                 restoring.done.insert(community.to_string());
             }
         }
-        if open.session != before {
+        if changed {
             self.sql.run(&gateway_sessions::keep(id, &open.session))?;
         }
-        Ok(Some(before))
+        Ok(Ok(noted))
     }
 
     /// Takes a subscription back. What came for it meanwhile is sent: the session may have heard
     /// that community before.
-    fn undo(&self, id: i64, before: Session, subscribe: &Subscribe) -> Outcome<()> {
+    fn undo(&self, id: i64, noted: Noted, subscribe: &Subscribe) -> Outcome<()> {
         self.with(|sessions| {
+            if noted.is_new {
+                let (kind, key) = (subscribe.kind, subscribe.key.as_deref());
+                sessions.resubscribe(id, |open, _| open.subscriptions.take_back(kind, key));
+                self.sql.run_all(&gateway_sessions::take_back(id, kind, key))?;
+            }
             let Some(open) = sessions.open.get_mut(&id) else { return Ok(()) };
             if let Some((community, _)) = &subscribe.resume {
                 let meanwhile = open.resuming.remove(community.as_str()).flatten();
                 meanwhile.into_iter().flatten().for_each(|(_, text)| send(&open.socket, &text));
+                if let Some(seq) = noted.replayed {
+                    open.session.replayed.insert(community.to_string(), seq);
+                }
             }
-            open.session = before;
             self.sql.run(&gateway_sessions::keep(id, &open.session)).map(drop)
         })
     }
@@ -146,16 +173,17 @@ impl Desk {
 
     /// Looks up what names mean, remembers it, and answers the communities concerned.
     pub(super) async fn look_up(&self, names: &[String]) -> Outcome<Vec<AtUri>> {
-        if names.is_empty() {
-            return Ok(Vec::new());
+        let mut communities = Vec::new();
+        for names in names.chunks(NAMES) {
+            let found = reads::candidates(&D1::of(&self.env)?, names).await?;
+            communities.extend(found.iter().filter_map(|channel| AtUri::parse(&channel.community).ok()));
+            self.with(|sessions| {
+                self.sql.run_all(&gateway_sessions::mean(names, &found))?;
+                sessions.meanings.set(names, found);
+                Ok(())
+            })?;
         }
-        let found = reads::candidates(&D1::of(&self.env)?, names).await?;
-        let communities = found.iter().filter_map(|channel| AtUri::parse(&channel.community).ok()).collect();
-        self.with(|sessions| {
-            self.sql.run_all(&gateway_sessions::mean(names, &found))?;
-            sessions.meanings.set(names, found);
-            Ok(communities)
-        })
+        Ok(communities)
     }
 
     /// Channels appeared or went: looks again what the names of the sessions mean (A34).
@@ -191,8 +219,10 @@ impl Desk {
         for (community, attached) in new.iter().zip(attached) {
             let seq = attached?.seq;
             self.with(|sessions| {
-                let had = sessions.communities.entry(community.to_string()).or_insert(seq);
-                self.sql.run(&gateway_sessions::heard(community.as_str(), *had)).map(drop)
+                let had = *sessions.communities.entry(community.to_string()).or_insert(seq);
+                let begins = || Course::begins(now(), had);
+                sessions.courses.entry(community.to_string()).or_insert_with(begins);
+                self.sql.run(&gateway_sessions::heard(community.as_str(), had)).map(drop)
             })?;
         }
         Ok(())
@@ -264,7 +294,7 @@ impl Desk {
             return Ok(false);
         }
         for event in events {
-            if sessions.hears_replayed(id, community, &event.audience, how == Catching::Asked)
+            if sessions.hears_replayed(id, community, event, how == Catching::Asked)
                 && let Some(open) = sessions.open.get(&id)
             {
                 send(&open.socket, &stamp(event.event.get(), event.seq, false));
@@ -316,6 +346,11 @@ impl Desk {
         }
         let replayed = open.session.replayed.entry(community.to_string()).or_insert(to);
         *replayed = to.max(*replayed);
+        // What the gateway has had itself by now does not come again, nor anything of a community
+        // that it does not listen to.
+        open.session
+            .replayed
+            .retain(|community, seq| sessions.communities.get(community).is_some_and(|had| *had < *seq));
         self.sql.run(&gateway_sessions::keep(id, &open.session)).map(drop)
     }
 }

@@ -19,8 +19,7 @@ thread_local! {
 /// Counts a request for TURN credentials by somebody unproven (S22). One too many: in how many
 /// seconds the next is welcome. It costs money elsewhere, so it counts also where C14 is off.
 pub(super) fn count_credentials(request: &Request) -> std::result::Result<(), i64> {
-    let named = request.headers().get("cf-connecting-ip").ok().flatten();
-    let client = client(peer::of(request).as_deref(), named.as_deref());
+    let client = client_of(request);
     let budget = CREDENTIALS.with_borrow_mut(|minute| minute.count(&client, CREDENTIALS_PER_MIN, now()));
     if budget.remaining < 0 { Err(budget.reset_secs) } else { Ok(()) }
 }
@@ -31,9 +30,14 @@ pub(super) fn count(request: &Request, env: &Env) -> Option<Budget> {
     if limit == 0 || authority::shows_key(request, env) {
         return None;
     }
-    let named = request.headers().get("cf-connecting-ip").ok().flatten();
-    let client = client(peer::of(request).as_deref(), named.as_deref());
+    let client = client_of(request);
     Some(MINUTE.with_borrow_mut(|minute| minute.count(&client, limit, now())))
+}
+
+/// Who a request comes from, as far as can be told.
+pub(super) fn client_of(request: &Request) -> String {
+    let named = request.headers().get("cf-connecting-ip").ok().flatten();
+    client(peer::of(request).as_deref(), named.as_deref())
 }
 
 /// Adds the headers of H14.

@@ -1,11 +1,13 @@
 //! Where sockets come in: R23.
 
+use sha2::{Digest as _, Sha256};
 use worker::{Headers, Method, Request, RequestInit, Response};
 
 use super::error::ApiError;
-use super::{Answer, Call, authority, sync, waiting};
+use super::{Answer, Call, authority, limits, sync, waiting};
 use crate::durable::commands::{
-    CONNECT, CURSOR_HEADER, DID_HEADER, OBSERVE, Object, UNPROVEN_HEADER, gateway, gateway_of,
+    CONNECT, CURSOR_HEADER, DID_HEADER, OBSERVE, ORIGIN_HEADER, Object, PROVEN_HEADER, SESSION_HEADER,
+    UNPROVEN_HEADER, gateway, gateway_of,
 };
 use crate::platform::clock::chance;
 use crate::platform::config;
@@ -16,7 +18,7 @@ use crate::wire::ids::Did;
 pub(super) async fn subscribe(call: &Call) -> Answer {
     upgrade(call)?;
     let sockets = config::sockets(&call.env);
-    let did = acts_for(call, sockets.open).await?;
+    let acting = acts(call, sockets.open).await?;
     let headers = Headers::new();
     headers.set("upgrade", "websocket")?;
     if let Some(community) = call.query.optional("community") {
@@ -28,9 +30,21 @@ pub(super) async fn subscribe(call: &Call) -> Answer {
         reason = "from 0 to the number of shards"
     )]
     let anywhere = || gateway((chance() * f64::from(sockets.gateway_shards)) as u32 % sockets.gateway_shards);
-    let name = did.as_ref().map_or_else(anywhere, |did| gateway_of(did, sockets.gateway_shards));
-    match &did {
-        Some(did) => headers.set(DID_HEADER, did.as_str())?,
+    let name = match &acting {
+        Some(Acting { did, .. }) => gateway_of(did, sockets.gateway_shards),
+        None => anywhere(),
+    };
+    match &acting {
+        Some(acting) => {
+            headers.set(DID_HEADER, acting.did.as_str())?;
+            headers.set(ORIGIN_HEADER, &origin(call))?;
+            if acting.proven {
+                headers.set(PROVEN_HEADER, "1")?;
+            }
+            if let Some(secret) = call.query.optional("session").filter(|secret| may_be_secret(secret)) {
+                headers.set(SESSION_HEADER, secret)?;
+            }
+        }
         // It named somebody whom nobody proved: what it may not do is told so (A15).
         None if call.query.optional("did").is_some() => headers.set(UNPROVEN_HEADER, "1")?,
         None => {}
@@ -77,20 +91,47 @@ pub(super) fn upgrade(call: &Call) -> Result<(), ApiError> {
     }
 }
 
+/// Where a socket comes from (Q10): a digest of its address, and one of its `User-Agent`. Digests,
+/// because nothing needs more than to see whether two are the same.
+fn origin(call: &Call) -> String {
+    let digest = |text: &str| {
+        let hash = Sha256::digest(text.as_bytes());
+        hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>()
+    };
+    let agent = call.header("user-agent").unwrap_or_default();
+    format!("{} {}", digest(&limits::client_of(&call.request)), digest(&agent))
+}
+
+/// Whether a text can be the secret of a session (Q15).
+fn may_be_secret(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Whom a socket acts for, and whether that was proven.
+pub(super) struct Acting {
+    pub(super) did: Did,
+    pub(super) proven: bool,
+}
+
+/// [`acts`], where it does not matter whether it was proven.
+pub(super) async fn acts_for(call: &Call, open: bool) -> Result<Option<Did>, ApiError> {
+    Ok(acts(call, open).await?.map(|acting| acting.did))
+}
+
 /// The one place where a socket learns whom it acts for (X05–X07). The first rule that applies
 /// decides:
 ///   1. a malformed `did` is refused;
 ///   2. with a proof it acts for the person of the proof, or is refused ([`authority::proven`]);
 ///   3. in `open` mode it acts for `did`, unproven;
 ///   4. in `verified` mode, without a proof, for nobody.
-pub(super) async fn acts_for(call: &Call, open: bool) -> Result<Option<Did>, ApiError> {
+pub(super) async fn acts(call: &Call, open: bool) -> Result<Option<Acting>, ApiError> {
     let did = call.query.optional_did("did")?;
     if let Some(proof) = proof(call) {
         let did = authority::proven(call, did.as_ref(), &proof).await?;
         sync::know(call, &did);
-        return Ok(Some(did));
+        return Ok(Some(Acting { did, proven: true }));
     }
-    Ok(did.filter(|_| open))
+    Ok(did.filter(|_| open).map(|did| Acting { did, proven: false }))
 }
 
 /// Whether a caller shows a proof. Whom [`acts_for`] then names has proved it.

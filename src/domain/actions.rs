@@ -38,7 +38,7 @@ pub enum Actor {
 
 impl Actor {
     /// The person, or why `action` needs one (A15).
-    fn person(&self, action: &str) -> Result<Did, Reply> {
+    pub fn person(&self, action: &str) -> Result<Did, Reply> {
         match self {
             Actor::Person(did) => Ok(did.clone()),
             Actor::Unproven => Err(Reply::error(format!("Authentication required for {action}"))),
@@ -63,6 +63,8 @@ pub enum Action {
         /// What to answer.
         reply: Reply,
     },
+    /// `session` (Q15): the secret with which a later socket shows that it goes on from this one.
+    Session,
     /// `set_state` (A13): see [`wanted_state`].
     SetState {
         /// The word given.
@@ -137,7 +139,7 @@ pub struct Subscribe {
 ///   2. `subscribe` and `unsubscribe` of a known kind (A07, A08); of any other kind they are
 ///      acknowledged without effect (A09);
 ///   3. `heartbeat` and `activity` are acknowledged (A10, A11);
-///   4. presence and voice (A12, A13);
+///   4. the session's secret (Q15), presence and voice (A12, A13);
 ///   5. everything else is unknown (A14).
 ///
 /// Whatever was understood is activity, but for heartbeats (P05).
@@ -177,6 +179,7 @@ fn effect(frame: ClientFrame) -> Action {
             Action::Unsubscribe { kind, key, reply }
         }
         ("heartbeat" | "activity", _) => Action::Reply(Reply::ack("")),
+        ("session", _) => Action::Session,
         ("set_state", _) => Action::SetState { state: frame.state },
         ("voice_event", _) => Action::Voice(VoiceFrame {
             action: frame.voice_action,

@@ -5,8 +5,8 @@
 //! is remembered of it (`known`), what a bare record key means (`keys`), who may
 //! post or speak and who may moderate (`gate`, `standing`, `voice_right`, `moderation`), who is
 //! vouched for (`socket_token`), what events do (`ingest`), who is there (`presence`, `voice`),
-//! who is told (`announcement`), who hears (`subscriptions`), which sockets
-//! are dead (`lease`), how the stream is kept alive
+//! who is told (`announcement`), who hears (`subscriptions`), what a socket
+//! that says nothing hears (`restore`) and which are dead (`lease`), how the stream is kept alive
 //! (`link`) and what fails is left alone (`pause`), when a listing ends (`pages`), what a repository held and what that means
 //! (`snapshot`, `repository`, `reconciliation`, `repos`) and how more of them are found
 //! (`discovery`), who is behind a DID (`identity`), which hosts may be asked (`hosts`)
@@ -39,6 +39,7 @@ pub mod budget;
 pub mod frame_budget;
 pub mod lease;
 pub mod replay;
+pub mod restore;
 pub mod signaling;
 pub mod subscriptions;
 

@@ -26,9 +26,34 @@ pub fn resume(cursor: i64, oldest: u64, last: u64) -> Resume {
     Resume::From(after)
 }
 
+/// A cursor for whoever had what was numbered before some moment (Q10). `before` is the last `seq`
+/// of the log from before that moment, if one is left; `reaches_back` says whether all events of
+/// since then are still in the log. The first rule that applies decides:
+///   1. what is in the log from before the moment was had;
+///   2. if the log reaches back to the moment, nothing of before it is left, and what is left was
+///      missed;
+///   3. otherwise something may be missing: the client must read anew (Q12).
+pub fn cursor_of(before: Option<u64>, oldest: u64, reaches_back: bool) -> Option<u64> {
+    before.or_else(|| reaches_back.then(|| oldest.saturating_sub(1)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn q10_q12_a_moment_as_a_cursor() {
+        for (before, oldest, reaches_back, expected, why) in [
+            (Some(40), 31, true, Some(40), "it stands in the log"),
+            (Some(40), 31, false, Some(40), "also in a log that was cut"),
+            (None, 31, true, Some(30), "all that is left came later"),
+            (None, 58, true, Some(57), "an empty log: nothing came"),
+            (None, 1, true, Some(0), "a community without events"),
+            (None, 31, false, None, "Q12: too old"),
+        ] {
+            assert_eq!(cursor_of(before, oldest, reaches_back), expected, "{why}");
+        }
+    }
 
     #[test]
     fn q02_to_q05() {

@@ -10,9 +10,23 @@ use serde::{Deserialize, Serialize};
 use super::announcement::Audience;
 use crate::wire::ids::{AtUri, Did};
 
-/// Keys of all kinds that one socket may hold. The shipped client holds two; 10,000 keys of 64
-/// bytes are 640 kB of the object's 128 MB (platform facts 2.8).
+/// Keys of all kinds that one socket may hold. The shipped client holds two.
 pub const KEYS_MAX: usize = 10_000;
+/// Bytes of all keys of one socket: 10,000 AT-URIs of usual length, or 1% of the object's 128 MB
+/// (platform facts 2.8).
+pub const BYTES_MAX: usize = 1024 * 1024;
+/// The longest key that can name anything: an AT-URI of a DID and an rkey of the longest kinds
+/// (T01, T02). A longer one matches nothing, like an empty one (A33).
+pub const KEY_MAX: usize = 1_024;
+/// Bytes of the keys of all sockets of a gateway, [`KEY_COST`] for each included: half of the
+/// object's memory is left for everything else.
+pub const GATEWAY_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// What a key costs in memory beside its bytes: the string's own fields, its share of a tree node,
+/// and what the allocator adds.
+const KEY_COST: usize = 64;
+/// A socket that holds no more than this is served also when its gateway is full: sixteen keys of
+/// usual length.
+pub const SPARED_BYTES: usize = 4 * 1024;
 
 /// The kinds of A30.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,14 +41,21 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 3] = [Kind::Message, Kind::Community, Kind::UserStatus];
+
+    /// Its word, on the wire and in stored rows.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Message => "message",
+            Kind::Community => "community",
+            Kind::UserStatus => "user_status",
+        }
+    }
+
     /// The kind a frame's `event_type` names (A09: others have no effect).
     pub fn named(event_type: &str) -> Option<Self> {
-        match event_type {
-            "message" => Some(Kind::Message),
-            "community" => Some(Kind::Community),
-            "user_status" => Some(Kind::UserStatus),
-            _ => None,
-        }
+        Self::ALL.into_iter().find(|kind| kind.word() == event_type)
     }
 }
 
@@ -49,6 +70,7 @@ pub struct Keys {
 
 /// The subscriptions of one socket.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Stored")]
 pub struct Subscriptions {
     /// `message`.
     pub message: Keys,
@@ -56,6 +78,62 @@ pub struct Subscriptions {
     pub community: Keys,
     /// `user_status`.
     pub user_status: Keys,
+    /// Bytes of all keys.
+    #[serde(skip)]
+    bytes: usize,
+}
+
+/// As they stand in a stored row.
+#[derive(Deserialize)]
+struct Stored {
+    message: Keys,
+    community: Keys,
+    user_status: Keys,
+}
+
+impl From<Stored> for Subscriptions {
+    fn from(stored: Stored) -> Self {
+        let Stored { message, community, user_status } = stored;
+        let bytes = [&message, &community, &user_status]
+            .into_iter()
+            .flat_map(|keys| &keys.keys)
+            .map(String::len)
+            .sum();
+        Self { message, community, user_status, bytes }
+    }
+}
+
+/// What came of a wish to subscribe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subscribed {
+    /// It is new.
+    New,
+    /// Nothing changed: it was there already, or the key can name nothing (A31, A33).
+    AsBefore,
+    /// There is no room for it.
+    Full(Bound),
+}
+
+/// Which bound was met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// [`KEYS_MAX`] keys of one socket.
+    Keys,
+    /// [`BYTES_MAX`] bytes of one socket.
+    Bytes,
+    /// [`GATEWAY_BYTES_MAX`] bytes of all sockets together.
+    Gateway,
+}
+
+impl Bound {
+    /// What the client is told (A15).
+    pub fn text(self) -> String {
+        match self {
+            Bound::Keys => format!("Too many subscriptions (max {KEYS_MAX})"),
+            Bound::Bytes => format!("Too many subscriptions (max {BYTES_MAX} bytes)"),
+            Bound::Gateway => "Too many subscriptions on this server, try again later".to_owned(),
+        }
+    }
 }
 
 impl Subscriptions {
@@ -76,41 +154,91 @@ impl Subscriptions {
         }
     }
 
-    /// Adds a key, or *all* without one (A31). `false` if there are [`KEYS_MAX`] already.
-    pub fn subscribe(&mut self, kind: Kind, key: Option<&str>) -> bool {
-        let total = self.message.keys.len() + self.community.keys.len() + self.user_status.keys.len();
-        let keys = self.kind_mut(kind);
-        match key {
-            None => keys.all = true,
-            Some(key) if keys.keys.contains(key) => {}
-            Some(_) if total >= KEYS_MAX => return false,
-            Some(key) => drop(keys.keys.insert(key.to_owned())),
+    /// Adds a key, or *all* without one (A31). `others` is what the keys of all other sockets of
+    /// the gateway cost.
+    pub fn subscribe(&mut self, kind: Kind, key: Option<&str>, others: usize) -> Subscribed {
+        let keys = self.kind(kind);
+        let Some(key) = key else {
+            let was = std::mem::replace(&mut self.kind_mut(kind).all, true);
+            return if was { Subscribed::AsBefore } else { Subscribed::New };
+        };
+        if keys.keys.contains(key) || !can_name(key) {
+            return Subscribed::AsBefore;
         }
-        true
+        if let Some(bound) = self.bound_met(key, others) {
+            return Subscribed::Full(bound);
+        }
+        self.bytes += key.len();
+        self.kind_mut(kind).keys.insert(key.to_owned());
+        Subscribed::New
     }
 
-    /// Removes a key; without one, *all* and every key of the kind (A32).
-    pub fn unsubscribe(&mut self, kind: Kind, key: Option<&str>) {
-        let keys = self.kind_mut(kind);
-        match key {
-            None => *keys = Keys::default(),
-            Some(key) => drop(keys.keys.remove(key)),
+    /// The first bound that one more key would pass.
+    fn bound_met(&self, key: &str, others: usize) -> Option<Bound> {
+        let cost = self.cost() + key.len() + KEY_COST;
+        if self.len() >= KEYS_MAX {
+            Some(Bound::Keys)
+        } else if self.bytes + key.len() > BYTES_MAX {
+            Some(Bound::Bytes)
+        } else if cost > SPARED_BYTES && others + cost > GATEWAY_BYTES_MAX {
+            Some(Bound::Gateway)
+        } else {
+            None
         }
     }
 
-    /// Takes in the subscriptions of another socket (Q10).
-    pub fn unite(&mut self, other: &Subscriptions) {
-        for kind in [Kind::Message, Kind::Community, Kind::UserStatus] {
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        self.message.keys.len() + self.community.keys.len() + self.user_status.keys.len()
+    }
+
+    /// What the keys cost in memory, in bytes.
+    pub fn cost(&self) -> usize {
+        self.bytes + self.len() * KEY_COST
+    }
+
+    /// Removes a key; without one, *all* and every key of the kind (A32). Whether that changed
+    /// something.
+    pub fn unsubscribe(&mut self, kind: Kind, key: Option<&str>) -> bool {
+        let keys = self.kind_mut(kind);
+        let (changed, bytes) = match key {
+            None => {
+                let keys = std::mem::take(keys);
+                (keys != Keys::default(), keys.keys.iter().map(String::len).sum())
+            }
+            Some(key) => {
+                let was = keys.keys.remove(key);
+                (was, if was { key.len() } else { 0 })
+            }
+        };
+        self.bytes -= bytes;
+        changed
+    }
+
+    /// Takes back exactly what [`Self::subscribe`] added: *all* without the keys beside it.
+    pub fn take_back(&mut self, kind: Kind, key: Option<&str>) {
+        match key {
+            None => self.kind_mut(kind).all = false,
+            Some(_) => drop(self.unsubscribe(kind, key)),
+        }
+    }
+
+    /// Adds what `other` has. What finds no room is left out.
+    pub fn unite(&mut self, other: &Subscriptions, others: usize) {
+        for kind in Kind::ALL {
             let theirs = other.kind(kind);
-            let keys = self.kind_mut(kind);
-            keys.all |= theirs.all;
-            keys.keys.extend(theirs.keys.iter().cloned());
+            if theirs.all {
+                self.subscribe(kind, None, others);
+            }
+            for key in &theirs.keys {
+                self.subscribe(kind, Some(key), others);
+            }
         }
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        self.len() == 0 && Kind::ALL.into_iter().all(|kind| !self.kind(kind).all)
     }
 
     /// Whether events about a person are heard: by asking for them, or by watching one of the
@@ -133,6 +261,11 @@ impl Subscriptions {
         let keys = &self.message;
         keys.all || keys.keys.contains(uri) || (keys.keys.contains(rkey) && rkey_means_it(self))
     }
+}
+
+/// Whether a key can name anything at all.
+fn can_name(key: &str) -> bool {
+    !key.is_empty() && key.len() <= KEY_MAX && !key.contains(char::is_control)
 }
 
 /// A channel that a name may mean (T20), ordered as T20.4 wants it.
@@ -245,16 +378,16 @@ mod tests {
     #[test]
     fn a31_to_a33_keys() {
         let mut subs = Subscriptions::default();
-        subs.subscribe(Kind::Message, Some("a"));
-        subs.subscribe(Kind::Message, Some("a"));
-        subs.subscribe(Kind::Message, Some("b"));
+        for (key, expected) in [("a", Subscribed::New), ("a", Subscribed::AsBefore), ("b", Subscribed::New)] {
+            assert_eq!(subs.subscribe(Kind::Message, Some(key), 0), expected);
+        }
         assert_eq!(subs.message.keys.len(), 2, "A31: cumulative, repeating changes nothing");
-        subs.subscribe(Kind::Message, None);
+        subs.subscribe(Kind::Message, None, 0);
         subs.unsubscribe(Kind::Message, Some("a"));
         assert!(subs.message.all && !subs.message.keys.contains("a"), "A32: a key only, not all");
         subs.unsubscribe(Kind::Message, None);
         assert_eq!(subs, Subscriptions::default(), "A32: all and every key");
-        subs.subscribe(Kind::Message, Some(""));
+        subs.subscribe(Kind::Message, Some(""), 0);
         assert!(!subs.hears_channel("at://x", "x", |_| true), "A33: an empty key matches nothing");
         assert!(!subs.message.all, "A33: and is not all");
     }
@@ -263,11 +396,71 @@ mod tests {
     fn keys_are_bounded() {
         let mut subs = Subscriptions::default();
         for n in 0..KEYS_MAX {
-            assert!(subs.subscribe(Kind::UserStatus, Some(&n.to_string())));
+            assert_eq!(subs.subscribe(Kind::UserStatus, Some(&n.to_string()), 0), Subscribed::New);
         }
-        assert!(!subs.subscribe(Kind::Message, Some("one more")));
-        assert!(subs.subscribe(Kind::UserStatus, Some("7")), "a known key is no more");
-        assert!(subs.subscribe(Kind::Message, None), "all is no key");
+        let full = Subscribed::Full(Bound::Keys);
+        assert_eq!(subs.subscribe(Kind::Message, Some("one more"), 0), full);
+        let known = subs.subscribe(Kind::UserStatus, Some("7"), usize::MAX / 2);
+        assert_eq!(known, Subscribed::AsBefore, "a known key is no more");
+        assert_eq!(subs.subscribe(Kind::Message, None, 0), Subscribed::New, "all is no key");
+        assert!(subs.unsubscribe(Kind::UserStatus, Some("7")));
+        assert_eq!(
+            subs.subscribe(Kind::Message, Some("one more"), 0),
+            Subscribed::New,
+            "there is room again"
+        );
+    }
+
+    #[test]
+    fn bytes_are_bounded_for_a_socket_and_for_a_gateway() {
+        let long = |n: usize| format!("{n:0KEY_MAX$}");
+        let mut subs = Subscriptions::default();
+        let fit =
+            (0..2_000).take_while(|n| subs.subscribe(Kind::Message, Some(&long(*n)), 0) == Subscribed::New);
+        assert_eq!(fit.count(), BYTES_MAX / KEY_MAX);
+        assert_eq!(subs.subscribe(Kind::Message, Some("k"), 0), Subscribed::Full(Bound::Bytes));
+        subs.unsubscribe(Kind::Message, None);
+        assert_eq!((subs.cost(), subs.is_empty()), (0, true), "all of it is given back");
+
+        let mut small = Subscriptions::default();
+        let fit = (0..2_000).take_while(|n| {
+            small.subscribe(Kind::Message, Some(&format!("{n:064}")), GATEWAY_BYTES_MAX) == Subscribed::New
+        });
+        assert_eq!(fit.count(), SPARED_BYTES / (64 + KEY_COST), "a few keys are served in a full gateway");
+        assert_eq!(
+            small.subscribe(Kind::Message, Some("k"), GATEWAY_BYTES_MAX),
+            Subscribed::Full(Bound::Gateway)
+        );
+    }
+
+    #[test]
+    fn a33_what_can_name_nothing_takes_no_room() {
+        let long = "x".repeat(KEY_MAX + 1);
+        for (key, why) in
+            [("", "empty"), (long.as_str(), "longer than any name"), ("a\0b", "no name has these")]
+        {
+            let mut subs = Subscriptions::default();
+            assert_eq!(subs.subscribe(Kind::Message, Some(key), 0), Subscribed::AsBefore, "{why}");
+            assert!(subs.is_empty(), "{why}");
+        }
+    }
+
+    /// Who breaks: sockets of before an update, whose rows are read after it.
+    #[test]
+    fn the_stored_form_is_pinned() {
+        let text = r#"{"message":{"all":false,"keys":["a","bc"]},"community":{"all":true,"keys":[]},"user_status":{"all":false,"keys":["d"]}}"#;
+        let read: Subscriptions = serde_json::from_str(text).unwrap();
+        let mut made = Subscriptions::default();
+        for (kind, key) in [
+            (Kind::Message, Some("a")),
+            (Kind::Message, Some("bc")),
+            (Kind::Community, None),
+            (Kind::UserStatus, Some("d")),
+        ] {
+            made.subscribe(kind, key, 0);
+        }
+        assert_eq!(read, made);
+        assert_eq!(serde_json::to_string(&made).unwrap(), text);
     }
 
     #[test]
@@ -287,7 +480,7 @@ mod tests {
             (Kind::Message, None, &there[..], false, "messages only"),
         ] {
             let mut subs = Subscriptions::default();
-            subs.subscribe(kind, key.as_deref());
+            subs.subscribe(kind, key.as_deref(), 0);
             assert_eq!(subs.watches(&person, belongs), expected, "{why}");
         }
     }
@@ -295,11 +488,11 @@ mod tests {
     #[test]
     fn q10_the_union_of_subscriptions() {
         let mut one = Subscriptions::default();
-        one.subscribe(Kind::Message, Some("a"));
+        one.subscribe(Kind::Message, Some("a"), 0);
         let mut other = Subscriptions::default();
-        other.subscribe(Kind::Message, Some("b"));
-        other.subscribe(Kind::Community, None);
-        one.unite(&other);
+        other.subscribe(Kind::Message, Some("b"), 0);
+        other.subscribe(Kind::Community, None, 0);
+        one.unite(&other, 0);
         assert_eq!(one.message.keys.len(), 2);
         assert!(one.community.all && !one.message.all && !one.is_empty());
     }
@@ -315,7 +508,7 @@ mod tests {
         let subscribed = |names: &[&str]| {
             let mut subs = Subscriptions::default();
             for name in names {
-                subs.subscribe(Kind::Community, Some(&format!("at://{name}/community/c")));
+                subs.subscribe(Kind::Community, Some(&format!("at://{name}/community/c")), 0);
             }
             subs
         };
@@ -354,7 +547,7 @@ mod tests {
             (Kind::Community, Some(community), &private, true, "its person"),
         ] {
             let mut subscriptions = Subscriptions::default();
-            subscriptions.subscribe(kind, key);
+            subscriptions.subscribe(kind, key, 0);
             let person = did("did:plc:m");
             assert_eq!(
                 hears(&subscriptions, Some(&person), audience, community, &meanings),
@@ -368,7 +561,7 @@ mod tests {
             );
         }
         let mut by_rkey = Subscriptions::default();
-        by_rkey.subscribe(Kind::Message, Some("k"));
+        by_rkey.subscribe(Kind::Message, Some("k"), 0);
         assert!(needs(&by_rkey, community, &meanings));
         meanings.set(&["k".to_owned()], []);
         assert!(!needs(&by_rkey, community, &meanings), "the channel is gone");

@@ -39,6 +39,8 @@ pub struct Sockets {
     pub lease: i64,
     /// `RESTORE_MS` (C16), in microseconds; 0 is off.
     pub restore: i64,
+    /// `RESTORE_KEEP_MS` (C16b), in microseconds.
+    pub restore_keep: i64,
     /// `WS_RATE`, `WS_BURST` (C15).
     pub rate: Rate,
 }
@@ -144,6 +146,7 @@ pub fn sockets(env: &Env) -> Sockets {
         },
         lease: micros(env, "LEASE_MS", 75_000),
         restore: micros(env, "RESTORE_MS", 60_000),
+        restore_keep: micros(env, "RESTORE_KEEP_MS", 3 * 24 * 3_600_000),
         rate: Rate { per_second: number(env, "WS_RATE", 20), burst: number(env, "WS_BURST", 120) },
     }
 }

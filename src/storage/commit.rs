@@ -554,15 +554,16 @@ const CHANNEL_READS: &str = "
         rev = excluded.rev, indexed_at = excluded.indexed_at
     WHERE excluded.rev >= rev";
 
-// `state` is not the stream's: a gateway writes it.
+// `state` is not the stream's: a gateway writes it. Whoever is there already and becomes known now
+// brings it along.
 const PEOPLE: &str = "
     INSERT INTO people (did, handle, display_name, avatar_cid, banner_cid, description, status_text,
-        emoji, profile_rev, active, account_status, account_at, updated_at)
+        emoji, profile_rev, active, account_status, account_at, updated_at, state, preferred_state)
     SELECT value ->> 'did', value ->> 'handle', value ->> 'display_name', value ->> 'avatar_cid',
         value ->> 'banner_cid', value ->> 'description', value ->> 'status_text', value ->> 'emoji',
         value ->> 'profile_rev', value ->> 'active', value ->> 'account_status',
-        value ->> 'account_at', ?2
-    FROM json_each(?1) WHERE true
+        value ->> 'account_at', ?2, v.state, v.preferred_state
+    FROM json_each(?1) LEFT JOIN visitors v ON v.did = value ->> 'did' WHERE true
     ON CONFLICT (did) DO UPDATE SET handle = excluded.handle, display_name = excluded.display_name,
         avatar_cid = excluded.avatar_cid, banner_cid = excluded.banner_cid,
         description = excluded.description, status_text = excluded.status_text,

@@ -259,6 +259,15 @@ pub fn standing_after(after: u64, limit: i64) -> Statement {
     )
 }
 
+/// The last `seq` that was numbered before `at`, if it is still in the log. Looks at the newest
+/// first.
+pub fn numbered_before(at: Micros) -> Statement {
+    Statement::new(
+        "SELECT CAST(seq AS TEXT) AS row FROM log WHERE at < ?1 ORDER BY seq DESC LIMIT 1",
+        [at.0.into()],
+    )
+}
+
 /// Forgets events older than `before`, and all but the newest `max` (Q06). Both look at the
 /// oldest rows only: in a community that is full this runs with every append.
 pub fn forget(before: Micros, max: i64) -> Vec<Statement> {

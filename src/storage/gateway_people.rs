@@ -4,16 +4,22 @@
 //! Pinned: an existing object keeps these tables. A change is a new table or column with a
 //! default, never an edit of the old.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Param, Statement};
+use super::{Param, Statement, json_text};
 use crate::domain::person::Person;
-use crate::domain::subscriptions::Subscriptions;
+use crate::domain::presence::State;
+use crate::domain::restore::{self, Trace};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
+
+/// People whose last change is remembered (Q13): those who belong to some community.
+const CHANGED_MAX: i64 = 10_000;
+/// And those who belong to none.
+const CHANGED_ELSEWHERE_MAX: i64 = 1_000;
+/// Visitors whose chosen state is remembered when they are gone.
+const CHOSEN_MAX: i64 = 1_000;
 
 /// Creates the tables, if the object is new.
 pub const SCHEMA: &[&str] = &[
@@ -35,10 +41,24 @@ pub const SCHEMA: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS changed (
         did TEXT PRIMARY KEY, status_at INTEGER NOT NULL DEFAULT 0, profile_at INTEGER NOT NULL DEFAULT 0,
         communities TEXT NOT NULL)",
-    // What sockets that closed lately had (Q10).
+    // What sockets that closed had (Q10); `at` is when they did.
+    "CREATE TABLE IF NOT EXISTS traces (
+        id INTEGER PRIMARY KEY, did TEXT NOT NULL, address TEXT NOT NULL, at INTEGER NOT NULL,
+        bytes INTEGER NOT NULL, trace TEXT NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS traces_by_person ON traces (did, at)",
+    "CREATE INDEX IF NOT EXISTS traces_by_time ON traces (at)",
+    "CREATE INDEX IF NOT EXISTS traces_by_address ON traces (address, at)",
+    // Of before that, kept for a minute. The numbers of sessions are positive.
     "CREATE TABLE IF NOT EXISTS departed (
         id INTEGER PRIMARY KEY, did TEXT NOT NULL, at INTEGER NOT NULL, last INTEGER NOT NULL, departed TEXT NOT NULL)",
-    "CREATE INDEX IF NOT EXISTS departed_by_person ON departed (did)",
+    "INSERT OR IGNORE INTO traces (id, did, address, at, bytes, trace)
+        SELECT -id, did, '', at, length(departed), json_object('id', -id, 'alive_at', moment, 'closed_at', moment,
+            'subscriptions', json_extract(departed, '$.subscriptions'), 'heard', json_extract(departed, '$.heard'))
+        FROM (SELECT *, strftime('%Y-%m-%dT%H:%M:%fZ', at / 1e6, 'unixepoch') AS moment FROM departed)",
+    "DELETE FROM departed",
+    // States that visitors chose, who exist nowhere else (P01).
+    "CREATE TABLE IF NOT EXISTS chosen (did TEXT PRIMARY KEY, state TEXT NOT NULL, at INTEGER NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS chosen_by_time ON chosen (at)",
     // One row: which run of the runtime this object last saw.
     "CREATE TABLE IF NOT EXISTS run (id INTEGER PRIMARY KEY CHECK (id = 1), run TEXT NOT NULL)",
     // Communities whose observers want to hear about people, too (A21).
@@ -73,15 +93,6 @@ pub struct Unsaid {
     pub live: bool,
     /// The frame without `live`.
     pub event: Box<RawValue>,
-}
-
-/// What a socket that closed had, and how far it was.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Departed {
-    /// Its subscriptions.
-    pub subscriptions: Subscriptions,
-    /// For each community it could hear: the last `seq` it had.
-    pub heard: BTreeMap<String, i64>,
 }
 
 /// A person whose status or profile changed, and when.
@@ -207,8 +218,8 @@ pub fn listened(name: &str, through: i64) -> Statement {
     )
 }
 
-/// A person's status or profile changed at `at`; changes before `since` are forgotten.
-pub fn changed(saying: &Saying, at: Micros, since: Micros) -> Vec<Statement> {
+/// A person's status or profile changed at `at`.
+pub fn changed(saying: &Saying, at: Micros) -> Statement {
     let sql = if saying.status {
         "INSERT INTO changed (did, status_at, communities) VALUES (?1, ?2, ?3)
          ON CONFLICT (did) DO UPDATE SET status_at = excluded.status_at, communities = excluded.communities"
@@ -216,9 +227,27 @@ pub fn changed(saying: &Saying, at: Micros, since: Micros) -> Vec<Statement> {
         "INSERT INTO changed (did, profile_at, communities) VALUES (?1, ?2, ?3)
          ON CONFLICT (did) DO UPDATE SET profile_at = excluded.profile_at, communities = excluded.communities"
     };
+    Statement::new(sql, [saying.did.as_str().into(), at.0.into(), Param::json(&saying.communities)])
+}
+
+/// Forgets changes of before `since`, and all but the newest: so many of people who belong
+/// somewhere, and far fewer of people who do not, whom anybody can make up.
+pub fn forget_changes(since: Micros) -> Vec<Statement> {
+    let newest = |sql, max: i64| Statement::new(sql, [max.into()]);
     vec![
-        Statement::new(sql, [saying.did.as_str().into(), at.0.into(), Param::json(&saying.communities)]),
         Statement::new("DELETE FROM changed WHERE max(status_at, profile_at) < ?1", [since.0.into()]),
+        newest(
+            "DELETE FROM changed WHERE communities = '[]' AND did NOT IN (
+                SELECT did FROM changed WHERE communities = '[]'
+                ORDER BY max(status_at, profile_at) DESC LIMIT ?1)",
+            CHANGED_ELSEWHERE_MAX,
+        ),
+        newest(
+            "DELETE FROM changed WHERE communities <> '[]' AND did NOT IN (
+                SELECT did FROM changed WHERE communities <> '[]'
+                ORDER BY max(status_at, profile_at) DESC LIMIT ?1)",
+            CHANGED_MAX,
+        ),
     ]
 }
 
@@ -232,25 +261,85 @@ pub fn changed_since(since: Micros) -> Statement {
     )
 }
 
-/// A socket closed; `last` if it was the last of its person. What closed before `since` is
-/// forgotten.
-pub fn depart(did: &Did, at: Micros, last: bool, departed: &Departed, since: Micros) -> Vec<Statement> {
+/// Keeps what a socket of a person had, which came from `address`. Of one person the newest are
+/// kept: if there are too many, that address loses its oldest which has the most.
+pub fn leave(did: &Did, address: &str, at: Micros, trace: &Trace) -> Vec<Statement> {
+    let text = json_text(trace);
+    let bytes = i64::try_from(text.len()).unwrap_or(i64::MAX);
     vec![
         Statement::new(
-            "INSERT INTO departed (did, at, last, departed) VALUES (?1, ?2, ?3, ?4)",
-            [did.as_str().into(), at.0.into(), i64::from(last).into(), Param::json(departed)],
+            "INSERT OR REPLACE INTO traces (id, did, address, at, bytes, trace) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            [trace.id.into(), did.as_str().into(), address.into(), at.0.into(), bytes.into(), text.into()],
         ),
-        Statement::new("DELETE FROM departed WHERE at < ?1", [since.0.into()]),
+        Statement::new(
+            "DELETE FROM traces WHERE (SELECT count(*) FROM traces WHERE did = ?1) > ?2 AND id = (
+                SELECT id FROM traces WHERE did = ?1 AND address = (
+                    SELECT address FROM traces WHERE did = ?1 GROUP BY address ORDER BY count(*) DESC, min(at) LIMIT 1)
+                ORDER BY at LIMIT 1)",
+            [did.as_str().into(), restore::PERSON_MAX.into()],
+        ),
     ]
 }
 
-/// What sockets of a person that closed had, as `[at, last, departed]`, in order.
-pub fn departures(did: &Did) -> Statement {
+/// How many traces there are and how many bytes they take, as `[count, bytes]`.
+pub fn traces_held() -> Statement {
+    Statement::new("SELECT json_array(count(*), coalesce(sum(bytes), 0)) AS row FROM traces", [])
+}
+
+/// Makes room: the address that has the most loses its `count` oldest.
+pub fn make_room(count: i64) -> Statement {
     Statement::new(
-        "SELECT json_array(at, json(iif(last, 'true', 'false')), json(departed)) AS row
-         FROM departed WHERE did = ?1 ORDER BY at, id",
-        [did.as_str().into()],
+        "DELETE FROM traces WHERE id IN (
+            SELECT id FROM traces WHERE address = (
+                SELECT address FROM traces GROUP BY address ORDER BY count(*) DESC LIMIT 1)
+            ORDER BY at LIMIT ?1)",
+        [count.into()],
     )
+}
+
+/// Forgets what sockets had that closed before `at`.
+pub fn forget_traces(at: Micros) -> Statement {
+    Statement::new("DELETE FROM traces WHERE at < ?1", [at.0.into()])
+}
+
+/// When the oldest of those closed whose trace is kept; no row if there is none.
+pub fn oldest_trace() -> Statement {
+    Statement::new("SELECT CAST(at AS TEXT) AS row FROM traces ORDER BY at LIMIT 1", [])
+}
+
+/// What sockets of a person had that closed, as [`Trace`]s, the newest first.
+pub fn traces(did: &Did) -> Statement {
+    Statement::new("SELECT trace AS row FROM traces WHERE did = ?1 ORDER BY at DESC", [did.as_str().into()])
+}
+
+/// A row if there is any of them.
+pub fn has_traces(did: &Did) -> Statement {
+    Statement::new("SELECT '1' AS row FROM traces WHERE did = ?1 LIMIT 1", [did.as_str().into()])
+}
+
+/// The state that a visitor chose when they were last here.
+pub fn chosen(did: &Did) -> Statement {
+    Statement::new("SELECT json_quote(state) AS row FROM chosen WHERE did = ?1", [did.as_str().into()])
+}
+
+/// A visitor chose a state; at most so many are remembered.
+pub fn choose(did: &Did, state: State, at: Micros) -> Vec<Statement> {
+    vec![
+        Statement::new(
+            "INSERT INTO chosen (did, state, at) VALUES (?1, ?2, ?3)
+             ON CONFLICT (did) DO UPDATE SET state = excluded.state, at = excluded.at",
+            [did.as_str().into(), state.word().into(), at.0.into()],
+        ),
+        Statement::new(
+            "DELETE FROM chosen WHERE at < (SELECT at FROM chosen ORDER BY at DESC LIMIT 1 OFFSET ?1)",
+            [CHOSEN_MAX.into()],
+        ),
+    ]
+}
+
+/// Nothing is to be remembered of what a visitor chose.
+pub fn unchoose(did: &Did) -> Statement {
+    Statement::new("DELETE FROM chosen WHERE did = ?1", [did.as_str().into()])
 }
 
 /// The run this object last saw.

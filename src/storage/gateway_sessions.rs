@@ -1,5 +1,5 @@
-//! The SQLite of a `Gateway` object: its sessions, what bare rkeys mean, and how far it has
-//! heard each community.
+//! The SQLite of a `Gateway` object: its sessions and what each listens to, what bare rkeys mean,
+//! and how far it has heard each community.
 //!
 //! Pinned: an existing object keeps these tables. A change is a new table or column with a
 //! default, never an edit of the old.
@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Param, Statement};
-use crate::domain::subscriptions::{Candidate, Subscriptions};
+use super::{Param, Statement, chunks};
+use crate::domain::restore::{Declined, Origin, Part};
+use crate::domain::subscriptions::{Candidate, Kind, Subscriptions};
 use crate::wire::ids::Did;
 use crate::wire::time::Micros;
 
@@ -25,21 +26,58 @@ pub const SCHEMA: &[&str] = &[
     // One row: the last row of the outbox with events about people that came in.
     "CREATE TABLE IF NOT EXISTS people (id INTEGER PRIMARY KEY CHECK (id = 1), told INTEGER NOT NULL)",
     "INSERT OR IGNORE INTO people (id, told) VALUES (1, 0)",
+    // What each session listens to: a row for each key, so that one more costs one row. `kind` is
+    // the word of the key's kind, or 'all' with that word as the key.
+    "CREATE TABLE IF NOT EXISTS subscribed (
+        session INTEGER NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL,
+        PRIMARY KEY (session, kind, key)) WITHOUT ROWID",
+    // Of before that, all keys stood in the session's own row.
+    "INSERT OR IGNORE INTO subscribed (session, kind, key)
+        SELECT s.id, 'message', k.value FROM sessions s, json_each(s.session, '$.subscriptions.message.keys') k
+        UNION ALL
+        SELECT s.id, 'community', k.value FROM sessions s, json_each(s.session, '$.subscriptions.community.keys') k
+        UNION ALL
+        SELECT s.id, 'user_status', k.value
+        FROM sessions s, json_each(s.session, '$.subscriptions.user_status.keys') k",
+    "INSERT OR IGNORE INTO subscribed (session, kind, key)
+        SELECT id, 'all', 'message' FROM sessions WHERE json_extract(session, '$.subscriptions.message.all')
+        UNION ALL
+        SELECT id, 'all', 'community' FROM sessions WHERE json_extract(session, '$.subscriptions.community.all')
+        UNION ALL
+        SELECT id, 'all', 'user_status' FROM sessions WHERE json_extract(session, '$.subscriptions.user_status.all')",
+    "UPDATE sessions SET session = json_remove(session, '$.subscriptions')
+        WHERE json_type(session, '$.subscriptions') IS NOT NULL",
 ];
 
-/// A socket's session.
+/// A socket's session, but for what it listens to, which stands in rows of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     /// The person the socket acts for (A02).
     pub did: Option<Did>,
-    /// What it wants to hear.
-    pub subscriptions: Subscriptions,
     /// For each community it resumed: the last `seq` of the replay, which it has had.
     #[serde(default)]
     pub replayed: BTreeMap<String, u64>,
     /// Whether it names a person who was not proven (X05).
     #[serde(default)]
     pub unproven: bool,
+    /// Whether its person was proven (X06).
+    #[serde(default)]
+    pub proven: bool,
+    /// When it opened.
+    #[serde(default)]
+    pub opened_at: Micros,
+    /// Where it came from.
+    #[serde(default)]
+    pub origin: Origin,
+    /// The secret its client asked for, or showed (Q15).
+    #[serde(default)]
+    pub secret: Option<String>,
+    /// Set while the client may still say itself what it wants (Q10): what it declined so far.
+    #[serde(default)]
+    pub silent: Option<Declined>,
+    /// Sessions that it was given what they had.
+    #[serde(default)]
+    pub copied: BTreeSet<i64>,
     /// What it still has to get of what its person missed (Q10).
     #[serde(default)]
     pub restoring: Option<Restoring>,
@@ -48,15 +86,98 @@ pub struct Session {
 /// What a restored socket has not got yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restoring {
-    /// When its person's last socket closed.
-    pub since: Micros,
-    /// The restored subscriptions that the client has not touched itself (Q11).
-    pub subscriptions: Subscriptions,
+    /// What it was given, each with how far that was.
+    #[serde(default)]
+    pub parts: Vec<Part>,
     /// For each community: the last `seq` that was had. One that is not named, and is wanted
     /// because of *all*, was not known then.
     pub owed: BTreeMap<String, i64>,
     /// Communities that the client resumes itself, or that are done.
     pub done: BTreeSet<String>,
+}
+
+impl Restoring {
+    /// The client has taken this into its own hands (Q11).
+    pub fn unsubscribe(&mut self, kind: Kind, key: Option<&str>) {
+        for part in &mut self.parts {
+            part.subscriptions.unsubscribe(kind, key);
+        }
+    }
+}
+
+/// The `kind` and `key` of a row of `subscribed`.
+fn as_row(kind: Kind, key: Option<&str>) -> (&'static str, String) {
+    match key {
+        Some(key) => (kind.word(), key.to_owned()),
+        None => ("all", kind.word().to_owned()),
+    }
+}
+
+/// The kind and key of a row of `subscribed`; `None` for a kind of a later version.
+pub fn of_row<'r>(kind: &str, key: &'r str) -> Option<(Kind, Option<&'r str>)> {
+    match kind {
+        "all" => Some((Kind::named(key)?, None)),
+        kind => Some((Kind::named(kind)?, Some(key))),
+    }
+}
+
+/// Every row of `subscribed`, as `[session, kind, key]`.
+pub fn subscribed() -> Statement {
+    Statement::new("SELECT json_array(session, kind, key) AS row FROM subscribed", [])
+}
+
+/// A session listens to something more.
+pub fn subscribe(id: i64, kind: Kind, key: Option<&str>) -> Statement {
+    let (kind, key) = as_row(kind, key);
+    Statement::new(
+        "INSERT OR IGNORE INTO subscribed (session, kind, key) VALUES (?1, ?2, ?3)",
+        [id.into(), kind.into(), key.into()],
+    )
+}
+
+/// A session listens to something no more; without a key, to nothing of the kind.
+pub fn unsubscribe(id: i64, kind: Kind, key: Option<&str>) -> Vec<Statement> {
+    match key {
+        Some(key) => vec![Statement::new(
+            "DELETE FROM subscribed WHERE session = ?1 AND kind = ?2 AND key = ?3",
+            [id.into(), kind.word().into(), key.into()],
+        )],
+        None => vec![
+            Statement::new(
+                "DELETE FROM subscribed WHERE session = ?1 AND kind = ?2",
+                [id.into(), kind.word().into()],
+            ),
+            Statement::new(
+                "DELETE FROM subscribed WHERE session = ?1 AND kind = 'all' AND key = ?2",
+                [id.into(), kind.word().into()],
+            ),
+        ],
+    }
+}
+
+/// Exactly this subscription is taken back.
+pub fn take_back(id: i64, kind: Kind, key: Option<&str>) -> Vec<Statement> {
+    let all = unsubscribe(id, kind, key);
+    // Without a key: *all*, but not the keys beside it.
+    let beside = usize::from(key.is_none());
+    all.into_iter().skip(beside).collect()
+}
+
+/// A session that listened to nothing listens to all of this.
+pub fn inherit(id: i64, subscriptions: &Subscriptions) -> Vec<Statement> {
+    let rows = Kind::ALL.into_iter().flat_map(|kind| {
+        let keys = subscriptions.kind(kind);
+        let all = keys.all.then(|| as_row(kind, None));
+        all.into_iter().chain(keys.keys.iter().map(move |key| as_row(kind, Some(key))))
+    });
+    let insert = |text: String| {
+        Statement::new(
+            "INSERT OR IGNORE INTO subscribed (session, kind, key)
+             SELECT ?1, value ->> 0, value ->> 1 FROM json_each(?2)",
+            [id.into(), text.into()],
+        )
+    };
+    chunks(rows).into_iter().map(insert).collect()
 }
 
 fn int(number: u64) -> Param {
@@ -75,13 +196,16 @@ pub fn tell_people(id: i64) -> Statement {
 
 /// Every session, as `[id, session]`.
 pub fn sessions() -> Statement {
-    Statement::new("SELECT json_array(id, json(session)) AS row FROM sessions", [])
+    Statement::new("SELECT '[' || id || ',' || session || ']' AS row FROM sessions", [])
 }
 
-/// Stores a session. Without an id it gets the next one, which is answered.
+/// Stores a session, which gets a number that no session has whose trace is kept
+/// (`gateway_people`). The number is answered.
 pub fn open(session: &Session) -> Statement {
     Statement::new(
-        "INSERT INTO sessions (session) VALUES (?1) RETURNING CAST(id AS TEXT) AS row",
+        "INSERT INTO sessions (id, session)
+         SELECT 1 + max((SELECT coalesce(max(id), 0) FROM sessions), (SELECT coalesce(max(id), 0) FROM traces)), ?1
+         RETURNING CAST(id AS TEXT) AS row",
         [Param::json(session)],
     )
 }
@@ -92,8 +216,11 @@ pub fn keep(id: i64, session: &Session) -> Statement {
 }
 
 /// The socket is gone.
-pub fn close(id: i64) -> Statement {
-    Statement::new("DELETE FROM sessions WHERE id = ?1", [id.into()])
+pub fn close(id: i64) -> Vec<Statement> {
+    vec![
+        Statement::new("DELETE FROM sessions WHERE id = ?1", [id.into()]),
+        Statement::new("DELETE FROM subscribed WHERE session = ?1", [id.into()]),
+    ]
 }
 
 /// Every known channel that some session names.

@@ -1,9 +1,11 @@
 //! The presence of people in D1: what a gateway reads of them, and what it writes.
 //!
 //! The gateway of a person is the only writer of `state` and `preferred_state`; the stream's
-//! commits leave both alone.
+//! commits leave both alone. A person exists in `people` from a record or a proof on (I37).
+//! Somebody who only named a DID is a visitor: a row of its own, which goes when they do, and
+//! which the commit that makes them known takes its state from.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::reads::person_json;
 use super::{Fault, Param, Statement, Store, rows};
@@ -27,6 +29,8 @@ pub struct Found {
     pub preferred: Option<State>,
     /// Their row, if they are cached.
     pub person: Option<PersonRow>,
+    /// The state of a visitor.
+    pub visitor: Option<State>,
     /// The communities through which they are watched: owner or member, not banned.
     pub communities: Vec<AtUri>,
 }
@@ -35,7 +39,7 @@ impl Found {
     /// What the database holds of their presence.
     pub fn stored(&self) -> Stored {
         let current = self.person.as_ref().and_then(|row| row.state.as_deref()).and_then(State::named);
-        Stored { preferred: self.preferred, current }
+        Stored { preferred: self.preferred, current: current.or(self.visitor) }
     }
 
     /// Whether their account is there, as far as is known.
@@ -50,19 +54,49 @@ pub async fn people(store: &impl Store, dids: &[Did]) -> Result<Vec<Found>, Faul
     rows(store.read(&[statement]).await?.first())
 }
 
-/// Stores states, and caches who was not cached (I37).
-pub fn store(states: &[(Did, Stored)], now: Micros) -> Statement {
-    let values: Vec<_> = states.iter().map(|(did, stored)| (did, stored.preferred, stored.current)).collect();
-    Statement::new(
-        "INSERT INTO people (did, preferred_state, state, updated_at)
-         SELECT value ->> 0, value ->> 1, value ->> 2, ?2 FROM json_each(?1) WHERE true
-         ON CONFLICT (did) DO UPDATE SET preferred_state = excluded.preferred_state, state = excluded.state",
-        [Param::json(&values), now.shown().into()],
-    )
+/// A state to be stored.
+#[derive(Clone, Debug, Serialize)]
+pub struct Shown {
+    /// Of whom.
+    pub did: Did,
+    /// The state they chose, if they ever did.
+    pub preferred: Option<State>,
+    /// The state others see.
+    pub current: Option<State>,
+    /// Whether they exist from now on: proven, or named by whoever has the API key (I37).
+    pub exists: bool,
+}
+
+/// Stores states: of people in their rows, of visitors in theirs while they are there.
+pub fn store(states: &[Shown], now: Micros) -> Vec<Statement> {
+    let values = || Param::json(&states);
+    vec![
+        Statement::new(
+            "INSERT INTO people (did, preferred_state, state, updated_at)
+             SELECT value ->> 'did', value ->> 'preferred', value ->> 'current', ?2 FROM json_each(?1)
+             WHERE value ->> 'exists' OR EXISTS (SELECT 1 FROM people WHERE did = value ->> 'did')
+             ON CONFLICT (did) DO UPDATE SET preferred_state = excluded.preferred_state, state = excluded.state",
+            [values(), now.shown().into()],
+        ),
+        Statement::new(
+            "INSERT INTO visitors (did, preferred_state, state)
+             SELECT value ->> 'did', value ->> 'preferred', value ->> 'current' FROM json_each(?1)
+             WHERE value ->> 'current' IN ('online', 'away', 'dnd')
+             ON CONFLICT (did) DO UPDATE SET preferred_state = excluded.preferred_state, state = excluded.state",
+            [values()],
+        ),
+        Statement::new(
+            "DELETE FROM visitors WHERE did IN (
+                SELECT value ->> 'did' FROM json_each(?1)
+                WHERE value ->> 'current' = 'offline' OR EXISTS (SELECT 1 FROM people WHERE did = value ->> 'did'))",
+            [values()],
+        ),
+    ]
 }
 
 const PEOPLE: &str = concat!(
-    "SELECT json_object('did', w.value, 'preferred', p.preferred_state, 'person', ",
+    "SELECT json_object('did', w.value, 'preferred', coalesce(p.preferred_state, v.preferred_state),
+        'visitor', v.state, 'person', ",
     person_json!("p"),
     ", 'communities', (SELECT json_group_array(uri) FROM (
         SELECT c.uri FROM communities c WHERE c.owner_did = w.value AND NOT c.hidden
@@ -70,5 +104,5 @@ const PEOPLE: &str = concat!(
          WHERE m.member_did = w.value AND NOT m.hidden AND NOT c.hidden AND NOT EXISTS (
             SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = m.member_did)
         ORDER BY 1 LIMIT ?2))) AS row
-    FROM json_each(?1) w LEFT JOIN people p ON p.did = w.value"
+    FROM json_each(?1) w LEFT JOIN people p ON p.did = w.value LEFT JOIN visitors v ON v.did = w.value"
 );

@@ -3,9 +3,12 @@
 
 use colibri_edge::domain::person::{Person, Stored};
 use colibri_edge::domain::presence::State;
+use colibri_edge::domain::restore::{self, Place, Trace};
 use colibri_edge::domain::subscriptions::{Kind, Subscriptions};
 use colibri_edge::domain::voice::Rooms;
-use colibri_edge::storage::gateway_people::{self, Changed, Departed, Saying, Unsaid};
+use colibri_edge::storage::gateway_people::{self, Changed, Saying, Unsaid};
+use colibri_edge::storage::gateway_sessions::{self, Session};
+use colibri_edge::storage::presence::Shown;
 use colibri_edge::storage::reads::communities;
 use colibri_edge::storage::{Param, Statement, Store, community_voice, presence};
 use colibri_edge::wire::ids::{AtUri, Did};
@@ -33,29 +36,65 @@ fn h11_what_a_gateway_stores_is_what_everybody_reads() {
     story.community("alice", false).join("bob", "alice");
     story.create("bob", "actor.data/self", json!({ "status": "Reading" }));
     let service = Service::live(&story);
-    let states = [
-        (did("bob"), Stored { preferred: Some(State::Dnd), current: Some(State::Away) }),
-        (did("nobody"), Stored { preferred: None, current: Some(State::Online) }),
-    ];
-    block_on(service.store.commit(vec![presence::store(&states, Micros(0))])).unwrap();
+    let shown = |name: &str, preferred, current| Shown {
+        did: did(name),
+        preferred,
+        current: Some(current),
+        exists: name == "proven",
+    };
+    let store = |shown: Shown| block_on(service.store.commit(presence::store(&[shown], Micros(0)))).unwrap();
+    store(shown("bob", Some(State::Dnd), State::Away));
+    store(shown("nobody", Some(State::Dnd), State::Online));
+    store(shown("proven", None, State::Online));
     let (members, _) =
         block_on(communities::members(&service.store, "", of("alice").as_str(), None, 100)).unwrap();
     let states: Vec<_> = members.iter().map(|member| member.person.state.as_deref()).collect();
     assert_eq!(states, [None, Some("away")], "null if never seen; the preferred state is never shown");
-    let found = block_on(presence::people(&service.store, &[did("bob"), did("nobody"), did("x")])).unwrap();
-    let stored: Vec<Stored> = found.iter().map(presence::Found::stored).collect();
-    assert_eq!(stored[0], Stored { preferred: Some(State::Dnd), current: Some(State::Away) });
-    assert_eq!(
-        stored[1],
-        Stored { preferred: None, current: Some(State::Online) },
-        "I37: cached from now on"
-    );
-    assert_eq!(stored[2], Stored::default());
-    let bob = found[0].person.as_ref().unwrap();
+    let found = |name: &str| {
+        let found = block_on(presence::people(&service.store, &[did(name)])).unwrap();
+        found.into_iter().next().unwrap()
+    };
+    let online = |preferred| Stored { preferred, current: Some(State::Online) };
+    assert_eq!(found("bob").stored(), Stored { preferred: Some(State::Dnd), current: Some(State::Away) });
+    assert_eq!(found("nobody").stored(), online(Some(State::Dnd)), "somebody whom only a socket names");
+    assert_eq!(found("proven").stored(), online(None));
+    assert_eq!(found("x").stored(), Stored::default());
+    let bob = found("bob").person.unwrap();
     assert_eq!(bob.status_text.as_deref(), Some("Reading"), "nothing else is touched");
+    let people =
+        || service.store.look("SELECT did FROM people WHERE did LIKE '%nobody' OR did LIKE '%proven'");
+    assert_eq!(people(), ["did:plc:proven"], "I37: a person exists from a record or a proof on");
+    store(shown("nobody", Some(State::Dnd), State::Offline));
+    assert_eq!(found("nobody").stored(), Stored::default(), "gone, and nothing is left");
+    assert_eq!(service.store.look("SELECT count(*) FROM visitors"), ["0"]);
+
     story.create("bob", "actor.data/other", json!({ "status": "Away" }));
     let again = Service::live(&story);
     assert_eq!(again.store.look("SELECT state FROM people WHERE did = 'did:plc:bob'"), ["null"]);
+}
+
+#[test]
+fn i37_who_is_there_already_brings_the_state_along_when_they_become_known() {
+    let mut story = Story::default();
+    story.community("alice", false);
+    let mut service = Service::live(&story);
+    let visitor =
+        Shown { did: did("bob"), preferred: Some(State::Dnd), current: Some(State::Dnd), exists: false };
+    let store = |service: &Service, current| {
+        let shown = [Shown { current: Some(current), ..visitor.clone() }];
+        block_on(service.store.commit(presence::store(&shown, Micros(0)))).unwrap();
+    };
+    store(&service, State::Dnd);
+    let before = story.frames.len();
+    story.join("bob", "alice");
+    service.batch(&story.frames[before..]);
+    let row = |service: &Service| {
+        service.store.look("SELECT state, preferred_state FROM people WHERE did = 'did:plc:bob'")
+    };
+    assert_eq!(row(&service), ["dnd|dnd"]);
+    store(&service, State::Offline);
+    assert_eq!(row(&service), ["offline|dnd"], "from then on the row is theirs");
+    assert_eq!(service.store.look("SELECT count(*) FROM visitors"), ["0"]);
 }
 
 #[test]
@@ -161,21 +200,8 @@ fn what_a_gateway_keeps_of_people_and_sockets() {
     object.run(&gateway_people::release(1));
     assert!(object.run(&gateway_people::held(10)).is_empty());
 
-    let mut subscriptions = Subscriptions::default();
-    subscriptions.subscribe(Kind::Message, Some("k"));
-    let departed = Departed { subscriptions, heard: [(of("alice").to_string(), 41)].into() };
-    for (at, last) in [(10, false), (20, true)] {
-        for statement in gateway_people::depart(&did("a"), Micros(at), last, &departed, Micros(15)) {
-            object.run(&statement);
-        }
-    }
-    let kept: Vec<(i64, bool, Departed)> = object.read(&gateway_people::departures(&did("a")));
-    assert_eq!(kept, [(20, true, departed)], "the older one is forgotten");
-
     for (name, status, at) in [("a", true, 10), ("a", false, 30), ("b", true, 20)] {
-        for statement in gateway_people::changed(&saying(name, status), Micros(at), Micros(0)) {
-            object.run(&statement);
-        }
+        object.run(&gateway_people::changed(&saying(name, status), Micros(at)));
     }
     let changed: Vec<Changed> = object.read(&gateway_people::changed_since(Micros(25)));
     assert_eq!(changed.len(), 1);
@@ -191,6 +217,156 @@ fn what_a_gateway_keeps_of_people_and_sockets() {
     assert_eq!(object.read::<String>(&gateway_people::observed()), ["at://c"]);
     object.run(&gateway_people::observe("at://c", false));
     assert!(object.run(&gateway_people::observed()).is_empty());
+}
+
+fn trace(id: i64, key: &str) -> Trace {
+    let mut subscriptions = Subscriptions::default();
+    subscriptions.subscribe(Kind::Message, Some(key), 0);
+    Trace { id, subscriptions, heard: [(of("alice").to_string(), Place::Seq(41))].into(), ..Trace::default() }
+}
+
+#[test]
+fn q10_traces_are_bounded_for_each_person_and_whoever_has_most_makes_room() {
+    let object = Object::new(gateway_people::SCHEMA);
+    let leave = |id: i64, name: &str, address: &str| {
+        for statement in gateway_people::leave(&did(name), address, Micros(id), &trace(id, "k")) {
+            object.run(&statement);
+        }
+    };
+    let ids = |name: &str| -> Vec<i64> {
+        object.read::<Trace>(&gateway_people::traces(&did(name))).iter().map(|trace| trace.id).collect()
+    };
+    leave(1, "victim", "home");
+    leave(2, "victim", "train");
+    for id in 3..100 {
+        leave(id, "victim", "elsewhere");
+    }
+    let kept = ids("victim");
+    assert_eq!(i64::try_from(kept.len()).unwrap(), restore::PERSON_MAX);
+    assert!(
+        kept.ends_with(&[2, 1]) && kept.starts_with(&[99]),
+        "a stranger pushes out only their own: {kept:?}"
+    );
+    leave(100, "other", "home");
+    object.run(&gateway_people::make_room(3));
+    assert_eq!(i64::try_from(ids("victim").len()).unwrap(), restore::PERSON_MAX - 3);
+    assert_eq!(ids("other"), [100], "spared");
+    assert_eq!(object.run(&gateway_people::oldest_trace()), ["1"]);
+    object.run(&gateway_people::forget_traces(Micros(100)));
+    assert_eq!((ids("victim"), ids("other")), (vec![], vec![100]), "the older ones are forgotten");
+    let held: Vec<(i64, i64)> = object.read(&gateway_people::traces_held());
+    assert_eq!(held[0].0, 1);
+    assert_eq!(object.run(&gateway_people::has_traces(&did("other"))), ["1"]);
+    assert!(object.run(&gateway_people::has_traces(&did("victim"))).is_empty());
+}
+
+#[test]
+fn q13_changes_of_people_who_belong_nowhere_push_nobody_out() {
+    let object = Object::new(gateway_people::SCHEMA);
+    object.run(&gateway_people::changed(&saying("member", true), Micros(1)));
+    for n in 0..1_200 {
+        let made_up = Saying { communities: Vec::new(), ..saying(&format!("x{n}"), true) };
+        object.run(&gateway_people::changed(&made_up, Micros(10 + n)));
+    }
+    gateway_people::forget_changes(Micros(0)).iter().for_each(|statement| drop(object.run(statement)));
+    let left: Vec<Changed> = object.read(&gateway_people::changed_since(Micros(0)));
+    assert_eq!(left.len(), 1_001);
+    assert!(left.iter().any(|one| one.did == did("member")));
+    gateway_people::forget_changes(Micros(1_000)).iter().for_each(|statement| drop(object.run(statement)));
+    let left: Vec<Changed> = object.read(&gateway_people::changed_since(Micros(0)));
+    assert!(left.iter().all(|one| one.status_at >= 1_000), "older ones are forgotten");
+}
+
+#[test]
+fn p01_what_visitors_chose_is_bounded() {
+    let object = Object::new(gateway_people::SCHEMA);
+    for n in 0..1_500 {
+        let chosen = gateway_people::choose(&did(&format!("x{n}")), State::Dnd, Micros(n));
+        chosen.iter().for_each(|statement| drop(object.run(statement)));
+    }
+    let chosen = |n: i64| object.read::<String>(&gateway_people::chosen(&did(&format!("x{n}"))));
+    assert_eq!(chosen(1_499), ["dnd"]);
+    assert!(chosen(1).is_empty(), "the oldest go");
+    object.run(&gateway_people::unchoose(&did("x1499")));
+    assert!(chosen(1_499).is_empty());
+}
+
+fn gateway_schema() -> Vec<&'static str> {
+    [gateway_people::SCHEMA, gateway_sessions::SCHEMA].concat()
+}
+
+#[test]
+fn a_session_has_a_row_for_each_key() {
+    let object = Object::new(&gateway_schema());
+    let open = || object.run(&gateway_sessions::open(&Session::default()))[0].parse::<i64>().unwrap();
+    let (one, two) = (open(), open());
+    assert_eq!((one, two), (1, 2));
+    for (kind, key) in [
+        (Kind::Message, Some("k")),
+        (Kind::Message, Some("k")),
+        (Kind::Message, None),
+        (Kind::UserStatus, Some("a")),
+    ] {
+        object.run(&gateway_sessions::subscribe(one, kind, key));
+    }
+    let rows = || -> Vec<(i64, String, String)> { object.read(&gateway_sessions::subscribed()) };
+    let row = |id: i64, kind: &str, key: &str| (id, kind.to_owned(), key.to_owned());
+    assert_eq!(rows(), [row(one, "all", "message"), row(one, "message", "k"), row(one, "user_status", "a")]);
+    let run =
+        |statements: Vec<Statement>| statements.iter().for_each(|statement| drop(object.run(statement)));
+    run(gateway_sessions::take_back(one, Kind::Message, None));
+    assert_eq!(rows(), [row(one, "message", "k"), row(one, "user_status", "a")], "all, and not the keys");
+    object.run(&gateway_sessions::subscribe(one, Kind::Message, None));
+    run(gateway_sessions::unsubscribe(one, Kind::Message, None));
+    assert_eq!(rows(), [row(one, "user_status", "a")], "A32");
+    let mut listening = Subscriptions::default();
+    listening.subscribe(Kind::Message, Some("a \" b"), 0);
+    listening.subscribe(Kind::Community, None, 0);
+    run(gateway_sessions::inherit(two, &listening));
+    let mut read = Subscriptions::default();
+    for (_, kind, key) in rows().iter().filter(|(id, _, _)| *id == two) {
+        let (kind, key) = gateway_sessions::of_row(kind, key).unwrap();
+        read.subscribe(kind, key, 0);
+    }
+    assert_eq!(read, listening);
+    run(gateway_sessions::close(two));
+    for statement in gateway_people::leave(&did("a"), "", Micros(0), &trace(two, "k")) {
+        object.run(&statement);
+    }
+    assert_eq!(open(), 3, "a number whose trace is kept is not given again");
+    let sessions: Vec<(i64, Session)> = object.read(&gateway_sessions::sessions());
+    assert_eq!(sessions.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1, 3]);
+}
+
+/// Who breaks: everybody who was connected while a gateway was updated.
+#[test]
+fn rows_of_before_are_brought_over() {
+    let object = Object::new(&[
+        "CREATE TABLE sessions (id INTEGER PRIMARY KEY, session TEXT NOT NULL)",
+        "CREATE TABLE departed (
+            id INTEGER PRIMARY KEY, did TEXT NOT NULL, at INTEGER NOT NULL, last INTEGER NOT NULL, departed TEXT NOT NULL)",
+        r#"INSERT INTO sessions VALUES (7, '{"did":"did:plc:a","subscriptions":{"message":{"all":true,"keys":["k","at://x/y"]},"community":{"all":false,"keys":["c"]},"user_status":{"all":true,"keys":[]}},"replayed":{"at://c":9},"unproven":true,"restoring":{"since":"2026-03-01T12:00:00.000000Z","subscriptions":{"message":{"all":false,"keys":[]},"community":{"all":false,"keys":[]},"user_status":{"all":false,"keys":[]}},"owed":{"at://c":4},"done":["at://d"]}}')"#,
+        r#"INSERT INTO departed VALUES (3, 'did:plc:b', 1772366400000000, 1, '{"subscriptions":{"message":{"all":false,"keys":["k"]},"community":{"all":false,"keys":[]},"user_status":{"all":false,"keys":[]}},"heard":{"at://c":41}}')"#,
+    ]);
+    for _ in 0..2 {
+        gateway_schema().iter().for_each(|sql| object.0.execute_batch(sql).unwrap());
+        let sessions: Vec<(i64, Session)> = object.read(&gateway_sessions::sessions());
+        let (id, session) = &sessions[0];
+        assert_eq!((*id, session.did.clone(), session.unproven), (7, Some(did("a")), true));
+        assert_eq!(session.replayed["at://c"], 9);
+        assert_eq!(session.restoring.as_ref().unwrap().owed["at://c"], 4);
+        let rows: Vec<(i64, String, String)> = object.read(&gateway_sessions::subscribed());
+        let rows: Vec<(&str, &str)> =
+            rows.iter().map(|(_, kind, key)| (kind.as_str(), key.as_str())).collect();
+        let all = [("all", "message"), ("all", "user_status"), ("community", "c"), ("message", "at://x/y")];
+        assert_eq!(rows[..4], all);
+        assert_eq!(rows[4..], [("message", "k")]);
+        assert_eq!(object.run(&gateway_sessions::subscribed()).len(), 5);
+        let traces: Vec<Trace> = object.read(&gateway_people::traces(&did("b")));
+        let at = Micros(1_772_366_400_000_000);
+        let expected = Trace { id: -3, alive_at: at, closed_at: Some(at), ..trace(0, "k") };
+        assert_eq!(traces, [Trace { heard: [("at://c".into(), Place::Seq(41))].into(), ..expected }]);
+    }
 }
 
 #[test]
