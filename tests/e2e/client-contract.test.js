@@ -7,6 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 
 import { makeHeartbeatWS, makeReconnectingWS } from '@solid-primitives/websocket'
 
+import { openCable } from './cable.js'
 import { atEnd, eventually } from './harness.js'
 import { openStage } from './stage.js'
 
@@ -29,8 +30,8 @@ before(async () => {
 })
 
 /** The client as it ships: reconnects after 3 s, a heartbeat after 20 s of silence, a reconnection without a frame in 1.5 s. */
-function client(did) {
-  const url = `${stage.service.wsUrl}/api/subscribe?did=${did}`
+function client(did, wsUrl = stage.service.wsUrl) {
+  const url = `${wsUrl}/api/subscribe?did=${did}`
   const seen = { opens: 0, closes: 0, frames: [] }
   const ws = makeHeartbeatWS(makeReconnectingWS(url, [], { delay: 3000 }), {
     message: JSON.stringify({ action: 'heartbeat', event_type: 'heartbeat' }),
@@ -77,6 +78,32 @@ test('w02 w04 w05 w06 w07 w14 normal use: every frame answered, no reconnection,
   assert.deepEqual([seen.opens, seen.closes], [1, 0], 'no spurious reconnection')
   assert.deepEqual(seen.frames.filter(({ type }) => type === 'error'), [])
   assert.deepEqual(seen.frames.filter(({ type }) => type === 'message').map(({ rkey }) => rkey), written)
+})
+
+test('w03 q10 a change of network: the old socket stays half-open, and the new one hears everything all the same', async () => {
+  const cable = await openCable(stage.service.port)
+  const did = 'did:plc:carol'
+  const { seen, say } = client(did, cable.wsUrl)
+  const desktop = client(did)
+  desktop.say({ action: 'subscribe', event_type: 'message', channel: 'k' })
+  say({ action: 'subscribe', event_type: 'community', community_uri: COMMUNITY })
+  say({ action: 'subscribe', event_type: 'message', channel: 'k' })
+  await eventually(() => seen.frames.filter(({ type }) => type === 'ack').length === 2, { what: 'two acks' })
+  const has = (seen, rkey) => seen.frames.some((frame) => frame.rkey === rkey)
+  const first = await write()
+  await eventually(() => has(seen, first) && has(desktop.seen, first), { what: 'the first message on both devices' })
+  cable.goDead()
+  const missed = [await write(), await write()]
+  // A person does something; the client waits 1.5 s for the answer in vain, and opens another socket.
+  say({ action: 'activity' })
+  await eventually(() => seen.opens >= 2, { what: 'the client to reconnect', timeout: 30_000 })
+  await eventually(() => missed.every((rkey) => has(seen, rkey)), { what: 'what it missed', timeout: 20_000 })
+  const later = await write()
+  await eventually(() => has(seen, later) && has(desktop.seen, later), { what: 'what is new', timeout: 20_000 })
+  const rkeys = (seen) => seen.frames.filter(({ type }) => type === 'message').map(({ rkey }) => rkey)
+  // It may get again what the old socket had received since its last sign of life (Q10c).
+  assert.deepEqual([...new Set(rkeys(seen))], [first, ...missed, later])
+  assert.deepEqual(rkeys(desktop.seen), [first, ...missed, later], 'the other device hears everything once')
 })
 
 test('w03 after a crash it comes back without subscribing again, and has everything', async () => {

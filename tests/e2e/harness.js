@@ -305,11 +305,12 @@ export class LiveSocket {
 
   /**
    * @param {string} url
-   * @param {{ protocols?: string[], headers?: Record<string, string>, timeout?: number }} [options]
+   * @param {{ protocols?: string[], headers?: Record<string, string>, timeout?: number, localAddress?: string }} [options]
+   *   `localAddress`: where the connection comes from
    * @returns {Promise<LiveSocket>} rejects with UpgradeRefused when the answer is not 101
    */
-  static connect(url, { protocols = [], headers, timeout = WAIT_MILLIS } = {}) {
-    const ws = new WebSocket(url, protocols, { headers, handshakeTimeout: timeout, perMessageDeflate: false })
+  static connect(url, { protocols = [], headers, timeout = WAIT_MILLIS, localAddress } = {}) {
+    const ws = new WebSocket(url, protocols, { headers, localAddress, handshakeTimeout: timeout, perMessageDeflate: false })
     const socket = new LiveSocket(ws)
     undo.push(() => ws.terminate())
     return new Promise((resolve, reject) => {

@@ -298,6 +298,55 @@ test('b54 a line that is cut counts as closed after the lease (P11)', async () =
   assert.deepEqual(states(), ['online', 'offline', 'online', 'away'])
 })
 
+test('p11 the lease of a quiet visitor is looked at in time, in a gateway that nothing else wakes', async () => {
+  const stage = await openStage({
+    env: { LEASE_MS: String(LEASE_MS), OFFLINE_GRACE_MS: '500', AWAY_AFTER_MS: '600000', GATEWAY_SHARDS: '64' },
+  })
+  const people = Array.from({ length: 5 }, (_, at) => `did:plc:quiet${at}`)
+  const watcher = await stage.service.connect('/api/subscribe')
+  await watcher.subscribe({ event_type: 'user_status' })
+  const sockets = await Promise.all(people.map((did) => stage.service.connect(`/api/subscribe?did=${did}`)))
+  for (const did of people) await watcher.next({ type: 'user_status_changed', did, state: 'online' })
+  await Promise.all(sockets.map((socket) => socket.request(HEARTBEAT)))
+  const silentSince = Date.now()
+  for (const did of people) {
+    await watcher.next({ type: 'user_status_changed', did, state: 'offline' }, { timeout: 60_000 })
+  }
+  const took = Date.now() - silentSince
+  assert(took >= LEASE_MS, `after ${took} ms: too early`)
+  assert(took < LEASE_MS + 500 + 4_000, `after ${took} ms: the lease and the grace are ${LEASE_MS + 500}`)
+})
+
+test('i37 p01 people who do not exist have presence, and leave no row behind', async () => {
+  const { service } = place
+  const made = Array.from({ length: 40 }, (_, at) => `did:plc:madeup${at}`)
+  const watcher = await service.connect('/api/subscribe')
+  for (const did of made) await watcher.subscribe({ event_type: 'user_status', did })
+  const count = (table) => {
+    let rows
+    place.behindItsBack((db) => {
+      rows = db.prepare(`SELECT count(*) AS n FROM ${table} WHERE did LIKE '%madeup%'`).get().n
+    })
+    return rows
+  }
+  const sockets = await Promise.all(made.map((did) => service.connect(`/api/subscribe?did=${did}`)))
+  for (const did of made) await watcher.next({ type: 'user_status_changed', did, state: 'online' }, { timeout: 20_000 })
+  assert.deepEqual(await sockets[0].request({ action: 'set_state', state: 'dnd' }), ACK)
+  assert.deepEqual(await sockets[1].request({ action: 'set_state', state: 'offline' }), ACK)
+  await watcher.next({ type: 'user_status_changed', did: made[0], state: 'dnd' })
+  assert.equal(count('people'), 0)
+  await Promise.all(sockets.map((socket) => socket.close()))
+  for (const did of made) await watcher.next({ type: 'user_status_changed', did, state: 'offline' }, { timeout: 20_000 })
+  await eventually(() => count('visitors') === 0, { what: 'the visitors to be gone' })
+  assert.equal(count('people'), 0)
+  const back = await service.connect(`/api/subscribe?did=${made[0]}`)
+  await watcher.next({ type: 'user_status_changed', did: made[0], state: 'dnd' }, { timeout: 20_000 })
+  await place.say([made[0].slice(8), 'create', 'membership/m', { community: COMMUNITY, createdAt: '2026-03-01T12:00:00Z' }])
+  const { body } = await service.fetchJson(`/api/members?community=${COMMUNITY}`)
+  assert.equal(body.find(({ member_did }) => member_did === made[0]).state, 'dnd', 'known now, and there')
+  await Promise.all([back.close(), watcher.close()])
+})
+
 test('p10 an evicted gateway wakes with its sockets, subscriptions and presence', async () => {
   const { states, becomes, come, watcher } = await somebody()
   const socket = await come()

@@ -1,0 +1,49 @@
+// A line that can go dead: a TCP relay to the service that stops carrying anything, in either direction, without a word to either
+// side. So does a Wi-Fi that is left behind, or a lid that is closed.
+
+import { once } from 'node:events'
+import { connect, createServer } from 'node:net'
+
+import { atEnd } from './harness.js'
+
+/**
+ * Opens a relay to a port of this machine. Lines that are opened after `goDead()` are carried again.
+ * @param {number} port
+ */
+export async function openCable(port) {
+  /** @type {{ near: import('node:net').Socket, far: import('node:net').Socket }[]} */
+  let lines = []
+  const server = createServer((near) => {
+    const far = connect(port, '127.0.0.1')
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ]) {
+      from.pipe(to)
+      // A reset is an end like any other here.
+      from.on('error', () => to.destroy())
+    }
+    lines.push({ near, far })
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const dead = []
+  const goDead = () => {
+    for (const { near, far } of lines) {
+      near.unpipe(far)
+      far.unpipe(near)
+      // Both ends still find somebody who takes what they send.
+      near.on('data', () => {})
+      far.on('data', () => {})
+      dead.push(near, far)
+    }
+    lines = []
+  }
+  atEnd(() => {
+    goDead()
+    for (const socket of dead) socket.destroy()
+    server.close()
+  })
+  const { port: own } = /** @type {import('node:net').AddressInfo} */ (server.address())
+  return { wsUrl: `ws://127.0.0.1:${own}`, goDead }
+}
