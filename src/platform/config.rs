@@ -39,7 +39,7 @@ pub struct Sockets {
     pub lease: i64,
     /// `RESTORE_MS` (C16), in microseconds; 0 is off.
     pub restore: i64,
-    /// `RESTORE_KEEP_MS` (C16b), in microseconds.
+    /// `RESTORE_KEEP_MS` (C27), in microseconds.
     pub restore_keep: i64,
     /// `WS_RATE`, `WS_BURST` (C15).
     pub rate: Rate,
