@@ -23,6 +23,9 @@ use crate::wire::time::Micros;
 /// The longest outbox row: small enough to be handed on in one call, large enough that a batch
 /// is a few rows.
 const OUTBOX_ROW_MAX: usize = 256 * 1024;
+/// Of how many channels that a message left it is remembered: one that is moved for ever must not
+/// make the key dear for everybody who reacts to another one.
+const GONE_FROM: i64 = 16;
 /// How long a key that meant a message means no other, at least (T21).
 const GONE_DAYS: i64 = 30;
 /// Examples kept per reason of refusal.
@@ -342,9 +345,11 @@ fn gone(statements: &mut Vec<Statement>, commit: &Commit) {
         statements.push(Statement::new(
             "INSERT INTO gone_messages (uri, channel_uri, rkey, indexed_at, gone_at)
              SELECT value ->> 'uri', value ->> 'channel_uri', value ->> 'rkey', value ->> 'indexed_at', ?2
-             FROM json_each(?1) WHERE true
+             FROM json_each(?1)
+             WHERE (SELECT count(*) FROM gone_messages g
+                     WHERE g.rkey = value ->> 'rkey' AND g.uri = value ->> 'uri') < ?3
              ON CONFLICT (rkey, channel_uri, uri) DO UPDATE SET gone_at = excluded.gone_at",
-            [text.into(), commit.now.sortable().into()],
+            [text.into(), commit.now.sortable().into(), GONE_FROM.into()],
         ));
     }
     if gone.is_empty() {

@@ -166,6 +166,33 @@ test('R08, R09: banned and back, told once each, also to who resumes', async () 
   assert.equal((await service.fetch(`/api/message?author=${carol.did}&rkey=${early.rkey}`)).status, 200, 'G8')
 })
 
+test('R09: who is back in a community that asks for approval is told as what they are', async () => {
+  const dora = await place.network.createAccount('dora')
+  const closed = await people.alice.community({ name: 'Closed', requiresApprovalToJoin: true })
+  const socket = await service.connect('/api/subscribe')
+  await socket.subscribe({ event_type: 'community', community_uri: closed.uri })
+  const told = async (type, member_did) => (await socket.next({ type, member_did, community_uri: closed.uri })).seq
+  const membership = await dora.membership(closed.uri)
+  await told('member_pending', dora.did)
+  await done(ban(dora.did, closed.uri))
+  const left = await told('member_left', dora.did)
+  await done(unban(dora.did, closed.uri))
+  const pending = await eventually(() => socket.all({ type: 'member_pending', member_did: dora.did })[1])
+  assert(pending.seq > left && pending.membership_uri === membership.uri)
+  const status = async () =>
+    (await service.fetchJson(`/api/members?community=${closed.uri}`)).body.find(({ member_did }) => member_did === dora.did)?.status
+  assert.equal(await status(), 'pending', 'H11: as the list has it')
+
+  await people.alice.approval(membership.uri, closed.uri)
+  await told('member_joined', dora.did)
+  await done(ban(dora.did, closed.uri))
+  await eventually(() => socket.all({ type: 'member_left', member_did: dora.did }).length === 2)
+  await done(unban(dora.did, closed.uri))
+  await eventually(() => socket.all({ type: 'member_joined', member_did: dora.did }).length === 2)
+  assert.equal(await status(), 'approved')
+  await socket.close()
+})
+
 test('R08, R09: what is refused, and bans of what is not known', async () => {
   await refused(ban(people.alice.did), 422, 'InvalidRequest', /member_did.*owner/, 'B-17')
   await done(ban('did:plc:stranger', NOWHERE), 'a community that is not known')

@@ -235,6 +235,29 @@ fn t21_the_keys_of_a_deleted_account_mean_nothing() {
     }
 }
 
+/// The bound of what one message leaves behind: who reacts to another one of its key loads all of it.
+#[test]
+fn t21_a_message_that_is_moved_for_ever_leaves_sixteen_channels() {
+    let mut story = talk();
+    for n in 0..40 {
+        let rkey = format!("b{n}");
+        let channel = json!({ "name": "b", "type": "text", "community": "c" });
+        story.create("alice", &format!("channel/{rkey}"), channel);
+        story.update("bob", "message/1", message_in(&rkey, &rkey));
+    }
+    let mut service = Service::live(&story);
+    assert_eq!(service.store.look("SELECT count(*) FROM gone_messages"), ["16"]);
+    let from = story.frames.len();
+    story.say("carol", "1", "carol's");
+    reply(&mut story, "alice", "r", "1");
+    service.batch(&story.frames[from..]);
+    assert_eq!(
+        parents(&service, "alice", "r"),
+        [Value::Null, Value::Null],
+        "the first of them is known still"
+    );
+}
+
 /// The bound of what is remembered: a month, and longer only while a message answers to the key.
 #[test]
 fn t21_keys_are_forgotten_after_a_month_unless_they_are_answered_to() {
