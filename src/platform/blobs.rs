@@ -36,7 +36,7 @@ const STEP_MAX: u32 = 1024 * 1024;
 /// What is set up for a body at first, however long it says it is; and then so many times as much as
 /// came. What a host announces costs nothing.
 const FIRST: u32 = 1024 * 1024;
-const GROWTH: u32 = 4;
+const GROWTH: u32 = 8;
 /// How long the cache keeps a blob. Not for ever, though it never changes: whoever deletes it from
 /// their repository may expect it gone.
 const KEPT_SECS: u32 = 24 * 60 * 60;

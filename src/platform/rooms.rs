@@ -18,21 +18,22 @@ const MB: u64 = 1024 * KB;
 #[derive(Clone, Copy, Debug)]
 pub enum Pool {
     /// Blobs, to be compared with their CIDs. With the largest one, which is `BLOB_VERIFY_MAX`, they hold
-    /// 72 MiB at most.
+    /// 80 MiB at most.
     Blobs,
     /// Repositories. With the largest one (`domain::repository`), they hold 86 MiB at most.
     Repositories,
 }
 
-/// Pictures do not stand behind films. A host that sends less than a megabyte a second makes room
+/// Pictures do not stand behind films. A browser asks a host for six at a time, and a PDS takes 5 MiB
+/// by default. A host that sends less than a megabyte a second makes room
 /// where others wait.
 const BLOBS: Size = Size {
     seats: 96,
     seats_of_host: 32,
-    all: 24 * MB,
-    of_host: 16 * MB,
+    all: 40 * MB,
+    of_host: 32 * MB,
     small: MB,
-    small_in_all: 16 * MB,
+    small_in_all: 8 * MB,
     kept: 30_000_000,
     grace: 3_000_000,
     slow: MB,
