@@ -675,7 +675,21 @@ pub async fn connect_to_room(env: &Env, room: &str, caller: &Caller) -> Result<R
     let url = Url::parse_with_params(&base, [(ROOM_PARAMETER, room)])
         .map_err(|error| Fault::new("opening a socket to a room", error))?;
     let request = Request::new_with_init(url.as_str(), &init).map_err(fault)?;
-    Object::VoiceRoom.stub(env, &rooms_of(room))?.fetch_with_request(request).await.map_err(fault)
+    let object = Object::VoiceRoom.stub(env, &rooms_of(room))?;
+    upgraded(object.fetch_with_request(request).await.map_err(fault)?)
+}
+
+/// The answer to an upgrade that an object took in; otherwise a fault.
+pub fn upgraded(response: Response) -> Result<Response, Fault> {
+    match response.status_code() {
+        101 => Ok(response),
+        status => Err(Fault::new("opening a socket", format!("an object answered {status}"))),
+    }
+}
+
+/// The answer to an upgrade for which there is no place.
+pub fn full() -> worker::Result<Response> {
+    Response::error("too many sockets", 503)
 }
 
 /// The answer to a request that is no command.

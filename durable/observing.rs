@@ -16,12 +16,13 @@ use sha2::{Digest as _, Sha256};
 use worker::wasm_bindgen_futures::spawn_local;
 use worker::{Delay, Response, State, WebSocket, WebSocketPair};
 
-use super::commands::{Delivered, Done, Known, Observed, Overhear, Replay, Replayed, call, gateway};
+use super::commands::{Delivered, Done, Known, Observed, Overhear, Replay, Replayed, call, full, gateway};
 use super::order::Order;
 use super::sessions::{SLOW_BYTES, send};
 use crate::domain::actions::{Action, Actor, Sign, action, wanted_seat, wanted_state};
 use crate::domain::announcement::{Announcement, Audience};
 use crate::domain::frame_budget::{Budget, Rate, Verdict};
+use crate::domain::signaling::hall::SOCKETS_MAX;
 use crate::platform::clock::now;
 use crate::platform::d1::D1;
 use crate::platform::{log, socket_state};
@@ -150,12 +151,20 @@ fn refusal<T>(wanted: Result<T, Reply>) -> Reply {
 impl Order {
     /// Takes in an observer; with a cursor it catches up first (Q02).
     pub(super) fn observe(self: &Rc<Self>, cursor: Option<i64>) -> worker::Result<Response> {
+        if self.is_full() {
+            return full();
+        }
         let pair = WebSocketPair::new()?;
         let id = self.next_observer();
         self.state.accept_web_socket(&pair.server);
         pair.server.serialize_attachment((id, cursor))?;
         self.look_after_observers();
         Response::from_websocket(pair.client)
+    }
+
+    /// Whether there is no place for another observer.
+    fn is_full(&self) -> bool {
+        self.state.get_websockets().len() >= SOCKETS_MAX
     }
 
     fn next_observer(&self) -> i64 {
@@ -168,6 +177,9 @@ impl Order {
     /// Takes in an observer that waits for a community to become known: it hears nothing until
     /// then.
     pub(super) fn wait(&self, community: &str) -> worker::Result<Response> {
+        if self.is_full() {
+            return full();
+        }
         let pair = WebSocketPair::new()?;
         self.state.accept_websocket_with_tags(&pair.server, &[&tag(community)]);
         pair.server.serialize_attachment((self.next_observer(), None::<i64>))?;

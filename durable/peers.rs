@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use worker::{State, WebSocket};
 
 use crate::domain::signaling::door::{UNSENT_MAX, close, error};
-use crate::domain::signaling::hall::Hall;
+use crate::domain::signaling::hall::{Hall, SOCKETS_MAX};
 use crate::domain::signaling::room::{Access, Caller, Effect, Lease, Next, Room, Seat, SocketId, Wish};
 use crate::platform::clock::{lot, now};
 use crate::platform::log;
@@ -44,6 +44,11 @@ impl Peers {
         let seat = self.hall.enter(room, lot(), caller, now());
         self.sockets.insert(seat.id, (socket.clone(), room.to_owned()));
         socket.serialize_attachment(Some(seat))
+    }
+
+    /// Whether there is no place for another socket.
+    pub(super) fn is_full(&self) -> bool {
+        self.sockets.len() >= SOCKETS_MAX
     }
 
     /// A room with sockets.

@@ -22,7 +22,7 @@ use worker::{
 
 use super::commands::{
     Bind, CONNECT, Command, DID_HEADER, Found, PROVEN_HEADER, RELAYED_HEADER, ROOM_PARAMETER, Recheck,
-    Rechecked, Seated, call, read, reply, unknown,
+    Rechecked, Seated, call, full, read, reply, unknown,
 };
 use super::peers::{Peers, seat};
 use crate::domain::signaling::door::error;
@@ -96,6 +96,9 @@ impl DurableObject for VoiceRoom {
                 let url = request.url()?;
                 let room = url.query_pairs().find(|(name, _)| name == ROOM_PARAMETER);
                 let Some((_, room)) = room else { return unknown() };
+                if self.with(|peers| peers.is_full()) {
+                    return full();
+                }
                 let pair = WebSocketPair::new()?;
                 self.state.accept_web_socket(&pair.server);
                 self.with(|peers| peers.enter(pair.server, &room, caller))?;

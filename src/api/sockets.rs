@@ -7,7 +7,7 @@ use super::error::ApiError;
 use super::{Answer, Call, authority, limits, sync, waiting};
 use crate::durable::commands::{
     CONNECT, CURSOR_HEADER, DID_HEADER, OBSERVE, ORIGIN_HEADER, Object, PROVEN_HEADER, SESSION_HEADER,
-    UNPROVEN_HEADER, gateway, gateway_of,
+    UNPROVEN_HEADER, gateway, gateway_of, upgraded,
 };
 use crate::platform::clock::chance;
 use crate::platform::config;
@@ -79,7 +79,7 @@ async fn hand_on(call: &Call, object: Object, name: &str, path: &str, headers: H
     let mut init = RequestInit::new();
     init.with_method(Method::Get).with_headers(headers);
     let request = Request::new_with_init(&format!("https://do.internal/{path}"), &init)?;
-    echo(call, object.stub(&call.env, name)?.fetch_with_request(request).await?)
+    echo(call, upgraded(object.stub(&call.env, name)?.fetch_with_request(request).await?)?)
 }
 
 /// Refuses a request that is no WebSocket upgrade.

@@ -12,6 +12,10 @@ use crate::wire::time::Micros;
 /// kilobytes, so all of them are an eighth of an object's memory (platform facts 2.8).
 pub const ROOMS_MAX: usize = 2_000;
 
+/// Sockets of one object, joined or not, also of observers of one community. The runtime takes four
+/// times as many, and one more is a panic that takes every object with it (platform facts 2.1, T5).
+pub const SOCKETS_MAX: usize = 8_192;
+
 /// How fast rooms may begin in one object (S21): more than one address may ask for at all (C14),
 /// so that nobody alone uses it up for the others.
 pub const OPENINGS: Rate = Rate { per_second: 100, burst: 1_000 };
