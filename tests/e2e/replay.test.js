@@ -3,18 +3,19 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 
 import { serveFrames } from '../bench/stream.js'
+import { recording } from '../fixtures/recording.js'
 import { atEnd, eventually, freePort, freshFolder, startService } from './harness.js'
 import { answers, connected, openPlace } from './place.js'
 
 const REPLAY = fileURLToPath(new URL('../../scripts/replay.js', import.meta.url))
-const RECORDING = fileURLToPath(new URL('../fixtures/network.jsonl', import.meta.url))
-const recorded = readFileSync(RECORDING, 'utf8').trimEnd().split('\n')
+const recorded = recording()
+const RECORDING = fileOf(recorded)
 
 /** What people see in the end; tests/native/recorded.rs pins the rest. */
 const SAID = ['Hello 🌿 Garden, see #hall', 'Welcome, bob', 'Watering can found!', 'Back in a minute', 'Good night']
