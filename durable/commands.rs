@@ -135,6 +135,16 @@ pub struct StreamStatus {
     pub queued: usize,
     /// Events stored and not told yet.
     pub untold: usize,
+    /// Frames that were no text, and not read, since the object woke.
+    #[serde(default)]
+    pub binary: u64,
+    /// Frames whose time is more than an hour ahead of the clock, since the object woke: let in, but
+    /// no position.
+    #[serde(default)]
+    pub ahead: u64,
+    /// Frames larger than the runtime takes that were stepped over since the object woke.
+    #[serde(default)]
+    pub stepped_over: u64,
     /// What was done since the object woke.
     pub since_woken: Spent,
 }

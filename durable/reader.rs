@@ -10,6 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::future::{Either, select};
 use serde_json::json;
 use worker::wasm_bindgen_futures::spawn_local;
 use worker::{Delay, Env, Error, Result, State, WebSocket, WebsocketEvent};
@@ -18,18 +19,19 @@ use super::announcer::Objects;
 use super::commands::{DISPATCH, IDENTITIES, Look, Spent, StreamStatus, Work, call};
 use super::jetstream::ALARM_MS;
 use crate::domain::known::Known;
-use crate::domain::link::{Action, Gap, Input, Link, StreamPosition};
+use crate::domain::link::{Action, Gap, Input, Link, Missed, Obstacle, Reach, Step, StreamPosition};
 use crate::domain::pause::growing;
 use crate::hallway::telling::Telling;
-use crate::hallway::{Batch, walk};
+use crate::hallway::{Batch, Committed, walk};
 use crate::platform::alarm;
 use crate::platform::clock::{chance, now};
 use crate::platform::config::{self, Stream};
 use crate::platform::d1::D1;
 use crate::platform::log::{self, Level};
+use crate::storage::sweep::{Place, sweep, sweep_people};
 use crate::storage::{Fault, Store, outbox};
 use crate::wire::ids::Did;
-use crate::wire::jetstream::{Frame, What, cursor_in, parse, subscribe_url};
+use crate::wire::jetstream::{Frame, What, cursor_in, left_out_of, subscribe_url, time_of};
 use crate::wire::time::Micros;
 
 /// Frames let in at once: the batch is the unit of cost. Twice as many take two thirds of the page
@@ -55,6 +57,19 @@ const GATHER: Duration = Duration::from_millis(1);
 const GATHER_FRAMES: usize = 8;
 /// People remembered whose repositories are known: some dozen bytes each.
 const MET_MAX: usize = 20_000;
+/// A connection that seeks a frame that is too large, and gets nothing for four times as long as the
+/// slowest took to meet it, is beyond it; at least so many milliseconds, and at most.
+const PROBE_FOR: (i64, i64) = (1_500, 60_000);
+/// The code of a connection that ends because of a frame that is too large (RFC 6455, 7.4.1).
+const TOO_LARGE: u16 = 1009;
+/// How often what has come to its end is removed, in microseconds, and after how many events at the
+/// latest: a flood is kept within so many rows of every bound.
+const SWEEP_EVERY: i64 = 60_000_000;
+const SWEEP_EVENTS: u64 = 5_000;
+/// Pieces removed at a time: twice of what so many events can bring.
+const SWEEP_PIECES: usize = 5;
+/// How often a few people are looked at of whom nothing may be left, in microseconds.
+const SWEEP_PEOPLE_EVERY: i64 = 10 * 60_000_000;
 /// Pauses after a fault, in milliseconds: doubling up to this.
 const PAUSE_MAX_MS: i64 = 30_000;
 
@@ -64,6 +79,9 @@ pub(super) struct Reader {
     env: Env,
     config: Stream,
     link: RefCell<Link>,
+    obstacle: RefCell<Obstacle>,
+    /// How long it took at most from opening a connection to meeting it, in milliseconds.
+    met_within: Cell<i64>,
     sockets: RefCell<BTreeMap<u64, WebSocket>>,
     queue: RefCell<VecDeque<String>>,
     queued_bytes: Cell<usize>,
@@ -73,9 +91,13 @@ pub(super) struct Reader {
     stored: RefCell<Option<StreamPosition>>,
     stored_at: Cell<Micros>,
     last_frame: Cell<Option<Micros>>,
+    binary: Cell<u64>,
+    ahead: Cell<u64>,
+    stepped_over: Cell<u64>,
     objects: Objects,
     telling: Telling,
     spent: Cell<Spent>,
+    swept: RefCell<Swept>,
     /// People whose repositories were known before, so that nobody is asked to look at them again.
     met: RefCell<BTreeSet<Did>>,
     started: Cell<bool>,
@@ -89,6 +111,11 @@ impl Reader {
             link: RefCell::new(Link::new(config.idle_ms)),
             objects: Objects::of(env.clone()),
             telling: Telling::default(),
+            obstacle: RefCell::default(),
+            met_within: Cell::new(0),
+            binary: Cell::new(0),
+            ahead: Cell::new(0),
+            stepped_over: Cell::new(0),
             state,
             env,
             config,
@@ -101,6 +128,7 @@ impl Reader {
             stored_at: Cell::new(Micros(0)),
             last_frame: Cell::new(None),
             spent: Cell::default(),
+            swept: RefCell::default(),
             met: RefCell::default(),
             started: Cell::new(false),
             flushing: Cell::new(false),
@@ -129,7 +157,25 @@ impl Reader {
     /// Reads where the stream stands; the first time of all, notes where it begins.
     async fn start(&self) -> std::result::Result<(), Fault> {
         let db = D1::of(&self.env)?;
-        let position = match outbox::position(&db).await?.0 {
+        let left_out = left_out_of(&self.config.url);
+        if !left_out.is_empty() {
+            log::line(
+                Level::Warn,
+                "parameters of JETSTREAM_URL are left out: the stream could not be read with them",
+                &json!({ "left_out": left_out }),
+            );
+        }
+        let mut position = outbox::position(&db).await?.0;
+        if position.as_ref().is_some_and(|position| position.is_impossible(now())) {
+            log::line(
+                Level::Warn,
+                "the stored cursor is in the future: the stream is read on from when it was stored",
+                &json!({ "cursor_at": position.map(|position| position.cursor.shown()) }),
+            );
+            db.write(&[outbox::set_back(now())]).await?;
+            position = outbox::position(&db).await?.0;
+        }
+        let position = match position {
             Some(position) => position,
             None => {
                 let beginning = StreamPosition::beginning(cursor_in(&self.config.url), now());
@@ -151,6 +197,9 @@ impl Reader {
             last_frame_at: self.last_frame.get().map(Micros::shown),
             queued: self.queue.borrow().len(),
             untold: self.telling.waiting(),
+            binary: self.binary.get(),
+            ahead: self.ahead.get(),
+            stepped_over: self.stepped_over.get(),
             since_woken: self.spent.get(),
         }
     }
@@ -173,7 +222,8 @@ impl Reader {
 
     /// One connection, from opening to closing.
     async fn read(self: Rc<Self>, number: u64) {
-        if let Err(error) = self.read_frames(number).await {
+        let end = self.read_frames(number).await;
+        if let Err(error) = &end {
             let failures = self.link.borrow().failures();
             log::line(
                 Level::Warn,
@@ -182,14 +232,42 @@ impl Reader {
             );
         }
         self.sockets.borrow_mut().remove(&number);
-        self.on(Input::Closed(number));
+        let obstructed = match end {
+            Ok(End::TooLarge(from)) => self.step(|obstacle| obstacle.on_met(from, now())),
+            Ok(End::Passed) => self.step(|obstacle| obstacle.on_passed(now())),
+            _ => false,
+        };
+        self.on(if obstructed { Input::Obstructed(number) } else { Input::Closed(number) });
         self.schedule().await;
     }
 
-    async fn read_frames(self: &Rc<Self>, number: u64) -> Result<()> {
+    /// Does what is to be done about a frame that is too large. `false`: nothing.
+    fn step(self: &Rc<Self>, on: impl FnOnce(&mut Obstacle) -> Step) -> bool {
+        let step = on(&mut self.obstacle.borrow_mut());
+        if let Step::Over(from, to) = step {
+            let host = host(&self.config.url);
+            log::line(
+                Level::Warn,
+                "a frame of the stream is larger than the runtime takes: it is stepped over, and a gap is recorded",
+                &json!({ "host": host, "from": from.shown(), "to": to.shown() }),
+            );
+            self.stepped_over.set(self.stepped_over.get() + 1);
+            let mut batch = self.passing.borrow_mut();
+            batch.note_gap(Gap { host: host.clone(), from, to, reason: Missed::FrameTooLarge });
+            let position = StreamPosition { host, cursor: to };
+            *self.stored.borrow_mut() = Some(position.clone());
+            batch.position = Some(position);
+            drop(batch);
+            self.flush_soon();
+        }
+        step != Step::Nothing
+    }
+
+    async fn read_frames(self: &Rc<Self>, number: u64) -> Result<End> {
         let host = host(&self.config.url);
         let stored = self.stored.borrow().clone();
-        let cursor = stored.as_ref().map(|position| position.resume_at(&host));
+        let probe = self.obstacle.borrow().probe();
+        let cursor = probe.or_else(|| stored.as_ref().map(|position| position.resume_at(&host)));
         let url = subscribe_url(&self.config.url, cursor)
             .ok_or_else(|| Error::RustError("JETSTREAM_URL is no URL".into()))?;
         let socket = WebSocket::connect(url).await?;
@@ -198,39 +276,87 @@ impl Reader {
         self.sockets.borrow_mut().insert(number, socket.clone());
         self.on(Input::Opened(number));
         self.schedule().await;
-        let mut resumed_from = stored;
-        while let Some(event) = events.next().await {
+        let names_an_event =
+            |position: &StreamPosition| !self.obstacle.borrow().was_stepped_to(position.cursor);
+        let mut resumed_from = stored.filter(names_an_event);
+        let (from, opened_at) = (cursor.unwrap_or_default(), now());
+        let met = || {
+            self.met_within.set(self.met_within.get().max(now().millis() - opened_at.millis()));
+            Ok(End::TooLarge(from))
+        };
+        let probe_for = (4 * self.met_within.get()).clamp(PROBE_FOR.0, PROBE_FOR.1);
+        let probe_for = Duration::from_millis(probe_for.unsigned_abs());
+        loop {
+            let event = match probe {
+                None => events.next().await,
+                Some(_) => match select(events.next(), Delay::from(probe_for)).await {
+                    Either::Left((event, _)) => event,
+                    Either::Right(_) => return Ok(End::Passed),
+                },
+            };
+            let Some(event) = event else { break };
             if !self.link.borrow().reads(number) {
                 break;
             }
-            match event? {
-                WebsocketEvent::Message(message) => {
+            match event {
+                Err(error) if is_too_large(&error) => return met(),
+                Err(error) => return Err(error),
+                Ok(WebsocketEvent::Message(_)) if probe.is_some() => {
+                    self.on(Input::Frame(number));
+                    return Ok(End::Passed);
+                }
+                Ok(WebsocketEvent::Message(message)) => {
                     self.last_frame.set(Some(now()));
                     self.on(Input::Frame(number));
-                    if let Some(text) = message.text() {
-                        if let Some(stored) = resumed_from.take() {
-                            self.look_for_gap(&stored, &host, &text);
-                        }
-                        self.take_in(text);
+                    let Some(text) = message.text() else {
+                        self.take_binary();
+                        continue;
+                    };
+                    if let Some(stored) = resumed_from.take()
+                        && !self.look_for_gap(&stored, &host, &text)
+                    {
+                        resumed_from = Some(stored);
                     }
+                    self.take_in(text);
                 }
-                WebsocketEvent::Close(_) => break,
+                Ok(WebsocketEvent::Close(event)) if event.code() == TOO_LARGE => {
+                    return met();
+                }
+                Ok(WebsocketEvent::Close(_)) => break,
             }
         }
-        Ok(())
+        Ok(End::Closed)
     }
 
-    /// Notes if the stream goes on later than it was asked to (J07).
-    fn look_for_gap(&self, stored: &StreamPosition, host: &str, text: &str) {
-        let Some(gap) = parse(text).ok().and_then(|frame| Gap::noticed(stored, host, frame.time)) else {
-            return;
+    /// Counts a frame that is no text. The first one is logged: where all are, nothing is read.
+    fn take_binary(self: &Rc<Self>) {
+        if self.binary.replace(self.binary.get() + 1) == 0 {
+            log::line(
+                Level::Error,
+                "the stream sends binary frames, which are not read; is it asked for compression?",
+                &json!({ "host": host(&self.config.url) }),
+            );
+        }
+        self.passing.borrow_mut().take_binary();
+        self.flush_soon();
+    }
+
+    /// Notes if the stream goes on later than it was asked to (J07). `false` if this frame does not
+    /// tell.
+    fn look_for_gap(&self, stored: &StreamPosition, host: &str, text: &str) -> bool {
+        let reach = time_of(text).map_or(Reach::Unknown, |time| Gap::look(stored, host, time, now()));
+        let gap = match reach {
+            Reach::Unknown => return false,
+            Reach::Whole => return true,
+            Reach::Gap(gap) => gap,
         };
         log::line(
             Level::Warn,
             "the stream does not reach back to the cursor: a gap is recorded",
             &json!({ "host": host, "from": gap.from.shown(), "to": gap.to.shown() }),
         );
-        self.passing.borrow_mut().gap = Some(gap);
+        self.passing.borrow_mut().note_gap(gap);
+        true
     }
 
     /// Queues a frame. When the queue is full the stream is closed, not the frame dropped (J06).
@@ -299,6 +425,7 @@ impl Reader {
         };
         if due {
             self.commit(&db).await?;
+            self.sweep(&db).await;
         }
         if self.batch_waits() && self.telling.waiting() < TELL_AT {
             return Ok(true);
@@ -319,7 +446,8 @@ impl Reader {
 
     /// Lets the batch in. It is kept until that is done, so a fault loses nothing.
     async fn commit(&self, db: &D1) -> std::result::Result<(), Fault> {
-        let batch = self.passing.take();
+        let mut batch = self.passing.take();
+        self.ahead.set(self.ahead.get() + std::mem::take(&mut batch.ahead));
         let forget = self.telling.to_forget();
         let mut known = self.known.take();
         let walked = walk(db, &batch, &self.config.hallway, forget, &mut known, now()).await;
@@ -327,7 +455,8 @@ impl Reader {
         let committed = match walked {
             Ok(committed) => committed,
             Err(fault) => {
-                *self.passing.borrow_mut() = batch;
+                let noted = self.passing.replace(batch);
+                self.passing.borrow_mut().and_then(noted);
                 return Err(fault);
             }
         };
@@ -340,7 +469,7 @@ impl Reader {
         spent.rows_read += cost.read;
         spent.rows_written += cost.written;
         self.spent.set(spent);
-        self.have_repositories_read(&committed.known, &batch);
+        self.have_repositories_read(&committed, &batch);
         if batch.position.is_some() {
             *self.stored.borrow_mut() = batch.position;
         }
@@ -352,16 +481,30 @@ impl Reader {
         Ok(())
     }
 
+    /// Removes what has come to its end, if it is time. A fault is made up for by the next time.
+    async fn sweep(&self, db: &D1) {
+        let (now, events) = (now(), self.spent.get().events);
+        let mut swept = self.swept.take();
+        if now.0 - swept.at.0 >= SWEEP_EVERY || events - swept.events >= SWEEP_EVENTS {
+            (swept.at, swept.events) = (now, events);
+            if let Err(fault) = remove(db, &mut swept, now).await {
+                log::fault(&fault, "what has come to its end is removed later");
+            }
+        }
+        self.swept.replace(swept);
+    }
+
     /// Has repositories looked at that are known from now on, those of people whose identity
-    /// changed, or all of them after a gap. Should that fail, cron does it within a minute.
-    fn have_repositories_read(&self, known: &BTreeSet<Did>, batch: &Batch) {
+    /// changed or whose account is active again, or all of them after a gap. Should that fail, cron
+    /// does it within a minute.
+    fn have_repositories_read(&self, committed: &Committed, batch: &Batch) {
         let mut met = self.met.borrow_mut();
         let changed = |frame: &Frame| matches!(frame.what, What::Identity { .. }) && met.contains(&frame.did);
-        let mut is_new = batch.gap.is_some() || batch.frames.iter().any(changed);
+        let mut is_new = committed.returned || batch.gap.is_some() || batch.frames.iter().any(changed);
         if met.len() >= MET_MAX {
             met.clear(); // each costs one look at the queue to have back
         }
-        for did in known {
+        for did in &committed.known {
             is_new |= met.insert(did.clone());
         }
         if is_new {
@@ -376,13 +519,14 @@ impl Reader {
 
     /// Moves frames from the queue into the batch, up to its bounds.
     fn fill_batch(&self) {
-        let host = host(&self.config.url);
+        let (host, now) = (host(&self.config.url), now());
         let mut batch = self.passing.borrow_mut();
+        batch.from.clone_from(&self.stored.borrow());
         let mut queue = self.queue.borrow_mut();
         while batch.frames.len() < BATCH_FRAMES && batch.bytes < BATCH_BYTES {
             let Some(text) = queue.pop_front() else { break };
             self.queued_bytes.set(self.queued_bytes.get().saturating_sub(text.len()));
-            batch.take(&text, &host);
+            batch.take(&text, &host, now);
         }
     }
 
@@ -406,6 +550,44 @@ async fn look(env: Env) {
     if let Err(fault) = call(&env, IDENTITIES, &Look {}).await {
         log::fault(&fault, "they are looked at with the next who is due");
     }
+}
+
+/// What was swept, and when.
+#[derive(Default)]
+struct Swept {
+    at: Micros,
+    events: u64,
+    people_at: Micros,
+    place: Place,
+}
+
+async fn remove(db: &D1, swept: &mut Swept, now: Micros) -> std::result::Result<(), Fault> {
+    for _ in 0..SWEEP_PIECES {
+        if !sweep(db, &mut swept.place, now).await? {
+            break;
+        }
+    }
+    if now.0 - swept.people_at.0 >= SWEEP_PEOPLE_EVERY {
+        swept.people_at = now;
+        sweep_people(db, &mut swept.place, now).await?;
+    }
+    Ok(())
+}
+
+/// How a connection ended.
+enum End {
+    /// As connections do.
+    Closed,
+    /// With a frame that is too large, having begun here.
+    TooLarge(Micros),
+    /// It sought such a frame, and did not meet it.
+    Passed,
+}
+
+/// Whether the runtime ended a connection because of a frame that is too large. It says so in words
+/// (workerd 2026-11: "WebSocket protocol error; protocolError.statusCode = 1009").
+fn is_too_large(error: &Error) -> bool {
+    error.to_string().contains("statusCode = 1009")
 }
 
 /// Pauses after faults: 0.25 s, doubling.

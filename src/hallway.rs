@@ -25,13 +25,17 @@ use crate::storage::commit::{Commit, HeldBounds, Prepared, prepare};
 use crate::storage::facts::{self, Facts};
 use crate::storage::{CommitError, Fault, Store};
 use crate::wire::ids::{Collection, Did};
-use crate::wire::jetstream::{Frame, What, parse};
+use crate::wire::jetstream::{Frame, What, parse, time_of};
 use crate::wire::profile::LookedUp;
 use crate::wire::time::Micros;
 
 /// Commits that lost against another writer are tried again this often. Each loss means that
 /// another commit succeeded, so the service as a whole makes progress.
 const ATTEMPTS: u32 = 20;
+
+/// The reason under which frames are counted that are no text: compressed ones, which nobody asked
+/// for.
+const BINARY: &str = "frame_binary";
 
 /// A batch on its way in.
 #[derive(Debug, Default)]
@@ -40,8 +44,12 @@ pub struct Batch {
     pub frames: Vec<Frame>,
     /// Frames that could not be read, by reason.
     pub unread: BTreeMap<&'static str, u64>,
-    /// Where the stream stands after the batch.
+    /// Where the stream stood before the batch.
+    pub from: Option<StreamPosition>,
+    /// Where the stream stands after the batch, if that is further.
     pub position: Option<StreamPosition>,
+    /// Frames whose time cannot be a position: further ahead than clocks differ.
+    pub ahead: u64,
     /// The length of the frames' texts.
     pub bytes: usize,
     /// A stretch of the stream before the batch that was not seen (J07).
@@ -49,18 +57,59 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Takes in the text of a frame that came from `host`. What cannot be read is counted and
-    /// does not stop the stream; what does not concern the index only moves the position.
-    pub fn take(&mut self, text: &str, host: &str) {
+    /// Takes in the text of a frame that came from `host` at the time `now`. What cannot be read is
+    /// counted and does not stop the stream; what does not concern the index only moves the position.
+    pub fn take(&mut self, text: &str, host: &str, now: Micros) {
         match parse(text) {
             Ok(frame) => {
-                self.position = Some(StreamPosition::advance(self.position.take(), host, frame.time));
+                self.passed(host, frame.time, now);
                 if !matches!(frame.what, What::Passing) {
                     self.bytes += text.len();
                     self.frames.push(frame);
                 }
             }
-            Err(error) => *self.unread.entry(error.reason()).or_default() += 1,
+            Err(error) => {
+                if let Some(time) = time_of(text) {
+                    self.passed(host, time, now);
+                }
+                *self.unread.entry(error.reason()).or_default() += 1;
+            }
+        }
+    }
+
+    /// Notes a frame that is no text.
+    pub fn take_binary(&mut self) {
+        *self.unread.entry(BINARY).or_default() += 1;
+    }
+
+    /// Notes a stretch that was not seen; of two that are noted before either is stored, all from
+    /// the beginning of the one to the end of the other.
+    pub fn note_gap(&mut self, gap: Gap) {
+        self.gap = Some(match self.gap.take() {
+            Some(before) => Gap { from: before.from.min(gap.from), to: before.to.max(gap.to), ..gap },
+            None => gap,
+        });
+    }
+
+    /// Takes in what was noted while this batch could not be let in.
+    pub fn and_then(&mut self, later: Self) {
+        self.frames.extend(later.frames);
+        for (reason, count) in later.unread {
+            *self.unread.entry(reason).or_default() += count;
+        }
+        self.position = later.position.or(self.position.take());
+        self.bytes += later.bytes;
+        self.ahead += later.ahead;
+        if let Some(gap) = later.gap {
+            self.note_gap(gap);
+        }
+    }
+
+    fn passed(&mut self, host: &str, time: Micros, now: Micros) {
+        self.ahead += u64::from(time.is_ahead_of(now));
+        let before = self.position.as_ref().or(self.from.as_ref());
+        if let Some(moved) = StreamPosition::moved(before, host, time, now) {
+            self.position = Some(moved);
         }
     }
 
@@ -102,6 +151,8 @@ pub struct Committed {
     pub known: BTreeSet<Did>,
     /// Whether somebody is to be looked at: new people, or a changed identity (K12, I50).
     pub looks: bool,
+    /// Whether accounts are active again, whose repositories are to be read (I53).
+    pub returned: bool,
 }
 
 /// Lets a batch in, at the time `now`. `announced` is the outbox row up to which everything was
@@ -129,6 +180,7 @@ pub async fn walk(
                     known.forget();
                 }
                 let looks = !folded.changes.people.is_empty() || !folded.identities.is_empty();
+                let returned = folded.accounts.iter().any(|account| account.returned);
                 let mut announcements = folded.announcements.into_iter();
                 let outbox = prepared
                     .outbox
@@ -136,7 +188,7 @@ pub async fn walk(
                     .map(|(id, range)| (id, announcements.by_ref().take(range.len()).collect()))
                     .collect();
                 let known = prepared.known.into_iter().map(|(did, _)| did).collect();
-                return Ok(Committed { before, after: prepared.version, outbox, known, looks });
+                return Ok(Committed { before, after: prepared.version, outbox, known, looks, returned });
             }
             Err(CommitError::Conflict) => {}
             Err(CommitError::Fault(fault)) => return Err(fault),

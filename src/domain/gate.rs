@@ -4,7 +4,7 @@
 //! (invariant 8).
 
 use super::rows::{ChannelRow, CommunityRow};
-use super::standing::{Standing, standing};
+use super::standing::{Standing, standing, standing_of_author};
 use super::world::World;
 use crate::wire::ids::{AtUri, Did, Rkey};
 
@@ -45,10 +45,13 @@ impl Refused {
 }
 
 /// Whether a message of `author` that names `channel` is let in, and where (T20, G1–G6):
-///   1. no known channel fits: held;
+///   1. no channel fits: held;
 ///   2. one fits: that channel's rules decide;
 ///   3. several fit: the one whose rules accept the author, if there is exactly one, otherwise
 ///      the rules of the channel indexed first.
+///
+/// Whether the author's account is active is not asked: what they write while it is not is kept out
+/// of sight, and shown when it is (I51).
 pub fn admit(world: &World, author: &Did, channel: &str) -> Verdict {
     let candidates = candidates(world, channel);
     let Some((first, _)) = candidates.first() else { return Verdict::Held };
@@ -92,23 +95,29 @@ fn may_post(
     } else if channel.owner_only && community.uri.authority() != *author {
         Err(Refused::OwnerOnly)
     } else {
-        may_take_part(world, author, community)
+        may_take_part(&standing_of_author(world, &community.uri, author), community)
     }
 }
 
-/// Whether `person` may react in `community`: as [`may_post`], without rule 2 (I20). The same
-/// rules let people into voice channels (V02).
+/// Whether `person` may react in `community`: as [`may_post`], without rule 2 (I20).
 pub fn may_react(world: &World, person: &Did, community: &CommunityRow) -> Result<(), Refused> {
     if world.bans.contains(&(community.uri.clone(), person.clone())) {
         Err(Refused::Banned)
     } else {
-        may_take_part(world, person, community)
+        may_take_part(&standing_of_author(world, &community.uri, person), community)
     }
 }
 
+/// Whether `person` may be in a voice channel of `community` (V02): as [`may_react`], but whose
+/// account is not active is not there (I51).
+pub fn may_be_present(world: &World, person: &Did, community: &CommunityRow) -> Result<(), Refused> {
+    may_react(world, person, community)?;
+    may_take_part(&standing(world, &community.uri, person), community)
+}
+
 /// G4–G6.
-fn may_take_part(world: &World, person: &Did, community: &CommunityRow) -> Result<(), Refused> {
-    match standing(world, &community.uri, person) {
+fn may_take_part(standing: &Standing, community: &CommunityRow) -> Result<(), Refused> {
+    match standing {
         Standing::Owner | Standing::Approved(_) => Ok(()),
         _ if community.requires_approval_to_join => Err(Refused::NotApproved),
         Standing::Pending(_) => Ok(()),

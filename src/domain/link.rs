@@ -21,6 +21,9 @@ const STABLE_AFTER: i64 = 10 * SECOND;
 /// Pauses between attempts: 1 s, doubling up to 60 s (J05).
 const PAUSE_MAX: i64 = 60 * SECOND;
 
+/// The pause between connections that meet or seek a frame that is too large.
+const SEEK_EVERY: i64 = SECOND / 4;
+
 /// How far back a start on another host goes (J04): clocks and delays of two servers differ by
 /// less.
 const REWIND: i64 = 10 * SECOND;
@@ -40,7 +43,7 @@ impl StreamPosition {
     /// begin at the end of the stream, and what came while the first ones failed or died would
     /// be missed (J03).
     pub fn beginning(named: Option<Micros>, now: Micros) -> Self {
-        let cursor = named.map_or(now, |named| Micros(named.0.saturating_add(REWIND)));
+        let cursor = named.map_or(now, |named| Micros(named.min(now).0.saturating_add(REWIND)));
         Self { host: String::new(), cursor }
     }
 
@@ -50,12 +53,41 @@ impl StreamPosition {
         if self.host == host { self.cursor } else { Micros(self.cursor.0.saturating_sub(REWIND)) }
     }
 
-    /// The position after an event at `time` of `host` as well. It never goes back on one host:
-    /// an old and a new connection may overlap.
-    pub fn advance(before: Option<Self>, host: &str, time: Micros) -> Self {
-        match before {
-            Some(position) if position.host == host => Self { cursor: position.cursor.max(time), ..position },
-            _ => Self { host: host.to_owned(), cursor: time },
+    /// The position after an event at `time` of `host` as well; `None` if the event does not move it.
+    /// The first rule that applies decides:
+    ///   1. a time further ahead than clocks differ would skip everything until then;
+    ///   2. on one host the position never goes back: connections overlap, and clocks are set;
+    ///   3. another host takes over with its first event that is not older than what was asked for.
+    pub fn moved(before: Option<&Self>, host: &str, time: Micros, now: Micros) -> Option<Self> {
+        let moves = !time.is_ahead_of(now)
+            && before.is_none_or(|before| match before.host == host {
+                true => time > before.cursor,
+                false => time.0 >= before.resume_at(host).0.saturating_sub(REWIND),
+            });
+        moves.then(|| Self { host: host.to_owned(), cursor: time })
+    }
+
+    /// Whether this cannot be where the stream stands: a clock was wrong when it was stored.
+    pub fn is_impossible(&self, now: Micros) -> bool {
+        self.cursor.is_ahead_of(now)
+    }
+}
+
+/// Why a stretch of the stream was not seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missed {
+    /// The host does not reach back to the cursor.
+    CursorTooOld,
+    /// A frame in it is larger than the runtime takes.
+    FrameTooLarge,
+}
+
+impl Missed {
+    /// Its word in the database.
+    pub fn word(self) -> &'static str {
+        match self {
+            Missed::CursorTooOld => "cursor_too_old",
+            Missed::FrameTooLarge => "frame_too_large",
         }
     }
 }
@@ -67,23 +99,160 @@ pub struct Gap {
     pub host: String,
     /// The last event that is stored.
     pub from: Micros,
-    /// The first event the host still had.
+    /// The first event the host still had, or where reading goes on.
     pub to: Micros,
+    /// Why.
+    pub reason: Missed,
+}
+
+/// What a frame tells about the stretch between the cursor and itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Nothing is missing, or nothing can be told.
+    Whole,
+    /// This is missing.
+    Gap(Gap),
+    /// Nothing: the next frame is asked.
+    Unknown,
 }
 
 impl Gap {
-    /// What the first frame after a connection with a cursor tells. A cursor is inclusive: the
-    /// event it names comes again. If the first frame is a later one, the host does not reach
-    /// back that far and began where it could, without a word (platform facts 6.2).
-    ///
-    /// On another host, and at the beginning, the cursor was rewound and names no event, so
-    /// nothing can be told.
-    pub fn noticed(stored: &StreamPosition, host: &str, first: Micros) -> Option<Self> {
-        (stored.host == host && first > stored.cursor).then(|| Self {
-            host: host.to_owned(),
-            from: stored.cursor,
-            to: first,
-        })
+    /// What the first frames after a connection with a cursor tell. A cursor is inclusive: the event
+    /// it names comes again. If a later one comes first, the host does not reach back that far and
+    /// began where it could, without a word (platform facts 6.2). The first rule that applies decides:
+    ///   1. on another host, and at the beginning, the cursor was rewound and names no event, so
+    ///      nothing can be told;
+    ///   2. a time that is far ahead or far behind says nothing: the host's clock was set, or it is
+    ///      no position at all;
+    ///   3. a time after the cursor is a gap, any other is none.
+    pub fn look(stored: &StreamPosition, host: &str, time: Micros, now: Micros) -> Reach {
+        if stored.host != host {
+            Reach::Whole
+        } else if time.is_ahead_of(now) || time.0 < stored.cursor.0.saturating_sub(REWIND) {
+            Reach::Unknown
+        } else if time > stored.cursor {
+            Reach::Gap(Self {
+                host: host.to_owned(),
+                from: stored.cursor,
+                to: time,
+                reason: Missed::CursorTooOld,
+            })
+        } else {
+            Reach::Whole
+        }
+    }
+}
+
+/// So often a frame that is too large ends the connection before it is stepped over: perhaps it was
+/// the host that could not send it.
+const OBSTACLE_MET: u32 = 3;
+/// How much further each step goes than the one before, until one is beyond the frame.
+const STRIDE_GROWS: i64 = 16;
+/// How exactly the place of the frame is found, in microseconds. What else happened in it is passed
+/// over with the frame.
+const OBSTACLE_WITHIN: i64 = 1_000;
+
+/// A frame that the runtime does not take. It ends every connection that comes to it (with code
+/// 1009), so reading would never get past it. Where it stands is not known, only that it comes after
+/// the cursor. So it is sought: connections are opened from one place after another, and whether they
+/// meet it says on which side of it the place is. Nothing is let in meanwhile.
+#[derive(Clone, Debug, Default)]
+pub struct Obstacle {
+    met: Option<Met>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Met {
+    /// The last position before it.
+    before: Micros,
+    times: u32,
+    /// The furthest place known to be before it or at it, and the nearest known to be beyond it.
+    low: i64,
+    high: Option<i64>,
+    stride: i64,
+    /// Whether the last place it was sought at is the present.
+    at_present: bool,
+    /// Where it is sought next; after that, where reading goes on.
+    at: Micros,
+    found: bool,
+}
+
+/// What to do about an [`Obstacle`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Try again as before.
+    Again,
+    /// Open a connection from [`Obstacle::probe`].
+    Probe,
+    /// Go on reading at the second, with a gap since the first.
+    Over(Micros, Micros),
+    /// There is no frame that could be the reason: it is an end of the connection like any other.
+    Nothing,
+}
+
+impl Obstacle {
+    /// Where the next connection begins that only seeks the frame.
+    pub fn probe(&self) -> Option<Micros> {
+        self.met.filter(|met| met.times >= OBSTACLE_MET && !met.found).map(|met| met.at)
+    }
+
+    /// A connection from `at` met it.
+    pub fn on_met(&mut self, at: Micros, now: Micros) -> Step {
+        let same = self.met.filter(|met| !met.found && met.at == at);
+        let mut met = same.unwrap_or(Met {
+            before: at,
+            times: 0,
+            low: at.0,
+            high: None,
+            stride: 1,
+            at_present: false,
+            at,
+            found: false,
+        });
+        met.times = met.times.saturating_add(1);
+        met.low = at.0;
+        let step = if met.times < OBSTACLE_MET { Step::Again } else { met.seek(now) };
+        self.met = (step != Step::Nothing).then_some(met);
+        step
+    }
+
+    /// A connection from [`Self::probe`] did not meet it.
+    pub fn on_passed(&mut self, now: Micros) -> Step {
+        let Some(mut met) = self.met else { return Step::Again };
+        met.high = Some(met.at.0);
+        let step = met.seek(now);
+        self.met = Some(met);
+        step
+    }
+
+    /// Whether `position` was reached by a step: it names no event.
+    pub fn was_stepped_to(&self, position: Micros) -> bool {
+        self.met.is_some_and(|met| met.found && met.at == position)
+    }
+}
+
+impl Met {
+    fn seek(&mut self, now: Micros) -> Step {
+        match self.high {
+            Some(high) if high.saturating_sub(self.low) <= OBSTACLE_WITHIN => {
+                self.at = Micros(high);
+                self.found = true;
+                Step::Over(self.before, self.at)
+            }
+            Some(high) => {
+                self.at = Micros(self.low + (high - self.low) / 2);
+                Step::Probe
+            }
+            // Met at the present, too: whatever ends the connections, it is no frame.
+            None if self.at_present => Step::Nothing,
+            None => {
+                let end = self.before.0.saturating_add(self.stride);
+                self.at_present = end >= now.0;
+                self.at = Micros(end.min(now.0));
+                self.stride = self.stride.saturating_mul(STRIDE_GROWS);
+                Step::Probe
+            }
+        }
     }
 }
 
@@ -98,6 +267,9 @@ pub enum Input {
     Frame(u64),
     /// A connection is closed, or could not be opened.
     Closed(u64),
+    /// A connection is closed because of a frame that is too large, or that was one to seek it: the
+    /// pauses stay short.
+    Obstructed(u64),
     /// The intake is full: stop reading.
     Full,
     /// The intake is empty again.
@@ -197,6 +369,12 @@ impl Link {
                 Vec::new()
             }
             Input::Closed(number) => self.closed(number, now, jitter),
+            Input::Obstructed(number) => {
+                self.failures = 0;
+                let actions = self.closed(number, now, jitter);
+                self.retry_at = self.retry_at.min(Micros(now.0 + SEEK_EVERY));
+                actions
+            }
             Input::Full => {
                 self.full = true;
                 self.close_all()
@@ -421,33 +599,116 @@ mod tests {
 
     #[test]
     fn j07_a_first_frame_after_the_cursor_is_a_gap() {
-        let stored = StreamPosition { host: "a".into(), cursor: at(100) };
-        assert_eq!(Gap::noticed(&stored, "a", at(100)), None, "the cursor's own event came again");
-        assert_eq!(Gap::noticed(&stored, "a", at(99)), None, "or an earlier one");
-        let gap = Gap { host: "a".into(), from: at(100), to: at(101) };
-        assert_eq!(Gap::noticed(&stored, "a", at(101)), Some(gap));
-        assert_eq!(Gap::noticed(&stored, "b", at(101)), None, "another host");
+        let (now, stored) = (at(10_000), StreamPosition { host: "a".into(), cursor: at(5_000) });
+        let gap =
+            |to| Reach::Gap(Gap { host: "a".into(), from: at(5_000), to, reason: Missed::CursorTooOld });
+        for (host, time, expected, why) in [
+            ("a", at(5_000), Reach::Whole, "the cursor's own event came again"),
+            ("a", at(4_991), Reach::Whole, "or an earlier one"),
+            ("a", at(5_001), gap(at(5_001)), "a later one"),
+            ("a", at(13_600), gap(at(13_600)), "a clock that is an hour ahead"),
+            ("b", at(5_001), Reach::Whole, "another host"),
+            ("a", at(13_601), Reach::Unknown, "far ahead"),
+            ("a", at(4_989), Reach::Unknown, "far behind"),
+            ("a", at(0), Reach::Unknown, "no time"),
+        ] {
+            assert_eq!(Gap::look(&stored, host, time, now), expected, "{why}");
+        }
     }
 
     #[test]
-    fn j04_a_cursor_belongs_to_its_host() {
-        let position = StreamPosition::advance(None, "a", at(100));
-        assert_eq!(position.resume_at("a"), at(100));
-        assert_eq!(position.resume_at("b"), at(90));
-        let position = StreamPosition::advance(Some(position), "a", at(99));
-        assert_eq!(position.cursor, at(100), "an overlap does not go back");
-        let position = StreamPosition::advance(Some(position), "b", at(91));
-        assert_eq!((position.host.as_str(), position.cursor), ("b", at(91)));
+    fn j04_a_cursor_belongs_to_its_host_and_never_goes_back_there() {
+        let now = at(10_000);
+        let position = StreamPosition { host: "a".into(), cursor: at(5_000) };
+        assert_eq!(position.resume_at("a"), at(5_000));
+        assert_eq!(position.resume_at("b"), at(4_990));
+        for (host, time, expected, why) in [
+            ("a", at(5_001), Some(("a", at(5_001))), "the next"),
+            ("a", at(5_000), None, "the same again"),
+            ("a", at(4_999), None, "an overlap"),
+            ("a", at(0), None, "no time"),
+            ("a", at(13_600), Some(("a", at(13_600))), "a clock that is an hour ahead"),
+            ("a", at(13_601), None, "one that is further ahead"),
+            ("b", at(4_991), Some(("b", at(4_991))), "another host, that was asked for this"),
+            ("b", at(4_979), None, "and for nothing so old"),
+            ("b", at(99_999), None, "or so new"),
+        ] {
+            let moved = StreamPosition::moved(Some(&position), host, time, now);
+            let moved = moved.as_ref().map(|to| (to.host.as_str(), to.cursor));
+            assert_eq!(moved, expected, "{host}: {why}");
+        }
+        assert!(StreamPosition::moved(None, "a", at(1), now).is_some(), "the first of all");
+        assert!(StreamPosition { cursor: at(13_601), ..position.clone() }.is_impossible(now));
+        assert!(!position.is_impossible(now));
+    }
+
+    /// Reads on from `start` where a frame at `too_large` ends every connection that comes to it: the
+    /// places asked for, and where reading goes on.
+    fn sought(start: Micros, too_large: Micros, now: Micros) -> (Vec<i64>, Option<Micros>) {
+        let (mut obstacle, mut asked) = (Obstacle::default(), Vec::new());
+        loop {
+            assert!(asked.len() < 60, "no end: {asked:?}");
+            let at = obstacle.probe().unwrap_or(start);
+            asked.push(at.0 - start.0);
+            let step = if at <= too_large { obstacle.on_met(at, now) } else { obstacle.on_passed(now) };
+            match step {
+                Step::Again | Step::Probe => {}
+                Step::Over(before, to) => {
+                    assert_eq!(before, start, "the gap begins where reading last stood");
+                    assert!(obstacle.was_stepped_to(to) && obstacle.probe().is_none());
+                    return (asked, Some(to));
+                }
+                Step::Nothing => return (asked, None),
+            }
+        }
+    }
+
+    #[test]
+    fn j10_a_frame_that_is_too_large_is_sought_and_stepped_over() {
+        let (start, now) = (at(100), at(100_000));
+        let (asked, to) = sought(start, start, now);
+        assert_eq!((asked, to), (vec![0, 0, 0, 1], Some(Micros(start.0 + 1))), "right at the cursor");
+        for distance in [1, 40, 546_000, 3_600_000_000, 80_000_000_000] {
+            let (asked, to) = sought(start, Micros(start.0 + distance), now);
+            let over = to.unwrap().0 - start.0 - distance;
+            assert!((1..=OBSTACLE_WITHIN).contains(&over), "{distance}: {over} beyond it");
+            assert_eq!(asked[..4], [0, 0, 0, 1], "three times as before");
+            assert!(asked.len() <= 50, "{distance}: {} connections", asked.len());
+        }
+        assert_eq!(sought(start, at(200_000), now).1, None, "what ends all connections is no frame");
+    }
+
+    #[test]
+    fn j10_progress_makes_it_another_frame() {
+        let (mut obstacle, now) = (Obstacle::default(), at(1_000));
+        assert_eq!(obstacle.on_met(at(100), now), Step::Again);
+        assert_eq!(obstacle.on_met(at(100), now), Step::Again);
+        assert_eq!(obstacle.on_met(at(200), now), Step::Again, "the first time here");
+        assert_eq!(obstacle.on_met(at(200), now), Step::Again);
+        assert_eq!(obstacle.on_met(at(200), now), Step::Probe);
+    }
+
+    #[test]
+    fn a_frame_that_is_too_large_does_not_make_the_pauses_grow() {
+        let mut link = Link::new(90_000);
+        for second in [0, 1, 2, 3] {
+            assert_eq!(link.on(Input::Tick, at(second), MIDDLE), [Action::Open(second.unsigned_abs() + 1)]);
+            link.on(Input::Obstructed(second.unsigned_abs() + 1), at(second), MIDDLE);
+            assert_eq!(link.next_tick(), Some(Micros(at(second).0 + SEEK_EVERY)));
+        }
     }
 
     #[test]
     fn j03_the_beginning_is_a_position_of_no_host() {
         let named = StreamPosition::beginning(Some(Micros(1)), at(100));
         assert_eq!(named.resume_at("a"), Micros(1), "what the operator named, to the letter");
+        let ahead = StreamPosition::beginning(Some(at(5_000)), at(100));
+        assert_eq!(ahead.resume_at("a"), at(100), "not the future");
         let beginning = StreamPosition::beginning(None, at(100));
         assert_eq!(beginning.resume_at("a"), at(90), "clocks differ");
-        assert_eq!(Gap::noticed(&beginning, "a", at(500)), None, "it names no event that could be missing");
-        let position = StreamPosition::advance(Some(beginning), "a", at(95));
+        let look = Gap::look(&beginning, "a", at(500), at(500));
+        assert_eq!(look, Reach::Whole, "it names no event that could be missing");
+        let position = StreamPosition::moved(Some(&beginning), "a", at(95), at(100)).unwrap();
         assert_eq!((position.host.as_str(), position.cursor), ("a", at(95)), "the first event names one");
     }
 }

@@ -27,6 +27,8 @@ pub enum Reason {
     Gap,
     /// Its identity changed, and perhaps its PDS (K11).
     Identity,
+    /// Its account is active again (I53).
+    Account,
     /// The gate may see its author differently than when it refused something (G7).
     Gate,
     /// Somebody who may ask for it did.
@@ -44,6 +46,7 @@ impl Reason {
             Reason::New => "new",
             Reason::Gap => "gap",
             Reason::Identity => "identity",
+            Reason::Account => "account",
             Reason::Gate => "gate",
             Reason::Asked => "asked",
             Reason::Lookup => "lookup",
@@ -53,15 +56,16 @@ impl Reason {
 
     /// The reason of a word.
     pub fn named(word: &str) -> Option<Self> {
-        [Self::New, Self::Gap, Self::Identity, Self::Gate, Self::Asked, Self::Lookup, Self::Found]
+        use Reason::{Account, Asked, Found, Gap, Gate, Identity, Lookup, New};
+        [New, Gap, Identity, Account, Gate, Asked, Lookup, Found]
             .into_iter()
             .find(|reason| reason.word() == word)
     }
 
     /// Whether the repository is read although its revision is the one that is known: what the
-    /// gate says may have changed without it.
+    /// gate says may have changed without it, and of an account that was deleted nothing is left.
     pub fn reads_unchanged(self) -> bool {
-        matches!(self, Reason::Gate | Reason::Asked)
+        matches!(self, Reason::Gate | Reason::Asked | Reason::Account)
     }
 
     /// Whether it is only supposed that there is something of Colibri in the repository. One that
@@ -133,7 +137,7 @@ mod tests {
 
     #[test]
     fn reasons_have_words() {
-        for word in ["new", "gap", "identity", "gate", "asked", "lookup", "found"] {
+        for word in ["new", "gap", "identity", "account", "gate", "asked", "lookup", "found"] {
             assert_eq!(Reason::named(word).map(Reason::word), Some(word));
         }
         assert_eq!(Reason::named("whim"), None);

@@ -227,6 +227,9 @@ pub struct PersonRow {
     pub active: bool,
     pub account_status: Option<String>,
     pub account_at: Option<Micros>,
+    pub account_said: Option<String>,
+    pub away_since: Option<Micros>,
+    pub deleted_at: Option<Micros>,
 }
 
 impl PersonRow {
@@ -246,6 +249,9 @@ impl PersonRow {
             active: true,
             account_status: None,
             account_at: None,
+            account_said: None,
+            away_since: None,
+            deleted_at: None,
         }
     }
 
@@ -345,7 +351,9 @@ impl From<&MessageRow> for GoneRow {
     }
 }
 
-/// The memory of a decision, so that a late or repeated event does not reopen it (I02, G7).
+/// The memory of a decision, so that a late or repeated event does not reopen it (I02, G7). It lasts
+/// if the record was in the index: its key means that record, and nothing else. Of others it ends
+/// when the stream can no longer repeat them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "columns, described in migrations/")]
 pub struct SettledRow {
@@ -353,4 +361,5 @@ pub struct SettledRow {
     pub outcome: Outcome,
     pub rev: String,
     pub settled_at: Micros,
+    pub lasting: bool,
 }

@@ -44,8 +44,27 @@ pub fn standing(world: &World, community: &AtUri, person: &Did) -> Standing {
     if community.authority() == *person {
         return Standing::Owner;
     }
+    standing_by(world, community, person, |row| !row.hidden)
+}
+
+/// Where `author` stands when something of theirs is judged: as [`standing`], but memberships that
+/// are hidden because the account is not active count too. What is written meanwhile is judged as
+/// if the account were there, and hidden with the rest (I51).
+pub fn standing_of_author(world: &World, community: &AtUri, author: &Did) -> Standing {
+    if community.authority() == *author {
+        return Standing::Owner;
+    }
+    standing_by(world, community, author, |_| true)
+}
+
+fn standing_by(
+    world: &World,
+    community: &AtUri,
+    person: &Did,
+    counts: impl Fn(&MembershipRow) -> bool,
+) -> Standing {
     let group = member_group(community, person);
-    let memberships = || world.memberships.group(&group).filter(|row| !row.hidden);
+    let memberships = || world.memberships.group(&group).filter(|row| counts(row));
     let approved = memberships().find(|row| is_approved(world, row));
     if let Some(row) = approved {
         return Standing::Approved(row.uri.clone());

@@ -5,7 +5,7 @@
 use serde::Deserialize;
 
 use super::announcement::{Announcement, Topic};
-use super::gate::may_react;
+use super::gate::may_be_present;
 use super::rows::CommunityRow;
 use super::world::World;
 use crate::wire::ids::{AtUri, Collection, Did, Rkey};
@@ -75,7 +75,7 @@ pub fn may_be_in(
     channel: &AtUri,
     community: Option<&AtUri>,
 ) -> Result<(), VoiceRefusal> {
-    may_react(world, person, home(world, channel, community)?).map_err(|_| VoiceRefusal::NotAllowed)
+    may_be_present(world, person, home(world, channel, community)?).map_err(|_| VoiceRefusal::NotAllowed)
 }
 
 /// Whose right to be in a voice channel an event may end.

@@ -401,7 +401,13 @@ impl World {
     /// Whether people see this message (T16): not blocked, channel and community known, the
     /// author's account active.
     pub fn visible(&self, message: &MessageRow) -> bool {
-        !message.hidden && !self.blocks.contains(&message.uri) && self.channel(&message.channel_uri).is_some()
+        !message.hidden && self.stands(message)
+    }
+
+    /// Whether people would see this message if its author's account were active: not blocked,
+    /// channel and community known.
+    pub fn stands(&self, message: &MessageRow) -> bool {
+        !self.blocks.contains(&message.uri) && self.channel(&message.channel_uri).is_some()
     }
 
     /// Whether a person's account is there, as far as is known.

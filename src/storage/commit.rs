@@ -181,6 +181,7 @@ pub fn prepare(commit: &Commit) -> Prepared {
     }
     hide(&mut statements, commit.accounts);
     decisions(&mut statements, commit);
+    bound_people(&mut statements, changes);
     if !changes.held.put.is_empty() {
         bound_held(&mut statements, commit);
     }
@@ -197,7 +198,7 @@ pub fn prepare(commit: &Commit) -> Prepared {
     if let Some(gap) = commit.gap {
         statements.push(Statement::new(
             "INSERT INTO gaps (host, from_us, to_us, from_at, to_at, reason, state, noticed_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, 'cursor_too_old', 'open', ?6)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?7, 'open', ?6)
              ON CONFLICT (host, from_us) DO UPDATE SET to_us = max(to_us, excluded.to_us),
                  to_at = max(to_at, excluded.to_at)",
             [
@@ -207,14 +208,15 @@ pub fn prepare(commit: &Commit) -> Prepared {
                 gap.from.shown().into(),
                 gap.to.shown().into(),
                 commit.now.shown().into(),
+                gap.reason.word().into(),
             ],
         ));
     }
     if let Some(position) = commit.position {
         statements.push(Statement::new(
             "INSERT INTO stream (id, host, cursor_us, updated_at) VALUES (1, ?1, ?2, ?3)
-             ON CONFLICT (id) DO UPDATE SET host = excluded.host, cursor_us = excluded.cursor_us,
-                 updated_at = excluded.updated_at",
+             ON CONFLICT (id) DO UPDATE SET host = excluded.host, updated_at = excluded.updated_at,
+                 cursor_us = iif(host = excluded.host, max(cursor_us, excluded.cursor_us), excluded.cursor_us)",
             [position.host.as_str().into(), position.cursor.0.into(), commit.now.shown().into()],
         ));
     }
@@ -247,6 +249,8 @@ fn repositories(statements: &mut Vec<Statement>, commit: &Commit, known: &BTreeS
     statements.extend(repos::advance(&revs));
     statements.extend(repos::look_once_more(commit.doubtful, commit.now));
     statements.extend(repos::identities(&identities, commit.now));
+    let returned = commit.accounts.iter().filter(|account| account.returned).map(|account| &account.did);
+    statements.extend(repos::returned(&returned.collect(), commit.now));
 }
 
 /// The announcements cut into rows: id, which of them, and their JSON.
@@ -313,6 +317,11 @@ fn purge(statements: &mut Vec<Statement>, accounts: &[AccountChange], now: Micro
         return;
     }
     for sql in [
+        // I71: gone for good, also if the message is written again.
+        "INSERT INTO settled (uri, outcome, rev, settled_at)
+         SELECT r.uri, 'orphaned', r.rev, r.indexed_at FROM messages m JOIN reactions r ON r.target_uri = m.uri
+         WHERE m.author_did IN (SELECT value FROM json_each(?1))
+         ON CONFLICT (uri) DO UPDATE SET outcome = excluded.outcome, rev = excluded.rev WHERE excluded.rev >= rev",
         "DELETE FROM reactions WHERE target_uri IN (
              SELECT uri FROM messages WHERE author_did IN (SELECT value FROM json_each(?1)))",
         "DELETE FROM reactions WHERE reactor_did IN (SELECT value FROM json_each(?1))",
@@ -321,14 +330,18 @@ fn purge(statements: &mut Vec<Statement>, accounts: &[AccountChange], now: Micro
          WHERE author_did IN (SELECT value FROM json_each(?1))
          ON CONFLICT DO NOTHING",
         "DELETE FROM messages WHERE author_did IN (SELECT value FROM json_each(?1))",
-        "DELETE FROM channels WHERE community_uri IN (
-             SELECT uri FROM communities WHERE owner_did IN (SELECT value FROM json_each(?1)))",
-        "DELETE FROM categories WHERE community_uri IN (
-             SELECT uri FROM communities WHERE owner_did IN (SELECT value FROM json_each(?1)))",
+        "DELETE FROM channels WHERE uri IN (SELECT c.uri FROM json_each(?1) d JOIN channels c
+             ON c.uri > 'at://' || d.value || '/' AND c.uri < 'at://' || d.value || '0')",
+        "DELETE FROM categories WHERE uri IN (SELECT c.uri FROM json_each(?1) d JOIN categories c
+             ON c.uri > 'at://' || d.value || '/' AND c.uri < 'at://' || d.value || '0')",
         "DELETE FROM communities WHERE owner_did IN (SELECT value FROM json_each(?1))",
         "DELETE FROM memberships WHERE member_did IN (SELECT value FROM json_each(?1))",
         "DELETE FROM actors WHERE did IN (SELECT value FROM json_each(?1))",
         "DELETE FROM channel_reads WHERE did IN (SELECT value FROM json_each(?1))",
+        "DELETE FROM approvals WHERE uri IN (SELECT a.uri FROM json_each(?1) d JOIN approvals a
+             ON a.uri > 'at://' || d.value || '/' AND a.uri < 'at://' || d.value || '0')",
+        "DELETE FROM held WHERE uri IN (SELECT h.uri FROM json_each(?1) d JOIN held h
+             ON h.uri > 'at://' || d.value || '/' AND h.uri < 'at://' || d.value || '0')",
     ] {
         let mut params = vec![Param::json(&dids)];
         params.extend(sql.contains("?2").then(|| now.sortable().into()));
@@ -418,16 +431,76 @@ fn decisions(statements: &mut Vec<Statement>, commit: &Commit) {
     }
 }
 
-/// I63: what waited too long goes, and over the maximum the oldest.
+/// Records of one person that are kept of those that anybody may write without asking anybody.
+const MARKS_KEPT: i64 = 1_000;
+const ACTORS_KEPT: i64 = 20;
+
+/// I33, I38: of the read marks and actor records of one person the newest are kept. One mark for each
+/// channel is what clients write, and all actor records are one entry.
+fn bound_people(statements: &mut Vec<Statement>, changes: &Changes) {
+    let marked: BTreeSet<&Did> = changes.channel_reads.put.iter().map(|row| &row.did).collect();
+    for text in chunks(marked.iter()) {
+        statements.push(Statement::new(
+            "DELETE FROM channel_reads WHERE uri IN (SELECT r.uri FROM json_each(?1) p JOIN channel_reads r ON r.did = p.value
+                 WHERE r.indexed_at < (SELECT indexed_at FROM channel_reads WHERE did = p.value
+                     ORDER BY indexed_at DESC LIMIT 1 OFFSET ?2))",
+            [text.into(), (MARKS_KEPT - 1).into()],
+        ));
+    }
+    let acting: BTreeSet<&Did> = changes.actors.put.iter().map(|row| &row.did).collect();
+    for text in chunks(acting.iter()) {
+        statements.push(Statement::new(
+            "DELETE FROM actors WHERE uri IN (SELECT a.uri FROM json_each(?1) p JOIN actors a ON a.did = p.value
+                 WHERE a.indexed_at < (SELECT indexed_at FROM actors WHERE did = p.value
+                     ORDER BY indexed_at DESC LIMIT 1 OFFSET ?2))",
+            [text.into(), (ACTORS_KEPT - 1).into()],
+        ));
+    }
+}
+
+/// I63: what waited too long goes. Over the maximum, in number or in bytes, whoever holds most makes
+/// room: everybody keeps as many of their newest as all can keep. Of those who hold the same, people
+/// whom nobody knows go first. A little more goes than must, so that a flood pays for this only now
+/// and then.
 fn bound_held(statements: &mut Vec<Statement>, commit: &Commit) {
     let oldest = Micros(commit.now.0.saturating_sub(commit.held.hours.saturating_mul(3_600_000_000)));
-    statements.push(Statement::new("DELETE FROM held WHERE arrived_at < ?1", [oldest.sortable().into()]));
+    statements.push(Statement::new(HELD_TOO_LONG, [oldest.sortable().into()]));
     statements.push(Statement::new(
-        "DELETE FROM held WHERE uri IN (
-             SELECT uri FROM held ORDER BY arrived_at LIMIT max(0, (SELECT count(*) FROM held) - ?1))",
-        [commit.held.max.into()],
+        BOUND_HELD,
+        [commit.held.max.into(), (commit.held.max / 20).into(), HELD_BYTES.into()],
     ));
 }
+
+// What waits for an owner's account to be active again waits as long as that takes (I51).
+const HELD_TOO_LONG: &str = "
+    DELETE FROM held WHERE arrived_at < ?1
+      AND NOT EXISTS (SELECT 1 FROM communities c WHERE c.uri = waits_for AND c.hidden)
+      AND NOT EXISTS (SELECT 1 FROM channels ch JOIN communities c ON c.uri = ch.community_uri
+                       WHERE ch.uri = waits_for AND c.hidden)
+      AND NOT EXISTS (SELECT 1 FROM channels ch JOIN communities c ON c.uri = ch.community_uri
+                       WHERE ch.rkey = waits_for AND c.hidden)
+      AND NOT EXISTS (SELECT 1 FROM messages m JOIN channels ch ON ch.uri = m.channel_uri
+                        JOIN communities c ON c.uri = ch.community_uri
+                       WHERE (m.uri = waits_for OR m.rkey = waits_for) AND c.hidden)";
+
+/// How many bytes of records wait, at most: 10,000 of the largest would be a tenth of what D1 holds.
+const HELD_BYTES: i64 = 64 * 1024 * 1024;
+
+// Nothing is read beyond the two sums unless they are too large.
+const BOUND_HELD: &str = "
+    DELETE FROM held WHERE uri IN (
+        SELECT uri FROM (
+            SELECT uri, row_number() OVER fairly AS place, sum(bytes) OVER fairly AS total
+            FROM (
+                SELECT uri, author_did, arrived_at, bytes,
+                    row_number() OVER (PARTITION BY author_did ORDER BY arrived_at DESC, uri) AS nth
+                FROM (SELECT uri, author_did, arrived_at, bytes FROM held
+                      LIMIT (SELECT iif(count(*) > ?1 OR sum(bytes) > ?3, -1, 0) FROM held))
+            )
+            WINDOW fairly AS (ORDER BY nth, EXISTS (SELECT 1 FROM people WHERE did = author_did) DESC,
+                arrived_at DESC, uri ROWS UNBOUNDED PRECEDING)
+        )
+        WHERE place > ?1 - ?2 OR total > ?3)";
 
 fn refusals(statements: &mut Vec<Statement>, commit: &Commit) {
     let mut counts: BTreeMap<&str, u64> = commit.unread.clone();
@@ -563,32 +636,36 @@ const CHANNEL_READS: &str = "
 // brings it along.
 const PEOPLE: &str = "
     INSERT INTO people (did, handle, display_name, avatar_cid, banner_cid, description, status_text,
-        emoji, profile_rev, active, account_status, account_at, updated_at, state, preferred_state)
+        emoji, profile_rev, active, account_status, account_at, account_said, away_since, deleted_at,
+        updated_at, state, preferred_state)
     SELECT value ->> 'did', value ->> 'handle', value ->> 'display_name', value ->> 'avatar_cid',
         value ->> 'banner_cid', value ->> 'description', value ->> 'status_text', value ->> 'emoji',
         value ->> 'profile_rev', value ->> 'active', value ->> 'account_status',
-        value ->> 'account_at', ?2, v.state, v.preferred_state
+        value ->> 'account_at', value ->> 'account_said', value ->> 'away_since', value ->> 'deleted_at',
+        ?2, v.state, v.preferred_state
     FROM json_each(?1) LEFT JOIN visitors v ON v.did = value ->> 'did' WHERE true
     ON CONFLICT (did) DO UPDATE SET handle = excluded.handle, display_name = excluded.display_name,
         avatar_cid = excluded.avatar_cid, banner_cid = excluded.banner_cid,
         description = excluded.description, status_text = excluded.status_text,
         emoji = excluded.emoji, profile_rev = excluded.profile_rev, active = excluded.active,
         account_status = excluded.account_status, account_at = excluded.account_at,
+        account_said = excluded.account_said, away_since = excluded.away_since,
+        deleted_at = excluded.deleted_at,
         updated_at = excluded.updated_at";
 
 const HELD: &str = "
-    INSERT INTO held (uri, waits_for, record, rev, arrived_at)
-    SELECT value ->> 'uri', value ->> 'waits_for', value ->> 'record', value ->> 'rev',
-        value ->> 'arrived_at'
+    INSERT INTO held (uri, author_did, waits_for, record, bytes, rev, arrived_at)
+    SELECT value ->> 'uri', value ->> 'authority', value ->> 'waits_for', value ->> 'record',
+        length(CAST(value ->> 'record' AS BLOB)), value ->> 'rev', value ->> 'arrived_at'
     FROM json_each(?1) WHERE true
     ON CONFLICT (uri) DO UPDATE SET waits_for = excluded.waits_for, record = excluded.record,
-        rev = excluded.rev, arrived_at = excluded.arrived_at
+        bytes = excluded.bytes, rev = excluded.rev, arrived_at = excluded.arrived_at
     WHERE excluded.rev >= rev";
 
 const SETTLED: &str = "
-    INSERT INTO settled (uri, outcome, rev, settled_at)
-    SELECT value ->> 'uri', value ->> 'outcome', value ->> 'rev', value ->> 'settled_at'
+    INSERT INTO settled (uri, outcome, rev, settled_at, lasting)
+    SELECT value ->> 'uri', value ->> 'outcome', value ->> 'rev', value ->> 'settled_at', value ->> 'lasting'
     FROM json_each(?1) WHERE true
     ON CONFLICT (uri) DO UPDATE SET outcome = excluded.outcome, rev = excluded.rev,
-        settled_at = excluded.settled_at
+        settled_at = excluded.settled_at, lasting = excluded.lasting
     WHERE excluded.rev >= rev";

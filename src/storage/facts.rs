@@ -367,7 +367,8 @@ const HELD: &str = "
     FROM held WHERE uri IN (SELECT uri FROM wanted)";
 
 const SETTLED: &str = "
-    SELECT json_object('uri', uri, 'outcome', outcome, 'rev', rev, 'settled_at', settled_at) AS row
+    SELECT json_object('uri', uri, 'outcome', outcome, 'rev', rev, 'settled_at', settled_at,
+        'lasting', json(iif(lasting, 'true', 'false'))) AS row
     FROM settled WHERE uri IN (
         SELECT value FROM json_each(?1) UNION SELECT value FROM json_each(?2))";
 
@@ -411,6 +412,7 @@ const PEOPLE: &str = people_concerned!(
         'avatar_cid', avatar_cid, 'banner_cid', banner_cid, 'description', description,
         'status_text', status_text, 'emoji', emoji, 'state', state, 'profile_rev', profile_rev,
         'active', json(iif(active, 'true', 'false')), 'account_status', account_status,
-        'account_at', account_at) AS row
+        'account_at', account_at, 'account_said', account_said, 'away_since', away_since,
+        'deleted_at', deleted_at) AS row
     FROM people WHERE did IN (SELECT did FROM wanted)"
 );

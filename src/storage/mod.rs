@@ -19,6 +19,7 @@ pub mod parts;
 pub mod presence;
 pub mod reads;
 pub mod repos;
+pub mod sweep;
 
 pub mod bound_rooms;
 pub mod community_log;

@@ -43,6 +43,17 @@ pub fn begin(beginning: &StreamPosition, now: Micros) -> Statement {
     )
 }
 
+/// Forgets a position later than `latest`, which cannot be where the stream stands: reading goes on
+/// from when it was stored, as on another host.
+pub fn set_back(latest: Micros) -> Statement {
+    Statement::new(
+        "UPDATE stream SET host = '',
+             cursor_us = min(?1, CAST(strftime('%s', updated_at) AS INTEGER) * 1000000)
+         WHERE cursor_us > ?1 RETURNING json_quote(host) AS row",
+        [latest.0.into()],
+    )
+}
+
 /// Where the stream stands, and the number of the last commit.
 pub async fn position(store: &impl Store) -> Result<(Option<StreamPosition>, i64), Fault> {
     #[derive(Deserialize)]

@@ -448,7 +448,7 @@ pub struct IngestStatus {
     /// Frames and records that were not let in.
     pub refused: i64,
     /// Stretches of the stream that were not seen and are not reconciled yet, newest first, at
-    /// most ten.
+    /// most ten; those with a frame that is too large for a day.
     pub gaps: Vec<GapShown>,
     /// Repositories that are known, and how many of them are to be read.
     pub repos: super::repos::Counts,
@@ -480,7 +480,10 @@ pub async fn ingest_status(store: &impl Store) -> Result<IngestStatus, Fault> {
                 'refused', (SELECT coalesce(sum(count), 0) FROM refusal_counts),
                 'gaps', (SELECT json_group_array(json_object('host', host, 'from', from_at, 'to', to_at,
                     'reason', reason, 'state', state)) FROM (
-                    SELECT * FROM gaps WHERE state = 'open' ORDER BY id DESC LIMIT 10)),
+                    SELECT * FROM gaps WHERE state IN ('open', 'closed')
+                        AND (state = 'open' OR (reason = 'frame_too_large'
+                            AND noticed_at > strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-1 day')))
+                    ORDER BY id DESC LIMIT 10)),
                 'repos', json_object('known', (SELECT count(*) FROM repos),
                     'due', (SELECT count(*) FROM repos WHERE next_attempt_at IS NOT NULL),
                     'failing', (SELECT count(*) FROM repos

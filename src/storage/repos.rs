@@ -153,6 +153,22 @@ pub(super) fn identities(dids: &BTreeSet<&Did>, now: Micros) -> Vec<Statement> {
         .collect()
 }
 
+/// These accounts are active again: what they wrote meanwhile may have been missed, and is looked at
+/// (I53). Not more than once in a few seconds, however often an account comes and goes.
+pub(super) fn returned(dids: &BTreeSet<&Did>, now: Micros) -> Vec<Statement> {
+    chunks(dids.iter())
+        .into_iter()
+        .map(|text| {
+            Statement::new(
+                "UPDATE repos SET status = 'waiting', due_since = ?2, reason = 'account',
+                     next_attempt_at = max(?2, coalesce(strftime('%Y-%m-%dT%H:%M:%fZ', checked_at, '+5 seconds'), ?2))
+                 WHERE did IN (SELECT value FROM json_each(?1)) AND status <> 'empty'",
+                [text.into(), now.shown().into()],
+            )
+        })
+        .collect()
+}
+
 /// Makes a repository due, known or not; a row if it is due with this. A [`Reason::Lookup`] only
 /// makes a few unknown ones known, and leaves known ones alone.
 pub fn want(did: &Did, reason: Reason, now: Micros) -> Statement {

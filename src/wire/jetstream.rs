@@ -147,6 +147,19 @@ struct CommitFields<'a> {
 /// Beyond this a number is not exact in JavaScript and in D1 (2^53), and no clock gets there.
 const TIME_MAX: u64 = 1 << 53;
 
+/// The position of a frame, also of one that cannot be read otherwise.
+pub fn time_of(text: &str) -> Option<Micros> {
+    #[derive(Deserialize)]
+    struct Position {
+        time_us: u64,
+    }
+    if text.len() > FRAME_MAX {
+        return None;
+    }
+    let position: Position = json::object(text)?;
+    i64::try_from(position.time_us).ok().filter(|time| time.unsigned_abs() <= TIME_MAX).map(Micros)
+}
+
 /// Reads one frame.
 pub fn parse(text: &str) -> Result<Frame, ParseError> {
     if text.len() > FRAME_MAX {
@@ -193,13 +206,32 @@ fn commit(did: &Did, fields: &CommitFields) -> Result<Option<Commit>, ParseError
     Ok(Some(Commit { uri, collection, rkey, rev: fields.rev.clone().into_owned(), write }))
 }
 
+/// Parameters that would make a stream unreadable or incomplete: frames would be compressed, wait for
+/// a first message that the service does not send, or be left out for their size.
+const UNUSABLE: [&str; 3] = ["compress", "requireHello", "maxMessageSizeBytes"];
+
+fn is_unusable(name: &str, value: &str) -> bool {
+    UNUSABLE.contains(&name) && !matches!(value, "false" | "0")
+}
+
+/// The parameters of the operator's URL that are left out of the one to connect to (J02).
+pub fn left_out_of(base: &str) -> Vec<String> {
+    let Ok(url) = url::Url::parse(base) else { return Vec::new() };
+    url.query_pairs()
+        .filter(|(name, value)| is_unusable(name, value))
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect()
+}
+
 /// The URL to connect to (J02): every collection of T04 is asked for, whatever `base` holds;
-/// parameters already there are kept, none twice; `cursor` replaces one that is there.
+/// parameters already there are kept, none twice, but for those that nobody could read the stream
+/// with ([`left_out_of`]); `cursor` replaces one that is there.
 /// `None` if `base` is no URL.
 pub fn subscribe_url(base: &str, cursor: Option<Micros>) -> Option<url::Url> {
     let mut url = url::Url::parse(base).ok()?;
     let mut pairs: Vec<(String, String)> =
         url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+    pairs.retain(|(name, value)| !is_unusable(name, value));
     for collection in Collection::ALL {
         let pair = ("wantedCollections".to_owned(), collection.nsid().to_owned());
         if !pairs.contains(&pair) {
@@ -312,6 +344,27 @@ mod tests {
         assert!(given.contains(&"compress=false".to_owned()), "kept");
         assert_eq!(given.iter().filter(|p| p.starts_with("cursor=")).collect::<Vec<_>>(), ["cursor=5"]);
         assert!(subscribe_url("not a url", None).is_none());
+        let unusable = "wss://stream.example/subscribe?compress=true&wantedDids=did:plc:a&requireHello=true&maxMessageSizeBytes=1000";
+        let left = query(unusable, None);
+        assert!(left.contains(&"wantedDids=did:plc:a".to_owned()), "kept");
+        assert_eq!(left.len(), 11, "what would make the stream unreadable is not: {left:?}");
+        assert_eq!(left_out_of(unusable), ["compress=true", "requireHello=true", "maxMessageSizeBytes=1000"]);
+        assert!(left_out_of("wss://stream.example/subscribe?compress=false").is_empty());
+    }
+
+    #[test]
+    fn the_position_of_a_frame_that_cannot_be_read() {
+        for (text, expected, why) in [
+            (r#"{"did":"alice","time_us":7,"kind":"account"}"#, Some(Micros(7)), "no DID"),
+            (r#"{"time_us":7}"#, Some(Micros(7)), "nothing else"),
+            (r#"{"type":"info"}"#, None, "no position"),
+            (r#"{"time_us":-7}"#, None, "negative"),
+            (r#"{"time_us":"7"}"#, None, "a text"),
+            (r#"{"time_us":9999999999999999}"#, None, "past 2^53"),
+            ("nonsense", None, "no JSON"),
+        ] {
+            assert_eq!(time_of(text), expected, "{why}");
+        }
     }
 
     #[test]

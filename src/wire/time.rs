@@ -17,6 +17,10 @@ const TEXT_MAX: usize = 64;
 const EARLIEST: i64 = -62_167_219_200_000_000;
 const LATEST: i64 = 253_402_300_799_999_999;
 
+/// How far the clocks of others may be ahead, in microseconds: an hour, so that one that was never
+/// told of daylight saving time is believed.
+const AHEAD_MAX: i64 = 3_600_000_000;
+
 impl Micros {
     /// From milliseconds since 1970, the unit of JavaScript's clock.
     pub fn from_millis(millis: i64) -> Self {
@@ -26,6 +30,12 @@ impl Micros {
     /// Milliseconds since 1970, rounded down.
     pub fn millis(self) -> i64 {
         self.0.div_euclid(1000)
+    }
+
+    /// Whether this is further ahead of `now` than clocks differ: more than an hour. A time of
+    /// somebody else that is, says nothing.
+    pub fn is_ahead_of(self, now: Self) -> bool {
+        self.0 > now.0.saturating_add(AHEAD_MAX)
     }
 
     /// Reads a time as the AT Protocol has it (H06): RFC 3339 with any offset and any number of

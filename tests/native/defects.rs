@@ -5,11 +5,12 @@
 use colibri_edge::domain::announcement::Audience;
 use colibri_edge::hallway::Batch;
 use colibri_edge::storage::reads::communities;
+use colibri_edge::wire::time::Micros;
 use futures::executor::block_on;
 use serde_json::json;
 
 use super::sqlite::Break;
-use super::story::{Service, Story, frame, message, message_in, reaction};
+use super::story::{START, Service, Story, frame, message, message_in, reaction};
 
 /// Every order of `0..count`.
 fn orders(count: usize) -> Vec<Vec<usize>> {
@@ -157,7 +158,7 @@ fn b30_profiles_of_strangers_cost_no_query_each_and_the_one_known_is_applied() {
 
     // And a batch of nothing else may wait for company (J08).
     let mut batch = Batch::default();
-    frames.iter().for_each(|frame| batch.take(frame, "test"));
+    frames.iter().for_each(|frame| batch.take(frame, "test", Micros(START)));
     assert!(!batch.is_urgent());
 }
 

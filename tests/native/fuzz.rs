@@ -115,7 +115,7 @@ fn no_parser_panics() {
         let input = broken(&mut dice, &FRAMES);
         let tried = std::panic::catch_unwind(|| {
             let mut batch = Batch::default();
-            batch.take(&input, "test");
+            batch.take(&input, "test", Micros(1));
             for collection in Collection::ALL {
                 let _ = Record::parse(*collection, &author, &input);
             }

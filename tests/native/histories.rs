@@ -25,6 +25,7 @@ enum Step {
     Block { author: usize, rkey: u8 },
     Ban { owner: usize, who: usize },
     Unban { owner: usize, who: usize },
+    Account { who: usize, active: bool },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -41,7 +42,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (people.clone(), 0..6u8, 0..3u8).prop_map(|(who, what, rkey)| Step::Delete { who, what, rkey }),
         2 => (people.clone(), 0..3u8).prop_map(|(author, rkey)| Step::Block { author, rkey }),
         2 => (owners.clone(), people.clone()).prop_map(|(owner, who)| Step::Ban { owner, who }),
-        2 => (owners, people).prop_map(|(owner, who)| Step::Unban { owner, who }),
+        2 => (owners, people.clone()).prop_map(|(owner, who)| Step::Unban { owner, who }),
+        3 => (people, any::<bool>()).prop_map(|(who, active)| Step::Account { who, active }),
     ];
     prop::collection::vec(step, 1..120)
 }
@@ -65,6 +67,11 @@ enum Moment {
 fn tell(steps: &[Step]) -> Vec<Moment> {
     let mut story = Story::default();
     let mut moments = Vec::new();
+    // Account events of people whom nobody knows are no concern, so everybody is known.
+    for person in PEOPLE {
+        story.create(person, "actor.data/self", json!({ "status": "here" }));
+        moments.extend(story.frames.last().cloned().map(Moment::Frame));
+    }
     for (n, step) in steps.iter().enumerate() {
         let decision = match step {
             Step::Block { author, rkey } => block(PEOPLE[*author], &format!("r{rkey}")),
@@ -85,6 +92,10 @@ fn tell(steps: &[Step]) -> Vec<Moment> {
 fn write(story: &mut Story, n: usize, step: &Step) {
     match step {
         Step::Block { .. } | Step::Ban { .. } | Step::Unban { .. } => story,
+        Step::Account { who, active } => {
+            super::hallway::account(story, PEOPLE[*who], *active, "deactivated");
+            story
+        }
         Step::Community { owner, approval } => {
             let record = json!({ "name": format!("n{n}"), "requiresApprovalToJoin": approval });
             story.update(OWNERS[*owner], "community/c", record)

@@ -7,6 +7,7 @@ mod sqlite;
 mod story;
 
 mod bound_rooms;
+mod bounds;
 mod community_log;
 mod defects;
 mod discovery;
@@ -27,6 +28,7 @@ mod reads;
 mod reconciling;
 mod recorded;
 mod repository;
+mod returning;
 mod telling;
 mod tidy;
 mod voice_right;

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use colibri_edge::domain::announcement::Announcement;
-use colibri_edge::domain::link::Gap;
+use colibri_edge::domain::link::{Gap, Missed};
 use colibri_edge::domain::repos::Reason;
 use colibri_edge::domain::snapshot::{Snapshot, SnapshotRecord};
 use colibri_edge::hallway::reconciling::{Pace, Reconciled, account, reconcile};
@@ -464,7 +464,8 @@ impl Service {
     }
 
     fn gap(&mut self, at: i64) {
-        let gap = Gap { host: "test".into(), from: Micros(at - 10), to: Micros(at) };
+        let (host, reason) = ("test".into(), Missed::CursorTooOld);
+        let gap = Gap { host, from: Micros(at - 10), to: Micros(at), reason };
         let batch = Batch { gap: Some(gap), ..Batch::default() };
         block_on(walk(&self.store, &batch, &self.settings(), None, &mut self.known, Micros(at))).unwrap();
     }

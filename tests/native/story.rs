@@ -128,10 +128,10 @@ impl Service {
 
     /// Lets frames in as one batch.
     pub(crate) fn try_batch(&mut self, frames: &[String]) -> Result<Committed, Fault> {
-        let mut batch = Batch::default();
-        frames.iter().for_each(|frame| batch.take(frame, "test"));
         self.now += 1_000_000;
         let (settings, now) = (self.settings(), Micros(self.now));
+        let mut batch = Batch::default();
+        frames.iter().for_each(|frame| batch.take(frame, "test", now));
         let committed = block_on(walk(&self.store, &batch, &settings, None, &mut self.known, now))?;
         Ok(committed)
     }

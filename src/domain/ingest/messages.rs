@@ -50,11 +50,11 @@ impl Fold {
         let same_content =
             before.is_some_and(|old| MessageRow { rev: row.rev.clone(), ..old.clone() } == row);
         let shown_before = before.filter(|old| self.world.visible(old)).cloned();
+        let stood = before.is_some_and(|old| self.world.stands(old));
         self.world.messages.put(row.clone());
         if same_content {
             return;
         }
-        let was_shown = shown_before.is_some();
         let moved = shown_before.filter(|old| old.channel_uri != row.channel_uri);
         if let Some(old) = before.filter(|old| old.channel_uri != row.channel_uri) {
             self.world.gone.insert(GoneRow::from(old));
@@ -62,13 +62,11 @@ impl Fold {
         if let Some(old) = moved {
             self.announce_gone(&old);
         }
-        if self.world.visible(&row) {
-            if before.is_some() || self.is_told(row.sort_at) {
-                self.announce_shown(&row);
-            }
-            if !was_shown {
-                self.release_after_message(&row.uri);
-            }
+        if self.world.visible(&row) && (before.is_some() || self.is_told(row.sort_at)) {
+            self.announce_shown(&row);
+        }
+        if !stood && self.world.stands(&row) {
+            self.release_after_message(&row.uri);
         }
     }
 
@@ -96,7 +94,7 @@ impl Fold {
         self.announce(&community_uri, audience, Topic::MessageGone(row.uri.clone()), &event);
     }
 
-    fn announce_shown(&mut self, row: &MessageRow) {
+    pub(super) fn announce_shown(&mut self, row: &MessageRow) {
         let Some(community_uri) = self.community_of(row) else { return };
         let message = bodies::Message {
             core: core(&self.world, row),

@@ -281,6 +281,7 @@ impl Fold {
         if version.uri.is(Collection::Profile) {
             return self.delete_profile(version); // the person's row remembers the revision
         }
+        let was_indexed = self.has_row(version.uri) || self.world.actors.get(version.uri).is_some();
         self.world.held.remove(version.uri);
         self.delete_message(version.uri);
         self.delete_reaction(version.uri);
@@ -291,7 +292,7 @@ impl Fold {
         self.delete_approval(version.uri);
         self.delete_actor(version.uri);
         self.delete_channel_read(version.uri);
-        self.settle(version, Outcome::Deleted);
+        self.settle(version, Outcome::Deleted, was_indexed);
     }
 
     /// The gate refused a version: a new record is not stored (G7), of a known one the earlier
@@ -308,7 +309,7 @@ impl Fold {
         if self.has_row(version.uri) {
             self.note_rev(version)
         } else {
-            self.settle(version, Outcome::Refused)
+            self.settle(version, Outcome::Refused, false)
         }
     }
 
@@ -317,12 +318,14 @@ impl Fold {
     }
 
     /// Remembers how this version was decided, though it leaves no row.
-    fn settle(&mut self, version: &Version, outcome: Outcome) {
+    fn settle(&mut self, version: &Version, outcome: Outcome, was_indexed: bool) {
+        let lasts = self.world.settled.get(version.uri).is_some_and(|row| row.lasting);
         self.world.settled.put(SettledRow {
             uri: version.uri.clone(),
             outcome,
             rev: version.rev.to_owned(),
             settled_at: version.received,
+            lasting: was_indexed || lasts,
         });
     }
 

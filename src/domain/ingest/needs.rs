@@ -121,6 +121,16 @@ impl Needs {
                 self.record(&author, &row.uri, &record);
             }
         }
+        // Told if the account is active again (I53): with what it answers and how people reacted.
+        for row in world.messages.iter().filter(|row| self.accounts.contains(&row.author_did)) {
+            let away_since = world.people.get(&row.author_did).and_then(|person| person.away_since);
+            if away_since.is_some_and(|since| row.indexed_at > since)
+                && self.records.insert(row.uri.clone())
+                && let Some(parent) = &row.parent
+            {
+                by_name(parent, &mut self.parent_uris, &mut self.parent_rkeys);
+            }
+        }
         for community in world.communities.iter() {
             if self.accounts.contains(&community.uri.authority()) {
                 self.appearing.insert(community.uri.to_string());

@@ -19,7 +19,14 @@ pub struct AccountChange {
     pub hidden: bool,
     /// Whether every record of the repository is gone for good (I52).
     pub purged: bool,
+    /// Whether the stream says that the account is active again, and it did not count as that: its
+    /// repository is read (I53).
+    pub returned: bool,
 }
+
+/// How far the stream may be behind the clock: an event whose own time says nothing comes before what
+/// follows it.
+const STREAM_LAG: i64 = 10_000_000;
 
 /// The status of an account that does not come back (I52).
 const DELETED: &str = "deleted";
@@ -149,20 +156,28 @@ impl Fold {
     }
 
     /// I51–I53. The first rule that applies decides:
-    ///   1. a person nobody knows is no concern, and an event not newer than the last is a
-    ///      repetition;
+    ///   1. a person nobody knows is no concern, and an event older than the last, or one of the same
+    ///      time that was applied already, is a repetition;
     ///   2. a deleted account takes every record of its repository along, for good (I52);
     ///   3. an account that ends being active hides what it has, and one that is active again
     ///      shows what still stands.
     pub(super) fn account(&mut self, did: &Did, active: bool, status: Option<&str>, at: Micros) {
         let Some(before) = self.world.people.get(did).cloned() else { return };
-        if before.account_at.is_some_and(|applied| at <= applied) {
-            return;
-        }
+        // A clock that is far ahead must not silence the events of a month.
+        let at = if at.is_ahead_of(self.now) { Micros(self.now.0.saturating_sub(STREAM_LAG)) } else { at };
+        let status = status.filter(|_| !active);
+        let Some(said) = said_by_then(&before, active, status, at) else { return };
+        let purged = status == Some(DELETED);
+        let away_since = (!active).then(|| before.away_since.unwrap_or(self.clock));
         self.world.people.change(did, |person| {
             person.active = active;
-            person.account_status = status.filter(|_| !active).map(str::to_owned);
+            person.account_status = status.map(str::to_owned);
             person.account_at = Some(at);
+            person.account_said = Some(said);
+            person.away_since = away_since;
+            if purged {
+                person.deleted_at = Some(at);
+            }
         });
         if before.active != active {
             // Presence is the gateway's: it decides whether anybody is told (P13).
@@ -172,14 +187,14 @@ impl Fold {
         if before.active && !active {
             self.hide(did);
         } else if !before.active && active {
-            self.show(did);
+            self.show(did, before.away_since);
         }
-        let purged = !active && status == Some(DELETED);
         if purged {
             self.deleted_communities.extend(self.owned_communities(did));
             self.world.remove_all_of(did);
         }
-        self.accounts.push(AccountChange { did: did.clone(), hidden: !active, purged });
+        let returned = active && !before.active && !self.recovering;
+        self.accounts.push(AccountChange { did: did.clone(), hidden: !active, purged, returned });
     }
 
     /// I51: E02 for the recent messages, `member_left` everywhere, E06 for owned communities.
@@ -209,8 +224,9 @@ impl Fold {
         }
     }
 
-    /// I53: E05 for owned communities, members as from "none"; no E01 for old messages.
-    fn show(&mut self, did: &Did) {
+    /// I53: E05 for owned communities, members as from "none", E01 for what was written since the
+    /// account was away; none for old messages.
+    fn show(&mut self, did: &Did, away_since: Option<Micros>) {
         for community in self.owned_communities(did) {
             self.world.set_hidden_community(&community, false);
             self.announce_community(&community, Topic::CommunityShown);
@@ -221,6 +237,18 @@ impl Fold {
             self.with_standing(&community, did, |fold| {
                 fold.world.set_hidden_memberships(did, &community, false);
             });
+        }
+        let mut news: Vec<MessageRow> = self
+            .world
+            .messages
+            .iter()
+            .filter(|row| row.author_did == *did && away_since.is_some_and(|since| row.indexed_at > since))
+            .filter(|row| self.world.visible(row) && self.is_recent(row))
+            .cloned()
+            .collect();
+        news.sort_by_key(|row| (row.indexed_at, row.uri.clone()));
+        for message in &news {
+            self.announce_shown(message);
         }
     }
 
@@ -253,10 +281,8 @@ impl Fold {
     /// Whether the account was deleted after this moment of the stream: its records of before
     /// are gone for good, also if the stream repeats them (I52).
     pub(super) fn is_purged(&self, did: &Did, at: Micros) -> bool {
-        self.world.people.get(did).is_some_and(|person| {
-            person.account_status.as_deref() == Some(DELETED)
-                && person.account_at.is_some_and(|deleted| at <= deleted)
-        })
+        let person = self.world.people.get(did);
+        person.and_then(|person| person.deleted_at).is_some_and(|deleted| at <= deleted)
     }
 
     /// Announces to everybody who watches a person.
@@ -269,5 +295,28 @@ impl Fold {
             live: self.is_live(),
             event: text,
         });
+    }
+}
+
+/// What the account events of the time `at` have said, this one included, one line each. `None` if
+/// this one was applied before. Its time does not tell it apart from others: a stream may give two
+/// events the same, and repeats both.
+fn said_by_then(person: &PersonRow, active: bool, status: Option<&str>, at: Micros) -> Option<String> {
+    let line = format!("{active} {:?}", status.unwrap_or_default());
+    match person.account_at {
+        Some(applied) if at < applied => None,
+        Some(applied) if at == applied => {
+            // Applied by a build that noted only what stood then.
+            let stood =
+                || format!("{} {:?}", person.active, person.account_status.as_deref().unwrap_or_default());
+            let mut said = person.account_said.clone().unwrap_or_else(stood);
+            if said.lines().any(|earlier| earlier == line) {
+                return None;
+            }
+            said.push('\n');
+            said.push_str(&line);
+            Some(said)
+        }
+        _ => Some(line),
     }
 }

@@ -28,14 +28,15 @@ enum Target {
     Gone,
     /// A message that is not known, or not visible.
     Unseen,
-    /// This message.
+    /// This message, visible or hidden only by its author's absence.
     Visible(Box<MessageRow>),
 }
 
 impl Fold {
     /// I20–I22. The first rule that applies decides:
     ///   1. the message it means is blocked, or was deleted: refused for good (I22);
-    ///   2. it means no message yet, or one that is not visible: it waits (I21);
+    ///   2. it means no message yet, or one that is not visible: it waits (I21). One that
+    ///      only its author's absence hides counts as visible (I51);
     ///   3. the gate of the target's channel, without "owner only", refuses: gone for good;
     ///   4. it counts, and is announced if it is the person's first with this emoji there (and,
     ///      found by a reconciliation, recent: K08).
@@ -43,7 +44,7 @@ impl Fold {
         let target = match self.target(version, &record.target) {
             Target::Gone => {
                 self.refuse(version, "target_blocked_or_deleted");
-                return self.settle(version, Outcome::Orphaned);
+                return self.settle(version, Outcome::Orphaned, false);
             }
             Target::Unseen => return self.hold(version, &record.target),
             Target::Visible(target) => target,
@@ -69,7 +70,7 @@ impl Fold {
         self.world.reactions.put(row.clone());
         let written = record.created_at.as_deref().and_then(Micros::parse);
         let sort_at = written.map_or(version.received, |instant| instant.min(version.received));
-        if is_first && self.is_told(sort_at) {
+        if is_first && !row.hidden && self.world.visible(&target) && self.is_told(sort_at) {
             self.announce_reaction(&row, &target, Event::ReactionAdded);
         }
     }
@@ -79,6 +80,7 @@ impl Fold {
         let Some(row) = self.world.reactions.remove(uri) else { return };
         let target = self.world.messages.get(&row.target_uri).cloned();
         if let Some(target) = target.filter(|target| self.world.visible(target))
+            && !row.hidden
             && !self.stands(&row)
         {
             self.announce_reaction(&row, &target, Event::ReactionRemoved);
@@ -96,6 +98,7 @@ impl Fold {
                 outcome: Outcome::Orphaned,
                 rev: row.rev().to_owned(),
                 settled_at: self.clock,
+                lasting: true,
             });
         }
     }
@@ -146,7 +149,7 @@ impl Fold {
             return Some(Target::Gone);
         }
         let row = self.world.messages.get(uri)?;
-        Some(if self.world.visible(row) { Target::Visible(Box::new(row.clone())) } else { Target::Unseen })
+        Some(if self.world.stands(row) { Target::Visible(Box::new(row.clone())) } else { Target::Unseen })
     }
 
     fn announce_reaction(

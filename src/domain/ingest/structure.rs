@@ -69,6 +69,9 @@ impl Fold {
 
     /// An open community now asks for approval: everybody without one is told so, by DID (I26).
     fn demote_pending_members(&mut self, community: &AtUri) {
+        if self.world.community(community).is_none() {
+            return; // its owner's account is not active
+        }
         let members: std::collections::BTreeSet<Did> = self
             .world
             .memberships

@@ -1,0 +1,151 @@
+//! What goes by itself: rows that anybody's records can make and that have an end.
+//!
+//! What a commit adds it bounds itself where that costs little (`commit`: waiting records, examples
+//! of refusals, marks of one person). The rest is done here, now and then and in pieces, outside of
+//! commits: nothing that rests on facts is decided, and no fact that is gone was needed any more.
+
+use serde::Deserialize;
+
+use super::{Fault, Statement, Store, rows};
+use crate::wire::time::Micros;
+
+const HOUR: i64 = 3_600_000_000;
+
+/// How long it is remembered how a record was decided that was never in the index: what was refused,
+/// and deletions of what nobody saw. It keeps a repetition from deciding anew. The stream repeats
+/// what comes after the cursor, which is never older than the events of one commit, and on another
+/// host ten seconds more (J04); a repository that is being read may be older than an event, by hours
+/// (K09). Three days are as far as a Jetstream reaches back at all.
+const SETTLED_KEPT: i64 = 72 * HOUR;
+/// Of these at most so many, the newest: a day of refusals at one in two seconds, in about 15 MB.
+const SETTLED_MAX: i64 = 50_000;
+/// Closed gaps that are kept, the newest.
+const GAPS_KEPT: i64 = 200;
+/// How long a repository is known that was only looked for, or that cannot be read, if nothing of it
+/// was ever let in.
+const VAIN_KEPT: i64 = 30 * 24 * HOUR;
+/// Rows that go at once: a piece takes some milliseconds of a database that others wait for.
+const PIECE: i64 = 2_000;
+/// Repositories and people looked at in one sweep.
+const LOOKED_AT: i64 = 200;
+
+/// Where the next look through repositories and people begins: after the last one seen, by DID.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    repo: String,
+    person: String,
+}
+
+/// Removes what has come to its end and is not shown to anybody, a piece of it, at the time `now`.
+/// `true` if there is more.
+pub async fn sweep(store: &impl Store, place: &mut Place, now: Micros) -> Result<bool, Fault> {
+    let answers = store.write(&statements(place, now)).await?;
+    let full = usize::try_from(PIECE).unwrap_or(usize::MAX);
+    place.repo = end(answers.first())?;
+    Ok(answers.iter().skip(1).any(|rows| rows.len() >= full))
+}
+
+/// Removes people of whom nothing is left, of a few, at the time `now`. Apart from [`sweep`], because
+/// people are shown: answers that are kept end with this.
+pub async fn sweep_people(store: &impl Store, place: &mut Place, now: Micros) -> Result<(), Fault> {
+    let answers = store.write(&people_statements(place, now)).await?;
+    place.person = end(answers.first())?;
+    Ok(())
+}
+
+fn end(answer: Option<&Vec<String>>) -> Result<String, Fault> {
+    #[derive(Deserialize)]
+    struct End {
+        last: Option<String>,
+    }
+    Ok(rows::<End>(answer)?.into_iter().next().and_then(|end| end.last).unwrap_or_default())
+}
+
+/// The statements of [`sweep`], in the order in which it reads their answers. Where the next one
+/// begins is read before rows go.
+pub fn statements(place: &Place, now: Micros) -> Vec<Statement> {
+    let at = || [place.repo.as_str().into(), LOOKED_AT.into()];
+    vec![
+        Statement::new(REPOS_END, at()),
+        Statement::new(SETTLED_OLD, [before(now, SETTLED_KEPT).sortable().into(), PIECE.into()]),
+        Statement::new(SETTLED_MANY, [SETTLED_MAX.into(), PIECE.into()]),
+        Statement::new(GAPS, [GAPS_KEPT.into(), PIECE.into()]),
+        Statement::new(REPOS, at().into_iter().chain([before(now, VAIN_KEPT).shown().into()])),
+    ]
+}
+
+/// The statements of [`sweep_people`].
+pub fn people_statements(place: &Place, now: Micros) -> Vec<Statement> {
+    let at = || [place.person.as_str().into(), LOOKED_AT.into()];
+    let old = before(now, VAIN_KEPT).shown();
+    vec![
+        Statement::new(PEOPLE_END, at()),
+        Statement::new(IDENTITIES, at().into_iter().chain([old.as_str().into()])),
+        Statement::new(PEOPLE, at().into_iter().chain([old.as_str().into()])),
+    ]
+}
+
+fn before(now: Micros, span: i64) -> Micros {
+    Micros(now.0.saturating_sub(span))
+}
+
+const SETTLED_OLD: &str = "
+    DELETE FROM settled WHERE uri IN (
+        SELECT uri FROM settled WHERE NOT lasting AND settled_at < ?1 ORDER BY settled_at LIMIT ?2)
+    RETURNING 'null' AS row";
+
+const SETTLED_MANY: &str = "
+    DELETE FROM settled WHERE uri IN (
+        SELECT uri FROM settled WHERE NOT lasting ORDER BY settled_at
+        LIMIT max(0, min(?2, (SELECT count(*) FROM settled WHERE NOT lasting) - ?1)))
+    RETURNING 'null' AS row";
+
+const GAPS: &str = "
+    DELETE FROM gaps WHERE id IN (
+        SELECT id FROM gaps WHERE state = 'closed' ORDER BY id DESC LIMIT ?2 OFFSET ?1)
+    RETURNING 'null' AS row";
+
+// Nothing of theirs is in the index, and reading them has failed, or found nothing, for a month.
+const REPOS: &str = "
+    DELETE FROM repos WHERE did IN (
+        SELECT r.did FROM (SELECT * FROM repos WHERE did > ?1 ORDER BY did LIMIT ?2) r
+        WHERE r.known_at < ?3 AND r.due_since < ?3 AND r.status IN ('empty', 'failing', 'absent')
+          AND NOT EXISTS (SELECT 1 FROM communities WHERE owner_did = r.did)
+          AND NOT EXISTS (SELECT 1 FROM memberships WHERE member_did = r.did)
+          AND NOT EXISTS (SELECT 1 FROM messages WHERE author_did = r.did)
+          AND NOT EXISTS (SELECT 1 FROM reactions WHERE reactor_did = r.did))
+    RETURNING 'null' AS row";
+
+const REPOS_END: &str = "
+    SELECT json_object('last', iif(count(*) < ?2, NULL, max(did))) AS row
+    FROM (SELECT did FROM repos WHERE did > ?1 ORDER BY did LIMIT ?2)";
+
+// Whoever owns, belongs, wrote, reacted, says something or is banned stays; so does whoever chose a
+// state or is here, and whoever is away: their records are out of sight until they are back.
+macro_rules! nothing_left_of {
+    ($what:literal) => {
+        concat!(
+            "DELETE FROM ",
+            $what,
+            " WHERE did IN (
+                SELECT p.did FROM (SELECT * FROM people WHERE did > ?1 ORDER BY did LIMIT ?2) p
+                WHERE p.updated_at < ?3 AND p.active AND p.preferred_state IS NULL
+                  AND coalesce(p.state, 'offline') = 'offline'
+                  AND NOT EXISTS (SELECT 1 FROM communities WHERE owner_did = p.did)
+                  AND NOT EXISTS (SELECT 1 FROM memberships WHERE member_did = p.did)
+                  AND NOT EXISTS (SELECT 1 FROM messages WHERE author_did = p.did)
+                  AND NOT EXISTS (SELECT 1 FROM reactions WHERE reactor_did = p.did)
+                  AND NOT EXISTS (SELECT 1 FROM actors WHERE did = p.did)
+                  AND NOT EXISTS (SELECT 1 FROM channel_reads WHERE did = p.did)
+                  AND NOT EXISTS (SELECT 1 FROM bans WHERE member_did = p.did))
+            RETURNING 'null' AS row"
+        )
+    };
+}
+
+const IDENTITIES: &str = nothing_left_of!("identities");
+const PEOPLE: &str = nothing_left_of!("people");
+
+const PEOPLE_END: &str = "
+    SELECT json_object('last', iif(count(*) < ?2, NULL, max(did))) AS row
+    FROM (SELECT did FROM people WHERE did > ?1 ORDER BY did LIMIT ?2)";

@@ -1,0 +1,241 @@
+//! Accounts that come back (I51–I53): what is written, edited and deleted while an account counts as
+//! inactive is neither lost nor seen, whatever its status was.
+
+use colibri_edge::wire::ids::Did;
+use futures::executor::block_on;
+use serde_json::json;
+
+use super::hallway::account;
+use super::reconciling::snapshot_of;
+use super::story::{START, Service, Story, approval, membership, message, message_in};
+use colibri_edge::storage::repos;
+use colibri_edge::wire::time::Micros;
+
+/// alice's open community, where bob said something.
+fn garden() -> Story {
+    let mut story = Story::default();
+    story.community("alice", false).join("bob", "alice").join("carol", "alice").say("bob", "1", "one");
+    story
+}
+
+/// A service that has seen `before`, and what it told of `more`.
+fn after(before: &Story, more: impl FnOnce(&mut Story)) -> (Service, Vec<String>) {
+    let mut service = Service::live(before);
+    let mut story = before.clone();
+    more(&mut story);
+    let told = service.heard().len();
+    story.frames[before.frames.len()..].iter().for_each(|frame| service.batch(std::slice::from_ref(frame)));
+    let heard = service.heard().split_off(told);
+    (service, heard)
+}
+
+fn due(service: &Service) -> Vec<String> {
+    service
+        .store
+        .look("SELECT did, reason FROM repos WHERE reason = 'account' AND next_attempt_at IS NOT NULL")
+}
+
+/// Nothing is due but for what comes.
+fn all_read(service: &Service) {
+    service.store.exec("UPDATE repos SET status = 'synced', next_attempt_at = NULL, rev = '3'");
+}
+
+#[test]
+fn i51_what_is_written_while_an_account_is_not_active_shows_when_it_is() {
+    for status in ["deactivated", "suspended", "takendown", "desynchronized", "throttled", "a new word"] {
+        let (service, heard) = after(&garden(), |story| {
+            account(story, "bob", false, status);
+            story.say("bob", "2", "two").update("bob", "message/1", message("edited"));
+            story.say("bob", "3", "never mind").delete("bob", "message/3").react("bob", "r", "👍", "1");
+            account(story, "bob", true, "");
+        });
+        assert_eq!(service.visible_texts(), ["edited", "two"], "{status}");
+        assert_eq!(service.store.look("SELECT hidden FROM reactions"), ["0"]);
+        assert_eq!(
+            heard,
+            ["message_deleted 1", "member_left bob", "member_pending bob", "message 2 \"two\""],
+            "{status}: what was not told yet is told; what is older is read anew (I53)"
+        );
+        assert_eq!(service.store.look("SELECT count(*) FROM refusal_counts"), ["0"], "nothing was refused");
+    }
+}
+
+#[test]
+fn i51_nothing_is_seen_meanwhile() {
+    let (service, heard) = after(&garden(), |story| {
+        account(story, "bob", false, "deactivated");
+        story.say("bob", "2", "two").react("bob", "r", "👍", "2").react("carol", "r", "👍", "1");
+        story.react("carol", "s", "🌿", "2").delete("bob", "reaction/r");
+    });
+    assert_eq!(heard, ["message_deleted 1", "member_left bob"]);
+    assert_eq!(service.visible_texts(), Vec::<String>::new());
+    assert_eq!(
+        service.store.look("SELECT count(*) FROM held"),
+        ["0"],
+        "carol's reactions are kept with them"
+    );
+}
+
+#[test]
+fn i51_a_membership_written_meanwhile_counts_from_the_return_on() {
+    let (service, heard) = after(&garden(), |story| {
+        account(story, "bob", false, "suspended");
+        story.delete("bob", "membership/m").create("bob", "membership/n", membership("alice"));
+        story.create(
+            "alice",
+            "approval/n",
+            json!({ "membership": "at://did:plc:bob/social.colibri.membership/n" }),
+        );
+        story.say("bob", "2", "two");
+        account(story, "bob", true, "");
+    });
+    assert_eq!(
+        heard,
+        ["message_deleted 1", "member_left bob", "member_joined bob", "message 2 \"two\""],
+        "approved while away"
+    );
+    assert_eq!(service.visible_texts(), ["one", "two"]);
+}
+
+#[test]
+fn i51_the_gate_judges_who_is_away_as_if_they_were_here() {
+    let (service, heard) = after(&garden(), |story| {
+        let closed = json!({ "name": "Garden", "requiresApprovalToJoin": true });
+        story.update("alice", "community/c", closed);
+        account(story, "bob", false, "deactivated");
+        story.say("bob", "2", "two");
+        account(story, "bob", true, "");
+    });
+    assert_eq!(heard.last().unwrap(), "member_pending bob");
+    assert_eq!(service.store.look("SELECT reason FROM refusal_counts"), ["author_not_approved"]);
+}
+
+#[test]
+fn i51_an_owner_who_is_away_loses_nothing() {
+    let (mut service, heard) = after(&garden(), |story| {
+        account(story, "alice", false, "deactivated");
+        story.create("alice", "channel/new", json!({ "name": "new", "type": "text", "community": "c" }));
+        story.say("bob", "2", "two").react("carol", "r", "👍", "1");
+        story.join("dave", "alice").create("alice", "approval/dave", approval("dave"));
+        story.say("alice", "3", "three");
+    });
+    assert_eq!(heard, ["community_deleted c"]);
+    assert_eq!(service.visible_texts(), Vec::<String>::new());
+    // Much longer than records wait (I63): what waits for an account is not forgotten by others' waiting.
+    service.now += 100 * 3_600_000_000;
+    let mut story = Story { frames: garden().frames };
+    story.frames.resize(60, String::new());
+    let from = story.frames.len();
+    story.create("eve", "message/x", message_in("nowhere", "waits"));
+    account(&mut story, "alice", true, "");
+    let told = service.heard().len();
+    story.frames[from..].iter().for_each(|frame| service.batch(std::slice::from_ref(frame)));
+    let heard = service.heard().split_off(told);
+    assert_eq!(heard[0], "community_upserted c");
+    for event in ["channel_created new", "member_joined dave", "reaction_added 👍"] {
+        assert!(heard.iter().any(|told| told.starts_with(event)), "{event}: {heard:?}");
+    }
+    assert_eq!(service.visible_texts(), ["three", "one", "two"]);
+}
+
+#[test]
+fn i53_a_return_makes_the_repository_due() {
+    let mut story = garden();
+    let mut service = Service::live(&story);
+    all_read(&service);
+    let say = |service: &mut Service, story: &mut Story, active, status| {
+        account(story, "bob", active, status);
+        service.batch(std::slice::from_ref(story.frames.last().unwrap()))
+    };
+    say(&mut service, &mut story, false, "deactivated");
+    assert_eq!(due(&service), Vec::<String>::new(), "going is no reason");
+    say(&mut service, &mut story, true, "");
+    assert_eq!(due(&service), ["did:plc:bob|account"]);
+    all_read(&service);
+    service.store.exec("UPDATE repos SET reason = 'new'");
+    say(&mut service, &mut story, true, "");
+    assert_eq!(due(&service), Vec::<String>::new(), "it was active already");
+    say(&mut service, &mut story, false, "deleted");
+    say(&mut service, &mut story, true, "");
+    assert_eq!(due(&service), ["did:plc:bob|account"], "also one that was deleted");
+    // An account that flickers has its repository read once in a few seconds.
+    let read_at = Micros(service.now + 500_000).shown();
+    service.store.exec(&format!("UPDATE repos SET checked_at = '{read_at}', reason = 'new'"));
+    say(&mut service, &mut story, false, "deactivated");
+    say(&mut service, &mut story, true, "");
+    let at = service.store.look("SELECT next_attempt_at FROM repos WHERE reason = 'account'").remove(0);
+    assert_eq!(Micros::parse(&at).unwrap().0, service.now - 1_500_000 + 5_000_000);
+}
+
+#[test]
+fn i52_i53_an_account_that_was_deleted_and_is_back_has_what_its_repository_holds() {
+    let mut story = garden();
+    story.react("carol", "r", "👍", "1");
+    let before = story.frames.len();
+    account(&mut story, "bob", false, "deleted");
+    story.say("bob", "2", "written meanwhile");
+    let gone = story.frames.len();
+    account(&mut story, "bob", true, "");
+    let mut service = Service::live(&story);
+    assert_eq!(service.visible_texts(), Vec::<String>::new());
+    // The stream repeats itself from before: what was deleted stays so.
+    service.batch(&story.frames[before - 4..]);
+    service.batch(&story.frames[gone..]);
+    assert_eq!(service.visible_texts(), Vec::<String>::new());
+    assert_eq!(service.store.look("SELECT count(*) FROM reactions"), ["0"], "I71");
+    // Its repository holds everything still.
+    service.reconcile("bob", &snapshot_of("bob", &story.frames));
+    assert_eq!(service.visible_texts(), ["one", "written meanwhile"]);
+    assert_eq!(service.store.look("SELECT count(*) FROM reactions"), ["0"], "I71");
+}
+
+#[test]
+fn two_account_events_of_one_time_count_in_their_order_and_once() {
+    for (last_active, texts) in [(true, 1), (false, 0)] {
+        let mut story = garden();
+        let from = story.frames.len();
+        account(&mut story, "bob", !last_active, "deactivated");
+        let first = story.frames[from].clone();
+        account(&mut story, "bob", last_active, "deactivated");
+        let (at, later) = (START + from as i64 * 1_000_000, START + (from as i64 + 1) * 1_000_000);
+        story.frames[from + 1] = story.frames[from + 1].replace(&later.to_string(), &at.to_string());
+        let mut service = Service::live(&story);
+        assert_eq!(service.visible_texts().len(), texts, "the last of them stands: {first}");
+        let told = service.told.len();
+        for again in 0..3 {
+            service.batch(&story.frames[from..from + 1]);
+            service.batch(&story.frames[from..]);
+            assert_eq!(service.told.len(), told, "repeated {again}: nothing is told twice");
+        }
+        assert_eq!(service.visible_texts().len(), texts);
+        // The other way round, together with the rest.
+        let mut whole = Service::new();
+        whole.batch(&story.frames);
+        assert_eq!(whole.store.index(), service.store.index());
+    }
+}
+
+#[test]
+fn a_time_far_ahead_does_not_silence_later_events() {
+    let mut story = garden();
+    let (month, at) = (30 * 86_400_000_000_i64, START + story.frames.len() as i64 * 1_000_000);
+    account(&mut story, "bob", false, "deactivated");
+    let last = story.frames.len() - 1;
+    story.frames[last] = story.frames[last].replace(&at.to_string(), &(at + month).to_string());
+    account(&mut story, "bob", true, "");
+    let service = Service::live(&story);
+    assert_eq!(service.visible_texts(), ["one"]);
+}
+
+#[test]
+fn a_return_is_among_the_reasons_of_repositories() {
+    let mut story = garden();
+    let mut service = Service::live(&story);
+    all_read(&service);
+    account(&mut story, "bob", false, "takendown");
+    account(&mut story, "bob", true, "");
+    service.batch(&story.frames[story.frames.len() - 2..]);
+    let bob = Did::parse("did:plc:bob").unwrap();
+    let shown = block_on(repos::shown(&service.store, &bob)).unwrap().unwrap();
+    assert_eq!((shown.status.as_str(), shown.reason.as_str()), ("waiting", "account"));
+}
