@@ -28,6 +28,7 @@ use super::commands::{
 };
 use super::order::Order;
 use crate::platform::config::follow_log_level;
+use crate::platform::incidents;
 use crate::platform::socket_state;
 use crate::wire::socket::{HEARTBEAT, HEARTBEAT_ACK};
 
@@ -40,6 +41,7 @@ pub struct Community {
 impl DurableObject for Community {
     fn new(state: State, env: Env) -> Self {
         follow_log_level(&env);
+        incidents::watch(&env);
         if let Ok(pair) = WebSocketRequestResponsePair::new(HEARTBEAT, HEARTBEAT_ACK) {
             state.set_websocket_auto_response(&pair);
         }

@@ -75,6 +75,8 @@ pub(super) struct Desk {
     pub(super) telling: RefCell<std::collections::BTreeSet<String>>,
     /// Sockets whose frame is being answered, with the frames that wait for their turn.
     waiting: RefCell<BTreeMap<i64, VecDeque<Option<String>>>>,
+    /// How often in a row each of them could not be told.
+    pub(super) untold: RefCell<BTreeMap<String, u32>>,
     /// One move between voice channels at a time for each person (V01).
     pub(super) moves: RefCell<BTreeMap<Did, Rc<Mutex<()>>>>,
     alarm_at: Cell<Option<Micros>>,
@@ -94,6 +96,7 @@ impl Desk {
             settling: Cell::new(false),
             telling: RefCell::default(),
             waiting: RefCell::default(),
+            untold: RefCell::default(),
             moves: RefCell::default(),
             alarm_at: Cell::new(None),
             wanted_at: Cell::new(None),

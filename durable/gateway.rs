@@ -30,6 +30,7 @@ use super::desk::Desk;
 use super::people::{Caller, Gone};
 use crate::domain::restore::Origin;
 use crate::platform::config::follow_log_level;
+use crate::platform::incidents;
 use crate::platform::{log, socket_state};
 use crate::wire::ids::Did;
 use crate::wire::socket::{HEARTBEAT, HEARTBEAT_ACK};
@@ -61,6 +62,7 @@ fn caller(headers: &Headers) -> Result<Caller> {
 impl DurableObject for Gateway {
     fn new(state: State, env: Env) -> Self {
         follow_log_level(&env);
+        incidents::watch(&env);
         if let Ok(pair) = WebSocketRequestResponsePair::new(HEARTBEAT, HEARTBEAT_ACK) {
             state.set_websocket_auto_response(&pair);
         }

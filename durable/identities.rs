@@ -17,6 +17,7 @@ use super::commands::{Command, Done, Look, read, reply, unknown};
 use super::looking::{self, Next};
 use crate::platform::clock::now;
 use crate::platform::config::follow_log_level;
+use crate::platform::incidents;
 use crate::platform::log;
 use crate::storage::Fault;
 use crate::wire::time::Micros;
@@ -38,6 +39,7 @@ pub struct Identities {
 impl DurableObject for Identities {
     fn new(state: State, env: Env) -> Self {
         follow_log_level(&env);
+        incidents::watch(&env);
         Self { state, env, asked: Cell::new(false), rests_until: Cell::new(None) }
     }
 

@@ -19,6 +19,7 @@ use worker::{
 use super::commands::{Command, Ensure, read, reply, unknown};
 use super::reader::Reader;
 use crate::platform::config::follow_log_level;
+use crate::platform::incidents;
 
 /// The longest time between two alarms.
 pub(super) const ALARM_MS: i64 = 25_000;
@@ -31,6 +32,7 @@ pub struct Jetstream {
 impl DurableObject for Jetstream {
     fn new(state: State, env: Env) -> Self {
         follow_log_level(&env);
+        incidents::watch(&env);
         Self { reader: Rc::new(Reader::new(state, env)) }
     }
 

@@ -22,12 +22,13 @@ use super::sessions::{SLOW_BYTES, send};
 use crate::domain::actions::{Action, Actor, Sign, action, wanted_seat, wanted_state};
 use crate::domain::announcement::{Announcement, Audience};
 use crate::domain::frame_budget::{Budget, Rate, Verdict};
+use crate::domain::lost::frame;
 use crate::domain::signaling::hall::SOCKETS_MAX;
 use crate::platform::clock::now;
 use crate::platform::d1::D1;
 use crate::platform::{log, socket_state};
 use crate::storage::{Fault, reads};
-use crate::wire::events::{stamp, stamp_state};
+use crate::wire::events::stamp_state;
 use crate::wire::ids::AtUri;
 use crate::wire::socket::Reply;
 
@@ -84,12 +85,13 @@ impl Observers {
         let mut observers: Vec<WebSocket> =
             Self::all(state).filter(|(_, (_, behind))| behind.is_none()).map(|(socket, _)| socket).collect();
         observers.retain(|socket| !self.let_go_if_slow(state, socket, first));
+        let Some(community) = state.id().name().and_then(|name| AtUri::parse(&name).ok()) else { return };
         if observers.is_empty() {
             return;
         }
         for (seq, event) in (first..).zip(events) {
             if !matches!(event.audience, Audience::Private(_)) {
-                let text = stamp(event.event.get(), seq, event.live);
+                let text = frame(&event.event, &community, seq, event.live);
                 observers.iter().for_each(|socket| send(socket, &text));
             }
         }
@@ -226,7 +228,7 @@ impl Order {
                     let from = *from.get_or_insert(u64::try_from(cursor).unwrap_or(last));
                     let heard = |audience: &Audience| !matches!(audience, Audience::Private(_));
                     for event in events.iter().filter(|event| heard(&event.audience)) {
-                        send(socket, &stamp(event.event.get(), event.seq, false));
+                        send(socket, &frame(&event.event, &community, event.seq, false));
                     }
                     after = i64::try_from(through).unwrap_or(i64::MAX);
                     (through >= last).then(|| Reply::Resumed {

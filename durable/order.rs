@@ -1,7 +1,7 @@
 //! Numbers a community's events, keeps them, and delivers them: what the `Community` object does.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use worker::wasm_bindgen_futures::spawn_local;
@@ -12,21 +12,28 @@ use super::commands::{
 };
 use super::observing::Observers;
 use crate::domain::announcement::Announcement;
+use crate::domain::lost::{self, Attempt};
 use crate::domain::replay::{Resume, cursor_of, resume};
+use crate::domain::untold::Told;
 use crate::platform::alarm;
 use crate::platform::clock::now;
 use crate::platform::config::{self, EventLog, Sockets};
+use crate::platform::incidents;
 use crate::platform::log;
 use crate::platform::object_sql::ObjectSql;
 use crate::storage::bound_rooms;
 use crate::storage::community_log::{self, Counters, Listener, Numbered};
 use crate::storage::community_voice;
+use crate::storage::incidents::Incident;
 use crate::storage::{Fault, Statement, rows};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
 
 /// Events in one call to a gateway, and in one page of a replay: with 2 kB each 1 MB.
 pub(super) const PAGE: i64 = 500;
+/// The same in bytes: a message may have a hundred times as much as most, and a call is held whole by
+/// both objects, which may be in one isolate.
+const PAGE_BYTES: usize = 2 * 1024 * 1024;
 /// How soon a gateway that could not be reached is tried again, in milliseconds.
 pub(super) const RETRY_MS: i64 = 2_000;
 /// How often old events are looked for, in milliseconds.
@@ -48,6 +55,8 @@ pub(super) struct Order {
     listeners: RefCell<Option<Vec<Listener>>>,
     /// Gateways that a task is delivering to: one at a time, so that events arrive in order.
     delivering: RefCell<BTreeSet<String>>,
+    /// How often in a row gateways could not be delivered to.
+    failures: RefCell<BTreeMap<String, u32>>,
     /// Whether a task is asking voice rooms to look at rights again.
     pub(super) asking_rooms: Cell<bool>,
     /// Whether some room may have to look; nobody knows when the object has just woken.
@@ -69,6 +78,7 @@ impl Order {
             counters: Cell::new(None),
             listeners: RefCell::new(None),
             delivering: RefCell::default(),
+            failures: RefCell::default(),
             asking_rooms: Cell::new(false),
             rooms_may_be_due: Cell::new(true),
             alarm_at: Cell::new(None),
@@ -112,7 +122,9 @@ impl Order {
             self.listeners.replace(None);
         }
         let (events, count) = taken.statements.split_at(taken.statements.len().saturating_sub(1));
-        self.sql.run_all(events)?;
+        if let Err(fault) = self.sql.run_all(events) {
+            self.append_one_by_one(&counters, &told, &home, &fault)?;
+        }
         self.sql.run_all(&left)?;
         self.sql.run_all(count)?;
         self.counters.set(Some(taken.counters));
@@ -122,6 +134,59 @@ impl Order {
         let news = told.iter().filter(|told| told.id > counters.announced);
         self.observers.tell(&self.state, counters.seq + 1, news.flat_map(|told| &told.events));
         Ok(Announced { through: taken.counters.announced })
+    }
+
+    /// Appends events that the database did not take together. One that it does not take alone is
+    /// set aside (Q21). Should it not even take that, it takes nothing: all is done again later,
+    /// under the same numbers.
+    fn append_one_by_one(
+        &self,
+        counters: &Counters,
+        told: &[Told],
+        home: &impl Fn(&Did) -> String,
+        fault: &Fault,
+    ) -> Result<(), Fault> {
+        log::fault(fault, "events are stored one by one");
+        let mut before = *counters;
+        let mut lost = 0;
+        for one in told.iter().filter(|told| told.id > counters.announced) {
+            for event in &one.events {
+                let store = |event: &Announcement| {
+                    let told = [Told { id: one.id, events: vec![event.clone()] }];
+                    let taken = community_log::take(&Counters { announced: 0, ..before }, &told, now(), home);
+                    let statements = taken.statements.split_last().map_or(&[][..], |(_, events)| events);
+                    self.sql.run_all(statements).map(|()| taken.counters.seq)
+                };
+                before.seq = match store(event) {
+                    Ok(seq) => seq,
+                    Err(_) => {
+                        lost += 1;
+                        store(&event.clone().set_aside())?
+                    }
+                };
+            }
+        }
+        self.set_aside(lost);
+        Ok(())
+    }
+
+    /// Events of the log that could not be stored, read or delivered.
+    fn set_aside(&self, count: u32) {
+        let place = self.name().map_or_else(String::new, |community| community.to_string());
+        incidents::note(&self.env, Incident::Log, count, &place);
+    }
+
+    /// Events of the log; `true` if there may be more behind them.
+    fn page(&self, statement: &Statement) -> Result<(Vec<Numbered>, bool), Fault> {
+        let (texts, cut) = self.sql.run_within(statement, PAGE_BYTES)?;
+        let mut unreadable = Vec::new();
+        let events = community_log::events(&texts, &mut unreadable)?;
+        if !unreadable.is_empty() {
+            self.sql.run(&community_log::set_aside(&unreadable))?;
+            self.set_aside(u32::try_from(unreadable.len()).unwrap_or(u32::MAX));
+        }
+        let full = i64::try_from(events.len()).is_ok_and(|count| count == PAGE);
+        Ok((events, full || cut))
     }
 
     /// Numbers events that come from no commit, and stores what made them.
@@ -159,10 +224,8 @@ impl Order {
         match resume(command.cursor, counters.oldest(), counters.seq) {
             Resume::Resync { oldest } => Ok(Replayed::Resync { oldest }),
             Resume::From(after) => {
-                let events: Vec<Numbered> =
-                    rows(Some(&self.sql.run(&community_log::standing_after(after, PAGE))?))?;
-                let full = i64::try_from(events.len()).is_ok_and(|count| count == PAGE);
-                let through = events.last().filter(|_| full).map_or(counters.seq, |event| event.seq);
+                let (events, more) = self.page(&community_log::standing_after(after, PAGE))?;
+                let through = events.last().filter(|_| more).map_or(counters.seq, |event| event.seq);
                 Ok(Replayed::Page { events, through, last: counters.seq })
             }
         }
@@ -227,6 +290,7 @@ impl Order {
                             &fault,
                             &format!("{} gets the events of {community} later", listener.name),
                         );
+                        *order.failures.borrow_mut().entry(listener.name).or_default() += 1;
                         order.wake_within(RETRY_MS).await;
                     }
                 });
@@ -243,14 +307,29 @@ impl Order {
                 return Ok(());
             };
             if listener.delivered >= seq {
+                self.failures.borrow_mut().remove(name);
                 return Ok(());
             }
-            let events: Vec<Numbered> =
-                rows(Some(&self.sql.run(&community_log::after(listener.delivered, PAGE))?))?;
-            let full = i64::try_from(events.len()).is_ok_and(|count| count == PAGE);
-            let through = events.last().filter(|_| full).map_or(seq, |event| event.seq);
+            let failures = self.failures.borrow().get(name).copied().unwrap_or(0);
+            let attempt = Attempt::after(failures);
+            let limit = if attempt == Attempt::All { PAGE } else { 1 };
+            let (events, more) = self.page(&community_log::after(listener.delivered, limit))?;
+            let through = events.last().filter(|_| more || limit == 1).map_or(seq, |event| event.seq);
             let deliver = Deliver { community: community.clone(), events };
-            let listening = call(&self.env, name, &deliver).await?.listening;
+            let mut delivered = call(&self.env, name, &deliver).await;
+            let mut set_aside = 0;
+            if delivered.is_err() && attempt == Attempt::SetAside {
+                let mut without = deliver;
+                for event in &mut without.events {
+                    event.event = lost::event();
+                    set_aside += 1;
+                }
+                delivered = call(&self.env, name, &without).await;
+            }
+            let listening = delivered?.listening;
+            self.set_aside(set_aside);
+            // While one is looked for that is to blame, they go on one by one.
+            self.failures.borrow_mut().insert(name.to_owned(), attempt.failures_after_success());
             self.change_listeners(&community_log::delivered(name, through))?;
             if !listening {
                 self.change_listeners(&community_log::leave(&listener))?;

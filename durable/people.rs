@@ -14,14 +14,16 @@ use super::desk::{Desk, FRESH, Outcome};
 use super::sessions::{FULL_BYTES, LOST, Open, Sessions, send, trace_of};
 use crate::domain::announcement::{Audience, Topic};
 use crate::domain::lease::{self, Life};
+use crate::domain::lost::is_lost;
 use crate::domain::person::Person;
 use crate::domain::presence::Input;
 use crate::domain::restore::{Declined, Origin, PROMPT, Place, Trace};
 use crate::domain::subscriptions::Subscriptions;
 use crate::platform::clock::{now, run};
-use crate::platform::{log, socket_state};
+use crate::platform::{incidents, log, socket_state};
 use crate::storage::gateway_people;
 use crate::storage::gateway_sessions::{self, Session};
+use crate::storage::incidents::Incident;
 use crate::storage::{Fault, rows};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::socket::Reply;
@@ -84,6 +86,8 @@ impl Desk {
             }
         }
         sessions.strangers = !self.strangers(&sessions, &self.name()?).is_empty();
+        let unreadable = std::mem::take(&mut sessions.unreadable);
+        incidents::note(&self.env, Incident::Session, unreadable, &self.name()?);
         self.plan(&sessions);
         Ok(sessions)
     }
@@ -331,6 +335,8 @@ impl Desk {
                     }
                     // Nobody of this gateway: there is no presence to change.
                     (Audience::Watchers(_), Topic::Account(_)) => {}
+                    // Set aside (Q21): what is said of people is state, and the next is complete.
+                    (Audience::Watchers(_), _) if is_lost(&event.event) => {}
                     (Audience::Watchers(did), _) => {
                         self.sql.run(&gateway_people::hold(did, event.live, &event.event))?;
                         sessions.held = true;

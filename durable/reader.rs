@@ -27,7 +27,9 @@ use crate::platform::alarm;
 use crate::platform::clock::{chance, now};
 use crate::platform::config::{self, Stream};
 use crate::platform::d1::D1;
+use crate::platform::incidents;
 use crate::platform::log::{self, Level};
+use crate::storage::incidents::Incident;
 use crate::storage::sweep::{Place, sweep, sweep_people};
 use crate::storage::{Fault, Store, outbox};
 use crate::wire::ids::Did;
@@ -430,9 +432,15 @@ impl Reader {
         if self.batch_waits() && self.telling.waiting() < TELL_AT {
             return Ok(true);
         }
-        self.telling.catch_up(&db).await?;
-        for (scope, fault) in self.telling.tell(&self.objects, now()).await {
+        let unreadable = self.telling.catch_up(&db).await?;
+        incidents::note(&self.env, Incident::Outbox, unreadable, "outbox");
+        let outcome = self.telling.tell(&self.objects, now()).await;
+        for (scope, fault) in outcome.failed {
             log::fault(&fault, &format!("{scope} is told again after a pause"));
+        }
+        for (scope, events) in outcome.set_aside {
+            let count = u32::try_from(events).unwrap_or(u32::MAX);
+            incidents::note(&self.env, Incident::Outbox, count, &scope.to_string());
         }
         let more = || !self.queue.borrow().is_empty() || self.telling.is_behind();
         if more() {

@@ -19,6 +19,7 @@ use super::commands::{Command, Done, RELAY, Work, read, reply, unknown};
 use super::discovering::Walker;
 use super::host::Host;
 use crate::platform::config::follow_log_level;
+use crate::platform::incidents;
 
 /// See the module. One object per host.
 #[durable_object(alarm)]
@@ -44,6 +45,7 @@ impl Task {
 impl DurableObject for RepoSync {
     fn new(state: State, env: Env) -> Self {
         follow_log_level(&env);
+        incidents::watch(&env);
         let task = match state.id().name().as_deref() {
             Some(RELAY) => Task::Find(Rc::new(Walker::new(state, env))),
             _ => Task::Read(Rc::new(Host::new(state, env))),

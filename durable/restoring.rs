@@ -23,7 +23,7 @@ use crate::platform::d1::D1;
 use crate::platform::log;
 use crate::storage::gateway_people::{self, Changed};
 use crate::storage::gateway_sessions::{self, Restoring};
-use crate::storage::{Fault, presence, reads, rows};
+use crate::storage::{Fault, Inner, presence, reads, rows};
 use crate::wire::events::{Event, stamp_state};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
@@ -210,7 +210,9 @@ impl Desk {
                 sessions.trace(*other, alive_at, false)
             })
             .collect();
-        others.extend(rows::<Trace>(Some(&self.sql.run(&gateway_people::traces(did))?))?);
+        let traces: Vec<Inner<Trace>> = rows(Some(&self.sql.run(&gateway_people::traces(did))?))?;
+        // What cannot be read back is as if it had not been kept.
+        others.extend(traces.into_iter().filter_map(|trace| trace.0));
         Ok(others)
     }
 
@@ -324,8 +326,9 @@ impl Desk {
             let mut changed: Vec<Changed> =
                 rows(Some(&self.sql.run(&gateway_people::changed_since(since))?))?;
             changed.retain_mut(|one| {
+                let communities = one.communities.0.as_deref().unwrap_or_default();
                 let parts = restoring.parts.iter();
-                let watching = parts.filter(|part| part.subscriptions.watches(&one.did, &one.communities));
+                let watching = parts.filter(|part| part.subscriptions.watches(&one.did, communities));
                 let Some(since) = watching.map(|part| part.since).min() else { return false };
                 // Only which of the two is asked from here on.
                 one.status_at -= since.0;

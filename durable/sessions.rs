@@ -11,6 +11,7 @@ use worker::{State, WebSocket};
 use super::desk::FRESH;
 use crate::domain::actions::Actor;
 use crate::domain::frame_budget::Budget;
+use crate::domain::lost::{frame, is_lost};
 use crate::domain::person::Person;
 use crate::domain::presence::Periods;
 use crate::domain::restore::{Course, Place, Trace};
@@ -20,8 +21,8 @@ use crate::platform::socket_state::{self, Text};
 use crate::storage::community_log::Numbered;
 use crate::storage::gateway_people::{self, Saying};
 use crate::storage::gateway_sessions::{self, Session};
-use crate::storage::{Fault, Statement, rows};
-use crate::wire::events::{stamp, stamp_state};
+use crate::storage::{Fault, Inner, Statement, rows};
+use crate::wire::events::stamp_state;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
 
@@ -107,6 +108,8 @@ pub(super) struct Sessions {
     pub(super) strangers: bool,
     /// Communities whose observers hear about people.
     pub(super) observed: BTreeSet<String>,
+    /// Rows that could not be read back when the memory was rebuilt.
+    pub(super) unreadable: u32,
 }
 
 impl Sessions {
@@ -134,7 +137,16 @@ impl Sessions {
                 .collect();
         let mut loaded = Self { held: true, said: true, ..Self::default() };
         let mut vanished = Vec::new();
-        for (id, session) in rows::<(i64, Session)>(Some(&sql.run(&gateway_sessions::sessions())?))? {
+        for (id, session) in rows::<(i64, Inner<Session>)>(Some(&sql.run(&gateway_sessions::sessions())?))? {
+            let Some(session) = session.0 else {
+                // Nobody knows any more what its socket wants to hear: the client comes again.
+                loaded.unreadable += 1;
+                sql.run_all(&gateway_sessions::close(id))?;
+                if let Some(socket) = sockets.remove(&id) {
+                    socket_state::close(&socket, 1012, "restart");
+                }
+                continue;
+            };
             let subscriptions = subscribed.remove(&id).unwrap_or_default();
             let Some(socket) = sockets.remove(&id) else {
                 vanished.push((id, session, subscriptions));
@@ -160,7 +172,13 @@ impl Sessions {
         for (community, had) in &loaded.communities {
             loaded.courses.entry(community.clone()).or_default().note(at, *had);
         }
-        for (did, mut person) in rows::<(Did, Person)>(Some(&sql.run(&gateway_people::persons())?))? {
+        for (did, person) in rows::<(Did, Inner<Person>)>(Some(&sql.run(&gateway_people::persons())?))? {
+            let Some(mut person) = person.0 else {
+                // Whoever has a socket here is noticed at their next frame.
+                loaded.unreadable += 1;
+                sql.run(&gateway_people::forget(&did))?;
+                continue;
+            };
             let stored = person.presence.last_activity();
             person.presence = person.presence.at_activity(Micros(stored.0 + FRESH));
             loaded.persons.insert(did.clone(), (person, stored));
@@ -236,16 +254,22 @@ impl Sessions {
 
     /// Sends an event to every session that hears it and has not had it in a replay.
     pub(super) fn send(&mut self, community: &str, event: &Numbered) {
+        let Ok(uri) = AtUri::parse(community) else { return };
+        let lost = is_lost(&event.event);
         let mut text: Option<(String, Text)> = None;
         for open in self.open.values_mut() {
             let session = &open.session;
-            if !hears(&open.subscriptions, session.did.as_ref(), &event.audience, community, &self.meanings)
-                || session.replayed.get(community).is_some_and(|seq| event.seq <= *seq)
-            {
+            // Of what was set aside nobody knows who would have heard it (Q21).
+            let hears = if lost {
+                needs(&open.subscriptions, community, &self.meanings)
+            } else {
+                hears(&open.subscriptions, session.did.as_ref(), &event.audience, community, &self.meanings)
+            };
+            if !hears || session.replayed.get(community).is_some_and(|seq| event.seq <= *seq) {
                 continue;
             }
             let (text, for_many) = text.get_or_insert_with(|| {
-                let text = stamp(event.event.get(), event.seq, event.live);
+                let text = frame(&event.event, &uri, event.seq, event.live);
                 let for_many = Text::new(&text);
                 (text, for_many)
             });

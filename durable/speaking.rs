@@ -15,11 +15,14 @@ use worker::wasm_bindgen_futures::spawn_local;
 use super::commands::{Adopt, Done, Overhear, Say, SetState, call, gateway};
 use super::desk::{Asked, Chosen, Desk, Outcome};
 use super::sessions::{FULL_BYTES, Sessions};
+use crate::domain::lost::Attempt;
 use crate::domain::person::Stored;
 use crate::domain::presence::{Input, State};
 use crate::platform::clock::now;
 use crate::platform::d1::D1;
+use crate::platform::incidents;
 use crate::storage::gateway_people::{self, Saying, Unsaid};
+use crate::storage::incidents::Incident;
 use crate::storage::presence::{self, Found, Shown};
 use crate::storage::{CommitError, Fault, Store, rows};
 use crate::wire::events::{Event, with_state};
@@ -94,7 +97,7 @@ impl Desk {
         let asked: Vec<Asked> = self.asked.take();
         let mut work = self.with(|sessions| {
             let held: Vec<Unsaid> = match sessions.held {
-                true => rows(Some(&self.sql.run(&gateway_people::held(100))?))?,
+                true => Unsaid::read(&self.sql.run(&gateway_people::held(100))?)?,
                 false => Vec::new(),
             };
             sessions.held = !held.is_empty();
@@ -232,15 +235,24 @@ impl Desk {
             sessions.said = true;
             self.change(sessions, did, |person, _, _| person.told(state))?;
         }
+        let mut lost = 0;
         for held in &work.held {
             let Some(one) = found.get(&held.did) else { continue };
+            let Some(event) = &held.event else {
+                lost += 1;
+                continue;
+            };
             let here = sessions.persons.get(&held.did).and_then(|(person, _)| person.presence.current());
             let state = here.or(one.stored().current).unwrap_or(State::Offline);
-            let text = with_state(held.event.get(), state.word());
-            let is_status = text.as_ref().is_ok_and(|text| text.contains("\"user_status_changed\""));
-            self.say(&held.did, one, is_status, held.live, text)?;
+            let Ok(text) = with_state(event.get(), state.word()) else {
+                lost += 1;
+                continue;
+            };
+            let is_status = text.contains("\"user_status_changed\"");
+            self.say(&held.did, one, is_status, held.live, Ok(text))?;
             sessions.said = true;
         }
+        incidents::note(&self.env, Incident::People, lost, &self.name()?);
         if let Some(last) = work.held.last() {
             self.sql.run(&gateway_people::release(last.id))?;
         }
@@ -283,6 +295,7 @@ impl Desk {
                     let result = desk.tell(&name).await;
                     desk.telling.borrow_mut().remove(&name);
                     if let Err(fault) = result {
+                        *desk.untold.borrow_mut().entry(name.clone()).or_default() += 1;
                         // Memory that cannot be had is rebuilt, and then looks again by itself.
                         let _ = desk.with(|sessions| {
                             sessions.said = true;
@@ -309,26 +322,52 @@ impl Desk {
         let from = self.name()?;
         loop {
             let after = self.hearers()?.get(name).copied().unwrap_or(0);
-            let limit = i64::try_from(ROUND).unwrap_or(100);
-            let mut sayings: Vec<Saying> =
-                rows(Some(&self.sql.run(&gateway_people::sayings(after, limit))?))?;
-            let Some(through) = sayings.last().map(|last| last.id) else { return Ok(()) };
-            if let Ok(community) = AtUri::parse(name) {
-                sayings.retain(|saying| saying.communities.contains(&community));
-                if !sayings.is_empty() && !call(&self.env, name, &Overhear { sayings }).await?.listening {
+            let attempt = Attempt::after(self.untold.borrow().get(name).copied().unwrap_or(0));
+            let limit = if attempt == Attempt::All { i64::try_from(ROUND).unwrap_or(100) } else { 1 };
+            let (through, mut sayings, unreadable) =
+                Saying::read(&self.sql.run(&gateway_people::sayings(after, limit))?)?;
+            // Counted where this gateway tells itself, not once for each that hears it.
+            let mut lost = if name == from { unreadable } else { 0 };
+            let Some(through) = through else {
+                self.untold.borrow_mut().remove(name);
+                return Ok(());
+            };
+            let observed = AtUri::parse(name).ok();
+            if let Some(community) = &observed {
+                sayings.retain(|saying| saying.communities.contains(community));
+            }
+            if observed.is_none() || !sayings.is_empty() {
+                let count = u32::try_from(sayings.len()).unwrap_or(1);
+                let mut told = self.say_to(&from, name, sayings).await;
+                if told.is_err() && attempt == Attempt::SetAside {
+                    // Nothing stands in its place: what is said of people is state, and the next is
+                    // complete. But whoever cannot be told even nothing was not reached.
+                    lost += count;
+                    told = self.say_to(&from, name, Vec::new()).await;
+                }
+                if !told? {
                     return self.unobserved(name);
                 }
-            } else {
-                let say = Say { from: from.clone(), sayings };
-                if name == from {
-                    self.hear(&say)?;
-                } else {
-                    call(&self.env, name, &say).await?;
-                }
             }
+            self.untold.borrow_mut().insert(name.to_owned(), attempt.failures_after_success());
+            incidents::note(&self.env, Incident::People, lost, &from);
             self.sql.run(&gateway_people::hearer(name, through))?;
             self.forget_sayings()?;
         }
+    }
+
+    /// Tells one gateway, or the observers of one community; `false` if there are none any more.
+    async fn say_to(&self, from: &str, name: &str, sayings: Vec<Saying>) -> Outcome<bool> {
+        if AtUri::parse(name).is_ok() {
+            return Ok(call(&self.env, name, &Overhear { sayings }).await?.listening);
+        }
+        let say = Say { from: from.to_owned(), sayings };
+        if name == from {
+            self.hear(&say)?;
+        } else {
+            call(&self.env, name, &say).await?;
+        }
+        Ok(true)
     }
 
     /// Forgets what everybody has.

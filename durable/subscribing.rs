@@ -10,6 +10,7 @@ use super::commands::{Attach, Done, Reindexed, Replay, Replayed, call};
 use super::desk::{Desk, Outcome, number, temporary};
 use super::sessions::{SLOW_BYTES, Sessions, send};
 use crate::domain::actions::Subscribe;
+use crate::domain::lost::{frame, is_lost};
 use crate::domain::replay::{Resume, resume};
 use crate::domain::restore::Course;
 use crate::domain::subscriptions::{Bound, Kind, Subscribed};
@@ -19,7 +20,6 @@ use crate::platform::{log, socket_state};
 use crate::storage::community_log::Numbered;
 use crate::storage::gateway_sessions;
 use crate::storage::{Fault, reads};
-use crate::wire::events::stamp;
 use crate::wire::ids::AtUri;
 use crate::wire::socket::Reply;
 
@@ -294,10 +294,11 @@ impl Desk {
             return Ok(false);
         }
         for event in events {
-            if sessions.hears_replayed(id, community, event, how == Catching::Asked)
+            if (is_lost(&event.event)
+                || sessions.hears_replayed(id, community, event, how == Catching::Asked))
                 && let Some(open) = sessions.open.get(&id)
             {
-                send(&open.socket, &stamp(event.event.get(), event.seq, false));
+                send(&open.socket, &frame(&event.event, community, event.seq, false));
             }
         }
         if how == Catching::Restored

@@ -33,6 +33,7 @@ use crate::platform::alarm;
 use crate::platform::clock::now;
 use crate::platform::config::{self, Signaling, follow_log_level};
 use crate::platform::d1::D1;
+use crate::platform::incidents;
 use crate::platform::log;
 use crate::storage::{Fault, facts};
 use crate::wire::ids::{AtUri, Did};
@@ -71,6 +72,7 @@ type Outcome<T> = std::result::Result<T, Fault>;
 impl DurableObject for VoiceRoom {
     fn new(state: State, env: Env) -> Self {
         follow_log_level(&env);
+        incidents::watch(&env);
         if let Ok(pair) = WebSocketRequestResponsePair::new(HEARTBEAT, HEARTBEAT_ACK) {
             state.set_websocket_auto_response(&pair);
         }

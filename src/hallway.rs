@@ -25,7 +25,7 @@ use crate::storage::commit::{Commit, HeldBounds, Prepared, prepare};
 use crate::storage::facts::{self, Facts};
 use crate::storage::{CommitError, Fault, Store};
 use crate::wire::ids::{Collection, Did};
-use crate::wire::jetstream::{Frame, What, parse, time_of};
+use crate::wire::jetstream::{Frame, ParseError, What, parse, time_of};
 use crate::wire::profile::LookedUp;
 use crate::wire::time::Micros;
 
@@ -60,19 +60,23 @@ impl Batch {
     /// Takes in the text of a frame that came from `host` at the time `now`. What cannot be read is
     /// counted and does not stop the stream; what does not concern the index only moves the position.
     pub fn take(&mut self, text: &str, host: &str, now: Micros) {
-        match parse(text) {
+        match parse(text).map(|frame| frame.at(now)) {
             Ok(frame) => {
                 self.passed(host, frame.time, now);
-                if !matches!(frame.what, What::Passing) {
-                    self.bytes += text.len();
-                    self.frames.push(frame);
+                match frame.what {
+                    What::Passing => {}
+                    What::Refused(error) => self.count(error),
+                    _ => {
+                        self.bytes += text.len();
+                        self.frames.push(frame);
+                    }
                 }
             }
             Err(error) => {
                 if let Some(time) = time_of(text) {
                     self.passed(host, time, now);
                 }
-                *self.unread.entry(error.reason()).or_default() += 1;
+                self.count(error);
             }
         }
     }
@@ -111,6 +115,10 @@ impl Batch {
         if let Some(moved) = StreamPosition::moved(before, host, time, now) {
             self.position = Some(moved);
         }
+    }
+
+    fn count(&mut self, error: ParseError) {
+        *self.unread.entry(error.reason()).or_default() += 1;
     }
 
     /// Whether somebody waits for this: a Colibri record, or a frame to be counted. Profiles,

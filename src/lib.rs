@@ -28,12 +28,15 @@ use worker::{Context, Env, Request, Response, Result, ScheduleContext, Scheduled
 
 use crate::durable::commands::{DISPATCH, Ensure, JETSTREAM, RELAY, Work, call};
 use crate::platform::config::{follow_log_level, relay};
-use crate::platform::log;
+use crate::platform::{incidents, log};
 
 /// HTTP and sockets.
 #[event(fetch)]
 async fn fetch(request: Request, env: Env, context: Context) -> Result<Response> {
     follow_log_level(&env);
+    if let Some(counting) = incidents::ends(&env) {
+        context.wait_until(counting);
+    }
     api::answer(request, env, context).await
 }
 
@@ -42,6 +45,7 @@ async fn fetch(request: Request, env: Env, context: Context) -> Result<Response>
 #[event(scheduled)]
 async fn scheduled(_event: ScheduledEvent, env: Env, _context: ScheduleContext) {
     follow_log_level(&env);
+    incidents::watch(&env);
     match call(&env, JETSTREAM, &Ensure {}).await {
         Ok(status) if status.connected => {}
         Ok(status) => log::line(

@@ -14,6 +14,7 @@ use worker::ByteStream;
 
 use super::error::ApiError;
 use crate::wire::ids::{AtUri, Collection, Did};
+use crate::wire::json::is_too_deep;
 
 /// The longest body in bytes (H08).
 pub(super) const BODY_MAX: usize = 64 * 1024;
@@ -51,12 +52,15 @@ type Checked<T> = Result<T, ApiError>;
 
 impl Body {
     /// The first rule that applies decides:
-    ///   1. what is not JSON is refused (400);
+    ///   1. what is not JSON, or nested too deeply (T23), is refused (400);
     ///   2. what is no object, or names a field twice, is refused (422);
     ///   3. fields that nobody asks for are ignored, whatever they hold.
     fn parse(bytes: &[u8]) -> Checked<Self> {
         let json: &RawValue =
             serde_json::from_slice(bytes).map_err(|_| ApiError::BadRequest("the body is not JSON"))?;
+        if is_too_deep(json.get()) {
+            return Err(ApiError::BadRequest("the body is nested too deeply"));
+        }
         serde_json::from_str(json.get()).map_err(|_| {
             ApiError::Invalid("the body must be a JSON object that names each field once".into())
         })
@@ -170,6 +174,7 @@ mod tests {
     #[test]
     fn h08_what_is_a_body() {
         let deep = format!("{{\"a\":{}1{}}}", "[".repeat(10_000), "]".repeat(10_000));
+        let nested = format!("{{\"a\":{}1{}}}", "[".repeat(60), "]".repeat(60));
         for (bytes, expected, why) in [
             (&b""[..], "400", "nothing"),
             (b"{", "400", "half of one"),
@@ -184,7 +189,8 @@ mod tests {
             (b"{\"a\":1,\"a\":1}", "422", "a field twice"),
             (b"{\"a\":1,\"\\u0061\":1}", "422", "twice, spelled differently"),
             (b" {\"a\":1} \n", "ok", "blanks around it"),
-            (deep.as_bytes(), "ok", "an unknown field is not taken apart"),
+            (deep.as_bytes(), "400", "nested too deeply, where nobody looks (T23)"),
+            (nested.as_bytes(), "ok", "an unknown field is not taken apart"),
         ] {
             let got = Body::parse(bytes)
                 .map(|_| ())
@@ -196,7 +202,7 @@ mod tests {
     #[test]
     fn h08_fields_are_refused_by_name() {
         let body = |text: &str| Body::parse(text.as_bytes()).unwrap();
-        let nested = format!("{{\"d\":{}1{}}}", "[".repeat(1_000), "]".repeat(1_000));
+        let nested = format!("{{\"d\":{}1{}}}", "[".repeat(60), "]".repeat(60));
         for (got, expected) in [
             (answer(body("{}").did("d")), "422 d is required"),
             (answer(body(r#"{"d":null}"#).did("d")), "422 d is required"),

@@ -44,6 +44,7 @@ pub mod signaling;
 pub mod subscriptions;
 
 pub mod link;
+pub mod lost;
 pub mod pages;
 pub mod pause;
 pub mod untold;

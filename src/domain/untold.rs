@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::announcement::{Announcement, Scope};
+use super::lost::Attempt;
 use super::pause::growing;
 use crate::wire::time::Micros;
 
@@ -62,12 +63,15 @@ impl Untold {
         self.seen = self.seen.max(id);
     }
 
-    /// What each scope is to be told now, in order.
-    pub fn due(&self, now: Micros) -> impl Iterator<Item = (&Scope, &[Told])> {
-        self.pending
-            .iter()
-            .filter(move |(_, queue)| queue.next_try <= now)
-            .map(|(scope, queue)| (scope, queue.told.as_slice()))
+    /// What each scope is to be told now, in order, and how it is tried: after some failures row by
+    /// row, in the end without what the first row says (Q21).
+    pub fn due(&self, now: Micros) -> impl Iterator<Item = (&Scope, Attempt, &[Told])> {
+        let due = self.pending.iter().filter(move |(_, queue)| queue.next_try <= now);
+        due.map(|(scope, queue)| {
+            let attempt = Attempt::after(queue.failures);
+            let first = queue.told.get(..1).unwrap_or_default();
+            (scope, attempt, if attempt == Attempt::All { queue.told.as_slice() } else { first })
+        })
     }
 
     /// Events that wait, over all communities.
@@ -84,7 +88,7 @@ impl Untold {
     pub fn told(&mut self, scope: &Scope, id: i64) {
         if let Some(queue) = self.pending.get_mut(scope) {
             queue.told.retain(|told| told.id > id);
-            queue.failures = 0;
+            queue.failures = Attempt::after(queue.failures).failures_after_success();
             if queue.told.is_empty() {
                 self.pending.remove(scope);
             }
@@ -144,7 +148,7 @@ mod tests {
         untold.told(&community("b"), 3);
         assert_eq!(untold.told_through(), 0, "a has not even had row 1");
         let due = |untold: &Untold, secs: i64| -> Vec<_> {
-            untold.due(Micros(secs * 1_000_000)).map(|(c, queue)| (c.clone(), queue.len())).collect()
+            untold.due(Micros(secs * 1_000_000)).map(|(c, _, queue)| (c.clone(), queue.len())).collect()
         };
         assert_eq!(due(&untold, 0), [(community("a"), 2)]);
         untold.failed(&community("a"), Micros(0));
@@ -155,5 +159,30 @@ mod tests {
         untold.told(&community("a"), 2);
         assert!(untold.is_empty());
         assert_eq!(untold.told_through(), 3);
+    }
+
+    #[test]
+    fn q21_after_some_failures_rows_are_told_one_by_one_and_in_the_end_set_aside() {
+        let mut untold = Untold::default();
+        untold.take(1, vec![event("a"), event("a")]);
+        untold.take(2, vec![event("a")]);
+        let mut now = Micros(0);
+        let mut tried = Vec::new();
+        while untold.told_through() == 0 {
+            now = untold.next_try().unwrap().max(now);
+            let (scope, attempt, told) = untold.due(now).next().unwrap();
+            let scope = scope.clone();
+            tried.push((attempt, told.len()));
+            match attempt {
+                Attempt::SetAside => untold.told(&scope, 1),
+                _ => untold.failed(&scope, now),
+            }
+        }
+        assert_eq!(tried[..5], [(Attempt::All, 2); 5]);
+        assert_eq!(tried[5..8], [(Attempt::First, 1); 3]);
+        assert_eq!(tried[8..], [(Attempt::SetAside, 1)]);
+        assert!(now.0 <= 240_000_000, "it takes minutes, not hours: {now:?}");
+        let (_, attempt, told) = untold.due(now).next().unwrap();
+        assert_eq!((attempt, told.len()), (Attempt::All, 1), "the next row is told as ever");
     }
 }

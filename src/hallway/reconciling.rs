@@ -10,6 +10,7 @@ use crate::domain::reconciliation::{Finding, Found, plan};
 use crate::domain::snapshot::Snapshot;
 use crate::storage::{CommitError, Fault, Store, repos};
 use crate::wire::ids::Did;
+use crate::wire::tid::is_ahead;
 use crate::wire::time::Micros;
 
 use super::Batch;
@@ -57,6 +58,9 @@ pub async fn reconcile(
     settings: &Settings,
     pace: &impl Pace,
 ) -> Result<Reconciled, Fault> {
+    if is_ahead(&snapshot.rev, pace.now()) {
+        return Err(Fault::new("reading a repository", "its revision is ahead of the clock"));
+    }
     // What is written from here on has a newer revision than the snapshot, and is left alone (K09).
     let known = repos::records(store, did).await?;
     let mut done = Reconciled { records: snapshot.records.len(), ..Reconciled::default() };

@@ -11,6 +11,7 @@ use futures::future::join_all;
 
 use super::Committed;
 use crate::domain::announcement::Scope;
+use crate::domain::lost::{self, Attempt};
 use crate::domain::untold::{Told, Untold};
 use crate::storage::{CommitError, Fault, Store, outbox};
 use crate::wire::time::Micros;
@@ -25,6 +26,38 @@ pub trait Audience {
     /// Tells one scope its events, in order. The id of the last row it has now. A fault leaves
     /// open whether they arrived; told again, it ignores what it had.
     async fn tell(&self, scope: &Scope, told: &[Told]) -> Result<i64, Fault>;
+}
+
+/// What came of telling.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Who could not be told, and why.
+    pub failed: Vec<(Scope, Fault)>,
+    /// Whose events were set aside, and how many.
+    pub set_aside: Vec<(Scope, usize)>,
+}
+
+/// One attempt at one scope: the last row it has now, and how many events were set aside. Before
+/// events are set aside they are told once more: the fault may have been the line's.
+async fn try_once(
+    audience: &impl Audience,
+    scope: &Scope,
+    attempt: Attempt,
+    told: &[Told],
+) -> Result<(i64, usize), Fault> {
+    match audience.tell(scope, told).await {
+        Ok(through) => Ok((through, 0)),
+        Err(_) if attempt == Attempt::SetAside => {
+            if let Ok(through) = audience.tell(scope, told).await {
+                return Ok((through, 0));
+            }
+            let mut without = told.to_vec();
+            let events = without.iter_mut().flat_map(|told| &mut told.events);
+            let count = events.map(|event| event.event = lost::event()).count();
+            audience.tell(scope, &without).await.map(|through| (through, count))
+        }
+        Err(fault) => Err(fault),
+    }
 }
 
 /// What is committed and not told everybody yet.
@@ -87,11 +120,12 @@ impl Telling {
         self.behind.get()
     }
 
-    /// Takes in what stands in the outbox: after a start, and when somebody else committed.
-    pub async fn catch_up(&self, store: &impl Store) -> Result<(), Fault> {
+    /// Takes in what stands in the outbox: after a start, and when somebody else committed. The
+    /// number of events that could not be read back, and are set aside (Q21).
+    pub async fn catch_up(&self, store: &impl Store) -> Result<u32, Fault> {
         // Noted before the first read: what is committed from now on sets it again.
         if !self.behind.replace(false) {
-            return Ok(());
+            return Ok(0);
         }
         let result = self.read_outbox(store).await;
         if result.is_err() {
@@ -100,7 +134,8 @@ impl Telling {
         result
     }
 
-    async fn read_outbox(&self, store: &impl Store) -> Result<(), Fault> {
+    async fn read_outbox(&self, store: &impl Store) -> Result<u32, Fault> {
+        let mut unreadable = 0;
         // Read before the rows: a commit that comes between is picked up by the next call.
         let (_, version) = outbox::position(store).await?;
         loop {
@@ -110,31 +145,40 @@ impl Telling {
                 break;
             }
             let mut untold = self.untold.borrow_mut();
-            rows.into_iter().for_each(|row| untold.take(row.id, row.announcements));
+            for row in rows {
+                unreadable += row.unreadable;
+                untold.take(row.id, row.announcements);
+            }
         }
         self.untold.borrow_mut().nothing_until(version);
-        Ok(())
+        Ok(unreadable)
     }
 
-    /// Tells everybody what they have not had. Who cannot be told is tried again later, holds up
-    /// nobody else, and is named in the answer.
-    pub async fn tell(&self, audience: &impl Audience, now: Micros) -> Vec<(Scope, Fault)> {
-        let mut failed = Vec::new();
-        let waiting: Vec<(Scope, Vec<Told>)> =
-            self.untold.borrow().due(now).map(|(scope, told)| (scope.clone(), told.to_vec())).collect();
+    /// Tells everybody what they have not had. Who cannot be told is tried again later, and holds up
+    /// nobody else; a row that alone is refused again and again is set aside (Q21).
+    pub async fn tell(&self, audience: &impl Audience, now: Micros) -> Outcome {
+        let mut outcome = Outcome::default();
+        let waiting: Vec<(Scope, Attempt, Vec<Told>)> = (self.untold.borrow().due(now))
+            .map(|(scope, attempt, told)| (scope.clone(), attempt, told.to_vec()))
+            .collect();
         for some in waiting.chunks(AT_ONCE) {
-            let results = join_all(some.iter().map(|(scope, told)| audience.tell(scope, told))).await;
-            for ((scope, _), result) in some.iter().zip(results) {
+            let calls = some.iter().map(|(scope, attempt, told)| try_once(audience, scope, *attempt, told));
+            for ((scope, ..), result) in some.iter().zip(join_all(calls).await) {
                 match result {
-                    Ok(through) => self.untold.borrow_mut().told(scope, through),
+                    Ok((through, set_aside)) => {
+                        self.untold.borrow_mut().told(scope, through);
+                        if set_aside > 0 {
+                            outcome.set_aside.push((scope.clone(), set_aside));
+                        }
+                    }
                     Err(fault) => {
                         self.untold.borrow_mut().failed(scope, now);
-                        failed.push((scope.clone(), fault));
+                        outcome.failed.push((scope.clone(), fault));
                     }
                 }
             }
         }
-        failed
+        outcome
     }
 
     /// Forgets told rows when there is no commit to do it on the way.

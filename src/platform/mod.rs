@@ -12,6 +12,7 @@ pub mod d1;
 pub mod editions;
 pub mod handles;
 pub mod identity;
+pub mod incidents;
 pub mod log;
 pub mod object_sql;
 pub mod outbound;

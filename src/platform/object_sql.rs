@@ -2,8 +2,13 @@
 //!
 //! Statements between two awaits are stored together or not at all, and what is sent out waits
 //! until they are durable (platform facts 2.6).
+//!
+//! Whatever a statement throws is a [`Fault`], at its first row and at any later one. Of the ways
+//! in which worker 0.8.7 reads a cursor only `raw` catches (`js_sys::Iterator::next`); its
+//! `to_array`, `one` and `next` import the methods without `catch`, so an exception of a row crosses
+//! Rust's frames without running a destructor: borrows stay taken, and waiting tasks never end
+//! (platform facts 5.2).
 
-use serde::Deserialize;
 use worker::{SqlCursor, SqlStorage, SqlStorageValue, State};
 
 use crate::storage::{Fault, Param, Statement};
@@ -14,11 +19,6 @@ pub struct ObjectSql {
     sql: SqlStorage,
 }
 
-#[derive(Deserialize)]
-struct Row {
-    row: String,
-}
-
 impl ObjectSql {
     /// The database of the object with this state.
     pub fn of(state: &State) -> Self {
@@ -27,8 +27,24 @@ impl ObjectSql {
 
     /// Runs a statement; the `row` texts it answers.
     pub fn run(&self, statement: &Statement) -> Result<Vec<String>, Fault> {
-        let rows = self.exec(statement)?.to_array::<Row>().map_err(fault)?;
-        Ok(rows.into_iter().map(|found| found.row).collect())
+        self.run_within(statement, usize::MAX).map(|(found, _)| found)
+    }
+
+    /// Runs a statement; the `row` texts it answers, in order, until they have more than `bytes`, and
+    /// whether there may be more of them.
+    pub fn run_within(&self, statement: &Statement, bytes: usize) -> Result<(Vec<String>, bool), Fault> {
+        let (mut found, mut length) = (Vec::new(), 0_usize);
+        for row in self.exec(statement)?.raw() {
+            let Some(SqlStorageValue::String(text)) = row.map_err(fault)?.into_iter().next() else {
+                return Err(Fault::new(DOING, "a row is no text"));
+            };
+            length = length.saturating_add(text.len());
+            found.push(text);
+            if length > bytes {
+                return Ok((found, true));
+            }
+        }
+        Ok((found, false))
     }
 
     /// Runs statements that answer nothing.
@@ -42,8 +58,10 @@ impl ObjectSql {
     }
 }
 
+const DOING: &str = "using the object's database";
+
 fn fault(error: worker::Error) -> Fault {
-    Fault::new("using the object's database", error)
+    Fault::new(DOING, error)
 }
 
 fn bound(param: &Param) -> SqlStorageValue {

@@ -6,8 +6,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Param, Statement, chunks};
+use super::{Fault, Inner, Param, Statement, chunks};
 use crate::domain::announcement::{Announcement, Audience, Topic};
+use crate::domain::lost;
 use crate::domain::untold::Told;
 use crate::wire::ids::Did;
 use crate::wire::time::Micros;
@@ -239,11 +240,38 @@ pub fn append<'a>(
     statements
 }
 
-/// At most `limit` events after `after`, in order: for delivery.
+/// Reads events, in order. One that cannot be read is set aside: in its place stands one without
+/// contents (Q21), and its `seq` is added to `unreadable`.
+pub fn events(texts: &[String], unreadable: &mut Vec<u64>) -> Result<Vec<Numbered>, Fault> {
+    type Row = (u64, Inner<Audience>, u8, Inner<Box<RawValue>>);
+    let found: Vec<Row> = texts
+        .iter()
+        .map(|text| serde_json::from_str(text).map_err(|error| Fault::new("reading the log", error)))
+        .collect::<Result<_, _>>()?;
+    let numbered = found.into_iter().map(|(seq, audience, live, event)| match (audience.0, event.0) {
+        (Some(audience), Some(event)) => Numbered { seq, audience, live: live != 0, event },
+        (audience, _) => {
+            unreadable.push(seq);
+            let audience = audience.unwrap_or(Audience::Community);
+            Numbered { seq, audience, live: false, event: lost::event() }
+        }
+    });
+    Ok(numbered.collect())
+}
+
+/// Events that cannot be read are set aside for good.
+pub fn set_aside(seqs: &[u64]) -> Statement {
+    Statement::new(
+        "UPDATE log SET event = 'null', audience = '\"community\"', live = 0
+         WHERE seq IN (SELECT value FROM json_each(?1))",
+        [Param::json(&seqs)],
+    )
+}
+
+/// At most `limit` events after `after`, in order, for [`events`]: for delivery.
 pub fn after(after: u64, limit: i64) -> Statement {
     Statement::new(
-        "SELECT json_object('seq', seq, 'audience', json(audience),
-                'live', json(iif(live, 'true', 'false')), 'event', json(event)) AS row
+        "SELECT json_array(seq, audience, live, event) AS row
          FROM log WHERE seq > ?1 ORDER BY seq LIMIT ?2",
         [int(after), limit.into()],
     )
@@ -252,8 +280,7 @@ pub fn after(after: u64, limit: i64) -> Statement {
 /// The same without what is withdrawn: for replays (Q07).
 pub fn standing_after(after: u64, limit: i64) -> Statement {
     Statement::new(
-        "SELECT json_object('seq', seq, 'audience', json(audience),
-                'live', json(iif(live, 'true', 'false')), 'event', json(event)) AS row
+        "SELECT json_array(seq, audience, live, event) AS row
          FROM log WHERE seq > ?1 AND NOT withdrawn ORDER BY seq LIMIT ?2",
         [int(after), limit.into()],
     )

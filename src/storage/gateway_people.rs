@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Param, Statement, json_text};
+use super::{Fault, Inner, Param, Statement, json_text, rows};
 use crate::domain::person::Person;
 use crate::domain::presence::State;
 use crate::domain::restore::{self, Trace};
@@ -51,6 +51,7 @@ pub const SCHEMA: &[&str] = &[
     // Of before that, kept for a minute. The numbers of sessions are positive.
     "CREATE TABLE IF NOT EXISTS departed (
         id INTEGER PRIMARY KEY, did TEXT NOT NULL, at INTEGER NOT NULL, last INTEGER NOT NULL, departed TEXT NOT NULL)",
+    "DELETE FROM departed WHERE NOT json_valid(departed)",
     "INSERT OR IGNORE INTO traces (id, did, address, at, bytes, trace)
         SELECT -id, did, '', at, length(departed), json_object('id', -id, 'alive_at', moment, 'closed_at', moment,
             'subscriptions', json_extract(departed, '$.subscriptions'), 'heard', json_extract(departed, '$.heard'))
@@ -83,7 +84,7 @@ pub struct Saying {
 }
 
 /// An event of a record that waits for the state of its person.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Unsaid {
     /// In the order in which they came.
     pub id: i64,
@@ -91,8 +92,34 @@ pub struct Unsaid {
     pub did: Did,
     /// Whether it is news (Q01).
     pub live: bool,
-    /// The frame without `live`.
-    pub event: Box<RawValue>,
+    /// The frame without `live`; `None` if it cannot be read back.
+    pub event: Option<Box<RawValue>>,
+}
+
+impl Unsaid {
+    /// Reads what [`held`] answers.
+    pub fn read(texts: &Vec<String>) -> Result<Vec<Self>, Fault> {
+        let found: Vec<(i64, Did, u8, Inner<Box<RawValue>>)> = rows(Some(texts))?;
+        let read = found.into_iter();
+        Ok(read.map(|(id, did, live, event)| Self { id, did, live: live != 0, event: event.0 }).collect())
+    }
+}
+
+impl Saying {
+    /// Reads what [`sayings`] answers: the last id, what can be read, and how much cannot.
+    pub fn read(texts: &Vec<String>) -> Result<(Option<i64>, Vec<Self>, u32), Fault> {
+        let found: Vec<(i64, Inner<Self>)> = rows(Some(texts))?;
+        let last = found.last().map(|(id, _)| *id);
+        let mut unreadable = 0;
+        let mut sayings = Vec::new();
+        for (id, saying) in found {
+            match saying.0 {
+                Some(saying) => sayings.push(Self { id, ..saying }),
+                None => unreadable += 1,
+            }
+        }
+        Ok((last, sayings, unreadable))
+    }
 }
 
 /// A person whose status or profile changed, and when.
@@ -105,12 +132,12 @@ pub struct Changed {
     /// The last change of the profile, in microseconds.
     pub profile_at: i64,
     /// The communities through which they were watched then.
-    pub communities: Vec<AtUri>,
+    pub communities: Inner<Vec<AtUri>>,
 }
 
-/// Every person, as `[did, person]`.
+/// Every person, as `[did, person]`, the latter [`Inner`].
 pub fn persons() -> Statement {
-    Statement::new("SELECT json_array(did, json(person)) AS row FROM persons", [])
+    Statement::new("SELECT json_array(did, person) AS row FROM persons", [])
 }
 
 /// Keeps a person.
@@ -153,11 +180,10 @@ pub fn hold(did: &Did, live: bool, event: &RawValue) -> Statement {
     )
 }
 
-/// At most `limit` events that wait, in order.
+/// At most `limit` events that wait, in order, as `[id, did, live, event]`, the last [`Inner`].
 pub fn held(limit: i64) -> Statement {
     Statement::new(
-        "SELECT json_object('id', id, 'did', did, 'live', json(iif(live, 'true', 'false')),
-                'event', json(event)) AS row FROM unsaid ORDER BY id LIMIT ?1",
+        "SELECT json_array(id, did, live, event) AS row FROM unsaid ORDER BY id LIMIT ?1",
         [limit.into()],
     )
 }
@@ -172,10 +198,10 @@ pub fn say(saying: &Saying) -> Statement {
     Statement::new("INSERT INTO sayings (saying) VALUES (?1)", [Param::json(saying)])
 }
 
-/// At most `limit` sayings after `after`, in order.
+/// At most `limit` sayings after `after`, in order, as `[id, saying]`, the latter [`Inner`].
 pub fn sayings(after: i64, limit: i64) -> Statement {
     Statement::new(
-        "SELECT json_set(saying, '$.id', id) AS row FROM sayings WHERE id > ?1 ORDER BY id LIMIT ?2",
+        "SELECT json_array(id, saying) AS row FROM sayings WHERE id > ?1 ORDER BY id LIMIT ?2",
         [after.into(), limit.into()],
     )
 }
@@ -255,7 +281,7 @@ pub fn forget_changes(since: Micros) -> Vec<Statement> {
 pub fn changed_since(since: Micros) -> Statement {
     Statement::new(
         "SELECT json_object('did', did, 'status_at', status_at, 'profile_at', profile_at,
-                'communities', json(communities)) AS row
+                'communities', communities) AS row
          FROM changed WHERE max(status_at, profile_at) >= ?1 ORDER BY did",
         [since.0.into()],
     )
@@ -307,9 +333,12 @@ pub fn oldest_trace() -> Statement {
     Statement::new("SELECT CAST(at AS TEXT) AS row FROM traces ORDER BY at LIMIT 1", [])
 }
 
-/// What sockets of a person had that closed, as [`Trace`]s, the newest first.
+/// What sockets of a person had that closed, as [`Trace`]s, each [`Inner`], the newest first.
 pub fn traces(did: &Did) -> Statement {
-    Statement::new("SELECT trace AS row FROM traces WHERE did = ?1 ORDER BY at DESC", [did.as_str().into()])
+    Statement::new(
+        "SELECT json_quote(trace) AS row FROM traces WHERE did = ?1 ORDER BY at DESC",
+        [did.as_str().into()],
+    )
 }
 
 /// A row if there is any of them.

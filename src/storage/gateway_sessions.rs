@@ -31,22 +31,23 @@ pub const SCHEMA: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS subscribed (
         session INTEGER NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL,
         PRIMARY KEY (session, kind, key)) WITHOUT ROWID",
-    // Of before that, all keys stood in the session's own row.
+    // Of before that, all keys stood in the session's own row. One that is no JSON stays as it is: who
+    // reads it sets it aside (Q21).
     "INSERT OR IGNORE INTO subscribed (session, kind, key)
-        SELECT s.id, 'message', k.value FROM sessions s, json_each(s.session, '$.subscriptions.message.keys') k
+        SELECT s.id, 'message', k.value FROM sessions s, json_each(iif(json_valid(s.session), s.session, '{}'), '$.subscriptions.message.keys') k
         UNION ALL
-        SELECT s.id, 'community', k.value FROM sessions s, json_each(s.session, '$.subscriptions.community.keys') k
+        SELECT s.id, 'community', k.value FROM sessions s, json_each(iif(json_valid(s.session), s.session, '{}'), '$.subscriptions.community.keys') k
         UNION ALL
         SELECT s.id, 'user_status', k.value
-        FROM sessions s, json_each(s.session, '$.subscriptions.user_status.keys') k",
+        FROM sessions s, json_each(iif(json_valid(s.session), s.session, '{}'), '$.subscriptions.user_status.keys') k",
     "INSERT OR IGNORE INTO subscribed (session, kind, key)
-        SELECT id, 'all', 'message' FROM sessions WHERE json_extract(session, '$.subscriptions.message.all')
+        SELECT id, 'all', 'message' FROM sessions WHERE iif(json_valid(session), json_extract(session, '$.subscriptions.message.all'), 0)
         UNION ALL
-        SELECT id, 'all', 'community' FROM sessions WHERE json_extract(session, '$.subscriptions.community.all')
+        SELECT id, 'all', 'community' FROM sessions WHERE iif(json_valid(session), json_extract(session, '$.subscriptions.community.all'), 0)
         UNION ALL
-        SELECT id, 'all', 'user_status' FROM sessions WHERE json_extract(session, '$.subscriptions.user_status.all')",
+        SELECT id, 'all', 'user_status' FROM sessions WHERE iif(json_valid(session), json_extract(session, '$.subscriptions.user_status.all'), 0)",
     "UPDATE sessions SET session = json_remove(session, '$.subscriptions')
-        WHERE json_type(session, '$.subscriptions') IS NOT NULL",
+        WHERE iif(json_valid(session), json_type(session, '$.subscriptions') IS NOT NULL, 0)",
 ];
 
 /// A socket's session, but for what it listens to, which stands in rows of its own.
@@ -194,9 +195,9 @@ pub fn tell_people(id: i64) -> Statement {
     Statement::new("UPDATE people SET told = max(told, ?1)", [id.into()])
 }
 
-/// Every session, as `[id, session]`.
+/// Every session, as `[id, session]`, the latter [`super::Inner`].
 pub fn sessions() -> Statement {
-    Statement::new("SELECT '[' || id || ',' || session || ']' AS row FROM sessions", [])
+    Statement::new("SELECT json_array(id, session) AS row FROM sessions", [])
 }
 
 /// Stores a session, which gets a number that no session has whose trace is kept

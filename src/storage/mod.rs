@@ -5,7 +5,8 @@
 //! (`platform::d1`) or SQLite in the native tests.
 //!
 //! One convention makes both the same: a read answers one text column named `row`, a JSON value
-//! that is read into a type here.
+//! that is read into a type here. Of text that came from outside it is made by quoting alone, never
+//! by taking the text apart (`statement::Inner`).
 
 mod statement;
 
@@ -13,6 +14,7 @@ pub mod commit;
 pub mod discovery;
 pub mod facts;
 pub mod identities;
+pub mod incidents;
 pub mod invites;
 pub mod outbox;
 pub mod parts;
@@ -27,5 +29,5 @@ pub mod community_voice;
 pub mod gateway_people;
 pub mod gateway_sessions;
 
-pub use statement::{CommitError, Fault, Param, Statement, Store, rows};
+pub use statement::{CommitError, Fault, Inner, Param, Statement, Store, rows};
 use statement::{chunks, json_text};

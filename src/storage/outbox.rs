@@ -2,31 +2,56 @@
 
 use serde::Deserialize;
 
+use serde_json::value::RawValue;
+
 use super::{Fault, Param, Statement, Store, rows};
 use crate::domain::announcement::Announcement;
 use crate::domain::link::StreamPosition;
+use crate::domain::lost;
 use crate::wire::time::Micros;
 
 /// Rows read at once when catching up: with 256 kB each at most 16 MB of the object's 128.
 const PAGE: i64 = 64;
 
 /// A row of the outbox.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct OutboxRow {
     /// Its place in the order of commits.
     pub id: i64,
-    /// What happened, in order.
+    /// What happened, in order. In place of what cannot be read stands, for each community that it
+    /// names, an event that is set aside (Q21).
     pub announcements: Vec<Announcement>,
+    /// How many events could not be read; a row that is no list counts as one.
+    pub unreadable: u32,
+}
+
+impl OutboxRow {
+    /// Reads the text of a row, whatever it is.
+    pub fn read(id: i64, text: &str) -> Self {
+        let mut row = Self { id, announcements: Vec::new(), unreadable: 0 };
+        let whole = || vec![text];
+        let list: Result<Vec<&RawValue>, _> = serde_json::from_str(text);
+        for one in list.map_or_else(|_| whole(), |list| list.into_iter().map(RawValue::get).collect()) {
+            match serde_json::from_str(one) {
+                Ok(announcement) => row.announcements.push(announcement),
+                Err(_) => {
+                    row.unreadable += 1;
+                    row.announcements.extend(lost::communities(one).into_iter().map(Announcement::lost));
+                }
+            }
+        }
+        row
+    }
 }
 
 /// The oldest rows after `after`, in order; empty when everything was told.
 pub async fn untold(store: &impl Store, after: i64) -> Result<Vec<OutboxRow>, Fault> {
     let statement = Statement::new(
-        "SELECT json_object('id', id, 'announcements', json(announcements)) AS row
-         FROM outbox WHERE id > ?1 ORDER BY id LIMIT ?2",
+        "SELECT json_array(id, announcements) AS row FROM outbox WHERE id > ?1 ORDER BY id LIMIT ?2",
         [after.into(), PAGE.into()],
     );
-    rows(store.read(&[statement]).await?.first())
+    let found: Vec<(i64, String)> = rows(store.read(&[statement]).await?.first())?;
+    Ok(found.into_iter().map(|(id, text)| OutboxRow::read(id, &text)).collect())
 }
 
 /// Forgets the rows up to and with `id`: their communities have them.

@@ -447,6 +447,12 @@ pub struct IngestStatus {
     pub held_records: i64,
     /// Frames and records that were not let in.
     pub refused: i64,
+    /// Events and remembered rows that could not be told or read back, and were set aside (Q21).
+    #[serde(default)]
+    pub set_aside: i64,
+    /// How often the program ended without choosing to, by a panic or a fault of the machine.
+    #[serde(default)]
+    pub restarts: i64,
     /// Stretches of the stream that were not seen and are not reconciled yet, newest first, at
     /// most ten; those with a frame that is too large for a day.
     pub gaps: Vec<GapShown>,
@@ -478,6 +484,8 @@ pub async fn ingest_status(store: &impl Store) -> Result<IngestStatus, Fault> {
         "SELECT json_object('cursor_us', s.cursor_us, 'cursor_at', s.cursor_at,
                 'held_records', (SELECT count(*) FROM held),
                 'refused', (SELECT coalesce(sum(count), 0) FROM refusal_counts),
+                'set_aside', (SELECT coalesce(sum(count), 0) FROM incidents WHERE kind LIKE 'set_aside%'),
+                'restarts', (SELECT coalesce(sum(count), 0) FROM incidents WHERE kind = 'restart'),
                 'gaps', (SELECT json_group_array(json_object('host', host, 'from', from_at, 'to', to_at,
                     'reason', reason, 'state', state)) FROM (
                     SELECT * FROM gaps WHERE state IN ('open', 'closed')

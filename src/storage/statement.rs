@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::wire::json;
 
@@ -141,6 +141,20 @@ pub trait Store {
 
     /// Runs writes in one transaction: all or nothing.
     async fn commit(&self, statements: Vec<Statement>) -> Result<(), CommitError>;
+}
+
+/// JSON that stands in a column, as a text within its row. It is written and read back by us alone:
+/// SQLite takes no text apart that anybody else may have written a word of, for one that it cannot
+/// read would fail the whole statement, and one row would hide all others. `None`: it cannot be
+/// read; its row is set aside by whoever reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inner<T>(pub Option<T>);
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Inner<T> {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
+        Ok(Self(serde_json::from_str(&text).ok()))
+    }
 }
 
 /// Reads the `row` texts of one statement.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::ids::{AtUri, Did, Rkey};
+use super::json::is_too_deep;
 
 /// The profile, status and presence of a person as others see it. Part of O01, O02, O07.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -259,10 +260,11 @@ pub fn message_id(uri: &AtUri) -> String {
     uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, uri.as_str().as_bytes()).to_string()
 }
 
-/// Reads stored JSON text back for a body. Stored text was valid JSON when it came in; should
-/// it not be now, the field is `null` rather than the whole answer a fault.
+/// Reads stored JSON text back for a body. Stored text was valid JSON when it came in, and not
+/// nested too deeply (T23); should it not be now, or have come before there was that limit, the
+/// field is `null` rather than the whole answer a fault.
 pub fn verbatim(text: Option<&str>) -> Option<Box<RawValue>> {
-    text.and_then(|json| RawValue::from_string(json.to_owned()).ok())
+    text.filter(|json| !is_too_deep(json)).and_then(|json| RawValue::from_string(json.to_owned()).ok())
 }
 
 #[cfg(test)]

@@ -11,7 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 /// The longest DID accepted, in characters (T01).
 const DID_MAX: usize = 256;
 /// The longest record key accepted, in characters (T02).
-const RKEY_MAX: usize = 512;
+pub(super) const RKEY_MAX: usize = 512;
+/// The longest name of a collection, in characters (atproto.com/specs/nsid).
+const NSID_MAX: usize = 317;
 
 /// A decentralized identifier (T01), for example `did:plc:abc`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -87,6 +89,7 @@ impl AtUri {
         Did::parse(did).map_err(|_| IdError::AtUri)?;
         Rkey::parse(rkey).map_err(|_| IdError::AtUri)?;
         let nsid_ok = !collection.is_empty()
+            && collection.len() <= NSID_MAX
             && collection.bytes().all(|b| b.is_ascii_alphanumeric() || b".-".contains(&b));
         if nsid_ok { Ok(Self(text.to_owned())) } else { Err(IdError::AtUri) }
     }
@@ -246,6 +249,8 @@ mod tests {
             ("at://did:plc:a/social.colibri.message/3k/x", false, "a fourth part"),
             ("at://alice.test/social.colibri.message/3k", false, "a handle as authority"),
             ("at:///a/b", false, "no authority"),
+            (&format!("at://did:plc:a/{}/3k", "a".repeat(317)), true, "a long name of a collection"),
+            (&format!("at://did:plc:a/{}/3k", "a".repeat(318)), false, "one too long"),
             ("https://example.com", false, "another scheme"),
         ] {
             assert_eq!(AtUri::parse(text).is_ok(), ok, "{text}: {why}");

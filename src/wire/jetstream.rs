@@ -1,22 +1,26 @@
 //! Frames of a Jetstream v1 `/subscribe` stream (platform facts 6.2).
 //!
 //! [`parse`] turns the text of one frame into a [`Frame`] or a counted [`ParseError`]; either
-//! way the stream goes on. What a record says is read later (`records`), because only a
-//! collection knows its fields.
+//! way the stream goes on. What a record says is read by `records`, because only a collection
+//! knows its fields. Every text of the envelope has a syntax, and so a limit (J20).
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::handle::Handle;
 use super::ids::{AtUri, Collection, Did, Rkey};
 use super::json;
-use super::records::{Invalid, Record};
+use super::records::{CID_MAX, Invalid, Record};
+use super::tid;
 use super::time::Micros;
 
 /// The longest frame read, in bytes. A record may have 1 MiB on the network; what is longer
 /// than this is no frame of ours.
 pub const FRAME_MAX: usize = 2 * 1024 * 1024;
+/// The longest word for the status of an account, in bytes. The network's have at most 20.
+const STATUS_MAX: usize = 64;
 
 /// One event of one repository.
 #[derive(Clone, Debug)]
@@ -49,6 +53,23 @@ pub enum What {
     /// Something the service does not read, but which moves the cursor: another collection, a
     /// kind newer than this build.
     Passing,
+    /// An event whose place in the stream is known, but which does not say what happened in a way
+    /// that can be believed. It is counted and moves the cursor.
+    Refused(ParseError),
+}
+
+impl Frame {
+    /// The frame as it counts at the time `now`: a revision too far ahead of the clock is refused,
+    /// for everything that its repository says later would look stale.
+    #[must_use]
+    pub fn at(self, now: Micros) -> Self {
+        match &self.what {
+            What::Commit(commit) if tid::is_ahead(&commit.rev, now) => {
+                Self { what: What::Refused(ParseError::RevAhead), ..self }
+            }
+            _ => self,
+        }
+    }
 }
 
 /// A write to one record.
@@ -89,8 +110,10 @@ pub enum ParseError {
     TooLarge,
     /// Not JSON, or a field of the envelope is missing or has a wrong type.
     Malformed,
-    /// The DID, record key or time does not have its syntax.
+    /// The DID, time, revision, record key, CID, handle or status does not have its syntax.
     BadIdentifier,
+    /// The revision is more than an hour ahead of the clock.
+    RevAhead,
 }
 
 impl ParseError {
@@ -100,6 +123,7 @@ impl ParseError {
             ParseError::TooLarge => "frame_too_large",
             ParseError::Malformed => "frame_malformed",
             ParseError::BadIdentifier => "frame_bad_identifier",
+            ParseError::RevAhead => "frame_rev_ahead",
         }
     }
 }
@@ -141,6 +165,8 @@ struct CommitFields<'a> {
     #[serde(borrow)]
     rkey: Cow<'a, str>,
     #[serde(borrow, default)]
+    cid: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
     record: Option<&'a RawValue>,
 }
 
@@ -156,39 +182,55 @@ pub fn time_of(text: &str) -> Option<Micros> {
     if text.len() > FRAME_MAX {
         return None;
     }
-    let position: Position = json::object(text)?;
+    let position: Position = json::envelope(text)?;
     i64::try_from(position.time_us).ok().filter(|time| time.unsigned_abs() <= TIME_MAX).map(Micros)
 }
 
-/// Reads one frame.
+/// Reads one frame. An error is that of a frame whose place in the stream is not known; of any
+/// other that cannot be read the place counts ([`What::Refused`]).
 pub fn parse(text: &str) -> Result<Frame, ParseError> {
     if text.len() > FRAME_MAX {
         return Err(ParseError::TooLarge);
     }
-    let envelope: Envelope = json::object(text).ok_or(ParseError::Malformed)?;
+    // The record in it has its own limit of depth (T23).
+    let envelope: Envelope = json::envelope(text).ok_or(ParseError::Malformed)?;
     let did = Did::parse(&envelope.did).map_err(|_| ParseError::BadIdentifier)?;
     if envelope.time_us > TIME_MAX {
         return Err(ParseError::BadIdentifier);
     }
     let time = i64::try_from(envelope.time_us).map(Micros).map_err(|_| ParseError::BadIdentifier)?;
-    let what = match (envelope.kind.as_ref(), envelope.commit) {
-        ("identity", _) => What::Identity { handle: envelope.identity.and_then(|fields| fields.handle) },
+    let what = what(&did, envelope).unwrap_or_else(What::Refused);
+    Ok(Frame { did, time, what })
+}
+
+fn what(did: &Did, envelope: Envelope) -> Result<What, ParseError> {
+    match (envelope.kind.as_ref(), envelope.commit) {
+        ("identity", _) => {
+            let handle = envelope.identity.and_then(|fields| fields.handle);
+            let is_one = handle.as_deref().is_none_or(|handle| Handle::parse(handle).is_some());
+            if is_one { Ok(What::Identity { handle }) } else { Err(ParseError::BadIdentifier) }
+        }
         ("account", _) => {
-            let fields = envelope.account.ok_or(ParseError::Malformed)?;
-            What::Account { active: fields.active, status: fields.status }
+            let AccountFields { active, status } = envelope.account.ok_or(ParseError::Malformed)?;
+            if status.as_ref().is_some_and(|status| status.len() > STATUS_MAX) {
+                return Err(ParseError::BadIdentifier);
+            }
+            Ok(What::Account { active, status })
         }
         ("commit", Some(fields)) => {
-            commit(&did, &fields)?.map_or(What::Passing, |commit| What::Commit(Box::new(commit)))
+            Ok(commit(did, &fields)?.map_or(What::Passing, |commit| What::Commit(Box::new(commit))))
         }
-        ("commit", None) => return Err(ParseError::Malformed),
-        _ => What::Passing,
-    };
-    Ok(Frame { did, time, what })
+        ("commit", None) => Err(ParseError::Malformed),
+        _ => Ok(What::Passing),
+    }
 }
 
 fn commit(did: &Did, fields: &CommitFields) -> Result<Option<Commit>, ParseError> {
     let Some(collection) = Collection::from_nsid(&fields.collection) else { return Ok(None) };
     let rkey = Rkey::parse(&fields.rkey).map_err(|_| ParseError::BadIdentifier)?;
+    if tid::time(&fields.rev).is_none() || !fields.cid.as_deref().is_none_or(is_cid) {
+        return Err(ParseError::BadIdentifier);
+    }
     let put = |is_create| {
         let json = fields.record.ok_or(ParseError::Malformed)?.get();
         let record = Record::parse(collection, did, json);
@@ -221,6 +263,12 @@ pub fn left_out_of(base: &str) -> Vec<String> {
         .filter(|(name, value)| is_unusable(name, value))
         .map(|(name, value)| format!("{name}={value}"))
         .collect()
+}
+
+/// Whether a text may be a CID. Nothing is done with it here, so it need not be one that exists.
+fn is_cid(text: &str) -> bool {
+    (1..=CID_MAX).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+=".contains(&byte))
 }
 
 /// The URL to connect to (J02): every collection of T04 is asked for, whatever `base` holds;
@@ -270,6 +318,10 @@ mod tests {
             What::Identity { .. } => "identity",
             What::Account { .. } => "account",
             What::Passing => "passing",
+            What::Refused(ParseError::TooLarge) => "refused: too large",
+            What::Refused(ParseError::Malformed) => "refused: malformed",
+            What::Refused(ParseError::BadIdentifier) => "refused: identifier",
+            What::Refused(ParseError::RevAhead) => "refused: ahead",
         });
         assert_eq!(got, expected, "{why}");
     }
@@ -279,7 +331,7 @@ mod tests {
         use ParseError::{BadIdentifier, Malformed};
         let message = |operation: &str, rest: &str| {
             format!(
-                r#"{{"did":"did:plc:a","time_us":1725911162329308,"kind":"commit","commit":{{"rev":"3l3","operation":"{operation}","collection":"social.colibri.message","rkey":"3k"{rest}}}}}"#
+                r#"{{"did":"did:plc:a","time_us":1725911162329308,"kind":"commit","commit":{{"rev":"3l3qo2vutsw2b","operation":"{operation}","collection":"social.colibri.message","rkey":"3k"{rest}}}}}"#
             )
         };
         let record = r#","record":{"text":"hi","channel":"c","createdAt":"2026-03-01T12:00:00Z"},"cid":"b""#;
@@ -287,8 +339,8 @@ mod tests {
         check(&message("update", record), Ok("update"), "an update");
         check(&message("delete", ""), Ok("delete"), "a delete carries no record");
         check(&message("create", r#","record":{"text":7}"#), Ok("invalid record"), "I03");
-        check(&message("create", ""), Err(Malformed), "a create without a record");
-        check(&message("purge", record), Err(Malformed), "an unknown operation");
+        check(&message("create", ""), Ok("refused: malformed"), "a create without a record");
+        check(&message("purge", record), Ok("refused: malformed"), "an unknown operation");
         check(
             r#"{"did":"did:plc:a","time_us":1,"kind":"identity","identity":{"handle":"a.test"}}"#,
             Ok("identity"),
@@ -301,7 +353,7 @@ mod tests {
         );
         check(
             r#"{"did":"did:plc:a","time_us":1,"kind":"account"}"#,
-            Err(Malformed),
+            Ok("refused: malformed"),
             "nothing about the account",
         );
         check(
@@ -325,6 +377,63 @@ mod tests {
         check("[]", Err(Malformed), "not an object");
         check("\u{0}", Err(Malformed), "not JSON");
         check(&"[".repeat(100_000), Err(Malformed), "deep nesting");
+    }
+
+    /// J20: each text of the envelope by its syntax, at its limit and beyond it. Whatever is refused
+    /// keeps its place in the stream.
+    #[test]
+    fn j20_texts_of_the_envelope() {
+        let commit = |rev: &str, rkey: &str, cid: &str| {
+            format!(
+                r#"{{"did":"did:plc:a","time_us":7,"kind":"commit","commit":{{"rev":{rev},"operation":"delete","collection":"social.colibri.message","rkey":{rkey},"cid":{cid}}}}}"#
+            )
+        };
+        let quoted = |text: &str| format!("\"{text}\"");
+        let (rev, rkey, cid) = (quoted("3l3qo2vutsw2b"), quoted("3k"), quoted("bafyreia"));
+        let refused = Ok("refused: identifier");
+        for (text, expected, why) in [
+            (commit(&rev, &rkey, &cid), Ok("delete"), "as it should be"),
+            (commit(&rev, &rkey, "null"), Ok("delete"), "a delete has no CID"),
+            (commit(&quoted(""), &rkey, &cid), refused, "an empty revision"),
+            (commit(&quoted("zz3l3qo2vutsw2b"), &rkey, &cid), refused, "a longer one"),
+            (commit(&quoted("zzzzzzzzzzzzz"), &rkey, &cid), refused, "more than 64 bits"),
+            (commit(&quoted(&"3".repeat(100_000)), &rkey, &cid), refused, "a revision without end"),
+            (commit("7", &rkey, &cid), Err(ParseError::Malformed), "no text"),
+            (commit(&rev, &quoted(&"k".repeat(512)), &cid), Ok("delete"), "the longest key"),
+            (commit(&rev, &quoted(&"k".repeat(513)), &cid), refused, "one longer"),
+            (commit(&rev, &quoted("a b"), &cid), refused, "no key"),
+            (commit(&rev, &rkey, &quoted("")), refused, "an empty CID"),
+            (commit(&rev, &rkey, &quoted(&"b".repeat(256))), Ok("delete"), "the longest CID"),
+            (commit(&rev, &rkey, &quoted(&"b".repeat(257))), refused, "one longer"),
+            (commit(&rev, &rkey, &quoted("../x")), refused, "no CID"),
+        ] {
+            check(&text, expected, why);
+            let place = parse(&text).map(|frame| frame.time);
+            assert!(expected.is_err() || place == Ok(Micros(7)), "{why}: its place counts");
+        }
+        let identity = |handle: &str| {
+            format!(r#"{{"did":"did:plc:a","time_us":7,"kind":"identity","identity":{{"handle":{handle}}}}}"#)
+        };
+        let account = |status: &str| {
+            format!(
+                r#"{{"did":"did:plc:a","time_us":7,"kind":"account","account":{{"active":false,"status":{status}}}}}"#
+            )
+        };
+        for (text, expected, why) in [
+            (identity("null"), Ok("identity"), "it may be absent"),
+            (identity(&quoted("handle.invalid")), Ok("identity"), "as the network says that there is none"),
+            (identity(&quoted("a b")), refused, "no handle"),
+            (identity(&quoted(&format!("{}.test", "a.".repeat(200)))), refused, "a long one"),
+            (account("null"), Ok("account"), "no status"),
+            (account(&quoted(&"s".repeat(64))), Ok("account"), "the longest status"),
+            (account(&quoted(&"s".repeat(65))), refused, "one longer"),
+        ] {
+            check(&text, expected, why);
+        }
+        let now = Micros::parse("2024-09-09T20:00:00Z").unwrap();
+        let reads = |rev: &str| parse(&commit(&quoted(rev), &rkey, &cid)).unwrap().at(now).what;
+        assert!(matches!(reads("3l3qo2vutsw2b"), What::Commit(_)), "of its time");
+        assert!(matches!(reads("3n2qp7zan4s2e"), What::Refused(ParseError::RevAhead)), "two years ahead");
     }
 
     #[test]

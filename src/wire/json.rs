@@ -3,9 +3,52 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// Reads a JSON object into `T`. A JSON array is refused: serde would fill a struct from its
-/// elements by position, and nobody on this network means that.
+/// How deep JSON from outside may be nested (T23). What is kept of it is wrapped again: in an
+/// event, in `parent_message`, in the lists of the outbox and of calls between objects, some ten
+/// levels in all. Readers have limits of their own: serde_json gives up at 128, the JSON of SQLite
+/// at 1,000. Records that people write have less than ten.
+pub const DEPTH_MAX: usize = 64;
+
+/// Whether JSON is nested deeper than [`DEPTH_MAX`]. Of a text that is no JSON the answer means
+/// nothing.
+pub fn is_too_deep(text: &str) -> bool {
+    let mut depth = 0_usize;
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > DEPTH_MAX {
+                    return true;
+                }
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b'"' => {
+                // To the end of the string; an escaped quote does not end it.
+                while let Some(byte) = bytes.next() {
+                    match byte {
+                        b'\\' => drop(bytes.next()),
+                        b'"' => break,
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Reads a JSON object into `T`, unless it is nested too deeply (T23). A JSON array is refused:
+/// serde would fill a struct from its elements by position, and nobody on this network means that.
 pub(super) fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
+    if is_too_deep(text) { None } else { envelope(text) }
+}
+
+/// Reads an object that carries JSON of others, each of which is looked at for itself: one that is
+/// nested too deeply must not spoil the page or frame it comes in. The reader steps over what it
+/// does not need without recursion.
+pub(super) fn envelope<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
     if text.trim_ascii_start().starts_with('{') { serde_json::from_str(text).ok() } else { None }
 }
 
@@ -50,6 +93,28 @@ pub fn ascii(json: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn t23_depth() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        for (text, expected, why) in [
+            (nested(DEPTH_MAX), false, "as deep as may be"),
+            (nested(DEPTH_MAX + 1), true, "one deeper"),
+            (nested(100_000), true, "absurdly deep"),
+            (format!("[{}]", vec!["[{}]"; 500].join(",")), false, "wide is not deep"),
+            (format!(r#"{{"a":"{}"}}"#, "[".repeat(500)), false, "brackets in a string"),
+            (format!(r#"{{"a":"\"{}"}}"#, "{".repeat(500)), false, "behind an escaped quote"),
+            (format!(r#"{{"a":"\\","b":{}}}"#, nested(DEPTH_MAX)), true, "a string may end in a backslash"),
+            (format!(r#"{{"a":{}}}"#, nested(DEPTH_MAX - 1)), false, "objects and lists count alike"),
+            ("]]]]".into(), false, "no JSON"),
+            (r#""\"#.into(), false, "an open string"),
+            (String::new(), false, "nothing"),
+        ] {
+            assert_eq!(is_too_deep(&text), expected, "{why}");
+        }
+        assert!(object::<serde_json::Value>(&format!(r#"{{"a":{}}}"#, nested(DEPTH_MAX))).is_none());
+        assert!(envelope::<serde::de::IgnoredAny>(&format!(r#"{{"a":{}}}"#, nested(100_000))).is_some());
+    }
 
     #[test]
     fn ascii_means_the_same() {

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::ids::{AtUri, Collection, Did, Rkey};
-use super::json::object;
+use super::json::{envelope, object};
 
 /// Why a host does not show a repository, by the name of its error. `None`: for another reason,
 /// which says nothing about the account.
@@ -62,7 +62,7 @@ pub fn page(text: &str, did: &Did, collection: Collection) -> Option<Page> {
         records: Vec<Listed<'a>>,
         cursor: Option<String>,
     }
-    let fields: Fields = object(text)?;
+    let fields: Fields = envelope(text)?;
     let records = fields.records.iter().map(|listed| {
         let uri = AtUri::parse(&listed.uri).ok()?;
         let belongs = uri.authority() == *did && uri.is(collection);

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::handle::Handle;
 use super::ids::Did;
 use super::json::object;
 use super::records::{DISPLAY_NAME, PROFILE_TEXT};
@@ -44,8 +45,9 @@ impl LookedUp {
             text.map(|text| text::cut(&text, limit)).filter(|text| !text.is_empty())
         };
         Some(Self {
-            handle: Some(view.handle)
-                .filter(|handle| !handle.is_empty() && !handle.eq_ignore_ascii_case("handle.invalid")),
+            handle: Some(view.handle).filter(|handle| {
+                !handle.eq_ignore_ascii_case("handle.invalid") && Handle::parse(handle).is_some()
+            }),
             display_name: cut(view.display_name, DISPLAY_NAME),
             description: cut(view.description, PROFILE_TEXT),
             avatar_cid: view.avatar.as_deref().and_then(cid_in),

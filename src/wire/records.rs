@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::emoji;
-use super::ids::{AtUri, Collection, Did, Rkey};
+use super::ids::{AtUri, Collection, Did, RKEY_MAX, Rkey};
 use super::json;
 use super::text::{Limit, cut};
 use super::time::Micros;
@@ -28,6 +28,8 @@ const EMOJI: Limit = Limit::characters(64);
 pub(super) const DISPLAY_NAME: Limit = Limit::lexicon(64, 640);
 /// Likewise.
 pub(super) const PROFILE_TEXT: Limit = Limit::lexicon(256, 2560);
+/// The longest CID, in bytes. The network's have 59.
+pub(super) const CID_MAX: usize = 256;
 
 /// A record that section 8 calls valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,6 +184,8 @@ pub struct Profile {
 pub enum Invalid {
     /// Over [`RECORD_MAX`].
     TooLarge,
+    /// Nested deeper than JSON from outside may be (T23).
+    TooDeep,
     /// A required field is missing, or a field has a wrong type.
     Shape,
     /// An element of `facets` is no facet (8.3).
@@ -207,6 +211,7 @@ impl Invalid {
     pub fn reason(self) -> &'static str {
         match self {
             Invalid::TooLarge => "record_too_large",
+            Invalid::TooDeep => "record_too_deep",
             Invalid::Shape => "record_malformed",
             Invalid::Facets => "facets_malformed",
             Invalid::Attachments => "attachments_malformed",
@@ -225,6 +230,9 @@ impl Record {
     pub fn parse(collection: Collection, author: &Did, json: &str) -> Result<Self, Invalid> {
         if json.len() > RECORD_MAX {
             return Err(Invalid::TooLarge);
+        }
+        if json::is_too_deep(json) {
+            return Err(Invalid::TooDeep);
         }
         match collection {
             Collection::Message => message(json).map(Record::Message),
@@ -327,7 +335,8 @@ fn channel(json: &str, author: &Did) -> Result<Channel, Invalid> {
         owner_only: Option<bool>,
     }
     let fields: Fields = fields(json)?;
-    if fields.channel_type.chars().nth(TYPE_MAX).is_some() {
+    let category = fields.category.as_deref().unwrap_or_default();
+    if fields.channel_type.chars().nth(TYPE_MAX).is_some() || category.len() > RKEY_MAX {
         return Err(Invalid::TextTooLong);
     }
     Ok(Channel {
@@ -445,7 +454,7 @@ fn cid(text: Option<String>) -> Result<Option<String>, Invalid> {
 }
 
 fn is_cid(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    (1..=CID_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// Refuses what is neither an rkey nor an AT-URI.
@@ -454,7 +463,7 @@ fn named(text: &str) -> Result<(), Invalid> {
 }
 
 fn fields<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Invalid> {
-    json::object(text).ok_or(Invalid::Shape)
+    json::envelope(text).ok_or(Invalid::Shape)
 }
 
 /// The text of a JSON value that must be an array (`[`) or an object (`{`), and must pass `check`.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::ids::Did;
-use super::json::object;
+use super::json::{envelope, object};
 
 /// Repositories on a page, whatever was asked for: the lexicon's own limit.
 const ENTRIES_MAX: usize = 2_000;
@@ -37,7 +37,7 @@ pub fn listed(text: &str) -> Option<Listed> {
     struct Entry {
         did: String,
     }
-    let fields: Fields = object(text)?;
+    let fields: Fields = envelope(text)?;
     if fields.repos.len() > ENTRIES_MAX || fields.cursor.as_ref().is_some_and(|text| text.len() > CURSOR_MAX)
     {
         return None;

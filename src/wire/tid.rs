@@ -23,9 +23,49 @@ pub fn time(text: &str) -> Option<Micros> {
     Some(Micros(number >> 10))
 }
 
+/// How far ahead of the clock a revision may be, in microseconds. Clocks of hosts differ by seconds;
+/// a revision of the far future would make every later version of a record look stale.
+const AHEAD_MAX: i64 = 3_600_000_000;
+
+/// The first TID of a time. Times before 1970 have none: they give the very first.
+fn first(time: Micros) -> String {
+    let number = u64::try_from(time.0).unwrap_or(0).saturating_mul(1 << 10);
+    let digit = |n: u32| {
+        let at = usize::try_from(number >> (5 * n) & 31).unwrap_or(0);
+        DIGITS.get(at).map_or('2', |byte| char::from(*byte))
+    };
+    (0..13).rev().map(digit).collect()
+}
+
+/// Whether a revision is more than an hour ahead of the clock. Revisions are compared as text, so
+/// this holds also for one that is no TID.
+pub fn is_ahead(rev: &str, now: Micros) -> bool {
+    rev > first(Micros(now.0.saturating_add(AHEAD_MAX))).as_str()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn revisions_ahead_of_the_clock() {
+        let now = Micros::parse("2026-11-20T13:33:59.847Z").unwrap();
+        let tid = |minutes: i64| first(Micros(now.0 + minutes * 60_000_000));
+        assert_eq!(time(&tid(0)), Some(now), "there and back");
+        assert_eq!(first(Micros(-5)), "2222222222222");
+        for (rev, expected, why) in [
+            (tid(0), false, "now"),
+            (tid(-1_000_000), false, "long ago"),
+            (tid(59), false, "a clock that is wrong"),
+            (tid(61), true, "too far"),
+            (tid(500_000), true, "in a year"),
+            ("zzzzzzzzzzzzz".into(), true, "no TID, and behind all of them"),
+            ("3l22222222221".into(), false, "no TID, and before"),
+            (String::new(), false, "nothing"),
+        ] {
+            assert_eq!(is_ahead(&rev, now), expected, "{rev}: {why}");
+        }
+    }
 
     #[test]
     fn what_a_tid_says() {

@@ -18,7 +18,7 @@ import { Dice } from '../bench/frames.js'
 import { databaseFile } from '../bench/rows.js'
 import { startNetwork } from '../network/client.js'
 import { Follower } from './follower.js'
-import { atEnd, eventually, freshFolder, startService } from './harness.js'
+import { atEnd, eventually, freshFolder, revision, startService } from './harness.js'
 import { connected } from './place.js'
 
 const EVENTS = 10_000
@@ -41,7 +41,7 @@ function recorded(roll) {
   const start = Date.now() * 1000
   const commit = (did, operation, collection, rkey, record) => {
     const n = frames.length
-    const body = { rev: `3${String(n).padStart(12, '0')}`, operation, collection: `social.colibri.${collection}`, rkey }
+    const body = { rev: revision(n), operation, collection: `social.colibri.${collection}`, rkey }
     frames.push({ did, time_us: start + n * 100, kind: 'commit', commit: record ? { ...body, record, cid: 'bafyreia' } : body })
   }
   const createdAt = new Date().toISOString()

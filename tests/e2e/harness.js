@@ -66,6 +66,12 @@ export function freshFolder() {
   return folder
 }
 
+/** The `n`th revision that a test writes: a TID of 2005, so that everything real is newer. @param {number} n */
+export function revision(n) {
+  const digits = '234567abcdefghijklmnopqrstuvwxyz'
+  return `3${Array.from({ length: 12 }, (_, at) => digits[Math.floor(n / 32 ** (11 - at)) % 32]).join('')}`
+}
+
 /** A TCP port that nobody listens on now. */
 export const freePort = () => portOf('127.0.0.1', 0)
 

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-import { eventually } from './harness.js'
+import { eventually, revision } from './harness.js'
 import { answers } from './place.js'
 import { openHost, openStage } from './stage.js'
 
@@ -70,10 +70,10 @@ test('a directory that is down, a host without exports, another host', async (t)
   })
 
   await t.test('a host that serves no export is asked for records, page by page', async () => {
-    hosts(old, '4000000000001', records)
+    hosts(old, revision(1_001), records)
     directory.routes.set(`/${DID}`, documentAt(old))
     const synced = await becomes(({ status, next_attempt_at }) => status === 'synced' && !next_attempt_at, 'it to be read')
-    assert.deepEqual([synced.pds, synced.rev, synced.failures, synced.error], [`${old.url}/`, '4000000000001', 0, null])
+    assert.deepEqual([synced.pds, synced.rev, synced.failures, synced.error], [`${old.url}/`, revision(1_001), 0, null])
     const messages = await answers(service, '/api/messages?channel=k', 200, (found) => found.length === 7)
     assert.equal(messages.filter(({ text }) => text === 'message 3').length, 1)
     const asked = old.news().filter((url) => url.includes('listRecords'))
@@ -85,10 +85,10 @@ test('a directory that is down, a host without exports, another host', async (t)
     const { m2, ...left } = records['social.colibri.message']
     assert(m2)
     const moved = { ...records, 'social.colibri.message': { ...left, m7: { ...message(7), createdAt: new Date().toISOString() } } }
-    hosts(other, '4000000000002', moved)
+    hosts(other, revision(1_002), moved)
     directory.routes.set(`/${DID}`, documentAt(other))
     stage.jetstream.injectFrame({ did: DID, kind: 'identity', identity: { did: DID, handle: 'alice.test', seq: 1 } })
-    const synced = await becomes(({ rev }) => rev === '4000000000002', 'it to be read at the other host')
+    const synced = await becomes(({ rev }) => rev === revision(1_002), 'it to be read at the other host')
     assert.equal(synced.pds, `${other.url}/`)
     await socket.next({ type: 'message', rkey: 'm7', live: false })
     await socket.next({ type: 'message_deleted', rkey: 'm2', live: false })
@@ -97,7 +97,7 @@ test('a directory that is down, a host without exports, another host', async (t)
   })
 
   await t.test('a host that shows less than is known is not believed (K09)', async () => {
-    hosts(other, '3000000000001', {})
+    hosts(other, revision(0), {})
     await service.fetchJson('/api/sync', {
       method: 'POST',
       headers: { authorization: 'Bearer key' },

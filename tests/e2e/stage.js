@@ -12,7 +12,7 @@ import { DatabaseSync } from 'node:sqlite'
 
 import { Jetstream } from '../network/jetstream.js'
 import { FrameLog } from '../network/log.js'
-import { atEnd, eventually, freePort, freshFolder, startService } from './harness.js'
+import { atEnd, eventually, freePort, freshFolder, revision, startService } from './harness.js'
 import { connected } from './place.js'
 
 /**
@@ -58,7 +58,7 @@ class Stage {
       const [collection, rkey] = path.split('/')
       this.#revs += 1
       const commit = {
-        rev: `3${String(this.#revs).padStart(12, '0')}`,
+        rev: revision(this.#revs),
         operation,
         collection: collection.startsWith('app.') ? collection : `social.colibri.${collection}`,
         rkey,

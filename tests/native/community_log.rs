@@ -1,6 +1,7 @@
 //! The log of a community, through its real SQL.
 
 use colibri_edge::domain::announcement::{Announcement, Audience, Scope, Topic};
+use colibri_edge::domain::lost::is_lost;
 use colibri_edge::storage::{Statement, Store as _, community_log};
 use colibri_edge::wire::ids::AtUri;
 use colibri_edge::wire::time::Micros;
@@ -88,6 +89,35 @@ fn q07_a_message_shown_again_after_it_was_gone_is_replayed_once() {
     ];
     run(&sqlite, community_log::append(1, &events, Micros(5)));
     assert_eq!(sqlite.look("SELECT seq FROM log WHERE NOT withdrawn ORDER BY seq"), ["2", "3"]);
+}
+
+/// Q21: one row that cannot be read hides no other, and whoever hears the community learns of it.
+#[test]
+fn q21_what_cannot_be_read_is_set_aside() {
+    let sqlite = log();
+    let deep =
+        format!(r#"{{"type":"message","message":{{"facets":{}{}}}}}"#, "[".repeat(5_000), "]".repeat(5_000));
+    let old =
+        |text: String| Announcement { event: RawValue::from_string(text).unwrap(), ..event(Topic::Other) };
+    let events = [event(Topic::Other), old(deep.clone()), event(Topic::Other), event(Topic::Other)];
+    run(&sqlite, community_log::append(1, &events, Micros(5)));
+    sqlite.exec("UPDATE log SET event = '{\"type\":' WHERE seq = 3; UPDATE log SET audience = '\"nobody\"' WHERE seq = 4");
+    for statement in [community_log::after(0, 10), community_log::standing_after(0, 10)] {
+        let texts = block_on(sqlite.read(&[statement])).unwrap().remove(0);
+        let mut unreadable = Vec::new();
+        let read = community_log::events(&texts, &mut unreadable).unwrap();
+        let seqs: Vec<(u64, bool)> = read.iter().map(|one| (one.seq, is_lost(&one.event))).collect();
+        assert_eq!(seqs, [(1, false), (2, false), (3, true), (4, true)]);
+        assert_eq!(unreadable, [3, 4]);
+        assert_eq!(read[0].event.get(), events[0].event.get(), "not a byte changes");
+        assert_eq!(read[1].event.get(), deep, "however deep: SQLite takes nothing apart");
+    }
+    run(&sqlite, vec![community_log::set_aside(&[3, 4])]);
+    let texts = block_on(sqlite.read(&[community_log::after(0, 10)])).unwrap().remove(0);
+    let mut unreadable = Vec::new();
+    let read = community_log::events(&texts, &mut unreadable).unwrap();
+    assert!(unreadable.is_empty() && is_lost(&read[2].event) && is_lost(&read[3].event), "for good");
+    assert_eq!(read[3].audience, Audience::Community);
 }
 
 #[test]

@@ -144,7 +144,7 @@ fn b30_profiles_of_strangers_cost_no_query_each_and_the_one_known_is_applied() {
     let mut service = Service::live(&story);
     let profile = |who: &str, n: usize| {
         json!({ "did": format!("did:plc:{who}"), "time_us": super::story::START + 9_000_000 + n as i64, "kind": "commit",
-                "commit": { "rev": format!("4{n:012}"), "operation": "update", "collection": "app.bsky.actor.profile",
+                "commit": { "rev": super::story::rev(n + 100_000), "operation": "update", "collection": "app.bsky.actor.profile",
                             "rkey": "self", "record": { "displayName": format!("Name {n}") }, "cid": "bafyreia" } })
         .to_string()
     };
@@ -229,4 +229,40 @@ fn b30_a_message_with_very_many_reactions_can_still_be_edited() {
     );
     assert_eq!(event["reactions"][0]["reactor_dids"][0], format!("did:plc:{:024}", 1), "the first of them");
     assert_eq!(event["message"]["reactions"], event["reactions"]);
+}
+
+/// T23: a record nested too deeply is refused like any other that is invalid, and what is nested in a
+/// stored one, of before there was that rule, is not carried on by whoever answers it.
+#[test]
+fn t23_what_is_nested_too_deeply_is_refused_and_not_carried_on() {
+    let mut story = Story::default();
+    story.community("alice", false).join("bob", "alice").say("bob", "1", "hello");
+    let mut service = Service::live(&story);
+    let nested = |depth: usize| (1..depth).fold(json!([]), |inside, _| json!([inside]));
+    let deep = |depth: usize| {
+        let mut record = message("deep");
+        record["unknown"] = nested(depth);
+        record
+    };
+    let mut more = story.clone();
+    more.create("bob", "message/2", deep(63)).create("bob", "message/3", deep(64));
+    more.create("bob", "message/4", deep(120)).update("bob", "message/1", deep(64));
+    service.batch(&more.frames[story.frames.len()..]);
+    assert_eq!(
+        service.store.look("SELECT reason, count FROM refusal_counts"),
+        ["record_too_deep|3"],
+        "the record itself is a level"
+    );
+    assert_eq!(service.store.look("SELECT rkey, text FROM messages ORDER BY rkey"), ["1|hello", "2|deep"]);
+
+    let stored = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
+    service.store.exec(&format!("UPDATE messages SET facets = '{stored}' WHERE rkey = '1'"));
+    let mut answer = message("what?");
+    answer["parent"] = json!("1");
+    let before = more.frames.len();
+    more.create("bob", "message/5", answer);
+    service.batch(&more.frames[before..]);
+    let told: serde_json::Value = serde_json::from_str(service.told.last().unwrap().event.get()).unwrap();
+    assert_eq!(told["message"]["parent_message"]["text"], "hello");
+    assert_eq!(told["message"]["parent_message"]["facets"], json!(null));
 }

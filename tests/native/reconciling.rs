@@ -258,7 +258,7 @@ fn b33_k04_only_a_complete_listing_deletes() {
     }
     let mut fewer = whole;
     fewer.records.retain(|record| record.rkey.as_str() != "c7");
-    fewer.rev = "4".into();
+    fewer.rev = super::story::rev(1_000);
     service.told.clear();
     service.reconcile("alice", &fewer);
     assert_eq!((count(&service).as_str(), service.news()), ("119", vec!["channel_deleted c7".to_owned()]));
@@ -336,7 +336,7 @@ fn k11_the_same_records_from_another_host_are_no_news() {
     let before = service.store.index();
     for who in ["alice", "bob"] {
         let mut moved = snapshot_of(who, &story.frames);
-        moved.rev = "5moved".into();
+        moved.rev = super::story::rev(1_001);
         for record in &mut moved.records {
             // The other host writes keys in another order.
             let fields: BTreeMap<String, Value> = serde_json::from_str(&record.json).unwrap();
@@ -597,16 +597,16 @@ fn k05_a_revision_moves_on_with_live_events_but_not_past_a_gap() {
         service.store.look("SELECT coalesce(rev, '-') FROM repos WHERE did = 'did:plc:bob'").remove(0)
     };
     assert_eq!(rev(&service), "-", "nothing is known of it before it is read");
-    service.succeeded("bob", "3000000000003", LATER);
+    service.succeeded("bob", &super::story::rev(3), LATER);
     story.say("bob", "m1", "live");
     service.batch(&story.frames[3..]);
-    assert_eq!(rev(&service), "3000000000004");
+    assert_eq!(rev(&service), super::story::rev(4));
     service.gap(LATER + 10_000_000);
     story.say("bob", "m2", "after the gap");
     service.batch(&story.frames[4..]);
-    assert_eq!(rev(&service), "3000000000004", "what came before is missing");
-    service.succeeded("bob", "3000000000005", LATER + 20_000_000);
-    assert_eq!(rev(&service), "3000000000005");
+    assert_eq!(rev(&service), super::story::rev(4), "what came before is missing");
+    service.succeeded("bob", &super::story::rev(5), LATER + 20_000_000);
+    assert_eq!(rev(&service), super::story::rev(5));
 }
 
 /// What somebody does in a random history. Numbers are taken modulo what there is.
@@ -878,7 +878,7 @@ fn k04_repositories_do_not_touch_each_other() {
     assert_eq!(known, [AtUri::parse("at://did:plc:bob/social.colibri.membership/m").unwrap()]);
     let mut empty = snapshot_of("bob", &story.frames);
     empty.records.clear();
-    empty.rev = "5".into();
+    empty.rev = super::story::rev(1_002);
     service.reconcile("bob", &empty);
     assert_eq!(service.visible_texts(), ["mine"]);
     assert_eq!(service.store.look("SELECT member_did FROM memberships"), ["did:plc:bobby"]);

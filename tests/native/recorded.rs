@@ -38,6 +38,7 @@ fn read_as(line: &str) -> String {
         What::Account { active: true, .. } => return format!("{who} active"),
         What::Account { status, .. } => return format!("{who} {}", status.unwrap_or_default()),
         What::Passing => return format!("{who} passing"),
+        What::Refused(error) => panic!("{error:?}: {line}"),
         What::Commit(commit) => commit,
     };
     let collection = commit.collection.nsid().rsplit('.').next().unwrap();

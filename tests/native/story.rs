@@ -17,6 +17,13 @@ use super::sqlite::Sqlite;
 /// When the stories begin: a microsecond count of 2026.
 pub(crate) const START: i64 = 1_772_366_400_000_000;
 
+/// The `n`th revision of a story: a TID of 2005.
+pub(crate) fn rev(n: usize) -> String {
+    const DIGITS: &[u8; 32] = b"234567abcdefghijklmnopqrstuvwxyz";
+    let digits = (0..12).rev().map(|at| char::from(DIGITS[n >> (5 * at) & 31]));
+    std::iter::once('3').chain(digits).collect()
+}
+
 /// Frames in stream order. Times and revisions are given out as the story goes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Story {
@@ -29,7 +36,7 @@ impl Story {
         let at = START + self.frames.len() as i64 * 1_000_000;
         let (collection, rkey) = path.split_once('/').unwrap();
         let mut commit = json!({
-            "rev": format!("3{:012}", self.frames.len() + 1), "operation": operation,
+            "rev": rev(self.frames.len() + 1), "operation": operation,
             "collection": format!("social.colibri.{collection}"), "rkey": rkey,
         });
         if let Some(record) = record {

@@ -162,7 +162,7 @@ pub fn fold<'a>(
             What::Account { active, status } => {
                 fold.account(&frame.did, *active, status.as_deref(), frame.time);
             }
-            What::Passing => {}
+            What::Passing | What::Refused(_) => {}
         }
     }
     let (changes, standings) = fold.world.into_changes();

@@ -69,7 +69,7 @@ impl Needs {
                     needs.people.insert(frame.did.clone());
                     needs.accounts.insert(frame.did.clone());
                 }
-                What::Passing => {}
+                What::Passing | What::Refused(_) => {}
             }
         }
         needs

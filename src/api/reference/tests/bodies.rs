@@ -217,6 +217,8 @@ fn ingest(all: bool, stored: bool) -> Ingest {
             cursor_us: all.then_some(1),
             cursor_at: all.then(text),
             held_records: 1,
+            set_aside: 1,
+            restarts: 1,
             refused: 1,
             gaps: vec![gap(true)],
             repos: counts(true),
