@@ -6,17 +6,19 @@
 // (a class nobody refers to is not linked: wasm-bindgen#649, workers-rs#204).
 
 import { createHash } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { gzipSync } from 'node:zlib'
 
-import { BUILD_DIR, packaged, ROOT, WRANGLER_CONFIG } from './paths.js'
+import { BUILD_DIR, GUARD, packaged, ROOT, WRANGLER_CONFIG } from './paths.js'
 import { exitWith, Refusal, runQuietly, say } from './progress.js'
 import { setUp, wasmBindgen, workerBuild } from './toolchain.js'
 
 /** Everything a build reads. migrations/ is among them because code may embed it. */
-const INPUTS = ['Cargo.toml', 'Cargo.lock', 'package-lock.json', 'src', 'durable', 'migrations', '.cargo']
+const INPUTS = ['Cargo.toml', 'Cargo.lock', 'package-lock.json', 'src', 'durable', 'guard', 'migrations', '.cargo']
+/** Where connections can be bounded: the loader of Linux lets a library stand before the C library. */
+const GUARDS = process.platform === 'linux'
 const STAMP = join(BUILD_DIR, '.inputs')
 const WASM = join(BUILD_DIR, 'index_bg.wasm')
 
@@ -42,7 +44,7 @@ function inputsDigest() {
 
 /** Whether build/ was made from the sources as they are now. */
 export function buildIsCurrent() {
-  return existsSync(STAMP) && existsSync(WASM) && readFileSync(STAMP, 'utf8') === inputsDigest()
+  return existsSync(STAMP) && existsSync(WASM) && (existsSync(GUARD) || !GUARDS) && readFileSync(STAMP, 'utf8') === inputsDigest()
 }
 
 function checkObjectsAreExported() {
@@ -65,6 +67,16 @@ const kilobytes = (bytes) => `${Math.ceil(bytes / 1000).toLocaleString('en')} kB
 function sizeLine() {
   const wasm = readFileSync(WASM)
   return `wasm: ${kilobytes(wasm.length)}, gzipped ${kilobytes(gzipSync(wasm, { level: 9 }).length)}`
+}
+
+/** Builds what bounds the connections of `npm run serve`: code of this machine, not of the Worker. */
+async function buildGuard() {
+  const folder = join('target', 'guard')
+  await runQuietly('cargo', ['build', '--release', '--package', 'colibri-guard', '--target-dir', folder], {
+    cwd: ROOT,
+    instead: 'npm run build',
+  })
+  copyFileSync(join(ROOT, folder, 'release', 'libcolibri_guard.so'), GUARD)
 }
 
 /** Builds when needed. Resolves with the line that tells the size of the wasm. */
@@ -94,6 +106,7 @@ export async function build() {
       instead: 'npm run build',
     })
     checkObjectsAreExported()
+    if (GUARDS) await buildGuard()
     writeFileSync(STAMP, inputs)
   }
   return sizeLine()

@@ -5,7 +5,7 @@
 // repeated nowhere; each variable of wrangler.toml, and each variable and secret named in package.json ("colibri"), may be
 // given by the environment, which wins.
 
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
@@ -67,10 +67,10 @@ function variables(ofConfig, environment) {
  * Worker sends to any other origin goes where it would. A Worker in front of the network does that; without the variable there is
  * none.
  * @param {Record<string, any>} worker @param {string | undefined} list
- * @returns {any}
+ * @returns {any[]}
  */
 function withPlayedHosts(worker, list) {
-  if (!list) return worker
+  if (!list) return [worker]
   const hosts = Object.fromEntries(list.split(',').map((entry) => entry.split('=')))
   const script = `
     const hosts = ${JSON.stringify(hosts)}
@@ -82,7 +82,28 @@ function withPlayedHosts(worker, list) {
       },
     }`
   const front = { name: 'played-hosts', modules: true, script, compatibilityDate: worker.compatibilityDate }
-  return { workers: [{ ...worker, outboundService: front.name }, front] }
+  return [{ ...worker, outboundService: front.name }, front]
+}
+
+/**
+ * What stands behind miniflare's own port, which any program on this machine can reach: it fires crons and asks the Worker
+ * something, for whoever knows the secret of this start, and nothing else.
+ * @param {string} service the Worker @param {string} secret @param {string} compatibilityDate
+ */
+function gate(service, secret, compatibilityDate) {
+  const script = `
+    export default {
+      async fetch(request, { SERVICE, SECRET }) {
+        const { pathname, searchParams } = new URL(request.url)
+        if (request.headers.get('gate-secret') !== SECRET) return new Response(null, { status: 404 })
+        if (pathname !== '/cron') return SERVICE.fetch(new Request('http://localhost/'))
+        const { outcome } = await SERVICE.scheduled({ cron: searchParams.get('cron'), scheduledTime: new Date() })
+        return new Response(outcome)
+      },
+    }`
+  const compatibilityFlags = ['service_binding_extra_handlers']
+  const bindings = { SECRET: secret }
+  return { name: 'gate', modules: true, script, compatibilityDate, compatibilityFlags, bindings, serviceBindings: { SERVICE: service } }
 }
 
 /** The modules that worker-build wrote: the entry and the wasm beside it. */
@@ -104,25 +125,29 @@ function builtModules(main) {
  * @param {string} where.storage the folder that keeps D1 and the objects
  * @param {string} where.host @param {number} where.port where clients reach the Worker
  * @param {NodeJS.ProcessEnv} where.environment
+ * @param {() => string} where.tokenSecret what TOKEN_SECRET is unless the environment has one (C08)
  */
-export function localWorker(configPath, { storage, host, port, environment }) {
+export function localWorker(configPath, { storage, host, port, environment, tokenSecret }) {
   const { name, main, options, vars, databases } = readWranglerConfig(configPath)
   const { convertV4MiniflareOptions } = require('miniflare')
   const address = `${host.includes(':') ? `[${host}]` : host}:${port}`
   // Where it listens, so that nobody can have the service ask itself.
   const bindings = { ...variables(vars, environment), COLIBRI_LISTENS_ON: address }
+  bindings.TOKEN_SECRET ||= tokenSecret()
   const described = { ...options, ...builtModules(main), name, bindings }
-  const converted = convertV4MiniflareOptions(withPlayedHosts(described, environment.COLIBRI_PLAYED_HOSTS))
+  const secret = randomBytes(32).toString('base64url')
+  // The first of the Workers is the one behind miniflare's own port.
+  const workers = [gate(name, secret, options.compatibilityDate), ...withPlayedHosts(described, environment.COLIBRI_PLAYED_HOSTS)]
+  const converted = convertV4MiniflareOptions({ workers })
   const shared = {
-    // Miniflare's own port, used for the cron only; clients come through the public socket.
+    // Miniflare's own port, which leads to the gate; clients come through the public socket.
     host: '127.0.0.1',
     cf: false,
-    unsafeTriggerHandlers: true,
     enableDevRegistry: false,
     logRequests: false,
     resourcePersistencePath: storage,
   }
-  const [worker] = converted.workers
+  const worker = converted.workers[1]
   const d1 = Object.fromEntries(databases.map(({ binding }) => [binding, worker.config.env[binding]]))
   worker.config.env.PUBLIC_SOCKET = {
     type: 'unsafe:public-socket',
@@ -131,6 +156,9 @@ export function localWorker(configPath, { storage, host, port, environment }) {
   }
   return {
     name,
+    bindings,
+    /** @param {string} path of the gate @returns {[string, RequestInit]} */
+    atGate: (path) => [`http://127.0.0.1${path}`, { headers: { 'gate-secret': secret } }],
     options: { ...converted, ...shared },
     crons: options.cronTriggers ?? [],
     databases,

@@ -10,6 +10,9 @@ export const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
 /** The built Worker. worker-build writes here and wrangler.toml's `main` points here. */
 export const BUILD_DIR = join(ROOT, 'build')
 
+/** What bounds workerd's connections (guard/), on Linux. `npm run build` puts it there. */
+export const GUARD = join(BUILD_DIR, 'guard.so')
+
 /** Programs compiled once per machine and shared by all clones: `<name>-<version>/bin/<program>`. */
 export const TOOLS_DIR = join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'colibri-edge', 'tools')
 

@@ -7,24 +7,32 @@
 //   2. `ready http://…` is printed, alone on standard output, when the Worker answers;
 //   3. the cron fires each minute, which local runtimes do not do by themselves; a failure is logged and is not fatal;
 //   4. kill -9 loses nothing that was committed (SQLite in WAL mode, one fsync per commit) and leaves no process behind;
-//   5. SIGTERM ends it with code 0; one service per state folder; a workerd that dies is started again.
-// Options: --port (8787), --host (127.0.0.1), --state (.local/serve), --config (wrangler.toml). Variables: see local-worker.js.
+//   5. SIGTERM ends it with code 0; one service per state folder; a workerd that dies is started again, with growing pauses if it
+//      dies again and again;
+//   6. connections are bounded (guard/), where the system allows it, and there are descriptors left for everything else.
+// Options: --port (8787), --host (127.0.0.1), --state (.local/serve), --config (wrangler.toml). Variables: see local-worker.js; MAX_CONNECTIONS,
+// MAX_CONNECTIONS_PER_ADDRESS.
 
-import { existsSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { isAbsolute, join, resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
 import { build, buildIsCurrent } from './build.js'
 import { continueUnderNode24, END_SIGNALS, endWithParent } from './node24.js'
-import { BUILD_DIR, LOCAL_DIR, WRANGLER_CONFIG } from './paths.js'
+import { BUILD_DIR, GUARD, LOCAL_DIR, WRANGLER_CONFIG } from './paths.js'
 import { freePort } from './port.js'
 import { exitWith, Refusal, say } from './progress.js'
+import { Restarts } from './restarts.js'
+import { checkNumbers, checkSecrets } from './secrets.js'
 
 const MINUTE_MILLIS = 60_000
-/** A Worker that dies at once each time it starts would only fill the log: more deaths than this in a minute end the service. */
-const DEATHS_PER_MINUTE = 3
+/** How long a runtime that died may take to let go of what it holds. */
+const DISPOSE_WITHIN_MILLIS = 3_000
+/** How long one may take to come up, besides the pause before it (restarts.js). */
+const LAUNCH_WITHIN_MILLIS = 10_000
 /** SIGTERM has to end the service within three seconds, whatever still hangs. */
 const STOP_WITHIN_MILLIS = 2_500
 
@@ -50,7 +58,7 @@ function readOptions() {
  * Fires every cron at each full minute, and once at the start: the cron is what wakes the reader of the network, which should
  * not wait up to a minute for it. All crons of this service are `* * * * *`; another schedule would be a silent lie.
  */
-function startCron(runtime, crons) {
+function startCron(runtime, { crons, atGate }) {
   const unsupported = crons.filter((cron) => cron !== '* * * * *')
   if (unsupported.length > 0)
     throw new Refusal(`serve can fire "* * * * *" only, but wrangler.toml has: ${unsupported.join(', ')}`)
@@ -61,8 +69,7 @@ function startCron(runtime, crons) {
       try {
         // Not `getWorker().scheduled()`: that stops this process until the Worker is done, and the Worker may wait for
         // this process to read its log.
-        const query = new URLSearchParams({ cron, time: String(Date.now()) })
-        const answer = await runtime().dispatchFetch(`http://127.0.0.1/cdn-cgi/local/scheduled?${query}`)
+        const answer = await runtime().dispatchFetch(...atGate(`/cron?${new URLSearchParams({ cron })}`))
         const outcome = await answer.text()
         if (outcome !== 'ok') throw new Error(`outcome ${outcome}`)
         failing = false
@@ -97,11 +104,22 @@ async function serve() {
   process.env.COLIBRI_WORKERD = require('workerd').default
   process.env.COLIBRI_PID_FILE = state.workerdPidFile
   // miniflare leaves its temporary folder behind when it is killed; here the next start removes it.
+  process.env.COLIBRI_GUARD = existsSync(GUARD) ? GUARD : ''
+  if (!process.env.COLIBRI_GUARD) say('note: connections are not bounded here, only by descriptors (docs/configuration.md)')
   process.env.TMPDIR = state.freshTemporaryFolder()
   process.env.MINIFLARE_WORKERD_PATH = fileURLToPath(new URL('./with-parent.sh', import.meta.url))
 
   const port = await freePort(options.host, options.port)
-  const worker = localWorker(options.config, { storage: state.storage, host: options.host, port, environment: process.env })
+  process.env.COLIBRI_PORT = String(port)
+  const worker = localWorker(options.config, {
+    storage: state.storage,
+    host: options.host,
+    port,
+    environment: process.env,
+    tokenSecret: () => state.secret('token-secret'),
+  })
+  checkSecrets(worker.bindings, say)
+  checkNumbers(process.env, say)
 
   let runtime
   let stopCode
@@ -123,37 +141,67 @@ async function serve() {
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
   endWithParent(() => stop(1))
 
-  const deaths = []
+  const restarts = new Restarts()
+  /** What with-parent.sh waits before it starts the next workerd. */
+  const pauseAfterDeath = () => {
+    const pause = restarts.died(Date.now())
+    process.env.COLIBRI_PAUSE_SECS = String(pause)
+    return pause === 0 ? 'starting it again' : `starting it again in ${pause} s`
+  }
   class RuntimeLog extends Log {
     constructor() {
       super(LogLevel.WARN)
     }
     /** miniflare warns when workerd died, before it starts a new one. */
     warn(message) {
-      if (!/crashed unexpectedly/.test(message)) return say(message)
-      deaths.push(Date.now())
-      const lately = deaths.filter((at) => at > Date.now() - MINUTE_MILLIS).length
-      if (lately <= DEATHS_PER_MINUTE) return say('workerd ended unexpectedly; starting it again')
-      say(`workerd ended ${lately} times within a minute; giving up`)
-      stop(1)
+      say(/crashed unexpectedly/.test(message) ? `workerd ended unexpectedly; ${pauseAfterDeath()}` : message)
     }
-    /** miniflare reports here, and nowhere else, that workerd could not be started again. */
+    /** miniflare reports here, and nowhere else, that workerd could not be started again, and does not try any more. */
     error(error) {
-      say(String(error.stack ?? error))
-      if (error.code === 'ERR_RUNTIME_FAILURE') stop(1)
+      if (error.code !== 'ERR_RUNTIME_FAILURE' || !started) return say(String(error.stack ?? error))
+      if (relaunching) return
+      say(`workerd did not start: ${error.cause?.message ?? error.message}; ${pauseAfterDeath()}`)
+      relaunch()
+    }
+  }
+  let started = false
+  const launch = () => {
+    // The Worker knows what it put there until it ends (R21.10).
+    rmSync(join(state.storage, 'cache'), { recursive: true, force: true })
+    runtime = new Miniflare({
+      ...worker.options,
+      log: new RuntimeLog(),
+      handleStructuredLogs: ({ message }) => say(message),
+      handleUncaughtError: (error) => say(String(error.stack ?? error)),
+      unsafeHandleRuntimeRestart: () => say(`workerd runs again (process ${state.workerdPid()})`),
+    })
+    return runtime.ready
+  }
+  let relaunching = false
+  /** In the place of a runtime that miniflare gave up. */
+  const relaunch = async () => {
+    if (relaunching) return
+    relaunching = true
+    while (stopCode === undefined) {
+      // One that never came up may never end its end, or its beginning.
+      await Promise.race([runtime.dispose().catch(() => {}), sleep(DISPOSE_WITHIN_MILLIS)])
+      if (stopCode !== undefined) return
+      try {
+        const within = LAUNCH_WITHIN_MILLIS + 1_000 * Number(process.env.COLIBRI_PAUSE_SECS ?? 0)
+        const late = sleep(within).then(() => Promise.reject(new Error('it did not come up in time')))
+        await Promise.race([launch(), late])
+        relaunching = false
+        return say(`workerd runs again (process ${state.workerdPid()})`)
+      } catch (error) {
+        if (stopCode === undefined) say(`workerd did not start: ${error.message}; ${pauseAfterDeath()}`)
+      }
     }
   }
 
   await migrate(state, worker, say)
   if (stopCode !== undefined) return
-  runtime = new Miniflare({
-    ...worker.options,
-    log: new RuntimeLog(),
-    handleStructuredLogs: ({ message }) => say(message),
-    handleUncaughtError: (error) => say(String(error.stack ?? error)),
-    unsafeHandleRuntimeRestart: () => say(`workerd runs again (process ${state.workerdPid()})`),
-  })
-  await runtime.ready
+  await launch()
+  started = true
   if (stopCode !== undefined) return
   const url = `http://${options.host.includes(':') ? `[${options.host}]` : options.host}:${port}`
   // Only the process that started this one, and only if it asked for a channel, can say this: tests take objects out of memory
@@ -164,18 +212,11 @@ async function serve() {
       .then(() => process.send({ evicted: name }), (error) => process.send({ evicted: name, error: String(error) }))
   })
   state.announce(url)
-  startCron(() => runtime, worker.crons)
-  await answers(url)
+  startCron(() => runtime, worker)
+  // Not through the public socket, where it would count against the rate limit of this machine. Whatever is answered.
+  await (await runtime.dispatchFetch(...worker.atGate('/'))).arrayBuffer()
   process.stdout.write(`ready ${url}\n`)
   say(`state ${options.state}, workerd process ${state.workerdPid()}, started in ${Math.round(performance.now() - startedAt)} ms`)
-}
-
-/** Resolves when the Worker has answered a request, whatever it answered. */
-async function answers(url) {
-  const local = url.replace('//0.0.0.0:', '//127.0.0.1:').replace('//[::]:', '//[::1]:')
-  // An address that belongs to nobody, so that this request does not count against a real client's rate limit.
-  const response = await fetch(local, { headers: { 'CF-Connecting-IP': '192.0.2.1' }, redirect: 'manual' })
-  await response.arrayBuffer()
 }
 
 try {

@@ -6,7 +6,8 @@
 // The layout below v3/ is wrangler's own: `wrangler d1 execute DB --local --persist-to <folder>` reads the same database.
 
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -66,6 +67,17 @@ export class StateFolder {
   /** Tells a second service who has the folder. Not a lock: only the text of its refusal. */
   announce(url) {
     writeFileSync(this.#serviceFile, JSON.stringify({ pid: process.pid, url }))
+  }
+
+  /** A secret of 32 random bytes that belongs to this folder: made when it is first asked for, the same from then on. */
+  secret(name) {
+    const file = join(this.path, 'serve', name)
+    if (!existsSync(file)) {
+      // Renamed into place, so that a crash leaves a whole secret or none.
+      writeFileSync(`${file}.new`, randomBytes(32).toString('base64url'), { mode: 0o600 })
+      renameSync(`${file}.new`, file)
+    }
+    return readFileSync(file, 'utf8')
   }
 
   /** An empty folder for what need not last; left-overs of a killed service go. */

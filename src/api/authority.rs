@@ -74,6 +74,8 @@ pub(super) fn socket_tokens(call: &Call) -> Option<SocketTokens> {
 pub(super) const NOT_YOURS: &str = "the token's owner does not own this community";
 /// 403 for a person who asks for somebody else.
 pub(super) const NOT_YOUR_DID: &str = "the token is of another did";
+/// 500 while the server has no API key (X02).
+pub(super) const NO_KEY: &str = "this server has no API key configured";
 const MISSING: &str = "the header Authorization must be: Bearer and the API key";
 
 /// What the header `Authorization` shows.
@@ -88,7 +90,7 @@ enum Shown {
 }
 
 fn read(call: &Call) -> Result<Shown, ApiError> {
-    let key = config::api_key(&call.env).ok_or(ApiError::NotConfigured)?; // X02: whatever is sent
+    let key = config::api_key(&call.env).ok_or(ApiError::NotConfigured(NO_KEY))?; // X02: whatever is sent
     Ok(shown(&key, call.header("authorization").as_deref()))
 }
 

@@ -68,9 +68,9 @@ pub(super) async fn blob(call: &Call) -> Answer {
         Ok(None) => {}
         Err(fault) => log::fault(&fault, "the blob is fetched"),
     }
-    let (answered, seat) = fetch(&wanted).await?;
+    let Fetched { answered, seat, is_known } = fetch(&wanted).await?;
     match blobs::compare(found(answered)?, &hash, config::blob_verify_max(&call.env), seat).await {
-        Ok(Compared::Fits(blob)) => wanted.compared(blob, key),
+        Ok(Compared::Fits(blob)) => wanted.compared(blob, key, is_known),
         Ok(Compared::Differs) => Err(upstream("the bytes are not those that the CID names")),
         Ok(Compared::TooLarge(Some(answered))) if range.is_none() => wanted.relay(answered),
         Ok(Compared::TooLarge(_)) => {
@@ -96,17 +96,28 @@ fn found(answered: Answered) -> Result<Answered, ApiError> {
     }
 }
 
+/// What a PDS answered.
+struct Fetched {
+    answered: Answered,
+    seat: Seat,
+    /// Whether the owner is known to the index.
+    is_known: bool,
+}
+
 /// Asks the PDS for all of it, when there is a seat. Where a remembered address does not have it, the account may have
 /// moved: its document is asked for once more.
-async fn fetch(wanted: &Wanted<'_>) -> Result<(Answered, Seat), ApiError> {
+async fn fetch(wanted: &Wanted<'_>) -> Result<Fetched, ApiError> {
     let Recalled { account, remembered, is_known } = resolve(wanted).await?;
+    let of = |(answered, seat): (Answered, Seat)| Fetched { answered, seat, is_known };
     let first = ask(wanted, &account.pds, is_known, None).await;
     if !remembered || matches!(&first, Ok((answered, _)) if answered.status == 200) {
-        return first;
+        return first.map(of);
     }
     let (db, outside) = (wanted.call.db()?, wanted.call.outside()?);
     let again = identity::recall_anew(&db, &wanted.did, &outside, is_known).await.map_err(unresolved)?;
-    if again.pds == account.pds { first } else { ask(wanted, &again.pds, is_known, None).await }
+    let answered =
+        if again.pds == account.pds { first } else { ask(wanted, &again.pds, is_known, None).await };
+    answered.map(of)
 }
 
 async fn resolve(wanted: &Wanted<'_>) -> Result<Recalled, ApiError> {
@@ -158,10 +169,12 @@ fn upstream(because: &str) -> ApiError {
 
 impl Wanted<'_> {
     /// Where it stands in the cache. The owner is part of it: what the bytes are said to be is
-    /// theirs to say, and another owner of the same bytes may say something else.
+    /// theirs to say, and another owner of the same bytes may say something else. On one machine the
+    /// name that a caller gives it in `Host` is not: each would bring a copy.
     fn key(&self) -> String {
-        let origin = self.call.request.url().map(|url| url.origin().ascii_serialization());
-        let origin = origin.unwrap_or_else(|_| "https://colibri.invalid".into());
+        let here = config::listens_on(&self.call.env).map(|address| format!("http://{address}"));
+        let asked = || Some(self.call.request.url().ok()?.origin().ascii_serialization());
+        let origin = here.or_else(asked).unwrap_or_else(|| "https://colibri.invalid".into());
         format!("{origin}/api/blob/{}/{}", self.did, self.cid)
     }
 
@@ -192,7 +205,7 @@ impl Wanted<'_> {
 
     /// Answers with bytes that were compared, and caches them when that is done, if that is worth
     /// it.
-    fn compared(&self, blob: Blob, key: String) -> Answer {
+    fn compared(&self, blob: Blob, key: String, is_known: bool) -> Answer {
         let size = blob.size();
         let part = self.range.map(|range| range.within(size));
         let answer = match part {
@@ -209,7 +222,7 @@ impl Wanted<'_> {
         // Who asks for a range will ask for more of them.
         if blobs::is_asked_again(&key) || self.range.is_some() {
             self.call.after_answer(async move {
-                if let Err(fault) = blob.keep(&key).await {
+                if let Err(fault) = blob.keep(&key, is_known).await {
                     log::fault(&fault, "it is fetched again when it is asked for");
                 }
             });

@@ -52,14 +52,14 @@ type Checked<T> = Result<T, ApiError>;
 
 impl Body {
     /// The first rule that applies decides:
-    ///   1. what is not JSON, or nested too deeply (T23), is refused (400);
-    ///   2. what is no object, or names a field twice, is refused (422);
+    ///   1. what is not JSON is refused (400);
+    ///   2. what is no object, names a field twice, or is nested too deeply (T23), is refused (422);
     ///   3. fields that nobody asks for are ignored, whatever they hold.
     fn parse(bytes: &[u8]) -> Checked<Self> {
         let json: &RawValue =
             serde_json::from_slice(bytes).map_err(|_| ApiError::BadRequest("the body is not JSON"))?;
         if is_too_deep(json.get()) {
-            return Err(ApiError::BadRequest("the body is nested too deeply"));
+            return Err(ApiError::Invalid("the body is nested too deeply".into()));
         }
         serde_json::from_str(json.get()).map_err(|_| {
             ApiError::Invalid("the body must be a JSON object that names each field once".into())
@@ -189,7 +189,7 @@ mod tests {
             (b"{\"a\":1,\"a\":1}", "422", "a field twice"),
             (b"{\"a\":1,\"\\u0061\":1}", "422", "twice, spelled differently"),
             (b" {\"a\":1} \n", "ok", "blanks around it"),
-            (deep.as_bytes(), "400", "nested too deeply, where nobody looks (T23)"),
+            (deep.as_bytes(), "422", "nested too deeply, where nobody looks (T23)"),
             (nested.as_bytes(), "ok", "an unknown field is not taken apart"),
         ] {
             let got = Body::parse(bytes)

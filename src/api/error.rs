@@ -31,8 +31,8 @@ pub(super) enum ApiError {
     InvalidRange(Option<String>),
     /// 429, with the seconds until the next request is welcome.
     RateLimited(i64),
-    /// 500: a guarded endpoint while no API key is configured (X02).
-    NotConfigured,
+    /// 500: a guarded endpoint while its key or secret is not configured (X02).
+    NotConfigured(&'static str),
     /// 500: a defect.
     Internal,
     /// 502: a PDS, the PLC directory or the profile API failed or answered nonsense.
@@ -69,7 +69,7 @@ impl ApiError {
             ApiError::RateLimited(_) => {
                 (429, "RateLimited", "too many requests from this address, slow down")
             }
-            ApiError::NotConfigured => (500, "NotConfigured", "this server has no API key configured"),
+            ApiError::NotConfigured(sentence) => (500, "NotConfigured", sentence),
             ApiError::Internal => (500, "InternalError", "the service made a mistake"),
             ApiError::Upstream(sentence) => (502, "UpstreamFailure", sentence),
             ApiError::Fault(_) => (503, "Unavailable", "the service is overloaded or recovering, try again"),

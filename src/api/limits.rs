@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use worker::{Env, Request, Response, Result};
 
 use super::authority;
-use crate::domain::budget::{Budget, Minute, client};
+use crate::domain::budget::{Budget, Minute};
 use crate::domain::ice::CREDENTIALS_PER_MIN;
 use crate::platform::clock::now;
 use crate::platform::{config, peer};
@@ -18,8 +18,8 @@ thread_local! {
 
 /// Counts a request for TURN credentials by somebody unproven (S22). One too many: in how many
 /// seconds the next is welcome. It costs money elsewhere, so it counts also where C14 is off.
-pub(super) fn count_credentials(request: &Request) -> std::result::Result<(), i64> {
-    let client = client_of(request);
+pub(super) fn count_credentials(request: &Request, env: &Env) -> std::result::Result<(), i64> {
+    let client = peer::client(request, env);
     let budget = CREDENTIALS.with_borrow_mut(|minute| minute.count(&client, CREDENTIALS_PER_MIN, now()));
     if budget.remaining < 0 { Err(budget.reset_secs) } else { Ok(()) }
 }
@@ -30,14 +30,8 @@ pub(super) fn count(request: &Request, env: &Env) -> Option<Budget> {
     if limit == 0 || authority::shows_key(request, env) {
         return None;
     }
-    let client = client_of(request);
+    let client = peer::client(request, env);
     Some(MINUTE.with_borrow_mut(|minute| minute.count(&client, limit, now())))
-}
-
-/// Who a request comes from, as far as can be told.
-pub(super) fn client_of(request: &Request) -> String {
-    let named = request.headers().get("cf-connecting-ip").ok().flatten();
-    client(peer::of(request).as_deref(), named.as_deref())
 }
 
 /// Adds the headers of H14.

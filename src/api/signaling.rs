@@ -70,7 +70,7 @@ pub(super) async fn ice_servers(call: &Call) -> Answer {
     if let Some(ttl_secs) = lifetime {
         let shared = calls.shared.filter(|(urls, _)| !urls.is_empty());
         if !proven && (shared.is_some() || calls.cloudflare.is_some()) {
-            limits::count_credentials(&call.request).map_err(ApiError::RateLimited)?;
+            limits::count_credentials(&call.request, &call.env).map_err(ApiError::RateLimited)?;
         }
         // Counted from before a service is asked, so that what we say is never too late.
         let at = Micros(now().0.saturating_add(ttl_secs.saturating_mul(1_000_000)));

@@ -4,13 +4,13 @@ use sha2::{Digest as _, Sha256};
 use worker::{Headers, Method, Request, RequestInit, Response};
 
 use super::error::ApiError;
-use super::{Answer, Call, authority, limits, sync, waiting};
+use super::{Answer, Call, authority, sync, waiting};
 use crate::durable::commands::{
     CONNECT, CURSOR_HEADER, DID_HEADER, OBSERVE, ORIGIN_HEADER, Object, PROVEN_HEADER, SESSION_HEADER,
     UNPROVEN_HEADER, gateway, gateway_of, upgraded,
 };
 use crate::platform::clock::chance;
-use crate::platform::config;
+use crate::platform::{config, peer};
 use crate::wire::ids::Did;
 
 /// R23 `GET /api/subscribe`: the events socket. A DID always lands on the same gateway; a socket
@@ -99,7 +99,7 @@ fn origin(call: &Call) -> String {
         hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>()
     };
     let agent = call.header("user-agent").unwrap_or_default();
-    format!("{} {}", digest(&limits::client_of(&call.request)), digest(&agent))
+    format!("{} {}", digest(&peer::client(&call.request, &call.env)), digest(&agent))
 }
 
 /// Whether a text can be the secret of a session (Q15).

@@ -5,7 +5,6 @@
 //! requests spread over several may do more: it is a brake against floods, not an account of use.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
 
 use crate::wire::time::Micros;
 
@@ -55,33 +54,6 @@ impl Minute {
     }
 }
 
-/// Who a request is counted for. `peer` is who opened the connection, as `address:port`, where
-/// the runtime knows; `named` is `CF-Connecting-IP`. The first rule that applies decides:
-///   1. a peer on another machine: its address, whatever it says about itself;
-///   2. the address in the header, which Cloudflare sets, or a proxy on this machine;
-///   3. the peer on this machine;
-///   4. nobody that is known: all of those together.
-///
-/// Of IPv6 the first 64 bits count: the rest is a client's own to choose.
-pub fn client(peer: Option<&str>, named: Option<&str>) -> String {
-    let peer = peer.and_then(|peer| peer.parse::<SocketAddr>().ok()).map(|peer| peer.ip().to_canonical());
-    let named = named.and_then(|named| named.trim().parse::<IpAddr>().ok()).map(|named| named.to_canonical());
-    match (peer.filter(|peer| !peer.is_loopback()), named, peer) {
-        (Some(address), _, _) | (None, Some(address), _) | (None, None, Some(address)) => counted(address),
-        (None, None, None) => String::new(),
-    }
-}
-
-fn counted(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(address) => address.to_string(),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,24 +80,5 @@ mod tests {
         }
         assert_eq!(minute.counts.len(), CLIENTS_MAX);
         assert_eq!(minute.count("0", 1, Micros(0)).remaining, -1, "who is counted stays so");
-    }
-
-    #[test]
-    fn c14_who_is_counted() {
-        for (peer, named, expected, why) in [
-            (Some("203.0.113.7:443"), None, "203.0.113.7", "the peer"),
-            (Some("203.0.113.7:443"), Some("198.51.100.1"), "203.0.113.7", "whatever it says"),
-            (Some("127.0.0.1:443"), Some("198.51.100.1"), "198.51.100.1", "a proxy on this machine"),
-            (Some("[::1]:443"), Some("198.51.100.1"), "198.51.100.1", "likewise"),
-            (Some("[::ffff:127.0.0.1]:443"), Some("198.51.100.1"), "198.51.100.1", "likewise"),
-            (Some("127.0.0.1:443"), None, "127.0.0.1", "this machine"),
-            (Some("127.0.0.1:443"), Some("nonsense"), "127.0.0.1", "no address in the header"),
-            (None, Some("198.51.100.1"), "198.51.100.1", "Cloudflare"),
-            (None, Some("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64", "IPv6"),
-            (None, Some("2001:db8:1:2::9"), "2001:db8:1:2::/64", "the same client"),
-            (None, None, "", "nobody knows"),
-        ] {
-            assert_eq!(client(peer, named), expected, "{why}");
-        }
     }
 }

@@ -53,22 +53,31 @@ impl<T> Kept<T> {
         Some(&entry.value)
     }
 
-    /// Keeps a value of so many bytes, if it fits, in the place of what is kept under the key.
-    pub fn put(&mut self, key: &str, value: T, bytes: usize, size: &Size) {
+    /// Keeps a value of so many bytes, if it fits, in the place of what is kept under the key. The
+    /// keys of what went for it.
+    pub fn put(&mut self, key: &str, value: T, bytes: usize, size: &Size) -> Vec<Rc<str>> {
+        let mut gone = Vec::new();
         self.forget(key);
         if bytes > size.one || key.len() > size.key {
-            return;
+            return gone;
         }
         let bytes = bytes + key.len() + ENTRY;
         while self.bytes + bytes > size.all {
-            let Some((_, oldest)) = self.by_use.pop_first() else { return };
+            let Some((_, oldest)) = self.by_use.pop_first() else { return gone };
             self.forget(&oldest);
+            gone.push(oldest);
         }
         self.uses += 1;
         let key: Rc<str> = key.into();
         self.by_use.insert(self.uses, Rc::clone(&key));
         self.entries.insert(key, Entry { value, bytes, used: self.uses });
         self.bytes += bytes;
+        gone
+    }
+
+    /// Whether something is kept under a key.
+    pub fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
     }
 
     fn forget(&mut self, key: &str) {
@@ -103,7 +112,7 @@ mod tests {
         }
         assert_eq!(keys(&kept).len(), 10, "all fit");
         assert_eq!(kept.get("a"), Some(&0));
-        kept.put("k", 10, 100, &SIZE);
+        assert_eq!(kept.put("k", 10, 100, &SIZE), ["b".into()], "it is named");
         assert_eq!(kept.get("b"), None, "the one that was not used");
         assert_eq!(kept.get("a"), Some(&0), "the one that was");
         kept.put("a", 11, 10, &SIZE);

@@ -13,7 +13,8 @@
 //! and which rest (`breaker`), what strangers may have asked (`allowance`) and what was answered
 //! lately (`answers`), what is worth caching (`admission`) and how much is held meanwhile
 //! (`room`), which answers may be kept (`editions`, `kept`), in what order a sidebar stands
-//! (`sidebar`), and how much a client may ask (`budget`).
+//! (`sidebar`), how much a client may ask (`budget`)
+//! and who that is (`callers`), and what is no secret (`secrets`).
 
 pub mod rows;
 pub mod world;
@@ -36,6 +37,7 @@ pub mod voice;
 pub mod actions;
 pub mod announcement;
 pub mod budget;
+pub mod callers;
 pub mod frame_budget;
 pub mod lease;
 pub mod replay;
@@ -65,4 +67,5 @@ pub mod ice;
 pub mod identity;
 pub mod kept;
 pub mod room;
+pub mod secrets;
 pub mod sidebar;

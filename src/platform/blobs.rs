@@ -22,6 +22,7 @@ use super::clock::now;
 use super::outbound::Answered;
 use super::rooms::{NoRoom, Seat};
 use crate::domain::admission::Admission;
+use crate::domain::kept::{Kept, Size};
 use crate::storage::Fault;
 use crate::wire::range::Range;
 
@@ -40,11 +41,21 @@ const GROWTH: u32 = 8;
 /// How long the cache keeps a blob. Not for ever, though it never changes: whoever deletes it from
 /// their repository may expect it gone.
 const KEPT_SECS: u32 = 24 * 60 * 60;
+/// What the cache holds of people the index knows, in bytes (R21.10). On one machine its files have no
+/// bound of their own.
+const KNOWN_SIZE: Size = Size { all: 112 * MIB, one: 32 * MIB, key: 1024 };
+/// What it holds of strangers, who push out one another only.
+const STRANGERS_SIZE: Size = Size { all: 16 * MIB, one: 4 * MIB, key: 1024 };
+const MIB: usize = 1024 * 1024;
 const DOING: &str = "comparing a blob with its CID";
 
 thread_local! {
     // Plain data only: nothing here belongs to a request (platform facts 5.5).
     static ASKED: RefCell<Admission> = const { RefCell::new(Admission::new()) };
+    /// What this isolate put into the cache, and did not take out again: of people the index knows,
+    /// and of strangers.
+    static KNOWN: RefCell<Kept<()>> = const { RefCell::new(Kept::new()) };
+    static STRANGERS: RefCell<Kept<()>> = const { RefCell::new(Kept::new()) };
 }
 
 /// What became of the comparison.
@@ -137,8 +148,19 @@ impl Blob {
         Ok(Response::from(response))
     }
 
-    /// Puts it into the cache under a key, which is an address.
-    pub async fn keep(&self, key: &str) -> Result<(), Fault> {
+    /// Puts it into the cache under a key, which is an address, in the place of what was not used for
+    /// longest (R21.10).
+    pub async fn keep(&self, key: &str, is_known: bool) -> Result<(), Fault> {
+        let size = usize::try_from(self.size()).unwrap_or(usize::MAX);
+        let (shelf, room) = if is_known { (&KNOWN, KNOWN_SIZE) } else { (&STRANGERS, STRANGERS_SIZE) };
+        let (gone, fits) = shelf.with_borrow_mut(|shelf| (shelf.put(key, (), size, &room), shelf.has(key)));
+        for key in gone {
+            let deleted = Cache::default().delete(&*key, true).await;
+            deleted.map_err(|error| Fault::new("making room in the cache of blobs", error))?;
+        }
+        if !fits {
+            return Ok(());
+        }
         let response = self.answer(None)?;
         let headers = response.headers();
         let set = |name, value: &str| headers.set(name, value).map_err(|error| Fault::new(KEEPING, error));
@@ -169,6 +191,12 @@ pub async fn cached(key: &str, range: Option<Range>) -> Result<Option<(u16, Resp
     init.with_method(Method::Get).with_headers(headers);
     let request = Request::new_with_init(key, &init).map_err(fault)?;
     let found = Cache::default().get(&request, false).await.map_err(fault)?;
+    if found.is_some() {
+        // It is used by that.
+        for shelf in [&KNOWN, &STRANGERS] {
+            let _ = shelf.with_borrow_mut(|shelf| shelf.get(key).copied());
+        }
+    }
     Ok(found.map(|response| {
         let status = response.status_code();
         (status, response)

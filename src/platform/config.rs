@@ -7,10 +7,12 @@ use url::Url;
 use worker::Env;
 
 use super::log::{self, Level};
+use crate::domain::callers::Proxies;
 use crate::domain::frame_budget::Rate;
 use crate::domain::hosts::{Reach, place_of};
 use crate::domain::ice::IcePolicy;
 use crate::domain::presence::Periods;
+use crate::domain::secrets;
 use crate::hallway::Settings;
 use crate::storage::commit::HeldBounds;
 use crate::wire::ice::{self, IceServer};
@@ -122,16 +124,39 @@ pub fn hallway(env: &Env) -> Settings {
     }
 }
 
-/// What signs socket tokens: `TOKEN_SECRET` (C08), or else derived from the API key, if there is
-/// one.
+/// `TOKEN_SECRET` (C08), which signs socket tokens, if it is one.
 pub fn token_secret(env: &Env) -> Option<String> {
-    let own = Some(text(env, "TOKEN_SECRET", "")).filter(|secret| !secret.is_empty());
-    own.or_else(|| api_key(env).map(|key| format!("socket tokens, with the API key {key}")))
+    secret(env, "TOKEN_SECRET")
 }
 
-/// `INVITE_API_KEY` (C01), if one is set.
+/// `INVITE_API_KEY` (C01), if it is one.
 pub fn api_key(env: &Env) -> Option<String> {
-    Some(text(env, "INVITE_API_KEY", "")).filter(|key| !key.is_empty())
+    secret(env, "INVITE_API_KEY")
+}
+
+/// A secret that is too short to be one counts as none (C25), and is named once.
+fn secret(env: &Env, name: &str) -> Option<String> {
+    let given = Some(text(env, name, "")).filter(|secret| !secret.is_empty())?;
+    if secrets::is_long_enough(&given) || secrets::is_test_stream(&text(env, "JETSTREAM_URL", "")) {
+        return Some(given);
+    }
+    log::once(
+        Level::Error,
+        &format!("{name} is shorter than {} characters and counts as not configured", secrets::SECRET_MIN),
+        &json!({ "characters": given.chars().count() }),
+    );
+    None
+}
+
+/// `TRUSTED_PROXIES` (C24): whose word about their callers counts.
+pub fn trusted_proxies(env: &Env) -> Proxies {
+    let list = list(env, "TRUSTED_PROXIES");
+    let (proxies, wrong) = Proxies::read(&list);
+    if !wrong.is_empty() {
+        let message = "entries of TRUSTED_PROXIES are no addresses and no networks; ignoring them";
+        log::once(Level::Warn, message, &json!({ "given": wrong }));
+    }
+    proxies
 }
 
 /// Reads the variables of the sockets.
@@ -228,8 +253,12 @@ fn own_places(env: &Env) -> Vec<String> {
     let did = text(env, "SERVICE_DID", "");
     let host = did.strip_prefix("did:web:").map(|host| host.replace("%3A", ":").replace("%3a", ":"));
     let public = host.and_then(|host| place_of(&Url::parse(&format!("https://{host}")).ok()?));
-    let listens = Some(text(env, LISTENS_ON, "")).filter(|place| !place.is_empty());
-    public.into_iter().chain(listens).collect()
+    public.into_iter().chain(listens_on(env)).collect()
+}
+
+/// Where `serve` listens; none on Cloudflare.
+pub fn listens_on(env: &Env) -> Option<String> {
+    Some(text(env, LISTENS_ON, "")).filter(|place| !place.is_empty())
 }
 
 /// `RELAY_URL`: the relay that lists who uses Colibri. Without one, nobody is asked.

@@ -1,12 +1,30 @@
-//! Who opened a connection.
+//! Who sent a request.
 
-use worker::Request;
 use worker::js_sys::Reflect;
 use worker::wasm_bindgen::JsValue;
+use worker::{Env, Request};
+
+use super::config;
+use crate::domain::callers::{self, Origin};
+
+/// The address that limits count a request by (C14, C24).
+pub fn client(request: &Request, env: &Env) -> String {
+    let header = |name: &str| request.headers().get(name).ok().flatten();
+    let peer = peer(request);
+    let (cloudflare, forwarded_for) = (header("cf-connecting-ip"), header("x-forwarded-for"));
+    let forwarded = header("forwarded");
+    let origin = Origin {
+        peer: peer.as_deref(),
+        cloudflare: cloudflare.as_deref(),
+        forwarded_for: forwarded_for.as_deref(),
+        forwarded: forwarded.as_deref(),
+    };
+    callers::client(&origin, &config::trusted_proxies(env))
+}
 
 /// The peer of a request as `address:port`, where the runtime says so: workerd on this machine
 /// does (`scripts/public-socket.js`), Cloudflare does not and sets `CF-Connecting-IP` instead.
-pub fn of(request: &Request) -> Option<String> {
+fn peer(request: &Request) -> Option<String> {
     let cf = Reflect::get(request.inner().as_ref(), &JsValue::from_str("cf")).ok()?;
     if !cf.is_object() {
         return None;

@@ -430,9 +430,9 @@ test('H30: ALLOWED_ORIGINS governs headers only', async () => {
 })
 
 test('C14, H14: a client that asks too often is told to wait, others are not', async () => {
-  const limited = await startService({ env: { RATE_LIMIT_PER_MIN: '5', INVITE_API_KEY: 'secret-key' } })
+  const limited = await startService({ env: { RATE_LIMIT_PER_MIN: '5', INVITE_API_KEY: 'secret-key', TRUSTED_PROXIES: '10.0.0.0/8, 127.0.0.1' } })
   const ask = (address, headers = {}) =>
-    limited.fetchJson('/api/server', { headers: { 'cf-connecting-ip': address, ...headers } })
+    limited.fetchJson('/api/server', { headers: { 'x-forwarded-for': `203.0.113.77, ${address}`, ...headers } })
   // A minute may end in between; then it begins anew, once.
   const statuses = async (address) => {
     const answers = []
@@ -456,7 +456,7 @@ test('C14, H14: a client that asks too often is told to wait, others are not', a
   assert.equal((await ask('203.0.113.9')).status, 200, 'somebody else')
   const free = await ask('198.51.100.2', { authorization: 'Bearer secret-key' })
   assert.deepEqual([free.status, free.headers.get('ratelimit-limit')], [200, null], 'H14: the API key is exempt')
-  const error = await limited.fetchJson('/nothing', { headers: { 'cf-connecting-ip': '203.0.113.9' } })
+  const error = await limited.fetchJson('/nothing', { headers: { 'x-forwarded-for': '203.0.113.9' } })
   assert.match(error.headers.get('ratelimit-remaining'), /^[34]$/, 'errors count and say so')
 })
 
@@ -547,4 +547,16 @@ test('8.4: emoji that look the same count together, as the first was written', a
     'E03, E04: by the name that the client knows the group by',
   )
   await socket.close()
+})
+
+test('C24: without trusted proxies no header changes whose budget it is', async () => {
+  const limited = await startService({ env: { RATE_LIMIT_PER_MIN: '50' } })
+  let over = 0
+  for (let n = 0; n < 120; n++) {
+    const address = `198.51.100.${n}`
+    const headers = { 'cf-connecting-ip': address, 'x-forwarded-for': address, forwarded: `for=${address}` }
+    over += Number((await limited.fetch('/api/server', { headers })).status === 429)
+  }
+  // A minute may end in between; then it begins anew, once.
+  assert(over >= 20, `${over} of 120 were over a limit of 50`)
 })

@@ -11,6 +11,7 @@ import { atEnd, eventually, startService } from './harness.js'
 import { answers, garden, openPlace } from './place.js'
 
 const KEY = 'the key of the tests'
+const SECRET = 'what signs the tokens of these tests'
 const headers = { authorization: `Bearer ${KEY}` }
 /** A community that nobody has. */
 const NOWHERE = 'at://did:plc:nobody/social.colibri.community/x'
@@ -18,7 +19,7 @@ const JWT = 'eyJhbGciOiJFUzI1NksifQ.eyJpc3MiOiJkaWQ6cGxjOmEifQ.c2ln'
 
 let place, people, service, community, channel
 before(async () => {
-  place = await openPlace({ env: { INVITE_API_KEY: KEY } })
+  place = await openPlace({ env: { INVITE_API_KEY: KEY, TOKEN_SECRET: SECRET } })
   service = place.service
   people = await garden(place)
   ;({ community, channel } = people)
@@ -459,9 +460,9 @@ test('R25, X05–X07: the website vouches for a person, and the token opens sock
 
   // The token is the secret's: a service with another one does not take it, one with the same does.
   for (const [env, opens] of [
-    [{ INVITE_API_KEY: 'another' }, false],
-    [{ INVITE_API_KEY: KEY, TOKEN_SECRET: 'own' }, false],
-    [{ INVITE_API_KEY: KEY, AUTH_MODE: 'verified' }, true],
+    [{ INVITE_API_KEY: KEY }, false],
+    [{ INVITE_API_KEY: KEY, TOKEN_SECRET: 'another' }, false],
+    [{ TOKEN_SECRET: SECRET, AUTH_MODE: 'verified' }, true],
   ]) {
     const other = await startService({ env })
     const opened = await other.connect(`/api/subscribe?auth=${token}`).then(

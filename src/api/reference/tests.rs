@@ -258,7 +258,7 @@ fn h20_errors_are_the_table() {
         ("PayloadTooLarge", ApiError::PayloadTooLarge),
         ("InvalidRange", ApiError::InvalidRange(None)),
         ("RateLimited", ApiError::RateLimited(1)),
-        ("NotConfigured", ApiError::NotConfigured),
+        ("NotConfigured", ApiError::NotConfigured(super::super::authority::NO_KEY)),
         ("InternalError", ApiError::Internal),
         ("UpstreamFailure", ApiError::Upstream("")),
         ("Unavailable", crate::storage::Fault::new("testing", "nothing").into()),

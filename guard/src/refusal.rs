@@ -1,0 +1,91 @@
+//! What workerd would answer badly: a method that it hands to nobody, or does not know.
+//!
+//! It takes `CONNECT` for a tunnel, which the Worker has no handler for: a 500 and an exception in
+//! the log, for anybody who asks. Methods that it does not know it answers itself, not in the form
+//! of the service (contract H02).
+
+/// Methods that workerd gives to the Worker, which answers all but a few with 405 itself.
+const GIVEN: [&[u8]; 28] = [
+    b"GET",
+    b"HEAD",
+    b"POST",
+    b"PUT",
+    b"DELETE",
+    b"PATCH",
+    b"PURGE",
+    b"OPTIONS",
+    b"TRACE",
+    b"COPY",
+    b"LOCK",
+    b"MKCOL",
+    b"MOVE",
+    b"PROPFIND",
+    b"PROPPATCH",
+    b"SEARCH",
+    b"UNLOCK",
+    b"ACL",
+    b"REPORT",
+    b"MKACTIVITY",
+    b"CHECKOUT",
+    b"MERGE",
+    b"MSEARCH",
+    b"NOTIFY",
+    b"SUBSCRIBE",
+    b"UNSUBSCRIBE",
+    b"QUERY",
+    b"BAN",
+];
+
+/// The answer to a request that is refused here.
+pub const ANSWER: &[u8] = b"HTTP/1.1 405 Method Not Allowed\r\n\
+    Content-Type: application/json\r\n\
+    Allow: GET, HEAD, POST, DELETE, OPTIONS\r\n\
+    Access-Control-Allow-Origin: *\r\n\
+    Cache-Control: no-store\r\n\
+    Content-Length: 76\r\n\
+    Connection: close\r\n\r\n\
+    {\"error\":\"MethodNotAllowed\",\"message\":\"this path does not take this method\"}";
+
+/// Whether a request that begins with these bytes is refused. `is_first`: nothing came before
+/// them, so they must be the beginning of a request; later, only what looks like all of the first
+/// line of a `CONNECT` is taken for one.
+pub fn refuses(bytes: &[u8], is_first: bool) -> bool {
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let Some(space) = line.iter().position(|byte| *byte == b' ') else { return false };
+    let (method, rest) = line.split_at(space);
+    if method == b"CONNECT" {
+        return is_first || rest.windows(8).any(|piece| piece == b" HTTP/1.");
+    }
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    is_first && !method.is_empty() && method.iter().all(is_token) && !GIVEN.contains(&method)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods() {
+        for (bytes, first, later, why) in [
+            ("GET / HTTP/1.1\r\n", false, false, "a request"),
+            ("PROPFIND / HTTP/1.1\r\n", false, false, "the Worker answers 405"),
+            ("CONNECT example.com:443 HTTP/1.1\r\n", true, true, "a tunnel"),
+            ("CONNECT example", true, false, "a piece of one, or of a body"),
+            ("FOO / HTTP/1.1\r\n", true, false, "no method"),
+            ("get / HTTP/1.1\r\n", true, false, "methods have a case"),
+            ("GE", false, false, "not all of it is there"),
+            ("\u{1}\u{2} x", false, false, "no HTTP: workerd says so"),
+            ("", false, false, "nothing"),
+        ] {
+            assert_eq!(refuses(bytes.as_bytes(), true), first, "{why}");
+            assert_eq!(refuses(bytes.as_bytes(), false), later, "{why}");
+        }
+    }
+
+    #[test]
+    fn the_answer_has_the_length_it_says() {
+        let text = std::str::from_utf8(ANSWER).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{}", body.len());
+    }
+}

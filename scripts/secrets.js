@@ -1,0 +1,41 @@
+// @ts-check
+// What is checked before a start. A key that is found by trying is refused. The rule is that of the Worker (src/domain/secrets.rs, C25), which treats
+// such a key as none; here a person is there to read why.
+
+import { Refusal } from './progress.js'
+
+const SECRET_MIN = 16
+
+/** @param {string} url @returns {boolean} whether the stream comes from this machine: then all of it is a test network */
+function isTestStream(url) {
+  if (!URL.canParse(url)) return false
+  const { hostname } = new URL(url)
+  return hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname)
+}
+
+/** Numbers that are read outside the Worker (guard/), which says nothing of bad ones. C30 holds for them too. */
+const NUMBERS = ['MAX_CONNECTIONS', 'MAX_CONNECTIONS_PER_ADDRESS']
+
+/** @param {Record<string, string | undefined>} environment @param {(line: string) => void} say */
+export function checkNumbers(environment, say) {
+  for (const name of NUMBERS) {
+    const given = (environment[name] ?? '').trim()
+    if (given !== '' && !/^\d{1,9}$/.test(given)) say(`note: ${name} is not a whole number of at least 0; using the default`)
+  }
+}
+
+/**
+ * @param {Record<string, string | undefined>} variables of the Worker
+ * @param {(line: string) => void} say
+ */
+export function checkSecrets(variables, say) {
+  for (const name of ['INVITE_API_KEY', 'TOKEN_SECRET']) {
+    const secret = (variables[name] ?? '').trim()
+    if (secret === '' || [...secret].length >= SECRET_MIN) continue
+    if (!isTestStream((variables.JETSTREAM_URL ?? '').trim()))
+      throw new Refusal(
+        `${name} has ${[...secret].length} characters, which is found by trying; give it at least ${SECRET_MIN}, for example what \`openssl rand -base64 32\` prints.`,
+      )
+    say(`note: ${name} is shorter than ${SECRET_MIN} characters; that is accepted because JETSTREAM_URL is on this machine`)
+  }
+}
