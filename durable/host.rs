@@ -45,6 +45,9 @@ const RETRY_MS: i64 = 5_000;
 const WAKE_EVERY: i64 = 1_000_000;
 /// How soon a repository is looked at again that had to wait, and did so for a while.
 const SOON_MICROS: i64 = 5_000_000;
+/// Hosts are woken this long before something of theirs is due, in microseconds: twice as long as an
+/// account that comes and goes is left alone (`repos::returned`).
+const DUE_WITHIN: i64 = 10_000_000;
 /// An account that its host does not know is believed to be gone after so many answers: a host may
 /// be restored, or moved, without all of its accounts at first.
 const GONE_AFTER: u32 = 3;
@@ -184,7 +187,9 @@ impl Host {
         write(&db, vec![repos::close_gaps(now())]).await?;
         if self.name.is_none() {
             self.found.take(); // all of them are due
-            for host in repos::hosts_due(&db, now()).await?.into_iter().flatten() {
+            // Also those with something due in a moment: each sets its own alarm, and nobody else would
+            // wake it then.
+            for host in repos::hosts_due(&db, Micros(now().0 + DUE_WITHIN)).await?.into_iter().flatten() {
                 self.wake_host(&host).await;
             }
         }
