@@ -99,7 +99,7 @@ test('t23 what is nested too deeply is refused, counted, and costs nobody anythi
   assert.deepEqual([(await ingest(stage.service)).set_aside, (await ingest(stage.service)).restarts], [0, 0])
   const body = `{"community_uri":"${COMMUNITY}","member_did":"did:plc:x","more":${'['.repeat(100)}${']'.repeat(100)}}`
   const ban = { method: 'POST', headers: { authorization: 'Bearer key' }, body }
-  assert.equal((await stage.service.fetchJson('/api/community/ban', ban)).status, 400)
+  assert.equal((await stage.service.fetchJson('/api/community/ban', ban)).status, 422)
 })
 
 /** The database of a community's object, found by what stands in it. Only while the service does not run. */
