@@ -1,7 +1,7 @@
 //! Bounds the connections that workerd holds on one machine (contract C26).
 //!
-//! workerd serves clients itself: a proxy in front of it would cost every request a tenth to a
-//! third of its time, and hide who is asking. But it accepts without bound, and ends when it runs
+//! workerd serves clients itself: a proxy in front of it would cost every request time, and hide
+//! who is asking. But it accepts without bound, and ends when it runs
 //! out of descriptors. The loader puts this library in front of the C library (`LD_PRELOAD`,
 //! `scripts/with-parent.sh`), so that workerd's own calls of `accept4`, `recv` and `close` pass
 //! here. Only connections to the public port are looked at; `table` says which of them stay.
