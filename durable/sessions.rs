@@ -259,7 +259,7 @@ impl Sessions {
         let mut text: Option<(String, Text)> = None;
         for open in self.open.values_mut() {
             let session = &open.session;
-            // Of what was set aside nobody knows who would have heard it (Q21).
+            // An event that was set aside goes to everybody who hears its community: its audience is lost (Q21).
             let hears = if lost {
                 needs(&open.subscriptions, community, &self.meanings)
             } else {

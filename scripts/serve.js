@@ -183,7 +183,7 @@ async function serve() {
     if (relaunching) return
     relaunching = true
     while (stopCode === undefined) {
-      // One that never came up may never end its end, or its beginning.
+      // `dispose` of a runtime that never came up may not settle; neither may `ready`.
       await Promise.race([runtime.dispose().catch(() => {}), sleep(DISPOSE_WITHIN_MILLIS)])
       if (stopCode !== undefined) return
       try {
