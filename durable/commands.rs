@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use worker::{Env, Headers, Method, Request, RequestInit, Response, Stub, WebSocket};
 
+use crate::domain::pending::Told;
 use crate::domain::presence::State;
 use crate::domain::signaling::room::Caller;
-use crate::domain::untold::Told;
 use crate::storage::Fault;
 use crate::storage::community_log::Numbered;
 use crate::storage::gateway_people::Saying;

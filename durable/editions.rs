@@ -6,7 +6,7 @@
 //! - Stored here: nothing. An object that starts anew names a new run, and whatever was kept
 //!   counts no more. A commit that was begun with the run before is not known to this one; what
 //!   is kept meanwhile is given up when the commit ends, and at the latest after a minute
-//!   (`api::kept`).
+//!   (`api::response_cache`).
 //! - Commands: those of `platform::editions`.
 //! - Ends: never.
 

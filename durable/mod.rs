@@ -8,33 +8,17 @@
 
 pub mod commands;
 
-mod announcer;
 #[allow(missing_docs, reason = "the macro makes methods without docs")]
 mod jetstream;
-mod reader;
 
-mod bound_rooms;
 #[allow(missing_docs, reason = "the macro makes methods without docs")]
 mod community;
-mod observing;
-mod order;
-mod voicing;
 
-mod desk;
 #[allow(missing_docs, reason = "the macro makes methods without docs")]
 mod gateway;
-mod people;
-mod restoring;
-mod seating;
-mod sessions;
-mod speaking;
-mod subscribing;
 
-mod discovering;
-mod host;
 #[allow(missing_docs, reason = "the macro makes methods without docs")]
 mod identities;
-mod looking;
 
 #[allow(missing_docs, reason = "the macro makes methods without docs")]
 mod editions;
@@ -42,7 +26,6 @@ mod editions;
 #[allow(missing_docs, reason = "the macro makes methods without docs")]
 mod repo_sync;
 
-mod peers;
 #[allow(missing_docs, reason = "the macro makes methods without docs")]
 mod voice_room;
 

@@ -3,7 +3,7 @@
 //! `docs/architecture.md` has the map and the walkthroughs, `docs/invariants.md` the invariants
 //! that comments here cite as "invariant 1"; IDs such as R07 or I11 are rules of
 //! `docs/contract.md`. Read the rooms in this order: `wire` (other people's formats), `domain` (the rules), `storage` (SQL as values),
-//! `hallway` (how a record gets in), `platform` (what the runtime gives), `durable` (the
+//! `pipeline` (how a record gets in), `platform` (what the runtime gives), `durable` (the
 //! objects), `api` (HTTP).
 
 pub mod domain;
@@ -11,7 +11,7 @@ pub mod wire;
 
 pub mod storage;
 
-pub mod hallway;
+pub mod pipeline;
 
 pub mod platform;
 

@@ -6,8 +6,8 @@ use std::rc::Rc;
 use worker::Env;
 
 use super::error::ApiError;
-use super::kept::Keeps;
 use super::reply::{List, shown};
+use super::response_cache::Keeps;
 use super::{Answer, Call, sync};
 use crate::durable::commands::{Voices, call as ask};
 use crate::storage::Fault;

@@ -11,10 +11,10 @@ mod body;
 mod cors;
 mod cursor;
 mod error;
-mod kept;
 mod limits;
 mod params;
 mod reply;
+mod response_cache;
 
 mod blob;
 mod communities;
@@ -107,7 +107,7 @@ struct Call {
     /// The body, until it is read.
     stream: RefCell<Option<ByteStream>>,
     /// What is kept of the answer.
-    keeps: Rc<kept::Keeps>,
+    keeps: Rc<response_cache::Keeps>,
 }
 
 impl Call {
@@ -187,9 +187,10 @@ async fn route(mut request: Request, env: Env, context: Context, method: &str) -
     let (route, segment) = router::find(ROUTES, method, url.path())?;
     let segment = segment.unwrap_or_default().to_owned();
     let stream = RefCell::new(request.stream().ok()); // a request without a body has no stream
-    let keeps = if route.is_kept { kept::Keeps::of(&url) } else { kept::Keeps::default() };
+    let keeps =
+        if route.is_kept { response_cache::Keeps::of(&url) } else { response_cache::Keeps::default() };
     let call = Call { request, env, context, query: Query::of(&url), segment, stream, keeps: Rc::new(keeps) };
-    match kept::find(&call).await? {
+    match response_cache::find(&call).await? {
         Some(answer) => Ok(answer),
         None => (route.handler)(&call).await,
     }

@@ -9,7 +9,7 @@ use super::reply::List;
 use super::{Answer, Call, empty};
 use crate::domain::moderation::{Caller, Decision, Measure, Ruling};
 use crate::durable::commands::{Ensure, JETSTREAM, call as ask};
-use crate::hallway;
+use crate::pipeline;
 use crate::platform::clock::{lost_a_race, now};
 use crate::platform::{config, log};
 use crate::storage::reads::bans;
@@ -60,11 +60,11 @@ pub(super) async fn bans(call: &Call) -> Answer {
     .await
 }
 
-/// Walks a decision through the hallway and has it told.
+/// Walks a decision through the pipeline and has it told.
 async fn decide(call: &Call, caller: Caller, what: Measure) -> Result<Ruling, ApiError> {
     let decision = Decision { caller, what };
-    let settings = config::hallway(&call.env);
-    let ruling = hallway::decide(&call.db()?, &decision, &settings, now(), lost_a_race).await?;
+    let settings = config::pipeline(&call.env);
+    let ruling = pipeline::decide(&call.db()?, &decision, &settings, now(), lost_a_race).await?;
     if ruling == Ruling::Made {
         tell_soon(call);
     }

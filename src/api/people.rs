@@ -6,7 +6,7 @@ use super::{Answer, Call, authority, empty};
 use crate::domain::breaker::Errand;
 use crate::domain::presence::State;
 use crate::durable::commands::{SetState, call as ask, gateway_of};
-use crate::hallway;
+use crate::pipeline;
 use crate::platform::clock::now;
 use crate::platform::{config, log, profiles};
 use crate::storage::reads::people;
@@ -34,8 +34,8 @@ pub(super) async fn author(call: &Call) -> Answer {
     };
     match (looked_up, cached) {
         (Ok(Some(profile)), _) => {
-            let settings = config::stream(&call.env).hallway;
-            hallway::remember(&db, &did, &profile, &settings, now()).await?;
+            let settings = config::stream(&call.env).pipeline;
+            pipeline::remember(&db, &did, &profile, &settings, now()).await?;
             let found = people::person(&db, &did).await?;
             author_body(call, &found.ok_or(ApiError::Internal)?)
         }

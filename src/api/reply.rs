@@ -22,7 +22,7 @@ use sha2::{Digest as _, Sha256};
 use worker::Response;
 
 use super::error::ApiError;
-use super::{Answer, Call, cursor, empty, json_text, kept};
+use super::{Answer, Call, cursor, empty, json_text, response_cache};
 use crate::platform::log;
 use crate::storage::Fault;
 use crate::storage::reads::Page;
@@ -40,7 +40,7 @@ pub(super) fn shown<T: Serialize>(call: &Call, body: &T) -> Answer {
 /// As [`shown`], for JSON that is written already; `next` is the cursor of the next page.
 pub(super) fn tagged(call: &Call, text: String, next: Option<&str>) -> Answer {
     let tag = tag(&text, next);
-    kept::keep(call, &text, &tag, next);
+    response_cache::keep(call, &text, &tag, next);
     answered(call, &tag, next, || json_text(text, 200))
 }
 

@@ -114,11 +114,11 @@ async fn is_bound(call: &Call, room: &str, did: Option<&Did>) -> Result<bool, Ap
         return Ok(false);
     };
     let people: Vec<Did> = did.cloned().into_iter().collect();
-    let world = right_to_be_in(&call.db()?, &channel, &people).await?;
-    if home(&world, &channel, None).is_err() {
+    let working_set = right_to_be_in(&call.db()?, &channel, &people).await?;
+    if home(&working_set, &channel, None).is_err() {
         return Ok(false);
     }
-    match did.map(|did| may_be_in(&world, did, &channel, None)) {
+    match did.map(|did| may_be_in(&working_set, did, &channel, None)) {
         Some(Ok(())) => Ok(true),
         _ => Err(ApiError::Forbidden("did may not be in this voice channel")),
     }

@@ -5,7 +5,7 @@
 
 use super::rows::{ChannelRow, CommunityRow};
 use super::standing::{Standing, standing, standing_of_author};
-use super::world::World;
+use super::working_set::WorkingSet;
 use crate::wire::ids::{AtUri, Did, Rkey};
 
 /// What the gate says.
@@ -52,27 +52,28 @@ impl Refused {
 ///
 /// Whether the author's account is active is not asked: what they write while it is not is kept out
 /// of sight, and shown when it is (I51).
-pub fn admit(world: &World, author: &Did, channel: &str) -> Verdict {
-    let candidates = candidates(world, channel);
+pub fn admit(working_set: &WorkingSet, author: &Did, channel: &str) -> Verdict {
+    let candidates = candidates(working_set, channel);
     let Some((first, _)) = candidates.first() else { return Verdict::Held };
-    let mut accepting =
-        candidates.iter().filter(|(channel, community)| may_post(world, author, channel, community).is_ok());
+    let mut accepting = candidates
+        .iter()
+        .filter(|(channel, community)| may_post(working_set, author, channel, community).is_ok());
     let chosen = match (accepting.next(), accepting.next()) {
         (Some((only, _)), None) => only,
         _ => first,
     };
-    let Some((channel, community)) = world.channel(&chosen.uri) else { return Verdict::Held };
-    match may_post(world, author, channel, community) {
+    let Some((channel, community)) = working_set.channel(&chosen.uri) else { return Verdict::Held };
+    match may_post(working_set, author, channel, community) {
         Ok(()) => Verdict::Accepted(channel.uri.clone()),
         Err(refused) => Verdict::Refused(refused),
     }
 }
 
-fn candidates<'w>(world: &'w World, channel: &str) -> Vec<(&'w ChannelRow, &'w CommunityRow)> {
+fn candidates<'w>(working_set: &'w WorkingSet, channel: &str) -> Vec<(&'w ChannelRow, &'w CommunityRow)> {
     if let Ok(uri) = AtUri::parse(channel) {
-        world.channel(&uri).into_iter().collect()
+        working_set.channel(&uri).into_iter().collect()
     } else if let Ok(rkey) = Rkey::parse(channel) {
-        world.channels_with_rkey(&rkey)
+        working_set.channels_with_rkey(&rkey)
     } else {
         Vec::new()
     }
@@ -85,34 +86,38 @@ fn candidates<'w>(world: &'w World, channel: &str) -> Vec<(&'w ChannelRow, &'w C
 ///   4. in an approval community only approved members may (G5);
 ///   5. in an open community every member may, approved or pending (G6).
 fn may_post(
-    world: &World,
+    working_set: &WorkingSet,
     author: &Did,
     channel: &ChannelRow,
     community: &CommunityRow,
 ) -> Result<(), Refused> {
-    if world.bans.contains(&(community.uri.clone(), author.clone())) {
+    if working_set.bans.contains(&(community.uri.clone(), author.clone())) {
         Err(Refused::Banned)
     } else if channel.owner_only && community.uri.authority() != *author {
         Err(Refused::OwnerOnly)
     } else {
-        may_take_part(&standing_of_author(world, &community.uri, author), community)
+        may_take_part(&standing_of_author(working_set, &community.uri, author), community)
     }
 }
 
 /// Whether `person` may react in `community`: as [`may_post`], without rule 2 (I20).
-pub fn may_react(world: &World, person: &Did, community: &CommunityRow) -> Result<(), Refused> {
-    if world.bans.contains(&(community.uri.clone(), person.clone())) {
+pub fn may_react(working_set: &WorkingSet, person: &Did, community: &CommunityRow) -> Result<(), Refused> {
+    if working_set.bans.contains(&(community.uri.clone(), person.clone())) {
         Err(Refused::Banned)
     } else {
-        may_take_part(&standing_of_author(world, &community.uri, person), community)
+        may_take_part(&standing_of_author(working_set, &community.uri, person), community)
     }
 }
 
 /// Whether `person` may be in a voice channel of `community` (V02): as [`may_react`], but whose
 /// account is not active is not there (I51).
-pub fn may_be_present(world: &World, person: &Did, community: &CommunityRow) -> Result<(), Refused> {
-    may_react(world, person, community)?;
-    may_take_part(&standing(world, &community.uri, person), community)
+pub fn may_be_present(
+    working_set: &WorkingSet,
+    person: &Did,
+    community: &CommunityRow,
+) -> Result<(), Refused> {
+    may_react(working_set, person, community)?;
+    may_take_part(&standing(working_set, &community.uri, person), community)
 }
 
 /// G4–G6.
@@ -140,9 +145,15 @@ mod tests {
     }
 
     /// A community of `owner` with one channel `k`, indexed at `at`.
-    fn community(world: &mut World, owner: &str, requires_approval: bool, owner_only: bool, at: i64) {
+    fn community(
+        working_set: &mut WorkingSet,
+        owner: &str,
+        requires_approval: bool,
+        owner_only: bool,
+        at: i64,
+    ) {
         let community_uri = uri(&format!("at://did:plc:{owner}/social.colibri.community/c"));
-        world.communities.seed(CommunityRow {
+        working_set.communities.seed(CommunityRow {
             uri: community_uri.clone(),
             name: "n".into(),
             description: None,
@@ -153,7 +164,7 @@ mod tests {
             indexed_at: Micros(at),
             hidden: false,
         });
-        world.channels.seed(ChannelRow {
+        working_set.channels.seed(ChannelRow {
             uri: uri(&format!("at://did:plc:{owner}/social.colibri.channel/k")),
             community_uri,
             name: "n".into(),
@@ -166,9 +177,9 @@ mod tests {
         });
     }
 
-    fn member(world: &mut World, name: &str, owner: &str, approved: bool) {
+    fn member(working_set: &mut WorkingSet, name: &str, owner: &str, approved: bool) {
         let membership_uri = uri(&format!("at://did:plc:{name}/social.colibri.membership/{owner}"));
-        world.memberships.seed(MembershipRow {
+        working_set.memberships.seed(MembershipRow {
             uri: membership_uri.clone(),
             member_did: did(name),
             community_uri: uri(&format!("at://did:plc:{owner}/social.colibri.community/c")),
@@ -177,7 +188,7 @@ mod tests {
             hidden: false,
         });
         if approved {
-            world.approvals.seed(ApprovalRow {
+            working_set.approvals.seed(ApprovalRow {
                 uri: uri(&format!("at://did:plc:{owner}/social.colibri.approval/{name}")),
                 membership_uri,
                 community_uri: None,
@@ -203,61 +214,61 @@ mod tests {
             ("pending", false, false, false, ok, "G6: pending"),
             ("stranger", false, false, false, Err(Refused::NotAMember), "G6: no membership"),
         ] {
-            let mut world = World::default();
-            community(&mut world, "owner", approval_community, owner_only, 1);
-            member(&mut world, "approved", "owner", true);
-            member(&mut world, "pending", "owner", false);
+            let mut working_set = WorkingSet::default();
+            community(&mut working_set, "owner", approval_community, owner_only, 1);
+            member(&mut working_set, "approved", "owner", true);
+            member(&mut working_set, "pending", "owner", false);
             if banned {
-                world.bans.insert((uri("at://did:plc:owner/social.colibri.community/c"), did(author)));
+                working_set.bans.insert((uri("at://did:plc:owner/social.colibri.community/c"), did(author)));
             }
             let expected = match expected {
                 Ok(()) => Verdict::Accepted(uri("at://did:plc:owner/social.colibri.channel/k")),
                 Err(refused) => Verdict::Refused(refused),
             };
-            assert_eq!(admit(&world, &did(author), "k"), expected, "{why}");
+            assert_eq!(admit(&working_set, &did(author), "k"), expected, "{why}");
         }
     }
 
     #[test]
     fn g1_unknown_channel_or_community_is_held() {
-        let mut world = World::default();
-        assert_eq!(admit(&world, &did("owner"), "k"), Verdict::Held, "no channel");
-        community(&mut world, "owner", false, false, 1);
+        let mut working_set = WorkingSet::default();
+        assert_eq!(admit(&working_set, &did("owner"), "k"), Verdict::Held, "no channel");
+        community(&mut working_set, "owner", false, false, 1);
         let known = "at://did:plc:owner/social.colibri.channel/k";
-        assert_eq!(admit(&world, &did("owner"), known), Verdict::Accepted(uri(known)), "by AT-URI");
-        world.communities.remove(&uri("at://did:plc:owner/social.colibri.community/c"));
-        assert_eq!(admit(&world, &did("owner"), "k"), Verdict::Held, "B-07: community deleted");
-        assert_eq!(admit(&world, &did("owner"), known), Verdict::Held, "B-07: by AT-URI too");
+        assert_eq!(admit(&working_set, &did("owner"), known), Verdict::Accepted(uri(known)), "by AT-URI");
+        working_set.communities.remove(&uri("at://did:plc:owner/social.colibri.community/c"));
+        assert_eq!(admit(&working_set, &did("owner"), "k"), Verdict::Held, "B-07: community deleted");
+        assert_eq!(admit(&working_set, &did("owner"), known), Verdict::Held, "B-07: by AT-URI too");
     }
 
     #[test]
     fn t20_a_shared_rkey_goes_where_the_author_passes() {
-        let mut world = World::default();
-        community(&mut world, "late", false, false, 2);
-        community(&mut world, "early", true, true, 1);
-        member(&mut world, "bob", "late", false);
+        let mut working_set = WorkingSet::default();
+        community(&mut working_set, "late", false, false, 2);
+        community(&mut working_set, "early", true, true, 1);
+        member(&mut working_set, "bob", "late", false);
         let late = uri("at://did:plc:late/social.colibri.channel/k");
         assert_eq!(
-            admit(&world, &did("bob"), "k"),
+            admit(&working_set, &did("bob"), "k"),
             Verdict::Accepted(late.clone()),
             "T20.3: the only one that accepts"
         );
         assert_eq!(
-            admit(&world, &did("stranger"), "k"),
+            admit(&working_set, &did("stranger"), "k"),
             Verdict::Refused(Refused::OwnerOnly),
             "T20.4: none accepts, so the one indexed first decides"
         );
-        world.bans.insert((uri("at://did:plc:early/social.colibri.community/c"), did("bob")));
+        working_set.bans.insert((uri("at://did:plc:early/social.colibri.community/c"), did("bob")));
         assert_eq!(
-            admit(&world, &did("bob"), "k"),
+            admit(&working_set, &did("bob"), "k"),
             Verdict::Accepted(late),
             "B-04: banned there, still only here"
         );
-        community(&mut world, "third", false, false, 0);
-        member(&mut world, "bob", "third", false);
+        community(&mut working_set, "third", false, false, 0);
+        member(&mut working_set, "bob", "third", false);
         let third = uri("at://did:plc:third/social.colibri.channel/k");
         assert_eq!(
-            admit(&world, &did("bob"), "k"),
+            admit(&working_set, &did("bob"), "k"),
             Verdict::Accepted(third),
             "T20.4: several accept, indexed first"
         );

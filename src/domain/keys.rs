@@ -5,7 +5,7 @@
 //! away. Then the key means nothing that is shown, and nobody else's message takes its place.
 
 use super::rows::GoneRow;
-use super::world::World;
+use super::working_set::WorkingSet;
 use crate::wire::ids::{AtUri, Rkey};
 use crate::wire::time::Micros;
 
@@ -21,13 +21,13 @@ pub struct Meant {
 }
 
 /// Everything that `key` meant, in any channel that was loaded, first things first.
-pub fn meanings(world: &World, key: &Rkey) -> Vec<Meant> {
-    let there = world.messages.group(key.as_str()).map(|row| Meant {
+pub fn meanings(working_set: &WorkingSet, key: &Rkey) -> Vec<Meant> {
+    let there = working_set.messages.group(key.as_str()).map(|row| Meant {
         since: row.indexed_at,
         message: row.uri.clone(),
         channel: row.channel_uri.clone(),
     });
-    let gone = world.gone.iter().filter(|row| row.rkey == *key).map(|row: &GoneRow| Meant {
+    let gone = working_set.gone.iter().filter(|row| row.rkey == *key).map(|row: &GoneRow| Meant {
         since: row.indexed_at,
         message: row.uri.clone(),
         channel: row.channel_uri.clone(),
@@ -39,6 +39,6 @@ pub fn meanings(world: &World, key: &Rkey) -> Vec<Meant> {
 
 /// The message that `key` means in `channel`, if it ever meant one. Whether it is there, and
 /// visible, is another question.
-pub fn meant_in(world: &World, key: &Rkey, channel: &AtUri) -> Option<AtUri> {
-    meanings(world, key).into_iter().find(|meant| meant.channel == *channel).map(|meant| meant.message)
+pub fn meant_in(working_set: &WorkingSet, key: &Rkey, channel: &AtUri) -> Option<AtUri> {
+    meanings(working_set, key).into_iter().find(|meant| meant.channel == *channel).map(|meant| meant.message)
 }

@@ -1,24 +1,24 @@
 //! The rules. Pure: no `async`, no clock, no SQL, no platform; time and facts are inputs,
 //! changes and announcements are outputs.
 //!
-//! Read in this order: what is indexed (`rows`), what a batch may look at (`world`) and what is remembered
-//! of it (`known`), what a bare record key means (`keys`), who may post or speak and who may moderate
+//! Read in this order: what is indexed (`rows`), what a batch may look at (`working set`) and what is remembered
+//! of it (`standing_cache`), what a bare record key means (`keys`), who may post or speak and who may moderate
 //! (`gate`, `standing`, `voice_right`, `moderation`), who is vouched for (`socket_token`), what events do
 //! (`ingest`), who is there (`presence`, `voice`), who is told (`announcement`), who hears
-//! (`subscriptions`), what a socket that says nothing hears (`restore`) and which are dead (`lease`), how
+//! (`subscriptions`), what a socket that says nothing hears (`restore`), which are dead (`lease`) or too slow (`slow_sockets`), how
 //! the stream is kept alive (`link`) and what fails is left alone (`pause`), when a listing ends (`pages`),
 //! what a repository held and what that means (`snapshot`, `repository`, `reconciliation`, `repos`) and how
 //! more of them are found (`discovery`), who is behind a DID (`identity`), which hosts may be asked
 //! (`hosts`) and which rest (`breaker`), what strangers may have asked (`allowance`) and what was answered
-//! lately (`answers`), what is worth caching (`admission`) and how much is held meanwhile (`room`), which
-//! answers may be kept (`editions`, `kept`), in what order a sidebar stands (`sidebar`), how much a client
+//! lately (`answers`), what is worth caching (`admission`) and how much is held meanwhile (`memory_budget`), which
+//! answers may be kept (`editions`, `lru`), in what order a sidebar stands (`sidebar`), how much a client
 //! may ask (`budget`) and who that is (`callers`), and what is no secret (`secrets`).
 
 pub mod rows;
-pub mod world;
+pub mod working_set;
 
 pub mod keys;
-pub mod known;
+pub mod standing_cache;
 
 pub mod gate;
 pub mod moderation;
@@ -41,13 +41,14 @@ pub mod lease;
 pub mod replay;
 pub mod restore;
 pub mod signaling;
+pub mod slow_sockets;
 pub mod subscriptions;
 
 pub mod link;
 pub mod lost;
 pub mod pages;
 pub mod pause;
-pub mod untold;
+pub mod pending;
 
 pub mod discovery;
 pub mod reconciliation;
@@ -63,7 +64,7 @@ pub mod editions;
 pub mod hosts;
 pub mod ice;
 pub mod identity;
-pub mod kept;
-pub mod room;
+pub mod lru;
+pub mod memory_budget;
 pub mod secrets;
 pub mod sidebar;

@@ -1,9 +1,9 @@
 //! What moderators decide by REST, and who may (contract R03, R08, R09, X01–X03).
 //!
-//! A decision walks in by the same hallway as a record (invariant 8): the fold applies it to the
+//! A decision walks in by the same pipeline as a record (invariant 8): the fold applies it to the
 //! facts of its moment (`ingest::decisions`), and says what came of it.
 
-use super::world::World;
+use super::working_set::WorkingSet;
 use crate::wire::ids::{AtUri, Did};
 
 /// Who is calling, once that is proven.
@@ -65,11 +65,11 @@ pub enum Ruling {
 
 impl Measure {
     /// The owner of the community concerned, if it is known. Bans may come before the community.
-    pub(super) fn owner(&self, world: &World) -> Option<Did> {
+    pub(super) fn owner(&self, working_set: &WorkingSet) -> Option<Did> {
         match self {
             Measure::Block(message) => {
-                let channel = &world.messages.get(message)?.channel_uri;
-                world.channel(channel).map(|(_, community)| community.uri.authority())
+                let channel = &working_set.messages.get(message)?.channel_uri;
+                working_set.channel(channel).map(|(_, community)| community.uri.authority())
             }
             Measure::Ban(community, _) | Measure::Unban(community, _) => Some(community.authority()),
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::pause::growing;
-use super::world::Changes;
+use super::working_set::Changes;
 use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::tid;
 use crate::wire::time::Micros;

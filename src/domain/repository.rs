@@ -7,7 +7,7 @@
 //! is wanted, as the JSON they end up as; of the tree its nodes as they came. Blocks may come in
 //! any order.
 
-mod kept;
+mod blocks;
 mod tree;
 
 use std::fmt;
@@ -18,7 +18,7 @@ use crate::wire::dag_cbor::Link;
 use crate::wire::ids::{Collection, Did};
 use crate::wire::repository::{Commit, Node};
 use crate::wire::signing_key::SigningKey;
-use kept::{Nodes, Records};
+use blocks::{Nodes, Records};
 
 /// The longest archive read, in bytes. In workerd reading takes about 25 ms a megabyte, and an
 /// object may work for 30 seconds at a time.

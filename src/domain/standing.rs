@@ -4,7 +4,7 @@
 //! what is there, and an event is the difference of two standings.
 
 use super::rows::{ApprovalRow, MembershipRow, member_group};
-use super::world::World;
+use super::working_set::WorkingSet;
 use crate::wire::ids::{AtUri, Did};
 
 /// Where a person stands (T08). A ban is a separate flag.
@@ -40,32 +40,32 @@ pub enum MemberChange {
 ///   4. otherwise nothing.
 ///
 /// Among several memberships the lowest AT-URI is named (I44).
-pub fn standing(world: &World, community: &AtUri, person: &Did) -> Standing {
+pub fn standing(working_set: &WorkingSet, community: &AtUri, person: &Did) -> Standing {
     if community.authority() == *person {
         return Standing::Owner;
     }
-    standing_by(world, community, person, |row| !row.hidden)
+    standing_by(working_set, community, person, |row| !row.hidden)
 }
 
 /// Where `author` stands when something of theirs is judged: as [`standing`], but memberships that
 /// are hidden because the account is not active count too. What is written meanwhile is judged as
 /// if the account were there, and hidden with the rest (I51).
-pub fn standing_of_author(world: &World, community: &AtUri, author: &Did) -> Standing {
+pub fn standing_of_author(working_set: &WorkingSet, community: &AtUri, author: &Did) -> Standing {
     if community.authority() == *author {
         return Standing::Owner;
     }
-    standing_by(world, community, author, |_| true)
+    standing_by(working_set, community, author, |_| true)
 }
 
 fn standing_by(
-    world: &World,
+    working_set: &WorkingSet,
     community: &AtUri,
     person: &Did,
     counts: impl Fn(&MembershipRow) -> bool,
 ) -> Standing {
     let group = member_group(community, person);
-    let memberships = || world.memberships.group(&group).filter(|row| counts(row));
-    let approved = memberships().find(|row| is_approved(world, row));
+    let memberships = || working_set.memberships.group(&group).filter(|row| counts(row));
+    let approved = memberships().find(|row| is_approved(working_set, row));
     if let Some(row) = approved {
         return Standing::Approved(row.uri.clone());
     }
@@ -77,8 +77,8 @@ fn standing_by(
 
 /// Whether a membership is approved (I40): an approval names it, its author is the owner of the
 /// membership's community, and if it names a community at all, it is that one.
-fn is_approved(world: &World, membership: &MembershipRow) -> bool {
-    world.approvals.group(membership.uri.as_str()).any(|approval| counts(approval, membership))
+fn is_approved(working_set: &WorkingSet, membership: &MembershipRow) -> bool {
+    working_set.approvals.group(membership.uri.as_str()).any(|approval| counts(approval, membership))
 }
 
 fn counts(approval: &ApprovalRow, membership: &MembershipRow) -> bool {
@@ -152,10 +152,10 @@ mod tests {
             (vec!["a", "b"], vec![approval("owner", "b", None)], "approved b", "one of two is approved"),
             (vec!["b", "a"], vec![], "pending a", "the lowest is named (I44)"),
         ] {
-            let mut world = World::default();
-            memberships.iter().for_each(|rkey| world.memberships.seed(membership(rkey)));
-            approvals.into_iter().for_each(|row| world.approvals.seed(row));
-            let got = match standing(&world, &uri(COMMUNITY), &Did::parse("did:plc:m").unwrap()) {
+            let mut working_set = WorkingSet::default();
+            memberships.iter().for_each(|rkey| working_set.memberships.seed(membership(rkey)));
+            approvals.into_iter().for_each(|row| working_set.approvals.seed(row));
+            let got = match standing(&working_set, &uri(COMMUNITY), &Did::parse("did:plc:m").unwrap()) {
                 Standing::Owner => "owner".into(),
                 Standing::None => "none".into(),
                 Standing::Pending(uri) => format!("pending {}", uri.rkey()),

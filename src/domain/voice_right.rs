@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::announcement::{Announcement, Topic};
 use super::gate::may_be_present;
 use super::rows::CommunityRow;
-use super::world::World;
+use super::working_set::WorkingSet;
 use crate::wire::ids::{AtUri, Collection, Did, Rkey};
 
 /// Why a person may not be in a voice channel (A15).
@@ -50,11 +50,11 @@ pub fn voice_channel(community: &AtUri, name: &str) -> Option<AtUri> {
 ///   1. the channel or its community is not known, or `community` is named and another one;
 ///   2. the channel is no voice channel.
 pub fn home<'w>(
-    world: &'w World,
+    working_set: &'w WorkingSet,
     channel: &AtUri,
     community: Option<&AtUri>,
 ) -> Result<&'w CommunityRow, VoiceRefusal> {
-    let Some((channel, home)) = world.channel(channel) else { return Err(VoiceRefusal::Unknown) };
+    let Some((channel, home)) = working_set.channel(channel) else { return Err(VoiceRefusal::Unknown) };
     if community.is_some_and(|named| *named != home.uri) {
         Err(VoiceRefusal::Unknown)
     } else if channel.channel_type != "voice" {
@@ -68,14 +68,15 @@ pub fn home<'w>(
 /// it is a voice channel ([`home`]), and the gate lets the person in, without asking whether
 /// only the owner may post (G2, G4–G6).
 ///
-/// `world` must hold what `storage::facts::right_to_be_in` loads.
+/// `working set` must hold what `storage::facts::right_to_be_in` loads.
 pub fn may_be_in(
-    world: &World,
+    working_set: &WorkingSet,
     person: &Did,
     channel: &AtUri,
     community: Option<&AtUri>,
 ) -> Result<(), VoiceRefusal> {
-    may_be_present(world, person, home(world, channel, community)?).map_err(|_| VoiceRefusal::NotAllowed)
+    may_be_present(working_set, person, home(working_set, channel, community)?)
+        .map_err(|_| VoiceRefusal::NotAllowed)
 }
 
 /// Whose right to be in a voice channel an event may end.
@@ -161,9 +162,9 @@ mod tests {
 
     /// `owner`'s community with a voice channel `v`, an owner-only one `o`, and a text channel
     /// `t`; `approved` and `pending` have memberships.
-    fn world(requires_approval: bool) -> World {
-        let mut world = World::default();
-        world.communities.seed(CommunityRow {
+    fn working_set(requires_approval: bool) -> WorkingSet {
+        let mut working_set = WorkingSet::default();
+        working_set.communities.seed(CommunityRow {
             uri: uri(COMMUNITY),
             name: "n".into(),
             description: None,
@@ -177,7 +178,7 @@ mod tests {
         for (rkey, channel_type, owner_only) in
             [("v", "voice", false), ("o", "voice", true), ("t", "text", false)]
         {
-            world.channels.seed(ChannelRow {
+            working_set.channels.seed(ChannelRow {
                 uri: channel(rkey),
                 community_uri: uri(COMMUNITY),
                 name: "n".into(),
@@ -190,7 +191,7 @@ mod tests {
             });
         }
         for name in ["approved", "pending"] {
-            world.memberships.seed(MembershipRow {
+            working_set.memberships.seed(MembershipRow {
                 uri: uri(&format!("at://did:plc:{name}/social.colibri.membership/m")),
                 member_did: did(name),
                 community_uri: uri(COMMUNITY),
@@ -199,14 +200,14 @@ mod tests {
                 hidden: false,
             });
         }
-        world.approvals.seed(ApprovalRow {
+        working_set.approvals.seed(ApprovalRow {
             uri: uri("at://did:plc:owner/social.colibri.approval/a"),
             membership_uri: uri("at://did:plc:approved/social.colibri.membership/m"),
             community_uri: None,
             rev: "1".into(),
             indexed_at: Micros(0),
         });
-        world
+        working_set
     }
 
     #[test]
@@ -227,13 +228,13 @@ mod tests {
             ("stranger", false, "v", false, Err(NotAllowed), "G6: no membership"),
             ("approved", true, "o", false, Ok(()), "V02: ownerOnly does not count"),
         ] {
-            let mut world = world(approval_community);
+            let mut working_set = working_set(approval_community);
             if banned {
-                world.bans.insert((uri(COMMUNITY), did(person)));
+                working_set.bans.insert((uri(COMMUNITY), did(person)));
             }
-            assert_eq!(may_be_in(&world, &did(person), &channel(rkey), None), expected, "{why}");
+            assert_eq!(may_be_in(&working_set, &did(person), &channel(rkey), None), expected, "{why}");
             assert_eq!(
-                may_be_in(&world, &did(person), &channel(rkey), Some(&uri(COMMUNITY))),
+                may_be_in(&working_set, &did(person), &channel(rkey), Some(&uri(COMMUNITY))),
                 expected,
                 "{why}; the community named"
             );
@@ -242,12 +243,16 @@ mod tests {
 
     #[test]
     fn v02_a_channel_of_another_or_a_gone_community_is_unknown() {
-        let mut world = world(false);
+        let mut working_set = working_set(false);
         let other = uri("at://did:plc:owner/social.colibri.community/other");
         let refused = Err(VoiceRefusal::Unknown);
-        assert_eq!(may_be_in(&world, &did("owner"), &channel("v"), Some(&other)), refused);
-        world.communities.remove(&uri(COMMUNITY));
-        assert_eq!(may_be_in(&world, &did("owner"), &channel("v"), None), refused, "I70: voice is cleared");
+        assert_eq!(may_be_in(&working_set, &did("owner"), &channel("v"), Some(&other)), refused);
+        working_set.communities.remove(&uri(COMMUNITY));
+        assert_eq!(
+            may_be_in(&working_set, &did("owner"), &channel("v"), None),
+            refused,
+            "I70: voice is cleared"
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! The bytes stay with the runtime, which reads, hashes, cuts and sends them natively; only their
 //! hash comes here. Promises: what is in the cache was compared; what is read at a time has a seat, and
-//! room as it comes (`platform::rooms`); a host that hardly sends anything is given up.
+//! room as it comes (`platform::memory`); a host that hardly sends anything is given up.
 
 use std::cell::RefCell;
 use std::pin::pin;
@@ -19,10 +19,10 @@ use worker::web_sys;
 use worker::{Cache, Delay, Headers, Method, Request, RequestInit, Response};
 
 use super::clock::now;
+use super::memory::{NoRoom, Seat};
 use super::outbound::Answered;
-use super::rooms::{NoRoom, Seat};
 use crate::domain::admission::Admission;
-use crate::domain::kept::{Kept, Size};
+use crate::domain::lru::{Lru, Size};
 use crate::storage::Fault;
 use crate::wire::range::Range;
 
@@ -54,8 +54,8 @@ thread_local! {
     static ASKED: RefCell<Admission> = const { RefCell::new(Admission::new()) };
     /// What this isolate put into the cache, and did not take out again: of people the index knows,
     /// and of strangers.
-    static KNOWN: RefCell<Kept<()>> = const { RefCell::new(Kept::new()) };
-    static STRANGERS: RefCell<Kept<()>> = const { RefCell::new(Kept::new()) };
+    static KNOWN: RefCell<Lru<()>> = const { RefCell::new(Lru::new()) };
+    static STRANGERS: RefCell<Lru<()>> = const { RefCell::new(Lru::new()) };
 }
 
 /// What became of the comparison.

@@ -13,7 +13,7 @@ use crate::domain::hosts::{Reach, place_of};
 use crate::domain::ice::IcePolicy;
 use crate::domain::presence::Periods;
 use crate::domain::secrets;
-use crate::hallway::Settings;
+use crate::pipeline::Settings;
 use crate::storage::commit::HeldBounds;
 use crate::wire::ice::{self, IceServer};
 
@@ -24,8 +24,8 @@ pub struct Stream {
     pub url: String,
     /// `STREAM_IDLE_MS` (C22).
     pub idle_ms: i64,
-    /// Settings of the hallway.
-    pub hallway: Settings,
+    /// Settings of the pipeline.
+    pub pipeline: Settings,
 }
 
 /// How sockets are held.
@@ -111,12 +111,12 @@ pub fn stream(env: &Env) -> Stream {
     Stream {
         url: text(env, "JETSTREAM_URL", "wss://jetstream2.us-east.bsky.network/subscribe"),
         idle_ms: number(env, "STREAM_IDLE_MS", 90_000),
-        hallway: hallway(env),
+        pipeline: pipeline(env),
     }
 }
 
-/// Reads the settings of the hallway.
-pub fn hallway(env: &Env) -> Settings {
+/// Reads the settings of the pipeline.
+pub fn pipeline(env: &Env) -> Settings {
     Settings {
         cdn: cdn(env),
         held: HeldBounds { hours: number(env, "HELD_HOURS", 24), max: number(env, "HELD_MAX", 10_000) },

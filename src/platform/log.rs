@@ -22,7 +22,7 @@ pub enum Level {
     Info,
     /// Somebody may want to look.
     Warn,
-    /// The world failed.
+    /// The working set failed.
     Error,
 }
 

@@ -1,7 +1,7 @@
 //! Asking a PDS for a repository: its newest revision, its signed export, or its records in pages.
 //!
 //! Promises: a [`Snapshot`] is whole and, if it comes from the export, verified; whatever else
-//! happens is an [`Unread`], never a part; what is held meanwhile has room (`platform::rooms`). Who
+//! happens is an [`Unread`], never a part; what is held meanwhile has room (`platform::memory`). Who
 //! asks keeps to two requests at a time (K07).
 
 use std::collections::BTreeSet;
@@ -10,8 +10,8 @@ use std::time::Duration;
 use url::Url;
 
 use super::clock::now;
+use super::memory::{NoRoom, Seat};
 use super::outbound::{Bounds, Failure, Streamed, get_stream, get_text};
-use super::rooms::{NoRoom, Seat};
 use crate::domain::breaker::Errand;
 use crate::domain::pages::{Held, Pages};
 use crate::domain::repository::{Reading, Refused};

@@ -32,6 +32,11 @@ impl Text {
     }
 }
 
+/// Sends a text. A socket that cannot take it is closing; its close is handled when it comes.
+pub fn send(socket: &WebSocket, text: &str) {
+    let _ = socket.send_with_str(text);
+}
+
 /// Whether the socket is open: neither side has begun to close it.
 pub fn is_open(socket: &WebSocket) -> bool {
     const OPEN: u16 = 1;

@@ -1,4 +1,4 @@
-//! What a batch changed, as one transaction (fourth step of the hallway).
+//! What a batch changed, as one transaction (fourth step of the pipeline).
 //!
 //! Data, the events it makes and the cursor that vouches for it are stored together or not at
 //! all (invariants 1, 3). The first statement names the version of the ledger at which the facts
@@ -15,7 +15,7 @@ use crate::domain::ingest::{AccountChange, Refusal};
 use crate::domain::link::{Gap, StreamPosition};
 use crate::domain::repos::known_by;
 use crate::domain::rows::Row;
-use crate::domain::world::{Changes, Delta};
+use crate::domain::working_set::{Changes, Delta};
 use crate::wire::ids::{AtUri, Collection, Did, Rkey};
 use crate::wire::jetstream::{Frame, What};
 use crate::wire::time::Micros;

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::{Fault, Inner, Param, Statement, chunks};
 use crate::domain::announcement::{Announcement, Audience, Topic};
 use crate::domain::lost;
-use crate::domain::untold::Told;
+use crate::domain::pending::Told;
 use crate::wire::ids::Did;
 use crate::wire::time::Micros;
 

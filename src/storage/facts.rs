@@ -1,6 +1,6 @@
-//! What a batch must know, in one round trip (second step of the hallway).
+//! What a batch must know, in one round trip (second step of the pipeline).
 //!
-//! [`load`] turns [`Needs`] into a [`World`]. Lists go in as JSON, so a batch of any size is
+//! [`load`] turns [`Needs`] into a [`WorkingSet`]. Lists go in as JSON, so a batch of any size is
 //! sixteen statements. Only when a record turns up that waits for one of the batch are they run
 //! again, because what it needs depends on what it says.
 
@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::{Fault, Param, Statement, Store, rows};
 use crate::domain::ingest::Needs;
 use crate::domain::rows::{GoneRow, PersonRow, Row};
-use crate::domain::world::{Table, World};
+use crate::domain::working_set::{Table, WorkingSet};
 use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::time::Micros;
 
@@ -20,7 +20,7 @@ use crate::wire::time::Micros;
 #[derive(Debug)]
 pub struct Facts {
     /// What the rules may look at.
-    pub world: World,
+    pub working_set: WorkingSet,
     /// The number of the last commit.
     pub version: i64,
     /// Of whom everything was loaded that decides where they stand, but for those who are
@@ -35,8 +35,8 @@ pub async fn load(store: &impl Store, mut needs: Needs, recent_since: Micros) ->
         let facts = load_once(store, &needs, recent_since).await?;
         // Parents are released before children (I61), so this ends with the longest chain:
         // community, channel, message, reaction.
-        if !needs.add_following(&facts.world) {
-            let members = facts.world.memberships.iter().map(|row| row.member_did.clone());
+        if !needs.add_following(&facts.working_set) {
+            let members = facts.working_set.memberships.iter().map(|row| row.member_did.clone());
             return Ok(Facts { people: members.chain(needs.people).collect(), ..facts });
         }
     }
@@ -50,29 +50,33 @@ async fn load_once(store: &impl Store, needs: &Needs, recent_since: Micros) -> R
         .first()
         .map(|row| row.version)
         .ok_or_else(|| Fault::new("reading the ledger", "it has no row; are the migrations applied?"))?;
-    let mut world = World::default();
-    seed(&mut world.communities, answers.next())?;
-    seed(&mut world.channels, answers.next())?;
-    seed(&mut world.categories, answers.next())?;
-    seed(&mut world.memberships, answers.next())?;
-    seed(&mut world.approvals, answers.next())?;
-    seed(&mut world.messages, answers.next())?;
-    world.gone = rows::<GoneRow>(answers.next())?.into_iter().collect();
-    seed(&mut world.reactions, answers.next())?;
-    seed(&mut world.held, answers.next())?;
-    seed(&mut world.settled, answers.next())?;
-    world.bans = rows::<(AtUri, Did)>(answers.next())?.into_iter().collect();
-    world.blocks = rows::<AtUri>(answers.next())?.into_iter().collect();
-    seed(&mut world.actors, answers.next())?;
-    seed(&mut world.channel_reads, answers.next())?;
-    rows::<PersonRow>(answers.next())?.into_iter().for_each(|row| world.people.seed(row));
-    Ok(Facts { world, version, people: BTreeSet::new() })
+    let mut working_set = WorkingSet::default();
+    seed(&mut working_set.communities, answers.next())?;
+    seed(&mut working_set.channels, answers.next())?;
+    seed(&mut working_set.categories, answers.next())?;
+    seed(&mut working_set.memberships, answers.next())?;
+    seed(&mut working_set.approvals, answers.next())?;
+    seed(&mut working_set.messages, answers.next())?;
+    working_set.gone = rows::<GoneRow>(answers.next())?.into_iter().collect();
+    seed(&mut working_set.reactions, answers.next())?;
+    seed(&mut working_set.held, answers.next())?;
+    seed(&mut working_set.settled, answers.next())?;
+    working_set.bans = rows::<(AtUri, Did)>(answers.next())?.into_iter().collect();
+    working_set.blocks = rows::<AtUri>(answers.next())?.into_iter().collect();
+    seed(&mut working_set.actors, answers.next())?;
+    seed(&mut working_set.channel_reads, answers.next())?;
+    rows::<PersonRow>(answers.next())?.into_iter().for_each(|row| working_set.people.seed(row));
+    Ok(Facts { working_set, version, people: BTreeSet::new() })
 }
 
 /// What decides whether `people` may be in `channel` (V02): the channel, its community, and where
 /// these people stand. One round trip, for any number of people; a channel that is not known is
 /// not in the answer.
-pub async fn right_to_be_in(store: &impl Store, channel: &AtUri, people: &[Did]) -> Result<World, Fault> {
+pub async fn right_to_be_in(
+    store: &impl Store,
+    channel: &AtUri,
+    people: &[Did],
+) -> Result<WorkingSet, Fault> {
     let mut needs = Needs::default();
     needs.channel_uris.insert(channel.clone());
     needs.people.extend(people.iter().cloned());
@@ -83,13 +87,13 @@ pub async fn right_to_be_in(store: &impl Store, channel: &AtUri, people: &[Did])
         .collect();
     let answers = store.read(&statements).await?;
     let mut answers = answers.iter();
-    let mut world = World::default();
-    seed(&mut world.communities, answers.next())?;
-    seed(&mut world.channels, answers.next())?;
-    seed(&mut world.memberships, answers.next())?;
-    seed(&mut world.approvals, answers.next())?;
-    world.bans = rows::<(AtUri, Did)>(answers.next())?.into_iter().collect();
-    Ok(world)
+    let mut working_set = WorkingSet::default();
+    seed(&mut working_set.communities, answers.next())?;
+    seed(&mut working_set.channels, answers.next())?;
+    seed(&mut working_set.memberships, answers.next())?;
+    seed(&mut working_set.approvals, answers.next())?;
+    working_set.bans = rows::<(AtUri, Did)>(answers.next())?.into_iter().collect();
+    Ok(working_set)
 }
 
 #[derive(Deserialize)]

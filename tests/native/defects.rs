@@ -1,9 +1,9 @@
 //! What the original gets wrong about ingest, each as a test named after its ID (defects.md).
-//! Others of these tests stand where their rule is tested: `hallway.rs`, `reads.rs`,
+//! Others of these tests stand where their rule is tested: `pipeline.rs`, `reads.rs`,
 //! `telling.rs`, and on real workerd in `tests/e2e`.
 
 use colibri_edge::domain::announcement::Audience;
-use colibri_edge::hallway::Batch;
+use colibri_edge::pipeline::Batch;
 use colibri_edge::storage::reads::communities;
 use colibri_edge::wire::time::Micros;
 use futures::executor::block_on;

@@ -6,7 +6,7 @@
 
 use colibri_edge::domain::actions::action;
 use colibri_edge::domain::lost;
-use colibri_edge::hallway::Batch;
+use colibri_edge::pipeline::Batch;
 use colibri_edge::storage::outbox::OutboxRow;
 use colibri_edge::wire::ids::{AtUri, Collection, Did, Rkey};
 use colibri_edge::wire::jetstream::{Frame, What, parse, subscribe_url};

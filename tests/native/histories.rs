@@ -93,7 +93,7 @@ fn write(story: &mut Story, n: usize, step: &Step) {
     match step {
         Step::Block { .. } | Step::Ban { .. } | Step::Unban { .. } => story,
         Step::Account { who, active } => {
-            super::hallway::account(story, PEOPLE[*who], *active, "deactivated");
+            super::pipeline::account(story, PEOPLE[*who], *active, "deactivated");
             story
         }
         Step::Community { owner, approval } => {

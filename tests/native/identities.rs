@@ -2,7 +2,7 @@
 
 use colibri_edge::domain::hosts::Reach;
 use colibri_edge::domain::identity::{Finding, HandleStatus, Identity};
-use colibri_edge::hallway::{learn, remember};
+use colibri_edge::pipeline::{learn, remember};
 use colibri_edge::storage::Store;
 use colibri_edge::storage::identities::{self, Due, Looked};
 use colibri_edge::wire::did_document::DidDocument;
@@ -31,7 +31,7 @@ fn bob() -> Did {
     Did::parse("did:plc:bob").unwrap()
 }
 
-/// A world that knows bob.
+/// A working set that knows bob.
 fn with_bob() -> Sqlite {
     let mut story = Story::default();
     story.community("alice", false).join("bob", "alice");

@@ -116,7 +116,7 @@ fn t21_a_blocked_or_hidden_parent_has_no_stand_in() {
         let mut service = Service::live(&story);
         let from = story.frames.len();
         if hides {
-            super::hallway::account(&mut story, "bob", false, "deactivated");
+            super::pipeline::account(&mut story, "bob", false, "deactivated");
         } else {
             service.decide(block("bob", "1"));
         }
@@ -173,7 +173,7 @@ fn i22_a_blocked_message_keeps_its_key() {
 fn i21_a_reaction_by_key_means_a_message_whose_author_is_away() {
     let mut story = talk();
     story.say("carol", "1", "something nasty");
-    super::hallway::account(&mut story, "bob", false, "deactivated");
+    super::pipeline::account(&mut story, "bob", false, "deactivated");
     story.react("alice", "r", "👍", "1");
     let service = Service::live(&story);
     let of_bob = "👍|at://did:plc:bob/social.colibri.message/1";
@@ -228,7 +228,7 @@ fn r05_r06_a_key_that_meant_a_message_shows_no_reactions_of_another() {
 #[test]
 fn t21_the_keys_of_a_deleted_account_mean_nothing() {
     let mut story = talk();
-    super::hallway::account(&mut story, "bob", false, "deleted");
+    super::pipeline::account(&mut story, "bob", false, "deleted");
     story.say("carol", "1", "something nasty");
     reply(&mut story, "alice", "r", "1");
     for service in services(&story) {

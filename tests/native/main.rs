@@ -1,4 +1,4 @@
-//! Tests that need no runtime: the hallway through the real SQL, random histories, what REST
+//! Tests that need no runtime: the pipeline through the real SQL, random histories, what REST
 //! reads, and the rules of the house (`tidy`).
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
@@ -10,18 +10,19 @@ mod bound_rooms;
 mod bounds;
 mod community_log;
 mod defects;
+mod delivery;
 mod discovery;
 mod documents;
 mod fuzz;
 mod fuzz_identity;
 mod fuzz_repository;
-mod hallway;
 mod histories;
 mod history;
 mod identities;
 mod invites;
 mod keys;
 mod moderation;
+mod pipeline;
 mod plans;
 mod presence;
 mod reads;
@@ -29,7 +30,6 @@ mod reconciling;
 mod recorded;
 mod repository;
 mod returning;
-mod telling;
 mod tidy;
 mod voice_right;
 mod written;

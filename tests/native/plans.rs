@@ -8,16 +8,16 @@ use std::collections::BTreeSet;
 use colibri_edge::domain::announcement::{Announcement, Audience, Scope, Topic};
 use colibri_edge::domain::discovery::Walk;
 use colibri_edge::domain::editions::Parts;
-use colibri_edge::domain::known::Known;
 use colibri_edge::domain::link::{Gap, Missed, StreamPosition};
 use colibri_edge::domain::person::Person;
 use colibri_edge::domain::presence::State;
 use colibri_edge::domain::repos::Reason;
 use colibri_edge::domain::restore::Trace;
+use colibri_edge::domain::standing_cache::StandingCache;
 use colibri_edge::domain::subscriptions::{Kind, Subscriptions};
 use colibri_edge::domain::voice::Rooms;
 use colibri_edge::domain::voice_right::Concern;
-use colibri_edge::hallway::{Batch, walk};
+use colibri_edge::pipeline::{Batch, walk};
 use colibri_edge::storage::bound_rooms::{self, Due};
 use colibri_edge::storage::community_log::{self, Listener};
 use colibri_edge::storage::gateway_people::{self, Saying};
@@ -120,8 +120,8 @@ fn exercise() -> Sqlite {
     }
     // Written again: what was settled is so no more.
     end.community("alice", false).say("bob", "m", "again").join("bob", "alice");
-    super::hallway::account(&mut end, "bob", false, "deleted");
-    super::hallway::account(&mut end, "bob", true, "");
+    super::pipeline::account(&mut end, "bob", false, "deleted");
+    super::pipeline::account(&mut end, "bob", true, "");
     end.frames.push(json!({ "did": "did:plc:bob", "time_us": START, "kind": "identity" }).to_string());
     end.frames[written..].iter().for_each(|frame| service.batch(std::slice::from_ref(frame)));
 
@@ -136,7 +136,7 @@ fn exercise() -> Sqlite {
     batch.position = Some(StreamPosition { host: "test".into(), cursor: Micros(START) });
     let store = service.store;
     let settings = Service::new().settings();
-    block_on(walk(&store, &batch, &settings, Some(1), &mut Known::default(), Micros(START))).unwrap();
+    block_on(walk(&store, &batch, &settings, Some(1), &mut StandingCache::default(), Micros(START))).unwrap();
 
     let did = Did::parse("did:plc:bob").unwrap();
     let message = AtUri::of(&did, Collection::Message, &Rkey::parse("m").unwrap());

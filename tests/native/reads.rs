@@ -450,7 +450,7 @@ fn r22_how_far_a_person_has_read() {
 
 #[test]
 fn r04_i37_what_is_looked_up_is_cached() {
-    use colibri_edge::hallway::remember;
+    use colibri_edge::pipeline::remember;
     use colibri_edge::wire::profile::LookedUp;
     let mut service = Service::live(&garden());
     let profile = |name: &str| LookedUp { display_name: Some(name.into()), ..LookedUp::default() };

@@ -5,7 +5,7 @@ use colibri_edge::wire::ids::Did;
 use futures::executor::block_on;
 use serde_json::json;
 
-use super::hallway::account;
+use super::pipeline::account;
 use super::reconciling::snapshot_of;
 use super::story::{START, Service, Story, approval, membership, message, message_in};
 use colibri_edge::storage::repos;

@@ -1,9 +1,9 @@
 //! Histories of a small network, written as what people do, turned into Jetstream frames.
 
 use colibri_edge::domain::announcement::{Announcement, Audience, Topic};
-use colibri_edge::domain::known::Known;
 use colibri_edge::domain::moderation::{Caller, Decision, Measure, Ruling};
-use colibri_edge::hallway::{Batch, Committed, Settings, decide, walk};
+use colibri_edge::domain::standing_cache::StandingCache;
+use colibri_edge::pipeline::{Batch, Committed, Settings, decide, walk};
 use colibri_edge::storage::Fault;
 use colibri_edge::storage::commit::HeldBounds;
 use colibri_edge::wire::events::stamp;
@@ -123,14 +123,14 @@ pub(crate) struct Service {
     pub(crate) store: Sqlite,
     pub(crate) told: Vec<Announcement>,
     /// What it remembers from one batch to the next.
-    pub(crate) known: Known,
+    pub(crate) known: StandingCache,
     /// When the last batch came.
     pub(crate) now: i64,
 }
 
 impl Service {
     pub(crate) fn new() -> Self {
-        Self { store: Sqlite::new(), told: Vec::new(), known: Known::default(), now: START }
+        Self { store: Sqlite::new(), told: Vec::new(), known: StandingCache::default(), now: START }
     }
 
     /// Lets frames in as one batch.

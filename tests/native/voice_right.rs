@@ -42,11 +42,11 @@ fn told(service: &Service, channel: &str, people: &[&str]) -> Vec<&'static str> 
     let people: Vec<Did> =
         people.iter().map(|name| Did::parse(&format!("did:plc:{name}")).unwrap()).collect();
     let channel = uri(channel);
-    let world = block_on(facts::right_to_be_in(&service.store, &channel, &people)).unwrap();
+    let working_set = block_on(facts::right_to_be_in(&service.store, &channel, &people)).unwrap();
     people
         .iter()
         .map(|person| {
-            may_be_in(&world, person, &channel, None).map_or_else(VoiceRefusal::text, |()| "welcome")
+            may_be_in(&working_set, person, &channel, None).map_or_else(VoiceRefusal::text, |()| "welcome")
         })
         .collect()
 }

@@ -19,7 +19,7 @@ impl Fold {
         {
             return Ruling::IsOwner;
         }
-        match decision.what.owner(&self.world) {
+        match decision.what.owner(&self.working_set) {
             Some(owner) if !decision.caller.may_moderate(&owner) => Ruling::Forbidden,
             _ => match &decision.what {
                 Measure::Block(message) => self.block(message),
@@ -34,17 +34,17 @@ impl Fold {
     ///   2. a message that is not known cannot be blocked (T07);
     ///   3. otherwise it is, and E02 is sent if it was visible.
     fn block(&mut self, uri: &AtUri) -> Ruling {
-        if self.world.blocks.contains(uri) {
+        if self.working_set.blocks.contains(uri) {
             return Ruling::Stood;
         }
-        let Some(message) = self.world.messages.get(uri).cloned() else { return Ruling::NothingThere };
-        if self.world.channel(&message.channel_uri).is_none() {
+        let Some(message) = self.working_set.messages.get(uri).cloned() else { return Ruling::NothingThere };
+        if self.working_set.channel(&message.channel_uri).is_none() {
             return Ruling::NothingThere;
         }
-        if self.world.visible(&message) {
+        if self.working_set.visible(&message) {
             self.announce_gone(&message);
         }
-        self.world.blocks.insert(uri.clone());
+        self.working_set.blocks.insert(uri.clone());
         Ruling::Made
     }
 
@@ -53,10 +53,10 @@ impl Fold {
     ///   2. otherwise it counts from now on, or from the moment the community is known. Whoever
     ///      listens to the community hears `member_left` (I45).
     fn ban(&mut self, community: &AtUri, member: &Did) -> Ruling {
-        if !self.world.bans.insert((community.clone(), member.clone())) {
+        if !self.working_set.bans.insert((community.clone(), member.clone())) {
             return Ruling::Stood;
         }
-        if self.world.community(community).is_some() {
+        if self.working_set.community(community).is_some() {
             self.announce_change(community, member, Some(MemberChange::Demoted));
         }
         Ruling::Made
@@ -65,11 +65,11 @@ impl Fold {
     /// R09. A standing approval counts again at once. Who has a membership is back, and told as if
     /// it were new (I45): who may take part joins, who still waits for an approval is pending.
     fn unban(&mut self, community: &AtUri, member: &Did) -> Ruling {
-        if !self.world.bans.remove(&(community.clone(), member.clone())) {
+        if !self.working_set.bans.remove(&(community.clone(), member.clone())) {
             return Ruling::NothingThere;
         }
-        let Some(row) = self.world.community(community) else { return Ruling::Made };
-        let change = match standing(&self.world, community, member) {
+        let Some(row) = self.working_set.community(community) else { return Ruling::Made };
+        let change = match standing(&self.working_set, community, member) {
             Standing::Pending(membership) if row.requires_approval_to_join => {
                 Some(MemberChange::Pending(membership))
             }

@@ -13,7 +13,7 @@ impl Fold {
     /// a message names it.
     pub(super) fn hold(&mut self, version: &Version, waits_for: &str) {
         self.unsettle(version.uri);
-        self.world.held.put(HeldRow {
+        self.working_set.held.put(HeldRow {
             uri: version.uri.clone(),
             waits_for: waits_for.to_owned(),
             record: version.json.to_owned(),
@@ -27,7 +27,7 @@ impl Fold {
     pub(super) fn release_after_community(&mut self, community: &AtUri) {
         self.release(community.as_str());
         let channels: Vec<AtUri> = self
-            .world
+            .working_set
             .channels
             .iter()
             .filter(|row| row.community_uri == *community)
@@ -44,7 +44,7 @@ impl Fold {
         let rkey = channel.rkey();
         self.release_all(&[channel.as_str(), rkey.as_str()]);
         let messages: Vec<AtUri> = self
-            .world
+            .working_set
             .messages
             .iter()
             .filter(|row| row.channel_uri == *channel)
@@ -69,7 +69,7 @@ impl Fold {
     /// in again. What still has to wait is held again.
     fn release_all(&mut self, waited_for: &[&str]) {
         let mut waiting: Vec<HeldRow> =
-            waited_for.iter().flat_map(|key| self.world.held.group(key)).cloned().collect();
+            waited_for.iter().flat_map(|key| self.working_set.held.group(key)).cloned().collect();
         waiting.sort_by_key(|row| (row.arrived_at, row.uri.clone()));
         for row in waiting {
             self.readmit(&row);
@@ -78,7 +78,7 @@ impl Fold {
 
     fn readmit(&mut self, row: &HeldRow) {
         // An earlier one of this round may have changed it already.
-        if self.world.held.get(&row.uri) != Some(row) {
+        if self.working_set.held.get(&row.uri) != Some(row) {
             return;
         }
         let author = row.uri.authority();
@@ -95,7 +95,7 @@ impl Fold {
             Some(record) => self.put(&version, &record, false),
             // It was valid when it came in; a build that reads it differently drops it.
             None => {
-                self.world.held.remove(&row.uri);
+                self.working_set.held.remove(&row.uri);
             }
         }
     }

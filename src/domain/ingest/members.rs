@@ -14,12 +14,12 @@ use crate::wire::records::{Approval, Membership};
 impl Fold {
     /// I40–I43; held while the community is not known (I42).
     pub(super) fn put_membership(&mut self, version: &Version, record: &Membership) {
-        let before = self.world.memberships.get(version.uri).cloned();
+        let before = self.working_set.memberships.get(version.uri).cloned();
         let moved = before.as_ref().is_some_and(|row| row.community_uri != record.community);
         if moved {
             self.delete_membership(version.uri);
         }
-        if self.world.community(&record.community).is_none() && (before.is_none() || moved) {
+        if self.working_set.community(&record.community).is_none() && (before.is_none() || moved) {
             return self.hold(version, record.community.as_str());
         }
         let row = MembershipRow {
@@ -28,24 +28,29 @@ impl Fold {
             community_uri: record.community.clone(),
             rev: version.rev.to_owned(),
             indexed_at: before.filter(|_| !moved).map_or(version.received, |row| row.indexed_at),
-            hidden: !self.world.is_active(version.author),
+            hidden: !self.working_set.is_active(version.author),
         };
         self.unsettle(version.uri);
-        self.world.people.know(version.author);
-        self.with_standing(&record.community, version.author, |fold| fold.world.memberships.put(row));
+        self.working_set.people.know(version.author);
+        self.with_standing(&record.community, version.author, |fold| fold.working_set.memberships.put(row));
     }
 
     pub(super) fn delete_membership(&mut self, uri: &AtUri) {
-        if let Some(row) = self.world.memberships.get(uri).cloned() {
+        if let Some(row) = self.working_set.memberships.get(uri).cloned() {
             self.with_standing(&row.community_uri, &row.member_did, |fold| {
-                fold.world.memberships.remove(uri);
+                fold.working_set.memberships.remove(uri);
             });
         }
     }
 
     /// I40–I42. An approval of anybody is kept, but only the owner's counts.
     pub(super) fn put_approval(&mut self, version: &Version, record: &Approval) {
-        if self.world.approvals.get(version.uri).is_some_and(|row| row.membership_uri != record.membership) {
+        if self
+            .working_set
+            .approvals
+            .get(version.uri)
+            .is_some_and(|row| row.membership_uri != record.membership)
+        {
             self.delete_approval(version.uri);
         }
         let row = ApprovalRow {
@@ -53,23 +58,27 @@ impl Fold {
             membership_uri: record.membership.clone(),
             community_uri: record.community.clone(),
             rev: version.rev.to_owned(),
-            indexed_at: self.world.approvals.get(version.uri).map_or(version.received, |row| row.indexed_at),
+            indexed_at: self
+                .working_set
+                .approvals
+                .get(version.uri)
+                .map_or(version.received, |row| row.indexed_at),
         };
         self.unsettle(version.uri);
-        self.with_membership(&record.membership, |fold| fold.world.approvals.put(row));
+        self.with_membership(&record.membership, |fold| fold.working_set.approvals.put(row));
     }
 
     pub(super) fn delete_approval(&mut self, uri: &AtUri) {
-        if let Some(row) = self.world.approvals.get(uri).cloned() {
+        if let Some(row) = self.working_set.approvals.get(uri).cloned() {
             self.with_membership(&row.membership_uri, |fold| {
-                fold.world.approvals.remove(uri);
+                fold.working_set.approvals.remove(uri);
             });
         }
     }
 
     /// Runs `act` on an approval of `membership`; announces only if that membership is known.
     fn with_membership(&mut self, membership: &AtUri, act: impl FnOnce(&mut Self)) {
-        match self.world.memberships.get(membership).cloned() {
+        match self.working_set.memberships.get(membership).cloned() {
             Some(row) => self.with_standing(&row.community_uri, &row.member_did, act),
             None => act(self),
         }
@@ -90,10 +99,10 @@ impl Fold {
         person: &Did,
         act: impl FnOnce(&mut Self),
     ) -> Option<MemberChange> {
-        let before = standing(&self.world, community, person);
+        let before = standing(&self.working_set, community, person);
         act(self);
-        let after = standing(&self.world, community, person);
-        let requires_approval = self.world.community(community)?.requires_approval_to_join;
+        let after = standing(&self.working_set, community, person);
+        let requires_approval = self.working_set.community(community)?.requires_approval_to_join;
         if self.is_banned(community, person) {
             return None;
         }
@@ -104,13 +113,14 @@ impl Fold {
         let left = |fold: &Self| Event::MemberLeft {
             community_uri: community.clone(),
             member_did: person.clone(),
-            person: PersonIfKnown(fold.world.person(person)),
+            person: PersonIfKnown(fold.working_set.person(person)),
         };
         match change {
             None => {}
             Some(MemberChange::Pending(membership)) => {
                 let event = Event::MemberPending(self.membership_event(community, person, membership));
-                let asks = self.world.community(community).is_some_and(|row| row.requires_approval_to_join);
+                let asks =
+                    self.working_set.community(community).is_some_and(|row| row.requires_approval_to_join);
                 let topic = if asks { Topic::MemberOut(person.clone()) } else { Topic::Other };
                 self.tell(community, topic, &event);
             }

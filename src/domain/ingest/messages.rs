@@ -7,7 +7,7 @@ use super::super::announcement::{Audience, Topic};
 use super::super::gate::{Verdict, admit};
 use super::super::keys::meant_in;
 use super::super::rows::{GoneRow, MessageRow, Outcome};
-use super::super::world::World;
+use super::super::working_set::WorkingSet;
 use super::{Fold, Version, reactions};
 use crate::wire::bodies::{self, message_id, verbatim};
 use crate::wire::events::{Event, MessageEvent};
@@ -25,20 +25,20 @@ impl Fold {
     ///
     /// `may_be_new` is true for a create and for a message that waited.
     pub(super) fn put_message(&mut self, version: &Version, record: &Message, may_be_new: bool) {
-        let before = self.world.messages.get(version.uri).cloned();
+        let before = self.working_set.messages.get(version.uri).cloned();
         if before.is_none() && !may_be_new {
             if !self.was(version.uri, Outcome::Deleted) {
                 self.doubtful.insert(version.author.clone());
             }
             return self.note_rev(version);
         }
-        match admit(&self.world, version.author, &record.channel) {
+        match admit(&self.working_set, version.author, &record.channel) {
             Verdict::Held => self.hold(version, &record.channel),
             Verdict::Refused(refused) => self.turn_away(version, refused.reason()),
             Verdict::Accepted(channel) => {
                 self.unsettle(version.uri);
-                self.world.people.know(version.author);
-                let is_active = self.world.is_active(version.author);
+                self.working_set.people.know(version.author);
+                let is_active = self.working_set.is_active(version.author);
                 let row = stored(version, record, channel, before.as_ref(), is_active);
                 self.replace_message(before.as_ref(), row);
             }
@@ -49,32 +49,32 @@ impl Fold {
     fn replace_message(&mut self, before: Option<&MessageRow>, row: MessageRow) {
         let same_content =
             before.is_some_and(|old| MessageRow { rev: row.rev.clone(), ..old.clone() } == row);
-        let shown_before = before.filter(|old| self.world.visible(old)).cloned();
-        let stood = before.is_some_and(|old| self.world.stands(old));
-        self.world.messages.put(row.clone());
+        let shown_before = before.filter(|old| self.working_set.visible(old)).cloned();
+        let stood = before.is_some_and(|old| self.working_set.stands(old));
+        self.working_set.messages.put(row.clone());
         if same_content {
             return;
         }
         let moved = shown_before.filter(|old| old.channel_uri != row.channel_uri);
         if let Some(old) = before.filter(|old| old.channel_uri != row.channel_uri) {
-            self.world.gone.insert(GoneRow::from(old));
+            self.working_set.gone.insert(GoneRow::from(old));
         }
         if let Some(old) = moved {
             self.announce_gone(&old);
         }
-        if self.world.visible(&row) && (before.is_some() || self.is_told(row.sort_at)) {
+        if self.working_set.visible(&row) && (before.is_some() || self.is_told(row.sort_at)) {
             self.announce_shown(&row);
         }
-        if !stood && self.world.stands(&row) {
+        if !stood && self.working_set.stands(&row) {
             self.release_after_message(&row.uri);
         }
     }
 
     /// I14: E02 if it was visible. Its reactions are gone for good (I71).
     pub(super) fn delete_message(&mut self, uri: &AtUri) {
-        if let Some(row) = self.world.remove_message(uri) {
+        if let Some(row) = self.working_set.remove_message(uri) {
             self.forget_reactions(uri);
-            if self.world.visible(&row) {
+            if self.working_set.visible(&row) {
                 self.announce_gone(&row);
             }
         }
@@ -97,9 +97,9 @@ impl Fold {
     pub(super) fn announce_shown(&mut self, row: &MessageRow) {
         let Some(community_uri) = self.community_of(row) else { return };
         let message = bodies::Message {
-            core: core(&self.world, row),
-            parent_message: parent(&self.world, row).map(|parent| core(&self.world, parent)),
-            reactions: reactions::groups_told(self.world.reactions.group(row.uri.as_str())),
+            core: core(&self.working_set, row),
+            parent_message: parent(&self.working_set, row).map(|parent| core(&self.working_set, parent)),
+            reactions: reactions::groups_told(self.working_set.reactions.group(row.uri.as_str())),
         };
         let event = Event::Message(Box::new(MessageEvent {
             message,
@@ -111,7 +111,7 @@ impl Fold {
     }
 
     pub(super) fn community_of(&self, row: &MessageRow) -> Option<AtUri> {
-        self.world.channel(&row.channel_uri).map(|(_, community)| community.uri.clone())
+        self.working_set.channel(&row.channel_uri).map(|(_, community)| community.uri.clone())
     }
 }
 
@@ -155,20 +155,20 @@ fn stored(
 
 /// The visible message that `row` answers (T21): by AT-URI, or what its rkey means in the same
 /// channel, if that is there.
-fn parent<'w>(world: &'w World, row: &MessageRow) -> Option<&'w MessageRow> {
+fn parent<'w>(working_set: &'w WorkingSet, row: &MessageRow) -> Option<&'w MessageRow> {
     let named = row.parent.as_deref()?;
     let found = match AtUri::parse(named) {
-        Ok(uri) => world.messages.get(&uri),
+        Ok(uri) => working_set.messages.get(&uri),
         Err(_) => {
-            let meant = meant_in(world, &Rkey::parse(named).ok()?, &row.channel_uri)?;
-            world.messages.get(&meant).filter(|parent| parent.channel_uri == row.channel_uri)
+            let meant = meant_in(working_set, &Rkey::parse(named).ok()?, &row.channel_uri)?;
+            working_set.messages.get(&meant).filter(|parent| parent.channel_uri == row.channel_uri)
         }
     };
-    found.filter(|parent| world.visible(parent))
+    found.filter(|parent| working_set.visible(parent))
 }
 
-fn core(world: &World, row: &MessageRow) -> bodies::MessageCore {
-    row.core(world.person(&row.author_did))
+fn core(working_set: &WorkingSet, row: &MessageRow) -> bodies::MessageCore {
+    row.core(working_set.person(&row.author_did))
 }
 
 impl MessageRow {

@@ -1,6 +1,6 @@
 //! What events do to the index, and who is told (contract section 8).
 //!
-//! [`fold`] is the third step of the hallway: events in stream order, facts in, changes,
+//! [`fold`] is the third step of the pipeline: events in stream order, facts in, changes,
 //! announcements and refusals out. It is pure; the same events over the same facts give the
 //! same answer, however they are cut into batches (I01).
 
@@ -22,11 +22,11 @@ use std::collections::BTreeSet;
 
 use super::announcement::{Announcement, Audience, Scope, Topic};
 use super::identity::Finding;
-use super::known::Standings;
 use super::moderation::{Decision, Ruling};
 use super::reconciliation::Found;
 use super::rows::{Outcome, SettledRow};
-use super::world::{Changes, World};
+use super::standing_cache::Standings;
+use super::working_set::{Changes, WorkingSet};
 use crate::wire::events;
 use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::jetstream::{Commit, Frame, What, Write};
@@ -105,19 +105,19 @@ pub struct Refusal {
     pub reason: &'static str,
 }
 
-/// Applies `inputs`, in order, to the facts in `world`, at the time `now`. `recent_since` is the
+/// Applies `inputs`, in order, to the facts in `working set`, at the time `now`. `recent_since` is the
 /// beginning of the time that logs reach back (`EVENT_LOG_HOURS`).
 ///
 /// Each event gets its own receive time, one microsecond after the one before, so that "indexed
 /// first" (T20) is well defined within a batch.
 pub fn fold<'a>(
-    world: World,
+    working_set: WorkingSet,
     inputs: impl IntoIterator<Item = Input<'a>>,
     now: Micros,
     recent_since: Micros,
 ) -> Folded {
     let mut fold = Fold {
-        world,
+        working_set,
         now,
         recent_since,
         stream_time: now,
@@ -165,7 +165,7 @@ pub fn fold<'a>(
             What::Passing | What::Refused(_) => {}
         }
     }
-    let (changes, standings) = fold.world.into_changes();
+    let (changes, standings) = fold.working_set.into_changes();
     Folded {
         changes,
         standings,
@@ -183,7 +183,7 @@ pub fn fold<'a>(
 /// The state of one run of [`fold`]. Its methods stand in the files of this folder, one file
 /// for each part of section 8.
 struct Fold {
-    world: World,
+    working_set: WorkingSet,
     /// When the batch arrived.
     now: Micros,
     /// How far the logs reach back.
@@ -222,7 +222,7 @@ impl Fold {
     ///   3. an invalid version is refused and leaves the earlier one (I03);
     ///   4. otherwise the rules of its collection.
     fn apply(&mut self, author: &Did, commit: &Commit) {
-        if self.world.decided_rev(&commit.uri).is_some_and(|decided| commit.rev.as_str() <= decided) {
+        if self.working_set.decided_rev(&commit.uri).is_some_and(|decided| commit.rev.as_str() <= decided) {
             return;
         }
         let json = if let Write::Put { json, .. } = &commit.write { json.as_str() } else { "" };
@@ -243,7 +243,7 @@ impl Fold {
         if is_create && self.has_row(version.uri) {
             return self.note_rev(version); // I05
         }
-        let waited = self.world.held.remove(version.uri);
+        let waited = self.working_set.held.remove(version.uri);
         let received = waited.as_ref().map_or(version.received, |row| row.arrived_at);
         let version = &Version { received, ..*version };
         let may_be_new = is_create || waited.is_some() || self.recovering;
@@ -264,15 +264,15 @@ impl Fold {
     }
 
     fn has_row(&self, uri: &AtUri) -> bool {
-        let world = &self.world;
-        world.communities.get(uri).is_some()
-            || world.channels.get(uri).is_some()
-            || world.categories.get(uri).is_some()
-            || world.memberships.get(uri).is_some()
-            || world.approvals.get(uri).is_some()
-            || world.messages.get(uri).is_some()
-            || world.reactions.get(uri).is_some()
-            || world.channel_reads.get(uri).is_some()
+        let working_set = &self.working_set;
+        working_set.communities.get(uri).is_some()
+            || working_set.channels.get(uri).is_some()
+            || working_set.categories.get(uri).is_some()
+            || working_set.memberships.get(uri).is_some()
+            || working_set.approvals.get(uri).is_some()
+            || working_set.messages.get(uri).is_some()
+            || working_set.reactions.get(uri).is_some()
+            || working_set.channel_reads.get(uri).is_some()
     }
 
     /// Takes a record out, whatever its author's status (I06). The revision is remembered even
@@ -281,8 +281,8 @@ impl Fold {
         if version.uri.is(Collection::Profile) {
             return self.delete_profile(version); // the person's row remembers the revision
         }
-        let was_indexed = self.has_row(version.uri) || self.world.actors.get(version.uri).is_some();
-        self.world.held.remove(version.uri);
+        let was_indexed = self.has_row(version.uri) || self.working_set.actors.get(version.uri).is_some();
+        self.working_set.held.remove(version.uri);
         self.delete_message(version.uri);
         self.delete_reaction(version.uri);
         self.delete_community(version.uri);
@@ -314,13 +314,13 @@ impl Fold {
     }
 
     fn was(&self, uri: &AtUri, outcome: Outcome) -> bool {
-        self.world.settled.get(uri).is_some_and(|row| row.outcome == outcome)
+        self.working_set.settled.get(uri).is_some_and(|row| row.outcome == outcome)
     }
 
     /// Remembers how this version was decided, though it leaves no row.
     fn settle(&mut self, version: &Version, outcome: Outcome, was_indexed: bool) {
-        let lasts = self.world.settled.get(version.uri).is_some_and(|row| row.lasting);
-        self.world.settled.put(SettledRow {
+        let lasts = self.working_set.settled.get(version.uri).is_some_and(|row| row.lasting);
+        self.working_set.settled.put(SettledRow {
             uri: version.uri.clone(),
             outcome,
             rev: version.rev.to_owned(),
@@ -331,23 +331,23 @@ impl Fold {
 
     /// A row stands for its record again, or waits: the older decision is no longer needed.
     fn unsettle(&mut self, uri: &AtUri) {
-        self.world.settled.remove(uri);
+        self.working_set.settled.remove(uri);
     }
 
     /// Notes that this version was decided and left everything as it was.
     fn note_rev(&mut self, version: &Version) {
         let (uri, rev) = (version.uri, version.rev);
-        self.world.communities.decided(uri, rev);
-        self.world.channels.decided(uri, rev);
-        self.world.categories.decided(uri, rev);
-        self.world.memberships.decided(uri, rev);
-        self.world.approvals.decided(uri, rev);
-        self.world.messages.decided(uri, rev);
-        self.world.reactions.decided(uri, rev);
-        self.world.actors.decided(uri, rev);
-        self.world.channel_reads.decided(uri, rev);
-        self.world.held.decided(uri, rev);
-        self.world.settled.decided(uri, rev);
+        self.working_set.communities.decided(uri, rev);
+        self.working_set.channels.decided(uri, rev);
+        self.working_set.categories.decided(uri, rev);
+        self.working_set.memberships.decided(uri, rev);
+        self.working_set.approvals.decided(uri, rev);
+        self.working_set.messages.decided(uri, rev);
+        self.working_set.reactions.decided(uri, rev);
+        self.working_set.actors.decided(uri, rev);
+        self.working_set.channel_reads.decided(uri, rev);
+        self.working_set.held.decided(uri, rev);
+        self.working_set.settled.decided(uri, rev);
     }
 
     fn refuse(&mut self, version: &Version, reason: &'static str) {

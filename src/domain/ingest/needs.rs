@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::super::moderation::{Decision, Measure};
 use super::super::reconciliation::{Finding, Found};
-use super::super::world::World;
+use super::super::working_set::WorkingSet;
 use crate::wire::emoji::compared;
 use crate::wire::ids::{AtUri, Collection, Did, Rkey};
 use crate::wire::jetstream::{Commit, Frame, What, Write};
@@ -28,7 +28,7 @@ pub struct Needs {
     pub channel_rkeys: BTreeSet<Rkey>,
     /// People whose standing or profile is needed.
     pub people: BTreeSet<Did>,
-    /// Those of them whose standing is remembered and need not be read (`domain::known`).
+    /// Those of them whose standing is remembered and need not be read (`domain::standing_cache`).
     pub remembered: BTreeSet<Did>,
     /// People of whom only the profile is needed.
     pub profiles: BTreeSet<Did>,
@@ -106,9 +106,9 @@ impl Needs {
     /// Adds what follows from facts: what is needed by records that may be released from
     /// waiting, and the names of channels that come back with their community (I72). `false` if
     /// there is nothing to add, which is nearly always.
-    pub fn add_following(&mut self, world: &World) -> bool {
+    pub fn add_following(&mut self, working_set: &WorkingSet) -> bool {
         let before = (self.records.len(), self.appearing.len(), self.followed.len());
-        for row in world.held.iter() {
+        for row in working_set.held.iter() {
             // Also one that the batch touches itself: it may be released before that.
             if !self.followed.insert(row.uri.clone()) {
                 continue;
@@ -122,8 +122,8 @@ impl Needs {
             }
         }
         // Told if the account is active again (I53): with what it answers and how people reacted.
-        for row in world.messages.iter().filter(|row| self.accounts.contains(&row.author_did)) {
-            let away_since = world.people.get(&row.author_did).and_then(|person| person.away_since);
+        for row in working_set.messages.iter().filter(|row| self.accounts.contains(&row.author_did)) {
+            let away_since = working_set.people.get(&row.author_did).and_then(|person| person.away_since);
             if away_since.is_some_and(|since| row.indexed_at > since)
                 && self.records.insert(row.uri.clone())
                 && let Some(parent) = &row.parent
@@ -131,12 +131,12 @@ impl Needs {
                 by_name(parent, &mut self.parent_uris, &mut self.parent_rkeys);
             }
         }
-        for community in world.communities.iter() {
+        for community in working_set.communities.iter() {
             if self.accounts.contains(&community.uri.authority()) {
                 self.appearing.insert(community.uri.to_string());
             }
         }
-        for channel in world.channels.iter() {
+        for channel in working_set.channels.iter() {
             if self.appearing.contains(channel.community_uri.as_str()) {
                 self.appears(&channel.uri);
             }

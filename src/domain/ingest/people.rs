@@ -35,9 +35,10 @@ impl Fold {
     /// I33: all actor records of a person share one entry; the last one applied counts. Each
     /// sends E15, also one that says nothing new.
     pub(super) fn put_actor(&mut self, version: &Version, record: &Actor) {
-        let indexed_at = self.world.actors.get(version.uri).map_or(version.received, |row| row.indexed_at);
+        let indexed_at =
+            self.working_set.actors.get(version.uri).map_or(version.received, |row| row.indexed_at);
         self.unsettle(version.uri);
-        self.world.actors.put(ActorRow {
+        self.working_set.actors.put(ActorRow {
             uri: version.uri.clone(),
             did: version.author.clone(),
             rev: version.rev.to_owned(),
@@ -48,17 +49,17 @@ impl Fold {
 
     /// I33: the deletion of any of them empties the entry.
     pub(super) fn delete_actor(&mut self, uri: &AtUri) {
-        if let Some(row) = self.world.actors.remove(uri) {
+        if let Some(row) = self.working_set.actors.remove(uri) {
             self.set_status(&row.did, "", None);
         }
     }
 
     fn set_status(&mut self, did: &Did, status: &str, emoji: Option<String>) {
-        self.world.people.change(did, |person| {
+        self.working_set.people.change(did, |person| {
             person.status_text = Some(status.to_owned());
             person.emoji = emoji;
         });
-        let event = Event::status_of(did, self.world.person(did));
+        let event = Event::status_of(did, self.working_set.person(did));
         self.tell_watchers(did, Topic::Other, &event);
     }
 
@@ -74,13 +75,13 @@ impl Fold {
 
     fn set_profile(&mut self, version: &Version, profile: Profile) {
         let did = version.author;
-        let Some(before) = self.world.people.get(did).cloned() else { return };
+        let Some(before) = self.working_set.people.get(did).cloned() else { return };
         if version.uri.rkey().as_str() != "self"
             || before.profile_rev.as_deref().is_some_and(|applied| version.rev <= applied)
         {
             return;
         }
-        self.world.people.change(did, |person| {
+        self.working_set.people.change(did, |person| {
             person.display_name = profile.display_name;
             person.description = profile.description;
             person.avatar_cid = profile.avatar_cid;
@@ -92,7 +93,7 @@ impl Fold {
 
     /// E16, if a shown value changed.
     fn tell_profile(&mut self, did: &Did, before: &PersonRow) {
-        let Some(after) = self.world.people.get(did) else { return };
+        let Some(after) = self.working_set.people.get(did) else { return };
         let shown = |row: &PersonRow| {
             (
                 row.display_name.clone(),
@@ -105,7 +106,7 @@ impl Fold {
         if shown(before) == shown(after) {
             return;
         }
-        let event = Event::profile_of(did, self.world.person(did));
+        let event = Event::profile_of(did, self.working_set.person(did));
         self.tell_watchers(did, Topic::Other, &event);
     }
 
@@ -114,11 +115,11 @@ impl Fold {
     pub(super) fn put_channel_read(&mut self, version: &Version, record: &ChannelRead) {
         let cursor = record.cursor.min(version.received);
         let group = format!("{} {}", version.author, record.channel);
-        let latest = self.world.channel_reads.group(&group).map(|row| row.cursor_at).max();
+        let latest = self.working_set.channel_reads.group(&group).map(|row| row.cursor_at).max();
         let indexed_at =
-            self.world.channel_reads.get(version.uri).map_or(version.received, |row| row.indexed_at);
+            self.working_set.channel_reads.get(version.uri).map_or(version.received, |row| row.indexed_at);
         self.unsettle(version.uri);
-        self.world.channel_reads.put(ChannelReadRow {
+        self.working_set.channel_reads.put(ChannelReadRow {
             uri: version.uri.clone(),
             did: version.author.clone(),
             channel_uri: record.channel.clone(),
@@ -129,16 +130,16 @@ impl Fold {
     }
 
     pub(super) fn delete_channel_read(&mut self, uri: &AtUri) {
-        self.world.channel_reads.remove(uri);
+        self.working_set.channel_reads.remove(uri);
     }
 
     /// I50: the handle shown is one that was verified; another one is unproven until that is found
     /// out.
     pub(super) fn identity(&mut self, did: &Did, handle: Option<&str>) {
-        let Some(before) = self.world.people.get(did).cloned() else { return };
+        let Some(before) = self.working_set.people.get(did).cloned() else { return };
         self.identities.push(did.clone());
         if before.handle.is_some() && before.handle.as_deref() != handle {
-            self.world.people.change(did, |person| person.handle = None);
+            self.working_set.people.change(did, |person| person.handle = None);
             self.tell_profile(did, &before);
         }
     }
@@ -146,11 +147,11 @@ impl Fold {
     /// I50, K12: a handle that was checked, a profile that was missing; E16 if what is shown
     /// changes.
     pub(super) fn learn(&mut self, did: &Did, finding: &Finding) {
-        let Some(before) = self.world.people.get(did).cloned() else { return };
+        let Some(before) = self.working_set.people.get(did).cloned() else { return };
         let mut after = before.clone();
         after.learn(finding);
         if after != before {
-            self.world.people.change(did, |person| *person = after);
+            self.working_set.people.change(did, |person| *person = after);
             self.tell_profile(did, &before);
         }
     }
@@ -162,14 +163,14 @@ impl Fold {
     ///   3. an account that ends being active hides what it has, and one that is active again
     ///      shows what still stands.
     pub(super) fn account(&mut self, did: &Did, active: bool, status: Option<&str>, at: Micros) {
-        let Some(before) = self.world.people.get(did).cloned() else { return };
+        let Some(before) = self.working_set.people.get(did).cloned() else { return };
         // A clock that is far ahead must not silence the events of a month.
         let at = if at.is_ahead_of(self.now) { Micros(self.now.0.saturating_sub(STREAM_LAG)) } else { at };
         let status = status.filter(|_| !active);
         let Some(said) = said_by_then(&before, active, status, at) else { return };
         let purged = status == Some(DELETED);
         let away_since = (!active).then(|| before.away_since.unwrap_or(self.clock));
-        self.world.people.change(did, |person| {
+        self.working_set.people.change(did, |person| {
             person.active = active;
             person.account_status = status.map(str::to_owned);
             person.account_at = Some(at);
@@ -181,7 +182,7 @@ impl Fold {
         });
         if before.active != active {
             // Presence is the gateway's: it decides whether anybody is told (P13).
-            let event = Event::status_of(did, self.world.person(did));
+            let event = Event::status_of(did, self.working_set.person(did));
             self.tell_watchers(did, Topic::Account(active), &event);
         }
         if before.active && !active {
@@ -191,7 +192,7 @@ impl Fold {
         }
         if purged {
             self.deleted_communities.extend(self.owned_communities(did));
-            self.world.remove_all_of(did);
+            self.working_set.remove_all_of(did);
         }
         let returned = active && !before.active && !self.recovering;
         self.accounts.push(AccountChange { did: did.clone(), hidden: !active, purged, returned });
@@ -200,27 +201,27 @@ impl Fold {
     /// I51: E02 for the recent messages, `member_left` everywhere, E06 for owned communities.
     fn hide(&mut self, did: &Did) {
         let shown: Vec<MessageRow> = self
-            .world
+            .working_set
             .messages
             .iter()
-            .filter(|row| row.author_did == *did && self.world.visible(row) && self.is_recent(row))
+            .filter(|row| row.author_did == *did && self.working_set.visible(row) && self.is_recent(row))
             .cloned()
             .collect();
         for message in &shown {
             self.announce_gone(message);
         }
-        self.world.set_hidden_messages(did, true);
+        self.working_set.set_hidden_messages(did, true);
         for community in self.communities_of_member(did) {
-            let left = |fold: &mut Self| fold.world.set_hidden_memberships(did, &community, true);
+            let left = |fold: &mut Self| fold.working_set.set_hidden_memberships(did, &community, true);
             if self.standing_changed(&community, did, left).is_some() {
                 self.announce_change(&community, did, Some(MemberChange::Demoted));
             }
         }
         for community in self.owned_communities(did) {
-            if self.world.community(&community).is_some() {
+            if self.working_set.community(&community).is_some() {
                 self.announce_community_gone(&community);
             }
-            self.world.set_hidden_community(&community, true);
+            self.working_set.set_hidden_community(&community, true);
         }
     }
 
@@ -228,22 +229,22 @@ impl Fold {
     /// account was away; none for old messages.
     fn show(&mut self, did: &Did, away_since: Option<Micros>) {
         for community in self.owned_communities(did) {
-            self.world.set_hidden_community(&community, false);
+            self.working_set.set_hidden_community(&community, false);
             self.announce_community(&community, Topic::CommunityShown);
             self.release_after_community(&community);
         }
-        self.world.set_hidden_messages(did, false);
+        self.working_set.set_hidden_messages(did, false);
         for community in self.communities_of_member(did) {
             self.with_standing(&community, did, |fold| {
-                fold.world.set_hidden_memberships(did, &community, false);
+                fold.working_set.set_hidden_memberships(did, &community, false);
             });
         }
         let mut news: Vec<MessageRow> = self
-            .world
+            .working_set
             .messages
             .iter()
             .filter(|row| row.author_did == *did && away_since.is_some_and(|since| row.indexed_at > since))
-            .filter(|row| self.world.visible(row) && self.is_recent(row))
+            .filter(|row| self.working_set.visible(row) && self.is_recent(row))
             .cloned()
             .collect();
         news.sort_by_key(|row| (row.indexed_at, row.uri.clone()));
@@ -258,7 +259,7 @@ impl Fold {
 
     fn communities_of_member(&self, did: &Did) -> Vec<AtUri> {
         let mut communities: Vec<AtUri> = self
-            .world
+            .working_set
             .memberships
             .iter()
             .filter(|row| row.member_did == *did)
@@ -270,7 +271,7 @@ impl Fold {
     }
 
     fn owned_communities(&self, did: &Did) -> Vec<AtUri> {
-        self.world
+        self.working_set
             .communities
             .iter()
             .filter(|row| row.uri.authority() == *did)
@@ -281,7 +282,7 @@ impl Fold {
     /// Whether the account was deleted after this moment of the stream: its records of before
     /// are gone for good, also if the stream repeats them (I52).
     pub(super) fn is_purged(&self, did: &Did, at: Micros) -> bool {
-        let person = self.world.people.get(did);
+        let person = self.working_set.people.get(did);
         person.and_then(|person| person.deleted_at).is_some_and(|deleted| at <= deleted)
     }
 

@@ -49,8 +49,8 @@ impl Fold {
             Target::Unseen => return self.hold(version, &record.target),
             Target::Visible(target) => target,
         };
-        let verdict = match self.world.channel(&target.channel_uri) {
-            Some((_, community)) => may_react(&self.world, version.author, community),
+        let verdict = match self.working_set.channel(&target.channel_uri) {
+            Some((_, community)) => may_react(&self.working_set, version.author, community),
             None => return self.hold(version, &record.target),
         };
         if let Err(refused) = verdict {
@@ -63,23 +63,23 @@ impl Fold {
             emoji: self.spelling(&target.uri, &record.emoji),
             rev: version.rev.to_owned(),
             indexed_at: version.received,
-            hidden: !self.world.is_active(version.author),
+            hidden: !self.working_set.is_active(version.author),
         };
         let is_first = !self.stands(&row);
         self.unsettle(version.uri);
-        self.world.reactions.put(row.clone());
+        self.working_set.reactions.put(row.clone());
         let written = record.created_at.as_deref().and_then(Micros::parse);
         let sort_at = written.map_or(version.received, |instant| instant.min(version.received));
-        if is_first && !row.hidden && self.world.visible(&target) && self.is_told(sort_at) {
+        if is_first && !row.hidden && self.working_set.visible(&target) && self.is_told(sort_at) {
             self.announce_reaction(&row, &target, Event::ReactionAdded);
         }
     }
 
     /// I24: announced if it was the person's last with this emoji there.
     pub(super) fn delete_reaction(&mut self, uri: &AtUri) {
-        let Some(row) = self.world.reactions.remove(uri) else { return };
-        let target = self.world.messages.get(&row.target_uri).cloned();
-        if let Some(target) = target.filter(|target| self.world.visible(target))
+        let Some(row) = self.working_set.reactions.remove(uri) else { return };
+        let target = self.working_set.messages.get(&row.target_uri).cloned();
+        if let Some(target) = target.filter(|target| self.working_set.visible(target))
             && !row.hidden
             && !self.stands(&row)
         {
@@ -90,10 +90,10 @@ impl Fold {
     /// A message is gone, and its reactions with it: should it be written again, it starts
     /// without them, also if the stream repeats them (I71).
     pub(super) fn forget_reactions(&mut self, message: &AtUri) {
-        let rows: Vec<ReactionRow> = self.world.reactions.group(message.as_str()).cloned().collect();
+        let rows: Vec<ReactionRow> = self.working_set.reactions.group(message.as_str()).cloned().collect();
         for row in rows {
-            self.world.reactions.remove(&row.uri);
-            self.world.settled.put(SettledRow {
+            self.working_set.reactions.remove(&row.uri);
+            self.working_set.settled.put(SettledRow {
                 uri: row.uri.clone(),
                 outcome: Outcome::Orphaned,
                 rev: row.rev().to_owned(),
@@ -105,7 +105,7 @@ impl Fold {
 
     /// Whether another record of the same person puts the same emoji on the same message.
     fn stands(&self, row: &ReactionRow) -> bool {
-        self.world.reactions.group(row.target_uri.as_str()).any(|other| {
+        self.working_set.reactions.group(row.target_uri.as_str()).any(|other| {
             other.uri != row.uri && other.reactor_did == row.reactor_did && other.emoji == row.emoji
         })
     }
@@ -113,7 +113,8 @@ impl Fold {
     /// How an emoji is spelt on a message: as the first of the same shape that was put on it (8.4).
     fn spelling(&self, target: &AtUri, emoji: &str) -> String {
         let shape = compared(emoji);
-        let same = self.world.reactions.group(target.as_str()).filter(|row| compared(&row.emoji) == shape);
+        let same =
+            self.working_set.reactions.group(target.as_str()).filter(|row| compared(&row.emoji) == shape);
         same.min_by_key(|row| (row.indexed_at, &row.uri)).map_or(emoji, |row| &row.emoji).to_owned()
     }
 
@@ -122,18 +123,19 @@ impl Fold {
     /// refusal has its reason.
     fn target(&self, version: &Version, named: &str) -> Target {
         if let Ok(uri) = AtUri::parse(named) {
-            let was_deleted = self.world.settled.get(&uri).is_some_and(|row| row.outcome == Outcome::Deleted);
+            let was_deleted =
+                self.working_set.settled.get(&uri).is_some_and(|row| row.outcome == Outcome::Deleted);
             return if was_deleted { Target::Gone } else { self.as_target(&uri).unwrap_or(Target::Unseen) };
         }
         let Ok(rkey) = Rkey::parse(named) else { return Target::Unseen };
         let mut channels = BTreeSet::new();
-        let chosen = meanings(&self.world, &rkey)
+        let chosen = meanings(&self.working_set, &rkey)
             .into_iter()
             // In each channel, the first.
             .filter(|meant| channels.insert(meant.channel.clone()))
             .filter_map(|meant| {
-                let (_, community) = self.world.channel(&meant.channel)?;
-                let accepts = may_react(&self.world, version.author, community).is_ok();
+                let (_, community) = self.working_set.channel(&meant.channel)?;
+                let accepts = may_react(&self.working_set, version.author, community).is_ok();
                 Some((!accepts, meant))
             })
             .min();
@@ -145,11 +147,15 @@ impl Fold {
 
     /// A message as something to react to; `None` if there is none.
     fn as_target(&self, uri: &AtUri) -> Option<Target> {
-        if self.world.blocks.contains(uri) {
+        if self.working_set.blocks.contains(uri) {
             return Some(Target::Gone);
         }
-        let row = self.world.messages.get(uri)?;
-        Some(if self.world.stands(row) { Target::Visible(Box::new(row.clone())) } else { Target::Unseen })
+        let row = self.working_set.messages.get(uri)?;
+        Some(if self.working_set.stands(row) {
+            Target::Visible(Box::new(row.clone()))
+        } else {
+            Target::Unseen
+        })
     }
 
     fn announce_reaction(

@@ -22,7 +22,7 @@ impl Fold {
             Finding::Record(commit) => self.recover_record(&found.did, commit),
             Finding::Account { active, status, at } => {
                 // An account that is what it was is no news, and its rows need no look.
-                if self.world.is_active(&found.did) != *active {
+                if self.working_set.is_active(&found.did) != *active {
                     self.account(&found.did, *active, status.as_deref(), *at);
                 }
             }
@@ -41,7 +41,7 @@ impl Fold {
     ///      about again (G7).
     fn recover_record(&mut self, author: &Did, commit: &Commit) {
         let uri = &commit.uri;
-        let decided = self.world.decided_rev(uri);
+        let decided = self.working_set.decided_rev(uri);
         if self.is_deleted_account(author) || decided.is_some_and(|decided| commit.rev.as_str() < decided) {
             return;
         }
@@ -65,26 +65,31 @@ impl Fold {
     }
 
     fn is_deleted_account(&self, did: &Did) -> bool {
-        self.world.people.get(did).is_some_and(|person| person.account_status.as_deref() == Some(DELETED))
+        self.working_set
+            .people
+            .get(did)
+            .is_some_and(|person| person.account_status.as_deref() == Some(DELETED))
     }
 
     /// Whether the index has something of this record that a deletion takes out.
     fn holds(&self, author: &Did, uri: &AtUri) -> bool {
         if uri.is(Collection::Profile) {
-            return self.world.people.get(author).is_some_and(|person| person.profile_rev.is_some());
+            return self.working_set.people.get(author).is_some_and(|person| person.profile_rev.is_some());
         }
-        self.has_row(uri) || self.world.actors.get(uri).is_some() || self.world.held.get(uri).is_some()
+        self.has_row(uri)
+            || self.working_set.actors.get(uri).is_some()
+            || self.working_set.held.get(uri).is_some()
     }
 
     /// Whether the index has this record with the same contents, waiting or not. Contents are
     /// compared as what they mean: the order of keys in JSON is the writer's.
     fn says_the_same(&self, version: &Version, record: &Record) -> bool {
-        let (world, uri) = (&self.world, version.uri);
-        if let Some(row) = world.held.get(uri) {
+        let (working_set, uri) = (&self.working_set, version.uri);
+        if let Some(row) = working_set.held.get(uri) {
             return same_json(Some(&row.record), Some(version.json));
         }
         match record {
-            Record::Message(new) => world.messages.get(uri).is_some_and(|row| {
+            Record::Message(new) => working_set.messages.get(uri).is_some_and(|row| {
                 row.text == new.text
                     && row.channel == new.channel
                     && row.parent == new.parent
@@ -93,15 +98,15 @@ impl Fold {
                     && (row.edited || !new.edited)
             }),
             // I23: the first version of a reaction stays.
-            Record::Reaction(_) => world.reactions.get(uri).is_some(),
-            Record::Community(new) => world.communities.get(uri).is_some_and(|row| {
+            Record::Reaction(_) => working_set.reactions.get(uri).is_some(),
+            Record::Community(new) => working_set.communities.get(uri).is_some_and(|row| {
                 row.name == new.name
                     && row.description == new.description
                     && row.requires_approval_to_join == new.requires_approval_to_join
                     && same_json(row.picture.as_deref(), new.picture.as_deref())
                     && same_json(row.category_order.as_deref(), new.category_order.as_deref())
             }),
-            Record::Channel(new) => world.channels.get(uri).is_some_and(|row| {
+            Record::Channel(new) => working_set.channels.get(uri).is_some_and(|row| {
                 row.community_uri == AtUri::of(version.author, Collection::Community, &new.community)
                     && row.name == new.name
                     && row.description == new.description
@@ -109,29 +114,29 @@ impl Fold {
                     && row.category_rkey == new.category
                     && row.owner_only == new.owner_only
             }),
-            Record::Category(new) => world.categories.get(uri).is_some_and(|row| {
+            Record::Category(new) => working_set.categories.get(uri).is_some_and(|row| {
                 row.community_uri == AtUri::of(version.author, Collection::Community, &new.community)
                     && row.name == new.name
                     && same_json(row.channel_order.as_deref(), new.channel_order.as_deref())
             }),
             Record::Membership(new) => {
-                world.memberships.get(uri).is_some_and(|row| row.community_uri == new.community)
+                working_set.memberships.get(uri).is_some_and(|row| row.community_uri == new.community)
             }
-            Record::Approval(new) => world.approvals.get(uri).is_some_and(|row| {
+            Record::Approval(new) => working_set.approvals.get(uri).is_some_and(|row| {
                 row.membership_uri == new.membership && row.community_uri == new.community
             }),
             Record::Actor(new) => {
-                world.actors.get(uri).is_some()
-                    && world.people.get(version.author).is_some_and(|person| {
+                working_set.actors.get(uri).is_some()
+                    && working_set.people.get(version.author).is_some_and(|person| {
                         person.status_text.as_deref() == Some(&new.status) && person.emoji == new.emoji
                     })
             }
             // I38: the cursor never goes back.
-            Record::ChannelRead(new) => world
+            Record::ChannelRead(new) => working_set
                 .channel_reads
                 .get(uri)
                 .is_some_and(|row| row.channel_uri == new.channel && row.cursor_at >= new.cursor),
-            Record::Profile(new) => world.people.get(version.author).is_some_and(|person| {
+            Record::Profile(new) => working_set.people.get(version.author).is_some_and(|person| {
                 person.display_name == new.display_name
                     && person.description == new.description
                     && person.avatar_cid == new.avatar_cid

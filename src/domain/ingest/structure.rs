@@ -17,7 +17,7 @@ use crate::wire::records::{Category, Channel, Community};
 impl Fold {
     /// I25, I26, and the release of what waited for this community (I61).
     pub(super) fn put_community(&mut self, version: &Version, record: &Community) {
-        let before = self.world.communities.get(version.uri).cloned();
+        let before = self.working_set.communities.get(version.uri).cloned();
         let row = CommunityRow {
             uri: version.uri.clone(),
             name: record.name.clone(),
@@ -27,13 +27,13 @@ impl Fold {
             requires_approval_to_join: record.requires_approval_to_join,
             rev: version.rev.to_owned(),
             indexed_at: before.as_ref().map_or(version.received, |row| row.indexed_at),
-            hidden: !self.world.is_active(version.author),
+            hidden: !self.working_set.is_active(version.author),
         };
         let same =
             before.as_ref().is_some_and(|old| CommunityRow { rev: row.rev.clone(), ..old.clone() } == row);
         self.unsettle(version.uri);
-        self.world.people.know(version.author);
-        self.world.communities.put(row.clone());
+        self.working_set.people.know(version.author);
+        self.working_set.communities.put(row.clone());
         if same {
             return;
         }
@@ -50,7 +50,7 @@ impl Fold {
 
     /// E05, if the community is known.
     pub(super) fn announce_community(&mut self, uri: &AtUri, topic: Topic) {
-        let Some(row) = self.world.community(uri).cloned() else { return };
+        let Some(row) = self.working_set.community(uri).cloned() else { return };
         self.tell(
             uri,
             topic,
@@ -69,18 +69,18 @@ impl Fold {
 
     /// An open community now asks for approval: everybody without one is told so, by DID (I26).
     fn demote_pending_members(&mut self, community: &AtUri) {
-        if self.world.community(community).is_none() {
+        if self.working_set.community(community).is_none() {
             return; // its owner's account is not active
         }
         let members: std::collections::BTreeSet<Did> = self
-            .world
+            .working_set
             .memberships
             .iter()
             .filter(|row| row.community_uri == *community)
             .map(|row| row.member_did.clone())
             .collect();
         for member in members {
-            if let Standing::Pending(membership_uri) = standing(&self.world, community, &member)
+            if let Standing::Pending(membership_uri) = standing(&self.working_set, community, &member)
                 && !self.is_banned(community, &member)
             {
                 let event = Event::MemberPending(self.membership_event(community, &member, membership_uri));
@@ -91,10 +91,10 @@ impl Fold {
 
     /// I70: one event; everything below it is hidden without one. Its invites end for good.
     pub(super) fn delete_community(&mut self, uri: &AtUri) {
-        if self.world.community(uri).is_some() {
+        if self.working_set.community(uri).is_some() {
             self.announce_community_gone(uri);
         }
-        if self.world.communities.remove(uri).is_some() {
+        if self.working_set.communities.remove(uri).is_some() {
             self.deleted_communities.push(uri.clone());
         }
     }
@@ -112,9 +112,9 @@ impl Fold {
     /// I27, I28.
     pub(super) fn put_channel(&mut self, version: &Version, record: &Channel) {
         let community = AtUri::of(version.author, Collection::Community, &record.community);
-        let before = self.world.channels.get(version.uri).cloned();
+        let before = self.working_set.channels.get(version.uri).cloned();
         let moved = before.as_ref().is_some_and(|row| row.community_uri != community);
-        if self.world.community(&community).is_none() && (before.is_none() || moved) {
+        if self.working_set.community(&community).is_none() && (before.is_none() || moved) {
             self.delete_channel(version.uri);
             return self.hold(version, community.as_str());
         }
@@ -135,8 +135,8 @@ impl Fold {
         let same =
             before.as_ref().is_some_and(|old| ChannelRow { rev: row.rev.clone(), ..old.clone() } == row);
         self.unsettle(version.uri);
-        self.world.channels.put(row.clone());
-        if same || self.world.community(&community).is_none() {
+        self.working_set.channels.put(row.clone());
+        if same || self.working_set.community(&community).is_none() {
             return;
         }
         self.tell(
@@ -160,8 +160,8 @@ impl Fold {
 
     /// I70b: its messages are hidden without events.
     pub(super) fn delete_channel(&mut self, uri: &AtUri) {
-        let known = self.world.channel(uri).is_some();
-        if let Some(row) = self.world.channels.remove(uri)
+        let known = self.working_set.channel(uri).is_some();
+        if let Some(row) = self.working_set.channels.remove(uri)
             && known
         {
             let event = Event::ChannelDeleted {
@@ -176,9 +176,9 @@ impl Fold {
     /// I27, I28.
     pub(super) fn put_category(&mut self, version: &Version, record: &Category) {
         let community = AtUri::of(version.author, Collection::Community, &record.community);
-        let before = self.world.categories.get(version.uri).cloned();
+        let before = self.working_set.categories.get(version.uri).cloned();
         let moved = before.as_ref().is_some_and(|row| row.community_uri != community);
-        if self.world.community(&community).is_none() && (before.is_none() || moved) {
+        if self.working_set.community(&community).is_none() && (before.is_none() || moved) {
             self.delete_category(version.uri);
             return self.hold(version, community.as_str());
         }
@@ -196,8 +196,8 @@ impl Fold {
         let same =
             before.as_ref().is_some_and(|old| CategoryRow { rev: row.rev.clone(), ..old.clone() } == row);
         self.unsettle(version.uri);
-        self.world.categories.put(row.clone());
-        if same || self.world.community(&community).is_none() {
+        self.working_set.categories.put(row.clone());
+        if same || self.working_set.community(&community).is_none() {
             return;
         }
         self.tell(
@@ -215,8 +215,8 @@ impl Fold {
 
     /// I70c: its channels become uncategorized without an event.
     pub(super) fn delete_category(&mut self, uri: &AtUri) {
-        if let Some(row) = self.world.categories.remove(uri)
-            && self.world.community(&row.community_uri).is_some()
+        if let Some(row) = self.working_set.categories.remove(uri)
+            && self.working_set.community(&row.community_uri).is_some()
         {
             let event = Event::CategoryDeleted {
                 community_uri: row.community_uri.clone(),
@@ -233,7 +233,7 @@ impl Fold {
     }
 
     pub(super) fn is_banned(&self, community: &AtUri, person: &Did) -> bool {
-        self.world.bans.contains(&(community.clone(), person.clone()))
+        self.working_set.bans.contains(&(community.clone(), person.clone()))
     }
 
     pub(super) fn membership_event(
@@ -242,7 +242,7 @@ impl Fold {
         member: &Did,
         membership_uri: AtUri,
     ) -> Membership {
-        let person = self.world.person(member);
+        let person = self.working_set.person(member);
         Membership {
             community_uri: community.clone(),
             member_did: member.clone(),

@@ -9,7 +9,7 @@
 use sha2::{Digest, Sha256};
 
 use super::Refused;
-use super::kept::SortedNodes;
+use super::blocks::SortedNodes;
 use crate::wire::dag_cbor::Link;
 use crate::wire::ids::Rkey;
 use crate::wire::repository::{Entry, Node};

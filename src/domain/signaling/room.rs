@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use super::door::{close, error, let_in};
 use crate::domain::frame_budget::Budget;
 use crate::domain::voice_right::{VoiceRefusal, home, may_be_in};
-use crate::domain::world::World;
+use crate::domain::working_set::WorkingSet;
 use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::signaling::{ClientFrame, HEARTBEAT_ACK, ServerFrame, Signal, VoiceChange, VoiceState};
 use crate::wire::time::Micros;
@@ -173,12 +173,12 @@ pub enum Access {
 ///   1. if it is no known voice channel, it is a name like any other;
 ///   2. nobody unnamed may be in a voice channel, nor anybody whom V02 does not let in;
 ///   3. the name there is the DID, or begins with it and `#`.
-pub fn access(world: &World, channel: &AtUri, did: Option<&Did>, peer_id: &str) -> Access {
-    if home(world, channel, None).is_err() {
+pub fn access(working_set: &WorkingSet, channel: &AtUri, did: Option<&Did>, peer_id: &str) -> Access {
+    if home(working_set, channel, None).is_err() {
         return Access::Free;
     }
     let Some(did) = did else { return Access::NotAllowed };
-    if may_be_in(world, did, channel, None).is_err() {
+    if may_be_in(working_set, did, channel, None).is_err() {
         return Access::NotAllowed;
     }
     if is_name_of(peer_id, did) { Access::Bound } else { Access::WrongName }
@@ -521,10 +521,10 @@ impl Room {
         effects
     }
 
-    /// Sends away whoever may not be here (any more), now that `world` is what is known of
+    /// Sends away whoever may not be here (any more), now that `working set` is what is known of
     /// `people` (S20): those without access, and, when the channel is gone, those who joined it
     /// as a channel. Of anybody else who acts for a DID nothing is known, so they stay.
-    pub fn recheck(&mut self, world: &World, people: &[Did]) -> Vec<Effect> {
+    pub fn recheck(&mut self, working_set: &WorkingSet, people: &[Did]) -> Vec<Effect> {
         let Some(channel) = self.channel() else { return Vec::new() };
         let (mut out, mut effects) = (Vec::new(), Vec::new());
         for open in self.seats.values_mut() {
@@ -533,7 +533,7 @@ impl Room {
             if seat.did.as_ref().is_some_and(|did| !people.contains(did)) {
                 continue;
             }
-            match access(world, &channel, seat.did.as_ref(), &peer.peer_id) {
+            match access(working_set, &channel, seat.did.as_ref(), &peer.peer_id) {
                 Access::Free if !peer.bound => {}
                 Access::Bound if peer.bound => {}
                 Access::Bound => {

@@ -81,9 +81,9 @@ impl Hall {
         self.perform(effects);
     }
 
-    fn recheck(&mut self, world: &World) -> Vec<Effect> {
+    fn recheck(&mut self, working_set: &WorkingSet) -> Vec<Effect> {
         let people = self.room.people();
-        self.room.recheck(world, &people)
+        self.room.recheck(working_set, &people)
     }
 
     /// What a socket has heard since the last time.
@@ -433,11 +433,11 @@ fn verified_names_that_are_dids_are_the_callers_own() {
 const TALK: &str = "at://did:plc:owner/social.colibri.channel/v";
 
 /// The owner's open community with a voice channel and, if `member`, a member.
-fn world(voice: bool, member: bool) -> World {
+fn working_set(voice: bool, member: bool) -> WorkingSet {
     let uri = |text: &str| AtUri::parse(text).unwrap();
     let community_uri = uri("at://did:plc:owner/social.colibri.community/c");
-    let mut world = World::default();
-    world.communities.seed(CommunityRow {
+    let mut working_set = WorkingSet::default();
+    working_set.communities.seed(CommunityRow {
         uri: community_uri.clone(),
         name: "n".into(),
         description: None,
@@ -448,7 +448,7 @@ fn world(voice: bool, member: bool) -> World {
         indexed_at: Micros(0),
         hidden: false,
     });
-    world.channels.seed(ChannelRow {
+    working_set.channels.seed(ChannelRow {
         uri: uri(TALK),
         community_uri: community_uri.clone(),
         name: "n".into(),
@@ -460,7 +460,7 @@ fn world(voice: bool, member: bool) -> World {
         indexed_at: Micros(0),
     });
     if member {
-        world.memberships.seed(MembershipRow {
+        working_set.memberships.seed(MembershipRow {
             uri: uri("at://did:plc:member/social.colibri.membership/m"),
             member_did: Did::parse("did:plc:member").unwrap(),
             community_uri,
@@ -469,27 +469,27 @@ fn world(voice: bool, member: bool) -> World {
             hidden: false,
         });
     }
-    world
+    working_set
 }
 
 #[test]
 fn s20_access() {
     let channel = AtUri::parse(TALK).unwrap();
     let (owner, member) = (Some("did:plc:owner"), Some("did:plc:member"));
-    for (world, did, peer_id, expected, why) in [
-        (World::default(), None, "p", Access::Free, "an unknown channel is a name"),
-        (world(false, true), None, "p", Access::Free, "so is a text channel"),
-        (world(true, true), None, "did:plc:member", Access::NotAllowed, "nobody"),
-        (world(true, true), member, "did:plc:member", Access::Bound, "the DID"),
-        (world(true, true), member, "did:plc:member#phone", Access::Bound, "the DID and #"),
-        (world(true, true), member, "did:plc:member2", Access::WrongName, "another DID"),
-        (world(true, true), member, "did:plc:owner", Access::WrongName, "somebody else's"),
-        (world(true, true), member, "p", Access::WrongName, "no DID"),
-        (world(true, false), member, "did:plc:member", Access::NotAllowed, "no member"),
-        (world(true, false), owner, "did:plc:owner#1", Access::Bound, "the owner"),
+    for (working_set, did, peer_id, expected, why) in [
+        (WorkingSet::default(), None, "p", Access::Free, "an unknown channel is a name"),
+        (working_set(false, true), None, "p", Access::Free, "so is a text channel"),
+        (working_set(true, true), None, "did:plc:member", Access::NotAllowed, "nobody"),
+        (working_set(true, true), member, "did:plc:member", Access::Bound, "the DID"),
+        (working_set(true, true), member, "did:plc:member#phone", Access::Bound, "the DID and #"),
+        (working_set(true, true), member, "did:plc:member2", Access::WrongName, "another DID"),
+        (working_set(true, true), member, "did:plc:owner", Access::WrongName, "somebody else's"),
+        (working_set(true, true), member, "p", Access::WrongName, "no DID"),
+        (working_set(true, false), member, "did:plc:member", Access::NotAllowed, "no member"),
+        (working_set(true, false), owner, "did:plc:owner#1", Access::Bound, "the owner"),
     ] {
         let did = did.map(|did| Did::parse(did).unwrap());
-        assert_eq!(access(&world, &channel, did.as_ref(), peer_id), expected, "{why}");
+        assert_eq!(access(&working_set, &channel, did.as_ref(), peer_id), expected, "{why}");
     }
 }
 
@@ -504,18 +504,18 @@ fn s20_b17_who_loses_the_right_is_told_closed_and_announced() {
     hall.say_with(owner, &join("did:plc:owner"), Access::Bound);
     hall.say_with(member, &join("did:plc:member"), Access::Bound);
     hall.heard.clear();
-    assert!(hall.recheck(&world(true, true)).is_empty(), "the right stands");
-    let stale = hall.room.recheck(&world(true, false), &[Did::parse("did:plc:owner").unwrap()]);
+    assert!(hall.recheck(&working_set(true, true)).is_empty(), "the right stands");
+    let stale = hall.room.recheck(&working_set(true, false), &[Did::parse("did:plc:owner").unwrap()]);
     assert!(stale.is_empty(), "who joined after the facts were asked for is not in them");
     hall.evict();
-    let effects = hall.recheck(&world(true, false));
+    let effects = hall.recheck(&working_set(true, false));
     hall.perform(effects);
     assert_eq!((hall.heard(member), hall.closed.get(&member)), (vec![refusal.clone()], Some(&1008)));
     assert_eq!(
         hall.heard(owner),
         [json!({ "type": "peer_left", "room": TALK, "peer_id": "did:plc:member" })]
     );
-    let effects = hall.recheck(&World::default());
+    let effects = hall.recheck(&WorkingSet::default());
     hall.perform(effects);
     assert_eq!(
         (hall.heard(owner), hall.closed.get(&owner)),
@@ -531,11 +531,11 @@ fn s20_a_name_that_becomes_a_channel_sends_strangers_away() {
     let (stranger, member) = (hall.enter(), hall.enter_as(Some("did:plc:member")));
     hall.join(stranger, "p");
     hall.join(member, "did:plc:member#1");
-    assert!(hall.recheck(&World::default()).is_empty(), "no channel, no rule");
-    let effects = hall.recheck(&world(true, true));
+    assert!(hall.recheck(&WorkingSet::default()).is_empty(), "no channel, no rule");
+    let effects = hall.recheck(&working_set(true, true));
     hall.perform(effects);
     assert_eq!(hall.closed.keys().copied().collect::<Vec<_>>(), [stranger]);
-    let effects = hall.recheck(&World::default());
+    let effects = hall.recheck(&WorkingSet::default());
     hall.perform(effects);
     assert_eq!(hall.closed.get(&member), Some(&1008), "it was bound by then");
 }

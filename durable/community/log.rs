@@ -1,0 +1,375 @@
+//! Numbers a community's events, keeps them, and delivers them: what the `Community` object does.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use worker::wasm_bindgen_futures::spawn_local;
+use worker::{Env, State};
+
+use super::observers::Observers;
+use crate::domain::announcement::Announcement;
+use crate::domain::lost::{self, Attempt};
+use crate::domain::pending::Told;
+use crate::domain::replay::{Resume, cursor_of, resume};
+use crate::durable::commands::{
+    Announce, Announced, Attach, Attached, Deliver, Locate, Located, Replay, Replayed, call, gateway_of,
+};
+use crate::platform::alarm;
+use crate::platform::clock::now;
+use crate::platform::config::{self, EventLog, Sockets};
+use crate::platform::incidents;
+use crate::platform::log;
+use crate::platform::object_sql::ObjectSql;
+use crate::storage::bound_rooms;
+use crate::storage::community_log::{self, Counters, Listener, Numbered};
+use crate::storage::community_voice;
+use crate::storage::incidents::Incident;
+use crate::storage::{Fault, Statement, rows};
+use crate::wire::ids::{AtUri, Did};
+use crate::wire::time::Micros;
+
+/// Events in one call to a gateway, and in one page of a replay: with 2 kB each 1 MB.
+pub(super) const PAGE: i64 = 500;
+/// The same in bytes: a message may have a hundred times as much as most, and a call is held whole by
+/// both objects, which may be in one isolate.
+const PAGE_BYTES: usize = 2 * 1024 * 1024;
+/// How soon a gateway that could not be reached is tried again, in milliseconds.
+pub(super) const RETRY_MS: i64 = 2_000;
+/// How often old events are looked for, in milliseconds.
+const TIDY_MS: i64 = 3_600_000;
+/// How long an event may take from being numbered to being sent, in microseconds.
+const ON_THE_WAY: i64 = 1_000_000;
+
+/// What the tasks of the object share. Nothing in it is borrowed over an await.
+pub(super) struct Order {
+    pub(super) state: State,
+    pub(super) env: Env,
+    pub(super) sql: ObjectSql,
+    log: EventLog,
+    pub(super) shards: u32,
+    ready: Cell<bool>,
+    /// What stands in the database, as this object, its only writer, last saw it; `None` after a
+    /// fault. A statement costs more than all else in taking in an event.
+    counters: Cell<Option<Counters>>,
+    listeners: RefCell<Option<Vec<Listener>>>,
+    /// Gateways that a task is delivering to: one at a time, so that events arrive in order.
+    delivering: RefCell<BTreeSet<String>>,
+    /// How often in a row gateways could not be delivered to.
+    failures: RefCell<BTreeMap<String, u32>>,
+    /// Whether a task is asking voice rooms to look at rights again.
+    pub(super) asking_rooms: Cell<bool>,
+    /// Whether some room may have to look; nobody knows when the object has just woken.
+    pub(super) rooms_may_be_due: Cell<bool>,
+    alarm_at: Cell<Option<Micros>>,
+    pub(super) observers: Observers,
+}
+
+impl Order {
+    pub(super) fn new(state: State, env: Env) -> Self {
+        let Sockets { gateway_shards: shards, rate, .. } = config::sockets(&env);
+        Self {
+            sql: ObjectSql::of(&state),
+            log: config::event_log(&env),
+            shards,
+            state,
+            env,
+            ready: Cell::new(false),
+            counters: Cell::new(None),
+            listeners: RefCell::new(None),
+            delivering: RefCell::default(),
+            failures: RefCell::default(),
+            asking_rooms: Cell::new(false),
+            rooms_may_be_due: Cell::new(true),
+            alarm_at: Cell::new(None),
+            observers: Observers::new(rate),
+        }
+    }
+
+    /// The counters; on first use, creates the tables.
+    pub(super) fn counters(&self) -> Result<Counters, Fault> {
+        if !self.ready.get() {
+            let tables = [community_log::SCHEMA, community_voice::SCHEMA, bound_rooms::SCHEMA];
+            for sql in tables.into_iter().flatten() {
+                self.sql.run(&Statement::new(sql, []))?;
+            }
+            self.ready.set(true);
+        }
+        if let Some(counters) = self.counters.get() {
+            return Ok(counters);
+        }
+        let found: Vec<Counters> = rows(Some(&self.sql.run(&community_log::counters())?))?;
+        let counters = found.into_iter().next().unwrap_or_default();
+        self.counters.set(Some(counters));
+        Ok(counters)
+    }
+
+    /// Runs a statement about who listens.
+    fn change_listeners(&self, statement: &Statement) -> Result<(), Fault> {
+        self.listeners.replace(None);
+        self.sql.run(statement).map(drop)
+    }
+
+    pub(super) fn announce(&self, command: &Announce) -> Result<Announced, Fault> {
+        let counters = self.counters()?;
+        let home = |did: &Did| gateway_of(did, self.shards);
+        let (told, left) = self.with_voice(&counters, command)?;
+        let taken = community_log::take(&counters, &told, now(), home);
+        // The counters last: should writing fail half way, it is done again (storage::community_log).
+        self.note_concerns(&counters, &told)?;
+        self.counters.set(None);
+        if taken.asks_gateways {
+            self.listeners.replace(None);
+        }
+        let (events, count) = taken.statements.split_at(taken.statements.len().saturating_sub(1));
+        if let Err(fault) = self.sql.run_all(events) {
+            self.append_one_by_one(&counters, &told, &home, &fault)?;
+        }
+        self.sql.run_all(&left)?;
+        self.sql.run_all(count)?;
+        self.counters.set(Some(taken.counters));
+        if taken.counters.kept() > self.log.max {
+            self.forget()?;
+        }
+        let news = told.iter().filter(|told| told.id > counters.announced);
+        self.observers.tell(&self.state, counters.seq + 1, news.flat_map(|told| &told.events));
+        Ok(Announced { through: taken.counters.announced })
+    }
+
+    /// Appends events that the database did not take together. One that it does not take alone is
+    /// set aside (Q21). Should it not even take that, it takes nothing: all is done again later,
+    /// under the same numbers.
+    fn append_one_by_one(
+        &self,
+        counters: &Counters,
+        told: &[Told],
+        home: &impl Fn(&Did) -> String,
+        fault: &Fault,
+    ) -> Result<(), Fault> {
+        log::fault(fault, "events are stored one by one");
+        let mut before = *counters;
+        let mut lost = 0;
+        for one in told.iter().filter(|told| told.id > counters.announced) {
+            for event in &one.events {
+                let store = |event: &Announcement| {
+                    let told = [Told { id: one.id, events: vec![event.clone()] }];
+                    let taken = community_log::take(&Counters { announced: 0, ..before }, &told, now(), home);
+                    let statements = taken.statements.split_last().map_or(&[][..], |(_, events)| events);
+                    self.sql.run_all(statements).map(|()| taken.counters.seq)
+                };
+                before.seq = match store(event) {
+                    Ok(seq) => seq,
+                    Err(_) => {
+                        lost += 1;
+                        store(&event.clone().set_aside())?
+                    }
+                };
+            }
+        }
+        self.set_aside(lost);
+        Ok(())
+    }
+
+    /// Events of the log that could not be stored, read or delivered.
+    fn set_aside(&self, count: u32) {
+        let place = self.name().map_or_else(String::new, |community| community.to_string());
+        incidents::note(&self.env, Incident::Log, count, &place);
+    }
+
+    /// Events of the log; `true` if there may be more behind them.
+    fn page(&self, statement: &Statement) -> Result<(Vec<Numbered>, bool), Fault> {
+        let (texts, cut) = self.sql.run_within(statement, PAGE_BYTES)?;
+        let mut unreadable = Vec::new();
+        let events = community_log::events(&texts, &mut unreadable)?;
+        if !unreadable.is_empty() {
+            self.sql.run(&community_log::set_aside(&unreadable))?;
+            self.set_aside(u32::try_from(unreadable.len()).unwrap_or(u32::MAX));
+        }
+        let full = i64::try_from(events.len()).is_ok_and(|count| count == PAGE);
+        Ok((events, full || cut))
+    }
+
+    /// Numbers events that come from no commit, and stores what made them.
+    pub(super) fn tell(&self, events: &[Announcement], cause: &[Statement]) -> Result<(), Fault> {
+        let counters = self.counters()?;
+        let first = counters.seq + 1;
+        let seq = counters.seq + u64::try_from(events.len()).unwrap_or_default();
+        self.counters.set(None);
+        self.sql.run_all(&community_log::append(first, events, now()))?;
+        self.sql.run_all(cause)?;
+        self.sql.run(&community_log::count(seq, counters.announced))?;
+        let oldest = counters.oldest.or((!events.is_empty()).then_some(first));
+        self.counters.set(Some(Counters { seq, oldest, ..counters }));
+        self.observers.tell(&self.state, counters.seq + 1, events);
+        Ok(())
+    }
+
+    pub(super) fn attach(&self, command: &Attach) -> Result<Attached, Fault> {
+        let seq = self.counters()?.seq;
+        self.change_listeners(&community_log::listen(&command.gateway, seq))?;
+        Ok(Attached { seq })
+    }
+
+    pub(super) fn replay(&self, command: &Replay) -> Result<Replayed, Fault> {
+        // Anybody may ask for the log of anything: a community that was never seen gets no tables.
+        if !self.ready.get() && self.sql.run(&community_log::is_used())?.is_empty() {
+            return Ok(match resume(command.cursor, 1, 0) {
+                Resume::From(last) => Replayed::Page { events: Vec::new(), through: last, last },
+                Resume::Resync { oldest } => Replayed::Resync { oldest },
+            });
+        }
+        self.counters()?;
+        self.forget()?;
+        let counters = self.counters()?;
+        match resume(command.cursor, counters.oldest(), counters.seq) {
+            Resume::Resync { oldest } => Ok(Replayed::Resync { oldest }),
+            Resume::From(after) => {
+                let (events, more) = self.page(&community_log::standing_after(after, PAGE))?;
+                let through = events.last().filter(|_| more).map_or(counters.seq, |event| event.seq);
+                Ok(Replayed::Page { events, through, last: counters.seq })
+            }
+        }
+    }
+
+    /// Where in the log somebody stands who had what came before a moment. An event is numbered a
+    /// moment before it is sent, so what was numbered just before may not have arrived.
+    pub(super) fn locate(&self, command: &Locate) -> Result<Located, Fault> {
+        if !self.ready.get() && self.sql.run(&community_log::is_used())?.is_empty() {
+            return Ok(Located { cursor: Some(0) });
+        }
+        self.counters()?;
+        self.forget()?;
+        let counters = self.counters()?;
+        let at = Micros(command.at.0.saturating_sub(ON_THE_WAY));
+        let found = self.sql.run(&community_log::numbered_before(at))?;
+        let before = found.first().and_then(|seq| seq.parse().ok());
+        let horizon = now().0.saturating_sub(self.log.hours.saturating_mul(3_600_000_000));
+        let reaches_back = at.0 >= horizon && counters.kept() < self.log.max;
+        Ok(Located { cursor: cursor_of(before, counters.oldest(), reaches_back) })
+    }
+
+    /// Forgets what is too old or too much (Q06).
+    fn forget(&self) -> Result<(), Fault> {
+        let before = Micros(now().0.saturating_sub(self.log.hours.saturating_mul(3_600_000_000)));
+        self.counters.set(None);
+        self.sql.run_all(&community_log::forget(before, self.log.max))
+    }
+
+    /// The last `seq`, and who listens.
+    fn listeners(&self) -> Result<(u64, Vec<Listener>), Fault> {
+        let seq = self.counters()?.seq;
+        if let Some(listeners) = self.listeners.borrow().clone() {
+            return Ok((seq, listeners));
+        }
+        let listeners: Vec<Listener> = rows(Some(&self.sql.run(&community_log::listeners())?))?;
+        self.listeners.replace(Some(listeners.clone()));
+        Ok((seq, listeners))
+    }
+
+    /// Delivers, in the background, to every gateway that has not had everything, and sees that
+    /// the log is tidied some day.
+    pub(super) async fn deliver_soon(self: &Rc<Self>) {
+        self.start_delivering();
+        self.start_asking_rooms();
+        self.look_after_observers();
+        self.wake_within(TIDY_MS).await;
+    }
+
+    fn start_delivering(self: &Rc<Self>) {
+        let Some(community) = self.name() else { return };
+        let Ok((seq, listeners)) = self.listeners() else { return };
+        for listener in listeners.into_iter().filter(|listener| listener.delivered < seq) {
+            if self.delivering.borrow_mut().insert(listener.name.clone()) {
+                let order = Rc::clone(self);
+                let community = community.clone();
+                spawn_local(async move {
+                    let result = order.deliver(&community, &listener.name).await;
+                    order.delivering.borrow_mut().remove(&listener.name);
+                    if let Err(fault) = result {
+                        log::fault(
+                            &fault,
+                            &format!("{} gets the events of {community} later", listener.name),
+                        );
+                        *order.failures.borrow_mut().entry(listener.name).or_default() += 1;
+                        order.wake_within(RETRY_MS).await;
+                    }
+                });
+            }
+        }
+    }
+
+    /// Delivers to one gateway until it has everything.
+    async fn deliver(&self, community: &AtUri, name: &str) -> Result<(), Fault> {
+        loop {
+            // Read again each time: more may have been announced during the last call.
+            let (seq, listeners) = self.listeners()?;
+            let Some(listener) = listeners.into_iter().find(|listener| listener.name == name) else {
+                return Ok(());
+            };
+            if listener.delivered >= seq {
+                self.failures.borrow_mut().remove(name);
+                return Ok(());
+            }
+            let failures = self.failures.borrow().get(name).copied().unwrap_or(0);
+            let attempt = Attempt::after(failures);
+            let limit = if attempt == Attempt::All { PAGE } else { 1 };
+            let (events, more) = self.page(&community_log::after(listener.delivered, limit))?;
+            let through = events.last().filter(|_| more || limit == 1).map_or(seq, |event| event.seq);
+            let deliver = Deliver { community: community.clone(), events };
+            let mut delivered = call(&self.env, name, &deliver).await;
+            let mut set_aside = 0;
+            if delivered.is_err() && attempt == Attempt::SetAside {
+                let mut without = deliver;
+                for event in &mut without.events {
+                    event.event = lost::event();
+                    set_aside += 1;
+                }
+                delivered = call(&self.env, name, &without).await;
+            }
+            let listening = delivered?.listening;
+            self.set_aside(set_aside);
+            // While one is looked for that is to blame, they go on one by one.
+            self.failures.borrow_mut().insert(name.to_owned(), attempt.failures_after_success());
+            self.change_listeners(&community_log::delivered(name, through))?;
+            if !listening {
+                self.change_listeners(&community_log::leave(&listener))?;
+            }
+        }
+    }
+
+    /// The alarm: delivers what was left, forgets old events.
+    pub(super) async fn tidy(self: &Rc<Self>) {
+        self.alarm_at.set(None);
+        let result = self.counters().and_then(|_| self.forget());
+        match result.and_then(|()| self.counters()) {
+            Ok(counters) => {
+                self.start_delivering();
+                self.start_asking_rooms();
+                if counters.oldest.is_some() {
+                    self.wake_within(TIDY_MS).await;
+                }
+            }
+            Err(fault) => {
+                log::fault(&fault, "the log is tidied later");
+                self.wake_within(TIDY_MS).await;
+            }
+        }
+    }
+
+    /// Sees that the alarm rings within `millis`. An earlier alarm stays.
+    pub(super) async fn wake_within(&self, millis: i64) {
+        let at = Micros(now().0 + millis * 1000);
+        if self.alarm_at.get().is_some_and(|set| set <= at) {
+            return;
+        }
+        self.alarm_at.set(Some(at));
+        if !alarm::ring_in(&self.state, millis, "the next command sets it").await {
+            self.alarm_at.set(None);
+        }
+    }
+
+    /// The community this object serves: its instance name.
+    pub(super) fn name(&self) -> Option<AtUri> {
+        self.state.id().name().and_then(|name| AtUri::parse(&name).ok())
+    }
+}

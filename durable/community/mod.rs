@@ -1,0 +1,138 @@
+//! `Community`: the order of one community's events, their log, its voice channels, and the
+//! sockets of its observers.
+//!
+//! - Guarantee: `seq` is strictly increasing, never reused, and every event gets one, once
+//!   (T14). Commits of this object's SQLite give it: numbers, log and the mark of what came in
+//!   are written without an await between them, so they are stored together.
+//! - Gates: storage is synchronous; what is sent out waits until it is durable. Calls to
+//!   gateways are not covered by any gate, so how far a gateway is stands in the database and is
+//!   read again after each call.
+//! - Stored: `storage::community_log`, `storage::community_voice`, `storage::bound_rooms`; the
+//!   attachment of an observer's socket is its number, and where it is while it catches up.
+//! - Commands: [`Announce`], [`Attach`], [`Replay`], [`Locate`], [`JoinVoice`], [`LeaveVoice`],
+//!   [`Voices`], [`Overhear`], [`Observe`](OBSERVE), [`Bind`]; of a lobby, which stores nothing, [`Wait`](WAIT)
+//!   and [`Known`].
+//! - Wakes on a command, a frame of an observer, and its alarm, which delivers what is left and
+//!   forgets old events. Ends with its log; the counters stay: a `seq` is never given twice.
+
+mod log;
+mod observers;
+mod voice;
+mod voice_rooms;
+
+use std::rc::Rc;
+
+use worker::{
+    DurableObject, Env, Error, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage,
+    WebSocketRequestResponsePair, durable_object, wasm_bindgen,
+};
+
+use self::log::Order;
+use crate::durable::commands::{
+    Announce, Attach, Bind, COMMUNITY_PARAMETER, CURSOR_HEADER, Command, JoinVoice, Known, LeaveVoice,
+    Locate, OBSERVE, Overhear, Replay, Voices, WAIT, read, reply, unknown,
+};
+use crate::platform::config::follow_log_level;
+use crate::platform::incidents;
+use crate::platform::socket_state;
+use crate::wire::socket::{HEARTBEAT, HEARTBEAT_ACK};
+
+/// See the module.
+#[durable_object]
+pub struct Community {
+    order: Rc<Order>,
+}
+
+impl DurableObject for Community {
+    fn new(state: State, env: Env) -> Self {
+        follow_log_level(&env);
+        incidents::watch(&env);
+        if let Ok(pair) = WebSocketRequestResponsePair::new(HEARTBEAT, HEARTBEAT_ACK) {
+            state.set_websocket_auto_response(&pair);
+        }
+        Self { order: Rc::new(Order::new(state, env)) }
+    }
+
+    async fn fetch(&self, mut request: Request) -> Result<Response> {
+        let order = &self.order;
+        match request.path().trim_start_matches('/') {
+            Announce::NAME => {
+                let result =
+                    read::<Announce>(&mut request).await.and_then(|command| order.announce(&command));
+                if result.is_ok() {
+                    order.deliver_soon().await;
+                }
+                reply::<Announce>(result)
+            }
+            Bind::NAME => {
+                reply::<Bind>(read::<Bind>(&mut request).await.and_then(|command| order.bind(&command)))
+            }
+            Attach::NAME => {
+                reply::<Attach>(read::<Attach>(&mut request).await.and_then(|command| order.attach(&command)))
+            }
+            Replay::NAME => {
+                reply::<Replay>(read::<Replay>(&mut request).await.and_then(|command| order.replay(&command)))
+            }
+            Locate::NAME => {
+                reply::<Locate>(read::<Locate>(&mut request).await.and_then(|command| order.locate(&command)))
+            }
+            JoinVoice::NAME => {
+                let command = read::<JoinVoice>(&mut request).await;
+                let result = command.and_then(|command| order.join_voice(&command));
+                order.deliver_soon().await;
+                reply::<JoinVoice>(result)
+            }
+            LeaveVoice::NAME => {
+                let command = read::<LeaveVoice>(&mut request).await;
+                let result = command.and_then(|command| order.leave_voice(&command));
+                order.deliver_soon().await;
+                reply::<LeaveVoice>(result)
+            }
+            Voices::NAME => reply::<Voices>(read::<Voices>(&mut request).await.and_then(|_| order.voices())),
+            Overhear::NAME => reply::<Overhear>(
+                read::<Overhear>(&mut request).await.map(|command| order.overhear(&command)),
+            ),
+            Known::NAME => {
+                reply::<Known>(read::<Known>(&mut request).await.map(|command| order.known(&command)))
+            }
+            WAIT => {
+                let url = request.url()?;
+                match url.query_pairs().find(|(name, _)| name == COMMUNITY_PARAMETER) {
+                    Some((_, community)) => order.wait(&community),
+                    None => unknown(),
+                }
+            }
+            OBSERVE => {
+                let cursor = request.headers().get(CURSOR_HEADER)?.and_then(|text| text.parse().ok());
+                order.observe(cursor)
+            }
+            _ => unknown(),
+        }
+    }
+
+    async fn alarm(&self) -> Result<Response> {
+        self.order.tidy().await;
+        Response::empty()
+    }
+
+    async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> Result<()> {
+        let text = match message {
+            WebSocketIncomingMessage::String(text) => Some(text),
+            WebSocketIncomingMessage::Binary(_) => None,
+        };
+        self.order.observers.frame(&socket, text.as_deref());
+        Ok(())
+    }
+
+    // A close and an error are the same to us: the socket is gone.
+    async fn websocket_close(&self, socket: WebSocket, code: usize, _: String, _: bool) -> Result<()> {
+        self.order.observers.gone(&socket);
+        socket_state::answer_close(&socket, code);
+        Ok(())
+    }
+
+    async fn websocket_error(&self, socket: WebSocket, _: Error) -> Result<()> {
+        self.order.observers.gone(&socket);
+        Ok(())
+    }
+}

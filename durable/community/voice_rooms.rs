@@ -1,0 +1,82 @@
+//! Tells the rooms of voice channels that rights may have ended: what a `Community` object does
+//! for `VoiceRoom` objects (S20).
+//!
+//! What is due is stored in the step that numbers the event, and stays until the room has
+//! looked; a room that cannot be reached is asked again by the alarm.
+
+use std::rc::Rc;
+
+use worker::wasm_bindgen_futures::spawn_local;
+
+use super::log::{Order, RETRY_MS};
+use crate::domain::pending::Told;
+use crate::domain::voice_right::concerns;
+use crate::durable::commands::{Bind, Done, Recheck, call, rooms_of};
+use crate::platform::log;
+use crate::storage::bound_rooms::{self, Due};
+use crate::storage::community_log::Counters;
+use crate::storage::{Fault, rows};
+
+impl Order {
+    /// A room asks to be told.
+    pub(super) fn bind(&self, command: &Bind) -> Result<Done, Fault> {
+        self.counters()?;
+        self.sql.run(&bound_rooms::bind(&command.room))?;
+        Ok(Done {})
+    }
+
+    /// Notes which rooms new events concern. `before` is where the community stood without them.
+    pub(super) fn note_concerns(&self, before: &Counters, told: &[Told]) -> Result<(), Fault> {
+        let new = told.iter().filter(|told| told.id > before.announced).flat_map(|told| &told.events);
+        for (event, seq) in new.zip(before.seq + 1..) {
+            if let Some(concern) = concerns(event) {
+                self.rooms_may_be_due.set(true);
+                self.sql.run(&bound_rooms::concern(&concern, seq))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks, in the background, every room that is due. One task at a time does it.
+    pub(super) fn start_asking_rooms(self: &Rc<Self>) {
+        if !self.rooms_may_be_due.get() || self.asking_rooms.replace(true) {
+            return;
+        }
+        let order = Rc::clone(self);
+        spawn_local(async move {
+            let result = order.ask_rooms().await;
+            order.asking_rooms.set(false);
+            if let Err(fault) = result {
+                log::fault(&fault, "voice rooms look at rights later");
+                order.wake_within(RETRY_MS).await;
+            }
+        });
+    }
+
+    /// Asks until nothing is due, or every room that is due has failed.
+    async fn ask_rooms(&self) -> Result<(), Fault> {
+        loop {
+            // Read again each time: more may have become due during the calls.
+            let due: Vec<Due> = rows(Some(&self.sql.run(&bound_rooms::due())?))?;
+            if due.is_empty() {
+                self.rooms_may_be_due.set(false);
+                return Ok(());
+            }
+            let (mut answered, mut failed) = (false, None);
+            for room in due {
+                let recheck = Recheck { room: room.name.clone() };
+                match call(&self.env, &rooms_of(room.name.as_str()), &recheck).await {
+                    Ok(rechecked) => {
+                        answered = true;
+                        self.sql.run_all(&bound_rooms::looked(&room, rechecked.occupied))?;
+                    }
+                    Err(fault) => failed = Some(fault),
+                }
+            }
+            match failed {
+                Some(fault) if !answered => return Err(fault),
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! `Gateway`: holds the sockets of clients, knows who of them is there, and sends them what they
+//! want to hear.
+//!
+//! - Guarantee: a socket gets an event once, in order of `seq` (A38, A39); every frame gets one
+//!   reply, in order (A03); whoever has presence here has an open socket, and the other way
+//!   round (P04). A socket's frames wait for each other (`actor`), and a community delivers to a
+//!   gateway one call at a time.
+//! - Gates: the memory and the object's database change together between two awaits. Calls to
+//!   D1 and to communities let other events in, so nothing read before one is trusted after it.
+//! - Stored: `storage::gateway_sessions`, `storage::gateway_people`; the attachment of a socket
+//!   is the number of its session.
+//! - Commands: [`Connect`](CONNECT), [`Deliver`], [`Watch`], [`Say`], [`Observed`],
+//!   [`Reindexed`], [`SetState`], [`Adopt`].
+//! - Wakes on a frame, a delivery, a socket's end, its alarm. The shipped client's heartbeat is
+//!   answered by the runtime and wakes nobody (A10). Ends with its last socket.
+
+mod actor;
+mod presence;
+mod restore;
+mod sessions;
+mod sockets;
+mod subscriptions;
+mod voice;
+
+use std::rc::Rc;
+
+use serde_json::json;
+use worker::{
+    DurableObject, Env, Error, Headers, Request, Response, Result, State, WebSocket,
+    WebSocketIncomingMessage, WebSocketRequestResponsePair, durable_object, wasm_bindgen,
+};
+
+use self::actor::Desk;
+use self::sockets::{Caller, Gone};
+use crate::domain::restore::Origin;
+use crate::durable::commands::{
+    Adopt, CONNECT, Command, DID_HEADER, Deliver, Done, ORIGIN_HEADER, Observed, PROVEN_HEADER, Reindexed,
+    SESSION_HEADER, Say, SetState, UNPROVEN_HEADER, Watch, read, reply, unknown,
+};
+use crate::platform::config::follow_log_level;
+use crate::platform::incidents;
+use crate::platform::{log, socket_state};
+use crate::wire::ids::Did;
+use crate::wire::socket::{HEARTBEAT, HEARTBEAT_ACK};
+
+/// See the module.
+#[durable_object]
+pub struct Gateway {
+    desk: Rc<Desk>,
+}
+
+/// What wakes a sleeping gateway costs money: `LOG_LEVEL=trace` tells each time.
+fn woken(by: &str) {
+    log::line(log::Level::Trace, "a gateway is at work", &json!({ "because": by }));
+}
+
+/// Who opens a socket, as the Worker says.
+fn caller(headers: &Headers) -> Result<Caller> {
+    let origin = headers.get(ORIGIN_HEADER)?.unwrap_or_default();
+    let (address, agent) = origin.split_once(' ').unwrap_or_default();
+    Ok(Caller {
+        did: headers.get(DID_HEADER)?.and_then(|text| Did::parse(&text).ok()),
+        unproven: headers.has(UNPROVEN_HEADER)?,
+        proven: headers.has(PROVEN_HEADER)?,
+        origin: Origin { address: address.to_owned(), agent: agent.to_owned() },
+        secret: headers.get(SESSION_HEADER)?,
+    })
+}
+
+impl DurableObject for Gateway {
+    fn new(state: State, env: Env) -> Self {
+        follow_log_level(&env);
+        incidents::watch(&env);
+        if let Ok(pair) = WebSocketRequestResponsePair::new(HEARTBEAT, HEARTBEAT_ACK) {
+            state.set_websocket_auto_response(&pair);
+        }
+        Self { desk: Rc::new(Desk::new(state, env)) }
+    }
+
+    async fn fetch(&self, mut request: Request) -> Result<Response> {
+        woken("command");
+        let desk = &self.desk;
+        let response = match request.path().trim_start_matches('/') {
+            CONNECT => desk.take_in(caller(request.headers())?),
+            Deliver::NAME => {
+                let result = match read::<Deliver>(&mut request).await {
+                    Ok(command) => desk.deliver_with_room(&command).await,
+                    Err(fault) => Err(fault),
+                };
+                reply::<Deliver>(result)
+            }
+            Watch::NAME => {
+                let command = read::<Watch>(&mut request).await;
+                reply::<Watch>(command.and_then(|command| desk.watch(&command)))
+            }
+            Say::NAME => {
+                let command = read::<Say>(&mut request).await;
+                reply::<Say>(command.and_then(|command| desk.hear(&command).map(|()| Done {})))
+            }
+            Observed::NAME => {
+                let command = read::<Observed>(&mut request).await;
+                reply::<Observed>(command.and_then(|command| desk.observed(&command.community)))
+            }
+            Reindexed::NAME => {
+                let result = match read::<Reindexed>(&mut request).await {
+                    Ok(command) => desk.reindexed(&command).await,
+                    Err(fault) => Err(fault),
+                };
+                reply::<Reindexed>(result)
+            }
+            SetState::NAME => {
+                let result = match read::<SetState>(&mut request).await {
+                    Ok(command) => desk.set_by_api(command).await,
+                    Err(fault) => Err(fault),
+                };
+                reply::<SetState>(result)
+            }
+            Adopt::NAME => {
+                let command = read::<Adopt>(&mut request).await;
+                reply::<Adopt>(command.and_then(|command| desk.adopt(&command)))
+            }
+            _ => return unknown(),
+        };
+        desk.stir().await;
+        response
+    }
+
+    async fn alarm(&self) -> Result<Response> {
+        woken("alarm");
+        self.desk.ring().await;
+        Response::empty()
+    }
+
+    async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> Result<()> {
+        woken("frame");
+        let text = match message {
+            WebSocketIncomingMessage::String(text) => Some(text),
+            WebSocketIncomingMessage::Binary(_) => None,
+        };
+        self.desk.frame(&socket, text).await;
+        self.desk.stir().await;
+        Ok(())
+    }
+
+    // A close and an error are the same to us: the socket is gone. But who says so was there.
+    async fn websocket_close(&self, socket: WebSocket, code: usize, _: String, clean: bool) -> Result<()> {
+        woken("close");
+        if clean {
+            self.desk.hung_up(&socket);
+        } else {
+            self.desk.closed(&socket, Gone::Broke);
+        }
+        socket_state::answer_close(&socket, code);
+        self.desk.stir().await;
+        Ok(())
+    }
+
+    async fn websocket_error(&self, socket: WebSocket, _: Error) -> Result<()> {
+        self.desk.closed(&socket, Gone::Broke);
+        self.desk.stir().await;
+        Ok(())
+    }
+}

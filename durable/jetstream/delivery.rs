@@ -1,0 +1,100 @@
+//! Tells the objects what was committed: the calls behind `pipeline::delivery`.
+
+use std::collections::BTreeMap;
+
+use futures::future::join_all;
+use worker::Env;
+
+use crate::domain::announcement::{Audience as Watched, Scope, Topic};
+use crate::domain::pending::Told;
+use crate::durable::commands::{
+    Announce, Command, Known, Reindexed, Watch, call, gateway, gateway_of, lobby_of,
+};
+use crate::pipeline::delivery::Audience;
+use crate::platform::config;
+use crate::storage::Fault;
+use crate::wire::ids::Rkey;
+
+/// The objects of the service. A community ignores rows it has had (`storage::community_log`),
+/// and so do gateways (`storage::gateway_sessions`).
+pub(super) struct Objects {
+    env: Env,
+}
+
+impl Objects {
+    pub(super) fn of(env: Env) -> Self {
+        Self { env }
+    }
+
+    /// Tells each person's gateway what concerns its people; a fault of one is a fault of all,
+    /// and they are told again.
+    async fn tell_people(&self, told: &[Told]) -> Result<(), Fault> {
+        let shards = config::sockets(&self.env).gateway_shards;
+        let mut homes: BTreeMap<String, Vec<Told>> = BTreeMap::new();
+        for row in told {
+            for event in &row.events {
+                let Watched::Watchers(person) = &event.audience else { continue };
+                let of_home = homes.entry(gateway_of(person, shards)).or_default();
+                match of_home.last_mut() {
+                    Some(last) if last.id == row.id => last.events.push(event.clone()),
+                    _ => of_home.push(Told { id: row.id, events: vec![event.clone()] }),
+                }
+            }
+        }
+        let calls = homes
+            .into_iter()
+            .map(|(name, told)| async move { call(&self.env, &name, &Watch { told }).await.map(drop) });
+        join_all(calls).await.into_iter().collect()
+    }
+
+    /// Asks every gateway; a fault of one is a fault of all, and they are asked again.
+    async fn call_gateways<C: Command>(&self, command: &C) -> Result<(), Fault> {
+        let shards = config::sockets(&self.env).gateway_shards;
+        let names: Vec<String> = (0..shards).map(gateway).collect();
+        let replies = join_all(names.iter().map(|name| call(&self.env, name, command))).await;
+        replies.into_iter().collect::<Result<Vec<_>, _>>().map(drop)
+    }
+}
+
+impl Audience for Objects {
+    async fn tell(&self, scope: &Scope, told: &[Told]) -> Result<i64, Fault> {
+        let community = match scope {
+            Scope::Community(community) => community,
+            Scope::People => {
+                self.tell_people(told).await?;
+                return Ok(told.last().map_or(0, |last| last.id));
+            }
+        };
+        // Gateways first, so that a socket waiting for a channel hears its first message (A34).
+        if let Some(rkeys) = reindexed(told) {
+            self.call_gateways(&Reindexed { community: community.clone(), rkeys }).await?;
+        }
+        let announce = Announce { community: community.clone(), told: told.to_vec() };
+        let through = call(&self.env, community.as_str(), &announce).await?.through;
+        // After its first events are in its log: whoever waited begins with them (A21).
+        if topics(told).any(|topic| *topic == Topic::CommunityShown) {
+            call(&self.env, &lobby_of(community.as_str()), &Known { community: community.clone() }).await?;
+        }
+        Ok(through)
+    }
+}
+
+fn topics(told: &[Told]) -> impl Iterator<Item = &Topic> {
+    told.iter().flat_map(|told| &told.events).map(|event| &event.topic)
+}
+
+/// The keys of channels that appeared or went in these events; an empty list if the whole
+/// community did; `None` if nothing of the kind happened.
+fn reindexed(told: &[Told]) -> Option<Vec<Rkey>> {
+    let topics = || topics(told);
+    if topics().any(|topic| matches!(topic, Topic::CommunityShown | Topic::CommunityGone)) {
+        return Some(Vec::new());
+    }
+    let rkeys: Vec<Rkey> = topics()
+        .filter_map(|topic| match topic {
+            Topic::ChannelShown(uri) | Topic::ChannelGone(uri) => Some(uri.rkey()),
+            _ => None,
+        })
+        .collect();
+    (!rkeys.is_empty()).then_some(rkeys)
+}

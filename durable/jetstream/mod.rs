@@ -1,0 +1,78 @@
+//! `Jetstream`: reads the stream and lets it in.
+//!
+//! - Guarantee: every event of the stream takes effect once, in order (J03). The database gives
+//!   it: data, events and cursor are one transaction (`storage::commit`).
+//! - Gates: none is needed. One loop lets batches in (`flushing`), and a second object would
+//!   lose against the ledger's version.
+//! - Stored here: nothing. The cursor stands in D1, in the transaction of its data.
+//! - Commands: [`Ensure`]. Wakes on its alarm (at most 25 s, because an outbound socket alone
+//!   does not keep an object in memory, platform facts T1), on cron, and on `/api/health`.
+//! - Ends: never.
+
+mod consumer;
+mod delivery;
+
+use std::rc::Rc;
+
+use worker::{
+    DurableObject, Env, Error, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage,
+    durable_object, wasm_bindgen,
+};
+
+use self::consumer::Reader;
+use crate::durable::commands::{Command, Ensure, read, reply, unknown};
+use crate::platform::config::follow_log_level;
+use crate::platform::incidents;
+
+/// The longest time between two alarms.
+pub(super) const ALARM_MS: i64 = 25_000;
+/// See the module.
+#[durable_object]
+pub struct Jetstream {
+    reader: Rc<Reader>,
+}
+
+impl DurableObject for Jetstream {
+    fn new(state: State, env: Env) -> Self {
+        follow_log_level(&env);
+        incidents::watch(&env);
+        Self { reader: Rc::new(Reader::new(state, env)) }
+    }
+
+    async fn fetch(&self, mut request: Request) -> Result<Response> {
+        match request.path().trim_start_matches('/') {
+            Ensure::NAME => {
+                let result = match read::<Ensure>(&mut request).await {
+                    Ok(_) => {
+                        self.reader.ensure().await;
+                        Ok(self.reader.status())
+                    }
+                    Err(fault) => Err(fault),
+                };
+                reply::<Ensure>(result)
+            }
+            _ => unknown(),
+        }
+    }
+
+    async fn alarm(&self) -> Result<Response> {
+        // The next alarm before the work: should the work die, it is done again.
+        self.reader.wake_within(ALARM_MS).await;
+        self.reader.ensure().await;
+        Response::empty()
+    }
+
+    // It holds no hibernating sockets; written all the same, because a handler that is missing
+    // panics (platform facts T4).
+    async fn websocket_message(&self, _: WebSocket, _: WebSocketIncomingMessage) -> Result<()> {
+        Ok(())
+    }
+
+    async fn websocket_close(&self, _: WebSocket, _: usize, _: String, _: bool) -> Result<()> {
+        Ok(())
+    }
+
+    async fn websocket_error(&self, _: WebSocket, _: Error) -> Result<()> {
+        Ok(())
+    }
+}

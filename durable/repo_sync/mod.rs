@@ -1,0 +1,79 @@
+//! `RepoSync`: looks after the repositories of one PDS host, politely.
+//!
+//! - Guarantee: a repository that is due is read until it succeeds; at most two requests to the
+//!   host at a time (K07). One object for each host gives it.
+//! - Gates: none is needed. Which repositories are being read is noted without an await in between,
+//!   and each is let in through commits that bear repetition.
+//! - Stored here: nothing. The queue stands in D1 (`repos`), with the data it is about.
+//! - Commands: [`Work`]. Wakes on its alarm: while it works every 25 s, then when something is next
+//!   due. One instance, [`DISPATCH`], finds the hosts of repositories that have none yet and wakes
+//!   theirs. Another, [`RELAY`], finds repositories that a relay lists, if one is named; its alarm
+//!   stands at the next page, or the next walk.
+//! - Ends: when nothing is due there is no alarm.
+
+mod host;
+mod relay_walk;
+
+use std::rc::Rc;
+
+use worker::{DurableObject, Env, Request, Response, Result, State, durable_object, wasm_bindgen};
+
+use self::host::Host;
+use self::relay_walk::Walker;
+use crate::durable::commands::{Command, Done, RELAY, Work, read, reply, unknown};
+use crate::platform::config::follow_log_level;
+use crate::platform::incidents;
+
+/// See the module. One object per host.
+#[durable_object(alarm)]
+pub struct RepoSync {
+    task: Task,
+}
+
+/// What an instance is there for.
+enum Task {
+    Read(Rc<Host>),
+    Find(Rc<Walker>),
+}
+
+impl Task {
+    async fn work(&self) {
+        match self {
+            Task::Read(host) => host.work().await,
+            Task::Find(walker) => walker.work().await,
+        }
+    }
+}
+
+impl DurableObject for RepoSync {
+    fn new(state: State, env: Env) -> Self {
+        follow_log_level(&env);
+        incidents::watch(&env);
+        let task = match state.id().name().as_deref() {
+            Some(RELAY) => Task::Find(Rc::new(Walker::new(state, env))),
+            _ => Task::Read(Rc::new(Host::new(state, env))),
+        };
+        Self { task }
+    }
+
+    async fn fetch(&self, mut request: Request) -> Result<Response> {
+        match request.path().trim_start_matches('/') {
+            Work::NAME => {
+                let result = match read::<Work>(&mut request).await {
+                    Ok(_) => {
+                        self.task.work().await;
+                        Ok(Done {})
+                    }
+                    Err(fault) => Err(fault),
+                };
+                reply::<Work>(result)
+            }
+            _ => unknown(),
+        }
+    }
+
+    async fn alarm(&self) -> Result<Response> {
+        self.task.work().await;
+        Response::empty()
+    }
+}

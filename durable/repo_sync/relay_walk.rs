@@ -1,0 +1,145 @@
+//! The walk through what a relay lists: the work of the `RepoSync` called [`RELAY`].
+//!
+//! What comes next is `domain::discovery`'s, how far the walk is stands in D1. First those of a
+//! page are known, then the page is noted: a crash between the two reads it once more.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use serde_json::json;
+use url::Url;
+use worker::wasm_bindgen_futures::spawn_local;
+use worker::{Env, State};
+
+use crate::domain::discovery::{Next, Page, Walk};
+use crate::domain::pages::{Held, Pages};
+use crate::durable::commands::{DISPATCH, Work, call};
+use crate::platform::alarm;
+use crate::platform::clock::{chance, now};
+use crate::platform::config;
+use crate::platform::d1::D1;
+use crate::platform::log::{self, Level};
+use crate::platform::relay;
+use crate::storage::{Fault, Store, discovery};
+use crate::wire::ids::Collection;
+use crate::wire::time::Micros;
+
+/// The longest time between two alarms while there is work (platform facts T1).
+const ALARM_MS: i64 = 25_000;
+/// How soon it is tried again after a fault of the database.
+const RETRY_MS: i64 = 60_000;
+
+type Outcome<T> = std::result::Result<T, Fault>;
+
+/// See the module. Nothing in it is borrowed over an await.
+pub(super) struct Walker {
+    state: State,
+    env: Env,
+    /// Whom to ask, if anybody.
+    relay: Option<Url>,
+    busy: Cell<bool>,
+    /// The pages of the collection that is being listed, as far as this object saw them: one that
+    /// wakes in the middle of it begins to count anew, below the limits of the whole walk.
+    pages: RefCell<Pages>,
+}
+
+impl Walker {
+    pub(super) fn new(state: State, env: Env) -> Self {
+        Self { relay: config::relay(&env), state, env, busy: Cell::new(false), pages: RefCell::default() }
+    }
+
+    /// Sees that the walk goes on. Returns at once.
+    pub(super) async fn work(self: &Rc<Self>) {
+        let Some(relay) = self.relay.clone() else {
+            return drop(self.state.storage().delete_alarm().await); // one that was set when there was a relay
+        };
+        if self.busy.replace(true) {
+            return;
+        }
+        // The next alarm before the work: should the work die, it is done again.
+        self.wake_within(ALARM_MS).await;
+        let walker = Rc::clone(self);
+        spawn_local(async move {
+            let until = walker.walk(&relay).await;
+            walker.busy.set(false);
+            match until {
+                Ok(until) => walker.wake_within((until.millis() - now().millis() + 1).max(1)).await,
+                Err(fault) => {
+                    log::fault(&fault, "the walk through what the relay lists goes on in a minute");
+                    walker.wake_within(RETRY_MS).await;
+                }
+            }
+        });
+    }
+
+    /// Walks on until there is a reason to wait, and answers until when.
+    async fn walk(&self, relay: &Url) -> Outcome<Micros> {
+        let db = D1::of(&self.env)?;
+        let name = relay.as_str();
+        loop {
+            let (walk, seen) = discovery::state(&db, now()).await?;
+            match (Walk::next(walk.as_ref(), name, seen, now()), walk) {
+                (Next::Wait(until), _) => return Ok(until),
+                (Next::Ask { collection, cursor }, Some(walk)) => {
+                    self.ask(&db, relay, walk, collection, cursor.as_deref()).await?;
+                }
+                (Next::Begin | Next::Ask { .. }, _) => {
+                    let forget = discovery::forget_empty(now());
+                    let begun = Walk::begin(name, discovery::kept(&db).await?, now());
+                    db.write(&[forget, discovery::keep(&begun)]).await?;
+                }
+            }
+        }
+    }
+
+    /// Asks for a page and stores what came of it.
+    async fn ask(
+        &self,
+        db: &D1,
+        relay: &Url,
+        mut walk: Walk,
+        collection: Collection,
+        cursor: Option<&str>,
+    ) -> Outcome<()> {
+        match relay::page(relay, collection, cursor).await {
+            Ok(page) => {
+                if cursor.is_none() {
+                    self.pages.take();
+                }
+                // Whether an entry is new in this walk cannot be told: those on a page may all be known.
+                let entries = page.dids.len() + usize::try_from(page.dropped).unwrap_or(0);
+                let held = Held { entries, new: entries };
+                let next = self.pages.borrow_mut().turn(held, page.cursor);
+                let statement = discovery::found(page.dids.iter(), walk.room_left(), now());
+                let found = db.write(&[statement]).await?.first().map_or(0, Vec::len);
+                let page =
+                    Page { listed: count(page.dids.len()), found: count(found), dropped: page.dropped, next };
+                walk.on_page(page, now());
+                if found > 0
+                    && let Err(fault) = call(&self.env, DISPATCH, &Work {}).await
+                {
+                    log::fault(&fault, "cron has repositories read within a minute");
+                }
+            }
+            Err(miss) => walk.on_miss(miss, now(), chance()),
+        }
+        db.write(&[discovery::keep(&walk)]).await?;
+        if let Some((_, ending)) = walk.ended {
+            let fields = json!({ "relay": walk.relay, "ending": ending.word(), "pages": walk.pages,
+                "listed": walk.listed, "found": walk.found, "dropped": walk.dropped });
+            log::line(Level::Info, "what the relay lists was walked through", &fields);
+        } else if let Some(error) = &walk.error {
+            let fields = json!({ "relay": walk.relay, "because": error, "failures": walk.failures });
+            log::line(Level::Warn, "the relay gave no page; asking again after a pause", &fields);
+        }
+        Ok(())
+    }
+
+    async fn wake_within(&self, millis: i64) {
+        alarm::ring_in(&self.state, millis, "cron wakes the object within a minute").await;
+    }
+}
+
+fn count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,296 @@
+//! `VoiceRoom`: the peers of signaling rooms, and what they tell each other (section 7).
+//!
+//! - Guarantee: a room is what its open sockets say. Frames of one peer to another arrive in
+//!   order (S19): the runtime hands over a socket's next frame only when the last one is done.
+//! - Gates: a frame is read, decided and sent without an await. Only the join of a room named
+//!   after a channel waits, for D1 and for the community (S20); what it read before is read
+//!   again if something happened meanwhile ([`Rights::epoch`]).
+//! - Stored: nothing but the seats, in the sockets' attachments (`domain::signaling::room`).
+//! - Commands: [`Connect`](CONNECT), [`Recheck`], [`Seated`].
+//! - Wakes on a frame and on a socket's end; while rooms have peers, on its alarm once after it
+//!   was last awake, and every `LEASE_MS` while they send heartbeats, to find those that stopped.
+//!   Heartbeats are answered by the runtime and wake nobody. A room ends with its last socket;
+//!   the objects are few and stay ([`rooms_of`](crate::durable::commands::rooms_of)).
+
+mod peers;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use worker::{
+    DurableObject, Env, Error, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage,
+    WebSocketPair, WebSocketRequestResponsePair, durable_object, wasm_bindgen,
+};
+
+use self::peers::{Peers, seat};
+use crate::domain::signaling::door::error;
+use crate::domain::signaling::room::{Access, Caller, Room, SocketId, Wish, access, access_proven};
+use crate::domain::voice_right::home;
+use crate::domain::working_set::WorkingSet;
+use crate::durable::commands::{
+    Bind, CONNECT, Command, DID_HEADER, Found, PROVEN_HEADER, RELAYED_HEADER, ROOM_PARAMETER, Recheck,
+    Rechecked, Seated, call, full, read, reply, unknown,
+};
+use crate::platform::alarm;
+use crate::platform::clock::now;
+use crate::platform::config::{self, Signaling, follow_log_level};
+use crate::platform::d1::D1;
+use crate::platform::incidents;
+use crate::platform::log;
+use crate::storage::{Fault, facts};
+use crate::wire::ids::{AtUri, Did};
+use crate::wire::signaling::{HEARTBEAT, HEARTBEAT_ACK};
+
+/// How often a decision is made anew because something happened while its facts were read.
+const TRIES: u32 = 8;
+/// No alarm sooner than this, in milliseconds.
+const ALARM_MIN_MS: i64 = 1_000;
+
+/// See the module.
+#[durable_object]
+pub struct VoiceRoom {
+    state: State,
+    env: Env,
+    settings: Signaling,
+    memory: RefCell<Option<Peers>>,
+    /// Of each room named after a channel that has peers or joins.
+    rights: RefCell<BTreeMap<AtUri, Rights>>,
+    alarm_set: Cell<bool>,
+}
+
+/// What is known of the rights in a room, since the object woke.
+#[derive(Debug, Default)]
+struct Rights {
+    /// Counts the times rights may have ended: facts read before the last of them are stale.
+    epoch: u64,
+    /// Joins that wait for facts.
+    joining: u32,
+    /// The community that tells us when rights may have ended.
+    bound_at: Option<AtUri>,
+}
+
+type Outcome<T> = std::result::Result<T, Fault>;
+
+impl DurableObject for VoiceRoom {
+    fn new(state: State, env: Env) -> Self {
+        follow_log_level(&env);
+        incidents::watch(&env);
+        if let Ok(pair) = WebSocketRequestResponsePair::new(HEARTBEAT, HEARTBEAT_ACK) {
+            state.set_websocket_auto_response(&pair);
+        }
+        Self {
+            settings: config::signaling(&env),
+            state,
+            env,
+            memory: RefCell::new(None),
+            rights: RefCell::default(),
+            alarm_set: Cell::new(false),
+        }
+    }
+
+    async fn fetch(&self, mut request: Request) -> Result<Response> {
+        match request.path().trim_start_matches('/') {
+            CONNECT => {
+                let headers = request.headers();
+                let caller = Caller {
+                    did: headers.get(DID_HEADER)?.and_then(|text| Did::parse(&text).ok()),
+                    proven: headers.has(PROVEN_HEADER)?,
+                    relayed: headers.has(RELAYED_HEADER)?,
+                };
+                let url = request.url()?;
+                let room = url.query_pairs().find(|(name, _)| name == ROOM_PARAMETER);
+                let Some((_, room)) = room else { return unknown() };
+                if self.with(|peers| peers.is_full()) {
+                    return full();
+                }
+                let pair = WebSocketPair::new()?;
+                self.state.accept_web_socket(&pair.server);
+                self.with(|peers| peers.enter(pair.server, &room, caller))?;
+                Response::from_websocket(pair.client)
+            }
+            Seated::NAME => {
+                let asked = read::<Seated>(&mut request).await;
+                reply::<Seated>(asked.map(|asked| {
+                    let wish = Wish::new(asked.peer_id, Some(&asked.secret));
+                    let knows = |room: &Room| room.knows(&wish);
+                    Found { found: self.with(|peers| peers.room(&asked.room).is_some_and(knows)) }
+                }))
+            }
+            Recheck::NAME => {
+                let result = match read::<Recheck>(&mut request).await {
+                    Ok(recheck) => self.recheck(&recheck.room).await,
+                    Err(fault) => Err(fault),
+                };
+                reply::<Recheck>(result)
+            }
+            _ => unknown(),
+        }
+    }
+
+    async fn alarm(&self) -> Result<Response> {
+        self.alarm_set.set(false);
+        self.sweep().await;
+        Response::empty()
+    }
+
+    async fn websocket_message(&self, socket: WebSocket, message: WebSocketIncomingMessage) -> Result<()> {
+        let text = match &message {
+            WebSocketIncomingMessage::String(text) => Some(text.as_str()),
+            WebSocketIncomingMessage::Binary(_) => None,
+        };
+        let Some(id) = seat(&socket).map(|seat| seat.id) else { return Ok(()) };
+        let wish = self.with(|peers| peers.frame(id, text));
+        if let Some(wish) = wish {
+            self.join(id, &wish).await;
+        }
+        self.tidy();
+        self.look_after().await;
+        Ok(())
+    }
+
+    // A close and an error are the same to us: the socket is gone.
+    async fn websocket_close(&self, socket: WebSocket, _: usize, _: String, _: bool) -> Result<()> {
+        self.with(|peers| peers.gone(&socket));
+        self.tidy();
+        Ok(())
+    }
+
+    async fn websocket_error(&self, socket: WebSocket, _: Error) -> Result<()> {
+        self.with(|peers| peers.gone(&socket));
+        self.tidy();
+        Ok(())
+    }
+}
+
+impl VoiceRoom {
+    /// Runs `act` on the memory, which is rebuilt first if the object has just woken.
+    fn with<T>(&self, act: impl FnOnce(&mut Peers) -> T) -> T {
+        let mut memory = self.memory.borrow_mut();
+        let peers = memory.get_or_insert_with(|| {
+            let object = self.state.id().name().unwrap_or_default();
+            Peers::load(&self.state, &object, self.settings.max_peers)
+        });
+        act(peers)
+    }
+
+    /// Runs `act` on what is known of the rights in a room.
+    fn rights<T>(&self, channel: &AtUri, act: impl FnOnce(&mut Rights) -> T) -> T {
+        act(self.rights.borrow_mut().entry(channel.clone()).or_default())
+    }
+
+    /// Forgets the rights in rooms that nobody is in, or about to join: whoever comes asks anew.
+    fn tidy(&self) {
+        let is_occupied = |channel: &AtUri| {
+            self.with(|peers| peers.room(channel.as_str()).is_some_and(|room| !room.is_empty()))
+        };
+        self.rights.borrow_mut().retain(|channel, rights| rights.joining > 0 || is_occupied(channel));
+    }
+
+    /// Lets a socket in, if it may (S01, S20).
+    async fn join(&self, id: SocketId, wish: &Wish) {
+        let lease = self.settings.lease_ms;
+        let did = self
+            .with(|peers| peers.room_of(id).and_then(|room| room.seat(id)).and_then(|seat| seat.did.clone()));
+        let free = || match self.settings.proven {
+            true => access_proven(did.as_ref(), &wish.peer_id),
+            false => Access::Free,
+        };
+        let Some(channel) = self.with(|peers| peers.room_of(id).and_then(Room::channel)) else {
+            return self.with(|peers| peers.join(&self.state, id, wish, free(), lease));
+        };
+        self.rights(&channel, |rights| rights.joining += 1);
+        let facts = self.facts(&channel, Some(id)).await;
+        self.rights(&channel, |rights| rights.joining = rights.joining.saturating_sub(1));
+        match facts {
+            Ok((working_set, people)) => {
+                let access = match access(&working_set, &channel, did.as_ref(), &wish.peer_id) {
+                    Access::Free => free(),
+                    access => access,
+                };
+                self.with(|peers| {
+                    peers.act(channel.as_str(), |room| (room.recheck(&working_set, &people), ()));
+                    peers.join(&self.state, id, wish, access, lease);
+                });
+            }
+            Err(fault) => {
+                log::fault(&fault, "the client is told to try again");
+                self.with(|peers| peers.tell(id, error("Temporary failure, try again")));
+            }
+        }
+    }
+
+    /// What decides about rights now, and the people it is about: the peers, and the socket that
+    /// asks to join. If there is a community, it tells us of changes from before the facts were
+    /// read.
+    async fn facts(&self, channel: &AtUri, joining: Option<SocketId>) -> Outcome<(WorkingSet, Vec<Did>)> {
+        let db = D1::of(&self.env)?;
+        for _ in 0..TRIES {
+            let epoch = self.rights(channel, |rights| rights.epoch);
+            let people = self.with(|peers| {
+                let Some(room) = peers.room(channel.as_str()) else { return Vec::new() };
+                let asks = joining.and_then(|id| room.seat(id)).and_then(|seat| seat.did.clone());
+                room.people().into_iter().chain(asks).collect::<Vec<Did>>()
+            });
+            let working_set = facts::right_to_be_in(&db, channel, &people).await?;
+            let community = home(&working_set, channel, None).ok().map(|community| community.uri.clone());
+            let (now, bound_at) = self.rights(channel, |rights| (rights.epoch, rights.bound_at.clone()));
+            if joining.is_some() && community.is_some() && community != bound_at {
+                if let Some(community) = community {
+                    let bind = Bind { community: community.clone(), room: channel.clone() };
+                    call(&self.env, community.as_str(), &bind).await?;
+                    self.rights(channel, |rights| rights.bound_at = Some(community));
+                }
+            } else if now == epoch {
+                return Ok((working_set, people));
+            }
+        }
+        Err(Fault::new("looking at rights", "they change faster than they can be read"))
+    }
+
+    /// Looks at everybody's right in a room again (S20).
+    async fn recheck(&self, channel: &AtUri) -> Outcome<Rechecked> {
+        // Where there are peers there is an entry from here on, so it says whether anybody stays.
+        if self.with(|peers| peers.room(channel.as_str()).is_some_and(|room| !room.is_empty())) {
+            self.rights(channel, |rights| rights.epoch += 1);
+            let (working_set, people) = self.facts(channel, None).await?;
+            self.with(|peers| peers.act(channel.as_str(), |room| (room.recheck(&working_set, &people), ())));
+        } else if let Some(rights) = self.rights.borrow_mut().get_mut(channel) {
+            rights.epoch += 1;
+        }
+        self.tidy();
+        Ok(Rechecked { occupied: self.rights.borrow().contains_key(channel) })
+    }
+
+    /// Finds peers that are gone without a word.
+    async fn sweep(&self) {
+        let lease = self.settings.lease_ms;
+        if lease == 0 {
+            return;
+        }
+        let next = self.with(|peers| peers.sweep(&self.state, lease));
+        if let Some(at) = next {
+            self.alarm_within((at.0 - now().0).div_euclid(1000)).await;
+        }
+    }
+
+    /// Sees that somebody looks for the dead within a lease, as long as there is a peer. Before,
+    /// there is nothing to keep.
+    async fn look_after(&self) {
+        let lease = self.settings.lease_ms;
+        if lease == 0 || self.alarm_set.get() || !self.with(|peers| peers.is_occupied()) {
+            return;
+        }
+        self.alarm_set.set(true);
+        match self.state.storage().get_alarm().await {
+            Ok(Some(_)) => {}
+            _ => self.alarm_within(lease).await,
+        }
+    }
+
+    async fn alarm_within(&self, millis: i64) {
+        self.alarm_set.set(true);
+        if !alarm::ring_in(&self.state, millis.max(ALARM_MIN_MS), "the next frame sets it").await {
+            self.alarm_set.set(false);
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! MemoryBudget for what is large: who reads at a time, and how many bytes all of them hold.
+//!
+//! An isolate has 128 MB for everything, and what is read comes from hosts that anybody can name. So
+//! there are seats, and bytes that are counted as they come, not as they are announced. Promises: a
+//! host has its share and no more while others need room; whoever holds most goes on, so that
+//! somebody always ends and no two wait for each other; who is slow makes room for those who wait;
+//! those who wait for a seat are seated in their order, as far as their hosts have any left. Whoever
+//! is never heard of again, because its request ended, loses its seat after a while.
+
+use std::collections::BTreeMap;
+
+use crate::wire::time::Micros;
+
+const SECOND: u64 = 1_000_000;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct MemoryBudget {
+    seated: BTreeMap<u64, Seated>,
+    /// How many of these each host has.
+    hosts: BTreeMap<String, usize>,
+    waiting: BTreeMap<u64, Waiting>,
+    next: u64,
+    looked_at: Micros,
+}
+
+/// How much there is. All bytes together are at most `all`, `small_in_all`, and what a single one
+/// may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Seats, and those of one host.
+    pub seats: usize,
+    /// See [`Size::seats`].
+    pub seats_of_host: usize,
+    /// Bytes of those who hold more than [`Size::small`].
+    pub all: u64,
+    /// Of these, those of one host.
+    pub of_host: u64,
+    /// What is small does not stand behind what is large.
+    pub small: u64,
+    /// Bytes of those who hold no more than [`Size::small`].
+    pub small_in_all: u64,
+    /// How long a seat, and a place in the queue, are kept without a sign of life, in microseconds.
+    pub kept: i64,
+    /// Who was seated so long ago, in microseconds,
+    pub grace: i64,
+    /// and brought fewer bytes in a second than this since, is slow.
+    pub slow: u64,
+}
+
+#[derive(Debug)]
+struct Seated {
+    host: String,
+    /// Bytes held.
+    holds: u64,
+    /// Bytes that came.
+    came: u64,
+    since: Micros,
+    seen: Micros,
+    /// Since when it waits for room: that is not its host's to answer for.
+    stalls_since: Option<Micros>,
+    /// Nothing more is awaited from its host.
+    is_settled: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    host: String,
+    seen: Micros,
+}
+
+/// What became of a wish to hold more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// It is held.
+    Yes,
+    /// There is no room now.
+    Wait,
+    /// The seat is lost: it was slow while others waited, or was not heard of for too long.
+    Lost,
+}
+
+impl MemoryBudget {
+    /// All of it is free.
+    pub const fn new() -> Self {
+        Self {
+            seated: BTreeMap::new(),
+            hosts: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            next: 0,
+            looked_at: Micros(0),
+        }
+    }
+
+    /// A place in the queue for a seat.
+    pub fn queue(&mut self, host: &str, now: Micros) -> u64 {
+        self.next = self.next.wrapping_add(1);
+        self.waiting.insert(self.next, Waiting { host: host.to_owned(), seen: now });
+        self.next
+    }
+
+    /// Whether the one in the queue is seated now, under the same number. The first rule that applies
+    /// decides:
+    ///   1. its host has no seat left: if one of the host's is slow, that one is lost, else no;
+    ///   2. there are more seats than others who could be seated before it: yes;
+    ///   3. it is the first of those who could be seated, and somebody is slow: that seat is lost, yes;
+    ///   4. otherwise no.
+    pub fn sit(&mut self, by: u64, size: &Size, now: Micros) -> bool {
+        self.forget(size, now);
+        let Some(waiting) = self.waiting.get_mut(&by) else { return false };
+        waiting.seen = now;
+        let host = waiting.host.clone();
+        if self.seats_of(&host) >= size.seats_of_host && !self.lose_slow(size, now, |one| one.host == host) {
+            return false;
+        }
+        let free = size.seats.saturating_sub(self.seated.len());
+        // Thousands may wait, and each of them looks: no more are counted than matter.
+        let could_sit = |other: &Waiting| self.seats_of(&other.host) < size.seats_of_host;
+        let before = self.waiting.range(..by).filter(|(_, other)| could_sit(other)).take(free.max(1)).count();
+        if free <= before && !(before == 0 && self.lose_slow(size, now, |_| true)) {
+            return false;
+        }
+        self.waiting.remove(&by);
+        *self.hosts.entry(host.clone()).or_default() += 1;
+        let seated =
+            Seated { host, holds: 0, came: 0, since: now, seen: now, stalls_since: None, is_settled: false };
+        self.seated.insert(by, seated);
+        true
+    }
+
+    /// Holds `bytes` in all, if there is room. The first rule that applies decides:
+    ///   1. the seat is lost;
+    ///   2. what is small has room of its own;
+    ///   3. it fits beside the others, and beside the others of its host: yes;
+    ///   4. nobody holds more: yes, for somebody has to end first;
+    ///   5. somebody is slow: that seat is lost, and with its room it may fit;
+    ///   6. otherwise it waits.
+    pub fn hold(&mut self, by: u64, bytes: u64, size: &Size, now: Micros) -> Held {
+        self.forget(size, now);
+        let Some(one) = self.seated.get_mut(&by) else { return Held::Lost };
+        one.seen = now;
+        let (host, holds) = (one.host.clone(), one.holds);
+        loop {
+            let others = || self.seated.iter().filter(|(other, _)| **other != by).map(|(_, other)| other);
+            let sum = |are: &dyn Fn(&Seated) -> bool| {
+                others().filter(|other| are(other)).fold(0_u64, |sum, other| sum.saturating_add(other.holds))
+            };
+            let small = sum(&|other| other.holds <= size.small);
+            let large = sum(&|other| other.holds > size.small);
+            let of_host = sum(&|other| other.holds > size.small && other.host == host);
+            let fits = if bytes <= size.small {
+                small.saturating_add(bytes) <= size.small_in_all
+            } else {
+                large.saturating_add(bytes) <= size.all && of_host.saturating_add(bytes) <= size.of_host
+            };
+            let is_first = || {
+                self.seated.iter().all(|(other, seated)| {
+                    *other == by || seated.holds < holds || seated.holds == holds && *other > by
+                })
+            };
+            if bytes <= holds || fits || is_first() {
+                if let Some(one) = self.seated.get_mut(&by) {
+                    one.holds = bytes;
+                    let stalled = one.stalls_since.take().map_or(0, |since| now.0.saturating_sub(since.0));
+                    one.since = Micros(one.since.0.saturating_add(stalled));
+                }
+                return Held::Yes;
+            }
+            if let Some(one) = self.seated.get_mut(&by) {
+                one.stalls_since.get_or_insert(now);
+            }
+            if !self.lose_slow(size, now, |other| other.holds > 0) {
+                return Held::Wait;
+            }
+        }
+    }
+
+    /// So many bytes came by now; whether the seat is still there.
+    pub fn came(&mut self, by: u64, bytes: u64, now: Micros) -> bool {
+        self.seated.get_mut(&by).is_some_and(|one| {
+            (one.came, one.seen) = (bytes, now);
+            true
+        })
+    }
+
+    /// Everything came: what is held now is not its host's to hurry. Whether the seat is still there.
+    pub fn settle(&mut self, by: u64, now: Micros) -> bool {
+        self.seated.get_mut(&by).is_some_and(|one| {
+            (one.is_settled, one.seen) = (true, now);
+            true
+        })
+    }
+
+    /// Gives seat and room back, or a place in the queue.
+    pub fn leave(&mut self, by: u64) {
+        self.waiting.remove(&by);
+        let Some(left) = self.seated.remove(&by) else { return };
+        if let Some(seats) = self.hosts.get_mut(&left.host) {
+            *seats = seats.saturating_sub(1);
+            if *seats == 0 {
+                self.hosts.remove(&left.host);
+            }
+        }
+    }
+
+    fn seats_of(&self, host: &str) -> usize {
+        self.hosts.get(host).copied().unwrap_or(0)
+    }
+
+    /// Lets go of those who were not heard of for too long. Looks at that once a second: all of them
+    /// may wait.
+    fn forget(&mut self, size: &Size, now: Micros) {
+        if now.0.saturating_sub(self.looked_at.0).unsigned_abs() < SECOND {
+            return;
+        }
+        self.looked_at = now;
+        let is_gone = |seen: Micros| now.0.saturating_sub(seen.0) >= size.kept;
+        let gone: Vec<u64> =
+            self.seated.iter().filter(|(_, one)| is_gone(one.seen)).map(|(by, _)| *by).collect();
+        gone.into_iter().for_each(|by| self.leave(by));
+        self.waiting.retain(|_, one| !is_gone(one.seen));
+    }
+
+    /// Takes the seat of the slowest of these, if one of them is slow.
+    fn lose_slow(&mut self, size: &Size, now: Micros, of: impl Fn(&Seated) -> bool) -> bool {
+        let slowest = self
+            .seated
+            .iter()
+            .filter(|(_, one)| of(one) && !one.is_settled && one.stalls_since.is_none())
+            .filter(|(_, one)| now.0.saturating_sub(one.since.0) >= size.grace)
+            .map(|(by, one)| (one.speed(now), *by))
+            .min();
+        match slowest.filter(|(speed, _)| *speed < size.slow) {
+            Some((_, by)) => {
+                self.leave(by);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+impl Seated {
+    /// Bytes a second since it was seated.
+    fn speed(&self, now: Micros) -> u64 {
+        let micros = u64::try_from(now.0.saturating_sub(self.since.0)).unwrap_or(0).max(1);
+        self.came.saturating_mul(SECOND) / micros
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: Size = Size {
+        seats: 4,
+        seats_of_host: 2,
+        all: 100,
+        of_host: 60,
+        small: 10,
+        small_in_all: 25,
+        kept: 60_000_000,
+        grace: 3_000_000,
+        slow: 1_000,
+    };
+
+    fn at(seconds: i64) -> Micros {
+        Micros(seconds * 1_000_000)
+    }
+
+    impl MemoryBudget {
+        fn seat(&mut self, host: &str, now: Micros) -> Option<u64> {
+            let by = self.queue(host, now);
+            self.sit(by, &SIZE, now).then_some(by)
+        }
+
+        fn holds(&mut self, by: u64, bytes: u64) -> Held {
+            self.hold(by, bytes, &SIZE, at(0))
+        }
+
+        fn in_all(&self) -> u64 {
+            self.seated.values().map(|one| one.holds).sum()
+        }
+    }
+
+    #[test]
+    fn b20_bytes_count_as_they_come() {
+        let mut room = MemoryBudget::new();
+        let [a, b, c] = ["a", "b", "c"].map(|host| room.seat(host, at(0)).unwrap());
+        assert_eq!(room.holds(a, 55), Held::Yes, "it fits");
+        assert_eq!(room.holds(b, 40), Held::Yes, "it fits");
+        assert_eq!(room.holds(c, 10), Held::Yes, "what is small waits for nobody");
+        assert_eq!(room.holds(c, 11), Held::Wait, "what is not does");
+        assert_eq!(room.holds(b, 46), Held::Wait, "more than there is");
+        assert_eq!(room.holds(a, 90), Held::Yes, "who holds most goes on");
+        assert_eq!(room.holds(b, 41), Held::Wait);
+        room.leave(a);
+        assert_eq!(room.holds(b, 80), Held::Yes, "given back; the largest may have more than its share");
+        assert_eq!(room.holds(c, 20), Held::Yes);
+        assert_eq!(room.holds(b, 30), Held::Yes, "less is always given");
+        room.leave(b);
+        assert_eq!(room.holds(b, 1), Held::Lost, "who left is gone");
+    }
+
+    #[test]
+    fn b20_a_host_has_its_share() {
+        let mut room = MemoryBudget::new();
+        let [a, b] = [room.seat("a", at(0)).unwrap(), room.seat("a", at(0)).unwrap()];
+        assert_eq!(room.seat("a", at(0)), None, "no third seat");
+        let other = room.seat("b", at(0)).unwrap();
+        assert_eq!((room.holds(a, 40), room.holds(b, 20)), (Held::Yes, Held::Yes));
+        assert_eq!(room.holds(b, 30), Held::Wait, "its host holds enough");
+        assert_eq!(room.holds(other, 30), Held::Yes, "another host's does not wait for that");
+        assert_eq!(room.holds(a, 61), Held::Yes, "but the largest ends");
+    }
+
+    #[test]
+    fn b20_small_ones_are_bounded_too() {
+        let mut room = MemoryBudget::new();
+        let seats = ["a", "b", "c"].map(|host| room.seat(host, at(0)).unwrap());
+        assert_eq!(seats.map(|by| room.holds(by, 10)), [Held::Yes, Held::Yes, Held::Wait]);
+    }
+
+    /// Two answers that announce much, send a byte and are hung up keep nobody waiting.
+    #[test]
+    fn b20_who_is_slow_makes_room_for_those_who_wait() {
+        let mut room = MemoryBudget::new();
+        let slow = ["a", "a", "b", "b"].map(|host| room.seat(host, at(0)).unwrap());
+        let honest = room.queue("c", at(0));
+        for by in slow {
+            assert!(room.came(by, 100, at(1)));
+        }
+        assert!(!room.sit(honest, &SIZE, at(2)), "everybody may begin slowly");
+        assert!(room.sit(honest, &SIZE, at(3)));
+        assert!(!room.came(slow[0], 100, at(3)), "its seat is lost");
+        assert!(slow[1..].iter().all(|by| room.came(*by, 100, at(3))), "and only that one");
+        // With the bytes that are held it is the same.
+        assert_eq!(room.hold(slow[1], 60, &SIZE, at(3)), Held::Yes);
+        assert_eq!(room.hold(slow[2], 40, &SIZE, at(3)), Held::Yes);
+        room.came(slow[2], 1_000_000, at(3));
+        assert_eq!(room.hold(honest, 30, &SIZE, at(4)), Held::Yes, "the slowest makes room");
+        assert!(!room.came(slow[1], 100, at(4)));
+        assert!(room.came(slow[2], 1_000_000, at(4)), "who is fast keeps it");
+        assert_eq!(room.hold(honest, 61, &SIZE, at(5)), Held::Wait);
+        assert!(room.settle(slow[2], at(5)));
+        assert_eq!(room.hold(honest, 61, &SIZE, at(50_000_000)), Held::Lost, "not heard of for too long");
+    }
+
+    #[test]
+    fn b20_who_settled_is_not_hurried() {
+        let mut room = MemoryBudget::new();
+        let all = ["a", "a", "b", "b"].map(|host| room.seat(host, at(0)).unwrap());
+        for by in all {
+            assert!(room.settle(by, at(0)));
+        }
+        let waits = room.queue("c", at(0));
+        assert!(!room.sit(waits, &SIZE, at(50)));
+        assert!(room.sit(waits, &SIZE, at(61)), "but whoever is never heard of again is gone");
+    }
+
+    /// A host is not slow because its bytes are not taken.
+    #[test]
+    fn b20_who_waits_for_room_is_not_hurried() {
+        let mut room = MemoryBudget::new();
+        let [a, b, c] = ["a", "b", "c"].map(|host| room.seat(host, at(0)).unwrap());
+        for by in [a, b] {
+            room.came(by, 1_000_000, at(0));
+        }
+        assert_eq!((room.holds(a, 60), room.holds(b, 40)), (Held::Yes, Held::Yes));
+        assert_eq!(room.holds(b, 50), Held::Wait);
+        room.came(a, 100_000_000, at(0));
+        assert_eq!(room.hold(c, 20, &SIZE, at(50)), Held::Wait, "a is fast, and b waits");
+        room.leave(a);
+        assert_eq!(room.hold(b, 50, &SIZE, at(51)), Held::Yes);
+        assert_eq!(room.hold(c, 55, &SIZE, at(52)), Held::Wait, "nor is it slow for having waited");
+    }
+
+    #[test]
+    fn b20_those_who_wait_are_seated_in_their_order() {
+        let mut room = MemoryBudget::new();
+        let seats = ["a", "a", "b", "b"].map(|host| room.seat(host, at(0)).unwrap());
+        let [first, second, third] = ["a", "c", "d"].map(|host| room.queue(host, at(0)));
+        let sat = |room: &mut MemoryBudget| [first, second, third].map(|by| room.sit(by, &SIZE, at(1)));
+        assert_eq!(sat(&mut room), [false, false, false]);
+        room.leave(seats[2]);
+        assert!(!room.sit(third, &SIZE, at(1)), "not before the second");
+        assert_eq!(sat(&mut room), [false, true, false], "the first one's host has its seats");
+        room.leave(seats[0]);
+        assert!(!room.sit(third, &SIZE, at(1)), "now the first one's turn has come");
+        assert!(room.sit(first, &SIZE, at(1)));
+    }
+
+    /// 115 hosts with two readers each, every one of which wants all that a repository may take.
+    #[test]
+    fn k15_memory_does_not_grow_with_the_number_of_hosts() {
+        const MB: u64 = 1 << 20;
+        const BIG: Size = Size {
+            seats: 24,
+            seats_of_host: 2,
+            all: 24 * MB,
+            of_host: 16 * MB,
+            small: MB / 4,
+            small_in_all: 8 * MB,
+            kept: 120_000_000,
+            grace: 20_000_000,
+            slow: 1 << 16,
+        };
+        let mut room = MemoryBudget::new();
+        let mut wants: BTreeMap<u64, u64> = BTreeMap::new();
+        let mut waiting: Vec<u64> = (0..230).map(|n| room.queue(&format!("h{}", n / 2), at(0))).collect();
+        let (mut most, mut ended, mut rounds) = (0, 0, 0);
+        while ended < 230 {
+            rounds += 1;
+            assert!(rounds < 20_000, "{ended} of 230 ended: somebody always ends");
+            let now = Micros(rounds * 10_000);
+            waiting.retain(|by| {
+                let sat = room.sit(*by, &BIG, now);
+                if sat {
+                    wants.insert(*by, 0);
+                }
+                !sat
+            });
+            let seats: Vec<u64> = wants.keys().copied().collect();
+            for by in seats {
+                let Some(has) = wants.get(&by).copied() else { continue };
+                match room.hold(by, has + 4 * MB, &BIG, now) {
+                    Held::Yes if has + 4 * MB >= 52 * MB => {
+                        room.leave(by);
+                        wants.remove(&by);
+                        ended += 1;
+                    }
+                    Held::Yes => {
+                        room.came(by, (has + MB) * 1_000_000, now);
+                        wants.insert(by, has + 4 * MB);
+                    }
+                    Held::Wait => {}
+                    Held::Lost => panic!("nobody was slow"),
+                }
+            }
+            most = most.max(room.in_all());
+            assert!(room.seated.len() <= BIG.seats);
+        }
+        assert!(most <= (24 + 52) * MB, "{} MB at most", most / MB);
+    }
+}

@@ -1,0 +1,188 @@
+//! Which commits the communities have not been told of yet.
+//!
+//! Rows of the outbox come in, in the order of commits; each community gets its events in that
+//! order, and one that cannot be reached holds up nobody else. Bookkeeping only: telling is
+//! `pipeline::delivery`'s.
+
+use std::collections::BTreeMap;
+
+use super::announcement::{Announcement, Scope};
+use super::lost::Attempt;
+use super::pause::growing;
+use crate::wire::time::Micros;
+
+/// Events of one commit for one scope. Whoever gets them ignores an id it has had before.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Told {
+    /// The row of the outbox.
+    pub id: i64,
+    /// The events, in order.
+    pub events: Vec<Announcement>,
+}
+
+/// What is still to be told.
+#[derive(Debug, Default)]
+pub struct PendingDeliveries {
+    seen: i64,
+    pending: BTreeMap<Scope, Queue>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    told: Vec<Told>,
+    failures: u32,
+    next_try: Micros,
+}
+
+/// A community that could not be told is tried again after 1, 2, 4 … 30 s.
+const PAUSE_MAX_SECS: i64 = 30;
+
+impl PendingDeliveries {
+    /// The last row of the outbox that came in.
+    pub fn seen(&self) -> i64 {
+        self.seen
+    }
+
+    /// Takes in a row. A row that came in before changes nothing.
+    pub fn take(&mut self, id: i64, announcements: Vec<Announcement>) {
+        if id <= self.seen {
+            return;
+        }
+        self.seen = id;
+        for announcement in announcements {
+            let queue = &mut self.pending.entry(announcement.scope.clone()).or_default().told;
+            match queue.last_mut() {
+                Some(last) if last.id == id => last.events.push(announcement),
+                _ => queue.push(Told { id, events: vec![announcement] }),
+            }
+        }
+    }
+
+    /// Notes that there is nothing in the outbox up to and with `id` that did not come in.
+    pub fn nothing_until(&mut self, id: i64) {
+        self.seen = self.seen.max(id);
+    }
+
+    /// What each scope is to be told now, in order, and how it is tried: after some failures row by
+    /// row, in the end without what the first row says (Q21).
+    pub fn due(&self, now: Micros) -> impl Iterator<Item = (&Scope, Attempt, &[Told])> {
+        let due = self.pending.iter().filter(move |(_, queue)| queue.next_try <= now);
+        due.map(|(scope, queue)| {
+            let attempt = Attempt::after(queue.failures);
+            let first = queue.told.get(..1).unwrap_or_default();
+            (scope, attempt, if attempt == Attempt::All { queue.told.as_slice() } else { first })
+        })
+    }
+
+    /// Events that wait, over all communities.
+    pub fn len(&self) -> usize {
+        self.pending.values().flat_map(|queue| &queue.told).map(|told| told.events.len()).sum()
+    }
+
+    /// Whether everybody was told everything.
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// A scope has everything up to and with `id`.
+    pub fn told(&mut self, scope: &Scope, id: i64) {
+        if let Some(queue) = self.pending.get_mut(scope) {
+            queue.told.retain(|told| told.id > id);
+            queue.failures = Attempt::after(queue.failures).failures_after_success();
+            if queue.told.is_empty() {
+                self.pending.remove(scope);
+            }
+        }
+    }
+
+    /// A scope could not be told: it is tried again after a growing pause.
+    pub fn failed(&mut self, scope: &Scope, now: Micros) {
+        if let Some(queue) = self.pending.get_mut(scope) {
+            let pause = growing(1, queue.failures, PAUSE_MAX_SECS);
+            queue.failures = queue.failures.saturating_add(1);
+            queue.next_try = Micros(now.0 + pause * 1_000_000);
+        }
+    }
+
+    /// When somebody is to be tried again.
+    pub fn next_try(&self) -> Option<Micros> {
+        self.pending.values().map(|queue| queue.next_try).min()
+    }
+
+    /// The row up to and with which everything was told: it can be forgotten.
+    pub fn told_through(&self) -> i64 {
+        let oldest = self.pending.values().filter_map(|queue| queue.told.first()).map(|told| told.id).min();
+        oldest.map_or(self.seen, |id| id - 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::announcement::{Audience, Topic};
+    use super::*;
+    use serde_json::value::RawValue;
+
+    fn event(owner: &str) -> Announcement {
+        Announcement {
+            scope: community(owner),
+            audience: Audience::Community,
+            topic: Topic::Other,
+            live: true,
+            event: RawValue::from_string("{}".into()).unwrap(),
+        }
+    }
+
+    fn community(owner: &str) -> Scope {
+        let uri = format!("at://did:plc:{owner}/social.colibri.community/c");
+        Scope::Community(crate::wire::ids::AtUri::parse(&uri).unwrap())
+    }
+
+    #[test]
+    fn a_community_that_fails_holds_up_nobody_and_keeps_its_rows() {
+        let mut untold = PendingDeliveries::default();
+        untold.take(1, vec![event("a"), event("b"), event("a")]);
+        untold.take(2, vec![event("a")]);
+        untold.take(3, vec![event("b")]);
+        untold.take(2, vec![event("a")]);
+        assert_eq!(untold.len(), 5, "a row that came in before changes nothing");
+        untold.told(&community("b"), 3);
+        assert_eq!(untold.told_through(), 0, "a has not even had row 1");
+        let due = |untold: &PendingDeliveries, secs: i64| -> Vec<_> {
+            untold.due(Micros(secs * 1_000_000)).map(|(c, _, queue)| (c.clone(), queue.len())).collect()
+        };
+        assert_eq!(due(&untold, 0), [(community("a"), 2)]);
+        untold.failed(&community("a"), Micros(0));
+        assert_eq!(due(&untold, 0), [], "not before its pause is over");
+        assert_eq!(due(&untold, 1), [(community("a"), 2)]);
+        untold.told(&community("a"), 1);
+        assert_eq!(untold.told_through(), 1);
+        untold.told(&community("a"), 2);
+        assert!(untold.is_empty());
+        assert_eq!(untold.told_through(), 3);
+    }
+
+    #[test]
+    fn q21_after_some_failures_rows_are_told_one_by_one_and_in_the_end_set_aside() {
+        let mut untold = PendingDeliveries::default();
+        untold.take(1, vec![event("a"), event("a")]);
+        untold.take(2, vec![event("a")]);
+        let mut now = Micros(0);
+        let mut tried = Vec::new();
+        while untold.told_through() == 0 {
+            now = untold.next_try().unwrap().max(now);
+            let (scope, attempt, told) = untold.due(now).next().unwrap();
+            let scope = scope.clone();
+            tried.push((attempt, told.len()));
+            match attempt {
+                Attempt::SetAside => untold.told(&scope, 1),
+                _ => untold.failed(&scope, now),
+            }
+        }
+        assert_eq!(tried[..5], [(Attempt::All, 2); 5]);
+        assert_eq!(tried[5..8], [(Attempt::First, 1); 3]);
+        assert_eq!(tried[8..], [(Attempt::SetAside, 1)]);
+        assert!(now.0 <= 240_000_000, "it takes minutes, not hours: {now:?}");
+        let (_, attempt, told) = untold.due(now).next().unwrap();
+        assert_eq!((attempt, told.len()), (Attempt::All, 1), "the next row is told as ever");
+    }
+}

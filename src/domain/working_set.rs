@@ -1,0 +1,464 @@
+//! The part of the index that one batch of events may look at and change.
+//!
+//! `storage` fills it with the facts that the batch needs; the fold changes it event by event,
+//! so that a later event sees an earlier one; what was touched comes out as [`Changes`]. A row
+//! that is not here does not exist as far as the rules are concerned, so the loader must bring
+//! everything that [`super::ingest::Needs`] names.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::rows::{
+    ActorRow, ApprovalRow, CategoryRow, ChannelReadRow, ChannelRow, CommunityRow, GoneRow, HeldRow,
+    MembershipRow, MessageRow, PersonRow, ReactionRow, Row, SettledRow,
+};
+use super::standing_cache::Standings;
+use crate::wire::bodies::Person;
+use crate::wire::ids::{AtUri, Did, Rkey};
+
+/// Facts and, as the fold goes on, their changes.
+#[derive(Clone, Debug, Default)]
+pub struct WorkingSet {
+    /// Communities.
+    pub communities: Table<CommunityRow>,
+    /// Channels, also those whose community is not known (any more).
+    pub channels: Table<ChannelRow>,
+    /// Categories, likewise.
+    pub categories: Table<CategoryRow>,
+    /// Memberships, likewise.
+    pub memberships: Table<MembershipRow>,
+    /// Approvals by anybody.
+    pub approvals: Table<ApprovalRow>,
+    /// Messages, visible or not.
+    pub messages: Table<MessageRow>,
+    /// Messages that left a channel, by the keys that are asked about.
+    pub gone: Marks<GoneRow>,
+    /// Reactions that count: of each message that is written or deleted all, of others those of
+    /// the people who react, and the first with each emoji that is put on them.
+    pub reactions: Table<ReactionRow>,
+    /// Records that wait (I60).
+    pub held: Table<HeldRow>,
+    /// Decisions that left no row.
+    pub settled: Table<SettledRow>,
+    /// Who is banned where (T10).
+    pub bans: Marks<(AtUri, Did)>,
+    /// Blocked messages (T11), known or not.
+    pub blocks: Marks<AtUri>,
+    /// Actor records of the people concerned.
+    pub actors: Table<ActorRow>,
+    /// Read records of the people concerned.
+    pub channel_reads: Table<ChannelReadRow>,
+    /// Cached profiles.
+    pub people: People,
+    /// `CDN_URL`, for links (O10).
+    pub cdn: String,
+}
+
+/// People, with the memory of who was touched.
+#[derive(Clone, Debug, Default)]
+pub struct People {
+    rows: BTreeMap<Did, PersonRow>,
+    touched: BTreeSet<Did>,
+}
+
+impl People {
+    /// Brings in a fact.
+    pub fn seed(&mut self, row: PersonRow) {
+        self.rows.insert(row.did.clone(), row);
+    }
+
+    /// A person whose profile is cached.
+    pub fn get(&self, did: &Did) -> Option<&PersonRow> {
+        self.rows.get(did)
+    }
+
+    /// Changes a person, who is cached from now on (I37).
+    pub fn change(&mut self, did: &Did, change: impl FnOnce(&mut PersonRow)) {
+        let row = self.rows.entry(did.clone()).or_insert_with(|| PersonRow::new(did));
+        let before = row.clone();
+        change(row);
+        if *row != before {
+            self.touched.insert(did.clone());
+        }
+    }
+
+    /// Caches a person, if that is not done yet (I37).
+    pub fn know(&mut self, did: &Did) {
+        if !self.rows.contains_key(did) {
+            self.seed(PersonRow::new(did));
+            self.touched.insert(did.clone());
+        }
+    }
+}
+
+/// Decisions that stand beside the records, with the memory of which were touched.
+#[derive(Clone, Debug)]
+pub struct Marks<K> {
+    set: BTreeSet<K>,
+    touched: BTreeSet<K>,
+}
+
+impl<K> Default for Marks<K> {
+    fn default() -> Self {
+        Self { set: BTreeSet::new(), touched: BTreeSet::new() }
+    }
+}
+
+/// Brings in facts.
+impl<K: Ord> FromIterator<K> for Marks<K> {
+    fn from_iter<I: IntoIterator<Item = K>>(facts: I) -> Self {
+        Self { set: facts.into_iter().collect(), touched: BTreeSet::new() }
+    }
+}
+
+impl<K: Ord + Clone> Marks<K> {
+    /// Whether it stands.
+    pub fn contains(&self, key: &K) -> bool {
+        self.set.contains(key)
+    }
+
+    /// Everything that stands.
+    pub fn iter(&self) -> impl Iterator<Item = &K> {
+        self.set.iter()
+    }
+
+    /// Brings in a fact.
+    pub fn seed(&mut self, key: K) {
+        self.set.insert(key);
+    }
+
+    /// Sets it; `false` if it stood.
+    pub fn insert(&mut self, key: K) -> bool {
+        self.set.insert(key.clone()) && {
+            self.touched.insert(key);
+            true
+        }
+    }
+
+    /// Lifts it; `false` if it did not stand.
+    pub fn remove(&mut self, key: &K) -> bool {
+        self.set.remove(key) && {
+            self.touched.insert(key.clone());
+            true
+        }
+    }
+
+    /// What was touched, and all that stands.
+    fn into_parts(self) -> (MarksDelta<K>, BTreeSet<K>) {
+        let (set, lifted) = self.touched.into_iter().partition(|key| self.set.contains(key));
+        (MarksDelta { set, lifted }, self.set)
+    }
+}
+
+/// The touched decisions of one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MarksDelta<K> {
+    /// Those that stand.
+    pub set: Vec<K>,
+    /// Those that do not.
+    pub lifted: Vec<K>,
+}
+
+/// Rows of one kind, with the memory of which were touched.
+#[derive(Clone, Debug)]
+pub struct Table<R> {
+    rows: BTreeMap<AtUri, R>,
+    groups: BTreeMap<String, BTreeSet<AtUri>>,
+    touched: BTreeSet<AtUri>,
+}
+
+impl<R> Default for Table<R> {
+    fn default() -> Self {
+        Self { rows: BTreeMap::new(), groups: BTreeMap::new(), touched: BTreeSet::new() }
+    }
+}
+
+impl<R: Row> Table<R> {
+    /// Brings in a fact.
+    pub fn seed(&mut self, row: R) {
+        self.leave_group(&row.uri().clone());
+        self.groups.entry(row.group()).or_default().insert(row.uri().clone());
+        self.rows.insert(row.uri().clone(), row);
+    }
+
+    /// The row of a record.
+    pub fn get(&self, uri: &AtUri) -> Option<&R> {
+        self.rows.get(uri)
+    }
+
+    /// Every row, by AT-URI.
+    pub fn iter(&self) -> impl Iterator<Item = &R> {
+        self.rows.values()
+    }
+
+    /// The rows of a group ([`Row::group`]), by AT-URI.
+    pub fn group<'a>(&'a self, group: &str) -> impl Iterator<Item = &'a R> + use<'a, R> {
+        self.groups.get(group).into_iter().flatten().filter_map(|uri| self.rows.get(uri))
+    }
+
+    /// Creates or replaces a row.
+    pub fn put(&mut self, row: R) {
+        self.touched.insert(row.uri().clone());
+        self.seed(row);
+    }
+
+    /// Removes a row.
+    pub fn remove(&mut self, uri: &AtUri) -> Option<R> {
+        self.leave_group(uri);
+        let row = self.rows.remove(uri)?;
+        self.touched.insert(uri.clone());
+        Some(row)
+    }
+
+    fn leave_group(&mut self, uri: &AtUri) {
+        if let Some(old) = self.rows.get(uri)
+            && let Some(group) = self.groups.get_mut(&old.group())
+        {
+            group.remove(uri);
+        }
+    }
+
+    /// Changes every row that fits. Their groups must stay.
+    fn change_where(&mut self, fits: impl Fn(&R) -> bool, change: impl Fn(&mut R)) {
+        for row in self.rows.values_mut().filter(|row| fits(row)) {
+            change(row);
+            self.touched.insert(row.uri().clone());
+        }
+    }
+
+    fn remove_authority(&mut self, did: &Did) {
+        let gone: Vec<AtUri> = self.rows.keys().filter(|uri| uri.authority() == *did).cloned().collect();
+        gone.iter().for_each(|uri| drop(self.remove(uri)));
+    }
+
+    /// Notes that the version `rev` was decided and changed nothing else.
+    pub fn decided(&mut self, uri: &AtUri, rev: &str) {
+        if let Some(row) = self.rows.get_mut(uri) {
+            row.set_rev(rev);
+            self.touched.insert(uri.clone());
+        }
+    }
+
+    fn rev(&self, uri: &AtUri) -> Option<&str> {
+        self.rows.get(uri).map(Row::rev)
+    }
+
+    /// What was touched, and every row.
+    fn into_parts(mut self) -> (Delta<R>, Vec<R>) {
+        let touched = std::mem::take(&mut self.touched);
+        let delta = Delta::of(touched, |uri| self.rows.get(uri).cloned());
+        (delta, self.rows.into_values().collect())
+    }
+
+    fn into_delta(mut self) -> Delta<R> {
+        Delta::of(self.touched, |uri| self.rows.remove(uri))
+    }
+}
+
+/// The touched rows of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delta<R> {
+    /// Rows to create or replace.
+    pub put: Vec<R>,
+    /// Rows to remove.
+    pub removed: Vec<AtUri>,
+}
+
+impl<R> Delta<R> {
+    /// What became of the records `touched`: `row` gives the row of each, if it has one still.
+    fn of(touched: BTreeSet<AtUri>, mut row: impl FnMut(&AtUri) -> Option<R>) -> Self {
+        let mut delta = Self { put: Vec::new(), removed: Vec::new() };
+        for uri in touched {
+            match row(&uri) {
+                Some(row) => delta.put.push(row),
+                None => delta.removed.push(uri),
+            }
+        }
+        delta
+    }
+
+    /// Whether nothing was touched.
+    pub fn is_empty(&self) -> bool {
+        self.put.is_empty() && self.removed.is_empty()
+    }
+}
+
+/// Everything a batch changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the tables of WorkingSet")]
+pub struct Changes {
+    pub communities: Delta<CommunityRow>,
+    pub channels: Delta<ChannelRow>,
+    pub categories: Delta<CategoryRow>,
+    pub memberships: Delta<MembershipRow>,
+    pub approvals: Delta<ApprovalRow>,
+    pub messages: Delta<MessageRow>,
+    pub gone: MarksDelta<GoneRow>,
+    pub reactions: Delta<ReactionRow>,
+    pub actors: Delta<ActorRow>,
+    pub channel_reads: Delta<ChannelReadRow>,
+    pub people: Vec<PersonRow>,
+    pub held: Delta<HeldRow>,
+    pub settled: Delta<SettledRow>,
+    pub bans: MarksDelta<(AtUri, Did)>,
+    pub blocks: MarksDelta<AtUri>,
+}
+
+impl<K> MarksDelta<K> {
+    /// Whether nothing was touched.
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.lifted.is_empty()
+    }
+}
+
+impl Changes {
+    /// Whether nothing was touched.
+    pub fn is_empty(&self) -> bool {
+        self.communities.is_empty()
+            && self.channels.is_empty()
+            && self.categories.is_empty()
+            && self.memberships.is_empty()
+            && self.approvals.is_empty()
+            && self.messages.is_empty()
+            && self.gone.is_empty()
+            && self.reactions.is_empty()
+            && self.actors.is_empty()
+            && self.channel_reads.is_empty()
+            && self.people.is_empty()
+            && self.held.is_empty()
+            && self.settled.is_empty()
+            && self.bans.is_empty()
+            && self.blocks.is_empty()
+    }
+}
+
+impl WorkingSet {
+    /// What the fold changed, and where everybody in here stands now.
+    pub fn into_changes(self) -> (Changes, Standings) {
+        let (memberships, all_memberships) = self.memberships.into_parts();
+        let (approvals, all_approvals) = self.approvals.into_parts();
+        let (bans, all_bans) = self.bans.into_parts();
+        let changes = Changes {
+            communities: self.communities.into_delta(),
+            channels: self.channels.into_delta(),
+            categories: self.categories.into_delta(),
+            memberships,
+            approvals,
+            messages: self.messages.into_delta(),
+            gone: self.gone.into_parts().0,
+            reactions: self.reactions.into_delta(),
+            actors: self.actors.into_delta(),
+            channel_reads: self.channel_reads.into_delta(),
+            people: self.people.touched.iter().filter_map(|did| self.people.rows.get(did).cloned()).collect(),
+            held: self.held.into_delta(),
+            settled: self.settled.into_delta(),
+            bans,
+            blocks: self.blocks.into_parts().0,
+        };
+        (changes, Standings { memberships: all_memberships, approvals: all_approvals, bans: all_bans })
+    }
+
+    /// The newest revision at which something was decided about this record (I02).
+    pub fn decided_rev(&self, uri: &AtUri) -> Option<&str> {
+        [
+            self.communities.rev(uri),
+            self.channels.rev(uri),
+            self.categories.rev(uri),
+            self.memberships.rev(uri),
+            self.approvals.rev(uri),
+            self.messages.rev(uri),
+            self.reactions.rev(uri),
+            self.actors.rev(uri),
+            self.channel_reads.rev(uri),
+            self.held.rev(uri),
+            self.settled.rev(uri),
+        ]
+        .into_iter()
+        .flatten()
+        .max()
+    }
+
+    /// The community, if it is known (T07).
+    pub fn community(&self, uri: &AtUri) -> Option<&CommunityRow> {
+        self.communities.get(uri).filter(|row| !row.hidden)
+    }
+
+    /// The channel and its community, if both are known (T07).
+    pub fn channel(&self, uri: &AtUri) -> Option<(&ChannelRow, &CommunityRow)> {
+        let channel = self.channels.get(uri)?;
+        Some((channel, self.community(&channel.community_uri)?))
+    }
+
+    /// Known channels with this rkey, indexed first first, ties by AT-URI (T20.4).
+    pub fn channels_with_rkey(&self, rkey: &Rkey) -> Vec<(&ChannelRow, &CommunityRow)> {
+        let mut found: Vec<_> =
+            self.channels.group(rkey.as_str()).filter_map(|row| self.channel(&row.uri)).collect();
+        found.sort_by_key(|(row, _)| (row.indexed_at, row.uri.clone()));
+        found
+    }
+
+    /// Whether people see this message (T16): not blocked, channel and community known, the
+    /// author's account active.
+    pub fn visible(&self, message: &MessageRow) -> bool {
+        !message.hidden && self.stands(message)
+    }
+
+    /// Whether people would see this message if its author's account were active: not blocked,
+    /// channel and community known.
+    pub fn stands(&self, message: &MessageRow) -> bool {
+        !self.blocks.contains(&message.uri) && self.channel(&message.channel_uri).is_some()
+    }
+
+    /// Whether a person's account is there, as far as is known.
+    pub fn is_active(&self, did: &Did) -> bool {
+        self.people.get(did).is_none_or(|person| person.active)
+    }
+
+    /// Hides or shows the messages and reactions of a person (I51, I53).
+    pub fn set_hidden_messages(&mut self, did: &Did, hidden: bool) {
+        self.messages.change_where(|row| row.author_did == *did, |row| row.hidden = hidden);
+        self.reactions.change_where(|row| row.reactor_did == *did, |row| row.hidden = hidden);
+    }
+
+    /// Hides or shows a person's memberships in a community.
+    pub fn set_hidden_memberships(&mut self, did: &Did, community: &AtUri, hidden: bool) {
+        self.memberships.change_where(
+            |row| row.member_did == *did && row.community_uri == *community,
+            |row| row.hidden = hidden,
+        );
+    }
+
+    /// Hides or shows a community.
+    pub fn set_hidden_community(&mut self, uri: &AtUri, hidden: bool) {
+        self.communities.change_where(|row| row.uri == *uri, |row| row.hidden = hidden);
+    }
+
+    /// Forgets every record of a repository (I52).
+    pub fn remove_all_of(&mut self, did: &Did) {
+        self.communities.remove_authority(did);
+        self.channels.remove_authority(did);
+        self.categories.remove_authority(did);
+        self.memberships.remove_authority(did);
+        self.approvals.remove_authority(did);
+        let written: Vec<AtUri> =
+            self.messages.iter().filter(|row| row.author_did == *did).map(|row| row.uri.clone()).collect();
+        written.iter().for_each(|uri| drop(self.remove_message(uri)));
+        self.reactions.remove_authority(did);
+        self.actors.remove_authority(did);
+        self.channel_reads.remove_authority(did);
+        self.held.remove_authority(did);
+    }
+
+    /// Takes a message out, and remembers what its key meant (T21).
+    pub fn remove_message(&mut self, uri: &AtUri) -> Option<MessageRow> {
+        let row = self.messages.remove(uri)?;
+        self.gone.insert(GoneRow::from(&row));
+        Some(row)
+    }
+
+    /// A person as others see them; all unknown if not cached.
+    pub fn person(&self, did: &Did) -> Person {
+        self.people.get(did).map(|row| row.shown(&self.cdn)).unwrap_or_default()
+    }
+}

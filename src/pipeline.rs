@@ -1,0 +1,378 @@
+//! The pipeline every record walks: parse → facts → fold → commit.
+//!
+//! Events go through [`walk`], moderators' decisions through [`decide`], repositories that were read
+//! through [`reconciling`]: the same facts, fold and commit; there is no second writer and no second
+//! set of rules (invariant 8). What comes after
+//! the commit (telling the communities) is [`telling`]'s, which reads the outbox this leaves
+//! behind.
+//!
+//! A crash anywhere in here replays: before the commit nothing happened, after it everything
+//! did, events and cursor included.
+
+pub mod delivery;
+pub mod reconcile;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::domain::announcement::Announcement;
+use crate::domain::identity::Finding;
+use crate::domain::ingest::{Folded, Input, Needs, fold};
+use crate::domain::link::{Gap, StreamPosition};
+use crate::domain::moderation::{Decision, Ruling};
+use crate::domain::standing_cache::StandingCache;
+use crate::domain::working_set::WorkingSet;
+use crate::storage::commit::{Commit, HeldBounds, Prepared, prepare};
+use crate::storage::facts::{self, Facts};
+use crate::storage::{CommitError, Fault, Store};
+use crate::wire::ids::{Collection, Did};
+use crate::wire::jetstream::{Frame, ParseError, What, parse, time_of};
+use crate::wire::profile::LookedUp;
+use crate::wire::time::Micros;
+
+/// Commits that lost against another writer are tried again this often. Each loss means that
+/// another commit succeeded, so the service as a whole makes progress.
+const ATTEMPTS: u32 = 20;
+
+/// The reason under which frames are counted that are no text: compressed ones, which nobody asked
+/// for.
+const BINARY: &str = "frame_binary";
+
+/// A batch on its way in.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Events, in stream order.
+    pub frames: Vec<Frame>,
+    /// Frames that could not be read, by reason.
+    pub unread: BTreeMap<&'static str, u64>,
+    /// Where the stream stood before the batch.
+    pub from: Option<StreamPosition>,
+    /// Where the stream stands after the batch, if that is further.
+    pub position: Option<StreamPosition>,
+    /// Frames whose time cannot be a position: further ahead than clocks differ.
+    pub ahead: u64,
+    /// The length of the frames' texts.
+    pub bytes: usize,
+    /// A stretch of the stream before the batch that was not seen (J07).
+    pub gap: Option<Gap>,
+}
+
+impl Batch {
+    /// Takes in the text of a frame that came from `host` at the time `now`. What cannot be read is
+    /// counted and does not stop the stream; what does not concern the index only moves the position.
+    pub fn take(&mut self, text: &str, host: &str, now: Micros) {
+        match parse(text).map(|frame| frame.at(now)) {
+            Ok(frame) => {
+                self.passed(host, frame.time, now);
+                match frame.what {
+                    What::Passing => {}
+                    What::Refused(error) => self.count(error),
+                    _ => {
+                        self.bytes += text.len();
+                        self.frames.push(frame);
+                    }
+                }
+            }
+            Err(error) => {
+                if let Some(time) = time_of(text) {
+                    self.passed(host, time, now);
+                }
+                self.count(error);
+            }
+        }
+    }
+
+    /// Notes a frame that is no text.
+    pub fn take_binary(&mut self) {
+        *self.unread.entry(BINARY).or_default() += 1;
+    }
+
+    /// Notes a stretch that was not seen; of two that are noted before either is stored, all from
+    /// the beginning of the one to the end of the other.
+    pub fn note_gap(&mut self, gap: Gap) {
+        self.gap = Some(match self.gap.take() {
+            Some(before) => Gap { from: before.from.min(gap.from), to: before.to.max(gap.to), ..gap },
+            None => gap,
+        });
+    }
+
+    /// Takes in what was noted while this batch could not be let in.
+    pub fn and_then(&mut self, later: Self) {
+        self.frames.extend(later.frames);
+        for (reason, count) in later.unread {
+            *self.unread.entry(reason).or_default() += count;
+        }
+        self.position = later.position.or(self.position.take());
+        self.bytes += later.bytes;
+        self.ahead += later.ahead;
+        if let Some(gap) = later.gap {
+            self.note_gap(gap);
+        }
+    }
+
+    fn passed(&mut self, host: &str, time: Micros, now: Micros) {
+        self.ahead += u64::from(time.is_ahead_of(now));
+        let before = self.position.as_ref().or(self.from.as_ref());
+        if let Some(moved) = StreamPosition::moved(before, host, time, now) {
+            self.position = Some(moved);
+        }
+    }
+
+    fn count(&mut self, error: ParseError) {
+        *self.unread.entry(error.reason()).or_default() += 1;
+    }
+
+    /// Whether somebody waits for this: a Colibri record, or a frame to be counted. Profiles,
+    /// identities and accounts of the whole network pass by; nearly all of them are of people
+    /// nobody here knows, and they are let in together every few seconds (J08).
+    pub fn is_urgent(&self) -> bool {
+        !self.unread.is_empty()
+            || self.gap.is_some()
+            || self.frames.iter().any(|frame| match &frame.what {
+                What::Commit(commit) => commit.collection != Collection::Profile,
+                _ => false,
+            })
+    }
+}
+
+/// Settings of the pipeline.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `CDN_URL` (C05).
+    pub cdn: String,
+    /// `HELD_HOURS`, `HELD_MAX` (C20).
+    pub held: HeldBounds,
+    /// `EVENT_LOG_HOURS` (C17): of an account that is hidden, messages of this time are told
+    /// (I51).
+    pub log_hours: i64,
+}
+
+/// What a commit left in the outbox.
+#[derive(Debug)]
+pub struct Committed {
+    /// The version of the ledger before.
+    pub before: i64,
+    /// The version of the ledger after.
+    pub after: i64,
+    /// The rows of the outbox, in order.
+    pub outbox: Vec<(i64, Vec<Announcement>)>,
+    /// Whose repositories are known with this, if they were not before (K01).
+    pub known: BTreeSet<Did>,
+    /// Whether somebody is to be looked at: new people, or a changed identity (K12, I50).
+    pub looks: bool,
+    /// Whether accounts are active again, whose repositories are to be read (I53).
+    pub returned: bool,
+}
+
+/// Lets a batch in, at the time `now`. `announced` is the outbox row up to which everything was
+/// told; it is forgotten in the same transaction. `known` is what the last batch left, or empty.
+pub async fn walk(
+    store: &impl Store,
+    batch: &Batch,
+    settings: &Settings,
+    announced: Option<i64>,
+    known: &mut StandingCache,
+    now: Micros,
+) -> Result<Committed, Fault> {
+    let needs = Needs::of(&batch.frames);
+    for _ in 0..ATTEMPTS {
+        let inputs = batch.frames.iter().map(Input::Frame);
+        let Considered { folded, version: before, people } =
+            consider(store, &needs, inputs, settings, known, now).await?;
+        let prepared = prepared(&folded, before, batch, announced, settings, now);
+        match store.commit(prepared.statements).await {
+            Ok(()) => {
+                // What an account takes along is found by the database, loaded or not.
+                if folded.accounts.is_empty() {
+                    known.keep(prepared.version, people, folded.standings);
+                } else {
+                    known.forget();
+                }
+                let looks = !folded.changes.people.is_empty() || !folded.identities.is_empty();
+                let returned = folded.accounts.iter().any(|account| account.returned);
+                let mut announcements = folded.announcements.into_iter();
+                let outbox = prepared
+                    .outbox
+                    .into_iter()
+                    .map(|(id, range)| (id, announcements.by_ref().take(range.len()).collect()))
+                    .collect();
+                let known = prepared.known.into_iter().map(|(did, _)| did).collect();
+                return Ok(Committed { before, after: prepared.version, outbox, known, looks, returned });
+            }
+            Err(CommitError::Conflict) => {}
+            Err(CommitError::Fault(fault)) => return Err(fault),
+        }
+    }
+    Err(Fault::new("committing a batch", "other writers came first every time"))
+}
+
+/// Caches a profile that was looked up (R04, I37), at the time `now`, unless something newer came
+/// meanwhile. Tells nobody: no event of the network is behind it.
+pub async fn remember(
+    store: &impl Store,
+    did: &Did,
+    profile: &LookedUp,
+    settings: &Settings,
+    now: Micros,
+) -> Result<(), Fault> {
+    let mut needs = Needs::default();
+    needs.profiles.insert(did.clone());
+    for _ in 0..ATTEMPTS {
+        let facts = facts::load(store, needs.clone(), now).await?;
+        let mut working_set: WorkingSet = facts.working_set;
+        working_set.people.know(did);
+        working_set.people.change(did, |person| person.look_up(profile));
+        let prepared = prepare(&Commit {
+            version: facts.version,
+            changes: &working_set.into_changes().0,
+            accounts: &[],
+            deleted_communities: &[],
+            announcements: &[],
+            refusals: &[],
+            unread: &BTreeMap::new(),
+            position: None,
+            gap: None,
+            frames: &[],
+            doubtful: &BTreeSet::new(),
+            announced: None,
+            identities: &[],
+            looks_at_new: false,
+            held: settings.held,
+            now,
+        });
+        match store.commit(prepared.statements).await {
+            Ok(()) => return Ok(()),
+            Err(CommitError::Conflict) => {}
+            Err(CommitError::Fault(fault)) => return Err(fault),
+        }
+    }
+    Err(Fault::new("caching a profile", "other writers came first every time"))
+}
+
+/// Lets in what was found out about people, at the time `now` (I50, K12). What it announces stands
+/// in the outbox when this returns `true`; `false`: nothing of it was news.
+pub async fn learn(
+    store: &impl Store,
+    findings: &[(Did, Finding)],
+    settings: &Settings,
+    now: Micros,
+) -> Result<bool, Fault> {
+    let mut needs = Needs::default();
+    needs.profiles.extend(findings.iter().map(|(did, _)| did.clone()));
+    for _ in 0..ATTEMPTS {
+        let inputs = findings.iter().map(|(did, finding)| Input::Learned(did, finding));
+        let known = &mut StandingCache::default();
+        let Considered { folded, version: before, .. } =
+            consider(store, &needs, inputs, settings, known, now).await?;
+        if folded.changes.people.is_empty() {
+            return Ok(false);
+        }
+        let prepared = prepared(&folded, before, &Batch::default(), None, settings, now);
+        match store.commit(prepared.statements).await {
+            Ok(()) => return Ok(true),
+            Err(CommitError::Conflict) => {}
+            Err(CommitError::Fault(fault)) => return Err(fault),
+        }
+    }
+    Err(Fault::new("committing what was found out", "other writers came first every time"))
+}
+
+/// Makes a moderator's decision, at the time `now`. What it announces stands in the outbox when
+/// this returns; a decision that changes nothing is not committed. After each commit that lost
+/// against another writer, `pause` is awaited with the number of losses: many decisions at once
+/// must not keep each other from the door.
+pub async fn decide(
+    store: &impl Store,
+    decision: &Decision,
+    settings: &Settings,
+    now: Micros,
+    pause: impl AsyncFn(u32),
+) -> Result<Ruling, Fault> {
+    let needs = Needs::of_decision(decision);
+    for attempt in 1..=ATTEMPTS {
+        let known = &mut StandingCache::default();
+        let inputs = [Input::Decision(decision)];
+        let Considered { folded, version: before, .. } =
+            consider(store, &needs, inputs, settings, known, now).await?;
+        let ruling = folded.rulings.first().copied().unwrap_or(Ruling::NothingThere);
+        if ruling != Ruling::Made {
+            return Ok(ruling);
+        }
+        let prepared = prepared(&folded, before, &Batch::default(), None, settings, now);
+        match store.commit(prepared.statements).await {
+            Ok(()) => return Ok(ruling),
+            Err(CommitError::Conflict) => pause(attempt).await,
+            Err(CommitError::Fault(fault)) => return Err(fault),
+        }
+    }
+    Err(Fault::new("committing a decision", "other writers came first every time"))
+}
+
+/// What becomes of some inputs.
+struct Considered {
+    folded: Folded,
+    /// The version of the ledger this was decided at.
+    version: i64,
+    /// Of whom the facts had everything that decides where they stand.
+    people: BTreeSet<Did>,
+}
+
+/// Facts and fold: what becomes of `inputs`.
+async fn consider<'a>(
+    store: &impl Store,
+    needs: &Needs,
+    inputs: impl IntoIterator<Item = Input<'a>>,
+    settings: &Settings,
+    known: &mut StandingCache,
+    now: Micros,
+) -> Result<Considered, Fault> {
+    let recent_since = Micros(now.0.saturating_sub(settings.log_hours.saturating_mul(3_600_000_000)));
+    let mut needs = needs.clone();
+    needs.remembered = needs.people.iter().filter(|did| known.knows(did)).cloned().collect();
+    let mut facts = facts::load(store, needs.clone(), recent_since).await?;
+    if facts.version != known.version() && !needs.remembered.is_empty() {
+        // Another writer came: what is remembered may be wrong.
+        needs.remembered.clear();
+        facts = facts::load(store, needs.clone(), recent_since).await?;
+    }
+    if facts.version != known.version() {
+        known.forget();
+    }
+    // What was read takes the place of what is remembered; also where it is not everything, as
+    // of an approval that came before its membership.
+    let approved = facts.working_set.approvals.iter().map(|row| row.membership_uri.authority());
+    let read: BTreeSet<Did> =
+        approved.chain(facts.people.iter().cloned()).filter(|did| !needs.remembered.contains(did)).collect();
+    known.give(&read, &mut WorkingSet::default());
+    known.give(&needs.remembered, &mut facts.working_set);
+    facts.working_set.cdn.clone_from(&settings.cdn);
+    let Facts { working_set, version, people } = facts;
+    Ok(Considered { folded: fold(working_set, inputs, now, recent_since), version, people })
+}
+
+fn prepared(
+    folded: &Folded,
+    version: i64,
+    batch: &Batch,
+    announced: Option<i64>,
+    settings: &Settings,
+    now: Micros,
+) -> Prepared {
+    prepare(&Commit {
+        version,
+        changes: &folded.changes,
+        accounts: &folded.accounts,
+        deleted_communities: &folded.deleted_communities,
+        announcements: &folded.announcements,
+        refusals: &folded.refusals,
+        unread: &batch.unread,
+        position: batch.position.as_ref(),
+        gap: batch.gap.as_ref(),
+        frames: &batch.frames,
+        doubtful: &folded.doubtful,
+        announced,
+        identities: &folded.identities,
+        looks_at_new: true,
+        held: settings.held,
+        now,
+    })
+}

@@ -1,0 +1,148 @@
+//! Seats and room for what is read of other hosts, in this isolate (`domain::memory_budget`).
+//!
+//! Promises: each wait has an end; a seat is given back when it is dropped, and taken back when it is
+//! not heard of any more, for a request that ends is never told so.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use worker::Delay;
+
+use super::clock::now;
+use crate::domain::memory_budget::{Held, MemoryBudget, Size};
+
+const KB: u64 = 1024;
+const MB: u64 = 1024 * KB;
+
+/// What is read.
+#[derive(Clone, Copy, Debug)]
+pub enum Pool {
+    /// Blobs, to be compared with their CIDs. With the largest one, which is `BLOB_VERIFY_MAX`, they hold
+    /// 80 MiB at most.
+    Blobs,
+    /// Repositories. With the largest one (`domain::repository`), they hold 86 MiB at most.
+    Repositories,
+}
+
+/// Pictures do not stand behind films. A browser asks a host for six at a time, and a PDS takes 5 MiB
+/// by default. A host that sends less than a megabyte a second makes room
+/// where others wait.
+const BLOBS: Size = Size {
+    seats: 96,
+    seats_of_host: 32,
+    all: 40 * MB,
+    of_host: 32 * MB,
+    small: MB,
+    small_in_all: 8 * MB,
+    kept: 30_000_000,
+    grace: 3_000_000,
+    slow: MB,
+};
+/// At a host two are read at a time (K07). It may take some time to prepare an export.
+const REPOSITORIES: Size = Size {
+    seats: 24,
+    seats_of_host: 2,
+    all: 24 * MB,
+    of_host: 16 * MB,
+    small: 256 * KB,
+    small_in_all: 8 * MB,
+    kept: 120_000_000,
+    grace: 20_000_000,
+    slow: 64 * KB,
+};
+
+thread_local! {
+    // Plain data only: nothing here belongs to a request (platform facts 5.5).
+    static ROOM_OF_BLOBS: RefCell<MemoryBudget> = const { RefCell::new(MemoryBudget::new()) };
+    static ROOM_OF_REPOSITORIES: RefCell<MemoryBudget> = const { RefCell::new(MemoryBudget::new()) };
+}
+
+impl Pool {
+    fn with<T>(self, act: impl FnOnce(&mut MemoryBudget) -> T) -> T {
+        match self {
+            Pool::Blobs => ROOM_OF_BLOBS.with_borrow_mut(act),
+            Pool::Repositories => ROOM_OF_REPOSITORIES.with_borrow_mut(act),
+        }
+    }
+
+    fn size(self) -> &'static Size {
+        match self {
+            Pool::Blobs => &BLOBS,
+            Pool::Repositories => &REPOSITORIES,
+        }
+    }
+
+    /// How long one waits, and how often it looks, in milliseconds. By looking, not by being woken: a
+    /// request must not wake another one (platform facts 5.5).
+    fn patience(self) -> (i64, u64) {
+        match self {
+            Pool::Blobs => (10_000, 20),
+            Pool::Repositories => (120_000, 100),
+        }
+    }
+
+    /// Waits for a seat for something of this host.
+    pub async fn seat(self, host: &str) -> Result<Seat, NoRoom> {
+        let seat = Seat { pool: self, by: self.with(|room| room.queue(host, now())) };
+        let is_seated = || self.with(|room| room.sit(seat.by, self.size(), now()));
+        let (patience, every) = self.patience();
+        let until = now().millis().saturating_add(patience);
+        while !is_seated() {
+            if now().millis() >= until {
+                return Err(NoRoom::Crowded);
+            }
+            Delay::from(Duration::from_millis(every)).await;
+        }
+        Ok(seat)
+    }
+}
+
+/// Why there is no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoom {
+    /// Others have it, and kept it for too long.
+    Crowded,
+    /// It was taken back, because its host is slow and others waited.
+    Slow,
+}
+
+/// A seat, until it is dropped.
+#[derive(Debug)]
+pub struct Seat {
+    pool: Pool,
+    by: u64,
+}
+
+impl Seat {
+    /// Waits until so many bytes may be held in all.
+    pub async fn hold(&self, bytes: u64) -> Result<(), NoRoom> {
+        let (patience, every) = self.pool.patience();
+        let until = now().millis().saturating_add(patience);
+        loop {
+            match self.pool.with(|room| room.hold(self.by, bytes, self.pool.size(), now())) {
+                Held::Yes => return Ok(()),
+                Held::Lost => return Err(NoRoom::Slow),
+                Held::Wait if now().millis() >= until => return Err(NoRoom::Crowded),
+                Held::Wait => Delay::from(Duration::from_millis(every)).await,
+            }
+        }
+    }
+
+    /// So many bytes came by now.
+    pub fn came(&self, bytes: u64) -> Result<(), NoRoom> {
+        let is_there = self.pool.with(|room| room.came(self.by, bytes, now()));
+        if is_there { Ok(()) } else { Err(NoRoom::Slow) }
+    }
+
+    /// Everything came.
+    pub fn settle(&self) -> Result<(), NoRoom> {
+        let is_there = self.pool.with(|room| room.settle(self.by, now()));
+        if is_there { Ok(()) } else { Err(NoRoom::Slow) }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.pool.with(|room| room.leave(self.by));
+    }
+}

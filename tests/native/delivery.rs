@@ -1,0 +1,444 @@
+//! Telling through faults and crashes: whatever breaks between the commit and the communities'
+//! logs, each event gets one number in one log, in order (J03, T14, invariants 1 and 6).
+//!
+//! Everything here is the service's own: the pipeline, the outbox, `pipeline::delivery`, and the
+//! statements of a community's log on a database of its own. Only the calls are functions.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use colibri_edge::domain::announcement::Scope;
+use colibri_edge::domain::pending::Told;
+use colibri_edge::pipeline::delivery::{Audience, Telling};
+use colibri_edge::storage::community_log::{self, Counters};
+use colibri_edge::storage::{Fault, Statement};
+use colibri_edge::wire::time::Micros;
+use futures::executor::block_on;
+use rusqlite::{Connection, params_from_iter};
+
+use super::sqlite::{Break, Sqlite};
+use super::story::{START, Service, Story, message};
+
+/// Where telling a community breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deaf {
+    /// The call does not arrive.
+    CallLost,
+    /// The community took everything in, and the answer is lost.
+    ReplyLost,
+    /// The community's database fails half way, and what was written stays.
+    HalfWay,
+}
+
+/// The objects of the communities, and those who watch people.
+#[derive(Default)]
+struct Town {
+    logs: RefCell<BTreeMap<String, Connection>>,
+    /// Rows told to the watchers of people.
+    people: RefCell<Vec<i64>>,
+    deaf: Cell<Option<Deaf>>,
+    struck: Cell<u32>,
+    /// A community whose object fails at any event that has this in it.
+    poison: Cell<Option<(&'static str, &'static str)>>,
+}
+
+impl Town {
+    fn strikes(&self, at: Deaf) -> bool {
+        let strikes = self.deaf.get() == Some(at);
+        if strikes {
+            self.deaf.set(None);
+            self.struck.set(self.struck.get() + 1);
+        }
+        strikes
+    }
+
+    /// What a community does when it is told (`durable/community/log.rs`).
+    fn take(&self, community: &str, told: &[Told]) -> Result<i64, Fault> {
+        if let Some((who, what)) = self.poison.get()
+            && community.contains(who)
+            && told.iter().flat_map(|told| &told.events).any(|event| event.event.get().contains(what))
+        {
+            return Err(Fault::new("announce", "it ends without a word"));
+        }
+        let mut logs = self.logs.borrow_mut();
+        let db = logs.entry(community.to_owned()).or_insert_with(|| {
+            let db = Connection::open_in_memory().unwrap();
+            community_log::SCHEMA.iter().for_each(|sql| db.execute_batch(sql).unwrap());
+            db
+        });
+        let text: String = db.query_row(community_log::counters().sql, [], |row| row.get("row")).unwrap();
+        let counters: Counters = serde_json::from_str(&text).unwrap();
+        let taken = community_log::take(&counters, told, Micros(START), |_| "gateway-0".into());
+        let statements = taken.statements;
+        let run = |statements: &[Statement]| {
+            for statement in statements {
+                db.execute(statement.sql, params_from_iter(Sqlite::bind(&statement.params))).unwrap();
+            }
+        };
+        if statements.len() > 2 && self.strikes(Deaf::HalfWay) {
+            run(&statements[..statements.len() / 2]);
+            return Err(Fault::new("announce", "the disk is full"));
+        }
+        run(&statements);
+        let text: String = db.query_row(community_log::counters().sql, [], |row| row.get("row")).unwrap();
+        let stored: Counters = serde_json::from_str(&text).unwrap();
+        assert_eq!(stored, taken.counters, "what is kept in memory is what stands in the database");
+        Ok(stored.announced)
+    }
+
+    /// Every community's log: `seq`, and the event.
+    fn transcript(&self) -> Vec<String> {
+        let logs = self.logs.borrow();
+        let read = |(community, db): (&String, &Connection)| {
+            let mut events = db.prepare("SELECT seq, event FROM log ORDER BY seq").unwrap();
+            let rows = events.query_map([], |row| {
+                let (seq, event): (i64, String) = (row.get(0)?, row.get(1)?);
+                // Nested too deeply for a value, it is compared as text.
+                let mut event = serde_json::from_str(&event).unwrap_or(serde_json::Value::String(event));
+                // When it came in depends on when the fault was over.
+                for object in ["", "/message"] {
+                    if let Some(fields) = event.pointer_mut(object).and_then(serde_json::Value::as_object_mut)
+                    {
+                        fields.remove("indexed_at");
+                    }
+                }
+                Ok(format!("{community} {seq} {event}"))
+            });
+            rows.unwrap().map(Result::unwrap).collect::<Vec<_>>()
+        };
+        logs.iter().flat_map(read).collect()
+    }
+}
+
+impl Audience for Town {
+    async fn tell(&self, scope: &Scope, told: &[Told]) -> Result<i64, Fault> {
+        if self.strikes(Deaf::CallLost) {
+            return Err(Fault::new("announce", "nobody answers"));
+        }
+        let through = match scope {
+            Scope::Community(community) => self.take(community.as_str(), told)?,
+            Scope::People => {
+                let mut had = self.people.borrow_mut();
+                let last = had.last().copied().unwrap_or(0);
+                had.extend(told.iter().map(|told| told.id).filter(|id| *id > last));
+                told.last().unwrap().id
+            }
+        };
+        if self.strikes(Deaf::ReplyLost) {
+            return Err(Fault::new("announce", "the answer was lost"));
+        }
+        Ok(through)
+    }
+}
+
+/// The reader's way (`durable/jetstream/consumer.rs`): let in, take, catch up, tell, forget; after a fault
+/// again. `crash` loses all memory at that step of that frame.
+struct Reader {
+    service: Service,
+    town: Town,
+    telling: Telling,
+    now: i64,
+    set_aside: usize,
+}
+
+/// The last step of the reader before it dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Crash {
+    Committed,
+    Taken,
+    Told,
+    Forgotten,
+}
+
+impl Reader {
+    fn new() -> Self {
+        Self {
+            service: Service::new(),
+            town: Town::default(),
+            telling: Telling::default(),
+            now: START,
+            set_aside: 0,
+        }
+    }
+
+    fn let_in(&mut self, frame: &String, crash: Option<Crash>) {
+        let committed = loop {
+            if let Ok(committed) = self.service.try_batch(std::slice::from_ref(frame)) {
+                break committed;
+            }
+        };
+        if crash == Some(Crash::Committed) {
+            return self.die();
+        }
+        self.telling.take(committed);
+        if crash == Some(Crash::Taken) {
+            return self.die();
+        }
+        self.pass(crash);
+    }
+
+    /// One pass of telling, with retries of the database as the reader does them.
+    fn pass(&mut self, crash: Option<Crash>) {
+        while block_on(self.telling.catch_up(&self.service.store)).is_err() {}
+        self.now += 60_000_000; // pauses after failures are over
+        let outcome = block_on(self.telling.tell(&self.town, Micros(self.now)));
+        self.set_aside += outcome.set_aside.iter().map(|(_, events)| events).sum::<usize>();
+        if crash == Some(Crash::Told) {
+            return self.die();
+        }
+        while block_on(self.telling.forget(&self.service.store)).is_err() {}
+        if crash == Some(Crash::Forgotten) {
+            self.die();
+        }
+    }
+
+    fn die(&mut self) {
+        self.telling = Telling::default();
+    }
+
+    /// Passes until everybody was told everything.
+    fn settle(&mut self) {
+        for _ in 0..5 {
+            self.pass(None);
+        }
+        assert_eq!(self.telling.waiting(), 0);
+        assert_eq!(
+            self.service.store.look("SELECT count(*) FROM outbox"),
+            ["0"],
+            "all told is all forgotten"
+        );
+    }
+}
+
+/// Two communities, members, messages, an edit, a deletion, a person who says something.
+fn story() -> Story {
+    let mut story = Story::default();
+    story.community("alice", false).community("zoe", false).join("bob", "alice").join("carol", "zoe");
+    story.create(
+        "carol",
+        "message/9",
+        super::story::message_in("at://did:plc:zoe/social.colibri.channel/k", "there"),
+    );
+    story.create(
+        "bob",
+        "message/1",
+        super::story::message_in("at://did:plc:alice/social.colibri.channel/k", "here"),
+    );
+    story.update("bob", "message/1", message("edited")).react("alice", "r", "👍", "1");
+    story.create("bob", "actor.data/self", serde_json::json!({ "status": "Reading" }));
+    story.delete("bob", "message/1").delete("bob", "membership/m");
+    story
+}
+
+fn run(
+    story: &Story,
+    prepare: impl Fn(&mut Reader, usize),
+    crash: impl Fn(usize) -> Option<Crash>,
+) -> Reader {
+    let mut reader = Reader::new();
+    for (n, frame) in story.frames.iter().enumerate() {
+        prepare(&mut reader, n);
+        reader.let_in(frame, crash(n));
+    }
+    reader.settle();
+    reader
+}
+
+fn plain(story: &Story) -> Reader {
+    run(story, |_, _| {}, |_| None)
+}
+
+#[test]
+fn the_plain_run_numbers_every_event_of_a_community_from_one_on() {
+    let reader = plain(&story());
+    let transcript = reader.town.transcript();
+    let seqs = |owner: &str| -> Vec<i64> {
+        let mine = format!("at://did:plc:{owner}/");
+        let seq = |line: &String| line.split(' ').nth(1).unwrap().parse().unwrap();
+        transcript.iter().filter(|line| line.starts_with(&mine)).map(seq).collect()
+    };
+    assert_eq!(seqs("zoe"), (1..=4).collect::<Vec<_>>(), "{transcript:#?}");
+    assert_eq!(seqs("alice"), (1..=9).collect::<Vec<_>>(), "{transcript:#?}");
+    assert_eq!(reader.town.people.borrow().len(), 1, "the status is told once, and has no number");
+}
+
+/// Q21: what a community's object cannot take is found, and set aside; what comes before and after it
+/// is told once and in order, and nobody else waits.
+#[test]
+fn q21_an_event_that_cannot_be_told_stands_in_nobodys_way() {
+    let story = story();
+    let plain = plain(&story);
+    let mut reader = Reader::new();
+    reader.town.poison.set(Some(("alice", "\"text\":\"edited\"")));
+    story.frames.iter().for_each(|frame| reader.let_in(frame, None));
+    let of = |reader: &Reader, who: &str| -> Vec<String> {
+        reader.town.transcript().into_iter().filter(|line| line.contains(who)).collect()
+    };
+    assert_eq!(of(&reader, "did:plc:zoe/"), of(&plain, "did:plc:zoe/"), "told at once");
+    for _ in 0..20 {
+        reader.pass(None);
+    }
+    reader.settle();
+    assert_eq!(reader.set_aside, 1, "the edit");
+    let (told, expected) = (of(&reader, "at://did:plc:alice/"), of(&plain, "at://did:plc:alice/"));
+    assert_eq!(told.len(), expected.len(), "each has its number");
+    let differs: Vec<_> = told.iter().zip(&expected).filter(|(told, expected)| told != expected).collect();
+    assert_eq!(differs.len(), 1, "{differs:#?}");
+    assert!(differs[0].0.ends_with(" null") && differs[0].1.contains("edited"));
+}
+
+/// Q21: rows that stand in the outbox when the service starts, in whatever state.
+#[test]
+fn q21_what_cannot_be_read_in_the_outbox_is_set_aside() {
+    let mut reader = Reader::new();
+    story().frames.iter().for_each(|frame| reader.let_in(frame, None));
+    reader.settle();
+    let before = reader.town.transcript().len();
+    let community = |who: &str| format!("at://did:plc:{who}/social.colibri.community/c");
+    let announcement = |who: &str, event: &str| {
+        let scope = community(who);
+        format!(
+            r#"{{"scope":{{"community":"{scope}"}},"audience":"community","topic":"other","live":true,"event":{event}}}"#
+        )
+    };
+    let deep = format!(r#"{{"type":"x","facets":{}{}}}"#, "[".repeat(20_000), "]".repeat(20_000));
+    let rows = [
+        format!("[{}]", announcement("zoe", &deep)),
+        "nonsense".to_owned(),
+        format!("[{},7,{}", announcement("zoe", "{}"), announcement("alice", "{}")),
+        format!(
+            r#"[{},{{"scope":{{"community":"{}"}},"topic":"of a later build"}}]"#,
+            announcement("alice", "{}"),
+            community("zoe")
+        ),
+        format!("[{}]", announcement("alice", r#"{"type":"y"}"#)),
+    ];
+    for row in rows {
+        let text = row.replace('\'', "''");
+        reader.service.store.exec(&format!(
+            "UPDATE ledger SET version = version + 1;
+             INSERT INTO outbox VALUES ((SELECT version FROM ledger), '{text}', '')"
+        ));
+    }
+    reader.die();
+    let unreadable = block_on(reader.telling.catch_up(&reader.service.store)).unwrap();
+    assert_eq!(unreadable, 3, "a row, another row, and one event");
+    reader.settle();
+    let told = reader.town.transcript();
+    assert_eq!(told.len(), before + 6, "{told:#?}");
+    let last = |who: &str, n: usize| -> Vec<String> {
+        let mine: Vec<_> = told.iter().filter(|line| line.starts_with(&community(who))).collect();
+        mine[mine.len() - n..].iter().map(|line| line.splitn(3, ' ').nth(2).unwrap().to_owned()).collect()
+    };
+    assert_eq!(last("alice", 3), ["null", "{}", r#"{"type":"y"}"#]);
+    let zoe = last("zoe", 3);
+    assert!(zoe[0].contains("facets"), "told, however deep: {zoe:?}");
+    assert_eq!(zoe[1..], ["null", "null"]);
+}
+
+#[test]
+fn j03_a_fault_at_announce_tells_each_event_once() {
+    let story = story();
+    let plain = plain(&story);
+    for fault in [Deaf::CallLost, Deaf::ReplyLost, Deaf::HalfWay] {
+        for at in 0..story.frames.len() {
+            let reader = run(
+                &story,
+                |reader, n| {
+                    if n == at {
+                        reader.town.deaf.set(Some(fault))
+                    }
+                },
+                |_| None,
+            );
+            // Half way needs a community with something to write; the status of a person has none.
+            assert_eq!(reader.town.struck.get(), 1, "{fault:?} at {at} did not strike");
+            assert_eq!(reader.town.transcript(), plain.town.transcript(), "{fault:?} at {at}");
+            assert_eq!(*reader.town.people.borrow(), *plain.town.people.borrow(), "{fault:?} at {at}");
+        }
+    }
+}
+
+#[test]
+fn j03_a_community_that_cannot_be_told_holds_up_nobody_and_loses_nothing() {
+    let story = story();
+    let plain = plain(&story);
+    let mut reader = Reader::new();
+    let mut failures = 0;
+    for frame in &story.frames {
+        // Whoever is told first hears nothing, all along.
+        reader.town.deaf.set(Some(Deaf::CallLost));
+        reader.let_in(frame, None);
+        failures = reader.town.struck.get();
+    }
+    assert!(failures > 5, "only {failures} calls were lost");
+    reader.town.deaf.set(None);
+    reader.settle();
+    assert_eq!(reader.town.transcript(), plain.town.transcript());
+}
+
+#[test]
+fn j03_a_crash_between_any_two_steps_of_telling_tells_each_event_once() {
+    let story = story();
+    let plain = plain(&story);
+    for crash in [Crash::Committed, Crash::Taken, Crash::Told, Crash::Forgotten] {
+        for at in 0..story.frames.len() {
+            let reader = run(&story, |_, _| {}, |n| (n == at).then_some(crash));
+            assert_eq!(reader.town.transcript(), plain.town.transcript(), "{crash:?} at {at}");
+        }
+    }
+}
+
+#[test]
+fn j03_a_fault_of_the_outbox_tells_each_event_once() {
+    let story = story();
+    let plain = plain(&story);
+    for fault in [Break::Read, Break::CommitLost, Break::CommitStored] {
+        for at in 0..story.frames.len() {
+            let mut reader = Reader::new();
+            for (n, frame) in story.frames.iter().enumerate() {
+                reader.let_in(frame, (n == at).then_some(Crash::Taken));
+                if n == at {
+                    // The next read is that of catching up, the next commit that of forgetting.
+                    reader.service.store.break_next(fault);
+                    reader.pass(None);
+                    assert_eq!(reader.service.store.struck.get(), 1, "{fault:?} at {at} did not strike");
+                }
+            }
+            reader.settle();
+            assert_eq!(reader.town.transcript(), plain.town.transcript(), "{fault:?} at {at}");
+        }
+    }
+}
+
+/// The cursor has no boundary of its own: it is a statement of the transaction that stores the
+/// data and the outbox. So a fault at the commit is a fault at the cursor, and all three agree
+/// after it: nothing is stored, or everything is.
+#[test]
+fn j03_a_fault_at_the_cursor_is_one_at_the_data_and_the_outbox() {
+    let story = story();
+    let state = |service: &Service| -> (Vec<String>, Vec<String>, Vec<String>) {
+        (
+            service.store.look("SELECT cursor_us FROM stream"),
+            service.store.index(),
+            service.store.look("SELECT id, announcements FROM outbox"),
+        )
+    };
+    for at in 0..story.frames.len() {
+        for (fault, is_stored) in [(Break::CommitLost, false), (Break::CommitStored, true)] {
+            let (before, frame) = (&story.frames[..at], std::slice::from_ref(&story.frames[at]));
+            let mut service = Service::new();
+            before.iter().for_each(|frame| service.batch(std::slice::from_ref(frame)));
+            let mut expected = state(&service);
+            if is_stored {
+                let mut plain = Service::new();
+                story.frames[..=at].iter().for_each(|frame| plain.batch(std::slice::from_ref(frame)));
+                expected = state(&plain);
+            }
+            service.store.break_next(fault);
+            assert!(service.try_batch(frame).is_err());
+            assert_eq!(service.store.struck.get(), 1, "{fault:?} at {at} did not strike");
+            assert_eq!(state(&service), expected, "{fault:?} at {at}: all or nothing");
+        }
+    }
+}
