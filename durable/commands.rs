@@ -16,6 +16,7 @@ use crate::domain::signaling::room::Caller;
 use crate::storage::Fault;
 use crate::storage::community_log::Numbered;
 use crate::storage::gateway_people::Saying;
+use crate::storage::used_tokens::Use;
 use crate::wire::ids::{AtUri, Did, Rkey};
 use crate::wire::time::Micros;
 
@@ -410,6 +411,24 @@ impl Command for SetState {
     type Reply = Done;
     const OBJECT: Object = Object::Gateway;
     const NAME: &'static str = "set-state";
+}
+
+/// To the `Gateway` of a person: a token of theirs is used (X04). Not idempotent: asked again it
+/// says that the token was used. Reply: what came of it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct UseToken {
+    /// Whose.
+    pub did: Did,
+    /// What tells it from their others.
+    pub token: String,
+    /// From when on it would be refused anyway.
+    pub ends: Micros,
+}
+
+impl Command for UseToken {
+    type Reply = Use;
+    const OBJECT: Object = Object::Gateway;
+    const NAME: &'static str = "use-token";
 }
 
 /// To the `Gateway` of people: they have sockets at another one no more (a change of

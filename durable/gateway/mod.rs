@@ -7,10 +7,10 @@
 //!   gateway one call at a time.
 //! - Gates: the memory and the object's database change together between two awaits. Calls to
 //!   D1 and to communities let other events in, so nothing read before one is trusted after it.
-//! - Stored: `storage::gateway_sessions`, `storage::gateway_people`; the attachment of a socket
-//!   is the number of its session.
+//! - Stored: `storage::gateway_sessions`, `storage::gateway_people`, `storage::used_tokens`; the
+//!   attachment of a socket is the number of its session.
 //! - Commands: [`Connect`](CONNECT), [`Deliver`], [`Watch`], [`Say`], [`Observed`],
-//!   [`Reindexed`], [`SetState`], [`Adopt`].
+//!   [`Reindexed`], [`SetState`], [`Adopt`], [`UseToken`].
 //! - Wakes on a frame, a delivery, a socket's end, its alarm. The shipped client's heartbeat is
 //!   answered by the runtime and wakes nobody (A10). Ends with its last socket.
 
@@ -20,6 +20,7 @@ mod restore;
 mod sessions;
 mod sockets;
 mod subscriptions;
+mod used_tokens;
 mod voice;
 
 use std::rc::Rc;
@@ -35,7 +36,7 @@ use self::sockets::{Caller, Gone};
 use crate::domain::restore::Origin;
 use crate::durable::commands::{
     Adopt, CONNECT, Command, DID_HEADER, Deliver, Done, ORIGIN_HEADER, Observed, PROVEN_HEADER, Reindexed,
-    SESSION_HEADER, Say, SetState, UNPROVEN_HEADER, Watch, read, reply, unknown,
+    SESSION_HEADER, Say, SetState, UNPROVEN_HEADER, UseToken, Watch, read, reply, unknown,
 };
 use crate::platform::config::follow_log_level;
 use crate::platform::incidents;
@@ -118,6 +119,12 @@ impl DurableObject for Gateway {
             Adopt::NAME => {
                 let command = read::<Adopt>(&mut request).await;
                 reply::<Adopt>(command.and_then(|command| desk.adopt(&command)))
+            }
+            UseToken::NAME => {
+                let command = read::<UseToken>(&mut request).await;
+                return reply::<UseToken>(
+                    command.and_then(|command| used_tokens::use_token(&desk.sql, &command)),
+                );
             }
             _ => return unknown(),
         };

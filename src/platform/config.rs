@@ -16,6 +16,7 @@ use crate::domain::secrets;
 use crate::pipeline::Settings;
 use crate::storage::commit::HeldBounds;
 use crate::wire::ice::{self, IceServer};
+use crate::wire::ids::Did;
 
 /// What the Jetstream object needs.
 #[derive(Clone, Debug)]
@@ -127,6 +128,17 @@ pub fn pipeline(env: &Env) -> Settings {
 /// `TOKEN_SECRET` (C08), which signs socket tokens, if it is one.
 pub fn token_secret(env: &Env) -> Option<String> {
     secret(env, "TOKEN_SECRET")
+}
+
+/// `SERVICE_DID` (C07), if it is set and a DID.
+pub fn service_did(env: &Env) -> Option<Did> {
+    let given = text(env, "SERVICE_DID", "");
+    let did = Did::parse(&given).ok();
+    if did.is_none() && !given.is_empty() {
+        let message = "SERVICE_DID is no DID; no service-auth token is a proof";
+        log::once(Level::Warn, message, &json!({ "given": given }));
+    }
+    did
 }
 
 /// `INVITE_API_KEY` (C01), if it is one.
@@ -250,10 +262,15 @@ const LISTENS_ON: &str = "COLIBRI_LISTENS_ON";
 /// Where this service is reached, as far as its variables say: the host of `SERVICE_DID` (C07), and
 /// where `serve` listens (`scripts/local-worker.js`).
 fn own_places(env: &Env) -> Vec<String> {
-    let did = text(env, "SERVICE_DID", "");
-    let host = did.strip_prefix("did:web:").map(|host| host.replace("%3A", ":").replace("%3a", ":"));
-    let public = host.and_then(|host| place_of(&Url::parse(&format!("https://{host}")).ok()?));
+    let did = service_did(env);
+    let public = did.and_then(|did| place_of(&Url::parse(&format!("https://{}", web_host(&did)?)).ok()?));
     public.into_iter().chain(listens_on(env)).collect()
+}
+
+/// The host of a `did:web`, with its port if it names one.
+pub fn web_host(did: &Did) -> Option<String> {
+    let host = did.as_str().strip_prefix("did:web:").filter(|host| !host.contains(':'))?;
+    Some(host.replace("%3A", ":").replace("%3a", ":"))
 }
 
 /// Where `serve` listens; none on Cloudflare.

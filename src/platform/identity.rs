@@ -18,6 +18,7 @@ use super::config::Outside;
 use super::handles;
 use super::outbound::{Failure, get_text};
 use super::strangers::Service;
+use crate::domain::allowance::{Allowance, Rate};
 use crate::domain::answers::{Answers, Look};
 use crate::domain::breaker::Errand;
 use crate::domain::hosts::{document_of, may_ask};
@@ -41,6 +42,10 @@ const NOBODY: i64 = 30 * SECOND;
 const FAILED: i64 = SECOND;
 /// How often a document is asked for anew because the account was not found where it says.
 const ANEW: i64 = 10 * SECOND;
+/// How often a document is asked for anew because a signature does not fit (X04): so often for one
+/// DID, in microseconds, and so often in all. Anybody can forge a token of anybody.
+const REKEY: i64 = 60 * SECOND;
+const REKEY_RATE: Rate = Rate { every: 200_000, at_once: 20 };
 const WITHIN: Duration = Duration::from_secs(5);
 /// How long those who ask the same wait for the one who asks: a little longer than that may take.
 const PATIENCE: i64 = 7 * SECOND;
@@ -106,6 +111,8 @@ thread_local! {
     // Plain data only: nothing here belongs to a request (platform facts 5.5).
     static SAID: RefCell<Answers<Said>> = const { RefCell::new(Answers::new()) };
     static ANEW_LATELY: RefCell<Answers<()>> = const { RefCell::new(Answers::new()) };
+    static REKEYED: RefCell<Answers<()>> = const { RefCell::new(Answers::new()) };
+    static REKEYS: RefCell<Allowance> = const { RefCell::new(Allowance::new()) };
 }
 
 /// Where the account of a DID lives that the index knows: from D1 if what stands there is believed,
@@ -151,25 +158,81 @@ pub struct Recalled {
 
 /// As [`resolve`] for anybody, with the memory of this isolate in front.
 pub async fn recall(db: &impl Store, did: &Did, outside: &Outside) -> Result<Recalled, Unresolved> {
-    let (identity, is_known, remembered) = match turn(did, false).await {
-        Some(said) => {
-            let (identity, is_known) = said?;
-            (identity, is_known, true)
-        }
-        None => {
-            let asking = Asking(did);
-            let stored = identities::find(db, did).await?;
-            let is_known = stored.is_some();
-            match stored.filter(|identity| identity.is_believed(now())) {
-                Some(identity) => {
-                    remember(&identity, true);
-                    (identity, true, true)
-                }
-                None => (ask(&asking, db, outside, is_known).await?, is_known, false),
-            }
-        }
-    };
+    let (identity, is_known, remembered) = remembered(db, did, outside).await?;
     Ok(Recalled { account: account(&identity, outside)?, remembered, is_known })
+}
+
+/// Who is behind anybody's DID, whether the index knows them, and whether nobody was asked just now.
+async fn remembered(
+    db: &impl Store,
+    did: &Did,
+    outside: &Outside,
+) -> Result<(Identity, bool, bool), Unresolved> {
+    if let Some(said) = turn(did, false).await {
+        let (identity, is_known) = said?;
+        return Ok((identity, is_known, true));
+    }
+    let asking = Asking(did);
+    let stored = identities::find(db, did).await?;
+    let is_known = stored.is_some();
+    match stored.filter(|identity| identity.is_believed(now())) {
+        Some(identity) => {
+            remember(&identity, true);
+            Ok((identity, true, true))
+        }
+        None => Ok((ask(&asking, db, outside, is_known).await?, is_known, false)),
+    }
+}
+
+/// The key of an account, for its signatures on tokens.
+#[derive(Clone, Debug)]
+pub struct Signer {
+    /// The key in its document, if it has one; `None` also where there is no such document.
+    pub key: Option<Multikey>,
+    /// Whether it was asked for just now.
+    pub is_fresh: bool,
+    is_known: bool,
+}
+
+/// Who signs for an account, as it is remembered. Nobody is no fault: a token of theirs is refused.
+pub async fn signer(db: &impl Store, did: &Did, outside: &Outside) -> Result<Signer, Unresolved> {
+    match remembered(db, did, outside).await {
+        Ok((identity, is_known, is_remembered)) => {
+            Ok(Signer { key: identity.signing_key, is_fresh: !is_remembered, is_known })
+        }
+        Err(Unresolved::Nowhere) => Ok(Signer { key: None, is_fresh: true, is_known: false }),
+        Err(other) => Err(other),
+    }
+}
+
+/// As [`signer`], after a signature that did not fit the one that is remembered: the document is asked
+/// for anew, unless it was within the minute for this DID, or too often for others. `None`: it may
+/// not be asked for, so what is remembered counts.
+pub async fn signer_anew(
+    db: &impl Store,
+    did: &Did,
+    outside: &Outside,
+    remembered: &Signer,
+) -> Result<Option<Signer>, Unresolved> {
+    let at = now();
+    let may = REKEYED.with_borrow_mut(|rekeyed| {
+        let may = rekeyed.said(did.as_str(), at).is_none()
+            && REKEYS.with_borrow_mut(|allowance| allowance.take(&REKEY_RATE, at));
+        if may {
+            rekeyed.say(did.as_str(), (), Micros(at.0 + REKEY), at);
+        }
+        may
+    });
+    if !may {
+        return Ok(None);
+    }
+    match ask(&Asking(did), db, outside, remembered.is_known).await {
+        Ok(identity) => {
+            Ok(Some(Signer { key: identity.signing_key, is_fresh: true, is_known: remembered.is_known }))
+        }
+        Err(Unresolved::Nowhere) => Ok(Some(Signer { key: None, is_fresh: true, is_known: false })),
+        Err(other) => Err(other),
+    }
 }
 
 /// As [`recall`], of somebody who was not found where that says: the document is asked for once more,

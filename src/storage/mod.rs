@@ -28,6 +28,7 @@ pub mod community_log;
 pub mod community_voice;
 pub mod gateway_people;
 pub mod gateway_sessions;
+pub mod used_tokens;
 
 pub use statement::{CommitError, Fault, Inner, Param, Statement, Store, rows};
 use statement::{chunks, json_text};

@@ -28,6 +28,7 @@ pub mod rate_limit;
 pub mod records;
 pub mod relay;
 pub mod repository;
+pub mod service_auth;
 pub mod signaling;
 pub mod signing_key;
 pub mod socket;

@@ -12,6 +12,15 @@ use super::multikey::{K256, P256, base58};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SigningKey(Curve);
 
+/// What a signature with a key of each curve is called in a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// secp256k1
+    Es256k,
+    /// NIST P-256
+    Es256,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Curve {
     Secp256k1(Box<k256::ecdsa::VerifyingKey>),
@@ -33,6 +42,14 @@ impl SigningKey {
             return None;
         };
         Some(Self(curve))
+    }
+
+    /// What its signatures are called.
+    pub fn algorithm(&self) -> Algorithm {
+        match self.0 {
+            Curve::Secp256k1(_) => Algorithm::Es256k,
+            Curve::P256(_) => Algorithm::Es256,
+        }
     }
 
     /// Whether `signature` (64 bytes, r and s) is the one this key makes of the SHA-256 of

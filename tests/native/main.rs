@@ -30,6 +30,7 @@ mod reconciling;
 mod recorded;
 mod repository;
 mod returning;
+mod service_auth;
 mod tidy;
 mod voice_right;
 mod written;

@@ -28,7 +28,7 @@ use colibri_edge::storage::reads::{self, Start, bans, communities, people, react
 use colibri_edge::storage::sweep::{Place, sweep, sweep_people};
 use colibri_edge::storage::{
     Statement, Store, community_voice, discovery, identities, incidents, invites, outbox, parts, presence,
-    repos,
+    repos, used_tokens,
 };
 use colibri_edge::wire::ids::{AtUri, Collection, Did, Rkey};
 use colibri_edge::wire::time::Micros;
@@ -284,6 +284,17 @@ fn objects() -> Vec<(Vec<&'static str>, Vec<Statement>)> {
         ([gateway_people::SCHEMA, gateway_sessions::SCHEMA].concat(), sessions),
         (community_voice::SCHEMA.to_vec(), of_voice()),
         (bound_rooms::SCHEMA.to_vec(), rooms),
+        (used_tokens::SCHEMA.to_vec(), of_used_tokens()),
+    ]
+}
+
+fn of_used_tokens() -> Vec<Statement> {
+    let did = Did::parse("did:plc:bob").unwrap();
+    vec![
+        used_tokens::forget(Micros(0)),
+        used_tokens::is_used(&did, "a"),
+        used_tokens::count(&did),
+        used_tokens::remember(&did, "a", Micros(1)),
     ]
 }
 
