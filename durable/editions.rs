@@ -14,10 +14,10 @@ use std::cell::RefCell;
 
 use worker::{DurableObject, Env, Request, Response, Result, State, Url, durable_object, wasm_bindgen};
 
-use super::commands::unknown;
 use crate::domain::editions::{Editions as Known, Parts};
 use crate::platform::clock::{lot, now};
 use crate::platform::editions::{ANSWER, paths};
+use crate::platform::objects::unknown;
 
 /// See the module.
 #[durable_object(fetch)]

@@ -3,31 +3,31 @@
 //! A folder of the one crate rather than a workspace member: the objects use `platform` and the
 //! router uses their commands, and two crates could not both have the upper hand.
 //!
-//! Read in this order: who may be asked what (`commands`), then the objects in the order an
-//! event passes them.
+//! An object is a folder: `mod.rs` is the object, `commands.rs` what it may be asked, and the other
+//! files its parts. Read them in the order in which an event passes them.
 
-pub mod commands;
-
-#[allow(missing_docs, reason = "the macro makes methods without docs")]
-mod jetstream;
+pub mod replies;
 
 #[allow(missing_docs, reason = "the macro makes methods without docs")]
-mod community;
+pub mod jetstream;
 
 #[allow(missing_docs, reason = "the macro makes methods without docs")]
-mod gateway;
+pub mod community;
 
 #[allow(missing_docs, reason = "the macro makes methods without docs")]
-mod identities;
+pub mod gateway;
+
+#[allow(missing_docs, reason = "the macro makes methods without docs")]
+pub mod identities;
 
 #[allow(missing_docs, reason = "the macro makes methods without docs")]
 mod editions;
 
 #[allow(missing_docs, reason = "the macro makes methods without docs")]
-mod repo_sync;
+pub mod repo_sync;
 
 #[allow(missing_docs, reason = "the macro makes methods without docs")]
-mod voice_room;
+pub mod voice_room;
 
 pub use community::Community;
 pub use editions::Editions;

@@ -26,8 +26,10 @@ pub use durable::{Community, Editions, Gateway, Identities, Jetstream, RepoSync,
 use serde_json::json;
 use worker::{Context, Env, Request, Response, Result, ScheduleContext, ScheduledEvent, event};
 
-use crate::durable::commands::{DISPATCH, Ensure, JETSTREAM, RELAY, Work, call};
+use crate::durable::jetstream::commands::Ensure;
+use crate::durable::repo_sync::commands::Work;
 use crate::platform::config::{follow_log_level, relay};
+use crate::platform::objects::{DISPATCH, JETSTREAM, RELAY, call};
 use crate::platform::{incidents, log};
 
 /// HTTP and sockets.

@@ -12,15 +12,16 @@ use crate::domain::announcement::Announcement;
 use crate::domain::lost::{self, Attempt};
 use crate::domain::pending::Told;
 use crate::domain::replay::{Resume, cursor_of, resume};
-use crate::durable::commands::{
-    Announce, Announced, Attach, Attached, Deliver, Locate, Located, Replay, Replayed, call, gateway_of,
-};
+use crate::durable::community::commands::{Announce, Attach, Attached, Locate, Located, Replay, Replayed};
+use crate::durable::gateway::commands::Deliver;
+use crate::durable::replies::Announced;
 use crate::platform::alarm;
 use crate::platform::clock::now;
 use crate::platform::config::{self, EventLog, Sockets};
 use crate::platform::incidents;
 use crate::platform::log;
 use crate::platform::object_sql::ObjectSql;
+use crate::platform::objects::{call, gateway_of};
 use crate::storage::bound_rooms;
 use crate::storage::community_log::{self, Counters, Listener, Numbered};
 use crate::storage::community_voice;

@@ -15,6 +15,7 @@
 //! - Wakes on a command, a frame of an observer, and its alarm, which delivers what is left and
 //!   forgets old events. Ends with its log; the counters stay: a `seq` is never given twice.
 
+pub mod commands;
 mod log;
 mod observers;
 mod voice;
@@ -28,12 +29,13 @@ use worker::{
 };
 
 use self::log::Order;
-use crate::durable::commands::{
-    Announce, Attach, Bind, COMMUNITY_PARAMETER, CURSOR_HEADER, Command, JoinVoice, Known, LeaveVoice,
-    Locate, OBSERVE, Overhear, Replay, Voices, WAIT, read, reply, unknown,
+use crate::durable::community::commands::{
+    Announce, Attach, Bind, COMMUNITY_PARAMETER, CURSOR_HEADER, JoinVoice, Known, LeaveVoice, Locate,
+    OBSERVE, Overhear, Replay, Voices, WAIT,
 };
 use crate::platform::config::follow_log_level;
 use crate::platform::incidents;
+use crate::platform::objects::{Command, serve, unknown};
 use crate::platform::socket_state;
 use crate::wire::socket::{HEARTBEAT, HEARTBEAT_ACK};
 
@@ -57,44 +59,38 @@ impl DurableObject for Community {
         let order = &self.order;
         match request.path().trim_start_matches('/') {
             Announce::NAME => {
-                let result =
-                    read::<Announce>(&mut request).await.and_then(|command| order.announce(&command));
-                if result.is_ok() {
+                let announce = async |command: Announce| {
+                    let announced = order.announce(&command)?;
                     order.deliver_soon().await;
-                }
-                reply::<Announce>(result)
+                    Ok(announced)
+                };
+                serve(&mut request, announce).await
             }
-            Bind::NAME => {
-                reply::<Bind>(read::<Bind>(&mut request).await.and_then(|command| order.bind(&command)))
-            }
-            Attach::NAME => {
-                reply::<Attach>(read::<Attach>(&mut request).await.and_then(|command| order.attach(&command)))
-            }
-            Replay::NAME => {
-                reply::<Replay>(read::<Replay>(&mut request).await.and_then(|command| order.replay(&command)))
-            }
-            Locate::NAME => {
-                reply::<Locate>(read::<Locate>(&mut request).await.and_then(|command| order.locate(&command)))
-            }
+            Bind::NAME => serve(&mut request, async |command: Bind| order.bind(&command)).await,
+            Attach::NAME => serve(&mut request, async |command: Attach| order.attach(&command)).await,
+            Replay::NAME => serve(&mut request, async |command: Replay| order.replay(&command)).await,
+            Locate::NAME => serve(&mut request, async |command: Locate| order.locate(&command)).await,
             JoinVoice::NAME => {
-                let command = read::<JoinVoice>(&mut request).await;
-                let result = command.and_then(|command| order.join_voice(&command));
-                order.deliver_soon().await;
-                reply::<JoinVoice>(result)
+                let join = async |command: JoinVoice| {
+                    let joined = order.join_voice(&command);
+                    order.deliver_soon().await;
+                    joined
+                };
+                serve(&mut request, join).await
             }
             LeaveVoice::NAME => {
-                let command = read::<LeaveVoice>(&mut request).await;
-                let result = command.and_then(|command| order.leave_voice(&command));
-                order.deliver_soon().await;
-                reply::<LeaveVoice>(result)
+                let leave = async |command: LeaveVoice| {
+                    let left = order.leave_voice(&command);
+                    order.deliver_soon().await;
+                    left
+                };
+                serve(&mut request, leave).await
             }
-            Voices::NAME => reply::<Voices>(read::<Voices>(&mut request).await.and_then(|_| order.voices())),
-            Overhear::NAME => reply::<Overhear>(
-                read::<Overhear>(&mut request).await.map(|command| order.overhear(&command)),
-            ),
-            Known::NAME => {
-                reply::<Known>(read::<Known>(&mut request).await.map(|command| order.known(&command)))
+            Voices::NAME => serve(&mut request, async |_: Voices| order.voices()).await,
+            Overhear::NAME => {
+                serve(&mut request, async |command: Overhear| Ok(order.overhear(&command))).await
             }
+            Known::NAME => serve(&mut request, async |command: Known| Ok(order.known(&command))).await,
             WAIT => {
                 let url = request.url()?;
                 match url.query_pairs().find(|(name, _)| name == COMMUNITY_PARAMETER) {

@@ -23,11 +23,12 @@ use crate::domain::frame_budget::{Budget, Rate, Verdict};
 use crate::domain::lost::frame;
 use crate::domain::signaling::hall::SOCKETS_MAX;
 use crate::domain::slow_sockets::SLOW_BYTES;
-use crate::durable::commands::{
-    Delivered, Done, Known, Observed, Overhear, Replay, Replayed, call, full, gateway,
-};
+use crate::durable::community::commands::{Known, Overhear, Replay, Replayed};
+use crate::durable::gateway::commands::Observed;
+use crate::durable::replies::{Delivered, Done};
 use crate::platform::clock::now;
 use crate::platform::d1::D1;
+use crate::platform::objects::{call, full, gateway};
 use crate::platform::socket_state::send;
 use crate::platform::{log, socket_state};
 use crate::storage::{Fault, reads};

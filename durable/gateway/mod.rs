@@ -15,6 +15,7 @@
 //!   answered by the runtime and wakes nobody (A10). Ends with its last socket.
 
 mod actor;
+pub mod commands;
 mod presence;
 mod restore;
 mod sessions;
@@ -34,12 +35,14 @@ use worker::{
 use self::actor::Desk;
 use self::sockets::{Caller, Gone};
 use crate::domain::restore::Origin;
-use crate::durable::commands::{
-    Adopt, CONNECT, Command, DID_HEADER, Deliver, Done, ORIGIN_HEADER, Observed, PROVEN_HEADER, Reindexed,
-    SESSION_HEADER, Say, SetState, UNPROVEN_HEADER, UseToken, Watch, read, reply, unknown,
+use crate::durable::gateway::commands::{
+    Adopt, Deliver, ORIGIN_HEADER, Observed, Reindexed, SESSION_HEADER, Say, SetState, UNPROVEN_HEADER,
+    UseToken, Watch,
 };
+use crate::durable::replies::Done;
 use crate::platform::config::follow_log_level;
 use crate::platform::incidents;
+use crate::platform::objects::{CONNECT, Command, DID_HEADER, PROVEN_HEADER, serve, unknown};
 use crate::platform::{log, socket_state};
 use crate::wire::ids::Did;
 use crate::wire::socket::{HEARTBEAT, HEARTBEAT_ACK};
@@ -84,47 +87,25 @@ impl DurableObject for Gateway {
         let response = match request.path().trim_start_matches('/') {
             CONNECT => desk.take_in(caller(request.headers())?),
             Deliver::NAME => {
-                let result = match read::<Deliver>(&mut request).await {
-                    Ok(command) => desk.deliver_with_room(&command).await,
-                    Err(fault) => Err(fault),
-                };
-                reply::<Deliver>(result)
+                serve(&mut request, async |command: Deliver| desk.deliver_with_room(&command).await).await
             }
-            Watch::NAME => {
-                let command = read::<Watch>(&mut request).await;
-                reply::<Watch>(command.and_then(|command| desk.watch(&command)))
-            }
+            Watch::NAME => serve(&mut request, async |command: Watch| desk.watch(&command)).await,
             Say::NAME => {
-                let command = read::<Say>(&mut request).await;
-                reply::<Say>(command.and_then(|command| desk.hear(&command).map(|()| Done {})))
+                serve(&mut request, async |command: Say| desk.hear(&command).map(|()| Done {})).await
             }
             Observed::NAME => {
-                let command = read::<Observed>(&mut request).await;
-                reply::<Observed>(command.and_then(|command| desk.observed(&command.community)))
+                serve(&mut request, async |command: Observed| desk.observed(&command.community)).await
             }
             Reindexed::NAME => {
-                let result = match read::<Reindexed>(&mut request).await {
-                    Ok(command) => desk.reindexed(&command).await,
-                    Err(fault) => Err(fault),
-                };
-                reply::<Reindexed>(result)
+                serve(&mut request, async |command: Reindexed| desk.reindexed(&command).await).await
             }
             SetState::NAME => {
-                let result = match read::<SetState>(&mut request).await {
-                    Ok(command) => desk.set_by_api(command).await,
-                    Err(fault) => Err(fault),
-                };
-                reply::<SetState>(result)
+                serve(&mut request, async |command: SetState| desk.set_by_api(command).await).await
             }
-            Adopt::NAME => {
-                let command = read::<Adopt>(&mut request).await;
-                reply::<Adopt>(command.and_then(|command| desk.adopt(&command)))
-            }
+            Adopt::NAME => serve(&mut request, async |command: Adopt| desk.adopt(&command)).await,
             UseToken::NAME => {
-                let command = read::<UseToken>(&mut request).await;
-                return reply::<UseToken>(
-                    command.and_then(|command| used_tokens::use_token(&desk.sql, &command)),
-                );
+                let used = async |command: UseToken| used_tokens::use_token(&desk.sql, &command);
+                return serve(&mut request, used).await;
             }
             _ => return unknown(),
         };

@@ -3,7 +3,7 @@
 //! Apart from everything else here: nothing but its own table is touched, and nothing is awaited, so
 //! of two requests with the same token one is first.
 
-use crate::durable::commands::UseToken;
+use crate::durable::gateway::commands::UseToken;
 use crate::platform::clock::now;
 use crate::platform::object_sql::ObjectSql;
 use crate::storage::used_tokens::{SCHEMA, Use, use_once};

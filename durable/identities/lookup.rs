@@ -6,12 +6,13 @@ use worker::Env;
 
 use crate::domain::breaker::Errand;
 use crate::domain::identity::{Finding, HandleStatus, pause_after};
-use crate::durable::commands::{Ensure, JETSTREAM, call};
+use crate::durable::jetstream::commands::Ensure;
 use crate::pipeline;
 use crate::platform::clock::now;
 use crate::platform::config::{self, Outside};
 use crate::platform::d1::D1;
 use crate::platform::identity::{self, Unresolved};
+use crate::platform::objects::{JETSTREAM, call};
 use crate::platform::{log, profiles};
 use crate::storage::identities::{self, Due, Looked};
 use crate::storage::{Fault, Store};

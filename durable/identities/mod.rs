@@ -9,6 +9,7 @@
 //!   quiet instance has none (K06).
 //! - Ends: never.
 
+pub mod commands;
 mod lookup;
 
 use std::cell::Cell;
@@ -16,11 +17,13 @@ use std::cell::Cell;
 use worker::{DurableObject, Env, Request, Response, Result, State, durable_object, wasm_bindgen};
 
 use self::lookup::Next;
-use crate::durable::commands::{Command, Done, Look, read, reply, unknown};
+use crate::durable::identities::commands::Look;
+use crate::durable::replies::Done;
 use crate::platform::clock::now;
 use crate::platform::config::follow_log_level;
 use crate::platform::incidents;
 use crate::platform::log;
+use crate::platform::objects::{Command, serve, unknown};
 use crate::storage::Fault;
 use crate::wire::time::Micros;
 
@@ -48,18 +51,15 @@ impl DurableObject for Identities {
     async fn fetch(&self, mut request: Request) -> Result<Response> {
         match request.path().trim_start_matches('/') {
             Look::NAME => {
-                let result = match read::<Look>(&mut request).await {
-                    Ok(_) => {
-                        self.asked.set(true);
-                        // While the directory rests, the alarm stands at the end of that.
-                        match self.rests_until.get().filter(|until| *until > now()) {
-                            Some(_) => Ok(Done {}),
-                            None => self.wake_in(1).await.map(|()| Done {}),
-                        }
+                let look = async |_: Look| {
+                    self.asked.set(true);
+                    // While the directory rests, the alarm stands at the end of that.
+                    match self.rests_until.get().filter(|until| *until > now()) {
+                        Some(_) => Ok(Done {}),
+                        None => self.wake_in(1).await.map(|()| Done {}),
                     }
-                    Err(fault) => Err(fault),
                 };
-                reply::<Look>(result)
+                serve(&mut request, look).await
             }
             _ => unknown(),
         }

@@ -7,11 +7,11 @@ use worker::Env;
 
 use crate::domain::announcement::{Audience as Watched, Scope, Topic};
 use crate::domain::pending::Told;
-use crate::durable::commands::{
-    Announce, Command, Known, Reindexed, Watch, call, gateway, gateway_of, lobby_of,
-};
+use crate::durable::community::commands::{Announce, Known};
+use crate::durable::gateway::commands::{Reindexed, Watch};
 use crate::pipeline::delivery::Audience;
 use crate::platform::config;
+use crate::platform::objects::{Command, call, gateway, gateway_of, lobby_of};
 use crate::storage::Fault;
 use crate::wire::ids::Rkey;
 

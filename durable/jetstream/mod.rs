@@ -9,6 +9,7 @@
 //!   does not keep an object in memory, platform facts T1), on cron, and on `/api/health`.
 //! - Ends: never.
 
+pub mod commands;
 mod consumer;
 mod delivery;
 
@@ -20,9 +21,10 @@ use worker::{
 };
 
 use self::consumer::Reader;
-use crate::durable::commands::{Command, Ensure, read, reply, unknown};
+use crate::durable::jetstream::commands::Ensure;
 use crate::platform::config::follow_log_level;
 use crate::platform::incidents;
+use crate::platform::objects::{Command, serve, unknown};
 
 /// The longest time between two alarms.
 pub(super) const ALARM_MS: i64 = 25_000;
@@ -42,14 +44,11 @@ impl DurableObject for Jetstream {
     async fn fetch(&self, mut request: Request) -> Result<Response> {
         match request.path().trim_start_matches('/') {
             Ensure::NAME => {
-                let result = match read::<Ensure>(&mut request).await {
-                    Ok(_) => {
-                        self.reader.ensure().await;
-                        Ok(self.reader.status())
-                    }
-                    Err(fault) => Err(fault),
+                let ensure = async |_: Ensure| {
+                    self.reader.ensure().await;
+                    Ok(self.reader.status())
                 };
-                reply::<Ensure>(result)
+                serve(&mut request, ensure).await
             }
             _ => unknown(),
         }

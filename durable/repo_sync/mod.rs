@@ -11,6 +11,7 @@
 //!   stands at the next page, or the next walk.
 //! - Ends: when nothing is due there is no alarm.
 
+pub mod commands;
 mod host;
 mod relay_walk;
 
@@ -20,9 +21,11 @@ use worker::{DurableObject, Env, Request, Response, Result, State, durable_objec
 
 use self::host::Host;
 use self::relay_walk::Walker;
-use crate::durable::commands::{Command, Done, RELAY, Work, read, reply, unknown};
+use crate::durable::replies::Done;
+use crate::durable::repo_sync::commands::Work;
 use crate::platform::config::follow_log_level;
 use crate::platform::incidents;
+use crate::platform::objects::{Command, RELAY, serve, unknown};
 
 /// See the module. One object per host.
 #[durable_object(alarm)]
@@ -59,14 +62,11 @@ impl DurableObject for RepoSync {
     async fn fetch(&self, mut request: Request) -> Result<Response> {
         match request.path().trim_start_matches('/') {
             Work::NAME => {
-                let result = match read::<Work>(&mut request).await {
-                    Ok(_) => {
-                        self.task.work().await;
-                        Ok(Done {})
-                    }
-                    Err(fault) => Err(fault),
+                let work = async |_: Work| {
+                    self.task.work().await;
+                    Ok(Done {})
                 };
-                reply::<Work>(result)
+                serve(&mut request, work).await
             }
             _ => unknown(),
         }

@@ -13,12 +13,13 @@ use worker::{Env, State};
 
 use crate::domain::discovery::{Next, Page, Walk};
 use crate::domain::pages::{Held, Pages};
-use crate::durable::commands::{DISPATCH, Work, call};
+use crate::durable::repo_sync::commands::Work;
 use crate::platform::alarm;
 use crate::platform::clock::{chance, now};
 use crate::platform::config;
 use crate::platform::d1::D1;
 use crate::platform::log::{self, Level};
+use crate::platform::objects::{DISPATCH, call};
 use crate::platform::relay;
 use crate::storage::{Fault, Store, discovery};
 use crate::wire::ids::Collection;

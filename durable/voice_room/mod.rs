@@ -10,8 +10,9 @@
 //! - Wakes on a frame and on a socket's end; while rooms have peers, on its alarm once after it
 //!   was last awake, and every `LEASE_MS` while they send heartbeats, to find those that stopped.
 //!   Heartbeats are answered by the runtime and wake nobody. A room ends with its last socket;
-//!   the objects are few and stay ([`rooms_of`](crate::durable::commands::rooms_of)).
+//!   the objects are few and stay ([`rooms_of`](crate::platform::objects::rooms_of)).
 
+pub mod commands;
 mod peers;
 
 use std::cell::{Cell, RefCell};
@@ -27,9 +28,9 @@ use crate::domain::signaling::door::error;
 use crate::domain::signaling::room::{Access, Caller, Room, SocketId, Wish, access, access_proven};
 use crate::domain::voice_right::home;
 use crate::domain::working_set::WorkingSet;
-use crate::durable::commands::{
-    Bind, CONNECT, Command, DID_HEADER, Found, PROVEN_HEADER, RELAYED_HEADER, ROOM_PARAMETER, Recheck,
-    Rechecked, Seated, call, full, read, reply, unknown,
+use crate::durable::community::commands::Bind;
+use crate::durable::voice_room::commands::{
+    Found, RELAYED_HEADER, ROOM_PARAMETER, Recheck, Rechecked, Seated,
 };
 use crate::platform::alarm;
 use crate::platform::clock::now;
@@ -37,6 +38,7 @@ use crate::platform::config::{self, Signaling, follow_log_level};
 use crate::platform::d1::D1;
 use crate::platform::incidents;
 use crate::platform::log;
+use crate::platform::objects::{CONNECT, Command, DID_HEADER, PROVEN_HEADER, call, full, serve, unknown};
 use crate::storage::{Fault, facts};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::signaling::{HEARTBEAT, HEARTBEAT_ACK};
@@ -109,19 +111,15 @@ impl DurableObject for VoiceRoom {
                 Response::from_websocket(pair.client)
             }
             Seated::NAME => {
-                let asked = read::<Seated>(&mut request).await;
-                reply::<Seated>(asked.map(|asked| {
+                let seated = async |asked: Seated| {
                     let wish = Wish::new(asked.peer_id, Some(&asked.secret));
                     let knows = |room: &Room| room.knows(&wish);
-                    Found { found: self.with(|peers| peers.room(&asked.room).is_some_and(knows)) }
-                }))
+                    Ok(Found { found: self.with(|peers| peers.room(&asked.room).is_some_and(knows)) })
+                };
+                serve(&mut request, seated).await
             }
             Recheck::NAME => {
-                let result = match read::<Recheck>(&mut request).await {
-                    Ok(recheck) => self.recheck(&recheck.room).await,
-                    Err(fault) => Err(fault),
-                };
-                reply::<Recheck>(result)
+                serve(&mut request, async |recheck: Recheck| self.recheck(&recheck.room).await).await
             }
             _ => unknown(),
         }

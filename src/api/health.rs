@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use super::{Answer, Call, error::ApiError, json_text};
-use crate::durable::commands::{Ensure, JETSTREAM, StreamStatus, call};
+use crate::durable::jetstream::commands::{Ensure, StreamStatus};
 use crate::platform::log;
+use crate::platform::objects::{JETSTREAM, call};
 use crate::storage::reads::{self, IngestStatus};
 
 /// The body of `/api/health`.

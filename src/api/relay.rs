@@ -16,7 +16,7 @@ use worker::{Delay, Env, Response, Result, WebSocket, WebSocketPair, WebsocketEv
 use crate::domain::signaling::door::UNSENT_MAX;
 use crate::domain::signaling::relay::{Event, Line, Order, Relay};
 use crate::domain::signaling::room::Caller;
-use crate::durable::commands::connect_to_room;
+use crate::durable::voice_room::commands::connect_to_room;
 use crate::platform::clock::now;
 use crate::platform::log;
 use crate::platform::socket_state::unsent;

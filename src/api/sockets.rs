@@ -5,11 +5,10 @@ use worker::{Headers, Method, Request, RequestInit, Response};
 
 use super::error::ApiError;
 use super::{Answer, Call, authority, sync, waiting};
-use crate::durable::commands::{
-    CONNECT, CURSOR_HEADER, DID_HEADER, OBSERVE, ORIGIN_HEADER, Object, PROVEN_HEADER, SESSION_HEADER,
-    UNPROVEN_HEADER, gateway, gateway_of, upgraded,
-};
+use crate::durable::community::commands::{CURSOR_HEADER, OBSERVE};
+use crate::durable::gateway::commands::{ORIGIN_HEADER, SESSION_HEADER, UNPROVEN_HEADER};
 use crate::platform::clock::chance;
+use crate::platform::objects::{CONNECT, DID_HEADER, Object, PROVEN_HEADER, gateway, gateway_of, upgraded};
 use crate::platform::{config, peer};
 use crate::wire::ids::Did;
 

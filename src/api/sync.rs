@@ -7,10 +7,11 @@ use super::error::ApiError;
 use super::{Answer, Call, json_text};
 use crate::domain::moderation::Caller;
 use crate::domain::repos::Reason;
-use crate::durable::commands::{DISPATCH, Work, call as ask_object};
+use crate::durable::repo_sync::commands::Work;
 use crate::platform::clock::now;
 use crate::platform::d1::D1;
 use crate::platform::log;
+use crate::platform::objects::{DISPATCH, call as ask_object};
 use crate::storage::{Fault, Store, repos};
 use crate::wire::ids::{AtUri, Collection, Did};
 

@@ -14,7 +14,7 @@ use worker::{Delay, Env, Response, WebSocket, WebSocketPair, WebsocketEvent};
 
 use crate::domain::replay::{Resume, resume};
 use crate::domain::signaling::door::{UNSENT_MAX, close};
-use crate::durable::commands::{observe_community, wait_for_community};
+use crate::durable::community::commands::{observe_community, wait_for_community};
 use crate::platform::d1::D1;
 use crate::platform::log;
 use crate::platform::socket_state::unsent;

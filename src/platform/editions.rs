@@ -6,12 +6,9 @@ use worker::{Env, Response};
 
 use crate::domain::editions::{Edition, Parts};
 use crate::platform::log;
+use crate::platform::objects::{EDITIONS, Object};
 use crate::storage::Fault;
 
-/// Its binding in `wrangler.toml`.
-const BINDING: &str = "EDITIONS";
-/// The one instance.
-const NAME: &str = "main";
 /// The header of its answers: an [`Edition`], or the number of a change.
 pub const ANSWER: &str = "edition";
 
@@ -69,7 +66,7 @@ async fn say(env: &Env, path: &str) -> Result<String, Fault> {
 
 async fn ask(env: &Env, path: &str) -> Result<String, Fault> {
     let fault = |error: worker::Error| Fault::new("asking for the edition", error);
-    let stub = env.durable_object(BINDING).and_then(|objects| objects.get_by_name(NAME)).map_err(fault)?;
+    let stub = Object::Editions.stub(env, EDITIONS)?;
     let response: Response =
         stub.fetch_with_str(&format!("https://do.internal{path}")).await.map_err(fault)?;
     let answer = response.headers().get(ANSWER).map_err(fault)?;

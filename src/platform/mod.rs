@@ -16,6 +16,7 @@ pub mod incidents;
 pub mod log;
 pub mod memory;
 pub mod object_sql;
+pub mod objects;
 pub mod outbound;
 pub mod pds;
 pub mod peer;

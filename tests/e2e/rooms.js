@@ -1,4 +1,4 @@
-// Where signaling rooms and waiting observers are: the rule of durable/commands.rs, written a second time.
+// Where signaling rooms and waiting observers are: the rule of src/platform/objects.rs, written a second time.
 
 /** One of so many places for a name: FNV-1a. */
 function placeOf(name, count) {

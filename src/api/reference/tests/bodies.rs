@@ -15,7 +15,7 @@ use crate::api::identity::Shown;
 use crate::api::server::Server;
 use crate::domain::identity::HandleStatus;
 use crate::domain::sidebar::Sidebar;
-use crate::durable::commands::{Spent, StreamStatus};
+use crate::durable::jetstream::commands::{Spent, StreamStatus};
 use crate::storage::discovery;
 use crate::storage::reads::{GapShown, IngestStatus};
 use crate::storage::repos::{self, Counts};

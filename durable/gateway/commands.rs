@@ -1,0 +1,145 @@
+//! What a `Gateway` object may be asked.
+
+use crate::domain::pending::Told;
+use crate::domain::presence::State;
+use crate::durable::replies::{Announced, Delivered, Done};
+use crate::platform::objects::{Command, Object};
+use crate::storage::community_log::Numbered;
+use crate::storage::gateway_people::Saying;
+use crate::storage::used_tokens::Use;
+use crate::wire::ids::{AtUri, Did, Rkey};
+use crate::wire::time::Micros;
+use serde::{Deserialize, Serialize};
+
+/// See `CONNECT`. Present for a socket that names a person who was not proven (X05).
+pub const UNPROVEN_HEADER: &str = "x-colibri-unproven";
+
+/// See `CONNECT`. The secret that the client shows (Q15).
+pub const SESSION_HEADER: &str = "x-colibri-session";
+
+/// See `CONNECT`. Digests of where the socket came from: the address, a blank, the program.
+pub const ORIGIN_HEADER: &str = "x-colibri-origin";
+
+/// To `Gateway`: events of a community, in order. Idempotent by `seq`. Reply: whether the
+/// gateway still listens to it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Deliver {
+    /// The community.
+    pub community: AtUri,
+    /// In order.
+    pub events: Vec<Numbered>,
+}
+
+impl Command for Deliver {
+    type Reply = Delivered;
+    const OBJECT: Object = Object::Gateway;
+    const NAME: &'static str = "deliver";
+}
+
+/// To the `Gateway` of these people: events of records about them. Idempotent by [`Told::id`].
+/// The gateway adds the state of the moment (P12) and says them to all gateways. They have no
+/// `seq`: they are state, not log (Q01).
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Watch {
+    /// In the order of commits.
+    pub told: Vec<Told>,
+}
+
+impl Command for Watch {
+    type Reply = Announced;
+    const OBJECT: Object = Object::Gateway;
+    const NAME: &'static str = "watch";
+}
+
+/// To `Gateway`: what another gateway has to say about its people, for whoever watches them
+/// (class U). Idempotent by [`Saying::id`].
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Say {
+    /// The gateway that says it.
+    pub from: String,
+    /// In order.
+    pub sayings: Vec<Saying>,
+}
+
+impl Command for Say {
+    type Reply = Done;
+    const OBJECT: Object = Object::Gateway;
+    const NAME: &'static str = "say";
+}
+
+/// To `Gateway`: a community has observers; let them hear about its people from now on.
+/// Idempotent.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Observed {
+    /// The community.
+    pub community: AtUri,
+}
+
+impl Command for Observed {
+    type Reply = Done;
+    const OBJECT: Object = Object::Gateway;
+    const NAME: &'static str = "observed";
+}
+
+/// To the `Gateway` of a person: they chose this state (R20). Idempotent. Reply: it is stored.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct SetState {
+    /// Who.
+    pub did: Did,
+    /// What they chose.
+    pub state: State,
+}
+
+impl Command for SetState {
+    type Reply = Done;
+    const OBJECT: Object = Object::Gateway;
+    const NAME: &'static str = "set-state";
+}
+
+/// To the `Gateway` of a person: a token of theirs is used (X04). Not idempotent: asked again it
+/// says that the token was used. Reply: what came of it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct UseToken {
+    /// Whose.
+    pub did: Did,
+    /// What tells it from their others.
+    pub token: String,
+    /// From when on it would be refused anyway.
+    pub ends: Micros,
+}
+
+impl Command for UseToken {
+    type Reply = Use;
+    const OBJECT: Object = Object::Gateway;
+    const NAME: &'static str = "use-token";
+}
+
+/// To the `Gateway` of people: they have sockets at another one no more (a change of
+/// `GATEWAY_SHARDS`). Idempotent.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Adopt {
+    /// Who.
+    pub dids: Vec<Did>,
+}
+
+impl Command for Adopt {
+    type Reply = Done;
+    const OBJECT: Object = Object::Gateway;
+    const NAME: &'static str = "adopt";
+}
+
+/// To `Gateway`: channels with these keys appeared or went; look again what they mean, and
+/// listen to their communities if some session names them (A34). Idempotent.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Reindexed {
+    /// The community concerned.
+    pub community: AtUri,
+    /// Keys of channels; none means that the whole community appeared or went.
+    pub rkeys: Vec<Rkey>,
+}
+
+impl Command for Reindexed {
+    type Reply = Done;
+    const OBJECT: Object = Object::Gateway;
+    const NAME: &'static str = "reindexed";
+}

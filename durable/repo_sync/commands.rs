@@ -1,0 +1,16 @@
+//! What a `RepoSync` object may be asked.
+
+use crate::durable::replies::Done;
+use crate::platform::objects::{Command, Object};
+use serde::{Deserialize, Serialize};
+
+/// To `RepoSync`: look at the repositories that are due. Idempotent. The reply comes before the
+/// work.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Work {}
+
+impl Command for Work {
+    type Reply = Done;
+    const OBJECT: Object = Object::RepoSync;
+    const NAME: &'static str = "work";
+}

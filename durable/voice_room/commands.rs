@@ -1,0 +1,83 @@
+//! What a `VoiceRoom` object may be asked, and how a socket is opened to it.
+
+use crate::domain::signaling::room::Caller;
+use crate::platform::objects::{CONNECT, Command, DID_HEADER, Object, PROVEN_HEADER, rooms_of, upgraded};
+use crate::storage::Fault;
+use crate::wire::ids::AtUri;
+use serde::{Deserialize, Serialize};
+use url::Url;
+use worker::{Env, Headers, Method, Request, RequestInit, Response};
+
+/// See [`CONNECT`]: present if the Worker relays the socket, and counts its frames.
+pub const RELAYED_HEADER: &str = "x-colibri-relayed";
+
+/// See [`CONNECT`]: the room, in the address, for it may have any letters in it.
+pub const ROOM_PARAMETER: &str = "room";
+
+/// To `VoiceRoom`: a right to be in this room may have ended; look at all of them (S20).
+/// Idempotent. Reply: whether anybody is there.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Recheck {
+    /// The room.
+    pub room: AtUri,
+}
+
+/// Whether to go on telling.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Rechecked {
+    /// Whether the room has peers, or somebody is about to join.
+    pub occupied: bool,
+}
+
+impl Command for Recheck {
+    type Reply = Rechecked;
+    const OBJECT: Object = Object::VoiceRoom;
+    const NAME: &'static str = "recheck";
+}
+
+/// To `VoiceRoom`: is the client with this secret in this room (S12)? Reads only.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Seated {
+    /// The room.
+    pub room: String,
+    /// Its name there.
+    pub peer_id: String,
+    /// What only it knows.
+    pub secret: String,
+}
+
+/// Whether somebody is where they say.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Found {
+    /// Whether they are.
+    pub found: bool,
+}
+
+impl Command for Seated {
+    type Reply = Found;
+    const OBJECT: Object = Object::VoiceRoom;
+    const NAME: &'static str = "seated";
+}
+
+/// Opens a socket to the object of a signaling room ([`CONNECT`]).
+pub async fn connect_to_room(env: &Env, room: &str, caller: &Caller) -> Result<Response, Fault> {
+    let fault = |error: worker::Error| Fault::new("opening a socket to a room", error);
+    let headers = Headers::new();
+    headers.set("upgrade", "websocket").map_err(fault)?;
+    if let Some(did) = &caller.did {
+        headers.set(DID_HEADER, did.as_str()).map_err(fault)?;
+    }
+    for (name, is_so) in [(RELAYED_HEADER, caller.relayed), (PROVEN_HEADER, caller.proven)] {
+        if is_so {
+            headers.set(name, "1").map_err(fault)?;
+        }
+    }
+    let mut init = RequestInit::new();
+    init.with_method(Method::Get).with_headers(headers);
+    let base = format!("https://do.internal/{CONNECT}");
+    let url = Url::parse_with_params(&base, [(ROOM_PARAMETER, room)])
+        .map_err(|error| Fault::new("opening a socket to a room", error))?;
+    let request = Request::new_with_init(url.as_str(), &init).map_err(fault)?;
+    let object = Object::VoiceRoom.stub(env, &rooms_of(room))?;
+    upgraded(object.fetch_with_request(request).await.map_err(fault)?)
+}
