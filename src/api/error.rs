@@ -37,7 +37,7 @@ pub(super) enum ApiError {
     Internal,
     /// 502: a PDS, the PLC directory or the profile API failed or answered nonsense.
     Upstream(&'static str),
-    /// 503: the working set failed. Never shown.
+    /// 503: the database, network or platform failed. Never shown.
     Fault(Fault),
 }
 

@@ -1,4 +1,4 @@
-//! What the working set is told of a change, and who may hear it (contract 4.5).
+//! What is published about a change, and who may hear it (contract 4.5).
 //!
 //! An announcement is made by the fold, kept in the outbox of the same transaction that stores
 //! the change (invariant 1), numbered by its community's object, and sent as it is.

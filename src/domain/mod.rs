@@ -1,10 +1,10 @@
 //! The rules. Pure: no `async`, no clock, no SQL, no platform; time and facts are inputs,
 //! changes and announcements are outputs.
 //!
-//! Read in this order: what is indexed (`rows`), what a batch may look at (`working set`) and what is remembered
-//! of it (`standing_cache`), what a bare record key means (`keys`), who may post or speak and who may moderate
-//! (`gate`, `standing`, `voice_right`, `moderation`), who proves who they are (`service_auth`, `socket_token`), what
-//! events do (`ingest`), who is there (`presence`, `voice`), who is told (`announcement`), who hears
+//! Read in this order: which kinds of records there are (`kinds`), what is indexed (`rows`), what a
+//! batch may look at (`working_set`) and what is remembered of it (`standing_cache`), what a bare record key means (`keys`), who may post or speak and who may moderate
+//! (`gate`, `standing`, `voice_right`, `moderation`), who proves who they are (`service_auth`, `socket_token`), what events do
+//! (`ingest`), who is there (`presence`, `voice`), who is told (`announcement`), who hears
 //! (`subscriptions`), what a socket that says nothing hears (`restore`), which are dead (`lease`) or too slow (`slow_sockets`), how
 //! the stream is kept alive (`link`) and what fails is left alone (`pause`), when a listing ends (`pages`),
 //! what a repository held and what that means (`snapshot`, `repository`, `reconciliation`, `repos`) and how
@@ -14,6 +14,7 @@
 //! answers may be kept (`editions`, `lru`), in what order a sidebar stands (`sidebar`), how much a client
 //! may ask (`budget`) and who that is (`callers`), and what is no secret (`secrets`).
 
+pub(crate) mod kinds;
 pub mod rows;
 pub mod working_set;
 

@@ -1,4 +1,4 @@
-//! One person at their gateway: presence and voice together, and how far the working set knows.
+//! One person at their gateway: presence and voice together, and how far others know of it.
 //!
 //! The state that others see is stored first and told second, so that a read after the event
 //! agrees with it (H11). What is still to be done follows from comparing, so it survives a crash

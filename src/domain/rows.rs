@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::identity::Finding;
+use super::kinds::each_kind;
 use crate::wire::bodies::{Channel, Person};
 use crate::wire::ids::{AtUri, Did, Rkey};
 use crate::wire::profile::LookedUp;
@@ -27,8 +28,15 @@ pub trait Row: Clone {
 }
 
 macro_rules! row {
-    ($($name:ident grouped by $group:expr;)*) => {$(
-        impl Row for $name {
+    (
+        records { $($(#[$_doc:meta])* $table:ident: $row:ident of $collection:ident, grouped by $group:expr;)* }
+        traces { $($(#[$_trace_doc:meta])* $trace:ident: $trace_row:ident, grouped by $trace_group:expr;)* }
+    ) => {
+        $(row! { $row, $group })*
+        $(row! { $trace_row, $trace_group })*
+    };
+    ($row:ident, $group:expr) => {
+        impl Row for $row {
             fn uri(&self) -> &AtUri {
                 &self.uri
             }
@@ -43,21 +51,9 @@ macro_rules! row {
                 group(self)
             }
         }
-    )*};
+    };
 }
-row! {
-    CommunityRow grouped by |_| String::new();
-    ChannelRow grouped by |row| row.uri.rkey().to_string();
-    CategoryRow grouped by |_| String::new();
-    MembershipRow grouped by |row| member_group(&row.community_uri, &row.member_did);
-    ApprovalRow grouped by |row| row.membership_uri.to_string();
-    MessageRow grouped by |row| row.uri.rkey().to_string();
-    ReactionRow grouped by |row| row.target_uri.to_string();
-    ActorRow grouped by |row| row.did.to_string();
-    ChannelReadRow grouped by |row| format!("{} {}", row.did, row.channel_uri);
-    HeldRow grouped by |row| row.waits_for.clone();
-    SettledRow grouped by |_| String::new();
-}
+each_kind!(row);
 
 /// The group of a person's memberships in one community.
 pub fn member_group(community: &AtUri, member: &Did) -> String {

@@ -62,7 +62,7 @@ impl StandingCache {
         self.people.clear();
     }
 
-    /// Moves what is known of `people` into `working set`. They are known again after [`Self::keep`].
+    /// Moves what is known of `people` into `working_set`. They are known again after [`Self::keep`].
     pub fn give<'a>(&mut self, people: impl IntoIterator<Item = &'a Did>, working_set: &mut WorkingSet) {
         for did in people {
             let Some(person) = self.people.remove(did) else { continue };

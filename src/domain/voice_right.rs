@@ -68,7 +68,7 @@ pub fn home<'w>(
 /// it is a voice channel ([`home`]), and the gate lets the person in, without asking whether
 /// only the owner may post (G2, G4–G6).
 ///
-/// `working set` must hold what `storage::facts::right_to_be_in` loads.
+/// `working_set` must hold what `storage::facts::right_to_be_in` loads.
 pub fn may_be_in(
     working_set: &WorkingSet,
     person: &Did,

@@ -9,51 +9,141 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::rows::{
-    ActorRow, ApprovalRow, CategoryRow, ChannelReadRow, ChannelRow, CommunityRow, GoneRow, HeldRow,
-    MembershipRow, MessageRow, PersonRow, ReactionRow, Row, SettledRow,
-};
+use super::kinds::each_kind;
+use super::rows::{ChannelRow, CommunityRow, GoneRow, MessageRow, PersonRow, Row};
 use super::standing_cache::Standings;
 use crate::wire::bodies::Person;
-use crate::wire::ids::{AtUri, Did, Rkey};
+use crate::wire::ids::{AtUri, Collection, Did, Rkey};
 
-/// Facts and, as the fold goes on, their changes.
-#[derive(Clone, Debug, Default)]
-pub struct WorkingSet {
-    /// Communities.
-    pub communities: Table<CommunityRow>,
-    /// Channels, also those whose community is not known (any more).
-    pub channels: Table<ChannelRow>,
-    /// Categories, likewise.
-    pub categories: Table<CategoryRow>,
-    /// Memberships, likewise.
-    pub memberships: Table<MembershipRow>,
-    /// Approvals by anybody.
-    pub approvals: Table<ApprovalRow>,
-    /// Messages, visible or not.
-    pub messages: Table<MessageRow>,
-    /// Messages that left a channel, by the keys that are asked about.
-    pub gone: Marks<GoneRow>,
-    /// Reactions that count: of each message that is written or deleted all, of others those of
-    /// the people who react, and the first with each emoji that is put on them.
-    pub reactions: Table<ReactionRow>,
-    /// Records that wait (I60).
-    pub held: Table<HeldRow>,
-    /// Decisions that left no row.
-    pub settled: Table<SettledRow>,
-    /// Who is banned where (T10).
-    pub bans: Marks<(AtUri, Did)>,
-    /// Blocked messages (T11), known or not.
-    pub blocks: Marks<AtUri>,
-    /// Actor records of the people concerned.
-    pub actors: Table<ActorRow>,
-    /// Read records of the people concerned.
-    pub channel_reads: Table<ChannelReadRow>,
-    /// Cached profiles.
-    pub people: People,
-    /// `CDN_URL`, for links (O10).
-    pub cdn: String,
+/// Rows of one kind ([`super::kinds`]): where they stand.
+pub trait Kind: Row {
+    /// The name of their table, in the database too.
+    const TABLE: &'static str;
+
+    /// Their table.
+    fn table(working_set: &mut WorkingSet) -> &mut Table<Self>;
+
+    /// What a batch changed of them.
+    fn delta(changes: &Changes) -> &Delta<Self>;
 }
+
+macro_rules! tables {
+    (
+        records { $($(#[$doc:meta])* $table:ident: $row:ident of $collection:ident, grouped by $_group:expr;)* }
+        traces { $($(#[$trace_doc:meta])* $trace:ident: $trace_row:ident, grouped by $_trace_group:expr;)* }
+    ) => {
+        /// Facts and, as the fold goes on, their changes.
+        #[derive(Clone, Debug, Default)]
+        pub struct WorkingSet {
+            $($(#[$doc])* pub $table: Table<super::rows::$row>,)*
+            $($(#[$trace_doc])* pub $trace: Table<super::rows::$trace_row>,)*
+            /// Messages that left a channel, by the keys that are asked about.
+            pub gone: Marks<GoneRow>,
+            /// Who is banned where (T10).
+            pub bans: Marks<(AtUri, Did)>,
+            /// Blocked messages (T11), known or not.
+            pub blocks: Marks<AtUri>,
+            /// Cached profiles.
+            pub people: People,
+            /// `CDN_URL`, for links (O10).
+            pub cdn: String,
+        }
+
+        /// Everything a batch changed.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[expect(missing_docs, reason = "the tables of WorkingSet")]
+        pub struct Changes {
+            $(pub $table: Delta<super::rows::$row>,)*
+            $(pub $trace: Delta<super::rows::$trace_row>,)*
+            pub gone: MarksDelta<GoneRow>,
+            pub bans: MarksDelta<(AtUri, Did)>,
+            pub blocks: MarksDelta<AtUri>,
+            pub people: Vec<PersonRow>,
+        }
+
+        impl Changes {
+            /// Whether nothing was touched.
+            pub fn is_empty(&self) -> bool {
+                $(self.$table.is_empty() &&)*
+                $(self.$trace.is_empty() &&)*
+                self.gone.is_empty()
+                    && self.bans.is_empty()
+                    && self.blocks.is_empty()
+                    && self.people.is_empty()
+            }
+        }
+
+        impl WorkingSet {
+            /// What the fold changed, and where everybody in here stands now.
+            pub fn into_changes(mut self) -> (Changes, Standings) {
+                let (memberships, approvals) = (self.memberships.take_all(), self.approvals.take_all());
+                let (bans, all_bans) = self.bans.into_parts();
+                let changes = Changes {
+                    $($table: self.$table.into_delta(),)*
+                    $($trace: self.$trace.into_delta(),)*
+                    gone: self.gone.into_parts().0,
+                    bans,
+                    blocks: self.blocks.into_parts().0,
+                    people: self.people.into_touched(),
+                };
+                (changes, Standings { memberships, approvals, bans: all_bans })
+            }
+
+            /// The newest revision at which something was decided about this record (I02).
+            pub fn decided_rev(&self, uri: &AtUri) -> Option<&str> {
+                let row = match Collection::from_nsid(uri.nsid()) {
+                    $(Some(Collection::$collection) => self.$table.rev(uri),)*
+                    // A profile is part of a person, whose row remembers its revision.
+                    Some(Collection::Profile) | None => None,
+                };
+                row $(.max(self.$trace.rev(uri)))*
+            }
+
+            /// Notes that the version `rev` of this record was decided and left everything as it was.
+            pub fn note_rev(&mut self, uri: &AtUri, rev: &str) {
+                match Collection::from_nsid(uri.nsid()) {
+                    $(Some(Collection::$collection) => self.$table.decided(uri, rev),)*
+                    Some(Collection::Profile) | None => {}
+                }
+                $(self.$trace.decided(uri, rev);)*
+            }
+
+            /// Whether a row stands for this record.
+            pub fn has_row(&self, uri: &AtUri) -> bool {
+                match Collection::from_nsid(uri.nsid()) {
+                    $(Some(Collection::$collection) => self.$table.get(uri).is_some(),)*
+                    Some(Collection::Profile) | None => false,
+                }
+            }
+
+            /// Forgets every record of a repository (I52); not how those were decided that left no row.
+            pub fn remove_all_of(&mut self, did: &Did) {
+                let written = self.messages.iter().filter(|row| row.author_did == *did);
+                let written: Vec<AtUri> = written.map(|row| row.uri.clone()).collect();
+                written.iter().for_each(|uri| drop(self.remove_message(uri)));
+                $(self.$table.remove_authority(did);)*
+                self.held.remove_authority(did);
+            }
+        }
+
+        $(kind! { $table, super::rows::$row })*
+        $(kind! { $trace, super::rows::$trace_row })*
+    };
+}
+macro_rules! kind {
+    ($table:ident, $row:ty) => {
+        impl Kind for $row {
+            const TABLE: &'static str = stringify!($table);
+            fn table(working_set: &mut WorkingSet) -> &mut Table<Self> {
+                &mut working_set.$table
+            }
+            fn delta(changes: &Changes) -> &Delta<Self> {
+                &changes.$table
+            }
+        }
+    };
+}
+each_kind!(tables);
 
 /// People, with the memory of who was touched.
 #[derive(Clone, Debug, Default)]
@@ -89,6 +179,10 @@ impl People {
             self.seed(PersonRow::new(did));
             self.touched.insert(did.clone());
         }
+    }
+
+    fn into_touched(mut self) -> Vec<PersonRow> {
+        self.touched.iter().filter_map(|did| self.rows.remove(did)).collect()
     }
 }
 
@@ -244,11 +338,11 @@ impl<R: Row> Table<R> {
         self.rows.get(uri).map(Row::rev)
     }
 
-    /// What was touched, and every row.
-    fn into_parts(mut self) -> (Delta<R>, Vec<R>) {
-        let touched = std::mem::take(&mut self.touched);
-        let delta = Delta::of(touched, |uri| self.rows.get(uri).cloned());
-        (delta, self.rows.into_values().collect())
+    /// Takes every row out; a copy of each that was touched stays.
+    fn take_all(&mut self) -> Vec<R> {
+        let touched = self.touched.iter().filter_map(|uri| self.rows.get_key_value(uri));
+        let touched = touched.map(|(uri, row)| (uri.clone(), row.clone())).collect();
+        std::mem::replace(&mut self.rows, touched).into_values().collect()
     }
 
     fn into_delta(mut self) -> Delta<R> {
@@ -284,27 +378,6 @@ impl<R> Delta<R> {
     }
 }
 
-/// Everything a batch changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the tables of WorkingSet")]
-pub struct Changes {
-    pub communities: Delta<CommunityRow>,
-    pub channels: Delta<ChannelRow>,
-    pub categories: Delta<CategoryRow>,
-    pub memberships: Delta<MembershipRow>,
-    pub approvals: Delta<ApprovalRow>,
-    pub messages: Delta<MessageRow>,
-    pub gone: MarksDelta<GoneRow>,
-    pub reactions: Delta<ReactionRow>,
-    pub actors: Delta<ActorRow>,
-    pub channel_reads: Delta<ChannelReadRow>,
-    pub people: Vec<PersonRow>,
-    pub held: Delta<HeldRow>,
-    pub settled: Delta<SettledRow>,
-    pub bans: MarksDelta<(AtUri, Did)>,
-    pub blocks: MarksDelta<AtUri>,
-}
-
 impl<K> MarksDelta<K> {
     /// Whether nothing was touched.
     pub fn is_empty(&self) -> bool {
@@ -312,73 +385,7 @@ impl<K> MarksDelta<K> {
     }
 }
 
-impl Changes {
-    /// Whether nothing was touched.
-    pub fn is_empty(&self) -> bool {
-        self.communities.is_empty()
-            && self.channels.is_empty()
-            && self.categories.is_empty()
-            && self.memberships.is_empty()
-            && self.approvals.is_empty()
-            && self.messages.is_empty()
-            && self.gone.is_empty()
-            && self.reactions.is_empty()
-            && self.actors.is_empty()
-            && self.channel_reads.is_empty()
-            && self.people.is_empty()
-            && self.held.is_empty()
-            && self.settled.is_empty()
-            && self.bans.is_empty()
-            && self.blocks.is_empty()
-    }
-}
-
 impl WorkingSet {
-    /// What the fold changed, and where everybody in here stands now.
-    pub fn into_changes(self) -> (Changes, Standings) {
-        let (memberships, all_memberships) = self.memberships.into_parts();
-        let (approvals, all_approvals) = self.approvals.into_parts();
-        let (bans, all_bans) = self.bans.into_parts();
-        let changes = Changes {
-            communities: self.communities.into_delta(),
-            channels: self.channels.into_delta(),
-            categories: self.categories.into_delta(),
-            memberships,
-            approvals,
-            messages: self.messages.into_delta(),
-            gone: self.gone.into_parts().0,
-            reactions: self.reactions.into_delta(),
-            actors: self.actors.into_delta(),
-            channel_reads: self.channel_reads.into_delta(),
-            people: self.people.touched.iter().filter_map(|did| self.people.rows.get(did).cloned()).collect(),
-            held: self.held.into_delta(),
-            settled: self.settled.into_delta(),
-            bans,
-            blocks: self.blocks.into_parts().0,
-        };
-        (changes, Standings { memberships: all_memberships, approvals: all_approvals, bans: all_bans })
-    }
-
-    /// The newest revision at which something was decided about this record (I02).
-    pub fn decided_rev(&self, uri: &AtUri) -> Option<&str> {
-        [
-            self.communities.rev(uri),
-            self.channels.rev(uri),
-            self.categories.rev(uri),
-            self.memberships.rev(uri),
-            self.approvals.rev(uri),
-            self.messages.rev(uri),
-            self.reactions.rev(uri),
-            self.actors.rev(uri),
-            self.channel_reads.rev(uri),
-            self.held.rev(uri),
-            self.settled.rev(uri),
-        ]
-        .into_iter()
-        .flatten()
-        .max()
-    }
-
     /// The community, if it is known (T07).
     pub fn community(&self, uri: &AtUri) -> Option<&CommunityRow> {
         self.communities.get(uri).filter(|row| !row.hidden)
@@ -432,22 +439,6 @@ impl WorkingSet {
     /// Hides or shows a community.
     pub fn set_hidden_community(&mut self, uri: &AtUri, hidden: bool) {
         self.communities.change_where(|row| row.uri == *uri, |row| row.hidden = hidden);
-    }
-
-    /// Forgets every record of a repository (I52).
-    pub fn remove_all_of(&mut self, did: &Did) {
-        self.communities.remove_authority(did);
-        self.channels.remove_authority(did);
-        self.categories.remove_authority(did);
-        self.memberships.remove_authority(did);
-        self.approvals.remove_authority(did);
-        let written: Vec<AtUri> =
-            self.messages.iter().filter(|row| row.author_did == *did).map(|row| row.uri.clone()).collect();
-        written.iter().for_each(|uri| drop(self.remove_message(uri)));
-        self.reactions.remove_authority(did);
-        self.actors.remove_authority(did);
-        self.channel_reads.remove_authority(did);
-        self.held.remove_authority(did);
     }
 
     /// Takes a message out, and remembers what its key meant (T21).

@@ -22,7 +22,7 @@ pub enum Level {
     Info,
     /// Somebody may want to look.
     Warn,
-    /// The working set failed.
+    /// The database, network or platform failed.
     Error,
 }
 

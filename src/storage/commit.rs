@@ -7,16 +7,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
-
+use super::kinds::KINDS;
 use super::{Param, Statement, chunks, identities, invites, json_text, repos};
 use crate::domain::announcement::Announcement;
 use crate::domain::ingest::{AccountChange, Refusal};
 use crate::domain::link::{Gap, StreamPosition};
 use crate::domain::repos::known_by;
-use crate::domain::rows::Row;
-use crate::domain::working_set::{Changes, Delta};
-use crate::wire::ids::{AtUri, Collection, Did, Rkey};
+use crate::domain::working_set::Changes;
+use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::jetstream::{Frame, What};
 use crate::wire::time::Micros;
 
@@ -101,73 +99,8 @@ pub fn prepare(commit: &Commit) -> Prepared {
     )];
     let changes = commit.changes;
     purge(&mut statements, commit.accounts, commit.now);
-    table(
-        &mut statements,
-        &changes.communities,
-        COMMUNITIES,
-        "DELETE FROM communities WHERE uri IN (SELECT value FROM json_each(?1))",
-    );
-    table(
-        &mut statements,
-        &changes.channels,
-        CHANNELS,
-        "DELETE FROM channels WHERE uri IN (SELECT value FROM json_each(?1))",
-    );
-    table(
-        &mut statements,
-        &changes.categories,
-        CATEGORIES,
-        "DELETE FROM categories WHERE uri IN (SELECT value FROM json_each(?1))",
-    );
-    table(
-        &mut statements,
-        &changes.memberships,
-        MEMBERSHIPS,
-        "DELETE FROM memberships WHERE uri IN (SELECT value FROM json_each(?1))",
-    );
-    table(
-        &mut statements,
-        &changes.approvals,
-        APPROVALS,
-        "DELETE FROM approvals WHERE uri IN (SELECT value FROM json_each(?1))",
-    );
-    table(
-        &mut statements,
-        &changes.messages,
-        MESSAGES,
-        "DELETE FROM messages WHERE uri IN (SELECT value FROM json_each(?1))",
-    );
+    KINDS.iter().for_each(|kind| (kind.store)(&mut statements, changes));
     gone(&mut statements, commit);
-    table(
-        &mut statements,
-        &changes.reactions,
-        REACTIONS,
-        "DELETE FROM reactions WHERE uri IN (SELECT value FROM json_each(?1))",
-    );
-    table(
-        &mut statements,
-        &changes.held,
-        HELD,
-        "DELETE FROM held WHERE uri IN (SELECT value FROM json_each(?1))",
-    );
-    table(
-        &mut statements,
-        &changes.settled,
-        SETTLED,
-        "DELETE FROM settled WHERE uri IN (SELECT value FROM json_each(?1))",
-    );
-    table(
-        &mut statements,
-        &changes.actors,
-        ACTORS,
-        "DELETE FROM actors WHERE uri IN (SELECT value FROM json_each(?1))",
-    );
-    table(
-        &mut statements,
-        &changes.channel_reads,
-        CHANNEL_READS,
-        "DELETE FROM channel_reads WHERE uri IN (SELECT value FROM json_each(?1))",
-    );
     for text in chunks(changes.people.iter()) {
         statements.push(Statement::new(PEOPLE, [text.into(), commit.now.shown().into()]));
     }
@@ -181,7 +114,7 @@ pub fn prepare(commit: &Commit) -> Prepared {
     }
     hide(&mut statements, commit.accounts);
     decisions(&mut statements, commit);
-    bound_people(&mut statements, changes);
+    KINDS.iter().for_each(|kind| (kind.bound)(&mut statements, changes));
     if !changes.held.put.is_empty() {
         bound_held(&mut statements, commit);
     }
@@ -284,65 +217,13 @@ fn push_row(
     rows.push((id, range, std::mem::take(text)));
 }
 
-/// A row as it is bound: its columns, and the two that stand in its AT-URI.
-#[derive(Serialize)]
-struct Bound<'a, R> {
-    #[serde(flatten)]
-    row: &'a R,
-    authority: Did,
-    rkey: Rkey,
-}
-
-fn table<R: Row + Serialize>(
-    statements: &mut Vec<Statement>,
-    delta: &Delta<R>,
-    upsert: &'static str,
-    delete: &'static str,
-) {
-    for text in chunks(delta.put.iter().map(|row| {
-        let uri: &AtUri = row.uri();
-        Bound { row, authority: uri.authority(), rkey: uri.rkey() }
-    })) {
-        statements.push(Statement::new(upsert, [Param::Text(text)]));
-    }
-    for text in chunks(delta.removed.iter()) {
-        statements.push(Statement::new(delete, [Param::Text(text)]));
-    }
-}
-
 /// I52: every record of a deleted account goes, and what others put on its messages.
 fn purge(statements: &mut Vec<Statement>, accounts: &[AccountChange], now: Micros) {
     let dids: Vec<_> = accounts.iter().filter(|account| account.purged).map(|account| &account.did).collect();
     if dids.is_empty() {
         return;
     }
-    for sql in [
-        // I71: gone for good, also if the message is written again.
-        "INSERT INTO settled (uri, outcome, rev, settled_at)
-         SELECT r.uri, 'orphaned', r.rev, r.indexed_at FROM messages m JOIN reactions r ON r.target_uri = m.uri
-         WHERE m.author_did IN (SELECT value FROM json_each(?1))
-         ON CONFLICT (uri) DO UPDATE SET outcome = excluded.outcome, rev = excluded.rev WHERE excluded.rev >= rev",
-        "DELETE FROM reactions WHERE target_uri IN (
-             SELECT uri FROM messages WHERE author_did IN (SELECT value FROM json_each(?1)))",
-        "DELETE FROM reactions WHERE reactor_did IN (SELECT value FROM json_each(?1))",
-        "INSERT INTO gone_messages (uri, channel_uri, rkey, indexed_at, gone_at)
-         SELECT uri, channel_uri, rkey, indexed_at, ?2 FROM messages
-         WHERE author_did IN (SELECT value FROM json_each(?1))
-         ON CONFLICT DO NOTHING",
-        "DELETE FROM messages WHERE author_did IN (SELECT value FROM json_each(?1))",
-        "DELETE FROM channels WHERE uri IN (SELECT c.uri FROM json_each(?1) d JOIN channels c
-             ON c.uri > 'at://' || d.value || '/' AND c.uri < 'at://' || d.value || '0')",
-        "DELETE FROM categories WHERE uri IN (SELECT c.uri FROM json_each(?1) d JOIN categories c
-             ON c.uri > 'at://' || d.value || '/' AND c.uri < 'at://' || d.value || '0')",
-        "DELETE FROM communities WHERE owner_did IN (SELECT value FROM json_each(?1))",
-        "DELETE FROM memberships WHERE member_did IN (SELECT value FROM json_each(?1))",
-        "DELETE FROM actors WHERE did IN (SELECT value FROM json_each(?1))",
-        "DELETE FROM channel_reads WHERE did IN (SELECT value FROM json_each(?1))",
-        "DELETE FROM approvals WHERE uri IN (SELECT a.uri FROM json_each(?1) d JOIN approvals a
-             ON a.uri > 'at://' || d.value || '/' AND a.uri < 'at://' || d.value || '0')",
-        "DELETE FROM held WHERE uri IN (SELECT h.uri FROM json_each(?1) d JOIN held h
-             ON h.uri > 'at://' || d.value || '/' AND h.uri < 'at://' || d.value || '0')",
-    ] {
+    for sql in KINDS.iter().flat_map(|kind| kind.purge) {
         let mut params = vec![Param::json(&dids)];
         params.extend(sql.contains("?2").then(|| now.sortable().into()));
         statements.push(Statement::new(sql, params));
@@ -388,12 +269,7 @@ fn gone(statements: &mut Vec<Statement>, commit: &Commit) {
 /// I51, I53: what an account that is not active has is out of sight, loaded or not.
 fn hide(statements: &mut Vec<Statement>, accounts: &[AccountChange]) {
     for account in accounts {
-        for sql in [
-            "UPDATE communities SET hidden = ?2 WHERE owner_did = ?1",
-            "UPDATE memberships SET hidden = ?2 WHERE member_did = ?1",
-            "UPDATE messages SET hidden = ?2 WHERE author_did = ?1",
-            "UPDATE reactions SET hidden = ?2 WHERE reactor_did = ?1",
-        ] {
+        for sql in KINDS.iter().filter_map(|kind| kind.hide) {
             statements
                 .push(Statement::new(sql, [account.did.as_str().into(), i64::from(account.hidden).into()]));
         }
@@ -428,33 +304,6 @@ fn decisions(statements: &mut Vec<Statement>, commit: &Commit) {
     }
     for text in chunks(commit.deleted_communities.iter()) {
         statements.push(invites::end_of(text, commit.now));
-    }
-}
-
-/// Records of one person that are kept of those that anybody may write without asking anybody.
-const MARKS_KEPT: i64 = 1_000;
-const ACTORS_KEPT: i64 = 20;
-
-/// I33, I38: of the read marks and actor records of one person the newest are kept. One mark for each
-/// channel is what clients write, and all actor records are one entry.
-fn bound_people(statements: &mut Vec<Statement>, changes: &Changes) {
-    let marked: BTreeSet<&Did> = changes.channel_reads.put.iter().map(|row| &row.did).collect();
-    for text in chunks(marked.iter()) {
-        statements.push(Statement::new(
-            "DELETE FROM channel_reads WHERE uri IN (SELECT r.uri FROM json_each(?1) p JOIN channel_reads r ON r.did = p.value
-                 WHERE r.indexed_at < (SELECT indexed_at FROM channel_reads WHERE did = p.value
-                     ORDER BY indexed_at DESC LIMIT 1 OFFSET ?2))",
-            [text.into(), (MARKS_KEPT - 1).into()],
-        ));
-    }
-    let acting: BTreeSet<&Did> = changes.actors.put.iter().map(|row| &row.did).collect();
-    for text in chunks(acting.iter()) {
-        statements.push(Statement::new(
-            "DELETE FROM actors WHERE uri IN (SELECT a.uri FROM json_each(?1) p JOIN actors a ON a.did = p.value
-                 WHERE a.indexed_at < (SELECT indexed_at FROM actors WHERE did = p.value
-                     ORDER BY indexed_at DESC LIMIT 1 OFFSET ?2))",
-            [text.into(), (ACTORS_KEPT - 1).into()],
-        ));
     }
 }
 
@@ -537,101 +386,6 @@ fn refusals(statements: &mut Vec<Statement>, commit: &Commit) {
     ));
 }
 
-// Every column but those of the AT-URI is set: a record deleted and written again in one batch is
-// an update here.
-
-const COMMUNITIES: &str = "
-    INSERT INTO communities (uri, owner_did, rkey, name, description, picture, category_order,
-        requires_approval_to_join, hidden, rev, indexed_at)
-    SELECT value ->> 'uri', value ->> 'authority', value ->> 'rkey', value ->> 'name',
-        value ->> 'description', value ->> 'picture', value ->> 'category_order',
-        value ->> 'requires_approval_to_join', value ->> 'hidden', value ->> 'rev', value ->> 'indexed_at'
-    FROM json_each(?1) WHERE true
-    ON CONFLICT (uri) DO UPDATE SET name = excluded.name, description = excluded.description,
-        picture = excluded.picture, category_order = excluded.category_order,
-        requires_approval_to_join = excluded.requires_approval_to_join, hidden = excluded.hidden, rev = excluded.rev,
-        indexed_at = excluded.indexed_at
-    WHERE excluded.rev >= rev";
-
-const CHANNELS: &str = "
-    INSERT INTO channels (uri, rkey, community_uri, name, description, channel_type, category_rkey,
-        owner_only, rev, indexed_at)
-    SELECT value ->> 'uri', value ->> 'rkey', value ->> 'community_uri', value ->> 'name',
-        value ->> 'description', value ->> 'channel_type', value ->> 'category_rkey',
-        value ->> 'owner_only', value ->> 'rev', value ->> 'indexed_at'
-    FROM json_each(?1) WHERE true
-    ON CONFLICT (uri) DO UPDATE SET community_uri = excluded.community_uri, name = excluded.name,
-        description = excluded.description, channel_type = excluded.channel_type,
-        category_rkey = excluded.category_rkey, owner_only = excluded.owner_only,
-        rev = excluded.rev, indexed_at = excluded.indexed_at
-    WHERE excluded.rev >= rev";
-
-const CATEGORIES: &str = "
-    INSERT INTO categories (uri, rkey, community_uri, name, channel_order, rev, indexed_at)
-    SELECT value ->> 'uri', value ->> 'rkey', value ->> 'community_uri', value ->> 'name',
-        value ->> 'channel_order', value ->> 'rev', value ->> 'indexed_at'
-    FROM json_each(?1) WHERE true
-    ON CONFLICT (uri) DO UPDATE SET community_uri = excluded.community_uri, name = excluded.name,
-        channel_order = excluded.channel_order, rev = excluded.rev, indexed_at = excluded.indexed_at
-    WHERE excluded.rev >= rev";
-
-const MEMBERSHIPS: &str = "
-    INSERT INTO memberships (uri, member_did, community_uri, hidden, rev, indexed_at)
-    SELECT value ->> 'uri', value ->> 'member_did', value ->> 'community_uri', value ->> 'hidden',
-        value ->> 'rev', value ->> 'indexed_at'
-    FROM json_each(?1) WHERE true
-    ON CONFLICT (uri) DO UPDATE SET community_uri = excluded.community_uri, hidden = excluded.hidden,
-        rev = excluded.rev, indexed_at = excluded.indexed_at
-    WHERE excluded.rev >= rev";
-
-const APPROVALS: &str = "
-    INSERT INTO approvals (uri, approver_did, membership_uri, community_uri, rev, indexed_at)
-    SELECT value ->> 'uri', value ->> 'authority', value ->> 'membership_uri', value ->> 'community_uri',
-        value ->> 'rev', value ->> 'indexed_at'
-    FROM json_each(?1) WHERE true
-    ON CONFLICT (uri) DO UPDATE SET membership_uri = excluded.membership_uri,
-        community_uri = excluded.community_uri, rev = excluded.rev, indexed_at = excluded.indexed_at
-    WHERE excluded.rev >= rev";
-
-const MESSAGES: &str = "
-    INSERT INTO messages (uri, author_did, rkey, channel_uri, channel, text, created_at, sort_at,
-        indexed_at, edited, hidden, parent, facets, attachments, rev)
-    SELECT value ->> 'uri', value ->> 'author_did', value ->> 'rkey', value ->> 'channel_uri',
-        value ->> 'channel', value ->> 'text', value ->> 'created_at', value ->> 'sort_at',
-        value ->> 'indexed_at', value ->> 'edited', value ->> 'hidden', value ->> 'parent', value ->> 'facets',
-        value ->> 'attachments', value ->> 'rev'
-    FROM json_each(?1) WHERE true
-    ON CONFLICT (uri) DO UPDATE SET channel_uri = excluded.channel_uri, channel = excluded.channel,
-        text = excluded.text, created_at = excluded.created_at, sort_at = excluded.sort_at,
-        indexed_at = excluded.indexed_at, edited = excluded.edited, hidden = excluded.hidden, parent = excluded.parent,
-        facets = excluded.facets, attachments = excluded.attachments, rev = excluded.rev
-    WHERE excluded.rev >= rev";
-
-const REACTIONS: &str = "
-    INSERT INTO reactions (uri, reactor_did, target_uri, emoji, hidden, rev, indexed_at)
-    SELECT value ->> 'uri', value ->> 'reactor_did', value ->> 'target_uri', value ->> 'emoji',
-        value ->> 'hidden', value ->> 'rev', value ->> 'indexed_at'
-    FROM json_each(?1) WHERE true
-    ON CONFLICT (uri) DO UPDATE SET target_uri = excluded.target_uri, emoji = excluded.emoji,
-        hidden = excluded.hidden, rev = excluded.rev, indexed_at = excluded.indexed_at
-    WHERE excluded.rev >= rev";
-
-const ACTORS: &str = "
-    INSERT INTO actors (uri, did, rev, indexed_at)
-    SELECT value ->> 'uri', value ->> 'did', value ->> 'rev', value ->> 'indexed_at'
-    FROM json_each(?1) WHERE true
-    ON CONFLICT (uri) DO UPDATE SET rev = excluded.rev, indexed_at = excluded.indexed_at
-    WHERE excluded.rev >= rev";
-
-const CHANNEL_READS: &str = "
-    INSERT INTO channel_reads (uri, did, channel_uri, cursor_at, rev, indexed_at)
-    SELECT value ->> 'uri', value ->> 'did', value ->> 'channel_uri', value ->> 'cursor_at',
-        value ->> 'rev', value ->> 'indexed_at'
-    FROM json_each(?1) WHERE true
-    ON CONFLICT (uri) DO UPDATE SET channel_uri = excluded.channel_uri, cursor_at = excluded.cursor_at,
-        rev = excluded.rev, indexed_at = excluded.indexed_at
-    WHERE excluded.rev >= rev";
-
 // `state` is not the stream's: a gateway writes it. Whoever is there already and becomes known now
 // brings it along.
 const PEOPLE: &str = "
@@ -652,20 +406,3 @@ const PEOPLE: &str = "
         account_said = excluded.account_said, away_since = excluded.away_since,
         deleted_at = excluded.deleted_at,
         updated_at = excluded.updated_at";
-
-const HELD: &str = "
-    INSERT INTO held (uri, author_did, waits_for, record, bytes, rev, arrived_at)
-    SELECT value ->> 'uri', value ->> 'authority', value ->> 'waits_for', value ->> 'record',
-        length(CAST(value ->> 'record' AS BLOB)), value ->> 'rev', value ->> 'arrived_at'
-    FROM json_each(?1) WHERE true
-    ON CONFLICT (uri) DO UPDATE SET waits_for = excluded.waits_for, record = excluded.record,
-        bytes = excluded.bytes, rev = excluded.rev, arrived_at = excluded.arrived_at
-    WHERE excluded.rev >= rev";
-
-const SETTLED: &str = "
-    INSERT INTO settled (uri, outcome, rev, settled_at, lasting)
-    SELECT value ->> 'uri', value ->> 'outcome', value ->> 'rev', value ->> 'settled_at', value ->> 'lasting'
-    FROM json_each(?1) WHERE true
-    ON CONFLICT (uri) DO UPDATE SET outcome = excluded.outcome, rev = excluded.rev,
-        settled_at = excluded.settled_at, lasting = excluded.lasting
-    WHERE excluded.rev >= rev";

@@ -8,6 +8,7 @@
 //! that is read into a type here. Of text that came from outside it is made by quoting alone, never
 //! by taking the text apart (`statement::Inner`).
 
+mod kinds;
 mod statement;
 
 pub mod commit;

@@ -4,17 +4,16 @@
 //! first, and shows every table that it names at all.
 
 use super::Statement;
+use super::kinds::KINDS;
 use crate::domain::editions::{Part, Parts};
 
 /// The part of the index that a table belongs to; `None` for what no kept answer shows.
 pub fn part_of(table: &str) -> Option<Part> {
     match table {
-        "messages" | "gone_messages" | "reactions" | "blocks" => Some(Part::Talk),
-        "communities" | "channels" | "categories" => Some(Part::Places),
-        "memberships" | "approvals" | "bans" => Some(Part::Standings),
+        "gone_messages" | "blocks" => Some(Part::Talk),
+        "bans" => Some(Part::Standings),
         "people" => Some(Part::People),
-        "channel_reads" => Some(Part::Marks),
-        _ => None,
+        _ => KINDS.iter().find(|kind| kind.table == table).and_then(|kind| kind.part),
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::kinds::KINDS;
 use super::{Fault, Param, Statement, Store, chunks, rows};
 use crate::domain::repos::Reason;
 use crate::wire::ids::{AtUri, Did};
@@ -342,7 +343,8 @@ pub async fn records(store: &impl Store, did: &Did) -> Result<Vec<AtUri>, Fault>
     // '/' is followed by '0': between the two stands every record of this repository.
     let (first, end) = (format!("at://{did}/"), format!("at://{did}0"));
     let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
-    let mut wanted: Vec<(&'static str, String)> = RECORDS.iter().map(|sql| (*sql, first.clone())).collect();
+    let of_kinds = KINDS.iter().filter_map(|kind| kind.records);
+    let mut wanted: Vec<_> = of_kinds.chain([PROFILE]).map(|sql| (sql, first.clone())).collect();
     while !wanted.is_empty() {
         let statements: Vec<Statement> = wanted
             .iter()
@@ -364,18 +366,7 @@ pub async fn records(store: &impl Store, did: &Did) -> Result<Vec<AtUri>, Fault>
     Ok(found)
 }
 
-const RECORDS: [&str; 11] = [
-    "SELECT json_quote(uri) AS row FROM communities WHERE uri > ?1 AND uri < ?2 ORDER BY uri LIMIT ?3",
-    "SELECT json_quote(uri) AS row FROM channels WHERE uri > ?1 AND uri < ?2 ORDER BY uri LIMIT ?3",
-    "SELECT json_quote(uri) AS row FROM categories WHERE uri > ?1 AND uri < ?2 ORDER BY uri LIMIT ?3",
-    "SELECT json_quote(uri) AS row FROM memberships WHERE uri > ?1 AND uri < ?2 ORDER BY uri LIMIT ?3",
-    "SELECT json_quote(uri) AS row FROM approvals WHERE uri > ?1 AND uri < ?2 ORDER BY uri LIMIT ?3",
-    "SELECT json_quote(uri) AS row FROM messages WHERE uri > ?1 AND uri < ?2 ORDER BY uri LIMIT ?3",
-    "SELECT json_quote(uri) AS row FROM reactions WHERE uri > ?1 AND uri < ?2 ORDER BY uri LIMIT ?3",
-    "SELECT json_quote(uri) AS row FROM actors WHERE uri > ?1 AND uri < ?2 ORDER BY uri LIMIT ?3",
-    "SELECT json_quote(uri) AS row FROM channel_reads WHERE uri > ?1 AND uri < ?2 ORDER BY uri LIMIT ?3",
-    "SELECT json_quote(uri) AS row FROM held WHERE uri > ?1 AND uri < ?2 ORDER BY uri LIMIT ?3",
-    // A profile is part of a person.
-    "SELECT json_quote(?1 || 'app.bsky.actor.profile/self') AS row FROM people
-     WHERE did = replace(rtrim(?1, '/'), 'at://', '') AND ?2 > ?1 AND profile_rev IS NOT NULL LIMIT ?3",
-];
+// A profile is part of a person.
+const PROFILE: &str = "
+    SELECT json_quote(?1 || 'app.bsky.actor.profile/self') AS row FROM people
+    WHERE did = replace(rtrim(?1, '/'), 'at://', '') AND ?2 > ?1 AND profile_rev IS NOT NULL LIMIT ?3";

@@ -94,13 +94,13 @@ impl Statement {
     }
 }
 
-/// The working set failed: database, network or platform. Retry; never read it as a "no"
+/// The outside failed: database, network or platform. Retry; never read it as a "no"
 /// (invariant 9).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// What was tried.
     pub doing: &'static str,
-    /// What the working set said. For the log, never for callers.
+    /// What it said. For the log, never for callers.
     pub because: String,
 }
 
@@ -124,7 +124,7 @@ impl std::error::Error for Fault {}
 pub enum CommitError {
     /// Another commit came between these facts and this commit: read the facts again.
     Conflict,
-    /// The working set failed. The commit may or may not have happened; facts read again will tell.
+    /// The database failed. The commit may or may not have happened; facts read again will tell.
     Fault(Fault),
 }
 

@@ -105,7 +105,7 @@ pub struct Refusal {
     pub reason: &'static str,
 }
 
-/// Applies `inputs`, in order, to the facts in `working set`, at the time `now`. `recent_since` is the
+/// Applies `inputs`, in order, to the facts in `working_set`, at the time `now`. `recent_since` is the
 /// beginning of the time that logs reach back (`EVENT_LOG_HOURS`).
 ///
 /// Each event gets its own receive time, one microsecond after the one before, so that "indexed
@@ -240,8 +240,9 @@ impl Fold {
     /// A valid create or update, from the stream or from the held records. A record that waited
     /// takes its arrival along (I61); if it must wait on, it is held anew (I62).
     fn put(&mut self, version: &Version, record: &Record, is_create: bool) {
-        if is_create && self.has_row(version.uri) {
-            return self.note_rev(version); // I05
+        // I05; each actor record counts anew (I33).
+        if is_create && self.has_row(version.uri) && !matches!(record, Record::Actor(_)) {
+            return self.note_rev(version);
         }
         let waited = self.working_set.held.remove(version.uri);
         let received = waited.as_ref().map_or(version.received, |row| row.arrived_at);
@@ -264,34 +265,28 @@ impl Fold {
     }
 
     fn has_row(&self, uri: &AtUri) -> bool {
-        let working_set = &self.working_set;
-        working_set.communities.get(uri).is_some()
-            || working_set.channels.get(uri).is_some()
-            || working_set.categories.get(uri).is_some()
-            || working_set.memberships.get(uri).is_some()
-            || working_set.approvals.get(uri).is_some()
-            || working_set.messages.get(uri).is_some()
-            || working_set.reactions.get(uri).is_some()
-            || working_set.channel_reads.get(uri).is_some()
+        self.working_set.has_row(uri)
     }
 
     /// Takes a record out, whatever its author's status (I06). The revision is remembered even
     /// if the record was never seen, so that a late create of it stays without effect.
     fn delete(&mut self, version: &Version) {
-        if version.uri.is(Collection::Profile) {
-            return self.delete_profile(version); // the person's row remembers the revision
-        }
-        let was_indexed = self.has_row(version.uri) || self.working_set.actors.get(version.uri).is_some();
+        let was_indexed = self.has_row(version.uri);
         self.working_set.held.remove(version.uri);
-        self.delete_message(version.uri);
-        self.delete_reaction(version.uri);
-        self.delete_community(version.uri);
-        self.delete_channel(version.uri);
-        self.delete_category(version.uri);
-        self.delete_membership(version.uri);
-        self.delete_approval(version.uri);
-        self.delete_actor(version.uri);
-        self.delete_channel_read(version.uri);
+        match Collection::from_nsid(version.uri.nsid()) {
+            Some(Collection::Message) => self.delete_message(version.uri),
+            Some(Collection::Reaction) => self.delete_reaction(version.uri),
+            Some(Collection::Community) => self.delete_community(version.uri),
+            Some(Collection::Channel) => self.delete_channel(version.uri),
+            Some(Collection::Category) => self.delete_category(version.uri),
+            Some(Collection::Membership) => self.delete_membership(version.uri),
+            Some(Collection::Approval) => self.delete_approval(version.uri),
+            Some(Collection::ActorData) => self.delete_actor(version.uri),
+            Some(Collection::ChannelRead) => self.delete_channel_read(version.uri),
+            // The person's row remembers the revision.
+            Some(Collection::Profile) => return self.delete_profile(version),
+            None => {}
+        }
         self.settle(version, Outcome::Deleted, was_indexed);
     }
 
@@ -336,18 +331,7 @@ impl Fold {
 
     /// Notes that this version was decided and left everything as it was.
     fn note_rev(&mut self, version: &Version) {
-        let (uri, rev) = (version.uri, version.rev);
-        self.working_set.communities.decided(uri, rev);
-        self.working_set.channels.decided(uri, rev);
-        self.working_set.categories.decided(uri, rev);
-        self.working_set.memberships.decided(uri, rev);
-        self.working_set.approvals.decided(uri, rev);
-        self.working_set.messages.decided(uri, rev);
-        self.working_set.reactions.decided(uri, rev);
-        self.working_set.actors.decided(uri, rev);
-        self.working_set.channel_reads.decided(uri, rev);
-        self.working_set.held.decided(uri, rev);
-        self.working_set.settled.decided(uri, rev);
+        self.working_set.note_rev(version.uri, version.rev);
     }
 
     fn refuse(&mut self, version: &Version, reason: &'static str) {

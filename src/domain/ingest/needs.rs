@@ -173,7 +173,15 @@ impl Needs {
                 match commit.collection {
                     Collection::Community => drop(self.communities.insert(commit.uri.clone())),
                     Collection::Membership => drop(self.people.insert(author.clone())),
-                    _ => {}
+                    // What a deletion of these needs hangs on the record itself.
+                    Collection::Message
+                    | Collection::Reaction
+                    | Collection::Channel
+                    | Collection::Category
+                    | Collection::Approval
+                    | Collection::ActorData
+                    | Collection::ChannelRead
+                    | Collection::Profile => {}
                 }
             }
         }

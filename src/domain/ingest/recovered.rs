@@ -76,9 +76,7 @@ impl Fold {
         if uri.is(Collection::Profile) {
             return self.working_set.people.get(author).is_some_and(|person| person.profile_rev.is_some());
         }
-        self.has_row(uri)
-            || self.working_set.actors.get(uri).is_some()
-            || self.working_set.held.get(uri).is_some()
+        self.has_row(uri) || self.working_set.held.get(uri).is_some()
     }
 
     /// Whether the index has this record with the same contents, waiting or not. Contents are

@@ -1,0 +1,47 @@
+//! The kinds of rows that stand for a record, in one list.
+//!
+//! A kind is a row here, and from the list follow: the tables of the working set and what a batch
+//! changed in them (`working_set`), how a record is found by its AT-URI there, what a deleted account
+//! takes along (I52), and the statements that read and store the rows (`storage::kinds`). The compiler
+//! names what a new kind lacks: a collection without a kind, a row type without a table, a kind
+//! without statements or rules.
+
+/// Hands the list to the macro `$then`. First the kinds of records: the table (its name here and in
+/// the database), the type of its rows, their collection, and by what rows are looked up besides
+/// their AT-URI. Then the traces of records that left no such row; they are of any collection.
+macro_rules! each_kind {
+    ($then:ident) => {
+        $then! {
+            records {
+                /// Communities.
+                communities: CommunityRow of Community, grouped by |_| String::new();
+                /// Channels, also those whose community is not known (any more).
+                channels: ChannelRow of Channel, grouped by |row| row.uri.rkey().to_string();
+                /// Categories, likewise.
+                categories: CategoryRow of Category, grouped by |_| String::new();
+                /// Memberships, likewise.
+                memberships: MembershipRow of Membership,
+                    grouped by |row| member_group(&row.community_uri, &row.member_did);
+                /// Approvals by anybody.
+                approvals: ApprovalRow of Approval, grouped by |row| row.membership_uri.to_string();
+                /// Messages, visible or not.
+                messages: MessageRow of Message, grouped by |row| row.uri.rkey().to_string();
+                /// Reactions that count: of each message that is written or deleted all, of others those
+                /// of the people who react, and the first with each emoji that is put on them.
+                reactions: ReactionRow of Reaction, grouped by |row| row.target_uri.to_string();
+                /// Actor records of the people concerned.
+                actors: ActorRow of ActorData, grouped by |row| row.did.to_string();
+                /// Read records of the people concerned.
+                channel_reads: ChannelReadRow of ChannelRead,
+                    grouped by |row| format!("{} {}", row.did, row.channel_uri);
+            }
+            traces {
+                /// Records that wait (I60).
+                held: HeldRow, grouped by |row| row.waits_for.clone();
+                /// Decisions that left no row.
+                settled: SettledRow, grouped by |_| String::new();
+            }
+        }
+    };
+}
+pub(crate) use each_kind;

@@ -1,0 +1,152 @@
+//! Communities, channels and categories (section 8.5).
+
+use super::{Asked, Stored};
+use crate::domain::editions::Part;
+use crate::domain::rows::{CategoryRow, ChannelRow, CommunityRow};
+use crate::storage::Param;
+
+impl Stored for CommunityRow {
+    const PART: Option<Part> = Some(Part::Places);
+    // D1 takes at most five terms in a compound SELECT (the SQLite limits of workerd), hence two.
+    const READ: &'static str = "
+    WITH named(uri) AS (
+        SELECT value FROM json_each(?1)
+        UNION SELECT community_uri FROM channels WHERE uri IN (SELECT value FROM json_each(?2))
+        UNION SELECT community_uri FROM channels WHERE rkey IN (SELECT value FROM json_each(?3))
+        UNION SELECT community_uri FROM categories WHERE uri IN (SELECT value FROM json_each(?4))
+        UNION SELECT uri FROM communities WHERE owner_did IN (SELECT value FROM json_each(?10))
+    ), posted(uri) AS (
+        SELECT value FROM json_each(?5)
+        UNION SELECT uri FROM messages WHERE rkey IN (SELECT value FROM json_each(?8))
+        UNION SELECT target_uri FROM reactions WHERE uri IN (SELECT value FROM json_each(?9))
+        UNION SELECT uri FROM messages
+               WHERE author_did IN (SELECT value FROM json_each(?10)) AND sort_at >= ?11
+    ), spoken(uri) AS (
+        SELECT channel_uri FROM messages WHERE uri IN (SELECT uri FROM posted)
+        UNION SELECT channel_uri FROM gone_messages WHERE rkey IN (SELECT value FROM json_each(?8))
+    ), wanted(uri) AS (
+        SELECT uri FROM named
+        UNION SELECT community_uri FROM channels WHERE uri IN (SELECT uri FROM spoken)
+        UNION SELECT community_uri FROM memberships WHERE uri IN (SELECT value FROM json_each(?6))
+        UNION SELECT m.community_uri FROM approvals a JOIN memberships m ON m.uri = a.membership_uri
+               WHERE a.uri IN (SELECT value FROM json_each(?7))
+        UNION SELECT community_uri FROM memberships WHERE member_did IN (SELECT value FROM json_each(?10))
+    )
+    SELECT json_object('uri', uri, 'name', name, 'description', description, 'picture', picture,
+        'category_order', category_order,
+        'requires_approval_to_join', json(iif(requires_approval_to_join, 'true', 'false')),
+        'hidden', json(iif(hidden, 'true', 'false')),
+        'rev', rev, 'indexed_at', indexed_at) AS row
+    FROM communities WHERE uri IN (SELECT uri FROM wanted)";
+    const STORE: &'static str = "
+    INSERT INTO communities (uri, owner_did, rkey, name, description, picture, category_order,
+        requires_approval_to_join, hidden, rev, indexed_at)
+    SELECT value ->> 'uri', value ->> 'authority', value ->> 'rkey', value ->> 'name',
+        value ->> 'description', value ->> 'picture', value ->> 'category_order',
+        value ->> 'requires_approval_to_join', value ->> 'hidden', value ->> 'rev', value ->> 'indexed_at'
+    FROM json_each(?1) WHERE true
+    ON CONFLICT (uri) DO UPDATE SET name = excluded.name, description = excluded.description,
+        picture = excluded.picture, category_order = excluded.category_order,
+        requires_approval_to_join = excluded.requires_approval_to_join, hidden = excluded.hidden, rev = excluded.rev,
+        indexed_at = excluded.indexed_at
+    WHERE excluded.rev >= rev";
+    const PURGE: &'static [&'static str] =
+        &["DELETE FROM communities WHERE owner_did IN (SELECT value FROM json_each(?1))"];
+    const HIDE: Option<&'static str> = Some("UPDATE communities SET hidden = ?2 WHERE owner_did = ?1");
+
+    fn asked(asked: &Asked) -> Vec<Param> {
+        vec![
+            asked.communities(),
+            asked.channels(),
+            asked.channel_rkeys(),
+            asked.categories(),
+            asked.messages(),
+            asked.memberships(),
+            asked.approvals(),
+            asked.target_rkeys(),
+            asked.reactions(),
+            asked.accounts(),
+            asked.since(),
+        ]
+    }
+}
+
+impl Stored for ChannelRow {
+    const PART: Option<Part> = Some(Part::Places);
+    const READ: &'static str = "
+    WITH posted(uri) AS (
+        SELECT value FROM json_each(?3)
+        UNION SELECT uri FROM messages WHERE rkey IN (SELECT value FROM json_each(?5))
+        UNION SELECT target_uri FROM reactions WHERE uri IN (SELECT value FROM json_each(?6))
+        UNION SELECT uri FROM messages
+               WHERE author_did IN (SELECT value FROM json_each(?7)) AND sort_at >= ?8
+    ), spoken(uri) AS (
+        SELECT channel_uri FROM messages WHERE uri IN (SELECT uri FROM posted)
+        UNION SELECT channel_uri FROM gone_messages WHERE rkey IN (SELECT value FROM json_each(?5))
+    ), wanted(uri) AS (
+        SELECT value FROM json_each(?1)
+        UNION SELECT uri FROM channels WHERE rkey IN (SELECT value FROM json_each(?2))
+        UNION SELECT uri FROM spoken
+        UNION SELECT uri FROM channels WHERE community_uri IN (SELECT value FROM json_each(?4))
+        UNION SELECT ch.uri FROM communities c JOIN channels ch ON ch.community_uri = c.uri
+               WHERE c.owner_did IN (SELECT value FROM json_each(?7))
+    )
+    SELECT json_object('uri', uri, 'community_uri', community_uri, 'name', name,
+        'description', description, 'channel_type', channel_type, 'category_rkey', category_rkey,
+        'owner_only', json(iif(owner_only, 'true', 'false')),
+        'rev', rev, 'indexed_at', indexed_at) AS row
+    FROM channels WHERE uri IN (SELECT uri FROM wanted)";
+    const STORE: &'static str = "
+    INSERT INTO channels (uri, rkey, community_uri, name, description, channel_type, category_rkey,
+        owner_only, rev, indexed_at)
+    SELECT value ->> 'uri', value ->> 'rkey', value ->> 'community_uri', value ->> 'name',
+        value ->> 'description', value ->> 'channel_type', value ->> 'category_rkey',
+        value ->> 'owner_only', value ->> 'rev', value ->> 'indexed_at'
+    FROM json_each(?1) WHERE true
+    ON CONFLICT (uri) DO UPDATE SET community_uri = excluded.community_uri, name = excluded.name,
+        description = excluded.description, channel_type = excluded.channel_type,
+        category_rkey = excluded.category_rkey, owner_only = excluded.owner_only,
+        rev = excluded.rev, indexed_at = excluded.indexed_at
+    WHERE excluded.rev >= rev";
+    const PURGE: &'static [&'static str] =
+        &["DELETE FROM channels WHERE uri IN (SELECT c.uri FROM json_each(?1) d JOIN channels c
+             ON c.uri > 'at://' || d.value || '/' AND c.uri < 'at://' || d.value || '0')"];
+    const HIDE: Option<&'static str> = None;
+
+    fn asked(asked: &Asked) -> Vec<Param> {
+        vec![
+            asked.channels(),
+            asked.channel_rkeys(),
+            asked.messages(),
+            asked.communities(),
+            asked.target_rkeys(),
+            asked.reactions(),
+            asked.accounts(),
+            asked.since(),
+        ]
+    }
+}
+
+impl Stored for CategoryRow {
+    const PART: Option<Part> = Some(Part::Places);
+    const READ: &'static str = "
+    SELECT json_object('uri', uri, 'community_uri', community_uri, 'name', name,
+        'channel_order', channel_order, 'rev', rev, 'indexed_at', indexed_at) AS row
+    FROM categories WHERE uri IN (SELECT value FROM json_each(?1))";
+    const STORE: &'static str = "
+    INSERT INTO categories (uri, rkey, community_uri, name, channel_order, rev, indexed_at)
+    SELECT value ->> 'uri', value ->> 'rkey', value ->> 'community_uri', value ->> 'name',
+        value ->> 'channel_order', value ->> 'rev', value ->> 'indexed_at'
+    FROM json_each(?1) WHERE true
+    ON CONFLICT (uri) DO UPDATE SET community_uri = excluded.community_uri, name = excluded.name,
+        channel_order = excluded.channel_order, rev = excluded.rev, indexed_at = excluded.indexed_at
+    WHERE excluded.rev >= rev";
+    const PURGE: &'static [&'static str] =
+        &["DELETE FROM categories WHERE uri IN (SELECT c.uri FROM json_each(?1) d JOIN categories c
+             ON c.uri > 'at://' || d.value || '/' AND c.uri < 'at://' || d.value || '0')"];
+    const HIDE: Option<&'static str> = None;
+
+    fn asked(asked: &Asked) -> Vec<Param> {
+        vec![asked.categories()]
+    }
+}
