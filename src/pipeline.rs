@@ -3,16 +3,19 @@
 //! Events go through [`walk`], moderators' decisions through [`decide`], repositories that were read
 //! through [`reconciling`]: the same facts, fold and commit; there is no second writer and no second
 //! set of rules (invariant 8). What comes after
-//! the commit (telling the communities) is [`telling`]'s, which reads the outbox this leaves
+//! the commit (telling the communities) is [`delivery`]'s, which reads the outbox this leaves
 //! behind.
 //!
 //! A crash anywhere in here replays: before the commit nothing happened, after it everything
 //! did, events and cursor included.
 
+mod attempts;
 pub mod delivery;
 pub mod reconcile;
 
 use std::collections::{BTreeMap, BTreeSet};
+
+use attempts::{Step, at_once, until_committed};
 
 use crate::domain::announcement::Announcement;
 use crate::domain::identity::Finding;
@@ -23,15 +26,11 @@ use crate::domain::standing_cache::StandingCache;
 use crate::domain::working_set::WorkingSet;
 use crate::storage::commit::{Commit, HeldBounds, Prepared, prepare};
 use crate::storage::facts::{self, Facts};
-use crate::storage::{CommitError, Fault, Store};
+use crate::storage::{Fault, Store};
 use crate::wire::ids::{Collection, Did};
 use crate::wire::jetstream::{Frame, ParseError, What, parse, time_of};
 use crate::wire::profile::LookedUp;
 use crate::wire::time::Micros;
-
-/// Commits that lost against another writer are tried again this often. Each loss means that
-/// another commit succeeded, so the service as a whole makes progress.
-const ATTEMPTS: u32 = 20;
 
 /// The reason under which frames are counted that are no text: compressed ones, which nobody asked
 /// for.
@@ -174,35 +173,32 @@ pub async fn walk(
     now: Micros,
 ) -> Result<Committed, Fault> {
     let needs = Needs::of(&batch.frames);
-    for _ in 0..ATTEMPTS {
-        let inputs = batch.frames.iter().map(Input::Frame);
-        let Considered { folded, version: before, people } =
-            consider(store, &needs, inputs, settings, known, now).await?;
-        let prepared = prepared(&folded, before, batch, announced, settings, now);
-        match store.commit(prepared.statements).await {
-            Ok(()) => {
-                // What an account takes along is found by the database, loaded or not.
-                if folded.accounts.is_empty() {
-                    known.keep(prepared.version, people, folded.standings);
-                } else {
-                    known.forget();
-                }
-                let looks = !folded.changes.people.is_empty() || !folded.identities.is_empty();
-                let returned = folded.accounts.iter().any(|account| account.returned);
-                let mut announcements = folded.announcements.into_iter();
-                let outbox = prepared
-                    .outbox
-                    .into_iter()
-                    .map(|(id, range)| (id, announcements.by_ref().take(range.len()).collect()))
-                    .collect();
-                let known = prepared.known.into_iter().map(|(did, _)| did).collect();
-                return Ok(Committed { before, after: prepared.version, outbox, known, looks, returned });
-            }
-            Err(CommitError::Conflict) => {}
-            Err(CommitError::Fault(fault)) => return Err(fault),
-        }
+    let (folded, prepared, before, people) =
+        until_committed(store, "committing a batch", at_once, async || {
+            let inputs = batch.frames.iter().map(Input::Frame);
+            let Considered { folded, version: before, people } =
+                consider(store, &needs, inputs, settings, known, now).await?;
+            let mut prepared = prepared(&folded, before, batch, announced, settings, now);
+            let statements = std::mem::take(&mut prepared.statements);
+            Ok(Step::Commit(statements, (folded, prepared, before, people)))
+        })
+        .await?;
+    // What an account takes along is found by the database, loaded or not.
+    if folded.accounts.is_empty() {
+        known.keep(prepared.version, people, folded.standings);
+    } else {
+        known.forget();
     }
-    Err(Fault::new("committing a batch", "other writers came first every time"))
+    let looks = !folded.changes.people.is_empty() || !folded.identities.is_empty();
+    let returned = folded.accounts.iter().any(|account| account.returned);
+    let mut announcements = folded.announcements.into_iter();
+    let outbox = prepared
+        .outbox
+        .into_iter()
+        .map(|(id, range)| (id, announcements.by_ref().take(range.len()).collect()))
+        .collect();
+    let known = prepared.known.into_iter().map(|(did, _)| did).collect();
+    Ok(Committed { before, after: prepared.version, outbox, known, looks, returned })
 }
 
 /// Caches a profile that was looked up (R04, I37), at the time `now`, unless something newer came
@@ -216,7 +212,7 @@ pub async fn remember(
 ) -> Result<(), Fault> {
     let mut needs = Needs::default();
     needs.profiles.insert(did.clone());
-    for _ in 0..ATTEMPTS {
+    until_committed(store, "caching a profile", at_once, async || {
         let facts = facts::load(store, needs.clone(), now).await?;
         let mut working_set: WorkingSet = facts.working_set;
         working_set.people.know(did);
@@ -239,13 +235,9 @@ pub async fn remember(
             held: settings.held,
             now,
         });
-        match store.commit(prepared.statements).await {
-            Ok(()) => return Ok(()),
-            Err(CommitError::Conflict) => {}
-            Err(CommitError::Fault(fault)) => return Err(fault),
-        }
-    }
-    Err(Fault::new("caching a profile", "other writers came first every time"))
+        Ok(Step::Commit(prepared.statements, ()))
+    })
+    .await
 }
 
 /// Lets in what was found out about people, at the time `now` (I50, K12). What it announces stands
@@ -258,22 +250,18 @@ pub async fn learn(
 ) -> Result<bool, Fault> {
     let mut needs = Needs::default();
     needs.profiles.extend(findings.iter().map(|(did, _)| did.clone()));
-    for _ in 0..ATTEMPTS {
+    until_committed(store, "committing what was found out", at_once, async || {
         let inputs = findings.iter().map(|(did, finding)| Input::Learned(did, finding));
         let known = &mut StandingCache::default();
         let Considered { folded, version: before, .. } =
             consider(store, &needs, inputs, settings, known, now).await?;
         if folded.changes.people.is_empty() {
-            return Ok(false);
+            return Ok(Step::Done(false));
         }
         let prepared = prepared(&folded, before, &Batch::default(), None, settings, now);
-        match store.commit(prepared.statements).await {
-            Ok(()) => return Ok(true),
-            Err(CommitError::Conflict) => {}
-            Err(CommitError::Fault(fault)) => return Err(fault),
-        }
-    }
-    Err(Fault::new("committing what was found out", "other writers came first every time"))
+        Ok(Step::Commit(prepared.statements, true))
+    })
+    .await
 }
 
 /// Makes a moderator's decision, at the time `now`. What it announces stands in the outbox when
@@ -288,23 +276,19 @@ pub async fn decide(
     pause: impl AsyncFn(u32),
 ) -> Result<Ruling, Fault> {
     let needs = Needs::of_decision(decision);
-    for attempt in 1..=ATTEMPTS {
+    until_committed(store, "committing a decision", pause, async || {
         let known = &mut StandingCache::default();
         let inputs = [Input::Decision(decision)];
         let Considered { folded, version: before, .. } =
             consider(store, &needs, inputs, settings, known, now).await?;
         let ruling = folded.rulings.first().copied().unwrap_or(Ruling::NothingThere);
         if ruling != Ruling::Made {
-            return Ok(ruling);
+            return Ok(Step::Done(ruling));
         }
         let prepared = prepared(&folded, before, &Batch::default(), None, settings, now);
-        match store.commit(prepared.statements).await {
-            Ok(()) => return Ok(ruling),
-            Err(CommitError::Conflict) => pause(attempt).await,
-            Err(CommitError::Fault(fault)) => return Err(fault),
-        }
-    }
-    Err(Fault::new("committing a decision", "other writers came first every time"))
+        Ok(Step::Commit(prepared.statements, ruling))
+    })
+    .await
 }
 
 /// What becomes of some inputs.

@@ -3,17 +3,16 @@
 //! Nothing is stored twice and nothing is told twice: what the index has already changes nothing.
 //! A crash between two commits is made up for by reading the repository again.
 
-use super::{ATTEMPTS, Considered, Settings, consider, prepared};
+use super::attempts::{Step, until_committed};
+use super::{Batch, Considered, Settings, consider, prepared};
 use crate::domain::ingest::{Input, Needs};
 use crate::domain::reconciliation::{Finding, Found, plan};
 use crate::domain::snapshot::Snapshot;
 use crate::domain::standing_cache::StandingCache;
-use crate::storage::{CommitError, Fault, Store, repos};
+use crate::storage::{Fault, Store, repos};
 use crate::wire::ids::Did;
 use crate::wire::tid::is_ahead;
 use crate::wire::time::Micros;
-
-use super::Batch;
 
 /// Findings let in at once: small enough that the stream, which commits to the same ledger, gets
 /// its turn.
@@ -103,32 +102,29 @@ async fn let_in(
 ) -> Result<(), Fault> {
     let Some(Found { did, .. }) = found.first() else { return Ok(()) };
     let needs = Needs::of_found(found);
-    for attempt in 1..=ATTEMPTS {
+    let pause = async |losses| pace.pause(losses).await;
+    let (folded, committed) = until_committed(store, "committing a repository", pause, async || {
         let now = pace.now();
         let known = &mut StandingCache::default();
         let inputs = found.iter().map(Input::Found);
         let Considered { folded, version: before, .. } =
             consider(store, &needs, inputs, settings, known, now).await?;
         if !folded.is_anything() {
-            done.refused += folded.turned_away;
-            return Ok(());
+            return Ok(Step::Done((folded, false)));
         }
         let mut prepared = prepared(&folded, before, &Batch::default(), None, settings, now);
         if folded.changes_gate() {
             prepared.statements.push(repos::ask_the_gate_again(did, since, now));
         }
-        match store.commit(prepared.statements).await {
-            Ok(()) => {
-                done.refused += folded.turned_away;
-                done.commits += 1;
-                done.changed_gate |= folded.changes_gate();
-                done.told |= !folded.announcements.is_empty();
-                pace.pause(0).await;
-                return Ok(());
-            }
-            Err(CommitError::Conflict) => pace.pause(attempt).await,
-            Err(CommitError::Fault(fault)) => return Err(fault),
-        }
+        Ok(Step::Commit(prepared.statements, (folded, true)))
+    })
+    .await?;
+    done.refused += folded.turned_away;
+    if committed {
+        done.commits += 1;
+        done.changed_gate |= folded.changes_gate();
+        done.told |= !folded.announcements.is_empty();
+        pace.pause(0).await;
     }
-    Err(Fault::new("committing a repository", "other writers came first every time"))
+    Ok(())
 }
