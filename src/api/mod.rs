@@ -8,6 +8,7 @@ mod router;
 mod authentication;
 mod authority;
 mod body;
+mod call;
 mod cors;
 mod cursor;
 mod error;
@@ -38,32 +39,31 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use serde::Serialize;
-use worker::{ByteStream, Context, Env, Headers, Request, Response, Result};
+use worker::{Context, Env, Headers, Request, Response, Result};
 
+use call::Call;
 use error::ApiError;
 use params::Query;
 use router::{Route, routes};
 
-use crate::domain::hosts::place_of;
-use crate::platform::d1::D1;
-use crate::platform::{config, log, outbound};
+use crate::platform::{config, log};
 
 /// Every route of the service.
 const ROUTES: &[Route] = routes! {
-    GET    "/api/messages"           R01 messages::page kept;
-    GET    "/api/message"            R02 messages::one kept;
+    GET    "/api/messages"           R01 messages::page cached;
+    GET    "/api/message"            R02 messages::one cached;
     POST   "/api/message/block"      R03 moderation::block;
-    GET    "/api/authors"            R04 people::author kept;
-    GET    "/api/reactions"          R05 reactions::of_message kept;
-    GET    "/api/reactions/channel"  R06 reactions::of_channel kept;
-    GET    "/api/community"          R07 communities::one kept;
+    GET    "/api/authors"            R04 people::author cached;
+    GET    "/api/reactions"          R05 reactions::of_message cached;
+    GET    "/api/reactions/channel"  R06 reactions::of_channel cached;
+    GET    "/api/community"          R07 communities::one cached;
     POST   "/api/community/ban"      R08 moderation::ban;
     DELETE "/api/community/ban"      R09 moderation::unban;
     GET    "/api/community/bans"     R10 moderation::bans;
-    GET    "/api/communities"        R11 communities::of_person kept;
-    GET    "/api/channels"           R12 communities::channels kept;
-    GET    "/api/sidebar"            R13 communities::sidebar kept;
-    GET    "/api/members"            R14 communities::members kept;
+    GET    "/api/communities"        R11 communities::of_person cached;
+    GET    "/api/channels"           R12 communities::channels cached;
+    GET    "/api/sidebar"            R13 communities::sidebar cached;
+    GET    "/api/members"            R14 communities::members cached;
     GET    "/api/invites"            R15 invites::list;
     GET    "/api/invite/{code}"      R16 invites::one;
     POST   "/api/invite"             R17 invites::create;
@@ -71,7 +71,7 @@ const ROUTES: &[Route] = routes! {
     POST   "/api/invite/{code}/use"  R19 invites::count_use;
     POST   "/api/user/state"         R20 people::set_state;
     GET    "/api/blob"               R21 blob::blob;
-    GET    "/api/channel-reads"      R22 people::channel_reads kept;
+    GET    "/api/channel-reads"      R22 people::channel_reads cached;
     GET    "/api/subscribe"          R23 sockets::subscribe;
     GET    "/api/webrtc/signal"      R24 signaling::signal;
     POST   "/api/authentication"     R25 authentication::vouch;
@@ -95,57 +95,6 @@ pub fn listed() -> impl Iterator<Item = (&'static str, &'static str, &'static st
 
 /// What a handler answers.
 type Answer = std::result::Result<Response, ApiError>;
-
-/// A request, taken apart.
-struct Call {
-    request: Request,
-    env: Env,
-    context: Context,
-    query: Query,
-    /// The text in the place of the braces in the route's path, as it stands in the address.
-    segment: String,
-    /// The body, until it is read.
-    stream: RefCell<Option<ByteStream>>,
-    /// What is kept of the answer.
-    keeps: Rc<response_cache::Keeps>,
-}
-
-impl Call {
-    fn db(&self) -> std::result::Result<D1, ApiError> {
-        Ok(D1::of(&self.env)?.noting(self.keeps.shows()))
-    }
-
-    /// Whom this request may have asked outside. The one way to get it here, so that no route that
-    /// goes outwards leads back to itself (R21.7): not to where this request came in, and not for
-    /// another service of this kind, which would ask us for one that asks it.
-    fn outside(&self) -> std::result::Result<config::Outside, ApiError> {
-        if self.header("user-agent").is_some_and(|agent| outbound::is_ours(&agent)) {
-            return Err(ApiError::Forbidden("another service of this kind asks; it must ask the source"));
-        }
-        let mut outside = config::outside(&self.env);
-        outside.reach.own.extend(self.request.url().ok().as_ref().and_then(place_of));
-        Ok(outside)
-    }
-
-    fn cdn(&self) -> String {
-        config::cdn(&self.env)
-    }
-
-    /// The body, read to its end (H08).
-    async fn body(&self) -> std::result::Result<body::Body, ApiError> {
-        let stream = self.stream.take();
-        body::read(stream).await
-    }
-
-    /// Goes on with `work` when the caller has the answer.
-    fn after_answer(&self, work: impl Future<Output = ()> + 'static) {
-        self.context.wait_until(work);
-    }
-
-    fn header(&self, name: &str) -> Option<String> {
-        self.request.headers().get(name).ok().flatten()
-    }
-}
 
 /// Answers a request, whatever it is. A fault is logged here, once; the caller never sees it.
 pub async fn answer(request: Request, env: Env, context: Context) -> Result<Response> {
@@ -188,7 +137,7 @@ async fn route(mut request: Request, env: Env, context: Context, method: &str) -
     let segment = segment.unwrap_or_default().to_owned();
     let stream = RefCell::new(request.stream().ok()); // a request without a body has no stream
     let keeps =
-        if route.is_kept { response_cache::Keeps::of(&url) } else { response_cache::Keeps::default() };
+        if route.is_cached { response_cache::Keeps::of(&url) } else { response_cache::Keeps::default() };
     let call = Call { request, env, context, query: Query::of(&url), segment, stream, keeps: Rc::new(keeps) };
     match response_cache::find(&call).await? {
         Some(answer) => Ok(answer),

@@ -20,23 +20,26 @@ pub(super) struct Route {
     pub(super) id: &'static str,
     /// Answers.
     pub(super) handler: Handler,
-    /// Whether its answers may be kept (`kept`): they depend on the address and the index alone,
-    /// or the handler says that they do not.
-    pub(super) is_kept: bool,
+    /// Whether the response cache may hold its answers (`cached`): they depend on the address and
+    /// the index alone, or the handler says that they do not.
+    pub(super) is_cached: bool,
 }
 
 /// What a route does.
 pub(super) type Handler = for<'a> fn(&'a Call) -> LocalBoxFuture<'a, Answer>;
 
-/// Writes the table of routes: `METHOD "path" ID handler`, and `kept` behind it.
+/// Writes the table of routes: `METHOD "path" ID handler`, and `cached` behind it. Any other word
+/// there does not compile.
 macro_rules! routes {
-    ($($method:ident $path:literal $id:ident $($handler:ident)::+ $($kept:ident)?;)*) => {
+    (@is_cached) => { false };
+    (@is_cached cached) => { true };
+    ($($method:ident $path:literal $id:ident $($handler:ident)::+ $($cached:ident)?;)*) => {
         &[$(Route {
             method: stringify!($method),
             path: $path,
             id: stringify!($id),
             handler: |call| Box::pin($($handler)::+(call)),
-            is_kept: !stringify!($($kept)?).is_empty(),
+            is_cached: routes!(@is_cached $($cached)?),
         }),*]
     };
 }

@@ -201,7 +201,7 @@ fn handlers() -> BTreeMap<String, (String, String)> {
     let mut found = BTreeMap::new();
     for route in table.split(';').map(str::trim).filter(|route| !route.is_empty()) {
         let words: Vec<&str> = route.split_whitespace().collect();
-        let ([_, _, rule, handler] | [_, _, rule, handler, "kept"]) = words[..] else { panic!("{route}") };
+        let ([_, _, rule, handler] | [_, _, rule, handler, "cached"]) = words[..] else { panic!("{route}") };
         let (file, function) = handler.rsplit_once("::").unwrap();
         let file = file.replace("::", "/");
         assert!(found.insert(rule.to_owned(), (file, function.to_owned())).is_none(), "{rule} stands twice");

@@ -1,0 +1,64 @@
+//! A request, taken apart: what a handler asks of it.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use worker::{ByteStream, Context, Env, Request};
+
+use super::error::ApiError;
+use super::params::Query;
+use super::{body, response_cache};
+use crate::domain::hosts::place_of;
+use crate::platform::d1::D1;
+use crate::platform::{config, outbound};
+
+/// A request, taken apart.
+pub(super) struct Call {
+    pub(super) request: Request,
+    pub(super) env: Env,
+    pub(super) context: Context,
+    pub(super) query: Query,
+    /// The text in the place of the braces in the route's path, as it stands in the address.
+    pub(super) segment: String,
+    /// The body, until it is read.
+    pub(super) stream: RefCell<Option<ByteStream>>,
+    /// What is kept of the answer.
+    pub(super) keeps: Rc<response_cache::Keeps>,
+}
+
+impl Call {
+    pub(super) fn db(&self) -> std::result::Result<D1, ApiError> {
+        Ok(D1::of(&self.env)?.noting(self.keeps.shows()))
+    }
+
+    /// Whom this request may have asked outside. The one way to get it here, so that no route that
+    /// goes outwards leads back to itself (R21.7): not to where this request came in, and not for
+    /// another service of this kind, which would ask us for one that asks it.
+    pub(super) fn outside(&self) -> std::result::Result<config::Outside, ApiError> {
+        if self.header("user-agent").is_some_and(|agent| outbound::is_ours(&agent)) {
+            return Err(ApiError::Forbidden("another service of this kind asks; it must ask the source"));
+        }
+        let mut outside = config::outside(&self.env);
+        outside.reach.own.extend(self.request.url().ok().as_ref().and_then(place_of));
+        Ok(outside)
+    }
+
+    pub(super) fn cdn(&self) -> String {
+        config::cdn(&self.env)
+    }
+
+    /// The body, read to its end (H08).
+    pub(super) async fn body(&self) -> std::result::Result<body::Body, ApiError> {
+        let stream = self.stream.take();
+        body::read(stream).await
+    }
+
+    /// Goes on with `work` when the caller has the answer.
+    pub(super) fn after_answer(&self, work: impl Future<Output = ()> + 'static) {
+        self.context.wait_until(work);
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<String> {
+        self.request.headers().get(name).ok().flatten()
+    }
+}
