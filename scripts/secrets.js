@@ -29,7 +29,7 @@ export function checkNumbers(environment, say) {
  * @param {(line: string) => void} say
  */
 export function checkSecrets(variables, say) {
-  for (const name of ['INVITE_API_KEY', 'TOKEN_SECRET']) {
+  for (const name of ['INVITE_API_KEY', 'TOKEN_SECRET', 'TOKEN_SECRET_PREVIOUS']) {
     const secret = (variables[name] ?? '').trim()
     if (secret === '' || [...secret].length >= SECRET_MIN) continue
     if (!isTestStream((variables.JETSTREAM_URL ?? '').trim()))

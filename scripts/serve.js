@@ -26,6 +26,7 @@ import { BUILD_DIR, GUARD, LOCAL_DIR, WRANGLER_CONFIG } from './paths.js'
 import { freePort } from './port.js'
 import { exitWith, Refusal, say } from './progress.js'
 import { Restarts } from './restarts.js'
+import { modeIn, MODES } from './choose-mode.js'
 import { checkNumbers, checkSecrets } from './secrets.js'
 
 const MINUTE_MILLIS = 60_000
@@ -120,6 +121,8 @@ async function serve() {
   })
   checkSecrets(worker.bindings, say)
   checkNumbers(process.env, say)
+  const { mode, isChosen } = modeIn(worker.bindings)
+  say(`${isChosen ? '' : 'note: '}AUTH_MODE ${isChosen ? 'is' : 'is not set, which means'} ${mode}: ${MODES[mode]}`)
 
   let runtime
   let stopCode

@@ -35,6 +35,8 @@ const { values: options } = parseArgs({
     reset: { type: 'boolean', default: false },
   },
 })
+/** Who is believed, unless the environment says: what the shipped web client can live with. */
+const AUTH_MODE = 'mixed'
 const folder = options.live ? join(LOCAL_DIR, 'live') : DEMO_DIR
 
 /** The key of the guarded endpoints: made once per folder, because whoever wrote it down wants it to stay. */
@@ -42,6 +44,24 @@ function apiKey() {
   const file = join(folder, 'invite-api-key')
   if (!existsSync(file)) writeFileSync(file, randomBytes(16).toString('hex'), { mode: 0o600 })
   return readFileSync(file, 'utf8')
+}
+
+/**
+ * The audience of service-auth tokens: this service on this machine. The PDS reads its document at http://localhost.
+ * @param {number} port
+ */
+const serviceDid = (port) => `did:web:localhost%3A${port}`
+
+/** What the environment does not say: who is believed, and who this service is. @param {number} port */
+const identity = (port) => ({
+  AUTH_MODE: process.env.AUTH_MODE || AUTH_MODE,
+  SERVICE_DID: process.env.SERVICE_DID || serviceDid(port),
+})
+
+/** What was chosen, as the service says it. @param {string} service */
+async function chosen(service) {
+  const { auth_mode, auth_meaning, did } = await (await fetch(`${service}/api/server`)).json()
+  return `AUTH_MODE       ${auth_mode}: ${auth_meaning}\nSERVICE_DID     ${did}`
 }
 
 /** Removes everything but the lock, which this process holds. */
@@ -94,13 +114,14 @@ async function shown({ service, communityUri, textChannel }) {
   )
 }
 
-function printDemo({ pds, plc, jetstream, service, textChannel }, key, logFile) {
+function printDemo({ pds, plc, jetstream, service, textChannel }, key, logFile, choice) {
   console.log(`
 colibri-edge    ${service}/api
 PDS             ${pds}   (accounts alice.test and bob.test)
 PLC directory   ${plc}
 Jetstream       ${jetstream}
 API key         ${key}
+${choice}
 log             ${relative(ROOT, logFile)}
 
 Three things to try in another terminal:
@@ -112,11 +133,12 @@ Three things to try in another terminal:
 Ctrl-C stops everything. \`npm start -- --reset\` begins with an empty demo.`)
 }
 
-function printLive(service, key, logFile) {
+function printLive(service, key, logFile, choice) {
   console.log(`
 colibri-edge    ${service}/api
 reads           ${process.env.JETSTREAM_URL ?? 'the public network, from the JETSTREAM_URL of wrangler.toml'}
 API key         ${key}
+${choice}
 log             ${relative(ROOT, logFile)}
 
 Three things to try in another terminal:
@@ -149,8 +171,8 @@ async function start() {
   try {
     const key = apiKey()
     if (options.live) {
-      service = await startService(port, { INVITE_API_KEY: process.env.INVITE_API_KEY ?? key })
-      printLive(service.url, key, service.logFile)
+      service = await startService(port, { ...identity(port), INVITE_API_KEY: process.env.INVITE_API_KEY ?? key })
+      printLive(service.url, key, service.logFile, await chosen(service.url))
     } else {
       const { startNetwork, records } = await import('../tests/network/client.js')
       say('starting the local atproto network')
@@ -165,11 +187,12 @@ async function start() {
         DOH_URL: network.dns,
         INSECURE_HOSTS: [network.pds, network.plc, network.jetstream].map((url) => new URL(url).host).join(),
         INVITE_API_KEY: key,
+        ...identity(port),
       })
       const demo = await createDemo(network, records, service.url)
       say('waiting until the service shows the demo community')
       await Promise.race([shown(demo), service.ended])
-      printDemo(demo, key, service.logFile)
+      printDemo(demo, key, service.logFile, await chosen(service.url))
     }
     await service.ended
   } catch (error) {

@@ -285,7 +285,7 @@ impl Desk {
         open.signs.surely_at = at;
         open.signs.beats = beats;
         let actor = sessions.actor(id);
-        if let Actor::Person(did) = &actor
+        if let Actor::Person(did) | Actor::Present(did) = &actor
             && sign == Sign::Activity
             && verdict == Verdict::Fine
         {

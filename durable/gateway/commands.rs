@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 /// See `CONNECT`. Present for a socket that names a person who was not proven (X05).
 pub const UNPROVEN_HEADER: &str = "x-colibri-unproven";
 
+/// See `CONNECT`. Present for a socket whose person is believed for presence only (X13).
+pub const PRESENT_HEADER: &str = "x-colibri-present";
+
 /// See `CONNECT`. The secret that the client shows (Q15).
 pub const SESSION_HEADER: &str = "x-colibri-session";
 
@@ -112,6 +115,20 @@ impl Command for UseToken {
     type Reply = Use;
     const OBJECT: Object = Object::Gateway;
     const NAME: &'static str = "use-token";
+}
+
+/// To the `Gateway` of a person: they showed a proof for the first time (X13). Idempotent. Reply: sockets
+/// that only claimed to be theirs are closed.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Proved {
+    /// Who.
+    pub did: Did,
+}
+
+impl Command for Proved {
+    type Reply = Done;
+    const OBJECT: Object = Object::Gateway;
+    const NAME: &'static str = "proved";
 }
 
 /// To the `Gateway` of people: they have sockets at another one no more (a change of

@@ -10,18 +10,18 @@
 //! - Stored: `storage::gateway_sessions`, `storage::gateway_people`, `storage::used_tokens`; the
 //!   attachment of a socket is the number of its session.
 //! - Commands: [`Connect`](CONNECT), [`Deliver`], [`Watch`], [`Say`], [`Observed`],
-//!   [`Reindexed`], [`SetState`], [`Adopt`], [`UseToken`].
+//!   [`Reindexed`], [`SetState`], [`Adopt`], [`UseToken`], [`Proved`].
 //! - Wakes on a frame, a delivery, a socket's end, its alarm. The shipped client's heartbeat is
 //!   answered by the runtime and wakes nobody (A10). Ends with its last socket.
 
 mod actor;
 pub mod commands;
 mod presence;
+mod proofs;
 mod restore;
 mod sessions;
 mod sockets;
 mod subscriptions;
-mod used_tokens;
 mod voice;
 
 use std::rc::Rc;
@@ -36,8 +36,8 @@ use self::actor::Desk;
 use self::sockets::{Caller, Gone};
 use crate::domain::restore::Origin;
 use crate::durable::gateway::commands::{
-    Adopt, Deliver, ORIGIN_HEADER, Observed, Reindexed, SESSION_HEADER, Say, SetState, UNPROVEN_HEADER,
-    UseToken, Watch,
+    Adopt, Deliver, ORIGIN_HEADER, Observed, PRESENT_HEADER, Proved, Reindexed, SESSION_HEADER, Say,
+    SetState, UNPROVEN_HEADER, UseToken, Watch,
 };
 use crate::durable::replies::Done;
 use crate::platform::config::follow_log_level;
@@ -66,6 +66,7 @@ fn caller(headers: &Headers) -> Result<Caller> {
         did: headers.get(DID_HEADER)?.and_then(|text| Did::parse(&text).ok()),
         unproven: headers.has(UNPROVEN_HEADER)?,
         proven: headers.has(PROVEN_HEADER)?,
+        present: headers.has(PRESENT_HEADER)?,
         origin: Origin { address: address.to_owned(), agent: agent.to_owned() },
         secret: headers.get(SESSION_HEADER)?,
     })
@@ -103,8 +104,9 @@ impl DurableObject for Gateway {
                 serve(&mut request, async |command: SetState| desk.set_by_api(command).await).await
             }
             Adopt::NAME => serve(&mut request, async |command: Adopt| desk.adopt(&command)).await,
+            Proved::NAME => serve(&mut request, async |command: Proved| desk.proved(&command.did)).await,
             UseToken::NAME => {
-                let used = async |command: UseToken| used_tokens::use_token(&desk.sql, &command);
+                let used = async |command: UseToken| proofs::use_token(&desk.sql, &command);
                 return serve(&mut request, used).await;
             }
             _ => return unknown(),

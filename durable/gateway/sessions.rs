@@ -219,7 +219,11 @@ impl Sessions {
         let Some(open) = self.open.get(&id) else { return Actor::Nobody };
         match &open.session.did {
             Some(did) if self.persons.get(did).is_none_or(|(person, _)| person.presence.is_active()) => {
-                Actor::Person(did.clone())
+                if open.session.present {
+                    Actor::Present(did.clone())
+                } else {
+                    Actor::Person(did.clone())
+                }
             }
             None if open.session.unproven => Actor::Unproven,
             _ => Actor::Nobody,

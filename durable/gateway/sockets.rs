@@ -46,6 +46,8 @@ pub(super) struct Caller {
     pub(super) unproven: bool,
     /// Its person was proven (X06).
     pub(super) proven: bool,
+    /// Its person is believed for presence only (X13).
+    pub(super) present: bool,
     pub(super) origin: Origin,
     /// The secret it shows (Q15).
     pub(super) secret: Option<String>,
@@ -146,6 +148,7 @@ impl Desk {
                 did: caller.did,
                 unproven: caller.unproven,
                 proven: caller.proven,
+                present: caller.present,
                 opened_at: now(),
                 origin: caller.origin,
                 secret: caller.secret,

@@ -1,12 +1,14 @@
-//! The website vouches for a person it knows: R25.
+//! The website vouches for a person it knows, and a person for themselves: R25, R26, R27.
 
 use serde::Serialize;
 
 use super::authority;
 use super::error::ApiError;
-use super::{Answer, Call, json};
-use crate::domain::socket_token::{TTL, TTL_DEFAULT};
-use crate::platform::clock::now;
+use super::{Answer, Call, empty, json};
+use crate::domain::moderation::Caller;
+use crate::domain::socket_token::{TICKET_TTL, TTL, TTL_DEFAULT};
+use crate::platform::clock::{now, unguessable};
+use crate::storage::proofs;
 use crate::wire::time::Micros;
 
 /// The body of R25.
@@ -28,5 +30,34 @@ pub(super) async fn vouch(call: &Call) -> Answer {
     let ttl = body.whole("ttl")?.unwrap_or(TTL_DEFAULT).clamp(*TTL.start(), *TTL.end());
     let expires_at = Micros(now().0 + ttl * 1_000_000);
     let tokens = authority::socket_tokens(call).ok_or(ApiError::NotConfigured(NO_SECRET))?;
-    json(&Vouched { ok: true, token: tokens.issue(&did, expires_at), expires_at: expires_at.shown() })
+    let token = tokens.issue(&did, now(), expires_at);
+    json(&Vouched { ok: true, token, expires_at: expires_at.shown() })
+}
+
+/// R26 `DELETE /api/authentication`: every socket token and ticket of a person made until now is none.
+pub(super) async fn revoke(call: &Call) -> Answer {
+    let caller = authority::moderator(call).await?;
+    let did = call.query.did("did")?;
+    if matches!(&caller, Caller::Person(person) if *person != did) {
+        return Err(ApiError::Forbidden(authority::NOT_YOUR_DID));
+    }
+    proofs::revoke(&call.db()?, &did, now()).await?;
+    empty(204)
+}
+
+/// The body of R27.
+#[derive(Serialize)]
+pub(super) struct Ticket {
+    pub(super) ticket: String,
+    pub(super) expires_at: String,
+}
+
+/// R27 `POST /api/ticket`: a proof for one socket, for browsers, which cannot set headers (X12).
+pub(super) async fn ticket(call: &Call) -> Answer {
+    let tokens = authority::socket_tokens(call).ok_or(ApiError::NotConfigured(NO_SECRET))?;
+    let did = authority::person(call).await?;
+    let made_at = now();
+    let ticket = tokens.ticket(&did, unguessable()?, made_at);
+    let expires_at = Micros(made_at.0.saturating_add(TICKET_TTL * 1_000_000)).shown();
+    json(&Ticket { ticket, expires_at })
 }

@@ -1,19 +1,27 @@
-//! Who is calling, and for which community they may act (contract X01–X07): the one place.
+//! Who is calling, and for which community they may act (contract X01–X13): the one place.
 //!
 //! A guarded handler asks here before it looks at a parameter or the body, so that 401 beats 413,
 //! 400 and 422 (H03). What the caller may then do is [`Caller::may_moderate`]'s to say.
 
 use hmac::{Hmac, Mac as _};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use worker::{Env, Request};
 
 use super::Call;
 use super::error::ApiError;
+use crate::domain::auth_mode::AuthMode;
 use crate::domain::moderation::Caller;
-use crate::domain::socket_token::SocketTokens;
+use crate::domain::service_auth::{Asked, Claim, Verdict, Verification};
+use crate::domain::socket_token::{SocketTokens, Vouched};
+use crate::durable::gateway::commands::{Proved, UseToken};
 use crate::platform::clock::now;
-use crate::platform::config;
+use crate::platform::identity::{signer, signer_anew};
+use crate::platform::objects::{call as ask, gateway_of};
+use crate::platform::{config, log};
+use crate::storage::proofs;
+use crate::storage::used_tokens::Use;
 use crate::wire::ids::{AtUri, Did};
+use crate::wire::time::Micros;
 
 /// 🔑: lets in whoever holds the API key (X01).
 pub(super) fn operator(call: &Call) -> Result<(), ApiError> {
@@ -27,8 +35,17 @@ pub(super) fn operator(call: &Call) -> Result<(), ApiError> {
 pub(super) async fn moderator(call: &Call) -> Result<Caller, ApiError> {
     match read(call)? {
         Shown::Key => Ok(Caller::Operator),
-        Shown::Token(token) => verify(&token).await.map(Caller::Person),
+        Shown::Token(token) => verify(call, &token).await.map(Caller::Person),
         Shown::Nothing => Err(ApiError::AuthRequired(MISSING)),
+    }
+}
+
+/// 👤: lets in a person with a service-auth JWT of their own (X12).
+pub(super) async fn person(call: &Call) -> Result<Did, ApiError> {
+    let header = call.header("authorization");
+    match header.as_deref().and_then(|header| header.strip_prefix("Bearer ")) {
+        Some(token) if looks_like_jwt(token) => verify(call, token).await,
+        _ => Err(ApiError::AuthRequired("the header Authorization must be: Bearer and a service-auth token")),
     }
 }
 
@@ -53,21 +70,22 @@ pub(super) fn may_act_for(caller: &Caller, named: &str) -> Result<(), ApiError> 
 ///   2. a proof of another person than the one the socket names is refused;
 ///   3. the socket acts for the person of its proof.
 pub(super) async fn proven(call: &Call, named: Option<&Did>, proof: &str) -> Result<Did, ApiError> {
-    let did = if looks_like_jwt(proof) {
-        verify(proof).await?
-    } else {
-        let opened = socket_tokens(call).and_then(|tokens| tokens.open(proof, now()));
-        opened.ok_or(ApiError::AuthRequired("the proof is not valid, or not any more"))?
-    };
+    let did = if looks_like_jwt(proof) { verify(call, proof).await? } else { vouched(call, proof).await? };
     if named.is_some_and(|named| *named != did) {
         return Err(ApiError::Forbidden("the proof is of another did"));
     }
     Ok(did)
 }
 
-/// What makes and reads socket tokens (R25), if the server has a secret.
+/// What makes and reads socket tokens and tickets (R25, X12), if the server has a secret.
 pub(super) fn socket_tokens(call: &Call) -> Option<SocketTokens> {
-    SocketTokens::new(&config::token_secret(&call.env)?)
+    let before = config::token_secret_previous(&call.env);
+    SocketTokens::new(&config::token_secret(&call.env)?, before.as_deref())
+}
+
+/// Whether a DID has once shown a proof to this service (X13).
+pub(super) async fn has_proven(call: &Call, did: &Did) -> Result<bool, ApiError> {
+    Ok(proofs::find(&call.db()?, did).await?.is_some_and(|noted| noted.proven))
 }
 
 /// 403 for a person who does not own the community (X03).
@@ -123,11 +141,94 @@ fn looks_like_jwt(text: &str) -> bool {
     text.split('.').count() == 3 && text.split('.').all(is_part)
 }
 
-/// X04: the person a service-auth JWT is of. While none can be verified, each is refused.
-#[expect(clippy::unused_async, reason = "verifying looks up the key of the issuer")]
-async fn verify(_token: &str) -> Result<Did, ApiError> {
-    Err(ApiError::AuthRequired("the token cannot be verified: this server takes no service-auth tokens"))
+/// X04: the person whose service-auth JWT this is. The first rule that applies decides:
+///   1. while `SERVICE_DID` is unset nobody can mean this service;
+///   2. what it says, and its signature, must be right (`domain::service_auth`); a document that the
+///      index holds may be older than the key, and is asked for anew once;
+///   3. it is used by this.
+async fn verify(call: &Call, token: &str) -> Result<Did, ApiError> {
+    let service = config::service_did(&call.env).ok_or(ApiError::AuthRequired(NO_TOKENS))?;
+    let asked = Asked { service: service.as_str(), methods: call.methods, now: now() };
+    let refused = |refusal| ApiError::NoProof(refusal);
+    let verification = Verification::begin(token, &asked).map_err(refused)?;
+    let (db, outside) = (call.db()?, call.outside()?);
+    let issuer = verification.issuer();
+    let unresolved = |unresolved: crate::platform::identity::Unresolved| match unresolved.into_fault() {
+        Some(fault) => ApiError::Fault(fault),
+        None => ApiError::Internal, // who is nowhere has no key
+    };
+    let remembered = signer(&db, issuer, &outside).await.map_err(unresolved)?;
+    let mut verdict = verification.on_key(remembered.key.as_ref(), remembered.is_fresh);
+    if verdict == Verdict::AskAnew {
+        let anew = signer_anew(&db, issuer, &outside, &remembered).await.map_err(unresolved)?;
+        verdict = verification.on_key(anew.unwrap_or(remembered).key.as_ref(), true);
+    }
+    match verdict {
+        Verdict::Fits(claim) => used(call, &claim).await?,
+        Verdict::Refused(refusal) => return Err(ApiError::NoProof(refusal)),
+        Verdict::AskAnew => return Err(ApiError::Internal),
+    }
+    let noted = proofs::find(&db, issuer).await?;
+    note(call, issuer, noted.as_ref()).await?;
+    Ok(issuer.clone())
 }
+
+/// The `jti` of a token counts once (X04). What stands there is a digest: short, whatever it was.
+async fn used(call: &Call, claim: &Claim) -> Result<(), ApiError> {
+    let Some(jti) = &claim.jti else { return Ok(()) };
+    let digest: String = Sha256::digest(jti).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    use_token(call, &claim.did, format!("jwt {digest}"), claim.until).await
+}
+
+async fn use_token(call: &Call, did: &Did, token: String, ends: Micros) -> Result<(), ApiError> {
+    let home = gateway_of(did, config::sockets(&call.env).gateway_shards);
+    match ask(&call.env, &home, &UseToken { did: did.clone(), token, ends }).await? {
+        Use::First => Ok(()),
+        Use::Again => Err(ApiError::AuthRequired("the proof was used before")),
+        Use::TooMany => Err(ApiError::RateLimited(60)),
+    }
+}
+
+/// The person that a socket token or ticket of ours is for (R25, R26, X12). The first rule that
+/// applies decides:
+///   1. what this service did not sign, or what has ended, is no proof;
+///   2. nor is what was made before its person had all of them revoked;
+///   3. a ticket is used by this.
+async fn vouched(call: &Call, proof: &str) -> Result<Did, ApiError> {
+    let invalid = || ApiError::AuthRequired("the proof is not valid, or not any more");
+    let opened = socket_tokens(call).and_then(|tokens| tokens.open(proof, now()));
+    let Vouched { did, issued_at, once } = opened.ok_or_else(invalid)?;
+    let noted = proofs::find(&call.db()?, &did).await?;
+    // In milliseconds, as tokens have it: one made in the moment of the revocation is of before.
+    let revoked_at = noted.as_ref().and_then(|noted| noted.revoked_at);
+    if revoked_at.is_some_and(|at| issued_at.millis() <= at.millis()) {
+        return Err(invalid());
+    }
+    if let Some((number, ends)) = once {
+        use_token(call, &did, format!("ticket {number}"), ends).await?;
+    }
+    note(call, &did, noted.as_ref()).await?;
+    Ok(did)
+}
+
+/// Notes that a person showed a proof (X13), once a day; stored before the proof counts. The first
+/// time in `mixed` mode, sockets that only claimed to be theirs end.
+async fn note(call: &Call, did: &Did, noted: Option<&proofs::Noted>) -> Result<(), ApiError> {
+    if noted.is_some_and(|noted| !noted.is_stale(now())) {
+        return Ok(());
+    }
+    proofs::prove(&call.db()?, did, now()).await?;
+    let sockets = config::sockets(&call.env);
+    if sockets.mode == AuthMode::Mixed && !noted.is_some_and(|noted| noted.proven) {
+        let proved = Proved { did: did.clone() };
+        if let Err(fault) = ask(&call.env, &gateway_of(did, sockets.gateway_shards), &proved).await {
+            log::fault(&fault, "sockets that claimed to be of this person stay until they close");
+        }
+    }
+    Ok(())
+}
+
+const NO_TOKENS: &str = "the token cannot be verified: this server has no SERVICE_DID";
 
 #[cfg(test)]
 mod tests {

@@ -20,6 +20,8 @@ pub(super) struct Call {
     pub(super) query: Query,
     /// The text in the place of the braces in the route's path, as it stands in the address.
     pub(super) segment: String,
+    /// The methods that a token may be for (X09).
+    pub(super) methods: &'static [&'static str],
     /// The body, until it is read.
     pub(super) stream: RefCell<Option<ByteStream>>,
     /// What is kept of the answer.

@@ -4,6 +4,7 @@
 use serde_json::json;
 use worker::{Response, Result};
 
+use crate::domain::service_auth::Refusal;
 use crate::storage::Fault;
 
 /// Why a request is not answered with what it asked for: the table H20, in its order. A sentence
@@ -17,6 +18,8 @@ pub(super) enum ApiError {
     Invalid(String),
     /// 401: a key or proof is missing or wrong.
     AuthRequired(&'static str),
+    /// 401: a service-auth token that proves nothing (X04).
+    NoProof(Refusal),
     /// 403: proven, but not allowed here.
     Forbidden(&'static str),
     /// 404: unknown path or resource.
@@ -60,6 +63,7 @@ impl ApiError {
             ApiError::BadRequest(sentence) => (400, "InvalidRequest", sentence),
             ApiError::Invalid(sentence) => (422, "InvalidRequest", sentence),
             ApiError::AuthRequired(sentence) => (401, "AuthRequired", sentence),
+            ApiError::NoProof(refusal) => (401, "AuthRequired", refusal.sentence()),
             ApiError::Forbidden(sentence) => (403, "Forbidden", sentence),
             ApiError::NotFound(sentence) => (404, "NotFound", sentence),
             ApiError::MethodNotAllowed(_) => (405, "MethodNotAllowed", "this path does not take this method"),
@@ -85,7 +89,7 @@ impl ApiError {
         headers.set("cache-control", "no-store")?;
         match self {
             ApiError::MethodNotAllowed(allow) => headers.set("allow", allow)?,
-            ApiError::AuthRequired(_) => headers.set("www-authenticate", "Bearer")?,
+            ApiError::AuthRequired(_) | ApiError::NoProof(_) => headers.set("www-authenticate", "Bearer")?,
             ApiError::InvalidRange(size) => {
                 headers.set("content-range", size.as_deref().unwrap_or("bytes */*"))?;
             }

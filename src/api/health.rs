@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::{Answer, Call, error::ApiError, json_text};
 use crate::durable::jetstream::commands::{Ensure, StreamStatus};
-use crate::platform::log;
 use crate::platform::objects::{JETSTREAM, call};
+use crate::platform::{config, log};
 use crate::storage::reads::{self, IngestStatus};
 
 /// The body of `/api/health`.
@@ -16,6 +16,9 @@ pub(super) struct Health {
     pub(super) ingest: Ingest,
     /// Whether the database answers.
     pub(super) database: bool,
+    /// `AUTH_MODE` (C06), and what it means.
+    pub(super) auth_mode: &'static str,
+    pub(super) auth_meaning: &'static str,
     /// H02: whatever is no success says what is wrong in these two fields.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<&'static str>,
@@ -42,8 +45,11 @@ pub(super) async fn health(request: &Call) -> Answer {
         Err(_) => None,
     };
     let ok = stream.connected && stored.is_some();
+    let mode = config::sockets(&request.env).mode;
     let health = Health {
         ok,
+        auth_mode: mode.name(),
+        auth_meaning: mode.meaning(),
         database: stored.is_some(),
         ingest: Ingest { stream, stored },
         error: (!ok).then_some("Unavailable"),

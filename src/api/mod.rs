@@ -20,6 +20,7 @@ mod response_cache;
 mod blob;
 mod communities;
 mod demo;
+mod did;
 mod health;
 mod identity;
 mod invites;
@@ -44,7 +45,7 @@ use worker::{Context, Env, Headers, Request, Response, Result};
 use call::Call;
 use error::ApiError;
 use params::Query;
-use router::{Route, routes};
+use router::{Method, Route, methods, routes};
 
 use crate::platform::{config, log};
 
@@ -75,17 +76,51 @@ const ROUTES: &[Route] = routes! {
     GET    "/api/subscribe"          R23 sockets::subscribe;
     GET    "/api/webrtc/signal"      R24 signaling::signal;
     POST   "/api/authentication"     R25 authentication::vouch;
+    DELETE "/api/authentication"     R26 authentication::revoke;
+    POST   "/api/ticket"             R27 authentication::ticket;
     GET    "/api/webrtc/ice-servers" ice signaling::ice_servers;
     GET    "/api/identity"           identity identity::identity;
     GET    "/api/health"             health health::health;
     GET    "/api/server"             server server::server;
     GET    "/api/sync"               sync sync::shown;
     POST   "/api/sync"               sync_now sync::ask;
+    GET    "/.well-known/did.json"   did did::document;
     GET    "/openapi.json"           openapi reference::document;
     GET    "/docs"                   docs reference::page;
     GET    "/demo/call"              demo demo::page;
     GET    "/demo/call.css"          demo_css demo::looks;
     GET    "/demo/call.js"           demo_js demo::script;
+};
+
+/// The method of sockets, signaling and TURN credentials (X09).
+const SUBSCRIBE: &str = "social.colibri.sync.subscribeEvents";
+/// The method of every 🔑👤 endpoint (X09).
+const MODERATE: &str = "social.colibri.community.moderate";
+
+/// The methods that a service-auth token may be for, by the rule of a route (X09), and the method by
+/// which the route is reached through somebody's PDS (X10). Every route that takes a token stands here.
+const METHODS: &[Method] = methods! {
+    R01 "social.colibri.channel.listMessages";
+    R02 "social.colibri.message.get";
+    R07 "social.colibri.community.get";
+    R11 "social.colibri.community.list";
+    R12 "social.colibri.channel.list";
+    R13 "social.colibri.community.getSidebar";
+    R14 "social.colibri.community.listMembers";
+    R22 "social.colibri.channel.listReads";
+    R03 "social.colibri.message.block" MODERATE;
+    R08 "social.colibri.community.ban" MODERATE;
+    R09 "social.colibri.community.unban" MODERATE;
+    R10 "social.colibri.community.listBans" MODERATE;
+    R15 "social.colibri.invite.list" MODERATE;
+    R17 "social.colibri.invite.create" MODERATE;
+    R18 "social.colibri.invite.revoke" MODERATE;
+    R23 "" SUBSCRIBE;
+    R24 "" SUBSCRIBE;
+    R26 "social.colibri.sync.revokeTokens" MODERATE;
+    R27 "social.colibri.sync.createTicket" SUBSCRIBE;
+    ice "social.colibri.voice.getIceServers" SUBSCRIBE;
+    sync_now "social.colibri.sync.requestRepo" MODERATE;
 };
 
 /// Every route: method, path and rule of the contract.
@@ -133,12 +168,22 @@ async fn route(mut request: Request, env: Env, context: Context, method: &str) -
         return cors::preflight();
     }
     let url = request.url().map_err(|_| ApiError::BadRequest("the address cannot be read"))?;
-    let (route, segment) = router::find(ROUTES, method, url.path())?;
-    let segment = segment.unwrap_or_default().to_owned();
+    let query = Query::of(&url);
+    let (route, segment, methods) = match url.path().strip_prefix("/xrpc/") {
+        Some(name) => {
+            let (route, own) = router::named(ROUTES, METHODS, method, name)?;
+            (route, query.optional("code").unwrap_or_default().to_owned(), own)
+        }
+        None => {
+            let (route, segment) = router::find(ROUTES, method, url.path())?;
+            (route, segment.unwrap_or_default().to_owned(), router::methods_of(METHODS, route.id))
+        }
+    };
     let stream = RefCell::new(request.stream().ok()); // a request without a body has no stream
     let keeps =
         if route.is_cached { response_cache::Keeps::of(&url) } else { response_cache::Keeps::default() };
-    let call = Call { request, env, context, query: Query::of(&url), segment, stream, keeps: Rc::new(keeps) };
+    let keeps = Rc::new(keeps);
+    let call = Call { request, env, context, query, segment, methods, stream, keeps };
     match response_cache::find(&call).await? {
         Some(answer) => Ok(answer),
         None => (route.handler)(&call).await,

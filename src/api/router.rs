@@ -45,6 +45,54 @@ macro_rules! routes {
 }
 pub(super) use routes;
 
+/// Which methods a token may be for.
+pub(super) struct Method {
+    /// The rule of the route.
+    pub(super) id: &'static str,
+    /// The route's own, by which it is also reached through somebody's PDS (X10), and those that it
+    /// shares with others (X09). A name that is empty is none.
+    pub(super) names: &'static [&'static str],
+}
+
+/// Writes the table of methods: `RULE "own name"`, and one that is shared behind it.
+macro_rules! methods {
+    ($($id:ident $own:literal $($shared:ident)?;)*) => {
+        &[$(Method { id: stringify!($id), names: &[$own, $($shared)?] }),*]
+    };
+}
+pub(super) use methods;
+
+/// The methods of a route.
+pub(super) fn methods_of(methods: &'static [Method], id: &str) -> &'static [&'static str] {
+    let names = methods.iter().find(|method| method.id == id).map_or(&[][..], |method| method.names);
+    match names {
+        ["", rest @ ..] => rest,
+        names => names,
+    }
+}
+
+/// Where a call of a method goes (X10), and the method itself, which alone its token may be for. A
+/// PDS forwards `GET` and `POST` only, so `POST` also stands for `DELETE`.
+pub(super) fn named(
+    routes: &'static [Route],
+    methods: &'static [Method],
+    method: &str,
+    name: &str,
+) -> Result<(&'static Route, &'static [&'static str]), ApiError> {
+    let found = methods
+        .iter()
+        .filter_map(|one| Some((one, one.names.get(..1)?)))
+        .find(|(_, own)| !name.is_empty() && own.first() == Some(&name));
+    let (found, own) = found.ok_or(ApiError::NotFound("there is no such method"))?;
+    let route = routes.iter().find(|route| route.id == found.id).ok_or(ApiError::Internal)?;
+    let is_read = route.method == "GET";
+    match method {
+        "GET" | "HEAD" if is_read => Ok((route, own)),
+        "POST" if !is_read => Ok((route, own)),
+        _ => Err(ApiError::MethodNotAllowed(allowed(std::iter::once(if is_read { "GET" } else { "POST" })))),
+    }
+}
+
 /// Where a request goes, and the text in the place of the braces.
 pub(super) fn find<'p>(
     routes: &'static [Route],
@@ -139,7 +187,7 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for Route { method, path, id, .. } in super::super::ROUTES {
             assert!(["GET", "POST", "DELETE"].contains(method), "{method} {path}");
-            let reference = ["/openapi.json", "/docs"].contains(path);
+            let reference = ["/openapi.json", "/docs", "/.well-known/did.json"].contains(path);
             assert!(reference || ["/api/", "/demo/"].iter().any(|root| path.starts_with(root)), "{path}");
             assert!(!path.ends_with('/'), "{path}");
             assert!(path.matches('{').count() <= 1, "{path}: one part of any text");

@@ -4,15 +4,21 @@ use serde::Serialize;
 
 use super::reply::shown;
 use super::{Answer, Call};
+use crate::domain::auth_mode::AuthMode;
 use crate::domain::subscriptions::KEYS_MAX;
 use crate::platform::config;
+use crate::wire::ids::Did;
 use crate::wire::socket::FRAME_MAX;
 
 /// The body of `/api/server`.
 #[derive(Serialize)]
 pub(super) struct Server {
-    /// `open` or `verified` (C06).
+    /// What `auth_mode` means.
+    auth_meaning: &'static str,
+    /// `open`, `mixed` or `verified` (C06).
     auth_mode: &'static str,
+    /// `SERVICE_DID` (C07): the audience of service-auth tokens; `null` while none is taken.
+    did: Option<Did>,
     limits: Limits,
     name: &'static str,
     version: &'static str,
@@ -30,10 +36,12 @@ struct Limits {
 }
 
 impl Server {
-    /// This server, if sockets are believed (`open`) and so many requests a minute are let in.
-    pub(super) fn new(open: bool, requests_per_minute: i64) -> Self {
+    /// This server, in this mode, if so many requests a minute are let in.
+    pub(super) fn new(mode: AuthMode, requests_per_minute: i64, service_did: Option<Did>) -> Self {
         Self {
-            auth_mode: if open { "open" } else { "verified" },
+            auth_meaning: mode.meaning(),
+            auth_mode: mode.name(),
+            did: service_did,
             limits: Limits {
                 messages_per_page: super::messages::PAGE_MAX,
                 rows_per_page: super::reply::PAGE_MAX,
@@ -51,5 +59,6 @@ impl Server {
 /// `GET /api/server`: name, version, how sockets prove whom they act for (C06), and the limits a
 /// client meets.
 pub(super) async fn server(call: &Call) -> Answer {
-    shown(call, &Server::new(config::sockets(&call.env).open, config::rate_limit(&call.env)))
+    let mode = config::sockets(&call.env).mode;
+    shown(call, &Server::new(mode, config::rate_limit(&call.env), config::service_did(&call.env)))
 }

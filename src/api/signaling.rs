@@ -7,8 +7,9 @@ use serde_json::json;
 use url::Url;
 
 use super::error::ApiError;
-use super::sockets::{acts_for, echo, shows_proof, upgrade};
+use super::sockets::{By, acts, echo, upgrade};
 use super::{Answer, Call, json, limits, relay};
+use crate::domain::auth_mode::AuthMode;
 use crate::domain::ice::{Asking, credential, keep_secs, lifetime};
 use crate::domain::signaling::room::Caller;
 use crate::domain::voice_right::{home, may_be_in};
@@ -39,13 +40,16 @@ pub(super) async fn signal(call: &Call) -> Answer {
     }
 }
 
-/// Whom a caller acts for. In `verified` mode it must be somebody (X08).
+/// Whom a caller acts for. In `verified` mode it must be somebody (X08); in `mixed` mode somebody who
+/// is believed for presence only is nobody here (X13).
 async fn caller(call: &Call) -> Result<Caller, ApiError> {
-    let open = config::sockets(&call.env).open;
-    match acts_for(call, open).await? {
-        None if !open => Err(ApiError::AuthRequired("signaling needs a proof")),
-        did => Ok(Caller { proven: did.is_some() && shows_proof(call), did, relayed: false }),
+    let mode = config::sockets(&call.env).mode;
+    let acting = acts(call, mode).await?.filter(|acting| acting.by != By::Presence);
+    if acting.is_none() && mode == AuthMode::Verified {
+        return Err(ApiError::AuthRequired("signaling needs a proof"));
     }
+    let proven = acting.as_ref().is_some_and(|acting| acting.by == By::Proof);
+    Ok(Caller { proven, did: acting.map(|acting| acting.did), relayed: false })
 }
 
 /// The name of a room (S11).

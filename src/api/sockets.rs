@@ -5,8 +5,9 @@ use worker::{Headers, Method, Request, RequestInit, Response};
 
 use super::error::ApiError;
 use super::{Answer, Call, authority, sync, waiting};
+use crate::domain::auth_mode::{AuthMode, Standing};
 use crate::durable::community::commands::{CURSOR_HEADER, OBSERVE};
-use crate::durable::gateway::commands::{ORIGIN_HEADER, SESSION_HEADER, UNPROVEN_HEADER};
+use crate::durable::gateway::commands::{ORIGIN_HEADER, PRESENT_HEADER, SESSION_HEADER, UNPROVEN_HEADER};
 use crate::platform::clock::chance;
 use crate::platform::objects::{CONNECT, DID_HEADER, Object, PROVEN_HEADER, gateway, gateway_of, upgraded};
 use crate::platform::{config, peer};
@@ -17,7 +18,7 @@ use crate::wire::ids::Did;
 pub(super) async fn subscribe(call: &Call) -> Answer {
     upgrade(call)?;
     let sockets = config::sockets(&call.env);
-    let acting = acts(call, sockets.open).await?;
+    let acting = acts(call, sockets.mode).await?;
     let headers = Headers::new();
     headers.set("upgrade", "websocket")?;
     if let Some(community) = call.query.optional("community") {
@@ -37,8 +38,10 @@ pub(super) async fn subscribe(call: &Call) -> Answer {
         Some(acting) => {
             headers.set(DID_HEADER, acting.did.as_str())?;
             headers.set(ORIGIN_HEADER, &origin(call))?;
-            if acting.proven {
-                headers.set(PROVEN_HEADER, "1")?;
+            match acting.by {
+                By::Proof => headers.set(PROVEN_HEADER, "1")?,
+                By::Presence => headers.set(PRESENT_HEADER, "1")?,
+                By::Claim => {}
             }
             if let Some(secret) = call.query.optional("session").filter(|secret| may_be_secret(secret)) {
                 headers.set(SESSION_HEADER, secret)?;
@@ -106,36 +109,42 @@ fn may_be_secret(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Whom a socket acts for, and whether that was proven.
+/// Whom a socket acts for, and why that is believed.
 pub(super) struct Acting {
     pub(super) did: Did,
-    pub(super) proven: bool,
+    pub(super) by: By,
 }
 
-/// [`acts`], where it does not matter whether it was proven.
-pub(super) async fn acts_for(call: &Call, open: bool) -> Result<Option<Did>, ApiError> {
-    Ok(acts(call, open).await?.map(|acting| acting.did))
+/// Why somebody is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// They proved it (X06).
+    Proof,
+    /// They say so (X05).
+    Claim,
+    /// They say so, and it goes for presence only (X13).
+    Presence,
 }
 
-/// The one place where a socket learns whom it acts for (X05–X07). The first rule that applies
+/// The one place where a socket learns whom it acts for (X05–X07, X13). The first rule that applies
 /// decides:
 ///   1. a malformed `did` is refused;
 ///   2. with a proof it acts for the person of the proof, or is refused ([`authority::proven`]);
-///   3. in `open` mode it acts for `did`, unproven;
-///   4. in `verified` mode, without a proof, for nobody.
-pub(super) async fn acts(call: &Call, open: bool) -> Result<Option<Acting>, ApiError> {
+///   3. without one, what `did` says is worth what the mode says (`domain::auth_mode`).
+pub(super) async fn acts(call: &Call, mode: AuthMode) -> Result<Option<Acting>, ApiError> {
     let did = call.query.optional_did("did")?;
     if let Some(proof) = proof(call) {
         let did = authority::proven(call, did.as_ref(), &proof).await?;
         sync::know(call, &did);
-        return Ok(Some(Acting { did, proven: true }));
+        return Ok(Some(Acting { did, by: By::Proof }));
     }
-    Ok(did.filter(|_| open).map(|did| Acting { did, proven: false }))
-}
-
-/// Whether a caller shows a proof. Whom [`acts_for`] then names has proved it.
-pub(super) fn shows_proof(call: &Call) -> bool {
-    proof(call).is_some()
+    let Some(did) = did else { return Ok(None) };
+    let has_proven = mode == AuthMode::Mixed && authority::has_proven(call, &did).await?;
+    Ok(match mode.without_proof(has_proven) {
+        Standing::Believed => Some(Acting { did, by: By::Claim }),
+        Standing::Present => Some(Acting { did, by: By::Presence }),
+        Standing::Nobody => None,
+    })
 }
 
 /// The proof that a caller shows (X06).

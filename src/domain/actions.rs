@@ -30,6 +30,8 @@ pub enum Sign {
 pub enum Actor {
     /// For this person.
     Person(Did),
+    /// For this person as far as presence goes (X13).
+    Present(Did),
     /// For nobody, though it names somebody: that person was not proven.
     Unproven,
     /// For nobody.
@@ -40,9 +42,17 @@ impl Actor {
     /// The person, or why `action` needs one (A15).
     pub fn person(&self, action: &str) -> Result<Did, Reply> {
         match self {
-            Actor::Person(did) => Ok(did.clone()),
+            Actor::Person(did) | Actor::Present(did) => Ok(did.clone()),
             Actor::Unproven => Err(Reply::error(format!("Authentication required for {action}"))),
             Actor::Nobody => Err(Reply::error(format!("DID required for {action}"))),
+        }
+    }
+
+    /// As [`Actor::person`], for what is more than being there (X13).
+    pub fn speaker(&self, action: &str) -> Result<Did, Reply> {
+        match self {
+            Actor::Present(_) => Actor::Unproven.person(action),
+            actor => actor.person(action),
         }
     }
 }
@@ -106,7 +116,7 @@ pub fn wanted_state(actor: &Actor, state: Option<&str>) -> Result<(Did, State), 
 /// Who wants to be in which voice channel, or why not (A15, in this order). What follows in A15
 /// needs the index: [`super::voice_right`].
 pub fn wanted_seat(actor: &Actor, frame: VoiceFrame) -> Result<(Did, Seat), Reply> {
-    let did = actor.person("voice_event")?;
+    let did = actor.speaker("voice_event")?;
     match frame.action.as_deref() {
         Some("leave") => return Ok((did, Seat::Nowhere)),
         None | Some("join") => {}
@@ -264,6 +274,7 @@ mod tests {
         for (actor, state, expected) in [
             (&Actor::Nobody, None, Err("DID required for set_state")),
             (&Actor::Unproven, None, Err("Authentication required for set_state")),
+            (&Actor::Present(did.clone()), Some("dnd"), Ok(State::Dnd)),
             (&person, None, Err("state parameter is required")),
             (&person, Some("gone"), Err("Invalid state. Must be online, away, dnd, or offline")),
             (&person, Some("dnd"), Ok(State::Dnd)),
@@ -277,11 +288,14 @@ mod tests {
     fn a12_a15_voice_event_in_order() {
         let did = Did::parse("did:plc:m").unwrap();
         let person = Actor::Person(did.clone());
+        let present = Actor::Present(did.clone());
         let required = Err("community_uri and voice_channel_rkey are required for voice_event");
         let in_k = || Ok(Seat::In("u".into(), "k".into()));
         for (actor, action, community, channel, expected) in [
             (&Actor::Nobody, Some("jump"), None, None, Err("DID required for voice_event")),
             (&Actor::Unproven, Some("leave"), None, None, Err("Authentication required for voice_event")),
+            (&present, Some("join"), Some("u"), Some("k"), Err("Authentication required for voice_event")),
+            (&present, Some("leave"), None, None, Err("Authentication required for voice_event")),
             (&person, Some("jump"), None, None, Err("Invalid voice_action: jump. Use join or leave")),
             (&person, Some("join"), Some("u"), None, required.clone()),
             (&person, None, None, Some("k"), required),

@@ -3,8 +3,8 @@
 //!
 //! Read in this order: which kinds of records there are (`kinds`), what is indexed (`rows`), what a
 //! batch may look at (`working_set`) and what is remembered of it (`standing_cache`), what a bare record key means (`keys`), who may post or speak and who may moderate
-//! (`gate`, `standing`, `voice_right`, `moderation`), who proves who they are (`service_auth`, `socket_token`), what events do
-//! (`ingest`), who is there (`presence`, `voice`), who is told (`announcement`), who hears
+//! (`gate`, `standing`, `voice_right`, `moderation`), who proves who they are and what a
+//! claim without that is worth (`service_auth`, `socket_token`, `auth_mode`), what events do (`ingest`), who is there (`presence`, `voice`), who is told (`announcement`), who hears
 //! (`subscriptions`), what a socket that says nothing hears (`restore`), which are dead (`lease`) or too slow (`slow_sockets`), how
 //! the stream is kept alive (`link`) and what fails is left alone (`pause`), when a listing ends (`pages`),
 //! what a repository held and what that means (`snapshot`, `repository`, `reconciliation`, `repos`) and how
@@ -21,6 +21,7 @@ pub mod working_set;
 pub mod keys;
 pub mod standing_cache;
 
+pub mod auth_mode;
 pub mod gate;
 pub mod moderation;
 pub mod service_auth;

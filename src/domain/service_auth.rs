@@ -4,8 +4,6 @@
 //! then the key of its issuer is looked up, and only a signature that does not fit has the key
 //! asked for anew, once. Whether the token was used before comes last, for that is stored.
 
-use std::fmt;
-
 use crate::wire::ids::Did;
 use crate::wire::multikey::Multikey;
 use crate::wire::service_auth::{Claims, Malformed, ServiceToken};
@@ -61,9 +59,10 @@ pub enum Refusal {
     Replayed,
 }
 
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Refusal {
+    /// What to tell the caller.
+    pub fn sentence(self) -> &'static str {
+        match self {
             Refusal::Malformed(Malformed::TooLong) => "the token is longer than 4,096 characters",
             Refusal::Malformed(Malformed::Form) => "the token is not three parts of base64url",
             Refusal::Malformed(Malformed::Header) => "the token's header is not that of a JWT",
@@ -82,7 +81,7 @@ impl fmt::Display for Refusal {
             Refusal::NoKey => "the token's issuer has no signing key",
             Refusal::Signature => "the token's signature is not its issuer's",
             Refusal::Replayed => "the token was used before",
-        })
+        }
     }
 }
 

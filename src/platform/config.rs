@@ -7,6 +7,7 @@ use url::Url;
 use worker::Env;
 
 use super::log::{self, Level};
+use crate::domain::auth_mode::AuthMode;
 use crate::domain::callers::Proxies;
 use crate::domain::frame_budget::Rate;
 use crate::domain::hosts::{Reach, place_of};
@@ -34,8 +35,8 @@ pub struct Stream {
 pub struct Sockets {
     /// `GATEWAY_SHARDS` (C13).
     pub gateway_shards: u32,
-    /// Whether `?did=` is believed: `AUTH_MODE` is `open` (C06).
-    pub open: bool,
+    /// What `?did=` alone is worth: `AUTH_MODE` (C06).
+    pub mode: AuthMode,
     /// `AWAY_AFTER_MS`, `OFFLINE_GRACE_MS` (C10, C11).
     pub periods: Periods,
     /// `LEASE_MS` (C12), in microseconds; 0 is off.
@@ -68,7 +69,7 @@ pub struct Signaling {
     pub max_peers: usize,
     /// `LEASE_MS` (C12): how long a peer that sent heartbeats may be silent; 0 = for ever.
     pub lease_ms: i64,
-    /// Whether people prove who they are: `AUTH_MODE` is `verified` (C06).
+    /// Whether people prove who they are: `AUTH_MODE` is not `open` (C06).
     pub proven: bool,
 }
 
@@ -130,6 +131,11 @@ pub fn token_secret(env: &Env) -> Option<String> {
     secret(env, "TOKEN_SECRET")
 }
 
+/// `TOKEN_SECRET_PREVIOUS` (C28), which signed them before, if it is one.
+pub fn token_secret_previous(env: &Env) -> Option<String> {
+    secret(env, "TOKEN_SECRET_PREVIOUS")
+}
+
 /// `SERVICE_DID` (C07), if it is set and a DID.
 pub fn service_did(env: &Env) -> Option<Did> {
     let given = text(env, "SERVICE_DID", "");
@@ -176,7 +182,7 @@ pub fn sockets(env: &Env) -> Sockets {
     let shards = number(env, "GATEWAY_SHARDS", 4);
     Sockets {
         gateway_shards: u32::try_from(shards).unwrap_or(4).max(1),
-        open: text(env, "AUTH_MODE", "open") == "open",
+        mode: AuthMode::named(&text(env, "AUTH_MODE", "open")),
         periods: Periods {
             away_after: micros(env, "AWAY_AFTER_MS", 300_000),
             grace: micros(env, "OFFLINE_GRACE_MS", 5_000),
@@ -193,7 +199,7 @@ pub fn signaling(env: &Env) -> Signaling {
     Signaling {
         max_peers: usize::try_from(number(env, "SIGNAL_MAX_PEERS", 64)).unwrap_or(64),
         lease_ms: number(env, "LEASE_MS", 75_000),
-        proven: !sockets(env).open,
+        proven: sockets(env).mode != AuthMode::Open,
     }
 }
 

@@ -64,6 +64,9 @@ pub struct Session {
     /// Whether its person was proven (X06).
     #[serde(default)]
     pub proven: bool,
+    /// Whether its person is believed for presence only (X13).
+    #[serde(default)]
+    pub present: bool,
     /// When it opened.
     #[serde(default)]
     pub opened_at: Micros,

@@ -20,6 +20,7 @@ pub mod invites;
 pub mod outbox;
 pub mod parts;
 pub mod presence;
+pub mod proofs;
 pub mod reads;
 pub mod repos;
 pub mod sweep;

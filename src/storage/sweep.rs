@@ -24,6 +24,9 @@ const GAPS_KEPT: i64 = 200;
 /// How long a repository is known that was only looked for, or that cannot be read, if nothing of it
 /// was ever let in.
 const VAIN_KEPT: i64 = 30 * 24 * HOUR;
+/// How many proofs and revocations (`proofs`) are remembered of people of whom the index knows nothing:
+/// the newest, in about 20 MB. A revocation ends sooner: no socket token lasts longer than a day.
+const PROOFS_MAX: i64 = 100_000;
 /// Rows that go at once: a piece takes some milliseconds of a database that others wait for.
 const PIECE: i64 = 2_000;
 /// Repositories and people looked at in one sweep.
@@ -71,6 +74,8 @@ pub fn statements(place: &Place, now: Micros) -> Vec<Statement> {
         Statement::new(SETTLED_MANY, [SETTLED_MAX.into(), PIECE.into()]),
         Statement::new(GAPS, [GAPS_KEPT.into(), PIECE.into()]),
         Statement::new(REPOS, at().into_iter().chain([before(now, VAIN_KEPT).shown().into()])),
+        Statement::new(REVOCATIONS, [before(now, 25 * HOUR).sortable().into(), PIECE.into()]),
+        Statement::new(PROOFS, [PROOFS_MAX.into(), PIECE.into()]),
     ]
 }
 
@@ -103,6 +108,18 @@ const SETTLED_MANY: &str = "
 const GAPS: &str = "
     DELETE FROM gaps WHERE id IN (
         SELECT id FROM gaps WHERE state = 'closed' ORDER BY id DESC LIMIT ?2 OFFSET ?1)
+    RETURNING 'null' AS row";
+
+const REVOCATIONS: &str = "
+    DELETE FROM proofs WHERE did IN (
+        SELECT did FROM proofs WHERE noted_at < ?1 AND NOT proven ORDER BY noted_at LIMIT ?2)
+    RETURNING 'null' AS row";
+
+// Of those that are too many, the oldest of people of whom the index knows nothing.
+const PROOFS: &str = "
+    DELETE FROM proofs WHERE did IN (
+        SELECT p.did FROM proofs p WHERE NOT EXISTS (SELECT 1 FROM people WHERE did = p.did)
+        ORDER BY p.noted_at LIMIT max(0, min(?2, (SELECT count(*) FROM proofs) - ?1)))
     RETURNING 'null' AS row";
 
 // Nothing of theirs is in the index, and reading them has failed, or found nothing, for a month.

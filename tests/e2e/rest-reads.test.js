@@ -69,7 +69,7 @@ test('unknown things are empty (R01, R05, R06, R11–R14, R22) or 404 (R02, R07)
 test('/api/server says what this is', async () => {
   const { status, body } = await service.fetchJson('/api/server')
   assert.equal(status, 200)
-  assert.deepEqual(Object.keys(body), ['auth_mode', 'limits', 'name', 'version'])
+  assert.deepEqual(Object.keys(body), ['auth_meaning', 'auth_mode', 'did', 'limits', 'name', 'version'])
   assert.deepEqual([body.name, body.auth_mode, body.limits.messages_per_page], ['colibri-edge', 'open', 100])
   assert.match(body.version, /^\d+\.\d+\.\d+$/)
 })

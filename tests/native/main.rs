@@ -25,6 +25,7 @@ mod moderation;
 mod pipeline;
 mod plans;
 mod presence;
+mod proofs;
 mod reads;
 mod reconciling;
 mod recorded;

@@ -78,7 +78,9 @@ function draw(spec) {
     ]
   }
 
-  const locked = ({ security = [] }) => security.length > 0
+  const KEYS = { ApiKey: 'API key', ServiceAuth: 'token' }
+  /** What an operation takes as a proof, in words; empty if it takes none. */
+  const lock = ({ security = [] }) => security.flatMap(Object.keys).map((name) => KEYS[name]).join(' or ')
 
   function curl(method, path, { parameters = [], requestBody, security = [], responses }) {
     const given = parameters.map(resolve).filter(({ required, name, example }) => example !== undefined && (required || name === 'limit'))
@@ -142,11 +144,12 @@ function draw(spec) {
         'h3',
         {},
         h('a', { href: `#${id}` }, h('span', { class: `method ${method}` }, method.toUpperCase()), ' ', h('code', {}, path)),
-        locked(operation) && h('span', { class: 'tag lock' }, operation.security.length > 1 ? 'API key or owner' : 'API key'),
+        lock(operation) !== '' && h('span', { class: 'tag lock' }, lock(operation)),
         /^R\d/.test(operation['x-rule']) && h('span', { class: 'tag' }, operation['x-rule']),
       ),
       h('p', { class: 'summary' }, summary),
       prose(description),
+      operation['x-lxm'] && h('p', { class: 'faint' }, 'Methods (lxm): ', operation['x-lxm'].join(', ')),
       copyable(curl(method, path, operation)),
       parameters.length > 0 && [
         h('h4', {}, 'Parameters'),

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::super::ROUTES;
 use super::super::error::ApiError;
+use super::super::router::{methods_of, named};
+use super::super::{METHODS, MODERATE, ROUTES, SUBSCRIBE};
 use super::DOCUMENT;
 
 mod bodies;
@@ -212,6 +213,33 @@ fn the_document_holds_together() {
         let documented = spec["parameters"].as_array().into_iter().flatten();
         let documented = documented.map(|one| document.resolve(one)).find(|one| one["in"] == "path");
         assert_eq!(documented.and_then(|one| one["name"].as_str()), braces, "{method} {path}: its path");
+    }
+}
+
+/// X09, X10: the methods of tokens, and every operation that takes a token has some.
+#[test]
+fn x09_methods_of_tokens_are_documented_as_they_are_checked() {
+    let mut own_names = BTreeSet::new();
+    for Operation { method, path, rule, spec } in Document::read().operations() {
+        let at = format!("{method} {path}");
+        let names = methods_of(METHODS, &rule);
+        let documented: Vec<&str> =
+            spec["x-lxm"].as_array().into_iter().flatten().map(|name| name.as_str().unwrap()).collect();
+        assert_eq!(documented, names, "{at}: x-lxm");
+        let takes_tokens = spec["security"].to_string().contains("ServiceAuth")
+            || ["R23", "R24", "ice"].contains(&rule.as_str());
+        assert!(!takes_tokens || !names.is_empty(), "{at} takes tokens of no method");
+        let own = names.iter().filter(|name| ![SUBSCRIBE, MODERATE].contains(name));
+        for name in own {
+            assert!(own_names.insert((*name).to_owned()), "{name} is the method of two routes");
+            assert!(
+                named(ROUTES, METHODS, if method == "GET" { "GET" } else { "POST" }, name).is_ok(),
+                "{at}"
+            );
+        }
+    }
+    for one in METHODS {
+        assert!(ROUTES.iter().any(|route| route.id == one.id), "{} is no route", one.id);
     }
 }
 

@@ -9,10 +9,12 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::Document;
-use crate::api::authentication::Vouched;
+use crate::api::authentication::{Ticket, Vouched};
+use crate::api::did::Document as DidDocument;
 use crate::api::health::{Health, Ingest};
 use crate::api::identity::Shown;
 use crate::api::server::Server;
+use crate::domain::auth_mode::AuthMode;
 use crate::domain::identity::HandleStatus;
 use crate::domain::sidebar::Sidebar;
 use crate::durable::jetstream::commands::{Spent, StreamStatus};
@@ -232,6 +234,8 @@ fn health(all: bool) -> Health {
         ok: !all,
         ingest: ingest(true, true),
         database: true,
+        auth_mode: AuthMode::Open.name(),
+        auth_meaning: AuthMode::Open.meaning(),
         error: all.then_some("Unavailable"),
         message: all.then_some("text"),
     }
@@ -278,7 +282,9 @@ fn samples() -> Vec<Samples> {
         of("Gap", gap),
         of("Ingest", |all| ingest(all, true)),
         of("Health", health),
-        of("Server", |_| Server::new(true, 0)),
+        of("Server", |all| Server::new(AuthMode::Mixed, 0, all.then(did))),
+        of("Ticket", |_| Ticket { ticket: text(), expires_at: text() }),
+        of("DidDocument", |_| DidDocument::new(text(), text())),
     ];
     for Samples(name, values) in &mut all {
         if *name == "Ingest" {

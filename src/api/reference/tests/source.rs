@@ -177,6 +177,7 @@ fn statuses(rule: &str, handler: &Handler, reads: bool) -> BTreeSet<String> {
         ("ApiError::Upstream", &["502"]),
         ("authority::operator(", &["401"]),
         ("authority::moderator(", &["401", "403"]),
+        ("authority::person(", &["401", "403"]),
         ("authority::proven(", &["401", "403"]),
         ("call.outside()", &["403"]),
         ("call.body()", &["400", "413", "422"]),
@@ -264,12 +265,14 @@ fn every_parameter_is_documented_as_it_is_read() {
             .flat_map(|one| one.as_object().unwrap().keys())
             .map(String::as_str)
             .collect();
-        let guards: &[&str] =
-            match (handler.has("authority::operator("), handler.has("authority::moderator(")) {
-                (true, _) => &["ApiKey"],
-                (_, true) => &["ApiKey", "ServiceAuth"],
-                _ => &[],
-            };
+        let guards: &[&str] = match ["operator", "moderator", "person"]
+            .map(|name| handler.has(&format!("authority::{name}(")))
+        {
+            [true, ..] => &["ApiKey"],
+            [_, true, _] => &["ApiKey", "ServiceAuth"],
+            [.., true] => &["ServiceAuth"],
+            _ => &[],
+        };
         assert_eq!(security, guards, "{at}: who may call it");
 
         let documented: BTreeSet<String> = operation.spec["responses"]

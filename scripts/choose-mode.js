@@ -1,0 +1,65 @@
+// @ts-check
+// The first step of `npm run deploy`: who is believed without a proof is chosen once, by a person (AUTH_MODE, C06).
+//
+// An unset variable means `open`, which the shipped web client of March 2026 needs for everything it does; a new deployment
+// must not be that by silence. The choice is written into wrangler.toml; where nobody can be asked, what to set is said.
+
+import { readFileSync, writeFileSync } from 'node:fs'
+import { createInterface } from 'node:readline/promises'
+import { pathToFileURL } from 'node:url'
+
+import { WRANGLER_CONFIG } from './paths.js'
+import { exitWith, Refusal } from './progress.js'
+
+/** In the order in which they are offered. */
+export const MODES = {
+  mixed: 'a DID without a proof is believed for presence only, and no more once its owner has shown a proof',
+  verified: 'nobody acts as somebody without a proof; the web client of March 2026 shows none',
+  open: 'anybody may act as anybody',
+}
+
+/**
+ * The mode of a Worker with these variables (`domain::auth_mode`), and whether somebody chose it.
+ * @param {Record<string, unknown>} variables @returns {{ mode: keyof typeof MODES, isChosen: boolean }}
+ */
+export function modeIn(variables) {
+  const given = String(variables.AUTH_MODE ?? '').trim()
+  const mode = /** @type {keyof typeof MODES} */ (given === '' ? 'open' : Object.hasOwn(MODES, given) ? given : 'verified')
+  return { mode, isChosen: given !== '' }
+}
+
+/** The mode that a configuration sets, if it sets one. @param {string} config */
+export function modeOf(config) {
+  const vars = config.split(/^\[/m).find((part) => part.startsWith('vars]'))
+  return vars?.match(/^[ \t]*AUTH_MODE[ \t]*=[ \t]*["']([^"'\n]*)["']/m)?.[1]
+}
+
+/** A configuration that sets this mode. @param {string} config @param {string} mode */
+export function withMode(config, mode) {
+  const line = `AUTH_MODE = "${mode}"`
+  return /^\[vars\]/m.test(config) ? config.replace(/^\[vars\].*$/m, (vars) => `${vars}\n${line}`) : `${config.trimEnd()}\n\n[vars]\n${line}\n`
+}
+
+async function choose() {
+  const config = readFileSync(WRANGLER_CONFIG, 'utf8')
+  if (modeOf(config)) return
+  const offered = Object.entries(MODES).map(([name, meaning]) => `  ${name.padEnd(8)}  ${meaning}`)
+  const text = `Who is believed is not chosen yet (AUTH_MODE):\n${offered.join('\n')}\n`
+  if (!process.stdin.isTTY || !process.stdout.isTTY)
+    throw new Refusal(`${text}Set it under [vars] in wrangler.toml, for example: AUTH_MODE = "mixed"`)
+  const terminal = createInterface({ input: process.stdin, output: process.stdout })
+  try {
+    console.log(text)
+    let mode
+    while (!mode) {
+      const answer = (await terminal.question('AUTH_MODE [mixed]: ')).trim() || 'mixed'
+      if (Object.hasOwn(MODES, answer)) mode = answer
+    }
+    writeFileSync(WRANGLER_CONFIG, withMode(config, mode))
+    console.log(`wrote AUTH_MODE = "${mode}" into wrangler.toml`)
+  } finally {
+    terminal.close()
+  }
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1]).href) choose().catch(exitWith)

@@ -1,0 +1,48 @@
+//! Who this service is: the document of its DID, where it is a `did:web` (X11).
+
+use serde::Serialize;
+
+use super::reply::shown;
+use super::{Answer, Call, error::ApiError};
+use crate::domain::secrets::is_test_stream;
+use crate::platform::config;
+
+/// The service of this kind in the document, which `atproto-proxy` names.
+const SERVICE_ID: &str = "#colibri_appview";
+
+/// The document.
+#[derive(Serialize)]
+pub(super) struct Document {
+    #[serde(rename = "@context")]
+    pub(super) context: [&'static str; 1],
+    pub(super) id: String,
+    pub(super) service: [Service; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Service {
+    pub(super) id: &'static str,
+    pub(super) r#type: &'static str,
+    pub(super) service_endpoint: String,
+}
+
+impl Document {
+    /// Of the service with this DID, reached at this address.
+    pub(super) fn new(did: String, service_endpoint: String) -> Self {
+        let service = Service { id: SERVICE_ID, r#type: "ColibriAppView", service_endpoint };
+        Self { context: ["https://www.w3.org/ns/did/v1"], id: did, service: [service] }
+    }
+}
+
+/// `GET /.well-known/did.json`: the document of `SERVICE_DID`. A `did:plc` has its document in the
+/// directory. On `localhost` there is no TLS.
+pub(super) async fn document(call: &Call) -> Answer {
+    let did = config::service_did(&call.env);
+    let host = did.as_ref().and_then(config::web_host);
+    let (Some(did), Some(host)) = (did, host) else {
+        return Err(ApiError::NotFound("this server has no did:web"));
+    };
+    let scheme = if is_test_stream(&format!("ws://{host}")) { "http" } else { "https" };
+    shown(call, &Document::new(did.to_string(), format!("{scheme}://{host}")))
+}

@@ -1,0 +1,104 @@
+//! How much a claim without a proof is worth (contract C06, X05, X08, X13).
+
+/// `AUTH_MODE`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMode {
+    /// Whoever names a DID acts for it.
+    Open,
+    /// Whoever names a DID is there for it and nothing more, until that DID has shown a proof.
+    Mixed,
+    /// Nobody acts for a DID without a proof.
+    Verified,
+}
+
+/// For whom a socket acts that names somebody and shows no proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// For that person, in everything.
+    Believed,
+    /// For that person, as far as presence goes.
+    Present,
+    /// For nobody.
+    Nobody,
+}
+
+impl AuthMode {
+    /// The mode of a name. A word that is none is a mistake, and must not open the service.
+    pub fn named(text: &str) -> Self {
+        match text {
+            "open" => Self::Open,
+            "mixed" => Self::Mixed,
+            _ => Self::Verified,
+        }
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Mixed => "mixed",
+            Self::Verified => "verified",
+        }
+    }
+
+    /// What it means, in a sentence for whoever runs the service.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Open => {
+                "anybody may act as anybody: sockets and signaling believe the DID they are given, without a proof"
+            }
+            Self::Mixed => {
+                "a DID without a proof is believed for presence only, and no more once its owner has shown a proof; \
+                 voice and signaling as somebody take a proof"
+            }
+            Self::Verified => {
+                "nobody acts as somebody without a proof: a service-auth token, a socket token or a ticket"
+            }
+        }
+    }
+
+    /// What a claim without a proof comes to. `has_proven`: that DID has once shown a proof here.
+    pub fn without_proof(self, has_proven: bool) -> Standing {
+        match self {
+            Self::Open => Standing::Believed,
+            Self::Mixed if !has_proven => Standing::Present,
+            Self::Mixed | Self::Verified => Standing::Nobody,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c06_a_word_that_is_no_mode_does_not_open_the_service() {
+        for (text, mode) in [
+            ("open", AuthMode::Open),
+            ("mixed", AuthMode::Mixed),
+            ("verified", AuthMode::Verified),
+            ("Open", AuthMode::Verified),
+            ("none", AuthMode::Verified),
+            ("", AuthMode::Verified),
+        ] {
+            assert_eq!(AuthMode::named(text), mode, "{text}");
+        }
+        for mode in [AuthMode::Open, AuthMode::Mixed, AuthMode::Verified] {
+            assert_eq!(AuthMode::named(mode.name()), mode);
+        }
+    }
+
+    #[test]
+    fn b03_x05_x13_what_a_claim_without_a_proof_comes_to() {
+        for (mode, has_proven, expected) in [
+            (AuthMode::Open, false, Standing::Believed),
+            (AuthMode::Open, true, Standing::Believed),
+            (AuthMode::Mixed, false, Standing::Present),
+            (AuthMode::Mixed, true, Standing::Nobody),
+            (AuthMode::Verified, false, Standing::Nobody),
+            (AuthMode::Verified, true, Standing::Nobody),
+        ] {
+            assert_eq!(mode.without_proof(has_proven), expected, "{mode:?}, proven before: {has_proven}");
+        }
+    }
+}
