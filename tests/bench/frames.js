@@ -133,7 +133,7 @@ export class Repositories {
       did,
       time_us,
       kind: 'commit',
-      commit: { ...commit, record: { $type: collection, ...record }, cid: `bafyrei${rkey}${'a'.repeat(52 - rkey.length)}`.slice(0, 59) },
+      commit: { ...commit, record: { $type: collection, ...record }, cid: `bafyrei${rkey}${'a'.repeat(Math.max(0, 52 - rkey.length))}`.slice(0, 59) },
     }
   }
 }

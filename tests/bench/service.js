@@ -16,11 +16,11 @@ const NOWHERE = '127.0.0.1:9'
 
 /**
  * @param {string} root a clone of this project @param {string} state @param {Record<string, string>} [env]
- * @param {{ config?: string, onLine?: (line: string) => void }} [options] another wrangler.toml, and who hears the log
+ * @param {{ config?: string, port?: number, onLine?: (line: string) => void }} [options] another wrangler.toml, and who hears the log
  */
-export async function serve(root, state, env = {}, { config, onLine } = {}) {
+export async function serve(root, state, env = {}, { config, port = 0, onLine } = {}) {
   const more = config ? ['--config', config] : []
-  const child = spawn(process.execPath, [join(root, 'scripts', 'serve.js'), '--port', '0', '--state', state, ...more], {
+  const child = spawn(process.execPath, [join(root, 'scripts', 'serve.js'), '--port', String(port), '--state', state, ...more], {
     env: {
       ...process.env,
       JETSTREAM_URL: `ws://${NOWHERE}/subscribe`,
