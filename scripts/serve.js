@@ -13,7 +13,7 @@
 // Options: --port (8787), --host (127.0.0.1), --state (.local/serve), --config (wrangler.toml). Variables: see local-worker.js; MAX_CONNECTIONS,
 // MAX_CONNECTIONS_PER_ADDRESS.
 
-import { existsSync, rmSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { isAbsolute, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -104,6 +104,7 @@ async function serve() {
   const { Log, LogLevel, Miniflare } = require('miniflare')
   process.env.COLIBRI_WORKERD = require('workerd').default
   process.env.COLIBRI_PID_FILE = state.workerdPidFile
+  process.env.COLIBRI_CACHE = join(state.storage, 'cache')
   // miniflare leaves its temporary folder behind when it is killed; here the next start removes it.
   process.env.COLIBRI_GUARD = existsSync(GUARD) ? GUARD : ''
   if (!process.env.COLIBRI_GUARD) say('note: connections are not bounded here, only by descriptors (docs/configuration.md)')
@@ -169,8 +170,6 @@ async function serve() {
   }
   let started = false
   const launch = () => {
-    // The Worker knows what it put there until it ends (R21.10).
-    rmSync(join(state.storage, 'cache'), { recursive: true, force: true })
     runtime = new Miniflare({
       ...worker.options,
       log: new RuntimeLog(),

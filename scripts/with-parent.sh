@@ -4,7 +4,8 @@
 # start can prove that a process of that number is still this one (see state.js).
 #
 # Before that it gets what it needs not to end under many clients: descriptors, and, where there is one ($COLIBRI_GUARD), the
-# library that bounds its connections. After several deaths in a row it starts $COLIBRI_PAUSE_SECS later.
+# library that bounds its connections. What the last one cached ($COLIBRI_CACHE) goes. After several deaths in a row it starts
+# $COLIBRI_PAUSE_SECS later.
 #
 # exec keeps the process id, so the caller's child *is* workerd and its signals arrive there.
 
@@ -18,6 +19,9 @@ birth() {
   fi
 }
 echo "$$ $(birth)" >"$COLIBRI_PID_FILE"
+
+# The Worker knows what it cached until it ends (R21.10), however it ended. The folder itself stays: it is given to workerd.
+if [ -d "$COLIBRI_CACHE" ]; then find "$COLIBRI_CACHE" -mindepth 1 -delete; fi
 
 # As many descriptors as may be had, up to more than the memory of one machine has sockets and objects for: a connection takes
 # two, an object five. Only root may raise the hard limit.

@@ -188,12 +188,15 @@ test('a workerd left behind by an earlier serve is ended; a stranger with a recy
   await eventually(() => !lives(stranger.pid), { what: 'the end of the recorded process' })
 })
 
-test('a workerd that dies is started again', async (t) => {
+test('a workerd that dies is started again, with an empty cache', async (t) => {
   const service = await probe(t)
   await body(service, '/notes?add=before')
+  assert.equal(await body(service, '/cached?put='), true)
   process.kill(workerdOf(service), 'SIGKILL')
   await eventually(async () => (await body(service, '/notes')).length === 1, { what: 'the new workerd' })
   await eventually(() => service.logs().includes('workerd runs again'), { what: 'the notice' })
+  assert.equal(await body(service, '/cached'), false, 'R21.10')
+  assert.equal(await body(service, '/cached?put='), true, 'and it is kept as before')
   assert(service.alive)
 })
 
