@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 
 import { build } from './build.js'
+import { checkLocks } from './locks.js'
 import { node24 } from './node24.js'
 import { packaged, ROOT, WRANGLER } from './paths.js'
 import { exitWith, Refusal, runShown } from './progress.js'
@@ -62,6 +63,7 @@ const steps = [
     before: () => setUp({ network: true }),
     spawn: () => command(node24(), packaged('tsc')),
   },
+  { name: 'locks', title: 'what the lock files install', run: checkLocks },
   { name: 'native', title: 'native tests', counts: true, spawn: () => cargo('test', '--workspace') },
   { name: 'build', title: 'build of the Worker', run: async () => console.log(await build()) },
   {
