@@ -33,7 +33,7 @@ use crate::platform::incidents;
 use crate::platform::log::{self, Level};
 use crate::platform::objects::{DISPATCH, IDENTITIES, call};
 use crate::storage::incidents::Incident;
-use crate::storage::sweep::{Place, sweep, sweep_people};
+use crate::storage::sweep::{Place, sweep, sweep_approvals, sweep_people};
 use crate::storage::{Fault, Store, outbox};
 use crate::wire::ids::Did;
 use crate::wire::jetstream::{Frame, What, cursor_in, left_out_of, subscribe_url, time_of};
@@ -575,6 +575,11 @@ struct Swept {
 async fn remove(db: &D1, swept: &mut Swept, now: Micros) -> std::result::Result<(), Fault> {
     for _ in 0..SWEEP_PIECES {
         if !sweep(db, &mut swept.place, now).await? {
+            break;
+        }
+    }
+    for _ in 0..SWEEP_PIECES {
+        if !sweep_approvals(db, &mut swept.place).await? {
             break;
         }
     }

@@ -32,11 +32,16 @@ const PIECE: i64 = 2_000;
 /// Repositories and people looked at in one sweep.
 const LOOKED_AT: i64 = 200;
 
-/// Where the next look through repositories and people begins: after the last one seen, by DID.
+/// Approvals of one author of which the newest are kept, whatever they name (I65): about 6 MB.
+const APPROVALS_KEPT: i64 = 20_000;
+
+/// Where the next look through repositories, people and approvals begins: after the last one seen, by
+/// DID or AT-URI.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     repo: String,
     person: String,
+    approval: String,
 }
 
 /// Removes what has come to its end and is not shown to anybody, a piece of it, at the time `now`.
@@ -54,6 +59,14 @@ pub async fn sweep_people(store: &impl Store, place: &mut Place, now: Micros) ->
     let answers = store.write(&people_statements(place, now)).await?;
     place.person = end(answers.first())?;
     Ok(())
+}
+
+/// I65: removes approvals that make nobody a member, of those in a piece. `true` if there is more. The
+/// ledger moves with them: a commit that counted on one reads its facts anew (invariant 3).
+pub async fn sweep_approvals(store: &impl Store, place: &mut Place) -> Result<bool, Fault> {
+    let answers = store.write(&approvals_statements(place)).await?;
+    place.approval = end(answers.first())?;
+    Ok(!place.approval.is_empty())
 }
 
 fn end(answer: Option<&Vec<String>>) -> Result<String, Fault> {
@@ -87,6 +100,17 @@ pub fn people_statements(place: &Place, now: Micros) -> Vec<Statement> {
         Statement::new(PEOPLE_END, at()),
         Statement::new(IDENTITIES, at().into_iter().chain([old.as_str().into()])),
         Statement::new(PEOPLE, at().into_iter().chain([old.as_str().into()])),
+    ]
+}
+
+/// The statements of [`sweep_approvals`].
+pub fn approvals_statements(place: &Place) -> Vec<Statement> {
+    let at = || [place.approval.as_str().into(), PIECE.into()];
+    let idle = || at().into_iter().chain([APPROVALS_KEPT.into()]);
+    vec![
+        Statement::new(APPROVALS_END, at()),
+        Statement::new(APPROVALS_MOVE_LEDGER, idle()),
+        Statement::new(APPROVALS, idle()),
     ]
 }
 
@@ -166,3 +190,34 @@ const PEOPLE: &str = nothing_left_of!("people");
 const PEOPLE_END: &str = "
     SELECT json_object('last', iif(count(*) < ?2, NULL, max(did))) AS row
     FROM (SELECT did FROM people WHERE did > ?1 ORDER BY did LIMIT ?2)";
+
+const APPROVALS_END: &str = "
+    SELECT json_object('last', iif(count(*) < ?2, NULL, max(uri))) AS row
+    FROM (SELECT uri FROM approvals WHERE uri > ?1 ORDER BY uri LIMIT ?2)";
+
+// Those in the piece that are not among the newest of their author, and name no membership in a
+// community of the author's.
+macro_rules! idle_approvals {
+    ($before:literal, $after:literal) => {
+        concat!(
+            "WITH piece AS MATERIALIZED (SELECT * FROM approvals WHERE uri > ?1 ORDER BY uri LIMIT ?2),
+                kept(did, since) AS MATERIALIZED (
+                    SELECT did, (SELECT indexed_at FROM approvals WHERE approver_did = did
+                                 ORDER BY indexed_at DESC LIMIT 1 OFFSET ?3 - 1)
+                    FROM (SELECT DISTINCT approver_did AS did FROM piece)),
+                idle(uri) AS (
+                    SELECT p.uri FROM piece p JOIN kept k ON k.did = p.approver_did
+                    WHERE p.indexed_at < k.since
+                      AND NOT EXISTS (SELECT 1 FROM memberships m WHERE m.uri = p.membership_uri
+                          AND m.community_uri > 'at://' || p.approver_did || '/'
+                          AND m.community_uri < 'at://' || p.approver_did || '0')) ",
+            $before,
+            " (SELECT uri FROM idle)",
+            $after
+        )
+    };
+}
+
+const APPROVALS_MOVE_LEDGER: &str =
+    idle_approvals!("UPDATE ledger SET version = version + 1 WHERE id = 1 AND EXISTS", "");
+const APPROVALS: &str = idle_approvals!("DELETE FROM approvals WHERE uri IN", " RETURNING 'null' AS row");

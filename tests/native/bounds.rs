@@ -1,7 +1,7 @@
 //! What one stranger's records can make grow, and where that ends: each table of D1 is flooded here,
 //! and who is honest keeps what is theirs.
 
-use colibri_edge::storage::sweep::{Place, sweep, sweep_people};
+use colibri_edge::storage::sweep::{Place, sweep, sweep_approvals, sweep_people};
 use colibri_edge::wire::time::Micros;
 use futures::executor::block_on;
 use serde_json::json;
@@ -21,6 +21,7 @@ fn swept(service: &Service, at: i64) {
     for _ in 0..200 {
         let more = block_on(sweep(&service.store, &mut place, Micros(at))).unwrap();
         block_on(sweep_people(&service.store, &mut place, Micros(at))).unwrap();
+        let more = block_on(sweep_approvals(&service.store, &mut place)).unwrap() || more;
         if !more && place == Place::default() {
             return;
         }
@@ -187,4 +188,42 @@ fn closed_gaps_are_kept_two_hundred() {
         (count(&service, "gaps WHERE state = 'closed'"), count(&service, "gaps WHERE state = 'open'")),
         (200, 3)
     );
+}
+
+#[test]
+fn i65_approvals_that_make_nobody_a_member_are_bounded_for_each_author() {
+    let mut story = garden();
+    story.community("carol", true);
+    let approval = |who: &str, of: &str| json!({ "membership": format!("at://did:plc:{who}/social.colibri.membership/{of}") });
+    // Both early, and before everything that the strangers write.
+    story.create("carol", "approval/early", approval("dave", "m"));
+    story.community("evil0", true).join("mallory", "evil0");
+    story.create("evil0", "approval/real", approval("mallory", "m"));
+    let (mut service, mut story) = flooded(story, 50_000, |story, n| {
+        // One owns a community, the other nothing.
+        story.create(&format!("evil{}", n % 2), &format!("approval/{n}"), approval(&format!("made{n}"), "m"));
+    });
+    assert_eq!(count(&service, "approvals"), 50_002);
+    let ledger =
+        |service: &Service| service.store.look("SELECT version FROM ledger")[0].parse::<i64>().unwrap();
+    let before = ledger(&service);
+    swept(&service, service.now);
+    for evil in ["evil0", "evil1"] {
+        let kept = count(&service, &format!("approvals WHERE approver_did = 'did:plc:{evil}'"));
+        assert!((19_999..=22_000).contains(&kept), "{evil}: {kept}");
+    }
+    assert!(ledger(&service) > before, "a commit that read one of them does not count on it");
+    assert_eq!(count(&service, "approvals WHERE uri LIKE '%/real'"), 1, "who is a member stays one");
+    let newest = service.store.look("SELECT count(*) FROM approvals WHERE uri LIKE '%/49999'");
+    assert_eq!(newest, ["1"], "the newest stay");
+    let from = story.frames.len();
+    story.join("dave", "carol");
+    service.batch(&story.frames[from..]);
+    let shown = service.store.look(
+        "SELECT count(*) FROM approvals a JOIN memberships m ON m.uri = a.membership_uri WHERE m.member_did = 'did:plc:dave'",
+    );
+    assert_eq!(shown, ["1"], "I41: another owner's approval waited on");
+    let version = ledger(&service);
+    swept(&service, service.now);
+    assert_eq!(ledger(&service), version, "where nothing goes, nothing is read anew");
 }

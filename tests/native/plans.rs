@@ -25,7 +25,7 @@ use colibri_edge::storage::gateway_sessions::{self, Session};
 use colibri_edge::storage::incidents::Incident;
 use colibri_edge::storage::presence::Shown;
 use colibri_edge::storage::reads::{self, Start, bans, communities, people, reactions};
-use colibri_edge::storage::sweep::{Place, sweep, sweep_people};
+use colibri_edge::storage::sweep::{Place, sweep, sweep_approvals, sweep_people};
 use colibri_edge::storage::{
     Statement, Store, community_voice, discovery, identities, incidents, invites, outbox, parts, presence,
     proofs, repos, used_tokens,
@@ -183,6 +183,7 @@ fn exercise() -> Sqlite {
         repos::records(&store, &did).await.unwrap();
         sweep(&store, &mut Place::default(), Micros(0)).await.unwrap();
         sweep_people(&store, &mut Place::default(), Micros(0)).await.unwrap();
+        sweep_approvals(&store, &mut Place::default()).await.unwrap();
         discovery::state(&store, Micros(0)).await.unwrap();
         discovery::kept(&store).await.unwrap();
         let found = discovery::found(std::iter::once(&did), 1, Micros(0));
