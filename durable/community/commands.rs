@@ -51,6 +51,9 @@ impl Command for Attach {
     const NAME: &'static str = "attach";
 }
 
+/// Events in one call to a gateway, and in one page of a replay: with 2 kB each 1 MB.
+pub const PAGE: i64 = 500;
+
 /// To `Community`: a page of the log for a client that comes back (Q02). Idempotent: reads only.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Replay {

@@ -12,7 +12,9 @@ use crate::domain::announcement::Announcement;
 use crate::domain::lost::{self, Attempt};
 use crate::domain::pending::Told;
 use crate::domain::replay::{Resume, cursor_of, resume};
-use crate::durable::community::commands::{Announce, Attach, Attached, Locate, Located, Replay, Replayed};
+use crate::durable::community::commands::{
+    Announce, Attach, Attached, Locate, Located, PAGE, Replay, Replayed,
+};
 use crate::durable::gateway::commands::Deliver;
 use crate::durable::replies::Announced;
 use crate::platform::alarm;
@@ -30,8 +32,6 @@ use crate::storage::{Fault, Statement, rows};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
 
-/// Events in one call to a gateway, and in one page of a replay: with 2 kB each 1 MB.
-pub(super) const PAGE: i64 = 500;
 /// The same in bytes: a message may have a hundred times as much as most, and a call is held whole by
 /// both objects, which may be in one isolate.
 const PAGE_BYTES: usize = 2 * 1024 * 1024;

@@ -21,7 +21,7 @@ use crate::domain::actions::{Action, Actor, Sign, action, wanted_seat, wanted_st
 use crate::domain::announcement::{Announcement, Audience};
 use crate::domain::frame_budget::{Budget, Rate, Verdict};
 use crate::domain::lost::frame;
-use crate::domain::signaling::hall::SOCKETS_MAX;
+use crate::domain::signaling::hall;
 use crate::domain::slow_sockets::SLOW_BYTES;
 use crate::durable::community::commands::{Known, Overhear, Replay, Replayed};
 use crate::durable::gateway::commands::Observed;
@@ -170,7 +170,7 @@ impl Order {
 
     /// Whether there is no place for another observer.
     fn is_full(&self) -> bool {
-        self.state.get_websockets().len() >= SOCKETS_MAX
+        hall::is_full(self.state.get_websockets().len())
     }
 
     fn next_observer(&self) -> i64 {

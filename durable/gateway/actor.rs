@@ -18,6 +18,7 @@ use crate::domain::actions::{Action, Actor, Decided, Sign, action, wanted_seat, 
 use crate::domain::frame_budget::Verdict;
 use crate::domain::lease;
 use crate::domain::presence::{Input, State as Shown};
+use crate::domain::replay::Readers;
 use crate::domain::subscriptions::Kind;
 use crate::platform::alarm;
 use crate::platform::clock::now;
@@ -80,6 +81,8 @@ pub(super) struct Desk {
     pub(super) untold: RefCell<BTreeMap<String, u32>>,
     /// One move between voice channels at a time for each person (V01).
     pub(super) moves: RefCell<BTreeMap<Did, Rc<Mutex<()>>>>,
+    /// What addresses have read of logs (Q08).
+    pub(super) readers: RefCell<Readers>,
     alarm_at: Cell<Option<Micros>>,
     wanted_at: Cell<Option<Micros>>,
 }
@@ -99,6 +102,7 @@ impl Desk {
             waiting: RefCell::default(),
             untold: RefCell::default(),
             moves: RefCell::default(),
+            readers: RefCell::default(),
             alarm_at: Cell::new(None),
             wanted_at: Cell::new(None),
         }

@@ -239,7 +239,7 @@ impl Desk {
         loop {
             let next = self.with(|sessions| Ok(next_owed(sessions, id)))?;
             let Some((community, cursor)) = next else { break };
-            let first = self.page(&community, cursor).await?;
+            let first = self.page(id, &community, cursor).await?;
             self.catch_up(id, &socket, &community, cursor, first, Catching::Restored).await;
         }
         self.restore_people(id).await?;

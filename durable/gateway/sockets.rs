@@ -17,12 +17,13 @@ use crate::domain::lost::is_lost;
 use crate::domain::person::Person;
 use crate::domain::presence::Input;
 use crate::domain::restore::{Declined, Origin, PROMPT, Place, Trace};
+use crate::domain::signaling::hall;
 use crate::domain::slow_sockets::FULL_BYTES;
 use crate::domain::subscriptions::Subscriptions;
 use crate::durable::gateway::commands::{Adopt, Deliver, Watch};
 use crate::durable::replies::{Announced, Delivered, Done};
 use crate::platform::clock::{now, run};
-use crate::platform::objects::gateway_of;
+use crate::platform::objects::{full, gateway_of};
 use crate::platform::socket_state::send;
 use crate::platform::{incidents, log, socket_state};
 use crate::storage::gateway_people;
@@ -137,6 +138,10 @@ impl Desk {
 
     /// Takes in a socket. The session is stored before the socket exists to the client.
     pub(super) fn take_in(&self, caller: Caller) -> worker::Result<Response> {
+        // What cannot be counted is told below.
+        if self.with(|sessions| Ok(hall::is_full(sessions.open.len()))).is_ok_and(|is_full| is_full) {
+            return full();
+        }
         let pair = WebSocketPair::new()?;
         let accepted = self.with(|sessions| {
             let did = caller.did.clone();

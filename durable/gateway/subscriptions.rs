@@ -14,7 +14,7 @@ use crate::domain::replay::{Resume, resume};
 use crate::domain::restore::Course;
 use crate::domain::slow_sockets::SLOW_BYTES;
 use crate::domain::subscriptions::{Bound, Kind, Subscribed};
-use crate::durable::community::commands::{Attach, Replay, Replayed};
+use crate::durable::community::commands::{Attach, PAGE, Replay, Replayed};
 use crate::durable::gateway::commands::Reindexed;
 use crate::durable::replies::Done;
 use crate::platform::clock::now;
@@ -31,6 +31,9 @@ use crate::wire::socket::Reply;
 /// How often, and how many times, a full socket is looked at again: half a minute in all.
 const ROOM_MS: u64 = 50;
 const ROOM_TRIES: u32 = 600;
+/// The same for an address that has read too much of logs (Q08): a minute in all.
+const READ_MS: u64 = 250;
+const READ_TRIES: u32 = 240;
 
 /// Names looked up at a time: with the longest of keys, a megabyte.
 pub(super) const NAMES: usize = 1_000;
@@ -62,7 +65,7 @@ impl Desk {
             Ok(Err(bound)) => return send(socket, &Reply::error(bound.text()).text()),
             Err(fault) => return send(socket, &temporary(&fault).text()),
         };
-        let replay = match self.reach(&subscribe).await {
+        let replay = match self.reach(id, &subscribe).await {
             Ok(replay) => replay,
             Err(fault) => {
                 if let Err(fault) = self.undo(id, noted, &subscribe) {
@@ -141,7 +144,7 @@ impl Desk {
     }
 
     /// Listens to what the subscription needs, and fetches the first page of its replay.
-    async fn reach(&self, subscribe: &Subscribe) -> Outcome<Option<(AtUri, i64, Replayed)>> {
+    async fn reach(&self, id: i64, subscribe: &Subscribe) -> Outcome<Option<(AtUri, i64, Replayed)>> {
         let communities = match (subscribe.kind, &subscribe.key) {
             (Kind::UserStatus, _) => Vec::new(),
             (Kind::Message | Kind::Community, None) => reads::all_communities(&D1::of(&self.env)?).await?,
@@ -152,17 +155,41 @@ impl Desk {
         };
         self.listen(communities).await?;
         let Some((community, cursor)) = subscribe.resume.clone() else { return Ok(None) };
-        let first = self.page(&community, cursor).await?;
+        let first = self.page(id, &community, cursor).await?;
         Ok(Some((community, cursor, first)))
     }
 
-    /// A page of a community's log. One that this gateway does not listen to was never seen, and
-    /// is not asked: its log is empty (Q05).
-    pub(super) async fn page(&self, community: &AtUri, cursor: i64) -> Outcome<Replayed> {
+    /// A page of a community's log, for the session `id`. One that this gateway does not listen to was
+    /// never seen, and is not asked: its log is empty (Q05). It waits while the session's address has
+    /// read too much; in vain, what it missed is lost to it (Q08).
+    pub(super) async fn page(&self, id: i64, community: &AtUri, cursor: i64) -> Outcome<Replayed> {
         if self.with(|sessions| Ok(!sessions.communities.contains_key(community.as_str())))? {
             return Ok(nothing_yet(cursor));
         }
-        call(&self.env, community.as_str(), &Replay { community: community.clone(), cursor }).await
+        let lost = Replayed::Resync { oldest: u64::try_from(cursor).unwrap_or(0) };
+        let mut tries = 0;
+        let address = loop {
+            let address = self.with(|sessions| {
+                Ok(sessions.open.get(&id).map(|open| open.session.origin.address.clone()))
+            })?;
+            let Some(address) = address else { return Ok(lost) }; // it is gone
+            if self.readers.borrow_mut().take(&address, PAGE, now()) {
+                break address;
+            }
+            tries += 1;
+            if tries >= READ_TRIES {
+                return Ok(lost);
+            }
+            Delay::from(Duration::from_millis(READ_MS)).await;
+        };
+        let page =
+            call(&self.env, community.as_str(), &Replay { community: community.clone(), cursor }).await;
+        let read = match &page {
+            Ok(Replayed::Page { events, .. }) => i64::try_from(events.len()).unwrap_or(PAGE),
+            Ok(Replayed::Resync { .. }) | Err(_) => 0,
+        };
+        self.readers.borrow_mut().give_back(&address, PAGE.saturating_sub(read));
+        page
     }
 
     /// Waits until a socket has taken most of what was sent to it, so that a long replay needs
@@ -264,7 +291,7 @@ impl Desk {
                         break Ok(last);
                     }
                     self.room(socket).await;
-                    page = match self.page(community, i64::try_from(through).unwrap_or(-1)).await {
+                    page = match self.page(id, community, i64::try_from(through).unwrap_or(-1)).await {
                         Ok(next) => next,
                         Err(fault) => {
                             log::fault(&fault, "the client reads anew");

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use worker::{State, WebSocket};
 
 use crate::domain::signaling::door::{UNSENT_MAX, close, error};
-use crate::domain::signaling::hall::{Hall, SOCKETS_MAX};
+use crate::domain::signaling::hall::{self, Hall};
 use crate::domain::signaling::room::{Access, Caller, Effect, Lease, Next, Room, Seat, SocketId, Wish};
 use crate::platform::clock::{lot, now};
 use crate::platform::log;
@@ -48,7 +48,7 @@ impl Peers {
 
     /// Whether there is no place for another socket.
     pub(super) fn is_full(&self) -> bool {
-        self.sockets.len() >= SOCKETS_MAX
+        hall::is_full(self.sockets.len())
     }
 
     /// A room with sockets.

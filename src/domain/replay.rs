@@ -1,4 +1,16 @@
-//! Where a client that comes back stands in a community's log (contract Q02–Q05).
+//! Where a client that comes back stands in a community's log (contract Q02–Q05), and how much of logs
+//! one address may read (Q08).
+
+use std::collections::BTreeMap;
+
+use crate::wire::time::Micros;
+
+/// What one address may read of logs in a row: two whole ones. Few clients are behind by more.
+const AT_ONCE: i64 = 20_000;
+/// How long it takes until one more event may be read. An event that is replayed costs about 40 µs.
+const EVERY: i64 = 1_000;
+/// Addresses that are told apart. All others count as one.
+const ADDRESSES: usize = 1_000;
 
 /// What a cursor comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,9 +49,76 @@ pub fn cursor_of(before: Option<u64>, oldest: u64, reaches_back: bool) -> Option
     before.or_else(|| reaches_back.then(|| oldest.saturating_sub(1)))
 }
 
+/// What addresses have read of logs (Q08): for each the time when it has everything before it again.
+#[derive(Debug, Default)]
+pub struct Readers {
+    full_at: BTreeMap<String, Micros>,
+}
+
+impl Readers {
+    /// Takes `events` for `address`, or `false`: not yet.
+    pub fn take(&mut self, address: &str, events: i64, now: Micros) -> bool {
+        if self.full_at.len() >= ADDRESSES && !self.full_at.contains_key(address) {
+            self.full_at.retain(|_, full_at| full_at.0 > now.0);
+        }
+        let address = self.counted(address).to_owned();
+        let before = self.full_at.get(&address).map_or(now.0, |full_at| full_at.0.max(now.0));
+        let full_at = before.saturating_add(events.saturating_mul(EVERY));
+        let fits = full_at.saturating_sub(now.0) <= AT_ONCE.saturating_mul(EVERY);
+        if fits {
+            self.full_at.insert(address, Micros(full_at));
+        }
+        fits
+    }
+
+    /// Gives back what was taken and not read.
+    pub fn give_back(&mut self, address: &str, events: i64) {
+        let address = self.counted(address).to_owned();
+        if let Some(full_at) = self.full_at.get_mut(&address) {
+            full_at.0 = full_at.0.saturating_sub(events.saturating_mul(EVERY));
+        }
+    }
+
+    fn counted<'a>(&self, address: &'a str) -> &'a str {
+        let is_new = !self.full_at.contains_key(address);
+        if is_new && self.full_at.len() >= ADDRESSES { "" } else { address }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn q08_one_address_reads_so_much_and_keeps_nobody_else_from_it() {
+        let mut readers = Readers::default();
+        let at = |second: i64| Micros(second * 1_000_000);
+        let mut pages = |address: &str, second: i64| {
+            (0..1_000).take_while(|_| readers.take(address, 500, at(second))).count()
+        };
+        assert_eq!(pages("a", 100), 40, "two logs at once");
+        assert_eq!(pages("a", 100), 0);
+        assert_eq!(pages("b", 100), 40, "another address");
+        assert_eq!(pages("a", 110), 20, "then a thousand a second");
+        assert_eq!(pages("a", 900), 40, "never more at once");
+        for _ in 0..1_000 {
+            assert!(readers.take("storm", 500, at(900)), "what is not read does not count");
+            readers.give_back("storm", 490);
+            readers.give_back("storm", 9);
+        }
+    }
+
+    #[test]
+    fn q08_addresses_are_bounded() {
+        let mut readers = Readers::default();
+        for n in 0..5_000 {
+            readers.take(&format!("a{n}"), 500, Micros(1_000_000));
+        }
+        assert!(readers.full_at.len() <= ADDRESSES + 1, "{}", readers.full_at.len());
+        assert!(!readers.take("one more", 500, Micros(1_000_000)), "all others are one");
+        assert!(readers.take("one more", 500, Micros(9_000_000_000)), "until what was is over");
+        assert_eq!(readers.full_at.len(), 1);
+    }
 
     #[test]
     fn q10_q12_a_moment_as_a_cursor() {

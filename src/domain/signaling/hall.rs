@@ -12,9 +12,14 @@ use crate::wire::time::Micros;
 /// kilobytes, so all of them are an eighth of an object's memory (platform facts 2.8).
 pub const ROOMS_MAX: usize = 2_000;
 
-/// Sockets of one object, joined or not, also of observers of one community. The runtime takes four
+/// Sockets of one object: of rooms, joined or not, of observers of one community, of a gateway. The runtime takes four
 /// times as many, and one more is a panic that takes every object with it (platform facts 2.1, T5).
 pub const SOCKETS_MAX: usize = 8_192;
+
+/// Whether an object with so many sockets takes no more.
+pub const fn is_full(sockets: usize) -> bool {
+    sockets >= SOCKETS_MAX
+}
 
 /// How fast rooms may begin in one object (S21): more than one address may ask for at all (C14),
 /// so that nobody alone uses it up for the others.
@@ -102,6 +107,15 @@ mod tests {
             hall.room_mut(name).unwrap().join(id, &wish, access, &Lease::none(now));
         }
         may
+    }
+
+    #[test]
+    fn an_object_takes_a_quarter_of_the_sockets_that_the_runtime_takes() {
+        // Of a WebSocket-hibernating object (platform facts 2.1).
+        const OF_THE_RUNTIME: usize = 32_768;
+        let taken = (0..OF_THE_RUNTIME).take_while(|open| !is_full(*open)).count();
+        assert_eq!(taken, OF_THE_RUNTIME / 4);
+        assert!((taken..OF_THE_RUNTIME).all(is_full), "and no more");
     }
 
     #[test]
