@@ -198,22 +198,20 @@ const APPROVALS_END: &str = "
 // Those in the piece that are not among the newest of their author, and name no membership in a
 // community of the author's.
 macro_rules! idle_approvals {
-    ($before:literal, $after:literal) => {
+    ($statement:literal, $end:literal) => {
         concat!(
-            "WITH piece AS MATERIALIZED (SELECT * FROM approvals WHERE uri > ?1 ORDER BY uri LIMIT ?2),
+            $statement,
+            " (WITH piece AS MATERIALIZED (SELECT * FROM approvals WHERE uri > ?1 ORDER BY uri LIMIT ?2),
                 kept(did, since) AS MATERIALIZED (
                     SELECT did, (SELECT indexed_at FROM approvals WHERE approver_did = did
                                  ORDER BY indexed_at DESC LIMIT 1 OFFSET ?3 - 1)
-                    FROM (SELECT DISTINCT approver_did AS did FROM piece)),
-                idle(uri) AS (
-                    SELECT p.uri FROM piece p JOIN kept k ON k.did = p.approver_did
-                    WHERE p.indexed_at < k.since
-                      AND NOT EXISTS (SELECT 1 FROM memberships m WHERE m.uri = p.membership_uri
-                          AND m.community_uri > 'at://' || p.approver_did || '/'
-                          AND m.community_uri < 'at://' || p.approver_did || '0')) ",
-            $before,
-            " (SELECT uri FROM idle)",
-            $after
+                    FROM (SELECT DISTINCT approver_did AS did FROM piece))
+               SELECT p.uri FROM piece p JOIN kept k ON k.did = p.approver_did
+               WHERE p.indexed_at < k.since
+                 AND NOT EXISTS (SELECT 1 FROM memberships m WHERE m.uri = p.membership_uri
+                     AND m.community_uri > 'at://' || p.approver_did || '/'
+                     AND m.community_uri < 'at://' || p.approver_did || '0'))",
+            $end
         )
     };
 }
