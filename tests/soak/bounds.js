@@ -121,15 +121,16 @@ function isSocket(pid, fd) {
 /**
  * What must be true when strangers are gone: each row a name, what is, and at most what.
  * @param {Look} now @param {Look} quiet what was before they came
- * @param {{ sockets: number, strangers: number }} expected `strangers`: those who may have become known by records of their own
+ * @param {{ sockets: number, strangers: number, hosts: number }} expected `strangers`: those who may have become known by records of
+ *   their own; `hosts`: theirs, each with an object that rests between two attempts
  * @returns {{ what: string, is: number, bound: number }[]}
  */
-export function bounds(now, quiet, { sockets, strangers }) {
+export function bounds(now, quiet, { sockets, strangers, hosts }) {
   const { rows } = now
   const row = (/** @type {string} */ what, /** @type {number} */ bound) => ({ what, is: rows[what] ?? NaN, bound })
   return [
     { what: 'memory of workerd, MiB', is: Math.round(now.memory), bound: Math.round(quiet.memory + MEMORY_SPARE_MIB) },
-    { what: 'descriptors of workerd', is: now.descriptors, bound: quiet.descriptors + OBJECTS * DESCRIPTORS_OF_AN_OBJECT + DESCRIPTORS_SPARE },
+    { what: 'descriptors of workerd', is: now.descriptors, bound: quiet.descriptors + (OBJECTS + hosts) * DESCRIPTORS_OF_AN_OBJECT + DESCRIPTORS_SPARE },
     { what: 'files of databases', is: now.files, bound: quiet.files + (OBJECTS + strangers) * FILES_OF_AN_OBJECT },
     { what: 'cached blobs, MiB', is: Math.ceil(now.cacheBytes / MEBIBYTE), bound: CACHE_BYTES / MEBIBYTE + 4 },
     row('people', (quiet.rows.people ?? 0) + strangers),

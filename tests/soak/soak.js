@@ -164,7 +164,7 @@ async function run(folder, undo, { quietMillis, hostileMillis, settleMillis, onl
   const strangers = [...(await stopped).stopped, ...counts()]
   say(`hostile: p50 ${hostile.p50} ms, p99 ${hostile.p99} ms, at most ${Math.round(peak.memory)} MiB, ${peak.descriptors} descriptors, ${peak.files} files`)
 
-  const expected = { sockets: SOCKETS, strangers: STRANGERS }
+  const expected = { sockets: SOCKETS, strangers: STRANGERS, hosts: HOSTS }
   const missed = (/** @type {ReturnType<typeof bounds>} */ rows) => rows.filter(({ is, bound }) => !(is <= bound))
   const leftAt = performance.now()
   let after = bounds(at(), quiet, expected)
