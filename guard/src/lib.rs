@@ -114,7 +114,7 @@ impl State {
             entry.parse().or_else(|_| entry.parse::<IpAddr>().map(|one| one.to_canonical().into())).ok()
         };
         Self {
-            table: Table::new(limits),
+            table: Table::new(limits).sparing(is_unread),
             port: setting("COLIBRI_PORT", 0),
             proxies: proxies.split(',').filter_map(|entry| network(entry.trim())).collect(),
             started: Instant::now(),
@@ -358,6 +358,14 @@ pub unsafe extern "C" fn recvfrom(
 pub unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, size: usize) -> ssize_t {
     // SAFETY: the caller's arguments, as they are.
     heard(fd, buffer, unsafe { (REAL.read)(fd, buffer, size) })
+}
+
+/// Whether a connection has sent what workerd has not read yet.
+fn is_unread(fd: c_int) -> bool {
+    let mut waiting: c_int = 0;
+    // SAFETY: it writes a number to `waiting`.
+    let known = unsafe { libc::ioctl(fd, libc::FIONREAD, &raw mut waiting) } == 0;
+    known && waiting > 0
 }
 
 /// Ends those that were silent for too long, and says now and then what was closed.

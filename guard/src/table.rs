@@ -1,7 +1,8 @@
 //! Which connections are kept: the rule. No system calls, no clock.
 //!
 //! A connection is *silent* until the head of its first request is complete. Silent ones are what
-//! a stranger can have many of for nothing, so they are the first to go.
+//! a stranger can have many of for nothing, so they are the first to go. One whose bytes wait to be
+//! read is no such: a runtime that has much to do has not looked yet.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -31,6 +32,10 @@ pub struct Limits {
     pub silent_millis: u64,
 }
 
+/// Silent connections that are looked at for one with nothing to read. Where so many wait, the oldest
+/// goes: looking at all of them would hold up whoever comes.
+const LOOKED_AT: usize = 64;
+
 /// What becomes of a connection that was just accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -52,6 +57,8 @@ pub struct Table {
     /// Silent connections, the oldest first.
     silent: BTreeMap<u64, i32>,
     accepted: u64,
+    /// Whether a connection has sent what was not read yet.
+    is_unread: fn(i32) -> bool,
 }
 
 #[derive(Debug)]
@@ -83,7 +90,13 @@ impl Table {
             per_address: HashMap::new(),
             silent: BTreeMap::new(),
             accepted: 0,
+            is_unread: |_| false,
         }
+    }
+
+    /// Connections of which `is_unread` is true are not silent.
+    pub fn sparing(self, is_unread: fn(i32) -> bool) -> Self {
+        Self { is_unread, ..self }
     }
 
     /// How many there are.
@@ -128,8 +141,9 @@ impl Table {
     }
 
     fn oldest_silent(&self, fits: impl Fn(&Connection) -> bool) -> Verdict {
-        let mut silent = self.silent.values().copied();
-        silent.find(|fd| self.open.get(fd).is_some_and(&fits)).map_or(Verdict::Refused, Verdict::KeptFor)
+        let silent = || self.silent.values().copied().filter(|fd| self.open.get(fd).is_some_and(&fits));
+        let quiet = silent().take(LOOKED_AT).find(|fd| !(self.is_unread)(*fd));
+        quiet.or_else(|| silent().next()).map_or(Verdict::Refused, Verdict::KeptFor)
     }
 
     /// Whether a connection has sent nothing yet.
@@ -180,7 +194,8 @@ impl Table {
         let is_late = |fd: &&i32| {
             self.open.get(fd).is_some_and(|one| now.saturating_sub(one.since) >= self.limits.silent_millis)
         };
-        let late: Vec<i32> = self.silent.values().take_while(is_late).copied().collect();
+        let late: Vec<i32> =
+            self.silent.values().take_while(is_late).copied().filter(|fd| !(self.is_unread)(*fd)).collect();
         for fd in &late {
             self.close(*fd);
         }
@@ -239,6 +254,21 @@ mod tests {
         assert_eq!(table.accept(16, b, 2), Verdict::Kept, "others are not concerned");
         table.close(11);
         assert_eq!(table.accept(15, a, 3), Verdict::Kept);
+    }
+
+    #[test]
+    fn one_whose_request_waits_to_be_read_is_spared() {
+        let mut table = Table::new(LIMITS).sparing(|fd| fd % 2 == 0);
+        for fd in 0..5 {
+            table.accept(fd, None, 0);
+        }
+        assert_eq!(table.accept(10, None, 1), Verdict::KeptFor(1), "0 is older, and has asked");
+        assert_eq!(table.accept(12, None, 1), Verdict::KeptFor(3));
+        assert_eq!(table.accept(14, None, 1), Verdict::KeptFor(0), "if all wait, the oldest");
+        assert_eq!(table.expire(99_000), [0; 0], "it is not its fault that nobody looked");
+        let mut table = Table::new(LIMITS).sparing(|_| false);
+        table.accept(0, None, 0);
+        assert_eq!(table.expire(99_000), [0]);
     }
 
     #[test]

@@ -33,10 +33,7 @@ const FLOOD_PER_SECOND = 150
 /** Until people are looked up and everything is warm. */
 const WARM_MILLIS = 10_000
 const LOOK_EVERY_MILLIS = 5_000
-/**
- * Connections of the service. Not less than strangers open: at that bound a newcomer takes the place of the oldest that was not
- * heard yet, and a runtime without a processor has not heard of many who asked (SECURITY.md). C26 is shown in serve.test.js.
- */
+/** Connections of the service: more than strangers open, for those who asked something keep their place (C26: serve.test.js). */
 const MAX_CONNECTIONS = 4_000
 /** People who write, and those whose hosts do not end (flood.js, attackers.js). */
 const STRANGERS = 100
