@@ -21,12 +21,12 @@ use crate::domain::announcement::Announcement;
 use crate::domain::identity::Finding;
 use crate::domain::ingest::{Folded, Input, Needs, fold};
 use crate::domain::link::{Gap, StreamPosition};
-use crate::domain::moderation::{Decision, Ruling};
+use crate::domain::moderation::{Caller, Decision, Measure, Proof, Ruling};
 use crate::domain::standing_cache::StandingCache;
 use crate::domain::working_set::WorkingSet;
 use crate::storage::commit::{Commit, HeldBounds, Prepared, prepare};
 use crate::storage::facts::{self, Facts};
-use crate::storage::{Fault, Store};
+use crate::storage::{Fault, Statement, Store, audit, idempotency, moderators};
 use crate::wire::ids::{Collection, Did};
 use crate::wire::jetstream::{Frame, ParseError, What, parse, time_of};
 use crate::wire::profile::LookedUp;
@@ -281,14 +281,49 @@ pub async fn decide(
         let inputs = [Input::Decision(decision)];
         let Considered { folded, version: before, .. } =
             consider(store, &needs, inputs, settings, known, now).await?;
+        // Read after the facts: whoever made it first has moved the ledger, or is found here.
+        if let Some(once) = &decision.once
+            && let Some(answered) = idempotency::find(store, decision.caller.name(), once, now).await?
+        {
+            return Ok(Step::Done(if answered.is_same { Ruling::Made } else { Ruling::KeyReused }));
+        }
         let ruling = folded.rulings.first().copied().unwrap_or(Ruling::NothingThere);
         if ruling != Ruling::Made {
             return Ok(Step::Done(ruling));
         }
-        let prepared = prepared(&folded, before, &Batch::default(), None, settings, now);
+        let mut prepared = prepared(&folded, before, &Batch::default(), None, settings, now);
+        prepared.statements.extend(beside(decision, &folded, now));
         Ok(Step::Commit(prepared.statements, ruling))
     })
     .await
+}
+
+/// What is stored beside the rows of a decision that was made: its entry in the audit log (X22), its
+/// `Idempotency-Key` (X23), and who moderates (R32).
+fn beside(decision: &Decision, folded: &Folded, now: Micros) -> Vec<Statement> {
+    let mut statements = Vec::new();
+    if let Measure::Moderators(community, people) = &decision.what {
+        statements.extend(moderators::replace(community, people, now));
+    }
+    if let Some(community) = folded.acted_in.first() {
+        statements.extend(audit::add(&audit::Act::of(decision, community), now));
+    }
+    if let Some(once) = &decision.once {
+        statements.extend(idempotency::keep(decision.caller.name(), once, "", now));
+    }
+    statements
+}
+
+/// Ends the bans whose time has come, some of them, at the time `now`: who is back is told (R09). They
+/// count no more from their end on, with or without this. `true` if there may be more.
+pub async fn end_bans(store: &impl Store, settings: &Settings, now: Micros) -> Result<bool, Fault> {
+    let over = moderators::bans_over(store, now).await?;
+    for (community, member) in &over {
+        let what = Measure::EndBan(community.clone(), member.clone());
+        let decision = Decision::new(Caller::Service, Proof::None, what);
+        decide(store, &decision, settings, now, async |_| ()).await?;
+    }
+    Ok(over.len() >= moderators::OVER_AT_ONCE)
 }
 
 /// What becomes of some inputs.

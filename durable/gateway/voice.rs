@@ -17,6 +17,7 @@ use crate::domain::presence::Input as Happened;
 use crate::domain::voice::{Input, Place};
 use crate::domain::voice_right::{VoiceRefusal, may_be_in, voice_channel};
 use crate::durable::community::commands::{JoinVoice, Joined, LeaveVoice};
+use crate::platform::clock::now;
 use crate::platform::d1::D1;
 use crate::platform::objects::call;
 use crate::storage::{Fault, facts, outbox};
@@ -75,7 +76,8 @@ impl Desk {
             let db = D1::of(&self.env)?;
             // The version before the right: what is decided later has a greater one.
             let (_, version) = outbox::position(&db).await?;
-            let working_set = facts::right_to_be_in(&db, &place.channel, std::slice::from_ref(did)).await?;
+            let working_set =
+                facts::right_to_be_in(&db, &place.channel, std::slice::from_ref(did), now()).await?;
             if let Err(refusal) = may_be_in(&working_set, did, &place.channel, Some(&place.community)) {
                 if attempt > 0 {
                     self.out(did).await?;

@@ -24,7 +24,7 @@ use crate::durable::identities::commands::Look;
 use crate::durable::jetstream::commands::{Spent, StreamStatus};
 use crate::durable::repo_sync::commands::Work;
 use crate::pipeline::delivery::Telling;
-use crate::pipeline::{Batch, Committed, walk};
+use crate::pipeline::{Batch, Committed, end_bans, walk};
 use crate::platform::alarm;
 use crate::platform::clock::{chance, now};
 use crate::platform::config::{self, Stream};
@@ -67,6 +67,8 @@ const MET_MAX: usize = 20_000;
 const PROBE_FOR: (i64, i64) = (1_500, 60_000);
 /// The code of a connection that ends because of a frame that is too large (RFC 6455, 7.4.1).
 const TOO_LARGE: u16 = 1009;
+/// How often bans are looked for whose end has come, in microseconds, at most.
+const BANS_EVERY: i64 = 5_000_000;
 /// How often what has come to its end is removed, in microseconds, and after how many events at the
 /// latest: a flood is kept within so many rows of every bound.
 const SWEEP_EVERY: i64 = 60_000_000;
@@ -103,6 +105,7 @@ pub(super) struct Reader {
     telling: Telling,
     spent: Cell<Spent>,
     swept: RefCell<Swept>,
+    bans_ended_at: Cell<Micros>,
     /// People whose repositories were known before, so that nobody is asked to look at them again.
     met: RefCell<BTreeSet<Did>>,
     started: Cell<bool>,
@@ -134,6 +137,7 @@ impl Reader {
             last_frame: Cell::new(None),
             spent: Cell::default(),
             swept: RefCell::default(),
+            bans_ended_at: Cell::default(),
             met: RefCell::default(),
             started: Cell::new(false),
             flushing: Cell::new(false),
@@ -432,6 +436,7 @@ impl Reader {
             self.commit(&db).await?;
             self.sweep(&db).await;
         }
+        self.end_bans(&db).await;
         if self.batch_waits() && self.telling.waiting() < TELL_AT {
             return Ok(true);
         }
@@ -490,6 +495,25 @@ impl Reader {
         }
         self.telling.take(committed);
         Ok(())
+    }
+
+    /// Has those told who are back because their ban came to its end (R09), if it is time to look. The ban
+    /// counts no more with or without this; a fault is made up for by the next time.
+    async fn end_bans(&self, db: &D1) {
+        let now = now();
+        if now.0 - self.bans_ended_at.get().0 < BANS_EVERY {
+            return;
+        }
+        self.bans_ended_at.set(now);
+        match end_bans(db, &self.config.pipeline, now).await {
+            Ok(more) => {
+                self.telling.look();
+                if more {
+                    self.bans_ended_at.set(Micros(0));
+                }
+            }
+            Err(fault) => log::fault(&fault, "bans that are over are told later"),
+        }
     }
 
     /// Removes what has come to its end, if it is time. A fault is made up for by the next time.

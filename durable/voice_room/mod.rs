@@ -229,7 +229,7 @@ impl VoiceRoom {
                 let asks = joining.and_then(|id| room.seat(id)).and_then(|seat| seat.did.clone());
                 room.people().into_iter().chain(asks).collect::<Vec<Did>>()
             });
-            let working_set = facts::right_to_be_in(&db, channel, &people).await?;
+            let working_set = facts::right_to_be_in(&db, channel, &people, now()).await?;
             let community = home(&working_set, channel, None).ok().map(|community| community.uri.clone());
             let (now, bound_at) = self.rights(channel, |rights| (rights.epoch, rights.bound_at.clone()));
             if joining.is_some() && community.is_some() && community != bound_at {

@@ -1,8 +1,10 @@
 //! Who is calling, and for which community they may act (contract X01–X13): the one place.
 //!
 //! A guarded handler asks here before it looks at a parameter or the body, so that 401 beats 413,
-//! 400 and 422 (H03). What the caller may then do is [`Caller::may_moderate`]'s to say.
+//! 400 and 422 (H03). What the caller may then do is `domain::moderation`'s to say.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac as _};
 use sha2::{Digest as _, Sha256};
 use worker::{Env, Request};
@@ -10,7 +12,7 @@ use worker::{Env, Request};
 use super::Call;
 use super::error::ApiError;
 use crate::domain::auth_mode::AuthMode;
-use crate::domain::moderation::Caller;
+use crate::domain::moderation::{Caller, Once, Proof};
 use crate::domain::service_auth::{Asked, Claim, Verdict, Verification};
 use crate::domain::socket_token::{SocketTokens, Vouched};
 use crate::durable::gateway::commands::{Proved, UseToken};
@@ -18,6 +20,7 @@ use crate::platform::clock::now;
 use crate::platform::identity::{signer, signer_anew};
 use crate::platform::objects::{call as ask, gateway_of};
 use crate::platform::{config, log};
+use crate::storage::moderators;
 use crate::storage::proofs;
 use crate::storage::used_tokens::Use;
 use crate::wire::ids::{AtUri, Did};
@@ -31,12 +34,17 @@ pub(super) fn operator(call: &Call) -> Result<(), ApiError> {
     }
 }
 
-/// 🔑👤: lets in whoever holds the API key, or a person with a service-auth JWT of their own (X03).
+/// 🔑👤: lets in whoever holds the API key, or a person with a proof of their own (X03): a service-auth
+/// JWT or a socket token.
 pub(super) async fn moderator(call: &Call) -> Result<Caller, ApiError> {
     match read(call)? {
         Shown::Key => Ok(Caller::Operator),
         Shown::Token(token) => verify(call, &token).await.map(Caller::Person),
-        Shown::Nothing => Err(ApiError::AuthRequired(MISSING)),
+        // A ticket is for a socket (X12).
+        Shown::Nothing => match bearer(call).filter(|proof| is_socket_token(call, proof)) {
+            Some(proof) => vouched(call, &proof).await.map(Caller::Person),
+            None => Err(ApiError::AuthRequired(MISSING)),
+        },
     }
 }
 
@@ -49,17 +57,64 @@ pub(super) async fn person(call: &Call) -> Result<Did, ApiError> {
     }
 }
 
+fn is_socket_token(call: &Call, proof: &str) -> bool {
+    let opened = socket_tokens(call).and_then(|tokens| tokens.open(proof, now()));
+    opened.is_some_and(|vouched| vouched.once.is_none())
+}
+
+/// How it is known who calls, once [`moderator`] has let them in (X22).
+pub(super) fn proof_of(call: &Call, caller: &Caller) -> Proof {
+    match caller {
+        Caller::Operator => Proof::ApiKey,
+        Caller::Person(_) if bearer(call).is_some_and(|proof| looks_like_jwt(&proof)) => Proof::ServiceAuth,
+        Caller::Person(_) => Proof::SocketToken,
+        Caller::Service => Proof::None,
+    }
+}
+
+/// The `Idempotency-Key` of a request, with the hash of what it asks for (X23).
+pub(super) fn once(call: &Call, asked: &str) -> Result<Option<Once>, ApiError> {
+    let Some(key) = call.header("idempotency-key") else { return Ok(None) };
+    if key.is_empty() || key.len() > KEY_MAX || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(ApiError::BadRequest(
+            "the header Idempotency-Key must have 1 to 255 visible ASCII characters",
+        ));
+    }
+    let request = URL_SAFE_NO_PAD.encode(Sha256::digest(asked));
+    Ok(Some(Once { key, request }))
+}
+
+/// The longest `Idempotency-Key`.
+const KEY_MAX: usize = 255;
+
+fn bearer(call: &Call) -> Option<String> {
+    call.header("authorization")?.strip_prefix("Bearer ").map(str::to_owned)
+}
+
 /// Whether a request shows the API key: such are not limited (H14).
 pub(super) fn shows_key(request: &Request, env: &Env) -> bool {
     let header = request.headers().get("authorization").ok().flatten();
     config::api_key(env).is_some_and(|key| shown(&key, header.as_deref()) == Shown::Key)
 }
 
-/// Whether the caller may act for the community that `named` means. One that cannot be a
-/// community has no owner.
-pub(super) fn may_act_for(caller: &Caller, named: &str) -> Result<(), ApiError> {
+/// Whether the caller may act for the community that `named` means, as its owner or a moderator (X20).
+/// One that cannot be a community has neither.
+pub(super) async fn may_act_for(call: &Call, caller: &Caller, named: &str) -> Result<(), ApiError> {
+    if must_own(caller, named).is_ok() {
+        return Ok(());
+    }
+    if let (Caller::Person(did), Ok(community)) = (caller, AtUri::parse(named))
+        && moderators::moderates(&call.db()?, &community, did, now()).await?
+    {
+        return Ok(());
+    }
+    Err(ApiError::Forbidden(NOT_YOURS))
+}
+
+/// Whether the caller may do what only the owner of the community that `named` means may.
+pub(super) fn must_own(caller: &Caller, named: &str) -> Result<(), ApiError> {
     let may = match AtUri::parse(named) {
-        Ok(community) => caller.may_moderate(&community.authority()),
+        Ok(community) => caller.owns(&community),
         Err(_) => *caller == Caller::Operator,
     };
     if may { Ok(()) } else { Err(ApiError::Forbidden(NOT_YOURS)) }
@@ -88,8 +143,8 @@ pub(super) async fn has_proven(call: &Call, did: &Did) -> Result<bool, ApiError>
     Ok(proofs::find(&call.db()?, did).await?.is_some_and(|noted| noted.proven))
 }
 
-/// 403 for a person who does not own the community (X03).
-pub(super) const NOT_YOURS: &str = "the token's owner does not own this community";
+/// 403 for a person who has no say in the community (X03, X20).
+pub(super) const NOT_YOURS: &str = "the proof is of nobody who may act for this community";
 /// 403 for a person who asks for somebody else.
 pub(super) const NOT_YOUR_DID: &str = "the token is of another did";
 /// 500 while the server has no API key (X02).

@@ -3,7 +3,7 @@
 //! A body is read as it comes in and never held beyond its limit, whatever `Content-Length` says
 //! or leaves out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use futures::TryStreamExt as _;
@@ -13,8 +13,10 @@ use serde_json::value::RawValue;
 use worker::ByteStream;
 
 use super::error::ApiError;
+use super::params::checked_reason;
 use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::json::is_too_deep;
+use crate::wire::time::Micros;
 
 /// The longest body in bytes (H08).
 pub(super) const BODY_MAX: usize = 64 * 1024;
@@ -102,6 +104,27 @@ impl Body {
             .ok()
             .filter(|uri| uri.is(Collection::Community))
             .ok_or_else(|| ApiError::Invalid(format!("{name} must be the AT-URI of a community")))
+    }
+
+    /// Why something is done, if that is said (X22).
+    pub(super) fn reason(&self) -> Checked<Option<String>> {
+        checked_reason(self.optional("reason", "a text")?.filter(|text: &String| !text.is_empty()))
+    }
+
+    /// A time that may be missing, and must lie ahead of `now`.
+    pub(super) fn time_ahead(&self, name: &str, now: Micros) -> Checked<Option<Micros>> {
+        let what = "an RFC 3339 time that lies ahead";
+        match self.optional(name, what)? {
+            Some(at) if at <= now => Err(ApiError::Invalid(format!("{name} must be {what}"))),
+            at => Ok(at),
+        }
+    }
+
+    /// A list of DIDs that must be there, without regard to order and repetition.
+    pub(super) fn dids(&self, name: &str, max: usize) -> Checked<BTreeSet<Did>> {
+        let what = format!("a list of at most {max} DIDs (did:…)");
+        let dids: BTreeSet<Did> = self.required(name, &what)?;
+        if dids.len() > max { Err(ApiError::Invalid(format!("{name} must be {what}"))) } else { Ok(dids) }
     }
 
     /// A whole number that may be missing. One too long for an i64 is far out of range on its side.

@@ -5,7 +5,7 @@ use worker::{Response, Result};
 use super::{Answer, empty};
 
 const METHODS: &str = "GET, POST, PUT, PATCH, DELETE, OPTIONS";
-const HEADERS: &str = "Authorization, Content-Type, Range, If-None-Match";
+const HEADERS: &str = "Authorization, Content-Type, Idempotency-Key, Range, If-None-Match";
 const EXPOSED: &str = "RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, \
                        Colibri-Cursor, ETag, Content-Range, Atproto-Repo-Rev";
 

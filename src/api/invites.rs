@@ -1,12 +1,16 @@
 //! Invites: R15, R16, R17, R18, R19.
 
-use super::authority::{self, NOT_YOURS};
+use super::authority;
 use super::error::ApiError;
+use super::moderation::KEY_REUSED;
 use super::reply::{List, shown};
 use super::{Answer, Call, empty, json, sync};
+use crate::domain::moderation::Caller;
 use crate::platform::clock::{now, unguessable};
-use crate::storage::invites::{self, Use};
+use crate::storage::audit::Act;
+use crate::storage::invites::{self, Created, Use};
 use crate::wire::bodies::InviteCode;
+use crate::wire::ids::AtUri;
 
 /// The most uses an invite can be given (R17).
 const MAX_USES: i64 = i32::MAX as i64;
@@ -16,7 +20,7 @@ const NO_SUCH_CODE: &str = "there is no such invite";
 pub(super) async fn list(call: &Call) -> Answer {
     let caller = authority::moderator(call).await?;
     let community = call.query.at_uri("community")?;
-    authority::may_act_for(&caller, community)?;
+    authority::may_act_for(call, &caller, community).await?;
     let (db, name) = (call.db()?, community.to_owned());
     let list = List { call, id: "R15", about: community };
     list.answer(async move |after: Option<_>, limit| invites::list(&db, &name, after.as_ref(), limit).await)
@@ -38,13 +42,24 @@ pub(super) async fn create(call: &Call) -> Answer {
     let community = body.at_uri("community_uri")?;
     let owner = body.did("owner_did")?;
     let max_uses = body.count("max_uses", MAX_USES)?;
-    authority::may_act_for(&caller, &community)?;
-    let code = format!("{:016x}", u64::from_be_bytes(unguessable()?));
-    if invites::create(&call.db()?, &code, &community, &owner, max_uses, now()).await? {
-        json(&InviteCode { code })
-    } else {
-        sync::look_for(call, &community).await?;
-        Err(ApiError::Forbidden("owner_did does not own a known community_uri"))
+    let reason = body.reason()?;
+    let once = authority::once(call, &format!("invite {community} {owner} {max_uses:?} {reason:?}"))?;
+    authority::may_act_for(call, &caller, &community).await?;
+    let created = match AtUri::parse(&community) {
+        Ok(uri) => {
+            let code = format!("{:016x}", u64::from_be_bytes(unguessable()?));
+            let act = act(call, &caller, "invite", &uri, code, reason.as_deref());
+            invites::create(&call.db()?, &act, &owner, max_uses, once.as_ref(), now()).await?
+        }
+        Err(_) => Created::NotOwned,
+    };
+    match created {
+        Created::Made(code) => json(&InviteCode { code }),
+        Created::KeyReused => Err(ApiError::Invalid(KEY_REUSED.into())),
+        Created::NotOwned => {
+            sync::look_for(call, &community).await?;
+            Err(ApiError::Forbidden("owner_did does not own a known community_uri"))
+        }
     }
 }
 
@@ -52,19 +67,32 @@ pub(super) async fn create(call: &Call) -> Answer {
 pub(super) async fn revoke(call: &Call) -> Answer {
     let caller = authority::moderator(call).await?;
     let owner = call.query.did("owner_did")?;
+    let reason = call.query.reason()?;
     let db = call.db()?;
     // Whose it is never changes, so it can be read before.
     let Some(invite) = invites::find(&db, &call.segment).await? else {
         return Err(ApiError::NotFound(NO_SUCH_CODE));
     };
-    if !caller.may_moderate(&invite.community_uri.authority()) {
-        return Err(ApiError::Forbidden(NOT_YOURS));
-    }
+    authority::may_act_for(call, &caller, invite.community_uri.as_str()).await?;
     if invite.created_by_did != owner {
         return Err(ApiError::Forbidden("owner_did did not create this invite"));
     }
-    invites::revoke(&db, &invite.code, now()).await?;
+    let act = act(call, &caller, "revoke_invite", &invite.community_uri, invite.code, reason.as_deref());
+    invites::revoke(&db, &act, now()).await?;
     empty(204)
+}
+
+/// What is done with an invite, for the audit log (X22).
+fn act<'a>(
+    call: &Call,
+    caller: &'a Caller,
+    action: &'static str,
+    community: &'a AtUri,
+    code: String,
+    reason: Option<&'a str>,
+) -> Act<'a> {
+    let proof = authority::proof_of(call, caller);
+    Act { community, caller, proof, action, subject: code, reason, until: None }
 }
 
 /// R19 `POST /api/invite/{code}/use`: counts one use, of many at once no more than there are.

@@ -14,6 +14,7 @@ mod cursor;
 mod error;
 mod limits;
 mod params;
+mod protection;
 mod reply;
 mod response_cache;
 
@@ -78,6 +79,11 @@ const ROUTES: &[Route] = routes! {
     POST   "/api/authentication"     R25 authentication::vouch;
     DELETE "/api/authentication"     R26 authentication::revoke;
     POST   "/api/ticket"             R27 authentication::ticket;
+    DELETE "/api/message/block"      R30 moderation::unblock;
+    POST   "/api/community/kick"     R31 moderation::kick;
+    PUT    "/api/community/moderators" R32 moderation::set_moderators;
+    GET    "/api/community/moderators" R33 moderation::moderators;
+    GET    "/api/audit"              R34 moderation::audit;
     GET    "/api/webrtc/ice-servers" ice signaling::ice_servers;
     GET    "/api/identity"           identity identity::identity;
     GET    "/api/health"             health health::health;
@@ -119,6 +125,11 @@ const METHODS: &[Method] = methods! {
     R24 "" SUBSCRIBE;
     R26 "social.colibri.sync.revokeTokens" MODERATE;
     R27 "social.colibri.sync.createTicket" SUBSCRIBE;
+    R30 "social.colibri.message.unblock" MODERATE;
+    R31 "social.colibri.community.kick" MODERATE;
+    R32 "social.colibri.community.setModerators" MODERATE;
+    R33 "social.colibri.community.listModerators" MODERATE;
+    R34 "social.colibri.community.listActs" MODERATE;
     ice "social.colibri.voice.getIceServers" SUBSCRIBE;
     sync_now "social.colibri.sync.requestRepo" MODERATE;
 };
@@ -137,6 +148,7 @@ pub async fn answer(request: Request, env: Env, context: Context) -> Result<Resp
     let origin = request.headers().get("origin").ok().flatten();
     // As it was sent: `Request::method` takes a method that it does not know for GET.
     let method = request.inner().method();
+    let over_tls = request.inner().url().starts_with("https:");
     let budget = limits::count(&request, &env);
     let answer = match budget.filter(|budget| budget.remaining < 0) {
         Some(budget) => Err(ApiError::RateLimited(budget.reset_secs)),
@@ -159,6 +171,7 @@ pub async fn answer(request: Request, env: Env, context: Context) -> Result<Resp
     if let Some(budget) = budget {
         limits::tell(&response, &budget)?;
     }
+    protection::protect(&response, over_tls)?;
     cors::allow(response, &origins, origin.as_deref())
 }
 

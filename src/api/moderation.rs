@@ -1,58 +1,77 @@
-//! Blocks and bans: R03, R08, R09, R10.
+//! What moderators decide, and what was decided: R03, R08, R09, R10, R30–R34.
 //!
 //! A decision is stored, with what it announces, when it is answered (H11). The stream's object
 //! tells it; should that fail, the answer stands all the same and the outbox is told later.
 
 use super::authority::{self, NOT_YOURS};
 use super::error::ApiError;
-use super::reply::List;
+use super::reply::{List, shown};
 use super::{Answer, Call, empty};
-use crate::domain::moderation::{Caller, Decision, Measure, Ruling};
+use crate::domain::moderation::{Caller, Decision, MODERATORS_MAX, Measure, Ruling};
 use crate::durable::jetstream::commands::Ensure;
 use crate::pipeline;
 use crate::platform::clock::{lost_a_race, now};
 use crate::platform::objects::{JETSTREAM, call as ask};
 use crate::platform::{config, log};
+use crate::storage::audit::{self, Filter};
+use crate::storage::moderators;
 use crate::storage::reads::bans;
 use crate::wire::ids::{AtUri, Collection};
+
+/// 422 for an `Idempotency-Key` that was used for another request (X23).
+pub(super) const KEY_REUSED: &str = "the header Idempotency-Key was sent with another request before";
 
 /// R03 `POST /api/message/block`: from now on the message appears nowhere.
 pub(super) async fn block(call: &Call) -> Answer {
     let caller = authority::moderator(call).await?;
-    let author = call.query.did("author_did")?;
-    let message = AtUri::of(&author, Collection::Message, &call.query.rkey("rkey")?);
-    match decide(call, caller, Measure::Block(message)).await? {
+    let measure = Measure::Block(message(call)?);
+    match decide(call, caller, measure, call.query.reason()?).await? {
         Ruling::Stood => Err(ApiError::NotFound("this message is blocked already")),
         ruling => answer(ruling, "there is no such message"),
     }
+}
+
+/// R30 `DELETE /api/message/block`: it may appear again.
+pub(super) async fn unblock(call: &Call) -> Answer {
+    let caller = authority::moderator(call).await?;
+    let measure = Measure::Unblock(message(call)?);
+    let ruling = decide(call, caller, measure, call.query.reason()?).await?;
+    answer(ruling, "there is no such message, or it is not blocked")
+}
+
+fn message(call: &Call) -> Result<AtUri, ApiError> {
+    let author = call.query.did("author_did")?;
+    Ok(AtUri::of(&author, Collection::Message, &call.query.rkey("rkey")?))
 }
 
 /// R08 `POST /api/community/ban`: once or many times, the same.
 pub(super) async fn ban(call: &Call) -> Answer {
     let caller = authority::moderator(call).await?;
     let body = call.body().await?;
-    let measure = Measure::Ban(body.community("community_uri")?, body.did("member_did")?);
-    answer(decide(call, caller, measure).await?, "there is no such community")
+    let (community, member) = (body.community("community_uri")?, body.did("member_did")?);
+    let measure = Measure::Ban(community, member, body.time_ahead("until", now())?);
+    answer(decide(call, caller, measure, body.reason()?).await?, "there is no such community")
 }
 
 /// R09 `DELETE /api/community/ban`: who is not banned there is not found.
 pub(super) async fn unban(call: &Call) -> Answer {
     let caller = authority::moderator(call).await?;
     let (community, member) = (call.query.at_uri("community")?, call.query.did("member_did")?);
+    let reason = call.query.reason()?;
     let nobody = "this person is not banned there";
     // What cannot be a community has no bans (T03).
     let Some(community) = AtUri::parse(community).ok().filter(|uri| uri.is(Collection::Community)) else {
-        authority::may_act_for(&caller, community)?;
+        authority::must_own(&caller, community)?;
         return Err(ApiError::NotFound(nobody));
     };
-    answer(decide(call, caller, Measure::Unban(community, member)).await?, nobody)
+    answer(decide(call, caller, Measure::Unban(community, member), reason).await?, nobody)
 }
 
 /// R10 `GET /api/community/bans`: who is banned, newest first.
 pub(super) async fn bans(call: &Call) -> Answer {
     let caller = authority::moderator(call).await?;
     let community = call.query.at_uri("community")?;
-    authority::may_act_for(&caller, community)?;
+    authority::may_act_for(call, &caller, community).await?;
     let (db, cdn, name) = (call.db()?, call.cdn(), community.to_owned());
     let list = List { call, id: "R10", about: community };
     list.answer(async move |after: Option<_>, limit| {
@@ -61,9 +80,60 @@ pub(super) async fn bans(call: &Call) -> Answer {
     .await
 }
 
+/// R31 `POST /api/community/kick`: the membership ends; the person may ask for another.
+pub(super) async fn kick(call: &Call) -> Answer {
+    let caller = authority::moderator(call).await?;
+    let body = call.body().await?;
+    let measure = Measure::Kick(body.community("community_uri")?, body.did("member_did")?);
+    answer(decide(call, caller, measure, body.reason()?).await?, "this person has no membership there")
+}
+
+/// R32 `PUT /api/community/moderators`: these, and no others.
+pub(super) async fn set_moderators(call: &Call) -> Answer {
+    let caller = authority::moderator(call).await?;
+    let body = call.body().await?;
+    let people = body.dids("moderators", MODERATORS_MAX)?;
+    let measure = Measure::Moderators(body.community("community_uri")?, people);
+    answer(decide(call, caller, measure, body.reason()?).await?, "there is no such community")
+}
+
+/// R33 `GET /api/community/moderators`: by DID.
+pub(super) async fn moderators(call: &Call) -> Answer {
+    let caller = authority::moderator(call).await?;
+    let community = call.query.at_uri("community")?;
+    authority::may_act_for(call, &caller, community).await?;
+    shown(call, &moderators::list(&call.db()?, community).await?)
+}
+
+/// R34 `GET /api/audit`: what was done in a community, newest first.
+pub(super) async fn audit(call: &Call) -> Answer {
+    let caller = authority::moderator(call).await?;
+    let community = call.query.at_uri("community")?;
+    let filter = Filter {
+        actor: call.query.optional("actor").unwrap_or_default().to_owned(),
+        action: call.query.optional("action").unwrap_or_default().to_owned(),
+        subject: call.query.optional("subject").unwrap_or_default().to_owned(),
+    };
+    authority::must_own(&caller, community)?;
+    let about = format!("{community} {filter:?}");
+    let (db, name) = (call.db()?, community.to_owned());
+    let list = List { call, id: "R34", about: &about };
+    list.answer(async move |after: Option<_>, limit| {
+        audit::page(&db, &name, &filter, after.as_ref(), limit).await
+    })
+    .await
+}
+
 /// Walks a decision through the pipeline and has it told.
-async fn decide(call: &Call, caller: Caller, what: Measure) -> Result<Ruling, ApiError> {
-    let decision = Decision { caller, what };
+async fn decide(
+    call: &Call,
+    caller: Caller,
+    what: Measure,
+    reason: Option<String>,
+) -> Result<Ruling, ApiError> {
+    let once = authority::once(call, &format!("{what:?} {reason:?}"))?;
+    let proof = authority::proof_of(call, &caller);
+    let decision = Decision { caller, proof, what, reason, once };
     let settings = config::pipeline(&call.env);
     let ruling = pipeline::decide(&call.db()?, &decision, &settings, now(), lost_a_race).await?;
     if ruling == Ruling::Made {
@@ -86,7 +156,10 @@ fn answer(ruling: Ruling, not_there: &'static str) -> Answer {
     match ruling {
         Ruling::Made | Ruling::Stood => empty(204),
         Ruling::NothingThere => Err(ApiError::NotFound(not_there)),
-        Ruling::IsOwner => Err(ApiError::Invalid("member_did is the owner, who cannot be banned".into())),
+        Ruling::IsOwner => {
+            Err(ApiError::Invalid("member_did is the owner, who can be neither banned nor kicked".into()))
+        }
         Ruling::Forbidden => Err(ApiError::Forbidden(NOT_YOURS)),
+        Ruling::KeyReused => Err(ApiError::Invalid(KEY_REUSED.into())),
     }
 }

@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 
 use super::cursor;
 use super::error::ApiError;
+use crate::domain::moderation::REASON_MAX;
 use crate::wire::cid::Cid;
 use crate::wire::handle::Handle;
 use crate::wire::ids::{Did, Rkey};
@@ -58,6 +59,11 @@ impl Query {
     /// A DID that may be missing.
     pub(super) fn optional_did(&self, name: &str) -> Checked<Option<Did>> {
         self.optional(name).map(|value| parse_did(name, value)).transpose()
+    }
+
+    /// Why something is done, if that is said (X22): at most [`REASON_MAX`] characters.
+    pub(super) fn reason(&self) -> Checked<Option<String>> {
+        checked_reason(self.optional("reason").map(str::to_owned))
     }
 
     /// A DID or a handle that must be there.
@@ -127,6 +133,14 @@ impl Query {
             None => Err(ApiError::Invalid(format!("{name} must be an RFC 3339 time"))),
         }
     }
+}
+
+/// Refuses a reason that is too long.
+pub(super) fn checked_reason(reason: Option<String>) -> Checked<Option<String>> {
+    if reason.as_ref().is_some_and(|text| text.chars().count() > REASON_MAX) {
+        return Err(ApiError::Invalid(format!("reason must have at most {REASON_MAX} characters")));
+    }
+    Ok(reason)
 }
 
 fn parse_did(name: &str, value: &str) -> Checked<Did> {

@@ -12,7 +12,7 @@ use super::{Answer, Call};
 
 /// One method of one path.
 pub(super) struct Route {
-    /// `GET` (which also answers `HEAD`, H09), `POST` or `DELETE`.
+    /// `GET` (which also answers `HEAD`, H09), `POST`, `PUT` or `DELETE`.
     pub(super) method: &'static str,
     /// The path. At most one part stands in braces and means any text: `{code}`.
     pub(super) path: &'static str,
@@ -186,7 +186,7 @@ mod tests {
     fn every_route_is_one() {
         let mut seen = std::collections::BTreeSet::new();
         for Route { method, path, id, .. } in super::super::ROUTES {
-            assert!(["GET", "POST", "DELETE"].contains(method), "{method} {path}");
+            assert!(["GET", "POST", "PUT", "DELETE"].contains(method), "{method} {path}");
             let reference = ["/openapi.json", "/docs", "/.well-known/did.json"].contains(path);
             assert!(reference || ["/api/", "/demo/"].iter().any(|root| path.starts_with(root)), "{path}");
             assert!(!path.ends_with('/'), "{path}");

@@ -119,7 +119,7 @@ async fn is_bound(call: &Call, room: &str, did: Option<&Did>) -> Result<bool, Ap
         return Ok(false);
     };
     let people: Vec<Did> = did.cloned().into_iter().collect();
-    let working_set = right_to_be_in(&call.db()?, &channel, &people).await?;
+    let working_set = right_to_be_in(&call.db()?, &channel, &people, now()).await?;
     if home(&working_set, &channel, None).is_err() {
         return Ok(false);
     }

@@ -219,7 +219,9 @@ mod tests {
             member(&mut working_set, "approved", "owner", true);
             member(&mut working_set, "pending", "owner", false);
             if banned {
-                working_set.bans.insert((uri("at://did:plc:owner/social.colibri.community/c"), did(author)));
+                working_set
+                    .bans
+                    .insert((uri("at://did:plc:owner/social.colibri.community/c"), did(author)), None);
             }
             let expected = match expected {
                 Ok(()) => Verdict::Accepted(uri("at://did:plc:owner/social.colibri.channel/k")),
@@ -258,7 +260,7 @@ mod tests {
             Verdict::Refused(Refused::OwnerOnly),
             "T20.4: none accepts, so the one indexed first decides"
         );
-        working_set.bans.insert((uri("at://did:plc:early/social.colibri.community/c"), did("bob")));
+        working_set.bans.insert((uri("at://did:plc:early/social.colibri.community/c"), did("bob")), None);
         assert_eq!(
             admit(&working_set, &did("bob"), "k"),
             Verdict::Accepted(late),

@@ -62,6 +62,7 @@ pub mod snapshot;
 pub mod admission;
 pub mod allowance;
 pub mod answers;
+pub mod bans;
 pub mod breaker;
 pub mod editions;
 pub mod hosts;

@@ -324,6 +324,8 @@ pub enum Outcome {
     Refused,
     /// A reaction whose message was blocked or deleted: gone for good (I22, I71).
     Orphaned,
+    /// A membership that a moderator ended, or its approval (R31): only a new version counts again.
+    Kicked,
 }
 
 /// A message that left a channel, and whose key means no other there (T21).

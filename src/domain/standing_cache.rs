@@ -10,9 +10,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::bans::BanRow;
 use super::rows::{ApprovalRow, MembershipRow};
 use super::working_set::WorkingSet;
-use crate::wire::ids::{AtUri, Did};
+use crate::wire::ids::Did;
 
 /// People remembered at most: with two communities each, about 2 kB of the 128 MB that an isolate
 /// has. Over it everybody is forgotten.
@@ -24,8 +25,7 @@ struct Person {
     memberships: Vec<MembershipRow>,
     /// Of these memberships, by anybody.
     approvals: Vec<ApprovalRow>,
-    /// Communities.
-    bans: Vec<AtUri>,
+    bans: Vec<BanRow>,
 }
 
 /// See the module.
@@ -43,7 +43,7 @@ pub struct Standings {
     /// Approvals.
     pub approvals: Vec<ApprovalRow>,
     /// Bans.
-    pub bans: BTreeSet<(AtUri, Did)>,
+    pub bans: Vec<BanRow>,
 }
 
 impl StandingCache {
@@ -68,7 +68,7 @@ impl StandingCache {
             let Some(person) = self.people.remove(did) else { continue };
             person.memberships.into_iter().for_each(|row| working_set.memberships.seed(row));
             person.approvals.into_iter().for_each(|row| working_set.approvals.seed(row));
-            person.bans.into_iter().for_each(|community| working_set.bans.seed((community, did.clone())));
+            person.bans.into_iter().for_each(|row| working_set.bans.seed(row));
         }
     }
 
@@ -89,9 +89,9 @@ impl StandingCache {
                 person.approvals.push(row);
             }
         }
-        for (community, did) in standings.bans {
-            if let Some(person) = person_of(&mut self.people, &people, &did) {
-                person.bans.push(community);
+        for row in standings.bans {
+            if let Some(person) = person_of(&mut self.people, &people, &row.member_did) {
+                person.bans.push(row);
             }
         }
     }
@@ -109,6 +109,7 @@ fn person_of<'k>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::ids::AtUri;
     use crate::wire::time::Micros;
 
     fn did(name: &str) -> Did {

@@ -230,7 +230,7 @@ mod tests {
         ] {
             let mut working_set = working_set(approval_community);
             if banned {
-                working_set.bans.insert((uri(COMMUNITY), did(person)));
+                working_set.bans.insert((uri(COMMUNITY), did(person)), None);
             }
             assert_eq!(may_be_in(&working_set, &did(person), &channel(rkey), None), expected, "{why}");
             assert_eq!(

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::bans::{Bans, BansDelta};
 use super::kinds::each_kind;
 use super::rows::{ChannelRow, CommunityRow, GoneRow, MessageRow, PersonRow, Row};
 use super::standing_cache::Standings;
@@ -40,7 +41,9 @@ macro_rules! tables {
             /// Messages that left a channel, by the keys that are asked about.
             pub gone: Marks<GoneRow>,
             /// Who is banned where (T10).
-            pub bans: Marks<(AtUri, Did)>,
+            pub bans: Bans,
+            /// Who may moderate the communities that a decision concerns (X20).
+            pub moderators: BTreeSet<(AtUri, Did)>,
             /// Blocked messages (T11), known or not.
             pub blocks: Marks<AtUri>,
             /// Cached profiles.
@@ -56,7 +59,7 @@ macro_rules! tables {
             $(pub $table: Delta<super::rows::$row>,)*
             $(pub $trace: Delta<super::rows::$trace_row>,)*
             pub gone: MarksDelta<GoneRow>,
-            pub bans: MarksDelta<(AtUri, Did)>,
+            pub bans: BansDelta,
             pub blocks: MarksDelta<AtUri>,
             pub people: Vec<PersonRow>,
         }

@@ -282,9 +282,10 @@ fn decisions(statements: &mut Vec<Statement>, commit: &Commit) {
     let (bans, blocks) = (&commit.changes.bans, &commit.changes.blocks);
     for text in chunks(bans.set.iter()) {
         statements.push(Statement::new(
-            "INSERT INTO bans (community_uri, member_did, banned_at)
-             SELECT value ->> 0, value ->> 1, ?2 FROM json_each(?1) WHERE true
-             ON CONFLICT DO NOTHING",
+            "INSERT INTO bans (community_uri, member_did, banned_at, until)
+             SELECT value ->> 'community_uri', value ->> 'member_did', ?2, value ->> 'until' FROM json_each(?1)
+             WHERE true
+             ON CONFLICT (community_uri, member_did) DO UPDATE SET until = excluded.until",
             [text.into(), now()],
         ));
     }
@@ -300,6 +301,12 @@ fn decisions(statements: &mut Vec<Statement>, commit: &Commit) {
             "INSERT INTO blocks (uri, blocked_at) SELECT value, ?2 FROM json_each(?1) WHERE true
              ON CONFLICT DO NOTHING",
             [text.into(), now()],
+        ));
+    }
+    for text in chunks(blocks.lifted.iter()) {
+        statements.push(Statement::new(
+            "DELETE FROM blocks WHERE uri IN (SELECT value FROM json_each(?1))",
+            [text.into()],
         ));
     }
     for text in chunks(commit.deleted_communities.iter()) {

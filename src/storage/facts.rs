@@ -49,16 +49,20 @@ async fn load_once(store: &impl Store, needs: &Needs, recent_since: Micros) -> R
         questions.extend(KINDS.iter().map(|kind| (kind.question)(&asked)));
         questions.extend([gone(&asked), bans(&asked), blocks(&asked), people(&asked)]);
     }
+    if needs.judges {
+        questions.push(moderators(&asked));
+    }
     ask(store, questions).await
 }
 
 /// What decides whether `people` may be in `channel` (V02): the channel, its community, and where
 /// these people stand. One round trip, for any number of people; a channel that is not known is
-/// not in the answer.
+/// not in the answer. Bans end by `now`.
 pub async fn right_to_be_in(
     store: &impl Store,
     channel: &AtUri,
     people: &[Did],
+    now: Micros,
 ) -> Result<WorkingSet, Fault> {
     let mut needs = Needs::default();
     needs.channel_uris.insert(channel.clone());
@@ -71,7 +75,9 @@ pub async fn right_to_be_in(
         question::<ApprovalRow>,
         bans,
     ];
-    Ok(ask(store, questions.map(|question| question(&asked)).into()).await?.working_set)
+    let mut facts = ask(store, questions.map(|question| question(&asked)).into()).await?;
+    facts.working_set.bans.at(now);
+    Ok(facts.working_set)
 }
 
 /// Asks in one round trip, and brings each answer where it belongs.
@@ -130,6 +136,16 @@ fn bans(asked: &Asked) -> Question {
     }
 }
 
+fn moderators(asked: &Asked) -> Question {
+    Question {
+        statement: Statement::new(MODERATORS, [asked.communities(), asked.messages()]),
+        load: |facts, texts| {
+            facts.working_set.moderators = rows(Some(texts))?.into_iter().collect();
+            Ok(())
+        },
+    }
+}
+
 fn blocks(asked: &Asked) -> Question {
     Question {
         statement: Statement::new(
@@ -181,9 +197,16 @@ const GONE: &str = "
        OR rkey IN (SELECT value FROM json_each(?4))";
 
 const BANS: &str = people_concerned!(
-    "SELECT json_array(community_uri, member_did) AS row
+    "SELECT json_object('community_uri', community_uri, 'member_did', member_did, 'until', until) AS row
     FROM bans WHERE member_did IN (SELECT did FROM concerned)"
 );
+
+// Of the communities named (?1), and of those in which these messages (?2) stand.
+const MODERATORS: &str = "
+    SELECT json_array(community_uri, did) AS row FROM moderators WHERE community_uri IN (
+        SELECT value FROM json_each(?1)
+        UNION SELECT ch.community_uri FROM messages m JOIN channels ch ON ch.uri = m.channel_uri
+               WHERE m.uri IN (SELECT value FROM json_each(?2)))";
 
 const BLOCKS: &str = "
     SELECT json_quote(uri) AS row FROM blocks WHERE uri IN (

@@ -6,8 +6,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::audit::{self, Act};
 use super::reads::{Page, cut};
-use super::{Fault, Statement, Store, rows};
+use super::{Fault, Statement, Store, idempotency, rows};
+use crate::domain::moderation::Once;
 use crate::domain::rows::CommunityRow;
 use crate::wire::bodies::{Invite, InviteToCommunity};
 use crate::wire::ids::Did;
@@ -24,24 +26,77 @@ pub enum Use {
     Unknown,
 }
 
-/// R17: makes an invite; `false` if `owner` owns no known community with this AT-URI.
+/// What became of a wish for an invite (R17).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// This code was made, now or when it was asked for first (X23).
+    Made(String),
+    /// The owner owns no known community with this AT-URI.
+    NotOwned,
+    /// The `Idempotency-Key` was used for something else (X23).
+    KeyReused,
+}
+
+/// R17: makes an invite with the code that is `act`'s subject, at the time `now`. Deciding, making and
+/// writing it down is one transaction, so of any number of calls with one key one makes an invite.
 pub async fn create(
     store: &impl Store,
-    code: &str,
-    community: &str,
+    act: &Act<'_>,
     owner: &Did,
     max_uses: Option<i64>,
+    once: Option<&Once>,
     now: Micros,
-) -> Result<bool, Fault> {
-    let statement = Statement::new(
+) -> Result<Created, Fault> {
+    let (code, community) = (act.subject.as_str(), act.community.as_str());
+    let caller = act.caller.name();
+    let mut statements = Vec::new();
+    if let Some(once) = once {
+        statements.push(Statement::new(
+            "INSERT INTO idempotency_keys (caller, key, request, answer, at)
+             SELECT ?1, ?2, ?3, ?4, ?5 FROM communities WHERE uri = ?6 AND owner_did = ?7 AND NOT hidden
+             ON CONFLICT (caller, key) DO UPDATE SET request = excluded.request, answer = excluded.answer,
+                 at = excluded.at
+             WHERE at <= ?8",
+            [
+                caller.into(),
+                once.key.as_str().into(),
+                once.request.as_str().into(),
+                code.into(),
+                now.sortable().into(),
+                community.into(),
+                owner.as_str().into(),
+                idempotency::oldest(now).into(),
+            ],
+        ));
+    }
+    statements.push(Statement::new(
         "INSERT INTO invites (code, community_uri, created_by_did, max_uses, created_at)
          SELECT ?1, uri, owner_did, ?4, ?5 FROM communities
-         WHERE uri = ?2 AND owner_did = ?3 AND NOT hidden
-         RETURNING json_quote(code) AS row",
-        [code.into(), community.into(), owner.as_str().into(), max_uses.into(), now.sortable().into()],
-    );
-    let made = store.write(&[statement]).await?;
-    Ok(made.first().is_some_and(|rows| !rows.is_empty()))
+         WHERE uri = ?2 AND owner_did = ?3 AND NOT hidden AND (?7 IS NULL OR EXISTS (
+             SELECT 1 FROM idempotency_keys WHERE caller = ?6 AND key = ?7 AND answer = ?1))",
+        [
+            code.into(),
+            community.into(),
+            owner.as_str().into(),
+            max_uses.into(),
+            now.sortable().into(),
+            caller.into(),
+            once.map(|once| once.key.clone()).into(),
+        ],
+    ));
+    statements.extend(audit::add_invited(act, now));
+    statements
+        .push(Statement::new("SELECT json_quote(code) AS row FROM invites WHERE code = ?1", [code.into()]));
+    let answers = store.write(&statements).await?;
+    if let Some(code) = rows::<String>(answers.last())?.into_iter().next() {
+        return Ok(Created::Made(code));
+    }
+    let Some(once) = once else { return Ok(Created::NotOwned) };
+    Ok(match idempotency::find(store, caller, once, now).await? {
+        Some(before) if before.is_same => Created::Made(before.answer),
+        Some(_) => Created::KeyReused,
+        None => Created::NotOwned,
+    })
 }
 
 /// The invite with this code, whatever became of its community.
@@ -89,14 +144,15 @@ pub async fn shown(store: &impl Store, code: &str) -> Result<Option<InviteToComm
         .map(|row| InviteToCommunity { invite: row.invite, community: row.community.into() }))
 }
 
-/// R18: ends an invite. One that has ended stays as it is.
-pub async fn revoke(store: &impl Store, code: &str, now: Micros) -> Result<(), Fault> {
+/// R18: ends the invite that is `act`'s subject. One that has ended stays as it is, and is not written down.
+pub async fn revoke(store: &impl Store, act: &Act<'_>, now: Micros) -> Result<(), Fault> {
     let statement = Statement::new(
         "UPDATE invites SET ended_at = ?2, ended_because = 'revoked' WHERE code = ?1 AND ended_at IS NULL
          RETURNING json_quote(code) AS row",
-        [code.into(), now.shown().into()],
+        [act.subject.as_str().into(), now.shown().into()],
     );
-    store.write(&[statement]).await.map(drop)
+    let statements: Vec<Statement> = audit::add_revoked(act, now).into_iter().chain([statement]).collect();
+    store.write(&statements).await.map(drop)
 }
 
 /// R19: counts a use, if there is one left. Deciding and counting is one statement, so of any

@@ -194,7 +194,7 @@ impl Asked<'_> {
         self.touched_and(collection, std::iter::empty())
     }
 
-    fn communities(&self) -> Param {
+    pub(super) fn communities(&self) -> Param {
         Param::json(&self.needs.communities)
     }
 

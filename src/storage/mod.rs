@@ -11,12 +11,15 @@
 mod kinds;
 mod statement;
 
+pub mod audit;
 pub mod commit;
 pub mod discovery;
 pub mod facts;
+pub mod idempotency;
 pub mod identities;
 pub mod incidents;
 pub mod invites;
+pub mod moderators;
 pub mod outbox;
 pub mod parts;
 pub mod presence;

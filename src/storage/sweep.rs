@@ -6,7 +6,7 @@
 
 use serde::Deserialize;
 
-use super::{Fault, Statement, Store, rows};
+use super::{Fault, Statement, Store, audit, idempotency, rows};
 use crate::wire::time::Micros;
 
 const HOUR: i64 = 3_600_000_000;
@@ -27,6 +27,8 @@ const VAIN_KEPT: i64 = 30 * 24 * HOUR;
 /// How many proofs and revocations (`proofs`) are remembered of people of whom the index knows nothing:
 /// the newest, in about 20 MB. A revocation ends sooner: no socket token lasts longer than a day.
 const PROOFS_MAX: i64 = 100_000;
+/// How long it is written down what moderators did (X22).
+const AUDIT_KEPT: i64 = audit::DAYS * 24 * HOUR;
 /// Rows that go at once: a piece takes some milliseconds of a database that others wait for.
 const PIECE: i64 = 2_000;
 /// Repositories and people looked at in one sweep.
@@ -86,6 +88,8 @@ pub fn statements(place: &Place, now: Micros) -> Vec<Statement> {
         Statement::new(SETTLED_OLD, [before(now, SETTLED_KEPT).sortable().into(), PIECE.into()]),
         Statement::new(SETTLED_MANY, [SETTLED_MAX.into(), PIECE.into()]),
         Statement::new(GAPS, [GAPS_KEPT.into(), PIECE.into()]),
+        Statement::new(AUDIT_OLD, [before(now, AUDIT_KEPT).shown().into(), PIECE.into()]),
+        Statement::new(KEYS_OLD, [idempotency::oldest(now).into(), PIECE.into()]),
         Statement::new(REPOS, at().into_iter().chain([before(now, VAIN_KEPT).shown().into()])),
         Statement::new(REVOCATIONS, [before(now, 25 * HOUR).sortable().into(), PIECE.into()]),
         Statement::new(PROOFS, [PROOFS_MAX.into(), PIECE.into()]),
@@ -127,6 +131,15 @@ const SETTLED_MANY: &str = "
     DELETE FROM settled WHERE uri IN (
         SELECT uri FROM settled WHERE NOT lasting ORDER BY settled_at
         LIMIT max(0, min(?2, (SELECT count(*) FROM settled WHERE NOT lasting) - ?1)))
+    RETURNING 'null' AS row";
+
+const AUDIT_OLD: &str = "
+    DELETE FROM audit_log WHERE id IN (SELECT id FROM audit_log WHERE at < ?1 ORDER BY at LIMIT ?2)
+    RETURNING 'null' AS row";
+
+const KEYS_OLD: &str = "
+    DELETE FROM idempotency_keys WHERE (caller, key) IN (
+        SELECT caller, key FROM idempotency_keys WHERE at <= ?1 ORDER BY at LIMIT ?2)
     RETURNING 'null' AS row";
 
 const GAPS: &str = "

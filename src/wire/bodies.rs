@@ -237,6 +237,27 @@ pub struct Invite {
     pub active: bool,
 }
 
+/// O20: an entry of the audit log.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// Where it was done.
+    pub community_uri: AtUri,
+    /// Who did it: a DID, `operator` or `service`.
+    pub actor: String,
+    /// How that is known.
+    pub proof: String,
+    /// What was done, in one word.
+    pub action: String,
+    /// To whom or what.
+    pub subject: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// Until when.
+    pub until: Option<String>,
+    /// When.
+    pub at: String,
+}
+
 /// R16: an invite and the community it leads to.
 #[derive(Clone, Debug, Serialize)]
 pub struct InviteToCommunity {

@@ -28,7 +28,7 @@ fn orders(count: usize) -> Vec<Vec<usize>> {
 
 fn ban(service: &Service, owner: &str, who: &str) {
     service.store.exec(&format!(
-        "INSERT INTO bans VALUES ('at://did:plc:{owner}/social.colibri.community/c', 'did:plc:{who}', '')"
+        "INSERT INTO bans (community_uri, member_did, banned_at) VALUES ('at://did:plc:{owner}/social.colibri.community/c', 'did:plc:{who}', '')"
     ));
 }
 

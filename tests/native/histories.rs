@@ -291,8 +291,9 @@ fn elsewhere(moments: Vec<Moment>) -> Vec<Moment> {
     let person = |did: Did| Did::parse(&rename(did.to_string())).unwrap();
     let moved = |decision| match decision {
         Measure::Block(message) => Measure::Block(place(message)),
-        Measure::Ban(community, member) => Measure::Ban(place(community), person(member)),
+        Measure::Ban(community, member, until) => Measure::Ban(place(community), person(member), until),
         Measure::Unban(community, member) => Measure::Unban(place(community), person(member)),
+        _ => unreachable!("no step of these histories"),
     };
     moments
         .into_iter()

@@ -1,7 +1,9 @@
 //! Invites through the real SQL (R15–R19, I70).
 
-use colibri_edge::storage::invites::{self, Use};
-use colibri_edge::wire::ids::Did;
+use colibri_edge::domain::moderation::{Caller, Once, Proof};
+use colibri_edge::storage::audit::Act;
+use colibri_edge::storage::invites::{self, Created, Use};
+use colibri_edge::wire::ids::{AtUri, Did};
 use colibri_edge::wire::time::Micros;
 use futures::executor::block_on;
 use serde_json::json;
@@ -24,9 +26,21 @@ fn with_invite(max_uses: Option<i64>) -> (Story, Service) {
     (story, service)
 }
 
+fn act<'a>(community: &'a AtUri, action: &'static str, code: &str) -> Act<'a> {
+    let (caller, proof) = (&Caller::Operator, Proof::ApiKey);
+    Act { community, caller, proof, action, subject: code.to_owned(), reason: None, until: None }
+}
+
 fn create(service: &Service, code: &str, max_uses: Option<i64>, at: i64) -> bool {
     let (uri, now) = (community("alice"), Micros(at));
-    block_on(invites::create(&service.store, code, uri.as_str(), &alice(), max_uses, now)).unwrap()
+    let act = act(&uri, "invite", code);
+    block_on(invites::create(&service.store, &act, &alice(), max_uses, None, now)).unwrap()
+        == Created::Made(code.to_owned())
+}
+
+fn revoke(service: &Service, code: &str, at: i64) {
+    let uri = community("alice");
+    block_on(invites::revoke(&service.store, &act(&uri, "revoke_invite", code), Micros(at))).unwrap();
 }
 
 fn count_use(service: &Service) -> Use {
@@ -41,8 +55,10 @@ fn is_active(service: &Service) -> bool {
 fn r17_only_for_a_known_community_and_its_owner() {
     let (_, service) = with_invite(None);
     let try_create = |uri: &str, owner: &str| {
-        let owner = Did::parse(owner).unwrap();
-        block_on(invites::create(&service.store, "ff", uri, &owner, None, Micros(0))).unwrap()
+        let (owner, uri) = (Did::parse(owner).unwrap(), AtUri::parse(uri).unwrap());
+        let act = act(&uri, "invite", "ff");
+        let created = invites::create(&service.store, &act, &owner, None, None, Micros(0));
+        block_on(created).unwrap() != Created::NotOwned
     };
     let uri = community("alice").to_string();
     assert!(!try_create(&uri, "did:plc:bob"), "not the owner");
@@ -77,7 +93,7 @@ fn a_use_that_was_not_stored_is_a_fault_and_not_counted() {
 fn r18_a_revoked_code_is_gone_for_good_and_revoking_again_changes_nothing() {
     let (_, service) = with_invite(None);
     for at in [1_000_000, 2_000_000] {
-        block_on(invites::revoke(&service.store, CODE, Micros(at))).unwrap();
+        revoke(&service, CODE, at);
     }
     assert!(!is_active(&service));
     assert_eq!(count_use(&service), Use::Gone);
@@ -158,7 +174,7 @@ fn r15_newest_first_ties_by_code_also_those_that_ended_in_pages() {
     for (code, at) in [("b", 5), ("a", 5), ("c", 9), ("d", 1)] {
         assert!(create(&service, code, None, at));
     }
-    block_on(invites::revoke(&service.store, "a", Micros(10))).unwrap();
+    revoke(&service, "a", 10);
     let uri = community("alice").to_string();
     let list = |service: &Service, limit: i64| {
         let (mut all, mut after) = (Vec::new(), None);
@@ -181,4 +197,52 @@ fn r15_newest_first_ties_by_code_also_those_that_ended_in_pages() {
     story.delete("alice", "community/c");
     service.batch(&story.frames[before..]);
     assert!(list(&service, 10).is_empty(), "R15, I70: an unknown community");
+}
+
+// ---- X22, X23: written down, and made once ----
+
+#[test]
+fn x22_what_is_done_with_invites_is_written_down_once() {
+    let (_, service) = with_invite(None);
+    revoke(&service, CODE, 1);
+    revoke(&service, CODE, 2);
+    assert!(!create_elsewhere(&service));
+    assert_eq!(
+        service.store.look("SELECT action || ' ' || subject FROM audit_log ORDER BY id"),
+        [format!("invite {CODE}"), format!("revoke_invite {CODE}")],
+        "neither what was not made nor what had ended"
+    );
+}
+
+fn create_elsewhere(service: &Service) -> bool {
+    let uri = AtUri::parse("at://did:plc:alice/social.colibri.community/x").unwrap();
+    let act = act(&uri, "invite", "ee");
+    block_on(invites::create(&service.store, &act, &alice(), None, None, Micros(0))).unwrap()
+        != Created::NotOwned
+}
+
+#[test]
+fn x23_one_key_makes_one_invite() {
+    let (_, service) = with_invite(None);
+    let uri = community("alice");
+    let make = |code: &str, key: &str, request: &str, at: i64| {
+        let once = Once { key: key.into(), request: request.into() };
+        let act = act(&uri, "invite", code);
+        block_on(invites::create(&service.store, &act, &alice(), None, Some(&once), Micros(at))).unwrap()
+    };
+    let made = |code: &str| Created::Made(code.to_owned());
+    let day = 24 * 3_600_000_000;
+    for (code, key, request, at, expected, why) in [
+        ("a1", "k", "one", 0, made("a1"), "new"),
+        ("a2", "k", "one", 1, made("a1"), "again"),
+        ("a3", "k", "another", 2, Created::KeyReused, "something else"),
+        ("a4", "l", "one", 3, made("a4"), "another key"),
+        ("a5", "k", "another", day, made("a5"), "a day later the key means nothing any more"),
+    ] {
+        assert_eq!(make(code, key, request, at), expected, "{why}");
+    }
+    assert_eq!(
+        service.store.look("SELECT code FROM invites WHERE code LIKE 'a%' ORDER BY code"),
+        ["a1", "a4", "a5"]
+    );
 }

@@ -1,13 +1,21 @@
 //! Blocks and bans through the real SQL: what moderators decide, and who is told (R03, R08, R09).
 
 use colibri_edge::domain::announcement::Topic;
-use colibri_edge::domain::moderation::{Caller, Ruling};
+use colibri_edge::domain::moderation::{Caller, Measure, Once, Ruling};
+use colibri_edge::pipeline::end_bans;
+use colibri_edge::storage::audit::{self, Filter};
 use colibri_edge::storage::reads::bans::bans;
+use colibri_edge::wire::bodies::AuditEntry;
+use colibri_edge::wire::ids::Did;
+use colibri_edge::wire::time::Micros;
 use futures::executor::block_on;
 use serde_json::json;
 
 use super::sqlite::Break;
-use super::story::{Service, Story, ban, block, message, message_in, person, unban};
+use super::story::{
+    Service, Story, ban, ban_until, block, kick, membership, message, message_in, moderators, person, unban,
+    unblock,
+};
 
 /// alice's community with bob and carol as members, approved if it asks for that, and bob's
 /// message `1`.
@@ -357,4 +365,327 @@ fn a_decision_that_changes_nothing_is_no_commit() {
     service.decide(block("bob", "9"));
     service.decide(ban("alice", "alice"));
     assert_eq!(version(&service), before, "other writers do not have to begin again");
+}
+
+// ---- R30: a block is lifted ----
+
+#[test]
+fn r30_an_unblocked_message_is_shown_with_what_belongs_to_it() {
+    let mut story = garden(false);
+    story.react("carol", "r1", "👍", "1");
+    story.create(
+        "carol",
+        "message/2",
+        json!({ "text": "yes", "channel": "k", "parent": "1", "createdAt": "2026-03-01T12:00:00.000Z" }),
+    );
+    let mut service = after(&story);
+    for rkey in ["1", "2"] {
+        let author = if rkey == "1" { "bob" } else { "carol" };
+        assert_eq!(service.decide(block(author, rkey)), Ruling::Made);
+    }
+    assert_eq!(service.decide(unblock("bob", "1")), Ruling::Made);
+    assert_eq!(service.decide(unblock("bob", "1")), Ruling::NothingThere, "it is not blocked any more");
+    assert_eq!(service.decide(unblock("carol", "2")), Ruling::Made);
+    assert_eq!(
+        service.heard(),
+        ["message_deleted 1", "message_deleted 2", "message 1 \"hello\"", "message 2 \"yes\""]
+    );
+    let event = |at: usize| super::story::frame(&service.told[at]);
+    assert_eq!(event(3)["parent_message"]["text"], "hello", "with what it answers");
+    assert_eq!(service.visible_texts(), ["hello", "yes"]);
+    assert_eq!(service.decide(block("bob", "1")), Ruling::Made, "and may be blocked again");
+}
+
+#[test]
+fn r30_what_is_not_known_or_not_blocked_cannot_be_unblocked() {
+    let mut story = garden(false);
+    let mut service = after(&story);
+    assert_eq!(service.decide(unblock("bob", "1")), Ruling::NothingThere, "not blocked");
+    assert_eq!(service.decide(unblock("bob", "9")), Ruling::NothingThere, "not known");
+    service.decide(block("bob", "1"));
+    go_on(&mut service, &mut story, |story| {
+        story.delete("bob", "message/1");
+    });
+    assert_eq!(service.decide(unblock("bob", "1")), Ruling::NothingThere, "deleted by its author");
+    go_on(&mut service, &mut story, |story| {
+        story.say("bob", "1", "again");
+    });
+    assert!(service.visible_texts().is_empty(), "B-12");
+    assert_eq!(service.decide(unblock("bob", "1")), Ruling::Made, "T11: written again, it can be");
+    assert_eq!(service.visible_texts(), ["again"]);
+}
+
+// ---- R08: bans that end by themselves ----
+
+#[test]
+fn t10_a_ban_ends_by_the_clock_and_is_told_by_the_service() {
+    let mut story = garden(false);
+    let mut service = after(&story);
+    let until = service.now + 5_000_000;
+    assert_eq!(service.decide(ban_until("alice", "bob", until)), Ruling::Made);
+    go_on(&mut service, &mut story, |story| {
+        story.say("bob", "2", "too early");
+    });
+    assert!(!ended(&mut service), "before its end nothing ends");
+    service.now = until;
+    go_on(&mut service, &mut story, |story| {
+        story.say("bob", "3", "back");
+    });
+    assert_eq!(service.visible_texts(), ["hello", "back"], "the gate goes by the clock, before any job ran");
+    assert_eq!(service.heard(), ["member_left bob", "message 3 \"back\""]);
+    assert!(ended(&mut service));
+    assert!(!ended(&mut service), "once");
+    assert_eq!(service.heard().last().unwrap(), "member_joined bob");
+    assert_eq!(service.store.look("SELECT count(*) FROM bans"), ["0"]);
+}
+
+/// Lets the service end the bans that are over; whether there was one.
+fn ended(service: &mut Service) -> bool {
+    let before = service.store.look("SELECT version FROM ledger").remove(0);
+    block_on(end_bans(&service.store, &service.settings(), Micros(service.now))).unwrap();
+    let told = service.outbox_after(&before);
+    let any = !told.is_empty();
+    service.told.extend(told);
+    any
+}
+
+#[test]
+fn r08_a_ban_is_made_longer_without_an_event_also_after_its_end() {
+    let mut story = garden(false);
+    let mut service = after(&story);
+    let until = service.now + 10_000_000;
+    assert_eq!(service.decide(ban_until("alice", "bob", until)), Ruling::Made);
+    assert_eq!(service.decide(ban_until("alice", "bob", until)), Ruling::Stood);
+    assert_eq!(service.decide(ban_until("alice", "bob", until + 10_000_000)), Ruling::Made, "longer");
+    service.now = until + 10_000_000;
+    assert_eq!(service.decide(ban("alice", "bob")), Ruling::Made, "its end came and was not told");
+    assert!(!ended(&mut service), "it stands for good");
+    go_on(&mut service, &mut story, |story| {
+        story.say("bob", "2", "never");
+    });
+    assert_eq!(service.heard(), ["member_left bob"], "told once");
+    assert_eq!(service.decide(unban("alice", "bob")), Ruling::Made);
+}
+
+/// Who breaks: what is remembered of people from one batch to the next must end by the clock too.
+#[test]
+fn t10_a_remembered_ban_ends_too() {
+    let mut story = garden(false);
+    let mut service = after(&story);
+    let until = service.now + 4_000_000;
+    service.decide(ban_until("alice", "bob", until));
+    go_on(&mut service, &mut story, |story| {
+        story.say("bob", "2", "no").say("bob", "3", "no");
+    });
+    let bob = Did::parse("did:plc:bob").unwrap();
+    assert!(service.known.knows(&bob), "his standing is remembered");
+    service.now = until;
+    go_on(&mut service, &mut story, |story| {
+        story.say("bob", "4", "yes");
+    });
+    assert_eq!(service.visible_texts(), ["hello", "yes"]);
+}
+
+// ---- R31: kicks ----
+
+#[test]
+fn r31_a_kick_ends_the_membership_and_its_approval() {
+    for requires_approval in [false, true] {
+        let mut story = garden(requires_approval);
+        let mut service = after(&story);
+        assert_eq!(service.decide(kick("alice", "bob")), Ruling::Made);
+        assert_eq!(service.decide(kick("alice", "bob")), Ruling::NothingThere, "he is no member any more");
+        assert_eq!(
+            service.heard(),
+            ["member_left bob", "community_deleted c *bob"],
+            "as if he had left (E06b)"
+        );
+        service.batch(&story.frames.clone());
+        go_on(&mut service, &mut story, |story| {
+            story.say("bob", "2", "still here?");
+        });
+        assert_eq!(
+            service.visible_texts(),
+            ["hello"],
+            "what he said stays, and a replay brings nothing back"
+        );
+        service.told.clear();
+        go_on(&mut service, &mut story, |story| {
+            story.update("bob", "membership/m", membership("alice"));
+        });
+        assert_eq!(
+            service.heard(),
+            ["member_pending bob"],
+            "written anew it counts; an approval of before does not"
+        );
+        go_on(&mut service, &mut story, |story| {
+            story.update("alice", "approval/bob", super::story::approval("bob"));
+        });
+        assert_eq!(service.heard().last().unwrap(), "member_joined bob", "approved anew");
+    }
+}
+
+#[test]
+fn r31_the_owner_and_strangers_cannot_be_kicked() {
+    let mut service = after(&garden(false));
+    assert_eq!(service.decide(kick("alice", "alice")), Ruling::IsOwner);
+    assert_eq!(service.decide(kick("alice", "eve")), Ruling::NothingThere);
+    assert_eq!(service.decide(kick("nobody", "eve")), Ruling::NothingThere);
+    assert!(service.heard().is_empty());
+}
+
+#[test]
+fn r08_r32_who_only_says_to_own_a_community_makes_nothing_grow() {
+    let mut service = after(&garden(false));
+    for what in [ban("eve", "bob"), moderators("eve", &["bob"])] {
+        assert_eq!(service.try_decide(person("eve"), what).unwrap(), Ruling::NothingThere, "it is not known");
+    }
+    assert_eq!(service.decide(moderators("eve", &["bob"])), Ruling::NothingThere);
+    let rows = "SELECT (SELECT count(*) FROM bans) + (SELECT count(*) FROM moderators) + (SELECT count(*) FROM audit_log)";
+    assert_eq!(service.store.look(rows), ["0"]);
+}
+
+// ---- X20, R32: moderators ----
+
+#[test]
+fn x20_a_moderator_acts_in_one_community_only() {
+    let mut story = garden(false);
+    story.community("zoe", false);
+    let mut service = after(&story);
+    assert_eq!(service.try_decide(person("mod"), ban("alice", "bob")).unwrap(), Ruling::Forbidden);
+    assert_eq!(service.try_decide(person("mod"), moderators("alice", &["mod"])).unwrap(), Ruling::Forbidden);
+    assert_eq!(
+        service.try_decide(person("alice"), moderators("alice", &["mod", "bob"])).unwrap(),
+        Ruling::Made
+    );
+    assert_eq!(
+        service.try_decide(person("alice"), moderators("alice", &["bob", "mod"])).unwrap(),
+        Ruling::Stood
+    );
+    for (what, expected, why) in [
+        (block("bob", "1"), Ruling::Made, "a message of the community"),
+        (unblock("bob", "1"), Ruling::Made, "and back"),
+        (ban("alice", "carol"), Ruling::Made, "a member"),
+        (unban("alice", "carol"), Ruling::Made, "and back"),
+        (kick("alice", "carol"), Ruling::Made, "a member"),
+        (ban("alice", "bob"), Ruling::Forbidden, "not another moderator"),
+        (kick("alice", "bob"), Ruling::Forbidden, "not another moderator"),
+        (ban("alice", "alice"), Ruling::IsOwner, "not the owner"),
+        (moderators("alice", &["mod"]), Ruling::Forbidden, "who moderates is the owner's to say"),
+        (ban("zoe", "bob"), Ruling::Forbidden, "B-18: not elsewhere"),
+    ] {
+        assert_eq!(service.try_decide(person("mod"), what).unwrap(), expected, "{why}");
+    }
+    service.decide(ban("alice", "mod"));
+    assert_eq!(
+        service.try_decide(person("mod"), ban("alice", "carol")).unwrap(),
+        Ruling::Forbidden,
+        "who is banned there does not moderate"
+    );
+    service.decide(unban("alice", "mod"));
+    service.decide(moderators("alice", &[]));
+    assert_eq!(
+        service.try_decide(person("mod"), ban("alice", "carol")).unwrap(),
+        Ruling::Forbidden,
+        "no more"
+    );
+}
+
+// ---- X22: the audit log ----
+
+#[test]
+fn x22_every_act_that_was_made_is_written_down_with_it() {
+    let mut service = after(&garden(false));
+    let until = service.now + 60_000_000;
+    service.try_decide(person("alice"), moderators("alice", &["mod"])).unwrap();
+    service.try_decide(person("mod"), block("bob", "1")).unwrap();
+    service.try_decide(person("mod"), block("bob", "1")).unwrap(); // it stood
+    service.try_decide(person("eve"), unblock("bob", "1")).unwrap(); // forbidden
+    service.decide(unblock("bob", "1"));
+    service.decide(ban_until("alice", "bob", until));
+    service.now = until;
+    ended(&mut service);
+    service.decide(kick("alice", "carol"));
+    let page = |filter: &Filter, after: Option<&audit::AuditPlace>, limit| {
+        let uri = super::story::community("alice");
+        block_on(audit::page(&service.store, uri.as_str(), filter, after, limit)).unwrap()
+    };
+    let short = |rows: Vec<AuditEntry>| -> Vec<String> {
+        let line =
+            |row: AuditEntry| format!("{} {} {}", row.actor, row.action, row.subject).replace("did:plc:", "");
+        rows.into_iter().map(line).collect()
+    };
+    let all = [
+        "operator kick carol",
+        "service ban_ended bob",
+        "operator ban bob",
+        "operator unblock at://bob/social.colibri.message/1",
+        "mod block at://bob/social.colibri.message/1",
+        "alice moderators mod",
+    ];
+    assert_eq!(short(page(&Filter::default(), None, 50).0), all, "newest first, nothing that was not made");
+    for limit in 1..=6 {
+        let (mut walked, mut place) = (Vec::new(), None);
+        loop {
+            let (rows, end) = page(&Filter::default(), place.as_ref(), limit);
+            walked.extend(short(rows));
+            place = end;
+            if place.is_none() {
+                break;
+            }
+        }
+        assert_eq!(walked, all, "H40: pages of {limit}");
+    }
+    let of = |actor: &str, action: &str, subject: &str| Filter {
+        actor: actor.into(),
+        action: action.into(),
+        subject: subject.into(),
+    };
+    assert_eq!(short(page(&of("did:plc:mod", "", ""), None, 50).0), [all[4]]);
+    assert_eq!(short(page(&of("", "kick", ""), None, 50).0), [all[0]]);
+    assert_eq!(short(page(&of("", "", "did:plc:bob"), None, 50).0), [all[1], all[2]]);
+}
+
+#[test]
+fn x22_a_fault_leaves_neither_an_act_without_an_entry_nor_an_entry_without_an_act() {
+    for fault in [Break::Read, Break::CommitLost, Break::CommitStored, Break::Conflict] {
+        let mut service = after(&garden(false));
+        service.store.break_next(fault);
+        while service.try_decide(Caller::Operator, ban("alice", "bob")).is_err() {}
+        assert_eq!(service.store.struck.get(), 1, "{fault:?} did not strike");
+        let counts = "SELECT (SELECT count(*) FROM bans) || ' ' || (SELECT count(*) FROM audit_log)";
+        assert_eq!(service.store.look(counts), ["1 1"], "{fault:?}");
+    }
+}
+
+#[test]
+fn x22_the_log_of_a_community_is_bounded() {
+    let mut service = after(&garden(false));
+    service.store.exec(&format!(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i <= {})
+         INSERT INTO audit_log (community_uri, actor, proof, action, subject, at)
+         SELECT '{}', 'operator', 'api_key', 'kick', 'did:plc:x', '2026-03-01T12:00:00.000Z' FROM n",
+        audit::KEPT,
+        super::story::community("alice"),
+    ));
+    service.decide(ban("alice", "bob"));
+    assert_eq!(service.store.look("SELECT count(*) FROM audit_log"), [audit::KEPT.to_string()]);
+    assert_eq!(service.store.look("SELECT action FROM audit_log ORDER BY id DESC LIMIT 1"), ["ban"]);
+}
+
+// ---- X23: acts that are made once ----
+
+#[test]
+fn x23_an_act_under_a_key_is_made_once_and_answered_the_same() {
+    let mut service = after(&garden(false));
+    let once = |request: &str| Once { key: "k".into(), request: request.into() };
+    let mut go = |what: Measure, request: &str| service.decide_once(what, once(request));
+    assert_eq!(go(block("bob", "1"), "block"), Ruling::Made);
+    assert_eq!(go(block("bob", "1"), "block"), Ruling::Made, "without a key it would be Stood");
+    assert_eq!(go(unblock("bob", "1"), "unblock"), Ruling::KeyReused);
+    assert_eq!(service.decide(unblock("bob", "1")), Ruling::Made);
+    let again = Once { key: "k".into(), request: "block".into() };
+    assert_eq!(service.decide_once(block("bob", "1"), again), Ruling::Made, "a late repetition acts no more");
+    assert_eq!(service.visible_texts(), ["hello"]);
+    assert_eq!(service.store.look("SELECT count(*) FROM audit_log"), ["2"]);
 }

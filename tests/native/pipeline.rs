@@ -260,7 +260,7 @@ fn g2_a_banned_author_is_refused_and_members_events_about_them_are_silent() {
     let mut service = Service::live(&story);
     service
         .store
-        .exec("INSERT INTO bans VALUES ('at://did:plc:alice/social.colibri.community/c', 'did:plc:bob', '')");
+        .exec("INSERT INTO bans (community_uri, member_did, banned_at) VALUES ('at://did:plc:alice/social.colibri.community/c', 'did:plc:bob', '')");
     let mut more = story.clone();
     more.say("bob", "1", "banned").delete("bob", "membership/m").join("bob", "alice");
     service.batch(&more.frames[story.frames.len()..]);
@@ -503,7 +503,7 @@ fn b14_a_banned_persons_reaction_is_refused_whenever_the_message_comes() {
     let mut service = Service::live(&story);
     assert_eq!(service.store.look("SELECT count(*) FROM held"), ["1"], "I21: the target is not known");
     service.store.exec(
-        "INSERT INTO bans VALUES ('at://did:plc:alice/social.colibri.community/c', 'did:plc:carol', '')",
+        "INSERT INTO bans (community_uri, member_did, banned_at) VALUES ('at://did:plc:alice/social.colibri.community/c', 'did:plc:carol', '')",
     );
     let mut more = story.clone();
     more.say("bob", "1", "hello");

@@ -117,7 +117,7 @@ fn a36_through_which_communities_a_person_is_watched() {
     assert_eq!(watched("alice"), [of("alice"), of("carol")], "the owner, and a member");
     assert_eq!(watched("erin"), Vec::<AtUri>::new());
     service.store.exec(
-        "INSERT INTO bans VALUES ('at://did:plc:carol/social.colibri.community/c', 'did:plc:bob', '');
+        "INSERT INTO bans (community_uri, member_did, banned_at) VALUES ('at://did:plc:carol/social.colibri.community/c', 'did:plc:bob', '');
          UPDATE communities SET hidden = 1 WHERE owner_did = 'did:plc:dave'",
     );
     assert_eq!(watched("bob"), [of("alice")], "neither the banned, nor through what is hidden");

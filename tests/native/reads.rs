@@ -187,7 +187,9 @@ fn r14_owner_then_approved_then_pending_and_nobody_banned() {
     story.create("zoe", "membership/second", super::story::membership("mallory"));
     let service = Service::live(&story);
     let community = "at://did:plc:mallory/social.colibri.community/c";
-    service.store.exec(&format!("INSERT INTO bans VALUES ('{community}', 'did:plc:alice', '')"));
+    service.store.exec(&format!(
+        "INSERT INTO bans (community_uri, member_did, banned_at) VALUES ('{community}', 'did:plc:alice', '')"
+    ));
     let walked = |limit| {
         walk(async |after| {
             let (members, end) =
@@ -350,7 +352,7 @@ fn r11_owned_by_rkey_and_joined_by_uri() {
     let service = Service::live(&story);
     service
         .store
-        .exec("INSERT INTO bans VALUES ('at://did:plc:dan/social.colibri.community/c', 'did:plc:bob', '')");
+        .exec("INSERT INTO bans (community_uri, member_did, banned_at) VALUES ('at://did:plc:dan/social.colibri.community/c', 'did:plc:bob', '')");
     let body = |who: &str| {
         let found = block_on(communities::of_person(&service.store, &did(who))).unwrap();
         let names = |list: Vec<colibri_edge::wire::bodies::Community>| {

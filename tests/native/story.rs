@@ -1,7 +1,7 @@
 //! Histories of a small network, written as what people do, turned into Jetstream frames.
 
 use colibri_edge::domain::announcement::{Announcement, Audience, Topic};
-use colibri_edge::domain::moderation::{Caller, Decision, Measure, Ruling};
+use colibri_edge::domain::moderation::{Caller, Decision, Measure, Once, Proof, Ruling};
 use colibri_edge::domain::standing_cache::StandingCache;
 use colibri_edge::pipeline::{Batch, Committed, Settings, decide, walk};
 use colibri_edge::storage::Fault;
@@ -154,8 +154,15 @@ impl Service {
     /// Makes a decision, as REST does.
     pub(crate) fn try_decide(&mut self, caller: Caller, what: Measure) -> Result<Ruling, Fault> {
         self.now += 1_000_000;
-        let (decision, now) = (Decision { caller, what }, Micros(self.now));
+        let (decision, now) = (Decision::new(caller, Proof::ApiKey, what), Micros(self.now));
         block_on(decide(&self.store, &decision, &self.settings(), now, async |_| ()))
+    }
+
+    /// Makes a decision with the key, under an `Idempotency-Key`.
+    pub(crate) fn decide_once(&mut self, what: Measure, once: Once) -> Ruling {
+        self.now += 1_000_000;
+        let decision = Decision { once: Some(once), ..Decision::new(Caller::Operator, Proof::ApiKey, what) };
+        block_on(decide(&self.store, &decision, &self.settings(), Micros(self.now), async |_| ())).unwrap()
     }
 
     /// Makes a decision with the key, and hears what the outbox holds of it.
@@ -215,11 +222,30 @@ pub(crate) fn community(owner: &str) -> AtUri {
 
 /// The ban of `who` from the community of `owner`.
 pub(crate) fn ban(owner: &str, who: &str) -> Measure {
-    Measure::Ban(community(owner), did(who))
+    Measure::Ban(community(owner), did(who), None)
 }
 
 pub(crate) fn unban(owner: &str, who: &str) -> Measure {
     Measure::Unban(community(owner), did(who))
+}
+
+/// The ban of `who` from the community of `owner`, for a while.
+pub(crate) fn ban_until(owner: &str, who: &str, until: i64) -> Measure {
+    Measure::Ban(community(owner), did(who), Some(Micros(until)))
+}
+
+pub(crate) fn kick(owner: &str, who: &str) -> Measure {
+    Measure::Kick(community(owner), did(who))
+}
+
+/// These people moderate the community of `owner`.
+pub(crate) fn moderators(owner: &str, people: &[&str]) -> Measure {
+    Measure::Moderators(community(owner), people.iter().map(|who| did(who)).collect())
+}
+
+pub(crate) fn unblock(author: &str, rkey: &str) -> Measure {
+    let Measure::Block(message) = block(author, rkey) else { unreachable!() };
+    Measure::Unblock(message)
 }
 
 /// The block of the message `rkey` of `author`.

@@ -3,6 +3,7 @@
 use colibri_edge::domain::voice_right::{VoiceRefusal, may_be_in};
 use colibri_edge::storage::facts;
 use colibri_edge::wire::ids::{AtUri, Did};
+use colibri_edge::wire::time::Micros;
 use futures::executor::block_on;
 use serde_json::json;
 
@@ -42,7 +43,8 @@ fn told(service: &Service, channel: &str, people: &[&str]) -> Vec<&'static str> 
     let people: Vec<Did> =
         people.iter().map(|name| Did::parse(&format!("did:plc:{name}")).unwrap()).collect();
     let channel = uri(channel);
-    let working_set = block_on(facts::right_to_be_in(&service.store, &channel, &people)).unwrap();
+    let working_set =
+        block_on(facts::right_to_be_in(&service.store, &channel, &people, Micros(service.now))).unwrap();
     people
         .iter()
         .map(|person| {
@@ -73,7 +75,7 @@ fn v02_b17_a_ban_and_the_end_of_the_channel_are_seen_at_once() {
     let service = Service::live(&story);
     service
         .store
-        .exec("INSERT INTO bans VALUES ('at://did:plc:alice/social.colibri.community/c', 'did:plc:bob', '')");
+        .exec("INSERT INTO bans (community_uri, member_did, banned_at) VALUES ('at://did:plc:alice/social.colibri.community/c', 'did:plc:bob', '')");
     assert_eq!(told(&service, TALK, &["alice", "bob"]), ["welcome", NO]);
     story.delete("alice", "community/c");
     assert_eq!(told(&Service::live(&story), TALK, &["alice", "bob"]), ["Unknown voice channel"; 2]);
@@ -96,6 +98,6 @@ fn invariant_9_a_read_that_fails_is_a_fault() {
     let service = Service::live(&studio());
     service.store.break_next(Break::Read);
     let people = [Did::parse("did:plc:bob").unwrap()];
-    assert!(block_on(facts::right_to_be_in(&service.store, &uri(TALK), &people)).is_err());
+    assert!(block_on(facts::right_to_be_in(&service.store, &uri(TALK), &people, Micros(0))).is_err());
     assert_eq!(service.store.struck.get(), 1);
 }

@@ -1,36 +1,61 @@
-//! Blocks and bans: what moderators decide (R03, R08, R09).
+//! What moderators decide: blocks, bans, kicks, and who moderates (R03, R08, R09, R30–R32).
 //!
-//! Both outlive what they concern (T10, T11): they are marks beside the records, which no event
-//! of the stream sets or lifts.
+//! Blocks and bans outlive what they concern (T10, T11): they are marks beside the records, which no
+//! event of the stream sets or lifts.
 
-use super::super::moderation::{Decision, Measure, Ruling};
+use std::collections::BTreeSet;
+
+use super::super::moderation::{Caller, Decision, Measure, Ruling, may_decide};
+use super::super::rows::{ApprovalRow, MembershipRow, Outcome, SettledRow, member_group};
 use super::super::standing::{MemberChange, Standing, standing};
 use super::Fold;
 use crate::wire::ids::{AtUri, Did};
+use crate::wire::time::Micros;
 
 impl Fold {
     /// Applies a decision. The first rule that applies decides:
-    ///   1. the owner cannot be banned, whoever asks for it;
-    ///   2. who has no say there changes nothing (X03);
-    ///   3. otherwise the rules of the measure.
+    ///   1. the owner can be neither banned nor kicked, whoever asks for it;
+    ///   2. who has no say there changes nothing (X03, X20);
+    ///   3. a community that is not known has no moderators, and only the operator bans from it: anybody
+    ///      could prove to own what they make up (R08, R32);
+    ///   4. otherwise the rules of the measure.
+    ///
+    /// Where it was made is noted for the audit log (X22).
     pub(super) fn decide(&mut self, decision: &Decision) -> Ruling {
-        if let Measure::Ban(community, member) = &decision.what
-            && community.authority() == *member
-        {
+        if decision.what.is_against_owner() {
             return Ruling::IsOwner;
         }
-        match decision.what.owner(&self.working_set) {
-            Some(owner) if !decision.caller.may_moderate(&owner) => Ruling::Forbidden,
-            _ => match &decision.what {
-                Measure::Block(message) => self.block(message),
-                Measure::Ban(community, member) => self.ban(community, member),
-                Measure::Unban(community, member) => self.unban(community, member),
-            },
+        let community = decision.what.community(&self.working_set);
+        if let Some(community) = &community
+            && !may_decide(&self.working_set, &decision.caller, community, &decision.what)
+        {
+            return Ruling::Forbidden;
         }
+        let is_known = community.as_ref().is_some_and(|uri| self.working_set.community(uri).is_some());
+        match &decision.what {
+            Measure::Moderators(..) if !is_known => return Ruling::NothingThere,
+            Measure::Ban(..) if !is_known && decision.caller != Caller::Operator => {
+                return Ruling::NothingThere;
+            }
+            _ => {}
+        }
+        let ruling = match &decision.what {
+            Measure::Block(message) => self.block(message),
+            Measure::Unblock(message) => self.unblock(message),
+            Measure::Ban(community, member, until) => self.ban(community, member, *until),
+            Measure::Unban(community, member) => self.unban(community, member),
+            Measure::EndBan(community, member) => self.end_ban(community, member),
+            Measure::Kick(community, member) => self.kick(community, member),
+            Measure::Moderators(community, people) => self.moderators(community, people),
+        };
+        if ruling == Ruling::Made {
+            self.acted_in.extend(community);
+        }
+        ruling
     }
 
     /// R03. The first rule that applies decides:
-    ///   1. a block stands for good (T11);
+    ///   1. a block stands until it is lifted (T11);
     ///   2. a message that is not known cannot be blocked (T07);
     ///   3. otherwise it is, and E02 is sent if it was visible.
     fn block(&mut self, uri: &AtUri) -> Ruling {
@@ -48,18 +73,88 @@ impl Fold {
         Ruling::Made
     }
 
+    /// R30. The first rule that applies decides:
+    ///   1. a message that is not known cannot be unblocked (T07): nobody can say whose it is;
+    ///   2. nor one that is not blocked;
+    ///   3. otherwise it stands again. If people see it, E01 is sent, and what waits for it is let in.
+    fn unblock(&mut self, uri: &AtUri) -> Ruling {
+        let Some(message) = self.working_set.messages.get(uri).cloned() else { return Ruling::NothingThere };
+        if self.working_set.channel(&message.channel_uri).is_none() || !self.working_set.blocks.remove(uri) {
+            return Ruling::NothingThere;
+        }
+        if self.working_set.visible(&message) {
+            self.announce_shown(&message);
+        }
+        self.release_after_message(uri);
+        Ruling::Made
+    }
+
     /// R08. The first rule that applies decides:
-    ///   1. a ban that stands is not made again;
-    ///   2. otherwise it counts from now on, or from the moment the community is known. Whoever
+    ///   1. a ban that stands, with the same end, is not made again;
+    ///   2. one that stands and gets another end is not told again, nor one whose end has come and
+    ///      was not told yet (R09);
+    ///   3. otherwise it counts from now on, or from the moment the community is known. Whoever
     ///      listens to the community hears `member_left` (I45).
-    fn ban(&mut self, community: &AtUri, member: &Did) -> Ruling {
-        if !self.working_set.bans.insert((community.clone(), member.clone())) {
+    fn ban(&mut self, community: &AtUri, member: &Did, until: Option<Micros>) -> Ruling {
+        let place = (community.clone(), member.clone());
+        let is_told = self.working_set.bans.contains(&place) || self.working_set.bans.is_over(&place);
+        if !self.working_set.bans.insert(place, until) {
             return Ruling::Stood;
         }
-        if self.working_set.community(community).is_some() {
+        if !is_told && self.working_set.community(community).is_some() {
             self.announce_change(community, member, Some(MemberChange::Demoted));
         }
         Ruling::Made
+    }
+
+    /// A ban came to its end (T10): as R09, unless it was made longer meanwhile.
+    fn end_ban(&mut self, community: &AtUri, member: &Did) -> Ruling {
+        if self.working_set.bans.is_over(&(community.clone(), member.clone())) {
+            self.unban(community, member)
+        } else {
+            Ruling::NothingThere
+        }
+    }
+
+    /// R31. The first rule that applies decides:
+    ///   1. who has no membership there cannot be kicked;
+    ///   2. otherwise their memberships there end, and the approvals of these. Both are settled, so
+    ///      that neither the stream nor a repository that is read brings them back; what their authors
+    ///      write from now on counts. `member_left` is told as if the person had left (I45).
+    fn kick(&mut self, community: &AtUri, member: &Did) -> Ruling {
+        let group = member_group(community, member);
+        let memberships: Vec<MembershipRow> = self.working_set.memberships.group(&group).cloned().collect();
+        if memberships.is_empty() {
+            return Ruling::NothingThere;
+        }
+        let approvals: Vec<ApprovalRow> = memberships
+            .iter()
+            .flat_map(|row| self.working_set.approvals.group(row.uri.as_str()))
+            .cloned()
+            .collect();
+        self.with_standing(community, member, |fold| {
+            for row in memberships {
+                fold.working_set.memberships.remove(&row.uri);
+                fold.end(row.uri, row.rev);
+            }
+            for row in approvals {
+                fold.working_set.approvals.remove(&row.uri);
+                fold.end(row.uri, row.rev);
+            }
+        });
+        Ruling::Made
+    }
+
+    fn end(&mut self, uri: AtUri, rev: String) {
+        let settled_at = self.clock;
+        let outcome = Outcome::Kicked;
+        self.working_set.settled.put(SettledRow { uri, outcome, rev, settled_at, lasting: true });
+    }
+
+    /// R32. A list that is as it was is not made again.
+    fn moderators(&mut self, community: &AtUri, people: &BTreeSet<Did>) -> Ruling {
+        let before = self.working_set.moderators.iter().filter(|(at, _)| at == community);
+        if before.map(|(_, did)| did).eq(people.iter()) { Ruling::Stood } else { Ruling::Made }
     }
 
     /// R09. A standing approval counts again at once. Who has a membership is back, and told as if

@@ -54,6 +54,8 @@ pub struct Folded {
     pub deleted_communities: Vec<AtUri>,
     /// What came of the decisions, in order.
     pub rulings: Vec<Ruling>,
+    /// The communities of those that were made.
+    pub acted_in: Vec<AtUri>,
     /// Known people whose identity changed: who they are is to be found out anew (I50).
     pub identities: Vec<Did>,
     /// Records found that the gate refused, also those that it had refused before.
@@ -127,11 +129,13 @@ pub fn fold<'a>(
         accounts: Vec::new(),
         deleted_communities: Vec::new(),
         rulings: Vec::new(),
+        acted_in: Vec::new(),
         recovering: false,
         turned_away: 0,
         doubtful: BTreeSet::new(),
         identities: Vec::new(),
     };
+    fold.working_set.bans.at(now);
     for input in inputs {
         fold.clock = Micros(fold.clock.0.saturating_add(1));
         let frame = match input {
@@ -174,6 +178,7 @@ pub fn fold<'a>(
         accounts: fold.accounts,
         deleted_communities: fold.deleted_communities,
         rulings: fold.rulings,
+        acted_in: fold.acted_in,
         turned_away: fold.turned_away,
         doubtful: fold.doubtful,
         identities: fold.identities,
@@ -197,6 +202,7 @@ struct Fold {
     accounts: Vec<AccountChange>,
     deleted_communities: Vec<AtUri>,
     rulings: Vec<Ruling>,
+    acted_in: Vec<AtUri>,
     /// The current input was found by a reconciliation, and so is whatever follows from it.
     recovering: bool,
     turned_away: usize,

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::moderation::{Decision, Measure};
+use super::super::moderation::{Caller, Decision, Measure};
 use super::super::reconciliation::{Finding, Found};
 use super::super::working_set::WorkingSet;
 use crate::wire::emoji::compared;
@@ -53,6 +53,10 @@ pub struct Needs {
     /// Names that may become known (AT-URIs and rkeys of communities, channels, messages): what
     /// waits for them is needed (I61).
     pub appearing: BTreeSet<String>,
+    /// Whether somebody decides: who moderates the communities concerned is needed (X20).
+    pub judges: bool,
+    /// Messages that may be shown again: with what they answer and how people reacted (R30).
+    showing: BTreeSet<AtUri>,
     /// Held records whose own needs are in here already.
     followed: BTreeSet<AtUri>,
 }
@@ -92,13 +96,25 @@ impl Needs {
 
     /// What a moderator's decision needs: where the message stands, or where the person does.
     pub fn of_decision(decision: &Decision) -> Self {
-        let mut needs = Self::default();
+        let mut needs = Self { judges: true, ..Self::default() };
+        if let Caller::Person(did) = &decision.caller {
+            needs.people.insert(did.clone()); // whether they are banned there
+        }
         match &decision.what {
             Measure::Block(message) => drop(needs.parent_uris.insert(message.clone())),
-            Measure::Ban(community, member) | Measure::Unban(community, member) => {
+            Measure::Unblock(message) => {
+                needs.parent_uris.insert(message.clone());
+                needs.appears(message);
+                needs.showing.insert(message.clone());
+            }
+            Measure::Ban(community, member, _)
+            | Measure::Unban(community, member)
+            | Measure::EndBan(community, member)
+            | Measure::Kick(community, member) => {
                 needs.communities.insert(community.clone());
                 needs.people.insert(member.clone());
             }
+            Measure::Moderators(community, _) => drop(needs.communities.insert(community.clone())),
         }
         needs
     }
@@ -128,6 +144,16 @@ impl Needs {
                 && self.records.insert(row.uri.clone())
                 && let Some(parent) = &row.parent
             {
+                by_name(parent, &mut self.parent_uris, &mut self.parent_rkeys);
+            }
+        }
+        for uri in &self.showing {
+            if let Some(row) = working_set.messages.get(uri)
+                && self.records.insert(uri.clone())
+                && let Some(parent) = &row.parent
+            {
+                // An rkey means a message of the same channel (T21).
+                self.channel_uris.insert(row.channel_uri.clone());
                 by_name(parent, &mut self.parent_uris, &mut self.parent_rkeys);
             }
         }

@@ -34,7 +34,8 @@ impl Fold {
     ///   2. what was decided at a newer revision stays (K09);
     ///   3. a deletion takes out what the index has, whatever its author's status (I06);
     ///   4. a record that was deleted at this very revision is deleted, and a reaction whose
-    ///      message is gone is gone for good (I22, I71);
+    ///      message is gone is gone for good (I22, I71), as is a membership that a moderator ended, until
+    ///      it is written anew (R31);
     ///   5. an invalid version is refused and leaves the earlier one (I03);
     ///   6. what says the same as the index changes nothing (K11);
     ///   7. otherwise the rules of its collection. What the gate refused before, it is asked
@@ -52,7 +53,9 @@ impl Fold {
             Write::Delete if self.holds(author, uri) => self.delete(&version),
             Write::Delete => {}
             Write::Put { .. }
-                if self.was(uri, Outcome::Orphaned) || (decided_now && self.was(uri, Outcome::Deleted)) => {}
+                if self.was(uri, Outcome::Orphaned)
+                    || self.was(uri, Outcome::Kicked)
+                    || (decided_now && self.was(uri, Outcome::Deleted)) => {}
             Write::Put { record: Err(invalid), .. } => {
                 if !decided_now {
                     self.refuse(&version, invalid.reason());

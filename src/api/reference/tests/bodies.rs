@@ -22,8 +22,8 @@ use crate::storage::discovery;
 use crate::storage::reads::{GapShown, IngestStatus};
 use crate::storage::repos::{self, Counts};
 use crate::wire::bodies::{
-    Author, Category, Channel, ChannelRead, Communities, Community, Invite, InviteCode, InviteToCommunity,
-    Member, Message, MessageCore, Person, ReactionGroup,
+    AuditEntry, Author, Category, Channel, ChannelRead, Communities, Community, Invite, InviteCode,
+    InviteToCommunity, Member, Message, MessageCore, Person, ReactionGroup,
 };
 use crate::wire::handle::Handle;
 use crate::wire::ice::{IceServer, IceServers};
@@ -144,6 +144,19 @@ fn invite(all: bool) -> Invite {
         max_uses: all.then_some(1),
         use_count: 1,
         active: true,
+    }
+}
+
+fn audit_entry(all: bool) -> AuditEntry {
+    AuditEntry {
+        community_uri: uri(),
+        actor: text(),
+        proof: "api_key".into(),
+        action: text(),
+        subject: text(),
+        reason: all.then(text),
+        until: all.then(text),
+        at: text(),
     }
 }
 
@@ -268,6 +281,7 @@ fn samples() -> Vec<Samples> {
         of("Author", author),
         of("ChannelRead", |_| ChannelRead { channel_uri: text(), cursor_at: text() }),
         of("Invite", invite),
+        of("AuditEntry", audit_entry),
         of("InviteToCommunity", |all| InviteToCommunity { invite: invite(all), community: community(true) }),
         of("InviteCode", |_| InviteCode { code: text() }),
         of("Vouched", |_| Vouched { ok: true, token: text(), expires_at: text() }),

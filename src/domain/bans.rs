@@ -1,0 +1,164 @@
+//! Who is banned where, and until when (T10).
+//!
+//! A ban may end by itself. It ends by the time at which something is judged, not when its row goes: the gate, the
+//! right to be in voice and every other rule ask [`Bans::contains`]. The row goes a little later, when the service
+//! tells the community that the person is back ([`Measure::EndBan`](super::moderation::Measure)).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::wire::ids::{AtUri, Did};
+use crate::wire::time::Micros;
+
+/// A community and a person.
+pub type Place = (AtUri, Did);
+
+/// A ban.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "columns, described in migrations/")]
+pub struct BanRow {
+    pub community_uri: AtUri,
+    pub member_did: Did,
+    pub until: Option<Micros>,
+}
+
+/// Bans, with the memory of which were touched.
+#[derive(Clone, Debug, Default)]
+pub struct Bans {
+    rows: BTreeMap<Place, Option<Micros>>,
+    touched: BTreeSet<Place>,
+    now: Micros,
+}
+
+/// The bans that a fold touched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BansDelta {
+    /// Those that stand.
+    pub set: Vec<BanRow>,
+    /// Those that do not.
+    pub lifted: Vec<Place>,
+}
+
+impl BansDelta {
+    /// Whether nothing was touched.
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.lifted.is_empty()
+    }
+}
+
+/// Brings in facts.
+impl FromIterator<BanRow> for Bans {
+    fn from_iter<I: IntoIterator<Item = BanRow>>(facts: I) -> Self {
+        let mut bans = Self::default();
+        facts.into_iter().for_each(|row| bans.seed(row));
+        bans
+    }
+}
+
+impl Bans {
+    /// Sets the time by which bans end.
+    pub fn at(&mut self, now: Micros) {
+        self.now = now;
+    }
+
+    /// Brings in a fact.
+    pub fn seed(&mut self, row: BanRow) {
+        self.rows.insert((row.community_uri, row.member_did), row.until);
+    }
+
+    /// Whether a person is banned. The first rule that applies decides:
+    ///   1. without a row they are not;
+    ///   2. a ban without an end stands;
+    ///   3. one with an end stands until then.
+    pub fn contains(&self, place: &Place) -> bool {
+        self.rows.get(place).is_some_and(|until| until.is_none_or(|until| self.now < until))
+    }
+
+    /// Whether the end of a ban has come, and its row is still there.
+    pub fn is_over(&self, place: &Place) -> bool {
+        self.rows.contains_key(place) && !self.contains(place)
+    }
+
+    /// Sets a ban; `false` if just this one stood.
+    pub fn insert(&mut self, place: Place, until: Option<Micros>) -> bool {
+        if self.contains(&place) && self.rows.get(&place) == Some(&until) {
+            return false;
+        }
+        self.rows.insert(place.clone(), until);
+        self.touched.insert(place);
+        true
+    }
+
+    /// Lifts a ban; `false` if there was none.
+    pub fn remove(&mut self, place: &Place) -> bool {
+        self.rows.remove(place).is_some() && {
+            self.touched.insert(place.clone());
+            true
+        }
+    }
+
+    /// What was touched, and all that stands.
+    pub(super) fn into_parts(self) -> (BansDelta, Vec<BanRow>) {
+        let row = |((community_uri, member_did), until): (Place, Option<Micros>)| BanRow {
+            community_uri,
+            member_did,
+            until,
+        };
+        let mut delta = BansDelta::default();
+        for place in self.touched {
+            match self.rows.get(&place) {
+                Some(until) => delta.set.push(row((place, *until))),
+                None => delta.lifted.push(place),
+            }
+        }
+        (delta, self.rows.into_iter().map(row).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place() -> Place {
+        (
+            AtUri::parse("at://did:plc:owner/social.colibri.community/c").unwrap(),
+            Did::parse("did:plc:bob").unwrap(),
+        )
+    }
+
+    #[test]
+    fn t10_a_ban_ends_by_the_clock() {
+        for (until, now, stands, why) in [
+            (None, 0, true, "one without an end stands"),
+            (None, i64::MAX, true, "for ever"),
+            (Some(Micros(10)), 9, true, "until its end"),
+            (Some(Micros(10)), 10, false, "not at it"),
+            (Some(Micros(10)), 11, false, "nor after it"),
+        ] {
+            let mut bans = Bans::default();
+            bans.insert(place(), until);
+            bans.at(Micros(now));
+            assert_eq!(bans.contains(&place()), stands, "{why}");
+            assert_eq!(bans.is_over(&place()), !stands, "{why}");
+        }
+        assert!(!Bans::default().contains(&place()) && !Bans::default().is_over(&place()));
+    }
+
+    #[test]
+    fn r08_only_another_end_makes_a_ban_anew() {
+        for (before, after, made, why) in [
+            (None, None, false, "it stands"),
+            (Some(Micros(20)), Some(Micros(20)), false, "it stands, with an end"),
+            (Some(Micros(20)), Some(Micros(30)), true, "longer"),
+            (Some(Micros(20)), None, true, "for good"),
+            (None, Some(Micros(30)), true, "shorter"),
+            (Some(Micros(5)), Some(Micros(5)), true, "what is over does not stand"),
+        ] {
+            let mut bans = Bans::default();
+            bans.insert(place(), before);
+            bans.at(Micros(10));
+            assert_eq!(bans.insert(place(), after), made, "{why}");
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Who may moderate a community besides its owner (X20, R32), and bans whose end has come.
+
+use std::collections::BTreeSet;
+
+use super::{Fault, Param, Statement, Store, rows};
+use crate::wire::ids::{AtUri, Did};
+use crate::wire::time::Micros;
+
+/// Bans that are ended in one go.
+pub const OVER_AT_ONCE: usize = 50;
+
+/// These people moderate the community from now on, and no others.
+pub fn replace(community: &AtUri, people: &BTreeSet<Did>, now: Micros) -> [Statement; 2] {
+    [
+        Statement::new(
+            "DELETE FROM moderators WHERE community_uri = ?1 AND did NOT IN (SELECT value FROM json_each(?2))",
+            [community.as_str().into(), Param::json(people)],
+        ),
+        Statement::new(
+            "INSERT INTO moderators (community_uri, did, added_at) SELECT ?1, value, ?3 FROM json_each(?2) WHERE true
+             ON CONFLICT DO NOTHING",
+            [community.as_str().into(), Param::json(people), now.shown().into()],
+        ),
+    ]
+}
+
+/// R33: the moderators of a community, by DID; at most as many as R32 takes.
+pub async fn list(store: &impl Store, community: &str) -> Result<Vec<Did>, Fault> {
+    let statement = Statement::new(
+        "SELECT json_quote(did) AS row FROM moderators WHERE community_uri = ?1 ORDER BY did",
+        [community.into()],
+    );
+    rows(store.read(&[statement]).await?.first())
+}
+
+/// Whether `did` moderates the community at the time `now`: whoever is banned there does not.
+pub async fn moderates(store: &impl Store, community: &AtUri, did: &Did, now: Micros) -> Result<bool, Fault> {
+    let statement = Statement::new(
+        "SELECT 'true' AS row FROM moderators m WHERE m.community_uri = ?1 AND m.did = ?2
+           AND NOT EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = ?1 AND b.member_did = ?2
+                            AND (b.until IS NULL OR b.until > ?3))",
+        [community.as_str().into(), did.as_str().into(), now.sortable().into()],
+    );
+    let found: Vec<bool> = rows(store.read(&[statement]).await?.first())?;
+    Ok(!found.is_empty())
+}
+
+/// Some bans whose end has come, first ended first.
+pub async fn bans_over(store: &impl Store, now: Micros) -> Result<Vec<(AtUri, Did)>, Fault> {
+    let statement = Statement::new(
+        "SELECT json_array(community_uri, member_did) AS row FROM bans
+         WHERE until IS NOT NULL AND until <= ?1 ORDER BY until LIMIT ?2",
+        [now.sortable().into(), i64::try_from(OVER_AT_ONCE).unwrap_or(50).into()],
+    );
+    rows(store.read(&[statement]).await?.first())
+}

@@ -1,0 +1,128 @@
+// Who is let in where (X20): every route and every socket, as each kind of caller, in each mode, against docs/access.json. A
+// route without a row there fails. And what a run leaves in the log: no secret, no proof, no text of anybody (X24).
+
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { before, test } from 'node:test'
+
+import { UpgradeRefused } from './harness.js'
+import { answers, openPlace } from './place.js'
+
+const KEY = 'the key of the access tests'
+const SECRET = 'what signs the tokens of the access tests'
+const TEXT = 'words that stand in no log'
+const REASON = 'a reason that stands in no log'
+const TABLE = JSON.parse(readFileSync(new URL('../../docs/access.json', import.meta.url), 'utf8'))
+
+let place, service
+/** What stands in braces. */
+const made = { target: 'did:plc:target' }
+/** The proof of each caller; nobody has none. */
+const proofs = { nobody: undefined, bad: 'nonsense', key: KEY }
+
+const ask = (proof, method, path, body) =>
+  service.fetchJson(path, {
+    method,
+    headers: proof === undefined ? {} : { authorization: `Bearer ${proof}` },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  })
+
+before(async () => {
+  place = await openPlace({ env: { INVITE_API_KEY: KEY, TOKEN_SECRET: SECRET } })
+  service = place.service
+  const [owner, member, pending, banned, other] = await Promise.all(
+    ['owner', 'member', 'pending', 'banned', 'other'].map((name) => place.network.createAccount(name)),
+  )
+  const community = await owner.community({ name: 'Closed', requiresApprovalToJoin: true })
+  const channel = await owner.channel({ name: 'hall', type: 'text', community: community.rkey })
+  await other.community({ name: 'Elsewhere', requiresApprovalToJoin: false })
+  const membership = await member.membership(community.uri)
+  await owner.approval(membership.uri, community.uri)
+  await pending.membership(community.uri)
+  await banned.membership(community.uri)
+  await answers(service, `/api/members?community=${community.uri}`, 200, (members) => members.length === 4)
+  await answers(service, `/api/members?community=${community.uri}`, 200, (members) =>
+    members.some(({ member_did, status }) => member_did === member.did && status === 'approved'),
+  )
+  const message = await member.message(channel.rkey, TEXT)
+  await answers(service, `/api/message?author=${member.did}&rkey=${message.rkey}`)
+  const moderator = 'did:plc:moderator'
+  const moderators = { community_uri: community.uri, moderators: [moderator] }
+  assert.equal((await ask(KEY, 'PUT', '/api/community/moderators', moderators)).status, 204)
+  const ban = { community_uri: community.uri, member_did: banned.did, reason: REASON }
+  assert.equal((await ask(KEY, 'POST', '/api/community/ban', ban)).status, 204)
+  const { body } = await ask(KEY, 'POST', '/api/invite', { community_uri: community.uri, owner_did: owner.did })
+  Object.assign(made, { community: community.uri, channel: channel.uri, message: message.rkey, code: body.code })
+  Object.assign(made, { moderator, owner: owner.did, member: member.did })
+  const dids = { stranger: 'did:plc:stranger', member, pending, banned, moderator, owner, other_owner: other }
+  for (const [caller, who] of Object.entries(dids)) {
+    const vouched = await ask(KEY, 'POST', '/api/authentication', { did: who.did ?? who, ttl: 86_400 })
+    proofs[caller] = vouched.body.token
+  }
+})
+
+const filled = (text) => text.replace(/\{(\w+)\}/g, (_, name) => made[name])
+const outcome = (status) => (status === 401 || status === 403 ? status : 'in')
+/** The table of a kind, by caller. */
+const byCaller = (outcomes) => Object.fromEntries(TABLE.callers.map((caller, n) => [caller, outcomes[n]]))
+
+test('X20: every route, as every caller, in every mode, is as docs/access.json says', async () => {
+  const { body: reference } = await service.fetchJson('/openapi.json')
+  const routes = Object.entries(reference.paths).flatMap(([path, methods]) =>
+    Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
+  )
+  const without = routes.filter((route) => !TABLE.routes[route])
+  assert.deepEqual(without, [], 'routes without a row in docs/access.json')
+  assert.deepEqual(Object.keys(TABLE.routes).filter((route) => !routes.includes(route)), [], 'rows without a route')
+  for (const mode of TABLE.modes) {
+    await service.restart({ env: { AUTH_MODE: mode } })
+    for (const [route, [kind, query, body]] of Object.entries(TABLE.routes)) {
+      const [method, path] = route.split(' ')
+      const got = {}
+      for (const caller of TABLE.callers) {
+        const proof = proofs[caller]
+        const response = await service.fetch(filled(path + query), {
+          method,
+          headers: proof === undefined ? {} : { authorization: `Bearer ${proof}` },
+          body: body && filled(JSON.stringify(body)),
+        })
+        const text = await response.text()
+        assert(response.status !== 500 && response.status !== 503, `${mode}: ${route} as ${caller}: ${response.status} ${text}`)
+        got[caller] = outcome(response.status)
+        for (const name of ['x-content-type-options', 'content-security-policy', 'referrer-policy', 'x-frame-options']) {
+          assert(response.headers.get(name), `H16: ${route} as ${caller} has no ${name}`)
+        }
+      }
+      assert.deepEqual(got, byCaller(TABLE.kinds[kind]), `${mode}: ${route}`)
+    }
+  }
+})
+
+test('X20: every socket, as every caller', async () => {
+  for (const mode of ['open', 'verified']) {
+    await service.restart({ env: { AUTH_MODE: mode } })
+    for (const [path, modes] of Object.entries(TABLE.sockets)) {
+      const got = {}
+      for (const caller of TABLE.callers) {
+        const proof = proofs[caller]
+        try {
+          const socket = await service.connect(path + (proof === undefined ? '' : `?auth=${encodeURIComponent(proof)}`))
+          got[caller] = 'in'
+          await socket.close()
+        } catch (error) {
+          if (!(error instanceof UpgradeRefused)) throw error
+          got[caller] = error.status
+        }
+      }
+      assert.deepEqual(got, byCaller(modes[mode]), `${mode}: ${path}`)
+    }
+  }
+})
+
+test('X24: the log of all that holds no secret, no proof, no text and no reason', () => {
+  const log = service.logs()
+  assert(log.length > 0, 'the service has logged something')
+  const secrets = { key: KEY, secret: SECRET, text: TEXT, reason: REASON }
+  for (const [caller, proof] of Object.entries(proofs)) if (proof && caller !== 'bad') secrets[`proof of ${caller}`] = proof
+  for (const [what, text] of Object.entries(secrets)) assert(!log.includes(text), `the log holds the ${what}`)
+})
