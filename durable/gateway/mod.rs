@@ -3,7 +3,7 @@
 //!
 //! - Guarantee: a socket gets an event once, in order of `seq` (A38, A39); every frame gets one
 //!   reply, in order (A03); whoever has presence here has an open socket, and the other way
-//!   round (P04). A socket's frames wait for each other (`actor`), and a community delivers to a
+//!   round (P04). A socket's frames wait for each other (`domain::gateway`), and a community delivers to a
 //!   gateway one call at a time.
 //! - Gates: the memory and the object's database change together between two awaits. Calls to
 //!   D1 and to communities let other events in, so nothing read before one is trusted after it.
@@ -14,12 +14,11 @@
 //! - Wakes on a frame, a delivery, a socket's end, its alarm. The shipped client's heartbeat is
 //!   answered by the runtime and wakes nobody (A10). Ends with its last socket.
 
-mod actor;
 pub mod commands;
+mod object;
 mod presence;
 mod proofs;
 mod restore;
-mod sessions;
 mod sockets;
 mod subscriptions;
 mod voice;
@@ -32,8 +31,9 @@ use worker::{
     WebSocketIncomingMessage, WebSocketRequestResponsePair, durable_object, wasm_bindgen,
 };
 
-use self::actor::Desk;
-use self::sockets::{Caller, Gone};
+use self::object::GatewayObject;
+use crate::domain::gateway::Input;
+use crate::domain::gateway::session::Caller;
 use crate::domain::restore::Origin;
 use crate::durable::gateway::commands::{
     Adopt, Deliver, ORIGIN_HEADER, Observed, PRESENT_HEADER, Proved, Reindexed, SESSION_HEADER, Say,
@@ -50,7 +50,7 @@ use crate::wire::socket::{HEARTBEAT, HEARTBEAT_ACK};
 /// See the module.
 #[durable_object]
 pub struct Gateway {
-    desk: Rc<Desk>,
+    object: Rc<GatewayObject>,
 }
 
 /// What wakes a sleeping gateway costs money: `LOG_LEVEL=trace` tells each time.
@@ -79,45 +79,45 @@ impl DurableObject for Gateway {
         if let Ok(pair) = WebSocketRequestResponsePair::new(HEARTBEAT, HEARTBEAT_ACK) {
             state.set_websocket_auto_response(&pair);
         }
-        Self { desk: Rc::new(Desk::new(state, env)) }
+        Self { object: Rc::new(GatewayObject::new(state, env)) }
     }
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
         woken("command");
-        let desk = &self.desk;
+        let object = &self.object;
         let response = match request.path().trim_start_matches('/') {
-            CONNECT => desk.take_in(caller(request.headers())?),
+            CONNECT => object.take_in(caller(request.headers())?),
             Deliver::NAME => {
-                serve(&mut request, async |command: Deliver| desk.deliver_with_room(&command).await).await
+                serve(&mut request, async |command: Deliver| object.deliver_with_room(command).await).await
             }
-            Watch::NAME => serve(&mut request, async |command: Watch| desk.watch(&command)).await,
+            Watch::NAME => serve(&mut request, async |command: Watch| object.watch(command)).await,
             Say::NAME => {
-                serve(&mut request, async |command: Say| desk.hear(&command).map(|()| Done {})).await
+                serve(&mut request, async |command: Say| object.hear(command).map(|()| Done {})).await
             }
             Observed::NAME => {
-                serve(&mut request, async |command: Observed| desk.observed(&command.community)).await
+                serve(&mut request, async |command: Observed| object.observed(&command.community)).await
             }
             Reindexed::NAME => {
-                serve(&mut request, async |command: Reindexed| desk.reindexed(&command).await).await
+                serve(&mut request, async |command: Reindexed| object.reindexed(&command).await).await
             }
             SetState::NAME => {
-                serve(&mut request, async |command: SetState| desk.set_by_api(command).await).await
+                serve(&mut request, async |command: SetState| object.set_by_api(command).await).await
             }
-            Adopt::NAME => serve(&mut request, async |command: Adopt| desk.adopt(&command)).await,
-            Proved::NAME => serve(&mut request, async |command: Proved| desk.proved(&command.did)).await,
+            Adopt::NAME => serve(&mut request, async |command: Adopt| object.adopt(command)).await,
+            Proved::NAME => serve(&mut request, async |command: Proved| object.proved(command.did)).await,
             UseToken::NAME => {
-                let used = async |command: UseToken| proofs::use_token(&desk.sql, &command);
+                let used = async |command: UseToken| proofs::use_token(&object.sql, &command);
                 return serve(&mut request, used).await;
             }
             _ => return unknown(),
         };
-        desk.stir().await;
+        object.stir().await;
         response
     }
 
     async fn alarm(&self) -> Result<Response> {
         woken("alarm");
-        self.desk.ring().await;
+        self.object.ring().await;
         Response::empty()
     }
 
@@ -127,8 +127,8 @@ impl DurableObject for Gateway {
             WebSocketIncomingMessage::String(text) => Some(text),
             WebSocketIncomingMessage::Binary(_) => None,
         };
-        self.desk.frame(&socket, text).await;
-        self.desk.stir().await;
+        self.object.frame(&socket, text).await;
+        self.object.stir().await;
         Ok(())
     }
 
@@ -136,18 +136,18 @@ impl DurableObject for Gateway {
     async fn websocket_close(&self, socket: WebSocket, code: usize, _: String, clean: bool) -> Result<()> {
         woken("close");
         if clean {
-            self.desk.hung_up(&socket);
+            self.object.lost(&socket, Input::HungUp);
         } else {
-            self.desk.closed(&socket, Gone::Broke);
+            self.object.lost(&socket, Input::Broke);
         }
         socket_state::answer_close(&socket, code);
-        self.desk.stir().await;
+        self.object.stir().await;
         Ok(())
     }
 
     async fn websocket_error(&self, socket: WebSocket, _: Error) -> Result<()> {
-        self.desk.closed(&socket, Gone::Broke);
-        self.desk.stir().await;
+        self.object.lost(&socket, Input::Broke);
+        self.object.stir().await;
         Ok(())
     }
 }

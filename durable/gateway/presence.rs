@@ -12,12 +12,11 @@ use futures::channel::oneshot;
 use serde_json::value::RawValue;
 use worker::wasm_bindgen_futures::spawn_local;
 
-use super::actor::{Asked, Chosen, Desk, Outcome};
-use super::sessions::Sessions;
+use super::object::{Asked, Chosen, GatewayObject, Outcome};
+use crate::domain::gateway::{Gateway as Core, Input, Present};
 use crate::domain::lost::Attempt;
 use crate::domain::person::Stored;
-use crate::domain::presence::{Input, State};
-use crate::domain::slow_sockets::FULL_BYTES;
+use crate::domain::presence::{Input as Happened, State};
 use crate::durable::community::commands::Overhear;
 use crate::durable::gateway::commands::{Adopt, Say, SetState};
 use crate::durable::replies::Done;
@@ -32,7 +31,6 @@ use crate::storage::{CommitError, Fault, Store, rows};
 use crate::wire::events::{Event, with_state};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::socket::Reply;
-use crate::wire::time::Micros;
 
 /// People settled in one round, and sayings told in one call. With 2,000 communities of 100
 /// bytes each a saying may be 200 kB, but nearly all are below 1 kB.
@@ -46,7 +44,7 @@ struct Work {
     asked: Vec<Asked>,
 }
 
-impl Desk {
+impl GatewayObject {
     /// A socket's person chose a state (A13): the reply, once it is stored.
     pub(super) async fn set_by_socket(self: &Rc<Self>, did: Did, state: State) -> Reply {
         match self.set(did, state, false).await {
@@ -74,15 +72,15 @@ impl Desk {
         if (!matches!(is_due, Ok(true)) && self.asked.borrow().is_empty()) || self.settling.replace(true) {
             return;
         }
-        let desk = Rc::clone(self);
+        let object = Rc::clone(self);
         spawn_local(async move {
-            let result = desk.settle_all().await;
-            desk.settling.set(false);
-            desk.tell_soon();
-            desk.seat_soon();
+            let result = object.settle_all().await;
+            object.settling.set(false);
+            object.tell_soon();
+            object.seat_soon();
             match result {
-                Ok(()) => desk.arm().await,
-                Err(fault) => desk.retry(&fault, "states are stored and told later").await,
+                Ok(()) => object.arm().await,
+                Err(fault) => object.retry(&fault, "states are stored and told later").await,
             }
         });
     }
@@ -126,12 +124,14 @@ impl Desk {
         self.with(|sessions| {
             for (did, one) in &found {
                 self.load(sessions, one, work.asked.iter().any(|asked| asked.did == *did))?;
-                if let Some(wanted) = sessions.persons.get(did).and_then(|(person, _)| person.to_store()) {
+                if let Some(wanted) = sessions.persons.get(did).and_then(|present| present.person.to_store())
+                {
                     states.insert(did.clone(), wanted);
                 }
             }
             for asked in &work.asked {
-                let Some((person, _)) = sessions.persons.get(&asked.did) else { continue };
+                let Some(present) = sessions.persons.get(&asked.did) else { continue };
+                let person = &present.person;
                 let is_active = person.presence.is_active();
                 if !asked.by_api && !is_active {
                     anonymous.push(asked.did.clone());
@@ -173,8 +173,8 @@ impl Desk {
     }
 
     /// What the database holds of a person is known.
-    fn load(&self, sessions: &mut Sessions, found: &Found, asked: bool) -> Outcome<()> {
-        if !sessions.persons.get(&found.did).map_or(asked, |(person, _)| !person.presence.is_loaded()) {
+    fn load(&self, sessions: &mut Core, found: &Found, asked: bool) -> Outcome<()> {
+        if !sessions.persons.get(&found.did).map_or(asked, |present| !present.person.presence.is_loaded()) {
             return Ok(());
         }
         let Stored { preferred, current } = found.stored();
@@ -182,13 +182,14 @@ impl Desk {
             (None, false) => self.chosen(&found.did)?,
             (preferred, _) => preferred,
         };
-        self.person(sessions, &found.did, Input::Loaded { preferred, current, active: found.is_active() })?;
+        let loaded = Happened::Loaded { preferred, current, active: found.is_active() };
+        sessions.person(&found.did, loaded, now());
         if asked && !sessions.persons.contains_key(&found.did) {
             // Loaded and over at once: it stays in memory until what was asked for is done.
             let mut person = crate::domain::person::Person::default();
-            let loaded = Input::Loaded { preferred, current, active: found.is_active() };
+            let loaded = Happened::Loaded { preferred, current, active: found.is_active() };
             person.on(loaded, now(), &self.settings.periods);
-            sessions.persons.insert(found.did.clone(), (person, Micros::default()));
+            sessions.persons.insert(found.did.clone(), Present::of(person));
         }
         Ok(())
     }
@@ -214,30 +215,30 @@ impl Desk {
     /// States are stored: what was chosen takes effect, and what is to be told is noted.
     fn stored(
         &self,
-        sessions: &mut Sessions,
+        sessions: &mut Core,
         states: &[(Did, Stored)],
         found: &BTreeMap<Did, Found>,
         work: &Work,
         anonymous: &[Did],
     ) -> Outcome<()> {
         for asked in work.asked.iter().filter(|asked| !anonymous.contains(&asked.did)) {
-            let set = if asked.by_api { Input::SetByApi(asked.state) } else { Input::Set(asked.state) };
-            self.person(sessions, &asked.did, set)?;
+            let set = if asked.by_api { Happened::SetByApi(asked.state) } else { Happened::Set(asked.state) };
+            sessions.person(&asked.did, set, now());
         }
         for (did, stored) in states {
             if sessions.persons.contains_key(did) {
-                self.change(sessions, did, |person, _, _| person.stored(*stored))?;
+                sessions.change(did, |person, _| person.stored(*stored));
             }
         }
         for (did, one) in found {
-            let Some(state) = sessions.persons.get(did).and_then(|(person, _)| person.to_tell()) else {
+            let Some(state) = sessions.persons.get(did).and_then(|present| present.person.to_tell()) else {
                 continue;
             };
             let mut person = one.person.as_ref().map(|row| row.shown(&self.cdn)).unwrap_or_default();
             person.state = Some(state.word().to_owned());
             self.say(did, one, true, true, Event::status_of(did, person).text())?;
             sessions.said = true;
-            self.change(sessions, did, |person, _, _| person.told(state))?;
+            sessions.change(did, |person, _| person.told(state));
         }
         let mut lost = 0;
         for held in &work.held {
@@ -246,7 +247,7 @@ impl Desk {
                 lost += 1;
                 continue;
             };
-            let here = sessions.persons.get(&held.did).and_then(|(person, _)| person.presence.current());
+            let here = sessions.persons.get(&held.did).and_then(|present| present.person.presence.current());
             let state = here.or(one.stored().current).unwrap_or(State::Offline);
             let Ok(text) = with_state(event.get(), state.word()) else {
                 lost += 1;
@@ -294,18 +295,18 @@ impl Desk {
         for name in gateways.chain(observed) {
             let is_behind = hearers.get(&name).copied().unwrap_or(0) < last;
             if is_behind && self.telling.borrow_mut().insert(name.clone()) {
-                let desk = Rc::clone(self);
+                let object = Rc::clone(self);
                 spawn_local(async move {
-                    let result = desk.tell(&name).await;
-                    desk.telling.borrow_mut().remove(&name);
+                    let result = object.tell(&name).await;
+                    object.telling.borrow_mut().remove(&name);
                     if let Err(fault) = result {
-                        *desk.untold.borrow_mut().entry(name.clone()).or_default() += 1;
+                        *object.untold.borrow_mut().entry(name.clone()).or_default() += 1;
                         // Memory that cannot be had is rebuilt, and then looks again by itself.
-                        let _ = desk.with(|sessions| {
+                        let _ = object.with(|sessions| {
                             sessions.said = true;
                             Ok(())
                         });
-                        desk.retry(&fault, &format!("{name} hears about people later")).await;
+                        object.retry(&fault, &format!("{name} hears about people later")).await;
                     }
                 });
             }
@@ -367,7 +368,7 @@ impl Desk {
         }
         let say = Say { from: from.to_owned(), sayings };
         if name == from {
-            self.hear(&say)?;
+            self.hear(say)?;
         } else {
             call(&self.env, name, &say).await?;
         }
@@ -384,22 +385,12 @@ impl Desk {
     }
 
     /// What another gateway says about its people, or this one about its own.
-    pub(super) fn hear(&self, say: &Say) -> Outcome<()> {
-        self.with(|sessions| {
-            let had: Vec<i64> = rows(Some(&self.sql.run(&gateway_people::speaker(&say.from))?))?;
-            let had = had.first().copied().unwrap_or(0);
-            // What is said of people is small: it needs no room to be made first.
-            let full = sessions.slow_watchers(&say.sayings).into_iter();
-            for (id, _) in full.filter(|(_, unsent)| *unsent > FULL_BYTES) {
-                self.let_go(sessions, id)?;
-            }
-            for saying in say.sayings.iter().filter(|saying| saying.id > had) {
-                sessions.send_state(saying);
-                self.note_change(sessions, saying)?;
-            }
-            let through = say.sayings.last().map_or(had, |saying| saying.id.max(had));
-            self.sql.run(&gateway_people::listened(&say.from, through)).map(drop)
-        })
+    pub(super) fn hear(&self, say: Say) -> Outcome<()> {
+        self.wake()?;
+        let had: Vec<i64> = rows(Some(&self.sql.run(&gateway_people::speaker(&say.from))?))?;
+        let had = had.first().copied().unwrap_or(0);
+        let Say { from, sayings } = say;
+        self.on(Input::Published { from, sayings, had })
     }
 
     /// The observers of a community hear about people from now on (A21).
@@ -427,17 +418,16 @@ impl Desk {
         if !matches!(due, Ok(true)) {
             return;
         }
-        let desk = Rc::clone(self);
+        let object = Rc::clone(self);
         spawn_local(async move {
-            if let Err(fault) = desk.hand_over().await {
-                desk.retry(&fault, "people are handed over when the object wakes anew").await;
+            if let Err(fault) = object.hand_over().await {
+                object.retry(&fault, "people are handed over when the object wakes anew").await;
             }
         });
     }
 
     async fn hand_over(&self) -> Outcome<()> {
-        let name = self.name()?;
-        let homes = self.with(|sessions| Ok(self.strangers(sessions, &name)))?;
+        let homes = self.with(|sessions| Ok(sessions.strangers()))?;
         for (home, dids) in homes {
             for did in &dids {
                 self.stand_up(did).await?;

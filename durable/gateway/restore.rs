@@ -12,17 +12,17 @@ use std::time::Duration;
 use worker::Delay;
 use worker::wasm_bindgen_futures::spawn_local;
 
-use super::actor::{Desk, Outcome, RETRY};
-use super::sessions::{LOST, Sessions};
+use super::object::{GatewayObject, Outcome, RETRY};
+
 use super::subscriptions::{Catching, NAMES};
-use crate::domain::restore::{self, Newcomer, Part, Place, Trace, sources};
+use crate::domain::gateway::{Gateway as Core, LOST, Moment};
+use crate::domain::restore::{Newcomer, Part, Place, Trace, sources};
 use crate::domain::subscriptions::{BYTES_MAX, Subscriptions, needs};
 use crate::durable::community::commands::Locate;
-use crate::platform::clock::{now, unguessable};
+use crate::platform::clock::now;
 use crate::platform::d1::D1;
 use crate::platform::log;
 use crate::platform::objects::call;
-use crate::platform::socket_state::send;
 use crate::storage::gateway_people::{self, Changed};
 use crate::storage::gateway_sessions::{self, Restoring};
 use crate::storage::{Fault, Inner, presence, reads, rows};
@@ -33,117 +33,16 @@ use crate::wire::time::Micros;
 /// How long a client has to say itself what it wants (Q10): that long one on a slow line needs, in
 /// milliseconds.
 const FIRST_WORD_MS: u64 = 500;
-/// How many traces come between two looks at how many there are.
-const LOOK_EVERY: i64 = 64;
-/// Changes of people between two looks at how many there are.
-const CHANGES_EVERY: u32 = 500;
 
-impl Desk {
-    /// Since when what closed sockets had is kept.
-    pub(super) fn kept_since(&self) -> Micros {
-        Micros(now().0.saturating_sub(self.settings.restore_keep))
-    }
-
-    /// Whether a person has, or had, other sockets that a new one may go on from.
-    pub(super) fn has_others(&self, sessions: &Sessions, did: &Did) -> Outcome<bool> {
-        if self.settings.restore == 0 {
-            return Ok(false);
-        }
-        let is_here =
-            sessions.persons.get(did).is_some_and(|(person, _)| !person.presence.sockets().is_empty());
-        Ok(is_here || !self.sql.run(&gateway_people::has_traces(did))?.is_empty())
-    }
-
-    /// Keeps what a socket had that is gone now.
-    pub(super) fn keep_trace(&self, did: &Did, mut trace: Trace) -> Outcome<()> {
-        if self.settings.restore == 0
-            || trace.subscriptions.is_empty()
-            || trace.subscriptions.cost() > restore::TRACE_BYTES
-        {
-            return Ok(());
-        }
-        let at = now();
-        trace.closed_at = Some(at);
-        let address = trace.origin.address.clone();
-        self.sql.run_all(&gateway_people::leave(did, &address, at, &trace))?;
-        if trace.id % LOOK_EVERY == 0 {
-            self.tidy_traces()?;
-        }
-        if let Some(end) = self.traces_end()? {
-            self.wake_at(end);
-        }
-        Ok(())
-    }
-
-    /// Forgets what is too old or too much of what closed sockets had.
-    pub(super) fn tidy_traces(&self) -> Outcome<()> {
-        self.sql.run(&gateway_people::forget_traces(self.kept_since()))?;
-        loop {
-            let held: Vec<(i64, i64)> = rows(Some(&self.sql.run(&gateway_people::traces_held())?))?;
-            let Some((count, bytes)) = held.first().copied() else { return Ok(()) };
-            let over = (count - restore::GATEWAY_MAX).max(i64::from(bytes > restore::GATEWAY_BYTES));
-            if over <= 0 {
-                return Ok(());
-            }
-            self.sql.run(&gateway_people::make_room(over.min(LOOK_EVERY)))?;
-        }
-    }
-
-    /// When the next of them is forgotten.
-    pub(super) fn traces_end(&self) -> Outcome<Option<Micros>> {
-        let oldest = self.sql.run(&gateway_people::oldest_trace())?;
-        let oldest = oldest.first().and_then(|text| text.parse::<i64>().ok());
-        Ok(oldest.map(|at| Micros(at.saturating_add(self.settings.restore_keep))))
-    }
-
-    /// Forgets old changes of people, if there were many since the last time, or `at_least` so
-    /// many.
-    pub(super) fn tidy_changes(&self, sessions: &mut Sessions, at_least: u32) -> Outcome<()> {
-        if sessions.changes < at_least {
-            return Ok(());
-        }
-        sessions.changes = 0;
-        self.sql.run_all(&gateway_people::forget_changes(self.kept_since()))
-    }
-
-    /// Notes that a person changed, for those who miss it (Q13).
-    pub(super) fn note_change(
-        &self,
-        sessions: &mut Sessions,
-        saying: &gateway_people::Saying,
-    ) -> Outcome<()> {
-        if self.settings.restore == 0 {
-            return Ok(());
-        }
-        self.sql.run(&gateway_people::changed(saying, now()))?;
-        sessions.changes += 1;
-        self.tidy_changes(sessions, CHANGES_EVERY)
-    }
-
-    /// Q15: the secret of a session, which is made when it is asked for.
-    pub(super) fn secret_of(&self, id: i64) -> Outcome<String> {
-        self.with(|sessions| {
-            let gone = || Fault::new("making a secret", "the session is gone");
-            let open = sessions.open.get_mut(&id).ok_or_else(gone)?;
-            if let Some(secret) = &open.session.secret {
-                return Ok(secret.clone());
-            }
-            let bytes = [unguessable()?, unguessable()?].concat();
-            let secret: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            open.session.secret = Some(secret.clone());
-            self.sql.run(&gateway_sessions::keep(id, &open.session))?;
-            Ok(secret)
-        })
-    }
-
+impl GatewayObject {
     /// Gives silent sockets what others had, and sends what they missed, in the background.
     pub(super) fn restore_soon(self: &Rc<Self>) {
         let due = self.with(|sessions| Ok(std::mem::take(&mut sessions.restoring)));
         for id in due.unwrap_or_default() {
-            let desk = Rc::clone(self);
+            let object = Rc::clone(self);
             spawn_local(async move {
                 Delay::from(Duration::from_millis(FIRST_WORD_MS)).await;
-                while let Err(fault) = desk.restore(id).await {
+                while let Err(fault) = object.restore(id).await {
                     log::fault(&fault, "what a socket missed is sent later");
                     Delay::from(Duration::from_micros(RETRY.unsigned_abs())).await;
                 }
@@ -152,7 +51,7 @@ impl Desk {
     }
 
     /// Gives a socket that has said nothing yet what others of its person had (Q10).
-    fn inherit(&self, sessions: &mut Sessions, id: i64) -> Outcome<()> {
+    fn inherit(&self, sessions: &mut Core, id: i64, moment: &Moment<'_>) -> Outcome<()> {
         let Some(open) = sessions.open.get_mut(&id) else { return Ok(()) };
         let Some(declined) = open.session.silent.take() else { return Ok(()) };
         let session = &open.session;
@@ -162,7 +61,7 @@ impl Desk {
             secret: session.secret.clone(),
         };
         let Some(did) = session.did.clone() else { return Ok(()) };
-        let others = self.others(sessions, &did, id)?;
+        let others = self.others(sessions, &did, id, moment)?;
         let (mut parts, mut copied, mut cost) = (Vec::new(), BTreeSet::new(), 0);
         for other in sources(&new, &others, now(), self.settings.restore) {
             let mut subscriptions = other.subscriptions.clone();
@@ -180,7 +79,7 @@ impl Desk {
                 open.subscriptions.unite(&part.subscriptions, others);
             }
         });
-        let Sessions { open, communities, meanings, .. } = sessions;
+        let Core { open, communities, meanings, .. } = sessions;
         let Some(open) = open.get_mut(&id) else { return Ok(()) };
         if !parts.is_empty() {
             // What became known and is listened to since, for others, was missed from its beginning.
@@ -203,12 +102,13 @@ impl Desk {
     }
 
     /// What the other sockets of a person have, and what those had that closed.
-    fn others(&self, sessions: &Sessions, did: &Did, id: i64) -> Outcome<Vec<Trace>> {
-        let open = sessions.persons.get(did).into_iter().flat_map(|(person, _)| person.presence.sockets());
+    fn others(&self, sessions: &Core, did: &Did, id: i64, moment: &Moment<'_>) -> Outcome<Vec<Trace>> {
+        let open =
+            sessions.persons.get(did).into_iter().flat_map(|present| present.person.presence.sockets());
         let mut others: Vec<Trace> = open
             .filter(|other| **other != id)
             .filter_map(|other| {
-                let alive_at = self.alive_at(sessions.open.get(other)?);
+                let alive_at = sessions.last_sign(*other, moment)?;
                 sessions.trace(*other, alive_at, false)
             })
             .collect();
@@ -220,10 +120,10 @@ impl Desk {
 
     /// One try. Ends well when the socket is gone, too.
     async fn restore(&self, id: i64) -> Outcome<()> {
-        let Some((subscriptions, socket)) = self.with(|sessions| {
-            self.inherit(sessions, id)?;
+        let Some(subscriptions) = self.with_moment(|sessions, moment| {
+            self.inherit(sessions, id, moment)?;
             let open = sessions.open.get(&id).filter(|open| open.session.restoring.is_some());
-            Ok(open.map(|open| (open.subscriptions.clone(), open.socket.clone())))
+            Ok(open.map(|open| open.subscriptions.clone()))
         })?
         else {
             return Ok(());
@@ -240,7 +140,7 @@ impl Desk {
             let next = self.with(|sessions| Ok(next_owed(sessions, id)))?;
             let Some((community, cursor)) = next else { break };
             let first = self.page(id, &community, cursor).await?;
-            self.catch_up(id, &socket, &community, cursor, first, Catching::Restored).await;
+            self.catch_up(id, &community, cursor, first, Catching::Restored).await;
         }
         self.restore_people(id).await?;
         self.with(|sessions| {
@@ -345,7 +245,6 @@ impl Desk {
         let dids: Vec<Did> = changed.iter().map(|one| one.did.clone()).collect();
         let found = presence::people(&D1::of(&self.env)?, &dids).await?;
         self.with(|sessions| {
-            let Some(open) = sessions.open.get(&id) else { return Ok(()) };
             for one in &found {
                 let Some(what) = changed.iter().find(|what| what.did == one.did) else { continue };
                 let mut person = one.person.as_ref().map(|row| row.shown(&self.cdn)).unwrap_or_default();
@@ -354,7 +253,7 @@ impl Desk {
                 let profile = (what.profile_at >= 0).then(|| Event::profile_of(&one.did, person));
                 for event in [status, profile].into_iter().flatten() {
                     let text = event.text().map_err(|error| Fault::new("writing an event", error))?;
-                    send(&open.socket, &stamp_state(&text, false));
+                    sessions.send(id, stamp_state(&text, false));
                 }
             }
             Ok(())
@@ -363,7 +262,7 @@ impl Desk {
 }
 
 /// The next community a session has to catch up with, and from where.
-fn next_owed(sessions: &Sessions, id: i64) -> Option<(AtUri, i64)> {
+fn next_owed(sessions: &Core, id: i64) -> Option<(AtUri, i64)> {
     let restoring = sessions.open.get(&id)?.session.restoring.as_ref()?;
     let (community, cursor) = restoring.owed.first_key_value()?;
     Some((AtUri::parse(community).ok()?, *cursor))
@@ -372,7 +271,7 @@ fn next_owed(sessions: &Sessions, id: i64) -> Option<(AtUri, i64)> {
 /// Of the communities a restored session wants, those that nobody at this gateway listened to, and
 /// none of those before it had heard, were not known then: their whole log was missed. Those that
 /// came to be listened to since the socket opened have told it everything.
-fn owe_new_ones(sessions: &mut Sessions, id: i64, wanted: &[AtUri]) {
+fn owe_new_ones(sessions: &mut Core, id: i64, wanted: &[AtUri]) {
     let Some(open) = sessions.open.get_mut(&id) else { return };
     let Some(restoring) = &mut open.session.restoring else { return };
     for community in wanted.iter().map(AtUri::as_str) {

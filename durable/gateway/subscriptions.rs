@@ -4,14 +4,13 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use worker::{Delay, WebSocket};
+use worker::Delay;
 
-use super::actor::{Desk, Outcome, number, temporary};
-use super::sessions::Sessions;
+use super::object::{GatewayObject, Outcome, temporary};
 use crate::domain::actions::Subscribe;
+use crate::domain::gateway::Gateway as Core;
 use crate::domain::lost::{frame, is_lost};
 use crate::domain::replay::{Resume, resume};
-use crate::domain::restore::Course;
 use crate::domain::slow_sockets::SLOW_BYTES;
 use crate::domain::subscriptions::{Bound, Kind, Subscribed};
 use crate::durable::community::commands::{Attach, PAGE, Replay, Replayed};
@@ -19,9 +18,8 @@ use crate::durable::gateway::commands::Reindexed;
 use crate::durable::replies::Done;
 use crate::platform::clock::now;
 use crate::platform::d1::D1;
+use crate::platform::log;
 use crate::platform::objects::call;
-use crate::platform::socket_state::send;
-use crate::platform::{log, socket_state};
 use crate::storage::community_log::Numbered;
 use crate::storage::gateway_sessions;
 use crate::storage::{Fault, reads};
@@ -55,15 +53,14 @@ struct Noted {
     replayed: Option<u64>,
 }
 
-impl Desk {
+impl GatewayObject {
     /// Subscribes, and resumes if the client asks for it (Q02): ack, replay, `resumed`. Should
     /// anything fail before the ack, nothing was changed.
-    pub(super) async fn subscribe(&self, socket: &WebSocket, subscribe: Subscribe) {
-        let Some(id) = number(socket) else { return };
+    pub(super) async fn subscribe(&self, id: i64, subscribe: Subscribe) {
         let noted = match self.with(|sessions| self.note_subscription(sessions, id, &subscribe)) {
             Ok(Ok(noted)) => noted,
-            Ok(Err(bound)) => return send(socket, &Reply::error(bound.text()).text()),
-            Err(fault) => return send(socket, &temporary(&fault).text()),
+            Ok(Err(bound)) => return self.send(id, &Reply::error(bound.text()).text()),
+            Err(fault) => return self.send(id, &temporary(&fault).text()),
         };
         let replay = match self.reach(id, &subscribe).await {
             Ok(replay) => replay,
@@ -71,12 +68,12 @@ impl Desk {
                 if let Err(fault) = self.undo(id, noted, &subscribe) {
                     log::fault(&fault, "a subscription that failed stays until the socket closes");
                 }
-                return send(socket, &temporary(&fault).text());
+                return self.send(id, &temporary(&fault).text());
             }
         };
-        send(socket, &subscribe.reply.text());
+        self.send(id, &subscribe.reply.text());
         if let Some((community, cursor, first)) = replay {
-            self.catch_up(id, socket, &community, cursor, first, Catching::Asked).await;
+            self.catch_up(id, &community, cursor, first, Catching::Asked).await;
         }
     }
 
@@ -84,7 +81,7 @@ impl Desk {
     /// whatever else the session listens to.
     fn note_subscription(
         &self,
-        sessions: &mut Sessions,
+        sessions: &mut Core,
         id: i64,
         subscribe: &Subscribe,
     ) -> Outcome<std::result::Result<Noted, Bound>> {
@@ -132,14 +129,16 @@ impl Desk {
                 self.sql.run_all(&gateway_sessions::take_back(id, kind, key))?;
             }
             let Some(open) = sessions.open.get_mut(&id) else { return Ok(()) };
+            let mut meanwhile = None;
             if let Some((community, _)) = &subscribe.resume {
-                let meanwhile = open.resuming.remove(community.as_str()).flatten();
-                meanwhile.into_iter().flatten().for_each(|(_, text)| send(&open.socket, &text));
+                meanwhile = open.resuming.remove(community.as_str()).flatten();
                 if let Some(seq) = noted.replayed {
                     open.session.replayed.insert(community.to_string(), seq);
                 }
             }
-            self.sql.run(&gateway_sessions::keep(id, &open.session)).map(drop)
+            self.sql.run(&gateway_sessions::keep(id, &open.session))?;
+            meanwhile.into_iter().flatten().for_each(|(_, text)| sessions.send(id, text));
+            Ok(())
         })
     }
 
@@ -194,9 +193,9 @@ impl Desk {
 
     /// Waits until a socket has taken most of what was sent to it, so that a long replay needs
     /// little memory and is not taken for slowness. Who takes nothing for a while is slow (Q20).
-    async fn room(&self, socket: &WebSocket) {
+    async fn room(&self, id: i64) {
         for _ in 0..ROOM_TRIES {
-            if socket_state::unsent(socket) <= SLOW_BYTES / 2 {
+            if self.unsent(id) <= SLOW_BYTES / 2 {
                 return;
             }
             Delay::from(Duration::from_millis(ROOM_MS)).await;
@@ -226,7 +225,7 @@ impl Desk {
             if !rkeys.is_empty() {
                 names.retain(|name| rkeys.contains(&name.rsplit('/').next().unwrap_or(name)));
             }
-            Ok((names, sessions.need(command.community.as_str())))
+            Ok((names, sessions.is_needed(command.community.as_str())))
         })?;
         let mut communities = self.look_up(&names).await?;
         if wanted {
@@ -251,10 +250,8 @@ impl Desk {
         for (community, attached) in new.iter().zip(attached) {
             let seq = attached?.seq;
             self.with(|sessions| {
-                let had = *sessions.communities.entry(community.to_string()).or_insert(seq);
-                let begins = || Course::begins(now(), had);
-                sessions.courses.entry(community.to_string()).or_insert_with(begins);
-                self.sql.run(&gateway_sessions::heard(community.as_str(), had)).map(drop)
+                sessions.attached(community, seq, now());
+                Ok(())
             })?;
         }
         Ok(())
@@ -265,7 +262,6 @@ impl Desk {
     pub(super) async fn catch_up(
         &self,
         id: i64,
-        socket: &WebSocket,
         community: &AtUri,
         cursor: i64,
         first: Replayed,
@@ -290,7 +286,7 @@ impl Desk {
                     if through >= last {
                         break Ok(last);
                     }
-                    self.room(socket).await;
+                    self.room(id).await;
                     page = match self.page(id, community, i64::try_from(through).unwrap_or(-1)).await {
                         Ok(next) => next,
                         Err(fault) => {
@@ -305,7 +301,7 @@ impl Desk {
         let finished = self.with(|sessions| self.caught_up(sessions, id, community, from, end));
         if let Err(fault) = finished {
             log::fault(&fault, "the client reads anew");
-            send(socket, &Reply::ResyncRequired { community_uri: community.clone(), oldest: 0 }.text());
+            self.send(id, &Reply::ResyncRequired { community_uri: community.clone(), oldest: 0 }.text());
         }
     }
 
@@ -313,7 +309,7 @@ impl Desk {
     /// taken over what was to be restored (Q11).
     fn send_page(
         &self,
-        sessions: &mut Sessions,
+        sessions: &mut Core,
         id: i64,
         community: &AtUri,
         events: &[Numbered],
@@ -326,11 +322,9 @@ impl Desk {
             return Ok(false);
         }
         for event in events {
-            if (is_lost(&event.event)
-                || sessions.hears_replayed(id, community, event, how == Catching::Asked))
-                && let Some(open) = sessions.open.get(&id)
+            if is_lost(&event.event) || sessions.hears_replayed(id, community, event, how == Catching::Asked)
             {
-                send(&open.socket, &frame(&event.event, community, event.seq, false));
+                sessions.send(id, frame(&event.event, community, event.seq, false));
             }
         }
         if how == Catching::Restored
@@ -347,13 +341,14 @@ impl Desk {
     /// meanwhile.
     fn caught_up(
         &self,
-        sessions: &mut Sessions,
+        sessions: &mut Core,
         id: i64,
         community: &AtUri,
         asked_from: Option<u64>,
         end: std::result::Result<u64, u64>,
     ) -> Outcome<()> {
         let Some(open) = sessions.open.get_mut(&id) else { return Ok(()) };
+        let mut texts = Vec::new();
         let pending = open.resuming.remove(community.as_str()).flatten();
         if let Some(restoring) = &mut open.session.restoring {
             restoring.owed.remove(community.as_str());
@@ -363,28 +358,31 @@ impl Desk {
             (Ok(to), Some(_)) => {
                 if let Some(from) = asked_from {
                     let resumed = Reply::Resumed { community_uri: community.to_string(), from, to };
-                    send(&open.socket, &resumed.text());
+                    texts.push(resumed.text());
                 }
                 to
             }
             (Ok(oldest) | Err(oldest), _) => {
                 let resync = Reply::ResyncRequired { community_uri: community.clone(), oldest };
-                send(&open.socket, &resync.text());
+                texts.push(resync.text());
                 0
             }
         };
         for (seq, text) in pending.into_iter().flatten().filter(|(seq, _)| *seq > to) {
             open.session.replayed.insert(community.to_string(), seq);
-            send(&open.socket, &text);
+            texts.push(text);
         }
         let replayed = open.session.replayed.entry(community.to_string()).or_insert(to);
         *replayed = to.max(*replayed);
         // What the gateway has had itself by now does not come again, nor anything of a community
         // that it does not listen to.
+        let communities = &sessions.communities;
         open.session
             .replayed
-            .retain(|community, seq| sessions.communities.get(community).is_some_and(|had| *had < *seq));
-        self.sql.run(&gateway_sessions::keep(id, &open.session)).map(drop)
+            .retain(|community, seq| communities.get(community).is_some_and(|had| *had < *seq));
+        self.sql.run(&gateway_sessions::keep(id, &open.session))?;
+        texts.into_iter().for_each(|text| sessions.send(id, text));
+        Ok(())
     }
 }
 

@@ -10,8 +10,7 @@ use std::rc::Rc;
 use futures::lock::Mutex;
 use worker::wasm_bindgen_futures::spawn_local;
 
-use super::actor::{Desk, Outcome, temporary};
-use super::sessions::Sessions;
+use super::object::{GatewayObject, Outcome, temporary};
 use crate::domain::actions::Seat;
 use crate::domain::presence::Input as Happened;
 use crate::domain::voice::{Input, Place};
@@ -23,13 +22,12 @@ use crate::platform::objects::call;
 use crate::storage::{Fault, facts, outbox};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::socket::Reply;
-use crate::wire::time::Micros;
 
 /// A right that was read is read again when the community has heard of something since. A busy
 /// community hears something many times a second, and reading takes milliseconds.
 const ATTEMPTS: u32 = 20;
 
-impl Desk {
+impl GatewayObject {
     /// A12, A12b: moves the person of session `id`; the reply.
     pub(super) async fn move_to(&self, id: i64, did: &Did, seat: Seat) -> Reply {
         let turn = self.turn(did);
@@ -116,7 +114,8 @@ impl Desk {
             if sessions.open.contains_key(&id) {
                 return Ok(());
             }
-            self.person(sessions, did, Happened::Closed(id))
+            sessions.person(did, Happened::Closed(id), now());
+            Ok(())
         })
     }
 
@@ -131,26 +130,14 @@ impl Desk {
 
     fn place_of(&self, did: &Did) -> Outcome<Option<Place>> {
         self.with(|sessions| {
-            Ok(sessions.persons.get(did).and_then(|(person, _)| person.seat.place().cloned()))
+            Ok(sessions.persons.get(did).and_then(|present| present.person.seat.place().cloned()))
         })
     }
 
     fn seat(&self, did: &Did, input: Input) -> Outcome<()> {
         self.with(|sessions| {
-            self.change(sessions, did, |person, at, desk| {
-                person.seat.on(input, at, &desk.settings.periods);
-            })
-        })
-    }
-
-    /// The client of a socket was there at this moment: should it have held its person in a voice
-    /// channel, a socket that opened later is another line of the same client (V08).
-    pub(super) fn last_heard(&self, sessions: &mut Sessions, did: &Did, id: i64, at: Micros) -> Outcome<()> {
-        if sessions.persons.get(did).is_none_or(|(person, _)| person.seat.place().is_none()) {
-            return Ok(());
-        }
-        self.change(sessions, did, |person, now, desk| {
-            person.seat.on(Input::Heard(id, at), now, &desk.settings.periods);
+            sessions.change(did, |person, periods| person.seat.on(input, now(), periods));
+            Ok(())
         })
     }
 
@@ -158,17 +145,19 @@ impl Desk {
     pub(super) fn seat_soon(self: &Rc<Self>) {
         let Ok(leaving) = self.with(|sessions| Ok(std::mem::take(&mut sessions.leaving))) else { return };
         for did in leaving {
-            let desk = Rc::clone(self);
+            let object = Rc::clone(self);
             spawn_local(async move {
-                let result = desk.stand_up(&did).await.and_then(|()| {
-                    desk.with(|sessions| {
+                let result = object.stand_up(&did).await.and_then(|()| {
+                    object.with(|sessions| {
                         sessions.mark(&did);
                         Ok(())
                     })
                 });
                 match result {
-                    Ok(()) => desk.arm().await,
-                    Err(fault) => desk.retry(&fault, "somebody is taken out of a voice channel later").await,
+                    Ok(()) => object.arm().await,
+                    Err(fault) => {
+                        object.retry(&fault, "somebody is taken out of a voice channel later").await
+                    }
                 }
             });
         }
@@ -181,7 +170,8 @@ impl Desk {
             let _turn = turn.lock().await;
             let is_over = self.with(|sessions| {
                 let person = sessions.persons.get(did);
-                Ok(person.is_some_and(|(person, _)| {
+                Ok(person.is_some_and(|present| {
+                    let person = &present.person;
                     person.seat.leaving().is_some() || person.presence.sockets().is_empty()
                 }))
             })?;

@@ -45,6 +45,19 @@ pub struct Announcement {
     pub event: Box<RawValue>,
 }
 
+/// An event with its number, as gateways and replays get it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Numbered {
+    /// T14.
+    pub seq: u64,
+    /// Who may hear it.
+    pub audience: Audience,
+    /// Whether it was news when it was announced (Q01).
+    pub live: bool,
+    /// The frame without `seq` and `live`.
+    pub event: Box<RawValue>,
+}
+
 /// The delivery classes of 4.5.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -23,6 +23,7 @@ pub mod standing_cache;
 
 pub mod auth_mode;
 pub mod gate;
+pub mod gateway;
 pub mod moderation;
 pub mod service_auth;
 pub mod socket_token;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Fault, Inner, Param, Statement, chunks};
+pub use crate::domain::announcement::Numbered;
 use crate::domain::announcement::{Announcement, Audience, Topic};
 use crate::domain::lost;
 use crate::domain::pending::Told;
@@ -53,19 +54,6 @@ impl Counters {
     pub fn kept(&self) -> i64 {
         i64::try_from((self.seq + 1).saturating_sub(self.oldest())).unwrap_or(i64::MAX)
     }
-}
-
-/// An event with its number, as gateways and replays get it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Numbered {
-    /// T14.
-    pub seq: u64,
-    /// Who may hear it.
-    pub audience: Audience,
-    /// Whether it was news when it was announced (Q01).
-    pub live: bool,
-    /// The frame without `seq` and `live`.
-    pub event: Box<RawValue>,
 }
 
 /// A gateway that listens.

@@ -4,10 +4,11 @@
 //! Pinned: an existing object keeps these tables. A change is a new table or column with a
 //! default, never an edit of the old.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Fault, Inner, Param, Statement, json_text, rows};
+pub use crate::domain::gateway::saying::{Saying, Unsaid};
 use crate::domain::person::Person;
 use crate::domain::presence::State;
 use crate::domain::restore::{self, Trace};
@@ -65,36 +66,6 @@ pub const SCHEMA: &[&str] = &[
     // Communities whose observers want to hear about people, too (A21).
     "CREATE TABLE IF NOT EXISTS observed (uri TEXT PRIMARY KEY)",
 ];
-
-/// An event about a person, for every gateway.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Saying {
-    /// Counts up for each gateway that says something.
-    pub id: i64,
-    /// About whom.
-    pub did: Did,
-    /// The communities through which they are watched (A36).
-    pub communities: Vec<AtUri>,
-    /// Whether it is about the status (E15) or the profile (E16).
-    pub status: bool,
-    /// Whether it is news (Q01).
-    pub live: bool,
-    /// The frame without `live`.
-    pub event: Box<RawValue>,
-}
-
-/// An event of a record that waits for the state of its person.
-#[derive(Clone, Debug)]
-pub struct Unsaid {
-    /// In the order in which they came.
-    pub id: i64,
-    /// About whom.
-    pub did: Did,
-    /// Whether it is news (Q01).
-    pub live: bool,
-    /// The frame without `live`; `None` if it cannot be read back.
-    pub event: Option<Box<RawValue>>,
-}
 
 impl Unsaid {
     /// Reads what [`held`] answers.

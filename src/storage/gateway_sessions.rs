@@ -4,15 +4,9 @@
 //! Pinned: an existing object keeps these tables. A change is a new table or column with a
 //! default, never an edit of the old.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use serde::{Deserialize, Serialize};
-
 use super::{Param, Statement, chunks};
-use crate::domain::restore::{Declined, Origin, Part};
+pub use crate::domain::gateway::session::{Restoring, Session};
 use crate::domain::subscriptions::{Candidate, Kind, Subscriptions};
-use crate::wire::ids::Did;
-use crate::wire::time::Micros;
 
 /// Creates the tables, if the object is new.
 pub const SCHEMA: &[&str] = &[
@@ -49,65 +43,6 @@ pub const SCHEMA: &[&str] = &[
     "UPDATE sessions SET session = json_remove(session, '$.subscriptions')
         WHERE iif(json_valid(session), json_type(session, '$.subscriptions') IS NOT NULL, 0)",
 ];
-
-/// A socket's session, but for what it listens to, which stands in rows of its own.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Session {
-    /// The person the socket acts for (A02).
-    pub did: Option<Did>,
-    /// For each community it resumed: the last `seq` of the replay, which it has had.
-    #[serde(default)]
-    pub replayed: BTreeMap<String, u64>,
-    /// Whether it names a person who was not proven (X05).
-    #[serde(default)]
-    pub unproven: bool,
-    /// Whether its person was proven (X06).
-    #[serde(default)]
-    pub proven: bool,
-    /// Whether its person is believed for presence only (X13).
-    #[serde(default)]
-    pub present: bool,
-    /// When it opened.
-    #[serde(default)]
-    pub opened_at: Micros,
-    /// Where it came from.
-    #[serde(default)]
-    pub origin: Origin,
-    /// The secret its client asked for, or showed (Q15).
-    #[serde(default)]
-    pub secret: Option<String>,
-    /// Set while the client may still say itself what it wants (Q10): what it declined so far.
-    #[serde(default)]
-    pub silent: Option<Declined>,
-    /// Sessions that it was given what they had.
-    #[serde(default)]
-    pub copied: BTreeSet<i64>,
-    /// What it still has to get of what its person missed (Q10).
-    #[serde(default)]
-    pub restoring: Option<Restoring>,
-}
-
-/// What a restored socket has not got yet.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Restoring {
-    /// What it was given, each with how far that was.
-    #[serde(default)]
-    pub parts: Vec<Part>,
-    /// For each community: the last `seq` that was had. One that is not named, and is wanted
-    /// because of *all*, was not known then.
-    pub owed: BTreeMap<String, i64>,
-    /// Communities that the client resumes itself, or that are done.
-    pub done: BTreeSet<String>,
-}
-
-impl Restoring {
-    /// The client has taken this into its own hands (Q11).
-    pub fn unsubscribe(&mut self, kind: Kind, key: Option<&str>) {
-        for part in &mut self.parts {
-            part.subscriptions.unsubscribe(kind, key);
-        }
-    }
-}
 
 /// The `kind` and `key` of a row of `subscribed`.
 fn as_row(kind: Kind, key: Option<&str>) -> (&'static str, String) {

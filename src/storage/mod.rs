@@ -31,6 +31,7 @@ pub mod sweep;
 pub mod bound_rooms;
 pub mod community_log;
 pub mod community_voice;
+pub mod gateway;
 pub mod gateway_people;
 pub mod gateway_sessions;
 pub mod used_tokens;

@@ -16,6 +16,7 @@ mod documents;
 mod fuzz;
 mod fuzz_identity;
 mod fuzz_repository;
+mod gateway;
 mod histories;
 mod history;
 mod identities;

@@ -1,0 +1,310 @@
+//! What a `Gateway` works with: its memory, its sockets, its alarm; and how effects are performed.
+//!
+//! Everything an event changes is in the memory and the database before the next await;
+//! [`GatewayObject::stir`] then starts what is left to do and sets the alarm.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use futures::channel::oneshot;
+use futures::lock::Mutex;
+use worker::{Env, State, WebSocket};
+
+use crate::domain::gateway::{Effect, Gateway as Core, Input, Moment, Settings};
+use crate::domain::lease;
+use crate::domain::presence::State as Shown;
+use crate::domain::replay::Readers;
+use crate::platform::alarm;
+use crate::platform::clock::{now, run};
+use crate::platform::config::{self, Sockets};
+use crate::platform::object_sql::ObjectSql;
+use crate::platform::objects::gateway_of;
+use crate::platform::socket_state::{self, Text};
+use crate::platform::{incidents, log};
+use crate::storage::incidents::Incident;
+use crate::storage::{Fault, gateway};
+use crate::wire::ids::Did;
+use crate::wire::socket::Reply;
+use crate::wire::time::Micros;
+
+pub(super) type Outcome<T> = std::result::Result<T, Fault>;
+
+/// How soon something that failed is tried again, in microseconds.
+pub(super) const RETRY: i64 = 2_000_000;
+
+/// A state that somebody chose and that is not stored yet.
+pub(super) struct Asked {
+    pub(super) did: Did,
+    pub(super) state: Shown,
+    pub(super) by_api: bool,
+    pub(super) done: oneshot::Sender<Chosen>,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Chosen {
+    /// It is stored.
+    Stored,
+    /// The account is not active, so its sockets are anonymous (P13).
+    Anonymous,
+}
+
+/// See the module. Nothing in it is borrowed over an await.
+pub(super) struct GatewayObject {
+    pub(super) state: State,
+    pub(super) env: Env,
+    pub(super) sql: ObjectSql,
+    pub(super) settings: Sockets,
+    pub(super) cdn: String,
+    memory: RefCell<Option<Core>>,
+    /// The open sockets, by the number of their session.
+    sockets: RefCell<BTreeMap<i64, WebSocket>>,
+    /// What frames need from outside, in the order in which they came.
+    pub(super) jobs: RefCell<Vec<(i64, crate::domain::gateway::Job)>>,
+    /// States to be stored, with whoever waits for it.
+    pub(super) asked: RefCell<Vec<Asked>>,
+    /// A task settles what is known of people.
+    pub(super) settling: Cell<bool>,
+    /// Whom a task is telling about people: one call at a time each, so that events keep their
+    /// order.
+    pub(super) telling: RefCell<BTreeSet<String>>,
+    /// How often in a row each of them could not be told.
+    pub(super) untold: RefCell<BTreeMap<String, u32>>,
+    /// One move between voice channels at a time for each person (V01).
+    pub(super) moves: RefCell<BTreeMap<Did, Rc<Mutex<()>>>>,
+    /// What addresses have read of logs (Q08).
+    pub(super) readers: RefCell<Readers>,
+    alarm_at: Cell<Option<Micros>>,
+    wanted_at: Cell<Option<Micros>>,
+    /// Nobody is here: the alarm is needed for the traces of closed sockets only.
+    rests: Cell<bool>,
+}
+
+impl GatewayObject {
+    pub(super) fn new(state: State, env: Env) -> Self {
+        let number = |socket: WebSocket| Some((number(&socket)?, socket));
+        Self {
+            sql: ObjectSql::of(&state),
+            settings: config::sockets(&env),
+            cdn: config::cdn(&env),
+            sockets: RefCell::new(state.get_websockets().into_iter().filter_map(number).collect()),
+            state,
+            env,
+            memory: RefCell::new(None),
+            jobs: RefCell::default(),
+            asked: RefCell::default(),
+            settling: Cell::new(false),
+            telling: RefCell::default(),
+            untold: RefCell::default(),
+            moves: RefCell::default(),
+            readers: RefCell::default(),
+            alarm_at: Cell::new(None),
+            wanted_at: Cell::new(None),
+            rests: Cell::new(false),
+        }
+    }
+
+    /// Takes in what happened, and performs what follows from it.
+    pub(super) fn on(&self, input: Input) -> Outcome<()> {
+        let effects = self.with_moment(|gateway, moment| Ok(gateway.on(input, moment)))?;
+        let performed = self.perform(effects);
+        if performed.is_err() {
+            // What was kept counts: the memory is rebuilt from that.
+            self.memory.take();
+        }
+        performed
+    }
+
+    /// Rebuilds the memory if the object has just woken. An object that never did has no tables yet.
+    pub(super) fn wake(&self) -> Outcome<()> {
+        self.with(|_| Ok(()))
+    }
+
+    /// Runs `act` on the memory, and performs what follows from it.
+    pub(super) fn with<T>(&self, act: impl FnOnce(&mut Core) -> Outcome<T>) -> Outcome<T> {
+        self.with_moment(|gateway, _| act(gateway))
+    }
+
+    /// The same, with what the runtime knows of the sockets. The memory is rebuilt first if the object has just
+    /// woken.
+    pub(super) fn with_moment<T>(
+        &self,
+        act: impl FnOnce(&mut Core, &Moment<'_>) -> Outcome<T>,
+    ) -> Outcome<T> {
+        let mut memory = self.memory.borrow_mut();
+        let answered = |id: i64| {
+            let sockets = self.sockets.borrow();
+            sockets.get(&id).and_then(|socket| socket_state::last_auto_response(&self.state, socket))
+        };
+        let unsent = |id: i64| self.unsent(id);
+        let moment = Moment { now: now(), answered: &answered, unsent: &unsent };
+        let gateway = match memory.take() {
+            Some(gateway) => gateway,
+            None => self.awake(&moment)?,
+        };
+        let gateway = memory.insert(gateway);
+        let done = act(gateway, &moment);
+        let performed = self.perform(gateway.take_effects());
+        let done = done?;
+        performed.map(|()| done)
+    }
+
+    fn awake(&self, moment: &Moment<'_>) -> Outcome<Core> {
+        let settings = Settings {
+            name: self.name()?,
+            shards: self.settings.gateway_shards,
+            home_of: gateway_of,
+            periods: self.settings.periods,
+            lease: self.settings.lease,
+            restore: self.settings.restore,
+            restore_keep: self.settings.restore_keep,
+            rate: self.settings.rate,
+        };
+        let stored = gateway::load(&|statement| self.sql.run(statement))?;
+        let sockets: BTreeSet<i64> = self.sockets.borrow().keys().copied().collect();
+        let (gateway, effects) = Core::wake(settings, stored, &sockets, &run(), moment);
+        self.perform(effects)?;
+        Ok(gateway)
+    }
+
+    fn perform(&self, effects: Vec<Effect>) -> Outcome<()> {
+        let run = |statement: &_| self.sql.run(statement);
+        for effect in effects {
+            match effect {
+                Effect::Send { to, text } => self.send_to(&to, &text),
+                Effect::Keep(keep) => gateway::keep(&run, &keep)?,
+                Effect::Close { socket, code, reason } => {
+                    if let Some(socket) = self.sockets.borrow_mut().remove(&socket) {
+                        // Its number may be another session's before its close comes in. One that takes no
+                        // attachment is closed already.
+                        let _ = socket.serialize_attachment(OF_NO_SESSION);
+                        socket_state::close(&socket, code, reason);
+                    }
+                }
+                Effect::Start(id, job) => self.jobs.borrow_mut().push((id, job)),
+                Effect::WakeAt(at) => self.wake_at(at),
+                Effect::WakeForTraces => self.traces_end()?.into_iter().for_each(|at| self.wake_at(at)),
+                Effect::Rest => self.rests.set(true),
+                Effect::Unreadable(count) => {
+                    incidents::note(&self.env, Incident::Session, count, &self.name()?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn send_to(&self, to: &[i64], text: &str) {
+        let sockets = self.sockets.borrow();
+        if let [one] = to {
+            sockets.get(one).into_iter().for_each(|socket| socket_state::send(socket, text));
+        } else {
+            let text = Text::new(text);
+            to.iter().filter_map(|id| sockets.get(id)).for_each(|socket| text.send(socket));
+        }
+    }
+
+    /// Sends a text to one socket.
+    pub(super) fn send(&self, id: i64, text: &str) {
+        self.send_to(&[id], text);
+    }
+
+    /// Bytes handed to a socket that its client has not taken yet.
+    pub(super) fn unsent(&self, id: i64) -> u32 {
+        self.sockets.borrow().get(&id).map_or(0, socket_state::unsent)
+    }
+
+    /// A socket was accepted for the session `id`.
+    pub(super) fn holds(&self, id: i64, socket: WebSocket) {
+        self.sockets.borrow_mut().insert(id, socket);
+    }
+
+    /// A socket is gone.
+    pub(super) fn lost(&self, socket: &WebSocket, input: impl FnOnce(i64) -> Input) {
+        let Some(id) = number(socket) else { return };
+        if let Err(fault) = self.on(input(id)) {
+            log::fault(&fault, "the session ends when the object wakes anew");
+        }
+        self.sockets.borrow_mut().remove(&id);
+    }
+
+    /// When the oldest trace of a closed socket ends.
+    fn traces_end(&self) -> Outcome<Option<Micros>> {
+        let oldest = gateway::oldest_trace(&|statement| self.sql.run(statement))?;
+        Ok(oldest.map(|at| Micros(at.0.saturating_add(self.settings.restore_keep))))
+    }
+
+    /// The name of this gateway.
+    pub(super) fn name(&self) -> Outcome<String> {
+        self.state.id().name().ok_or_else(|| Fault::new("naming a gateway", "it has no name"))
+    }
+
+    /// Something is due at `at`: [`Self::stir`] sets the alarm.
+    pub(super) fn wake_at(&self, at: Micros) {
+        if self.wanted_at.get().is_none_or(|wanted| at < wanted) {
+            self.wanted_at.set(Some(at));
+        }
+    }
+
+    /// Something failed and is tried again soon.
+    pub(super) async fn retry(&self, fault: &Fault, what: &str) {
+        log::fault(fault, what);
+        self.wake_at(Micros(now().0 + RETRY));
+        self.arm().await;
+    }
+
+    /// Starts what is left to do, in the background, and sees that the alarm rings in time.
+    pub(super) async fn stir(self: &Rc<Self>) {
+        self.hand_over_soon();
+        self.settle_soon();
+        self.tell_soon();
+        self.seat_soon();
+        self.restore_soon();
+        self.arm().await;
+    }
+
+    /// Sets the alarm to what was planned, if that is sooner than it rings anyway.
+    pub(super) async fn arm(&self) {
+        let Some(at) = self.wanted_at.take() else { return };
+        if self.alarm_at.get().is_some_and(|set| set <= at) {
+            return;
+        }
+        self.alarm_at.set(Some(at));
+        let millis = at.millis().saturating_sub(now().millis()).max(0) + 1;
+        if !alarm::ring_in(&self.state, millis, "the next event sets it").await {
+            self.alarm_at.set(None);
+        }
+    }
+
+    /// The alarm rang. The next one is set before the work, so that work which dies is done again.
+    pub(super) async fn ring(self: &Rc<Self>) {
+        self.alarm_at.set(None);
+        self.wake_at(Micros(now().0 + lease::round(self.settings.lease)));
+        self.arm().await;
+        let done = self.on(Input::Alarm).and_then(|()| self.traces_end());
+        match done {
+            Ok(end) if self.rests.take() => {
+                self.wanted_at.set(end);
+                self.alarm_at.set(None);
+                // An alarm that could not be deleted rings once more and finds nothing to do.
+                let _ = self.state.storage().delete_alarm().await;
+                self.arm().await;
+            }
+            Ok(_) => self.stir().await,
+            Err(fault) => self.retry(&fault, "the gateway looks after its people again soon").await,
+        }
+    }
+}
+
+/// The attachment of a socket whose session is over: numbers of sessions begin at 1.
+const OF_NO_SESSION: i64 = -1;
+
+/// The number of a socket's session.
+pub(super) fn number(socket: &WebSocket) -> Option<i64> {
+    socket.deserialize_attachment::<i64>().ok().flatten().filter(|id| *id != OF_NO_SESSION)
+}
+
+pub(super) fn temporary(fault: &Fault) -> Reply {
+    log::fault(fault, "the client is told to try again");
+    Reply::error("Temporary failure, try again")
+}

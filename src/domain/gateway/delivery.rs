@@ -1,0 +1,170 @@
+//! How an event reaches the sockets that hear it: once, in order, and not at the expense of others (A38, Q20).
+
+use std::collections::BTreeMap;
+
+use super::saying::Saying;
+use super::{Effect, Gateway, Keep, Moment};
+use crate::domain::announcement::Numbered;
+use crate::domain::lost::{frame, is_lost};
+use crate::domain::restore::Course;
+use crate::domain::slow_sockets::{FULL_BYTES, SLOW_BYTES};
+use crate::domain::subscriptions::{Subscriptions, hears, needs};
+use crate::wire::events::stamp_state;
+use crate::wire::ids::AtUri;
+use crate::wire::time::Micros;
+
+/// How often, and how many times, full sockets are looked at again before a delivery: a second in all.
+pub const ROOM_MILLIS: u64 = 50;
+/// See [`ROOM_MILLIS`].
+pub const ROOM_TRIES: u32 = 20;
+
+/// Events kept for a socket while it catches up. More means it is too slow to catch up.
+const PENDING_MAX: usize = 2_000;
+
+impl Gateway {
+    /// Sockets that hear something of a community and have not taken what was sent to them, with the number of
+    /// bytes. A burst of many events is no slowness, so a delivery waits a moment for them.
+    pub fn has_no_room(&self, community: &str, moment: &Moment<'_>) -> BTreeMap<i64, u32> {
+        self.full(moment, |subscriptions| needs(subscriptions, community, &self.meanings))
+    }
+
+    fn full(&self, moment: &Moment<'_>, hears: impl Fn(&Subscriptions) -> bool) -> BTreeMap<i64, u32> {
+        let unsent = self.open.iter().map(|(id, open)| (*id, (moment.unsent)(*id), open));
+        let full = unsent.filter(|(_, unsent, open)| *unsent > SLOW_BYTES && hears(&open.subscriptions));
+        full.map(|(id, unsent, _)| (id, unsent)).collect()
+    }
+
+    /// Events of a community, to whoever hears them. Whoever took nothing while the delivery waited, or has far
+    /// too much, is let go first, with word of what is missing (Q20).
+    pub(super) fn deliver(
+        &mut self,
+        uri: &AtUri,
+        events: &[Numbered],
+        full: &BTreeMap<i64, u32>,
+        moment: &Moment<'_>,
+    ) {
+        let community = uri.as_str();
+        let is_stuck = |id: &i64, unsent: u32| {
+            unsent > FULL_BYTES || full.get(id).is_some_and(|before| unsent >= *before)
+        };
+        let mut stuck = self.has_no_room(community, moment);
+        stuck.retain(|id, unsent| is_stuck(id, *unsent));
+        for id in stuck.into_keys() {
+            self.let_go(id, moment);
+        }
+        let had = self.communities.get(community).copied().unwrap_or(0);
+        for event in events.iter().filter(|event| event.seq > had) {
+            self.send_event(uri, event);
+        }
+        if self.is_needed(community) {
+            let last = events.last().map_or(had, |event| event.seq.max(had));
+            self.communities.insert(community.to_owned(), last);
+            self.courses.entry(community.to_owned()).or_default().note(moment.now, last);
+            self.keep(Keep::Heard(community.to_owned(), last));
+        } else {
+            self.communities.remove(community);
+            self.courses.remove(community);
+            self.keep(Keep::Deaf(community.to_owned()));
+        }
+    }
+
+    /// Sends an event to every session that hears it and has not had it in a replay.
+    fn send_event(&mut self, uri: &AtUri, event: &Numbered) {
+        let community = uri.as_str();
+        let lost = is_lost(&event.event);
+        let mut text: Option<String> = None;
+        let mut to = Vec::new();
+        for (id, open) in &mut self.open {
+            let session = &open.session;
+            // An event that was set aside goes to everybody who hears its community: its audience is lost (Q21).
+            let hears = if lost {
+                needs(&open.subscriptions, community, &self.meanings)
+            } else {
+                hears(&open.subscriptions, session.did.as_ref(), &event.audience, community, &self.meanings)
+            };
+            if !hears || session.replayed.get(community).is_some_and(|seq| event.seq <= *seq) {
+                continue;
+            }
+            let text = text.get_or_insert_with(|| frame(&event.event, uri, event.seq, event.live));
+            match open.resuming.get_mut(community) {
+                None => to.push(*id),
+                Some(Some(pending)) if pending.len() < PENDING_MAX => pending.push((event.seq, text.clone())),
+                Some(pending) => *pending = None,
+            }
+        }
+        if let Some(text) = text.filter(|_| !to.is_empty()) {
+            self.effects.push(Effect::Send { to, text });
+        }
+    }
+
+    /// A community delivers to this gateway from now on, beginning after `seq`.
+    pub fn attached(&mut self, community: &AtUri, seq: u64, now: Micros) {
+        let had = *self.communities.entry(community.to_string()).or_insert(seq);
+        let begins = || Course::begins(now, had);
+        self.courses.entry(community.to_string()).or_insert_with(begins);
+        self.keep(Keep::Heard(community.to_string(), had));
+    }
+
+    /// The channel names some session listens to.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> =
+            self.open.values().flat_map(|open| open.subscriptions.message.keys.iter().cloned()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Whether the session `id` hears an event of a replay. Of what was restored: if one of those whose
+    /// subscriptions it was given missed it, and the client has not taken the key into its own hands (Q11).
+    pub fn hears_replayed(&self, id: i64, community: &AtUri, event: &Numbered, asked: bool) -> bool {
+        let Some(open) = self.open.get(&id) else { return false };
+        let did = open.session.did.as_ref();
+        let hears = |subscriptions: &Subscriptions| {
+            hears(subscriptions, did, &event.audience, community.as_str(), &self.meanings)
+        };
+        if asked {
+            return hears(&open.subscriptions);
+        }
+        let mut parts = open.session.restoring.iter().flat_map(|restoring| &restoring.parts);
+        parts.any(|part| part.missed(community.as_str(), event.seq) && hears(&part.subscriptions))
+    }
+
+    /// Whether some session needs a community.
+    pub fn is_needed(&self, community: &str) -> bool {
+        self.open.values().any(|open| needs(&open.subscriptions, community, &self.meanings))
+    }
+
+    /// Whether the gateway listens to a community.
+    pub fn listens_to(&self, community: &str) -> bool {
+        self.communities.contains_key(community)
+    }
+
+    /// What a gateway publishes about its people goes to everybody who watches them. It is small: no room needs
+    /// to be made first.
+    pub(super) fn published(&mut self, from: &str, sayings: &[Saying], had: i64, moment: &Moment<'_>) {
+        let full = self.full(moment, |subscriptions| {
+            sayings.iter().any(|saying| subscriptions.watches(&saying.did, &saying.communities))
+        });
+        for id in full.into_iter().filter(|(_, unsent)| *unsent > FULL_BYTES).map(|(id, _)| id) {
+            self.let_go(id, moment);
+        }
+        for saying in sayings.iter().filter(|saying| saying.id > had) {
+            self.send_state(saying);
+            self.note_change(saying, moment);
+        }
+        let through = sayings.last().map_or(had, |saying| saying.id.max(had));
+        self.keep(Keep::Listened(from.to_owned(), through));
+    }
+
+    /// Sends an event about a person to every session that watches them.
+    fn send_state(&mut self, saying: &Saying) {
+        let watching = self.open.iter();
+        let watching =
+            watching.filter(|(_, open)| open.subscriptions.watches(&saying.did, &saying.communities));
+        let to: Vec<i64> = watching.map(|(id, _)| *id).collect();
+        if !to.is_empty() {
+            let text = stamp_state(saying.event.get(), saying.live);
+            self.effects.push(Effect::Send { to, text });
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What a client's frame does: exactly one reply, in the order of the frames (A03, A15, A18).
+
+use super::session::Waiting;
+use super::sockets::Gone;
+use super::{Effect, FRESH, Gateway, Job, Keep, Moment};
+use crate::domain::actions::{Action, Actor, Decided, Sign, action, wanted_seat, wanted_state};
+use crate::domain::frame_budget::Verdict;
+use crate::domain::presence::Input as Happened;
+use crate::domain::subscriptions::Kind;
+use crate::wire::socket::Reply;
+
+/// Frames of one socket that wait for their turn, in bytes: a client that resumes sends a few hundred bytes.
+/// One with more than this is flooding (A18).
+const WAITING_BYTES: usize = 2 * 1024 * 1024;
+
+impl Gateway {
+    /// A frame came. The runtime hands over the next frame while one still waits for an answer from elsewhere
+    /// (workerd of November 2026), so it waits here for its turn.
+    pub(super) fn frame(&mut self, id: i64, text: Option<String>, moment: &Moment<'_>) {
+        let Some(open) = self.open.get_mut(&id) else { return };
+        // It is a sign of life when it comes, not when its turn does (P11).
+        open.signs.heard_at = moment.now;
+        open.signs.surely_at = moment.now;
+        if let Some(waiting) = &mut open.waiting {
+            if waiting.push(text) > WAITING_BYTES {
+                self.dismiss(id, 1008, "too many frames", Gone::Closed, moment);
+            }
+            return;
+        }
+        open.waiting = Some(Waiting::default());
+        if !self.answer(id, text.as_deref(), moment) {
+            self.next_frame(id, moment);
+        }
+    }
+
+    /// What a frame asked for is done.
+    pub(super) fn done(&mut self, id: i64, reply: Option<Reply>, moment: &Moment<'_>) {
+        if !self.open.contains_key(&id) {
+            return;
+        }
+        if let Some(reply) = reply {
+            self.send(id, reply.text());
+        }
+        self.next_frame(id, moment);
+    }
+
+    /// Answers the frames that wait, until one needs something from outside.
+    fn next_frame(&mut self, id: i64, moment: &Moment<'_>) {
+        while let Some(open) = self.open.get_mut(&id) {
+            let Some(text) = open.waiting.as_mut().and_then(Waiting::pop) else {
+                open.waiting = None;
+                return;
+            };
+            if self.answer(id, text.as_deref(), moment) {
+                return;
+            }
+        }
+    }
+
+    /// Answers a frame; `true` if that needs something from outside first.
+    fn answer(&mut self, id: i64, text: Option<&str>, moment: &Moment<'_>) -> bool {
+        let Decided { action, sign } = action(text);
+        let Some((verdict, actor)) = self.note_frame(id, sign, moment) else { return false };
+        if verdict != Verdict::Fine {
+            // What could not be read is told so, whatever the budget says (A15, in this order).
+            let reply = match (action, sign) {
+                (Action::Reply(reply), Sign::Refused) => reply,
+                _ => Reply::error("Rate limit exceeded"),
+            };
+            self.send(id, reply.text());
+            if verdict == Verdict::Enough {
+                self.dismiss(id, 1008, "too many frames", Gone::Closed, moment);
+            }
+            return false;
+        }
+        match self.decide(id, action, &actor) {
+            Ok(reply) => {
+                self.send(id, reply.text());
+                false
+            }
+            Err(job) => {
+                self.effects.push(Effect::Start(id, job));
+                true
+            }
+        }
+    }
+
+    /// The reply to a frame, or what is needed for it.
+    fn decide(&mut self, id: i64, action: Action, actor: &Actor) -> Result<Reply, Job> {
+        match action {
+            Action::Reply(reply) => Ok(reply),
+            Action::Subscribe(subscribe) => Err(Job::Subscribe(subscribe)),
+            Action::Unsubscribe { kind, key, reply } => {
+                self.unsubscribe(id, kind, key.as_deref());
+                Ok(reply)
+            }
+            Action::Session => match (actor.person("session"), self.secret_of(id)) {
+                (Err(reply), _) => Ok(reply),
+                (Ok(_), Some(secret)) => Ok(Reply::ack(secret)),
+                (Ok(_), None) => Err(Job::MakeSecret),
+            },
+            Action::SetState { state } => match wanted_state(actor, state.as_deref()) {
+                Ok((did, state)) => Err(Job::SetState(did, state)),
+                Err(reply) => Ok(reply),
+            },
+            Action::Voice(frame) => match wanted_seat(actor, frame) {
+                Ok((did, seat)) => Err(Job::Move(did, seat)),
+                Err(reply) => Ok(reply),
+            },
+        }
+    }
+
+    /// Notes that a frame came: what the budget says to it, and for whom the socket acts now. `None` if its
+    /// session is over.
+    fn note_frame(&mut self, id: i64, sign: Sign, moment: &Moment<'_>) -> Option<(Verdict, Actor)> {
+        let now = moment.now;
+        let open = self.open.get_mut(&id)?;
+        let verdict = open.budget.take(self.settings.rate, now);
+        let beats = open.signs.beats || sign == Sign::Heartbeat;
+        let is_stale = now.0.saturating_sub(open.signs.stored_at.0) >= FRESH;
+        let is_told = beats != open.signs.beats || is_stale;
+        if is_told {
+            open.signs.stored_at = now;
+        }
+        open.signs.beats = beats;
+        if is_told {
+            self.keep(Keep::Sign(id, now, beats));
+        }
+        let actor = self.actor(id);
+        if let Actor::Person(did) | Actor::Present(did) = &actor
+            && sign == Sign::Activity
+            && verdict == Verdict::Fine
+        {
+            self.person(did, Happened::Active, now);
+        }
+        Some((verdict, actor))
+    }
+
+    fn unsubscribe(&mut self, id: i64, kind: Kind, key: Option<&str>) {
+        let changed = self.resubscribe(id, |open, _| open.subscriptions.unsubscribe(kind, key));
+        if changed == Some(true) {
+            self.keep(Keep::Unsubscribed(id, kind, key.map(str::to_owned)));
+        }
+        let Some(open) = self.open.get_mut(&id) else { return };
+        let silent = open.session.silent.as_mut();
+        let is_waited_for = silent.map(|declined| declined.note(kind, key)).is_some();
+        let restoring = open.session.restoring.as_mut();
+        let is_restored = restoring.map(|restoring| restoring.unsubscribe(kind, key)).is_some(); // Q11
+        if is_waited_for || is_restored {
+            self.keep_session(id);
+        }
+    }
+
+    fn secret_of(&self, id: i64) -> Option<String> {
+        self.open.get(&id)?.session.secret.clone()
+    }
+
+    /// Q15: the secret of a session, which is made when it is asked for.
+    pub(super) fn make_secret(&mut self, id: i64, secret: String, moment: &Moment<'_>) {
+        if let Some(open) = self.open.get_mut(&id) {
+            let secret = open.session.secret.get_or_insert(secret).clone();
+            self.keep_session(id);
+            self.done(id, Some(Reply::ack(secret)), moment);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The people of a gateway: what happens to them, what is kept of it, and what is still to be done.
+
+use super::{FRESH, Gateway, Keep, Moment, Present};
+use crate::domain::announcement::{Audience, Topic};
+use crate::domain::lost::is_lost;
+use crate::domain::pending::Told;
+use crate::domain::person::Person;
+use crate::domain::presence::{Input as Happened, Periods};
+use crate::domain::voice::Input as Moved;
+use crate::wire::ids::Did;
+use crate::wire::time::Micros;
+
+impl Gateway {
+    /// Something happened to a person.
+    pub fn person(&mut self, did: &Did, input: Happened, now: Micros) {
+        self.change(did, |person, periods| person.on(input, now, periods));
+    }
+
+    /// Changes a person, and keeps what is to be kept: nothing once it is over, and of activity that changes
+    /// nothing else only every second one.
+    pub fn change(&mut self, did: &Did, change: impl FnOnce(&mut Person, &Periods)) {
+        let periods = self.settings.periods;
+        let is_new = !self.persons.contains_key(did);
+        let present = self.persons.entry(did.clone()).or_default();
+        let before = present.person.clone();
+        change(&mut present.person, &periods);
+        let active_at = present.person.presence.last_activity();
+        let mut as_before = before;
+        as_before.presence = as_before.presence.at_activity(active_at);
+        let same = as_before == present.person;
+        if present.person.is_over() {
+            self.persons.remove(did);
+            self.keep(Keep::PersonOver(did.clone()));
+        } else {
+            let deadline = present.person.deadline(&periods);
+            if is_new || !same || active_at.0.saturating_sub(present.stored_at.0) >= FRESH {
+                present.stored_at = active_at;
+                let person = Box::new(present.person.clone());
+                self.keep(Keep::Person(did.clone(), person));
+            }
+            if let Some(at) = deadline {
+                self.wake_at(at);
+            }
+        }
+        self.mark(did);
+    }
+
+    /// Notes what is to be done about a person.
+    pub fn mark(&mut self, did: &Did) {
+        let person = self.persons.get(did).map(|present| &present.person);
+        let marks = [
+            (&mut self.unsettled, person.is_some_and(Person::is_unsettled)),
+            (&mut self.leaving, person.is_some_and(|person| person.seat.leaving().is_some())),
+        ];
+        for (set, belongs) in marks {
+            if belongs {
+                set.insert(did.clone());
+            } else {
+                set.remove(did);
+            }
+        }
+    }
+
+    /// The client of a socket was there at this moment: should it have held its person in a voice channel, a
+    /// socket that opened later is another line of the same client (V08).
+    pub(super) fn last_heard(&mut self, did: &Did, id: i64, at: Micros, now: Micros) {
+        if self.persons.get(did).is_some_and(|present| present.person.seat.place().is_some()) {
+            self.change(did, |person, periods| person.seat.on(Moved::Heard(id, at), now, periods));
+        }
+    }
+
+    /// Events of records about this gateway's people: kept until they are published with the state of that
+    /// moment. An account that comes or goes changes presence instead (P13).
+    pub(super) fn records(&mut self, told: Vec<Told>, moment: &Moment<'_>) {
+        let had = self.records;
+        let through = told.last().map_or(had, |told| told.id.max(had));
+        for event in told.into_iter().filter(|told| told.id > had).flat_map(|told| told.events) {
+            match (event.audience, event.topic) {
+                (Audience::Watchers(did), Topic::Account(active)) => self.account(&did, active, moment.now),
+                // Set aside (Q21): what is published about people is state, and the next is complete.
+                (Audience::Watchers(_), _) if is_lost(&event.event) => {}
+                (Audience::Watchers(did), _) => {
+                    self.keep(Keep::Hold(did, event.live, event.event));
+                    self.held = true;
+                }
+                _ => {}
+            }
+        }
+        self.records = through;
+        self.keep(Keep::Records(through));
+    }
+
+    /// An account came or went (P13). Of nobody who is here there is no presence to change.
+    fn account(&mut self, did: &Did, active: bool, now: Micros) {
+        if self.persons.contains_key(did) {
+            self.person(did, Happened::Account(active), now);
+        }
+    }
+
+    /// The last row of the outbox with events of records about people.
+    pub fn has_records_through(&self) -> i64 {
+        self.records
+    }
+
+    /// People who had their sockets at another gateway: if they are shown as present and do not come here, they
+    /// are gone after the grace (P10).
+    pub(super) fn adopted(&mut self, dids: &[Did], moment: &Moment<'_>) {
+        for did in dids {
+            self.person(did, Happened::Tick, moment.now);
+        }
+    }
+
+    /// What is known of a person.
+    pub fn present(&self, did: &Did) -> Option<&Present> {
+        self.persons.get(did)
+    }
+}

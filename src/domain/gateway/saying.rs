@@ -1,0 +1,36 @@
+//! Events about people, on their way from their own gateway to every other one (E15, E16).
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::wire::ids::{AtUri, Did};
+
+/// An event about a person, for every gateway.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Saying {
+    /// Counts up for each gateway that says something.
+    pub id: i64,
+    /// About whom.
+    pub did: Did,
+    /// The communities through which they are watched (A36).
+    pub communities: Vec<AtUri>,
+    /// Whether it is about the status (E15) or the profile (E16).
+    pub status: bool,
+    /// Whether it is news (Q01).
+    pub live: bool,
+    /// The frame without `live`.
+    pub event: Box<RawValue>,
+}
+
+/// An event of a record that waits for the state of its person.
+#[derive(Clone, Debug)]
+pub struct Unsaid {
+    /// In the order in which they came.
+    pub id: i64,
+    /// About whom.
+    pub did: Did,
+    /// Whether it is news (Q01).
+    pub live: bool,
+    /// The frame without `live`; `None` if it cannot be read back.
+    pub event: Option<Box<RawValue>>,
+}

@@ -1,0 +1,160 @@
+//! What a gateway knows of one socket: its stored session, and what lives in memory only.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::frame_budget::Budget;
+use crate::domain::restore::{Declined, Origin, Part};
+use crate::domain::subscriptions::{Kind, Subscriptions};
+use crate::wire::ids::Did;
+use crate::wire::time::Micros;
+
+/// A socket's session, but for what it listens to, which stands in rows of its own. Pinned: it is stored
+/// as JSON.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// The person the socket acts for (A02).
+    pub did: Option<Did>,
+    /// For each community it resumed: the last `seq` of the replay, which it has had.
+    #[serde(default)]
+    pub replayed: BTreeMap<String, u64>,
+    /// Whether it names a person who was not proven (X05).
+    #[serde(default)]
+    pub unproven: bool,
+    /// Whether its person was proven (X06).
+    #[serde(default)]
+    pub proven: bool,
+    /// Whether its person is believed for presence only (X13).
+    #[serde(default)]
+    pub present: bool,
+    /// When it opened.
+    #[serde(default)]
+    pub opened_at: Micros,
+    /// Where it came from.
+    #[serde(default)]
+    pub origin: Origin,
+    /// The secret its client asked for, or showed (Q15).
+    #[serde(default)]
+    pub secret: Option<String>,
+    /// Set while the client may still say itself what it wants (Q10): what it declined so far.
+    #[serde(default)]
+    pub silent: Option<Declined>,
+    /// Sessions that it was given what they had.
+    #[serde(default)]
+    pub copied: BTreeSet<i64>,
+    /// What it still has to get of what its person missed (Q10).
+    #[serde(default)]
+    pub restoring: Option<Restoring>,
+}
+
+/// What a restored socket has not got yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restoring {
+    /// What it was given, each with how far that was.
+    #[serde(default)]
+    pub parts: Vec<Part>,
+    /// For each community: the last `seq` that was had. One that is not named, and is wanted
+    /// because of *all*, was not known then.
+    pub owed: BTreeMap<String, i64>,
+    /// Communities that the client resumes itself, or that are done.
+    pub done: BTreeSet<String>,
+}
+
+impl Restoring {
+    /// The client has taken this into its own hands (Q11).
+    pub fn unsubscribe(&mut self, kind: Kind, key: Option<&str>) {
+        for part in &mut self.parts {
+            part.subscriptions.unsubscribe(kind, key);
+        }
+    }
+}
+
+/// Who opens a socket.
+#[derive(Clone, Debug, Default)]
+pub struct Caller {
+    /// Whom the socket acts for.
+    pub did: Option<Did>,
+    /// It names a person who was not proven (X05).
+    pub unproven: bool,
+    /// Its person was proven (X06).
+    pub proven: bool,
+    /// Its person is believed for presence only (X13).
+    pub present: bool,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The secret it shows (Q15).
+    pub secret: Option<String>,
+}
+
+/// Signs of life of a socket (P11).
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Signs {
+    /// Its last frame that reached the object, or up to a second later if the object slept since.
+    pub(super) heard_at: Micros,
+    /// The same, or earlier.
+    pub(super) surely_at: Micros,
+    /// The one that is stored.
+    pub(super) stored_at: Micros,
+    /// Whether a heartbeat did.
+    pub(super) beats: bool,
+}
+
+/// Frames of one socket that wait until the one before them is answered (A03).
+#[derive(Clone, Debug, Default)]
+pub(super) struct Waiting {
+    frames: VecDeque<Option<String>>,
+    bytes: usize,
+}
+
+/// What a waiting frame costs beside its text.
+const FRAME_COST: usize = 64;
+
+impl Waiting {
+    fn cost(frame: Option<&str>) -> usize {
+        frame.map_or(0, str::len) + FRAME_COST
+    }
+
+    /// Queues a frame; the bytes of all that wait.
+    pub(super) fn push(&mut self, frame: Option<String>) -> usize {
+        self.bytes += Self::cost(frame.as_deref());
+        self.frames.push_back(frame);
+        self.bytes
+    }
+
+    /// The next frame.
+    pub(super) fn pop(&mut self) -> Option<Option<String>> {
+        let frame = self.frames.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(Self::cost(frame.as_deref()));
+        Some(frame)
+    }
+}
+
+/// An open socket.
+#[derive(Clone, Debug)]
+pub struct Open {
+    /// What is stored of it.
+    pub session: Session,
+    /// What it listens to.
+    pub subscriptions: Subscriptions,
+    /// Communities it is catching up with: events that came meanwhile, to be sent after the replay. `None`
+    /// once there were too many.
+    pub resuming: BTreeMap<String, Option<Vec<(u64, String)>>>,
+    pub(super) budget: Budget,
+    pub(super) signs: Signs,
+    /// Set while a frame is being answered.
+    pub(super) waiting: Option<Waiting>,
+}
+
+impl Open {
+    pub(super) fn new(session: Session, subscriptions: Subscriptions) -> Self {
+        let owed = session.restoring.iter().flat_map(|restoring| {
+            let heard = restoring.parts.iter().flat_map(|part| part.heard.keys());
+            restoring.owed.keys().chain(heard.filter(|community| !restoring.done.contains(*community)))
+        });
+        let resuming = owed.map(|community| (community.clone(), Some(Vec::new()))).collect();
+        let opened_at = session.opened_at;
+        let signs = Signs { heard_at: opened_at, surely_at: opened_at, ..Signs::default() };
+        Self { session, subscriptions, resuming, budget: Budget::default(), signs, waiting: None }
+    }
+}

@@ -1,0 +1,125 @@
+//! What a closed socket leaves for those who come after it (Q10, Q16), and which changes of people are
+//! remembered for them (Q13).
+
+use std::collections::BTreeMap;
+
+use super::saying::Saying;
+use super::session::Session;
+use super::{Effect, Gateway, Keep, Moment};
+use crate::domain::restore::{self, Place, Trace};
+use crate::domain::subscriptions::Subscriptions;
+use crate::wire::ids::Did;
+use crate::wire::time::Micros;
+
+/// How many traces come between two counts of them.
+const COUNT_EVERY: i64 = 64;
+/// Changes of people between two counts of them.
+const CHANGES_EVERY: u32 = 500;
+
+/// A place in a log that no log has: a client that comes back with it must read anew (Q05).
+pub const LOST: i64 = i64::MAX;
+
+/// Everything up to and with `seq` was had.
+pub(super) fn place_of(seq: u64) -> Place {
+    Place::Seq(i64::try_from(seq).unwrap_or(LOST))
+}
+
+/// How many traces go next, of so many with so many bytes; `None` if they may all stay (Q16).
+pub fn room_to_make(count: i64, bytes: i64) -> Option<i64> {
+    let over = (count - restore::GATEWAY_MAX).max(i64::from(bytes > restore::GATEWAY_BYTES));
+    (over > 0).then(|| over.min(COUNT_EVERY))
+}
+
+/// What a session has.
+pub(super) fn trace_of(
+    id: i64,
+    session: &Session,
+    subscriptions: Subscriptions,
+    alive_at: Micros,
+    heard: BTreeMap<String, Place>,
+) -> Trace {
+    Trace {
+        id,
+        opened_at: session.opened_at,
+        closed_at: None,
+        alive_at,
+        origin: session.origin.clone(),
+        proven: session.proven,
+        secret: session.secret.clone(),
+        copied: session.copied.clone(),
+        subscriptions,
+        heard,
+    }
+}
+
+impl Gateway {
+    /// Since when what closed sockets had is kept.
+    pub(super) fn kept_since(&self, now: Micros) -> Micros {
+        Micros(now.0.saturating_sub(self.settings.restore_keep))
+    }
+
+    /// What a session has, for those who come after it: how far it was by its last sign of life, or in
+    /// everything that was sent to it if that was `taken`.
+    pub fn trace(&self, id: i64, alive_at: Micros, taken: bool) -> Option<Trace> {
+        let open = self.open.get(&id)?;
+        let mut heard: BTreeMap<String, Place> = self
+            .heard_by(&open.subscriptions)
+            .map(|(community, seq)| {
+                let place = match self.courses.get(community) {
+                    _ if taken => place_of(seq),
+                    Some(course) => course.place(alive_at),
+                    None => Place::Since { since: alive_at },
+                };
+                (community.clone(), place)
+            })
+            .collect();
+        // A replay that the client asked for and has not got: it must read anew.
+        heard.extend(open.resuming.keys().map(|community| (community.clone(), Place::Seq(LOST))));
+        // What it had not got itself of what others had is still owed.
+        if let Some(restoring) = &open.session.restoring {
+            // Of several places the earliest counts.
+            let mut parts: Vec<_> = restoring.parts.iter().collect();
+            parts.sort_by_key(|part| std::cmp::Reverse(part.since));
+            let parts = parts.into_iter().flat_map(|part| &part.heard);
+            let parts = parts.filter(|(community, _)| !restoring.done.contains(*community));
+            heard.extend(parts.map(|(community, place)| (community.clone(), *place)));
+            heard.extend(restoring.owed.iter().map(|(community, seq)| (community.clone(), Place::Seq(*seq))));
+        }
+        Some(trace_of(id, &open.session, open.subscriptions.clone(), alive_at, heard))
+    }
+
+    /// Keeps what a socket had that is gone now.
+    pub(super) fn keep_trace(&mut self, did: &Did, mut trace: Trace, now: Micros) {
+        if self.settings.restore == 0
+            || trace.subscriptions.is_empty()
+            || trace.subscriptions.cost() > restore::TRACE_BYTES
+        {
+            return;
+        }
+        let is_time_to_count = trace.id % COUNT_EVERY == 0;
+        trace.closed_at = Some(now);
+        self.keep(Keep::Trace(did.clone(), now, Box::new(trace)));
+        if is_time_to_count {
+            self.keep(Keep::TidyTraces(self.kept_since(now)));
+        }
+        self.effects.push(Effect::WakeForTraces);
+    }
+
+    /// Notes that a person changed, for those who miss it (Q13).
+    pub(super) fn note_change(&mut self, saying: &Saying, moment: &Moment<'_>) {
+        if self.settings.restore == 0 {
+            return;
+        }
+        self.keep(Keep::Changed(saying.clone(), moment.now));
+        self.changes += 1;
+        self.tidy_changes(CHANGES_EVERY, moment.now);
+    }
+
+    /// Forgets old changes of people, if at least so many came since the last time.
+    pub(super) fn tidy_changes(&mut self, at_least: u32, now: Micros) {
+        if self.changes >= at_least {
+            self.changes = 0;
+            self.keep(Keep::TidyChanges(self.kept_since(now)));
+        }
+    }
+}

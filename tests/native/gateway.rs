@@ -1,0 +1,703 @@
+//! A gateway without a runtime: its state machine, its real SQL, a clock that only this test moves, and clients
+//! that open, close, fall silent, clog and come back in any order. Between two steps the object may lose its
+//! memory (its sockets stay), or die in the middle of performing effects (its sockets go).
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use colibri_edge::domain::announcement::{Audience, Numbered};
+use colibri_edge::domain::frame_budget::Rate;
+use colibri_edge::domain::gateway::session::Caller;
+use colibri_edge::domain::gateway::{Effect, Gateway, Input, Job, Moment, Settings};
+use colibri_edge::domain::presence::Periods;
+use colibri_edge::domain::restore::{self, Origin};
+use colibri_edge::domain::slow_sockets::{FULL_BYTES, SLOW_BYTES};
+use colibri_edge::domain::subscriptions::Subscribed;
+use colibri_edge::storage::{Fault, Param, Statement, gateway, gateway_people, gateway_sessions};
+use colibri_edge::wire::ids::{AtUri, Did};
+use colibri_edge::wire::socket::Reply;
+use colibri_edge::wire::time::Micros;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+const SECOND: i64 = 1_000_000;
+const LEASE: i64 = 75 * SECOND;
+
+fn settings(shards: u32) -> Settings {
+    Settings {
+        name: "gateway-0".to_owned(),
+        shards,
+        home_of: |did, shards| {
+            if shards > 1 && did.as_str().ends_with("bob") { "gateway-1" } else { "gateway-0" }.to_owned()
+        },
+        periods: Periods { away_after: 300 * SECOND, grace: 5 * SECOND },
+        lease: LEASE,
+        restore: 60 * SECOND,
+        restore_keep: 3 * 24 * 3_600 * SECOND,
+        rate: Rate { per_second: 20, burst: 120 },
+    }
+}
+
+fn did(name: &str) -> Did {
+    Did::parse(&format!("did:plc:{name}")).unwrap()
+}
+
+const PEOPLE: [&str; 2] = ["alice", "bob"];
+
+fn community(n: usize) -> AtUri {
+    let owner = ["olga", "otto"][n % 2];
+    AtUri::parse(&format!("at://did:plc:{owner}/social.colibri.community/c")).unwrap()
+}
+
+/// What a client and the runtime know of a socket.
+#[derive(Clone, Debug, Default)]
+struct Socket {
+    did: Option<Did>,
+    /// What arrived, as it arrived.
+    inbox: Vec<serde_json::Value>,
+    /// `(community, seq)` of every event it is to get.
+    expected: Vec<(String, u64)>,
+    /// What it listens to.
+    listens: BTreeSet<String>,
+    /// Frames it sent.
+    asked: usize,
+    unsent: u32,
+    /// When the runtime last answered its heartbeat.
+    answered: Option<Micros>,
+    /// Its last sign of life of any kind.
+    sign: Micros,
+    /// It sent a heartbeat of its own: one that was read already, and any at all.
+    beats: bool,
+    may_beat: bool,
+    closed: Option<u16>,
+}
+
+/// The object: what survives it, and what does not.
+struct World {
+    now: Micros,
+    db: Connection,
+    memory: Option<Gateway>,
+    sockets: RefCell<BTreeMap<i64, Socket>>,
+    /// Sockets that are gone.
+    gone: Vec<Socket>,
+    jobs: Vec<(i64, Job)>,
+    /// The alarm, and what the object's memory knows of it.
+    alarm: Option<Micros>,
+    alarm_known: Option<Micros>,
+    wanted: Option<Micros>,
+    rests: bool,
+    run: u32,
+    shards: u32,
+    /// The last `seq` of each community, and how far the community believes the gateway to be.
+    last: BTreeMap<String, u64>,
+    acked: BTreeMap<String, u64>,
+    /// The object dies after so many more effects.
+    dies_after: Option<usize>,
+    /// How often something of each kind happened, so that a test can tell that it did.
+    seen: BTreeMap<&'static str, u32>,
+}
+
+/// The object died in the middle of its work.
+struct Died;
+
+fn run(db: &Connection, statement: &Statement) -> Result<Vec<String>, Fault> {
+    let params = statement.params.iter().map(|param| match param {
+        Param::Int(number) => Value::Integer(*number),
+        Param::Text(text) => Value::Text(text.clone()),
+        Param::Null => Value::Null,
+    });
+    let mut prepared = db.prepare_cached(statement.sql).unwrap();
+    let rows = prepared.query_map(params_from_iter(params), |row| row.get("row"));
+    Ok(rows.unwrap().map(Result::unwrap).collect())
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            now: Micros(1_700_000_000 * SECOND),
+            db: Connection::open_in_memory().unwrap(),
+            memory: None,
+            sockets: RefCell::default(),
+            gone: Vec::new(),
+            jobs: Vec::new(),
+            alarm: None,
+            alarm_known: None,
+            wanted: None,
+            rests: false,
+            run: 0,
+            shards: 1,
+            last: BTreeMap::new(),
+            acked: BTreeMap::new(),
+            dies_after: None,
+            seen: BTreeMap::new(),
+        }
+    }
+
+    fn saw(&mut self, what: &'static str) {
+        *self.seen.entry(what).or_default() += 1;
+    }
+
+    /// Runs `act` on the memory, rebuilt first if it is lost.
+    fn with<T>(
+        &mut self,
+        act: impl FnOnce(&mut Gateway, &Moment<'_>) -> T,
+    ) -> Result<(T, Vec<Effect>), Died> {
+        if self.memory.is_none() {
+            let stored = gateway::load(&|statement| run(&self.db, statement)).unwrap();
+            let here: BTreeSet<i64> = self.sockets.borrow().keys().copied().collect();
+            let name = self.run.to_string();
+            let (answered, unsent) = (|id| self.answered(id), |id| self.unsent(id));
+            let moment = Moment { now: self.now, answered: &answered, unsent: &unsent };
+            let (gateway, effects) = Gateway::wake(settings(self.shards), stored, &here, &name, &moment);
+            self.perform(effects)?;
+            self.memory = Some(gateway);
+        }
+        let mut gateway = self.memory.take().unwrap();
+        let (answered, unsent) = (|id| self.answered(id), |id| self.unsent(id));
+        let moment = Moment { now: self.now, answered: &answered, unsent: &unsent };
+        let done = act(&mut gateway, &moment);
+        let effects = gateway.take_effects();
+        self.memory = Some(gateway);
+        Ok((done, effects))
+    }
+
+    fn answered(&self, id: i64) -> Option<Micros> {
+        self.sockets.borrow().get(&id)?.answered
+    }
+
+    fn unsent(&self, id: i64) -> u32 {
+        self.sockets.borrow().get(&id).map_or(0, |socket| socket.unsent)
+    }
+
+    fn on(&mut self, input: Input) -> Result<(), Died> {
+        let (effects, _) = self.with(|gateway, moment| gateway.on(input, moment))?;
+        self.perform(effects)?;
+        self.arm();
+        Ok(())
+    }
+
+    fn perform(&mut self, effects: Vec<Effect>) -> Result<(), Died> {
+        for effect in effects {
+            if let Some(left) = &mut self.dies_after {
+                if *left == 0 {
+                    return Err(Died);
+                }
+                *left -= 1;
+            }
+            match effect {
+                Effect::Send { to, text } => {
+                    let frame: serde_json::Value = serde_json::from_str(&text).unwrap();
+                    for id in to {
+                        if let Some(socket) = self.sockets.borrow_mut().get_mut(&id) {
+                            socket.inbox.push(frame.clone());
+                        }
+                    }
+                }
+                Effect::Keep(keep) => gateway::keep(&|statement| run(&self.db, statement), &keep).unwrap(),
+                Effect::Close { socket, code, .. } => {
+                    let socket = self.sockets.borrow_mut().remove(&socket);
+                    if let Some(mut socket) = socket {
+                        self.check_close(&socket, code);
+                        socket.closed = Some(code);
+                        self.gone.push(socket);
+                    }
+                }
+                Effect::Start(id, job) => self.jobs.push((id, job)),
+                Effect::WakeAt(at) => self.want(at),
+                Effect::WakeForTraces => self.traces_end().into_iter().for_each(|at| self.want(at)),
+                Effect::Rest => self.rests = true,
+                Effect::Unreadable(count) => panic!("{count} rows of our own cannot be read"),
+            }
+        }
+        Ok(())
+    }
+
+    /// A socket is closed for a reason, and not without one.
+    fn check_close(&mut self, socket: &Socket, code: u16) {
+        let silent = self.now.0 - socket.sign.0.max(socket.answered.map_or(0, |at| at.0));
+        match code {
+            1001 => {
+                assert!(
+                    socket.may_beat || socket.answered.is_some(),
+                    "P11: only who sends heartbeats has a lease"
+                );
+                assert!(silent >= LEASE, "P11: closed {silent} after a sign of life");
+                self.saw("lease");
+            }
+            1013 => {
+                assert!(socket.unsent > SLOW_BYTES, "Q20: closed as slow with {} bytes", socket.unsent);
+                let mut resyncs: Vec<&str> = socket.inbox.iter().rev().map_while(resync).collect();
+                resyncs.sort_unstable();
+                resyncs.dedup();
+                let known = |community: &&String| self.last.contains_key(*community);
+                let hears: Vec<&String> = socket.listens.iter().filter(known).collect();
+                assert_eq!(resyncs, hears, "Q20: word for each community, and nothing after it");
+                self.saw("slow");
+            }
+            1008 => self.saw("flood"),
+            other => panic!("closed with {other}"),
+        }
+    }
+
+    fn want(&mut self, at: Micros) {
+        self.wanted = Some(self.wanted.map_or(at, |wanted| wanted.min(at)));
+    }
+
+    fn traces_end(&self) -> Option<Micros> {
+        let oldest = gateway::oldest_trace(&|statement| run(&self.db, statement)).unwrap();
+        oldest.map(|at| Micros(at.0 + settings(1).restore_keep))
+    }
+
+    /// As the object does it: an alarm that it does not remember is overwritten.
+    fn arm(&mut self) {
+        let Some(at) = self.wanted.take() else { return };
+        if self.alarm_known.is_none_or(|known| known > at) {
+            self.alarm = Some(at);
+            self.alarm_known = Some(at);
+        }
+    }
+
+    fn pass(&mut self, micros: i64) -> Result<(), Died> {
+        let until = Micros(self.now.0 + micros);
+        let mut rung = 0;
+        while let Some(at) = self.alarm.filter(|at| *at <= until) {
+            rung += 1;
+            assert!(rung < 2_000, "the alarm rings for ever");
+            self.now = self.now.max(at);
+            (self.alarm, self.alarm_known) = (None, None);
+            self.want(Micros(self.now.0 + 25 * SECOND));
+            self.arm();
+            self.on(Input::Alarm)?;
+            if std::mem::take(&mut self.rests) {
+                (self.alarm, self.alarm_known) = (None, None);
+                self.wanted = self.traces_end();
+                self.arm();
+            }
+        }
+        self.now = until;
+        Ok(())
+    }
+
+    fn open(&mut self, who: Option<usize>, address: u8) -> Result<i64, Died> {
+        let did = who.map(|who| did(PEOPLE[who]));
+        let origin = Origin { address: format!("a{address}"), agent: "client".to_owned() };
+        let caller = Caller { did: did.clone(), origin, ..Caller::default() };
+        let has_traces = match &did {
+            Some(did) => {
+                // The tables are made when the object wakes.
+                self.with(|_, _| ())?;
+                !run(&self.db, &gateway_people::has_traces(did)).unwrap().is_empty()
+            }
+            None => false,
+        };
+        let (session, _) = self.with(|gateway, moment| gateway.admit(caller, has_traces, moment.now))?;
+        let id = gateway::open(&|statement| run(&self.db, statement), &session).unwrap();
+        let socket = Socket { did, sign: self.now, ..Socket::default() };
+        assert!(self.sockets.borrow_mut().insert(id, socket).is_none(), "a number is given once");
+        self.on(Input::Opened(id, Box::new(session)))?;
+        Ok(id)
+    }
+
+    fn frame(&mut self, id: i64, text: &str) -> Result<(), Died> {
+        let now = self.now;
+        let waits = self.jobs.iter().any(|(of, _)| *of == id);
+        if let Some(socket) = self.sockets.borrow_mut().get_mut(&id) {
+            socket.asked += 1;
+            socket.sign = now;
+            socket.may_beat |= text.contains("heartbeat");
+            socket.beats |= text.contains("heartbeat") && !waits;
+        }
+        self.on(Input::Frame(id, Some(text.to_owned())))
+    }
+
+    /// Does what a frame asked for.
+    fn work(&mut self, n: usize) -> Result<(), Died> {
+        let (id, job) = self.jobs.remove(n);
+        match job {
+            Job::Subscribe(subscribe) => {
+                let (kind, key) = (subscribe.kind, subscribe.key.clone());
+                let subscribed = self
+                    .with(|gateway, _| {
+                        gateway.resubscribe(id, |open, others| {
+                            open.session.silent = None;
+                            open.subscriptions.subscribe(kind, key.as_deref(), others)
+                        })
+                    })?
+                    .0;
+                if let (Some(Subscribed::New | Subscribed::AsBefore), Some(name)) = (subscribed, &key) {
+                    run(&self.db, &gateway_sessions::subscribe(id, kind, Some(name))).unwrap();
+                    let uri = AtUri::parse(name).unwrap();
+                    let (_, session) = self
+                        .with(|gateway, _| {
+                            let open = gateway.open.get(&id).unwrap();
+                            gateway_sessions::keep(id, &open.session)
+                        })
+                        .map(|(statement, _)| ((), statement))?;
+                    run(&self.db, &session).unwrap();
+                    let seq = *self.last.entry(name.clone()).or_default();
+                    if !self.memory.as_ref().unwrap().listens_to(name) {
+                        self.acked.insert(name.clone(), seq);
+                        let (_, effects) =
+                            self.with(|gateway, moment| gateway.attached(&uri, seq, moment.now))?;
+                        self.perform(effects)?;
+                    }
+                    if let Some(socket) = self.sockets.borrow_mut().get_mut(&id) {
+                        socket.listens.insert(name.clone());
+                    }
+                }
+                self.on(Input::Done(id, Some(subscribe.reply)))
+            }
+            Job::MakeSecret => self.on(Input::Secret(id, format!("{id:032x}"))),
+            Job::SetState(..) | Job::Move(..) => self.on(Input::Done(id, Some(Reply::ack("")))),
+        }
+    }
+
+    /// A community delivers `fresh` new events, and `again` ones that it had delivered before. `drains` says
+    /// which full sockets take something while the delivery waits.
+    fn deliver(&mut self, n: usize, fresh: u64, again: u64, drains: bool) -> Result<(), Died> {
+        let (uri, name) = (community(n), community(n).to_string());
+        let Some(acked) = self.acked.get(&name).copied() else { return Ok(()) };
+        let last = self.last.entry(name.clone()).or_default();
+        *last += fresh;
+        let last = *last;
+        let from = acked.saturating_sub(again) + 1;
+        let event = |seq| {
+            let text = json!({ "type": "event", "community": name }).to_string();
+            Numbered {
+                seq,
+                audience: Audience::Community,
+                live: true,
+                event: RawValue::from_string(text).unwrap(),
+            }
+        };
+        let events: Vec<Numbered> = (from..=last).map(event).collect();
+        let (full, _) = self.with(|gateway, moment| gateway.has_no_room(uri.as_str(), moment))?;
+        let mut stuck = BTreeSet::new();
+        for (id, bytes) in &full {
+            if drains && let Some(socket) = self.sockets.borrow_mut().get_mut(id) {
+                socket.unsent = bytes / 2;
+            }
+            let left = self.unsent(*id);
+            if left > FULL_BYTES || (left > SLOW_BYTES && left >= *bytes) {
+                stuck.insert(*id);
+            }
+        }
+        for (id, socket) in self.sockets.borrow_mut().iter_mut() {
+            if socket.listens.contains(&name) && !stuck.contains(id) {
+                socket.expected.extend((acked + 1..=last).map(|seq| (name.clone(), seq)));
+            }
+        }
+        self.on(Input::Delivered { community: uri, events, full })?;
+        let sockets = self.sockets.borrow();
+        assert!(!stuck.iter().any(|id| sockets.contains_key(id)), "Q20: who is stuck is let go");
+        drop(sockets);
+        let listening = self.with(|gateway, _| gateway.listens_to(&name))?.0;
+        let needed = self.sockets.borrow().values().any(|socket| socket.listens.contains(&name));
+        assert_eq!(listening, needed, "a community is told to go on exactly while somebody needs it");
+        if listening {
+            self.acked.insert(name, last)
+        } else {
+            self.acked.remove(&name)
+        };
+        Ok(())
+    }
+
+    fn gone(&mut self, id: i64) {
+        let socket = self.sockets.borrow_mut().remove(&id);
+        self.gone.extend(socket);
+        self.jobs.retain(|(of, _)| *of != id || self.memory.is_some());
+    }
+
+    /// The memory is lost; everything else stays.
+    fn evict(&mut self) {
+        if self.jobs.is_empty() {
+            self.memory = None;
+            (self.alarm_known, self.wanted) = (None, None);
+            self.saw("eviction");
+        }
+    }
+
+    /// The object died: its sockets and what it was doing are gone, and the runtime starts anew. The alarm that was
+    /// set stays; if none was, the next event finds out.
+    fn crash(&mut self) {
+        self.memory = None;
+        self.jobs.clear();
+        let sockets = std::mem::take(&mut *self.sockets.borrow_mut());
+        self.gone.extend(sockets.into_values());
+        (self.alarm_known, self.wanted, self.dies_after) = (None, None, None);
+        self.rests = false;
+        self.run += 1;
+        self.saw("crash");
+    }
+
+    fn count(&self, sql: &str) -> i64 {
+        self.db.query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    /// What must hold between any two steps.
+    fn check(&mut self) {
+        for socket in self.sockets.borrow().values().chain(&self.gone) {
+            check_inbox(socket);
+        }
+        if self.memory.is_none() {
+            return;
+        }
+        let gateway = self.memory.take().unwrap();
+        let here: BTreeSet<i64> = self.sockets.borrow().keys().copied().collect();
+        assert_eq!(
+            gateway.open.keys().copied().collect::<BTreeSet<i64>>(),
+            here,
+            "a session for each socket"
+        );
+        let sockets = self.sockets.borrow();
+        for (id, socket) in sockets.iter() {
+            let events: Vec<(String, u64)> = socket.inbox.iter().filter_map(event).collect();
+            assert_eq!(events, socket.expected, "A38: socket {id} got what it listens to");
+            let answers =
+                socket.inbox.iter().filter(|frame| ["ack", "error"].iter().any(|of| frame["type"] == *of));
+            let waits = self.jobs.iter().any(|(of, _)| of == id);
+            let answers = answers.count();
+            assert!(
+                answers <= socket.asked && (waits || answers == socket.asked),
+                "A03: a reply for each frame"
+            );
+            let sign = socket.sign.0.max(socket.answered.map_or(0, |at| at.0));
+            let is_leased = socket.did.is_some() && (socket.beats || socket.answered.is_some());
+            // After a loss of memory a sign counts for up to a second more.
+            assert!(
+                !is_leased || self.now.0 - sign <= LEASE + SECOND,
+                "P11: socket {id} has been silent for {} s",
+                (self.now.0 - sign) / SECOND
+            );
+        }
+        for name in PEOPLE {
+            let mine = sockets.iter().filter(|(_, socket)| socket.did == Some(did(name))).map(|(id, _)| *id);
+            let mine: BTreeSet<i64> = mine.collect();
+            let present =
+                gateway.present(&did(name)).map(|present| present.person.presence.sockets().clone());
+            assert_eq!(present.unwrap_or_default(), mine, "P04: the sockets of {name}");
+        }
+        drop(sockets);
+        self.check_rows(&gateway, &here);
+        self.memory = Some(gateway);
+    }
+
+    /// What is kept is what the memory knows: losing it changes nothing.
+    fn check_rows(&self, gateway: &Gateway, here: &BTreeSet<i64>) {
+        let stored = gateway::load(&|statement| run(&self.db, statement)).unwrap();
+        let answered = |id| self.answered(id);
+        let moment = Moment { now: self.now, answered: &answered, unsent: &|_| 0 };
+        let name = self.run.to_string();
+        let (again, effects) = Gateway::wake(settings(self.shards), stored, here, &name, &moment);
+        let ends = effects.iter().any(|effect| matches!(effect, Effect::Close { .. } | Effect::Send { .. }));
+        assert!(!ends, "nobody notices that an object wakes: {effects:?}");
+        for (id, open) in &gateway.open {
+            let other = again.open.get(id).expect("every session is stored");
+            assert_eq!(open.session, other.session, "session {id}");
+            assert_eq!(open.subscriptions, other.subscriptions, "what session {id} listens to");
+        }
+        assert_eq!(gateway.communities, again.communities);
+        let at_rest = |gateway: &Gateway| -> Vec<_> {
+            let person = |present: &colibri_edge::domain::gateway::Present| {
+                let mut person = present.person.clone();
+                person.presence = person.presence.at_activity(Micros(0));
+                person
+            };
+            gateway.persons.iter().map(|(did, present)| (did.clone(), person(present))).collect()
+        };
+        assert_eq!(at_rest(gateway), at_rest(&again), "who is here");
+        let open = i64::try_from(here.len()).unwrap();
+        assert_eq!(self.count("SELECT count(*) FROM sessions"), open, "a row for each open socket");
+        let orphans =
+            "SELECT (SELECT count(*) FROM subscribed WHERE session NOT IN (SELECT id FROM sessions))
+            + (SELECT count(*) FROM signs WHERE id NOT IN (SELECT id FROM sessions))";
+        assert_eq!(self.count(orphans), 0, "nothing is left of closed sockets but their traces");
+        let most = "SELECT coalesce(max(n), 0) FROM (SELECT count(*) AS n FROM traces GROUP BY did)";
+        assert!(self.count(most) <= restore::PERSON_MAX, "Q16: traces of one person");
+        assert!(self.count("SELECT count(*) FROM persons") <= i64::try_from(PEOPLE.len()).unwrap());
+    }
+}
+
+fn resync(frame: &serde_json::Value) -> Option<&str> {
+    (frame["type"] == "resync_required").then(|| frame["community_uri"].as_str().unwrap())
+}
+
+fn event(frame: &serde_json::Value) -> Option<(String, u64)> {
+    let seq = frame["seq"].as_u64()?;
+    Some((frame["community"].as_str().unwrap().to_owned(), seq))
+}
+
+/// A socket gets an event once, in order.
+fn check_inbox(socket: &Socket) {
+    let mut last: BTreeMap<String, u64> = BTreeMap::new();
+    for (community, seq) in socket.inbox.iter().filter_map(event) {
+        let before = last.insert(community, seq).unwrap_or(0);
+        assert!(before < seq, "A38: {seq} came after {before}");
+    }
+}
+
+/// One thing that happens. Sockets are chosen among those that are open.
+#[derive(Clone, Debug)]
+enum Step {
+    Open(Option<usize>, u8),
+    Frame(usize, u8),
+    Flood(usize),
+    Subscribe(usize, usize),
+    Unsubscribe(usize, usize),
+    Work(usize),
+    Beat(usize),
+    HangUp(usize),
+    Break(usize),
+    Clog(usize, u32),
+    Deliver(usize, u64, u64, bool),
+    Pass(i64),
+    Evict,
+    Crash(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let (socket, community) = (0..8usize, 0..2usize);
+    prop_oneof![
+        4 => (prop::option::of(0..2usize), 0..2u8).prop_map(|(who, address)| Step::Open(who, address)),
+        3 => (socket.clone(), 0..6u8).prop_map(|(n, kind)| Step::Frame(n, kind)),
+        1 => socket.clone().prop_map(Step::Flood),
+        5 => (socket.clone(), community.clone()).prop_map(|(n, of)| Step::Subscribe(n, of)),
+        1 => (socket.clone(), community.clone()).prop_map(|(n, of)| Step::Unsubscribe(n, of)),
+        6 => (0..4usize).prop_map(Step::Work),
+        3 => socket.clone().prop_map(Step::Beat),
+        1 => socket.clone().prop_map(Step::HangUp),
+        1 => socket.clone().prop_map(Step::Break),
+        2 => (socket, prop::sample::select(vec![0, SLOW_BYTES / 2, 2 * SLOW_BYTES, 3 * FULL_BYTES]))
+            .prop_map(|(n, bytes)| Step::Clog(n, bytes)),
+        8 => (community, 0..4u64, 0..3u64, any::<bool>()).prop_map(|(n, fresh, again, drains)| Step::Deliver(n, fresh, again, drains)),
+        5 => prop::sample::select(vec![1, SECOND / 2, 3 * SECOND, 6 * SECOND, 30 * SECOND, 80 * SECOND, 400 * SECOND])
+            .prop_map(Step::Pass),
+        2 => Just(Step::Evict),
+        1 => (0..6usize).prop_map(Step::Crash),
+    ]
+}
+
+fn act(world: &mut World, step: &Step) -> Result<(), Died> {
+    let ids: Vec<i64> = world.sockets.borrow().keys().copied().collect();
+    let pick = |n: usize| ids.get(n % ids.len().max(1)).copied();
+    let subscribe = |action: &str, of: usize| {
+        json!({ "action": action, "event_type": "community", "community_uri": community(of) }).to_string()
+    };
+    match step {
+        Step::Open(who, address) if ids.len() < 8 => world.open(*who, *address).map(drop),
+        Step::Frame(n, kind) => {
+            let texts = [
+                r#"{"action":"activity"}"#,
+                r#"{"action":"heartbeat","event_type":"heartbeat","mine":1}"#,
+                "no JSON",
+                r#"{"action":"session"}"#,
+                r#"{"action":"set_state","state":"dnd"}"#,
+                r#"{"action":"dance"}"#,
+            ];
+            pick(*n).map_or(Ok(()), |id| world.frame(id, texts[usize::from(*kind) % texts.len()]))
+        }
+        Step::Flood(n) => {
+            let Some(id) = pick(*n) else { return Ok(()) };
+            for _ in 0..900 {
+                if !world.sockets.borrow().contains_key(&id) {
+                    break;
+                }
+                world.frame(id, r#"{"action":"activity"}"#)?;
+            }
+            Ok(())
+        }
+        Step::Subscribe(n, of) => pick(*n).map_or(Ok(()), |id| world.frame(id, &subscribe("subscribe", *of))),
+        Step::Unsubscribe(n, of) => {
+            // Only when it is answered at once: otherwise the model does not know when it counts.
+            let Some(id) = pick(*n).filter(|id| !world.jobs.iter().any(|(of, _)| of == id)) else {
+                return Ok(());
+            };
+            world.frame(id, &subscribe("unsubscribe", *of))?;
+            if let Some(socket) = world.sockets.borrow_mut().get_mut(&id)
+                && socket.inbox.last().is_some_and(|frame| frame["type"] == "ack")
+            {
+                socket.listens.remove(community(*of).as_str());
+            }
+            Ok(())
+        }
+        Step::Work(n) if !world.jobs.is_empty() => world.work(n % world.jobs.len()),
+        Step::Beat(n) => {
+            let now = world.now;
+            if let Some(socket) = pick(*n).and_then(|id| world.sockets.get_mut().get_mut(&id)) {
+                socket.answered = Some(now);
+            }
+            Ok(())
+        }
+        Step::HangUp(n) | Step::Break(n) => {
+            let Some(id) = pick(*n) else { return Ok(()) };
+            let input = if matches!(step, Step::HangUp(_)) { Input::HungUp(id) } else { Input::Broke(id) };
+            world.on(input)?;
+            world.gone(id);
+            Ok(())
+        }
+        Step::Clog(n, bytes) => {
+            if let Some(socket) = pick(*n).and_then(|id| world.sockets.get_mut().get_mut(&id)) {
+                socket.unsent = *bytes;
+            }
+            Ok(())
+        }
+        Step::Deliver(n, fresh, again, drains) => world.deliver(*n, *fresh, *again, *drains),
+        Step::Pass(micros) => world.pass(*micros),
+        Step::Evict => {
+            world.evict();
+            Ok(())
+        }
+        Step::Crash(after) => {
+            world.dies_after = Some(*after);
+            Ok(())
+        }
+        Step::Open(..) | Step::Work(_) => Ok(()),
+    }
+}
+
+fn live(steps: &[Step]) -> World {
+    let mut world = World::new();
+    for step in steps {
+        if act(&mut world, step).is_err() {
+            world.crash();
+        }
+        world.jobs.retain(|(id, _)| world.sockets.borrow().contains_key(id));
+        world.check();
+    }
+    world
+}
+
+fn cases() -> u32 {
+    std::env::var("HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(96)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happens_a_socket_gets_every_event_once_and_nobody_is_there_without_one(
+        steps in prop::collection::vec(step(), 1..150),
+    ) {
+        live(&steps);
+    }
+}
+
+/// The histories above are worth something only if what they are about happens in them.
+#[test]
+fn random_histories_meet_what_they_are_about() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let mut seen: BTreeMap<&str, u32> = BTreeMap::new();
+    for _ in 0..40 {
+        let steps = prop::collection::vec(step(), 100..150).new_tree(&mut runner).unwrap().current();
+        for (what, times) in live(&steps).seen {
+            *seen.entry(what).or_default() += times;
+        }
+    }
+    for what in ["lease", "slow", "flood", "eviction", "crash"] {
+        assert!(seen.contains_key(what), "no {what} in forty histories: {seen:?}");
+    }
+}
