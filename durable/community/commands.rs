@@ -1,5 +1,9 @@
 //! What a `Community` object may be asked, and how an observer's socket is opened to it.
 
+use serde::{Deserialize, Serialize};
+use url::Url;
+use worker::{Env, Headers, Method, Request, RequestInit, WebSocket};
+
 use crate::domain::pending::Told;
 use crate::durable::replies::{Announced, Delivered, Done};
 use crate::platform::objects::{Command, Object, lobby_of};
@@ -8,9 +12,6 @@ use crate::storage::community_log::Numbered;
 use crate::storage::gateway_people::Saying;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
-use serde::{Deserialize, Serialize};
-use url::Url;
-use worker::{Env, Headers, Method, Request, RequestInit, WebSocket};
 
 /// To `Community`: number these events, keep them, hand them on. Idempotent by [`Told::id`]:
 /// what came in before is not numbered again. Reply: the last row it has.

@@ -4,69 +4,62 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use worker::wasm_bindgen_futures::spawn_local;
 use worker::{Env, State};
 
 use super::observers::Observers;
 use crate::domain::announcement::Announcement;
-use crate::domain::lost::{self, Attempt};
 use crate::domain::pending::Told;
 use crate::domain::replay::{Resume, cursor_of, resume};
 use crate::durable::community::commands::{
     Announce, Attach, Attached, Locate, Located, PAGE, Replay, Replayed,
 };
-use crate::durable::gateway::commands::Deliver;
 use crate::durable::replies::Announced;
-use crate::platform::alarm;
 use crate::platform::clock::now;
 use crate::platform::config::{self, EventLog, Sockets};
-use crate::platform::incidents;
-use crate::platform::log;
 use crate::platform::object_sql::ObjectSql;
-use crate::platform::objects::{call, gateway_of};
-use crate::storage::bound_rooms;
+use crate::platform::objects::gateway_of;
+use crate::platform::{alarm, incidents, log};
 use crate::storage::community_log::{self, Counters, Listener, Numbered};
-use crate::storage::community_voice;
 use crate::storage::incidents::Incident;
-use crate::storage::{Fault, Statement, rows};
+use crate::storage::{Fault, Statement, bound_rooms, community_voice, rows};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
 
 /// The same in bytes: a message may have a hundred times as much as most, and a call is held whole by
 /// both objects, which may be in one isolate.
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
-/// How soon a gateway that could not be reached is tried again, in milliseconds.
-pub(super) const RETRY_MS: i64 = 2_000;
+
 /// How often old events are looked for, in milliseconds.
-const TIDY_MS: i64 = 3_600_000;
+pub(super) const TIDY_MS: i64 = 3_600_000;
+
 /// How long an event may take from being numbered to being sent, in microseconds.
 const ON_THE_WAY: i64 = 1_000_000;
 
 /// What the tasks of the object share. Nothing in it is borrowed over an await.
-pub(super) struct Order {
+pub(super) struct CommunityLog {
     pub(super) state: State,
     pub(super) env: Env,
     pub(super) sql: ObjectSql,
-    log: EventLog,
+    pub(super) log: EventLog,
     pub(super) shards: u32,
-    ready: Cell<bool>,
+    pub(super) ready: Cell<bool>,
     /// What stands in the database, as this object, its only writer, last saw it; `None` after a
     /// fault. A statement costs more than all else in taking in an event.
-    counters: Cell<Option<Counters>>,
-    listeners: RefCell<Option<Vec<Listener>>>,
+    pub(super) counters: Cell<Option<Counters>>,
+    pub(super) listeners: RefCell<Option<Vec<Listener>>>,
     /// Gateways that a task is delivering to: one at a time, so that events arrive in order.
-    delivering: RefCell<BTreeSet<String>>,
+    pub(super) delivering: RefCell<BTreeSet<String>>,
     /// How often in a row gateways could not be delivered to.
-    failures: RefCell<BTreeMap<String, u32>>,
+    pub(super) failures: RefCell<BTreeMap<String, u32>>,
     /// Whether a task is asking voice rooms to look at rights again.
     pub(super) asking_rooms: Cell<bool>,
     /// Whether some room may have to look; nobody knows when the object has just woken.
     pub(super) rooms_may_be_due: Cell<bool>,
-    alarm_at: Cell<Option<Micros>>,
+    pub(super) alarm_at: Cell<Option<Micros>>,
     pub(super) observers: Observers,
 }
 
-impl Order {
+impl CommunityLog {
     pub(super) fn new(state: State, env: Env) -> Self {
         let Sockets { gateway_shards: shards, rate, .. } = config::sockets(&env);
         Self {
@@ -103,12 +96,6 @@ impl Order {
         let counters = found.into_iter().next().unwrap_or_default();
         self.counters.set(Some(counters));
         Ok(counters)
-    }
-
-    /// Runs a statement about who listens.
-    fn change_listeners(&self, statement: &Statement) -> Result<(), Fault> {
-        self.listeners.replace(None);
-        self.sql.run(statement).map(drop)
     }
 
     pub(super) fn announce(&self, command: &Announce) -> Result<Announced, Fault> {
@@ -172,13 +159,13 @@ impl Order {
     }
 
     /// Events of the log that could not be stored, read or delivered.
-    fn set_aside(&self, count: u32) {
+    pub(super) fn set_aside(&self, count: u32) {
         let place = self.name().map_or_else(String::new, |community| community.to_string());
         incidents::note(&self.env, Incident::Log, count, &place);
     }
 
     /// Events of the log; `true` if there may be more behind them.
-    fn page(&self, statement: &Statement) -> Result<(Vec<Numbered>, bool), Fault> {
+    pub(super) fn page(&self, statement: &Statement) -> Result<(Vec<Numbered>, bool), Fault> {
         let (texts, cut) = self.sql.run_within(statement, PAGE_BYTES)?;
         let mut unreadable = Vec::new();
         let events = community_log::events(&texts, &mut unreadable)?;
@@ -254,88 +241,6 @@ impl Order {
         let before = Micros(now().0.saturating_sub(self.log.hours.saturating_mul(3_600_000_000)));
         self.counters.set(None);
         self.sql.run_all(&community_log::forget(before, self.log.max))
-    }
-
-    /// The last `seq`, and who listens.
-    fn listeners(&self) -> Result<(u64, Vec<Listener>), Fault> {
-        let seq = self.counters()?.seq;
-        if let Some(listeners) = self.listeners.borrow().clone() {
-            return Ok((seq, listeners));
-        }
-        let listeners: Vec<Listener> = rows(Some(&self.sql.run(&community_log::listeners())?))?;
-        self.listeners.replace(Some(listeners.clone()));
-        Ok((seq, listeners))
-    }
-
-    /// Delivers, in the background, to every gateway that has not had everything, and sees that
-    /// the log is tidied some day.
-    pub(super) async fn deliver_soon(self: &Rc<Self>) {
-        self.start_delivering();
-        self.start_asking_rooms();
-        self.look_after_observers();
-        self.wake_within(TIDY_MS).await;
-    }
-
-    fn start_delivering(self: &Rc<Self>) {
-        let Some(community) = self.name() else { return };
-        let Ok((seq, listeners)) = self.listeners() else { return };
-        for listener in listeners.into_iter().filter(|listener| listener.delivered < seq) {
-            if self.delivering.borrow_mut().insert(listener.name.clone()) {
-                let order = Rc::clone(self);
-                let community = community.clone();
-                spawn_local(async move {
-                    let result = order.deliver(&community, &listener.name).await;
-                    order.delivering.borrow_mut().remove(&listener.name);
-                    if let Err(fault) = result {
-                        log::fault(
-                            &fault,
-                            &format!("{} gets the events of {community} later", listener.name),
-                        );
-                        *order.failures.borrow_mut().entry(listener.name).or_default() += 1;
-                        order.wake_within(RETRY_MS).await;
-                    }
-                });
-            }
-        }
-    }
-
-    /// Delivers to one gateway until it has everything.
-    async fn deliver(&self, community: &AtUri, name: &str) -> Result<(), Fault> {
-        loop {
-            // Read again each time: more may have been announced during the last call.
-            let (seq, listeners) = self.listeners()?;
-            let Some(listener) = listeners.into_iter().find(|listener| listener.name == name) else {
-                return Ok(());
-            };
-            if listener.delivered >= seq {
-                self.failures.borrow_mut().remove(name);
-                return Ok(());
-            }
-            let failures = self.failures.borrow().get(name).copied().unwrap_or(0);
-            let attempt = Attempt::after(failures);
-            let limit = if attempt == Attempt::All { PAGE } else { 1 };
-            let (events, more) = self.page(&community_log::after(listener.delivered, limit))?;
-            let through = events.last().filter(|_| more || limit == 1).map_or(seq, |event| event.seq);
-            let deliver = Deliver { community: community.clone(), events };
-            let mut delivered = call(&self.env, name, &deliver).await;
-            let mut set_aside = 0;
-            if delivered.is_err() && attempt == Attempt::SetAside {
-                let mut without = deliver;
-                for event in &mut without.events {
-                    event.event = lost::event();
-                    set_aside += 1;
-                }
-                delivered = call(&self.env, name, &without).await;
-            }
-            let listening = delivered?.listening;
-            self.set_aside(set_aside);
-            // While one is looked for that is to blame, they go on one by one.
-            self.failures.borrow_mut().insert(name.to_owned(), attempt.failures_after_success());
-            self.change_listeners(&community_log::delivered(name, through))?;
-            if !listening {
-                self.change_listeners(&community_log::leave(&listener))?;
-            }
-        }
     }
 
     /// The alarm: delivers what was left, forgets old events.

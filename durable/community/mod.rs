@@ -16,7 +16,9 @@
 //!   forgets old events. Ends with its log; the counters stay: a `seq` is never given twice.
 
 pub mod commands;
+mod delivery;
 mod log;
+mod observer_sockets;
 mod observers;
 mod voice;
 mod voice_rooms;
@@ -28,7 +30,7 @@ use worker::{
     WebSocketRequestResponsePair, durable_object, wasm_bindgen,
 };
 
-use self::log::Order;
+use self::log::CommunityLog;
 use crate::durable::community::commands::{
     Announce, Attach, Bind, COMMUNITY_PARAMETER, CURSOR_HEADER, JoinVoice, Known, LeaveVoice, Locate,
     OBSERVE, Overhear, Replay, Voices, WAIT,
@@ -42,7 +44,7 @@ use crate::wire::socket::{HEARTBEAT, HEARTBEAT_ACK};
 /// See the module.
 #[durable_object]
 pub struct Community {
-    order: Rc<Order>,
+    order: Rc<CommunityLog>,
 }
 
 impl DurableObject for Community {
@@ -52,7 +54,7 @@ impl DurableObject for Community {
         if let Ok(pair) = WebSocketRequestResponsePair::new(HEARTBEAT, HEARTBEAT_ACK) {
             state.set_websocket_auto_response(&pair);
         }
-        Self { order: Rc::new(Order::new(state, env)) }
+        Self { order: Rc::new(CommunityLog::new(state, env)) }
     }
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::log::Order;
+use super::log::CommunityLog;
 use crate::domain::announcement::{Announcement, Audience, Scope, Topic};
 use crate::domain::pending::Told;
 use crate::domain::voice::{Changed, Rooms};
@@ -18,7 +18,7 @@ use crate::storage::{Fault, Statement, community_voice, rows};
 use crate::wire::events::Event;
 use crate::wire::ids::{AtUri, Did};
 
-impl Order {
+impl CommunityLog {
     fn rooms(&self) -> Result<Rooms, Fault> {
         let people: Vec<(Did, AtUri)> = rows(Some(&self.sql.run(&community_voice::people())?))?;
         Ok(Rooms::of(people))

@@ -8,7 +8,8 @@ use std::rc::Rc;
 
 use worker::wasm_bindgen_futures::spawn_local;
 
-use super::log::{Order, RETRY_MS};
+use super::delivery::RETRY_MS;
+use super::log::CommunityLog;
 use crate::domain::pending::Told;
 use crate::domain::voice_right::concerns;
 use crate::durable::community::commands::Bind;
@@ -20,7 +21,7 @@ use crate::storage::bound_rooms::{self, Due};
 use crate::storage::community_log::Counters;
 use crate::storage::{Fault, rows};
 
-impl Order {
+impl CommunityLog {
     /// A room asks to be told.
     pub(super) fn bind(&self, command: &Bind) -> Result<Done, Fault> {
         self.counters()?;

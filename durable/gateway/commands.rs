@@ -1,5 +1,7 @@
 //! What a `Gateway` object may be asked.
 
+use serde::{Deserialize, Serialize};
+
 use crate::domain::pending::Told;
 use crate::domain::presence::State;
 use crate::durable::replies::{Announced, Delivered, Done};
@@ -9,7 +11,6 @@ use crate::storage::gateway_people::Saying;
 use crate::storage::used_tokens::Use;
 use crate::wire::ids::{AtUri, Did, Rkey};
 use crate::wire::time::Micros;
-use serde::{Deserialize, Serialize};
 
 /// See `CONNECT`. Present for a socket that names a person who was not proven (X05).
 pub const UNPROVEN_HEADER: &str = "x-colibri-unproven";

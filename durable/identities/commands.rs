@@ -1,8 +1,9 @@
 //! What the `Identities` object may be asked.
 
+use serde::{Deserialize, Serialize};
+
 use crate::durable::replies::Done;
 use crate::platform::objects::{Command, Object};
-use serde::{Deserialize, Serialize};
 
 /// To `Identities`: somebody is due to be looked at. Idempotent. Reply: they will be.
 #[derive(Debug, Serialize, Deserialize)]

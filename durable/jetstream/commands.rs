@@ -1,7 +1,8 @@
 //! What the `Jetstream` object may be asked.
 
-use crate::platform::objects::{Command, Object};
 use serde::{Deserialize, Serialize};
+
+use crate::platform::objects::{Command, Object};
 
 /// To `Jetstream`: see that the stream is read. Idempotent. Reply: where it stands.
 #[derive(Debug, Serialize, Deserialize)]

@@ -9,9 +9,12 @@
 //!   does not keep an object in memory, platform facts T1), on cron, and on `/api/health`.
 //! - Ends: never.
 
+mod batches;
 pub mod commands;
+mod connection;
 mod consumer;
 mod delivery;
+mod sweep;
 
 use std::rc::Rc;
 
@@ -20,7 +23,7 @@ use worker::{
     durable_object, wasm_bindgen,
 };
 
-use self::consumer::Reader;
+use self::consumer::Consumer;
 use crate::durable::jetstream::commands::Ensure;
 use crate::platform::config::follow_log_level;
 use crate::platform::incidents;
@@ -31,22 +34,22 @@ pub(super) const ALARM_MS: i64 = 25_000;
 /// See the module.
 #[durable_object]
 pub struct Jetstream {
-    reader: Rc<Reader>,
+    consumer: Rc<Consumer>,
 }
 
 impl DurableObject for Jetstream {
     fn new(state: State, env: Env) -> Self {
         follow_log_level(&env);
         incidents::watch(&env);
-        Self { reader: Rc::new(Reader::new(state, env)) }
+        Self { consumer: Rc::new(Consumer::new(state, env)) }
     }
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
         match request.path().trim_start_matches('/') {
             Ensure::NAME => {
                 let ensure = async |_: Ensure| {
-                    self.reader.ensure().await;
-                    Ok(self.reader.status())
+                    self.consumer.ensure().await;
+                    Ok(self.consumer.status())
                 };
                 serve(&mut request, ensure).await
             }
@@ -56,8 +59,8 @@ impl DurableObject for Jetstream {
 
     async fn alarm(&self) -> Result<Response> {
         // The next alarm before the work: should the work die, it is done again.
-        self.reader.wake_within(ALARM_MS).await;
-        self.reader.ensure().await;
+        self.consumer.wake_within(ALARM_MS).await;
+        self.consumer.ensure().await;
         Response::empty()
     }
 

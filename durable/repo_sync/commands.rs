@@ -1,8 +1,9 @@
 //! What a `RepoSync` object may be asked.
 
+use serde::{Deserialize, Serialize};
+
 use crate::durable::replies::Done;
 use crate::platform::objects::{Command, Object};
-use serde::{Deserialize, Serialize};
 
 /// To `RepoSync`: look at the repositories that are due. Idempotent. The reply comes before the
 /// work.

@@ -7,106 +7,63 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
-use std::time::Duration;
 
 use serde_json::json;
 use url::Url;
 use worker::wasm_bindgen_futures::spawn_local;
-use worker::{Delay, Env, State};
+use worker::{Env, State};
 
-use crate::domain::repos::{Reason, pause_after, wait_for_stream};
-use crate::domain::repository::Refused;
-use crate::domain::snapshot::Snapshot;
-use crate::durable::jetstream::commands::Ensure;
+use super::miss::{Miss, soon};
+use crate::domain::repos::{Reason, pause_after};
 use crate::durable::repo_sync::commands::Work;
 use crate::pipeline::Settings;
-use crate::pipeline::reconcile::{Pace, account, reconcile};
 use crate::platform::alarm;
-use crate::platform::clock::{chance, lost_a_race, now};
+use crate::platform::clock::{chance, now};
 use crate::platform::config::{self, Outside};
 use crate::platform::d1::D1;
 use crate::platform::identity::{Account, Unresolved, refresh, resolve, resolve_named};
 use crate::platform::log::{self, Level};
-use crate::platform::memory::{NoRoom, Pool, Seat};
-use crate::platform::objects::{DISPATCH, JETSTREAM, call};
-use crate::platform::pds::{self, Unread};
-use crate::storage::repos::{self, Due, Succeeded};
+use crate::platform::objects::{DISPATCH, call};
+use crate::storage::repos::{self, Due};
 use crate::storage::{CommitError, Fault, Statement, Store, discovery};
-use crate::wire::ids::{Collection, Did};
-use crate::wire::multikey::Multikey;
-use crate::wire::signing_key::SigningKey;
+use crate::wire::ids::Did;
 use crate::wire::time::Micros;
 
 /// Requests to one host at a time (K07), and questions to the directory.
 const AT_ONCE: u32 = 2;
+
 /// The longest time between two alarms while there is work (platform facts T1).
 const ALARM_MS: i64 = 25_000;
+
 /// How soon the queue is asked again after a fault of the database.
 const RETRY_MS: i64 = 5_000;
+
 /// How often hosts are woken while others are looked for.
 const WAKE_EVERY: i64 = 1_000_000;
-/// How soon a repository is looked at again that had to wait, and did so for a while.
-const SOON_MICROS: i64 = 5_000_000;
+
 /// Hosts are woken this long before something of theirs is due, in microseconds: twice as long as an
 /// account that comes and goes is left alone (`repos::returned`).
 const DUE_WITHIN: i64 = 10_000_000;
-/// An account that its host does not know is believed to be gone after so many answers: a host may
-/// be restored, or moved, without all of its accounts at first.
-const GONE_AFTER: u32 = 3;
 
 type Outcome<T> = std::result::Result<T, Fault>;
 
 /// See the module. Nothing in it is borrowed over an await.
 pub(super) struct Host {
-    state: State,
-    env: Env,
+    pub(super) state: State,
+    pub(super) env: Env,
     /// `None` for the instance that finds hosts.
-    name: Option<String>,
-    outside: Outside,
-    pipeline: Settings,
+    pub(super) name: Option<String>,
+    pub(super) outside: Outside,
+    pub(super) pipeline: Settings,
     /// Repositories that are being read.
-    busy: RefCell<BTreeSet<Did>>,
-    workers: Cell<u32>,
+    pub(super) busy: RefCell<BTreeSet<Did>>,
+    pub(super) workers: Cell<u32>,
     /// Asked for work while at it: look again before resting.
-    again: Cell<bool>,
-    rests_until: Cell<Option<Micros>>,
+    pub(super) again: Cell<bool>,
+    pub(super) rests_until: Cell<Option<Micros>>,
     /// Hosts that were found and not woken yet, and when some last were.
-    found: RefCell<BTreeSet<String>>,
-    woken_at: Cell<Micros>,
-}
-
-/// How a look ended, if not well.
-enum Miss {
-    /// The host is left alone until then; the repository did nothing wrong.
-    Resting(Micros),
-    /// It has to wait until then: others have all room that there is, or strangers had too much asked.
-    /// Neither the host nor the repository did anything wrong.
-    Later(Micros),
-    /// Tried again after a pause. `status` stands in `repos`.
-    Failed { status: &'static str, error: String },
-    /// The account is, or was always, elsewhere.
-    Moved,
-}
-
-impl From<Fault> for Miss {
-    fn from(fault: Fault) -> Self {
-        Miss::Failed { status: "failing", error: fault.to_string() }
-    }
-}
-
-impl From<Unread> for Miss {
-    fn from(unread: Unread) -> Self {
-        let error = match unread {
-            Unread::Resting(until) => return Miss::Resting(until),
-            Unread::NoRoom(NoRoom::Crowded) => return Miss::Later(soon()),
-            Unread::NoRoom(NoRoom::Slow) => "the host was slow while others waited for room".to_owned(),
-            Unread::Fault(fault) => fault.to_string(),
-            Unread::Absent(status) => return Miss::Failed { status: "absent", error: status.into() },
-            Unread::Unserved(status) => format!("the host answers with status {status}"),
-            Unread::Refused(refused) => format!("{}: {refused}", refused.reason()),
-        };
-        Miss::Failed { status: "failing", error }
-    }
+    pub(super) found: RefCell<BTreeSet<String>>,
+    pub(super) woken_at: Cell<Micros>,
 }
 
 impl Host {
@@ -207,7 +164,7 @@ impl Host {
         Ok(())
     }
 
-    async fn wake_host(&self, host: &str) {
+    pub(super) async fn wake_host(&self, host: &str) {
         if let Err(fault) = call(&self.env, host, &Work {}).await {
             log::fault(&fault, "cron wakes the host within a minute");
         }
@@ -257,7 +214,7 @@ impl Host {
     }
 
     /// Who is behind the DID, asked anew if what is known may be wrong.
-    async fn account(&self, db: &D1, due: &Due, anew: bool) -> Result<Account, Miss> {
+    pub(super) async fn account(&self, db: &D1, due: &Due, anew: bool) -> Result<Account, Miss> {
         // Anybody may name somebody who does not exist, and a relay may list them.
         let is_guess = Reason::named(&due.reason).is_some_and(Reason::is_guess);
         let found = if is_guess {
@@ -283,208 +240,19 @@ impl Host {
         })
     }
 
-    /// Reads a repository, if there is anything new in it, and lets it in.
-    async fn read(&self, db: &D1, host: &str, due: &Due) -> Result<(), Miss> {
-        let began = now();
-        let reason = Reason::named(&due.reason).unwrap_or(Reason::Gap);
-        let mut account = self.account(db, due, due.failures > 0 || reason == Reason::Identity).await?;
-        self.must_be_here(db, host, &account, due).await?;
-        // Until what was read is let in: so many are read at a time, over all hosts.
-        let seat = Pool::Repositories.seat(host).await.map_err(Unread::NoRoom)?;
-        let head = match pds::latest_rev(&account.pds, &due.did).await {
-            Err(Unread::Absent(status)) => {
-                // Perhaps it moved, and nobody said so.
-                account = self.account(db, due, true).await?;
-                self.must_be_here(db, host, &account, due).await?;
-                return self.absent(db, due, status, began).await;
-            }
-            head => head?,
-        };
-        must_be_newer(due, &head)?;
-        let unchanged = due.is_synced && due.rev.as_deref() == Some(head.as_str());
-        let mut done =
-            crate::pipeline::reconcile::account(db, &due.did, None, &self.pipeline, &Steps).await?;
-        let mut look = Succeeded {
-            did: &due.did,
-            rev: Some(&head),
-            status: "synced",
-            began,
-            refused: None,
-            signed_by: None,
-        };
-        if unchanged && !reason.reads_unchanged() {
-            write(db, vec![repos::succeeded(&look, now())]).await?;
-        } else {
-            let (snapshot, signed_by) = self.snapshot(db, due, &account, &head, &seat).await?;
-            seat.settle().map_err(Unread::NoRoom)?;
-            must_be_newer(due, &snapshot.rev)?;
-            let wait = wait_for_stream(&snapshot.rev, now());
-            Delay::from(Duration::from_micros(wait.unsigned_abs())).await;
-            let found = reconcile(db, &due.did, &snapshot, since(due), &self.pipeline, &Steps).await?;
-            done.told |= found.told;
-            look.rev = Some(&snapshot.rev);
-            look.refused = Some(found.refused);
-            look.signed_by = signed_by.as_ref();
-            if reason.is_guess() && is_empty(&snapshot) {
-                look.status = "empty";
-            }
-            let mut statements = vec![repos::succeeded(&look, now())];
-            // Noted with what opened it, and again for those who were being read at that moment.
-            if found.changed_gate {
-                statements.push(repos::ask_the_gate_again(&due.did, since(due), now()));
-            }
-            write(db, statements).await?;
-            if found.commits > 0 {
-                self.wake_host(DISPATCH).await; // others may be due with this
-            }
-        }
-        if done.told {
-            self.tell().await;
-        }
-        Ok(())
-    }
-
-    /// The host says that the account is not there.
-    async fn absent(&self, db: &D1, due: &Due, status: &'static str, began: Micros) -> Result<(), Miss> {
-        if status == "not_found" && due.failures + 1 < GONE_AFTER {
-            return Err(Miss::Failed { status: "absent", error: status.into() });
-        }
-        let done = account(db, &due.did, Some(status), &self.pipeline, &Steps).await?;
-        // One that a relay lists, and nobody else knows, has nothing to be hidden.
-        let is_found = Reason::named(&due.reason) == Some(Reason::Found);
-        let status = if is_found { "empty" } else { "absent" };
-        let look = Succeeded { did: &due.did, rev: None, status, began, refused: None, signed_by: None };
-        write(db, vec![repos::succeeded(&look, now())]).await?;
-        if done.told {
-            self.tell().await;
-        }
-        Ok(())
-    }
-
-    /// The account lives at this host, or the repository goes to the one where it lives (K11).
-    async fn must_be_here(&self, db: &D1, host: &str, account: &Account, due: &Due) -> Result<(), Miss> {
-        let lives_at = host_of(&account.pds);
-        if due.pds.as_deref() != Some(account.pds.as_str()) {
-            write(db, vec![repos::found_at(&due.did, account.pds.as_str(), &lives_at)]).await?;
-        }
-        if lives_at == host {
-            return Ok(());
-        }
-        self.wake_host(&lives_at).await;
-        Err(Miss::Moved)
-    }
-
-    /// What the repository holds, and the key that signed it: from its signed export, or if the host
-    /// cannot serve that or it is too large, from a listing.
-    ///
-    /// A signature that does not fit is checked once more with a key that was asked for anew, for
-    /// keys change; and then with the key that signed what was read last, for a host that takes an
-    /// account over shows its last commit as it was signed elsewhere, until something is written.
-    /// From then on that key counts no more.
-    async fn snapshot(
-        &self,
-        db: &D1,
-        due: &Due,
-        account: &Account,
-        head: &str,
-        seat: &Seat,
-    ) -> Result<(Snapshot, Option<Multikey>), Miss> {
-        let exported = match exported(due, account, account.signing_key.as_ref(), seat).await {
-            Err(Unread::Refused(Refused::WrongSignature)) => {
-                let anew = self.account(db, due, true).await?;
-                let others = [anew.signing_key.as_ref(), due.signed_by.as_ref()];
-                let mut tried = Err(Unread::Refused(Refused::WrongSignature));
-                for key in others.into_iter().filter(|key| *key != account.signing_key.as_ref()) {
-                    if matches!(tried, Err(Unread::Refused(Refused::WrongSignature))) {
-                        tried = exported(due, account, key, seat).await;
-                    }
-                }
-                tried
-            }
-            exported => exported,
-        };
-        match exported {
-            Err(Unread::Unserved(400..=499 | 501)) => {
-                Ok((pds::listing(&account.pds, &due.did, head.to_owned(), seat).await?, None))
-            }
-            Err(Unread::Refused(refused)) if refused.is_for_its_size() => {
-                Ok((pds::listing(&account.pds, &due.did, head.to_owned(), seat).await?, None))
-            }
-            exported => Ok(exported?),
-        }
-    }
-
-    /// Has the outbox told.
-    async fn tell(&self) {
-        if let Err(fault) = call(&self.env, JETSTREAM, &Ensure {}).await {
-            log::fault(&fault, "what was found is told when the stream's object wakes");
-        }
-    }
-
     async fn wake_within(&self, millis: i64) {
         alarm::ring_in(&self.state, millis, "cron wakes the object within a minute").await;
     }
 }
 
-/// The clock, and pauses that let the stream have its turn at the ledger.
-struct Steps;
-
-impl Pace for Steps {
-    fn now(&self) -> Micros {
-        now()
-    }
-
-    async fn pause(&self, losses: u32) {
-        if losses > 0 {
-            lost_a_race(losses).await;
-        }
-    }
-}
-
-/// A host that shows less than is known was set back, or is not up to date (K09).
-fn must_be_newer(due: &Due, rev: &str) -> Result<(), Miss> {
-    if due.rev.as_deref().is_some_and(|known| rev < known) {
-        let error = format!("the host shows revision {rev}, which is older than what is known");
-        return Err(Miss::Failed { status: "failing", error });
-    }
-    Ok(())
-}
-
-/// From when on others may have been refused what this repository lets in: it was due since.
-fn since(due: &Due) -> Micros {
-    Micros::parse(&due.due_since).unwrap_or_default()
-}
-
-/// Whether there is nothing of Colibri in it.
-fn is_empty(snapshot: &Snapshot) -> bool {
-    snapshot.records.iter().all(|record| record.collection == Collection::Profile)
-}
-
-/// The signed export, if this key signed it.
-async fn exported(
-    due: &Due,
-    account: &Account,
-    key: Option<&Multikey>,
-    seat: &Seat,
-) -> Result<(Snapshot, Option<Multikey>), Unread> {
-    let signing = key.and_then(|key| SigningKey::of_multikey(key.as_str()));
-    let signing = signing.ok_or(Unread::Refused(Refused::WrongSignature))?;
-    Ok((pds::export(&account.pds, &due.did, &signing, seat).await?, key.cloned()))
-}
-
-/// When something is looked at again that had to wait.
-fn soon() -> Micros {
-    Micros(now().0.saturating_add(SOON_MICROS))
-}
-
 /// Host and port: the name of the object that looks after it.
-fn host_of(pds: &Url) -> String {
+pub(super) fn host_of(pds: &Url) -> String {
     let host = pds.host_str().unwrap_or_default();
     pds.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 /// Notes of the queue, which rest on no facts.
-async fn write(db: &D1, statements: Vec<Statement>) -> Outcome<()> {
+pub(super) async fn write(db: &D1, statements: Vec<Statement>) -> Outcome<()> {
     db.commit(statements).await.map_err(|error| match error {
         CommitError::Fault(fault) => fault,
         CommitError::Conflict => Fault::new("noting how a repository is", "a conflict"),

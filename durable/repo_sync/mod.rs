@@ -13,6 +13,8 @@
 
 pub mod commands;
 mod host;
+mod miss;
+mod read;
 mod relay_walk;
 
 use std::rc::Rc;

@@ -1,12 +1,13 @@
 //! What a `VoiceRoom` object may be asked, and how a socket is opened to it.
 
+use serde::{Deserialize, Serialize};
+use url::Url;
+use worker::{Env, Headers, Method, Request, RequestInit, Response};
+
 use crate::domain::signaling::room::Caller;
 use crate::platform::objects::{CONNECT, Command, DID_HEADER, Object, PROVEN_HEADER, rooms_of, upgraded};
 use crate::storage::Fault;
 use crate::wire::ids::AtUri;
-use serde::{Deserialize, Serialize};
-use url::Url;
-use worker::{Env, Headers, Method, Request, RequestInit, Response};
 
 /// See [`CONNECT`]: present if the Worker relays the socket, and counts its frames.
 pub const RELAYED_HEADER: &str = "x-colibri-relayed";

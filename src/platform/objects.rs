@@ -6,11 +6,12 @@
 //! gets no answer asks again. Instance names are pinned below: a changed name orphans the object
 //! and its storage.
 
-use crate::storage::Fault;
-use crate::wire::ids::Did;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use worker::{Env, Headers, Method, Request, RequestInit, Response, Stub};
+
+use crate::storage::Fault;
+use crate::wire::ids::Did;
 
 /// The kinds of object: one binding each in `wrangler.toml`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,248 @@
+//! Batches: takes frames out of the queue, commits them, and has their events delivered.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use worker::Delay;
+use worker::wasm_bindgen_futures::spawn_local;
+
+use super::consumer::CURSOR_EVERY;
+use super::consumer::Consumer;
+use super::consumer::host;
+use super::consumer::look;
+use crate::domain::link::Input;
+use crate::domain::pause::growing;
+use crate::durable::repo_sync::commands::Work;
+use crate::pipeline::{Batch, Committed, end_bans, walk};
+use crate::platform::clock::now;
+use crate::platform::d1::D1;
+use crate::platform::incidents;
+use crate::platform::log;
+use crate::platform::objects::{DISPATCH, call};
+use crate::storage::Fault;
+use crate::storage::incidents::Incident;
+use crate::wire::jetstream::{Frame, What};
+use crate::wire::time::Micros;
+
+/// Frames let in at once: the batch is the unit of cost. Twice as many take two thirds of the page
+/// writes of the database for each event, and half a second.
+const BATCH_FRAMES: usize = 2_000;
+
+/// Text let in at once, in bytes: its facts and rows must fit D1's 2 MB per parameter.
+const BATCH_BYTES: usize = 1536 * 1024;
+
+/// Events stored and not told at which letting in stops.
+const UNTOLD_MAX: usize = 20_000;
+
+/// While a whole batch waits in the queue, telling waits for so many events: a call to a
+/// community costs the same for one event as for fifty.
+const TELL_AT: usize = 10_000;
+
+/// How long frames that have arrived are waited for, at a time. The runtime looks at its sockets
+/// only when it has nothing else to do, and reads 16 KiB then: about 20 frames. While a batch is
+/// let in and told there is always something to do, so without a pause that would be all of them.
+const GATHER: Duration = Duration::from_millis(1);
+
+/// Frames that come in such a time if more are behind them.
+const GATHER_FRAMES: usize = 8;
+
+/// People remembered whose repositories are known: some dozen bytes each.
+const MET_MAX: usize = 20_000;
+
+/// How often bans are looked for whose end has come, in microseconds, at most.
+const BANS_EVERY: i64 = 5_000_000;
+
+/// Pauses after a fault, in milliseconds: doubling up to this.
+const PAUSE_MAX_MS: i64 = 30_000;
+
+/// Pauses after faults: 0.25 s, doubling.
+#[derive(Default)]
+struct Pause {
+    faults: u32,
+}
+
+impl Consumer {
+    pub(super) fn flush_soon(self: &Rc<Self>) {
+        if !self.flushing.replace(true) {
+            spawn_local(Rc::clone(self).flush());
+        }
+    }
+
+    /// Lets everything in that is queued, batch after batch, and tells it. There is one such
+    /// loop at a time, so batches keep the order of the stream (invariant 2).
+    async fn flush(self: Rc<Self>) {
+        let mut pause = Pause::default();
+        loop {
+            self.gather().await;
+            match self.flush_once().await {
+                Ok(true) => pause = Pause::default(),
+                Ok(false) => break,
+                Err(fault) => {
+                    log::fault(&fault, "trying again; the cursor does not move");
+                    pause.wait().await;
+                }
+            }
+        }
+        self.flushing.set(false);
+        self.on(Input::Drained);
+        self.schedule().await;
+    }
+
+    /// Waits until a batch is full or no more frames stand before the door.
+    async fn gather(&self) {
+        while !self.batch_waits() {
+            let before = self.queue.borrow().len();
+            Delay::from(GATHER).await;
+            if self.queue.borrow().len() < before + GATHER_FRAMES {
+                break;
+            }
+        }
+    }
+
+    /// Whether the queue holds a whole batch.
+    fn batch_waits(&self) -> bool {
+        self.queue.borrow().len() >= BATCH_FRAMES || self.queued_bytes.get() >= BATCH_BYTES
+    }
+
+    /// One step of [`Self::flush`]; `false` when there is nothing left to do.
+    async fn flush_once(&self) -> std::result::Result<bool, Fault> {
+        let db = D1::of(&self.env)?;
+        if self.telling.waiting() < UNTOLD_MAX {
+            self.fill_batch();
+        }
+        let due = {
+            let batch = self.passing.borrow();
+            let idle = self.queue.borrow().is_empty() && now().0 - self.stored_at.get().0 >= CURSOR_EVERY;
+            let full = batch.frames.len() >= BATCH_FRAMES || batch.bytes >= BATCH_BYTES;
+            batch.is_urgent() || full || (batch.position.is_some() && idle)
+        };
+        if due {
+            self.commit(&db).await?;
+            let mut swept = self.swept.take();
+            swept.sweep(&db, self.spent.get().events).await;
+            self.swept.replace(swept);
+        }
+        self.end_bans(&db).await;
+        if self.batch_waits() && self.telling.waiting() < TELL_AT {
+            return Ok(true);
+        }
+        let unreadable = self.telling.catch_up(&db).await?;
+        incidents::note(&self.env, Incident::Outbox, unreadable, "outbox");
+        let outcome = self.telling.tell(&self.objects, now()).await;
+        for (scope, fault) in outcome.failed {
+            log::fault(&fault, &format!("{scope} is told again after a pause"));
+        }
+        for (scope, events) in outcome.set_aside {
+            let count = u32::try_from(events).unwrap_or(u32::MAX);
+            incidents::note(&self.env, Incident::Outbox, count, &scope.to_string());
+        }
+        let more = || !self.queue.borrow().is_empty() || self.telling.is_behind();
+        if more() {
+            return Ok(true);
+        }
+        if let Err(fault) = self.telling.forget(&db).await {
+            log::fault(&fault, "the outbox is tidied later");
+        }
+        Ok(more())
+    }
+
+    /// Has those told who are back because their ban came to its end (R09), if it is time to look. The ban
+    /// counts no more with or without this; a fault is made up for by the next time.
+    async fn end_bans(&self, db: &D1) {
+        let now = now();
+        if now.0 - self.bans_ended_at.get().0 < BANS_EVERY {
+            return;
+        }
+        self.bans_ended_at.set(now);
+        match end_bans(db, &self.config.pipeline, now).await {
+            Ok(more) => {
+                self.telling.look();
+                if more {
+                    self.bans_ended_at.set(Micros(0));
+                }
+            }
+            Err(fault) => log::fault(&fault, "bans that are over are told later"),
+        }
+    }
+
+    /// Lets the batch in. It is kept until that is done, so a fault loses nothing.
+    async fn commit(&self, db: &D1) -> std::result::Result<(), Fault> {
+        let mut batch = self.passing.take();
+        self.ahead.set(self.ahead.get() + std::mem::take(&mut batch.ahead));
+        let forget = self.telling.to_forget();
+        let mut known = self.known.take();
+        let walked = walk(db, &batch, &self.config.pipeline, forget, &mut known, now()).await;
+        self.known.replace(known);
+        let committed = match walked {
+            Ok(committed) => committed,
+            Err(fault) => {
+                let noted = self.passing.replace(batch);
+                self.passing.borrow_mut().and_then(noted);
+                return Err(fault);
+            }
+        };
+        if let Some(id) = forget {
+            self.telling.forgot(id);
+        }
+        let (cost, mut spent) = (db.cost(), self.spent.get());
+        spent.commits += 1;
+        spent.events += u64::try_from(batch.frames.len()).unwrap_or(0);
+        spent.rows_read += cost.read;
+        spent.rows_written += cost.written;
+        self.spent.set(spent);
+        self.have_repositories_read(&committed, &batch);
+        if batch.position.is_some() {
+            *self.stored.borrow_mut() = batch.position;
+        }
+        self.stored_at.set(now());
+        if committed.looks {
+            spawn_local(look(self.env.clone()));
+        }
+        self.telling.take(committed);
+        Ok(())
+    }
+
+    /// Has repositories looked at that are known from now on, those of people whose identity
+    /// changed or whose account is active again, or all of them after a gap. Should that fail, cron
+    /// does it within a minute.
+    fn have_repositories_read(&self, committed: &Committed, batch: &Batch) {
+        let mut met = self.met.borrow_mut();
+        let changed = |frame: &Frame| matches!(frame.what, What::Identity { .. }) && met.contains(&frame.did);
+        let mut is_new = committed.returned || batch.gap.is_some() || batch.frames.iter().any(changed);
+        if met.len() >= MET_MAX {
+            met.clear(); // each costs one look at the queue to have back
+        }
+        for did in &committed.known {
+            is_new |= met.insert(did.clone());
+        }
+        if is_new {
+            let env = self.env.clone();
+            spawn_local(async move {
+                if let Err(fault) = call(&env, DISPATCH, &Work {}).await {
+                    log::fault(&fault, "cron has repositories read within a minute");
+                }
+            });
+        }
+    }
+
+    /// Moves frames from the queue into the batch, up to its bounds.
+    fn fill_batch(&self) {
+        let (host, now) = (host(&self.config.url), now());
+        let mut batch = self.passing.borrow_mut();
+        batch.from.clone_from(&self.stored.borrow());
+        let mut queue = self.queue.borrow_mut();
+        while batch.frames.len() < BATCH_FRAMES && batch.bytes < BATCH_BYTES {
+            let Some(text) = queue.pop_front() else { break };
+            self.queued_bytes.set(self.queued_bytes.get().saturating_sub(text.len()));
+            batch.take(&text, &host, now);
+        }
+    }
+}
+
+impl Pause {
+    async fn wait(&mut self) {
+        let millis = growing(250, self.faults, PAUSE_MAX_MS);
+        self.faults = self.faults.saturating_add(1);
+        Delay::from(Duration::from_millis(millis.unsigned_abs())).await;
+    }
+}

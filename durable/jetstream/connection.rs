@@ -1,0 +1,195 @@
+//! One connection to the stream: from opening it to its end, and what is too large to be read.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::{Either, select};
+use serde_json::json;
+use worker::{Delay, Error, Result, WebSocket, WebsocketEvent};
+
+use super::consumer::Consumer;
+use super::consumer::host;
+use crate::domain::link::{Gap, Input, Missed, Obstacle, Reach, Step, StreamPosition};
+use crate::platform::clock::now;
+use crate::platform::log::{self, Level};
+use crate::wire::jetstream::{subscribe_url, time_of};
+use crate::wire::time::Micros;
+
+/// Text read and not let in yet, in bytes, at which reading stops (J06): 16 of the 128 MB that
+/// an isolate has.
+const QUEUE_BYTES: usize = 16 * 1024 * 1024;
+
+/// A connection that seeks a frame that is too large, and gets nothing for four times as long as the
+/// slowest took to meet it, is beyond it; at least so many milliseconds, and at most.
+const PROBE_FOR: (i64, i64) = (1_500, 60_000);
+
+/// The code of a connection that ends because of a frame that is too large (RFC 6455, 7.4.1).
+const TOO_LARGE: u16 = 1009;
+
+/// How a connection ended.
+enum End {
+    /// As connections do.
+    Closed,
+    /// With a frame that is too large, having begun here.
+    TooLarge(Micros),
+    /// It sought such a frame, and did not meet it.
+    Passed,
+}
+
+/// Whether the runtime ended a connection because of a frame that is too large. It says so in words
+/// (workerd 2026-11: "WebSocket protocol error; protocolError.statusCode = 1009").
+fn is_too_large(error: &Error) -> bool {
+    error.to_string().contains("statusCode = 1009")
+}
+
+impl Consumer {
+    /// One connection, from opening to closing.
+    pub(super) async fn read(self: Rc<Self>, number: u64) {
+        let end = self.read_frames(number).await;
+        if let Err(error) = &end {
+            let failures = self.link.borrow().failures();
+            log::line(
+                Level::Warn,
+                "the stream cannot be read; trying again after a pause",
+                &json!({ "host": host(&self.config.url), "because": error.to_string(), "failures": failures }),
+            );
+        }
+        self.sockets.borrow_mut().remove(&number);
+        let obstructed = match end {
+            Ok(End::TooLarge(from)) => self.step(|obstacle| obstacle.on_met(from, now())),
+            Ok(End::Passed) => self.step(|obstacle| obstacle.on_passed(now())),
+            _ => false,
+        };
+        self.on(if obstructed { Input::Obstructed(number) } else { Input::Closed(number) });
+        self.schedule().await;
+    }
+
+    /// Does what is to be done about a frame that is too large. `false`: nothing.
+    fn step(self: &Rc<Self>, on: impl FnOnce(&mut Obstacle) -> Step) -> bool {
+        let step = on(&mut self.obstacle.borrow_mut());
+        if let Step::Over(from, to) = step {
+            let host = host(&self.config.url);
+            log::line(
+                Level::Warn,
+                "a frame of the stream is larger than the runtime takes: it is stepped over, and a gap is recorded",
+                &json!({ "host": host, "from": from.shown(), "to": to.shown() }),
+            );
+            self.stepped_over.set(self.stepped_over.get() + 1);
+            let mut batch = self.passing.borrow_mut();
+            batch.note_gap(Gap { host: host.clone(), from, to, reason: Missed::FrameTooLarge });
+            let position = StreamPosition { host, cursor: to };
+            *self.stored.borrow_mut() = Some(position.clone());
+            batch.position = Some(position);
+            drop(batch);
+            self.flush_soon();
+        }
+        step != Step::Nothing
+    }
+
+    async fn read_frames(self: &Rc<Self>, number: u64) -> Result<End> {
+        let host = host(&self.config.url);
+        let stored = self.stored.borrow().clone();
+        let probe = self.obstacle.borrow().probe();
+        let cursor = probe.or_else(|| stored.as_ref().map(|position| position.resume_at(&host)));
+        let url = subscribe_url(&self.config.url, cursor)
+            .ok_or_else(|| Error::RustError("JETSTREAM_URL is no URL".into()))?;
+        let socket = WebSocket::connect(url).await?;
+        let mut events = socket.events()?;
+        socket.accept()?;
+        self.sockets.borrow_mut().insert(number, socket.clone());
+        self.on(Input::Opened(number));
+        self.schedule().await;
+        let names_an_event =
+            |position: &StreamPosition| !self.obstacle.borrow().was_stepped_to(position.cursor);
+        let mut resumed_from = stored.filter(names_an_event);
+        let (from, opened_at) = (cursor.unwrap_or_default(), now());
+        let met = || {
+            self.met_within.set(self.met_within.get().max(now().millis() - opened_at.millis()));
+            Ok(End::TooLarge(from))
+        };
+        let probe_for = (4 * self.met_within.get()).clamp(PROBE_FOR.0, PROBE_FOR.1);
+        let probe_for = Duration::from_millis(probe_for.unsigned_abs());
+        loop {
+            let event = match probe {
+                None => events.next().await,
+                Some(_) => match select(events.next(), Delay::from(probe_for)).await {
+                    Either::Left((event, _)) => event,
+                    Either::Right(_) => return Ok(End::Passed),
+                },
+            };
+            let Some(event) = event else { break };
+            if !self.link.borrow().reads(number) {
+                break;
+            }
+            match event {
+                Err(error) if is_too_large(&error) => return met(),
+                Err(error) => return Err(error),
+                Ok(WebsocketEvent::Message(_)) if probe.is_some() => {
+                    self.on(Input::Frame(number));
+                    return Ok(End::Passed);
+                }
+                Ok(WebsocketEvent::Message(message)) => {
+                    self.last_frame.set(Some(now()));
+                    self.on(Input::Frame(number));
+                    let Some(text) = message.text() else {
+                        self.take_binary();
+                        continue;
+                    };
+                    if let Some(stored) = resumed_from.take()
+                        && !self.look_for_gap(&stored, &host, &text)
+                    {
+                        resumed_from = Some(stored);
+                    }
+                    self.take_in(text);
+                }
+                Ok(WebsocketEvent::Close(event)) if event.code() == TOO_LARGE => {
+                    return met();
+                }
+                Ok(WebsocketEvent::Close(_)) => break,
+            }
+        }
+        Ok(End::Closed)
+    }
+
+    /// Counts a frame that is no text. The first one is logged: where all are, nothing is read.
+    fn take_binary(self: &Rc<Self>) {
+        if self.binary.replace(self.binary.get() + 1) == 0 {
+            log::line(
+                Level::Error,
+                "the stream sends binary frames, which are not read; is it asked for compression?",
+                &json!({ "host": host(&self.config.url) }),
+            );
+        }
+        self.passing.borrow_mut().take_binary();
+        self.flush_soon();
+    }
+
+    /// Notes if the stream goes on later than it was asked to (J07). `false` if this frame does not
+    /// tell.
+    fn look_for_gap(&self, stored: &StreamPosition, host: &str, text: &str) -> bool {
+        let reach = time_of(text).map_or(Reach::Unknown, |time| Gap::look(stored, host, time, now()));
+        let gap = match reach {
+            Reach::Unknown => return false,
+            Reach::Whole => return true,
+            Reach::Gap(gap) => gap,
+        };
+        log::line(
+            Level::Warn,
+            "the stream does not reach back to the cursor: a gap is recorded",
+            &json!({ "host": host, "from": gap.from.shown(), "to": gap.to.shown() }),
+        );
+        self.passing.borrow_mut().note_gap(gap);
+        true
+    }
+
+    /// Queues a frame. When the queue is full the stream is closed, not the frame dropped (J06).
+    fn take_in(self: &Rc<Self>, text: String) {
+        self.queued_bytes.set(self.queued_bytes.get() + text.len());
+        self.queue.borrow_mut().push_back(text);
+        if self.queued_bytes.get() >= QUEUE_BYTES {
+            self.on(Input::Full);
+        }
+        self.flush_soon();
+    }
+}

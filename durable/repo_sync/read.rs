@@ -1,0 +1,217 @@
+//! Reads one repository, verifies it, and lets the pipeline index it.
+
+use std::time::Duration;
+
+use worker::Delay;
+
+use super::host::Host;
+use super::host::host_of;
+use super::host::write;
+use super::miss::Miss;
+use crate::domain::repos::{Reason, wait_for_stream};
+use crate::domain::repository::Refused;
+use crate::domain::snapshot::Snapshot;
+use crate::durable::jetstream::commands::Ensure;
+use crate::pipeline::reconcile::{Pace, account, reconcile};
+use crate::platform::clock::{lost_a_race, now};
+use crate::platform::d1::D1;
+use crate::platform::identity::Account;
+use crate::platform::log;
+use crate::platform::memory::{Pool, Seat};
+use crate::platform::objects::{DISPATCH, JETSTREAM, call};
+use crate::platform::pds::{self, Unread};
+use crate::storage::repos::{self, Due, Succeeded};
+use crate::wire::ids::Collection;
+use crate::wire::multikey::Multikey;
+use crate::wire::signing_key::SigningKey;
+use crate::wire::time::Micros;
+
+/// An account that its host does not know is believed to be gone after so many answers: a host may
+/// be restored, or moved, without all of its accounts at first.
+const GONE_AFTER: u32 = 3;
+
+/// The clock, and pauses that let the stream have its turn at the ledger.
+struct Steps;
+
+impl Pace for Steps {
+    fn now(&self) -> Micros {
+        now()
+    }
+
+    async fn pause(&self, losses: u32) {
+        if losses > 0 {
+            lost_a_race(losses).await;
+        }
+    }
+}
+
+/// A host that shows less than is known was set back, or is not up to date (K09).
+fn must_be_newer(due: &Due, rev: &str) -> Result<(), Miss> {
+    if due.rev.as_deref().is_some_and(|known| rev < known) {
+        let error = format!("the host shows revision {rev}, which is older than what is known");
+        return Err(Miss::Failed { status: "failing", error });
+    }
+    Ok(())
+}
+
+/// From when on others may have been refused what this repository lets in: it was due since.
+fn since(due: &Due) -> Micros {
+    Micros::parse(&due.due_since).unwrap_or_default()
+}
+
+/// Whether there is nothing of Colibri in it.
+fn is_empty(snapshot: &Snapshot) -> bool {
+    snapshot.records.iter().all(|record| record.collection == Collection::Profile)
+}
+
+/// The signed export, if this key signed it.
+async fn exported(
+    due: &Due,
+    account: &Account,
+    key: Option<&Multikey>,
+    seat: &Seat,
+) -> Result<(Snapshot, Option<Multikey>), Unread> {
+    let signing = key.and_then(|key| SigningKey::of_multikey(key.as_str()));
+    let signing = signing.ok_or(Unread::Refused(Refused::WrongSignature))?;
+    Ok((pds::export(&account.pds, &due.did, &signing, seat).await?, key.cloned()))
+}
+
+impl Host {
+    /// Reads a repository, if there is anything new in it, and lets it in.
+    pub(super) async fn read(&self, db: &D1, host: &str, due: &Due) -> Result<(), Miss> {
+        let began = now();
+        let reason = Reason::named(&due.reason).unwrap_or(Reason::Gap);
+        let mut account = self.account(db, due, due.failures > 0 || reason == Reason::Identity).await?;
+        self.must_be_here(db, host, &account, due).await?;
+        // Until what was read is let in: so many are read at a time, over all hosts.
+        let seat = Pool::Repositories.seat(host).await.map_err(Unread::NoRoom)?;
+        let head = match pds::latest_rev(&account.pds, &due.did).await {
+            Err(Unread::Absent(status)) => {
+                // Perhaps it moved, and nobody said so.
+                account = self.account(db, due, true).await?;
+                self.must_be_here(db, host, &account, due).await?;
+                return self.absent(db, due, status, began).await;
+            }
+            head => head?,
+        };
+        must_be_newer(due, &head)?;
+        let unchanged = due.is_synced && due.rev.as_deref() == Some(head.as_str());
+        let mut done =
+            crate::pipeline::reconcile::account(db, &due.did, None, &self.pipeline, &Steps).await?;
+        let mut look = Succeeded {
+            did: &due.did,
+            rev: Some(&head),
+            status: "synced",
+            began,
+            refused: None,
+            signed_by: None,
+        };
+        if unchanged && !reason.reads_unchanged() {
+            write(db, vec![repos::succeeded(&look, now())]).await?;
+        } else {
+            let (snapshot, signed_by) = self.snapshot(db, due, &account, &head, &seat).await?;
+            seat.settle().map_err(Unread::NoRoom)?;
+            must_be_newer(due, &snapshot.rev)?;
+            let wait = wait_for_stream(&snapshot.rev, now());
+            Delay::from(Duration::from_micros(wait.unsigned_abs())).await;
+            let found = reconcile(db, &due.did, &snapshot, since(due), &self.pipeline, &Steps).await?;
+            done.told |= found.told;
+            look.rev = Some(&snapshot.rev);
+            look.refused = Some(found.refused);
+            look.signed_by = signed_by.as_ref();
+            if reason.is_guess() && is_empty(&snapshot) {
+                look.status = "empty";
+            }
+            let mut statements = vec![repos::succeeded(&look, now())];
+            // Noted with what opened it, and again for those who were being read at that moment.
+            if found.changed_gate {
+                statements.push(repos::ask_the_gate_again(&due.did, since(due), now()));
+            }
+            write(db, statements).await?;
+            if found.commits > 0 {
+                self.wake_host(DISPATCH).await; // others may be due with this
+            }
+        }
+        if done.told {
+            self.tell().await;
+        }
+        Ok(())
+    }
+
+    /// The host says that the account is not there.
+    async fn absent(&self, db: &D1, due: &Due, status: &'static str, began: Micros) -> Result<(), Miss> {
+        if status == "not_found" && due.failures + 1 < GONE_AFTER {
+            return Err(Miss::Failed { status: "absent", error: status.into() });
+        }
+        let done = account(db, &due.did, Some(status), &self.pipeline, &Steps).await?;
+        // One that a relay lists, and nobody else knows, has nothing to be hidden.
+        let is_found = Reason::named(&due.reason) == Some(Reason::Found);
+        let status = if is_found { "empty" } else { "absent" };
+        let look = Succeeded { did: &due.did, rev: None, status, began, refused: None, signed_by: None };
+        write(db, vec![repos::succeeded(&look, now())]).await?;
+        if done.told {
+            self.tell().await;
+        }
+        Ok(())
+    }
+
+    /// The account lives at this host, or the repository goes to the one where it lives (K11).
+    async fn must_be_here(&self, db: &D1, host: &str, account: &Account, due: &Due) -> Result<(), Miss> {
+        let lives_at = host_of(&account.pds);
+        if due.pds.as_deref() != Some(account.pds.as_str()) {
+            write(db, vec![repos::found_at(&due.did, account.pds.as_str(), &lives_at)]).await?;
+        }
+        if lives_at == host {
+            return Ok(());
+        }
+        self.wake_host(&lives_at).await;
+        Err(Miss::Moved)
+    }
+
+    /// What the repository holds, and the key that signed it: from its signed export, or if the host
+    /// cannot serve that or it is too large, from a listing.
+    ///
+    /// A signature that does not fit is checked once more with a key that was asked for anew, for
+    /// keys change; and then with the key that signed what was read last, for a host that takes an
+    /// account over shows its last commit as it was signed elsewhere, until something is written.
+    /// From then on that key counts no more.
+    async fn snapshot(
+        &self,
+        db: &D1,
+        due: &Due,
+        account: &Account,
+        head: &str,
+        seat: &Seat,
+    ) -> Result<(Snapshot, Option<Multikey>), Miss> {
+        let exported = match exported(due, account, account.signing_key.as_ref(), seat).await {
+            Err(Unread::Refused(Refused::WrongSignature)) => {
+                let anew = self.account(db, due, true).await?;
+                let others = [anew.signing_key.as_ref(), due.signed_by.as_ref()];
+                let mut tried = Err(Unread::Refused(Refused::WrongSignature));
+                for key in others.into_iter().filter(|key| *key != account.signing_key.as_ref()) {
+                    if matches!(tried, Err(Unread::Refused(Refused::WrongSignature))) {
+                        tried = exported(due, account, key, seat).await;
+                    }
+                }
+                tried
+            }
+            exported => exported,
+        };
+        match exported {
+            Err(Unread::Unserved(400..=499 | 501)) => {
+                Ok((pds::listing(&account.pds, &due.did, head.to_owned(), seat).await?, None))
+            }
+            Err(Unread::Refused(refused)) if refused.is_for_its_size() => {
+                Ok((pds::listing(&account.pds, &due.did, head.to_owned(), seat).await?, None))
+            }
+            exported => Ok(exported?),
+        }
+    }
+
+    /// Has the outbox told.
+    async fn tell(&self) {
+        if let Err(fault) = call(&self.env, JETSTREAM, &Ensure {}).await {
+            log::fault(&fault, "what was found is told when the stream's object wakes");
+        }
+    }
+}
