@@ -496,7 +496,7 @@ impl World {
         let ends = effects.iter().any(|effect| matches!(effect, Effect::Close { .. } | Effect::Send { .. }));
         assert!(!ends, "nobody notices that an object wakes: {effects:?}");
         for (id, open) in &gateway.open {
-            let other = again.open.get(id).expect("every session is stored");
+            let other = again.open.get(id).unwrap();
             assert_eq!(open.session, other.session, "session {id}");
             assert_eq!(open.subscriptions, other.subscriptions, "what session {id} listens to");
         }
