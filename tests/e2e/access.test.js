@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
 import { before, test } from 'node:test'
 
 import { UpgradeRefused } from './harness.js'
-import { answers, openPlace } from './place.js'
+import { answers, connected, openPlace } from './place.js'
 
 const KEY = 'the key of the access tests'
 const SECRET = 'what signs the tokens of the access tests'
@@ -66,6 +66,10 @@ const outcome = (status) => (status === 401 || status === 403 ? status : 'in')
 /** The table of a kind, by caller. */
 const byCaller = (outcomes) => Object.fromEntries(TABLE.callers.map((caller, n) => [caller, outcomes[n]]))
 
+test('X20: every row of docs/access.json is of a kind that stands there', () => {
+  for (const [route, [kind]] of Object.entries(TABLE.routes)) assert(TABLE.kinds[kind], `${route}: ${kind}`)
+})
+
 test('X20: every route, as every caller, in every mode, is as docs/access.json says', async () => {
   const { body: reference } = await service.fetchJson('/openapi.json')
   const routes = Object.entries(reference.paths).flatMap(([path, methods]) =>
@@ -76,6 +80,7 @@ test('X20: every route, as every caller, in every mode, is as docs/access.json s
   assert.deepEqual(Object.keys(TABLE.routes).filter((route) => !routes.includes(route)), [], 'rows without a route')
   for (const mode of TABLE.modes) {
     await service.restart({ env: { AUTH_MODE: mode } })
+    await connected(service)
     for (const [route, [kind, query, body]] of Object.entries(TABLE.routes)) {
       const [method, path] = route.split(' ')
       const got = {}
@@ -101,6 +106,7 @@ test('X20: every route, as every caller, in every mode, is as docs/access.json s
 test('X20: every socket, as every caller', async () => {
   for (const mode of ['open', 'verified']) {
     await service.restart({ env: { AUTH_MODE: mode } })
+    await connected(service)
     for (const [path, modes] of Object.entries(TABLE.sockets)) {
       const got = {}
       for (const caller of TABLE.callers) {
