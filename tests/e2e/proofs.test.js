@@ -79,7 +79,7 @@ describe('with a real PDS', () => {
     const unban = `/api/community/ban?community=${community.uri}&member_did=${bob.did}`
     assert.equal((await service.fetch(unban, { method: 'DELETE', headers: bearer(own) })).status, 204, 'X09: its own method')
     for (const [made, status, sentence, why] of [
-      [await bob.serviceToken(did, MODERATE), 403, /own/, 'the token of somebody else'],
+      [await bob.serviceToken(did, MODERATE), 403, /may act/, 'the token of somebody else'],
       [await alice.serviceToken(did, SUBSCRIBE), 401, /lxm/, 'a token for sockets'],
       [await alice.serviceToken(did, 'social.colibri.community.unban'), 401, /lxm/, 'a token for another endpoint'],
       [await alice.serviceToken(did), 401, /lxm/, 'a token without a method'],
