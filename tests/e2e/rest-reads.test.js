@@ -77,7 +77,7 @@ test('/api/server says what this is', async () => {
 /** The table of routes, as it stands in the code. */
 const routes = [
   ...readFileSync(new URL('../../src/api/mod.rs', import.meta.url), 'utf8').matchAll(
-    /^ {4}(GET|POST|DELETE) +"([^"]+)" +(\w+) /gm,
+    /^ {4}(GET|POST|PUT|DELETE) +"([^"]+)" +(\w+) /gm,
   ),
 ].map(([, method, path, id]) => ({ method, path: path.replace(/\{.*?\}/, 'x'), id }))
 
