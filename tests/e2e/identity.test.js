@@ -143,18 +143,23 @@ test('K12: what is known of people the index knows survives a restart, of strang
   const [bob, stray] = [person('bob', { handle: 'bob.test' }), person('stray', { handle: 'stray.test' })]
   for (const name of ['bob', 'stray']) host.routes.set(dns(`${name}.test`), txt(`did=did:plc:${name}`))
   await stage.say(['bob', 'create', 'community/c', { name: 'Garden', requiresApprovalToJoin: false }])
-  // Nobody shows a repository here, and each attempt to read it asks the directory anew.
-  const changed = (sql, ...params) => {
-    let changes
-    stage.behindItsBack((db) => (changes = db.prepare(sql).run(...params).changes))
-    return changes
+  // Nobody shows a repository here, and each attempt to read it asks the directory anew. Looking takes no lock; a change takes
+  // one, and the service's own commit fails while it is held, so there is one change, when it will succeed.
+  const behind = (use) => {
+    let result
+    stage.behindItsBack((db) => (result = use(db)))
+    return result
   }
   const soon = () => new Date(Date.now() + 500).toISOString()
-  await eventually(() => changed('DELETE FROM repos WHERE did = ? AND failures > 0 AND next_attempt_at > ?', bob, soon()) === 1, {
+  const waiting = 'FROM repos WHERE did = ? AND failures > 0 AND next_attempt_at > ?'
+  await eventually(() => behind((db) => db.prepare(`SELECT count(*) AS n ${waiting}`).get(bob, soon()).n) === 1 &&
+    behind((db) => db.prepare(`DELETE ${waiting}`).run(bob, soon()).changes) === 1, {
     what: 'nobody to be about to read it',
+    timeout: 90_000,
   })
-  await eventually(() => changed('UPDATE identities SET error = error WHERE did = ? AND check_at IS NULL', bob) === 1, {
+  await eventually(() => behind((db) => db.prepare('SELECT count(*) AS n FROM identities WHERE did = ? AND check_at IS NULL').get(bob).n) === 1, {
     what: 'bob to have been looked at',
+    timeout: 90_000,
   })
   const before = (await identity(bob)).body
   await identity(stray)
