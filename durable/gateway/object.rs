@@ -66,6 +66,8 @@ pub(super) struct GatewayObject {
     pub(super) asked: RefCell<Vec<Asked>>,
     /// A task settles what is known of people.
     pub(super) settling: Cell<bool>,
+    /// When the next round of that task may begin.
+    pub(super) next_round: Cell<Micros>,
     /// Whom a task is telling about people: one call at a time each, so that events keep their
     /// order.
     pub(super) telling: RefCell<BTreeSet<String>>,
@@ -95,6 +97,7 @@ impl GatewayObject {
             jobs: RefCell::default(),
             asked: RefCell::default(),
             settling: Cell::new(false),
+            next_round: Cell::default(),
             telling: RefCell::default(),
             untold: RefCell::default(),
             moves: RefCell::default(),

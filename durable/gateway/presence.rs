@@ -7,9 +7,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures::channel::oneshot;
 use serde_json::value::RawValue;
+use worker::Delay;
 use worker::wasm_bindgen_futures::spawn_local;
 
 use super::object::{Asked, Chosen, GatewayObject, Outcome};
@@ -31,10 +33,15 @@ use crate::storage::{CommitError, Fault, Store, rows};
 use crate::wire::events::{Event, with_state};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::socket::Reply;
+use crate::wire::time::Micros;
 
 /// People settled in one round, and sayings told in one call. With 2,000 communities of 100
 /// bytes each a saying may be 200 kB, but nearly all are below 1 kB.
 const ROUND: usize = 200;
+
+/// A round is followed by a pause as long as the round took, in microseconds within these bounds:
+/// presence takes half of a busy isolate's time at most, and more people share the next round.
+const ROUND_PAUSE: std::ops::RangeInclusive<i64> = 25_000..=250_000;
 
 /// What one round is about.
 #[derive(Default)]
@@ -85,13 +92,21 @@ impl GatewayObject {
         });
     }
 
-    async fn settle_all(&self) -> Outcome<()> {
+    async fn settle_all(self: &Rc<Self>) -> Outcome<()> {
         loop {
+            let pause = self.next_round.get().0.saturating_sub(now().0);
+            if pause > 0 {
+                Delay::from(Duration::from_micros(pause.unsigned_abs())).await;
+            }
             let work = self.work()?;
             if work.dids.is_empty() {
                 return Ok(());
             }
+            let began = now();
             self.settle(work).await?;
+            let took = now().0.saturating_sub(began.0).clamp(*ROUND_PAUSE.start(), *ROUND_PAUSE.end());
+            self.next_round.set(Micros(now().0.saturating_add(took)));
+            self.tell_soon();
         }
     }
 

@@ -5,7 +5,7 @@
 //! `domain::repos`'s.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use serde_json::json;
@@ -15,7 +15,6 @@ use worker::{Env, State};
 
 use super::miss::{Miss, soon};
 use crate::domain::repos::{Reason, pause_after};
-use crate::durable::repo_sync::commands::Work;
 use crate::pipeline::Settings;
 use crate::platform::alarm;
 use crate::platform::clock::{chance, now};
@@ -23,8 +22,8 @@ use crate::platform::config::{self, Outside};
 use crate::platform::d1::D1;
 use crate::platform::identity::{Account, Unresolved, refresh, resolve, resolve_named};
 use crate::platform::log::{self, Level};
-use crate::platform::objects::{DISPATCH, call};
-use crate::storage::repos::{self, Due};
+use crate::platform::objects::DISPATCH;
+use crate::storage::repos::{self, Due, HostDue};
 use crate::storage::{CommitError, Fault, Statement, Store, discovery};
 use crate::wire::ids::Did;
 use crate::wire::time::Micros;
@@ -37,9 +36,6 @@ const ALARM_MS: i64 = 25_000;
 
 /// How soon the queue is asked again after a fault of the database.
 const RETRY_MS: i64 = 5_000;
-
-/// How often hosts are woken while others are looked for.
-const WAKE_EVERY: i64 = 1_000_000;
 
 /// Hosts are woken this long before something of theirs is due, in microseconds: twice as long as an
 /// account that comes and goes is left alone (`repos::returned`).
@@ -64,6 +60,10 @@ pub(super) struct Host {
     /// Hosts that were found and not woken yet, and when some last were.
     pub(super) found: RefCell<BTreeSet<String>>,
     pub(super) woken_at: Cell<Micros>,
+    /// What was due at each host when it was last woken, and when that was.
+    pub(super) woken: RefCell<BTreeMap<String, (HostDue, Micros)>>,
+    /// When the alarm rings, if this object set it since it woke.
+    alarm_at: Cell<Option<Micros>>,
 }
 
 impl Host {
@@ -80,6 +80,8 @@ impl Host {
             rests_until: Cell::new(None),
             found: RefCell::default(),
             woken_at: Cell::default(),
+            woken: RefCell::default(),
+            alarm_at: Cell::new(None),
         }
     }
 
@@ -88,7 +90,18 @@ impl Host {
         // The next alarm before the work: should the work die, it is done again.
         self.wake_within(ALARM_MS).await;
         self.again.set(true);
-        while self.workers.get() < AT_ONCE {
+        self.add_worker();
+    }
+
+    /// The alarm rang: there is none any more.
+    pub(super) async fn ring(self: &Rc<Self>) {
+        self.alarm_at.set(None);
+        self.work().await;
+    }
+
+    /// Starts a worker, if two are not at work already.
+    fn add_worker(self: &Rc<Self>) {
+        if self.workers.get() < AT_ONCE {
             self.workers.set(self.workers.get() + 1);
             spawn_local(Rc::clone(self).take_turns());
         }
@@ -99,6 +112,8 @@ impl Host {
         loop {
             match self.next().await {
                 Ok(Some(due)) => {
+                    // There may be more than one due.
+                    self.add_worker();
                     let did = due.did.clone();
                     if let Err(fault) = self.look_at(due).await {
                         log::fault(
@@ -143,31 +158,28 @@ impl Host {
     /// when something is next due here.
     async fn rest(self: &Rc<Self>) -> Outcome<()> {
         let db = D1::of(&self.env)?;
-        write(&db, vec![repos::close_gaps(now())]).await?;
+        let (due, has_gap) = repos::next_due(&db, self.name.as_deref()).await?;
+        if has_gap {
+            write(&db, vec![repos::close_gaps(now())]).await?;
+        }
         if self.name.is_none() {
             self.found.take(); // all of them are due
             // Also those with something due in a moment: each sets its own alarm, and nobody else would
             // wake it then.
-            for host in repos::hosts_due(&db, Micros(now().0 + DUE_WITHIN)).await?.into_iter().flatten() {
-                self.wake_host(&host).await;
-            }
+            self.wake_hosts(repos::hosts_due(&db, Micros(now().0 + DUE_WITHIN)).await?).await;
         }
-        let due = repos::next_due(&db, self.name.as_deref()).await?;
         if self.workers.get() > 0 || self.again.get() {
             return Ok(()); // somebody asked for work meanwhile; the alarm is set
         }
         let rested = self.rests_until.get().filter(|until| *until > now());
         match due.map(|due| rested.map_or(due, |until| until.max(due))) {
             Some(at) => self.wake_within((at.millis() - now().millis() + 1).max(1)).await,
-            None => drop(self.state.storage().delete_alarm().await), // it would find nothing to do
+            None => {
+                self.alarm_at.set(None);
+                drop(self.state.storage().delete_alarm().await); // it would find nothing to do
+            }
         }
         Ok(())
-    }
-
-    pub(super) async fn wake_host(&self, host: &str) {
-        if let Err(fault) = call(&self.env, host, &Work {}).await {
-            log::fault(&fault, "cron wakes the host within a minute");
-        }
     }
 
     /// Looks at a repository and stores how that went.
@@ -194,23 +206,6 @@ impl Host {
             }
         };
         write(&db, vec![statement, discovery::forget_unread(&did)]).await
-    }
-
-    /// Finds the host of a repository.
-    async fn find(&self, db: &D1, due: &Due) -> Result<(), Miss> {
-        let account = self.account(db, due, due.failures > 0).await?;
-        let host = host_of(&account.pds);
-        write(db, vec![repos::found_at(&due.did, account.pds.as_str(), &host)]).await?;
-        self.found.borrow_mut().insert(host);
-        // With thousands to be found, the first hosts begin before the last is known.
-        if now().0.saturating_sub(self.woken_at.get().0) >= WAKE_EVERY {
-            self.woken_at.set(now());
-            let hosts = self.found.take();
-            for host in hosts {
-                self.wake_host(&host).await;
-            }
-        }
-        Ok(())
     }
 
     /// Who is behind the DID, asked anew if what is known may be wrong.
@@ -240,8 +235,17 @@ impl Host {
         })
     }
 
+    /// Has the alarm ring in so many milliseconds at the latest. Each setting is a write to disk, so
+    /// one that rings sooner stays.
     async fn wake_within(&self, millis: i64) {
-        alarm::ring_in(&self.state, millis, "cron wakes the object within a minute").await;
+        let (now, at) = (now(), Micros(now().0.saturating_add(millis.saturating_mul(1_000))));
+        if self.alarm_at.get().is_some_and(|set| set > now && set <= at) {
+            return;
+        }
+        self.alarm_at.set(Some(at));
+        if !alarm::ring_in(&self.state, millis, "cron wakes the object within a minute").await {
+            self.alarm_at.set(None);
+        }
     }
 }
 

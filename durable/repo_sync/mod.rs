@@ -12,6 +12,7 @@
 //! - Ends: when nothing is due there is no alarm.
 
 pub mod commands;
+mod dispatch;
 mod host;
 mod miss;
 mod read;
@@ -48,6 +49,13 @@ impl Task {
             Task::Find(walker) => walker.work().await,
         }
     }
+
+    async fn ring(&self) {
+        match self {
+            Task::Read(host) => host.ring().await,
+            Task::Find(walker) => walker.work().await,
+        }
+    }
 }
 
 impl DurableObject for RepoSync {
@@ -75,7 +83,7 @@ impl DurableObject for RepoSync {
     }
 
     async fn alarm(&self) -> Result<Response> {
-        self.task.work().await;
+        self.task.ring().await;
         Response::empty()
     }
 }

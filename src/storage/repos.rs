@@ -58,6 +58,9 @@ pub struct Shown {
     pub synced_at: Option<String>,
 }
 
+/// How long a changed identity waits, in microseconds, for a repository whose last reading failed.
+const IDENTITY_RETRY: i64 = 60_000_000;
+
 /// How many repositories there are, for `/api/health`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Counts {
@@ -138,7 +141,10 @@ pub(super) fn all_due(now: Micros) -> Statement {
     )
 }
 
-/// Identities of these people changed; those that are known are looked at (K11).
+/// Identities of these people changed: their repositories are due if they are known (K11). However
+/// often an identity changes, a repository is read at most once in five seconds; one whose last
+/// reading failed is tried again after [`IDENTITY_RETRY`] at the latest, not at once: anybody can
+/// change their own identity many times a second, and name a host that never answers.
 pub(super) fn identities(dids: &BTreeSet<&Did>, now: Micros) -> Vec<Statement> {
     chunks(dids.iter())
         .into_iter()
@@ -146,9 +152,15 @@ pub(super) fn identities(dids: &BTreeSet<&Did>, now: Micros) -> Vec<Statement> {
             Statement::new(
                 "UPDATE repos SET status = 'waiting', due_since = ?2,
                      reason = iif(next_attempt_at IS NULL, 'identity', reason),
-                     next_attempt_at = ?2
+                     next_attempt_at = iif(failures > 0,
+                         min(coalesce(next_attempt_at, ?3), ?3),
+                         max(?2, coalesce(strftime('%Y-%m-%dT%H:%M:%fZ', checked_at, '+5 seconds'), ?2)))
                  WHERE did IN (SELECT value FROM json_each(?1)) AND status <> 'empty'",
-                [text.into(), now.shown().into()],
+                [
+                    text.into(),
+                    now.shown().into(),
+                    Micros(now.0.saturating_add(IDENTITY_RETRY)).shown().into(),
+                ],
             )
         })
         .collect()
@@ -196,15 +208,25 @@ pub fn want(did: &Did, reason: Reason, now: Micros) -> Statement {
     )
 }
 
-/// Hosts with something due at `now`, and whether repositories are due whose host is not known.
-pub async fn hosts_due(store: &impl Store, now: Micros) -> Result<Vec<Option<String>>, Fault> {
+/// What is due at one host.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct HostDue {
+    /// Which host; `None`: repositories whose host is not known.
+    pub host: Option<String>,
+    /// How many of its repositories are due.
+    pub count: u64,
+    /// When the last of them became due.
+    pub newest: String,
+}
+
+/// Hosts with something due at `now`.
+pub async fn hosts_due(store: &impl Store, now: Micros) -> Result<Vec<HostDue>, Fault> {
     let statement = Statement::new(
-        "SELECT DISTINCT json_array(host) AS row FROM repos
-         WHERE next_attempt_at IS NOT NULL AND next_attempt_at <= ?1",
+        "SELECT json_object('host', host, 'count', count(*), 'newest', max(next_attempt_at)) AS row FROM repos
+         WHERE next_attempt_at IS NOT NULL AND next_attempt_at <= ?1 GROUP BY +host",
         [now.shown().into()],
     );
-    let found: Vec<(Option<String>,)> = rows(store.read(&[statement]).await?.first())?;
-    Ok(found.into_iter().map(|(host,)| host).collect())
+    rows(store.read(&[statement]).await?.first())
 }
 
 /// Repositories of a host that are due at `now`, at most `limit`: those of owners first, because
@@ -225,14 +247,16 @@ pub async fn due(store: &impl Store, host: Option<&str>, now: Micros, limit: i64
     rows(store.read(&[statement]).await?.first())
 }
 
-/// When something of a host is next due.
-pub async fn next_due(store: &impl Store, host: Option<&str>) -> Result<Option<Micros>, Fault> {
+/// When something of a host is next due, and whether a gap is open that [`close_gaps`] may close.
+pub async fn next_due(store: &impl Store, host: Option<&str>) -> Result<(Option<Micros>, bool), Fault> {
     let statement = Statement::new(
-        "SELECT json_quote(next_attempt_at) AS row FROM repos
-         WHERE host IS ?1 AND next_attempt_at IS NOT NULL ORDER BY next_attempt_at LIMIT 1",
+        "SELECT json_array(
+             (SELECT next_attempt_at FROM repos
+              WHERE host IS ?1 AND next_attempt_at IS NOT NULL ORDER BY next_attempt_at LIMIT 1),
+             json(iif(EXISTS (SELECT 1 FROM gaps WHERE state = 'open'), 'true', 'false'))) AS row",
         [host.into()],
     );
-    Ok(rows(store.read(&[statement]).await?.first())?.into_iter().next())
+    Ok(rows(store.read(&[statement]).await?.first())?.into_iter().next().unwrap_or_default())
 }
 
 /// Where a repository was found.

@@ -29,6 +29,15 @@ fn after(before: &Story, more: impl FnOnce(&mut Story)) -> (Service, Vec<String>
     (service, heard)
 }
 
+/// An event of somebody's identity.
+fn identity(story: &mut Story, who: &str) {
+    let did = format!("did:plc:{who}");
+    let at = START + story.frames.len() as i64 * 1_000_000;
+    let frame =
+        json!({ "did": did, "time_us": at, "kind": "identity", "identity": { "did": did, "seq": 1 } });
+    story.frames.push(frame.to_string());
+}
+
 fn due(service: &Service) -> Vec<String> {
     service
         .store
@@ -165,6 +174,38 @@ fn i53_a_return_makes_the_repository_due() {
     say(&mut service, &mut story, true, "");
     let at = service.store.look("SELECT next_attempt_at FROM repos WHERE reason = 'account'").remove(0);
     assert_eq!(Micros::parse(&at).unwrap().0, service.now - 1_500_000 + 5_000_000);
+}
+
+/// What a changed identity does to bob's repository, which was read or failed before.
+#[test]
+fn k11_however_often_an_identity_changes_a_repository_is_read_now_and_then() {
+    let second = 1_000_000;
+    let mut story = garden();
+    let mut service = Service::live(&story);
+    let change = |service: &mut Service, story: &mut Story, before: &str| {
+        service.store.exec(&format!("UPDATE repos SET {before} WHERE did = 'did:plc:bob'"));
+        identity(story, "bob");
+        service.batch(std::slice::from_ref(story.frames.last().unwrap()));
+        let found = "SELECT next_attempt_at FROM repos WHERE did = 'did:plc:bob'";
+        Micros::parse(&service.store.look(found)[0]).unwrap().0 - service.now
+    };
+    let shown = |at: i64| Micros(at).shown();
+    let read = |ago: i64, now: i64| {
+        format!("failures = 0, next_attempt_at = NULL, checked_at = '{}'", shown(now - ago))
+    };
+    let quiet = read(60 * second, service.now);
+    assert!(change(&mut service, &mut story, &quiet).abs() <= second, "it is read at once");
+    let just_now = read(0, service.now);
+    let left = change(&mut service, &mut story, &just_now);
+    assert!((3 * second..=5 * second).contains(&left), "five seconds after the last reading: {left}");
+
+    let failed = format!("failures = 7, next_attempt_at = '{}'", shown(service.now + 3_600 * second));
+    let first = change(&mut service, &mut story, &failed);
+    assert!((58 * second..=61 * second).contains(&first), "sooner than its pause: {first}");
+    let second_time = change(&mut service, &mut story, "failures = failures");
+    assert!(second_time < first, "but further changes do not move it: {second_time}");
+    let soon = format!("next_attempt_at = '{}'", shown(service.now + 2 * second));
+    assert!(change(&mut service, &mut story, &soon) <= 2 * second, "a short pause stays");
 }
 
 #[test]

@@ -190,7 +190,7 @@ function attacks({ cids }, { only, victims, community, channel }) {
   /** @type {Attacker[]} */
   const all = []
   const by = (/** @type {string} */ name, /** @type {(attacker: Attacker) => unknown} */ begin) => {
-    if (!name.includes(only)) return
+    if (!only.split(',').some((part) => name.includes(part))) return
     const attacker = new Attacker(name)
     all.push(attacker)
     begin(attacker)

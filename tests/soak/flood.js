@@ -52,7 +52,7 @@ export function flood(jetstream, { perSecond, only, channel, community, hosts })
   const kinds = [
     { name: 'the stream: records', perSecond, write: records, count: 0 },
     { name: 'the stream: people of endless hosts', perSecond: OF_HOSTS_PER_SECOND, write: ofHosts, count: 0 },
-  ].filter(({ name }) => name.includes(only))
+  ].filter(({ name }) => only.split(',').some((part) => name.includes(part)))
   const timer = setInterval(() => {
     for (const kind of kinds) {
       for (; kind.count < ((performance.now() - beganAt) / 1000) * kind.perSecond; kind.count++) {

@@ -2,8 +2,8 @@
 // `npm run soak -- --minutes 10`: 200 honest sockets and 20 events a second beside all that strangers can do (soak.js), and a table
 // of what came of it. Exit code 1 if an honest person lost something, waited too long, or a bound of SECURITY.md was missed.
 //
-// Options: --minutes N (10) of hostile time, after a tenth of it in quiet (at least 10 s); --only NAME, those attackers
-// that have it in their names (the flood is `the stream`); --json.
+// Options: --minutes N (10) of hostile time, after a tenth of it in quiet (at least 10 s); --only NAME[,NAME], those attackers
+// whose names contain one of these (the flood is `the stream`); --json.
 
 import { availableParallelism, loadavg } from 'node:os'
 import { parseArgs } from 'node:util'

@@ -84,6 +84,8 @@ async function run(folder, undo, { quietMillis, hostileMillis, settleMillis, onl
     const n = blobs.get(url.searchParams.get('cid') ?? '')
     const asked = repositories.answer(url)
     if (asked) return json(response, asked)
+    // Honest repositories are listed: this host has no signed export of them.
+    if (url.pathname.endsWith('getRepo') && did.startsWith('did:plc:soak')) return json(response, { error: 'MethodNotImplemented' }, 501)
     // What strangers say is here is not, and asking for it looks like a broken host.
     if (!did.startsWith('did:plc:soak') || n === undefined) return json(response, { error: 'InternalServerError' }, 500)
     response.writeHead(200, { 'content-type': 'image/png', 'content-length': HONEST_BLOB_BYTES })
