@@ -9,8 +9,8 @@ use hmac::{Hmac, Mac as _};
 use sha2::{Digest as _, Sha256};
 use worker::{Env, Request};
 
-use super::Call;
 use super::error::ApiError;
+use super::{Call, limits};
 use crate::domain::auth_mode::AuthMode;
 use crate::domain::moderation::{Caller, Once, Proof};
 use crate::domain::service_auth::{Asked, Claim, Verdict, Verification};
@@ -219,7 +219,10 @@ async fn verify(call: &Call, token: &str) -> Result<Did, ApiError> {
         verdict = verification.on_key(anew.unwrap_or(remembered).key.as_ref(), true);
     }
     match verdict {
-        Verdict::Fits(claim) => used(call, &claim).await?,
+        Verdict::Fits(claim) => {
+            limits::count_person(issuer, &call.env)?; // before the token is used up
+            used(call, &claim).await?;
+        }
         Verdict::Refused(refusal) => return Err(ApiError::NoProof(refusal)),
         Verdict::AskAnew => return Err(ApiError::Internal),
     }
@@ -259,6 +262,7 @@ async fn vouched(call: &Call, proof: &str) -> Result<Did, ApiError> {
     if revoked_at.is_some_and(|at| issued_at.millis() <= at.millis()) {
         return Err(invalid());
     }
+    limits::count_person(&did, &call.env)?;
     if let Some((number, ends)) = once {
         use_token(call, &did, format!("ticket {number}"), ends).await?;
     }

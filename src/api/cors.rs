@@ -1,7 +1,9 @@
-//! Who may read answers from another origin (H30). Governs headers only.
+//! Which pages of other origins may read answers (H30), open sockets and show proofs (X25).
 
-use worker::{Response, Result};
+use url::Url;
+use worker::{Request, Response, Result};
 
+use super::error::ApiError;
 use super::{Answer, empty};
 
 const METHODS: &str = "GET, POST, PUT, PATCH, DELETE, OPTIONS";
@@ -16,12 +18,43 @@ pub(super) fn preflight() -> Answer {
     Ok(response)
 }
 
+/// Refuses what a page of an origin that is not in the list must not do: open a socket, or send an
+/// `Authorization` (X25). Browsers name the origin; programs name none, and are not refused.
+pub(super) fn admit(
+    request: &Request,
+    origins: &[String],
+    origin: Option<&str>,
+) -> std::result::Result<(), ApiError> {
+    let Some(origin) = origin.filter(|_| !origins.is_empty()) else { return Ok(()) };
+    let headers = request.headers();
+    let asks = headers.has("upgrade").unwrap_or(true) || headers.has("authorization").unwrap_or(true);
+    let host = headers.get("host").ok().flatten();
+    if asks && !is_allowed(origins, origin) && !is_own(origin, host.as_deref()) {
+        return Err(ApiError::Forbidden("pages of this origin are not allowed here (ALLOWED_ORIGINS)"));
+    }
+    Ok(())
+}
+
+fn is_allowed(origins: &[String], origin: &str) -> bool {
+    origins.iter().any(|allowed| allowed == origin)
+}
+
+/// Whether a page of this service asks. A proxy may speak TLS for it, so the scheme does not count.
+fn is_own(origin: &str, host: Option<&str>) -> bool {
+    let Ok(url) = Url::parse(origin) else { return false };
+    let of_page = url.host_str().map(|name| match url.port() {
+        Some(port) => format!("{name}:{port}"),
+        None => name.to_owned(),
+    });
+    of_page.is_some() && of_page.as_deref() == host
+}
+
 /// Adds the headers of H30 to an answer, errors too.
 pub(super) fn allow(response: Response, origins: &[String], origin: Option<&str>) -> Result<Response> {
     let headers = response.headers();
     if origins.is_empty() {
         headers.set("access-control-allow-origin", "*")?;
-    } else if let Some(origin) = origin.filter(|origin| origins.iter().any(|allowed| allowed == origin)) {
+    } else if let Some(origin) = origin.filter(|origin| is_allowed(origins, origin)) {
         headers.set("access-control-allow-origin", origin)?;
         headers.append("vary", "Origin")?;
     }
@@ -29,4 +62,26 @@ pub(super) fn allow(response: Response, origins: &[String], origin: Option<&str>
     headers.set("access-control-allow-headers", HEADERS)?;
     headers.set("access-control-expose-headers", EXPOSED)?;
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn x25_a_page_of_this_service_is_known_by_its_host() {
+        for (origin, host, own) in [
+            ("https://chat.test", "chat.test", true),
+            ("http://chat.test", "chat.test", true),
+            ("http://127.0.0.1:8787", "127.0.0.1:8787", true),
+            ("http://[::1]:8787", "[::1]:8787", true),
+            ("http://127.0.0.1:8788", "127.0.0.1:8787", false),
+            ("https://chat.test.evil.test", "chat.test", false),
+            ("null", "chat.test", false),
+            ("", "", false),
+        ] {
+            assert_eq!(is_own(origin, Some(host)), own, "{origin} at {host}");
+        }
+        assert!(!is_own("https://chat.test", None));
+    }
 }

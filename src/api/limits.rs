@@ -4,34 +4,59 @@ use std::cell::RefCell;
 
 use worker::{Env, Request, Response, Result};
 
-use super::authority;
-use crate::domain::budget::{Budget, Minute};
+use super::error::ApiError;
+use crate::domain::budget::{Buckets, Budget, requests, sockets};
 use crate::domain::ice::CREDENTIALS_PER_MIN;
 use crate::platform::clock::now;
 use crate::platform::{config, peer};
+use crate::wire::ids::Did;
 
 thread_local! {
     // Plain data: nothing here belongs to a request (platform facts 5.5).
-    static MINUTE: RefCell<Minute> = const { RefCell::new(Minute::new()) };
-    static CREDENTIALS: RefCell<Minute> = const { RefCell::new(Minute::new()) };
+    static ADDRESSES: RefCell<Buckets> = const { RefCell::new(Buckets::new()) };
+    static OPENINGS: RefCell<Buckets> = const { RefCell::new(Buckets::new()) };
+    static PEOPLE: RefCell<Buckets> = const { RefCell::new(Buckets::new()) };
+    static CREDENTIALS: RefCell<Buckets> = const { RefCell::new(Buckets::new()) };
 }
 
 /// Counts a request for TURN credentials by somebody unproven (S22). One too many: in how many
 /// seconds the next is welcome. It costs money elsewhere, so it counts also where C14 is off.
 pub(super) fn count_credentials(request: &Request, env: &Env) -> std::result::Result<(), i64> {
     let client = peer::client(request, env);
-    let budget = CREDENTIALS.with_borrow_mut(|minute| minute.count(&client, CREDENTIALS_PER_MIN, now()));
-    if budget.remaining < 0 { Err(budget.reset_secs) } else { Ok(()) }
+    let budget =
+        CREDENTIALS.with_borrow_mut(|buckets| buckets.count(&client, requests(CREDENTIALS_PER_MIN), now()));
+    budget.over.map_or(Ok(()), Err)
 }
 
-/// Counts a request. `None`: there is no limit, or none for this caller.
+/// Counts a request of an address. `None`: there is no limit.
 pub(super) fn count(request: &Request, env: &Env) -> Option<Budget> {
     let limit = config::rate_limit(env);
-    if limit == 0 || authority::shows_key(request, env) {
+    if limit == 0 {
         return None;
     }
     let client = peer::client(request, env);
-    Some(MINUTE.with_borrow_mut(|minute| minute.count(&client, limit, now())))
+    Some(ADDRESSES.with_borrow_mut(|buckets| buckets.count(&client, requests(limit), now())))
+}
+
+/// Counts the opening of a socket, or refuses it.
+pub(super) fn count_opening(request: &Request, env: &Env) -> std::result::Result<(), ApiError> {
+    let limit = config::rate_limit(env);
+    if limit == 0 {
+        return Ok(());
+    }
+    let client = peer::client(request, env);
+    let budget = OPENINGS.with_borrow_mut(|buckets| buckets.count(&client, sockets(limit), now()));
+    budget.over.map_or(Ok(()), |secs| Err(ApiError::RateLimited(secs)))
+}
+
+/// Counts a request of a person who proved who they are, from whatever address, or refuses it.
+pub(super) fn count_person(did: &Did, env: &Env) -> std::result::Result<(), ApiError> {
+    let limit = config::rate_limit(env);
+    if limit == 0 {
+        return Ok(());
+    }
+    let budget = PEOPLE.with_borrow_mut(|buckets| buckets.count(did.as_str(), requests(limit), now()));
+    budget.over.map_or(Ok(()), |secs| Err(ApiError::RateLimited(secs)))
 }
 
 /// Adds the headers of H14.

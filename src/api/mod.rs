@@ -149,10 +149,14 @@ pub async fn answer(request: Request, env: Env, context: Context) -> Result<Resp
     // As it was sent: `Request::method` takes a method that it does not know for GET.
     let method = request.inner().method();
     let over_tls = request.inner().url().starts_with("https:");
-    let budget = limits::count(&request, &env);
-    let answer = match budget.filter(|budget| budget.remaining < 0) {
-        Some(budget) => Err(ApiError::RateLimited(budget.reset_secs)),
-        None => route(request, env, context, &method).await,
+    let is_exempt = authority::shows_key(&request, &env);
+    let budget = if is_exempt { None } else { limits::count(&request, &env) };
+    let answer = match budget.and_then(|budget| budget.over) {
+        Some(secs) => Err(ApiError::RateLimited(secs)),
+        None => match cors::admit(&request, &origins, origin.as_deref()) {
+            Ok(()) => route(request, env, context, &method).await,
+            Err(refused) => Err(refused),
+        },
     };
     let response = match answer {
         Ok(response) => response,

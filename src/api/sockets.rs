@@ -4,7 +4,7 @@ use sha2::{Digest as _, Sha256};
 use worker::{Headers, Method, Request, RequestInit, Response};
 
 use super::error::ApiError;
-use super::{Answer, Call, authority, sync, waiting};
+use super::{Answer, Call, authority, limits, sync, waiting};
 use crate::domain::auth_mode::{AuthMode, Standing};
 use crate::durable::community::commands::{CURSOR_HEADER, OBSERVE};
 use crate::durable::gateway::commands::{ORIGIN_HEADER, PRESENT_HEADER, SESSION_HEADER, UNPROVEN_HEADER};
@@ -84,10 +84,10 @@ async fn hand_on(call: &Call, object: Object, name: &str, path: &str, headers: H
     echo(call, upgraded(object.stub(&call.env, name)?.fetch_with_request(request).await?)?)
 }
 
-/// Refuses a request that is no WebSocket upgrade.
+/// Refuses a request that is no WebSocket upgrade, and one of an address that opens too many (C14).
 pub(super) fn upgrade(call: &Call) -> Result<(), ApiError> {
     if call.header("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket")) {
-        Ok(())
+        limits::count_opening(&call.request, &call.env)
     } else {
         Err(ApiError::BadRequest("this path takes a WebSocket upgrade"))
     }

@@ -1,23 +1,41 @@
-//! How many requests a client has left in this minute (C14, H14).
+//! How many requests and sockets a client address or a person has left (C14, H14).
 //!
-//! Fixed windows of one minute, counted in the memory of whoever asks. On one machine there is one
-//! such memory, and the limit is exact. On Cloudflare each isolate has its own, so a client whose
-//! requests spread over several may do more: it is a brake against floods, not an account of use.
+//! A bucket for each, in the memory of whoever asks. On one machine there is one such memory, and the
+//! limit is exact. On Cloudflare each isolate has its own, so a client whose requests spread over
+//! several may do more: it is a brake against floods, not an account of use.
 
 use std::collections::BTreeMap;
 
+use super::bucket::{Bucket, Size};
 use crate::wire::time::Micros;
 
-const MINUTE: i64 = 60_000_000;
-/// Clients counted at a time. With more of them, new ones are not limited: it would be wrong to
-/// let those who came first shut out everybody else.
+/// Clients that have a bucket at a time. With more of them, new ones are not limited: it would be wrong
+/// to let those who came first shut out everybody else.
 const CLIENTS_MAX: usize = 20_000;
+/// How often full buckets are looked for when there is no room for another, in microseconds.
+const SWEEP_EVERY: i64 = 1_000_000;
 
-/// The counts of one minute.
+/// Sockets are opened at a tenth of the rate of requests, for each costs as much (C14).
+const REQUESTS_OF_A_SOCKET: i64 = 10;
+/// Twenty seconds' worth of sockets may be opened at once, and always this many.
+const SOCKETS_AT_ONCE: i64 = 10;
+
+/// Requests of one client, where `limit` is allowed a minute.
+pub fn requests(limit: i64) -> Size {
+    Size { per_minute: limit, capacity: limit }
+}
+
+/// Openings of sockets by one client, where `limit` requests are allowed a minute.
+pub fn sockets(limit: i64) -> Size {
+    let per_minute = (limit / REQUESTS_OF_A_SOCKET).max(SOCKETS_AT_ONCE);
+    Size { per_minute, capacity: (per_minute / 3).max(SOCKETS_AT_ONCE) }
+}
+
+/// The buckets of many clients.
 #[derive(Debug, Default)]
-pub struct Minute {
-    number: i64,
-    counts: BTreeMap<String, i64>,
+pub struct Buckets {
+    of: BTreeMap<String, Bucket>,
+    swept_at: Micros,
 }
 
 /// What a client has left.
@@ -25,32 +43,36 @@ pub struct Minute {
 pub struct Budget {
     /// Requests in a minute.
     pub limit: i64,
-    /// Requests left in this one. Negative: this request was one too many.
+    /// Requests that are left.
     pub remaining: i64,
-    /// Whole seconds until the next minute begins; at least 1.
+    /// Whole seconds until none counts any more; at least 1.
     pub reset_secs: i64,
+    /// If this request was one too many: in how many whole seconds the next is welcome.
+    pub over: Option<i64>,
 }
 
-impl Minute {
-    /// A minute without requests.
+impl Buckets {
+    /// No client has asked for anything.
     pub const fn new() -> Self {
-        Self { number: 0, counts: BTreeMap::new() }
+        Self { of: BTreeMap::new(), swept_at: Micros(0) }
     }
 
     /// Counts a request of `client` at the time `now`.
-    pub fn count(&mut self, client: &str, limit: i64, now: Micros) -> Budget {
-        let number = now.0.div_euclid(MINUTE);
-        if number != self.number {
-            self.number = number;
-            self.counts.clear();
+    pub fn count(&mut self, client: &str, size: Size, now: Micros) -> Budget {
+        if self.of.len() >= CLIENTS_MAX && now.0.saturating_sub(self.swept_at.0) >= SWEEP_EVERY {
+            self.swept_at = now;
+            self.of.retain(|_, bucket| !bucket.is_full(size, now));
         }
-        let is_counted = self.counts.len() < CLIENTS_MAX || self.counts.contains_key(client);
-        let mut once = 0;
-        let count = if is_counted { self.counts.entry(client.to_owned()).or_default() } else { &mut once };
-        *count = count.saturating_add(1);
-        let remaining = limit - *count;
-        let left = MINUTE - now.0.rem_euclid(MINUTE);
-        Budget { limit, remaining, reset_secs: left.div_euclid(1_000_000).max(1) }
+        let is_counted = self.of.len() < CLIENTS_MAX || self.of.contains_key(client);
+        let mut once = Bucket::default();
+        let bucket = if is_counted { self.of.entry(client.to_owned()).or_default() } else { &mut once };
+        let taken = bucket.take(size, now);
+        Budget {
+            limit: size.per_minute,
+            remaining: bucket.left(size),
+            reset_secs: bucket.secs_until(size, size.capacity),
+            over: (!taken).then(|| bucket.secs_until(size, 1)),
+        }
     }
 }
 
@@ -58,27 +80,40 @@ impl Minute {
 mod tests {
     use super::*;
 
+    const START: i64 = 1_772_366_400_000_000;
+
     #[test]
-    fn h14_a_minute() {
-        let mut minute = Minute::new();
-        let mut left = |client: &str, seconds: i64| {
-            let budget = minute.count(client, 2, Micros(1_772_366_400_000_000 + seconds * 1_000_000));
-            (budget.remaining, budget.reset_secs)
+    fn h14_what_is_left() {
+        let mut buckets = Buckets::new();
+        let mut ask = |client: &str, seconds: i64| {
+            let budget = buckets.count(client, requests(2), Micros(START + seconds * 1_000_000));
+            (budget.remaining, budget.reset_secs, budget.over)
         };
-        assert_eq!(left("a", 0), (1, 60));
-        assert_eq!(left("a", 30), (0, 30), "the last one that is allowed");
-        assert_eq!(left("a", 59), (-1, 1), "one too many");
-        assert_eq!(left("b", 59), (1, 1), "others have their own");
-        assert_eq!(left("a", 60), (1, 60), "the next minute");
+        assert_eq!(ask("a", 0), (1, 30, None));
+        assert_eq!(ask("a", 0), (0, 60, None), "the last one that is allowed");
+        assert_eq!(ask("a", 20), (0, 40, Some(10)), "one too many");
+        assert_eq!(ask("b", 20), (1, 30, None), "others have their own");
+        assert_eq!(ask("a", 30), (0, 60, None), "one came back");
+        assert_eq!(ask("a", 300), (1, 30, None), "all came back");
     }
 
     #[test]
-    fn counts_are_bounded() {
-        let mut minute = Minute::new();
-        for n in 0..CLIENTS_MAX + 10 {
-            assert_eq!(minute.count(&n.to_string(), 1, Micros(0)).remaining, 0);
+    fn c14_sockets_are_opened_at_a_tenth_of_the_rate() {
+        for (limit, per_minute, capacity) in [(3_000, 300, 100), (600, 60, 20), (5, 10, 10)] {
+            assert_eq!(sockets(limit), Size { per_minute, capacity }, "{limit}");
         }
-        assert_eq!(minute.counts.len(), CLIENTS_MAX);
-        assert_eq!(minute.count("0", 1, Micros(0)).remaining, -1, "who is counted stays so");
+    }
+
+    #[test]
+    fn buckets_are_bounded() {
+        let mut buckets = Buckets::new();
+        for n in 0..CLIENTS_MAX + 10 {
+            assert_eq!(buckets.count(&n.to_string(), requests(1), Micros(START)).remaining, 0);
+        }
+        assert_eq!(buckets.of.len(), CLIENTS_MAX);
+        assert_eq!(buckets.count("0", requests(1), Micros(START)).over, Some(60), "who is counted stays so");
+        let later = Micros(START + 120_000_000);
+        assert_eq!(buckets.count("somebody else", requests(1), later).over, None);
+        assert_eq!(buckets.of.len(), 1, "full buckets are forgotten when there is no room");
     }
 }

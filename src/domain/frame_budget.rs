@@ -1,5 +1,6 @@
 //! How many frames one socket may send (contract A18): a bucket of tokens that fills with time.
 
+use super::bucket::{Bucket, Size};
 use crate::wire::time::Micros;
 
 /// Frames over the budget in a row after which the socket is closed with 1008. A frame that was
@@ -31,23 +32,15 @@ pub enum Verdict {
 /// it is evicted would have refilled it anyway.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Budget {
-    /// Tokens used, in millionths, at `at`.
-    used: i64,
-    at: Micros,
+    bucket: Bucket,
     refused: u32,
 }
 
 impl Budget {
-    /// A frame came at `now`. A token is a million parts, and a microsecond brings `per_second`
-    /// of them back.
+    /// A frame came at `now`.
     pub fn take(&mut self, rate: Rate, now: Micros) -> Verdict {
-        const TOKEN: i64 = 1_000_000;
-        let passed = now.0.saturating_sub(self.at.0).max(0);
-        let back = passed.saturating_mul(rate.per_second);
-        self.used = self.used.saturating_sub(back).max(0);
-        self.at = self.at.max(now);
-        if self.used.saturating_add(TOKEN) <= rate.burst.saturating_mul(TOKEN) {
-            self.used += TOKEN;
+        let size = Size { per_minute: rate.per_second.saturating_mul(60), capacity: rate.burst };
+        if self.bucket.take(size, now) {
             self.refused = self.refused.saturating_sub(1);
             return Verdict::Fine;
         }

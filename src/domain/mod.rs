@@ -38,6 +38,7 @@ pub mod voice;
 
 pub mod actions;
 pub mod announcement;
+pub mod bucket;
 pub mod budget;
 pub mod callers;
 pub mod frame_budget;

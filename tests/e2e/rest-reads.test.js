@@ -6,6 +6,8 @@ import { readFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { before, test } from 'node:test'
 
+import WebSocket from 'ws'
+
 import { GOLDEN, RECEIVED, WORLD } from './golden/reads.js'
 import { eventually, startService } from './harness.js'
 import { openStage } from './stage.js'
@@ -412,8 +414,9 @@ test('T16, I51, I70: what people do not see', async () => {
   assert.equal((await service.fetch(GOLDEN.R07.path)).status, 404, 'B-42')
 })
 
-test('H30: ALLOWED_ORIGINS governs headers only', async () => {
-  const other = await startService({ env: { ALLOWED_ORIGINS: 'https://a.test, https://b.test' } })
+test('H30, X25: ALLOWED_ORIGINS says whose pages read answers, open sockets and show proofs', async () => {
+  const KEY = 'secret-key-of-sixteen'
+  const other = await startService({ env: { ALLOWED_ORIGINS: 'https://a.test, https://b.test', INVITE_API_KEY: KEY } })
   for (const [origin, allowed] of [
     ['https://b.test', 'https://b.test'],
     ['https://c.test', null],
@@ -426,6 +429,30 @@ test('H30: ALLOWED_ORIGINS governs headers only', async () => {
       assert.match(answer.headers.get('access-control-expose-headers'), /Colibri-Cursor, ETag/)
       assert.notEqual(answer.status, 403)
     }
+  }
+  const own = new URL(other.url)
+  for (const [origin, status] of [
+    ['https://b.test', 101],
+    ['https://c.test', 403],
+    ['null', 403],
+    [undefined, 101],
+    [own.origin, 101],
+    [`https://${own.host}`, 101],
+  ]) {
+    for (const path of ['/api/subscribe', '/api/subscribe?community=at://did:plc:o/social.colibri.community/c', '/api/webrtc/signal?room=r']) {
+      const ws = new WebSocket(`${other.url.replace('http', 'ws')}${path}`, origin ? { headers: { origin } } : {})
+      const got = await new Promise((resolve, reject) => {
+        ws.on('open', () => resolve(101))
+        ws.on('unexpected-response', (_, response) => resolve(response.statusCode))
+        ws.on('error', reject)
+      })
+      ws.terminate()
+      assert.equal(got, status, `${path} of ${origin}`)
+    }
+    const headers = { authorization: `Bearer ${KEY}`, ...(origin && { origin }) }
+    const bans = await other.fetchJson('/api/community/bans?community=at://did:plc:o/social.colibri.community/c', { headers })
+    assert.equal(bans.status, status === 101 ? 200 : 403, `a key from ${origin}`)
+    if (status === 403) assert.deepEqual([bans.body.error, bans.headers.get('access-control-allow-origin')], ['Forbidden', null])
   }
 })
 
@@ -458,6 +485,46 @@ test('C14, H14: a client that asks too often is told to wait, others are not', a
   assert.deepEqual([free.status, free.headers.get('ratelimit-limit')], [200, null], 'H14: the API key is exempt')
   const error = await limited.fetchJson('/nothing', { headers: { 'x-forwarded-for': '203.0.113.9' } })
   assert.match(error.headers.get('ratelimit-remaining'), /^[34]$/, 'errors count and say so')
+})
+
+test('C14: an address opens sockets at a tenth of the rate; a person has one budget at all addresses', async () => {
+  const KEY = 'secret-key-of-sixteen'
+  const env = { RATE_LIMIT_PER_MIN: '60', INVITE_API_KEY: KEY, TOKEN_SECRET: 't'.repeat(32), TRUSTED_PROXIES: '127.0.0.1' }
+  const limited = await startService({ env })
+  const open = async (address) => {
+    const ws = new WebSocket(`${limited.url.replace('http', 'ws')}/api/subscribe`, { headers: { 'x-forwarded-for': address } })
+    const status = await new Promise((resolve, reject) => {
+      ws.on('open', () => resolve(101))
+      ws.on('unexpected-response', (_, response) => {
+        assert.match(response.headers['retry-after'], /^[1-6]$/)
+        resolve(response.statusCode)
+      })
+      ws.on('error', reject)
+    })
+    ws.terminate()
+    return status
+  }
+  const statuses = []
+  for (let n = 0; n < 20; n++) statuses.push(await open('198.51.100.1'))
+  const opened = statuses.filter((status) => status === 101).length
+  // Six come back in a minute.
+  assert(opened >= 10 && opened <= 13 && statuses.every((status) => status === 101 || status === 429), statuses.join())
+  assert.equal(await open('198.51.100.2'), 101, 'another address')
+  assert.equal((await limited.fetch('/api/server', { headers: { 'x-forwarded-for': '198.51.100.1' } })).status, 200, 'reads have their own')
+
+  const vouched = await limited.fetchJson('/api/authentication', {
+    method: 'POST',
+    headers: { authorization: `Bearer ${KEY}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ did: 'did:plc:o' }),
+  })
+  const bans = (n) =>
+    limited.fetchJson('/api/community/bans?community=at://did:plc:o/social.colibri.community/c', {
+      headers: { authorization: `Bearer ${vouched.body.token}`, 'x-forwarded-for': `203.0.113.${n}` },
+    })
+  const answers = []
+  for (let n = 0; n < 80; n++) answers.push((await bans(n)).status)
+  const allowed = answers.filter((status) => status === 200).length
+  assert(allowed >= 60 && allowed < 80 && answers.every((status) => status === 200 || status === 429), answers.join())
 })
 
 const square = async () => {
