@@ -64,6 +64,8 @@ pub(super) struct Host {
     pub(super) woken: RefCell<BTreeMap<String, (HostDue, Micros)>>,
     /// When the alarm rings, if this object set it since it woke.
     alarm_at: Cell<Option<Micros>>,
+    /// The alarm rang, and nobody asked for work since.
+    rang: Cell<bool>,
 }
 
 impl Host {
@@ -82,11 +84,17 @@ impl Host {
             woken_at: Cell::default(),
             woken: RefCell::default(),
             alarm_at: Cell::new(None),
+            rang: Cell::new(false),
         }
     }
 
     /// Sees that what is due is looked at. Returns at once.
     pub(super) async fn work(self: &Rc<Self>) {
+        self.rang.set(false);
+        self.begin().await;
+    }
+
+    async fn begin(self: &Rc<Self>) {
         // The next alarm before the work: should the work die, it is done again.
         self.wake_within(ALARM_MS).await;
         self.again.set(true);
@@ -96,7 +104,8 @@ impl Host {
     /// The alarm rang: there is none any more.
     pub(super) async fn ring(self: &Rc<Self>) {
         self.alarm_at.set(None);
-        self.work().await;
+        self.rang.set(true);
+        self.begin().await;
     }
 
     /// Starts a worker, if two are not at work already.
@@ -174,10 +183,13 @@ impl Host {
         let rested = self.rests_until.get().filter(|until| *until > now());
         match due.map(|due| rested.map_or(due, |until| until.max(due))) {
             Some(at) => self.wake_within((at.millis() - now().millis() + 1).max(1)).await,
-            None => {
+            // It would find nothing to do. But deleting it is a write: while others keep asking for
+            // work it stays, and rings once more when they have stopped.
+            None if self.rang.get() => {
                 self.alarm_at.set(None);
-                drop(self.state.storage().delete_alarm().await); // it would find nothing to do
+                drop(self.state.storage().delete_alarm().await);
             }
+            None => {}
         }
         Ok(())
     }

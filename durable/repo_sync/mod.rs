@@ -9,7 +9,7 @@
 //!   due. One instance, [`DISPATCH`], finds the hosts of repositories that have none yet and wakes
 //!   theirs. Another, [`RELAY`], finds repositories that a relay lists, if one is named; its alarm
 //!   stands at the next page, or the next walk.
-//! - Ends: when nothing is due there is no alarm.
+//! - Ends: when nothing is due there is no alarm, at the latest after it rang once more.
 
 pub mod commands;
 mod dispatch;
