@@ -35,6 +35,7 @@ use crate::durable::community::commands::{
     Announce, Attach, Bind, COMMUNITY_PARAMETER, CURSOR_HEADER, JoinVoice, Known, LeaveVoice, Locate,
     OBSERVE, Overhear, Replay, Voices, WAIT,
 };
+use crate::durable::gateway::commands::ORIGIN_HEADER;
 use crate::platform::config::follow_log_level;
 use crate::platform::incidents;
 use crate::platform::objects::{Command, serve, unknown};
@@ -102,7 +103,9 @@ impl DurableObject for Community {
             }
             OBSERVE => {
                 let cursor = request.headers().get(CURSOR_HEADER)?.and_then(|text| text.parse().ok());
-                order.observe(cursor)
+                let origin = request.headers().get(ORIGIN_HEADER)?.unwrap_or_default();
+                let address = origin.split(' ').next().unwrap_or_default().to_owned();
+                order.observe(cursor, address)
             }
             _ => unknown(),
         }

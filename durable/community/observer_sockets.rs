@@ -12,9 +12,10 @@ use super::log::CommunityLog;
 use super::observers::{Attachment, Observers, tag};
 use crate::domain::announcement::Audience;
 use crate::domain::lost::frame;
+use crate::domain::replay::{ASK_AGAIN_MS, ASK_AGAIN_TIMES};
 use crate::domain::signaling::hall;
 use crate::domain::slow_sockets::SLOW_BYTES;
-use crate::durable::community::commands::{Known, Overhear, Replay, Replayed};
+use crate::durable::community::commands::{Known, Overhear, PAGE, Replay, Replayed};
 use crate::durable::gateway::commands::Observed;
 use crate::durable::replies::{Delivered, Done};
 use crate::platform::d1::D1;
@@ -40,6 +41,7 @@ impl CommunityLog {
                 let order = Rc::clone(self);
                 spawn_local(async move {
                     order.catch_up(&socket, id, behind).await;
+                    order.observers.caught_up(id);
                     order.observers.catching_up.borrow_mut().remove(&id);
                 });
             }
@@ -51,7 +53,7 @@ impl CommunityLog {
         let mut after = cursor;
         let mut from = None;
         loop {
-            let end = match self.replay(&Replay { community: community.clone(), cursor: after }) {
+            let end = match self.page_for(socket, id, &community, after).await {
                 Err(fault) => {
                     log::fault(&fault, "the observer reads anew");
                     Some(Reply::ResyncRequired { community_uri: community.clone(), oldest: 0 })
@@ -91,8 +93,43 @@ impl CommunityLog {
         }
     }
 
-    /// Takes in an observer; with a cursor it catches up first (Q02).
-    pub(super) fn observe(self: &Rc<Self>, cursor: Option<i64>) -> worker::Result<Response> {
+    /// A page of the log for an observer, whose address reads no more than it may (Q08).
+    async fn page_for(
+        &self,
+        socket: &WebSocket,
+        id: i64,
+        community: &AtUri,
+        cursor: i64,
+    ) -> Result<Replayed, Fault> {
+        if !self.may_read(socket, id).await {
+            return Ok(Replayed::Resync { oldest: 0 });
+        }
+        let page = self.replay(&Replay { community: community.clone(), cursor });
+        let read = match &page {
+            Ok(Replayed::Page { events, .. }) => i64::try_from(events.len()).unwrap_or(PAGE),
+            Ok(Replayed::Resync { .. }) | Err(_) => 0,
+        };
+        self.observers.give_back(id, PAGE.saturating_sub(read));
+        page
+    }
+
+    /// Waits until the address of an observer may read another page of the log; `false`: it had read
+    /// too much for a whole minute (Q08), or the observer is gone.
+    async fn may_read(&self, socket: &WebSocket, id: i64) -> bool {
+        for _ in 0..ASK_AGAIN_TIMES {
+            if self.observers.may_read(id, PAGE) {
+                return true;
+            }
+            if !socket_state::is_open(socket) {
+                return false;
+            }
+            Delay::from(Duration::from_millis(ASK_AGAIN_MS)).await;
+        }
+        false
+    }
+
+    /// Takes in an observer that comes from `address`; with a cursor it catches up first (Q02).
+    pub(super) fn observe(self: &Rc<Self>, cursor: Option<i64>, address: String) -> worker::Result<Response> {
         if self.is_full() {
             return full();
         }
@@ -100,6 +137,9 @@ impl CommunityLog {
         let id = self.next_observer();
         self.state.accept_web_socket(&pair.server);
         pair.server.serialize_attachment((id, cursor))?;
+        if cursor.is_some() {
+            self.observers.came_from(id, address);
+        }
         self.look_after_observers();
         Response::from_websocket(pair.client)
     }

@@ -16,6 +16,7 @@ use crate::domain::actions::{Action, Actor, Sign, action, wanted_seat, wanted_st
 use crate::domain::announcement::{Announcement, Audience};
 use crate::domain::frame_budget::{Budget, Rate, Verdict};
 use crate::domain::lost::frame;
+use crate::domain::replay::Readers;
 use crate::domain::slow_sockets::SLOW_BYTES;
 use crate::platform::clock::now;
 use crate::platform::socket_state;
@@ -31,6 +32,11 @@ pub(super) type Attachment = (i64, Option<i64>);
 pub(super) struct Observers {
     pub(super) rate: Rate,
     pub(super) budgets: RefCell<BTreeMap<i64, Budget>>,
+    /// The addresses of observers that catch up, as digests; all whose address is not known here any
+    /// more, because the object slept, count as one.
+    addresses: RefCell<BTreeMap<i64, String>>,
+    /// What addresses have read of the log (Q08).
+    readers: RefCell<Readers>,
     pub(super) last: Cell<i64>,
     /// Tasks are catching up with these.
     pub(super) catching_up: RefCell<std::collections::BTreeSet<i64>>,
@@ -44,6 +50,8 @@ impl Observers {
         Self {
             rate,
             budgets: RefCell::default(),
+            addresses: RefCell::default(),
+            readers: RefCell::default(),
             last: Cell::new(0),
             catching_up: RefCell::default(),
             registering: Cell::new(false),
@@ -90,9 +98,9 @@ impl Observers {
         if let Some(community_uri) = state.id().name().and_then(|name| AtUri::parse(&name).ok()) {
             send(socket, &Reply::ResyncRequired { community_uri, oldest }.text());
         }
+        self.gone(socket);
         // Behind for ever: nothing more is sent to it.
         let _ = socket.serialize_attachment((0, Some(i64::MAX)));
-        self.gone(socket);
         socket_state::close(socket, 1013, "too slow");
         true
     }
@@ -101,7 +109,32 @@ impl Observers {
     pub(super) fn gone(&self, socket: &WebSocket) {
         if let Ok(Some((id, _))) = socket.deserialize_attachment::<Attachment>() {
             self.budgets.borrow_mut().remove(&id);
+            self.addresses.borrow_mut().remove(&id);
         }
+    }
+
+    /// An observer that will catch up came from this address.
+    pub(super) fn came_from(&self, id: i64, address: String) {
+        self.addresses.borrow_mut().insert(id, address);
+    }
+
+    /// An observer has caught up.
+    pub(super) fn caught_up(&self, id: i64) {
+        self.addresses.borrow_mut().remove(&id);
+    }
+
+    /// Takes `events` of the log for an observer's address, or `false`: not yet (Q08).
+    pub(super) fn may_read(&self, id: i64, events: i64) -> bool {
+        let addresses = self.addresses.borrow();
+        let address = addresses.get(&id).map_or("", String::as_str);
+        self.readers.borrow_mut().take(address, events, now())
+    }
+
+    /// Gives back what was taken and not read.
+    pub(super) fn give_back(&self, id: i64, events: i64) {
+        let addresses = self.addresses.borrow();
+        let address = addresses.get(&id).map_or("", String::as_str);
+        self.readers.borrow_mut().give_back(address, events);
     }
 
     /// A frame: the usual replies, without effect.

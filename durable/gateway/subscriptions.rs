@@ -10,7 +10,7 @@ use super::object::{GatewayObject, Outcome, temporary};
 use crate::domain::actions::Subscribe;
 use crate::domain::gateway::Gateway as Core;
 use crate::domain::lost::{frame, is_lost};
-use crate::domain::replay::{Resume, resume};
+use crate::domain::replay::{ASK_AGAIN_MS, ASK_AGAIN_TIMES, Resume, resume};
 use crate::domain::slow_sockets::SLOW_BYTES;
 use crate::domain::subscriptions::{Bound, Kind, Subscribed};
 use crate::durable::community::commands::{Attach, PAGE, Replay, Replayed};
@@ -29,9 +29,6 @@ use crate::wire::socket::Reply;
 /// How often, and how many times, a full socket is looked at again: half a minute in all.
 const ROOM_MS: u64 = 50;
 const ROOM_TRIES: u32 = 600;
-/// The same for an address that has read too much of logs (Q08): a minute in all.
-const READ_MS: u64 = 250;
-const READ_TRIES: u32 = 240;
 
 /// Names looked up at a time: with the longest of keys, a megabyte.
 pub(super) const NAMES: usize = 1_000;
@@ -176,10 +173,10 @@ impl GatewayObject {
                 break address;
             }
             tries += 1;
-            if tries >= READ_TRIES {
+            if tries >= ASK_AGAIN_TIMES {
                 return Ok(lost);
             }
-            Delay::from(Duration::from_millis(READ_MS)).await;
+            Delay::from(Duration::from_millis(ASK_AGAIN_MS)).await;
         };
         let page =
             call(&self.env, community.as_str(), &Replay { community: community.clone(), cursor }).await;

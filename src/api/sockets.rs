@@ -21,6 +21,7 @@ pub(super) async fn subscribe(call: &Call) -> Answer {
     let acting = acts(call, sockets.mode).await?;
     let headers = Headers::new();
     headers.set("upgrade", "websocket")?;
+    headers.set(ORIGIN_HEADER, &origin(call))?;
     if let Some(community) = call.query.optional("community") {
         return observe(call, community, &headers).await;
     }
@@ -37,7 +38,6 @@ pub(super) async fn subscribe(call: &Call) -> Answer {
     match &acting {
         Some(acting) => {
             headers.set(DID_HEADER, acting.did.as_str())?;
-            headers.set(ORIGIN_HEADER, &origin(call))?;
             match acting.by {
                 By::Proof => headers.set(PROVEN_HEADER, "1")?,
                 By::Presence => headers.set(PRESENT_HEADER, "1")?,

@@ -9,6 +9,11 @@ use crate::wire::time::Micros;
 const AT_ONCE: i64 = 20_000;
 /// How long it takes until one more event may be read. An event that is replayed costs about 40 µs.
 const EVERY: i64 = 1_000;
+/// How often, in milliseconds, and how many times it is asked again whether an address may read more
+/// (Q08): a minute in all.
+pub const ASK_AGAIN_MS: u64 = 250;
+/// See [`ASK_AGAIN_MS`].
+pub const ASK_AGAIN_TIMES: u32 = 240;
 /// Addresses that are told apart. All others count as one.
 const ADDRESSES: usize = 1_000;
 
