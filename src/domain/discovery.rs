@@ -1,9 +1,9 @@
-//! Finding repositories that nobody named: a walk through what a relay lists
-//! (`com.atproto.sync.listReposByCollection`), collection after collection.
+//! The relay walk: discovers unknown repositories by listing them at a relay
+//! (`com.atproto.sync.listReposByCollection`), one collection after another.
 //!
-//! A relay is asked only if an operator named one (`RELAY_URL`). It is trusted to be asked, and for
-//! nothing else: whatever it lists, a walk ends, the queue of repositories stays short, and what is
-//! kept of those that hold nothing is bounded.
+//! The service asks a relay only if the operator sets `RELAY_URL`, and trusts nothing that it
+//! answers: whatever a relay lists, a walk ends, the queue of repositories to read is bounded, and
+//! so is the number of stored repositories without records.
 
 use crate::wire::ids::Collection;
 use crate::wire::time::Micros;
@@ -11,41 +11,42 @@ use crate::wire::time::Micros;
 use super::pages::Endless;
 use super::repos::pause_after;
 
-/// What is listed, in this order. Whoever has a community here or belongs to one has a record of
-/// the first or the second; nothing else of others passes the gate. The third finds people who
-/// belong nowhere yet. Owners come first, because what members wrote is judged by what owners
-/// did (K02).
+/// The collections to list, in this order. Owners and members have a record in the first or the
+/// second; the gate refuses everything from anybody else. The third finds people who belong to no
+/// community yet. Owners come first, because the gate judges members' records by the owners'
+/// records (K02).
 pub const LISTED: [Collection; 3] = [Collection::Community, Collection::Membership, Collection::ActorData];
 
-/// Repositories on a page.
+/// Repositories per page.
 pub const PAGE: u32 = 500;
-/// Repositories that a walk looks at in all. Colibri has fewer.
+/// The most repositories that one walk reads from the relay. Colibri has fewer.
 pub const LISTED_MAX: u32 = 200_000;
-/// Pages of a walk: as many as are needed for that, and again as many that hold little.
+/// The most pages of one walk: twice as many as [`LISTED_MAX`] needs, since pages may be short.
 pub const PAGES_MAX: u32 = 2 * LISTED_MAX / PAGE;
-/// Found repositories that may wait for their first reading. The walk goes on when they were read,
-/// or after a while.
+/// The most discovered repositories that may await their first reading. The walk pauses there until
+/// they are read, or for [`PATIENCE`].
 pub const WAITING_MAX: u32 = 1_000;
-/// Repositories that are known because a relay listed them and for no other reason. A walk finds
-/// no more than are left of these.
+/// The most repositories that are stored only because a relay listed them. A walk adds no more than
+/// this limit leaves.
 pub const KEPT_MAX: u32 = 50_000;
-/// A found repository that held nothing is forgotten after this long, and may be found anew.
+/// A discovered repository without records is deleted after this time. A later walk may add it
+/// again.
 pub const EMPTY_KEPT: i64 = 30 * 24 * HOUR;
-/// A found repository that was never read is forgotten after so many failures, some nine minutes.
-/// The next walk may bring it again.
+/// A discovered repository that was never read is deleted after this many failures, about nine
+/// minutes. The next walk may add it again.
 pub const FORGOTTEN_AFTER: u32 = 8;
 
 const SECOND: i64 = 1_000_000;
 const HOUR: i64 = 3600 * SECOND;
-/// From the beginning of a walk to that of the next one.
+/// The time from the start of one walk to the start of the next.
 const EVERY: i64 = 24 * HOUR;
-/// From the end of a walk to the beginning of one for a gap, which may have hidden whoever began
-/// to use Colibri in it (K05).
+/// The time from the end of a walk to the start of one for a gap. During a gap the service may miss
+/// people who started to use Colibri (K05).
 const AFTER_GAP: i64 = 600 * SECOND;
-/// How long the walk waits for those who were found. Some may live on a host that is down, and hold
-/// up nobody (K03).
+/// How long the walk waits for discovered repositories to be read. Some may be on a host that is
+/// down, which must not block the others (K03).
 const PATIENCE: i64 = 600 * SECOND;
-/// How soon it is looked whether those who wait were read.
+/// How often a paused walk checks whether the waiting repositories were read.
 const LOOK_AGAIN: i64 = 5 * SECOND;
 
 /// How a walk ended.
@@ -57,12 +58,12 @@ pub enum Ending {
     TooLong,
     /// [`KEPT_MAX`] is reached.
     Full,
-    /// Everything else was listed; a collection or more did not end properly.
+    /// The listing of at least one collection did not end properly; the others are complete.
     Broken,
 }
 
 impl Ending {
-    /// Its word in the database.
+    /// Its name in the database.
     pub fn word(self) -> &'static str {
         match self {
             Ending::Complete => "complete",
@@ -72,7 +73,7 @@ impl Ending {
         }
     }
 
-    /// The ending of a word.
+    /// The ending of that name in the database.
     pub fn named(word: &str) -> Option<Self> {
         [Self::Complete, Self::TooLong, Self::Full, Self::Broken]
             .into_iter()
@@ -80,91 +81,91 @@ impl Ending {
     }
 }
 
-/// How far a walk is.
+/// The progress of a walk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Walk {
     /// The relay that lists.
     pub relay: String,
-    /// What is being listed, as its place in [`LISTED`]; beyond: nothing more.
+    /// The index in [`LISTED`] of the current collection; past its end, the walk is done.
     pub step: u32,
-    /// Where the next page of it begins; `None`: at its beginning.
+    /// The cursor of the next page; `None` for the first one.
     pub cursor: Option<String>,
     /// When it began.
     pub began_at: Micros,
     /// When and how it ended.
     pub ended: Option<(Micros, Ending)>,
-    /// When the relay may be asked next.
+    /// The time before which the relay is not asked.
     pub next_attempt_at: Micros,
     /// Pages read.
     pub pages: u32,
-    /// Repositories on them.
+    /// Repositories on those pages.
     pub listed: u32,
     /// Of these, not known before.
     pub found: u32,
-    /// Entries that name no repository.
+    /// Invalid entries, which name no repository.
     pub dropped: u32,
-    /// How many it may find, because of those that are kept.
+    /// How many repositories this walk may add, given those already stored.
     pub room: u32,
     /// Failures since the last page.
     pub failures: u32,
-    /// The last of them, or why the last collection that is broken is.
+    /// The latest failure, or why the latest broken collection is broken.
     pub error: Option<String>,
     /// Collections whose listing did not end properly.
     pub broken: u32,
 }
 
-/// What a step rests on.
+/// What the decision about the next step depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen {
     /// When a gap was last noticed.
     pub last_gap: Option<Micros>,
-    /// Found repositories that may be read now and were not tried yet.
+    /// Discovered repositories that are due and were never tried.
     pub waiting: u32,
 }
 
-/// What is to be done.
+/// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// A new walk begins ([`Walk::begin`]).
+    /// Begin a new walk ([`Walk::begin`]).
     Begin,
-    /// The relay is asked for a page.
+    /// Ask the relay for a page.
     Ask {
-        /// Of whom: who has records of this collection.
+        /// List the repositories that have records of this collection.
         collection: Collection,
-        /// Where it begins.
+        /// The cursor of the page.
         cursor: Option<String>,
     },
-    /// Nothing before then.
+    /// Do nothing before this time.
     Wait(Micros),
 }
 
-/// A page, when those on it are known.
+/// A page whose repositories are stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     /// Repositories on it.
     pub listed: u32,
     /// Of these, not known before.
     pub found: u32,
-    /// Entries that name none.
+    /// Invalid entries, which name no repository.
     pub dropped: u32,
-    /// Where the next one begins, or that there is none ([`super::pages`]).
+    /// The cursor of the next page, if there is one ([`super::pages`]).
     pub next: Result<Option<String>, Endless>,
 }
 
 /// Why there is no page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Miss {
-    /// The relay refuses the question. It may have forgotten its cursors: the collection is begun
-    /// anew.
+    /// The relay refused the request. Its cursors may have expired, so the collection is listed
+    /// from its start.
     Refused(String),
-    /// It did not answer, or answered nonsense.
+    /// The relay did not answer, or its answer was invalid.
     Failed(String),
-    /// It is left alone until then.
+    /// The relay is not asked before this time.
     Resting(Micros),
 }
 
 impl Walk {
-    /// A walk that begins at `now`, where `kept` repositories are known for no other reason.
+    /// A walk that begins at `now`, when `kept` repositories are stored only because of a relay.
     pub fn begin(relay: &str, kept: u32, now: Micros) -> Self {
         Self {
             relay: relay.to_owned(),
@@ -184,14 +185,15 @@ impl Walk {
         }
     }
 
-    /// What is to be done at `now` with the relay of that name, after `walk`. The first rule that
-    /// applies decides:
-    ///   1. no walk, or one of another relay: a new one;
-    ///   2. one that ended: a new one after a day, or after a gap that was noticed since it began;
-    ///   3. pauses after failures are kept;
-    ///   4. where too many wait to be read, and where a collection begins while anybody of the one
-    ///      before waits, they come first, for a while;
-    ///   5. the next page.
+    /// What to do at `now` with this relay, given the latest `walk`. The first rule that applies
+    /// decides:
+    ///   1. without a walk, or after one of another relay, a new one begins;
+    ///   2. after a walk that ended, a new one begins a day after its start, or sooner for a gap
+    ///      that was noticed since its start;
+    ///   3. a pause after a failure is observed;
+    ///   4. while too many repositories wait to be read, or some of the previous collection do, the
+    ///      walk pauses, but not for ever;
+    ///   5. otherwise it asks for the next page.
     pub fn next(walk: Option<&Self>, relay: &str, seen: Seen, now: Micros) -> Next {
         let Some(walk) = walk.filter(|walk| walk.relay == relay) else { return Next::Begin };
         if let Some((ended_at, _)) = walk.ended {
@@ -210,17 +212,17 @@ impl Walk {
         }
         match usize::try_from(walk.step).ok().and_then(|step| LISTED.get(step)) {
             Some(collection) => Next::Ask { collection: *collection, cursor: walk.cursor.clone() },
-            None => Next::Begin, // a walk of another order of collections
+            None => Next::Begin, // stored by a build with more collections
         }
     }
 
-    /// How many a page may add to those that are known.
+    /// How many repositories the next page may add.
     pub fn room_left(&self) -> u32 {
         self.room.saturating_sub(self.found)
     }
 
-    /// A page was read, and those on it are known. A listing that does not end properly is left
-    /// until the next walk, and the next collection begins after a pause.
+    /// Records a page whose repositories are stored. If a listing does not end properly, the walk
+    /// abandons it, and begins the next collection after a pause.
     pub fn on_page(&mut self, page: Page, now: Micros) {
         self.pages = self.pages.saturating_add(1);
         self.listed = self.listed.saturating_add(page.listed);
@@ -255,7 +257,7 @@ impl Walk {
         self.ended = Some((now, ending));
     }
 
-    /// There was no page. `chance`, from 0 to 1, spreads the pause.
+    /// Records that there was no page. `chance`, from 0 to 1, spreads the pause.
     pub fn on_miss(&mut self, miss: Miss, now: Micros, chance: f64) {
         let error = match miss {
             Miss::Resting(until) => {
@@ -362,13 +364,13 @@ mod tests {
         walk.on_page(page(1, 1, ""), NOW);
         assert_eq!(next(&walk, waiting(1)), wait, "K02: owners before members");
         assert_eq!(next(&walk, waiting(0)), ask(Collection::Membership, None));
-        // K03: a host that is down, with thousands of them, holds up nobody for long.
+        // K03: a host that is down, with thousands of repositories, blocks the walk only for a while.
         let after = |by| Walk::next(Some(&walk), "relay", waiting(WAITING_MAX), later(NOW, by));
         assert_eq!(after(PATIENCE - 1), Next::Wait(later(NOW, PATIENCE - 1 + LOOK_AGAIN)));
         assert_eq!(after(PATIENCE), ask(Collection::Membership, None));
     }
 
-    /// Whatever the relay sends, it ends, and finds no more than it may.
+    /// Whatever the relay sends, the walk ends and adds no more than its limit.
     #[test]
     fn a_hostile_relay_grows_nothing_without_bound() {
         for (what, send, expected) in [
@@ -397,7 +399,7 @@ mod tests {
         assert_eq!(walk.ended, Some((NOW, Ending::TooLong)));
     }
 
-    /// Nothing else is left out because of one collection, and it is not asked for in a circle.
+    /// A broken collection neither hides the others nor is asked for in a loop.
     #[test]
     fn k04_a_listing_that_does_not_end_properly_is_left_until_the_next_walk() {
         let mut walk = begun();

@@ -1,8 +1,8 @@
-//! What events do to the index, and who is told (contract section 8).
+//! How events change the index, and what is announced to clients (contract section 8).
 //!
-//! [`fold`] is the third step of the pipeline: events in stream order, facts in, changes,
-//! announcements and refusals out. It is pure; the same events over the same facts give the
-//! same answer, however they are cut into batches (I01).
+//! [`fold`] is the third step of the pipeline. It takes facts and events in stream order, and
+//! returns changes, announcements and refusals. It is pure: the same events over the same facts
+//! give the same result, however they are divided into batches (I01).
 
 mod decisions;
 mod held;
@@ -33,41 +33,41 @@ use crate::wire::jetstream::{Commit, Frame, What, Write};
 use crate::wire::records::Record;
 use crate::wire::time::Micros;
 
-/// News is what the service learns of within 5 minutes of its stream time (Q01).
+/// An event is live if it arrives within 5 minutes of its stream time (Q01).
 const LIVE_WITHIN: i64 = 5 * 60 * 1_000_000;
 
-/// What a batch came to.
+/// The result of [`fold`].
 #[derive(Debug)]
 pub struct Folded {
     /// Rows to store.
     pub changes: Changes,
-    /// Where the people in the facts stand after this.
+    /// The standings, after the batch, of the people in the facts.
     pub standings: Standings,
-    /// Events, in order.
+    /// Events to publish, in order.
     pub announcements: Vec<Announcement>,
-    /// Records that were not let in.
+    /// Records that a rule refused.
     pub refusals: Vec<Refusal>,
-    /// Accounts that were switched on or off.
+    /// Accounts that were activated or deactivated.
     pub accounts: Vec<AccountChange>,
-    /// Communities whose record was deleted, also those written again since: their invites have
-    /// ended (I70).
+    /// Communities whose record was deleted, even if it was written again since. Their invites
+    /// end (I70).
     pub deleted_communities: Vec<AtUri>,
-    /// What came of the decisions, in order.
+    /// The results of moderators' decisions, in order.
     pub rulings: Vec<Ruling>,
-    /// The communities of those that were made.
+    /// The communities in which a decision took effect.
     pub acted_in: Vec<AtUri>,
-    /// Known people whose identity changed: who they are is to be found out anew (I50).
+    /// Known people whose identity changed and must be resolved again (I50).
     pub identities: Vec<Did>,
-    /// Records found that the gate refused, also those that it had refused before.
+    /// How many records of a reconciliation the gate refused, repeated refusals included.
     pub turned_away: usize,
-    /// Whose live events were decided over what may be missing after an outage: they edited a
-    /// message that is not known, or the gate refused them. If their repositories are being read,
-    /// or a gap is open, they are looked at once more.
+    /// Authors of live events that may have been judged on incomplete data after an outage: they
+    /// edited an unknown message, or the gate refused their record. If their repository is being
+    /// read, or a gap is open, the repository is read once more.
     pub doubtful: BTreeSet<Did>,
 }
 
 impl Folded {
-    /// Whether there is anything to store or to tell.
+    /// Whether there is anything to store or to announce.
     pub fn is_anything(&self) -> bool {
         !(self.changes.is_empty()
             && self.announcements.is_empty()
@@ -75,7 +75,7 @@ impl Folded {
             && self.accounts.is_empty())
     }
 
-    /// Whether something changed that the gate looks at.
+    /// Whether the changes touch a table that the gate reads.
     pub fn changes_gate(&self) -> bool {
         let changes = &self.changes;
         !(changes.communities.is_empty()
@@ -85,33 +85,33 @@ impl Folded {
     }
 }
 
-/// What the fold takes in.
+/// One input of the fold.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
     /// An event of the stream.
     Frame(&'a Frame),
     /// A moderator's decision, made through REST at the time of the fold.
     Decision(&'a Decision),
-    /// What a reconciliation found in a repository.
+    /// A finding of a reconciliation: the state of one record or of the account.
     Found(&'a Found),
-    /// What was found out about a person, at the time of the fold (I50, K12).
+    /// The result of resolving a person's identity, at the time of the fold (I50, K12).
     Learned(&'a Did, &'a Finding),
 }
 
-/// A record that was not let in, as an admin sees it. Never its text.
+/// A refused record, as an admin sees it. It never contains the record's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The record.
     pub uri: AtUri,
-    /// One word per rule.
+    /// The rule that refused it, as one word.
     pub reason: &'static str,
 }
 
-/// Applies `inputs`, in order, to the facts in `working_set`, at the time `now`. `recent_since` is the
-/// beginning of the time that logs reach back (`EVENT_LOG_HOURS`).
+/// Applies `inputs`, in order, to the facts in `working_set`, at the time `now`. `recent_since` is
+/// the oldest time that the event logs cover (`EVENT_LOG_HOURS`).
 ///
-/// Each event gets its own receive time, one microsecond after the one before, so that "indexed
-/// first" (T20) is well defined within a batch.
+/// Each event gets a receive time one microsecond after that of the previous event, so that
+/// "indexed first" (T20) is well defined within a batch.
 pub fn fold<'a>(
     working_set: WorkingSet,
     inputs: impl IntoIterator<Item = Input<'a>>,
@@ -185,13 +185,13 @@ pub fn fold<'a>(
     }
 }
 
-/// The state of one run of [`fold`]. Its methods stand in the files of this folder, one file
-/// for each part of section 8.
+/// The state of one run of [`fold`]. Its methods are in the files of this folder, one file per
+/// part of section 8.
 struct Fold {
     working_set: WorkingSet,
     /// When the batch arrived.
     now: Micros,
-    /// How far the logs reach back.
+    /// The oldest time that the event logs cover.
     recent_since: Micros,
     /// The stream time of the current event.
     stream_time: Micros,
@@ -203,21 +203,21 @@ struct Fold {
     deleted_communities: Vec<AtUri>,
     rulings: Vec<Ruling>,
     acted_in: Vec<AtUri>,
-    /// The current input was found by a reconciliation, and so is whatever follows from it.
+    /// The current input comes from a reconciliation; so does everything that follows from it.
     recovering: bool,
     turned_away: usize,
     doubtful: BTreeSet<Did>,
     identities: Vec<Did>,
 }
 
-/// One version of one record, and when it came.
+/// One version of one record, with its receive time.
 struct Version<'a> {
     uri: &'a AtUri,
     author: &'a Did,
     rev: &'a str,
     /// The record as it arrived.
     json: &'a str,
-    /// The receive time (T12). For a record that was held, that of its arrival (I61).
+    /// The receive time (T12). A held record keeps the time of its first arrival (I61).
     received: Micros,
 }
 
@@ -225,8 +225,8 @@ impl Fold {
     /// Applies one commit. The first rule that applies decides:
     ///   1. a stale or repeated version changes nothing (I02);
     ///   2. a deletion is always applied (I06);
-    ///   3. an invalid version is refused and leaves the earlier one (I03);
-    ///   4. otherwise the rules of its collection.
+    ///   3. an invalid version is refused, and the earlier one stays (I03);
+    ///   4. otherwise the rules of its collection apply.
     fn apply(&mut self, author: &Did, commit: &Commit) {
         if self.working_set.decided_rev(&commit.uri).is_some_and(|decided| commit.rev.as_str() <= decided) {
             return;
@@ -243,10 +243,10 @@ impl Fold {
         }
     }
 
-    /// A valid create or update, from the stream or from the held records. A record that waited
-    /// takes its arrival along (I61); if it must wait on, it is held anew (I62).
+    /// Applies a valid create or update, from the stream or from the held records. A held record
+    /// keeps its arrival time (I61); if it still cannot be applied, it is held again (I62).
     fn put(&mut self, version: &Version, record: &Record, is_create: bool) {
-        // I05; each actor record counts anew (I33).
+        // I05. Actor records are exempt: each create counts (I33).
         if is_create && self.has_row(version.uri) && !matches!(record, Record::Actor(_)) {
             return self.note_rev(version);
         }
@@ -274,8 +274,8 @@ impl Fold {
         self.working_set.has_row(uri)
     }
 
-    /// Takes a record out, whatever its author's status (I06). The revision is remembered even
-    /// if the record was never seen, so that a late create of it stays without effect.
+    /// Deletes a record, whatever its author's status (I06). The revision is stored even if the
+    /// record was never seen, so that a late create of it has no effect.
     fn delete(&mut self, version: &Version) {
         let was_indexed = self.has_row(version.uri);
         self.working_set.held.remove(version.uri);
@@ -289,15 +289,16 @@ impl Fold {
             Some(Collection::Approval) => self.delete_approval(version.uri),
             Some(Collection::ActorData) => self.delete_actor(version.uri),
             Some(Collection::ChannelRead) => self.delete_channel_read(version.uri),
-            // The person's row remembers the revision.
+            // The person's row stores the revision.
             Some(Collection::Profile) => return self.delete_profile(version),
             None => {}
         }
         self.settle(version, Outcome::Deleted, was_indexed);
     }
 
-    /// The gate refused a version: a new record is not stored (G7), of a known one the earlier
-    /// version stays (I11). Found again and refused again, it is no news.
+    /// Handles a version that the gate refused: a new record is not stored (G7), and an indexed
+    /// record keeps its earlier version (I11). If a reconciliation finds a record that was refused
+    /// before, the refusal is counted but not reported again.
     fn turn_away(&mut self, version: &Version, reason: &'static str) {
         self.turned_away += usize::from(self.recovering);
         if self.recovering && self.was(version.uri, Outcome::Refused) {
@@ -318,7 +319,7 @@ impl Fold {
         self.working_set.settled.get(uri).is_some_and(|row| row.outcome == outcome)
     }
 
-    /// Remembers how this version was decided, though it leaves no row.
+    /// Stores the outcome of a version that leaves no row.
     fn settle(&mut self, version: &Version, outcome: Outcome, was_indexed: bool) {
         let lasts = self.working_set.settled.get(version.uri).is_some_and(|row| row.lasting);
         self.working_set.settled.put(SettledRow {
@@ -330,12 +331,12 @@ impl Fold {
         });
     }
 
-    /// A row stands for its record again, or waits: the older decision is no longer needed.
+    /// Drops the stored outcome of a record that is indexed or held again.
     fn unsettle(&mut self, uri: &AtUri) {
         self.working_set.settled.remove(uri);
     }
 
-    /// Notes that this version was decided and left everything as it was.
+    /// Stores the revision of a version that was decided and changed nothing.
     fn note_rev(&mut self, version: &Version) {
         self.working_set.note_rev(version.uri, version.rev);
     }
@@ -345,7 +346,7 @@ impl Fold {
     }
 
     fn announce(&mut self, community: &AtUri, audience: Audience, topic: Topic, event: &events::Event) {
-        // Only strings, numbers and checked JSON inside: this cannot fail (wire::events tests).
+        // Cannot fail: an event holds only strings, numbers and checked JSON (tests in wire::events).
         let Ok(text) = event.text().and_then(serde_json::value::RawValue::from_string) else { return };
         self.announcements.push(Announcement {
             scope: Scope::Community(community.clone()),
@@ -356,13 +357,13 @@ impl Fold {
         });
     }
 
-    /// Whether a message or reaction that is new here is told: of those that a reconciliation
-    /// found, only what logs reach back to (K08).
+    /// Whether to announce a message or reaction that is new in the index. Those that a
+    /// reconciliation found are announced only if the event logs still cover their time (K08).
     fn is_told(&self, sort_at: Micros) -> bool {
         !self.recovering || sort_at >= self.recent_since
     }
 
-    /// Whether the current event is news (Q01, K08).
+    /// Whether the current event is live (Q01, K08).
     fn is_live(&self) -> bool {
         !self.recovering && self.now.0.saturating_sub(self.stream_time.0) <= LIVE_WITHIN
     }

@@ -1,8 +1,8 @@
-//! One room: its peers, and what each frame does to them (S01–S20).
+//! One signaling room: its peers, and the effects of each frame (S01–S20).
 //!
-//! Everything a room must remember of a socket is its [`Seat`], which lives in the socket's
-//! attachment; the room is rebuilt from the seats of its sockets whenever its object wakes
-//! (invariant 6). Nothing here knows another room.
+//! The [`Seat`] of a socket holds everything that the room stores about it. It lives in the
+//! socket's attachment, and the object rebuilds the room from its sockets' seats whenever it wakes
+//! (invariant 6). A room knows nothing of other rooms.
 
 use std::collections::BTreeMap;
 
@@ -19,35 +19,36 @@ use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::signaling::{ClientFrame, HEARTBEAT_ACK, ServerFrame, Signal, VoiceChange, VoiceState};
 use crate::wire::time::Micros;
 
-/// What tells the sockets of a room apart: a random number below 2^53, never given twice, so that
-/// the late end of one socket is not taken for the end of another.
+/// Identifies a socket: a random number below 2^53 that is never reused, so that a late close of
+/// one socket is not mistaken for the close of another.
 pub type SocketId = u64;
 
-/// A socket of the room, joined or not: its attachment. Pinned: sockets outlive builds.
+/// The attachment of a socket, joined or not. The format is pinned: sockets outlive builds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seat {
-    /// Its number.
+    /// The socket's number.
     pub id: SocketId,
-    /// Whom it acts for.
+    /// The DID that the socket acts for.
     pub did: Option<Did>,
-    /// Somebody proved to be that person (X06).
+    /// Whether the caller proved that DID (X06).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub proven: bool,
-    /// Its room. Without one it is that of which the object has the name: rooms had objects of
-    /// their own once.
+    /// The room. `None` in attachments of older builds, where each room had its own object: the
+    /// room is then the object's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub room: Option<String>,
-    /// The Worker relays it, and counts its frames (S16).
+    /// Whether the Worker relays the socket, and therefore counts its frames (S16).
     pub relayed: bool,
-    /// When a frame of it was seen, at least roughly ([`SEEN_STEP_MICROS`]).
+    /// The time of its latest frame, accurate to [`SEEN_STEP_MICROS`].
     pub seen: Micros,
-    /// It has sent a heartbeat that the runtime did not answer.
+    /// Whether it has sent a heartbeat that reached this object, rather than being answered by the
+    /// runtime.
     pub beats: bool,
-    /// The peer it is, once joined.
+    /// Its peer, once it has joined.
     pub peer: Option<Peer>,
 }
 
-/// Who opens a socket.
+/// The caller that opens a socket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Caller {
     /// See [`Seat::did`].
@@ -58,41 +59,41 @@ pub struct Caller {
     pub relayed: bool,
 }
 
-/// What a `join` asks for.
+/// A request to join.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wish {
-    /// The name.
+    /// The requested name.
     pub peer_id: String,
-    /// The digest of what only this client knows (S12).
+    /// The digest of the client's secret (S12).
     pub secret: Option<String>,
 }
 
 impl Wish {
-    /// A wish for a name, with the client's secret. Only the digest of that is kept, which has one
-    /// length whatever the secret's, and tells nobody the secret.
+    /// A request for a name, with the client's secret. Only the secret's digest is stored: its
+    /// length is fixed, and it does not reveal the secret.
     pub fn new(peer_id: String, secret: Option<&str>) -> Self {
         let secret = secret.map(|secret| URL_SAFE_NO_PAD.encode(Sha256::digest(secret)));
         Self { peer_id, secret }
     }
 }
 
-/// What decides whether a peer still shows that it is there.
+/// The inputs that decide whether a peer's lease is over.
 pub struct Lease<'a> {
-    /// The time.
+    /// The current time.
     pub now: Micros,
-    /// `LEASE_MS`; 0 is for ever.
+    /// `LEASE_MS`; 0 means that leases never end.
     pub millis: i64,
     /// When the runtime last answered a socket's heartbeat.
     pub beat: &'a dyn Fn(SocketId) -> Option<Micros>,
 }
 
 impl Lease<'_> {
-    /// Nobody's silence counts.
+    /// A lease that never ends.
     pub fn none(now: Micros) -> Lease<'static> {
         Lease { now, millis: 0, beat: &|_| None }
     }
 
-    /// When the lease of a seat ends, if silence counts.
+    /// When the lease of a seat ends; `None` if it never does.
     fn ends(&self, seat: &Seat) -> Option<Micros> {
         let heard = (self.beat)(seat.id).map_or(seat.seen, |at| at.max(seat.seen));
         (self.millis > 0).then(|| Micros(heard.0.saturating_add(self.millis.saturating_mul(1000))))
@@ -102,7 +103,7 @@ impl Lease<'_> {
         self.ends(seat).is_some_and(|ends| ends <= self.now)
     }
 
-    /// Whether the client ever sent a heartbeat, so that its silence says something.
+    /// Whether the client ever sent a heartbeat; only then does its silence mean that it is gone.
     fn promised(&self, seat: &Seat) -> bool {
         seat.beats || (self.beat)(seat.id).is_some()
     }
@@ -115,64 +116,64 @@ pub struct Peer {
     pub peer_id: String,
     /// Peers are listed in this order (S01).
     pub order: u64,
-    /// It joined the room of a voice channel (S20).
+    /// Whether it joined the room as a voice channel (S20).
     pub bound: bool,
-    /// What it said of its devices.
+    /// The state of its devices, as it last reported it.
     pub voice: Option<VoiceState>,
-    /// The digest of what only its client knows (S12).
+    /// The digest of its client's secret (S12).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
 }
 
-/// What there is to do.
+/// An instruction to the object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Send a frame to each of these sockets.
     Tell {
-        /// In any order.
+        /// The recipients, in any order.
         to: Vec<SocketId>,
         /// JSON text.
         frame: String,
     },
-    /// A seat changed: store it.
+    /// Store a seat that changed.
     Keep(SocketId),
-    /// Close a socket. It has no seat any more.
+    /// Close a socket, which no longer has a seat.
     Close {
-        /// Which.
+        /// The socket.
         socket: SocketId,
         /// One of [`close`].
         code: u16,
-        /// In words.
+        /// The reason, in words.
         reason: &'static str,
     },
 }
 
-/// What becomes of a frame.
+/// The result of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// These effects, and it is done.
+    /// The frame is handled; perform these effects.
     Done(Vec<Effect>),
-    /// It asks to join: find out [`Access`], then call [`Room::join`].
+    /// The socket asks to join: determine its [`Access`], then call [`Room::join`].
     Join(Wish),
 }
 
-/// What a room is to somebody who would be in it (S20).
+/// How a room treats a socket that asks to join (S20).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// A name like any other.
+    /// The room is not a voice channel; anybody may join.
     Free,
-    /// A voice channel they may be in.
+    /// The room is a voice channel that the person may join.
     Bound,
-    /// A voice channel they may not be in.
+    /// The room is a voice channel that the person may not join.
     NotAllowed,
-    /// A voice channel they may be in, but not under this `peer_id`.
+    /// The person may join, but not under this `peer_id`.
     WrongName,
 }
 
-/// What the room `channel` is to a socket of `did` under the name `peer_id` (S20):
-///   1. if it is no known voice channel, it is a name like any other;
-///   2. nobody unnamed may be in a voice channel, nor anybody whom V02 does not let in;
-///   3. the name there is the DID, or begins with it and `#`.
+/// The access of a socket of `did` to the room `channel`, under the name `peer_id` (S20):
+///   1. a room that is not a known voice channel is free;
+///   2. a voice channel refuses sockets without a DID, and people whom V02 refuses;
+///   3. in a voice channel the name must be the DID, or begin with it and `#`.
 pub fn access(working_set: &WorkingSet, channel: &AtUri, did: Option<&Did>, peer_id: &str) -> Access {
     if home(working_set, channel, None).is_err() {
         return Access::Free;
@@ -184,8 +185,8 @@ pub fn access(working_set: &WorkingSet, channel: &AtUri, did: Option<&Did>, peer
     if is_name_of(peer_id, did) { Access::Bound } else { Access::WrongName }
 }
 
-/// What a room that is no voice channel is, where people prove who they are (`verified` mode): a
-/// `peer_id` that reads as a DID, with or without `#` and more, must be the caller's own.
+/// The access to a room that is not a voice channel, in `verified` mode: a `peer_id` that is a
+/// DID, alone or followed by `#` and more, must be the caller's own.
 pub fn access_proven(did: Option<&Did>, peer_id: &str) -> Access {
     let named = peer_id.split_once('#').map_or(peer_id, |(name, _)| name);
     match Did::parse(named) {
@@ -194,15 +195,15 @@ pub fn access_proven(did: Option<&Did>, peer_id: &str) -> Access {
     }
 }
 
-/// Whether a `peer_id` says that it is this person: it is the DID, or begins with it and `#`.
+/// Whether a `peer_id` claims to be this person: it is the DID, or begins with it and `#`.
 fn is_name_of(peer_id: &str, did: &Did) -> bool {
     peer_id.strip_prefix(did.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('#'))
 }
 
-/// How often [`Seat::seen`] is stored, in microseconds: a lease is far longer (P11).
+/// [`Seat::seen`] is stored at most this often, in microseconds; a lease is far longer (P11).
 const SEEN_STEP_MICROS: i64 = 5_000_000;
 
-/// See the module.
+/// A room and its sockets.
 #[derive(Debug)]
 pub struct Room {
     name: String,
@@ -215,7 +216,7 @@ pub struct Room {
 struct Open {
     seat: Seat,
     budget: Budget,
-    /// [`Seat::seen`] as it is stored.
+    /// The stored value of [`Seat::seen`].
     stored_seen: Micros,
 }
 
@@ -225,12 +226,12 @@ impl Room {
         Self { name, max_peers, seats: BTreeMap::new(), next_order: 0 }
     }
 
-    /// The channel the room is named after, whether it is known or not (S20).
+    /// The channel that the room is named after, known or not (S20).
     pub fn channel(&self) -> Option<AtUri> {
         AtUri::parse(&self.name).ok().filter(|uri| uri.is(Collection::Channel))
     }
 
-    /// A new socket comes in. It is in the room's object, not yet in the room.
+    /// Adds a new socket, which has not joined the room yet.
     pub fn enter(&mut self, id: SocketId, caller: Caller, now: Micros) -> Seat {
         let Caller { did, proven, relayed } = caller;
         let room = Some(self.name.clone());
@@ -239,7 +240,7 @@ impl Room {
         seat
     }
 
-    /// Puts a socket back after the object woke.
+    /// Restores a socket after the object woke.
     pub fn restore(&mut self, seat: Seat) {
         let order = seat.peer.as_ref().map_or(0, |peer| peer.order.saturating_add(1));
         self.next_order = self.next_order.max(order);
@@ -265,17 +266,17 @@ impl Room {
         self.peers().next().is_none()
     }
 
-    /// Whether no socket is here, joined or not.
+    /// Whether the room has no socket, joined or not.
     pub fn is_deserted(&self) -> bool {
         self.seats.is_empty()
     }
 
-    /// Whether its peers joined it as a voice channel (S20).
+    /// Whether any peer joined it as a voice channel (S20).
     pub fn is_bound(&self) -> bool {
         self.peers().any(|(_, peer)| peer.bound)
     }
 
-    /// Whether a peer with this name and this secret is here.
+    /// Whether a peer with this name and this secret has joined.
     pub fn knows(&self, wish: &Wish) -> bool {
         wish.secret.is_some()
             && self.peers().any(|(_, peer)| peer.peer_id == wish.peer_id && peer.secret == wish.secret)
@@ -293,14 +294,14 @@ impl Room {
         self.peers().map(|(seat, _)| seat.id).filter(|id| *id != socket).collect()
     }
 
-    /// What a frame does; `None` is a binary one. After [`let_in`] the first rule that applies
-    /// decides:
+    /// Handles a frame; `None` is a binary one. If [`let_in`] accepts it, the first rule that
+    /// applies decides:
     ///   1. a heartbeat is answered;
-    ///   2. a join of this room goes on in [`Room::join`]; of another one it is refused: this
-    ///      socket was opened for this room;
-    ///   3. whoever has not joined must join first (S13);
-    ///   4. whoever names another room is told so (S13);
-    ///   5. the rest is done (S02–S05).
+    ///   2. a join of this room continues in [`Room::join`]; a join of another room is refused,
+    ///      since the socket was opened for this one;
+    ///   3. a socket that has not joined gets an error (S13);
+    ///   4. a frame that names another room gets an error (S13);
+    ///   5. all other frames are performed (S02–S05).
     pub fn on_frame(&mut self, socket: SocketId, text: Option<&str>, now: Micros) -> Next {
         let Some(open) = self.seats.get_mut(&socket) else { return Next::Done(Vec::new()) };
         let mut effects = Vec::new();
@@ -354,16 +355,16 @@ impl Room {
         Next::Done(effects)
     }
 
-    /// S01, with the rules in this order:
-    ///   1. who has no access is refused (S20);
-    ///   2. joining again exactly as joined is answered again, and nobody else hears of it (S17);
-    ///   3. a name that another socket has is refused, unless this one [may take it
+    /// Joins a socket to the room (S01), with the rules in this order:
+    ///   1. a socket without access is refused (S20);
+    ///   2. a repeated join under the same name is answered, and the other peers get no frame (S17);
+    ///   3. a name that another socket holds is refused, unless this one [may take it
     ///      over](Self::supersedes) (S12);
-    ///   4. a full room is refused (S15);
-    ///   5. whoever was in the room under another name leaves it first (S17), and the socket that
-    ///      had the name is told and closed.
+    ///   4. a full room refuses the socket (S15);
+    ///   5. a socket that joined under another name leaves first (S17), and the previous holder of
+    ///      the name gets an error and is closed.
     ///
-    /// A refusal changes nothing: a membership the socket already has stays (S12).
+    /// A refusal changes nothing: the socket stays joined as before (S12).
     pub fn join(&mut self, socket: SocketId, wish: &Wish, access: Access, lease: &Lease<'_>) -> Vec<Effect> {
         let Some(seat) = self.seat(socket) else { return Vec::new() };
         let peer_id = wish.peer_id.as_str();
@@ -409,14 +410,13 @@ impl Room {
         effects
     }
 
-    /// Whether a socket may have the name of another (S12). Any of these is enough:
-    ///   1. it shows the secret under which the name was taken: it is the same client;
-    ///   2. the room is a voice channel, where a name belongs to a person, and it acts for them
-    ///      (S20); who proved that yields only to who proves it;
-    ///   3. it proved to be the person whom the name, or the other socket, claims to be;
-    ///   4. the other has sent nothing for the whole lease. Nobody can tell a quiet client from
-    ///      one whose line is lost, so a quiet one keeps its place, but not against somebody who
-    ///      is there.
+    /// Whether a socket may take over the name of another (S12). Any of these is enough:
+    ///   1. it shows the secret under which the name was taken, so it is the same client;
+    ///   2. the room is a voice channel, where a name belongs to a person, and it acts for that
+    ///      person (S20); a proven holder yields only to a proven socket;
+    ///   3. it proved the DID that the name or the other socket claims;
+    ///   4. the other has sent nothing for the whole lease. A quiet client cannot be told from one
+    ///      whose connection is lost, so it keeps its name only until another socket wants it.
     fn supersedes(
         &self,
         new: &Seat,
@@ -432,7 +432,7 @@ impl Room {
         same_client || own_channel || own_name || lease.is_over(old)
     }
 
-    /// `joined`, with the others in order of joining.
+    /// The `joined` frame, which lists the other peers in order of joining.
     fn welcome(&self, socket: SocketId, peer_id: &str) -> Effect {
         let mut others: Vec<&Peer> =
             self.peers().filter(|(seat, _)| seat.id != socket).map(|(_, peer)| peer).collect();
@@ -442,7 +442,7 @@ impl Room {
         Effect::Tell { to: vec![socket], frame }
     }
 
-    /// What the others said of their devices, for a joiner.
+    /// The device states of the other peers, sent to a socket that joins.
     fn known_voices(&self, socket: SocketId) -> Vec<Effect> {
         self.peers()
             .filter(|(seat, _)| seat.id != socket)
@@ -455,7 +455,7 @@ impl Room {
         ServerFrame::VoiceState { room: &self.name, from_peer_id, state }.text()
     }
 
-    /// S02–S04, S14.
+    /// Relays a signal to another peer (S02–S04, S14).
     fn relay(&self, socket: SocketId, target: &str, signal: &Signal) -> Vec<Effect> {
         let Some(from) = self.peer(socket) else { return Vec::new() };
         let found = self.peers().find(|(seat, peer)| peer.peer_id == target && seat.id != socket);
@@ -479,7 +479,7 @@ impl Room {
         vec![Effect::Keep(socket), Effect::Tell { to: self.others(socket), frame }]
     }
 
-    /// S05: the socket stays, its peer goes.
+    /// Removes a socket's peer; the socket stays open (S05).
     fn leave(&mut self, socket: SocketId) -> Vec<Effect> {
         let Some(peer) = self.seats.get_mut(&socket).and_then(|open| open.seat.peer.take()) else {
             return Vec::new();
@@ -488,14 +488,15 @@ impl Room {
         vec![Effect::Keep(socket), Effect::Tell { to: self.others(socket), frame }]
     }
 
-    /// S06: the socket is gone.
+    /// Removes a socket that closed (S06).
     pub fn close(&mut self, socket: SocketId) -> Vec<Effect> {
         let effects = self.leave(socket);
         self.seats.remove(&socket);
         effects.into_iter().filter(|effect| *effect != Effect::Keep(socket)).collect()
     }
 
-    /// Closes sockets, with a last word for them. Only who stays is told who left.
+    /// Closes sockets, each after an error frame if there is one. Only the remaining peers hear who
+    /// left.
     pub fn dismiss(
         &mut self,
         sockets: &[SocketId],
@@ -521,9 +522,9 @@ impl Room {
         effects
     }
 
-    /// Sends away whoever may not be here (any more), now that `working set` is what is known of
-    /// `people` (S20): those without access, and, when the channel is gone, those who joined it
-    /// as a channel. Of anybody else who acts for a DID nothing is known, so they stay.
+    /// Closes the sockets that may not be in the room according to `working_set`, which holds the
+    /// facts about `people` (S20): those without access and, once the channel is gone, those that
+    /// joined it as a channel. A socket of any other DID stays, since its facts are not loaded.
     pub fn recheck(&mut self, working_set: &WorkingSet, people: &[Did]) -> Vec<Effect> {
         let Some(channel) = self.channel() else { return Vec::new() };
         let (mut out, mut effects) = (Vec::new(), Vec::new());
@@ -548,9 +549,9 @@ impl Room {
         effects
     }
 
-    /// Sends away sockets that have sent heartbeats and then nothing for the lease: an end is not
-    /// always reported (P11, platform facts 2.2). Also answers when to look again, if anybody is
-    /// to be looked after.
+    /// Closes sockets that have sent heartbeats and then nothing for a whole lease: the runtime
+    /// does not report every close (P11, platform facts 2.2). Also returns when the next lease
+    /// ends, if there is one.
     pub fn sweep(&mut self, lease: &Lease<'_>) -> (Vec<Effect>, Option<Micros>) {
         let (mut gone, mut next) = (Vec::new(), None);
         for seat in self.seats.values().map(|open| &open.seat).filter(|seat| lease.promised(seat)) {
@@ -563,7 +564,7 @@ impl Room {
     }
 }
 
-/// What a peer is told whose name another socket has now (S12).
+/// The error for a peer whose name another socket took over (S12).
 const TAKEN_OVER: &str = "Taken over by another connection";
 
 enum Doing {
