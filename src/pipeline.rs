@@ -22,6 +22,7 @@ use crate::domain::identity::Finding;
 use crate::domain::ingest::{Folded, Input, Needs, fold};
 use crate::domain::link::{Gap, StreamPosition};
 use crate::domain::moderation::{Caller, Decision, Measure, Proof, Ruling};
+use crate::domain::points::{Points, Verdict, cost};
 use crate::domain::standing_cache::StandingCache;
 use crate::domain::working_set::WorkingSet;
 use crate::storage::commit::{Commit, HeldBounds, Prepared, prepare};
@@ -53,18 +54,22 @@ pub struct Batch {
     pub bytes: usize,
     /// A stretch of the stream before the batch that was not seen (J07).
     pub gap: Option<Gap>,
+    /// Repositories of which events were left out, each until a time of the stream (K17).
+    pub deferred: BTreeMap<Did, Micros>,
 }
 
 impl Batch {
     /// Takes in the text of a frame that came from `host` at the time `now`. What cannot be read is
     /// counted and does not stop the stream; what does not concern the index only moves the position.
-    pub fn take(&mut self, text: &str, host: &str, now: Micros) {
+    /// Of a repository without points, it is left out (K17).
+    pub fn take(&mut self, text: &str, host: &str, now: Micros, points: &mut Points) {
         match parse(text).map(|frame| frame.at(now)) {
             Ok(frame) => {
                 self.passed(host, frame.time, now);
                 match frame.what {
                     What::Passing => {}
                     What::Refused(error) => self.count(error),
+                    _ if self.is_left_out(&frame, now, points) => {}
                     _ => {
                         self.bytes += text.len();
                         self.frames.push(frame);
@@ -76,6 +81,18 @@ impl Batch {
                     self.passed(host, time, now);
                 }
                 self.count(error);
+            }
+        }
+    }
+
+    fn is_left_out(&mut self, frame: &Frame, now: Micros, points: &mut Points) -> bool {
+        let What::Commit(commit) = &frame.what else { return false };
+        match points.charge(&frame.did, cost(&commit.write), frame.time, now) {
+            Verdict::Passes => false,
+            Verdict::LeftOut => true,
+            Verdict::Defers(until) => {
+                self.deferred.insert(frame.did.clone(), until);
+                true
             }
         }
     }
@@ -103,6 +120,7 @@ impl Batch {
         self.position = later.position.or(self.position.take());
         self.bytes += later.bytes;
         self.ahead += later.ahead;
+        self.deferred.extend(later.deferred);
         if let Some(gap) = later.gap {
             self.note_gap(gap);
         }
@@ -126,6 +144,7 @@ impl Batch {
     pub fn is_urgent(&self) -> bool {
         !self.unread.is_empty()
             || self.gap.is_some()
+            || !self.deferred.is_empty()
             || self.frames.iter().any(|frame| match &frame.what {
                 What::Commit(commit) => commit.collection != Collection::Profile,
                 _ => false,
@@ -227,6 +246,7 @@ pub async fn remember(
             unread: &BTreeMap::new(),
             position: None,
             gap: None,
+            deferred: &BTreeMap::new(),
             frames: &[],
             doubtful: &BTreeSet::new(),
             announced: None,
@@ -386,6 +406,7 @@ fn prepared(
         unread: &batch.unread,
         position: batch.position.as_ref(),
         gap: batch.gap.as_ref(),
+        deferred: &batch.deferred,
         frames: &batch.frames,
         doubtful: &folded.doubtful,
         announced,

@@ -234,7 +234,7 @@ impl Consumer {
         while batch.frames.len() < BATCH_FRAMES && batch.bytes < BATCH_BYTES {
             let Some(text) = queue.pop_front() else { break };
             self.queued_bytes.set(self.queued_bytes.get().saturating_sub(text.len()));
-            batch.take(&text, &host, now);
+            batch.take(&text, &host, now, &mut self.points.borrow_mut());
         }
     }
 }

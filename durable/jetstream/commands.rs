@@ -33,6 +33,9 @@ pub struct StreamStatus {
     /// Frames larger than the runtime takes that were stepped over since the object woke.
     #[serde(default)]
     pub stepped_over: u64,
+    /// Events of deferred repositories that were left out since the object woke (K17).
+    #[serde(default)]
+    pub left_out: u64,
     /// What was done since the object woke.
     pub since_woken: Spent,
 }

@@ -16,6 +16,7 @@ use super::ALARM_MS;
 use super::delivery::Objects;
 use super::sweep::Swept;
 use crate::domain::link::{Action, Input, Link, Obstacle, StreamPosition};
+use crate::domain::points::Points;
 use crate::domain::standing_cache::StandingCache;
 use crate::durable::identities::commands::Look;
 use crate::durable::jetstream::commands::{Spent, StreamStatus};
@@ -60,6 +61,7 @@ pub(super) struct Consumer {
     pub(super) telling: Telling,
     pub(super) spent: Cell<Spent>,
     pub(super) swept: RefCell<Swept>,
+    pub(super) points: RefCell<Points>,
     pub(super) bans_ended_at: Cell<Micros>,
     /// People whose repositories were known before, so that nobody is asked to look at them again.
     pub(super) met: RefCell<BTreeSet<Did>>,
@@ -74,6 +76,7 @@ impl Consumer {
             link: RefCell::new(Link::new(config.idle_ms)),
             objects: Objects::of(env.clone()),
             telling: Telling::default(),
+            points: RefCell::new(Points::new(config.points)),
             obstacle: RefCell::default(),
             met_within: Cell::new(0),
             binary: Cell::new(0),
@@ -164,6 +167,7 @@ impl Consumer {
             binary: self.binary.get(),
             ahead: self.ahead.get(),
             stepped_over: self.stepped_over.get(),
+            left_out: self.points.borrow().left_out(),
             since_woken: self.spent.get(),
         }
     }

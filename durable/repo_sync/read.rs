@@ -106,7 +106,7 @@ impl Host {
             refused: None,
             signed_by: None,
         };
-        if unchanged && !reason.reads_unchanged() {
+        if unchanged && !due.is_deferred && !reason.reads_unchanged() {
             write(db, vec![repos::succeeded(&look, now())]).await?;
         } else {
             let (snapshot, signed_by) = self.snapshot(db, due, &account, &head, &seat).await?;

@@ -43,6 +43,7 @@ pub mod budget;
 pub mod callers;
 pub mod frame_budget;
 pub mod lease;
+pub mod points;
 pub mod replay;
 pub mod restore;
 pub mod signaling;

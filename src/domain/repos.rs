@@ -37,6 +37,8 @@ pub enum Reason {
     Lookup,
     /// A relay lists it.
     Found,
+    /// Events of it were left out, because it wrote too many (K17).
+    Points,
 }
 
 impl Reason {
@@ -51,13 +53,14 @@ impl Reason {
             Reason::Asked => "asked",
             Reason::Lookup => "lookup",
             Reason::Found => "found",
+            Reason::Points => "points",
         }
     }
 
     /// The reason of a word.
     pub fn named(word: &str) -> Option<Self> {
-        use Reason::{Account, Asked, Found, Gap, Gate, Identity, Lookup, New};
-        [New, Gap, Identity, Account, Gate, Asked, Lookup, Found]
+        use Reason::{Account, Asked, Found, Gap, Gate, Identity, Lookup, New, Points};
+        [New, Gap, Identity, Account, Gate, Asked, Lookup, Found, Points]
             .into_iter()
             .find(|reason| reason.word() == word)
     }
@@ -71,7 +74,7 @@ impl Reason {
     /// Whether it is only supposed that there is something of Colibri in the repository. One that
     /// holds nothing is then left alone until somebody brings something of it.
     pub fn is_guess(self) -> bool {
-        matches!(self, Reason::Lookup | Reason::Found)
+        matches!(self, Reason::Lookup | Reason::Found | Reason::Points)
     }
 }
 
@@ -137,7 +140,7 @@ mod tests {
 
     #[test]
     fn reasons_have_words() {
-        for word in ["new", "gap", "identity", "account", "gate", "asked", "lookup", "found"] {
+        for word in ["new", "gap", "identity", "account", "gate", "asked", "lookup", "found", "points"] {
             assert_eq!(Reason::named(word).map(Reason::word), Some(word));
         }
         assert_eq!(Reason::named("whim"), None);

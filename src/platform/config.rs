@@ -12,6 +12,7 @@ use crate::domain::callers::Proxies;
 use crate::domain::frame_budget::Rate;
 use crate::domain::hosts::{Reach, place_of};
 use crate::domain::ice::IcePolicy;
+use crate::domain::points::Limits;
 use crate::domain::presence::Periods;
 use crate::domain::secrets;
 use crate::pipeline::Settings;
@@ -26,6 +27,8 @@ pub struct Stream {
     pub url: String,
     /// `STREAM_IDLE_MS` (C22).
     pub idle_ms: i64,
+    /// `INGEST_POINTS_HOUR`, `INGEST_POINTS_DAY` (C33).
+    pub points: Limits,
     /// Settings of the pipeline.
     pub pipeline: Settings,
 }
@@ -113,6 +116,10 @@ pub fn stream(env: &Env) -> Stream {
     Stream {
         url: text(env, "JETSTREAM_URL", "wss://jetstream2.us-east.bsky.network/subscribe"),
         idle_ms: number(env, "STREAM_IDLE_MS", 90_000),
+        points: Limits {
+            hour: number(env, "INGEST_POINTS_HOUR", 5_000),
+            day: number(env, "INGEST_POINTS_DAY", 35_000),
+        },
         pipeline: pipeline(env),
     }
 }

@@ -55,6 +55,8 @@ pub struct Commit<'a> {
     pub position: Option<&'a StreamPosition>,
     /// A stretch of the stream that was not seen (J07).
     pub gap: Option<&'a Gap>,
+    /// Repositories of which events were left out, each until a time of the stream (K17).
+    pub deferred: &'a BTreeMap<Did, Micros>,
     /// The events of the stream behind it, for what is known of their repositories.
     pub frames: &'a [Frame],
     /// Whose events were decided over what may be missing.
@@ -180,6 +182,7 @@ fn repositories(statements: &mut Vec<Statement>, commit: &Commit, known: &BTreeS
         }
     }
     statements.extend(repos::advance(&revs));
+    statements.extend(repos::defer(commit.deferred, commit.now));
     statements.extend(repos::look_once_more(commit.doubtful, commit.now));
     statements.extend(repos::identities(&identities, commit.now));
     let returned = commit.accounts.iter().filter(|account| account.returned).map(|account| &account.did);

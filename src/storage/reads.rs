@@ -458,9 +458,20 @@ pub struct IngestStatus {
     pub gaps: Vec<GapShown>,
     /// Repositories that are known, and how many of them are to be read.
     pub repos: super::repos::Counts,
+    /// Repositories that wrote too much and are read later (K17), at most ten.
+    pub deferred: Vec<DeferredShown>,
     /// How looking for more of them goes; absent where no relay was ever asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relay: Option<super::discovery::Shown>,
+}
+
+/// A repository that wrote too much (K17).
+#[derive(Clone, Debug, Deserialize, serde::Serialize)]
+pub struct DeferredShown {
+    /// Whose it is.
+    pub did: Did,
+    /// Until when events of it are left out.
+    pub until: String,
 }
 
 /// A row of `gaps`.
@@ -495,7 +506,11 @@ pub async fn ingest_status(store: &impl Store) -> Result<IngestStatus, Fault> {
                 'repos', json_object('known', (SELECT count(*) FROM repos),
                     'due', (SELECT count(*) FROM repos WHERE next_attempt_at IS NOT NULL),
                     'failing', (SELECT count(*) FROM repos
-                                 WHERE next_attempt_at IS NOT NULL AND failures > 0)),
+                                 WHERE next_attempt_at IS NOT NULL AND failures > 0),
+                    'deferred', (SELECT count(*) FROM repos WHERE deferred_until IS NOT NULL)),
+                'deferred', (SELECT json_group_array(json_object('did', did, 'until', deferred_until)) FROM (
+                    SELECT did, deferred_until FROM repos WHERE deferred_until IS NOT NULL
+                    ORDER BY deferred_until LIMIT 10)),
                 'relay', (SELECT json_object('relay', relay, 'began_at', began_at, 'ended_at', ended_at,
                     'ending', ending, 'next_attempt_at', next_attempt_at, 'pages', pages,
                     'listed', listed, 'found', found, 'dropped', dropped, 'failures', failures,

@@ -39,6 +39,8 @@ pub struct Due {
     pub is_synced: bool,
     /// The key that signed what was then read.
     pub signed_by: Option<Multikey>,
+    /// Whether events of it were left out (K17): it is read whatever its revision is.
+    pub is_deferred: bool,
 }
 
 /// A repository as people see it.
@@ -61,6 +63,9 @@ pub struct Shown {
 /// How long a changed identity waits, in microseconds, for a repository whose last reading failed.
 const IDENTITY_RETRY: i64 = 60_000_000;
 
+/// How much later than its points a deferred repository is read, in microseconds: clocks differ.
+const DEFERRED_LEAD: i64 = 5_000_000;
+
 /// How many repositories there are, for `/api/health`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Counts {
@@ -70,6 +75,8 @@ pub struct Counts {
     pub due: u64,
     /// Of these, tried in vain at least once.
     pub failing: u64,
+    /// Deferred (K17).
+    pub deferred: u64,
 }
 
 /// Makes repositories known (K01): each as `(did, owner)`, where an `owner` must own a community.
@@ -112,15 +119,18 @@ pub(super) fn advance(revs: &BTreeMap<&Did, &str>) -> Vec<Statement> {
 
 /// What these people did was decided over what may be missing (K05, K09). What is being read of
 /// them may be older: it is read again after that. While a gap is open, what they are may not be
-/// known: they are looked at, known or not.
+/// known: they are looked at, known or not. So it is while events of an owner are left out (K17).
 pub(super) fn look_once_more(dids: &BTreeSet<Did>, now: Micros) -> Vec<Statement> {
     let both = |text: String| {
         [
             "UPDATE repos SET due_since = ?2
-             WHERE did IN (SELECT value FROM json_each(?1)) AND next_attempt_at IS NOT NULL",
+             WHERE did IN (SELECT value FROM json_each(?1)) AND next_attempt_at IS NOT NULL
+               AND (deferred_until IS NULL OR next_attempt_at <= ?2)",
             "INSERT INTO repos (did, status, reason, due_since, next_attempt_at, known_at)
              SELECT value, 'waiting', 'gate', ?2, ?2, ?2 FROM json_each(?1)
-             WHERE EXISTS (SELECT 1 FROM gaps WHERE state = 'open')
+             WHERE (EXISTS (SELECT 1 FROM gaps WHERE state = 'open')
+                 OR EXISTS (SELECT 1 FROM repos d JOIN communities c ON c.owner_did = d.did
+                             WHERE d.deferred_until IS NOT NULL))
              ON CONFLICT (did) DO UPDATE SET status = excluded.status, reason = excluded.reason,
                  due_since = excluded.due_since, next_attempt_at = excluded.next_attempt_at
              WHERE repos.next_attempt_at IS NULL",
@@ -128,6 +138,29 @@ pub(super) fn look_once_more(dids: &BTreeSet<Did>, now: Micros) -> Vec<Statement
         .map(|sql| Statement::new(sql, [text.as_str().into(), now.shown().into()]))
     };
     chunks(dids.iter()).into_iter().flat_map(both).collect()
+}
+
+/// Events of these repositories are left out, each until a time of the stream (K17): they are due then. What
+/// was left out stands in the repository by then; a stream that tells of earlier days has told of it before.
+pub(super) fn defer(deferred: &BTreeMap<Did, Micros>, now: Micros) -> Vec<Statement> {
+    let due = |until: &Micros| Micros(until.max(&now).0.saturating_add(DEFERRED_LEAD)).shown();
+    let rows: Vec<_> = deferred.iter().map(|(did, until)| (did, due(until))).collect();
+    chunks(rows.iter())
+        .into_iter()
+        .map(|text| {
+            Statement::new(
+                "INSERT INTO repos (did, status, reason, due_since, next_attempt_at, known_at, deferred_until)
+                 SELECT value ->> 0, 'waiting', 'points', ?2, value ->> 1, ?2, value ->> 1
+                 FROM json_each(?1) WHERE true
+                 ON CONFLICT (did) DO UPDATE SET status = excluded.status,
+                     reason = iif(next_attempt_at IS NULL, excluded.reason, reason),
+                     due_since = iif(next_attempt_at IS NULL, excluded.due_since, due_since),
+                     next_attempt_at = coalesce(next_attempt_at, excluded.next_attempt_at),
+                     deferred_until = max(coalesce(deferred_until, ''), excluded.deferred_until)",
+                [text.into(), now.shown().into()],
+            )
+        })
+        .collect()
 }
 
 /// A gap was noticed: every repository is due (K05).
@@ -236,6 +269,7 @@ pub async fn due(store: &impl Store, host: Option<&str>, now: Micros, limit: i64
     let statement = Statement::new(
         "SELECT json_object('did', did, 'pds', pds, 'rev', rev, 'reason', reason,
              'due_since', due_since, 'failures', failures, 'signed_by', signed_by,
+             'is_deferred', json(iif(deferred_until IS NULL, 'false', 'true')),
              'is_synced', json(iif(synced_at IS NULL, 'false', 'true'))) AS row
          FROM repos r
          WHERE host IS ?1 AND next_attempt_at IS NOT NULL AND next_attempt_at <= ?2
@@ -302,14 +336,17 @@ pub struct Succeeded<'a> {
     pub signed_by: Option<&'a Multikey>,
 }
 
-/// Stores a success. A reason that came since it began makes the repository due again.
+/// Stores a success. A reason that came since it began makes the repository due again, and what was left out
+/// since (K17) does when no more of it is.
 pub fn succeeded(look: &Succeeded, now: Micros) -> Statement {
     let refused = look.refused.and_then(|count| i64::try_from(count).ok());
     Statement::new(
-        "UPDATE repos SET status = iif(due_since >= ?4, 'waiting', ?3), rev = coalesce(?2, rev),
+        "UPDATE repos SET status = iif(due_since >= ?4 OR deferred_until > ?4, 'waiting', ?3), rev = coalesce(?2, rev),
              failures = 0, error = NULL, checked_at = ?4, refused = coalesce(?5, refused),
              signed_by = coalesce(?7, signed_by),
-             synced_at = iif(?5 IS NULL, synced_at, ?6), next_attempt_at = iif(due_since >= ?4, ?6, NULL)
+             synced_at = iif(?5 IS NULL, synced_at, ?6), 
+             next_attempt_at = iif(due_since >= ?4, ?6, iif(deferred_until > ?4, deferred_until, NULL)),
+             deferred_until = iif(deferred_until > ?4, deferred_until, NULL)
          WHERE did = ?1",
         [
             look.did.as_str().into(),

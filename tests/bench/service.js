@@ -28,6 +28,8 @@ export async function serve(root, state, env = {}, { config, port = 0, onLine } 
       BSKY_API_URL: `http://${NOWHERE}`,
       DOH_URL: `http://${NOWHERE}/dns-query`,
       RATE_LIMIT_PER_MIN: '0',
+      INGEST_POINTS_HOUR: '0',
+      INGEST_POINTS_DAY: '0',
       LOG_LEVEL: 'error',
       COLIBRI_END_WITH_PARENT: '1',
       ...env,

@@ -45,6 +45,8 @@ export const DEFAULT_ENV = {
   DOH_URL: `http://${NOWHERE}/dns-query`,
   CDN_URL: `http://${NOWHERE}`,
   RATE_LIMIT_PER_MIN: '0',
+  INGEST_POINTS_HOUR: '0',
+  INGEST_POINTS_DAY: '0',
 }
 
 /** Everything to be undone, newest first. */

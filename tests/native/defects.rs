@@ -3,6 +3,7 @@
 //! `telling.rs`, and on real workerd in `tests/e2e`.
 
 use colibri_edge::domain::announcement::Audience;
+use colibri_edge::domain::points::Points;
 use colibri_edge::pipeline::Batch;
 use colibri_edge::storage::reads::communities;
 use colibri_edge::wire::time::Micros;
@@ -158,7 +159,7 @@ fn b30_profiles_of_strangers_cost_no_query_each_and_the_one_known_is_applied() {
 
     // And a batch of nothing else may wait for company (J08).
     let mut batch = Batch::default();
-    frames.iter().for_each(|frame| batch.take(frame, "test", Micros(START)));
+    frames.iter().for_each(|frame| batch.take(frame, "test", Micros(START), &mut Points::default()));
     assert!(!batch.is_urgent());
 }
 

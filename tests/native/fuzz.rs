@@ -6,6 +6,7 @@
 
 use colibri_edge::domain::actions::action;
 use colibri_edge::domain::lost;
+use colibri_edge::domain::points::Points;
 use colibri_edge::pipeline::Batch;
 use colibri_edge::storage::outbox::OutboxRow;
 use colibri_edge::wire::ids::{AtUri, Collection, Did, Rkey};
@@ -122,7 +123,7 @@ fn no_parser_panics() {
         let input = broken(&mut dice, &FRAMES);
         let tried = std::panic::catch_unwind(|| {
             let mut batch = Batch::default();
-            batch.take(&input, "test", Micros(1_795_181_640_000_000));
+            batch.take(&input, "test", Micros(1_795_181_640_000_000), &mut Points::default());
             for collection in Collection::ALL {
                 let record = Record::parse(*collection, &author, &input);
                 assert!(record.is_err() || !is_too_deep(&input), "T23");

@@ -11,6 +11,7 @@ use colibri_edge::domain::editions::Parts;
 use colibri_edge::domain::link::{Gap, Missed, StreamPosition};
 use colibri_edge::domain::moderation::{Caller, Once, Proof};
 use colibri_edge::domain::person::Person;
+use colibri_edge::domain::points::Points;
 use colibri_edge::domain::presence::State;
 use colibri_edge::domain::repos::Reason;
 use colibri_edge::domain::restore::Trace;
@@ -138,7 +139,8 @@ fn exercise() -> Sqlite {
     end.frames[written..].iter().for_each(|frame| service.batch(std::slice::from_ref(frame)));
 
     let mut batch = Batch::default();
-    batch.take("nonsense", "test", Micros(START));
+    batch.deferred.insert(Did::parse("did:plc:bob").unwrap(), Micros(START));
+    batch.take("nonsense", "test", Micros(START), &mut Points::default());
     batch.gap = Some(Gap {
         host: "test".into(),
         from: Micros(START),

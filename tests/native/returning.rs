@@ -8,7 +8,8 @@ use serde_json::json;
 use super::pipeline::account;
 use super::reconciling::snapshot_of;
 use super::story::{START, Service, Story, approval, membership, message, message_in};
-use colibri_edge::storage::repos;
+use colibri_edge::domain::points::{Limits, Points};
+use colibri_edge::storage::{Store as _, repos};
 use colibri_edge::wire::time::Micros;
 
 /// alice's open community, where bob said something.
@@ -279,4 +280,64 @@ fn a_return_is_among_the_reasons_of_repositories() {
     let bob = Did::parse("did:plc:bob").unwrap();
     let shown = block_on(repos::shown(&service.store, &bob)).unwrap().unwrap();
     assert_eq!((shown.status.as_str(), shown.reason.as_str()), ("waiting", "account"));
+}
+
+#[test]
+fn k17_what_is_left_out_is_read_when_points_are_back() {
+    let mut story = garden();
+    let mut service = Service::live(&story);
+    all_read(&service);
+    service.points = Points::new(Limits { hour: 9, day: 0 });
+    let from = story.frames.len();
+    for n in 2..8 {
+        story.say("bob", &n.to_string(), &format!("bob {n}"));
+    }
+    story.say("carol", "1", "carol");
+    service.batch(&story.frames[from..]);
+    assert_eq!(service.visible_texts(), ["one", "bob 2", "bob 3", "bob 4", "carol"]);
+    let row = |service: &Service| {
+        let columns = "status, reason, next_attempt_at, deferred_until";
+        service.store.look(&format!("SELECT {columns} FROM repos WHERE deferred_until IS NOT NULL"))
+    };
+    let deferred = row(&service);
+    assert_eq!(deferred.len(), 1);
+    let until = deferred[0].rsplit('|').next().unwrap().to_owned();
+    assert_eq!(deferred[0], format!("waiting|points|{until}|{until}"));
+    let until = Micros::parse(&until).unwrap();
+    assert!(until.0 > service.now + 10 * 60_000_000, "a third of nine points takes twenty minutes");
+
+    // A reading that begins before does not count as the last; one that begins after it does.
+    let mut look = repos::Succeeded {
+        did: &Did::parse("did:plc:bob").unwrap(),
+        rev: None,
+        status: "synced",
+        began: Micros(until.0 - 1_000_000),
+        refused: Some(0),
+        signed_by: None,
+    };
+    block_on(service.store.write(&[repos::succeeded(&look, look.began)])).unwrap();
+    assert_eq!(row(&service), deferred);
+    look.began = until;
+    block_on(service.store.write(&[repos::succeeded(&look, until)])).unwrap();
+    assert_eq!(row(&service), Vec::<String>::new());
+    let due = "SELECT count(*) FROM repos WHERE did = 'did:plc:bob' AND next_attempt_at IS NULL";
+    assert_eq!(service.store.look(due), ["1"]);
+}
+
+#[test]
+fn k17_who_is_refused_while_an_owner_is_deferred_is_looked_at() {
+    let mut story = garden();
+    let mut service = Service::live(&story);
+    let from = story.frames.len();
+    story.say("stranger", "1", "refused");
+    service.batch(&story.frames[from..]);
+    let looked = "SELECT did, reason FROM repos WHERE did LIKE '%stranger%'";
+    assert_eq!(service.store.look(looked), Vec::<String>::new());
+    service
+        .store
+        .exec("UPDATE repos SET deferred_until = '2026-03-02T00:00:00.000Z' WHERE did = 'did:plc:alice'");
+    let from = story.frames.len();
+    story.say("stranger", "2", "refused while approvals may be missing");
+    service.batch(&story.frames[from..]);
+    assert_eq!(service.store.look(looked), ["did:plc:stranger|gate"]);
 }

@@ -2,6 +2,7 @@
 
 use colibri_edge::domain::announcement::{Announcement, Audience, Topic};
 use colibri_edge::domain::moderation::{Caller, Decision, Measure, Once, Proof, Ruling};
+use colibri_edge::domain::points::Points;
 use colibri_edge::domain::standing_cache::StandingCache;
 use colibri_edge::pipeline::{Batch, Committed, Settings, decide, walk};
 use colibri_edge::storage::Fault;
@@ -126,11 +127,19 @@ pub(crate) struct Service {
     pub(crate) known: StandingCache,
     /// When the last batch came.
     pub(crate) now: i64,
+    /// What repositories have used.
+    pub(crate) points: Points,
 }
 
 impl Service {
     pub(crate) fn new() -> Self {
-        Self { store: Sqlite::new(), told: Vec::new(), known: StandingCache::default(), now: START }
+        Self {
+            store: Sqlite::new(),
+            told: Vec::new(),
+            known: StandingCache::default(),
+            now: START,
+            points: Points::default(),
+        }
     }
 
     /// Lets frames in as one batch.
@@ -138,7 +147,7 @@ impl Service {
         self.now += 1_000_000;
         let (settings, now) = (self.settings(), Micros(self.now));
         let mut batch = Batch::default();
-        frames.iter().for_each(|frame| batch.take(frame, "test", now));
+        frames.iter().for_each(|frame| batch.take(frame, "test", now, &mut self.points));
         let committed = block_on(walk(&self.store, &batch, &settings, None, &mut self.known, now))?;
         Ok(committed)
     }

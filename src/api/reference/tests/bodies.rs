@@ -19,7 +19,7 @@ use crate::domain::identity::HandleStatus;
 use crate::domain::sidebar::Sidebar;
 use crate::durable::jetstream::commands::{Spent, StreamStatus};
 use crate::storage::discovery;
-use crate::storage::reads::{GapShown, IngestStatus};
+use crate::storage::reads::{DeferredShown, GapShown, IngestStatus};
 use crate::storage::repos::{self, Counts};
 use crate::wire::bodies::{
     AuditEntry, Author, Category, Channel, ChannelRead, Communities, Community, Invite, InviteCode,
@@ -193,7 +193,7 @@ fn repo(all: bool) -> repos::Shown {
 }
 
 fn counts(_: bool) -> Counts {
-    Counts { known: 2, due: 1, failing: 1 }
+    Counts { known: 2, due: 1, failing: 1, deferred: 1 }
 }
 
 fn discovery(all: bool) -> discovery::Shown {
@@ -225,6 +225,7 @@ fn ingest(all: bool, stored: bool) -> Ingest {
             binary: 0,
             ahead: 0,
             stepped_over: 0,
+            left_out: 0,
             untold: 1,
             since_woken: Spent { commits: 1, events: 1, rows_read: 1, rows_written: 1 },
         },
@@ -237,6 +238,7 @@ fn ingest(all: bool, stored: bool) -> Ingest {
             refused: 1,
             gaps: vec![gap(true)],
             repos: counts(true),
+            deferred: vec![DeferredShown { did: did(), until: text() }],
             relay: all.then(|| discovery(true)),
         }),
     }
