@@ -1,4 +1,4 @@
-//! Statements, and the two things a database must be able to do with them.
+//! SQL statements, and the trait of a database that runs them.
 
 use std::fmt;
 
@@ -12,14 +12,14 @@ use crate::wire::json;
 pub struct Statement {
     /// SQLite text with `?1`, `?2` …
     pub sql: &'static str,
-    /// The values, in order. At most 100 (platform facts T8); lists go in as one JSON text.
+    /// The values, in order: at most 100 (platform facts T8). A list is bound as one JSON text.
     pub params: Vec<Param>,
 }
 
 /// A bound value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Param {
-    /// A whole number of at most 2^53, which is what D1 keeps exact (platform facts T8).
+    /// An integer of at most 2^53; D1 does not keep larger ones exact (platform facts T8).
     Int(i64),
     /// A text of at most 2 MB.
     Text(String),
@@ -58,8 +58,8 @@ impl Param {
     }
 }
 
-/// The JSON of a value, in letters that travel cheaply. Rows are texts, numbers and booleans:
-/// serialising them cannot fail.
+/// The JSON of a value, in ASCII, which crosses into JavaScript cheaply. Rows hold only texts,
+/// numbers and booleans, so serialising them cannot fail.
 pub(super) fn json_text<T: Serialize>(value: &T) -> String {
     json::ascii(serde_json::to_string(value).unwrap_or_default())
 }
@@ -67,7 +67,8 @@ pub(super) fn json_text<T: Serialize>(value: &T) -> String {
 /// The longest JSON text bound to one parameter, in bytes. D1 takes 2 MB (platform facts T8).
 const PARAM_MAX: usize = 1024 * 1024;
 
-/// JSON arrays of at most [`PARAM_MAX`] bytes (a single larger value stands alone).
+/// Splits values into JSON arrays of at most [`PARAM_MAX`] bytes. A larger value gets an array of
+/// its own.
 pub(super) fn chunks<T: Serialize>(values: impl Iterator<Item = T>) -> Vec<String> {
     let mut texts = Vec::new();
     let mut text = String::new();
@@ -94,13 +95,13 @@ impl Statement {
     }
 }
 
-/// The outside failed: database, network or platform. Retry; never read it as a "no"
-/// (invariant 9).
+/// A failure of the database, the network or the platform. The caller retries and never treats it
+/// as a "no" (invariant 9).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// What was tried.
+    /// The operation that failed.
     pub doing: &'static str,
-    /// What it said. For the log, never for callers.
+    /// The error text. For the log, never for callers.
     pub because: String,
 }
 
@@ -119,34 +120,33 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// Why a commit did not happen.
+/// Why a commit failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CommitError {
-    /// Another commit came between these facts and this commit: read the facts again.
+    /// Another commit came after these facts were read: read them again.
     Conflict,
-    /// The database failed. The commit may or may not have happened; facts read again will tell.
+    /// The database failed. The commit may have happened; the caller reads the facts again.
     Fault(Fault),
 }
 
 /// A database.
 #[allow(async_fn_in_trait, reason = "Workers are single-threaded: futures need not be Send")]
 pub trait Store {
-    /// Runs reads in one round trip and one snapshot; one list of `row` texts for each.
+    /// Runs reads in one round trip and one snapshot. Returns a list of `row` texts for each.
     async fn read(&self, statements: &[Statement]) -> Result<Vec<Vec<String>>, Fault>;
 
-    /// Runs statements that write and answer, in one transaction; one list of `row` texts for
-    /// each. For what is decided by one statement alone; whatever rests on facts is a commit.
-    /// After a fault the writes may or may not have happened.
+    /// Runs statements that write and return rows, in one transaction. Returns a list of `row`
+    /// texts for each. Only for decisions that one statement makes by itself; a decision that
+    /// depends on facts needs [`Self::commit`]. After a fault the writes may have happened.
     async fn write(&self, statements: &[Statement]) -> Result<Vec<Vec<String>>, Fault>;
 
-    /// Runs writes in one transaction: all or nothing.
+    /// Runs writes in one transaction.
     async fn commit(&self, statements: Vec<Statement>) -> Result<(), CommitError>;
 }
 
-/// JSON that stands in a column, as a text within its row. It is written and read back by us alone:
-/// SQLite takes no text apart that anybody else may have written a word of, for one that it cannot
-/// read would fail the whole statement, and one row would hide all others. `None`: it cannot be
-/// read; its row is set aside by whoever reads it.
+/// A JSON column, as a text within its row. Only this code parses it. SQLite must not, since the
+/// JSON holds text of strangers: one row that SQLite cannot parse would fail the whole statement
+/// and hide all other rows. `None` if it cannot be parsed; the reader then sets the row aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inner<T>(pub Option<T>);
 

@@ -131,8 +131,8 @@ impl Audience for Town {
     }
 }
 
-/// The reader's way (`durable/jetstream/consumer.rs`): let in, take, catch up, tell, forget; after a fault
-/// again. `crash` loses all memory at that step of that frame.
+/// Runs the batch loop (`durable/jetstream/batches.rs`): commit, take, catch up, deliver, forget,
+/// and again after a fault. `crash` loses all memory at that step of that frame.
 struct Reader {
     service: Service,
     town: Town,
