@@ -55,14 +55,14 @@ async fn scheduled(_event: ScheduledEvent, env: Env, _context: ScheduleContext) 
             "the stream is not connected",
             &json!({ "host": status.host, "failures": status.failures }),
         ),
-        Err(fault) => log::fault(&fault, "cron asks again in a minute"),
+        Err(fault) => log::fault(&fault, "cron tries again in a minute"),
     }
     for name in [DISPATCH, RELAY] {
         if name == RELAY && relay(&env).is_none() {
             continue;
         }
         if let Err(fault) = call(&env, name, &Work {}).await {
-            log::fault(&fault, "cron asks again in a minute");
+            log::fault(&fault, "cron tries again in a minute");
         }
     }
 }

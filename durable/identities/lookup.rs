@@ -54,7 +54,7 @@ pub(super) async fn look(env: &Env) -> Result<Next, Fault> {
         if pipeline::learn(&db, &findings, &settings, now()).await?
             && let Err(fault) = call(env, JETSTREAM, &Ensure {}).await
         {
-            log::fault(&fault, "the stream's object tells it when it looks next");
+            log::fault(&fault, "the Jetstream object delivers the events at its next look at the outbox");
         }
         identities::looked(&db, &looked).await?;
         if let Some(until) = rest {

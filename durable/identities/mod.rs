@@ -86,7 +86,7 @@ impl DurableObject for Identities {
             Next::Nobody => self.sleep().await,
         };
         if let Err(fault) = again.and(done) {
-            log::fault(&fault, "whoever becomes due next wakes the object");
+            log::fault(&fault, "the next person who is due wakes the object");
         }
         Response::empty()
     }

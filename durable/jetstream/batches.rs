@@ -78,7 +78,10 @@ impl Consumer {
                 Ok(true) => pause = Pause::default(),
                 Ok(false) => break,
                 Err(fault) => {
-                    log::fault(&fault, "trying again; the cursor does not move");
+                    log::fault(
+                        &fault,
+                        "ingest retries after a pause; the cursor does not move and no event is lost",
+                    );
                     pause.wait().await;
                 }
             }
@@ -130,7 +133,7 @@ impl Consumer {
         incidents::note(&self.env, Incident::Outbox, unreadable, "outbox");
         let outcome = self.telling.tell(&self.objects, now()).await;
         for (scope, fault) in outcome.failed {
-            log::fault(&fault, &format!("{scope} is told again after a pause"));
+            log::fault(&fault, &format!("delivery to {scope} is retried after a pause"));
         }
         for (scope, events) in outcome.set_aside {
             let count = u32::try_from(events).unwrap_or(u32::MAX);
@@ -141,7 +144,7 @@ impl Consumer {
             return Ok(true);
         }
         if let Err(fault) = self.telling.forget(&db).await {
-            log::fault(&fault, "the outbox is tidied later");
+            log::fault(&fault, "delivered rows stay in the outbox and are deleted later");
         }
         Ok(more())
     }
@@ -161,7 +164,7 @@ impl Consumer {
                     self.bans_ended_at.set(Micros(0));
                 }
             }
-            Err(fault) => log::fault(&fault, "bans that are over are told later"),
+            Err(fault) => log::fault(&fault, "the end of expired bans is announced later"),
         }
     }
 
@@ -219,7 +222,7 @@ impl Consumer {
             let env = self.env.clone();
             spawn_local(async move {
                 if let Err(fault) = call(&env, DISPATCH, &Work {}).await {
-                    log::fault(&fault, "cron has repositories read within a minute");
+                    log::fault(&fault, "cron starts reading repositories within a minute");
                 }
             });
         }

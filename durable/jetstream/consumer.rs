@@ -108,7 +108,7 @@ impl Consumer {
             match self.start().await {
                 Ok(()) => self.started.set(true),
                 Err(fault) => {
-                    log::fault(&fault, "the stream is not read yet; trying again");
+                    log::fault(&fault, "the stream is not connected; retrying after a pause");
                     self.wake_within(2_000).await;
                     return;
                 }
@@ -206,7 +206,7 @@ impl Consumer {
 /// Has people looked at who are due: new ones, and those whose identity changed.
 pub(super) async fn look(env: Env) {
     if let Err(fault) = call(&env, IDENTITIES, &Look {}).await {
-        log::fault(&fault, "they are looked at with the next who is due");
+        log::fault(&fault, "these identities are resolved with the next one that is due");
     }
 }
 

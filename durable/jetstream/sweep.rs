@@ -36,7 +36,7 @@ impl Swept {
         if now.0 - self.at.0 >= SWEEP_EVERY || events - self.events >= SWEEP_EVENTS {
             (self.at, self.events) = (now, events);
             if let Err(fault) = self.remove(db, now).await {
-                log::fault(&fault, "what has come to its end is removed later");
+                log::fault(&fault, "expired rows are deleted later");
             }
         }
     }

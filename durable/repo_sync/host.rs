@@ -127,7 +127,7 @@ impl Host {
                     if let Err(fault) = self.look_at(due).await {
                         log::fault(
                             &fault,
-                            "how looking at a repository went is not stored; it is looked at again",
+                            "the result of reading a repository is not stored; the repository is read again",
                         );
                     }
                     self.busy.borrow_mut().remove(&did);
@@ -136,7 +136,7 @@ impl Host {
                 Ok(None) if self.again.get() => {}
                 Ok(None) => break,
                 Err(fault) => {
-                    log::fault(&fault, "the queue of repositories is asked again soon");
+                    log::fault(&fault, "the queue of repositories is read again soon");
                     self.workers.set(self.workers.get() - 1);
                     return self.wake_within(RETRY_MS).await;
                 }
@@ -146,7 +146,7 @@ impl Host {
         if self.workers.get() == 0
             && let Err(fault) = self.rest().await
         {
-            log::fault(&fault, "the queue of repositories is asked again soon");
+            log::fault(&fault, "the queue of repositories is read again soon");
             self.wake_within(RETRY_MS).await;
         }
     }

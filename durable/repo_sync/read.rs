@@ -211,7 +211,7 @@ impl Host {
     /// Has the outbox told.
     async fn tell(&self) {
         if let Err(fault) = call(&self.env, JETSTREAM, &Ensure {}).await {
-            log::fault(&fault, "what was found is told when the stream's object wakes");
+            log::fault(&fault, "the Jetstream object delivers the events when it wakes");
         }
     }
 }

@@ -66,7 +66,7 @@ impl Walker {
             match until {
                 Ok(until) => walker.wake_within((until.millis() - now().millis() + 1).max(1)).await,
                 Err(fault) => {
-                    log::fault(&fault, "the walk through what the relay lists goes on in a minute");
+                    log::fault(&fault, "the relay walk continues in a minute");
                     walker.wake_within(RETRY_MS).await;
                 }
             }
@@ -119,7 +119,7 @@ impl Walker {
                 if found > 0
                     && let Err(fault) = call(&self.env, DISPATCH, &Work {}).await
                 {
-                    log::fault(&fault, "cron has repositories read within a minute");
+                    log::fault(&fault, "cron starts reading repositories within a minute");
                 }
             }
             Err(miss) => walk.on_miss(miss, now(), chance()),

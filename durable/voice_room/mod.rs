@@ -211,7 +211,7 @@ impl VoiceRoom {
                 });
             }
             Err(fault) => {
-                log::fault(&fault, "the client is told to try again");
+                log::fault(&fault, "the client gets an error and may try again");
                 self.with(|peers| peers.tell(id, error("Temporary failure, try again")));
             }
         }

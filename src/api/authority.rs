@@ -281,7 +281,7 @@ async fn note(call: &Call, did: &Did, noted: Option<&proofs::Noted>) -> Result<(
     if sockets.mode == AuthMode::Mixed && !noted.is_some_and(|noted| noted.proven) {
         let proved = Proved { did: did.clone() };
         if let Err(fault) = ask(&call.env, &gateway_of(did, sockets.gateway_shards), &proved).await {
-            log::fault(&fault, "sockets that claimed to be of this person stay until they close");
+            log::fault(&fault, "unproven sockets of this person stay open until they close");
         }
     }
     Ok(())

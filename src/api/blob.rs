@@ -66,7 +66,7 @@ pub(super) async fn blob(call: &Call) -> Answer {
     match blobs::cached(&key, range).await {
         Ok(Some((status, response))) => return wanted.cached(status, response),
         Ok(None) => {}
-        Err(fault) => log::fault(&fault, "the blob is fetched"),
+        Err(fault) => log::fault(&fault, "the cache is skipped and the blob is fetched"),
     }
     let Fetched { answered, seat, is_known } = fetch(&wanted).await?;
     match blobs::compare(found(answered)?, &hash, config::blob_verify_max(&call.env), seat).await {
@@ -79,7 +79,7 @@ pub(super) async fn blob(call: &Call) -> Answer {
             wanted.relay(found(answered)?)
         }
         Err(fault) => {
-            log::fault(&fault, "the caller is told so");
+            log::fault(&fault, "the caller gets an error");
             Err(ApiError::Upstream("the server of this did does not send this blob"))
         }
     }
@@ -152,7 +152,7 @@ async fn ask(
             Err(ApiError::Upstream("the server of this did is left alone for a while"))
         }
         Err(Failure::Fault(fault)) => {
-            log::fault(&fault, "the caller is told so");
+            log::fault(&fault, "the caller gets an error");
             Err(ApiError::Upstream("the server of this did does not answer"))
         }
     }
@@ -223,7 +223,7 @@ impl Wanted<'_> {
         if blobs::is_asked_again(&key) || self.range.is_some() {
             self.call.after_answer(async move {
                 if let Err(fault) = blob.keep(&key, is_known).await {
-                    log::fault(&fault, "it is fetched again when it is asked for");
+                    log::fault(&fault, "the blob is not cached and is fetched again at the next request");
                 }
             });
         }

@@ -66,7 +66,7 @@ pub(super) fn refused(unresolved: Unresolved, nobody: &'static str) -> ApiError 
         Unresolved::Busy => ApiError::RateLimited(1),
         Unresolved::Resting(_) => ApiError::Upstream("the directory is left alone for a while"),
         Unresolved::Fault(fault) => {
-            log::fault(&fault, "the caller is told so");
+            log::fault(&fault, "the caller gets an error");
             ApiError::Upstream("this did could not be resolved")
         }
     }

@@ -162,7 +162,7 @@ pub async fn answer(request: Request, env: Env, context: Context) -> Result<Resp
         Ok(response) => response,
         Err(error) => {
             if let ApiError::Fault(fault) = &error {
-                log::fault(fault, "the caller is told to come back");
+                log::fault(fault, "the caller gets 503 and may retry");
             }
             error.response()?
         }

@@ -147,7 +147,7 @@ fn tell_soon(call: &Call) {
     let env = call.env.clone();
     call.after_answer(async move {
         if let Err(fault) = ask(&env, JETSTREAM, &Ensure {}).await {
-            log::fault(&fault, "the decision is told when the stream's object wakes");
+            log::fault(&fault, "the Jetstream object delivers the decision's events when it wakes");
         }
     });
 }

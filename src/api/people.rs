@@ -43,7 +43,7 @@ pub(super) async fn author(call: &Call) -> Answer {
         (_, Some(cached)) => author_body(call, &cached),
         (Ok(None), None) => Err(ApiError::NotFound("nothing is known of this did")),
         (Err(fault), None) => {
-            log::fault(&fault, "the caller is told so");
+            log::fault(&fault, "the caller gets an error");
             Err(ApiError::Upstream("the profile of this did could not be looked up"))
         }
     }

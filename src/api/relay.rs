@@ -144,7 +144,7 @@ fn open(env: &Env, room: String, caller: Caller, line: Line, tell: &UnboundedSen
                 tell.unbounded_send(Heard::Opened(line, socket))
             }
             Err(fault) => {
-                log::fault(&fault, "the client is told to try again");
+                log::fault(&fault, "the client gets an error and may try again");
                 tell.unbounded_send(Heard::Failed(line))
             }
         };

@@ -145,8 +145,8 @@ impl List<'_> {
             }
         });
         let pages = pages.map_err(|fault: Fault| {
-            log::fault(&fault, "the answer is broken off");
-            worker::Error::RustError("the answer is broken off".into())
+            log::fault(&fault, "the response is aborted");
+            worker::Error::RustError("the response is aborted".into())
         });
         let response = Response::from_stream(pages)?;
         response.headers().set("content-type", "application/json")?;

@@ -134,7 +134,7 @@ pub(super) async fn find(call: &Call) -> Result<Option<Response>, ApiError> {
     let edition = match editions::now(&call.env).await {
         Ok(edition) => edition,
         Err(fault) => {
-            log::fault(&fault, "the index is read instead");
+            log::fault(&fault, "the cache is skipped and the index is read");
             return Ok(None);
         }
     };

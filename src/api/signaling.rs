@@ -146,7 +146,7 @@ async fn ask_cloudflare(key: &TurnKey, ttl_secs: i64) -> Result<Vec<IceServer>, 
             Err(failed())
         }
         Err(failure) => {
-            log::fault(&failure.into_fault(doing), "the caller is told so");
+            log::fault(&failure.into_fault(doing), "the caller gets an error");
             Err(failed())
         }
     }

@@ -50,7 +50,7 @@ pub(super) fn know(call: &Call, did: &Did) {
     let (env, did) = (call.env.clone(), did.clone());
     call.after_answer(async move {
         if let Err(fault) = make_due(&env, &did, Reason::Lookup).await {
-            log::fault(&fault, "the repository is known when the person connects again");
+            log::fault(&fault, "the repository is queued when the person connects again");
         }
     });
 }
@@ -80,7 +80,7 @@ async fn store(env: &Env, did: &Did, reason: Reason) -> Result<bool, Fault> {
 
 async fn wake(env: &Env) {
     if let Err(fault) = ask_object(env, DISPATCH, &Work {}).await {
-        log::fault(&fault, "cron has the repository read within a minute");
+        log::fault(&fault, "cron starts reading the repository within a minute");
     }
 }
 

@@ -215,7 +215,7 @@ pub fn signaling(env: &Env) -> Signaling {
 pub fn calls(env: &Env) -> Calls {
     let servers = text(env, "ICE_SERVERS", "stun:stun.cloudflare.com:3478");
     let servers = ice::configured(&servers).unwrap_or_else(|| {
-        log::once(Level::Warn, "ICE_SERVERS cannot be read; using none", &json!({}));
+        log::once(Level::Warn, "ICE_SERVERS cannot be parsed; using none", &json!({}));
         Vec::new()
     });
     let ttl_secs = number(env, "TURN_TTL_SECS", 43_200).max(1);
@@ -296,7 +296,7 @@ pub fn relay(env: &Env) -> Option<Url> {
     let given = text(env, "RELAY_URL", "");
     let url = Url::parse(&given).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
     if url.is_none() && !given.is_empty() {
-        log::once(Level::Warn, "RELAY_URL is no address; asking no relay", &json!({ "given": given }));
+        log::once(Level::Warn, "RELAY_URL is not a valid URL; no relay is used", &json!({ "given": given }));
     }
     url
 }

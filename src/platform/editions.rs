@@ -51,7 +51,7 @@ impl Change {
     pub async fn end(self, env: &Env) {
         let path = format!("{}?change={}&parts={}", paths::END, self.number, self.parts.number());
         if let Err(fault) = say(env, &path).await {
-            log::fault(&fault, "what is kept of the index is not used for a minute");
+            log::fault(&fault, "cached responses are not used for a minute");
         }
     }
 }

@@ -103,6 +103,6 @@ async fn in_file(handle: &Handle, outside: &Outside) -> Proof {
 }
 
 fn failed(fault: &Fault) -> Proof {
-    log::fault(fault, "the file on the handle's host decides alone");
+    log::fault(fault, "the handle is verified by the file on its host alone");
     Proof::Failed
 }

@@ -46,7 +46,7 @@ pub fn note(env: &Env, incident: Incident, count: u32, place: &str) {
     let (env, place) = (env.clone(), place.to_owned());
     spawn_local(async move {
         if let Err(fault) = store(&env, incident, count, &place).await {
-            log::fault(&fault, "what was set aside is not counted");
+            log::fault(&fault, "the counter of set-aside rows stays too low");
         }
     });
 }
@@ -78,7 +78,7 @@ pub fn ends(env: &Env) -> Option<impl Future<Output = ()> + use<>> {
     Some(async move {
         match store(&env, Incident::Restart, ends, "").await {
             Ok(()) => set(COUNTED, get(COUNTED) + ends),
-            Err(fault) => log::fault(&fault, "the end of the program is counted later"),
+            Err(fault) => log::fault(&fault, "the restart is counted later"),
         }
         COUNTING.set(false);
     })
