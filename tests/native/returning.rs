@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::pipeline::account;
 use super::reconciling::snapshot_of;
-use super::story::{START, Service, Story, approval, membership, message, message_in};
+use super::story::{START, Service, Story, approval, frame, membership, message, message_in};
 use colibri_edge::domain::points::{Limits, Points};
 use colibri_edge::storage::{Store as _, repos};
 use colibri_edge::wire::time::Micros;
@@ -68,6 +68,21 @@ fn i51_what_is_written_while_an_account_is_not_active_shows_when_it_is() {
         );
         assert_eq!(service.store.look("SELECT count(*) FROM refusal_counts"), ["0"], "nothing was refused");
     }
+}
+
+#[test]
+fn t21_i53_what_was_written_meanwhile_comes_with_what_it_answers() {
+    let (service, _) = after(&garden(), |story| {
+        story.say("carol", "9", "a question");
+        account(story, "bob", false, "deactivated");
+        let mut reply = message("an answer");
+        reply["parent"] = json!("9");
+        story.create("bob", "message/9", reply);
+        account(story, "bob", true, "");
+    });
+    let told = frame(service.told.last().unwrap());
+    assert_eq!(told["message"]["text"], "an answer");
+    assert_eq!(told["parent_message"]["text"], "a question", "the first that has this key in the channel");
 }
 
 #[test]

@@ -144,6 +144,8 @@ impl Needs {
                 && self.records.insert(row.uri.clone())
                 && let Some(parent) = &row.parent
             {
+                // An rkey means a message of the same channel (T21).
+                self.channel_uris.insert(row.channel_uri.clone());
                 by_name(parent, &mut self.parent_uris, &mut self.parent_rkeys);
             }
         }
