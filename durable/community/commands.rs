@@ -5,10 +5,10 @@ use url::Url;
 use worker::{Env, Headers, Method, Request, RequestInit, WebSocket};
 
 use crate::domain::pending::Told;
+use crate::domain::replay::Replayed;
 use crate::durable::replies::{Announced, Delivered, Done};
 use crate::platform::objects::{Command, Object, lobby_of};
 use crate::storage::Fault;
-use crate::storage::community_log::Numbered;
 use crate::storage::gateway_people::Saying;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
@@ -62,27 +62,6 @@ pub struct Replay {
     pub community: AtUri,
     /// The client's cursor; on later pages the last `seq` it got.
     pub cursor: i64,
-}
-
-/// A page of a replay.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Replayed {
-    /// Events after the cursor, in order. `through` is the last `seq` the page covers, `last`
-    /// the community's last: when they are equal, the replay is complete.
-    Page {
-        /// In order.
-        events: Vec<Numbered>,
-        /// The cursor of the next page.
-        through: u64,
-        /// The last `seq` given.
-        last: u64,
-    },
-    /// Events are missing (Q05).
-    Resync {
-        /// The smallest `seq` in the log.
-        oldest: u64,
-    },
 }
 
 impl Command for Replay {

@@ -9,10 +9,8 @@ use worker::{Env, State};
 use super::observers::Observers;
 use crate::domain::announcement::Announcement;
 use crate::domain::pending::Told;
-use crate::domain::replay::{Resume, cursor_of, resume};
-use crate::durable::community::commands::{
-    Announce, Attach, Attached, Locate, Located, PAGE, Replay, Replayed,
-};
+use crate::domain::replay::{Replayed, Resume, cursor_of, resume};
+use crate::durable::community::commands::{Announce, Attach, Attached, Locate, Located, PAGE, Replay};
 use crate::durable::replies::Announced;
 use crate::platform::clock::now;
 use crate::platform::config::{self, EventLog, Sockets};

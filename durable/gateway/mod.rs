@@ -18,6 +18,7 @@ pub mod commands;
 mod object;
 mod presence;
 mod proofs;
+mod publishing;
 mod restore;
 mod sockets;
 mod subscriptions;

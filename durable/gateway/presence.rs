@@ -1,5 +1,4 @@
-//! What the working set is told of people: states are read, stored in D1, and then told to every
-//! gateway (E15, E16).
+//! Presence is settled: the states of people are read, stored in D1, and noted for publication (E15, E16).
 //!
 //! One task settles all people of a gateway together, whatever changed meanwhile being taken up
 //! in its next round; so a person's events keep their order, and a thousand who come at once
@@ -14,30 +13,23 @@ use serde_json::value::RawValue;
 use worker::Delay;
 use worker::wasm_bindgen_futures::spawn_local;
 
-use super::object::{Asked, Chosen, GatewayObject, Outcome};
-use crate::domain::gateway::{Gateway as Core, Input, Present};
-use crate::domain::lost::Attempt;
+use super::object::{Asked, Chosen, GatewayObject, Outcome, ROUND};
+use crate::domain::gateway::{Gateway as Core, Present};
 use crate::domain::person::Stored;
 use crate::domain::presence::{Input as Happened, State};
-use crate::durable::community::commands::Overhear;
-use crate::durable::gateway::commands::{Adopt, Say, SetState};
+use crate::durable::gateway::commands::SetState;
 use crate::durable::replies::Done;
 use crate::platform::clock::now;
 use crate::platform::d1::D1;
 use crate::platform::incidents;
-use crate::platform::objects::{call, gateway};
 use crate::storage::gateway_people::{self, Saying, Unsaid};
 use crate::storage::incidents::Incident;
 use crate::storage::presence::{self, Found, Shown};
 use crate::storage::{CommitError, Fault, Store, rows};
 use crate::wire::events::{Event, with_state};
-use crate::wire::ids::{AtUri, Did};
+use crate::wire::ids::Did;
 use crate::wire::socket::Reply;
 use crate::wire::time::Micros;
-
-/// People settled in one round, and sayings told in one call. With 2,000 communities of 100
-/// bytes each a saying may be 200 kB, but nearly all are below 1 kB.
-const ROUND: usize = 200;
 
 /// A round is followed by a pause as long as the round took, in microseconds within these bounds:
 /// presence takes half of a busy isolate's time at most, and more people share the next round.
@@ -293,170 +285,5 @@ impl GatewayObject {
         let communities = found.communities.clone();
         let saying = Saying { id: 0, did: did.clone(), communities, status, live, event };
         self.sql.run(&gateway_people::say(&saying)).map(drop)
-    }
-
-    /// Tells, in the background, every gateway that has not had everything.
-    pub(super) fn tell_soon(self: &Rc<Self>) {
-        let said = self.with(|sessions| {
-            let said = std::mem::take(&mut sessions.said);
-            Ok(if said {
-                Some((self.last_saying()?, self.hearers()?, sessions.observed.clone()))
-            } else {
-                None
-            })
-        });
-        let Ok(Some((last, hearers, observed))) = said else { return };
-        let gateways = (0..self.settings.gateway_shards).map(gateway);
-        for name in gateways.chain(observed) {
-            let is_behind = hearers.get(&name).copied().unwrap_or(0) < last;
-            if is_behind && self.telling.borrow_mut().insert(name.clone()) {
-                let object = Rc::clone(self);
-                spawn_local(async move {
-                    let result = object.tell(&name).await;
-                    object.telling.borrow_mut().remove(&name);
-                    if let Err(fault) = result {
-                        *object.untold.borrow_mut().entry(name.clone()).or_default() += 1;
-                        // Memory that cannot be had is rebuilt, and then looks again by itself.
-                        let _ = object.with(|sessions| {
-                            sessions.said = true;
-                            Ok(())
-                        });
-                        object.retry(&fault, &format!("{name} hears about people later")).await;
-                    }
-                });
-            }
-        }
-    }
-
-    fn last_saying(&self) -> Outcome<i64> {
-        let last: Vec<i64> = rows(Some(&self.sql.run(&gateway_people::last_saying())?))?;
-        Ok(last.first().copied().unwrap_or(0))
-    }
-
-    fn hearers(&self) -> Outcome<BTreeMap<String, i64>> {
-        Ok(rows::<(String, i64)>(Some(&self.sql.run(&gateway_people::hearers())?))?.into_iter().collect())
-    }
-
-    /// Tells one gateway, or the observers of one community, until it has everything.
-    async fn tell(&self, name: &str) -> Outcome<()> {
-        let from = self.name()?;
-        loop {
-            let after = self.hearers()?.get(name).copied().unwrap_or(0);
-            let attempt = Attempt::after(self.untold.borrow().get(name).copied().unwrap_or(0));
-            let limit = if attempt == Attempt::All { i64::try_from(ROUND).unwrap_or(100) } else { 1 };
-            let (through, mut sayings, unreadable) =
-                Saying::read(&self.sql.run(&gateway_people::sayings(after, limit))?)?;
-            // Counted where this gateway tells itself, not once for each that hears it.
-            let mut lost = if name == from { unreadable } else { 0 };
-            let Some(through) = through else {
-                self.untold.borrow_mut().remove(name);
-                return Ok(());
-            };
-            let observed = AtUri::parse(name).ok();
-            if let Some(community) = &observed {
-                sayings.retain(|saying| saying.communities.contains(community));
-            }
-            if observed.is_none() || !sayings.is_empty() {
-                let count = u32::try_from(sayings.len()).unwrap_or(1);
-                let mut told = self.say_to(&from, name, sayings).await;
-                if told.is_err() && attempt == Attempt::SetAside {
-                    // Nothing stands in its place: what is said of people is state, and the next is
-                    // complete. But whoever cannot be told even nothing was not reached.
-                    lost += count;
-                    told = self.say_to(&from, name, Vec::new()).await;
-                }
-                if !told? {
-                    return self.unobserved(name);
-                }
-            }
-            self.untold.borrow_mut().insert(name.to_owned(), attempt.failures_after_success());
-            incidents::note(&self.env, Incident::People, lost, &from);
-            self.sql.run(&gateway_people::hearer(name, through))?;
-            self.forget_sayings()?;
-        }
-    }
-
-    /// Tells one gateway, or the observers of one community; `false` if there are none any more.
-    async fn say_to(&self, from: &str, name: &str, sayings: Vec<Saying>) -> Outcome<bool> {
-        if AtUri::parse(name).is_ok() {
-            return Ok(call(&self.env, name, &Overhear { sayings }).await?.listening);
-        }
-        let say = Say { from: from.to_owned(), sayings };
-        if name == from {
-            self.hear(say)?;
-        } else {
-            call(&self.env, name, &say).await?;
-        }
-        Ok(true)
-    }
-
-    /// Forgets what everybody has.
-    fn forget_sayings(&self) -> Outcome<()> {
-        let hearers = self.hearers()?;
-        let observed = self.with(|sessions| Ok(sessions.observed.clone()))?;
-        let names = (0..self.settings.gateway_shards).map(gateway).chain(observed);
-        let all_have = names.map(|name| hearers.get(&name).copied().unwrap_or(0)).min().unwrap_or(0);
-        self.sql.run(&gateway_people::forget_sayings(all_have)).map(drop)
-    }
-
-    /// What another gateway says about its people, or this one about its own.
-    pub(super) fn hear(&self, say: Say) -> Outcome<()> {
-        self.wake()?;
-        let had: Vec<i64> = rows(Some(&self.sql.run(&gateway_people::speaker(&say.from))?))?;
-        let had = had.first().copied().unwrap_or(0);
-        let Say { from, sayings } = say;
-        self.on(Input::Published { from, sayings, had })
-    }
-
-    /// The observers of a community hear about people from now on (A21).
-    pub(super) fn observed(&self, community: &AtUri) -> Outcome<Done> {
-        self.with(|sessions| {
-            if sessions.observed.insert(community.to_string()) {
-                self.sql.run(&gateway_people::observe(community.as_str(), true))?;
-                self.sql.run(&gateway_people::hearer(community.as_str(), self.last_saying()?))?;
-            }
-            Ok(Done {})
-        })
-    }
-
-    fn unobserved(&self, community: &str) -> Outcome<()> {
-        self.with(|sessions| {
-            sessions.observed.remove(community);
-            self.sql.run(&gateway_people::observe(community, false)).map(drop)
-        })
-    }
-
-    /// Hands people whose home is another gateway over to it, in the background: it knows their
-    /// sockets, and this one would tell the working set that they are gone.
-    pub(super) fn hand_over_soon(self: &Rc<Self>) {
-        let due = self.with(|sessions| Ok(std::mem::take(&mut sessions.strangers)));
-        if !matches!(due, Ok(true)) {
-            return;
-        }
-        let object = Rc::clone(self);
-        spawn_local(async move {
-            if let Err(fault) = object.hand_over().await {
-                object.retry(&fault, "people are handed over when the object wakes anew").await;
-            }
-        });
-    }
-
-    async fn hand_over(&self) -> Outcome<()> {
-        let homes = self.with(|sessions| Ok(sessions.strangers()))?;
-        for (home, dids) in homes {
-            for did in &dids {
-                self.stand_up(did).await?;
-            }
-            call(&self.env, &home, &Adopt { dids: dids.clone() }).await?;
-            self.with(|sessions| {
-                for did in &dids {
-                    sessions.persons.remove(did);
-                    sessions.mark(did);
-                    self.sql.run(&gateway_people::forget(did))?;
-                }
-                Ok(())
-            })?;
-        }
-        Ok(())
     }
 }

@@ -14,7 +14,8 @@ use worker::wasm_bindgen_futures::spawn_local;
 
 use super::object::{GatewayObject, Outcome, RETRY};
 
-use super::subscriptions::{Catching, NAMES};
+use super::subscriptions::NAMES;
+use crate::domain::gateway::catching_up::{Catching, Replay};
 use crate::domain::gateway::{Gateway as Core, LOST, Moment};
 use crate::domain::restore::{Newcomer, Part, Place, Trace, sources};
 use crate::domain::subscriptions::{BYTES_MAX, Subscriptions, needs};
@@ -140,7 +141,7 @@ impl GatewayObject {
             let next = self.with(|sessions| Ok(next_owed(sessions, id)))?;
             let Some((community, cursor)) = next else { break };
             let first = self.page(id, &community, cursor).await?;
-            self.catch_up(id, &community, cursor, first, Catching::Restored).await;
+            self.catch_up(Replay::new(id, community, cursor, Catching::Restored), first).await;
         }
         self.restore_people(id).await?;
         self.with(|sessions| {

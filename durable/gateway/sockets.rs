@@ -14,6 +14,7 @@ use crate::durable::replies::{Announced, Delivered, Done};
 use crate::platform::clock::{now, unguessable};
 use crate::platform::log;
 use crate::platform::objects::full;
+use crate::platform::socket_state::{self, Text};
 use crate::storage::{Fault, gateway, gateway_people};
 
 impl GatewayObject {
@@ -40,11 +41,47 @@ impl GatewayObject {
             None => false,
         };
         let session = self.with(|gateway| Ok(gateway.admit(caller, has_traces, now())))?;
-        let id = gateway::open(&|statement| self.sql.run(statement), &session)?;
+        let id = gateway::open(&|statement| self.sql.run(statement), &session, self.given.get())?;
+        self.given.set(id);
         self.state.accept_web_socket(&socket);
         socket.serialize_attachment(id).map_err(|error| Fault::new("opening a session", error))?;
         self.holds(id, socket);
         self.on(Input::Opened(id, Box::new(session)))
+    }
+
+    /// Sends a text to each of these sockets.
+    pub(super) fn send_to(&self, to: &[i64], text: &str) {
+        let sockets = self.sockets.borrow();
+        if let [one] = to {
+            sockets.get(one).into_iter().for_each(|socket| socket_state::send(socket, text));
+        } else {
+            let text = Text::new(text);
+            to.iter().filter_map(|id| sockets.get(id)).for_each(|socket| text.send(socket));
+        }
+    }
+
+    /// Sends a text to one socket.
+    pub(super) fn send(&self, id: i64, text: &str) {
+        self.send_to(&[id], text);
+    }
+
+    /// Bytes handed to a socket that its client has not taken yet.
+    pub(super) fn unsent(&self, id: i64) -> u32 {
+        self.sockets.borrow().get(&id).map_or(0, socket_state::unsent)
+    }
+
+    /// A socket was accepted for the session `id`.
+    pub(super) fn holds(&self, id: i64, socket: WebSocket) {
+        self.sockets.borrow_mut().insert(id, socket);
+    }
+
+    /// A socket is gone.
+    pub(super) fn lost(&self, socket: &WebSocket, input: impl FnOnce(i64) -> Input) {
+        let Some(id) = number(socket) else { return };
+        if let Err(fault) = self.on(input(id)) {
+            log::fault(&fault, "the session ends when the object wakes anew");
+        }
+        self.sockets.borrow_mut().remove(&id);
     }
 
     /// A client's frame, and whatever it and the frames behind it need from outside, one after the other.

@@ -3,6 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
+use super::announcement::Numbered;
 use crate::wire::time::Micros;
 
 /// What one address may read of logs in a row: two whole ones. Few clients are behind by more.
@@ -41,6 +44,35 @@ pub fn resume(cursor: i64, oldest: u64, last: u64) -> Resume {
         return Resume::Resync { oldest };
     }
     Resume::From(after)
+}
+
+/// A page of a replay. Pinned: communities send it to gateways as JSON.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Replayed {
+    /// Events after the cursor, in order. `through` is the last `seq` the page covers, `last`
+    /// the community's last: when they are equal, the replay is complete.
+    Page {
+        /// In order.
+        events: Vec<Numbered>,
+        /// The cursor of the next page.
+        through: u64,
+        /// The last `seq` given.
+        last: u64,
+    },
+    /// Events are missing (Q05).
+    Resync {
+        /// The smallest `seq` in the log.
+        oldest: u64,
+    },
+}
+
+/// What a cursor comes to in a community that was never seen: its log is empty (Q05).
+pub fn nothing_yet(cursor: i64) -> Replayed {
+    match resume(cursor, 1, 0) {
+        Resume::From(through) => Replayed::Page { events: Vec::new(), through, last: through },
+        Resume::Resync { oldest } => Replayed::Resync { oldest },
+    }
 }
 
 /// A cursor for whoever had what was numbered before some moment (Q10). `before` is the last `seq`

@@ -88,9 +88,10 @@ pub fn load(run: &Run<'_>) -> Result<Stored, Fault> {
     })
 }
 
-/// Stores a new session; its number, which no session has whose trace is kept.
-pub fn open(run: &Run<'_>, session: &Session) -> Result<i64, Fault> {
-    let answer = run(&sessions::open(session))?;
+/// Stores a new session; its number, which no session has whose trace is kept, above `given`: the last one that was
+/// given since the object woke. What is still done for a socket that is gone must not meet another by its number.
+pub fn open(run: &Run<'_>, session: &Session, given: i64) -> Result<i64, Fault> {
+    let answer = run(&sessions::open(session, given))?;
     let id = answer.first().and_then(|text| text.parse::<i64>().ok());
     id.ok_or_else(|| Fault::new("opening a session", "it got no number"))
 }

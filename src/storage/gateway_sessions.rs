@@ -138,14 +138,14 @@ pub fn sessions() -> Statement {
     Statement::new("SELECT json_array(id, session) AS row FROM sessions", [])
 }
 
-/// Stores a session, which gets a number that no session has whose trace is kept
+/// Stores a session, which gets a number above `given` that no session has whose trace is kept
 /// (`gateway_people`). The number is answered.
-pub fn open(session: &Session) -> Statement {
+pub fn open(session: &Session, given: i64) -> Statement {
     Statement::new(
         "INSERT INTO sessions (id, session)
-         SELECT 1 + max((SELECT coalesce(max(id), 0) FROM sessions), (SELECT coalesce(max(id), 0) FROM traces)), ?1
+         SELECT 1 + max(?2, (SELECT coalesce(max(id), 0) FROM sessions), (SELECT coalesce(max(id), 0) FROM traces)), ?1
          RETURNING CAST(id AS TEXT) AS row",
-        [Param::json(session)],
+        [Param::json(session), given.into()],
     )
 }
 

@@ -5,15 +5,17 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use colibri_edge::domain::actions::Subscribe;
 use colibri_edge::domain::announcement::{Audience, Numbered};
 use colibri_edge::domain::frame_budget::Rate;
+use colibri_edge::domain::gateway::catching_up::{Catching, Noted, Replay};
 use colibri_edge::domain::gateway::session::Caller;
 use colibri_edge::domain::gateway::{Effect, Gateway, Input, Job, Moment, Settings};
 use colibri_edge::domain::presence::Periods;
+use colibri_edge::domain::replay::{Replayed, Resume, nothing_yet, resume};
 use colibri_edge::domain::restore::{self, Origin};
 use colibri_edge::domain::slow_sockets::{FULL_BYTES, SLOW_BYTES};
-use colibri_edge::domain::subscriptions::Subscribed;
-use colibri_edge::storage::{Fault, Param, Statement, gateway, gateway_people, gateway_sessions};
+use colibri_edge::storage::{Fault, Param, Statement, gateway, gateway_people};
 use colibri_edge::wire::ids::{AtUri, Did};
 use colibri_edge::wire::socket::Reply;
 use colibri_edge::wire::time::Micros;
@@ -63,6 +65,12 @@ struct Socket {
     expected: Vec<(String, u64)>,
     /// What it listens to.
     listens: BTreeSet<String>,
+    /// Communities it catches up with, and what came of them meanwhile.
+    resuming: BTreeMap<String, Vec<u64>>,
+    /// How far its last resume of a community brought it.
+    had: BTreeMap<String, u64>,
+    /// Where in what arrived the replay of a community begins, and after which `seq`.
+    restarts: Vec<(usize, String, u64)>,
     /// Frames it sent.
     asked: usize,
     unsent: u32,
@@ -76,6 +84,20 @@ struct Socket {
     closed: Option<u16>,
 }
 
+/// A subscription whose communities are being looked up.
+struct Looking {
+    id: i64,
+    subscribe: Subscribe,
+    noted: Noted,
+    /// What the socket had before it: whether it listened, and how far an earlier resume brought it.
+    listened: bool,
+    had: Option<u64>,
+}
+
+/// How many events a log holds, and a page of it.
+const LOG: u64 = 8;
+const PAGE: u64 = 3;
+
 /// The object: what survives it, and what does not.
 struct World {
     now: Micros,
@@ -85,6 +107,11 @@ struct World {
     /// Sockets that are gone.
     gone: Vec<Socket>,
     jobs: Vec<(i64, Job)>,
+    /// What the tasks of the object wait for, also for sockets that are gone.
+    looking: Vec<Looking>,
+    replays: Vec<(Replay, i64)>,
+    /// The last number given to a session since the object woke.
+    given: i64,
     /// The alarm, and what the object's memory knows of it.
     alarm: Option<Micros>,
     alarm_known: Option<Micros>,
@@ -124,6 +151,9 @@ impl World {
             sockets: RefCell::default(),
             gone: Vec::new(),
             jobs: Vec::new(),
+            looking: Vec::new(),
+            replays: Vec::new(),
+            given: 0,
             alarm: None,
             alarm_known: None,
             wanted: None,
@@ -233,7 +263,7 @@ impl World {
                 let mut resyncs: Vec<&str> = socket.inbox.iter().rev().map_while(resync).collect();
                 resyncs.sort_unstable();
                 resyncs.dedup();
-                let known = |community: &&String| self.last.contains_key(*community);
+                let known = |community: &&String| self.acked.contains_key(*community);
                 let hears: Vec<&String> = socket.listens.iter().filter(known).collect();
                 assert_eq!(resyncs, hears, "Q20: word for each community, and nothing after it");
                 self.saw("slow");
@@ -295,7 +325,8 @@ impl World {
             None => false,
         };
         let (session, _) = self.with(|gateway, moment| gateway.admit(caller, has_traces, moment.now))?;
-        let id = gateway::open(&|statement| run(&self.db, statement), &session).unwrap();
+        let id = gateway::open(&|statement| run(&self.db, statement), &session, self.given).unwrap();
+        self.given = id;
         let socket = Socket { did, sign: self.now, ..Socket::default() };
         assert!(self.sockets.borrow_mut().insert(id, socket).is_none(), "a number is given once");
         self.on(Input::Opened(id, Box::new(session)))?;
@@ -304,7 +335,7 @@ impl World {
 
     fn frame(&mut self, id: i64, text: &str) -> Result<(), Died> {
         let now = self.now;
-        let waits = self.jobs.iter().any(|(of, _)| *of == id);
+        let waits = self.waits(id);
         if let Some(socket) = self.sockets.borrow_mut().get_mut(&id) {
             socket.asked += 1;
             socket.sign = now;
@@ -318,42 +349,144 @@ impl World {
     fn work(&mut self, n: usize) -> Result<(), Died> {
         let (id, job) = self.jobs.remove(n);
         match job {
-            Job::Subscribe(subscribe) => {
-                let (kind, key) = (subscribe.kind, subscribe.key.clone());
-                let subscribed = self
-                    .with(|gateway, _| {
-                        gateway.resubscribe(id, |open, others| {
-                            open.session.silent = None;
-                            open.subscriptions.subscribe(kind, key.as_deref(), others)
-                        })
-                    })?
-                    .0;
-                if let (Some(Subscribed::New | Subscribed::AsBefore), Some(name)) = (subscribed, &key) {
-                    run(&self.db, &gateway_sessions::subscribe(id, kind, Some(name))).unwrap();
-                    let uri = AtUri::parse(name).unwrap();
-                    let (_, session) = self
-                        .with(|gateway, _| {
-                            let open = gateway.open.get(&id).unwrap();
-                            gateway_sessions::keep(id, &open.session)
-                        })
-                        .map(|(statement, _)| ((), statement))?;
-                    run(&self.db, &session).unwrap();
-                    let seq = *self.last.entry(name.clone()).or_default();
-                    if !self.memory.as_ref().unwrap().listens_to(name) {
-                        self.acked.insert(name.clone(), seq);
-                        let (_, effects) =
-                            self.with(|gateway, moment| gateway.attached(&uri, seq, moment.now))?;
-                        self.perform(effects)?;
-                    }
-                    if let Some(socket) = self.sockets.borrow_mut().get_mut(&id) {
-                        socket.listens.insert(name.clone());
-                    }
-                }
-                self.on(Input::Done(id, Some(subscribe.reply)))
-            }
+            Job::Subscribe(subscribe) => self.subscribe(id, subscribe),
             Job::MakeSecret => self.on(Input::Secret(id, format!("{id:032x}"))),
             Job::SetState(..) | Job::Move(..) => self.on(Input::Done(id, Some(Reply::ack("")))),
         }
+    }
+
+    /// Whether a frame of a socket is being answered.
+    fn waits(&self, id: i64) -> bool {
+        self.jobs.iter().any(|(of, _)| *of == id)
+            || self.looking.iter().any(|looking| looking.id == id)
+            || self.replays.iter().any(|(replay, _)| replay.session() == id)
+    }
+
+    /// Does something to the memory, and performs what follows.
+    fn change<T>(&mut self, act: impl FnOnce(&mut Gateway, &Moment<'_>) -> T) -> Result<T, Died> {
+        let (done, effects) = self.with(act)?;
+        self.perform(effects)?;
+        Ok(done)
+    }
+
+    /// Notes a subscription, before its communities are looked up.
+    fn subscribe(&mut self, id: i64, subscribe: Subscribe) -> Result<(), Died> {
+        let Some(noted) = self.change(|gateway, _| gateway.subscribe(id, &subscribe))? else {
+            return self.on(Input::Done(id, None));
+        };
+        let noted = noted.expect("two communities find room");
+        let name = subscribe.key.clone().unwrap();
+        let (mut listened, mut had) = (false, None);
+        if let Some(socket) = self.sockets.borrow_mut().get_mut(&id) {
+            listened = !socket.listens.insert(name.clone());
+            if subscribe.resume.is_some() {
+                socket.resuming.insert(name.clone(), Vec::new());
+                had = socket.had.remove(&name);
+            }
+        }
+        self.looking.push(Looking { id, subscribe, noted, listened, had });
+        Ok(())
+    }
+
+    /// The communities of a subscription are known and listened to, or cannot be asked: then it is as if it had never
+    /// been made.
+    fn look(&mut self, n: usize, fails: bool) -> Result<(), Died> {
+        let Looking { id, subscribe, noted, listened, had } = self.looking.remove(n);
+        let name = subscribe.key.clone().unwrap();
+        if fails {
+            self.change(|gateway, _| gateway.take_back(id, noted, &subscribe))?;
+            if let Some(socket) = self.sockets.borrow_mut().get_mut(&id) {
+                if !listened {
+                    socket.listens.remove(&name);
+                }
+                let meanwhile = socket.resuming.remove(&name).into_iter().flatten();
+                let missed = meanwhile.filter(|seq| had.is_none_or(|had| *seq > had));
+                socket.expected.extend(missed.map(|seq| (name.clone(), seq)));
+                socket.had.extend(had.map(|had| (name.clone(), had)));
+            }
+            self.saw("taken back");
+            return self.on(Input::Done(id, Some(Reply::error("Temporary failure, try again"))));
+        }
+        let seq = *self.last.entry(name.clone()).or_default();
+        if !self.with(|gateway, _| gateway.listens_to(&name))?.0 {
+            self.acked.insert(name.clone(), seq);
+            let uri = AtUri::parse(&name).unwrap();
+            self.change(|gateway, moment| gateway.attached(&uri, seq, moment.now))?;
+        }
+        let Some((uri, cursor)) = subscribe.resume else {
+            return self.on(Input::Done(id, Some(subscribe.reply)));
+        };
+        if let Some(socket) = self.sockets.borrow_mut().get_mut(&id) {
+            let had = u64::try_from(cursor).unwrap_or(0);
+            socket.restarts.push((socket.inbox.len(), name, if had > seq { 0 } else { had }));
+            socket.inbox.push(serde_json::from_str(&subscribe.reply.text()).unwrap());
+        }
+        self.replays.push((Replay::new(id, uri, cursor, Catching::Asked), cursor));
+        Ok(())
+    }
+
+    /// A page of a replay comes, or cannot be read.
+    fn page(&mut self, n: usize, fails: bool) -> Result<(), Died> {
+        let (mut replay, cursor) = self.replays.remove(n);
+        let (id, uri) = (replay.session(), replay.community().clone());
+        let name = uri.to_string();
+        let last = self.last[&name];
+        let listens = self.with(|gateway, _| gateway.listens_to(&name))?.0;
+        let page = match resume(cursor, last.saturating_sub(LOG) + 1, last) {
+            _ if fails => replay.broken(),
+            _ if !listens => nothing_yet(cursor),
+            Resume::Resync { oldest } => Replayed::Resync { oldest },
+            Resume::From(after) => {
+                let through = last.min(after + PAGE);
+                let events = (after + 1..=through).map(|seq| event_of(&name, seq)).collect();
+                Replayed::Page { events, through, last }
+            }
+        };
+        let end = match &page {
+            Replayed::Page { through, last, .. } => (through == last).then_some(Ok(*last)),
+            Replayed::Resync { oldest } => Some(Err(*oldest)),
+        };
+        if let Some(socket) = self.sockets.borrow_mut().get_mut(&id) {
+            if let Replayed::Page { events, .. } = &page {
+                socket.expected.extend(events.iter().map(|event| (name.clone(), event.seq)));
+            }
+            if let Some(end) = end {
+                let to = end.unwrap_or(0);
+                let meanwhile = socket.resuming.remove(&name).into_iter().flatten();
+                let later: Vec<u64> = meanwhile.filter(|seq| *seq > to).collect();
+                socket.had.insert(name.clone(), later.last().copied().unwrap_or(to));
+                socket.expected.extend(later.into_iter().map(|seq| (name.clone(), seq)));
+            }
+        }
+        match self.change(|gateway, _| gateway.replayed(&mut replay, page))? {
+            Some(next) => {
+                assert!(end.is_none() && next > cursor, "a replay goes on, and forward");
+                self.replays.push((replay, next));
+                self.saw("second page");
+                return Ok(());
+            }
+            None => assert!(
+                end.is_some() || !self.sockets.borrow().contains_key(&id),
+                "Q02: a replay ends at the last event"
+            ),
+        }
+        let word = self.sockets.borrow().get(&id).map(|socket| {
+            let mut words = socket.inbox.iter().rev().filter(|frame| frame.get("seq").is_none());
+            words.next().unwrap().clone()
+        });
+        match (end, word) {
+            (Some(Ok(to)), Some(word)) => {
+                assert_eq!((&word["type"], &word["to"]), (&json!("resumed"), &json!(to)), "Q02");
+                self.saw("resumed");
+            }
+            (Some(Err(oldest)), Some(word)) => {
+                assert_eq!(resync(&word), Some(name.as_str()), "Q05");
+                assert_eq!(word["oldest"], json!(oldest), "Q05");
+                self.saw("read anew");
+            }
+            (_, _) => self.saw("replay for nobody"),
+        }
+        self.on(Input::Done(id, None))
     }
 
     /// A community delivers `fresh` new events, and `again` ones that it had delivered before. `drains` says
@@ -365,16 +498,7 @@ impl World {
         *last += fresh;
         let last = *last;
         let from = acked.saturating_sub(again) + 1;
-        let event = |seq| {
-            let text = json!({ "type": "event", "community": name }).to_string();
-            Numbered {
-                seq,
-                audience: Audience::Community,
-                live: true,
-                event: RawValue::from_string(text).unwrap(),
-            }
-        };
-        let events: Vec<Numbered> = (from..=last).map(event).collect();
+        let events: Vec<Numbered> = (from..=last).map(|seq| event_of(&name, seq)).collect();
         let (full, _) = self.with(|gateway, moment| gateway.has_no_room(uri.as_str(), moment))?;
         let mut stuck = BTreeSet::new();
         for (id, bytes) in &full {
@@ -388,7 +512,12 @@ impl World {
         }
         for (id, socket) in self.sockets.borrow_mut().iter_mut() {
             if socket.listens.contains(&name) && !stuck.contains(id) {
-                socket.expected.extend((acked + 1..=last).map(|seq| (name.clone(), seq)));
+                let had = socket.had.get(&name).copied().unwrap_or(0);
+                let new = (acked + 1..=last).filter(|seq| *seq > had);
+                match socket.resuming.get_mut(&name) {
+                    Some(meanwhile) => meanwhile.extend(new),
+                    None => socket.expected.extend(new.map(|seq| (name.clone(), seq))),
+                }
             }
         }
         self.on(Input::Delivered { community: uri, events, full })?;
@@ -414,8 +543,9 @@ impl World {
 
     /// The memory is lost; everything else stays.
     fn evict(&mut self) {
-        if self.jobs.is_empty() {
+        if self.jobs.is_empty() && self.looking.is_empty() && self.replays.is_empty() {
             self.memory = None;
+            self.given = 0;
             (self.alarm_known, self.wanted) = (None, None);
             self.saw("eviction");
         }
@@ -425,6 +555,7 @@ impl World {
     /// set stays; if none was, the next event finds out.
     fn crash(&mut self) {
         self.memory = None;
+        (self.given, self.looking, self.replays) = (0, Vec::new(), Vec::new());
         self.jobs.clear();
         let sockets = std::mem::take(&mut *self.sockets.borrow_mut());
         self.gone.extend(sockets.into_values());
@@ -459,7 +590,7 @@ impl World {
             assert_eq!(events, socket.expected, "A38: socket {id} got what it listens to");
             let answers =
                 socket.inbox.iter().filter(|frame| ["ack", "error"].iter().any(|of| frame["type"] == *of));
-            let waits = self.jobs.iter().any(|(of, _)| of == id);
+            let waits = self.waits(*id);
             let answers = answers.count();
             assert!(
                 answers <= socket.asked && (waits || answers == socket.asked),
@@ -526,16 +657,27 @@ fn resync(frame: &serde_json::Value) -> Option<&str> {
     (frame["type"] == "resync_required").then(|| frame["community_uri"].as_str().unwrap())
 }
 
+fn event_of(community: &str, seq: u64) -> Numbered {
+    let text = json!({ "type": "event", "community": community }).to_string();
+    let event = RawValue::from_string(text).unwrap();
+    Numbered { seq, audience: Audience::Community, live: true, event }
+}
+
 fn event(frame: &serde_json::Value) -> Option<(String, u64)> {
     let seq = frame["seq"].as_u64()?;
     Some((frame["community"].as_str().unwrap().to_owned(), seq))
 }
 
-/// A socket gets an event once, in order.
+/// A socket gets an event once, in order; again only in a replay that it asked for.
 fn check_inbox(socket: &Socket) {
-    let mut last: BTreeMap<String, u64> = BTreeMap::new();
-    for (community, seq) in socket.inbox.iter().filter_map(event) {
-        let before = last.insert(community, seq).unwrap_or(0);
+    let mut last: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut restarts = socket.restarts.iter().peekable();
+    for (n, frame) in socket.inbox.iter().enumerate() {
+        while let Some((_, community, had)) = restarts.next_if(|(at, ..)| *at <= n) {
+            last.insert(community, *had);
+        }
+        let Some((_, seq)) = event(frame) else { continue };
+        let before = last.insert(frame["community"].as_str().unwrap(), seq).unwrap_or(0);
         assert!(before < seq, "A38: {seq} came after {before}");
     }
 }
@@ -548,7 +690,15 @@ enum Step {
     Flood(usize),
     Subscribe(usize, usize),
     Unsubscribe(usize, usize),
+    /// As `Subscribe`, with a cursor so far from the last event.
+    Resume(usize, usize, i64),
     Work(usize),
+    /// A subscription is looked up, or that fails.
+    Look(usize, bool),
+    /// A page of a replay comes, or it fails.
+    Page(usize, bool),
+    /// A community numbers events that are delivered later.
+    Publish(usize, u64),
     Beat(usize),
     HangUp(usize),
     Break(usize),
@@ -567,7 +717,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => socket.clone().prop_map(Step::Flood),
         5 => (socket.clone(), community.clone()).prop_map(|(n, of)| Step::Subscribe(n, of)),
         1 => (socket.clone(), community.clone()).prop_map(|(n, of)| Step::Unsubscribe(n, of)),
+        3 => (socket.clone(), community.clone(), -12..3i64).prop_map(|(n, of, from)| Step::Resume(n, of, from)),
         6 => (0..4usize).prop_map(Step::Work),
+        6 => (0..4usize, prop::bool::weighted(0.2)).prop_map(|(n, fails)| Step::Look(n, fails)),
+        5 => (0..4usize, prop::bool::weighted(0.1)).prop_map(|(n, fails)| Step::Page(n, fails)),
+        3 => (community.clone(), 1..4u64).prop_map(|(of, fresh)| Step::Publish(of, fresh)),
         3 => socket.clone().prop_map(Step::Beat),
         1 => socket.clone().prop_map(Step::HangUp),
         1 => socket.clone().prop_map(Step::Break),
@@ -611,9 +765,23 @@ fn act(world: &mut World, step: &Step) -> Result<(), Died> {
             Ok(())
         }
         Step::Subscribe(n, of) => pick(*n).map_or(Ok(()), |id| world.frame(id, &subscribe("subscribe", *of))),
+        Step::Resume(n, of, from) => {
+            let last = world.last.get(community(*of).as_str()).copied().unwrap_or(0);
+            let cursor = i64::try_from(last).unwrap() + from;
+            let frame = json!({
+                "action": "subscribe", "event_type": "community", "community_uri": community(*of), "cursor": cursor
+            });
+            pick(*n).map_or(Ok(()), |id| world.frame(id, &frame.to_string()))
+        }
+        Step::Look(n, fails) if !world.looking.is_empty() => world.look(n % world.looking.len(), *fails),
+        Step::Page(n, fails) if !world.replays.is_empty() => world.page(n % world.replays.len(), *fails),
+        Step::Publish(of, fresh) => {
+            *world.last.entry(community(*of).to_string()).or_default() += fresh;
+            Ok(())
+        }
         Step::Unsubscribe(n, of) => {
             // Only when it is answered at once: otherwise the model does not know when it counts.
-            let Some(id) = pick(*n).filter(|id| !world.jobs.iter().any(|(of, _)| of == id)) else {
+            let Some(id) = pick(*n).filter(|id| !world.waits(*id)) else {
                 return Ok(());
             };
             world.frame(id, &subscribe("unsubscribe", *of))?;
@@ -655,7 +823,7 @@ fn act(world: &mut World, step: &Step) -> Result<(), Died> {
             world.dies_after = Some(*after);
             Ok(())
         }
-        Step::Open(..) | Step::Work(_) => Ok(()),
+        Step::Open(..) | Step::Work(_) | Step::Look(..) | Step::Page(..) => Ok(()),
     }
 }
 
@@ -697,7 +865,8 @@ fn random_histories_meet_what_they_are_about() {
             *seen.entry(what).or_default() += times;
         }
     }
-    for what in ["lease", "slow", "flood", "eviction", "crash"] {
+    let replays = ["second page", "resumed", "read anew", "replay for nobody", "taken back"];
+    for what in ["lease", "slow", "flood", "eviction", "crash"].into_iter().chain(replays) {
         assert!(seen.contains_key(what), "no {what} in forty histories: {seen:?}");
     }
 }

@@ -285,7 +285,7 @@ fn objects() -> Vec<(Vec<&'static str>, Vec<Statement>)> {
         gateway_sessions::told_people(),
         gateway_sessions::tell_people(1),
         gateway_sessions::sessions(),
-        gateway_sessions::open(&Session::default()),
+        gateway_sessions::open(&Session::default(), 0),
         gateway_sessions::keep(1, &Session::default()),
         gateway_sessions::subscribed(),
         gateway_sessions::subscribe(1, Kind::Message, Some("k")),

@@ -315,7 +315,7 @@ fn gateway_schema() -> Vec<&'static str> {
 #[test]
 fn a_session_has_a_row_for_each_key() {
     let object = Object::new(&gateway_schema());
-    let open = || object.run(&gateway_sessions::open(&Session::default()))[0].parse::<i64>().unwrap();
+    let open = || object.run(&gateway_sessions::open(&Session::default(), 0))[0].parse::<i64>().unwrap();
     let (one, two) = (open(), open());
     assert_eq!((one, two), (1, 2));
     for (kind, key) in [

@@ -6,6 +6,7 @@
 //! kept. Sockets are the numbers of their sessions; what the runtime knows of them comes in with a
 //! [`Moment`].
 
+pub mod catching_up;
 pub mod saying;
 pub mod session;
 

@@ -1,0 +1,206 @@
+//! How a session starts to hear something: it subscribes, and catches up with what it missed, page by page
+//! (Q02, Q03, Q05, Q10, Q11). Events are neither lost nor doubled between the replay and what comes meanwhile.
+
+use super::{Gateway, Keep};
+use crate::domain::actions::Subscribe;
+use crate::domain::announcement::Numbered;
+use crate::domain::lost::{frame, is_lost};
+use crate::domain::replay::Replayed;
+use crate::domain::subscriptions::{Bound, Subscribed};
+use crate::wire::ids::AtUri;
+use crate::wire::socket::Reply;
+
+/// Why a session catches up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Catching {
+    /// The client asked for it, and hears when it is done (Q02).
+    Asked,
+    /// Its person missed it, and the client knows nothing of it (Q10).
+    Restored,
+}
+
+/// What a subscription changed, so that it can be taken back.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Noted {
+    is_new: bool,
+    /// What was remembered of an earlier resume of the same community.
+    replayed: Option<u64>,
+}
+
+/// A session that catches up with a community.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    session: i64,
+    community: AtUri,
+    how: Catching,
+    cursor: i64,
+    /// Where it began, once the first page is there.
+    from: Option<u64>,
+    /// How far the pages reached.
+    through: u64,
+}
+
+impl Replay {
+    /// The session `session` had everything of `community` up to and with `cursor`.
+    pub fn new(session: i64, community: AtUri, cursor: i64, how: Catching) -> Self {
+        let through = u64::try_from(cursor).unwrap_or(0);
+        Self { session, community, how, cursor, from: None, through }
+    }
+
+    /// Whose it is.
+    pub fn session(&self) -> i64 {
+        self.session
+    }
+
+    /// What is replayed.
+    pub fn community(&self) -> &AtUri {
+        &self.community
+    }
+
+    /// What stands in for a page that could not be read or sent: the client reads anew.
+    pub fn broken(&self) -> Replayed {
+        Replayed::Resync { oldest: self.through }
+    }
+}
+
+impl Gateway {
+    /// Subscribes, before anything is looked up for it: what was changed, or why there is no room. `None` if
+    /// the session is gone. A subscription costs as much as its key, whatever else the session listens to.
+    pub fn subscribe(&mut self, id: i64, subscribe: &Subscribe) -> Option<Result<Noted, Bound>> {
+        let (kind, key) = (subscribe.kind, subscribe.key.as_deref());
+        let is_new =
+            match self.resubscribe(id, |open, others| open.subscriptions.subscribe(kind, key, others))? {
+                Subscribed::Full(bound) => return Some(Err(bound)),
+                subscribed => subscribed == Subscribed::New,
+            };
+        if is_new {
+            self.keep(Keep::Subscribed(id, kind, key.map(str::to_owned)));
+        }
+        let mut noted = Noted { is_new, replayed: None };
+        let open = self.open.get_mut(&id)?;
+        // A client that subscribes itself is given nothing (Q10).
+        let mut changed = open.session.silent.take().is_some();
+        if let Some(restoring) = &mut open.session.restoring {
+            restoring.unsubscribe(kind, key); // Q11
+            changed = true;
+        }
+        if let Some((community, _)) = &subscribe.resume {
+            noted.replayed = open.session.replayed.remove(community.as_str());
+            changed |= noted.replayed.is_some();
+            open.resuming.insert(community.to_string(), Some(Vec::new()));
+            if let Some(restoring) = &mut open.session.restoring {
+                restoring.owed.remove(community.as_str());
+                restoring.done.insert(community.to_string());
+            }
+        }
+        if changed {
+            self.keep_session(id);
+        }
+        Some(Ok(noted))
+    }
+
+    /// Takes a subscription back whose community could not be reached. What came for it meanwhile is sent: the
+    /// session may have heard that community before.
+    pub fn take_back(&mut self, id: i64, noted: Noted, subscribe: &Subscribe) {
+        if noted.is_new {
+            let (kind, key) = (subscribe.kind, subscribe.key.as_deref());
+            self.resubscribe(id, |open, _| open.subscriptions.take_back(kind, key));
+            self.keep(Keep::TakenBack(id, kind, key.map(str::to_owned)));
+        }
+        let Some(open) = self.open.get_mut(&id) else { return };
+        let mut meanwhile = None;
+        if let Some((community, _)) = &subscribe.resume {
+            meanwhile = open.resuming.remove(community.as_str()).flatten();
+            if let Some(seq) = noted.replayed {
+                open.session.replayed.insert(community.to_string(), seq);
+            }
+        }
+        self.keep_session(id);
+        // What an earlier replay brought already is not sent again.
+        let had = noted.replayed.unwrap_or(0);
+        let missed = meanwhile.into_iter().flatten().filter(|(seq, _)| *seq > had);
+        missed.for_each(|(_, text)| self.send(id, text));
+    }
+
+    /// A page of a replay arrived: sends it, and answers the cursor of the next one. `None` if there is nothing
+    /// more to do: the replay is over, its socket is gone, or the client has taken it over (Q11).
+    pub fn replayed(&mut self, replay: &mut Replay, page: Replayed) -> Option<i64> {
+        let (events, through, last) = match page {
+            Replayed::Page { events, through, last } => (events, through, last),
+            Replayed::Resync { oldest } => {
+                self.caught_up(replay, Err(oldest));
+                return None;
+            }
+        };
+        replay.from.get_or_insert_with(|| u64::try_from(replay.cursor).unwrap_or(last));
+        if !self.send_page(replay, &events, through) {
+            return None;
+        }
+        replay.through = through;
+        if through >= last {
+            self.caught_up(replay, Ok(last));
+            return None;
+        }
+        Some(i64::try_from(through).unwrap_or(-1))
+    }
+
+    /// Sends a page; `false` if there is nobody any more who needs it.
+    fn send_page(&mut self, replay: &Replay, events: &[Numbered], through: u64) -> bool {
+        let Replay { session: id, community, how, .. } = replay;
+        let is_asked = *how == Catching::Asked;
+        let Some(open) = self.open.get_mut(id) else { return false };
+        if !is_asked {
+            let Some(restoring) = &mut open.session.restoring else { return false };
+            if restoring.done.contains(community.as_str()) {
+                return false;
+            }
+            restoring.owed.insert(community.to_string(), i64::try_from(through).unwrap_or(i64::MAX));
+            self.keep_session(*id);
+        }
+        for event in events {
+            if is_lost(&event.event) || self.hears_replayed(*id, community, event, is_asked) {
+                self.send(*id, frame(&event.event, community, event.seq, false));
+            }
+        }
+        true
+    }
+
+    /// The end of a replay: `resumed`, if it was asked for, or `resync_required`; then what came meanwhile.
+    fn caught_up(&mut self, replay: &Replay, end: Result<u64, u64>) {
+        let (id, community) = (replay.session, replay.community.as_str());
+        let Some(open) = self.open.get_mut(&id) else { return };
+        let mut texts = Vec::new();
+        let pending = open.resuming.remove(community).flatten();
+        if let Some(restoring) = &mut open.session.restoring {
+            restoring.owed.remove(community);
+            restoring.done.insert(community.to_owned());
+        }
+        let to = match (end, &pending) {
+            (Ok(to), Some(_)) => {
+                if let Some(from) = replay.from.filter(|_| replay.how == Catching::Asked) {
+                    texts.push(Reply::Resumed { community_uri: community.to_owned(), from, to }.text());
+                }
+                to
+            }
+            (Ok(oldest) | Err(oldest), _) => {
+                let community_uri = replay.community.clone();
+                texts.push(Reply::ResyncRequired { community_uri, oldest }.text());
+                0
+            }
+        };
+        for (seq, text) in pending.into_iter().flatten().filter(|(seq, _)| *seq > to) {
+            open.session.replayed.insert(community.to_owned(), seq);
+            texts.push(text);
+        }
+        let replayed = open.session.replayed.entry(community.to_owned()).or_insert(to);
+        *replayed = to.max(*replayed);
+        // What the gateway has had itself by now does not come again, nor anything of a community that it does
+        // not listen to.
+        let communities = &self.communities;
+        let is_ahead =
+            |community: &String, seq: &u64| communities.get(community).is_some_and(|had| had < seq);
+        open.session.replayed.retain(|community, seq| is_ahead(community, seq));
+        self.keep_session(id);
+        texts.into_iter().for_each(|text| self.send(id, text));
+    }
+}
