@@ -374,7 +374,7 @@ impl World {
         let Some(noted) = self.change(|gateway, _| gateway.subscribe(id, &subscribe))? else {
             return self.on(Input::Done(id, None));
         };
-        let noted = noted.expect("two communities find room");
+        let noted = noted.unwrap_or_else(|_| unreachable!("two communities find room"));
         let name = subscribe.key.clone().unwrap();
         let (mut listened, mut had) = (false, None);
         if let Some(socket) = self.sockets.borrow_mut().get_mut(&id) {
