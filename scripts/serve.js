@@ -34,6 +34,8 @@ const MINUTE_MILLIS = 60_000
 const DISPOSE_WITHIN_MILLIS = 3_000
 /** How long one may take to come up, besides the pause before it (restarts.js). */
 const LAUNCH_WITHIN_MILLIS = 10_000
+/** So much later a workerd that miniflare started by itself is taken for dead: one that is only slow should not be ended. */
+const OVERDUE_AFTER_MILLIS = 20_000
 /** SIGTERM has to end the service within three seconds, whatever still hangs. */
 const STOP_WITHIN_MILLIS = 2_500
 
@@ -152,13 +154,25 @@ async function serve() {
     process.env.COLIBRI_PAUSE_SECS = String(pause)
     return pause === 0 ? 'starting it again' : `starting it again in ${pause} s`
   }
+  /** How long a workerd may take until it runs. */
+  const launchWithin = () => LAUNCH_WITHIN_MILLIS + 1_000 * Number(process.env.COLIBRI_PAUSE_SECS ?? 0)
+  /** miniflare waits for ever for a workerd that dies at the very beginning of its start, and says nothing. */
+  let overdue
+  const giveUp = () => {
+    if (relaunching || stopCode !== undefined) return
+    say(`workerd did not start: nothing was heard of it; ${pauseAfterDeath()}`)
+    relaunch()
+  }
   class RuntimeLog extends Log {
     constructor() {
       super(LogLevel.WARN)
     }
     /** miniflare warns when workerd died, before it starts a new one. */
     warn(message) {
-      say(/crashed unexpectedly/.test(message) ? `workerd ended unexpectedly; ${pauseAfterDeath()}` : message)
+      if (!/crashed unexpectedly/.test(message)) return say(message)
+      say(`workerd ended unexpectedly; ${pauseAfterDeath()}`)
+      clearTimeout(overdue)
+      overdue = setTimeout(giveUp, OVERDUE_AFTER_MILLIS + launchWithin()).unref()
     }
     /** miniflare reports here, and nowhere else, that workerd could not be started again, and does not try any more. */
     error(error) {
@@ -175,7 +189,10 @@ async function serve() {
       log: new RuntimeLog(),
       handleStructuredLogs: ({ message }) => say(message),
       handleUncaughtError: (error) => say(String(error.stack ?? error)),
-      unsafeHandleRuntimeRestart: () => say(`workerd runs again (process ${state.workerdPid()})`),
+      unsafeHandleRuntimeRestart: () => {
+        clearTimeout(overdue)
+        say(`workerd runs again (process ${state.workerdPid()})`)
+      },
     })
     return runtime.ready
   }
@@ -184,14 +201,15 @@ async function serve() {
   const relaunch = async () => {
     if (relaunching) return
     relaunching = true
+    clearTimeout(overdue)
     while (stopCode === undefined) {
       // `dispose` of a runtime that never came up may not settle; neither may `ready`.
       await Promise.race([runtime.dispose().catch(() => {}), sleep(DISPOSE_WITHIN_MILLIS)])
       if (stopCode !== undefined) return
       try {
-        const within = LAUNCH_WITHIN_MILLIS + 1_000 * Number(process.env.COLIBRI_PAUSE_SECS ?? 0)
-        const late = sleep(within).then(() => Promise.reject(new Error('it did not come up in time')))
+        const late = sleep(launchWithin()).then(() => Promise.reject(new Error('it did not come up in time')))
         await Promise.race([launch(), late])
+        clearTimeout(overdue)
         relaunching = false
         return say(`workerd runs again (process ${state.workerdPid()})`)
       } catch (error) {
