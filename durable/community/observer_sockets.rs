@@ -105,10 +105,7 @@ impl CommunityLog {
             return Ok(Replayed::Resync { oldest: 0 });
         }
         let page = self.replay(&Replay { community: community.clone(), cursor });
-        let read = match &page {
-            Ok(Replayed::Page { events, .. }) => i64::try_from(events.len()).unwrap_or(PAGE),
-            Ok(Replayed::Resync { .. }) | Err(_) => 0,
-        };
+        let read = page.as_ref().map_or(0, Replayed::count);
         self.observers.give_back(id, PAGE.saturating_sub(read));
         page
     }

@@ -101,10 +101,7 @@ impl GatewayObject {
         };
         let page =
             call(&self.env, community.as_str(), &ReadLog { community: community.clone(), cursor }).await;
-        let read = match &page {
-            Ok(Replayed::Page { events, .. }) => i64::try_from(events.len()).unwrap_or(PAGE),
-            Ok(Replayed::Resync { .. }) | Err(_) => 0,
-        };
+        let read = page.as_ref().map_or(0, Replayed::count);
         self.readers.borrow_mut().give_back(&address, PAGE.saturating_sub(read));
         page
     }

@@ -1,10 +1,12 @@
 //! Rate limits (C14, H14).
 
 use std::cell::RefCell;
+use std::thread::LocalKey;
 
 use worker::{Env, Request, Response, Result};
 
 use super::error::ApiError;
+use crate::domain::bucket::Size;
 use crate::domain::budget::{Buckets, Budget, requests, sockets};
 use crate::domain::ice::CREDENTIALS_PER_MIN;
 use crate::platform::clock::now;
@@ -40,22 +42,26 @@ pub(super) fn count(request: &Request, env: &Env) -> Option<Budget> {
 
 /// Counts the opening of a socket, or refuses it.
 pub(super) fn count_opening(request: &Request, env: &Env) -> std::result::Result<(), ApiError> {
-    let limit = config::rate_limit(env);
-    if limit == 0 {
-        return Ok(());
-    }
-    let client = peer::client(request, env);
-    let budget = OPENINGS.with_borrow_mut(|buckets| buckets.count(&client, sockets(limit), now()));
-    budget.over.map_or(Ok(()), |secs| Err(ApiError::RateLimited(secs)))
+    admit(&OPENINGS, &peer::client(request, env), sockets, env)
 }
 
 /// Counts a request of a person who proved who they are, from whatever address, or refuses it.
 pub(super) fn count_person(did: &Did, env: &Env) -> std::result::Result<(), ApiError> {
+    admit(&PEOPLE, did.as_str(), requests, env)
+}
+
+/// Takes from the bucket of `client`, or refuses; lets everything through where C14 is off.
+fn admit(
+    buckets: &'static LocalKey<RefCell<Buckets>>,
+    client: &str,
+    size: fn(i64) -> Size,
+    env: &Env,
+) -> std::result::Result<(), ApiError> {
     let limit = config::rate_limit(env);
     if limit == 0 {
         return Ok(());
     }
-    let budget = PEOPLE.with_borrow_mut(|buckets| buckets.count(did.as_str(), requests(limit), now()));
+    let budget = buckets.with_borrow_mut(|buckets| buckets.count(client, size(limit), now()));
     budget.over.map_or(Ok(()), |secs| Err(ApiError::RateLimited(secs)))
 }
 

@@ -67,6 +67,16 @@ pub enum Replayed {
     },
 }
 
+impl Replayed {
+    /// How many events it brought, of those that its reader may read (Q08).
+    pub fn count(&self) -> i64 {
+        match self {
+            Replayed::Page { events, .. } => i64::try_from(events.len()).unwrap_or(i64::MAX),
+            Replayed::Resync { .. } => 0,
+        }
+    }
+}
+
 /// What a cursor comes to in a community that was never seen: its log is empty (Q05).
 pub fn nothing_yet(cursor: i64) -> Replayed {
     match resume(cursor, 1, 0) {
