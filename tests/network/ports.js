@@ -4,18 +4,13 @@
 // A network keeps its ports for life: the address of the PDS stands in every DID document, so a
 // network that came back elsewhere would be one whose accounts cannot be found. They are chosen
 // once, remembered in `ports.json` of the state directory, and found again by every later start.
-// Free ports are taken from below the range from which Linux serves outgoing connections, because
-// a port from inside it may belong to somebody's connection when the network starts again.
 
-import { createServer } from 'node:net'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-export const HOST = '127.0.0.1'
+import { freePort, isFree } from '../../scripts/port.js'
 
-const FIRST_PORT = 20_000
-const LAST_PORT = 31_999
-const ATTEMPTS = 50
+export const HOST = '127.0.0.1'
 
 /** `pds2` is that of a second PDS, 0 without one. @typedef {{plc: number, pds: number, jetstream: number, control: number, pds2: number}} Ports */
 
@@ -42,10 +37,10 @@ export async function choosePorts(state, wanted, { two = false } = {}) {
     if (role === 'pds2' && !two && !remembered?.pds2) continue
     const fixed = wanted[role] ?? (remembered?.[role] || undefined)
     if (fixed === undefined) {
-      ports[role] = await freePort(Object.values(ports))
+      ports[role] = await freePort(HOST, 0, Object.values(ports))
       continue
     }
-    if (!(await isFree(fixed))) throw new Error(takenMessage(role, fixed, wanted[role] === undefined, state))
+    if (!(await isFree(HOST, fixed))) throw new Error(takenMessage(role, fixed, wanted[role] === undefined, state))
     ports[role] = fixed
   }
   writeFileSync(file, JSON.stringify(ports) + '\n')
@@ -73,22 +68,4 @@ function takenMessage(role, port, remembered, state) {
     `${taken}, and this network has used it before: stop whoever listens there ` +
     `(perhaps this very network, already running on ${state}), or take a new state directory`
   )
-}
-
-/** @param {number[]} not @returns {Promise<number>} */
-async function freePort(not) {
-  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-    const port = FIRST_PORT + Math.floor(Math.random() * (LAST_PORT - FIRST_PORT + 1))
-    if (!not.includes(port) && (await isFree(port))) return port
-  }
-  throw new Error(`no free port between ${FIRST_PORT} and ${LAST_PORT} in ${ATTEMPTS} attempts`)
-}
-
-/** @param {number} port @returns {Promise<boolean>} */
-function isFree(port) {
-  return new Promise((resolve) => {
-    const server = createServer()
-    server.once('error', () => resolve(false))
-    server.listen(port, HOST, () => server.close(() => resolve(true)))
-  })
 }
