@@ -1,6 +1,7 @@
-//! The audit log: what was done by whom, written in the transaction that did it (X22).
+//! The audit log: who did what, written in the transaction of the action itself (X22).
 //!
-//! Rows are only ever added. Of one community the newest [`KEPT`] stay, and none for longer than [`DAYS`].
+//! Rows are never changed. Each community keeps its newest [`KEPT`], and none for longer than
+//! [`DAYS`].
 
 use serde::{Deserialize, Serialize};
 
@@ -11,32 +12,32 @@ use crate::wire::bodies::AuditEntry;
 use crate::wire::ids::AtUri;
 use crate::wire::time::Micros;
 
-/// Entries of one community that are kept, the newest: at 400 bytes each, 4 MB.
+/// The most entries per community, the newest: at 400 bytes each, 4 MB.
 pub const KEPT: i64 = 10_000;
-/// How long an entry is kept.
+/// How many days an entry is kept.
 pub const DAYS: i64 = 400;
 
-/// One act, as it is written down.
+/// One act, before it is written to the log.
 #[derive(Clone, Debug)]
 pub struct Act<'a> {
-    /// Where.
+    /// The community.
     pub community: &'a AtUri,
-    /// Who.
+    /// The actor.
     pub caller: &'a Caller,
-    /// How that is known.
+    /// The kind of proof that the actor showed.
     pub proof: Proof,
-    /// What, in one word.
+    /// The action, as one word.
     pub action: &'static str,
-    /// To whom or what.
+    /// The person, message or invite that the action concerns.
     pub subject: String,
-    /// Why.
+    /// The reason that the actor gave.
     pub reason: Option<&'a str>,
-    /// Until when.
+    /// The time at which the effect ends.
     pub until: Option<Micros>,
 }
 
 impl<'a> Act<'a> {
-    /// A decision that was made in `community`.
+    /// The act of a decision in `community`.
     pub fn of(decision: &'a Decision, community: &'a AtUri) -> Self {
         Self {
             community,
@@ -63,7 +64,7 @@ impl<'a> Act<'a> {
     }
 }
 
-/// Writes an act down, and forgets the oldest of its community over the bound.
+/// Logs an act, and deletes the community's oldest entries over the limit.
 pub fn add(act: &Act, now: Micros) -> [Statement; 2] {
     [
         Statement::new(
@@ -75,7 +76,7 @@ pub fn add(act: &Act, now: Micros) -> [Statement; 2] {
     ]
 }
 
-/// Writes down that an invite was made, if it was: its code is one that nobody had before.
+/// Logs a new invite, if the insert succeeds: no other invite has its code.
 pub(super) fn add_invited(act: &Act, now: Micros) -> [Statement; 2] {
     [
         Statement::new(
@@ -87,7 +88,7 @@ pub(super) fn add_invited(act: &Act, now: Micros) -> [Statement; 2] {
     ]
 }
 
-/// Writes down that an invite is about to be revoked, if it is active.
+/// Logs the revocation of an invite that is still active.
 pub(super) fn add_revoked(act: &Act, now: Micros) -> [Statement; 2] {
     [
         Statement::new(
@@ -107,22 +108,22 @@ fn bound(community: &AtUri) -> Statement {
     )
 }
 
-/// What entries are asked for; an empty text asks for all.
+/// A filter for entries; an empty text matches all.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// By this actor.
+    /// The actor.
     pub actor: String,
-    /// Of this kind.
+    /// The action.
     pub action: String,
-    /// Of this person, message or invite.
+    /// The person, message or invite.
     pub subject: String,
 }
 
-/// The place of an entry in the log of its community.
+/// The position of an entry in its community's log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AuditPlace(i64);
 
-/// R34: the entries of a community that fit the filter, newest first.
+/// R34: the community's entries that match the filter, newest first.
 pub async fn page(
     store: &impl Store,
     community: &str,

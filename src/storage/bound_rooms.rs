@@ -1,7 +1,7 @@
 //! The SQLite of a `Community` object: the signaling rooms of its voice channels (S20).
 //!
-//! A room that people may be in is asked to look at their rights again whenever an event may
-//! have ended one. Pinned, as [`super::community_log`].
+//! After an event that may end a right, the community asks each occupied room to check its peers'
+//! rights. Pinned, as [`super::community_log`].
 
 use serde::Deserialize;
 
@@ -11,24 +11,24 @@ use crate::wire::ids::AtUri;
 
 /// Creates the table, if the object is new.
 pub const SCHEMA: &[&str] = &[
-    // `bindings` counts how often the room asked, so that a late "nobody is here" does not undo
-    // a new "somebody is". `due` is the seq of an event the room has not looked at yet.
+    // `bindings` counts the room's requests, so that a late "nobody is here" does not undo a newer
+    // "somebody is". `due` is the seq of an event after which the room has not checked yet.
     "CREATE TABLE IF NOT EXISTS rooms (
         name TEXT PRIMARY KEY, bindings INTEGER NOT NULL, due INTEGER)",
 ];
 
-/// A room that must look at its rights.
+/// A room that must check rights.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Due {
     /// Its name: the AT-URI of a channel.
     pub name: AtUri,
-    /// How often it asked to be told.
+    /// The number of its requests so far.
     pub bindings: i64,
-    /// Because of the event with this `seq`.
+    /// The `seq` of the event that caused this.
     pub due: i64,
 }
 
-/// A room asks to be told.
+/// A room asks to be notified.
 pub fn bind(room: &AtUri) -> Statement {
     Statement::new(
         "INSERT INTO rooms (name, bindings) VALUES (?1, 1)
@@ -37,7 +37,7 @@ pub fn bind(room: &AtUri) -> Statement {
     )
 }
 
-/// The event `seq` concerns these rooms.
+/// The event `seq` may end rights in these rooms.
 pub fn concern(concern: &Concern, seq: u64) -> Statement {
     let seq = Param::Int(i64::try_from(seq).unwrap_or(i64::MAX));
     match concern {
@@ -53,7 +53,7 @@ pub fn concern(concern: &Concern, seq: u64) -> Statement {
     }
 }
 
-/// The rooms that must look, each as [`Due`].
+/// The rooms that must check, each as [`Due`].
 pub fn due() -> Statement {
     Statement::new(
         "SELECT json_object('name', name, 'bindings', bindings, 'due', due) AS row
@@ -62,8 +62,8 @@ pub fn due() -> Statement {
     )
 }
 
-/// The room has looked. It is forgotten when nobody is there, unless it asked again since; what
-/// became due since stays due.
+/// The room has checked. An empty room is deleted, unless it asked again in the meantime; a later
+/// due event stays due.
 pub fn looked(room: &Due, occupied: bool) -> Vec<Statement> {
     let done = Statement::new(
         "UPDATE rooms SET due = NULL WHERE name = ?1 AND due = ?2",

@@ -1,9 +1,8 @@
-//! What a batch changed, as one transaction (fourth step of the pipeline).
+//! One transaction for all changes of a batch (fourth step of the pipeline).
 //!
-//! Data, the events it makes and the cursor that vouches for it are stored together or not at
-//! all (invariants 1, 3). The first statement names the version of the ledger at which the facts
-//! were read and fails if another commit came between, so a decision is never stored over facts
-//! it did not see.
+//! Data, its events and the cursor are stored together or not at all (invariants 1, 3). The first
+//! statement names the ledger version at which the facts were read, and fails if another commit
+//! came in between; so no decision is stored that rests on outdated facts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,58 +17,59 @@ use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::jetstream::{Frame, What};
 use crate::wire::time::Micros;
 
-/// The longest outbox row: small enough to be handed on in one call, large enough that a batch
-/// is a few rows.
+/// The longest outbox row, in bytes: small enough for one call, and large enough that a batch takes
+/// few rows.
 const OUTBOX_ROW_MAX: usize = 256 * 1024;
-/// Of how many channels that a message left it is remembered: one that is moved for ever must not
-/// make the key dear for everybody who reacts to another one.
+/// The most channels per message for which the index remembers that the message left. Otherwise one
+/// message that moves for ever would make its key expensive for everybody who reacts to another
+/// one.
 const GONE_FROM: i64 = 16;
-/// How long a key that meant a message means no other, at least (T21).
+/// The minimum number of days for which a key that meant a message means no other (T21).
 const GONE_DAYS: i64 = 30;
-/// Examples kept per reason of refusal.
+/// The number of examples kept per reason of refusal.
 const REFUSALS_KEPT: i64 = 100;
 
-/// Everything one commit stores.
+/// The contents of one commit.
 #[derive(Debug)]
 pub struct Commit<'a> {
-    /// The version of the ledger the facts were read at.
+    /// The ledger version at which the facts were read.
     pub version: i64,
-    /// Rows.
+    /// The changed rows.
     pub changes: &'a Changes,
-    /// Accounts that were switched on or off.
+    /// Accounts that were activated or deactivated.
     pub accounts: &'a [AccountChange],
     /// Communities whose record was deleted (I70).
     pub deleted_communities: &'a [AtUri],
     /// Events for the outbox.
     pub announcements: &'a [Announcement],
-    /// Records that were not let in.
+    /// Records that the rules refused.
     pub refusals: &'a [Refusal],
     /// Frames that could not be read, by reason.
     pub unread: &'a BTreeMap<&'static str, u64>,
     /// Known people whose identity changed (I50).
     pub identities: &'a [Did],
-    /// Whether people who become known with this are to be looked at (K12). Not those who were
-    /// only asked about (K06).
+    /// Whether the directory looks up people who become known in this commit (K12). It does not
+    /// look up people whom somebody merely asked about (K06).
     pub looks_at_new: bool,
-    /// How far the stream is stored with this.
+    /// The position in the stream after this commit.
     pub position: Option<&'a StreamPosition>,
-    /// A stretch of the stream that was not seen (J07).
+    /// A stretch of the stream that the service missed (J07).
     pub gap: Option<&'a Gap>,
-    /// Repositories of which events were left out, each until a time of the stream (K17).
+    /// Repositories whose events were left out, each until a time of the stream (K17).
     pub deferred: &'a BTreeMap<Did, Micros>,
-    /// The events of the stream behind it, for what is known of their repositories.
+    /// The stream's events in this commit, from which the state of their repositories follows.
     pub frames: &'a [Frame],
-    /// Whose events were decided over what may be missing.
+    /// People whose events were decided on facts that may be incomplete.
     pub doubtful: &'a BTreeSet<Did>,
-    /// The outbox up to and with this row has been told.
+    /// The last outbox row that has been delivered; it and all before it are deleted.
     pub announced: Option<i64>,
-    /// Bounds of the held records (I63).
+    /// The limits on held records (I63).
     pub held: HeldBounds,
     /// The time of the commit.
     pub now: Micros,
 }
 
-/// How long and how many records wait (I63).
+/// How long records are held, and how many (I63).
 #[derive(Clone, Copy, Debug)]
 pub struct HeldBounds {
     /// `HELD_HOURS`
@@ -78,20 +78,20 @@ pub struct HeldBounds {
     pub max: i64,
 }
 
-/// The statements of a commit, and the version of the ledger after it.
+/// The statements of a commit, and the ledger version after it.
 #[derive(Debug)]
 pub struct Prepared {
-    /// To run in one transaction.
+    /// The statements, to run in one transaction.
     pub statements: Vec<Statement>,
-    /// Announcements as they stand in the outbox, with the ids of their rows.
+    /// The announcements of each outbox row, with the row's id.
     pub outbox: Vec<(i64, std::ops::Range<usize>)>,
     /// The version after the commit.
     pub version: i64,
-    /// Whose repositories are known from now on (K01), if they were not before.
+    /// The repositories that this commit makes known (K01).
     pub known: BTreeSet<(Did, Option<Did>)>,
 }
 
-/// Prepares a commit.
+/// Builds the statements of a commit.
 pub fn prepare(commit: &Commit) -> Prepared {
     let outbox = outbox_rows(commit);
     let version = outbox.last().map_or(commit.version + 1, |(id, _, _)| *id);
@@ -161,18 +161,19 @@ pub fn prepare(commit: &Commit) -> Prepared {
     Prepared { statements, outbox, version, known }
 }
 
-/// What the service knows of repositories changes with what it stores of them (K01, K05, K11).
+/// Updates what the service knows of repositories along with what it stores of them (K01, K05,
+/// K11).
 fn repositories(statements: &mut Vec<Statement>, commit: &Commit, known: &BTreeSet<(Did, Option<Did>)>) {
     statements.extend(repos::learn(known, commit.now));
     if commit.gap.is_some() {
-        // Before revisions move on: these frames came after the gap.
+        // Before revisions move on: the frames of this commit came after the gap.
         statements.push(repos::all_due(commit.now));
     }
     let mut revs: BTreeMap<&Did, &str> = BTreeMap::new();
     let mut identities = BTreeSet::new();
     for frame in commit.frames {
         match &frame.what {
-            // Profiles of the whole network pass by (J08).
+            // The stream carries profiles of the whole network (J08).
             What::Commit(write) if write.collection != Collection::Profile => {
                 let rev = revs.entry(&frame.did).or_default();
                 *rev = write.rev.as_str().max(rev);
@@ -189,7 +190,7 @@ fn repositories(statements: &mut Vec<Statement>, commit: &Commit, known: &BTreeS
     statements.extend(repos::returned(&returned.collect(), commit.now));
 }
 
-/// The announcements cut into rows: id, which of them, and their JSON.
+/// Splits the announcements into rows: the id, the range of announcements, and their JSON.
 fn outbox_rows(commit: &Commit) -> Vec<(i64, std::ops::Range<usize>, String)> {
     let mut rows = Vec::new();
     let mut from = 0;
@@ -220,7 +221,7 @@ fn push_row(
     rows.push((id, range, std::mem::take(text)));
 }
 
-/// I52: every record of a deleted account goes, and what others put on its messages.
+/// I52: deletes every record of a deleted account, and other people's records on its messages.
 fn purge(statements: &mut Vec<Statement>, accounts: &[AccountChange], now: Micros) {
     let dids: Vec<_> = accounts.iter().filter(|account| account.purged).map(|account| &account.did).collect();
     if dids.is_empty() {
@@ -233,9 +234,9 @@ fn purge(statements: &mut Vec<Statement>, accounts: &[AccountChange], now: Micro
     }
 }
 
-/// T21: which messages left a channel. What has been there for [`GONE_DAYS`] is forgotten, unless a
-/// message still answers to the key: of the oldest as many at a time as one commit may add, so that
-/// there are never many at once.
+/// T21: notes which messages left a channel. Deletes notes older than [`GONE_DAYS`], unless a
+/// message still answers to the key: at a time as many of the oldest as one commit may add, so that
+/// the work per commit is bounded.
 fn gone(statements: &mut Vec<Statement>, commit: &Commit) {
     let gone = &commit.changes.gone.set;
     for text in chunks(gone.iter()) {
@@ -269,7 +270,7 @@ fn gone(statements: &mut Vec<Statement>, commit: &Commit) {
     ));
 }
 
-/// I51, I53: what an account that is not active has is out of sight, loaded or not.
+/// I51, I53: hides or shows all records of an account, loaded or not.
 fn hide(statements: &mut Vec<Statement>, accounts: &[AccountChange]) {
     for account in accounts {
         for sql in KINDS.iter().filter_map(|kind| kind.hide) {
@@ -279,7 +280,7 @@ fn hide(statements: &mut Vec<Statement>, accounts: &[AccountChange]) {
     }
 }
 
-/// Bans, blocks, and the end of the invites of communities that are gone (I70).
+/// Bans, blocks, and the end of invites to deleted communities (I70).
 fn decisions(statements: &mut Vec<Statement>, commit: &Commit) {
     let now = || Param::from(commit.now.sortable());
     let (bans, blocks) = (&commit.changes.bans, &commit.changes.blocks);
@@ -317,10 +318,10 @@ fn decisions(statements: &mut Vec<Statement>, commit: &Commit) {
     }
 }
 
-/// I63: what waited too long goes. Over the maximum, in number or in bytes, whoever holds most makes
-/// room: everybody keeps as many of their newest as all can keep. Of those who hold the same, people
-/// whom nobody knows go first. A little more goes than must, so that a flood pays for this only now
-/// and then.
+/// I63: deletes records that were held too long. Over the maximum, in number or in bytes, the
+/// authors with the most held records lose theirs: everybody keeps the same number of their newest.
+/// Among those with equally many, people unknown to the index go first. Each run deletes a little
+/// more than necessary, so that a flood triggers it only occasionally.
 fn bound_held(statements: &mut Vec<Statement>, commit: &Commit) {
     let oldest = Micros(commit.now.0.saturating_sub(commit.held.hours.saturating_mul(3_600_000_000)));
     statements.push(Statement::new(HELD_TOO_LONG, [oldest.sortable().into()]));
@@ -330,7 +331,7 @@ fn bound_held(statements: &mut Vec<Statement>, commit: &Commit) {
     ));
 }
 
-// What waits for an owner's account to be active again waits as long as that takes (I51).
+// Records that wait for an owner's inactive account have no time limit (I51).
 const HELD_TOO_LONG: &str = "
     DELETE FROM held WHERE arrived_at < ?1
       AND NOT EXISTS (SELECT 1 FROM communities c WHERE c.uri = waits_for AND c.hidden)
@@ -342,10 +343,11 @@ const HELD_TOO_LONG: &str = "
                         JOIN communities c ON c.uri = ch.community_uri
                        WHERE (m.uri = waits_for OR m.rkey = waits_for) AND c.hidden)";
 
-/// How many bytes of records wait, at most: 10,000 of the largest would be a tenth of what D1 holds.
+/// The maximum total size of held records, in bytes: 10,000 of the largest would take a tenth of
+/// D1's capacity.
 const HELD_BYTES: i64 = 64 * 1024 * 1024;
 
-// Nothing is read beyond the two sums unless they are too large.
+// Reads only the two sums, unless they exceed the limits.
 const BOUND_HELD: &str = "
     DELETE FROM held WHERE uri IN (
         SELECT uri FROM (
@@ -396,8 +398,8 @@ fn refusals(statements: &mut Vec<Statement>, commit: &Commit) {
     ));
 }
 
-// `state` is not the stream's: a gateway writes it. Whoever is there already and becomes known now
-// brings it along.
+// The stream does not set `state`; a gateway does. A visitor who becomes known now keeps their
+// state.
 const PEOPLE: &str = "
     INSERT INTO people (did, handle, display_name, avatar_cid, banner_cid, description, status_text,
         emoji, profile_rev, active, account_status, account_at, account_said, away_since, deleted_at,

@@ -1,7 +1,7 @@
 //! The SQLite of a `Community` object: its `seq`, its log, and the gateways that listen.
 //!
-//! Pinned: an existing object keeps these tables. A change is a new table or column with a
-//! default, never an edit of the old.
+//! Pinned: an existing object keeps these tables. A change adds a table or a column with a default,
+//! and never edits an old one.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -14,9 +14,9 @@ use crate::domain::pending::Told;
 use crate::wire::ids::Did;
 use crate::wire::time::Micros;
 
-/// Creates the tables, if the object is new.
+/// Creates the tables in a new object.
 pub const SCHEMA: &[&str] = &[
-    // One row: the last seq given, and the last row of the outbox that came in.
+    // One row: the last seq assigned, and the last outbox row received.
     "CREATE TABLE IF NOT EXISTS counters (
         id INTEGER PRIMARY KEY CHECK (id = 1), seq INTEGER NOT NULL, announced INTEGER NOT NULL)",
     "INSERT OR IGNORE INTO counters (id, seq, announced) VALUES (1, 0, 0)",
@@ -26,9 +26,8 @@ pub const SCHEMA: &[&str] = &[
         message_uri TEXT, live INTEGER NOT NULL, withdrawn INTEGER NOT NULL DEFAULT 0,
         event TEXT NOT NULL)",
     "CREATE INDEX IF NOT EXISTS log_by_message ON log (message_uri) WHERE message_uri IS NOT NULL",
-    // Gateways that listen, and the last seq each of them has.
-    // `attachments` counts how often it asked to, so that a late "no more" does not undo a new
-    // "yes".
+    // The gateways that listen, and the last seq delivered to each. `attachments` counts the
+    // requests of a gateway, so that a late detach does not undo a newer attach.
     "CREATE TABLE IF NOT EXISTS gateways (
         name TEXT PRIMARY KEY, delivered INTEGER NOT NULL, attachments INTEGER NOT NULL)",
 ];
@@ -36,21 +35,21 @@ pub const SCHEMA: &[&str] = &[
 /// The counters of a community.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Counters {
-    /// The last `seq` given.
+    /// The last `seq` assigned.
     pub seq: u64,
-    /// The last row of the outbox that came in.
+    /// The last outbox row received.
     pub announced: i64,
     /// The smallest `seq` in the log, if it is not empty.
     pub oldest: Option<u64>,
 }
 
 impl Counters {
-    /// The smallest `seq` in the log, or the next one to be given (Q05).
+    /// The smallest `seq` in the log, or the next `seq` if the log is empty (Q05).
     pub fn oldest(&self) -> u64 {
         self.oldest.unwrap_or(self.seq + 1)
     }
 
-    /// How many events are in the log.
+    /// The number of events in the log.
     pub fn kept(&self) -> i64 {
         i64::try_from((self.seq + 1).saturating_sub(self.oldest())).unwrap_or(i64::MAX)
     }
@@ -61,9 +60,9 @@ impl Counters {
 pub struct Listener {
     /// Its instance name.
     pub name: String,
-    /// The last `seq` it has.
+    /// The last `seq` delivered to it.
     pub delivered: u64,
-    /// How often it asked to listen.
+    /// The number of its requests to listen.
     pub attachments: u64,
 }
 
@@ -71,7 +70,7 @@ fn int(number: u64) -> Param {
     Param::Int(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
-/// A row if the tables are there: the object was used before.
+/// A row if the tables exist, which means that the object was used before.
 pub fn is_used() -> Statement {
     Statement::new("SELECT name AS row FROM sqlite_master WHERE type = 'table' AND name = 'counters'", [])
 }
@@ -85,22 +84,22 @@ pub fn counters() -> Statement {
     )
 }
 
-/// What a community does when it is told.
+/// The effect of an announcement on a community.
 #[derive(Debug)]
 pub struct Taken {
-    /// To run in one transaction.
+    /// The statements, to run in one transaction.
     pub statements: Vec<Statement>,
-    /// The counters afterwards.
+    /// The counters after it.
     pub counters: Counters,
-    /// Whether gateways are asked to listen by this.
+    /// Whether it attaches further gateways.
     pub asks_gateways: bool,
 }
 
-/// What a community does when it is told: every event of a row that it has not had gets the
-/// next `seq` (T14), and the gateway of a private event's person, `home`, is asked to listen (E06b).
+/// Numbers announcements: every event of a row that the community has not received gets the next
+/// `seq` (T14), and the gateway `home` of a private event's person is attached (E06b).
 ///
-/// Numbers come from the counters alone, and those are written last: should writing fail half
-/// way, the same rows told again get the same numbers.
+/// Numbers depend only on the counters, and the counters are written last. If writing fails
+/// half-way, a second delivery of the same rows gets the same numbers.
 pub fn take(counters: &Counters, told: &[Told], at: Micros, home: impl Fn(&Did) -> String) -> Taken {
     let (mut seq, mut announced) = (counters.seq, counters.announced);
     let mut statements = Vec::new();
@@ -125,7 +124,7 @@ pub fn take(counters: &Counters, told: &[Told], at: Micros, home: impl Fn(&Did) 
     }
 }
 
-/// Notes the last `seq` given and the last row of the outbox that came in.
+/// Stores the last `seq` assigned and the last outbox row received.
 pub fn count(seq: u64, announced: i64) -> Statement {
     Statement::new(
         "UPDATE counters SET seq = ?1, announced = max(announced, ?2)",
@@ -133,7 +132,7 @@ pub fn count(seq: u64, announced: i64) -> Statement {
     )
 }
 
-/// A row of the log, as it is bound.
+/// A row of the log, with its bound columns.
 #[derive(Serialize)]
 struct Entry<'a> {
     seq: u64,
@@ -145,9 +144,9 @@ struct Entry<'a> {
     event: &'a str,
 }
 
-/// Appends events, the first under `first`, and withdraws what they make untrue (Q07): a message
-/// that is gone, and every message of a channel or community that is gone. Few statements
-/// whatever the number of events, for a statement costs more than a row.
+/// Appends events, numbered from `first`, and withdraws events that are no longer true (Q07): those
+/// of a deleted message, and all messages of a deleted channel or community. It uses few statements
+/// for any number of events, because a statement costs more than a row.
 pub fn append<'a>(
     first: u64,
     events: impl IntoIterator<Item = &'a Announcement>,
@@ -156,7 +155,7 @@ pub fn append<'a>(
     let mut entries: Vec<Entry> = Vec::new();
     let (mut messages, mut channels, mut everything) = (Vec::new(), Vec::new(), false);
     for (seq, announcement) in (first..).zip(events) {
-        // What stands in the table is withdrawn by a statement, what came with this call here.
+        // A statement withdraws stored events; events of this call are withdrawn here.
         let mut withdraw = |gone: &dyn Fn(&Entry) -> bool| {
             entries.iter_mut().filter(|entry| entry.message_uri.is_some() && gone(entry)).for_each(|entry| {
                 entry.withdrawn = true;
@@ -228,8 +227,8 @@ pub fn append<'a>(
     statements
 }
 
-/// Reads events, in order. One that cannot be read is set aside: in its place stands one without
-/// contents (Q21), and its `seq` is added to `unreadable`.
+/// Parses events, in order. An unreadable event is set aside: an empty event takes its place (Q21),
+/// and its `seq` is added to `unreadable`.
 pub fn events(texts: &[String], unreadable: &mut Vec<u64>) -> Result<Vec<Numbered>, Fault> {
     type Row = (u64, Inner<Audience>, u8, Inner<Box<RawValue>>);
     let found: Vec<Row> = texts
@@ -247,7 +246,7 @@ pub fn events(texts: &[String], unreadable: &mut Vec<u64>) -> Result<Vec<Numbere
     Ok(numbered.collect())
 }
 
-/// Events that cannot be read are set aside for good.
+/// Sets unreadable events aside permanently.
 pub fn set_aside(seqs: &[u64]) -> Statement {
     Statement::new(
         "UPDATE log SET event = 'null', audience = '\"community\"', live = 0
@@ -256,7 +255,7 @@ pub fn set_aside(seqs: &[u64]) -> Statement {
     )
 }
 
-/// At most `limit` events after `after`, in order, for [`events`]: for delivery.
+/// The next `limit` events after `after`, in order, to parse with [`events`]: for delivery.
 pub fn after(after: u64, limit: i64) -> Statement {
     Statement::new(
         "SELECT json_array(seq, audience, live, event) AS row
@@ -265,7 +264,7 @@ pub fn after(after: u64, limit: i64) -> Statement {
     )
 }
 
-/// The same without what is withdrawn: for replays (Q07).
+/// The same without withdrawn events: for replays (Q07).
 pub fn standing_after(after: u64, limit: i64) -> Statement {
     Statement::new(
         "SELECT json_array(seq, audience, live, event) AS row
@@ -274,8 +273,7 @@ pub fn standing_after(after: u64, limit: i64) -> Statement {
     )
 }
 
-/// The last `seq` that was numbered before `at`, if it is still in the log. Looks at the newest
-/// first.
+/// The last `seq` assigned before `at`, if the log still has it. Searches from the newest event.
 pub fn numbered_before(at: Micros) -> Statement {
     Statement::new(
         "SELECT CAST(seq AS TEXT) AS row FROM log WHERE at < ?1 ORDER BY seq DESC LIMIT 1",
@@ -283,8 +281,8 @@ pub fn numbered_before(at: Micros) -> Statement {
     )
 }
 
-/// Forgets events older than `before`, and all but the newest `max` (Q06). Both look at the
-/// oldest rows only: in a community that is full this runs with every append.
+/// Deletes events older than `before`, and all but the newest `max` (Q06). Both statements read
+/// only the oldest rows, because a full community runs them with every append.
 pub fn forget(before: Micros, max: i64) -> Vec<Statement> {
     vec![
         Statement::new(
@@ -297,8 +295,8 @@ pub fn forget(before: Micros, max: i64) -> Vec<Statement> {
     ]
 }
 
-/// A gateway asks to listen, from the event after `delivered` on; one that listens already keeps
-/// its place.
+/// A gateway attaches, from the event after `delivered` on; one that is attached already keeps its
+/// position.
 pub fn listen(name: &str, delivered: u64) -> Statement {
     Statement::new(
         "INSERT INTO gateways (name, delivered, attachments) VALUES (?1, ?2, 1)
@@ -307,7 +305,7 @@ pub fn listen(name: &str, delivered: u64) -> Statement {
     )
 }
 
-/// A gateway listens no more, unless it asked to since.
+/// A gateway detaches, unless it attached again in the meantime.
 pub fn leave(listener: &Listener) -> Statement {
     Statement::new(
         "DELETE FROM gateways WHERE name = ?1 AND attachments = ?2",
@@ -315,7 +313,7 @@ pub fn leave(listener: &Listener) -> Statement {
     )
 }
 
-/// A gateway has everything up to and with `delivered`.
+/// A gateway has received every event up to and including `delivered`.
 pub fn delivered(name: &str, delivered: u64) -> Statement {
     Statement::new(
         "UPDATE gateways SET delivered = max(delivered, ?2) WHERE name = ?1",
@@ -332,7 +330,7 @@ pub fn listeners() -> Statement {
     )
 }
 
-/// Whom a private event is for (E06b).
+/// The person that a private event is for (E06b).
 fn addressee(announcement: &Announcement) -> Option<&Did> {
     match &announcement.audience {
         Audience::Private(did) => Some(did),

@@ -1,18 +1,18 @@
-//! The SQLite of a `Community` object, the part about voice: who is in which channel.
+//! The SQLite of a `Community` object, voice part: who is in which channel.
 //!
-//! Pinned: an existing object keeps this table. A change is a new table or column with a
-//! default, never an edit of the old.
+//! Pinned: an existing object keeps this table. A change adds a table or a column with a default,
+//! and never edits an old one.
 
 use super::{Param, Statement};
 use crate::domain::voice::Rooms;
 use crate::wire::ids::{AtUri, Did};
 
-/// Creates the table, if the object is new. `gateway` is the one that joined the person: another
-/// one, of a time with another number of gateways, does not take them out.
+/// Creates the table in a new object. `gateway` is the gateway that joined the person: another one,
+/// from before a change of the number of gateways, cannot remove them.
 pub const SCHEMA: &[&str] = &["CREATE TABLE IF NOT EXISTS voice (
         did TEXT PRIMARY KEY, channel TEXT NOT NULL, gateway TEXT NOT NULL)"];
 
-/// Everybody, as `[did, channel]`.
+/// Every person, as `[did, channel]`.
 pub fn people() -> Statement {
     Statement::new("SELECT json_array(did, channel) AS row FROM voice", [])
 }
@@ -22,7 +22,7 @@ pub fn joined_by(did: &Did) -> Statement {
     Statement::new("SELECT gateway AS row FROM voice WHERE did = ?1", [did.as_str().into()])
 }
 
-/// A person is in a channel.
+/// Puts a person into a channel.
 pub fn seat(did: &Did, channel: &AtUri, gateway: &str) -> Statement {
     Statement::new(
         "INSERT INTO voice (did, channel, gateway) VALUES (?1, ?2, ?3)
@@ -31,7 +31,7 @@ pub fn seat(did: &Did, channel: &AtUri, gateway: &str) -> Statement {
     )
 }
 
-/// Nobody else is in any channel than those in `rooms`.
+/// Removes everybody who is not in `rooms`.
 pub fn only(rooms: &Rooms) -> Statement {
     let people: Vec<Did> = rooms.lists().into_values().flatten().collect();
     Statement::new(

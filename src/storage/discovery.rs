@@ -1,4 +1,4 @@
-//! Finding repositories through a relay: how far the walk is, and what it found.
+//! Discovering repositories through a relay: the state of the walk, and what it found.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use crate::domain::discovery::{EMPTY_KEPT, Ending, FORGOTTEN_AFTER, KEPT_MAX, Se
 use crate::wire::ids::Did;
 use crate::wire::time::Micros;
 
-/// The walk as people see it, in `/api/health`.
+/// The walk as `/api/health` shows it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[expect(missing_docs, reason = "columns, described in migrations/")]
 pub struct Shown {
@@ -66,7 +66,7 @@ impl From<Row> for Walk {
     }
 }
 
-/// The walk, if there was ever one, and what its next step rests on.
+/// The latest walk, if there was one, and the input for its next step.
 pub async fn state(store: &impl Store, now: Micros) -> Result<(Option<Walk>, Seen), Fault> {
     #[derive(Deserialize)]
     struct Around {
@@ -89,7 +89,7 @@ pub async fn state(store: &impl Store, now: Micros) -> Result<(Option<Walk>, See
     Ok((walk.into_iter().next().map(Walk::from), Seen { last_gap, waiting }))
 }
 
-/// How many repositories are known because a relay listed them, and for no other reason.
+/// The number of repositories that are stored only because a relay listed them.
 pub async fn kept(store: &impl Store) -> Result<u32, Fault> {
     let statement = Statement::new(
         "SELECT json_quote(count(*)) AS row FROM (SELECT 1 FROM repos WHERE reason = 'found' LIMIT ?1)",
@@ -98,7 +98,7 @@ pub async fn kept(store: &impl Store) -> Result<u32, Fault> {
     Ok(rows(store.read(&[statement]).await?.first())?.into_iter().next().unwrap_or(KEPT_MAX))
 }
 
-/// Forgets found repositories that held nothing, long enough ago.
+/// Deletes discovered repositories that have been empty for long enough.
 pub fn forget_empty(now: Micros) -> Statement {
     Statement::new(
         "DELETE FROM repos
@@ -107,7 +107,7 @@ pub fn forget_empty(now: Micros) -> Statement {
     )
 }
 
-/// Forgets a found repository that was never read, if it has failed often.
+/// Deletes a discovered repository that was never read and has failed often.
 pub fn forget_unread(did: &Did) -> Statement {
     Statement::new(
         "DELETE FROM repos WHERE did = ?1 AND reason = 'found' AND synced_at IS NULL AND failures >= ?2",
@@ -115,7 +115,8 @@ pub fn forget_unread(did: &Did) -> Statement {
     )
 }
 
-/// Makes those of these repositories known that are not, at most `room` of them; a row for each.
+/// Makes the unknown ones of these repositories known, at most `room` of them; returns a row for
+/// each.
 pub fn found<'a>(dids: impl Iterator<Item = &'a Did>, room: u32, now: Micros) -> Statement {
     let dids: Vec<&Did> = dids.collect();
     Statement::new(
@@ -127,7 +128,7 @@ pub fn found<'a>(dids: impl Iterator<Item = &'a Did>, room: u32, now: Micros) ->
     )
 }
 
-/// Stores how far the walk is.
+/// Stores the state of the walk.
 pub fn keep(walk: &Walk) -> Statement {
     let ended = walk.ended.map(|(at, _)| at.shown());
     let ending = walk.ended.map(|(_, ending)| ending.word());

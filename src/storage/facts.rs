@@ -1,8 +1,8 @@
-//! What a batch must know, in one round trip (second step of the pipeline).
+//! Loads the facts for a batch, in one round trip (second step of the pipeline).
 //!
-//! [`load`] turns [`Needs`] into a [`WorkingSet`]. Lists go in as JSON, so a batch of any size is one
-//! statement for each kind of record and a few more. Only when a record turns up that waits for one of the batch are they run
-//! again, because what it needs depends on what it says.
+//! [`load`] turns [`Needs`] into a [`WorkingSet`]. Lists are bound as JSON, so a batch of any size
+//! takes one statement per kind of record and a few more. They run again only when a held record
+//! turns up that waits for one of the batch, because its contents decide what it needs.
 
 use std::collections::BTreeSet;
 
@@ -16,24 +16,23 @@ use crate::domain::working_set::WorkingSet;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
 
-/// Facts, and the version of the ledger they were read at.
+/// Facts, and the ledger version at which they were read.
 #[derive(Debug, Default)]
 pub struct Facts {
-    /// What the rules may look at.
+    /// The rows that the rules may read.
     pub working_set: WorkingSet,
     /// The number of the last commit.
     pub version: i64,
-    /// Of whom everything was loaded that decides where they stand, but for those who are
-    /// remembered.
+    /// The people whose standing was loaded completely, apart from cached standings.
     pub people: BTreeSet<Did>,
 }
 
-/// Loads what `needs` names and what follows from it. Of people whose account was switched, the
-/// messages since `recent_since` are loaded (I51).
+/// Loads what `needs` names and what follows from it. For people whose account was activated or
+/// deactivated, it loads the messages since `recent_since` (I51).
 pub async fn load(store: &impl Store, mut needs: Needs, recent_since: Micros) -> Result<Facts, Fault> {
     loop {
         let facts = load_once(store, &needs, recent_since).await?;
-        // Parents are released before children (I61), so this ends with the longest chain:
+        // Parents are released before children (I61), so this ends after the longest chain:
         // community, channel, message, reaction.
         if !needs.add_following(&facts.working_set) {
             let members = facts.working_set.memberships.iter().map(|row| row.member_did.clone());
@@ -55,9 +54,9 @@ async fn load_once(store: &impl Store, needs: &Needs, recent_since: Micros) -> R
     ask(store, questions).await
 }
 
-/// What decides whether `people` may be in `channel` (V02): the channel, its community, and where
-/// these people stand. One round trip, for any number of people; a channel that is not known is
-/// not in the answer. Bans end by `now`.
+/// The facts that decide whether `people` may be in `channel` (V02): the channel, its community,
+/// and the people's standings. One round trip for any number of people; an unknown channel is
+/// absent from the answer. Bans are judged at `now`.
 pub async fn right_to_be_in(
     store: &impl Store,
     channel: &AtUri,
@@ -80,7 +79,7 @@ pub async fn right_to_be_in(
     Ok(facts.working_set)
 }
 
-/// Asks in one round trip, and brings each answer where it belongs.
+/// Sends the questions in one round trip, and loads each answer.
 async fn ask(store: &impl Store, questions: Vec<Question>) -> Result<Facts, Fault> {
     let (statements, loads): (Vec<_>, Vec<_>) =
         questions.into_iter().map(|question| (question.statement, question.load)).unzip();
@@ -112,7 +111,7 @@ fn ledger() -> Question {
     }
 }
 
-/// What keys meant that messages answer to or that reactions name (T21).
+/// What message keys meant before, for answers and reactions (T21).
 fn gone(asked: &Asked) -> Question {
     Question {
         statement: Statement::new(
@@ -186,8 +185,8 @@ fn people(asked: &Asked) -> Question {
     }
 }
 
-// What keys meant that messages answer to (?1, in the channels of ?2 and ?3) or that reactions name
-// (?4): see MESSAGES.
+// What keys meant before: those that messages answer to (?1, in the channels of ?2 and ?3), and
+// those that reactions name (?4). See MESSAGES.
 const GONE: &str = "
     SELECT json_object('uri', uri, 'channel_uri', channel_uri, 'rkey', rkey, 'indexed_at', indexed_at) AS row
     FROM gone_messages
@@ -201,7 +200,7 @@ const BANS: &str = people_concerned!(
     FROM bans WHERE member_did IN (SELECT did FROM concerned)"
 );
 
-// Of the communities named (?1), and of those in which these messages (?2) stand.
+// For the communities named (?1), and those of these messages (?2).
 const MODERATORS: &str = "
     SELECT json_array(community_uri, did) AS row FROM moderators WHERE community_uri IN (
         SELECT value FROM json_each(?1)

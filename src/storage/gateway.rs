@@ -1,6 +1,4 @@
-//! The SQLite of a `Gateway` object as a whole: what each [`Keep`] writes, and everything read back.
-//!
-//! The tables are those of `gateway_sessions` and `gateway_people`.
+//! The SQLite of a `Gateway` object: performs each [`Keep`], and loads the stored state.
 
 use super::{Fault, Inner, Statement, gateway_people as people, gateway_sessions as sessions, rows};
 use crate::domain::gateway::session::Session;
@@ -9,7 +7,7 @@ use crate::domain::person::Person;
 use crate::wire::ids::Did;
 use crate::wire::time::Micros;
 
-/// Runs a statement in the object's database; the `row` texts it answers.
+/// Runs a statement in the object's database, and returns its `row` texts.
 pub type Run<'r> = dyn Fn(&Statement) -> Result<Vec<String>, Fault> + 'r;
 
 /// Writes one change.
@@ -49,7 +47,7 @@ fn statements(keep: &Keep) -> Vec<Statement> {
     }
 }
 
-/// Forgets the traces of before `since`, and those that are too many (Q16).
+/// Deletes traces from before `since`, and those over the limits (Q16).
 fn tidy_traces(run: &Run<'_>, since: Micros) -> Result<(), Fault> {
     run(&people::forget_traces(since))?;
     loop {
@@ -60,8 +58,8 @@ fn tidy_traces(run: &Run<'_>, since: Micros) -> Result<(), Fault> {
     }
 }
 
-/// Makes the tables, if the object is new, and reads everything back. What is sent later of people, or waits for
-/// it, stays in its rows.
+/// Creates the tables in a new object, and loads the stored state. Events about people that wait or
+/// are not delivered yet stay in their rows.
 pub fn load(run: &Run<'_>) -> Result<Stored, Fault> {
     for schema in people::SCHEMA.iter().chain(sessions::SCHEMA) {
         run(&Statement::new(schema, []))?;
@@ -88,15 +86,16 @@ pub fn load(run: &Run<'_>) -> Result<Stored, Fault> {
     })
 }
 
-/// Stores a new session; its number, which no session has whose trace is kept, above `given`: the last one that was
-/// given since the object woke. What is still done for a socket that is gone must not meet another by its number.
+/// Stores a new session and returns its number. The number is above `given`, the last one assigned
+/// since the object woke, and differs from that of every stored trace: late work for a closed
+/// socket must not reach another socket with the same number.
 pub fn open(run: &Run<'_>, session: &Session, given: i64) -> Result<i64, Fault> {
     let answer = run(&sessions::open(session, given))?;
     let id = answer.first().and_then(|text| text.parse::<i64>().ok());
     id.ok_or_else(|| Fault::new("opening a session", "it got no number"))
 }
 
-/// When the oldest of those sockets closed whose trace is kept.
+/// When the socket of the oldest stored trace closed.
 pub fn oldest_trace(run: &Run<'_>) -> Result<Option<Micros>, Fault> {
     let oldest = run(&people::oldest_trace())?;
     Ok(oldest.first().and_then(|text| text.parse::<i64>().ok()).map(Micros))

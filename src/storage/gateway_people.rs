@@ -1,8 +1,8 @@
-//! The SQLite of a `Gateway` object, the part about people: who is there, what is still to be
-//! told of them, and what sockets that closed had subscribed to.
+//! The SQLite of a `Gateway` object, people part: who is present, which events about them are
+//! undelivered, and the subscriptions of closed sockets.
 //!
-//! Pinned: an existing object keeps these tables. A change is a new table or column with a
-//! default, never an edit of the old.
+//! Pinned: an existing object keeps these tables. A change adds a table or a column with a default,
+//! and never edits an old one.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -15,41 +15,41 @@ use crate::domain::restore::{self, Trace};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
 
-/// People whose last change is remembered (Q13): those who belong to some community.
+/// The most members of communities whose last change is stored (Q13).
 const CHANGED_MAX: i64 = 10_000;
-/// And those who belong to none.
+/// The most people without a community whose last change is stored.
 const CHANGED_ELSEWHERE_MAX: i64 = 1_000;
-/// Visitors whose chosen state is remembered when they are gone.
+/// The most absent visitors whose chosen state is stored.
 const CHOSEN_MAX: i64 = 1_000;
 
-/// Creates the tables, if the object is new.
+/// Creates the tables in a new object.
 pub const SCHEMA: &[&str] = &[
     // People with presence or a voice channel at this gateway.
     "CREATE TABLE IF NOT EXISTS persons (did TEXT PRIMARY KEY, person TEXT NOT NULL)",
-    // Signs of life of a session: its last frame, and whether it ever sent a heartbeat (P11).
+    // The last sign of life of a session, and whether it ever sent a heartbeat (P11).
     "CREATE TABLE IF NOT EXISTS signs (id INTEGER PRIMARY KEY, heard_at INTEGER NOT NULL, beats INTEGER NOT NULL)",
-    // Events of records that came in and wait for the state of their person (P12).
+    // Events from records that wait for the state of their person (P12).
     "CREATE TABLE IF NOT EXISTS unsaid (
         id INTEGER PRIMARY KEY, did TEXT NOT NULL, live INTEGER NOT NULL, event TEXT NOT NULL)",
-    // Events about people of this gateway that some other gateway has not had; an id is never
-    // given twice.
+    // Events about people of this gateway that some other gateway has not received. Ids are never
+    // reused.
     "CREATE TABLE IF NOT EXISTS sayings (id INTEGER PRIMARY KEY AUTOINCREMENT, saying TEXT NOT NULL)",
-    // How far other gateways are with them.
+    // The last of them that each other gateway received.
     "CREATE TABLE IF NOT EXISTS hearers (name TEXT PRIMARY KEY, through INTEGER NOT NULL)",
-    // How far this gateway is with the sayings of others.
+    // The last event that this gateway received from each other gateway.
     "CREATE TABLE IF NOT EXISTS speakers (name TEXT PRIMARY KEY, through INTEGER NOT NULL)",
-    // Whose status or profile changed lately, for sockets that are restored (Q13).
+    // People whose status or profile changed recently, for sockets that are restored (Q13).
     "CREATE TABLE IF NOT EXISTS changed (
         did TEXT PRIMARY KEY, status_at INTEGER NOT NULL DEFAULT 0, profile_at INTEGER NOT NULL DEFAULT 0,
         communities TEXT NOT NULL)",
-    // What sockets that closed had (Q10); `at` is when they did.
+    // The state of closed sockets (Q10); `at` is when they closed.
     "CREATE TABLE IF NOT EXISTS traces (
         id INTEGER PRIMARY KEY, did TEXT NOT NULL, address TEXT NOT NULL, at INTEGER NOT NULL,
         bytes INTEGER NOT NULL, trace TEXT NOT NULL)",
     "CREATE INDEX IF NOT EXISTS traces_by_person ON traces (did, at)",
     "CREATE INDEX IF NOT EXISTS traces_by_time ON traces (at)",
     "CREATE INDEX IF NOT EXISTS traces_by_address ON traces (address, at)",
-    // Of before that, kept for a minute. The numbers of sessions are positive.
+    // The same in an older version, kept for a minute. Session numbers are positive.
     "CREATE TABLE IF NOT EXISTS departed (
         id INTEGER PRIMARY KEY, did TEXT NOT NULL, at INTEGER NOT NULL, last INTEGER NOT NULL, departed TEXT NOT NULL)",
     "DELETE FROM departed WHERE NOT json_valid(departed)",
@@ -58,17 +58,17 @@ pub const SCHEMA: &[&str] = &[
             'subscriptions', json_extract(departed, '$.subscriptions'), 'heard', json_extract(departed, '$.heard'))
         FROM (SELECT *, strftime('%Y-%m-%dT%H:%M:%fZ', at / 1e6, 'unixepoch') AS moment FROM departed)",
     "DELETE FROM departed",
-    // States that visitors chose, who exist nowhere else (P01).
+    // States that visitors chose; visitors have no row in D1 (P01).
     "CREATE TABLE IF NOT EXISTS chosen (did TEXT PRIMARY KEY, state TEXT NOT NULL, at INTEGER NOT NULL)",
     "CREATE INDEX IF NOT EXISTS chosen_by_time ON chosen (at)",
-    // One row: which run of the runtime this object last saw.
+    // One row: the run of the runtime that this object last saw.
     "CREATE TABLE IF NOT EXISTS run (id INTEGER PRIMARY KEY CHECK (id = 1), run TEXT NOT NULL)",
-    // Communities whose observers want to hear about people, too (A21).
+    // Communities whose observers receive events about people, too (A21).
     "CREATE TABLE IF NOT EXISTS observed (uri TEXT PRIMARY KEY)",
 ];
 
 impl Unsaid {
-    /// Reads what [`held`] answers.
+    /// Parses the answer of [`held`].
     pub fn read(texts: &Vec<String>) -> Result<Vec<Self>, Fault> {
         let found: Vec<(i64, Did, u8, Inner<Box<RawValue>>)> = rows(Some(texts))?;
         let read = found.into_iter();
@@ -77,7 +77,8 @@ impl Unsaid {
 }
 
 impl Saying {
-    /// Reads what [`sayings`] answers: the last id, what can be read, and how much cannot.
+    /// Parses the answer of [`sayings`]: the last id, the readable events, and the number of
+    /// unreadable ones.
     pub fn read(texts: &Vec<String>) -> Result<(Option<i64>, Vec<Self>, u32), Fault> {
         let found: Vec<(i64, Inner<Self>)> = rows(Some(texts))?;
         let last = found.last().map(|(id, _)| *id);
@@ -93,16 +94,16 @@ impl Saying {
     }
 }
 
-/// A person whose status or profile changed, and when.
+/// A person whose status or profile changed.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Changed {
     /// Who.
     pub did: Did,
-    /// The last change of the status, in microseconds.
+    /// When the status last changed, in microseconds.
     pub status_at: i64,
-    /// The last change of the profile, in microseconds.
+    /// When the profile last changed, in microseconds.
     pub profile_at: i64,
-    /// The communities through which they were watched then.
+    /// The communities through which others watched them at that time.
     pub communities: Inner<Vec<AtUri>>,
 }
 
@@ -111,7 +112,7 @@ pub fn persons() -> Statement {
     Statement::new("SELECT json_array(did, person) AS row FROM persons", [])
 }
 
-/// Keeps a person.
+/// Stores a person.
 pub fn keep(did: &Did, person: &Person) -> Statement {
     Statement::new(
         "INSERT INTO persons (did, person) VALUES (?1, ?2) ON CONFLICT (did) DO UPDATE SET person = excluded.person",
@@ -119,7 +120,7 @@ pub fn keep(did: &Did, person: &Person) -> Statement {
     )
 }
 
-/// Nothing is to be remembered of a person.
+/// Deletes a person.
 pub fn forget(did: &Did) -> Statement {
     Statement::new("DELETE FROM persons WHERE did = ?1", [did.as_str().into()])
 }
@@ -129,7 +130,7 @@ pub fn signs() -> Statement {
     Statement::new("SELECT json_array(id, heard_at, json(iif(beats, 'true', 'false'))) AS row FROM signs", [])
 }
 
-/// A session was heard.
+/// A session showed a sign of life.
 pub fn heard(id: i64, at: Micros, beats: bool) -> Statement {
     Statement::new(
         "INSERT INTO signs (id, heard_at, beats) VALUES (?1, ?2, ?3)
@@ -138,12 +139,12 @@ pub fn heard(id: i64, at: Micros, beats: bool) -> Statement {
     )
 }
 
-/// A session is over.
+/// A session ended.
 pub fn silence(id: i64) -> Statement {
     Statement::new("DELETE FROM signs WHERE id = ?1", [id.into()])
 }
 
-/// An event of a record came in.
+/// Stores an event from a record.
 pub fn hold(did: &Did, live: bool, event: &RawValue) -> Statement {
     Statement::new(
         "INSERT INTO unsaid (did, live, event) VALUES (?1, ?2, ?3)",
@@ -151,7 +152,7 @@ pub fn hold(did: &Did, live: bool, event: &RawValue) -> Statement {
     )
 }
 
-/// At most `limit` events that wait, in order, as `[id, did, live, event]`, the last [`Inner`].
+/// The next `limit` waiting events, in order, as `[id, did, live, event]`, the last [`Inner`].
 pub fn held(limit: i64) -> Statement {
     Statement::new(
         "SELECT json_array(id, did, live, event) AS row FROM unsaid ORDER BY id LIMIT ?1",
@@ -159,17 +160,17 @@ pub fn held(limit: i64) -> Statement {
     )
 }
 
-/// Events up to and with `id` wait no more.
+/// Deletes the waiting events up to and including `id`.
 pub fn release(id: i64) -> Statement {
     Statement::new("DELETE FROM unsaid WHERE id <= ?1", [id.into()])
 }
 
-/// Something to say; its id is given here.
+/// Stores an event for the other gateways, and assigns its id.
 pub fn say(saying: &Saying) -> Statement {
     Statement::new("INSERT INTO sayings (saying) VALUES (?1)", [Param::json(saying)])
 }
 
-/// At most `limit` sayings after `after`, in order, as `[id, saying]`, the latter [`Inner`].
+/// The next `limit` such events after `after`, in order, as `[id, saying]`, the latter [`Inner`].
 pub fn sayings(after: i64, limit: i64) -> Statement {
     Statement::new(
         "SELECT json_array(id, saying) AS row FROM sayings WHERE id > ?1 ORDER BY id LIMIT ?2",
@@ -177,17 +178,17 @@ pub fn sayings(after: i64, limit: i64) -> Statement {
     )
 }
 
-/// The last saying, as a number.
+/// The id of the last one.
 pub fn last_saying() -> Statement {
     Statement::new("SELECT CAST(coalesce(max(id), 0) AS TEXT) AS row FROM sayings", [])
 }
 
-/// How far each hearer is, as `[name, through]`.
+/// The position of each receiving gateway, as `[name, through]`.
 pub fn hearers() -> Statement {
     Statement::new("SELECT json_array(name, through) AS row FROM hearers", [])
 }
 
-/// A hearer has everything up to and with `through`.
+/// A receiving gateway has everything up to and including `through`.
 pub fn hearer(name: &str, through: i64) -> Statement {
     Statement::new(
         "INSERT INTO hearers (name, through) VALUES (?1, ?2)
@@ -196,17 +197,17 @@ pub fn hearer(name: &str, through: i64) -> Statement {
     )
 }
 
-/// Everybody has the sayings up to and with `id`.
+/// Deletes the events up to and including `id`, which every gateway has received.
 pub fn forget_sayings(id: i64) -> Statement {
     Statement::new("DELETE FROM sayings WHERE id <= ?1", [id.into()])
 }
 
-/// How far this gateway is with the sayings of another, as a number.
+/// The last event received from another gateway, as its id.
 pub fn speaker(name: &str) -> Statement {
     Statement::new("SELECT CAST(through AS TEXT) AS row FROM speakers WHERE name = ?1", [name.into()])
 }
 
-/// This gateway has the sayings of another up to and with `through`.
+/// This gateway received another's events up to and including `through`.
 pub fn listened(name: &str, through: i64) -> Statement {
     Statement::new(
         "INSERT INTO speakers (name, through) VALUES (?1, ?2)
@@ -227,8 +228,8 @@ pub fn changed(saying: &Saying, at: Micros) -> Statement {
     Statement::new(sql, [saying.did.as_str().into(), at.0.into(), Param::json(&saying.communities)])
 }
 
-/// Forgets changes of before `since`, and all but the newest: so many of people who belong
-/// somewhere, and far fewer of people who do not, whom anybody can make up.
+/// Deletes changes from before `since`, and all but the newest: many for members of communities,
+/// far fewer for people without a community, whom anybody can invent.
 pub fn forget_changes(since: Micros) -> Vec<Statement> {
     let newest = |sql, max: i64| Statement::new(sql, [max.into()]);
     vec![
@@ -248,7 +249,7 @@ pub fn forget_changes(since: Micros) -> Vec<Statement> {
     ]
 }
 
-/// Whoever changed at `since` or later ([`Changed`]).
+/// The people who changed at `since` or later ([`Changed`]).
 pub fn changed_since(since: Micros) -> Statement {
     Statement::new(
         "SELECT json_object('did', did, 'status_at', status_at, 'profile_at', profile_at,
@@ -258,8 +259,8 @@ pub fn changed_since(since: Micros) -> Statement {
     )
 }
 
-/// Keeps what a socket of a person had, which came from `address`. Of one person the newest are
-/// kept: if there are too many, that address loses its oldest which has the most.
+/// Stores the state of a person's closed socket, which came from `address`. Each person keeps the
+/// newest traces: over the limit, the address with the most loses its oldest.
 pub fn leave(did: &Did, address: &str, at: Micros, trace: &Trace) -> Vec<Statement> {
     let text = json_text(trace);
     let bytes = i64::try_from(text.len()).unwrap_or(i64::MAX);
@@ -278,12 +279,12 @@ pub fn leave(did: &Did, address: &str, at: Micros, trace: &Trace) -> Vec<Stateme
     ]
 }
 
-/// How many traces there are and how many bytes they take, as `[count, bytes]`.
+/// The number of traces and their size in bytes, as `[count, bytes]`.
 pub fn traces_held() -> Statement {
     Statement::new("SELECT json_array(count(*), coalesce(sum(bytes), 0)) AS row FROM traces", [])
 }
 
-/// Makes room: the address that has the most loses its `count` oldest.
+/// Makes room: deletes the `count` oldest traces of the address that has the most.
 pub fn make_room(count: i64) -> Statement {
     Statement::new(
         "DELETE FROM traces WHERE id IN (
@@ -294,17 +295,17 @@ pub fn make_room(count: i64) -> Statement {
     )
 }
 
-/// Forgets what sockets had that closed before `at`.
+/// Deletes the traces of sockets that closed before `at`.
 pub fn forget_traces(at: Micros) -> Statement {
     Statement::new("DELETE FROM traces WHERE at < ?1", [at.0.into()])
 }
 
-/// When the oldest of those closed whose trace is kept; no row if there is none.
+/// When the socket of the oldest trace closed; no row if there is no trace.
 pub fn oldest_trace() -> Statement {
     Statement::new("SELECT CAST(at AS TEXT) AS row FROM traces ORDER BY at LIMIT 1", [])
 }
 
-/// What sockets of a person had that closed, as [`Trace`]s, each [`Inner`], the newest first.
+/// The traces of a person as [`Trace`]s, each [`Inner`], newest first.
 pub fn traces(did: &Did) -> Statement {
     Statement::new(
         "SELECT json_quote(trace) AS row FROM traces WHERE did = ?1 ORDER BY at DESC",
@@ -312,17 +313,17 @@ pub fn traces(did: &Did) -> Statement {
     )
 }
 
-/// A row if there is any of them.
+/// A row if the person has any trace.
 pub fn has_traces(did: &Did) -> Statement {
     Statement::new("SELECT '1' AS row FROM traces WHERE did = ?1 LIMIT 1", [did.as_str().into()])
 }
 
-/// The state that a visitor chose when they were last here.
+/// The state that a visitor last chose.
 pub fn chosen(did: &Did) -> Statement {
     Statement::new("SELECT json_quote(state) AS row FROM chosen WHERE did = ?1", [did.as_str().into()])
 }
 
-/// A visitor chose a state; at most so many are remembered.
+/// A visitor chose a state; only a limited number is stored.
 pub fn choose(did: &Did, state: State, at: Micros) -> Vec<Statement> {
     vec![
         Statement::new(
@@ -337,7 +338,7 @@ pub fn choose(did: &Did, state: State, at: Micros) -> Vec<Statement> {
     ]
 }
 
-/// Nothing is to be remembered of what a visitor chose.
+/// Deletes a visitor's chosen state.
 pub fn unchoose(did: &Did) -> Statement {
     Statement::new("DELETE FROM chosen WHERE did = ?1", [did.as_str().into()])
 }
@@ -347,7 +348,7 @@ pub fn run() -> Statement {
     Statement::new("SELECT run AS row FROM run", [])
 }
 
-/// This run is the one.
+/// Stores the current run.
 pub fn runs(run: &str) -> Statement {
     Statement::new(
         "INSERT INTO run (id, run) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET run = excluded.run",
@@ -360,7 +361,7 @@ pub fn observed() -> Statement {
     Statement::new("SELECT json_quote(uri) AS row FROM observed", [])
 }
 
-/// A community has observers, or has none.
+/// A community has observers (`on`), or has none any more.
 pub fn observe(community: &str, on: bool) -> Statement {
     let sql = if on {
         "INSERT OR IGNORE INTO observed (uri) VALUES (?1)"

@@ -1,32 +1,32 @@
-//! The SQLite of a `Gateway` object: its sessions and what each listens to, what bare rkeys mean,
-//! and how far it has heard each community.
+//! The SQLite of a `Gateway` object: its sessions and their subscriptions, the meaning of bare
+//! rkeys, and its position in the log of each community.
 //!
-//! Pinned: an existing object keeps these tables. A change is a new table or column with a
-//! default, never an edit of the old.
+//! Pinned: an existing object keeps these tables. A change adds a table or a column with a default,
+//! and never edits an old one.
 
 use super::{Param, Statement, chunks};
 pub use crate::domain::gateway::session::{Restoring, Session};
 use crate::domain::subscriptions::{Candidate, Kind, Subscriptions};
 
-/// Creates the tables, if the object is new.
+/// Creates the tables in a new object.
 pub const SCHEMA: &[&str] = &[
-    // One row for each open socket; `id` stands in the socket's attachment.
+    // One row for each open socket; the socket's attachment contains `id`.
     "CREATE TABLE IF NOT EXISTS sessions (id INTEGER PRIMARY KEY, session TEXT NOT NULL)",
-    // Known channels that some session names.
+    // Known channels to which some session subscribes.
     "CREATE TABLE IF NOT EXISTS channels (
         uri TEXT PRIMARY KEY, rkey TEXT NOT NULL, community TEXT NOT NULL, indexed_at TEXT NOT NULL)",
-    // Communities this gateway listens to, and the last seq it has had from each.
+    // Communities to which this gateway is attached, and the last seq received from each.
     "CREATE TABLE IF NOT EXISTS communities (uri TEXT PRIMARY KEY, delivered INTEGER NOT NULL)",
-    // One row: the last row of the outbox with events about people that came in.
+    // One row: the last outbox row with events about people that was received.
     "CREATE TABLE IF NOT EXISTS people (id INTEGER PRIMARY KEY CHECK (id = 1), told INTEGER NOT NULL)",
     "INSERT OR IGNORE INTO people (id, told) VALUES (1, 0)",
-    // What each session listens to: a row for each key, so that one more costs one row. `kind` is
+    // The subscriptions of each session: one row per key, so that one more costs one row. `kind` is
     // the word of the key's kind, or 'all' with that word as the key.
     "CREATE TABLE IF NOT EXISTS subscribed (
         session INTEGER NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL,
         PRIMARY KEY (session, kind, key)) WITHOUT ROWID",
-    // Of before that, all keys stood in the session's own row. One that is no JSON stays as it is: who
-    // reads it sets it aside (Q21).
+    // An older version stored all keys in the session's own row. One that is not JSON stays as it
+    // is; the reader sets it aside (Q21).
     "INSERT OR IGNORE INTO subscribed (session, kind, key)
         SELECT s.id, 'message', k.value FROM sessions s, json_each(iif(json_valid(s.session), s.session, '{}'), '$.subscriptions.message.keys') k
         UNION ALL
@@ -52,7 +52,7 @@ fn as_row(kind: Kind, key: Option<&str>) -> (&'static str, String) {
     }
 }
 
-/// The kind and key of a row of `subscribed`; `None` for a kind of a later version.
+/// The kind and key of a row of `subscribed`; `None` for a kind of a newer version.
 pub fn of_row<'r>(kind: &str, key: &'r str) -> Option<(Kind, Option<&'r str>)> {
     match kind {
         "all" => Some((Kind::named(key)?, None)),
@@ -65,7 +65,7 @@ pub fn subscribed() -> Statement {
     Statement::new("SELECT json_array(session, kind, key) AS row FROM subscribed", [])
 }
 
-/// A session listens to something more.
+/// A session subscribes to one more key.
 pub fn subscribe(id: i64, kind: Kind, key: Option<&str>) -> Statement {
     let (kind, key) = as_row(kind, key);
     Statement::new(
@@ -74,7 +74,7 @@ pub fn subscribe(id: i64, kind: Kind, key: Option<&str>) -> Statement {
     )
 }
 
-/// A session listens to something no more; without a key, to nothing of the kind.
+/// A session unsubscribes from a key, or without a key from everything of the kind.
 pub fn unsubscribe(id: i64, kind: Kind, key: Option<&str>) -> Vec<Statement> {
     match key {
         Some(key) => vec![Statement::new(
@@ -94,15 +94,15 @@ pub fn unsubscribe(id: i64, kind: Kind, key: Option<&str>) -> Vec<Statement> {
     }
 }
 
-/// Exactly this subscription is taken back.
+/// Deletes exactly this subscription.
 pub fn take_back(id: i64, kind: Kind, key: Option<&str>) -> Vec<Statement> {
     let all = unsubscribe(id, kind, key);
-    // Without a key: *all*, but not the keys beside it.
+    // Without a key: the *all* subscription, but not the keys next to it.
     let beside = usize::from(key.is_none());
     all.into_iter().skip(beside).collect()
 }
 
-/// A session that listened to nothing listens to all of this.
+/// A session without subscriptions gets all of these.
 pub fn inherit(id: i64, subscriptions: &Subscriptions) -> Vec<Statement> {
     let rows = Kind::ALL.into_iter().flat_map(|kind| {
         let keys = subscriptions.kind(kind);
@@ -123,12 +123,12 @@ fn int(number: u64) -> Param {
     Param::Int(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
-/// The last row of the outbox with events about people that came in.
+/// The last outbox row with events about people that was received.
 pub fn told_people() -> Statement {
     Statement::new("SELECT CAST(told AS TEXT) AS row FROM people", [])
 }
 
-/// Notes it.
+/// Stores it.
 pub fn tell_people(id: i64) -> Statement {
     Statement::new("UPDATE people SET told = max(told, ?1)", [id.into()])
 }
@@ -138,8 +138,8 @@ pub fn sessions() -> Statement {
     Statement::new("SELECT json_array(id, session) AS row FROM sessions", [])
 }
 
-/// Stores a session, which gets a number above `given` that no session has whose trace is kept
-/// (`gateway_people`). The number is answered.
+/// Stores a session and returns its number, which is above `given` and differs from that of every
+/// stored trace (`gateway_people`).
 pub fn open(session: &Session, given: i64) -> Statement {
     Statement::new(
         "INSERT INTO sessions (id, session)
@@ -154,7 +154,7 @@ pub fn keep(id: i64, session: &Session) -> Statement {
     Statement::new("UPDATE sessions SET session = ?2 WHERE id = ?1", [id.into(), Param::json(session)])
 }
 
-/// The socket is gone.
+/// Deletes a session, whose socket closed.
 pub fn close(id: i64) -> Vec<Statement> {
     vec![
         Statement::new("DELETE FROM sessions WHERE id = ?1", [id.into()]),
@@ -162,7 +162,7 @@ pub fn close(id: i64) -> Vec<Statement> {
     ]
 }
 
-/// Every known channel that some session names.
+/// Every known channel to which some session subscribes.
 pub fn channels() -> Statement {
     Statement::new(
         "SELECT json_object('uri', uri, 'community', community, 'indexed_at', indexed_at) AS row FROM channels",
@@ -170,7 +170,7 @@ pub fn channels() -> Statement {
     )
 }
 
-/// What the rkeys of `names` and the AT-URIs in it mean from now on.
+/// Stores the new meaning of the rkeys and AT-URIs in `names`.
 pub fn mean(names: &[String], candidates: &[Candidate]) -> Vec<Statement> {
     vec![
         Statement::new(
@@ -187,12 +187,12 @@ pub fn mean(names: &[String], candidates: &[Candidate]) -> Vec<Statement> {
     ]
 }
 
-/// Every community listened to, as `[uri, delivered]`.
+/// Every community to which the gateway is attached, as `[uri, delivered]`.
 pub fn communities() -> Statement {
     Statement::new("SELECT json_array(uri, delivered) AS row FROM communities", [])
 }
 
-/// The gateway listens to a community and has everything up to and with `delivered`.
+/// The gateway is attached to a community and has everything up to and including `delivered`.
 pub fn heard(community: &str, delivered: u64) -> Statement {
     Statement::new(
         "INSERT INTO communities (uri, delivered) VALUES (?1, ?2)
@@ -201,7 +201,7 @@ pub fn heard(community: &str, delivered: u64) -> Statement {
     )
 }
 
-/// The gateway listens to a community no more.
+/// The gateway detached from a community.
 pub fn deafen(community: &str) -> Statement {
     Statement::new("DELETE FROM communities WHERE uri = ?1", [community.into()])
 }

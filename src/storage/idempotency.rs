@@ -1,4 +1,4 @@
-//! What was made under an `Idempotency-Key`, for a day (X23).
+//! The result of each request with an `Idempotency-Key`, kept for a day (X23).
 
 use serde::Deserialize;
 
@@ -6,26 +6,27 @@ use super::{Fault, Statement, Store, rows};
 use crate::domain::moderation::Once;
 use crate::wire::time::Micros;
 
-/// How long a key means the same act.
+/// How long a key identifies the same request.
 const KEPT: i64 = 24 * 3_600_000_000;
-/// Keys of one caller that are kept, the newest: who sends more in a day repeats none of the first.
+/// The most keys per caller, the newest: a caller who sends more in a day will not repeat the
+/// first.
 const OF_ONE: i64 = 10_000;
 
-/// What was answered under a key.
+/// The stored answer for a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered {
-    /// Whether the request was the same.
+    /// Whether the request is the same as the first one.
     pub is_same: bool,
-    /// What was made.
+    /// The first answer.
     pub answer: String,
 }
 
-/// The earliest time of a key that still means something.
+/// The earliest time at which a key that is still valid was stored.
 pub fn oldest(now: Micros) -> String {
     Micros(now.0.saturating_sub(KEPT)).sortable()
 }
 
-/// What was made under this key of this caller, if anything was.
+/// The stored answer for this caller and key, if there is one.
 pub async fn find(
     store: &impl Store,
     caller: &str,
@@ -47,7 +48,7 @@ pub async fn find(
     Ok(found.into_iter().next().map(answered))
 }
 
-/// Notes what was made under a key. One that is too old means nothing any more and is replaced.
+/// Stores the answer for a key, and replaces an expired one.
 pub fn keep(caller: &str, once: &Once, answer: &str, now: Micros) -> [Statement; 2] {
     [
         Statement::new(

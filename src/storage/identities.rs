@@ -1,7 +1,7 @@
-//! Identities: what DID documents said, so that not every request reads one.
+//! Identities: the contents of DID documents, so that not every request has to fetch one.
 //!
-//! Of strangers nothing is kept: anybody may ask about any DID, and a table that grows with what
-//! people ask has no bound.
+//! Nothing is stored about strangers. Anybody may ask about any DID, so a table of what people ask
+//! would have no bound.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,21 +10,21 @@ use crate::domain::identity::Identity;
 use crate::wire::ids::Did;
 use crate::wire::time::Micros;
 
-/// What is stored of a DID. A document that was asked for before the network said that it changed
-/// has no `resolved_at`.
+/// The stored identity of a DID. `resolved_at` is absent if the network reported a change after the
+/// document was fetched.
 pub async fn find(store: &impl Store, did: &Did) -> Result<Option<Identity>, Fault> {
     let statement = Statement::new(FIND, [did.as_str().into()]);
     let found: Vec<Identity> = rows(store.read(&[statement]).await?.first())?;
     Ok(found.into_iter().next())
 }
 
-/// Stores what was read of somebody who is known, unless something newer stands there.
+/// Stores the identity of a known person, unless a newer one is stored.
 pub async fn keep(store: &impl Store, identity: &Identity) -> Result<(), Fault> {
     store.write(&[Statement::new(KEEP, [Param::json(identity)])]).await.map(drop)
 }
 
-/// Makes these DIDs (JSON) known, to be looked at from `now` on; who is known stays as they are.
-/// For DIDs that come with a reason (K06), such as a record let in, or an operator who adds them.
+/// Makes these DIDs (JSON) known and due from `now` on; known people stay as they are. For DIDs
+/// that come with a reason (K06), such as an accepted record, or an operator who adds them.
 pub fn know(dids: String, now: Micros) -> Statement {
     Statement::new(
         "INSERT INTO identities (did, check_at) SELECT value, ?2 FROM json_each(?1) WHERE true
@@ -33,42 +33,42 @@ pub fn know(dids: String, now: Micros) -> Statement {
     )
 }
 
-/// Somebody who is to be looked at.
+/// A person whose identity is due.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Due {
     /// Who.
     pub did: Did,
-    /// Since when.
+    /// When it became due.
     pub since: Micros,
-    /// Attempts that failed since the last that did not.
+    /// Failed attempts since the last success.
     pub failures: i64,
-    /// Whether nothing is known of their profile (K12).
+    /// Whether no profile of them is stored (K12).
     pub wants_profile: bool,
 }
 
-/// What came of looking at somebody.
+/// The result of looking up a person.
 #[derive(Clone, Debug, Serialize)]
 pub struct Looked {
     /// Who.
     pub did: Did,
-    /// As [`Due::since`]: if another reason came meanwhile, they are looked at again.
+    /// As [`Due::since`]: if another reason came meanwhile, they stay due.
     pub since: Micros,
-    /// When to look again; `None`: when there is a reason.
+    /// When to look up again; `None` to wait for a reason.
     pub again_at: Option<Micros>,
-    /// Attempts that failed by now.
+    /// Failed attempts by now.
     pub failures: i64,
-    /// Why this one did.
+    /// Why this attempt failed.
     pub error: Option<String>,
 }
 
-/// Who is to be looked at by `now`, those who wait longest first: who fails waits longer each
-/// time, so they keep nobody waiting (K12).
+/// The people who are due by `now`, the longest waiting first. The pause grows with each failure,
+/// so those who keep failing do not delay the others (K12).
 pub async fn due(store: &impl Store, now: Micros, limit: i64) -> Result<Vec<Due>, Fault> {
     let statement = Statement::new(DUE, [now.sortable().into(), limit.into()]);
     rows(store.read(&[statement]).await?.first())
 }
 
-/// When somebody is to be looked at next.
+/// When the next person becomes due.
 pub async fn next_due(store: &impl Store) -> Result<Option<Micros>, Fault> {
     let statement = Statement::new(
         "SELECT json_quote(check_at) AS row FROM identities WHERE check_at IS NOT NULL
@@ -79,13 +79,13 @@ pub async fn next_due(store: &impl Store) -> Result<Option<Micros>, Fault> {
     Ok(found.into_iter().next())
 }
 
-/// Notes what came of looking at people.
+/// Stores the results of looking up people.
 pub async fn looked(store: &impl Store, looked: &[Looked]) -> Result<(), Fault> {
     let statement = Statement::new(LOOKED, [Param::json(&looked)]);
     store.write(&[statement]).await.map(drop)
 }
 
-/// I50: the documents of these DIDs changed at `now`, and are to be read again.
+/// I50: the documents of these DIDs changed at `now`, and must be fetched again.
 pub fn changed(dids: &[Did], now: Micros) -> Statement {
     Statement::new(
         "UPDATE identities SET changed_at = ?2, check_at = ?2
@@ -115,7 +115,7 @@ const LOOKED: &str = "
     WHERE identities.did = l.value ->> 'did' AND identities.check_at = l.value ->> 'since'
     RETURNING json_quote(did) AS row";
 
-// When to look again (`check_at`, `failures`, `error`) is another statement's.
+// Another statement writes when to look up again (`check_at`, `failures`, `error`).
 const KEEP: &str = "
     INSERT INTO identities (did, handle, handle_status, handle_checked_at, pds, signing_key, resolved_at)
     SELECT value ->> 'did', value ->> 'handle', value ->> 'handle_status', value ->> 'handle_checked_at',

@@ -1,26 +1,26 @@
-//! What went wrong in a way that no answer tells: rows that were set aside, and ends of the program
-//! that it did not choose. Health shows them.
+//! Faults that no caller sees: rows that were set aside, and unplanned ends of the program. Health
+//! shows them.
 
 use super::Statement;
 use crate::wire::time::Micros;
 
-/// Something that is counted.
+/// A counted fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Incident {
-    /// An event of a commit could not be read back, or could not be told its community (Q21).
+    /// An outbox event could not be read back, or not be delivered to its community (Q21).
     Outbox,
-    /// An event of a community's log could not be read back, or could not be delivered.
+    /// An event in a community's log could not be read back, or not be delivered.
     Log,
-    /// An event about a person could not be read back, or could not be told.
+    /// An event about a person could not be read back, or not be delivered.
     People,
-    /// What is remembered of a socket or a person could not be read back.
+    /// The stored state of a socket or a person could not be read back.
     Session,
-    /// The program ended without choosing to, by a panic or a fault of the machine, and began anew.
+    /// The program ended by a panic or a fault of the machine, and restarted.
     Restart,
 }
 
 impl Incident {
-    /// The word under which it is counted. All that is set aside begins the same.
+    /// The word under which it is counted. Those of rows that are set aside share a prefix.
     pub fn kind(self) -> &'static str {
         match self {
             Incident::Outbox => "set_aside_outbox",
@@ -32,7 +32,7 @@ impl Incident {
     }
 }
 
-/// It happened `count` times; `place` is where.
+/// Counts an incident `count` times, at `place`.
 pub fn count(incident: Incident, count: u32, place: &str, now: Micros) -> Statement {
     Statement::new(
         "INSERT INTO incidents (kind, count, last_at, example) VALUES (?1, ?2, ?3, ?4)

@@ -1,8 +1,8 @@
-//! Invites: what REST does with them (R15–R19).
+//! Invites, as REST handles them (R15–R19).
 //!
-//! No record and no event is concerned, so they need no facts and no fold; each write is one
-//! statement that decides and acts at once. The one rule of the index they share is that they
-//! end with their community (I70), which is part of the commit that deletes it.
+//! No record and no event is involved, so invites need no facts and no fold; each write is one
+//! statement that decides and acts at once. One rule of the index applies to them: an invite ends
+//! with its community (I70), in the commit that deletes the community.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,30 +15,30 @@ use crate::wire::bodies::{Invite, InviteToCommunity};
 use crate::wire::ids::Did;
 use crate::wire::time::Micros;
 
-/// What became of a use (R19).
+/// The result of a use (R19).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
-    /// It counts.
+    /// The use was counted.
     Counted,
-    /// Revoked, exhausted, or the community is gone.
+    /// The invite is revoked or exhausted, or its community is gone.
     Gone,
-    /// There is no such code.
+    /// The code does not exist.
     Unknown,
 }
 
-/// What became of a wish for an invite (R17).
+/// The result of a request for an invite (R17).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Created {
-    /// This code was made, now or when it was asked for first (X23).
+    /// The code of the invite, made now or by the first request with this key (X23).
     Made(String),
     /// The owner owns no known community with this AT-URI.
     NotOwned,
-    /// The `Idempotency-Key` was used for something else (X23).
+    /// The `Idempotency-Key` was used for a different request (X23).
     KeyReused,
 }
 
-/// R17: makes an invite with the code that is `act`'s subject, at the time `now`. Deciding, making and
-/// writing it down is one transaction, so of any number of calls with one key one makes an invite.
+/// R17: makes an invite whose code is `act`'s subject, at the time `now`. One transaction decides,
+/// makes and logs it, so any number of calls with one key make one invite.
 pub async fn create(
     store: &impl Store,
     act: &Act<'_>,
@@ -99,17 +99,17 @@ pub async fn create(
     })
 }
 
-/// The invite with this code, whatever became of its community.
+/// The invite with this code, whatever the state of its community.
 pub async fn find(store: &impl Store, code: &str) -> Result<Option<Invite>, Fault> {
     let found: Vec<Invite> = rows(store.read(&[Statement::new(FIND, [code.into()])]).await?.first())?;
     Ok(found.into_iter().next())
 }
 
-/// The place of an invite in R15: when it was made, and its code.
+/// The position of an invite in R15: its time of creation, and its code.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct InvitePlace(String, String);
 
-/// R15: the invites to a known community, newest first, ties by code; also those that ended.
+/// R15: the invites to a known community, newest first, ties by code, ended ones included.
 pub async fn list(
     store: &impl Store,
     community: &str,
@@ -130,7 +130,7 @@ pub async fn list(
     Ok((found.into_iter().map(|row| row.invite).collect(), end))
 }
 
-/// R16: the invite and its community, if that is known.
+/// R16: the invite and its community, if the community is known.
 pub async fn shown(store: &impl Store, code: &str) -> Result<Option<InviteToCommunity>, Fault> {
     #[derive(Deserialize)]
     struct Found {
@@ -144,7 +144,8 @@ pub async fn shown(store: &impl Store, code: &str) -> Result<Option<InviteToComm
         .map(|row| InviteToCommunity { invite: row.invite, community: row.community.into() }))
 }
 
-/// R18: ends the invite that is `act`'s subject. One that has ended stays as it is, and is not written down.
+/// R18: ends the invite that is `act`'s subject. One that has ended stays as it is, and is not
+/// logged.
 pub async fn revoke(store: &impl Store, act: &Act<'_>, now: Micros) -> Result<(), Fault> {
     let statement = Statement::new(
         "UPDATE invites SET ended_at = ?2, ended_because = 'revoked' WHERE code = ?1 AND ended_at IS NULL
@@ -155,8 +156,8 @@ pub async fn revoke(store: &impl Store, act: &Act<'_>, now: Micros) -> Result<()
     store.write(&statements).await.map(drop)
 }
 
-/// R19: counts a use, if there is one left. Deciding and counting is one statement, so of any
-/// number of calls at once no more are counted than there are uses.
+/// R19: counts a use, if the invite has any left. One statement decides and counts, so concurrent
+/// calls never count more uses than the invite has.
 pub async fn count_use(store: &impl Store, code: &str) -> Result<Use, Fault> {
     let answers = store
         .write(&[
@@ -178,7 +179,7 @@ pub async fn count_use(store: &impl Store, code: &str) -> Result<Use, Fault> {
     })
 }
 
-/// I70: the invites of these communities (JSON) end for good.
+/// I70: ends the invites to these communities (JSON) for good.
 pub(super) fn end_of(communities: String, now: Micros) -> Statement {
     Statement::new(
         "UPDATE invites SET ended_at = ?2, ended_because = 'community_deleted'

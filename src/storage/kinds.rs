@@ -1,8 +1,8 @@
 //! How rows of each kind are read for a batch and stored after it.
 //!
-//! One [`Stored`] for each kind of the list (`domain::kinds`), in the files of this folder; from the
-//! list follows [`KINDS`], which the facts, the commit, the parts and the reconciliation go through.
-//! A kind that lacks one does not compile.
+//! Each kind of the list (`domain::kinds`) has one [`Stored`], in the files of this folder. The
+//! list generates [`KINDS`], which the facts, the commit, the parts and the reconciliation iterate
+//! over. A kind without its `Stored` does not compile.
 
 mod members;
 mod people;
@@ -26,30 +26,31 @@ use crate::wire::time::Micros;
 
 /// The statements of one kind.
 pub(super) trait Stored: Kind + Serialize + DeserializeOwned {
-    /// Which part of the index the rows are; `None`: no kept answer shows them (H11).
+    /// The part of the index that the rows belong to; `None` if no cached answer shows them (H11).
     const PART: Option<Part>;
-    /// Reads the rows that a batch may look at, by [`Stored::asked`].
+    /// Reads the rows that a batch needs, with the parameters of [`Stored::asked`].
     const READ: &'static str;
-    /// Stores rows as they are bound ([`Bound`]). Every column is set but those of the AT-URI, and
-    /// nothing if a newer revision stands there: a record deleted and written again in one batch is
-    /// an update.
+    /// Stores rows with their bound columns ([`Bound`]). It sets every column except those of the
+    /// AT-URI, and does nothing if a newer revision is stored: a record deleted and written again
+    /// in one batch is an update.
     const STORE: &'static str;
-    /// I52: takes out what deleted accounts (`?1`) have of this kind, and what others put on it.
-    /// `?2` is the time.
+    /// I52: deletes the rows of deleted accounts (`?1`) of this kind, and other people's rows on
+    /// them. `?2` is the time.
     const PURGE: &'static [&'static str];
-    /// I51, I53: hides (`?2`) what an account (`?1`) has of this kind; `None`: what it has stays.
+    /// I51, I53: hides (`?2`) the rows of an account (`?1`) of this kind; `None` if they stay
+    /// visible.
     const HIDE: Option<&'static str>;
-    /// Rows of one person that are kept, the newest, of a kind that anybody may write without asking
-    /// anybody (I33, I38). The table has the columns `did` and `indexed_at`.
+    /// The most rows per person, the newest, of a kind that anybody may write without permission
+    /// (I33, I38). The table has the columns `did` and `indexed_at`.
     const KEPT: Option<i64> = None;
-    /// Whether a row stands for a record, counting or waiting.
+    /// Whether a row represents a record, applied or held.
     const IS_RECORD: bool = true;
 
     /// The parameters of [`Stored::READ`].
     fn asked(asked: &Asked) -> Vec<Param>;
 }
 
-/// What storage knows of a kind.
+/// The statements of a kind, as data.
 pub(super) struct Descriptor {
     /// [`Kind::TABLE`].
     pub(super) table: &'static str,
@@ -59,13 +60,14 @@ pub(super) struct Descriptor {
     pub(super) purge: &'static [&'static str],
     /// [`Stored::HIDE`].
     pub(super) hide: Option<&'static str>,
-    /// Asks for the rows of a batch.
+    /// The question for the rows of a batch.
     pub(super) question: fn(&Asked) -> Question,
-    /// Stores what changed.
+    /// Stores the changed rows.
     pub(super) store: fn(&mut Vec<Statement>, &Changes),
-    /// Takes out the rows of those who have more than [`Stored::KEPT`].
+    /// Deletes the rows over [`Stored::KEPT`] of each person.
     pub(super) bound: fn(&mut Vec<Statement>, &Changes),
-    /// The records of a repository, from `?1` to `?2`, at most `?3`; `None`: rows stand for none.
+    /// The records of a repository, from `?1` to `?2`, at most `?3`; `None` if rows represent no
+    /// records.
     pub(super) records: Option<&'static str>,
 }
 
@@ -125,15 +127,15 @@ macro_rules! descriptor {
 }
 each_kind!(descriptors);
 
-/// A statement, and where its answer goes: the two cannot be mixed up with those of another one.
+/// A statement together with the code that loads its answer, so that answers cannot be mixed up.
 pub(super) struct Question {
-    /// What is asked.
+    /// The statement.
     pub(super) statement: Statement,
-    /// Brings the answer in.
+    /// Loads the answer.
     pub(super) load: fn(&mut Facts, &Vec<String>) -> Result<(), Fault>,
 }
 
-/// Asks for the rows of a kind.
+/// The question for the rows of a kind.
 pub(super) fn question<R: Stored>(asked: &Asked) -> Question {
     Question {
         statement: Statement::new(R::READ, R::asked(asked)),
@@ -145,7 +147,7 @@ pub(super) fn question<R: Stored>(asked: &Asked) -> Question {
     }
 }
 
-/// A row as it is bound: its columns, and the two that stand in its AT-URI.
+/// A row with its bound columns, and the two columns of its AT-URI.
 #[derive(Serialize)]
 struct Bound<'a, R> {
     #[serde(flatten)]
@@ -175,16 +177,16 @@ fn bound<R: Stored>(statements: &mut Vec<Statement>, changes: &Changes, bound: &
     }
 }
 
-/// What a batch asks for, as parameters.
+/// The parameters that a batch provides.
 pub(super) struct Asked<'n> {
     /// The keys.
     pub(super) needs: &'n Needs,
-    /// Of people whose account was switched, the messages since then are loaded (I51).
+    /// For people whose account was activated or deactivated, messages since then are loaded (I51).
     pub(super) recent_since: Micros,
 }
 
 impl Asked<'_> {
-    /// Records of a collection that the batch touches, and those that it names.
+    /// The records of a collection that the batch writes, and those that it names.
     fn touched_and<'u>(&'u self, collection: Collection, named: impl Iterator<Item = &'u AtUri>) -> Param {
         let touched = self.needs.records.iter().filter(|uri| uri.is(collection));
         Param::json(&touched.chain(named).map(AtUri::as_str).collect::<BTreeSet<_>>())
@@ -218,7 +220,7 @@ impl Asked<'_> {
         self.touched(Collection::Approval)
     }
 
-    /// Messages that are touched, answered to or reacted to.
+    /// Messages that the batch writes, answers or reacts to.
     pub(super) fn messages(&self) -> Param {
         self.touched_and(Collection::Message, self.needs.parent_uris.union(&self.needs.target_uris))
     }
@@ -239,7 +241,7 @@ impl Asked<'_> {
         Param::json(&self.needs.people)
     }
 
-    /// People whose standing is not remembered.
+    /// People whose standing is not cached.
     pub(super) fn strangers(&self) -> Param {
         Param::json(&self.needs.people.difference(&self.needs.remembered).collect::<Vec<_>>())
     }
@@ -265,8 +267,8 @@ impl Asked<'_> {
     }
 }
 
-/// The people whose standing is asked about, as `concerned`: those named (?1), those whose approval
-/// is touched (?2), and those who wait in a community that asks for approval from now on (?3).
+/// The people whose standing is needed, as `concerned`: those named (?1), those whose approval the
+/// batch writes (?2), and those who wait in a community that requires approval from now on (?3).
 macro_rules! people_concerned {
     ($rest:literal) => {
         concat!(

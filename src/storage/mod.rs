@@ -1,12 +1,12 @@
 //! SQL as values.
 //!
-//! Every statement the service runs against D1 stands here, next to the type of its answer.
-//! Nothing here decides anything, and nothing runs by itself: a [`Store`] does, be it D1
-//! (`platform::d1`) or SQLite in the native tests.
+//! Every statement that the service runs against D1 is here, next to the type of its answer.
+//! Nothing here decides anything, and nothing runs by itself: a [`Store`] runs statements, on D1
+//! (`platform::d1`) or on SQLite in the native tests.
 //!
-//! One convention makes both the same: a read answers one text column named `row`, a JSON value
-//! that is read into a type here. Of text that came from outside it is made by quoting alone, never
-//! by taking the text apart (`statement::Inner`).
+//! One convention makes both alike: a read returns one text column named `row`, with a JSON value
+//! that is parsed into a type here. SQL builds it by quoting texts from outside, and never parses
+//! them (`statement::Inner`).
 
 mod kinds;
 mod statement;

@@ -1,4 +1,4 @@
-//! Who may moderate a community besides its owner (X20, R32), and bans whose end has come.
+//! The moderators of a community besides its owner (X20, R32), and bans that have expired.
 
 use std::collections::BTreeSet;
 
@@ -6,10 +6,10 @@ use super::{Fault, Param, Statement, Store, rows};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
 
-/// Bans that are ended in one go.
+/// The most bans that are lifted at once.
 pub const OVER_AT_ONCE: usize = 50;
 
-/// These people moderate the community from now on, and no others.
+/// Makes these people the community's only moderators.
 pub fn replace(community: &AtUri, people: &BTreeSet<Did>, now: Micros) -> [Statement; 2] {
     [
         Statement::new(
@@ -24,7 +24,7 @@ pub fn replace(community: &AtUri, people: &BTreeSet<Did>, now: Micros) -> [State
     ]
 }
 
-/// R33: the moderators of a community, by DID; at most as many as R32 takes.
+/// R33: the moderators of a community, by DID; at most as many as R32 allows.
 pub async fn list(store: &impl Store, community: &str) -> Result<Vec<Did>, Fault> {
     let statement = Statement::new(
         "SELECT json_quote(did) AS row FROM moderators WHERE community_uri = ?1 ORDER BY did",
@@ -33,7 +33,7 @@ pub async fn list(store: &impl Store, community: &str) -> Result<Vec<Did>, Fault
     rows(store.read(&[statement]).await?.first())
 }
 
-/// Whether `did` moderates the community at the time `now`: whoever is banned there does not.
+/// Whether `did` moderates the community at the time `now`; a person who is banned there does not.
 pub async fn moderates(store: &impl Store, community: &AtUri, did: &Did, now: Micros) -> Result<bool, Fault> {
     let statement = Statement::new(
         "SELECT 'true' AS row FROM moderators m WHERE m.community_uri = ?1 AND m.did = ?2
@@ -45,7 +45,7 @@ pub async fn moderates(store: &impl Store, community: &AtUri, did: &Did, now: Mi
     Ok(!found.is_empty())
 }
 
-/// Some bans whose end has come, first ended first.
+/// Some expired bans, in the order in which they expired.
 pub async fn bans_over(store: &impl Store, now: Micros) -> Result<Vec<(AtUri, Did)>, Fault> {
     let statement = Statement::new(
         "SELECT json_array(community_uri, member_did) AS row FROM bans

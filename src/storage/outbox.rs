@@ -1,4 +1,4 @@
-//! Events that are stored and not told yet, and how far the stream is stored.
+//! The outbox (stored events that are not delivered yet), and the position in the stream.
 
 use serde::Deserialize;
 
@@ -10,23 +10,23 @@ use crate::domain::link::StreamPosition;
 use crate::domain::lost;
 use crate::wire::time::Micros;
 
-/// Rows read at once when catching up: with 256 kB each at most 16 MB of the object's 128.
+/// Rows read at once when catching up: at 256 kB each, at most 16 MB of the object's 128.
 const PAGE: i64 = 64;
 
 /// A row of the outbox.
 #[derive(Clone, Debug)]
 pub struct OutboxRow {
-    /// Its place in the order of commits.
+    /// Its position in the order of commits.
     pub id: i64,
-    /// What happened, in order. In place of what cannot be read stands, for each community that it
-    /// names, an event that is set aside (Q21).
+    /// The events, in order. An unreadable event is set aside: an empty event takes its place for
+    /// each community that it names (Q21).
     pub announcements: Vec<Announcement>,
-    /// How many events could not be read; a row that is no list counts as one.
+    /// The number of unreadable events; a row that is not a list counts as one.
     pub unreadable: u32,
 }
 
 impl OutboxRow {
-    /// Reads the text of a row, whatever it is.
+    /// Reads the text of a row; it never fails.
     pub fn read(id: i64, text: &str) -> Self {
         let mut row = Self { id, announcements: Vec::new(), unreadable: 0 };
         let whole = || vec![text];
@@ -44,7 +44,7 @@ impl OutboxRow {
     }
 }
 
-/// The oldest rows after `after`, in order; empty when everything was told.
+/// The oldest rows after `after`, in order; empty if everything was delivered.
 pub async fn untold(store: &impl Store, after: i64) -> Result<Vec<OutboxRow>, Fault> {
     let statement = Statement::new(
         "SELECT json_array(id, announcements) AS row FROM outbox WHERE id > ?1 ORDER BY id LIMIT ?2",
@@ -54,12 +54,12 @@ pub async fn untold(store: &impl Store, after: i64) -> Result<Vec<OutboxRow>, Fa
     Ok(found.into_iter().map(|(id, text)| OutboxRow::read(id, &text)).collect())
 }
 
-/// Forgets the rows up to and with `id`: their communities have them.
+/// Deletes the rows up to and including `id`, which their communities have received.
 pub fn told(id: i64) -> Statement {
     Statement::new("DELETE FROM outbox WHERE id <= ?1", [Param::Int(id)])
 }
 
-/// Notes that the stream is read from `beginning` on, unless something is noted already.
+/// Stores `beginning` as the position in the stream, unless there is one.
 pub fn begin(beginning: &StreamPosition, now: Micros) -> Statement {
     Statement::new(
         "INSERT INTO stream (id, host, cursor_us, updated_at) VALUES (1, ?1, ?2, ?3)
@@ -68,8 +68,8 @@ pub fn begin(beginning: &StreamPosition, now: Micros) -> Statement {
     )
 }
 
-/// Forgets a position later than `latest`, which cannot be where the stream stands: reading goes on
-/// from when it was stored, as on another host.
+/// Replaces a position later than `latest`, which the stream cannot have reached, by the time at
+/// which it was stored, as after a change of host.
 pub fn set_back(latest: Micros) -> Statement {
     Statement::new(
         "UPDATE stream SET host = '',
@@ -79,7 +79,7 @@ pub fn set_back(latest: Micros) -> Statement {
     )
 }
 
-/// Where the stream stands, and the number of the last commit.
+/// The position in the stream, and the number of the last commit.
 pub async fn position(store: &impl Store) -> Result<(Option<StreamPosition>, i64), Fault> {
     #[derive(Deserialize)]
     struct Row {

@@ -1,13 +1,14 @@
-//! Which parts of the index a statement shows or changes (`domain::editions`), read from its text.
+//! The parts of the index that a statement shows or changes (`domain::editions`), read from its
+//! text.
 //!
-//! Nobody has to say it, so nobody can forget to: a statement changes the table that it names
-//! first, and shows every table that it names at all.
+//! Nobody has to declare them, so nobody can forget to: a statement changes the first table that it
+//! names, and shows every table that it names.
 
 use super::Statement;
 use super::kinds::KINDS;
 use crate::domain::editions::{Part, Parts};
 
-/// The part of the index that a table belongs to; `None` for what no kept answer shows.
+/// The part of the index that a table belongs to; `None` if no cached answer shows the table.
 pub fn part_of(table: &str) -> Option<Part> {
     match table {
         "gone_messages" | "blocks" => Some(Part::Talk),
@@ -17,13 +18,13 @@ pub fn part_of(table: &str) -> Option<Part> {
     }
 }
 
-/// What these statements change.
+/// The parts that these statements change.
 pub fn changed(statements: &[Statement]) -> Parts {
     let tables = statements.iter().filter_map(|statement| table_of(statement.sql));
     tables.filter_map(part_of).fold(Parts::none(), |all, part| all.and(part.into()))
 }
 
-/// What these statements show.
+/// The parts that these statements show.
 pub fn shown(statements: &[Statement]) -> Parts {
     let words = statements.iter().flat_map(|statement| words(statement.sql));
     words.filter_map(part_of).fold(Parts::none(), |all, part| all.and(part.into()))

@@ -1,9 +1,9 @@
-//! The presence of people in D1: what a gateway reads of them, and what it writes.
+//! The presence of people in D1: what a gateway reads, and what it writes.
 //!
-//! The gateway of a person is the only writer of `state` and `preferred_state`; the stream's
-//! commits leave both alone. A person exists in `people` from a record or a proof on (I37).
-//! Somebody who only named a DID is a visitor: a row of its own, which goes when they do, and
-//! which the commit that makes them known takes its state from.
+//! Only a person's gateway writes `state` and `preferred_state`; the stream's commits leave both
+//! alone. A person has a row in `people` once they have a record or a proof (I37). Somebody who
+//! only named a DID is a visitor, with a row of its own that is deleted when they leave; the commit
+//! that makes them known copies its state.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,17 +15,17 @@ use crate::domain::rows::PersonRow;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
 
-/// Communities of one person that a gateway is told of (A36). More would let one person make
-/// every event about them grow without bound; a person in more is watched through the first of
-/// them, by AT-URI.
+/// The most communities per person that a gateway loads (A36). Otherwise one person could make
+/// every event about them grow without bound. A person in more communities is watched through the
+/// first of them, by AT-URI.
 const COMMUNITIES_MAX: i64 = 2_000;
 
-/// A person, as their gateway needs them.
+/// A person, as their gateway loads them.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Found {
     /// Who.
     pub did: Did,
-    /// The state they chose, if they ever did.
+    /// The state they chose, if any.
     pub preferred: Option<State>,
     /// Their row, if they are cached.
     pub person: Option<PersonRow>,
@@ -42,32 +42,32 @@ impl Found {
         Stored { preferred: self.preferred, current: current.or(self.visitor) }
     }
 
-    /// Whether their account is there, as far as is known.
+    /// Whether their account is active, as far as is known.
     pub fn is_active(&self) -> bool {
         self.person.as_ref().is_none_or(|row| row.active)
     }
 }
 
-/// Reads people, each of them known or not.
+/// Loads people, known or not.
 pub async fn people(store: &impl Store, dids: &[Did]) -> Result<Vec<Found>, Fault> {
     let statement = Statement::new(PEOPLE, [Param::json(&dids), COMMUNITIES_MAX.into()]);
     rows(store.read(&[statement]).await?.first())
 }
 
-/// A state to be stored.
+/// A state to store.
 #[derive(Clone, Debug, Serialize)]
 pub struct Shown {
-    /// Of whom.
+    /// The person.
     pub did: Did,
-    /// The state they chose, if they ever did.
+    /// The state they chose, if any.
     pub preferred: Option<State>,
     /// The state others see.
     pub current: Option<State>,
-    /// Whether they exist from now on: proven, or named by whoever has the API key (I37).
+    /// Whether they get a row in `people`: proven, or named by the holder of the API key (I37).
     pub exists: bool,
 }
 
-/// Stores states: of people in their rows, of visitors in theirs while they are there.
+/// Stores states: people's in their rows, visitors' in theirs while they are present.
 pub fn store(states: &[Shown], now: Micros) -> Vec<Statement> {
     let values = || Param::json(&states);
     vec![

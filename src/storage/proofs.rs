@@ -1,5 +1,5 @@
-//! What is remembered of people's proofs: that they once showed one (X13), and from when on socket
-//! tokens count (R26).
+//! What is stored about people's proofs: that they once showed one (X13), and since when socket
+//! tokens are valid (R26).
 
 use serde::Deserialize;
 
@@ -7,29 +7,29 @@ use super::{Fault, Statement, Store, rows};
 use crate::wire::ids::Did;
 use crate::wire::time::Micros;
 
-/// How old what was noted may be before it is noted again: it is written at most once a day, however
-/// many proofs somebody shows.
+/// The age after which a proof is noted again: at most one write per day, however many proofs a
+/// person shows.
 const NOTED_FOR: i64 = 24 * 3_600_000_000;
 
-/// What is remembered of one person.
+/// What is stored about one person.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Noted {
-    /// When that was noted last.
+    /// When a proof was last noted.
     pub noted_at: Micros,
-    /// Whether they showed a proof.
+    /// Whether they ever showed a proof.
     pub proven: bool,
-    /// Tokens made before this are none.
+    /// Tokens issued before this are invalid.
     pub revoked_at: Option<Micros>,
 }
 
 impl Noted {
-    /// Whether a proof shown at `now` is to be noted again.
+    /// Whether a proof shown at `now` must be noted again.
     pub fn is_stale(&self, now: Micros) -> bool {
         !self.proven || now.0.saturating_sub(self.noted_at.0) >= NOTED_FOR
     }
 }
 
-/// What is remembered of a person, if anything is.
+/// What is stored about a person, if anything.
 pub async fn find(store: &impl Store, did: &Did) -> Result<Option<Noted>, Fault> {
     let statement = Statement::new(FIND, [did.as_str().into()]);
     let found: Vec<Noted> = rows(store.read(&[statement]).await?.first())?;
@@ -42,7 +42,7 @@ pub async fn prove(store: &impl Store, did: &Did, now: Micros) -> Result<(), Fau
     store.write(&[statement]).await.map(drop)
 }
 
-/// Socket tokens of a person made before `now` are none any more.
+/// Revokes the socket tokens of a person that were issued before `now`.
 pub async fn revoke(store: &impl Store, did: &Did, now: Micros) -> Result<(), Fault> {
     let statement = Statement::new(REVOKE, [did.as_str().into(), now.sortable().into()]);
     store.write(&[statement]).await.map(drop)

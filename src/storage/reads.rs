@@ -1,10 +1,10 @@
-//! What REST reads (contract section 3), each in one round trip: messages here, the rest in the
+//! The reads of REST (contract section 3), each in one round trip: messages here, the others in the
 //! files of this folder.
 //!
-//! A read answers only what people may see: a community that is there, channels of such a
-//! community, messages of such a channel that are not blocked (T07, T16). Every order is total,
-//! so the same rows always come in the same order. A list that may be long is read in pages: the
-//! rows after a place, at most so many, and the place of the last if there are more (H40).
+//! A read returns only what is visible: known communities, their channels, and messages there that
+//! are not blocked (T07, T16). Every order is total, so the same rows always come in the same
+//! order. Long lists are read in pages: a page has the next rows after a position, and the position
+//! of its last row if there are more (H40).
 
 use std::collections::BTreeMap;
 
@@ -17,10 +17,10 @@ use crate::domain::subscriptions::Candidate;
 use crate::wire::bodies;
 use crate::wire::ids::{AtUri, Did, Rkey};
 
-/// Rows in order, and the place of the last if there are more behind it.
+/// Rows in order, and the position of the last one if there are more after it.
 pub type Page<T, P> = (Vec<T>, Option<P>);
 
-/// Cuts a page off rows that were read with one more than `limit`, and notes where it ended.
+/// Cuts rows that were read with `limit` plus one to a page, and returns its end.
 pub(super) fn cut<T, P>(mut found: Vec<T>, limit: i64, place: impl Fn(&T) -> P) -> Page<T, P> {
     let limit = usize::try_from(limit).unwrap_or(0);
     let more = found.len() > limit;
@@ -29,24 +29,24 @@ pub(super) fn cut<T, P>(mut found: Vec<T>, limit: i64, place: impl Fn(&T) -> P) 
     (found, end)
 }
 
-/// Where a page of messages begins.
+/// Where a page of messages starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
     /// At the newest message.
     Newest,
-    /// After the message with this `created_at`, of several after the last in the order; if there is
-    /// none, strictly before this sort instant, as sortable text (`before`).
+    /// After the message with this `created_at`; among several, after the last in the order. If
+    /// there is none, strictly before this instant, as sortable text (`before`).
     Before {
-        /// The value as it was given.
+        /// The value as the client sent it.
         created_at: String,
-        /// The instant it means.
+        /// Its instant.
         instant: String,
     },
     /// After this message (`cursor`).
     After(PageEnd),
 }
 
-/// The last message of a page: its place in the order of R01.
+/// The last message of a page: its position in the order of R01.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
 pub struct PageEnd(pub String, pub Rkey, pub Did);
 
@@ -57,8 +57,8 @@ impl PageEnd {
 }
 
 impl Start {
-    /// The place that everything on the page comes after. One bound for all three starts: '~'
-    /// sorts after every time, '' before every rkey.
+    /// The position before everything on the page. One bound serves all three starts: '~' sorts
+    /// after every time, '' before every rkey.
     fn bound(&self) -> (&str, &str, &str) {
         match self {
             Start::Newest => ("~", "", ""),
@@ -67,20 +67,20 @@ impl Start {
         }
     }
 
-    /// The `created_at` of the message that it is about, or of none.
+    /// The `created_at` that this start names, or an empty text.
     fn created_at(&self) -> &str {
         if let Start::Before { created_at, .. } = self { created_at } else { "" }
     }
 }
 
-/// A message with its people and its parent, as R01 and R02 show it.
+/// A message with its author and its parent, as R01 and R02 show it.
 #[derive(Debug, Deserialize)]
 struct Shown {
     message: MessageRow,
     author: Option<PersonRow>,
     parent: Option<MessageRow>,
     parent_author: Option<PersonRow>,
-    /// Whether a message further on has the same `created_at`: 1 if so.
+    /// 1 if a later message has the same `created_at`.
     #[serde(default)]
     again: i64,
 }
@@ -95,8 +95,9 @@ impl Shown {
     }
 }
 
-/// The reactions of some messages. They are rows of their own and no array beside the message:
-/// an array has the limit of a row, 2 MB, and whoever could fill it would hide the channel.
+/// The reactions to some messages. They are separate rows rather than an array next to the message:
+/// an array is limited to the size of a row, 2 MB, and anybody who filled it would hide the
+/// channel.
 struct Reactions(BTreeMap<AtUri, Vec<ReactionRow>>);
 
 impl Reactions {
@@ -113,7 +114,7 @@ impl Reactions {
     }
 }
 
-/// A person as others see them; all unknown if not cached.
+/// A person as others see them; without values if they are not cached.
 fn shown(person: Option<&PersonRow>, cdn: &str) -> bodies::Person {
     person.map(|row| row.shown(cdn)).unwrap_or_default()
 }
@@ -190,8 +191,8 @@ macro_rules! person_json {
     };
 }
 
-// The reactions of the messages `p` that people see: of each person with each emoji the first
-// that stands. SQLite takes the other columns from the row that has the minimum.
+// The visible reactions to the messages `p`: for each person and emoji, the first one. SQLite takes
+// the other columns from the row with the minimum.
 macro_rules! reactions_of {
     ($messages:literal) => {
         concat!(
@@ -205,14 +206,13 @@ macro_rules! reactions_of {
     };
 }
 
-// The place after which a page begins, where it is known.
+// The position after which a page starts, if it is known.
 macro_rules! place {
     () => {
         "(?2, ?3, ?4)"
     };
 }
-// The messages of a page of R01: those after a place in the channel that ?1 means, at
-// most ?5.
+// The messages of a page of R01: at most ?5 after a position in the channel ?1.
 macro_rules! page_of_channel {
     ($place:expr) => {
         concat!(
@@ -231,7 +231,7 @@ macro_rules! newest_first {
     };
 }
 
-// The channel that ?1 means (T20): an AT-URI, or else the one with this rkey indexed first.
+// The channel that ?1 names (T20): by AT-URI, or else the first indexed one with this rkey.
 macro_rules! target_channel {
     () => {
         "WITH target(uri) AS (
@@ -241,9 +241,9 @@ macro_rules! target_channel {
     };
 }
 
-// Where a page begins that goes on by `created_at` (?6): after the last message in the order that has
-// it, or else before the instant (?2, with ?3 and ?4). Of messages whose clock was not ahead, the
-// place is the instant itself. Three look-ups: one query for all three costs more than they do.
+// Where a page that continues by `created_at` (?6) starts: after the last message in the order that
+// has it, or else before the instant (?2, with ?3 and ?4). For messages whose clock was not ahead,
+// the position is the instant itself. Three look-ups cost less than one query for all three.
 macro_rules! place_by_created_at {
     () => {
         concat!(
@@ -261,9 +261,9 @@ macro_rules! place_by_created_at {
             AND s.sort_at = s.indexed_at ORDER BY s.sort_at, s.rkey, s.author_did LIMIT 1"
     };
 }
-// Whether a message further on has the same `created_at`: one whose clock was ahead. (The plus signs
-// are for SQLite: a column on the right side of such a comparison has an affinity, and it would look
-// for the first of the three alone by the index.)
+// Whether a later message has the same `created_at`, from an author whose clock was ahead. (The
+// plus signs are for SQLite: a column on the right side of such a comparison has an affinity, and
+// the index would serve only the first of the three.)
 macro_rules! again {
     () => {
         ", 'again', EXISTS (
@@ -274,7 +274,7 @@ macro_rules! again {
 }
 pub(super) use person_json;
 
-// The messages of a page as R01 shows them, and what else is asked about each.
+// The messages of a page as R01 shows them, with the additional columns.
 macro_rules! shown_json {
     ($more:expr) => {
         concat!(
@@ -292,7 +292,7 @@ macro_rules! shown_json {
     };
 }
 
-// What the key `$key` meant first in the channel `$channel` (T21): also a message that is gone.
+// The first message that the key `$key` meant in the channel `$channel` (T21), even if it is gone.
 macro_rules! meant {
     ($key:literal, $channel:literal) => {
         concat!(
@@ -311,8 +311,8 @@ macro_rules! meant {
     };
 }
 
-// The visible message that `m.parent` names (T21): an AT-URI, or what an rkey means in the same
-// channel, if it is there.
+// The visible message that `m.parent` names (T21): by AT-URI, or by the meaning of an rkey in the
+// same channel.
 macro_rules! shown_joins {
     () => {
         concat!(
@@ -335,11 +335,11 @@ pub mod communities;
 pub mod people;
 pub mod reactions;
 
-/// How many messages a page may have beyond its limit (R01), so that it does not end among several
-/// with the same `created_at`.
+/// The most messages that a page may have beyond its limit (R01), so that it does not end among
+/// several with the same `created_at`.
 const BEYOND: i64 = 100;
 
-/// R01: at most `limit` messages of a channel, newest first, and where the next page starts if
+/// R01: at most `limit` messages of a channel, newest first, and the start of the next page if
 /// there is one.
 pub async fn messages(
     store: &impl Store,
@@ -353,9 +353,10 @@ pub async fn messages(
     Ok((found.into_iter().map(|row| row.body(cdn, &reactions)).collect(), end))
 }
 
-/// R01 for clients that go on by `created_at`: as [`messages`], but the page ends where the next one
-/// can begin, at a message behind which no other has the same `created_at` or place in time. It is
-/// longer for that if it must, by at most [`BEYOND`]; if that is not enough, it ends at its limit.
+/// R01 for clients that continue by `created_at`: as [`messages`], but the page ends after a
+/// message from which the next page can start, because no later one has the same `created_at` or
+/// instant. For that the page may be longer by at most [`BEYOND`]; if that is not enough, it ends
+/// at its limit.
 pub async fn history(
     store: &impl Store,
     cdn: &str,
@@ -413,12 +414,12 @@ pub async fn message(store: &impl Store, cdn: &str, uri: &AtUri) -> Result<Optio
     Ok(found.into_iter().next().map(|row| row.body(cdn, &reactions)))
 }
 
-/// The known channels that names (rkeys or AT-URIs) may mean (T20).
+/// The known channels that these names (rkeys or AT-URIs) may refer to (T20).
 pub async fn candidates(store: &impl Store, names: &[String]) -> Result<Vec<Candidate>, Fault> {
     rows(store.read(&[Statement::new(CANDIDATES, [Param::json(&names)])]).await?.first())
 }
 
-/// Those of `communities` that are known or were once: one that was never seen has no events.
+/// Those of `communities` that are or were known: one that was never seen has no events.
 pub async fn listed(store: &impl Store, communities: &[String]) -> Result<Vec<AtUri>, Fault> {
     let statement = Statement::new(
         "SELECT json_quote(uri) AS row FROM (
@@ -430,47 +431,47 @@ pub async fn listed(store: &impl Store, communities: &[String]) -> Result<Vec<At
     rows(store.read(&[statement]).await?.first())
 }
 
-/// Every known community: for sockets that want to hear all of them (A31).
+/// Every known community: for sockets that subscribe to all of them (A31).
 pub async fn all_communities(store: &impl Store) -> Result<Vec<AtUri>, Fault> {
     let statement = Statement::new("SELECT json_quote(uri) AS row FROM communities ORDER BY uri", []);
     rows(store.read(&[statement]).await?.first())
 }
 
-/// Where ingest stands, as the view `ingest_status` shows it to admins.
+/// The state of ingest, as the view `ingest_status` shows it to admins.
 #[derive(Clone, Debug, Default, Deserialize, serde::Serialize)]
 pub struct IngestStatus {
     /// The last stored event.
     pub cursor_us: Option<i64>,
     /// The same, as a time.
     pub cursor_at: Option<String>,
-    /// Records that wait for another one.
+    /// Records that wait for another record.
     pub held_records: i64,
-    /// Frames and records that were not let in.
+    /// Frames and records that were refused.
     pub refused: i64,
-    /// Events and remembered rows that could not be told or read back, and were set aside (Q21).
+    /// Events and stored rows that could not be delivered or read back, and were set aside (Q21).
     #[serde(default)]
     pub set_aside: i64,
-    /// How often the program ended without choosing to, by a panic or a fault of the machine.
+    /// How often the program ended by a panic or a fault of the machine.
     #[serde(default)]
     pub restarts: i64,
-    /// Stretches of the stream that were not seen and are not reconciled yet, newest first, at
-    /// most ten; those with a frame that is too large for a day.
+    /// Missed stretches of the stream that are not reconciled yet, newest first, at most ten; those
+    /// with a frame that is too large for a day.
     pub gaps: Vec<GapShown>,
-    /// Repositories that are known, and how many of them are to be read.
+    /// The known repositories, and how many of them are due.
     pub repos: super::repos::Counts,
-    /// Repositories that wrote too much and are read later (K17), at most ten.
+    /// Repositories that exceeded their points and are read later (K17), at most ten.
     pub deferred: Vec<DeferredShown>,
-    /// How looking for more of them goes; absent where no relay was ever asked.
+    /// The state of the relay walk; absent if no relay was ever asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub relay: Option<super::discovery::Shown>,
 }
 
-/// A repository that wrote too much (K17).
+/// A repository that exceeded its points (K17).
 #[derive(Clone, Debug, Deserialize, serde::Serialize)]
 pub struct DeferredShown {
-    /// Whose it is.
+    /// The account.
     pub did: Did,
-    /// Until when events of it are left out.
+    /// Until when its events are left out.
     pub until: String,
 }
 
@@ -479,17 +480,17 @@ pub struct DeferredShown {
 pub struct GapShown {
     /// The Jetstream.
     pub host: String,
-    /// The last event that is stored.
+    /// The last stored event.
     pub from: String,
-    /// The first event the host still had.
+    /// The first event that the host still had.
     pub to: String,
-    /// Why.
+    /// The cause.
     pub reason: String,
     /// `open` or `closed`.
     pub state: String,
 }
 
-/// Where ingest stands.
+/// The state of ingest.
 pub async fn ingest_status(store: &impl Store) -> Result<IngestStatus, Fault> {
     let statement = Statement::new(
         "SELECT json_object('cursor_us', s.cursor_us, 'cursor_at', s.cursor_at,
@@ -522,7 +523,7 @@ pub async fn ingest_status(store: &impl Store) -> Result<IngestStatus, Fault> {
     found.into_iter().next().ok_or_else(|| Fault::new("reading the ingest status", "the ledger has no row"))
 }
 
-// The page is chosen before its people and parents are looked up.
+// SQLite selects the page before it looks up people and parents.
 macro_rules! page {
     ($more:expr, $place:expr) => {
         concat!(

@@ -1,6 +1,6 @@
-//! Repositories: which are known, which are due, and how looking at each went (section 9).
+//! Repositories: which are known, which are due, and how each reading went (section 9).
 //!
-//! Times are texts with milliseconds, as the table shows them to an admin.
+//! Times are texts with milliseconds, for admins who read the table.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,37 +13,37 @@ use crate::wire::ids::{AtUri, Did};
 use crate::wire::multikey::Multikey;
 use crate::wire::time::Micros;
 
-/// Records read at once when asking what is known of a repository.
+/// Records read at once when loading what the index has of a repository.
 const PAGE: usize = 5_000;
-/// Failures after which a repository no longer holds up the end of a gap.
+/// The number of failures after which a repository no longer delays the end of a gap.
 const UNREACHED_AFTER: i64 = 5;
-/// Lookups of communities nobody knows that may wait at the same time: anybody can make them.
+/// The most lookups of unknown communities that may wait at once: anybody can cause them.
 const LOOKUPS_MAX: i64 = 100;
 
-/// A repository as the queue has it.
+/// A repository in the queue.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Due {
-    /// Whose it is.
+    /// The account.
     pub did: Did,
-    /// Where it was last found.
+    /// The PDS where it was last found.
     pub pds: Option<String>,
     /// The newest revision seen.
     pub rev: Option<String>,
     /// Why it is due.
     pub reason: String,
-    /// Since when.
+    /// When it became due.
     pub due_since: String,
     /// Failures since the last success.
     pub failures: u32,
-    /// Whether it was ever read in full.
+    /// Whether it was ever read completely.
     pub is_synced: bool,
-    /// The key that signed what was then read.
+    /// The key that signed it at that reading.
     pub signed_by: Option<Multikey>,
-    /// Whether events of it were left out (K17): it is read whatever its revision is.
+    /// Whether its events were left out (K17): it is read whatever its revision is.
     pub is_deferred: bool,
 }
 
-/// A repository as people see it.
+/// A repository as `/api/sync` shows it.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[expect(missing_docs, reason = "columns, described in migrations/")]
 pub struct Shown {
@@ -60,28 +60,29 @@ pub struct Shown {
     pub synced_at: Option<String>,
 }
 
-/// How long a changed identity waits, in microseconds, for a repository whose last reading failed.
+/// The delay after an identity change, in microseconds, for a repository whose last reading failed.
 const IDENTITY_RETRY: i64 = 60_000_000;
 
-/// How much later than its points a deferred repository is read, in microseconds: clocks differ.
+/// How much later than its points a deferred repository is read, in microseconds, because clocks
+/// differ.
 const DEFERRED_LEAD: i64 = 5_000_000;
 
-/// How many repositories there are, for `/api/health`.
+/// The numbers of repositories for `/api/health`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Counts {
     /// Known.
     pub known: u64,
     /// Due or waiting for another attempt.
     pub due: u64,
-    /// Of these, tried in vain at least once.
+    /// Of these, the ones with at least one failed attempt.
     pub failing: u64,
     /// Deferred (K17).
     pub deferred: u64,
 }
 
 /// Makes repositories known (K01): each as `(did, owner)`, where an `owner` must own a community.
-/// Those that are known stay as they are; one that held nothing when it was looked up does now, and
-/// one that a relay listed is known for itself.
+/// Known ones stay as they are, with two exceptions: one that was empty when it was looked up now
+/// has a record, and one that a relay listed is now stored for its own sake.
 pub(super) fn learn(known: &BTreeSet<(Did, Option<Did>)>, now: Micros) -> Vec<Statement> {
     chunks(known.iter())
         .into_iter()
@@ -101,8 +102,8 @@ pub(super) fn learn(known: &BTreeSet<(Did, Option<Did>)>, now: Micros) -> Vec<St
         .collect()
 }
 
-/// Notes the newest revisions of live events: what is stored with this is in the index. Not while
-/// something is due, for then there may be older ones that are not.
+/// Stores the newest revisions of live events, since the index has them with this commit. It skips
+/// repositories that are due, because older events of theirs may be missing.
 pub(super) fn advance(revs: &BTreeMap<&Did, &str>) -> Vec<Statement> {
     chunks(revs.iter())
         .into_iter()
@@ -117,9 +118,10 @@ pub(super) fn advance(revs: &BTreeMap<&Did, &str>) -> Vec<Statement> {
         .collect()
 }
 
-/// What these people did was decided over what may be missing (K05, K09). What is being read of
-/// them may be older: it is read again after that. While a gap is open, what they are may not be
-/// known: they are looked at, known or not. So it is while events of an owner are left out (K17).
+/// The actions of these people were decided on facts that may be incomplete (K05, K09). A reading
+/// that is under way may be older than these actions, so the repository is read again after it.
+/// While a gap is open, or while events of an owner are left out (K17), even unknown people are
+/// read.
 pub(super) fn look_once_more(dids: &BTreeSet<Did>, now: Micros) -> Vec<Statement> {
     let both = |text: String| {
         [
@@ -140,8 +142,9 @@ pub(super) fn look_once_more(dids: &BTreeSet<Did>, now: Micros) -> Vec<Statement
     chunks(dids.iter()).into_iter().flat_map(both).collect()
 }
 
-/// Events of these repositories are left out, each until a time of the stream (K17): they are due then. What
-/// was left out stands in the repository by then; a stream that tells of earlier days has told of it before.
+/// Events of these repositories are left out, each until a time of the stream (K17), and then the
+/// repository is due. By then it contains what was left out. A stream that repeats earlier days has
+/// delivered it before.
 pub(super) fn defer(deferred: &BTreeMap<Did, Micros>, now: Micros) -> Vec<Statement> {
     let due = |until: &Micros| Micros(until.max(&now).0.saturating_add(DEFERRED_LEAD)).shown();
     let rows: Vec<_> = deferred.iter().map(|(did, until)| (did, due(until))).collect();
@@ -163,7 +166,7 @@ pub(super) fn defer(deferred: &BTreeMap<Did, Micros>, now: Micros) -> Vec<Statem
         .collect()
 }
 
-/// A gap was noticed: every repository is due (K05).
+/// A gap was noticed: every repository becomes due (K05).
 pub(super) fn all_due(now: Micros) -> Statement {
     Statement::new(
         "UPDATE repos SET status = 'waiting', due_since = ?1,
@@ -174,10 +177,11 @@ pub(super) fn all_due(now: Micros) -> Statement {
     )
 }
 
-/// Identities of these people changed: their repositories are due if they are known (K11). However
-/// often an identity changes, a repository is read at most once in five seconds; one whose last
-/// reading failed is tried again after [`IDENTITY_RETRY`] at the latest, not at once: anybody can
-/// change their own identity many times a second, and name a host that never answers.
+/// Identities of these people changed: their repositories become due if they are known (K11).
+/// However often an identity changes, a repository is read at most once in five seconds. After a
+/// failed reading it is retried no sooner than its pause or [`IDENTITY_RETRY`], whichever ends
+/// first: anybody can change their own identity many times a second, and name a host that never
+/// answers.
 pub(super) fn identities(dids: &BTreeSet<&Did>, now: Micros) -> Vec<Statement> {
     chunks(dids.iter())
         .into_iter()
@@ -199,8 +203,9 @@ pub(super) fn identities(dids: &BTreeSet<&Did>, now: Micros) -> Vec<Statement> {
         .collect()
 }
 
-/// These accounts are active again: what they wrote meanwhile may have been missed, and is looked at
-/// (I53). Not more than once in a few seconds, however often an account comes and goes.
+/// These accounts are active again: the service may have missed what they wrote in the meantime, so
+/// their repositories become due (I53). This happens at most once in a few seconds, however often
+/// an account changes.
 pub(super) fn returned(dids: &BTreeSet<&Did>, now: Micros) -> Vec<Statement> {
     chunks(dids.iter())
         .into_iter()
@@ -215,8 +220,9 @@ pub(super) fn returned(dids: &BTreeSet<&Did>, now: Micros) -> Vec<Statement> {
         .collect()
 }
 
-/// Makes a repository due, known or not; a row if it is due with this. A [`Reason::Lookup`] only
-/// makes a few unknown ones known, and leaves known ones alone.
+/// Makes a repository due, known or not; returns a row if this call made it due. A
+/// [`Reason::Lookup`] makes only a limited number of unknown ones known, and leaves known ones
+/// alone.
 pub fn want(did: &Did, reason: Reason, now: Micros) -> Statement {
     let params = || [did.as_str().into(), reason.word().into(), now.shown().into()];
     if reason == Reason::Lookup {
@@ -241,18 +247,18 @@ pub fn want(did: &Did, reason: Reason, now: Micros) -> Statement {
     )
 }
 
-/// What is due at one host.
+/// The due repositories of one host.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct HostDue {
-    /// Which host; `None`: repositories whose host is not known.
+    /// The host; `None` for repositories without a known host.
     pub host: Option<String>,
-    /// How many of its repositories are due.
+    /// How many are due.
     pub count: u64,
     /// When the last of them became due.
     pub newest: String,
 }
 
-/// Hosts with something due at `now`.
+/// The hosts with due repositories at `now`.
 pub async fn hosts_due(store: &impl Store, now: Micros) -> Result<Vec<HostDue>, Fault> {
     let statement = Statement::new(
         "SELECT json_object('host', host, 'count', count(*), 'newest', max(next_attempt_at)) AS row FROM repos
@@ -262,9 +268,9 @@ pub async fn hosts_due(store: &impl Store, now: Micros) -> Result<Vec<HostDue>, 
     rows(store.read(&[statement]).await?.first())
 }
 
-/// Repositories of a host that are due at `now`, at most `limit`: those of owners first, because
-/// what members wrote is judged by what owners did (K02), and those that a relay listed last.
-/// `None`: those without a host.
+/// The repositories of a host that are due at `now`, at most `limit`: owners' first, because the
+/// gate judges members' records by the owners' records (K02), and those from a relay last. `None`:
+/// those without a host.
 pub async fn due(store: &impl Store, host: Option<&str>, now: Micros, limit: i64) -> Result<Vec<Due>, Fault> {
     let statement = Statement::new(
         "SELECT json_object('did', did, 'pds', pds, 'rev', rev, 'reason', reason,
@@ -281,7 +287,8 @@ pub async fn due(store: &impl Store, host: Option<&str>, now: Micros, limit: i64
     rows(store.read(&[statement]).await?.first())
 }
 
-/// When something of a host is next due, and whether a gap is open that [`close_gaps`] may close.
+/// When the next repository of a host becomes due, and whether a gap is open that [`close_gaps`]
+/// may close.
 pub async fn next_due(store: &impl Store, host: Option<&str>) -> Result<(Option<Micros>, bool), Fault> {
     let statement = Statement::new(
         "SELECT json_array(
@@ -293,7 +300,7 @@ pub async fn next_due(store: &impl Store, host: Option<&str>) -> Result<(Option<
     Ok(rows(store.read(&[statement]).await?.first())?.into_iter().next().unwrap_or_default())
 }
 
-/// Where a repository was found.
+/// Stores where a repository was found.
 pub fn found_at(did: &Did, pds: &str, host: &str) -> Statement {
     Statement::new(
         "UPDATE repos SET pds = ?2, host = ?3 WHERE did = ?1",
@@ -301,8 +308,8 @@ pub fn found_at(did: &Did, pds: &str, host: &str) -> Statement {
     )
 }
 
-/// An attempt failed; the next is at `next`. `status` is `failing`, or `absent` if the host says
-/// that there is no such account.
+/// An attempt failed; the next one is at `next`. `status` is `failing`, or `absent` if the host
+/// says that the account does not exist.
 pub fn failed(did: &Did, status: &'static str, error: &str, next: Micros) -> Statement {
     Statement::new(
         "UPDATE repos SET status = ?2, error = ?3, failures = failures + 1, next_attempt_at = ?4
@@ -311,7 +318,7 @@ pub fn failed(did: &Did, status: &'static str, error: &str, next: Micros) -> Sta
     )
 }
 
-/// Its host is left alone until `next`.
+/// The host is not asked before `next`.
 pub fn postponed(did: &Did, next: Micros) -> Statement {
     Statement::new(
         "UPDATE repos SET next_attempt_at = ?2 WHERE did = ?1",
@@ -319,25 +326,25 @@ pub fn postponed(did: &Did, next: Micros) -> Statement {
     )
 }
 
-/// A look succeeded that began at `began`.
+/// A successful reading.
 #[derive(Clone, Debug)]
 pub struct Succeeded<'a> {
-    /// Whose repository.
+    /// The account.
     pub did: &'a Did,
-    /// Everything up to here is in the index; `None` if the account is not there.
+    /// The revision up to which the index is complete; `None` if the account does not exist.
     pub rev: Option<&'a str>,
     /// `synced`, `absent` or `empty`.
     pub status: &'static str,
-    /// When it began.
+    /// When the reading began.
     pub began: Micros,
-    /// Records that the gate refused, if the repository was read.
+    /// The number of records that the gate refused, if the repository was read.
     pub refused: Option<usize>,
-    /// The key that signed what was read, if it was signed.
+    /// The key that signed what was read, if any.
     pub signed_by: Option<&'a Multikey>,
 }
 
-/// Stores a success. A reason that came since it began makes the repository due again, and what was left out
-/// since (K17) does when no more of it is.
+/// Stores a success. The repository stays due if a reason came since the reading began, or once no
+/// more of its events are left out (K17).
 pub fn succeeded(look: &Succeeded, now: Micros) -> Statement {
     let refused = look.refused.and_then(|count| i64::try_from(count).ok());
     Statement::new(
@@ -360,8 +367,8 @@ pub fn succeeded(look: &Succeeded, now: Micros) -> Statement {
     )
 }
 
-/// What `did` wrote may let in what others wrote: those who were refused something since `since`
-/// are looked at again (K02, across repositories).
+/// A record of `did` may make others' records acceptable: the repositories of people who were
+/// refused something since `since` become due (K02, across repositories).
 pub fn ask_the_gate_again(did: &Did, since: Micros, now: Micros) -> Statement {
     Statement::new(
         "UPDATE repos SET status = 'waiting', due_since = ?3, next_attempt_at = ?3,
@@ -371,8 +378,8 @@ pub fn ask_the_gate_again(did: &Did, since: Micros, now: Micros) -> Statement {
     )
 }
 
-/// Closes gaps that nobody waits for any more: every repository known when the gap was noticed was
-/// looked at since, or its host has failed often. Those are tried again all the same.
+/// Closes gaps that no repository delays any more: every repository that was known when the gap was
+/// noticed has been read since, or has failed often. The service still retries those.
 pub fn close_gaps(now: Micros) -> Statement {
     Statement::new(
         "UPDATE gaps SET state = 'closed', closed_at = ?1,
@@ -398,10 +405,10 @@ pub async fn shown(store: &impl Store, did: &Did) -> Result<Option<Shown>, Fault
     Ok(rows(store.read(&[statement]).await?.first())?.into_iter().next())
 }
 
-/// Every record that the index has of a repository, visible or not, waiting or not.
+/// Every record that the index has of a repository: visible, hidden or held.
 pub async fn records(store: &impl Store, did: &Did) -> Result<Vec<AtUri>, Fault> {
     let mut found = Vec::new();
-    // '/' is followed by '0': between the two stands every record of this repository.
+    // '0' follows '/', so every record of this repository sorts between the two.
     let (first, end) = (format!("at://{did}/"), format!("at://{did}0"));
     let limit = i64::try_from(PAGE).unwrap_or(i64::MAX);
     let of_kinds = KINDS.iter().filter_map(|kind| kind.records);
@@ -427,7 +434,7 @@ pub async fn records(store: &impl Store, did: &Did) -> Result<Vec<AtUri>, Fault>
     Ok(found)
 }
 
-// A profile is part of a person.
+// A profile is a part of a person's row.
 const PROFILE: &str = "
     SELECT json_quote(?1 || 'app.bsky.actor.profile/self') AS row FROM people
     WHERE did = replace(rtrim(?1, '/'), 'at://', '') AND ?2 > ?1 AND profile_rev IS NOT NULL LIMIT ?3";

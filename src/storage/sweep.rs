@@ -1,8 +1,8 @@
-//! What goes by itself: rows that anybody's records can make and that have an end.
+//! Deletes rows that anybody's records can create and that expire.
 //!
-//! What a commit adds it bounds itself where that costs little (`commit`: waiting records, examples
-//! of refusals, marks of one person). The rest is done here, now and then and in pieces, outside of
-//! commits: nothing that rests on facts is decided, and no fact that is gone was needed any more.
+//! A commit itself bounds what it adds, where that is cheap (`commit`: held records, examples of
+//! refusals, read marks). The sweep does the rest from time to time and in pieces, outside of
+//! commits. It decides nothing that rests on facts, and deletes no fact that is still needed.
 
 use serde::Deserialize;
 
@@ -11,34 +11,34 @@ use crate::wire::time::Micros;
 
 const HOUR: i64 = 3_600_000_000;
 
-/// How long it is remembered how a record was decided that was never in the index: what was refused,
-/// and deletions of what nobody saw. It keeps a repetition from deciding anew. The stream repeats
-/// what comes after the cursor, which is never older than the events of one commit, and on another
-/// host ten seconds more (J04); a repository that is being read may be older than an event, by hours
-/// (K09). Three days are as far as a Jetstream reaches back at all.
+/// How long the decision on a record is kept that was never in the index: a refused record, or the
+/// deletion of an unknown one. The decision stops a repeated event from being decided anew. The
+/// stream repeats the events after the cursor, at most those of one commit, or ten seconds more on
+/// another host (J04). A repository that is being read may be hours older than an event (K09). A
+/// Jetstream keeps no more than three days.
 const SETTLED_KEPT: i64 = 72 * HOUR;
-/// Of these at most so many, the newest: a day of refusals at one in two seconds, in about 15 MB.
+/// The most such decisions, the newest: a day of refusals at one every two seconds, about 15 MB.
 const SETTLED_MAX: i64 = 50_000;
-/// Closed gaps that are kept, the newest.
+/// The number of closed gaps that are kept, the newest.
 const GAPS_KEPT: i64 = 200;
-/// How long a repository is known that was only looked for, or that cannot be read, if nothing of it
-/// was ever let in.
+/// How long a repository is kept that was only looked up, or that cannot be read, if the index
+/// never accepted anything of it.
 const VAIN_KEPT: i64 = 30 * 24 * HOUR;
-/// How many proofs and revocations (`proofs`) are remembered of people of whom the index knows nothing:
-/// the newest, in about 20 MB. A revocation ends sooner: no socket token lasts longer than a day.
+/// The most proofs and revocations (`proofs`) of people of whom the index has nothing: the newest,
+/// about 20 MB. Revocations lose their meaning sooner: no socket token lasts longer than a day.
 const PROOFS_MAX: i64 = 100_000;
-/// How long it is written down what moderators did (X22).
+/// How long the audit log keeps an act (X22).
 const AUDIT_KEPT: i64 = audit::DAYS * 24 * HOUR;
-/// Rows that go at once: a piece takes some milliseconds of a database that others wait for.
+/// The most rows per deletion: a piece takes some milliseconds of a database that others wait for.
 const PIECE: i64 = 2_000;
-/// Repositories and people looked at in one sweep.
+/// The number of repositories and people checked in one sweep.
 const LOOKED_AT: i64 = 200;
 
-/// Approvals of one author of which the newest are kept, whatever they name (I65): about 6 MB.
+/// The most approvals per author, the newest, whatever they name (I65): about 6 MB.
 const APPROVALS_KEPT: i64 = 20_000;
 
-/// Where the next look through repositories, people and approvals begins: after the last one seen, by
-/// DID or AT-URI.
+/// Where the next check of repositories, people and approvals starts: after the last one checked,
+/// by DID or AT-URI.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Place {
     repo: String,
@@ -46,8 +46,8 @@ pub struct Place {
     approval: String,
 }
 
-/// Removes what has come to its end and is not shown to anybody, a piece of it, at the time `now`.
-/// `true` if there is more.
+/// Deletes a piece of the expired rows that no read shows, at the time `now`. Returns `true` if
+/// there is more.
 pub async fn sweep(store: &impl Store, place: &mut Place, now: Micros) -> Result<bool, Fault> {
     let answers = store.write(&statements(place, now)).await?;
     let full = usize::try_from(PIECE).unwrap_or(usize::MAX);
@@ -55,16 +55,17 @@ pub async fn sweep(store: &impl Store, place: &mut Place, now: Micros) -> Result
     Ok(answers.iter().skip(1).any(|rows| rows.len() >= full))
 }
 
-/// Removes people of whom nothing is left, of a few, at the time `now`. Apart from [`sweep`], because
-/// people are shown: answers that are kept end with this.
+/// Deletes people without any data, from a small group, at the time `now`. This is separate from
+/// [`sweep`] because people are visible: cached answers become invalid with it.
 pub async fn sweep_people(store: &impl Store, place: &mut Place, now: Micros) -> Result<(), Fault> {
     let answers = store.write(&people_statements(place, now)).await?;
     place.person = end(answers.first())?;
     Ok(())
 }
 
-/// I65: removes approvals that make nobody a member, of those in a piece. `true` if there is more. The
-/// ledger moves with them: a commit that counted on one reads its facts anew (invariant 3).
+/// I65: deletes approvals in a piece that make nobody a member. Returns `true` if there is more. It
+/// raises the ledger version: a commit that relied on such an approval reads its facts again
+/// (invariant 3).
 pub async fn sweep_approvals(store: &impl Store, place: &mut Place) -> Result<bool, Fault> {
     let answers = store.write(&approvals_statements(place)).await?;
     place.approval = end(answers.first())?;
@@ -79,8 +80,8 @@ fn end(answer: Option<&Vec<String>>) -> Result<String, Fault> {
     Ok(rows::<End>(answer)?.into_iter().next().and_then(|end| end.last).unwrap_or_default())
 }
 
-/// The statements of [`sweep`], in the order in which it reads their answers. Where the next one
-/// begins is read before rows go.
+/// The statements of [`sweep`], in the order in which it reads their answers. The start of the next
+/// sweep is read before rows are deleted.
 pub fn statements(place: &Place, now: Micros) -> Vec<Statement> {
     let at = || [place.repo.as_str().into(), LOOKED_AT.into()];
     vec![
@@ -152,14 +153,14 @@ const REVOCATIONS: &str = "
         SELECT did FROM proofs WHERE noted_at < ?1 AND NOT proven ORDER BY noted_at LIMIT ?2)
     RETURNING 'null' AS row";
 
-// Of those that are too many, the oldest of people of whom the index knows nothing.
+// Over the limit, the oldest of people of whom the index has nothing.
 const PROOFS: &str = "
     DELETE FROM proofs WHERE did IN (
         SELECT p.did FROM proofs p WHERE NOT EXISTS (SELECT 1 FROM people WHERE did = p.did)
         ORDER BY p.noted_at LIMIT max(0, min(?2, (SELECT count(*) FROM proofs) - ?1)))
     RETURNING 'null' AS row";
 
-// Nothing of theirs is in the index, and reading them has failed, or found nothing, for a month.
+// The index has nothing of them, and for a month reading them has failed or found nothing.
 const REPOS: &str = "
     DELETE FROM repos WHERE did IN (
         SELECT r.did FROM (SELECT * FROM repos WHERE did > ?1 ORDER BY did LIMIT ?2) r
@@ -174,8 +175,8 @@ const REPOS_END: &str = "
     SELECT json_object('last', iif(count(*) < ?2, NULL, max(did))) AS row
     FROM (SELECT did FROM repos WHERE did > ?1 ORDER BY did LIMIT ?2)";
 
-// Whoever owns, belongs, wrote, reacted, says something or is banned stays; so does whoever chose a
-// state or is here, and whoever is away: their records are out of sight until they are back.
+// A person stays who owns, joined, wrote, reacted, has a status or is banned; who chose a state or
+// is present; or whose account is inactive, because their records are hidden until they return.
 macro_rules! nothing_left_of {
     ($what:literal) => {
         concat!(
@@ -208,8 +209,8 @@ const APPROVALS_END: &str = "
     SELECT json_object('last', iif(count(*) < ?2, NULL, max(uri))) AS row
     FROM (SELECT uri FROM approvals WHERE uri > ?1 ORDER BY uri LIMIT ?2)";
 
-// Those in the piece that are not among the newest of their author, and name no membership in a
-// community of the author's.
+// The approvals in the piece that are not among the newest of their author, and name no membership
+// in a community of the author.
 macro_rules! idle_approvals {
     ($statement:literal, $end:literal) => {
         concat!(

@@ -1,7 +1,7 @@
-//! The SQLite of a `Gateway` object: tokens of its people that were used and could be used again
+//! The SQLite of a `Gateway` object: tokens of its people that were used and are not yet expired
 //! (X04).
 //!
-//! A row ends when the token would be refused anyway. Pinned, as [`super::gateway_sessions`].
+//! A row is deleted when the token would be refused anyway. Pinned, as [`super::gateway_sessions`].
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use super::{Fault, Statement, rows};
 use crate::wire::ids::Did;
 use crate::wire::time::Micros;
 
-/// Creates the table, if the object is new.
+/// Creates the table in a new object.
 pub const SCHEMA: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS used_tokens (
         did TEXT NOT NULL, token TEXT NOT NULL, ends TEXT NOT NULL,
@@ -17,39 +17,39 @@ pub const SCHEMA: &[&str] = &[
     "CREATE INDEX IF NOT EXISTS used_tokens_by_end ON used_tokens (ends)",
 ];
 
-/// Tokens of one person that are remembered: three a second for as long as one can last.
+/// The most stored tokens per person: three a second for as long as one is valid.
 pub const OWN_MAX: i64 = 1_000;
-/// Tokens remembered in one object, in about 15 MB. Beyond that whoever has [`FEW`] waits.
+/// The most stored tokens per object, about 15 MB. Beyond that, a person with [`FEW`] must wait.
 pub const ALL_MAX: i64 = 100_000;
-/// How many a person may have in a full object.
+/// The most tokens per person in a full object.
 pub const FEW: i64 = 20;
 
-/// What came of using a token.
+/// The result of using a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Use {
-    /// It was not used before.
+    /// Its first use.
     First,
-    /// It was.
+    /// A repeated use.
     Again,
-    /// Too many are remembered for it to be one of them.
+    /// Refused, because too many tokens are stored.
     TooMany,
 }
 
-/// How many are remembered.
+/// The number of stored tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub struct Remembered {
     /// Of this person.
     pub own: i64,
-    /// Of all; not counted beyond twice [`ALL_MAX`].
+    /// Of all people; counted up to twice [`ALL_MAX`].
     pub all: i64,
 }
 
 impl Remembered {
-    /// Whether one more is remembered. The first rule that applies decides:
-    ///   1. of one person at most [`OWN_MAX`];
-    ///   2. in an object with [`ALL_MAX`], of one person at most [`FEW`];
-    ///   3. in one with twice that, none.
+    /// Whether there is room for one more. The first rule that applies decides:
+    ///   1. each person has at most [`OWN_MAX`];
+    ///   2. in an object with [`ALL_MAX`], each person has at most [`FEW`];
+    ///   3. in an object with twice that, there is no room.
     pub fn has_room(self) -> bool {
         let own_max = match self.all {
             ..ALL_MAX => OWN_MAX,
@@ -60,12 +60,12 @@ impl Remembered {
     }
 }
 
-/// Forgets tokens that have ended.
+/// Deletes expired tokens.
 pub fn forget(now: Micros) -> Statement {
     Statement::new("DELETE FROM used_tokens WHERE ends <= ?1", [now.sortable().into()])
 }
 
-/// How many are remembered, as [`Remembered`].
+/// The number of stored tokens, as [`Remembered`].
 pub fn count(did: &Did) -> Statement {
     Statement::new(
         "SELECT json_object('own', (SELECT count(*) FROM used_tokens WHERE did = ?1),
@@ -74,7 +74,7 @@ pub fn count(did: &Did) -> Statement {
     )
 }
 
-/// Remembers a token; a row comes back if it was not.
+/// Stores a token; returns a row if it was not stored before.
 pub fn remember(did: &Did, token: &str, ends: Micros) -> Statement {
     Statement::new(
         "INSERT INTO used_tokens (did, token, ends) VALUES (?1, ?2, ?3)
@@ -83,7 +83,7 @@ pub fn remember(did: &Did, token: &str, ends: Micros) -> Statement {
     )
 }
 
-/// Whether a token is remembered, as one row if it is.
+/// A row if the token is stored.
 pub fn is_used(did: &Did, token: &str) -> Statement {
     Statement::new(
         "SELECT json_quote(token) AS row FROM used_tokens WHERE did = ?1 AND token = ?2",
@@ -91,7 +91,7 @@ pub fn is_used(did: &Did, token: &str) -> Statement {
     )
 }
 
-/// Uses a token, by whatever runs a statement: nothing may come between them.
+/// Uses a token. The caller's `run` must execute these statements without a gap.
 pub fn use_once(
     mut run: impl FnMut(&Statement) -> Result<Vec<String>, Fault>,
     did: &Did,

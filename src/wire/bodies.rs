@@ -1,7 +1,7 @@
 //! The objects of REST bodies and of message frames (contract section 2, O01–O09).
 //!
-//! Field order is the contract's. Every field is present; a field without a value is `null`.
-//! JSON that is echoed verbatim is carried as [`RawValue`], so that not a byte of it changes.
+//! Fields come in the contract's order. Every field is present; one without a value is `null`. JSON
+//! that is echoed verbatim is a [`RawValue`], so every byte of it stays the same.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -43,11 +43,11 @@ pub struct MessageCore {
     pub text: String,
     /// Verbatim: usually an rkey.
     pub channel: String,
-    /// The record's string, or the receive time if that is no time (H06).
+    /// The record's string, or the receive time if that string is no time (H06).
     pub created_at: String,
     /// The receive time (H10).
     pub indexed_at: String,
-    /// Whether a content change was applied, or the record says so.
+    /// Whether a content change was applied, or the record itself says that it was edited.
     pub edited: bool,
     /// Verbatim: an rkey or an AT-URI.
     pub parent: Option<String>,
@@ -79,7 +79,7 @@ pub struct ReactionGroup {
     pub emoji: String,
     /// How many people.
     pub count: usize,
-    /// Who, in order of arrival.
+    /// These people, in order of arrival.
     pub reactor_dids: Vec<Did>,
     /// The same list again, for the web client (W10).
     pub authors: Vec<Did>,
@@ -161,18 +161,18 @@ pub struct Author {
     pub handle: Option<String>,
     /// The text of the actor record (O10).
     pub status: Option<String>,
-    /// The same again.
+    /// The same as `status`.
     pub status_text: Option<String>,
     /// The emoji of the actor record.
     pub emoji: Option<String>,
     /// `online`, `away`, `dnd`, `offline`, or nothing if never seen.
     pub state: Option<String>,
-    /// When what is cached changed last (H10).
+    /// When the cached values last changed (H10).
     pub updated_at: String,
 }
 
 impl Author {
-    /// A person as others see them, under their DID.
+    /// A person with their DID.
     pub fn of(did: Did, person: Person, updated_at: String) -> Self {
         Self {
             did,
@@ -193,9 +193,9 @@ impl Author {
 /// R11.
 #[derive(Clone, Debug, Serialize)]
 pub struct Communities {
-    /// Of this owner, by rkey.
+    /// The communities that this person owns, by rkey.
     pub owned: Vec<Community>,
-    /// Where they take part, by AT-URI.
+    /// The communities that this person takes part in, by AT-URI.
     pub joined: Vec<Community>,
 }
 
@@ -204,7 +204,7 @@ pub struct Communities {
 pub struct ChannelRead {
     /// The channel.
     pub channel_uri: String,
-    /// How far it was read (H10).
+    /// The position up to which the channel was read (H10).
     pub cursor_at: String,
 }
 
@@ -227,34 +227,35 @@ pub struct Invite {
     pub code: String,
     /// The community it leads to.
     pub community_uri: AtUri,
-    /// Who made it: the owner of the community.
+    /// Its creator: the owner of the community.
     pub created_by_did: Did,
-    /// How often it can be used; `null` for as often as people like.
+    /// The maximum number of uses; `null` for no maximum.
     pub max_uses: Option<i64>,
-    /// How often it was.
+    /// The number of uses so far.
     pub use_count: i64,
-    /// Not revoked, and its community was not deleted since. An exhausted one stays active.
+    /// Neither revoked nor ended by the deletion of its community. An exhausted invite stays
+    /// active.
     pub active: bool,
 }
 
 /// O20: an entry of the audit log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AuditEntry {
-    /// Where it was done.
+    /// The community.
     pub community_uri: AtUri,
-    /// Who did it: a DID, `operator` or `service`.
+    /// The actor: a DID, `operator` or `service`.
     pub actor: String,
-    /// How that is known.
+    /// The kind of proof that the actor showed.
     pub proof: String,
-    /// What was done, in one word.
+    /// The action, as one word.
     pub action: String,
-    /// To whom or what.
+    /// The person, message or invite that the action concerns.
     pub subject: String,
-    /// Why.
+    /// The reason that the actor gave.
     pub reason: Option<String>,
-    /// Until when.
+    /// The time at which the effect ends.
     pub until: Option<String>,
-    /// When.
+    /// The time of the action.
     pub at: String,
 }
 
@@ -275,15 +276,15 @@ pub struct InviteCode {
     pub code: String,
 }
 
-/// The `id` of a message (O01): UUIDv5 of its AT-URI in the RFC 4122 URL namespace, so that it
-/// is the same after every rebuild (K13).
+/// The `id` of a message (O01): the UUIDv5 of its AT-URI in the URL namespace of RFC 4122. It stays
+/// the same when the index is rebuilt (K13).
 pub fn message_id(uri: &AtUri) -> String {
     uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_URL, uri.as_str().as_bytes()).to_string()
 }
 
-/// Reads stored JSON text back for a body. Stored text was valid JSON when it came in, and not
-/// nested too deeply (T23); should it not be now, or have come before there was that limit, the
-/// field is `null` rather than the whole answer a fault.
+/// Turns stored JSON text into a field of a body. The text was valid and not too deeply nested when
+/// it was stored (T23). If it no longer is, for example because it is older than that limit, the
+/// field is `null`; the rest of the answer is unaffected.
 pub fn verbatim(text: Option<&str>) -> Option<Box<RawValue>> {
     text.filter(|json| !is_too_deep(json)).and_then(|json| RawValue::from_string(json.to_owned()).ok())
 }
@@ -292,7 +293,7 @@ pub fn verbatim(text: Option<&str>) -> Option<Box<RawValue>> {
 mod tests {
     use super::*;
 
-    /// The web client and every stored link use these ids; another value orphans them.
+    /// The web client and stored links use these ids; another value would orphan them.
     #[test]
     fn o01_id_is_that_of_the_contract() {
         let uri = |did: &str, rkey: &str| {

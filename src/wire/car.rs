@@ -1,11 +1,10 @@
-//! Archives of blocks (CAR version 1), the form in which a host sends a repository: a header that
-//! names the block to begin with, then blocks in any order, each behind its length and its CID.
+//! CAR archives (version 1), the format in which a host sends a repository: a header that names the
+//! root block, then blocks in any order, each preceded by its length and its CID.
 //!
-//! Promises: reads from chunks cut anywhere, and holds at most one block of them; hands on no
-//! block whose bytes do not have the hash that its CID says; takes nothing longer than
-//! [`SECTION_MAX`] into memory. Which blocks belong to the repository is not known here, so
-//! whatever cannot belong to one is passed over: a reader must expect blocks that nothing links to,
-//! of any kind, more roots than one, and blocks that come twice (specification "Repository").
+//! Promises: reads chunks that are cut anywhere and buffers at most one block; rejects a block
+//! whose bytes do not match the hash in its CID; buffers at most [`SECTION_MAX`]. This module
+//! cannot know which blocks belong to the repository, so a reader must expect unreferenced blocks
+//! of any kind, several roots, and duplicate blocks (specification "Repository").
 
 use cbor4ii::core::dec::{Decode as _, IgnoredAny, Read as _};
 use cbor4ii::core::types;
@@ -15,30 +14,30 @@ use sha2::{Digest, Sha256};
 
 use super::dag_cbor::Link;
 
-/// The longest section that is held, in bytes: a CID and its block. The network allows records of
-/// 1 MiB (atproto.com/specs/record-key and limits of relays: blocks of 2 MiB at most). What is
-/// longer is passed over without being held: it can be no part of a repository that counts.
+/// The longest section that is buffered, in bytes: a CID and its block. The network allows records
+/// of 1 MiB, and relays allow blocks of 2 MiB at most (atproto.com/specs/record-key, limits of
+/// relays). A longer section is skipped: it cannot be part of a valid repository.
 pub const SECTION_MAX: usize = 2 * 1024 * 1024;
-/// The longest section at all: a length beyond this is no length.
+/// The longest section that is skipped. A greater length is an error.
 const LENGTH_MAX: u64 = 256 * 1024 * 1024;
-/// The longest header read, in bytes. One with one root has 59.
+/// The longest header, in bytes. A header with one root has 59.
 const HEADER_MAX: usize = 64 * 1024;
-/// How a CID begins that has a SHA-256: version 1, the codec, the hash, its length.
+/// The first bytes of a CID with a SHA-256: version 1, the codec, the hash, its length.
 const DAG_CBOR: [u8; 4] = [0x01, 0x71, 0x12, 0x20];
 const RAW: [u8; 4] = [0x01, 0x55, 0x12, 0x20];
 
-/// Why an archive is none, or cannot be trusted.
+/// Why bytes are not an archive, or not one to trust.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadArchive {
     /// Not a CAR of version 1 with a root that may be a commit.
     Header,
-    /// A length that is no number, or longer than any archive that is read.
+    /// A length is not a number, or exceeds the maximum.
     Length,
     /// A section does not begin with a CID.
     Cid,
-    /// A block that does not have the hash of its CID.
+    /// A block does not match the hash in its CID.
     Hash,
-    /// It ends within a section, or before the first.
+    /// The archive ends within a section, or before the first.
     Truncated,
 }
 
@@ -46,37 +45,38 @@ pub enum BadArchive {
 #[derive(Debug, Default)]
 pub struct Archive {
     root: Option<Link>,
-    /// The beginning of a section whose rest has not come.
+    /// The first part of a section that is still incomplete.
     pending: Vec<u8>,
-    /// How much of a section that is passed over has not come.
+    /// The bytes of the current skipped section that are still to come.
     passing: u64,
-    /// Whether one was.
+    /// Whether a section was skipped.
     passed: bool,
 }
 
-/// What an archive was, at its end.
+/// What is known of an archive at its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ended {
-    /// The block to begin with.
+    /// The root block.
     pub root: Link,
-    /// Whether a block over [`SECTION_MAX`] was passed over.
+    /// Whether a block over [`SECTION_MAX`] was skipped.
     pub passed_over: bool,
 }
 
-/// A section in the bytes at hand.
+/// The next section in the buffer.
 enum Section<'a> {
-    /// All of it, and how many bytes it took.
+    /// A complete section, and its length in bytes.
     Whole(&'a [u8], usize),
-    /// A part of it; how long all of it is, if that is known.
+    /// An incomplete section, and its full length if that is known.
     Part(Option<usize>),
-    /// One that is passed over: how many bytes its length took, and how many follow.
+    /// A section to skip: the length of its length, and the bytes that follow.
     Long(usize, u64),
 }
 
 impl Archive {
-    /// Takes the next bytes, and hands each DAG-CBOR block that they complete to `each`, with the
-    /// root of the archive and the block's own name. Blocks of raw bytes are checked and passed
-    /// over; those with another kind of CID are passed over. After an error nothing more can be read.
+    /// Takes the next bytes, and passes each DAG-CBOR block that they complete to `each`, with the
+    /// root of the archive and the CID of the block. Blocks of raw bytes are verified and not
+    /// passed on; blocks with any other kind of CID are skipped. After an error the archive is
+    /// unusable.
     pub fn take<E: From<BadArchive>>(
         &mut self,
         mut chunk: &[u8],
@@ -104,7 +104,7 @@ impl Archive {
                     Section::Part(_) => {}
                 }
             }
-            // A part: what is missing of its length is taken byte by byte, the rest at once.
+            // The rest of a partial length is taken byte by byte, the rest of a section at once.
             let missing = match self.section(&self.pending)? {
                 Section::Part(Some(length)) => length.saturating_sub(self.pending.len()),
                 _ => 1,
@@ -116,11 +116,11 @@ impl Archive {
             match self.section(&pending)? {
                 Section::Whole(section, _) => {
                     read(&mut self.root, section, &mut each)?;
-                    // The room is kept: the next section is about as long.
+                    // Keep the buffer's capacity: the next section is about as long.
                     self.pending = pending;
                     self.pending.clear();
                 }
-                // All of its length came, and nothing else.
+                // Only the length has arrived, all of it.
                 Section::Long(_, length) => (self.passing, self.passed) = (length, true),
                 Section::Part(_) => self.pending = pending,
             }
@@ -128,12 +128,12 @@ impl Archive {
         Ok(())
     }
 
-    /// Bytes that are held of what came.
+    /// The number of bytes in the buffer.
     pub fn held(&self) -> usize {
         self.pending.capacity()
     }
 
-    /// The end: whether everything came.
+    /// Ends the archive; an error if it is incomplete.
     pub fn finish(self) -> Result<Ended, BadArchive> {
         let root = self.root.filter(|_| self.pending.is_empty() && self.passing == 0);
         root.map(|root| Ended { root, passed_over: self.passed }).ok_or(BadArchive::Truncated)
@@ -166,7 +166,7 @@ fn read<E: From<BadArchive>>(
         return root.map(|_| ()).ok_or_else(|| BadArchive::Header.into());
     };
     if section.is_empty() {
-        return Ok(()); // some writers fill up with zeros
+        return Ok(()); // some writers pad with zeros
     }
     let ours = section
         .split_first_chunk::<4>()
@@ -181,8 +181,8 @@ fn read<E: From<BadArchive>>(
     if *codec == DAG_CBOR { each(root, Link::of_hash(*hash), block) } else { Ok(()) }
 }
 
-/// The first root in a header of version 1: the commit. What others mean, nobody says. Fields of other
-/// names are none of a reader's business, and they may stand in any order.
+/// The first root in a header of version 1: the commit. The specification gives other roots no
+/// meaning. Unknown fields are ignored, and fields may come in any order.
 fn root_of(header: &[u8]) -> Option<Link> {
     /// The tag of a link (specification "DAG-CBOR").
     const LINK: u64 = 42;
@@ -196,12 +196,12 @@ fn root_of(header: &[u8]) -> Option<Link> {
                 for _ in 0..types::Array::<()>::len(&mut reader).ok()?? {
                     let types::Tag(tag, types::Bytes(cid)) =
                         types::Tag::<types::Bytes<&[u8]>>::decode(&mut reader).ok()?;
-                    // A zero stands in front of the CID.
+                    // A zero byte precedes the CID.
                     roots.push(cid.strip_prefix(&[0]).filter(|_| tag == LINK)?);
                 }
                 first = Some(Link::try_from(Cid::try_from(*roots.first()?).ok()?).ok()?);
             }
-            "version" | "roots" => return None, // twice
+            "version" | "roots" => return None, // duplicate
             _ => {
                 IgnoredAny::decode(&mut reader).ok()?;
             }
@@ -230,10 +230,11 @@ fn begins_with_cid(section: &[u8]) -> bool {
     usize::try_from(length).is_ok_and(|length| length <= rest.len())
 }
 
-/// An unsigned LEB128 in its shortest form, and how many bytes it has. `None` if more must come.
+/// Reads an unsigned LEB128 in its shortest form, and returns it with its length in bytes. `None`
+/// if more bytes are needed.
 fn varint(bytes: &[u8]) -> Result<Option<(u64, usize)>, BadArchive> {
     let mut value = 0_u64;
-    // Five groups are more than any length that is allowed.
+    // Every allowed length fits into five groups.
     for (n, byte) in bytes.iter().take(5).enumerate() {
         value |= u64::from(byte & 0x7f) << (7 * n);
         if byte & 0x80 == 0 {

@@ -1,13 +1,12 @@
-//! Content identifiers, as far as a parameter must be one (H04, R21).
+//! Content identifiers in parameters (H04, R21).
 
 use std::fmt;
 
-/// The longest CID accepted, in characters. Those of the network have 59.
+/// The longest CID accepted, in characters. CIDs on the network have 59.
 const CID_MAX: usize = 128;
 
-/// A CID in the form in which the AT Protocol writes it: version 1 in base32, or version 0. One
-/// identifier has one spelling, so a text that is a `Cid` holds no character with a meaning in an
-/// address (B-21).
+/// A CID as the AT Protocol writes it: version 1 in base32, or version 0. One identifier has
+/// exactly one spelling, and a `Cid` contains no character that has a meaning in a URL (B-21).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cid(String);
 
@@ -18,8 +17,8 @@ impl Cid {
         ok.then(|| Self(text.to_owned()))
     }
 
-    /// The SHA-256 in it; `None`: its hash is another one. Blobs of the AT Protocol are always
-    /// hashed so (specification "Data Model").
+    /// Its SHA-256; `None` if it uses another hash. Blobs of the AT Protocol always use SHA-256
+    /// (specification "Data Model").
     pub fn sha256(&self) -> Option<[u8; 32]> {
         const SHA2_256: u64 = 0x12;
         let bytes = match self.0.strip_prefix('b') {
@@ -29,7 +28,7 @@ impl Cid {
         let mut rest = bytes.as_slice();
         if self.0.starts_with('b') {
             varint(&mut rest)?; // version
-            varint(&mut rest)?; // codec: how the bytes are read, not how they are hashed
+            varint(&mut rest)?; // codec: how to read the bytes, not how they are hashed
         }
         let (kind, _length) = (varint(&mut rest)?, varint(&mut rest)?);
         rest.try_into().ok().filter(|_| kind == SHA2_256)
@@ -54,7 +53,7 @@ fn is_version_0(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() && !b"0OIl".contains(&byte))
 }
 
-/// `b`, then in base32: version, codec, kind of hash, its length, and so many bytes.
+/// `b`, then in base32: version, codec, kind of hash, its length, and that many bytes.
 fn is_version_1(text: &str) -> bool {
     let Some(bytes) = text.strip_prefix('b').and_then(base32) else { return false };
     let mut rest = bytes.as_slice();
@@ -66,7 +65,7 @@ fn is_version_1(text: &str) -> bool {
     version == 1 && length > 0 && usize::try_from(length).is_ok_and(|length| length == rest.len())
 }
 
-/// RFC 4648 base32, lower case, without padding. The bits that are left over must be zero.
+/// RFC 4648 base32, lower case, without padding. Unused bits must be zero.
 fn base32(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() * 5 / 8);
     let (mut bits, mut count) = (0_u16, 0_u32);

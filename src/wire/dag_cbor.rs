@@ -1,8 +1,8 @@
-//! DAG-CBOR, the form in which repositories store everything: links, and records as JSON.
+//! DAG-CBOR, the format of all blocks in repositories: reads links, and turns records into JSON.
 //!
-//! Promises: what is not valid DAG-CBOR of the AT Protocol's data model is refused, never
-//! guessed; nothing is built whose size follows from a number that the bytes merely claim; depth
-//! is bounded by the library (256 steps, two a level), so no bytes can use up the stack.
+//! Promises: refuses bytes that are not valid DAG-CBOR of the AT Protocol's data model; allocates
+//! nothing by a length that the bytes merely claim; the library limits the depth (256 steps, two
+//! per level), so no input exhausts the stack.
 
 use std::fmt;
 
@@ -21,17 +21,17 @@ const DAG_CBOR: u64 = 0x71;
 /// The multicodec of SHA-256.
 const SHA_256: u64 = 0x12;
 
-/// The name of a block of a repository: its SHA-256. As a CID it is version 1, DAG-CBOR.
+/// The hash of a block in a repository: a SHA-256. As a CID it is version 1, DAG-CBOR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Link([u8; 32]);
 
 impl Link {
-    /// The name of these bytes.
+    /// The hash of these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// A name with this hash.
+    /// A link with this hash.
     pub fn of_hash(hash: [u8; 32]) -> Self {
         Self(hash)
     }
@@ -45,7 +45,7 @@ impl fmt::Display for Link {
     }
 }
 
-/// Only CIDs of blocks of a repository have one; those of blobs do not.
+/// Succeeds only for a CID of a repository block, not for one of a blob.
 impl TryFrom<Cid> for Link {
     type Error = NotABlock;
 
@@ -56,7 +56,7 @@ impl TryFrom<Cid> for Link {
     }
 }
 
-/// A CID is not that of a block of a repository.
+/// The CID is not one of a repository block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotABlock;
 
@@ -67,14 +67,14 @@ impl<'de> Deserialize<'de> for Link {
     }
 }
 
-/// What a block says it is.
+/// What kind of block the bytes claim to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind<'a> {
     /// A map with this `$type`.
     Named(&'a str),
-    /// A map without one.
+    /// A map without a `$type`.
     Nameless,
-    /// No map, or no DAG-CBOR; or its `$type` is no text.
+    /// Not a map, not DAG-CBOR, or with a `$type` that is not a text.
     Unreadable,
 }
 
@@ -84,7 +84,7 @@ struct Typed<'a> {
     kind: Option<&'a str>,
 }
 
-/// Reads what a block says it is, and nothing else of it.
+/// Reads the kind of a block, and nothing else.
 pub fn kind(bytes: &[u8]) -> Kind<'_> {
     match serde_ipld_dagcbor::from_slice(bytes) {
         Ok(Typed { kind: Some(kind) }) => Kind::Named(kind),
@@ -94,7 +94,7 @@ pub fn kind(bytes: &[u8]) -> Kind<'_> {
 }
 
 /// The JSON of a record as Jetstream shows it: links as `{"$link":…}`, bytes as `{"$bytes":…}`.
-/// `None` if the bytes are no data of the AT Protocol (it knows no fractions), or the text would
+/// `None` if the bytes are not valid in the AT Protocol (it has no fractions), or if the text would
 /// be longer than `max` bytes.
 pub fn json(bytes: &[u8], max: usize) -> Option<String> {
     // JSON is a little longer than its CBOR.
@@ -102,12 +102,12 @@ pub fn json(bytes: &[u8], max: usize) -> Option<String> {
     let mut cbor = Cbor::from_slice(bytes);
     Value(&mut text).deserialize(&mut cbor).ok()?;
     cbor.end().ok()?;
-    // Many are kept at once.
+    // Many of these texts are held at once.
     text.json.shrink_to_fit();
     String::from_utf8(text.json).ok()
 }
 
-/// JSON that is being written.
+/// JSON under construction.
 struct Text {
     json: Vec<u8>,
     max: usize,
@@ -125,7 +125,7 @@ impl Text {
     }
 }
 
-/// Writes one value, whatever it is, while it is read.
+/// Writes one value of any kind while reading it.
 struct Value<'a>(&'a mut Text);
 
 impl<'de> DeserializeSeed<'de> for Value<'_> {
@@ -169,7 +169,7 @@ impl<'de> Visitor<'de> for Value<'_> {
         self.0.push("\"}")
     }
 
-    /// The library's way to say: a link.
+    /// The library's form of a link.
     fn visit_newtype_struct<D: Deserializer<'de>>(self, link: D) -> Result<(), D::Error> {
         let cid: Cid = link.deserialize_bytes(BytesToCidVisitor)?;
         self.0.push(r#"{"$link":""#)?;
@@ -180,7 +180,7 @@ impl<'de> Visitor<'de> for Value<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         self.0.push("[")?;
         let start = self.0.json.len();
-        // Each comma is written before it is known whether another value comes.
+        // Each comma is written before it is known whether another value follows.
         while seq.next_element_seed(Value(self.0))?.is_some() {
             self.0.push(",")?;
         }
@@ -205,7 +205,7 @@ impl<'de> Visitor<'de> for Value<'_> {
     }
 }
 
-/// Writes a key of a map: a text, and nothing else.
+/// Writes the key of a map, which must be a text.
 struct Key<'a>(&'a mut Text);
 
 impl<'de> DeserializeSeed<'de> for Key<'_> {

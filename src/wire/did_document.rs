@@ -12,13 +12,13 @@ use super::xrpc::endpoint;
 /// A DID document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DidDocument {
-    /// The handle it claims: the first of its other names that is `at://` and a handle. Nothing is
-    /// proven by it (O10).
+    /// The handle it claims: the first entry of `alsoKnownAs` that is `at://` and a handle. This
+    /// proves nothing (O10).
     pub handle: Option<Handle>,
     /// The key that signs the repository.
     pub signing_key: Option<Multikey>,
-    /// Where the account's repository and blobs are, if the document says so: an origin. Anybody can
-    /// write anything here: whether it may be asked is a rule's (R21.6).
+    /// The origin of the account's PDS, if the document names one. Anybody can write any address
+    /// here; R21.6 decides whether the service may contact it.
     pub pds: Option<Url>,
 }
 
@@ -53,21 +53,21 @@ struct Service {
 }
 
 impl DidDocument {
-    /// Reads the document of `did`. `None`: this is none of that DID.
+    /// Reads the document of `did`. `None` if it is not a document of that DID.
     pub fn parse(text: &str, did: &Did) -> Option<Self> {
         let document: Document = object(text)?;
         if document.id != did.as_str() {
             return None;
         }
-        // Entries of other kinds may have other shapes, and are passed over.
+        // Entries of other kinds may have other shapes, and are skipped.
         let named = |id: &str, name: &str| id == name || id.strip_prefix(did.as_str()) == Some(name);
         let pds = document.service.into_iter().find_map(|value| {
             let service: Service = serde_json::from_value(value).ok()?;
             (named(&service.id, "#atproto_pds") && service.r#type == "AtprotoPersonalDataServer")
                 .then_some(service.service_endpoint)
         });
-        // The first of that name counts, whether it can be read or not: a document that names two
-        // must not have its key chosen by what this service can read.
+        // The first entry of that name counts, readable or not. Otherwise what this service can
+        // parse would choose the key of a document that names two.
         let method = document.verification_method.into_iter().find_map(|value| {
             let method: Method = serde_json::from_value(value).ok()?;
             named(&method.id, "#atproto").then_some(method)

@@ -1,17 +1,17 @@
-//! Which texts are one emoji, and which of them are the same to people (8.4).
+//! Decides which texts are one emoji, and which emoji look the same to people (8.4).
 //!
 //! Unicode lists emoji with and without variation selectors (U+FE0F "as a picture", U+FE0E "as
-//! text"), but not every spelling that pickers write. Two that differ only in selectors look the
-//! same, so selectors count for nothing in a comparison.
+//! text"), but not every spelling that pickers write. Two spellings that differ only in selectors
+//! look the same, so comparisons ignore selectors.
 
 use super::text::is_one_letter;
 
 const AS_TEXT: char = '\u{fe0e}';
 const AS_PICTURE: char = '\u{fe0f}';
 
-/// Whether a text is exactly one emoji, with selectors or without: in the list of Unicode once they
-/// are taken out, one letter to a reader, and no selector right behind another (a text of thousands
-/// of them would be an emoji, too).
+/// Whether a text is exactly one emoji, with or without selectors: without them it is in the list
+/// of Unicode, it is one grapheme, and no selector follows another directly (otherwise a text of
+/// thousands of selectors would count as an emoji).
 pub fn is_one(text: &str) -> bool {
     let is_selector = |letter: char| matches!(letter, AS_TEXT | AS_PICTURE);
     let doubled =
@@ -19,8 +19,8 @@ pub fn is_one(text: &str) -> bool {
     !doubled && emojis::get(&compared(text)).is_some() && is_one_letter(text)
 }
 
-/// What is compared of an emoji: all of it but the selectors. The migration that brought `shape`
-/// into the table of reactions says the same in SQL.
+/// The form of an emoji that comparisons use: the emoji without selectors. The migration that added
+/// `shape` to the table of reactions computes the same in SQL.
 pub fn compared(text: &str) -> String {
     text.replace([AS_TEXT, AS_PICTURE], "")
 }
@@ -71,7 +71,7 @@ mod tests {
         }
     }
 
-    /// Or two emoji would count as one.
+    /// Otherwise two different emoji would count as one.
     #[test]
     fn no_two_emoji_differ_in_selectors_only() {
         let mut seen = std::collections::BTreeMap::new();

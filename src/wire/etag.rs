@@ -1,8 +1,8 @@
 //! Entity tags (RFC 9110, 8.8.3 and 13.1.2), for conditional reads (H12).
 
-/// Whether `If-None-Match: <header>` names `tag`, which is a strong tag with its quotes. The
-/// comparison is weak, as the RFC wants it for this header: `W/"x"` names `"x"`. `*` names
-/// whatever there is. What cannot be read names nothing: the whole answer is never wrong.
+/// Whether `If-None-Match: <header>` names `tag`, a strong tag with its quotes. The comparison is
+/// weak, as the RFC requires for this header: `W/"x"` names `"x"`. `*` names every tag. An
+/// unreadable header names none: a complete answer is never wrong.
 pub fn names(header: &str, tag: &str) -> bool {
     if header.trim() == "*" {
         return true;
@@ -11,7 +11,7 @@ pub fn names(header: &str, tag: &str) -> bool {
     loop {
         rest = rest.trim_start_matches([' ', '\t', ',']);
         rest = rest.strip_prefix("W/").unwrap_or(rest);
-        // A tag may hold commas, so the list is cut at the quotes.
+        // A tag may contain commas, so the list is split at the quotes.
         let Some(opened) = rest.strip_prefix('"') else { return false };
         let Some((inside, behind)) = opened.split_once('"') else { return false };
         if tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')) == Some(inside) {

@@ -1,9 +1,9 @@
-//! The events of a community as they stand on the wire (contract 4.5, E01–E16).
+//! The events of a community on the wire (contract 4.5, E01–E16).
 //!
-//! An event is written twice: [`Event`] gives everything but `seq` and `live`, which only the
-//! community's object can know; [`stamp`] puts those two at the end. Serialised once, sent to
-//! everybody as it is. A message stands twice in its frame but once in what is kept: outboxes
-//! and logs are mostly messages.
+//! An event is serialised in two steps: [`Event`] holds all fields but `seq` and `live`, which only
+//! the community's object knows; [`stamp`] appends those two. Every client gets the same text. A
+//! message appears twice in its frame but is stored once, because outboxes and logs are mostly
+//! messages.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -11,14 +11,13 @@ use serde_json::value::RawValue;
 use super::bodies::{Message, Person};
 use super::ids::{AtUri, Did, Rkey};
 
-/// An event without `seq` and `live`. A field without a value is left out, except inside
-/// messages.
+/// An event without `seq` and `live`. Fields without a value are omitted, except inside messages.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
     /// E01: a message became visible, or its content changed.
     Message(Box<MessageEvent>),
-    /// E02: a visible message is gone from its channel.
+    /// E02: a visible message was removed from its channel.
     MessageDeleted {
         /// UUIDv5 (O01).
         id: String,
@@ -26,16 +25,16 @@ pub enum Event {
         rkey: Rkey,
         /// Its author.
         author_did: Did,
-        /// The string the message carried while it was visible there.
+        /// The channel string of the message while it was visible there.
         channel: String,
         /// The community.
         community_uri: AtUri,
         /// The exact channel.
         channel_uri: AtUri,
     },
-    /// E03: a person's first standing reaction with this emoji.
+    /// E03: a person's first visible reaction with this emoji.
     ReactionAdded(Reaction),
-    /// E04: the last such reaction is gone.
+    /// E04: the person's last reaction with this emoji was removed.
     ReactionRemoved(Reaction),
     /// E05: a community was created or changed.
     CommunityUpserted {
@@ -89,7 +88,7 @@ pub enum Event {
         /// Whether only the owner may post.
         owner_only: bool,
     },
-    /// E08: a channel is gone.
+    /// E08: a channel was removed.
     ChannelDeleted {
         /// The community.
         community_uri: AtUri,
@@ -112,7 +111,7 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         channel_order: Option<Box<RawValue>>,
     },
-    /// E10: a category is gone.
+    /// E10: a category was removed.
     CategoryDeleted {
         /// The community.
         community_uri: AtUri,
@@ -131,12 +130,12 @@ pub enum Event {
         community_uri: AtUri,
         /// The channel's key.
         channel_rkey: Rkey,
-        /// Everybody in it, sorted.
+        /// All its members, sorted.
         member_dids: Vec<Did>,
     },
     /// E15: the current state changed, or an actor record was applied or deleted.
     UserStatusChanged(UserStatus),
-    /// E16: a shown profile value changed. `null` is none.
+    /// E16: a shown profile value changed. `null` means that there is no value.
     UserProfileUpdated {
         /// The person.
         did: Did,
@@ -151,7 +150,7 @@ pub enum Event {
         /// Only when verified.
         handle: Option<String>,
     },
-    /// E13: a person is out.
+    /// E13: a person is no longer a member.
     MemberLeft {
         /// The community.
         community_uri: AtUri,
@@ -163,12 +162,12 @@ pub enum Event {
     },
 }
 
-/// E01, as it is kept: [`stamp`] repeats the message's fields at the top level.
+/// E01 in its stored form: [`stamp`] repeats the message's fields at the top level.
 #[derive(Clone, Debug, Serialize)]
 pub struct MessageEvent {
     /// All fields of O01.
     pub message: Message,
-    /// The community. [`stamp`] relies on its standing right behind the message.
+    /// The community. [`stamp`] relies on this field coming directly after the message.
     pub community_uri: AtUri,
     /// The exact channel.
     pub channel_uri: AtUri,
@@ -179,15 +178,15 @@ pub struct MessageEvent {
 pub struct Reaction {
     /// The key of the record that caused the event.
     pub rkey: Rkey,
-    /// The person who reacts.
+    /// The person who reacted.
     pub author_did: Did,
-    /// The exact string.
+    /// The emoji as written.
     pub emoji: String,
     /// The message's key.
     pub target_rkey: Rkey,
     /// The message's author.
     pub target_author_did: Did,
-    /// The string the message carries.
+    /// The channel string of the message.
     pub channel: String,
     /// The community.
     pub community_uri: AtUri,
@@ -200,7 +199,7 @@ pub struct Reaction {
 pub struct UserStatus {
     /// The person.
     pub did: Did,
-    /// Empty when there is none.
+    /// Empty if there is none.
     pub status: String,
     /// The emoji.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -232,7 +231,7 @@ pub struct Membership {
     pub avatar_url: Option<String>,
 }
 
-/// [`Person`] with unknown fields left out, as events have it.
+/// [`Person`] without its unknown fields, as events carry it.
 #[derive(Clone, Debug)]
 pub struct PersonIfKnown(pub Person);
 
@@ -257,7 +256,7 @@ impl Serialize for PersonIfKnown {
 }
 
 impl Event {
-    /// E15 of a person as others see them; who was never seen is `offline`.
+    /// The E15 of a person; a person who was never seen is `offline`.
     pub fn status_of(did: &Did, person: Person) -> Self {
         Event::UserStatusChanged(UserStatus {
             did: did.clone(),
@@ -269,7 +268,7 @@ impl Event {
         })
     }
 
-    /// E16 of a person as others see them.
+    /// The E16 of a person.
     pub fn profile_of(did: &Did, person: Person) -> Self {
         Event::UserProfileUpdated {
             did: did.clone(),
@@ -287,8 +286,8 @@ impl Event {
     }
 }
 
-/// The frame a client gets: `event` (from [`Event::text`]) with `seq` and `live` at its end
-/// (Q01); a message also at the top level, where the web client reads it (E01, W08).
+/// The frame that a client gets: `event` (from [`Event::text`]) with `seq` and `live` at its end
+/// (Q01). A message also appears at the top level, where the web client reads it (E01, W08).
 pub fn stamp(event: &str, seq: u64, live: bool) -> String {
     let end = format!(",\"seq\":{seq},\"live\":{live}}}");
     match message_parts(event) {
@@ -299,8 +298,8 @@ pub fn stamp(event: &str, seq: u64, live: bool) -> String {
     }
 }
 
-/// The fields of the message of an E01 as it is kept, and what stands behind it. AT-URIs hold
-/// no quotes, so the last `community_uri` is the event's own, whatever the message says.
+/// Splits a stored E01 into the fields of its message and the rest. AT-URIs contain no quotes, so
+/// the last `community_uri` is the event's own, whatever the message contains.
 fn message_parts(event: &str) -> Option<(&str, &str)> {
     let (message, rest) = event
         .strip_prefix(r#"{"type":"message","message":{"#)
@@ -314,8 +313,8 @@ pub fn stamp_state(event: &str, live: bool) -> String {
     format!("{open},\"live\":{live}}}")
 }
 
-/// An event about a person as a gateway tells it: E15 with the state of that moment, anything
-/// else as it is (P12).
+/// An event about a person as a gateway publishes it: E15 gets the state of that moment, any other
+/// event stays as it is (P12).
 pub fn with_state(event: &str, state: &str) -> Result<String, serde_json::Error> {
     #[derive(Deserialize)]
     #[serde(tag = "type", rename_all = "snake_case")]
@@ -340,7 +339,7 @@ mod tests {
         AtUri::parse(text).unwrap()
     }
 
-    /// The web client reads the top level, the documentation shows both; a text that looks like
+    /// The web client reads the top level, and the documentation shows both. A text that looks like
     /// the end of the frame changes nothing.
     #[test]
     fn e01_a_message_stands_twice_in_its_frame() {

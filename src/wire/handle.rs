@@ -1,5 +1,5 @@
-//! Handles: DNS names by which people know each other, and what proves them (specification
-//! "Handle" of the AT Protocol).
+//! Handles: the DNS names of accounts, and how they are proven (specification "Handle" of the AT
+//! Protocol).
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::ids::Did;
 use super::json::{entries, object};
 
-/// A handle, in lower case. Whether it belongs to anybody is not known here.
+/// A handle, in lower case. The type does not say whether the handle belongs to anybody.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Handle(String);
 
@@ -54,10 +54,10 @@ impl<'de> Deserialize<'de> for Handle {
     }
 }
 
-/// The DIDs that a JSON answer about the TXT records of `_atproto.<handle>` names (the form of
-/// DNS over HTTPS that Cloudflare and Google speak). `None`: this is no answer, or a part of one;
-/// the server that was asked failed. A name that does not exist is an answer without DIDs. A record
-/// that cannot be read is none of ours, and is passed over.
+/// Reads the DIDs from a JSON answer about the TXT records of `_atproto.<handle>` (DNS over HTTPS
+/// in the format of Cloudflare and Google). `None` if the text is not a complete answer, which is a
+/// failure of that server. A name that does not exist gives no DIDs. An unreadable record is
+/// skipped, because it cannot be one of the AT Protocol.
 pub fn dids_in_dns(text: &str) -> Option<Vec<Did>> {
     #[derive(Deserialize)]
     struct Answer {
@@ -89,8 +89,7 @@ pub fn dids_in_dns(text: &str) -> Option<Vec<Did>> {
     Some(dids)
 }
 
-/// The text of a TXT record. It is written as one or several strings in quotes, which belong
-/// together, or bare.
+/// The text of a TXT record: either bare, or one or several quoted strings to concatenate.
 fn txt_value(data: &str) -> String {
     if !data.starts_with('"') {
         return data.to_owned();

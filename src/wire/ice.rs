@@ -1,9 +1,9 @@
-//! STUN and TURN servers: how an operator names them, how a TURN service hands them out, and how
-//! the service answers them.
+//! STUN and TURN servers: reads the operator's list and the answer of a TURN service, and writes
+//! the answer to clients.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// One entry of the list that browsers take (`RTCIceServer` of the WebRTC specification).
+/// One entry of the list that browsers take (`RTCIceServer` in the WebRTC specification).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IceServer {
     /// `stun:…`, `turn:…`, `turns:…`.
@@ -12,7 +12,7 @@ pub struct IceServer {
     /// Absent for STUN.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub username: Option<String>,
-    /// Likewise.
+    /// As `username`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub credential: Option<String>,
 }
@@ -20,11 +20,12 @@ pub struct IceServer {
 /// The body of `GET /api/webrtc/ice-servers`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct IceServers {
-    /// For `RTCPeerConnection`, as they are.
+    /// The list for `RTCPeerConnection`, unchanged.
     pub ice_servers: Vec<IceServer>,
-    /// The caller must set `iceTransportPolicy: "relay"`, so that nobody sees its address.
+    /// The client must set `iceTransportPolicy: "relay"`, which hides its address from the other
+    /// peers.
     pub relay_only: bool,
-    /// When the credentials end (H10); `null` if none do.
+    /// When the credentials expire (H10); `null` if none do.
     pub expires_at: Option<String>,
 }
 
@@ -45,9 +46,8 @@ fn is_url(url: &str) -> bool {
     ["stun:", "stuns:", "turn:", "turns:"].iter().any(|scheme| url.starts_with(scheme))
 }
 
-/// Reads a list of servers as an operator writes it: URLs with commas between them, or a JSON
-/// array of entries for those with a name and a password. `none` is the empty list. `None`: it
-/// cannot be read.
+/// Reads the operator's list of servers: URLs separated by commas, or a JSON array of entries for
+/// servers with a name and a password. `none` is the empty list. `None` if the text is invalid.
 pub fn configured(text: &str) -> Option<Vec<IceServer>> {
     let text = text.trim();
     if text == "none" {
@@ -62,8 +62,8 @@ pub fn configured(text: &str) -> Option<Vec<IceServer>> {
     servers.iter().flat_map(|server| &server.urls).all(|url| is_url(url)).then_some(servers)
 }
 
-/// Reads what Cloudflare's TURN service hands out (`generate-ice-servers`). Port 53 is left out:
-/// browsers do not connect to it, and would wait for it.
+/// Reads the answer of Cloudflare's TURN service (`generate-ice-servers`). It leaves out port 53,
+/// because browsers block it and would wait for a timeout.
 pub fn issued(text: &str) -> Option<Vec<IceServer>> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -117,7 +117,7 @@ mod tests {
         }
     }
 
-    /// The shape that Cloudflare documents for `generate-ice-servers`, cut to what differs.
+    /// The example of Cloudflare's documentation for `generate-ice-servers`, shortened.
     #[test]
     fn what_cloudflare_hands_out() {
         let text = r#"{"iceServers":[

@@ -1,7 +1,7 @@
 //! Identifiers of the AT Protocol as this service reads them (contract T01–T05).
 //!
-//! A value of one of these types has the right syntax; whether it names something is not
-//! known here. The text is kept as it arrived.
+//! A value of one of these types has valid syntax; it need not name something that exists. It keeps
+//! the text as it arrived.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -23,11 +23,11 @@ pub struct Did(String);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Rkey(String);
 
-/// The full name of a record (T03): `at://<did>/<collection>/<rkey>`.
+/// The full address of a record (T03): `at://<did>/<collection>/<rkey>`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct AtUri(String);
 
-/// Why a text is not the identifier it should be.
+/// Why a text is not a valid identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdError {
     /// Not a DID (T01).
@@ -94,12 +94,12 @@ impl AtUri {
         if nsid_ok { Ok(Self(text.to_owned())) } else { Err(IdError::AtUri) }
     }
 
-    /// Names the record `rkey` of `collection` in the repository of `did`.
+    /// The AT-URI of the record `rkey` of `collection` in the repository of `did`.
     pub fn of(did: &Did, collection: Collection, rkey: &Rkey) -> Self {
         Self(format!("at://{}/{}/{}", did.0, collection.nsid(), rkey.0))
     }
 
-    /// The repository the record lives in. The owner, if the record is a community (T05).
+    /// The DID of the repository. For a community, this is the owner (T05).
     pub fn authority(&self) -> Did {
         Did(self.part(0).to_owned())
     }
@@ -161,7 +161,8 @@ macro_rules! collections {
         pub enum Collection { $($(#[$doc])* $name),* }
 
         impl Collection {
-            /// Every collection, in the order in which the stream is asked for them (J02).
+            /// Every collection, in the order in which the service requests them from the stream
+            /// (J02).
             pub const ALL: &'static [Collection] = &[$(Collection::$name),*];
 
             /// The name of the collection on the network.
@@ -179,7 +180,7 @@ macro_rules! collections {
 collections! {
     /// A chat message.
     Message = "social.colibri.message",
-    /// One emoji of one person on one message.
+    /// One person's reaction to one message with one emoji.
     Reaction = "social.colibri.reaction",
     /// A community; its repository is its owner's.
     Community = "social.colibri.community",
@@ -187,13 +188,13 @@ collections! {
     Channel = "social.colibri.channel",
     /// A group of channels in the sidebar.
     Category = "social.colibri.category",
-    /// A person's wish to belong to a community.
+    /// A person's request to join a community.
     Membership = "social.colibri.membership",
-    /// The owner's yes to a membership.
+    /// The owner's acceptance of a membership.
     Approval = "social.colibri.approval",
     /// A person's status text and emoji.
     ActorData = "social.colibri.actor.data",
-    /// How far a person has read a channel.
+    /// The position up to which a person has read a channel.
     ChannelRead = "social.colibri.channel.read",
     /// A Bluesky profile.
     Profile = "app.bsky.actor.profile",

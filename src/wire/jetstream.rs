@@ -1,8 +1,8 @@
 //! Frames of a Jetstream v1 `/subscribe` stream (platform facts 6.2).
 //!
-//! [`parse`] turns the text of one frame into a [`Frame`] or a counted [`ParseError`]; either
-//! way the stream goes on. What a record says is read by `records`, because only a collection
-//! knows its fields. Every text of the envelope has a syntax, and so a limit (J20).
+//! [`parse`] turns the text of one frame into a [`Frame`] or a counted [`ParseError`]; the stream
+//! continues in both cases. `records` reads the record inside, because the fields depend on the
+//! collection. Every text of the envelope has a syntax, and therefore a limit (J20).
 
 use std::borrow::Cow;
 
@@ -16,10 +16,10 @@ use super::records::{CID_MAX, Invalid, Record};
 use super::tid;
 use super::time::Micros;
 
-/// The longest frame read, in bytes. A record may have 1 MiB on the network; what is longer
-/// than this is no frame of ours.
+/// The longest frame that is read, in bytes. The network allows records of 1 MiB, so a longer frame
+/// carries no valid record.
 pub const FRAME_MAX: usize = 2 * 1024 * 1024;
-/// The longest word for the status of an account, in bytes. The network's have at most 20.
+/// The longest account status, in bytes. Those on the network have at most 20.
 const STATUS_MAX: usize = 64;
 
 /// One event of one repository.
@@ -38,29 +38,29 @@ pub struct Frame {
 pub enum What {
     /// A record of a collection we index was written or deleted.
     Commit(Box<Commit>),
-    /// The identity of the repository changed, or may have (I50).
+    /// The identity of the repository changed, or may have changed (I50).
     Identity {
-        /// The handle it claims now; proven by nothing.
+        /// The handle that it now claims; this proves nothing.
         handle: Option<String>,
     },
-    /// The account of the repository was switched on or off (I51–I53).
+    /// The account of the repository was activated or deactivated (I51–I53).
     Account {
-        /// Whether it is there.
+        /// Whether the account is active.
         active: bool,
-        /// Why not: `deleted`, `deactivated`, `takendown`, `suspended` or another word.
+        /// Why it is not: `deleted`, `deactivated`, `takendown`, `suspended` or another word.
         status: Option<String>,
     },
-    /// Something the service does not read, but which moves the cursor: another collection, a
-    /// kind newer than this build.
+    /// An event that the service ignores but that moves the cursor: another collection, or a kind
+    /// that is newer than this build.
     Passing,
-    /// An event whose place in the stream is known, but which does not say what happened in a way
-    /// that can be believed. It is counted and moves the cursor.
+    /// An event with a known position in the stream whose contents are invalid. The service counts
+    /// it and moves the cursor.
     Refused(ParseError),
 }
 
 impl Frame {
-    /// The frame as it counts at the time `now`: a revision too far ahead of the clock is refused,
-    /// for everything that its repository says later would look stale.
+    /// Judges the frame at the time `now`: a revision too far ahead of the clock is refused,
+    /// because every later version in that repository would look stale.
     #[must_use]
     pub fn at(self, now: Micros) -> Self {
         match &self.what {
@@ -81,9 +81,9 @@ pub struct Commit {
     pub collection: Collection,
     /// Its key.
     pub rkey: Rkey,
-    /// The revision of the repository: a TID, newer is greater as text.
+    /// The revision of the repository: a TID; a newer one is greater as text.
     pub rev: String,
-    /// What was done.
+    /// The operation.
     pub write: Write,
 }
 
@@ -92,32 +92,33 @@ pub struct Commit {
 pub enum Write {
     /// The record is new or was replaced.
     Put {
-        /// Whether the stream calls it a create; otherwise an update.
+        /// Whether the stream calls it a create; otherwise it is an update.
         is_create: bool,
         /// The record as it arrived.
         json: String,
-        /// The record as read.
+        /// The parsed record.
         record: Result<Record, Invalid>,
     },
-    /// The record is gone.
+    /// The record was deleted.
     Delete,
 }
 
-/// Why a frame could not be read. The cursor moves on: a later build cannot make it valid.
+/// Why a frame could not be read. The cursor moves on, because a later build could not read it
+/// either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ParseError {
     /// Over [`FRAME_MAX`] bytes.
     TooLarge,
     /// Not JSON, or a field of the envelope is missing or has a wrong type.
     Malformed,
-    /// The DID, time, revision, record key, CID, handle or status does not have its syntax.
+    /// The DID, time, revision, record key, CID, handle or status has invalid syntax.
     BadIdentifier,
     /// The revision is more than an hour ahead of the clock.
     RevAhead,
 }
 
 impl ParseError {
-    /// The word under which it is counted.
+    /// The word under which refusals are counted.
     pub fn reason(self) -> &'static str {
         match self {
             ParseError::TooLarge => "frame_too_large",
@@ -170,10 +171,10 @@ struct CommitFields<'a> {
     record: Option<&'a RawValue>,
 }
 
-/// Beyond this a number is not exact in JavaScript and in D1 (2^53), and no clock gets there.
+/// Greater numbers are not exact in JavaScript and in D1 (2^53). No clock reaches this.
 const TIME_MAX: u64 = 1 << 53;
 
-/// The position of a frame, also of one that cannot be read otherwise.
+/// The position of a frame, even if the rest of it cannot be read.
 pub fn time_of(text: &str) -> Option<Micros> {
     #[derive(Deserialize)]
     struct Position {
@@ -186,13 +187,13 @@ pub fn time_of(text: &str) -> Option<Micros> {
     i64::try_from(position.time_us).ok().filter(|time| time.unsigned_abs() <= TIME_MAX).map(Micros)
 }
 
-/// Reads one frame. An error is that of a frame whose place in the stream is not known; of any
-/// other that cannot be read the place counts ([`What::Refused`]).
+/// Reads one frame. It returns an error only if the position of the frame is unknown; a frame with
+/// a known position that cannot be read is [`What::Refused`].
 pub fn parse(text: &str) -> Result<Frame, ParseError> {
     if text.len() > FRAME_MAX {
         return Err(ParseError::TooLarge);
     }
-    // The record in it has its own limit of depth (T23).
+    // The record inside has its own depth limit (T23).
     let envelope: Envelope = json::envelope(text).ok_or(ParseError::Malformed)?;
     let did = Did::parse(&envelope.did).map_err(|_| ParseError::BadIdentifier)?;
     if envelope.time_us > TIME_MAX {
@@ -234,7 +235,7 @@ fn commit(did: &Did, fields: &CommitFields) -> Result<Option<Commit>, ParseError
     let put = |is_create| {
         let json = fields.record.ok_or(ParseError::Malformed)?.get();
         let record = Record::parse(collection, did, json);
-        // A record too large to be valid is not carried along either.
+        // An invalid record is not kept: it may be too large.
         let json = if record.is_ok() { json.to_owned() } else { String::new() };
         Ok(Write::Put { is_create, json, record })
     };
@@ -248,15 +249,15 @@ fn commit(did: &Did, fields: &CommitFields) -> Result<Option<Commit>, ParseError
     Ok(Some(Commit { uri, collection, rkey, rev: fields.rev.clone().into_owned(), write }))
 }
 
-/// Parameters that would make a stream unreadable or incomplete: frames would be compressed, wait for
-/// a first message that the service does not send, or be left out for their size.
+/// Parameters that would make the stream unreadable or incomplete: the server would compress
+/// frames, wait for a first message that the service does not send, or skip frames by size.
 const UNUSABLE: [&str; 3] = ["compress", "requireHello", "maxMessageSizeBytes"];
 
 fn is_unusable(name: &str, value: &str) -> bool {
     UNUSABLE.contains(&name) && !matches!(value, "false" | "0")
 }
 
-/// The parameters of the operator's URL that are left out of the one to connect to (J02).
+/// The parameters of the operator's URL that the service removes (J02).
 pub fn left_out_of(base: &str) -> Vec<String> {
     let Ok(url) = url::Url::parse(base) else { return Vec::new() };
     url.query_pairs()
@@ -265,16 +266,15 @@ pub fn left_out_of(base: &str) -> Vec<String> {
         .collect()
 }
 
-/// Whether a text may be a CID. Nothing is done with it here, so it need not be one that exists.
+/// Whether a text may be a CID. The service does not use it, so it need not name anything.
 fn is_cid(text: &str) -> bool {
     (1..=CID_MAX).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+=".contains(&byte))
 }
 
-/// The URL to connect to (J02): every collection of T04 is asked for, whatever `base` holds;
-/// parameters already there are kept, none twice, but for those that nobody could read the stream
-/// with ([`left_out_of`]); `cursor` replaces one that is there.
-/// `None` if `base` is no URL.
+/// The URL to connect to (J02). It requests every collection of T04, whatever `base` contains.
+/// Other parameters stay, each once, except for those that [`left_out_of`] names; `cursor` replaces
+/// an existing one. `None` if `base` is not a URL.
 pub fn subscribe_url(base: &str, cursor: Option<Micros>) -> Option<url::Url> {
     let mut url = url::Url::parse(base).ok()?;
     let mut pairs: Vec<(String, String)> =
@@ -296,7 +296,7 @@ pub fn subscribe_url(base: &str, cursor: Option<Micros>) -> Option<url::Url> {
     Some(url)
 }
 
-/// The cursor that the operator wrote into the stream's URL: where a new service begins.
+/// The cursor in the operator's URL, from which a new service starts.
 pub fn cursor_in(base: &str) -> Option<Micros> {
     let url = url::Url::parse(base).ok()?;
     let cursor = url.query_pairs().find_map(|(name, value)| (name == "cursor").then_some(value))?;
@@ -379,8 +379,8 @@ mod tests {
         check(&"[".repeat(100_000), Err(Malformed), "deep nesting");
     }
 
-    /// J20: each text of the envelope by its syntax, at its limit and beyond it. Whatever is refused
-    /// keeps its place in the stream.
+    /// J20: every text of the envelope, by its syntax, at its limit and beyond it. A refused frame
+    /// keeps its position in the stream.
     #[test]
     fn j20_texts_of_the_envelope() {
         let commit = |rev: &str, rkey: &str, cid: &str| {

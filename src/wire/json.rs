@@ -3,14 +3,14 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// How deep JSON from outside may be nested (T23). What is kept of it is wrapped again: in an
-/// event, in `parent_message`, in the lists of the outbox and of calls between objects, some ten
-/// levels in all. Readers have limits of their own: serde_json gives up at 128, the JSON of SQLite
-/// at 1,000. Records that people write have less than ten.
+/// The maximum nesting of JSON from outside (T23). The service wraps what it keeps again, by about
+/// ten levels in all: in an event, in `parent_message`, in the lists of the outbox and of calls
+/// between objects. Other readers have limits too: serde_json stops at 128, SQLite's JSON at 1,000.
+/// Records that people write have less than ten levels.
 pub const DEPTH_MAX: usize = 64;
 
-/// Whether JSON is nested deeper than [`DEPTH_MAX`]. Of a text that is no JSON the answer means
-/// nothing.
+/// Whether JSON is nested deeper than [`DEPTH_MAX`]. The result is meaningless for a text that is
+/// not JSON.
 pub fn is_too_deep(text: &str) -> bool {
     let mut depth = 0_usize;
     let mut bytes = text.bytes();
@@ -24,7 +24,7 @@ pub fn is_too_deep(text: &str) -> bool {
             }
             b'}' | b']' => depth = depth.saturating_sub(1),
             b'"' => {
-                // To the end of the string; an escaped quote does not end it.
+                // Skip to the end of the string; an escaped quote does not end it.
                 while let Some(byte) = bytes.next() {
                     match byte {
                         b'\\' => drop(bytes.next()),
@@ -39,21 +39,21 @@ pub fn is_too_deep(text: &str) -> bool {
     false
 }
 
-/// Reads a JSON object into `T`, unless it is nested too deeply (T23). A JSON array is refused:
-/// serde would fill a struct from its elements by position, and nobody on this network means that.
+/// Reads a JSON object into `T`, unless it is nested too deeply (T23). Refuses a JSON array, from
+/// which serde would fill a struct by position; nobody on this network means that.
 pub(super) fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
     if is_too_deep(text) { None } else { envelope(text) }
 }
 
-/// Reads an object that carries JSON of others, each of which is looked at for itself: one that is
-/// nested too deeply must not spoil the page or frame it comes in. The reader steps over what it
-/// does not need without recursion.
+/// Reads an object that carries JSON of others, which the caller checks one by one: an entry that
+/// is nested too deeply must not spoil the page or frame that contains it. The parser skips unknown
+/// fields without recursion.
 pub(super) fn envelope<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
     if text.trim_ascii_start().starts_with('{') { serde_json::from_str(text).ok() } else { None }
 }
 
-/// Reads a list whose entries are of any kind. What is no list has no entries: a field that somebody
-/// filled with something else is lost, and nothing but that field (`deserialize_with`, with `default`).
+/// Reads a list whose entries are of any kind. A value that is not a list gives no entries: a field
+/// with a wrong type costs only that field (`deserialize_with`, with `default`).
 pub(super) fn entries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Value>, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
         Value::Array(entries) => entries,
@@ -61,9 +61,9 @@ pub(super) fn entries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
     })
 }
 
-/// JSON in letters of ASCII alone, with the same meaning. Runtimes keep such a text in one byte a
-/// letter and copy it as it is, while a single other letter makes all of it two, to be encoded
-/// and decoded at each border.
+/// The same JSON in ASCII. Runtimes store such a text as one byte per letter and copy it as it is.
+/// A single other letter doubles the size of the text, and each boundary then encodes and decodes
+/// it.
 pub fn ascii(json: String) -> String {
     if json.is_ascii() {
         return json;
@@ -79,7 +79,7 @@ pub fn ascii(json: String) -> String {
             letter.encode_utf16(&mut units);
             units
         }) {
-            // Beyond ASCII no letter has a zero in it.
+            // Characters beyond ASCII contain no zero unit.
             if unit != 0 {
                 text.push_str(&format!("\\u{unit:04x}"));
             }

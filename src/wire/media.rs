@@ -1,8 +1,8 @@
-//! Media types, as far as it matters what a browser does with them.
+//! Media types, as far as they decide what a browser does with a file.
 
-/// Whether bytes of this `Content-Type` may be shown in place (R21.5): pictures but no SVG,
-/// films, sounds, plain text, PDF and fonts. Everything else (HTML, SVG, XML, scripts, what
-/// nobody knows) is only ever a download.
+/// Whether a browser may show bytes of this `Content-Type` in place (R21.5): images except SVG,
+/// video, audio, plain text, PDF and fonts. Everything else (HTML, SVG, XML, scripts, unknown
+/// types) is a download.
 pub fn may_show(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let Some((kind, subtype)) = essence.split_once('/') else { return false };
@@ -10,7 +10,7 @@ pub fn may_show(content_type: &str) -> bool {
         return false; // not one type
     }
     match kind {
-        // By its beginning: `svg`, `svg+xml` and whatever else may be read as one.
+        // By prefix: `svg`, `svg+xml`, and any other type that a browser may read as SVG.
         "image" => !subtype.starts_with("svg") && !subtype.ends_with("xml"),
         "video" | "audio" | "font" => !subtype.ends_with("xml"),
         "text" => subtype == "plain",

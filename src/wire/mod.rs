@@ -1,10 +1,9 @@
-//! Other people's contracts, and nothing else: identifiers, times, Jetstream frames, lexicon
+//! The formats that others define, and nothing else: identifiers, times, Jetstream frames, lexicon
 //! records, socket and signaling frames, REST bodies and headers, DID documents, keys, handles,
 //! profiles.
 //!
-//! Promises: outside bytes become typed values or a closed error, never a panic (invariant 4);
-//! what is echoed verbatim is kept as the text that arrived. Knows no rule, SQL, clock or
-//! platform.
+//! Promises: outside bytes become typed values or a closed error, never a panic (invariant 4); JSON
+//! that is echoed verbatim stays the text that arrived. Contains no rule, SQL, clock or platform.
 
 pub mod bodies;
 pub mod car;

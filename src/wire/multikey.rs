@@ -1,8 +1,7 @@
 //! Public keys as DID documents write them (specification "Cryptography" of the AT Protocol).
 //!
-//! Whatever the form, a key becomes one text: a Multikey, that is `z` and base58btc of the code of
-//! the curve and the compressed point. Whether the point lies on the curve is for whoever
-//! verifies with it.
+//! Every form becomes a Multikey: `z`, and base58btc of the curve's code and the compressed point.
+//! The code that verifies a signature checks that the point lies on the curve.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,8 +24,8 @@ impl Multikey {
         is_compressed(point).then(|| Self(text.to_owned()))
     }
 
-    /// Reads the key of a verification method: `Multikey`, or one of the forms of 2019, whose
-    /// type names the curve and whose point has no code in front and may be uncompressed.
+    /// Reads the key of a verification method: `Multikey`, or one of the forms of 2019, whose type
+    /// names the curve and whose point has no code in front and may be uncompressed.
     pub fn of_method(kind: &str, text: &str) -> Option<Self> {
         let code = match kind {
             "Multikey" => return Self::parse(text),
@@ -57,12 +56,12 @@ pub(super) fn base58(text: &str) -> Option<Vec<u8>> {
     bs58::decode(digits).into_vec().ok()
 }
 
-/// SEC 1, 2.3.3: 2 or 3 by the parity of y, and x.
+/// SEC 1, 2.3.3: the parity of y as 2 or 3, then x.
 fn is_compressed(point: &[u8]) -> bool {
     point.len() == 33 && matches!(point.first(), Some(2 | 3))
 }
 
-/// The compressed form of a point in either form.
+/// Compresses a point, in whichever form it is.
 fn compressed(point: &[u8]) -> Option<Vec<u8>> {
     if is_compressed(point) {
         return Some(point.to_vec());
@@ -76,7 +75,7 @@ fn compressed(point: &[u8]) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    /// Of the specification, which gives both keys as `did:key` of a Multikey.
+    /// From the specification, which gives both keys as `did:key` of a Multikey.
     const OF_P256: &str = "zDnaembgSGUhZULN2Caob4HLJPaxBh92N7rtH21TErzqf8HQo";
     const OF_K256: &str = "zQ3shqwJEJyMBsBXCWyCBpUBMqxcon9oHB7mCvx4sSpMdLJwc";
 
@@ -88,7 +87,7 @@ mod tests {
         format!("z{}", bs58::encode(bytes).into_string())
     }
 
-    /// The documents of 2019 wrote points in either form; all of them are the same key.
+    /// The documents of 2019 wrote points in either form; all of these are the same key.
     #[test]
     fn both_formats_are_one_key() {
         let uncompressed = |multikey: &str, last: u8| {
@@ -99,7 +98,7 @@ mod tests {
             bytes
         };
         let (k256, p256) = ("EcdsaSecp256k1VerificationKey2019", "EcdsaSecp256r1VerificationKey2019");
-        // Only the parity of y is left of it, so a made-up y does.
+        // Compression keeps only the parity of y, so an invented y will do.
         let parity = |multikey: &str| point(multikey)[0] - 2;
         for (kind, text, expected, why) in [
             ("Multikey", OF_P256.to_owned(), Some(OF_P256), "a Multikey"),

@@ -1,4 +1,4 @@
-//! What a PDS answers about a repository: its newest commit, its records in pages, its refusals.
+//! The answers of a PDS about a repository: its newest commit, pages of its records, its refusals.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -6,8 +6,8 @@ use serde_json::value::RawValue;
 use super::ids::{AtUri, Collection, Did, Rkey};
 use super::json::{envelope, object};
 
-/// Why a host does not show a repository, by the name of its error. `None`: for another reason,
-/// which says nothing about the account.
+/// Why a host does not show a repository, by the name of its error. `None` for an error that says
+/// nothing about the account.
 pub fn absence(error: &str) -> Option<&'static str> {
     match error {
         "RepoDeactivated" => Some("deactivated"),
@@ -18,7 +18,7 @@ pub fn absence(error: &str) -> Option<&'static str> {
     }
 }
 
-/// The name of the error in an answer that is none of success.
+/// The name of the error in an unsuccessful answer.
 pub fn error_name(text: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Refusal {
@@ -27,7 +27,7 @@ pub fn error_name(text: &str) -> Option<String> {
     object::<Refusal>(text).map(|refusal| refusal.error)
 }
 
-/// The revision in an answer of `com.atproto.sync.getLatestCommit`.
+/// The revision in an answer to `com.atproto.sync.getLatestCommit`.
 pub fn latest_rev(text: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Latest {
@@ -41,13 +41,13 @@ pub fn latest_rev(text: &str) -> Option<String> {
 pub struct Page {
     /// Key, CID and JSON of each record.
     pub records: Vec<(Rkey, String, String)>,
-    /// Where the next page begins; absent after the last.
+    /// The cursor of the next page; absent on the last one.
     pub cursor: Option<String>,
 }
 
-/// Reads a page of `collection` of the repository of `did`. `None`: it is none. A record that is
-/// not where it should be, also one that is named by a handle, spoils the page: it would be missed
-/// where deletions are concluded.
+/// Reads a page of `collection` in the repository of `did`. `None` if it is invalid. A record with
+/// a wrong address (one with a handle included) invalidates the whole page: the reader would
+/// otherwise take it for deleted.
 pub fn page(text: &str, did: &Did, collection: Collection) -> Option<Page> {
     #[derive(Deserialize)]
     struct Listed<'a> {

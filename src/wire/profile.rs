@@ -1,4 +1,4 @@
-//! What the profile API answers (`app.bsky.actor.getProfile`), as far as the service reads it.
+//! Answers of the profile API (`app.bsky.actor.getProfile`), as far as the service reads them.
 
 use serde::Deserialize;
 
@@ -8,10 +8,11 @@ use super::json::object;
 use super::records::{DISPLAY_NAME, PROFILE_TEXT};
 use super::text::{self, Limit};
 
-/// A profile that was looked up. Empty values are none (O10).
+/// A looked-up profile. Empty values count as absent (O10).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LookedUp {
-    /// The handle. The API checks it in both directions, and says `handle.invalid` if that fails.
+    /// The handle. The API verifies it in both directions, and answers `handle.invalid` if that
+    /// fails.
     pub handle: Option<String>,
     /// `displayName`
     pub display_name: Option<String>,
@@ -35,7 +36,7 @@ struct ProfileView {
 }
 
 impl LookedUp {
-    /// Reads the answer about `did`. `None`: this is no profile of that DID.
+    /// Reads the answer about `did`. `None` if it is not a profile of that DID.
     pub fn parse(text: &str, did: &Did) -> Option<Self> {
         let view: ProfileView = object(text)?;
         if view.did != did.as_str() {

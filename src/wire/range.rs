@@ -2,19 +2,19 @@
 
 use std::fmt;
 
-/// One range of bytes, as it is asked for.
+/// One requested range of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Range {
-    /// From the first to the second, both included.
+    /// From the first to the second, inclusive.
     Between(u64, u64),
-    /// From there on.
+    /// From this byte to the end.
     From(u64),
-    /// The last so many.
+    /// The last bytes, by number.
     Last(u64),
 }
 
-/// Reads a header that asks for exactly one byte range. Several ranges, another unit or anything
-/// that cannot be read is as if no range had been asked for (R21.3).
+/// Reads a header that requests exactly one byte range. Several ranges, another unit and an
+/// unreadable header are ignored, as if there were no header (R21.3).
 pub fn single(header: &str) -> Option<Range> {
     let (unit, range) = header.trim().split_once('=')?;
     let (first, last) = range.trim().split_once('-')?;
@@ -24,14 +24,14 @@ pub fn single(header: &str) -> Option<Range> {
     }
     match (first.parse(), last.parse()) {
         (Ok(first), Ok(last)) if first <= last => Some(Range::Between(first, last)),
-        (Ok(_), Ok(_)) | (Err(_), Err(_)) => None, // backwards, or neither is there
+        (Ok(_), Ok(_)) | (Err(_), Err(_)) => None, // reversed, or both numbers missing
         (Ok(first), Err(_)) => Some(Range::From(first)),
         (Err(_), Ok(last)) => Some(Range::Last(last)),
     }
 }
 
 impl Range {
-    /// The first and the last byte of this range in `size` bytes; `None`: it lies outside.
+    /// The first and last byte of this range in a file of `size` bytes; `None` if it lies outside.
     pub fn within(self, size: u64) -> Option<(u64, u64)> {
         let end = size.checked_sub(1)?;
         let (first, last) = match self {
@@ -44,7 +44,7 @@ impl Range {
     }
 }
 
-/// The header that asks for it.
+/// The header for this range.
 impl fmt::Display for Range {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,27 +1,28 @@
 //! How long a host asks to be left alone: `Retry-After` (RFC 9110, 10.2.3) and the `RateLimit-*`
-//! headers of the AT Protocol's servers.
+//! headers of AT Protocol servers.
 
 use chrono::DateTime;
 
 use super::time::Micros;
 
-/// Headers of an answer.
+/// Headers of a response.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Headers<'a> {
     /// `Retry-After`: seconds, or a date.
     pub retry_after: Option<&'a str>,
-    /// `RateLimit-Remaining`: how many more requests are welcome.
+    /// `RateLimit-Remaining`: how many more requests the host accepts.
     pub remaining: Option<&'a str>,
-    /// `RateLimit-Reset`: when there are more. A PDS writes seconds since 1970, others the seconds
-    /// until then.
+    /// `RateLimit-Reset`: when it accepts requests again. A PDS writes seconds since 1970, other
+    /// servers the seconds until then.
     pub reset: Option<&'a str>,
 }
 
-/// From here on a number of seconds is a time and no distance: 2001, and 31 years.
+/// A greater number of seconds is a point in time (after 2001), not a duration (over 31 years).
 const SECONDS_ARE_A_TIME: i64 = 1_000_000_000;
 
 impl Headers<'_> {
-    /// Until when the host is to be left alone, seen at `now`; `None`: it does not say.
+    /// The time before which the service must not ask the host again, as of `now`; `None` if the
+    /// host does not say.
     pub fn rest_until(&self, now: Micros) -> Option<Micros> {
         let asked = self.retry_after.and_then(|text| after(text, now));
         let is_used_up = self.remaining.and_then(number) == Some(0);

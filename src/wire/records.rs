@@ -1,9 +1,9 @@
-//! The lexicon records the service indexes, read from the JSON of a frame or a repository
+//! The lexicon records that the service indexes, read from the JSON of a frame or a repository
 //! (contract section 8).
 //!
-//! Promises: [`Record::parse`] never panics, refuses what section 8 calls invalid (I03), cuts
-//! what it says is cut (I08, Unicode characters), ignores unknown fields (I04), and keeps what
-//! is echoed verbatim as the text that arrived.
+//! Promises: [`Record::parse`] never panics, refuses records that section 8 calls invalid (I03),
+//! cuts texts where section 8 says so (I08, Unicode characters), ignores unknown fields (I04), and
+//! keeps values that are echoed verbatim as the text that arrived.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -24,14 +24,14 @@ const DESCRIPTION: Limit = Limit::characters(256);
 const TYPE_MAX: usize = 32;
 const STATUS: Limit = Limit::characters(32);
 const EMOJI: Limit = Limit::characters(64);
-/// Of a profile, as the lexicon of `app.bsky.actor.profile` has it (8.6).
+/// Limits of a profile, from the lexicon of `app.bsky.actor.profile` (8.6).
 pub(super) const DISPLAY_NAME: Limit = Limit::lexicon(64, 640);
-/// Likewise.
+/// As [`DISPLAY_NAME`].
 pub(super) const PROFILE_TEXT: Limit = Limit::lexicon(256, 2560);
-/// The longest CID, in bytes. The network's have 59.
+/// The longest CID, in bytes. Those on the network have 59.
 pub(super) const CID_MAX: usize = 256;
 
-/// A record that section 8 calls valid.
+/// A record that is valid by section 8.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     /// `social.colibri.message`
@@ -56,7 +56,7 @@ pub enum Record {
     Profile(Profile),
 }
 
-/// JSON kept as the text that arrived.
+/// JSON, as the text that arrived.
 pub type Verbatim = String;
 
 /// Section 8.3.
@@ -74,7 +74,7 @@ pub struct Message {
     pub facets: Option<Verbatim>,
     /// A JSON array of attachments, as written.
     pub attachments: Option<Verbatim>,
-    /// What the record itself says.
+    /// The record's own `edited`.
     pub edited: bool,
 }
 
@@ -135,16 +135,16 @@ pub struct Category {
 /// Section 8.7.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Membership {
-    /// The community to belong to.
+    /// The community to join.
     pub community: AtUri,
 }
 
 /// Section 8.7.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Approval {
-    /// The membership approved.
+    /// The approved membership.
     pub membership: AtUri,
-    /// If present, it must be the membership's community.
+    /// Optional; it must be the membership's community.
     pub community: Option<AtUri>,
 }
 
@@ -162,7 +162,7 @@ pub struct Actor {
 pub struct ChannelRead {
     /// The channel.
     pub channel: AtUri,
-    /// How far it is read.
+    /// The position up to which it is read.
     pub cursor: Micros,
 }
 
@@ -188,26 +188,26 @@ pub enum Invalid {
     TooDeep,
     /// A required field is missing, or a field has a wrong type.
     Shape,
-    /// An element of `facets` is no facet (8.3).
+    /// An element of `facets` is not a facet (8.3).
     Facets,
-    /// An element of `attachments` is no attachment (8.3).
+    /// An element of `attachments` is not an attachment (8.3).
     Attachments,
-    /// What must be a blob reference is none.
+    /// A value is not a blob reference where there must be one.
     Blob,
-    /// A text is longer than a limit marked "refused".
+    /// A text is longer than a limit that refuses.
     TextTooLong,
     /// A name is empty.
     EmptyName,
     /// A reference is neither a record key nor an AT-URI of the right kind.
     Reference,
-    /// A channel or category names a community of another repository (I27).
+    /// A channel or category names a community in another repository (I27).
     ForeignCommunity,
     /// Not exactly one emoji (8.4).
     NotAnEmoji,
 }
 
 impl Invalid {
-    /// The word under which the refusal is counted.
+    /// The word under which refusals are counted.
     pub fn reason(self) -> &'static str {
         match self {
             Invalid::TooLarge => "record_too_large",
@@ -226,7 +226,7 @@ impl Invalid {
 }
 
 impl Record {
-    /// Reads the record of `collection` that `author` wrote from its JSON text.
+    /// Reads a record of `collection` by `author` from its JSON text.
     pub fn parse(collection: Collection, author: &Did, json: &str) -> Result<Self, Invalid> {
         if json.len() > RECORD_MAX {
             return Err(Invalid::TooLarge);
@@ -285,7 +285,7 @@ fn reaction(json: &str) -> Result<Reaction, Invalid> {
     #[serde(rename_all = "camelCase")]
     struct Fields {
         emoji: String,
-        // The lexicon says targetMessage, the web client writes parent.
+        // The lexicon says targetMessage; the web client writes parent.
         target_message: Option<String>,
         parent: Option<String>,
         created_at: Option<serde_json::Value>,
@@ -440,12 +440,12 @@ fn profile(json: &str) -> Result<Profile, Invalid> {
     })
 }
 
-/// A text that people see: cut, and none if it is empty (O10).
+/// A text for display: cut to its limit, and absent if empty (O10).
 fn shown(text: Option<String>, limit: Limit) -> Option<String> {
     text.map(|text| cut(&text, limit)).filter(|text| !text.is_empty())
 }
 
-/// A CID as it goes into a link: letters and digits only, so that it cannot change the link.
+/// A CID for use in a link: letters and digits only, so that it cannot change the link.
 fn cid(text: Option<String>) -> Result<Option<String>, Invalid> {
     match text {
         Some(text) if !is_cid(&text) => Err(Invalid::Shape),
@@ -457,7 +457,7 @@ fn is_cid(text: &str) -> bool {
     (1..=CID_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// Refuses what is neither an rkey nor an AT-URI.
+/// Refuses a text that is neither an rkey nor an AT-URI.
 fn named(text: &str) -> Result<(), Invalid> {
     if Rkey::parse(text).is_ok() || AtUri::parse(text).is_ok() { Ok(()) } else { Err(Invalid::Reference) }
 }
@@ -466,7 +466,7 @@ fn fields<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Invalid> {
     json::envelope(text).ok_or(Invalid::Shape)
 }
 
-/// The text of a JSON value that must be an array (`[`) or an object (`{`), and must pass `check`.
+/// The text of a JSON value that must be an array (`[`) or an object (`{`) and must pass `check`.
 fn checked(
     value: Option<&RawValue>,
     opening: char,
@@ -486,9 +486,9 @@ fn rkeys(value: Option<&RawValue>) -> Result<Option<Verbatim>, Invalid> {
     checked(value, '[', are_texts, Invalid::Shape)
 }
 
-/// Whether a JSON text is an array of facets that a client can show (8.3): each an object with the
-/// range it is about and features that say what they are. Features that are not known pass, and so
-/// do ranges outside of the text: clients leave both out.
+/// Whether a JSON text is an array of facets that a client can show (8.3): each is an object with a
+/// byte range and typed features. Unknown features and ranges outside of the text are valid,
+/// because clients ignore both.
 pub fn are_facets(text: &str) -> bool {
     #[derive(Deserialize)]
     struct Index {
@@ -501,7 +501,7 @@ pub fn are_facets(text: &str) -> bool {
     struct Feature<'a> {
         #[serde(rename = "$type")]
         kind: String,
-        // Any JSON, and none if it is missing or `null`.
+        // Any JSON; `None` if the field is missing or `null`.
         #[serde(borrow)]
         channel: Option<&'a RawValue>,
         #[serde(borrow)]
@@ -532,8 +532,8 @@ pub fn are_facets(text: &str) -> bool {
     })
 }
 
-/// Whether a JSON text is an array of attachments that a client can show (8.3): each an object with
-/// a blob, and a name or none.
+/// Whether a JSON text is an array of attachments that a client can show (8.3): each is an object
+/// with a blob and an optional name.
 pub fn are_attachments(text: &str) -> bool {
     #[derive(Deserialize)]
     struct Attachment<'a> {
@@ -549,8 +549,8 @@ pub fn are_attachments(text: &str) -> bool {
     })
 }
 
-/// Whether a JSON text is a blob reference that a client can show: it builds links from
-/// `ref.$link`, and decides by `mimeType` how.
+/// Whether a JSON text is a blob reference that a client can show: the client builds links from
+/// `ref.$link` and chooses the presentation by `mimeType`.
 pub fn is_blob(text: &str) -> bool {
     #[derive(Deserialize)]
     struct Link {
@@ -575,10 +575,10 @@ pub fn is_blob(text: &str) -> bool {
     })
 }
 
-/// The largest whole number that JavaScript, and so the AT Protocol, can tell from its neighbours.
+/// The largest integer that JavaScript, and so the AT Protocol, represents exactly.
 const SAFE_INTEGER: u64 = (1 << 53) - 1;
 
-/// Whether a JSON text is an array, and all of its elements pass.
+/// Whether a JSON text is an array whose elements all pass.
 fn elements(text: &str, check: impl Fn(&str) -> bool) -> bool {
     serde_json::from_str::<Vec<&RawValue>>(text)
         .is_ok_and(|elements| elements.iter().all(|element| check(element.get())))
@@ -595,8 +595,8 @@ fn reference(text: &str, collection: Collection) -> Result<AtUri, Invalid> {
     }
 }
 
-/// The community that a channel or category of `author` names (I27): an rkey, or an AT-URI
-/// with the author's own authority. So only the owner can add one.
+/// The community that a channel or category of `author` names (I27): an rkey, or an AT-URI with the
+/// author's own DID. So only the owner can add one.
 fn own_community(text: &str, author: &Did) -> Result<Rkey, Invalid> {
     if let Ok(rkey) = Rkey::parse(text) {
         return Ok(rkey);
@@ -737,8 +737,8 @@ mod tests {
         }
     }
 
-    /// Who breaks: every client in the room. It reads `index.byteStart`, goes through `features`,
-    /// and builds links from `blob.ref.$link`, without a look at what is there.
+    /// Without this check every client in the room would fail: it reads `index.byteStart`, iterates
+    /// over `features`, and builds links from `blob.ref.$link` without checking that they exist.
     #[test]
     fn i03_what_a_client_cannot_show_is_refused() {
         let message = |field: &str, value: &str| {

@@ -1,4 +1,4 @@
-//! What a relay answers about who has records of a collection.
+//! A relay's list of repositories that have records of a collection.
 
 use std::collections::BTreeSet;
 
@@ -8,24 +8,24 @@ use serde_json::value::RawValue;
 use super::ids::Did;
 use super::json::{envelope, object};
 
-/// Repositories on a page, whatever was asked for: the lexicon's own limit.
+/// The most repositories on a page, whatever the request said: the lexicon's own limit.
 const ENTRIES_MAX: usize = 2_000;
-/// A cursor is kept and sent back. Those of relays have some dozen characters.
+/// The longest cursor, which is stored and sent back. Relays use some dozen characters.
 const CURSOR_MAX: usize = 1_024;
 
 /// A page of `com.atproto.sync.listReposByCollection`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// Whose repositories.
+    /// The accounts whose repositories are listed.
     pub dids: BTreeSet<Did>,
-    /// Entries that name nobody.
+    /// Invalid entries.
     pub dropped: u32,
-    /// Where the next page begins; absent after the last.
+    /// The cursor of the next page; absent on the last one.
     pub cursor: Option<String>,
 }
 
-/// Reads a page. `None`: it is none, or longer than one may be. An entry that names nobody spoils
-/// nothing else: a relay passes on what others gave it.
+/// Reads a page. `None` if it is invalid or too long. An invalid entry does not invalidate the
+/// page, because a relay passes on what others gave it.
 pub fn listed(text: &str) -> Option<Listed> {
     #[derive(Deserialize)]
     struct Fields<'a> {

@@ -1,5 +1,5 @@
-//! The blocks that make a repository: its signed commit, and the nodes of its tree (a Merkle
-//! Search Tree, atproto.com/specs/repository). What makes nodes a tree is a rule's.
+//! The blocks of a repository: its signed commit, and the nodes of its tree (a Merkle Search Tree,
+//! atproto.com/specs/repository). The domain checks that the nodes form a tree.
 
 use ipld_core::cid::Cid;
 use serde::{Deserialize, Serialize};
@@ -7,23 +7,24 @@ use serde::{Deserialize, Serialize};
 use super::dag_cbor::Link;
 use super::tid;
 
-/// The longest commit read, in bytes. They have about 200.
+/// The longest commit, in bytes. Commits have about 200.
 const COMMIT_MAX: usize = 4096;
-/// How a node begins: a map of two, the first of which is `e`. No record with a `$type` does.
+/// The first bytes of a node: a map of two entries, the first of which is `e`. No record with a
+/// `$type` starts like this.
 const NODE: [u8; 3] = [0xa2, 0x61, b'e'];
 
-/// A commit: what its account says the repository is.
+/// A commit: the account's signed statement of what the repository contains.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {
-    /// Whose repository it is.
+    /// The DID of the account.
     pub did: String,
     /// Its revision: a TID.
     pub rev: String,
     /// The root of the tree.
     pub data: Link,
-    /// The signature, of `signed`.
+    /// The signature of `signed`.
     pub signature: Vec<u8>,
-    /// What was signed: the commit without its signature.
+    /// The signed bytes: the commit without its signature.
     pub signed: Vec<u8>,
 }
 
@@ -52,8 +53,8 @@ struct Fields<'a> {
 }
 
 impl Commit {
-    /// Reads a commit of version 3, or one of version 2 that has a revision, as those do that
-    /// were written when version 3 came. `None` if it is none.
+    /// Reads a commit of version 3, or one of version 2 with a revision, which repositories had
+    /// when version 3 came. `None` if the bytes are neither.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         if bytes.len() > COMMIT_MAX {
             return None;
@@ -75,11 +76,11 @@ impl Commit {
     }
 }
 
-/// A node of the tree: a stretch of its keys, in order, with subtrees before, between and behind.
+/// A node of the tree: consecutive keys in order, with subtrees before, between and after them.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Node<'a> {
-    /// The subtree of what is before the first entry.
+    /// The subtree before the first entry.
     #[serde(rename = "l")]
     pub left: Option<Link>,
     /// The entries.
@@ -87,11 +88,11 @@ pub struct Node<'a> {
     pub entries: Vec<Entry<'a>>,
 }
 
-/// A key of a node, and the record it names.
+/// A key in a node, and its record.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry<'a> {
-    /// How many bytes the key shares with the one before it in this node.
+    /// The length of the prefix that the key shares with the previous key in this node, in bytes.
     #[serde(rename = "p")]
     pub prefix: u32,
     /// The rest of the key.
@@ -100,13 +101,13 @@ pub struct Entry<'a> {
     /// The record.
     #[serde(rename = "v")]
     pub value: Link,
-    /// The subtree of what is between this entry and the next.
+    /// The subtree between this entry and the next.
     #[serde(rename = "t")]
     pub right: Option<Link>,
 }
 
 impl<'a> Node<'a> {
-    /// Whether a block begins as a node does.
+    /// Whether a block starts like a node.
     pub fn is_likely(bytes: &[u8]) -> bool {
         bytes.starts_with(&NODE)
     }

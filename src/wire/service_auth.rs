@@ -1,9 +1,9 @@
-//! Service-auth tokens: how an account tells a service, through its own server, who is asking
+//! Service-auth tokens, which an account's server issues to identify the account to a service
 //! (specification "XRPC" of the AT Protocol, contract X04).
 //!
-//! Promises: what is read is bounded before it is looked at; base64url is strict, so that a token
-//! has one spelling; the header names one of two algorithms and nothing that it says is followed.
-//! Nothing is believed here: `domain::service_auth` judges what a token says.
+//! Promises: checks the length before anything else; accepts strict base64url only, so that a token
+//! has one spelling; accepts two algorithms, and follows nothing else in the header. This module
+//! only parses: `domain::service_auth` decides whether a token is valid.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,61 +12,60 @@ use serde::Deserialize;
 use super::json::object;
 use super::signing_key::{Algorithm, SigningKey};
 
-/// The longest token that is read, in characters. A DID, an audience and a method of the longest
-/// kinds make about 1,600.
+/// The longest token, in characters. The longest DID, audience and method make about 1,600.
 pub const TOKEN_MAX: usize = 4_096;
-/// The longest `jti`, in characters: servers make 32.
+/// The longest `jti`, in characters; servers make 32.
 const JTI_MAX: usize = 256;
 /// A signature: r and s.
 const SIGNATURE: usize = 64;
 
-/// Why a text is no service-auth token.
+/// Why a text is not a service-auth token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
     /// Longer than [`TOKEN_MAX`].
     TooLong,
-    /// Not three parts of base64url without padding, or the third is no signature.
+    /// Not three parts of base64url without padding, or the third is not a signature.
     Form,
-    /// The header is no JSON object with an `alg`, or the token is of another kind.
+    /// The header is not a JSON object with an `alg`, or names another type of token.
     Header,
-    /// `alg` is neither of the two.
+    /// `alg` is not one of the two algorithms.
     Algorithm,
-    /// The header demands (`crit`) what this service does not know.
+    /// The header has a `crit`, none of which this service supports.
     Critical,
     /// A claim is missing, of a wrong type, or too long.
     Claims,
 }
 
-/// What a token says, before anything of it is believed.
+/// The contents of a token, unverified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceToken {
-    /// How it says it is signed.
+    /// The algorithm that its header names.
     pub algorithm: Algorithm,
-    /// What it says.
+    /// The claims.
     pub claims: Claims,
     signed: String,
     signature: Vec<u8>,
 }
 
-/// The claims that count. Times are seconds since 1970; others are ignored.
+/// The claims that the service uses. Times are seconds since 1970. Other claims are ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Claims {
-    /// Who says so: an account.
+    /// The issuer: an account.
     pub iss: String,
-    /// To which service.
+    /// The audience: a service.
     pub aud: String,
-    /// Until when.
+    /// When it expires.
     pub exp: i64,
-    /// Since when.
+    /// When it was issued.
     #[serde(default)]
     pub iat: Option<i64>,
-    /// Not before.
+    /// The time before which it is not valid.
     #[serde(default)]
     pub nbf: Option<i64>,
-    /// For which method.
+    /// The method that it is for.
     #[serde(default)]
     pub lxm: Option<String>,
-    /// What tells this token from every other of its issuer.
+    /// An identifier that is unique among the tokens of its issuer.
     #[serde(default)]
     pub jti: Option<String>,
 }
@@ -80,20 +79,21 @@ struct Header {
     crit: bool,
 }
 
-/// Whether a field is there, whatever its value.
+/// Whether a field is present, with any value.
 fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     serde::de::IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
 impl ServiceToken {
     /// Reads a token. The first rule that applies decides:
-    ///   1. one over [`TOKEN_MAX`] is not looked at;
+    ///   1. a text over [`TOKEN_MAX`] is refused unread;
     ///   2. it has three parts of strict base64url, the third of which is a signature;
-    ///   3. its header is a JSON object; `typ`, if it is there, is `JWT`;
+    ///   3. its header is a JSON object; `typ`, if present, is `JWT`;
     ///   4. its `alg` is `ES256K` or `ES256`;
-    ///   5. it has no `crit`, which would demand what is not known here. Where to find a key
-    ///      (`kid`, `jku`, `jwk`, `x5u`, `x5c`) is not the token's to say, and passed over;
-    ///   6. its claims are a JSON object with the types of [`Claims`], none of them twice.
+    ///   5. it has no `crit`, which would require extensions that the service does not support.
+    ///      Pointers
+    ///      to a key (`kid`, `jku`, `jwk`, `x5u`, `x5c`) are ignored;
+    ///   6. its claims are a JSON object with the types of [`Claims`], without duplicates.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         if text.len() > TOKEN_MAX {
             return Err(Malformed::TooLong);
@@ -127,13 +127,13 @@ impl ServiceToken {
         Ok(Self { algorithm, claims, signed: signed.to_owned(), signature })
     }
 
-    /// Whether `key` made the signature. What the token says of its curve must be so.
+    /// Whether `key` made the signature, with the algorithm that the header names.
     pub fn is_signed_by(&self, key: &SigningKey) -> bool {
         key.algorithm() == self.algorithm && key.verifies(self.signed.as_bytes(), &self.signature)
     }
 }
 
-/// A part of a token: UTF-8, and a JSON object.
+/// Reads a part of a token: UTF-8 with a JSON object.
 fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
     object(std::str::from_utf8(bytes).ok()?)
 }

@@ -1,8 +1,8 @@
 //! Frames of the signaling socket, `/api/webrtc/signal` (contract section 7).
 //!
-//! [`read`] turns a client's frame into a [`ClientFrame`] or says which field is wrong (S11);
-//! [`ServerFrame`] is what goes out. Session descriptions and candidates are relayed as the text
-//! that arrived. Which effect a frame has is not known here.
+//! [`read`] parses a client's frame into a [`ClientFrame`] or names the wrong field (S11);
+//! [`ServerFrame`] is what the server sends. Session descriptions and candidates are relayed as the
+//! text that arrived. What a frame does is decided in `domain::signaling`.
 
 use std::fmt;
 
@@ -15,35 +15,35 @@ use super::json;
 pub const FRAME_MAX: usize = 64 * 1024;
 /// The longest `room` and `peer_id`, in characters (S11).
 pub const NAME_MAX: usize = 256;
-/// The shortest and the longest `secret`, in characters (S12). One that can be guessed protects
-/// nobody, so a short one is refused instead of taken.
+/// The shortest and the longest `secret`, in characters (S12). A secret that can be guessed
+/// protects nobody, so a short one is refused.
 pub const SECRET_LENGTH: std::ops::RangeInclusive<usize> = 16..=256;
 
-/// What a client may send to show that it is there. An addition to the contract: the runtime
-/// answers exactly this string without waking the room (platform facts T2).
+/// A client's sign of life. An addition to the contract: the runtime answers exactly this string
+/// without waking the room (platform facts T2).
 pub const HEARTBEAT: &str = r#"{"type":"heartbeat"}"#;
-/// The answer to [`HEARTBEAT`], and to every other spelling of it.
+/// The answer to [`HEARTBEAT`], in any spelling.
 pub const HEARTBEAT_ACK: &str = r#"{"type":"ack"}"#;
 
-/// A client's frame that can be read.
+/// A valid frame of a client.
 #[derive(Clone, Debug)]
 pub enum ClientFrame {
     /// S01.
     Join {
         /// The room.
         room: String,
-        /// Under which name.
+        /// The peer's name in the room.
         peer_id: String,
-        /// What only this client knows: whoever shows it again is the same client (S12).
+        /// A secret of this client: a socket that shows it again belongs to the same client (S12).
         secret: Option<String>,
     },
-    /// S02–S04: something for one other peer.
+    /// S02–S04: a signal for one other peer.
     Relay {
         /// The room.
         room: String,
-        /// For whom.
+        /// The recipient.
         target_peer_id: String,
-        /// What.
+        /// The signal.
         signal: Signal,
     },
     /// S05.
@@ -51,30 +51,30 @@ pub enum ClientFrame {
         /// The room.
         room: String,
     },
-    /// What the peer's microphone, speakers, camera and screen do, for everybody in the room. An
-    /// addition to the contract.
+    /// The state of the peer's microphone, speakers, camera and screen, for everybody in the room.
+    /// An addition to the contract.
     VoiceState {
         /// The room.
         room: String,
-        /// What changed.
+        /// The change.
         change: VoiceChange,
     },
     /// [`HEARTBEAT`].
     Heartbeat,
 }
 
-/// What one peer tells another. The values are JSON texts, relayed verbatim.
+/// A signal from one peer to another. The values are JSON texts, relayed verbatim.
 #[derive(Clone, Debug)]
 pub enum Signal {
     /// S02: a session description, a string.
     Offer(Box<RawValue>),
-    /// S03: likewise.
+    /// S03: a session description, a string.
     Answer(Box<RawValue>),
     /// S04: a string, an object, or `null` at the end of candidates.
     Ice(Box<RawValue>),
 }
 
-/// Which parts of a [`VoiceState`] a client sets; the others stay.
+/// The parts of a [`VoiceState`] that a client sets; the others stay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields of VoiceState")]
 pub struct VoiceChange {
@@ -84,16 +84,16 @@ pub struct VoiceChange {
     pub screen: Option<bool>,
 }
 
-/// What a peer's devices do.
+/// The state of a peer's devices.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VoiceState {
-    /// The peer sends no sound.
+    /// The peer sends no audio.
     pub muted: bool,
-    /// The peer plays no sound.
+    /// The peer plays no audio.
     pub deafened: bool,
-    /// The peer sends a picture.
+    /// The peer sends video.
     pub camera: bool,
-    /// The peer shows its screen.
+    /// The peer shares its screen.
     pub screen: bool,
 }
 
@@ -109,18 +109,18 @@ impl VoiceState {
     }
 }
 
-/// Why a frame cannot be read: the reason after `Invalid signal: ` (S11).
+/// Why a frame is invalid: the reason after `Invalid signal: ` (S11).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Invalid {
     /// Not a text frame.
     Binary,
     /// Not a JSON object.
     NotJson,
-    /// `type` is a word that means nothing here.
+    /// An unknown `type`.
     UnknownType(String),
-    /// A field that must be there is absent or `null`.
+    /// A required field is absent or `null`.
     Missing(&'static str),
-    /// A field is there, but is not what it must be.
+    /// A field has a wrong type or value.
     Wrong(&'static str, &'static str),
 }
 
@@ -168,14 +168,14 @@ struct Fields<'a> {
 
 type Field<'a> = Option<&'a RawValue>;
 
-/// A field in which `null` is a value: browsers give it at the end of candidates
-/// (`onicecandidate`), so it says something that a missing field does not.
+/// A field in which `null` is a value: browsers send it at the end of candidates
+/// (`onicecandidate`), so it differs from a missing field.
 fn present<'de: 'a, 'a, D: Deserializer<'de>>(value: D) -> Result<Field<'a>, D::Error> {
     <&RawValue>::deserialize(value).map(Some)
 }
 
-/// Reads a client's frame; `None` is a binary one. The first wrong field is named, in the order
-/// of the contract. Fields that the type does not need are not looked at.
+/// Reads a client's frame; `None` is a binary one. The error names the first wrong field, in the
+/// order of the contract. Fields that the type does not need are ignored.
 pub fn read(text: Option<&str>) -> Result<ClientFrame, Invalid> {
     let text = text.ok_or(Invalid::Binary)?;
     let fields: Fields<'_> = json::object(text).ok_or(Invalid::NotJson)?;
@@ -210,7 +210,7 @@ pub fn read(text: Option<&str>) -> Result<ClientFrame, Invalid> {
             },
         }),
         "heartbeat" => Ok(ClientFrame::Heartbeat),
-        // The word goes back to the client, but not a whole frame of it.
+        // The error repeats the word, but not a whole frame of it.
         _ => Err(Invalid::UnknownType(kind.chars().take(NAME_MAX).collect())),
     }
 }
@@ -248,7 +248,7 @@ fn verbatim(
     if value.get().starts_with(first) { Ok(value.to_owned()) } else { Err(Invalid::Wrong(field, must)) }
 }
 
-/// What the server sends.
+/// A frame of the server.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[expect(missing_docs, reason = "S01–S05 describe the fields")]
@@ -286,7 +286,7 @@ impl ServerFrame<'_> {
 }
 
 impl<'a> ServerFrame<'a> {
-    /// What the target of a relay gets.
+    /// The frame that the target of a relay gets.
     pub fn relayed(room: &'a str, from_peer_id: &'a str, signal: &'a Signal) -> Self {
         match signal {
             Signal::Offer(sdp) => ServerFrame::Offer { room, from_peer_id, sdp },
@@ -296,8 +296,8 @@ impl<'a> ServerFrame<'a> {
     }
 }
 
-/// Whether a frame of a room's object is the `joined` that answers a `join` (and not an error).
-/// The texts are our own: `type` comes first.
+/// Whether a frame of a room's object is the `joined` that answers a `join`, rather than an error.
+/// The service wrote the text itself: `type` comes first.
 pub fn is_joined(frame: &str) -> bool {
     frame.starts_with(r#"{"type":"joined","#)
 }
@@ -383,7 +383,8 @@ mod tests {
         assert!(long.len() < 300, "a client does not get its whole frame back");
     }
 
-    /// Clients find their peers by these names; the contract's examples, character for character.
+    /// Clients match peers by these names. These are the contract's examples, character for
+    /// character.
     #[test]
     fn s01_to_s05_frames_are_those_of_the_contract() {
         let sdp = RawValue::from_string(r#""v=0\r\n""#.into()).unwrap();

@@ -1,8 +1,8 @@
 //! The key with which an account signs its repository.
 //!
-//! Promises: both curves of the network (secp256k1, NIST P-256); of the two signatures that belong
-//! to each message only the one with the lower S is valid, so that nobody can make a second one of
-//! a first (platform facts 7.1). How documents write keys is [`super::multikey`]'s.
+//! Promises: supports both curves of the network (secp256k1, NIST P-256). Of the two valid
+//! signatures for each message it accepts only the one with the lower S, so that nobody can derive
+//! a second one (platform facts 7.1). [`super::multikey`] reads keys from documents.
 
 use sha2::{Digest, Sha256};
 
@@ -12,7 +12,7 @@ use super::multikey::{K256, P256, base58};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SigningKey(Curve);
 
-/// What a signature with a key of each curve is called in a token.
+/// The name of each curve's signatures in a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
     /// secp256k1
@@ -28,7 +28,7 @@ enum Curve {
 }
 
 impl SigningKey {
-    /// Reads a Multikey (`z…`), bare or as a `did:key:z…`. `None` if it is no point of these
+    /// Reads a Multikey (`z…`), bare or as `did:key:z…`. `None` if it is not a point of these
     /// curves.
     pub fn of_multikey(text: &str) -> Option<Self> {
         let bytes = base58(text.strip_prefix("did:key:").unwrap_or(text))?;
@@ -44,7 +44,7 @@ impl SigningKey {
         Some(Self(curve))
     }
 
-    /// What its signatures are called.
+    /// The name of its signatures.
     pub fn algorithm(&self) -> Algorithm {
         match self.0 {
             Curve::Secp256k1(_) => Algorithm::Es256k,
@@ -52,8 +52,7 @@ impl SigningKey {
         }
     }
 
-    /// Whether `signature` (64 bytes, r and s) is the one this key makes of the SHA-256 of
-    /// `message`.
+    /// Whether `signature` (64 bytes, r and s) is this key's signature of the SHA-256 of `message`.
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         let hash = Sha256::digest(message);
         match &self.0 {
@@ -78,8 +77,9 @@ mod tests {
     use super::super::multikey::Multikey;
     use super::*;
 
-    /// A key of each curve with a signature of `a message`, its twin with the higher S, and the
-    /// uncompressed point: made with `@atproto/crypto` 0.4.5 of the local network.
+    /// A key of each curve, its signature of `a message`, the twin of that signature with the
+    /// higher S, and the uncompressed point: made with `@atproto/crypto` 0.4.5 of the local
+    /// network.
     const GOLDEN: [(&str, &str, &str, &str, &str); 2] = [
         (
             "EcdsaSecp256k1VerificationKey2019",

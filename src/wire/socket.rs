@@ -1,7 +1,7 @@
 //! Frames of the events socket, `/api/subscribe` (contract 4.1–4.4).
 //!
-//! [`read`] turns a client's frame into a [`ClientFrame`]; [`Reply`] is what goes back. Which
-//! effect a frame has is not known here.
+//! [`read`] parses a client's frame into a [`ClientFrame`]; [`Reply`] is the server's answer. What
+//! a frame does is decided in `domain::gateway`.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,37 +11,37 @@ use super::json;
 /// The longest client frame, in bytes (A15).
 pub const FRAME_MAX: usize = 64 * 1024;
 
-/// The string the shipped client sends every 20 s (W04). The runtime answers exactly this one
-/// without waking the object (platform facts T2), so not a byte of it may change.
+/// The string that the shipped client sends every 20 s (W04). The runtime answers exactly this
+/// string without waking the object (platform facts T2), so no byte of it may change.
 pub const HEARTBEAT: &str = r#"{"action":"heartbeat","event_type":"heartbeat"}"#;
 
 /// The answer to [`HEARTBEAT`] (A10).
 pub const HEARTBEAT_ACK: &str = r#"{"type":"ack","message":""}"#;
 
-/// A client's frame (A06). Absent and `null` are the same, but for `action` and `event_type`.
+/// A client's frame (A06). Absent and `null` mean the same, except in `action` and `event_type`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientFrame {
-    /// What to do.
+    /// The action.
     pub action: String,
     /// The kind of subscription; empty if absent (A09).
     pub event_type: String,
-    /// Key of a `message` subscription.
+    /// The key of a `message` subscription.
     pub channel: Option<String>,
-    /// Key of a `user_status` subscription.
+    /// The key of a `user_status` subscription.
     pub did: Option<String>,
-    /// Key of a `community` subscription; the community of a voice channel.
+    /// The key of a `community` subscription, or the community of a voice channel.
     pub community_uri: Option<String>,
-    /// Presence state to set.
+    /// The presence state to set.
     pub state: Option<String>,
-    /// Voice channel to join.
+    /// The voice channel to join.
     pub voice_channel_rkey: Option<String>,
     /// `join` or `leave`.
     pub voice_action: Option<String>,
-    /// Where to resume (Q02).
+    /// The position from which to resume (Q02).
     pub cursor: Option<i64>,
 }
 
-/// Reads a client's frame; `None` means `Invalid JSON` (A06).
+/// Reads a client's frame; `None` if it is `Invalid JSON` (A06).
 pub fn read(text: &str) -> Option<ClientFrame> {
     #[derive(Deserialize)]
     struct Fields {
@@ -70,13 +70,13 @@ pub fn read(text: &str) -> Option<ClientFrame> {
     })
 }
 
-/// What the server says to one client about its own frames.
+/// The server's answer to a client's own frame.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Reply {
-    /// The frame was understood (A04).
+    /// The frame was accepted (A04).
     Ack {
-        /// Empty, or what was done.
+        /// Empty, or a description of the effect.
         message: String,
     },
     /// The frame had no effect (A04, A15).
@@ -88,12 +88,12 @@ pub enum Reply {
     Resumed {
         /// The community.
         community_uri: String,
-        /// The cursor given.
+        /// The client's cursor.
         from: u64,
         /// The community's last `seq`.
         to: u64,
     },
-    /// Events were lost: read anew through REST (Q05, Q20).
+    /// Events were lost: the client must read anew through REST (Q05, Q20).
     ResyncRequired {
         /// The community.
         community_uri: AtUri,
@@ -115,7 +115,7 @@ impl Reply {
 
     /// The JSON text of the frame.
     pub fn text(&self) -> String {
-        // Only strings and integers inside: serialising cannot fail, and if it did, silence
+        // It contains only strings and integers, so serialising cannot fail. If it did, silence
         // would make the shipped client reconnect for ever (W02).
         serde_json::to_string(self).unwrap_or_else(|_| HEARTBEAT_ACK.to_owned())
     }
@@ -147,7 +147,7 @@ mod tests {
         }
     }
 
-    /// The shipped client compares nothing but `type`, its tests compare the text (A04).
+    /// The shipped client compares only `type`; its tests compare the text (A04).
     #[test]
     fn a04_replies() {
         assert_eq!(Reply::ack("").text(), HEARTBEAT_ACK);

@@ -1,11 +1,11 @@
-//! Texts that people see: how many letters they have to a reader, and how they are cut.
+//! Texts for display: how long they are in graphemes, and how they are cut.
 //!
-//! What a reader takes for one letter may be many characters: a flag, a family, an accent that is
-//! written by itself. A text is cut between two letters, never inside one (I08).
+//! What a reader sees as one letter may be many characters: a flag, a family, a separate accent. A
+//! text is cut between two letters, never inside one (I08).
 
 use unicode_segmentation::UnicodeSegmentation;
 
-/// How long a text may be.
+/// The limits of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
     /// Letters as a reader counts them: the lexicon's `maxGraphemes`.
@@ -17,7 +17,7 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// So many Unicode characters, and no other limit.
+    /// A limit in Unicode characters only.
     pub const fn characters(characters: usize) -> Self {
         Self { letters: usize::MAX, characters, bytes: usize::MAX }
     }
@@ -32,8 +32,9 @@ impl Limit {
     }
 }
 
-/// As many whole letters of `text` as `limit` holds. A first letter that is over the limit by
-/// itself (hundreds of accents on one base) is cut inside: nothing would be left of the text.
+/// As many whole letters of `text` as `limit` allows. If the first letter alone exceeds it (a base
+/// with hundreds of accents), that letter is cut inside: otherwise nothing of the text would
+/// remain.
 pub fn cut(text: &str, limit: Limit) -> String {
     let end = end_of(text.grapheme_indices(true), limit);
     let end =
@@ -41,7 +42,7 @@ pub fn cut(text: &str, limit: Limit) -> String {
     text.get(..end).unwrap_or(text).to_owned()
 }
 
-/// Whether `text` is one letter to a reader.
+/// Whether a reader sees `text` as one letter.
 pub fn is_one_letter(text: &str) -> bool {
     let mut letters = text.graphemes(true);
     letters.next().is_some() && letters.next().is_none()
@@ -52,7 +53,7 @@ fn letter(text: &str, at: usize) -> &str {
     rest.get(..rest.chars().next().map_or(0, char::len_utf8)).unwrap_or_default()
 }
 
-/// Where the last of the `pieces` ends that `limit` holds.
+/// The end of the last of the `pieces` that `limit` allows.
 fn end_of<'t>(pieces: impl Iterator<Item = (usize, &'t str)>, limit: Limit) -> usize {
     let mut characters = 0;
     let mut end = 0;

@@ -1,14 +1,14 @@
-//! Timestamp identifiers, the form of revisions and of most record keys: 13 characters that sort
-//! as text like the times they stand for.
+//! Timestamp identifiers (TIDs), the format of revisions and of most record keys: 13 characters
+//! whose text order is their time order.
 
 use super::time::Micros;
 
-/// The digits, in the order of their values.
+/// The digits, in order of value.
 const DIGITS: &[u8; 32] = b"234567abcdefghijklmnopqrstuvwxyz";
-/// Its 65 bits begin with a zero that is no digit's, and the number's own sign bit is zero.
+/// The length: 65 bits, of which the first is padding and the second the sign; both are zero.
 const LENGTH: usize = 13;
 
-/// The time a TID stands for. `None` if the text is none.
+/// The time of a TID. `None` if the text is not one.
 pub fn time(text: &str) -> Option<Micros> {
     if text.len() != LENGTH {
         return None;
@@ -18,16 +18,16 @@ pub fn time(text: &str) -> Option<Micros> {
         let digit = DIGITS.iter().position(|digit| *digit == byte)?;
         number = number << 5 | u128::try_from(digit).ok()?;
     }
-    // 53 bits of microseconds, then 10 that tell writers apart.
+    // 53 bits of microseconds, then 10 bits that distinguish writers.
     let number = i64::try_from(number).ok()?;
     Some(Micros(number >> 10))
 }
 
-/// How far ahead of the clock a revision may be, in microseconds. Clocks of hosts differ by seconds;
-/// a revision of the far future would make every later version of a record look stale.
+/// How far ahead of the clock a revision may be, in microseconds. Clocks of hosts differ by
+/// seconds. A revision in the far future would make every later version of a record look stale.
 const AHEAD_MAX: i64 = 3_600_000_000;
 
-/// The first TID of a time. Times before 1970 have none: they give the very first.
+/// The first TID of a time; for a time before 1970, the first of all.
 fn first(time: Micros) -> String {
     let number = u64::try_from(time.0).unwrap_or(0).saturating_mul(1 << 10);
     let digit = |n: u32| {
@@ -38,7 +38,7 @@ fn first(time: Micros) -> String {
 }
 
 /// Whether a revision is more than an hour ahead of the clock. Revisions are compared as text, so
-/// this holds also for one that is no TID.
+/// this also works for a text that is not a TID.
 pub fn is_ahead(rev: &str, now: Micros) -> bool {
     rev > first(Micros(now.0.saturating_add(AHEAD_MAX))).as_str()
 }

@@ -1,7 +1,7 @@
-//! Points in time as they stand in records, frames, bodies and the database.
+//! Points in time in records, frames, bodies and the database.
 //!
-//! One type, microseconds since 1970 (UTC), because Jetstream counts so and message order
-//! needs more than milliseconds. Reading the clock is the platform's business.
+//! There is one type, microseconds since 1970 (UTC), because Jetstream counts in them and message
+//! order needs more than milliseconds. Only the platform reads the clock.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
@@ -10,19 +10,19 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Micros(pub i64);
 
-/// The longest text that is read as a time, in bytes: so does the AT Protocol.
+/// The longest time text, in bytes: the AT Protocol's own limit.
 const TEXT_MAX: usize = 64;
 
-/// The years 0000 to 9999, outside of which the text forms would not sort.
+/// The years 0000 to 9999; text forms outside of them would not sort.
 const EARLIEST: i64 = -62_167_219_200_000_000;
 const LATEST: i64 = 253_402_300_799_999_999;
 
-/// How far the clocks of others may be ahead, in microseconds: an hour, so that one that was never
-/// told of daylight saving time is believed.
+/// How far other clocks may be ahead, in microseconds: one hour, which tolerates a clock that
+/// ignores daylight saving time.
 const AHEAD_MAX: i64 = 3_600_000_000;
 
 impl Micros {
-    /// From milliseconds since 1970, the unit of JavaScript's clock.
+    /// A time from milliseconds since 1970, the unit of JavaScript's clock.
     pub fn from_millis(millis: i64) -> Self {
         Self(millis.saturating_mul(1000))
     }
@@ -32,16 +32,15 @@ impl Micros {
         self.0.div_euclid(1000)
     }
 
-    /// Whether this is further ahead of `now` than clocks differ: more than an hour. A time of
-    /// somebody else that is, says nothing.
+    /// Whether this is more than an hour ahead of `now`, which is more than clocks differ. The
+    /// service ignores such a time from outside.
     pub fn is_ahead_of(self, now: Self) -> bool {
         self.0 > now.0.saturating_add(AHEAD_MAX)
     }
 
-    /// Reads a time as the AT Protocol has it (H06): RFC 3339 with any offset and any number of
-    /// fraction digits, but with `T` and `Z` in capitals, no blank, no leap second, no offset
-    /// `-00:00`, nothing before the year 0 and at most 64 bytes. Whatever is read here, every
-    /// browser reads too.
+    /// Reads a time as the AT Protocol defines it (H06): RFC 3339 with any offset and any number of
+    /// fraction digits, but with capital `T` and `Z`, no blank, no leap second, no offset `-00:00`,
+    /// no year before 0 and at most 64 bytes. Every browser can read the times that this accepts.
     pub fn parse(text: &str) -> Option<Self> {
         if !has_shape(text) {
             return None;
@@ -50,12 +49,12 @@ impl Micros {
         (instant >= EARLIEST).then(|| Self(instant.min(LATEST)))
     }
 
-    /// The form the service shows (H10): `2026-03-01T12:00:00.000Z`.
+    /// The format of answers (H10): `2026-03-01T12:00:00.000Z`.
     pub fn shown(self) -> String {
         self.rfc3339(SecondsFormat::Millis)
     }
 
-    /// The form that sorts messages (T13): as [`Micros::shown`], with six fraction digits.
+    /// The format that sorts messages (T13): as [`Micros::shown`], with six fraction digits.
     pub fn sortable(self) -> String {
         self.rfc3339(SecondsFormat::Micros)
     }
@@ -67,8 +66,8 @@ impl Micros {
     }
 }
 
-/// `dddd-dd-ddTdd:dd:dd`, a fraction or none, and `Z` or an offset that says something. Whether the
-/// numbers are a time is not looked at, but for the leap second.
+/// Whether a text has the shape `dddd-dd-ddTdd:dd:dd`, an optional fraction, and `Z` or an offset
+/// other than `-00:00`. It does not check the ranges of the numbers, except for the leap second.
 fn has_shape(text: &str) -> bool {
     let is_like = |text: &str, form: &str| {
         text.len() == form.len()
@@ -95,8 +94,8 @@ fn has_shape(text: &str) -> bool {
         && (offset == "Z" || is_like(offset, "+dd:dd") || is_like(offset, "-dd:dd") && offset != "-00:00")
 }
 
-/// Stored and sent as text with six fraction digits, so that an admin can read the column and
-/// text order is time order.
+/// Stored and sent as text with six fraction digits: an admin can read the column, and text order
+/// is time order.
 impl Serialize for Micros {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         s.serialize_str(&self.sortable())
@@ -130,7 +129,7 @@ mod tests {
         }
     }
 
-    /// Each of these is unreadable to some browser, or refused by other services.
+    /// Some browser cannot read each of these, or some other service refuses it.
     #[test]
     fn h06_what_the_at_protocol_calls_no_time_is_none() {
         let of = |digits: usize| format!("2026-03-01T12:00:00.{}Z", "1".repeat(digits));

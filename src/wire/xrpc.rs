@@ -1,15 +1,17 @@
-//! Where XRPC methods of other hosts are: the origin that an endpoint names, and the one way in
-//! which an address is built from it.
+//! Addresses of XRPC methods on other hosts: reads the origin of an endpoint, and is the only place
+//! that builds an address from it.
 
 use url::{Host, Url};
 
-/// The endpoint of a server of the AT Protocol, as a document or a database names it: an origin
-/// (specification "DID": an endpoint has a scheme, a host and perhaps a port, and no path). The
+/// The endpoint of an AT Protocol server, as a document or a database names it: an origin (by the
+/// specification "DID", an endpoint has a scheme, a host and an optional port, and no path). The
 /// first rule that applies decides:
-///   1. no address, or none of HTTP with a host: none;
-///   2. a name or a password in it: none, for it is meant to be read as another host;
-///   3. a path, a query and a fragment are dropped: whoever names a server cannot name what it is
-///      asked.
+///   1. a text that is not an HTTP address with a host is refused;
+///   2. an address with a name or a password is refused, because it is made to be mistaken for
+///      another
+///      host;
+///   3. path, query and fragment are dropped: a document that names a server must not choose the
+///      request.
 pub fn endpoint(address: &str) -> Option<Url> {
     Url::parse(address).ok().and_then(origin)
 }
@@ -26,8 +28,8 @@ pub fn origin(mut url: Url) -> Option<Url> {
     Some(url)
 }
 
-/// The address of a method of the server at `base`. An endpoint is an origin; a base that an
-/// operator names may have a path, which stands in front.
+/// The address of a method on the server at `base`. An endpoint is an origin; an operator's `base`
+/// may have a path, to which this appends.
 pub fn address(base: &Url, method: &str, params: &[(&str, &str)]) -> Url {
     let mut url = base.clone();
     url.set_path(&format!("{}/xrpc/{method}", base.path().trim_end_matches('/')));

@@ -6,7 +6,7 @@ use crate::domain::rows::{ActorRow, ChannelReadRow};
 use crate::storage::Param;
 use crate::wire::ids::Collection;
 
-/// All actor records of a person are one entry.
+/// All actor records of a person count as one entry.
 impl Stored for ActorRow {
     const PART: Option<Part> = None;
     const READ: &'static str = "
@@ -31,7 +31,8 @@ impl Stored for ActorRow {
 /// Clients write one mark for each channel.
 impl Stored for ChannelReadRow {
     const PART: Option<Part> = Some(Part::Marks);
-    // Those touched (?1), and all of the same person and channel (?2: [did, channel] pairs).
+    // The marks that the batch writes (?1), and all of the same person and channel (?2: [did,
+    // channel] pairs).
     const READ: &'static str = "
     WITH wanted(uri) AS (
         SELECT value FROM json_each(?1)

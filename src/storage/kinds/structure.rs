@@ -7,7 +7,8 @@ use crate::storage::Param;
 
 impl Stored for CommunityRow {
     const PART: Option<Part> = Some(Part::Places);
-    // D1 takes at most five terms in a compound SELECT (the SQLite limits of workerd), hence two.
+    // Two statements, because D1 allows at most five terms in a compound SELECT (the SQLite limits
+    // of workerd).
     const READ: &'static str = "
     WITH named(uri) AS (
         SELECT value FROM json_each(?1)

@@ -39,7 +39,7 @@ impl Stored for MessageRow {
         facets = excluded.facets, attachments = excluded.attachments, rev = excluded.rev
     WHERE excluded.rev >= rev";
     const PURGE: &'static [&'static str] = &[
-        // I71: gone for good, also if the message is written again.
+        // I71: gone for good, even if the message is written again.
         "INSERT INTO settled (uri, outcome, rev, settled_at)
          SELECT r.uri, 'orphaned', r.rev, r.indexed_at FROM messages m JOIN reactions r ON r.target_uri = m.uri
          WHERE m.author_did IN (SELECT value FROM json_each(?1))
@@ -70,9 +70,9 @@ impl Stored for MessageRow {
 
 impl Stored for ReactionRow {
     const PART: Option<Part> = Some(Part::Talk);
-    // Those touched (?1); all of messages that are written or deleted (?2); of messages reacted to
-    // (?3: [person, message by AT-URI or rkey, emoji as it is compared]), and of those a touched one is
-    // on, only those of the person who reacts, and the first of the same emoji.
+    // The reactions that the batch writes (?1); all reactions to messages that it writes or deletes
+    // (?2); for the other messages that it reacts to (?3: [person, message by AT-URI or rkey, emoji
+    // as compared]), only those of the person who reacts, and the first of the same emoji.
     const READ: &'static str = "
     WITH aimed(did, uri, shape) AS (
         SELECT p.value ->> 0, p.value ->> 1, p.value ->> 2 FROM json_each(?3) p

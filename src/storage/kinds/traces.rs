@@ -1,4 +1,4 @@
-//! What is left of records that have no row of their own: those that wait (I60), and decisions (I02).
+//! Records without a row of their own: held ones (I60), and decisions (I02).
 
 use super::{Asked, Stored};
 use crate::domain::editions::Part;
@@ -7,8 +7,9 @@ use crate::storage::Param;
 
 impl Stored for HeldRow {
     const PART: Option<Part> = None;
-    // Those touched (?1), those that wait for a name that may appear (?2), and those that wait for a
-    // message of a channel that may appear (?3; held is small, and messages are found by key).
+    // The rows that the batch writes (?1), those that wait for a name that may appear (?2), and
+    // those that wait for a message of a channel that may appear (?3; the table is small, and
+    // messages are found by key).
     const READ: &'static str = "
     WITH wanted(uri) AS (
         SELECT value FROM json_each(?1)

@@ -1,4 +1,4 @@
-//! Who is banned: R10.
+//! The banned people of a community: R10.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::domain::rows::PersonRow;
 use crate::wire::bodies;
 use crate::wire::ids::Did;
 
-/// The place of a ban in R10: when it was made, and who it is of.
+/// The position of a ban in R10: its time, and the banned person.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BanPlace(String, String);
 

@@ -23,14 +23,14 @@ impl From<CommunityRow> for bodies::Community {
     }
 }
 
-/// R07: the community an AT-URI or rkey means (T22).
+/// R07: the community that an AT-URI or rkey names (T22).
 pub async fn community(store: &impl Store, name: &str) -> Result<Option<bodies::Community>, Fault> {
     let found: Vec<CommunityRow> =
         rows(store.read(&[Statement::new(COMMUNITY, [name.into()])]).await?.first())?;
     Ok(found.into_iter().next().map(Into::into))
 }
 
-/// R11: the communities a person owns, by rkey, and those they take part in, by AT-URI.
+/// R11: the communities that a person owns, by rkey, and those that they take part in, by AT-URI.
 pub async fn of_person(store: &impl Store, did: &Did) -> Result<bodies::Communities, Fault> {
     let asked = |sql| Statement::new(sql, [did.as_str().into()]);
     let answers = store.read(&[asked(OWNED), asked(JOINED)]).await?;
@@ -41,7 +41,7 @@ pub async fn of_person(store: &impl Store, did: &Did) -> Result<bodies::Communit
     Ok(bodies::Communities { owned: next()?, joined: next()? })
 }
 
-/// The place of a channel in R12: its name in code points, then its rkey.
+/// The position of a channel in R12: its name in code points, then its rkey.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ChannelPlace(String, String);
 
@@ -52,7 +52,7 @@ pub async fn channels(
     after: Option<&ChannelPlace>,
     limit: i64,
 ) -> Result<Page<bodies::Channel, ChannelPlace>, Fault> {
-    // A name has at least one character, so everything comes after ''.
+    // A name has at least one character, so every name sorts after ''.
     let (name, rkey) = after.map_or(("", ""), |ChannelPlace(name, rkey)| (name, rkey));
     let statement =
         Statement::new(CHANNELS, [community.into(), name.into(), rkey.into(), (limit + 1).into()]);
@@ -61,7 +61,7 @@ pub async fn channels(
     Ok((found.into_iter().map(Into::into).collect(), end))
 }
 
-/// R13: everything in a community's sidebar, in its order.
+/// R13: a community's sidebar, in its order.
 pub async fn sidebar_of(store: &impl Store, community: &str) -> Result<Sidebar, Fault> {
     let answers = store
         .read(&[
@@ -78,7 +78,7 @@ pub async fn sidebar_of(store: &impl Store, community: &str) -> Result<Sidebar, 
     Ok(sidebar(order.as_deref(), categories, channels))
 }
 
-/// The place of a member in R14: owner, approved, pending; then the DID.
+/// The position of a member in R14: owner, approved, pending; then the DID.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MemberPlace(i64, String);
 

@@ -12,9 +12,9 @@ use crate::wire::time::Micros;
 /// A cached person.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Cached {
-    /// What is known.
+    /// The cached values.
     pub person: PersonRow,
-    /// When that changed last (H10).
+    /// When they last changed (H10).
     pub updated_at: String,
 }
 
@@ -25,11 +25,11 @@ pub async fn person(store: &impl Store, did: &Did) -> Result<Option<Cached>, Fau
     Ok(found.into_iter().next())
 }
 
-/// The place of an entry in R22: its time, then its channel.
+/// The position of an entry in R22: its time, then its channel.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ReadPlace(String, String);
 
-/// R22: how far a person has read each channel, newest first, ties by channel.
+/// R22: the read position of a person in each channel, newest first, ties by channel.
 pub async fn channel_reads(
     store: &impl Store,
     did: &str,
@@ -57,7 +57,7 @@ const PERSON: &str = concat!(
     ", 'updated_at', p.updated_at) AS row FROM people p WHERE p.did = ?1"
 );
 
-// One entry for a person and a channel, whatever the number of their records (I38).
+// One entry per person and channel, whatever the number of their records (I38).
 const CHANNEL_READS: &str = "
     WITH entries(channel_uri, cursor_at) AS (
         SELECT channel_uri, max(cursor_at) FROM channel_reads WHERE did = ?1 GROUP BY channel_uri)

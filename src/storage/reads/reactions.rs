@@ -10,16 +10,16 @@ use crate::wire::bodies::ReactionGroup;
 use crate::wire::ids::AtUri;
 use crate::wire::time::Micros;
 
-/// R05: the reactions of the message that an AT-URI or rkey means (T21); none if people do not
-/// see it.
+/// R05: the reactions to the message that an AT-URI or rkey names (T21); none if the message is not
+/// visible.
 pub async fn of_message(store: &impl Store, message: &str) -> Result<Vec<ReactionGroup>, Fault> {
     let statement = Statement::new(OF_MESSAGE, [message.into()]);
     let found: Vec<ReactionRow> = rows(store.read(&[statement]).await?.first())?;
     Ok(groups(&found))
 }
 
-/// R06: the messages of a channel that have reactions, newest first, each under its key: its
-/// rkey, or its AT-URI if another message of the channel had that rkey first (T21).
+/// R06: the messages of a channel that have reactions, newest first, each under its key: its rkey,
+/// or its AT-URI if another message of the channel had that rkey first (T21).
 pub async fn of_channel(
     store: &impl Store,
     channel: &str,
@@ -52,8 +52,8 @@ pub async fn of_channel(
     Ok((found.into_iter().map(entry).collect(), end))
 }
 
-// A message may be blocked or gone, or its author's account not active: then it has no reactions to
-// show, and no other message of that rkey takes its place.
+// If a message is blocked or gone, or its author's account is inactive, it shows no reactions, and
+// no other message with that rkey takes its place.
 const OF_MESSAGE: &str = concat!(
     "WITH named(uri, channel_uri, indexed_at) AS (
         SELECT uri, channel_uri, indexed_at FROM messages WHERE uri = ?1
