@@ -1,10 +1,10 @@
 //! colibri-edge: the Colibri AppView on Cloudflare Workers.
 //!
 //! `docs/architecture.md` has the map and the walkthroughs, `docs/invariants.md` the invariants
-//! that comments here cite as "invariant 1"; IDs such as R07 or I11 are rules of
-//! `docs/contract.md`. Read the rooms in this order: `wire` (other people's formats), `domain` (the rules), `storage` (SQL as values),
-//! `pipeline` (how a record gets in), `platform` (what the runtime gives), `durable` (the
-//! objects), `api` (HTTP).
+//! that comments cite as "invariant 1"; IDs such as R07 or I11 are rules of `docs/contract.md`.
+//! Read the rooms in this order: `wire` (other people's formats), `domain` (the rules), `storage`
+//! (SQL as values), `pipeline` (how a record is indexed), `platform` (what the runtime provides),
+//! `durable` (the objects), `api` (HTTP).
 
 pub mod domain;
 pub mod wire;
@@ -42,8 +42,8 @@ async fn fetch(request: Request, env: Env, context: Context) -> Result<Response>
     api::answer(request, env, context).await
 }
 
-/// Every minute: the stream must be read, repositories that are due, and what a relay lists, if one is named. Their objects wake
-/// themselves; this is for the day they could not (platform facts 2.4).
+/// Every minute: wakes the objects of the stream, of due repositories, and of the relay if one is
+/// configured. They also wake themselves; this is a safeguard (platform facts 2.4).
 #[event(scheduled)]
 async fn scheduled(_event: ScheduledEvent, env: Env, _context: ScheduleContext) {
     follow_log_level(&env);

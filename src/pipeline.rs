@@ -1,13 +1,11 @@
-//! The pipeline every record walks: parse → facts → fold → commit.
+//! The pipeline of every record: parse → facts → fold → commit.
 //!
-//! Events go through [`walk`], moderators' decisions through [`decide`], repositories that were read
-//! through [`reconciling`]: the same facts, fold and commit; there is no second writer and no second
-//! set of rules (invariant 8). What comes after
-//! the commit (telling the communities) is [`delivery`]'s, which reads the outbox this leaves
-//! behind.
+//! Events go through [`walk`], moderators' decisions through [`decide`], and repositories through
+//! [`reconciling`]. All use the same facts, fold and commit; there is no second writer and no
+//! second set of rules (invariant 8). After the commit, [`delivery`] publishes from the outbox.
 //!
-//! A crash anywhere in here replays: before the commit nothing happened, after it everything
-//! did, events and cursor included.
+//! After a crash, the service reads the same input again: before the commit nothing was stored;
+//! after it everything was, events and cursor included.
 
 mod attempts;
 pub mod delivery;
@@ -33,35 +31,34 @@ use crate::wire::jetstream::{Frame, ParseError, What, parse, time_of};
 use crate::wire::profile::LookedUp;
 use crate::wire::time::Micros;
 
-/// The reason under which frames are counted that are no text: compressed ones, which nobody asked
-/// for.
+/// The reason that counts binary frames: compressed ones, which the service never requests.
 const BINARY: &str = "frame_binary";
 
-/// A batch on its way in.
+/// A batch of frames before its commit.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// Events, in stream order.
     pub frames: Vec<Frame>,
     /// Frames that could not be read, by reason.
     pub unread: BTreeMap<&'static str, u64>,
-    /// Where the stream stood before the batch.
+    /// The position in the stream before the batch.
     pub from: Option<StreamPosition>,
-    /// Where the stream stands after the batch, if that is further.
+    /// The position in the stream after the batch, if it moved.
     pub position: Option<StreamPosition>,
-    /// Frames whose time cannot be a position: further ahead than clocks differ.
+    /// Frames with a time too far ahead to be a position.
     pub ahead: u64,
     /// The length of the frames' texts.
     pub bytes: usize,
-    /// A stretch of the stream before the batch that was not seen (J07).
+    /// A stretch of the stream before the batch that the service missed (J07).
     pub gap: Option<Gap>,
-    /// Repositories of which events were left out, each until a time of the stream (K17).
+    /// Repositories whose events were left out, each until a time of the stream (K17).
     pub deferred: BTreeMap<Did, Micros>,
 }
 
 impl Batch {
-    /// Takes in the text of a frame that came from `host` at the time `now`. What cannot be read is
-    /// counted and does not stop the stream; what does not concern the index only moves the position.
-    /// Of a repository without points, it is left out (K17).
+    /// Adds the text of a frame from `host`, at the time `now`. An unreadable frame is counted and
+    /// does not stop the stream; an irrelevant one only moves the position. A frame of a repository
+    /// without points left is left out (K17).
     pub fn take(&mut self, text: &str, host: &str, now: Micros, points: &mut Points) {
         match parse(text).map(|frame| frame.at(now)) {
             Ok(frame) => {
@@ -97,13 +94,13 @@ impl Batch {
         }
     }
 
-    /// Notes a frame that is no text.
+    /// Counts a binary frame.
     pub fn take_binary(&mut self) {
         *self.unread.entry(BINARY).or_default() += 1;
     }
 
-    /// Notes a stretch that was not seen; of two that are noted before either is stored, all from
-    /// the beginning of the one to the end of the other.
+    /// Notes a stretch that the service missed. Two stretches that are noted before either is
+    /// stored become one, from the start of the first to the end of the second.
     pub fn note_gap(&mut self, gap: Gap) {
         self.gap = Some(match self.gap.take() {
             Some(before) => Gap { from: before.from.min(gap.from), to: before.to.max(gap.to), ..gap },
@@ -111,7 +108,7 @@ impl Batch {
         });
     }
 
-    /// Takes in what was noted while this batch could not be let in.
+    /// Appends what arrived while this batch could not be committed.
     pub fn and_then(&mut self, later: Self) {
         self.frames.extend(later.frames);
         for (reason, count) in later.unread {
@@ -138,9 +135,9 @@ impl Batch {
         *self.unread.entry(error.reason()).or_default() += 1;
     }
 
-    /// Whether somebody waits for this: a Colibri record, or a frame to be counted. Profiles,
-    /// identities and accounts of the whole network pass by; nearly all of them are of people
-    /// nobody here knows, and they are let in together every few seconds (J08).
+    /// Whether the batch must be committed at once: it has a Colibri record, or a frame to count.
+    /// Profiles, identities and accounts of the whole network also arrive, nearly all of unknown
+    /// people; the service commits those together every few seconds (J08).
     pub fn is_urgent(&self) -> bool {
         !self.unread.is_empty()
             || self.gap.is_some()
@@ -159,30 +156,31 @@ pub struct Settings {
     pub cdn: String,
     /// `HELD_HOURS`, `HELD_MAX` (C20).
     pub held: HeldBounds,
-    /// `EVENT_LOG_HOURS` (C17): of an account that is hidden, messages of this time are told
-    /// (I51).
+    /// `EVENT_LOG_HOURS` (C17): when an account is hidden, the deletions of its messages since then
+    /// are published (I51).
     pub log_hours: i64,
 }
 
-/// What a commit left in the outbox.
+/// The announcements of a commit, as they are in the outbox.
 #[derive(Debug)]
 pub struct Committed {
-    /// The version of the ledger before.
+    /// The ledger version before.
     pub before: i64,
-    /// The version of the ledger after.
+    /// The ledger version after.
     pub after: i64,
-    /// The rows of the outbox, in order.
+    /// The outbox rows, in order.
     pub outbox: Vec<(i64, Vec<Announcement>)>,
-    /// Whose repositories are known with this, if they were not before (K01).
+    /// The repositories that this commit made known (K01).
     pub known: BTreeSet<Did>,
-    /// Whether somebody is to be looked at: new people, or a changed identity (K12, I50).
+    /// Whether identities are due: new people, or a changed identity (K12, I50).
     pub looks: bool,
-    /// Whether accounts are active again, whose repositories are to be read (I53).
+    /// Whether accounts became active again, so that their repositories are due (I53).
     pub returned: bool,
 }
 
-/// Lets a batch in, at the time `now`. `announced` is the outbox row up to which everything was
-/// told; it is forgotten in the same transaction. `known` is what the last batch left, or empty.
+/// Commits a batch, at the time `now`. `announced` is the last outbox row that was delivered; the
+/// same transaction deletes the rows up to it. `known` has the standings cached after the last
+/// batch, or is empty.
 pub async fn walk(
     store: &impl Store,
     batch: &Batch,
@@ -202,7 +200,7 @@ pub async fn walk(
             Ok(Step::Commit(statements, (folded, prepared, before, people)))
         })
         .await?;
-    // What an account takes along is found by the database, loaded or not.
+    // The database finds everything that an account's change hides or deletes, loaded or not.
     if folded.accounts.is_empty() {
         known.keep(prepared.version, people, folded.standings);
     } else {
@@ -220,8 +218,8 @@ pub async fn walk(
     Ok(Committed { before, after: prepared.version, outbox, known, looks, returned })
 }
 
-/// Caches a profile that was looked up (R04, I37), at the time `now`, unless something newer came
-/// meanwhile. Tells nobody: no event of the network is behind it.
+/// Stores a looked-up profile (R04, I37), at the time `now`, unless a newer one is stored. It
+/// publishes nothing, because no event of the network caused it.
 pub async fn remember(
     store: &impl Store,
     did: &Did,
@@ -260,8 +258,8 @@ pub async fn remember(
     .await
 }
 
-/// Lets in what was found out about people, at the time `now` (I50, K12). What it announces stands
-/// in the outbox when this returns `true`; `false`: nothing of it was news.
+/// Commits the results of looking up people, at the time `now` (I50, K12). Returns `true` if
+/// anything changed; its announcements are then in the outbox.
 pub async fn learn(
     store: &impl Store,
     findings: &[(Did, Finding)],
@@ -284,10 +282,10 @@ pub async fn learn(
     .await
 }
 
-/// Makes a moderator's decision, at the time `now`. What it announces stands in the outbox when
-/// this returns; a decision that changes nothing is not committed. After each commit that lost
-/// against another writer, `pause` is awaited with the number of losses: many decisions at once
-/// must not keep each other from the door.
+/// Commits a moderator's decision, at the time `now`. Its announcements are in the outbox when this
+/// returns; a decision that changes nothing is not committed. After each commit that loses against
+/// another writer, `pause` is awaited with the number of losses, so that concurrent decisions do
+/// not block each other.
 pub async fn decide(
     store: &impl Store,
     decision: &Decision,
@@ -301,7 +299,8 @@ pub async fn decide(
         let inputs = [Input::Decision(decision)];
         let Considered { folded, version: before, .. } =
             consider(store, &needs, inputs, settings, known, now).await?;
-        // Read after the facts: whoever made it first has moved the ledger, or is found here.
+        // Read after the facts: if another request made it first, the ledger moved, or this finds
+        // it.
         if let Some(once) = &decision.once
             && let Some(answered) = idempotency::find(store, decision.caller.name(), once, now).await?
         {
@@ -318,8 +317,8 @@ pub async fn decide(
     .await
 }
 
-/// What is stored beside the rows of a decision that was made: its entry in the audit log (X22), its
-/// `Idempotency-Key` (X23), and who moderates (R32).
+/// The rows that a decision stores in addition: its entry in the audit log (X22), its
+/// `Idempotency-Key` (X23), and the moderators (R32).
 fn beside(decision: &Decision, folded: &Folded, now: Micros) -> Vec<Statement> {
     let mut statements = Vec::new();
     if let Measure::Moderators(community, people) = &decision.what {
@@ -334,8 +333,8 @@ fn beside(decision: &Decision, folded: &Folded, now: Micros) -> Vec<Statement> {
     statements
 }
 
-/// Ends the bans whose time has come, some of them, at the time `now`: who is back is told (R09). They
-/// count no more from their end on, with or without this. `true` if there may be more.
+/// Ends some expired bans at the time `now`, and publishes the return of these people (R09). A ban
+/// stops counting when it expires, with or without this. Returns `true` if there may be more.
 pub async fn end_bans(store: &impl Store, settings: &Settings, now: Micros) -> Result<bool, Fault> {
     let over = moderators::bans_over(store, now).await?;
     for (community, member) in &over {
@@ -346,16 +345,16 @@ pub async fn end_bans(store: &impl Store, settings: &Settings, now: Micros) -> R
     Ok(over.len() >= moderators::OVER_AT_ONCE)
 }
 
-/// What becomes of some inputs.
+/// The result of facts and fold for some inputs.
 struct Considered {
     folded: Folded,
-    /// The version of the ledger this was decided at.
+    /// The ledger version of the facts.
     version: i64,
-    /// Of whom the facts had everything that decides where they stand.
+    /// The people whose standing the facts contain completely.
     people: BTreeSet<Did>,
 }
 
-/// Facts and fold: what becomes of `inputs`.
+/// Facts and fold: decides on `inputs`.
 async fn consider<'a>(
     store: &impl Store,
     needs: &Needs,
@@ -369,15 +368,15 @@ async fn consider<'a>(
     needs.remembered = needs.people.iter().filter(|did| known.knows(did)).cloned().collect();
     let mut facts = facts::load(store, needs.clone(), recent_since).await?;
     if facts.version != known.version() && !needs.remembered.is_empty() {
-        // Another writer came: what is remembered may be wrong.
+        // Another writer committed, so cached standings may be outdated.
         needs.remembered.clear();
         facts = facts::load(store, needs.clone(), recent_since).await?;
     }
     if facts.version != known.version() {
         known.forget();
     }
-    // What was read takes the place of what is remembered; also where it is not everything, as
-    // of an approval that came before its membership.
+    // Loaded facts replace cached ones, even where they are incomplete, as for an approval that
+    // came before its membership.
     let approved = facts.working_set.approvals.iter().map(|row| row.membership_uri.authority());
     let read: BTreeSet<Did> =
         approved.chain(facts.people.iter().cloned()).filter(|did| !needs.remembered.contains(did)).collect();

@@ -1,4 +1,5 @@
-//! The website vouches for a person it knows, and a person for themselves: R25, R26, R27.
+//! Tokens that vouch for a person: the website's for its users, and people's own tickets. R25, R26,
+//! R27.
 
 use serde::Serialize;
 
@@ -22,7 +23,7 @@ pub(super) struct Vouched {
 /// 500 while the server has no secret to sign tokens with (C08).
 const NO_SECRET: &str = "this server has no TOKEN_SECRET configured";
 
-/// R25 `POST /api/authentication`: a token that proves a person to the sockets (X06).
+/// R25 `POST /api/authentication`: a token that proves a person's DID to the sockets (X06).
 pub(super) async fn vouch(call: &Call) -> Answer {
     authority::operator(call)?;
     let body = call.body().await?;
@@ -34,7 +35,8 @@ pub(super) async fn vouch(call: &Call) -> Answer {
     json(&Vouched { ok: true, token, expires_at: expires_at.shown() })
 }
 
-/// R26 `DELETE /api/authentication`: every socket token and ticket of a person made until now is none.
+/// R26 `DELETE /api/authentication`: revokes all socket tokens and tickets of a person made until
+/// now.
 pub(super) async fn revoke(call: &Call) -> Answer {
     let caller = authority::moderator(call).await?;
     let did = call.query.did("did")?;

@@ -1,7 +1,8 @@
-//! Who is calling, and for which community they may act (contract X01–X13): the one place.
+//! Authenticates callers, and decides for which community they may act (contract X01–X13): the only
+//! place that does.
 //!
-//! A guarded handler asks here before it looks at a parameter or the body, so that 401 beats 413,
-//! 400 and 422 (H03). What the caller may then do is `domain::moderation`'s to say.
+//! A guarded handler calls this before it reads a parameter or the body, so that 401 precedes 413,
+//! 400 and 422 (H03). `domain::moderation` decides what the caller may do.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -26,7 +27,7 @@ use crate::storage::used_tokens::Use;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
 
-/// 🔑: lets in whoever holds the API key (X01).
+/// 🔑: admits the holder of the API key (X01).
 pub(super) fn operator(call: &Call) -> Result<(), ApiError> {
     match read(call)? {
         Shown::Key => Ok(()),
@@ -34,13 +35,13 @@ pub(super) fn operator(call: &Call) -> Result<(), ApiError> {
     }
 }
 
-/// 🔑👤: lets in whoever holds the API key, or a person with a proof of their own (X03): a service-auth
-/// JWT or a socket token.
+/// 🔑👤: admits the holder of the API key, or a person with a proof of their own (X03): a
+/// service-auth JWT or a socket token.
 pub(super) async fn moderator(call: &Call) -> Result<Caller, ApiError> {
     match read(call)? {
         Shown::Key => Ok(Caller::Operator),
         Shown::Token(token) => verify(call, &token).await.map(Caller::Person),
-        // A ticket is for a socket (X12).
+        // A ticket opens sockets only (X12).
         Shown::Nothing => match bearer(call).filter(|proof| is_socket_token(call, proof)) {
             Some(proof) => vouched(call, &proof).await.map(Caller::Person),
             None => Err(ApiError::AuthRequired(MISSING)),
@@ -48,7 +49,7 @@ pub(super) async fn moderator(call: &Call) -> Result<Caller, ApiError> {
     }
 }
 
-/// 👤: lets in a person with a service-auth JWT of their own (X12).
+/// 👤: admits a person with a service-auth JWT of their own (X12).
 pub(super) async fn person(call: &Call) -> Result<Did, ApiError> {
     let header = call.header("authorization");
     match header.as_deref().and_then(|header| header.strip_prefix("Bearer ")) {
@@ -62,7 +63,7 @@ fn is_socket_token(call: &Call, proof: &str) -> bool {
     opened.is_some_and(|vouched| vouched.once.is_none())
 }
 
-/// How it is known who calls, once [`moderator`] has let them in (X22).
+/// The kind of proof of a caller whom [`moderator`] admitted (X22).
 pub(super) fn proof_of(call: &Call, caller: &Caller) -> Proof {
     match caller {
         Caller::Operator => Proof::ApiKey,
@@ -72,7 +73,7 @@ pub(super) fn proof_of(call: &Call, caller: &Caller) -> Proof {
     }
 }
 
-/// The `Idempotency-Key` of a request, with the hash of what it asks for (X23).
+/// The `Idempotency-Key` of a request, with a hash of the request (X23).
 pub(super) fn once(call: &Call, asked: &str) -> Result<Option<Once>, ApiError> {
     let Some(key) = call.header("idempotency-key") else { return Ok(None) };
     if key.is_empty() || key.len() > KEY_MAX || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -91,14 +92,14 @@ fn bearer(call: &Call) -> Option<String> {
     call.header("authorization")?.strip_prefix("Bearer ").map(str::to_owned)
 }
 
-/// Whether a request shows the API key: such are not limited (H14).
+/// Whether a request has the API key: such requests are not limited (H14).
 pub(super) fn shows_key(request: &Request, env: &Env) -> bool {
     let header = request.headers().get("authorization").ok().flatten();
     config::api_key(env).is_some_and(|key| shown(&key, header.as_deref()) == Shown::Key)
 }
 
-/// Whether the caller may act for the community that `named` means, as its owner or a moderator (X20).
-/// One that cannot be a community has neither.
+/// Whether the caller may act for the community `named`, as its owner or a moderator (X20). A text
+/// that cannot name a community has neither.
 pub(super) async fn may_act_for(call: &Call, caller: &Caller, named: &str) -> Result<(), ApiError> {
     if must_own(caller, named).is_ok() {
         return Ok(());
@@ -111,7 +112,7 @@ pub(super) async fn may_act_for(call: &Call, caller: &Caller, named: &str) -> Re
     Err(ApiError::Forbidden(NOT_YOURS))
 }
 
-/// Whether the caller may do what only the owner of the community that `named` means may.
+/// Whether the caller may do what only the owner of the community `named` may do.
 pub(super) fn must_own(caller: &Caller, named: &str) -> Result<(), ApiError> {
     let may = match AtUri::parse(named) {
         Ok(community) => caller.owns(&community),
@@ -120,9 +121,9 @@ pub(super) fn must_own(caller: &Caller, named: &str) -> Result<(), ApiError> {
     if may { Ok(()) } else { Err(ApiError::Forbidden(NOT_YOURS)) }
 }
 
-/// The person that the proof of a socket proves (X06, X07). The first rule that applies decides:
+/// The person whom a socket's proof identifies (X06, X07). The first rule that applies decides:
 ///   1. a proof that cannot be verified is refused;
-///   2. a proof of another person than the one the socket names is refused;
+///   2. a proof of another person than the one that the socket names is refused;
 ///   3. the socket acts for the person of its proof.
 pub(super) async fn proven(call: &Call, named: Option<&Did>, proof: &str) -> Result<Did, ApiError> {
     let did = if looks_like_jwt(proof) { verify(call, proof).await? } else { vouched(call, proof).await? };
@@ -132,42 +133,42 @@ pub(super) async fn proven(call: &Call, named: Option<&Did>, proof: &str) -> Res
     Ok(did)
 }
 
-/// What makes and reads socket tokens and tickets (R25, X12), if the server has a secret.
+/// Signs and verifies socket tokens and tickets (R25, X12), if the server has a secret.
 pub(super) fn socket_tokens(call: &Call) -> Option<SocketTokens> {
     let before = config::token_secret_previous(&call.env);
     SocketTokens::new(&config::token_secret(&call.env)?, before.as_deref())
 }
 
-/// Whether a DID has once shown a proof to this service (X13).
+/// Whether a DID ever showed a proof to this service (X13).
 pub(super) async fn has_proven(call: &Call, did: &Did) -> Result<bool, ApiError> {
     Ok(proofs::find(&call.db()?, did).await?.is_some_and(|noted| noted.proven))
 }
 
-/// 403 for a person who has no say in the community (X03, X20).
+/// 403 for a person without rights in the community (X03, X20).
 pub(super) const NOT_YOURS: &str = "the proof is of nobody who may act for this community";
-/// 403 for a person who asks for somebody else.
+/// 403 for a person who asks about somebody else.
 pub(super) const NOT_YOUR_DID: &str = "the token is of another did";
 /// 500 while the server has no API key (X02).
 pub(super) const NO_KEY: &str = "this server has no API key configured";
 const MISSING: &str = "the header Authorization must be: Bearer and the API key";
 
-/// What the header `Authorization` shows.
+/// The contents of the `Authorization` header.
 #[derive(Debug, PartialEq, Eq)]
 enum Shown {
     /// The API key.
     Key,
-    /// What looks like a JWT; whether it is valid is not known yet.
+    /// A text in the form of a JWT, not verified yet.
     Token(String),
     /// Neither.
     Nothing,
 }
 
 fn read(call: &Call) -> Result<Shown, ApiError> {
-    let key = config::api_key(&call.env).ok_or(ApiError::NotConfigured(NO_KEY))?; // X02: whatever is sent
+    let key = config::api_key(&call.env).ok_or(ApiError::NotConfigured(NO_KEY))?; // X02: whatever the caller sends
     Ok(shown(&key, call.header("authorization").as_deref()))
 }
 
-/// Reads the header, which holds the scheme, spelled exactly `Bearer`, one blank, and the proof.
+/// Parses the header: the scheme, spelled exactly `Bearer`, one blank, and the proof.
 fn shown(key: &str, header: Option<&str>) -> Shown {
     match header.and_then(|header| header.strip_prefix("Bearer ")) {
         Some(proof) if same(proof, key) => Shown::Key,
@@ -176,15 +177,15 @@ fn shown(key: &str, header: Option<&str>) -> Shown {
     }
 }
 
-/// Compares in a time that tells nothing of where two texts differ (X01). Digests are compared,
-/// because a comparison of the texts would tell their length.
+/// Compares two texts in a time that does not depend on where they differ (X01). It compares
+/// digests, because comparing the texts would reveal their length.
 fn same(given: &str, key: &str) -> bool {
     let digest = |text: &str| {
         Hmac::<Sha256>::new_from_slice(b"colibri-edge api key").map(|mac| mac.chain_update(text))
     };
     match (digest(given), digest(key)) {
         (Ok(given), Ok(key)) => given.verify_slice(&key.finalize().into_bytes()).is_ok(),
-        _ => false, // HMAC takes a key of any length
+        _ => false, // HMAC accepts a key of any length
     }
 }
 
@@ -196,11 +197,12 @@ fn looks_like_jwt(text: &str) -> bool {
     text.split('.').count() == 3 && text.split('.').all(is_part)
 }
 
-/// X04: the person whose service-auth JWT this is. The first rule that applies decides:
-///   1. while `SERVICE_DID` is unset nobody can mean this service;
-///   2. what it says, and its signature, must be right (`domain::service_auth`); a document that the
-///      index holds may be older than the key, and is asked for anew once;
-///   3. it is used by this.
+/// X04: the person of a service-auth JWT. The first rule that applies decides:
+///   1. while `SERVICE_DID` is unset, no token can be for this service;
+///   2. its claims and its signature must be valid (`domain::service_auth`); a stored document may
+///      be
+///      older than the key, so it is fetched again once;
+///   3. this uses the token up.
 async fn verify(call: &Call, token: &str) -> Result<Did, ApiError> {
     let service = config::service_did(&call.env).ok_or(ApiError::AuthRequired(NO_TOKENS))?;
     let asked = Asked { service: service.as_str(), methods: call.methods, now: now() };
@@ -210,7 +212,7 @@ async fn verify(call: &Call, token: &str) -> Result<Did, ApiError> {
     let issuer = verification.issuer();
     let unresolved = |unresolved: crate::platform::identity::Unresolved| match unresolved.into_fault() {
         Some(fault) => ApiError::Fault(fault),
-        None => ApiError::Internal, // who is nowhere has no key
+        None => ApiError::Internal, // an account that does not exist has no key
     };
     let remembered = signer(&db, issuer, &outside).await.map_err(unresolved)?;
     let mut verdict = verification.on_key(remembered.key.as_ref(), remembered.is_fresh);
@@ -231,7 +233,8 @@ async fn verify(call: &Call, token: &str) -> Result<Did, ApiError> {
     Ok(issuer.clone())
 }
 
-/// The `jti` of a token counts once (X04). What stands there is a digest: short, whatever it was.
+/// Uses up the `jti` of a token (X04). The stored value is a digest, which is short whatever the
+/// `jti`.
 async fn used(call: &Call, claim: &Claim) -> Result<(), ApiError> {
     let Some(jti) = &claim.jti else { return Ok(()) };
     let digest: String = Sha256::digest(jti).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
@@ -247,17 +250,18 @@ async fn use_token(call: &Call, did: &Did, token: String, ends: Micros) -> Resul
     }
 }
 
-/// The person that a socket token or ticket of ours is for (R25, R26, X12). The first rule that
+/// The person of a socket token or ticket of this service (R25, R26, X12). The first rule that
 /// applies decides:
-///   1. what this service did not sign, or what has ended, is no proof;
-///   2. nor is what was made before its person had all of them revoked;
-///   3. a ticket is used by this.
+///   1. one that this service did not sign, or that has expired, is no proof;
+///   2. one made before the person's last revocation is no proof;
+///   3. this uses a ticket up.
 async fn vouched(call: &Call, proof: &str) -> Result<Did, ApiError> {
     let invalid = || ApiError::AuthRequired("the proof is not valid, or not any more");
     let opened = socket_tokens(call).and_then(|tokens| tokens.open(proof, now()));
     let Vouched { did, issued_at, once } = opened.ok_or_else(invalid)?;
     let noted = proofs::find(&call.db()?, &did).await?;
-    // In milliseconds, as tokens have it: one made in the moment of the revocation is of before.
+    // In milliseconds, the precision of tokens: one made in the millisecond of the revocation is
+    // revoked.
     let revoked_at = noted.as_ref().and_then(|noted| noted.revoked_at);
     if revoked_at.is_some_and(|at| issued_at.millis() <= at.millis()) {
         return Err(invalid());
@@ -270,8 +274,8 @@ async fn vouched(call: &Call, proof: &str) -> Result<Did, ApiError> {
     Ok(did)
 }
 
-/// Notes that a person showed a proof (X13), once a day; stored before the proof counts. The first
-/// time in `mixed` mode, sockets that only claimed to be theirs end.
+/// Stores that a person showed a proof (X13), once a day, before the proof counts. In `mixed` mode
+/// the first proof closes sockets that only claimed the DID.
 async fn note(call: &Call, did: &Did, noted: Option<&proofs::Noted>) -> Result<(), ApiError> {
     if noted.is_some_and(|noted| !noted.is_stale(now())) {
         return Ok(());

@@ -1,9 +1,9 @@
-//! Blobs of other people's repositories: R21.
+//! Blobs from other people's repositories: R21.
 //!
-//! Up to a size they are compared with their CID before the first byte is sent, and then cached,
-//! so that ranges are cut from bytes that are right (R21.2, R21.3). Larger ones pass through
-//! without touching memory. Because they come from anywhere, they arrive in a browser as what they
-//! are or as a download, never as a page of this origin (R21.5).
+//! Up to a size, a blob is verified against its CID before the first byte is sent, and then cached,
+//! so that ranges come from verified bytes (R21.2, R21.3). Larger blobs pass through without being
+//! buffered. Because a blob may come from anywhere, a browser shows it as media or downloads it,
+//! and never as a page of this origin (R21.5).
 
 use std::time::Duration;
 
@@ -27,37 +27,37 @@ use crate::wire::range::Range;
 use crate::wire::xrpc::address;
 use crate::wire::{etag, range};
 
-/// How long a PDS may take until its answer begins.
+/// How long a PDS may take to start its response.
 const WITHIN: Duration = Duration::from_secs(10);
 
-/// What is asked for.
+/// The request for a blob.
 struct Wanted<'c> {
     call: &'c Call,
     did: Did,
     cid: Cid,
     range: Option<Range>,
     tag: String,
-    /// Whether it is only asked if there is anything at all.
+    /// Whether the client only asks if the blob exists (`If-None-Match: *`).
     whatever: bool,
 }
 
-/// R21 `GET /api/blob`: a blob, from the cache or from the PDS of its owner. The first rule that
-/// applies decides:
-///   1. who has it already needs nobody: what a CID names never changes;
-///   2. what is cached was compared;
-///   3. what the PDS sends is compared and answered, unless it is larger than `BLOB_VERIFY_MAX`,
-///      and cached if it is asked for in parts or a second time;
-///   4. larger blobs are relayed, with the PDS's own ranges.
+/// R21 `GET /api/blob`: a blob, from the cache or from its owner's PDS. The first rule that applies
+/// decides:
+///   1. a client that has it gets a 304 at once: the contents of a CID never change;
+///   2. a cached blob is verified, and is served;
+///   3. a blob from the PDS is verified and served, unless it is larger than `BLOB_VERIFY_MAX`, and
+///      cached if it is requested by range or a second time;
+///   4. a larger blob is relayed, with the PDS's own ranges.
 pub(super) async fn blob(call: &Call) -> Answer {
     let (did, cid) = (call.query.did("did")?, call.query.cid("cid")?);
     let tag = format!("\"{cid}\"");
     let known = call.header("if-none-match");
-    // `*` asks whether there is anything at all, which only the PDS can say.
+    // `*` asks whether the blob exists, which only the PDS knows.
     let whatever = known.as_ref().is_some_and(|known| known.trim() == "*");
     if !whatever && known.is_some_and(|known| etag::names(&known, &tag)) {
         return with_headers(empty(304)?, &tag);
     }
-    // A range of something else is no range of this (RFC 9110, 13.1.5).
+    // A range of another version does not apply (RFC 9110, 13.1.5).
     let same = call.header("if-range").is_none_or(|condition| condition.trim() == tag);
     let range = call.header("range").filter(|_| same).as_deref().and_then(range::single);
     let hash = cid.sha256().ok_or(ApiError::NotFound("there is no such blob"))?;
@@ -85,27 +85,27 @@ pub(super) async fn blob(call: &Call) -> Answer {
     }
 }
 
-/// The answer of a PDS that has the blob.
+/// The response of a PDS that has the blob.
 fn found(answered: Answered) -> Result<Answered, ApiError> {
     match answered.status {
         200 | 206 => Ok(answered),
         416 => Err(ApiError::InvalidRange(answered.header("content-range"))),
-        // A PDS says 400 for a blob, a repository or an account that is not there.
+        // A PDS answers 400 if the blob, the repository or the account does not exist.
         400 | 404 => Err(ApiError::NotFound("there is no such blob")),
         status => Err(upstream(&format!("status {status}"))),
     }
 }
 
-/// What a PDS answered.
+/// The response of a PDS.
 struct Fetched {
     answered: Answered,
     seat: Seat,
-    /// Whether the owner is known to the index.
+    /// Whether the index knows the owner.
     is_known: bool,
 }
 
-/// Asks the PDS for all of it, when there is a seat. Where a remembered address does not have it, the account may have
-/// moved: its document is asked for once more.
+/// Requests the whole blob from the PDS once there is a seat. If a cached address does not have it,
+/// the account may have moved, so its document is fetched again.
 async fn fetch(wanted: &Wanted<'_>) -> Result<Fetched, ApiError> {
     let Recalled { account, remembered, is_known } = resolve(wanted).await?;
     let of = |(answered, seat): (Answered, Seat)| Fetched { answered, seat, is_known };
@@ -138,7 +138,7 @@ async fn ask(
     let named = [("did", wanted.did.as_str()), ("cid", wanted.cid.as_str())];
     let url = address(pds, "com.atproto.sync.getBlob", &named);
     let range = range.map(|range| range.to_string());
-    // Bytes as they are: a compressed body has no ranges and no length.
+    // Uncompressed bytes: a compressed body has no ranges and no length.
     let mut headers = vec![("accept-encoding", "identity")];
     headers.extend(range.as_deref().map(|range| ("range", range)));
     let host = pds.origin().ascii_serialization();
@@ -168,9 +168,9 @@ fn upstream(because: &str) -> ApiError {
 }
 
 impl Wanted<'_> {
-    /// Where it stands in the cache. The owner is part of it: what the bytes are said to be is
-    /// theirs to say, and another owner of the same bytes may say something else. On one machine the
-    /// name that a caller gives it in `Host` is not: each would bring a copy.
+    /// Its key in the cache. The key contains the owner, because the owner chooses the media type
+    /// of the bytes, and another owner of the same bytes may choose another one. On one machine it
+    /// does not contain the `Host` that a caller sends, because each name would create a copy.
     fn key(&self) -> String {
         let here = config::listens_on(&self.call.env).map(|address| format!("http://{address}"));
         let asked = || Some(self.call.request.url().ok()?.origin().ascii_serialization());
@@ -188,7 +188,7 @@ impl Wanted<'_> {
         if status == 416 {
             return Err(ApiError::InvalidRange(part));
         }
-        // A cache may answer with everything where the range asks for everything.
+        // A cache may answer with the whole blob where the range covers all of it.
         let size = length.as_deref().and_then(|text| text.parse().ok());
         if let (200, Some(range), Some(size)) = (status, self.range, size) {
             match range.within(size) {
@@ -203,8 +203,7 @@ impl Wanted<'_> {
         self.answer(response, status, kind.as_deref(), length.as_deref(), part.as_deref())
     }
 
-    /// Answers with bytes that were compared, and caches them when that is done, if that is worth
-    /// it.
+    /// Serves verified bytes, and caches them afterwards if that is worthwhile.
     fn compared(&self, blob: Blob, key: String, is_known: bool) -> Answer {
         let size = blob.size();
         let part = self.range.map(|range| range.within(size));
@@ -219,7 +218,7 @@ impl Wanted<'_> {
             }
             None => self.answer(blob.answer(None)?, 200, blob.kind(), Some(&size.to_string()), None),
         };
-        // Who asks for a range will ask for more of them.
+        // A client that requests a range will request more of them.
         if blobs::is_asked_again(&key) || self.range.is_some() {
             self.call.after_answer(async move {
                 if let Err(fault) = blob.keep(&key, is_known).await {
@@ -230,20 +229,20 @@ impl Wanted<'_> {
         answer
     }
 
-    /// Hands on what was not compared.
+    /// Passes on bytes that are not verified.
     fn relay(&self, answered: Answered) -> Answer {
         if self.whatever {
             return with_headers(empty(304)?, &self.tag);
         }
         let kind = answered.header("content-type");
-        // The runtime takes off what compresses a body, and with it its length.
+        // The runtime decompresses a body, after which its length is unknown.
         let length =
             answered.header("content-length").filter(|_| answered.header("content-encoding").is_none());
         let (status, part) = (answered.status, answered.header("content-range"));
         self.answer(answered.into_response(), status, kind.as_deref(), length.as_deref(), part.as_deref())
     }
 
-    /// The body of `response`, with headers of our own (R21.4, R21.5).
+    /// The body of `response`, with this service's headers (R21.4, R21.5).
     fn answer(
         &self,
         response: Response,

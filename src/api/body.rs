@@ -1,7 +1,8 @@
-//! Bodies (H08): JSON whatever the `Content-Type`, at most 64 KiB, read once, refused by name.
+//! Request bodies (H08): JSON whatever the `Content-Type`, at most 64 KiB, read once; errors name
+//! the field.
 //!
-//! A body is read as it comes in and never held beyond its limit, whatever `Content-Length` says
-//! or leaves out.
+//! A body is read as it arrives and never buffered beyond its limit, whatever `Content-Length`
+//! says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,8 +21,9 @@ use crate::wire::time::Micros;
 
 /// The longest body in bytes (H08).
 pub(super) const BODY_MAX: usize = 64 * 1024;
-/// What is read of a longer one, and dropped, before it is answered. A server that answers while
-/// the caller still sends has its connection cut, and the caller sees that instead of the 413.
+/// How many bytes of a longer body are read and dropped before the answer. If a server answers
+/// while the caller still sends, the connection is cut, and the caller sees that instead of the
+/// 413.
 const DRAIN_MAX: usize = 16 * 1024 * 1024;
 
 /// The fields of a body.
@@ -35,7 +37,7 @@ pub(super) async fn read(stream: Option<ByteStream>) -> Result<Body, ApiError> {
     let mut bytes = Vec::new();
     let mut length = 0_usize;
     if let Some(mut stream) = stream {
-        // The caller went away: nobody hears this.
+        // The caller disconnected, so nobody receives this error.
         let gone = |_| ApiError::BadRequest("the body could not be read");
         while let Some(chunk) = stream.try_next().await.map_err(gone)? {
             length = length.saturating_add(chunk.len());
@@ -54,9 +56,10 @@ type Checked<T> = Result<T, ApiError>;
 
 impl Body {
     /// The first rule that applies decides:
-    ///   1. what is not JSON is refused (400);
-    ///   2. what is no object, names a field twice, or is nested too deeply (T23), is refused (422);
-    ///   3. fields that nobody asks for are ignored, whatever they hold.
+    ///   1. a body that is not JSON is refused (400);
+    ///   2. a body that is not an object, repeats a field, or is nested too deeply (T23), is
+    ///      refused (422);
+    ///   3. unknown fields are ignored, whatever they contain.
     fn parse(bytes: &[u8]) -> Checked<Self> {
         let json: &RawValue =
             serde_json::from_slice(bytes).map_err(|_| ApiError::BadRequest("the body is not JSON"))?;
@@ -68,7 +71,7 @@ impl Body {
         })
     }
 
-    /// A field of type `T`; `null` counts as missing.
+    /// An optional field of type `T`; `null` counts as missing.
     fn optional<T: DeserializeOwned>(&self, name: &str, what: &str) -> Checked<Option<T>> {
         let Some(json) = self.fields.get(name).filter(|json| json.get() != "null") else { return Ok(None) };
         match serde_json::from_str(json.get()) {
@@ -81,12 +84,12 @@ impl Body {
         self.optional(name, what)?.ok_or_else(|| ApiError::Invalid(format!("{name} is required")))
     }
 
-    /// A DID that must be there.
+    /// A required DID.
     pub(super) fn did(&self, name: &str) -> Checked<Did> {
         self.required(name, "a DID (did:…)")
     }
 
-    /// An AT-URI that must be there. Malformed only if it does not begin with `at://` (T03).
+    /// A required AT-URI. It is malformed only if it does not begin with `at://` (T03).
     pub(super) fn at_uri(&self, name: &str) -> Checked<String> {
         let what = "an AT-URI (at://…)";
         let text: String = self.required(name, what)?;
@@ -97,8 +100,8 @@ impl Body {
         }
     }
 
-    /// The AT-URI of a community, known or not. For what must have an owner even while the
-    /// community is not known: an AT-URI that can never name one is refused here.
+    /// The AT-URI of a community, known or not: for operations that need its owner even while the
+    /// community is unknown. A URI that can never name a community is refused.
     pub(super) fn community(&self, name: &str) -> Checked<AtUri> {
         AtUri::parse(&self.at_uri(name)?)
             .ok()
@@ -106,12 +109,12 @@ impl Body {
             .ok_or_else(|| ApiError::Invalid(format!("{name} must be the AT-URI of a community")))
     }
 
-    /// Why something is done, if that is said (X22).
+    /// The optional reason for an action (X22).
     pub(super) fn reason(&self) -> Checked<Option<String>> {
         checked_reason(self.optional("reason", "a text")?.filter(|text: &String| !text.is_empty()))
     }
 
-    /// A time that may be missing, and must lie ahead of `now`.
+    /// An optional time, which must be after `now`.
     pub(super) fn time_ahead(&self, name: &str, now: Micros) -> Checked<Option<Micros>> {
         let what = "an RFC 3339 time that lies ahead";
         match self.optional(name, what)? {
@@ -120,19 +123,19 @@ impl Body {
         }
     }
 
-    /// A list of DIDs that must be there, without regard to order and repetition.
+    /// A required list of DIDs; order and repetition do not matter.
     pub(super) fn dids(&self, name: &str, max: usize) -> Checked<BTreeSet<Did>> {
         let what = format!("a list of at most {max} DIDs (did:…)");
         let dids: BTreeSet<Did> = self.required(name, &what)?;
         if dids.len() > max { Err(ApiError::Invalid(format!("{name} must be {what}"))) } else { Ok(dids) }
     }
 
-    /// A whole number that may be missing. One too long for an i64 is far out of range on its side.
+    /// An optional integer. One too long for an i64 counts as out of range on its side.
     pub(super) fn whole(&self, name: &str) -> Checked<Option<i64>> {
         self.number(name, "a whole number")
     }
 
-    /// A whole number that may be missing, from 1 to `max`.
+    /// An optional integer from 1 to `max`.
     pub(super) fn count(&self, name: &str, max: i64) -> Checked<Option<i64>> {
         let what = format!("a whole number from 1 to {max}");
         match self.number(name, &what)? {
@@ -143,7 +146,7 @@ impl Body {
         }
     }
 
-    /// JSON has one kind of number: `10`, `10.0` and `1e1` are the same.
+    /// JSON has one kind of number: `10`, `10.0` and `1e1` are equal.
     fn number(&self, name: &str, what: &str) -> Checked<Option<i64>> {
         let Some(number) = self.optional::<serde_json::Number>(name, what)? else { return Ok(None) };
         #[expect(clippy::cast_possible_truncation, reason = "a cast of a float ends at the ends of an i64")]
@@ -155,8 +158,8 @@ impl Body {
     }
 }
 
-/// An object that names each field once. Values stay text: one that nobody asks for is not taken
-/// apart, however deep it is.
+/// An object with unique field names. Values stay text: an unused one is not parsed, however deep
+/// it is.
 impl<'de> Deserialize<'de> for Body {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         struct Fields;

@@ -1,4 +1,4 @@
-//! A request, taken apart: what a handler asks of it.
+//! A request in parsed form: everything that a handler reads.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -12,19 +12,19 @@ use crate::domain::hosts::place_of;
 use crate::platform::d1::D1;
 use crate::platform::{config, outbound};
 
-/// A request, taken apart.
+/// A request in parsed form.
 pub(super) struct Call {
     pub(super) request: Request,
     pub(super) env: Env,
     pub(super) context: Context,
     pub(super) query: Query,
-    /// The text in the place of the braces in the route's path, as it stands in the address.
+    /// The part of the path that matches the braces of the route, as sent.
     pub(super) segment: String,
-    /// The methods that a token may be for (X09).
+    /// The methods that a token for this route may name (X09).
     pub(super) methods: &'static [&'static str],
     /// The body, until it is read.
     pub(super) stream: RefCell<Option<ByteStream>>,
-    /// What is kept of the answer.
+    /// What the response cache stores of the answer.
     pub(super) keeps: Rc<response_cache::Keeps>,
 }
 
@@ -33,9 +33,9 @@ impl Call {
         Ok(D1::of(&self.env)?.noting(self.keeps.shows()))
     }
 
-    /// Whom this request may have asked outside. The one way to get it here, so that no route that
-    /// goes outwards leads back to itself (R21.7): not to where this request came in, and not for
-    /// another service of this kind, which would ask us for one that asks it.
+    /// The hosts that this request may contact. Handlers get them only here, so that no request
+    /// leads back to this service (R21.7): neither to the address of this request, nor, for a
+    /// request from another service of this kind, to any host.
     pub(super) fn outside(&self) -> std::result::Result<config::Outside, ApiError> {
         if self.header("user-agent").is_some_and(|agent| outbound::is_ours(&agent)) {
             return Err(ApiError::Forbidden("another service of this kind asks; it must ask the source"));
@@ -55,7 +55,7 @@ impl Call {
         body::read(stream).await
     }
 
-    /// Goes on with `work` when the caller has the answer.
+    /// Runs `work` after the caller has received the answer.
     pub(super) fn after_answer(&self, work: impl Future<Output = ()> + 'static) {
         self.context.wait_until(work);
     }

@@ -1,4 +1,4 @@
-//! Communities and what is in them: R07, R11–R14.
+//! Communities and their contents: R07, R11–R14.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -16,8 +16,7 @@ use crate::storage::reads::communities;
 use crate::wire::bodies::Channel;
 use crate::wire::ids::{AtUri, Did};
 
-/// R07 `GET /api/community`: one community, by AT-URI or rkey (T22). One that is not known is looked
-/// for.
+/// R07 `GET /api/community`: one community, by AT-URI or rkey (T22). An unknown one is looked up.
 pub(super) async fn one(call: &Call) -> Answer {
     let name = call.query.at_uri_or_rkey("community")?;
     match communities::community(&call.db()?, name).await? {
@@ -29,7 +28,8 @@ pub(super) async fn one(call: &Call) -> Answer {
     }
 }
 
-/// R11 `GET /api/communities`: what a person owns, and where they take part.
+/// R11 `GET /api/communities`: the communities that a person owns, and those that they take part
+/// in.
 pub(super) async fn of_person(call: &Call) -> Answer {
     let did = call.query.did("did")?;
     shown(call, &communities::of_person(&call.db()?, &did).await?)
@@ -71,9 +71,9 @@ pub(super) async fn members(call: &Call) -> Answer {
     .await
 }
 
-/// Fills in `voice_members` (O05) for R12 and R13, as the community has them (V10): one question
-/// for all channels of a page, and none if no voice channel is among them, for asking wakes the
-/// community's object. What it says is never kept.
+/// Fills in `voice_members` (O05) for R12 and R13 from the community's object (V10): one call for
+/// all channels of a page, and none without voice channels, because a call wakes the object. Its
+/// answer is never cached.
 async fn fill<'c>(
     env: &Env,
     keeps: &Keeps,

@@ -1,4 +1,4 @@
-//! Which pages of other origins may read answers (H30), open sockets and show proofs (X25).
+//! Which pages of other origins may read answers (H30), open sockets and send proofs (X25).
 
 use url::Url;
 use worker::{Request, Response, Result};
@@ -18,8 +18,8 @@ pub(super) fn preflight() -> Answer {
     Ok(response)
 }
 
-/// Refuses what a page of an origin that is not in the list must not do: open a socket, or send an
-/// `Authorization` (X25). Browsers name the origin; programs name none, and are not refused.
+/// Refuses a page of an unlisted origin that opens a socket or sends an `Authorization` (X25).
+/// Browsers name the origin; other programs name none and are not refused.
 pub(super) fn admit(
     request: &Request,
     origins: &[String],
@@ -39,7 +39,8 @@ fn is_allowed(origins: &[String], origin: &str) -> bool {
     origins.iter().any(|allowed| allowed == origin)
 }
 
-/// Whether a page of this service asks. A proxy may speak TLS for it, so the scheme does not count.
+/// Whether the page belongs to this service. A proxy may terminate TLS, so the scheme does not
+/// count.
 fn is_own(origin: &str, host: Option<&str>) -> bool {
     let Ok(url) = Url::parse(origin) else { return false };
     let of_page = url.host_str().map(|name| match url.port() {
@@ -49,7 +50,7 @@ fn is_own(origin: &str, host: Option<&str>) -> bool {
     of_page.is_some() && of_page.as_deref() == host
 }
 
-/// Adds the headers of H30 to an answer, errors too.
+/// Adds the headers of H30 to an answer, errors included.
 pub(super) fn allow(response: Response, origins: &[String], origin: Option<&str>) -> Result<Response> {
     let headers = response.headers();
     if origins.is_empty() {

@@ -1,10 +1,10 @@
-//! Cursors (H40): opaque to clients, typed for us. A cursor is the place of the last row of a
-//! page in the order of its list, together with which list that is.
+//! Cursors (H40): opaque to clients, typed in the service. A cursor contains the position of a
+//! page's last row in the order of its list, and an identifier of the list.
 //!
-//! A list is an endpoint (R12) and what was asked of it (one community): a cursor of another
-//! endpoint, or of the same one asked about something else, is refused. Rows are found again by
-//! their place, never by a count, so that rows which come or go between two pages neither repeat
-//! nor skip any other.
+//! A list is an endpoint (R12) with its arguments (one community). A cursor of another endpoint, or
+//! of the same endpoint with other arguments, is refused. The next page starts at a position, never
+//! at a count, so rows that appear or disappear between two pages cause no repetition and no
+//! omission.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,13 +13,13 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
 
-/// Writes the cursor of `list`, asked about `about`, after the row at `place`.
+/// Writes the cursor of `list` with the arguments `about`, after the row at `place`.
 pub(super) fn write<P: Serialize>(list: &'static str, about: &str, place: &P) -> String {
-    // Places are texts and numbers: serialising them cannot fail.
+    // Positions consist of texts and numbers, so serialising them cannot fail.
     URL_SAFE_NO_PAD.encode(serde_json::to_vec(&(list, mark(about), place)).unwrap_or_default())
 }
 
-/// Reads a cursor of `list`, asked about `about`.
+/// Reads a cursor of `list` with the arguments `about`.
 pub(super) fn read<P: DeserializeOwned>(list: &'static str, about: &str, text: &str) -> Result<P, ApiError> {
     #[derive(Deserialize)]
     struct Written<P>(String, u32, P);
@@ -34,8 +34,8 @@ pub(super) fn read<P: DeserializeOwned>(list: &'static str, about: &str, text: &
     }
 }
 
-/// A short mark of what a list was asked about (FNV-1a): it keeps honest clients from mixing up
-/// cursors, and guards nothing.
+/// A short hash of a list's arguments (FNV-1a): it keeps honest clients from mixing up cursors, and
+/// protects nothing.
 fn mark(about: &str) -> u32 {
     about.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }

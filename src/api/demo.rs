@@ -1,4 +1,5 @@
-//! The call demo: one page, with nothing from the internet, and a working example of signaling.
+//! The call demo: one page that loads nothing from the internet, and a working example of
+//! signaling.
 
 use worker::{Headers, Response};
 
@@ -15,7 +16,7 @@ pub(super) async fn page(call: &Call) -> Answer {
     let url = call.request.url()?;
     let host = url.host_str().ok_or(ApiError::BadRequest("the address has no host"))?;
     let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-    // Not every browser takes 'self' for a socket.
+    // Some browsers do not apply 'self' to a socket.
     let policy = format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
          connect-src 'self' ws://{host} wss://{host}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -1,4 +1,4 @@
-//! Who this service is: the document of its DID, where it is a `did:web` (X11).
+//! The DID document of this service, if its DID is a `did:web` (X11).
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use super::{Answer, Call, error::ApiError};
 use crate::domain::secrets::is_test_stream;
 use crate::platform::config;
 
-/// The service of this kind in the document, which `atproto-proxy` names.
+/// The service entry in the document, which `atproto-proxy` names.
 const SERVICE_ID: &str = "#colibri_appview";
 
 /// The document.
@@ -28,7 +28,7 @@ pub(super) struct Service {
 }
 
 impl Document {
-    /// Of the service with this DID, reached at this address.
+    /// The document for this DID and this address.
     pub(super) fn new(did: String, service_endpoint: String) -> Self {
         let service = Service { id: SERVICE_ID, r#type: "ColibriAppView", service_endpoint };
         Self { context: ["https://www.w3.org/ns/did/v1"], id: did, service: [service] }
@@ -36,7 +36,7 @@ impl Document {
 }
 
 /// `GET /.well-known/did.json`: the document of `SERVICE_DID`. A `did:plc` has its document in the
-/// directory. On `localhost` there is no TLS.
+/// directory instead. `localhost` has no TLS.
 pub(super) async fn document(call: &Call) -> Answer {
     let did = config::service_did(&call.env);
     let host = did.as_ref().and_then(config::web_host);

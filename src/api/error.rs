@@ -1,5 +1,4 @@
-//! What goes wrong with a request, and how it is answered (H02, H20). The one type that knows
-//! HTTP statuses.
+//! Errors of a request, and their responses (H02, H20). The only type that knows HTTP statuses.
 
 use serde_json::json;
 use worker::{Response, Result};
@@ -7,26 +6,26 @@ use worker::{Response, Result};
 use crate::domain::service_auth::Refusal;
 use crate::storage::Fault;
 
-/// Why a request is not answered with what it asked for: the table H20, in its order. A sentence
-/// is plain, and names the field it is about (H02).
+/// Why a request failed: the table H20, in its order. Messages are plain sentences that name the
+/// field they are about (H02).
 #[derive(Debug)]
 #[allow(dead_code, reason = "the table is whole, whatever the handlers of a build make use of")]
 pub(super) enum ApiError {
-    /// 400: a body that is not JSON, a bad header, or no upgrade where one is needed.
+    /// 400: a body that is not JSON, a bad header, or a missing upgrade.
     BadRequest(&'static str),
     /// 422: a missing or invalid parameter or field.
     Invalid(String),
     /// 401: a key or proof is missing or wrong.
     AuthRequired(&'static str),
-    /// 401: a service-auth token that proves nothing (X04).
+    /// 401: an invalid service-auth token (X04).
     NoProof(Refusal),
-    /// 403: proven, but not allowed here.
+    /// 403: authenticated, but not allowed.
     Forbidden(&'static str),
     /// 404: unknown path or resource.
     NotFound(&'static str),
     /// 405, with the value of `Allow`.
     MethodNotAllowed(String),
-    /// 410: it existed and cannot be used any more.
+    /// 410: it existed and can no longer be used.
     Gone(&'static str),
     /// 413: a body over 64 KiB.
     PayloadTooLarge,
@@ -38,9 +37,9 @@ pub(super) enum ApiError {
     NotConfigured(&'static str),
     /// 500: a defect.
     Internal,
-    /// 502: a PDS, the PLC directory or the profile API failed or answered nonsense.
+    /// 502: a PDS, the PLC directory or the profile API failed or sent an invalid answer.
     Upstream(&'static str),
-    /// 503: the database, network or platform failed. Never shown.
+    /// 503: the database, network or platform failed. The details are never shown.
     Fault(Fault),
 }
 
@@ -57,7 +56,7 @@ impl From<worker::Error> for ApiError {
 }
 
 impl ApiError {
-    /// Status, code and sentence.
+    /// Status, code and message.
     pub(super) fn parts(&self) -> (u16, &'static str, &str) {
         match self {
             ApiError::BadRequest(sentence) => (400, "InvalidRequest", sentence),
@@ -80,7 +79,7 @@ impl ApiError {
         }
     }
 
-    /// The answer (H02).
+    /// The response (H02).
     pub(super) fn response(&self) -> Result<Response> {
         let (status, code, message) = self.parts();
         let response =

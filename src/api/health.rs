@@ -1,4 +1,4 @@
-//! Whether the service does its work.
+//! Whether the service works.
 
 use serde::Serialize;
 
@@ -19,14 +19,14 @@ pub(super) struct Health {
     /// `AUTH_MODE` (C06), and what it means.
     pub(super) auth_mode: &'static str,
     pub(super) auth_meaning: &'static str,
-    /// H02: whatever is no success says what is wrong in these two fields.
+    /// H02: an unsuccessful answer describes the error in these two fields.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) message: Option<&'static str>,
 }
 
-/// Where ingest stands: the stream now, and what is stored of it.
+/// The state of ingest: the stream now, and what is stored.
 #[derive(Serialize)]
 pub(super) struct Ingest {
     #[serde(flatten)]
@@ -35,8 +35,8 @@ pub(super) struct Ingest {
     pub(super) stored: Option<IngestStatus>,
 }
 
-/// `GET /api/health`: 200 when the stream is connected and the database answers, otherwise 503
-/// with the same body. Asking wakes the stream's object, as cron does.
+/// `GET /api/health`: 200 if the stream is connected and the database answers, otherwise 503 with
+/// the same body. The request wakes the stream's object, as the cron does.
 pub(super) async fn health(request: &Call) -> Answer {
     let stream = call(&request.env, JETSTREAM, &Ensure {}).await;
     let stream = stream.map_err(|fault| log::fault(&fault, "health says so")).unwrap_or_default();

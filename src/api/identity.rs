@@ -1,4 +1,4 @@
-//! Who is behind a DID or a handle.
+//! The account behind a DID or a handle.
 
 use serde::Serialize;
 
@@ -18,13 +18,13 @@ use crate::wire::time::Micros;
 #[derive(Serialize)]
 pub(super) struct Shown {
     pub(super) did: Did,
-    /// Only if it is proven (O10).
+    /// Only if proven (O10).
     pub(super) handle: Option<Handle>,
     pub(super) handle_status: HandleStatus,
-    /// None that may be asked: none (R21.6).
+    /// Absent if the service must not contact it (R21.6).
     pub(super) pds: Option<String>,
     pub(super) signing_key: Option<Multikey>,
-    /// When the document was asked for.
+    /// When the document was fetched.
     pub(super) resolved_at: Option<String>,
 }
 
@@ -41,8 +41,9 @@ impl From<Identity> for Shown {
     }
 }
 
-/// `GET /api/identity`: where somebody's account lives, the key that signs for it, and whether
-/// their handle is theirs. A handle leads to whom it names, who may by now claim another one.
+/// `GET /api/identity`: where an account is hosted, the key that signs for it, and whether its
+/// handle is verified. A handle resolves to the DID that it names, whose document may by now claim
+/// another one.
 pub(super) async fn identity(call: &Call) -> Answer {
     let who = call.query.did_or_handle("id")?;
     let (db, outside) = (call.db()?, call.outside()?);
@@ -59,7 +60,7 @@ pub(super) async fn identity(call: &Call) -> Answer {
     shown(call, &Shown::from(identity))
 }
 
-/// Why a DID leads nowhere, as it is told. `nobody` says that there is none.
+/// The error for a DID that does not resolve. `nobody` is the message if the DID does not exist.
 pub(super) fn refused(unresolved: Unresolved, nobody: &'static str) -> ApiError {
     match unresolved {
         Unresolved::Nowhere => ApiError::NotFound(nobody),

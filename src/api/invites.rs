@@ -12,11 +12,11 @@ use crate::storage::invites::{self, Created, Use};
 use crate::wire::bodies::InviteCode;
 use crate::wire::ids::AtUri;
 
-/// The most uses an invite can be given (R17).
+/// The maximum of `max_uses` (R17).
 const MAX_USES: i64 = i32::MAX as i64;
 const NO_SUCH_CODE: &str = "there is no such invite";
 
-/// R15 `GET /api/invites`: the invites to a community, newest first, also those that ended.
+/// R15 `GET /api/invites`: the invites to a community, newest first, ended ones included.
 pub(super) async fn list(call: &Call) -> Answer {
     let caller = authority::moderator(call).await?;
     let community = call.query.at_uri("community")?;
@@ -27,7 +27,7 @@ pub(super) async fn list(call: &Call) -> Answer {
         .await
 }
 
-/// R16 `GET /api/invite/{code}`: the invite and its community, for everybody who has the code.
+/// R16 `GET /api/invite/{code}`: the invite and its community, for everybody with the code.
 pub(super) async fn one(call: &Call) -> Answer {
     match invites::shown(&call.db()?, &call.segment).await? {
         Some(invite) => shown(call, &invite),
@@ -63,13 +63,13 @@ pub(super) async fn create(call: &Call) -> Answer {
     }
 }
 
-/// R18 `DELETE /api/invite/{code}`: once or many times, the same.
+/// R18 `DELETE /api/invite/{code}`: idempotent.
 pub(super) async fn revoke(call: &Call) -> Answer {
     let caller = authority::moderator(call).await?;
     let owner = call.query.did("owner_did")?;
     let reason = call.query.reason()?;
     let db = call.db()?;
-    // Whose it is never changes, so it can be read before.
+    // The owner never changes, so it can be read beforehand.
     let Some(invite) = invites::find(&db, &call.segment).await? else {
         return Err(ApiError::NotFound(NO_SUCH_CODE));
     };
@@ -82,7 +82,7 @@ pub(super) async fn revoke(call: &Call) -> Answer {
     empty(204)
 }
 
-/// What is done with an invite, for the audit log (X22).
+/// The act on an invite for the audit log (X22).
 fn act<'a>(
     call: &Call,
     caller: &'a Caller,
@@ -95,7 +95,7 @@ fn act<'a>(
     Act { community, caller, proof, action, subject: code, reason, until: None }
 }
 
-/// R19 `POST /api/invite/{code}/use`: counts one use, of many at once no more than there are.
+/// R19 `POST /api/invite/{code}/use`: counts one use; concurrent requests never exceed the maximum.
 pub(super) async fn count_use(call: &Call) -> Answer {
     authority::operator(call)?;
     match invites::count_use(&call.db()?, &call.segment).await? {

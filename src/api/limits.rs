@@ -21,8 +21,8 @@ thread_local! {
     static CREDENTIALS: RefCell<Buckets> = const { RefCell::new(Buckets::new()) };
 }
 
-/// Counts a request for TURN credentials by somebody unproven (S22). One too many: in how many
-/// seconds the next is welcome. It costs money elsewhere, so it counts also where C14 is off.
+/// Counts a request for TURN credentials without proof (S22). Over the limit: the seconds until the
+/// next one is allowed. Credentials cost money elsewhere, so this counts even where C14 is off.
 pub(super) fn count_credentials(request: &Request, env: &Env) -> std::result::Result<(), i64> {
     let client = peer::client(request, env);
     let budget =
@@ -30,7 +30,7 @@ pub(super) fn count_credentials(request: &Request, env: &Env) -> std::result::Re
     budget.over.map_or(Ok(()), Err)
 }
 
-/// Counts a request of an address. `None`: there is no limit.
+/// Counts a request of an address. `None` if there is no limit.
 pub(super) fn count(request: &Request, env: &Env) -> Option<Budget> {
     let limit = config::rate_limit(env);
     if limit == 0 {
@@ -45,12 +45,12 @@ pub(super) fn count_opening(request: &Request, env: &Env) -> std::result::Result
     admit(&OPENINGS, &peer::client(request, env), sockets, env)
 }
 
-/// Counts a request of a person who proved who they are, from whatever address, or refuses it.
+/// Counts a request of an authenticated person, from any address, or refuses it.
 pub(super) fn count_person(did: &Did, env: &Env) -> std::result::Result<(), ApiError> {
     admit(&PEOPLE, did.as_str(), requests, env)
 }
 
-/// Takes from the bucket of `client`, or refuses; lets everything through where C14 is off.
+/// Takes from the bucket of `client`, or refuses; admits everything where C14 is off.
 fn admit(
     buckets: &'static LocalKey<RefCell<Buckets>>,
     client: &str,

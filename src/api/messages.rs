@@ -9,11 +9,12 @@ use crate::wire::ids::{AtUri, Collection};
 /// The most messages on a page (R01).
 pub(super) const PAGE_MAX: i64 = 100;
 const PAGE_DEFAULT: i64 = 50;
-/// Messages in one round trip when the whole channel is asked for.
+/// Messages per round trip when the whole channel is requested.
 const WHOLE_PAGE: i64 = 500;
 
-/// R01 `GET /api/messages`: a page of a channel, newest first; with `all`, the whole channel. Who
-/// goes on by `cursor` gets exact pages; who goes on by `before`, such that end where that can.
+/// R01 `GET /api/messages`: a page of a channel, newest first; with `all`, the whole channel.
+/// Clients that continue by `cursor` get exact pages; for those that continue by `before`, a page
+/// ends at a message after which the next one can start.
 pub(super) async fn page(call: &Call) -> Answer {
     let channel = call.query.at_uri_or_rkey("channel")?;
     let (db, cdn) = (call.db()?, call.cdn());

@@ -1,7 +1,7 @@
 //! HTTP: the router as a table of contents, the parameters, the handlers, the errors.
 //!
-//! A handler's doc line is its route and rule. A bad value never reaches a handler's read: the
-//! extractors of `params` refuse it first (H03).
+//! A handler's doc line is its route and rule. The extractors of `params` refuse a bad value before
+//! the handler reads anything else (H03).
 
 mod router;
 
@@ -103,8 +103,8 @@ const SUBSCRIBE: &str = "social.colibri.sync.subscribeEvents";
 /// The method of every 🔑👤 endpoint (X09).
 const MODERATE: &str = "social.colibri.community.moderate";
 
-/// The methods that a service-auth token may be for, by the rule of a route (X09), and the method by
-/// which the route is reached through somebody's PDS (X10). Every route that takes a token stands here.
+/// The methods that a service-auth token may name, by the rule of a route (X09), and the method
+/// through which somebody's PDS calls the route (X10). Every route that accepts a token has a row.
 const METHODS: &[Method] = methods! {
     R01 "social.colibri.channel.listMessages";
     R02 "social.colibri.message.get";
@@ -139,14 +139,14 @@ pub fn listed() -> impl Iterator<Item = (&'static str, &'static str, &'static st
     ROUTES.iter().map(|route| (route.method, route.path, route.id))
 }
 
-/// What a handler answers.
+/// The result of a handler.
 type Answer = std::result::Result<Response, ApiError>;
 
-/// Answers a request, whatever it is. A fault is logged here, once; the caller never sees it.
+/// Answers any request. A fault is logged here, once; the caller never sees it.
 pub async fn answer(request: Request, env: Env, context: Context) -> Result<Response> {
     let origins = config::allowed_origins(&env);
     let origin = request.headers().get("origin").ok().flatten();
-    // As it was sent: `Request::method` takes a method that it does not know for GET.
+    // The method as sent: `Request::method` maps an unknown method to GET.
     let method = request.inner().method();
     let over_tls = request.inner().url().starts_with("https:");
     let is_exempt = authority::shows_key(&request, &env);
@@ -167,7 +167,7 @@ pub async fn answer(request: Request, env: Env, context: Context) -> Result<Resp
             error.response()?
         }
     };
-    // An upgrade is handed through as it came: its headers are the runtime's.
+    // An upgrade passes through unchanged: its headers belong to the runtime.
     if response.status_code() == 101 {
         return Ok(response);
     }
@@ -179,7 +179,7 @@ pub async fn answer(request: Request, env: Env, context: Context) -> Result<Resp
     cors::allow(response, &origins, origin.as_deref())
 }
 
-/// Takes the request apart, finds its handler and runs it.
+/// Parses the request, finds its handler and runs it.
 async fn route(mut request: Request, env: Env, context: Context, method: &str) -> Answer {
     if method == "OPTIONS" {
         return cors::preflight();
@@ -207,7 +207,7 @@ async fn route(mut request: Request, env: Env, context: Context, method: &str) -
     }
 }
 
-/// 200 with a JSON body (H01), for what is no read: reads are answered by [`reply`].
+/// 200 with a JSON body (H01), except for reads, which [`reply`] answers.
 fn json<T: Serialize>(body: &T) -> Answer {
     let text = serde_json::to_string(body).map_err(|_| ApiError::Internal)?;
     json_text(text, 200)
@@ -219,7 +219,7 @@ fn json_text(text: String, status: u16) -> Answer {
     Ok(Response::ok(text)?.with_status(status).with_headers(headers))
 }
 
-/// An answer without a body.
+/// A response without a body.
 fn empty(status: u16) -> Answer {
     Ok(Response::empty()?.with_status(status))
 }

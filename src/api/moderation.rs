@@ -1,7 +1,7 @@
-//! What moderators decide, and what was decided: R03, R08, R09, R10, R30–R34.
+//! Moderators' decisions, and lists of them: R03, R08, R09, R10, R30–R34.
 //!
-//! A decision is stored, with what it announces, when it is answered (H11). The stream's object
-//! tells it; should that fail, the answer stands all the same and the outbox is told later.
+//! A decision and its announcements are stored before the answer (H11). The stream's object
+//! publishes them. If that fails, the answer is still valid, and the outbox is delivered later.
 
 use super::authority::{self, NOT_YOURS};
 use super::error::ApiError;
@@ -21,7 +21,7 @@ use crate::wire::ids::{AtUri, Collection};
 /// 422 for an `Idempotency-Key` that was used for another request (X23).
 pub(super) const KEY_REUSED: &str = "the header Idempotency-Key was sent with another request before";
 
-/// R03 `POST /api/message/block`: from now on the message appears nowhere.
+/// R03 `POST /api/message/block`: hides a message everywhere.
 pub(super) async fn block(call: &Call) -> Answer {
     let caller = authority::moderator(call).await?;
     let measure = Measure::Block(message(call)?);
@@ -31,7 +31,7 @@ pub(super) async fn block(call: &Call) -> Answer {
     }
 }
 
-/// R30 `DELETE /api/message/block`: it may appear again.
+/// R30 `DELETE /api/message/block`: shows it again.
 pub(super) async fn unblock(call: &Call) -> Answer {
     let caller = authority::moderator(call).await?;
     let measure = Measure::Unblock(message(call)?);
@@ -44,7 +44,7 @@ fn message(call: &Call) -> Result<AtUri, ApiError> {
     Ok(AtUri::of(&author, Collection::Message, &call.query.rkey("rkey")?))
 }
 
-/// R08 `POST /api/community/ban`: once or many times, the same.
+/// R08 `POST /api/community/ban`: idempotent.
 pub(super) async fn ban(call: &Call) -> Answer {
     let caller = authority::moderator(call).await?;
     let body = call.body().await?;
@@ -53,13 +53,13 @@ pub(super) async fn ban(call: &Call) -> Answer {
     answer(decide(call, caller, measure, body.reason()?).await?, "there is no such community")
 }
 
-/// R09 `DELETE /api/community/ban`: who is not banned there is not found.
+/// R09 `DELETE /api/community/ban`: 404 for a person who is not banned there.
 pub(super) async fn unban(call: &Call) -> Answer {
     let caller = authority::moderator(call).await?;
     let (community, member) = (call.query.at_uri("community")?, call.query.did("member_did")?);
     let reason = call.query.reason()?;
     let nobody = "this person is not banned there";
-    // What cannot be a community has no bans (T03).
+    // A URI that cannot name a community has no bans (T03).
     let Some(community) = AtUri::parse(community).ok().filter(|uri| uri.is(Collection::Community)) else {
         authority::must_own(&caller, community)?;
         return Err(ApiError::NotFound(nobody));
@@ -67,7 +67,7 @@ pub(super) async fn unban(call: &Call) -> Answer {
     answer(decide(call, caller, Measure::Unban(community, member), reason).await?, nobody)
 }
 
-/// R10 `GET /api/community/bans`: who is banned, newest first.
+/// R10 `GET /api/community/bans`: the banned people, newest ban first.
 pub(super) async fn bans(call: &Call) -> Answer {
     let caller = authority::moderator(call).await?;
     let community = call.query.at_uri("community")?;
@@ -80,7 +80,7 @@ pub(super) async fn bans(call: &Call) -> Answer {
     .await
 }
 
-/// R31 `POST /api/community/kick`: the membership ends; the person may ask for another.
+/// R31 `POST /api/community/kick`: ends a membership; the person may apply again.
 pub(super) async fn kick(call: &Call) -> Answer {
     let caller = authority::moderator(call).await?;
     let body = call.body().await?;
@@ -88,7 +88,7 @@ pub(super) async fn kick(call: &Call) -> Answer {
     answer(decide(call, caller, measure, body.reason()?).await?, "this person has no membership there")
 }
 
-/// R32 `PUT /api/community/moderators`: these, and no others.
+/// R32 `PUT /api/community/moderators`: replaces the list.
 pub(super) async fn set_moderators(call: &Call) -> Answer {
     let caller = authority::moderator(call).await?;
     let body = call.body().await?;
@@ -97,7 +97,7 @@ pub(super) async fn set_moderators(call: &Call) -> Answer {
     answer(decide(call, caller, measure, body.reason()?).await?, "there is no such community")
 }
 
-/// R33 `GET /api/community/moderators`: by DID.
+/// R33 `GET /api/community/moderators`: sorted by DID.
 pub(super) async fn moderators(call: &Call) -> Answer {
     let caller = authority::moderator(call).await?;
     let community = call.query.at_uri("community")?;
@@ -105,7 +105,7 @@ pub(super) async fn moderators(call: &Call) -> Answer {
     shown(call, &moderators::list(&call.db()?, community).await?)
 }
 
-/// R34 `GET /api/audit`: what was done in a community, newest first.
+/// R34 `GET /api/audit`: the actions in a community, newest first.
 pub(super) async fn audit(call: &Call) -> Answer {
     let caller = authority::moderator(call).await?;
     let community = call.query.at_uri("community")?;
@@ -124,7 +124,7 @@ pub(super) async fn audit(call: &Call) -> Answer {
     .await
 }
 
-/// Walks a decision through the pipeline and has it told.
+/// Sends a decision through the pipeline, and has it published.
 async fn decide(
     call: &Call,
     caller: Caller,
@@ -142,7 +142,7 @@ async fn decide(
     Ok(ruling)
 }
 
-/// Wakes the stream's object, which tells what stands in the outbox. The answer does not wait.
+/// Wakes the stream's object, which publishes from the outbox. The answer does not wait for it.
 fn tell_soon(call: &Call) {
     let env = call.env.clone();
     call.after_answer(async move {

@@ -1,4 +1,4 @@
-//! Parameters: read once, refused by name (H04–H07).
+//! Query parameters: read once; errors name the parameter (H04–H07).
 
 use serde::de::DeserializeOwned;
 
@@ -10,7 +10,7 @@ use crate::wire::handle::Handle;
 use crate::wire::ids::{Did, Rkey};
 use crate::wire::time::Micros;
 
-/// The query of a request. Of a repeated parameter the first counts (H07).
+/// The query of a request. The first of several parameters with one name counts (H07).
 #[derive(Debug)]
 pub(super) struct Query {
     pairs: Vec<(String, String)>,
@@ -18,7 +18,7 @@ pub(super) struct Query {
 
 type Checked<T> = Result<T, ApiError>;
 
-/// Somebody, by one of their two names.
+/// A person, by DID or handle.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Who {
     Did(Did),
@@ -36,37 +36,37 @@ impl Query {
         self.pairs.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
     }
 
-    /// Whether the flag is there, whatever its value (H07).
+    /// Whether the flag is present, with any value (H07).
     pub(super) fn flag(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
 
-    /// A parameter that may be missing; an empty one is missing.
+    /// An optional parameter; an empty one counts as missing.
     pub(super) fn optional(&self, name: &str) -> Option<&str> {
         self.get(name).filter(|value| !value.is_empty())
     }
 
-    /// A parameter that must be there (H04).
+    /// A required parameter (H04).
     pub(super) fn required(&self, name: &str) -> Checked<&str> {
         self.optional(name).ok_or_else(|| ApiError::Invalid(format!("{name} is required")))
     }
 
-    /// A DID that must be there.
+    /// A required DID.
     pub(super) fn did(&self, name: &str) -> Checked<Did> {
         parse_did(name, self.required(name)?)
     }
 
-    /// A DID that may be missing.
+    /// An optional DID.
     pub(super) fn optional_did(&self, name: &str) -> Checked<Option<Did>> {
         self.optional(name).map(|value| parse_did(name, value)).transpose()
     }
 
-    /// Why something is done, if that is said (X22): at most [`REASON_MAX`] characters.
+    /// The optional reason for an action (X22): at most [`REASON_MAX`] characters.
     pub(super) fn reason(&self) -> Checked<Option<String>> {
         checked_reason(self.optional("reason").map(str::to_owned))
     }
 
-    /// A DID or a handle that must be there.
+    /// A required DID or handle.
     pub(super) fn did_or_handle(&self, name: &str) -> Checked<Who> {
         let value = self.required(name)?;
         let did = Did::parse(value).ok().map(Who::Did);
@@ -74,13 +74,13 @@ impl Query {
             .ok_or_else(|| ApiError::Invalid(format!("{name} must be a DID (did:…) or a handle")))
     }
 
-    /// A record key that must be there.
+    /// A required record key.
     pub(super) fn rkey(&self, name: &str) -> Checked<Rkey> {
         Rkey::parse(self.required(name)?)
             .map_err(|_| ApiError::Invalid(format!("{name} must be a record key")))
     }
 
-    /// An AT-URI that must be there. Malformed only if it does not begin with `at://` (T03).
+    /// A required AT-URI. It is malformed only if it does not begin with `at://` (T03).
     pub(super) fn at_uri(&self, name: &str) -> Checked<&str> {
         let value = self.required(name)?;
         if value.starts_with("at://") {
@@ -90,7 +90,7 @@ impl Query {
         }
     }
 
-    /// An AT-URI or a record key that must be there.
+    /// A required AT-URI or record key.
     pub(super) fn at_uri_or_rkey(&self, name: &str) -> Checked<&str> {
         let value = self.required(name)?;
         if value.starts_with("at://") || Rkey::parse(value).is_ok() {
@@ -100,31 +100,30 @@ impl Query {
         }
     }
 
-    /// A CID that must be there.
+    /// A required CID.
     pub(super) fn cid(&self, name: &str) -> Checked<Cid> {
         Cid::parse(self.required(name)?).ok_or_else(|| ApiError::Invalid(format!("{name} must be a CID")))
     }
 
-    /// The cursor of `list`, asked about `about` (H40). An empty one is none of any list: taken
-    /// for "from the beginning", it would turn a client's mistake into an endless walk.
+    /// The cursor of `list` with the arguments `about` (H40). An empty cursor is invalid: if it
+    /// meant "from the beginning", a client's mistake would become an endless loop.
     pub(super) fn cursor<P: DeserializeOwned>(&self, list: &'static str, about: &str) -> Checked<Option<P>> {
         self.get("cursor").map(|text| cursor::read(list, about, text)).transpose()
     }
 
-    /// A whole number, clamped to its range (H05).
+    /// An integer, clamped to its range (H05).
     pub(super) fn limit(&self, name: &str, default: i64, max: i64) -> Checked<i64> {
         let Some(value) = self.get(name) else { return Ok(default) };
         let digits = value.strip_prefix('-').unwrap_or(value);
         if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(ApiError::Invalid(format!("{name} must be a whole number")));
         }
-        // A number too long for an i64 is far out of range on its side.
+        // A number too long for an i64 counts as out of range on its side.
         let number = value.parse().unwrap_or(if value.starts_with('-') { i64::MIN } else { i64::MAX });
         Ok(number.clamp(1, max))
     }
 
-    /// A time (H06), as it is written and as what it means; a blank in the place of `+` is read
-    /// as `+`.
+    /// A time (H06), as text and as parsed; a blank in place of `+` is read as `+`.
     pub(super) fn time(&self, name: &str) -> Checked<Option<(String, Micros)>> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let written = value.replace(' ', "+");

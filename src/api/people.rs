@@ -14,11 +14,12 @@ use crate::storage::reads::people;
 use crate::wire::bodies::Author;
 
 /// R04 `GET /api/authors`: a person. The first rule that applies decides:
-///   1. of whom something is known, that is answered;
-///   2. anybody else is looked up, and what is found is cached and answered (I37);
-///   3. who is cached without anything known, such as a new member, is answered so, whatever
-///      came of the lookup;
-///   4. who was not found is nobody: 404. If the lookup failed: 502.
+///   1. if the index knows anything of them, it answers;
+///   2. anybody else is looked up, and the result is stored and returned (I37);
+///   3. a person who is stored without any data, such as a new member, is returned like that,
+///      whatever
+///      the lookup says;
+///   4. a person who was not found is a 404; a failed lookup is a 502.
 pub(super) async fn author(call: &Call) -> Answer {
     let did = call.query.did("did")?;
     let db = call.db()?;
@@ -26,7 +27,7 @@ pub(super) async fn author(call: &Call) -> Answer {
     if let Some(known) = cached.as_ref().filter(|cached| !cached.person.is_blank()) {
         return author_body(call, known);
     }
-    // From here on the answer is not the index's alone.
+    // From here on the answer contains more than the index.
     call.keeps.shows_more();
     let outside = call.outside()?;
     let looked_up = match cached {
@@ -54,7 +55,7 @@ fn author_body(call: &Call, cached: &people::Cached) -> Answer {
     shown(call, &Author::of(cached.person.did.clone(), person, cached.updated_at.clone()))
 }
 
-/// R20 `POST /api/user/state`: a person's state, with or without an open socket (P09). Their
+/// R20 `POST /api/user/state`: sets a person's state, with or without an open socket (P09). Their
 /// gateway sets it; the answer comes when it is stored (H11).
 pub(super) async fn set_state(call: &Call) -> Answer {
     authority::operator(call)?;
@@ -66,7 +67,7 @@ pub(super) async fn set_state(call: &Call) -> Answer {
     empty(204)
 }
 
-/// R22 `GET /api/channel-reads`: how far a person has read, newest first.
+/// R22 `GET /api/channel-reads`: a person's read positions, newest first.
 pub(super) async fn channel_reads(call: &Call) -> Answer {
     let did = call.query.did("did")?;
     let (db, name) = (call.db()?, did.to_string());

@@ -7,13 +7,13 @@ use super::{Answer, Call};
 use crate::storage::reads::reactions;
 use crate::wire::bodies::ReactionGroup;
 
-/// R05 `GET /api/reactions`: the reactions of one message.
+/// R05 `GET /api/reactions`: the reactions to one message.
 pub(super) async fn of_message(call: &Call) -> Answer {
     let message = call.query.at_uri_or_rkey("message")?;
     shown(call, &reactions::of_message(&call.db()?, message).await?)
 }
 
-/// R06 `GET /api/reactions/channel`: the reactions of a channel, by message.
+/// R06 `GET /api/reactions/channel`: the reactions in a channel, by message.
 pub(super) async fn of_channel(call: &Call) -> Answer {
     let channel = call.query.at_uri_or_rkey("channel")?;
     let (db, name) = (call.db()?, channel.to_owned());

@@ -1,11 +1,11 @@
-//! The reference of the API: the document, `/openapi.json`, and the page that shows it, `/docs`.
+//! The reference of the API: the document `/openapi.json`, and `/docs`, the page that shows it.
 //!
-//! The document is written by hand, because what it says well no code knows: when an answer is a
-//! 410, what a field means. What code does know is held against it by the tests of this file, both
-//! ways: every route and its methods, every parameter and field a handler reads and how it reads
-//! it, every field of every body and whether it can be `null`, every error with its status.
+//! The document is written by hand, because it says what no code knows: when an answer is a 410,
+//! what a field means. The tests of this file compare it with what code does know, in both
+//! directions: every route and its methods, every parameter and field that a handler reads and how,
+//! every field of every body and whether it can be `null`, every error with its status.
 //!
-//! The page is one file that asks for nothing but the document.
+//! The page is one file that requests nothing but the document.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -52,7 +52,7 @@ pub(super) async fn page(call: &Call) -> Answer {
     Ok(response)
 }
 
-/// Only the style and the script of the page, which may only ask this server.
+/// Allows only the page's own style and script, and requests to this server only.
 fn policy() -> String {
     let hash = |text: &str| STANDARD.encode(Sha256::digest(text));
     format!(

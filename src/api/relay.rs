@@ -1,9 +1,9 @@
-//! Relays a signaling socket that names its room in its first frame: performs what
-//! `domain::signaling::relay` orders.
+//! Relays a signaling socket that names its room only in its first frame: performs the orders of
+//! `domain::signaling::relay`.
 //!
-//! The Worker holds two sockets for such a client, its own and one to the room's object, until
-//! either ends. The room's end of it sleeps like that of any other peer. When the Worker dies,
-//! both are closed: the room announces the end, the client comes back.
+//! For such a client the Worker holds two sockets until either ends: the client's, and one to the
+//! room's object. The room's socket hibernates like any other. If the Worker dies, both close: the
+//! room announces the end, and the client reconnects.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,17 +24,17 @@ use crate::storage::Fault;
 
 /// How long a room may take to open and to answer a join.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
-/// What a broken line counts as: the code that is never sent.
+/// The close code for a broken connection, which is never sent.
 const BROKEN: u16 = 1006;
 
-/// Who said something.
+/// The sender of a frame.
 #[derive(Clone, Copy, Debug)]
 enum Who {
     Client,
     Room(Line),
 }
 
-/// What the tasks of one relay tell its loop.
+/// The messages from the tasks of a relay to its loop.
 enum Heard {
     Said(Who, Option<String>),
     Gone(Who, u16),
@@ -42,7 +42,7 @@ enum Heard {
     Failed(Line),
 }
 
-/// Answers the upgrade, and relays from then on.
+/// Accepts the upgrade, and relays from then on.
 pub(super) fn accept(env: Env, caller: Caller) -> Result<Response> {
     let pair = WebSocketPair::new()?;
     spawn_local(run(pair.server, env, Caller { relayed: true, ..caller }));
@@ -76,7 +76,8 @@ async fn run(client: WebSocket, env: Env, caller: Caller) {
             orders.extend(relay.on(Event::ClientSlow, now()));
         }
         for order in orders {
-            // A socket that cannot take a frame or a close is closing; its end is heard of.
+            // A socket that does not accept a frame or a close is closing; its close event will
+            // follow.
             match order {
                 Order::ToClient(text) => drop(client.send_with_str(&text)),
                 Order::CloseClient(code) => {
@@ -102,14 +103,14 @@ async fn run(client: WebSocket, env: Env, caller: Caller) {
     }
 }
 
-/// Tells of everything a socket says, until it ends.
+/// Forwards every event of a socket to the loop, until the socket ends.
 fn listen(socket: WebSocket, from: Who, tell: UnboundedSender<Heard>) {
     spawn_local(async move {
         let ended = match (socket.events(), socket.accept()) {
             (Ok(mut events), Ok(())) => loop {
                 match events.next().await {
                     Some(Ok(WebsocketEvent::Message(message))) => {
-                        // Nobody listens any more: the relay has ended.
+                        // The relay has ended.
                         if tell.unbounded_send(Heard::Said(from, message.text())).is_err() {
                             break BROKEN;
                         }
@@ -124,7 +125,7 @@ fn listen(socket: WebSocket, from: Who, tell: UnboundedSender<Heard>) {
     });
 }
 
-/// Opens a socket to a room. Tells when it is open, and in any case when its time is over.
+/// Opens a socket to a room. Reports when it is open, and in any case when its time is over.
 fn open(env: &Env, room: String, caller: Caller, line: Line, tell: &UnboundedSender<Heard>) {
     let (env, tell, late) = (env.clone(), tell.clone(), tell.clone());
     spawn_local(async move {

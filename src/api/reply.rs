@@ -1,15 +1,14 @@
-//! What a read is answered with: JSON, whole, in pages or streamed, and the tag by which it is
-//! asked for again (H12, H15, H40).
+//! The answers to reads: JSON, whole, in pages or streamed, and the tag for conditional requests
+//! (H12, H15, H40).
 //!
 //! The tag is a SHA-256 of the answer. A version number would be cheaper to compare, but none
-//! covers what an answer shows: a community's `seq` does not move with names, avatars, presence
-//! or bans, and those people are in no one community; the numbers of editions move with all of
-//! that, but not with voice, and they end with their run. Whatever is forgotten in such a number is
-//! a client that keeps an old answer for good, while a hash of the bytes cannot forget anything. It
-//! costs a fifth of a millisecond for a page of messages, of an answer that is kept nothing, and
-//! saves what is slow for clients: the bytes.
-//! `Cache-Control: no-cache` makes browsers ask with the tag by themselves, and lets none of them
-//! show an answer that was not asked for again (H11).
+//! covers everything in an answer: a community's `seq` does not change with names, avatars,
+//! presence or bans; the numbers of editions change with those, but not with voice, and do not
+//! survive a restart. If such a number missed a change, a client would keep an old answer for good;
+//! a hash of the bytes misses nothing. It costs a fifth of a millisecond for a page of messages and
+//! nothing for a cached answer, and saves the slow part for clients: the bytes. `Cache-Control:
+//! no-cache` makes browsers send the tag themselves, and keeps them from showing an answer that
+//! they have not revalidated (H11).
 
 use std::rc::Rc;
 
@@ -28,8 +27,7 @@ use crate::storage::Fault;
 use crate::storage::reads::Page;
 use crate::wire::etag;
 
-/// Rows in one round trip when a whole list is asked for, and the most that `limit` may ask for
-/// (H40).
+/// Rows per round trip when a whole list is requested, and the maximum of `limit` (H40).
 pub(super) const PAGE_MAX: i64 = 1000;
 
 /// The answer to a read, or 304 if the caller has it already.
@@ -37,14 +35,14 @@ pub(super) fn shown<T: Serialize>(call: &Call, body: &T) -> Answer {
     tagged(call, serde_json::to_string(body).map_err(|_| ApiError::Internal)?, None)
 }
 
-/// As [`shown`], for JSON that is written already; `next` is the cursor of the next page.
+/// As [`shown`], for finished JSON; `next` is the cursor of the next page.
 pub(super) fn tagged(call: &Call, text: String, next: Option<&str>) -> Answer {
     let tag = tag(&text, next);
     response_cache::keep(call, &text, &tag, next);
     answered(call, &tag, next, || json_text(text, 200))
 }
 
-/// The answer with this tag, or 304 if the caller has it already; `whole` makes it.
+/// The answer with this tag, or 304 if the caller has it already; `whole` builds it.
 pub(super) fn answered(call: &Call, tag: &str, next: Option<&str>, whole: impl FnOnce() -> Answer) -> Answer {
     let fresh = call.header("if-none-match").is_some_and(|header| etag::names(&header, tag));
     let response = if fresh { empty(304)? } else { whole()? };
@@ -57,30 +55,30 @@ pub(super) fn answered(call: &Call, tag: &str, next: Option<&str>, whole: impl F
     Ok(response)
 }
 
-/// The tag of an answer: 128 bits of a SHA-256 over the body and the cursor beside it.
+/// The tag of an answer: 128 bits of a SHA-256 over the body and the cursor.
 fn tag(text: &str, next: Option<&str>) -> String {
     let mut hash = Sha256::new();
     hash.update(text);
     if let Some(next) = next {
-        hash.update([0]); // no byte of a JSON text
+        hash.update([0]); // a byte that no JSON text contains
         hash.update(next);
     }
     let digest = hash.finalize();
     format!("\"{}\"", URL_SAFE_NO_PAD.encode(digest.get(..16).unwrap_or_default()))
 }
 
-/// A list in the order of its places (H40).
+/// A list in its order (H40).
 pub(super) struct List<'c> {
     /// The caller.
     pub(super) call: &'c Call,
-    /// The rule of the contract, which marks its cursors.
+    /// The rule of the contract, which is part of its cursors.
     pub(super) id: &'static str,
-    /// What it was asked about, which marks them too.
+    /// The arguments of the request, which are part of them too.
     pub(super) about: &'c str,
 }
 
 impl List<'_> {
-    /// Answers with a JSON array: a page if `limit` or `cursor` is given, else everything.
+    /// Answers with a JSON array: a page if `limit` or `cursor` is given, otherwise everything.
     pub(super) async fn answer<T, P>(&self, fetch: impl Fetch<T, P>) -> Answer
     where
         T: Serialize + 'static,
@@ -89,7 +87,7 @@ impl List<'_> {
         self.answer_as(array, fetch).await
     }
 
-    /// As [`List::answer`], with rows written by `write`: a JSON array or object.
+    /// As [`List::answer`], with rows that `write` turns into a JSON array or object.
     pub(super) async fn answer_as<T, P>(&self, write: Write<T>, fetch: impl Fetch<T, P>) -> Answer
     where
         T: 'static,
@@ -110,9 +108,9 @@ impl List<'_> {
         tagged(self.call, write(&rows).map_err(|_| ApiError::Internal)?, next.as_deref())
     }
 
-    /// Answers with everything. One page is answered like any other read; of more than one,
-    /// memory holds one at a time, and a fault on the way breaks the connection off, so that
-    /// what arrived is no well-formed JSON (H15).
+    /// Answers with everything. A list of one page is answered like any other read. A longer one is
+    /// streamed: memory holds one page at a time, and a fault on the way aborts the connection, so
+    /// that the client receives malformed JSON (H15).
     pub(super) async fn whole<T, P>(&self, write: Write<T>, limit: i64, fetch: impl Fetch<T, P>) -> Answer
     where
         T: 'static,
@@ -133,7 +131,7 @@ impl List<'_> {
                     None => return Ok(None),
                 };
                 let mut text = write(&rows).map_err(|error| Fault::new("writing a list", error))?;
-                // Pages are joined to one list: inner brackets go.
+                // Pages are joined into one list, so inner brackets are dropped.
                 if end.is_some() {
                     text.pop();
                 }
@@ -155,7 +153,7 @@ impl List<'_> {
     }
 }
 
-/// Reads the page after a place, of at most so many rows.
+/// Reads the page after a position, with at most this many rows.
 pub(super) trait Fetch<T, P>: AsyncFn(Option<P>, i64) -> Result<Page<T, P>, Fault> + 'static {}
 impl<T, P, F: AsyncFn(Option<P>, i64) -> Result<Page<T, P>, Fault> + 'static> Fetch<T, P> for F {}
 
@@ -167,11 +165,11 @@ pub(super) fn array<T: Serialize>(rows: &[T]) -> serde_json::Result<String> {
     serde_json::to_string(rows)
 }
 
-/// What a streamed list goes on with.
+/// The next step of a streamed list.
 enum Next<T, P> {
-    /// A page that is here.
+    /// A page that is loaded.
     Ready(Page<T, P>),
-    /// The page after this place.
+    /// The page after this position.
     After(P),
 }
 
@@ -179,7 +177,7 @@ enum Next<T, P> {
 mod tests {
     use super::*;
 
-    /// H12: an answer that differs in anything has another tag.
+    /// H12: two different answers have different tags.
     #[test]
     fn h12_a_changed_answer_never_keeps_its_tag() {
         let answers = [("[]", None), ("[1]", None), ("[1]", Some("c")), ("[1]", Some("d")), ("[1]c", None)];

@@ -1,14 +1,14 @@
-//! Answers to reads that are kept in the memory of an isolate.
+//! The response cache: answers to reads in the memory of an isolate.
 //!
-//! A kept answer is shown again while the parts of the index that were read for it stand as they
-//! did (`domain::editions`), which the object that knows is asked each time: one call instead of
-//! the statements, the rows on their way from D1, the JSON and its hash. What was asked for once
-//! is not worth that: only what is asked for again is kept (`domain::admission`).
+//! A cached answer is served again while the parts of the index in it are unchanged
+//! (`domain::editions`). Each use asks the `Editions` object: one call instead of the statements,
+//! the rows from D1, the JSON and its hash. An answer that was requested once is not worth caching
+//! (`domain::admission`).
 //!
-//! Promises: the edition is that of a moment before the read, so nothing that is kept is older than
-//! it says; if the object does not answer, the index is read. Which parts an answer shows is noted
-//! where they are read (`platform::d1`), so no handler can name too few; one that shows more than
-//! the index says so ([`Keeps::shows_more`]).
+//! Promises: the edition is read before the rows, so a cached answer is never older than its
+//! edition; if the object does not answer, the index is read. `platform::d1` notes which parts an
+//! answer reads, so no handler can omit one; an answer that contains more than the index says so
+//! ([`Keeps::shows_more`]).
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -29,11 +29,11 @@ use crate::platform::{editions, log};
 use crate::storage::Fault;
 use crate::wire::time::Micros;
 
-/// Of the 128 MB of an isolate (platform facts 2.8), what answers may take; a page of messages has
-/// some 50 KB. Larger ones than a megabyte are few, and cost more to send than to make.
+/// The cache's share of an isolate's 128 MB (platform facts 2.8); a page of messages takes some 50
+/// KB. Answers over a megabyte are rare, and cost more to send than to build.
 const SIZE: Size = Size { all: 16 * 1024 * 1024, one: 1024 * 1024, key: 2048 };
-/// How long an answer is kept at most, in microseconds: should the index change without anybody
-/// saying so, as by an admin's hand, it is seen by then.
+/// How long an answer is cached at most, in microseconds. An unannounced change, such as a manual
+/// one by an admin, is visible by then.
 const KEPT_WITHIN: i64 = 60_000_000;
 
 thread_local! {
@@ -42,10 +42,10 @@ thread_local! {
     static ASKED: RefCell<Admission> = const { RefCell::new(Admission::new()) };
 }
 
-/// What is kept of an answer.
+/// The cached part of an answer.
 struct Copy {
     holds: Holds,
-    /// What was read for it, and as of when.
+    /// The parts that it was read from, and the time of the read.
     parts: Parts,
     edition: Edition,
     since: Micros,
@@ -53,45 +53,45 @@ struct Copy {
 
 #[derive(Clone)]
 enum Holds {
-    /// All of it. The body is bytes of the runtime, which sends them as they are.
+    /// All of it. The body is a buffer of the runtime, which sends it as it is.
     Answer { body: Uint8Array, tag: Rc<str>, next: Option<Rc<str>> },
-    /// What was read of the index, for an answer that shows more than that.
+    /// The rows from the index, for an answer that contains more than those.
     Rows(Rc<dyn Any>),
 }
 
-/// What a call keeps, and was kept for it.
+/// What a request caches, and what the cache has for it.
 #[derive(Default)]
 pub(super) struct Keeps {
-    /// The address asked for; `None`: nothing is kept.
+    /// The requested address; `None` if nothing is cached.
     key: Option<String>,
-    /// The edition at a moment before anything was read, if this is worth keeping.
+    /// The edition from before the read, if the answer is worth caching.
     edition: RefCell<Option<(Edition, Micros)>>,
-    /// What is read of the index.
+    /// The parts of the index that are read.
     shows: Rc<Cell<Parts>>,
-    /// What was read for this address before, and would be read again.
+    /// The rows cached for this address.
     rows: RefCell<Option<Rc<dyn Any>>>,
     has_read: Cell<bool>,
 }
 
 impl Keeps {
-    /// Under the path and the query as they were sent: two spellings of one question are two.
+    /// The key is path and query as sent: two spellings of one request have two entries.
     pub(super) fn of(url: &Url) -> Self {
         let key = &url[Position::BeforePath..Position::AfterQuery];
         Self { key: (key.len() <= SIZE.key).then(|| key.to_owned()), ..Self::default() }
     }
 
-    /// Where it is noted what is read of the index.
+    /// The cell that collects the parts that are read.
     pub(super) fn shows(&self) -> Rc<Cell<Parts>> {
         Rc::clone(&self.shows)
     }
 
-    /// The answer shows what stands in no part of the index: only [`Keeps::rows`] are kept.
+    /// The answer contains more than the index: only [`Keeps::rows`] are cached.
     pub(super) fn shows_more(&self) {
         self.shows.set(self.shows.get().and(Parts::ELSEWHERE));
     }
 
-    /// What `read` reads of the index, or read for this address before. Of a list that is read in
-    /// several pages, the first.
+    /// The rows that `read` returns, or those cached for this address. For a list of several pages,
+    /// the first page.
     pub(super) async fn rows<T: Clone + Serialize + 'static>(
         &self,
         read: impl AsyncFnOnce() -> Result<T, Fault>,
@@ -105,14 +105,14 @@ impl Keeps {
         }
         let rows = read().await?;
         if self.edition.borrow().is_some() {
-            // As they stand in memory they are about as large as in JSON, with some room beside.
+            // Rows take about as much memory as their JSON, plus some overhead.
             let bytes = 2 * serde_json::to_string(&rows).map_or(usize::MAX / 4, |text| text.len());
             self.put(bytes, || Holds::Rows(Rc::new(rows.clone())));
         }
         Ok(rows)
     }
 
-    /// Keeps what was made of all that was read, if that stood.
+    /// Caches a value built from everything that was read, if nothing of that has changed.
     fn put(&self, bytes: usize, holds: impl FnOnce() -> Holds) {
         let edition = self.edition.borrow();
         let (Some(key), Some((edition, since))) = (&self.key, edition.as_ref()) else { return };
@@ -124,7 +124,7 @@ impl Keeps {
     }
 }
 
-/// The kept answer, if it is still what would be answered.
+/// The cached answer, if it is still current.
 pub(super) async fn find(call: &Call) -> Result<Option<Response>, ApiError> {
     let Some(key) = &call.keeps.key else { return Ok(None) };
     let copy = KEPT.with_borrow_mut(|kept| kept.get(key).cloned());
@@ -157,7 +157,7 @@ pub(super) async fn find(call: &Call) -> Result<Option<Response>, ApiError> {
     }
 }
 
-/// Keeps the answer of a call, if that is worth it and it shows nothing but the index.
+/// Caches the answer to a request, if that is worthwhile and it contains nothing but the index.
 pub(super) fn keep(call: &Call, text: &str, tag: &str, next: Option<&str>) {
     let bytes = text.len() + tag.len() + next.map_or(0, str::len);
     call.keeps.put(bytes, || Holds::Answer {

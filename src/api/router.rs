@@ -1,9 +1,9 @@
-//! How a request finds its handler: the table of routes is data, so that tests and the reference
-//! of the API can list every path with its methods and its rule of the contract.
+//! How a request finds its handler: the table of routes is data, so that tests and the reference of
+//! the API can list every path with its methods and its rule.
 //!
-//! The order of the checks is H03's: path (404), method (405 with `Allow`), then the handler,
-//! which asks in this order: who is calling (500, 401), the parameters and the body (413, 400,
-//! 422), the resources (403, 404, 410).
+//! The order of checks is H03's: path (404), method (405 with `Allow`), then the handler, which
+//! checks in this order: the caller (500, 401), the parameters and the body (413, 400, 422), the
+//! resources (403, 404, 410).
 
 use futures::future::LocalBoxFuture;
 
@@ -14,22 +14,22 @@ use super::{Answer, Call};
 pub(super) struct Route {
     /// `GET` (which also answers `HEAD`, H09), `POST`, `PUT` or `DELETE`.
     pub(super) method: &'static str,
-    /// The path. At most one part stands in braces and means any text: `{code}`.
+    /// The path. At most one segment is in braces and matches any text: `{code}`.
     pub(super) path: &'static str,
-    /// The rule of the contract, or the word for what it leaves open.
+    /// The rule of the contract, or a word for a route that the contract leaves open.
     pub(super) id: &'static str,
-    /// Answers.
+    /// The function that answers.
     pub(super) handler: Handler,
-    /// Whether the response cache may hold its answers (`cached`): they depend on the address and
-    /// the index alone, or the handler says that they do not.
+    /// Whether the response cache may hold its answers (`cached`): they depend only on the address
+    /// and the index, unless the handler says otherwise.
     pub(super) is_cached: bool,
 }
 
-/// What a route does.
+/// A route's function.
 pub(super) type Handler = for<'a> fn(&'a Call) -> LocalBoxFuture<'a, Answer>;
 
-/// Writes the table of routes: `METHOD "path" ID handler`, and `cached` behind it. Any other word
-/// there does not compile.
+/// Builds the table of routes: `METHOD "path" ID handler`, and an optional `cached`. Any other word
+/// does not compile.
 macro_rules! routes {
     (@is_cached) => { false };
     (@is_cached cached) => { true };
@@ -45,16 +45,16 @@ macro_rules! routes {
 }
 pub(super) use routes;
 
-/// Which methods a token may be for.
+/// The methods that a token may name.
 pub(super) struct Method {
     /// The rule of the route.
     pub(super) id: &'static str,
-    /// The route's own, by which it is also reached through somebody's PDS (X10), and those that it
-    /// shares with others (X09). A name that is empty is none.
+    /// The route's own method, through which somebody's PDS also reaches it (X10), and those that
+    /// it shares with other routes (X09). An empty name is none.
     pub(super) names: &'static [&'static str],
 }
 
-/// Writes the table of methods: `RULE "own name"`, and one that is shared behind it.
+/// Builds the table of methods: `RULE "own name"`, and an optional shared one.
 macro_rules! methods {
     ($($id:ident $own:literal $($shared:ident)?;)*) => {
         &[$(Method { id: stringify!($id), names: &[$own, $($shared)?] }),*]
@@ -71,8 +71,8 @@ pub(super) fn methods_of(methods: &'static [Method], id: &str) -> &'static [&'st
     }
 }
 
-/// Where a call of a method goes (X10), and the method itself, which alone its token may be for. A
-/// PDS forwards `GET` and `POST` only, so `POST` also stands for `DELETE`.
+/// The route of a method that a PDS forwards (X10), and the method itself, the only one that the
+/// token may name. A PDS forwards `GET` and `POST` only, so `POST` also stands for `DELETE`.
 pub(super) fn named(
     routes: &'static [Route],
     methods: &'static [Method],
@@ -93,7 +93,7 @@ pub(super) fn named(
     }
 }
 
-/// Where a request goes, and the text in the place of the braces.
+/// The route of a request, and the text that matches its braces.
 pub(super) fn find<'p>(
     routes: &'static [Route],
     method: &str,
@@ -110,8 +110,8 @@ pub(super) fn find<'p>(
     }
 }
 
-/// Whether `path` is one of `pattern`, and the text in the place of its braces (empty if it has
-/// none). A part that is empty, and a trailing slash, make another path (H09).
+/// Whether `path` matches `pattern`, and the text that matches its braces (empty if it has none).
+/// An empty segment or a trailing slash makes another path (H09).
 fn segment<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
     let Some((before, rest)) = pattern.split_once('{') else {
         return (pattern == path).then_some("");
@@ -180,8 +180,8 @@ mod tests {
         }
     }
 
-    /// The reference, the tests of hostile input and people's clients go by these: a path or
-    /// method that is gone breaks them.
+    /// The reference, the fuzz tests and people's clients rely on these: a missing path or method
+    /// breaks them.
     #[test]
     fn every_route_is_one() {
         let mut seen = std::collections::BTreeSet::new();

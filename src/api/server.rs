@@ -1,4 +1,4 @@
-//! What this server is: for people who write clients, and for tests.
+//! The description of this server, for authors of clients and for tests.
 
 use serde::Serialize;
 
@@ -17,14 +17,14 @@ pub(super) struct Server {
     auth_meaning: &'static str,
     /// `open`, `mixed` or `verified` (C06).
     auth_mode: &'static str,
-    /// `SERVICE_DID` (C07): the audience of service-auth tokens; `null` while none is taken.
+    /// `SERVICE_DID` (C07): the audience of service-auth tokens; `null` if the server accepts none.
     did: Option<Did>,
     limits: Limits,
     name: &'static str,
     version: &'static str,
 }
 
-/// The limits a client meets.
+/// The limits for clients.
 #[derive(Serialize)]
 struct Limits {
     messages_per_page: i64,
@@ -36,7 +36,7 @@ struct Limits {
 }
 
 impl Server {
-    /// This server, in this mode, if so many requests a minute are let in.
+    /// The description of this server in this mode, with this limit of requests a minute.
     pub(super) fn new(mode: AuthMode, requests_per_minute: i64, service_did: Option<Did>) -> Self {
         Self {
             auth_meaning: mode.meaning(),
@@ -56,8 +56,7 @@ impl Server {
     }
 }
 
-/// `GET /api/server`: name, version, how sockets prove whom they act for (C06), and the limits a
-/// client meets.
+/// `GET /api/server`: name, version, how sockets prove their DID (C06), and the limits for clients.
 pub(super) async fn server(call: &Call) -> Answer {
     let mode = config::sockets(&call.env).mode;
     shown(call, &Server::new(mode, config::rate_limit(&call.env), config::service_did(&call.env)))

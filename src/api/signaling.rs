@@ -1,5 +1,5 @@
-//! Where signaling sockets come in (contract section 7), and what else callers need to reach each
-//! other.
+//! Entry of signaling sockets (contract section 7), and the STUN and TURN servers that callers
+//! need.
 
 use std::time::Duration;
 
@@ -25,12 +25,12 @@ use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::signaling::NAME_MAX;
 use crate::wire::time::Micros;
 
-/// How long Cloudflare's TURN service may take, and how long its answer may be, in bytes.
+/// How long Cloudflare's TURN service may take, and the maximum length of its answer in bytes.
 const TURN_WITHIN: Duration = Duration::from_secs(5);
 const TURN_ANSWER_MAX: usize = 64 * 1024;
 
 /// `GET /api/webrtc/signal`: with `room` the socket goes to that room's object, for good; without
-/// it the Worker relays, for its first frame will name the room.
+/// it the Worker relays, because the first frame will name the room.
 pub(super) async fn signal(call: &Call) -> Answer {
     upgrade(call)?;
     let caller = caller(call).await?;
@@ -40,8 +40,8 @@ pub(super) async fn signal(call: &Call) -> Answer {
     }
 }
 
-/// Whom a caller acts for. In `verified` mode it must be somebody (X08); in `mixed` mode somebody who
-/// is believed for presence only is nobody here (X13).
+/// The person that a caller acts for. `verified` mode requires one (X08); in `mixed` mode, a claim
+/// that counts for presence only counts for nothing here (X13).
 async fn caller(call: &Call) -> Result<Caller, ApiError> {
     let mode = config::sockets(&call.env).mode;
     let acting = acts(call, mode).await?.filter(|acting| acting.by != By::Presence);
@@ -60,9 +60,9 @@ fn named(room: &str) -> Result<&str, ApiError> {
     Ok(room)
 }
 
-/// `GET /api/webrtc/ice-servers`: the STUN and TURN servers for a caller of `room`. Whoever may
-/// join the room may ask; for a voice channel that takes `did`, and V02 (S20). Credentials for
-/// TURN servers are for those who show that they are calling (S22).
+/// `GET /api/webrtc/ice-servers`: the STUN and TURN servers for a caller in `room`. Everybody who
+/// may join the room may ask; a voice channel requires `did` and V02 (S20). TURN credentials
+/// require proof of being in the call (S22).
 pub(super) async fn ice_servers(call: &Call) -> Answer {
     let Caller { did, proven, .. } = caller(call).await?;
     let room = named(call.query.required("room")?)?;
@@ -77,7 +77,7 @@ pub(super) async fn ice_servers(call: &Call) -> Answer {
         if !proven && (shared.is_some() || calls.cloudflare.is_some()) {
             limits::count_credentials(&call.request, &call.env).map_err(ApiError::RateLimited)?;
         }
-        // Counted from before a service is asked, so that what we say is never too late.
+        // Counted from before the request to the service, so that the time is never too late.
         let at = Micros(now().0.saturating_add(ttl_secs.saturating_mul(1_000_000)));
         if let Some((urls, secret)) = shared {
             let id = did.as_ref().map_or("anonymous", Did::as_str);
@@ -102,7 +102,7 @@ pub(super) async fn ice_servers(call: &Call) -> Answer {
     Ok(response)
 }
 
-/// Whether the caller is in the room: it names the `peer_id` and the `secret` of its join (S12).
+/// Whether the caller is in the room: it sends the `peer_id` and the `secret` of its join (S12).
 async fn is_seated(call: &Call, room: &str) -> Result<bool, ApiError> {
     let (Some(peer_id), Some(secret)) = (call.query.optional("peer_id"), call.query.optional("secret"))
     else {
@@ -113,7 +113,7 @@ async fn is_seated(call: &Call, room: &str) -> Result<bool, ApiError> {
     Ok(ask(&call.env, &object, &Seated { room, peer_id, secret }).await?.found)
 }
 
-/// Whether the room is a voice channel. Whoever may not be in it is refused.
+/// Whether the room is a voice channel. A caller who may not enter it is refused.
 async fn is_bound(call: &Call, room: &str, did: Option<&Did>) -> Result<bool, ApiError> {
     let Some(channel) = AtUri::parse(room).ok().filter(|uri| uri.is(Collection::Channel)) else {
         return Ok(false);
@@ -129,7 +129,7 @@ async fn is_bound(call: &Call, room: &str, did: Option<&Did>) -> Result<bool, Ap
     }
 }
 
-/// Credentials of Cloudflare's TURN service (`generate-ice-servers`).
+/// Requests credentials from Cloudflare's TURN service (`generate-ice-servers`).
 async fn ask_cloudflare(key: &TurnKey, ttl_secs: i64) -> Result<Vec<IceServer>, ApiError> {
     let failed = || ApiError::Upstream("the TURN service does not hand out credentials");
     let address =

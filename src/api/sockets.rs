@@ -1,4 +1,4 @@
-//! Where sockets come in: R23.
+//! Entry of the events sockets: R23.
 
 use sha2::{Digest as _, Sha256};
 use worker::{Headers, Method, Request, RequestInit, Response};
@@ -13,8 +13,8 @@ use crate::platform::objects::{CONNECT, DID_HEADER, Object, PROVEN_HEADER, gatew
 use crate::platform::{config, peer};
 use crate::wire::ids::Did;
 
-/// R23 `GET /api/subscribe`: the events socket. A DID always lands on the same gateway; a socket
-/// without one on any.
+/// R23 `GET /api/subscribe`: the events socket. A DID always gets the same gateway, a socket
+/// without DID any.
 pub(super) async fn subscribe(call: &Call) -> Answer {
     upgrade(call)?;
     let sockets = config::sockets(&call.env);
@@ -47,16 +47,16 @@ pub(super) async fn subscribe(call: &Call) -> Answer {
                 headers.set(SESSION_HEADER, secret)?;
             }
         }
-        // It named somebody whom nobody proved: what it may not do is told so (A15).
+        // It named a person without proof, so its errors say what it may not do (A15).
         None if call.query.optional("did").is_some() => headers.set(UNPROVEN_HEADER, "1")?,
         None => {}
     }
     hand_on(call, Object::Gateway, &name, CONNECT, headers).await
 }
 
-/// A21: an observer of one community, which holds it itself. A community that is not known yet
-/// can be waited for ([`waiting`]); a value that can name none is unknown for good, and its socket
-/// is silent.
+/// A21: an observer of one community, which holds the socket itself. An unknown community can be
+/// waited for ([`waiting`]); a value that cannot name one stays unknown, and its socket stays
+/// silent.
 async fn observe(call: &Call, community: &str, headers: &Headers) -> Answer {
     let named = call.query.at_uri("community")?;
     if community.len() > NAME_MAX {
@@ -73,10 +73,10 @@ async fn observe(call: &Call, community: &str, headers: &Headers) -> Answer {
     hand_on(call, Object::Community, named, OBSERVE, headers.clone()).await
 }
 
-/// The longest AT-URI there is: a DID, a collection and an rkey of the longest kinds (T01, T02).
+/// The longest AT-URI: the longest DID, collection and rkey (T01, T02).
 const NAME_MAX: usize = 1_024;
 
-/// Hands the upgrade to an object, whose answer goes to the client as it is.
+/// Forwards the upgrade to an object, whose response goes to the client unchanged.
 async fn hand_on(call: &Call, object: Object, name: &str, path: &str, headers: Headers) -> Answer {
     let mut init = RequestInit::new();
     init.with_method(Method::Get).with_headers(headers);
@@ -84,7 +84,8 @@ async fn hand_on(call: &Call, object: Object, name: &str, path: &str, headers: H
     echo(call, upgraded(object.stub(&call.env, name)?.fetch_with_request(request).await?)?)
 }
 
-/// Refuses a request that is no WebSocket upgrade, and one of an address that opens too many (C14).
+/// Refuses a request that is not a WebSocket upgrade, and one of an address that opens too many
+/// (C14).
 pub(super) fn upgrade(call: &Call) -> Result<(), ApiError> {
     if call.header("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket")) {
         limits::count_opening(&call.request, &call.env)
@@ -93,8 +94,8 @@ pub(super) fn upgrade(call: &Call) -> Result<(), ApiError> {
     }
 }
 
-/// Where a socket comes from (Q10): a digest of its address, and one of its `User-Agent`. Digests,
-/// because nothing needs more than to see whether two are the same.
+/// The origin of a socket (Q10): a digest of its address, and one of its `User-Agent`. They are
+/// digests because they are only compared.
 fn origin(call: &Call) -> String {
     let digest = |text: &str| {
         let hash = Sha256::digest(text.as_bytes());
@@ -104,33 +105,34 @@ fn origin(call: &Call) -> String {
     format!("{} {}", digest(&peer::client(&call.request, &call.env)), digest(&agent))
 }
 
-/// Whether a text can be the secret of a session (Q15).
+/// Whether a text can be a session's secret (Q15).
 fn may_be_secret(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Whom a socket acts for, and why that is believed.
+/// The person that a socket acts for, and how they are known.
 pub(super) struct Acting {
     pub(super) did: Did,
     pub(super) by: By,
 }
 
-/// Why somebody is believed.
+/// How a person is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum By {
     /// They proved it (X06).
     Proof,
-    /// They say so (X05).
+    /// They claim it (X05).
     Claim,
-    /// They say so, and it goes for presence only (X13).
+    /// They claim it, which counts for presence only (X13).
     Presence,
 }
 
-/// The one place where a socket learns whom it acts for (X05–X07, X13). The first rule that applies
+/// The only place that decides whom a socket acts for (X05–X07, X13). The first rule that applies
 /// decides:
 ///   1. a malformed `did` is refused;
-///   2. with a proof it acts for the person of the proof, or is refused ([`authority::proven`]);
-///   3. without one, what `did` says is worth what the mode says (`domain::auth_mode`).
+///   2. with a proof, the socket acts for the person of the proof, or is refused
+///      ([`authority::proven`]);
+///   3. without one, the mode decides how far `did` is believed (`domain::auth_mode`).
 pub(super) async fn acts(call: &Call, mode: AuthMode) -> Result<Option<Acting>, ApiError> {
     let did = call.query.optional_did("did")?;
     if let Some(proof) = proof(call) {
@@ -147,13 +149,13 @@ pub(super) async fn acts(call: &Call, mode: AuthMode) -> Result<Option<Acting>, 
     })
 }
 
-/// The proof that a caller shows (X06).
+/// The proof that a caller sends (X06).
 fn proof(call: &Call) -> Option<String> {
     let offered = call.header("sec-websocket-protocol").and_then(|offered| bearer(&offered));
     offered.or_else(|| call.query.optional("auth").map(str::to_owned))
 }
 
-/// The sub-protocol under which a proof is sent (X06).
+/// The sub-protocol that announces a proof (X06).
 const BEARER: &str = "colibri.auth.bearer";
 
 /// The proof that follows [`BEARER`] in the list of sub-protocols, empty if nothing follows.
@@ -163,8 +165,8 @@ fn bearer(offered: &str) -> Option<String> {
     Some(parts.next().unwrap_or_default().to_owned())
 }
 
-/// Names the sub-protocol in the answer, and nothing else of what was offered (X06): browsers
-/// close a socket whose sub-protocol is not echoed, and a proof does not belong into an answer.
+/// Echoes this sub-protocol, and nothing else that was offered (X06): browsers close a socket whose
+/// sub-protocol is not echoed, and a proof must not be in a response.
 pub(super) fn echo(call: &Call, response: Response) -> Answer {
     let offered = call.header("sec-websocket-protocol").and_then(|offered| bearer(&offered));
     if response.status_code() != 101 || offered.is_none() {

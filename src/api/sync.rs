@@ -1,4 +1,4 @@
-//! Repositories: how far one is read, and having it read (section 9).
+//! Repositories: the state of a reading, and requests to read one (section 9).
 
 use worker::Env;
 
@@ -15,15 +15,15 @@ use crate::platform::objects::{DISPATCH, call as ask_object};
 use crate::storage::{Fault, Store, repos};
 use crate::wire::ids::{AtUri, Collection, Did};
 
-/// `GET /api/sync`: how far a repository is read.
+/// `GET /api/sync`: the state of a repository.
 pub(super) async fn shown(call: &Call) -> Answer {
     let did = call.query.did("did")?;
     let found = repos::shown(&call.db()?, &did).await?;
     answer(&found.ok_or(ApiError::NotFound("this repository is not known"))?, 200)
 }
 
-/// `POST /api/sync` 🔑👤: has a repository read anew, known or not; an operator any, a person their
-/// own. The gate is asked again about what it refused (G7).
+/// `POST /api/sync` 🔑👤: has a repository read again, known or not; an operator may name any, a
+/// person only their own. The gate judges again what it refused (G7).
 pub(super) async fn ask(call: &Call) -> Answer {
     let caller = authority::moderator(call).await?;
     let body = call.body().await?;
@@ -36,8 +36,8 @@ pub(super) async fn ask(call: &Call) -> Answer {
     answer(&found.ok_or(ApiError::Internal)?, 202)
 }
 
-/// Somebody named a community that is not known: its owner's repository is read, if it was not
-/// before, so that the next one who asks has an answer. What cannot be a community has no owner.
+/// Somebody named an unknown community: its owner's repository is read, if it was not before, so
+/// that a later request finds it. A URI that cannot name a community has no owner.
 pub(super) async fn look_for(call: &Call, named: &str) -> Result<(), ApiError> {
     match AtUri::parse(named) {
         Ok(uri) if uri.is(Collection::Community) => want(call, &uri.authority(), Reason::Lookup).await,
@@ -45,7 +45,7 @@ pub(super) async fn look_for(call: &Call, named: &str) -> Result<(), ApiError> {
     }
 }
 
-/// A person proved who they are: their repository is known from now on (K01). Nobody waits for it.
+/// A person proved who they are: their repository becomes known (K01). Nobody waits for it.
 pub(super) fn know(call: &Call, did: &Did) {
     let (env, did) = (call.env.clone(), did.clone());
     call.after_answer(async move {
@@ -55,7 +55,7 @@ pub(super) fn know(call: &Call, did: &Did) {
     });
 }
 
-/// Makes a repository due. The answer does not wait for its being read.
+/// Makes a repository due. The answer does not wait for the reading.
 async fn want(call: &Call, did: &Did, reason: Reason) -> Result<(), ApiError> {
     let made = store(&call.env, did, reason).await?;
     if made {
@@ -72,7 +72,7 @@ async fn make_due(env: &Env, did: &Did, reason: Reason) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Notes that a repository is due; whether that is news.
+/// Stores that a repository is due; returns whether this changed anything.
 async fn store(env: &Env, did: &Did, reason: Reason) -> Result<bool, Fault> {
     let made = D1::of(env)?.write(&[repos::want(did, reason, now())]).await?;
     Ok(made.iter().any(|rows| !rows.is_empty()))

@@ -1,9 +1,9 @@
-//! Observers of a community that nobody knows (A21): they wait in a shared object, for an object
-//! of its own would be there for every name that somebody makes up.
+//! Observers of an unknown community (A21): they wait in a shared object, because a name that
+//! somebody invents must not create an object of its own.
 //!
-//! A socket cannot be handed over, so the Worker keeps it: first with a socket to the lobby, and
-//! when the lobby closes that with 1012 because the community is known now, with one to the
-//! community itself, from its first event on. Frames pass in both directions as they are.
+//! A socket cannot be handed over, so the Worker holds it: first with a socket to the lobby; when
+//! the community becomes known, the lobby closes that with 1012, and the Worker opens one to the
+//! community itself, from its first event on. Frames pass unchanged in both directions.
 
 use std::time::Duration;
 
@@ -22,13 +22,13 @@ use crate::storage::{Fault, reads};
 use crate::wire::ids::AtUri;
 use crate::wire::socket::Reply;
 
-/// How often, and how many times, opening a socket to the community is tried.
+/// The pause between attempts to open a socket to the community, and their number.
 const RETRY: Duration = Duration::from_secs(1);
 const TRIES: u32 = 10;
-/// What a broken line counts as.
+/// The close code for a broken connection.
 const BROKEN: u16 = 1006;
 
-/// What was heard, and from whom.
+/// The events of both sockets.
 enum Heard {
     Client(Option<String>),
     ClientGone,
@@ -36,18 +36,18 @@ enum Heard {
     ObjectGone(u16),
 }
 
-/// Whether a community is known, or was once: then it has an object of its own.
+/// Whether a community is or was known, and so has an object of its own.
 pub(super) async fn is_known(env: &Env, community: &str) -> Result<bool, Fault> {
     let named = [community.to_owned()];
     Ok(!reads::listed(&D1::of(env)?, &named).await?.is_empty())
 }
 
-/// Answers the upgrade of an observer whose community is not known, and serves it from then on.
+/// Accepts the upgrade of an observer whose community is unknown, and serves it from then on.
 pub(super) async fn accept(env: Env, community: String, cursor: Option<i64>) -> Result<Response, Fault> {
     let fault = |error: worker::Error| Fault::new("letting an observer wait", error);
     let mut object = wait_for_community(&env, &community).await?;
     let mut waits = true;
-    // Whoever became known before we waited tells nobody any more.
+    // The lobby cannot report a community that became known before this waited there.
     if is_known(&env, &community).await? {
         let _ = object.close(Some(1000), None::<&str>);
         object = observe_community(&env, &community, cursor).await?;
@@ -71,10 +71,10 @@ async fn run(
     let answer = cursor.and_then(|cursor| nothing_yet(&community, cursor));
     listen(client.clone(), answer, tell.clone(), Heard::Client, |_| Heard::ClientGone);
     listen(object.clone(), None, tell.clone(), Heard::Object, Heard::ObjectGone);
-    // The end of the replay that the client did not ask for.
+    // The `resumed` frame of a replay that the client did not request.
     let mut hides_resumed = false;
     while let Some(heard) = heard.next().await {
-        // A socket that cannot take a frame or a close is closing; its end is heard of.
+        // A socket that does not accept a frame or a close is closing; its close event will follow.
         match heard {
             Heard::Client(text) => drop(object.send_with_str(text.unwrap_or_default())),
             Heard::Object(Some(text)) if hides_resumed && text.starts_with(r#"{"type":"resumed""#) => {
@@ -105,7 +105,7 @@ async fn run(
     let _ = client.close(Some(close::RESTART), None::<&str>);
 }
 
-/// A socket to the community, from its first event on.
+/// Opens a socket to the community, from its first event on.
 async fn reach(env: &Env, community: &str) -> Option<WebSocket> {
     for _ in 0..TRIES {
         match observe_community(env, community, Some(0)).await {
@@ -117,7 +117,7 @@ async fn reach(env: &Env, community: &str) -> Option<WebSocket> {
     None
 }
 
-/// What a cursor comes to before there is anything (Q03–Q05).
+/// The answer to a cursor while the community has no events (Q03–Q05).
 fn nothing_yet(community: &str, cursor: i64) -> Option<Reply> {
     let community_uri = AtUri::parse(community).ok()?;
     Some(match resume(cursor, 1, 0) {
@@ -126,8 +126,8 @@ fn nothing_yet(community: &str, cursor: i64) -> Option<Reply> {
     })
 }
 
-/// Tells of everything a socket says, until it ends. It is sent `greeting` first: before it is
-/// accepted it takes nothing.
+/// Forwards every event of a socket, until it ends. `greeting` is sent first, because nothing can
+/// be sent before the socket is accepted.
 fn listen(
     socket: WebSocket,
     greeting: Option<Reply>,
@@ -144,7 +144,7 @@ fn listen(
             (Ok(mut events), Ok(())) => loop {
                 match events.next().await {
                     Some(Ok(WebsocketEvent::Message(message))) => {
-                        // Nobody listens any more: it has ended.
+                        // The relay has ended.
                         if tell.unbounded_send(said(message.text())).is_err() {
                             break BROKEN;
                         }

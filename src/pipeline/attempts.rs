@@ -1,24 +1,24 @@
-//! The one loop by which everything is committed: read facts, decide, commit.
+//! The one loop for every commit: read facts, decide, commit.
 //!
-//! Facts carry the version of the ledger, and the commit fails if another one came between
-//! (`storage::commit`). Then the facts are read again and everything is decided anew. Each loss means
-//! that another commit succeeded, so the service as a whole makes progress.
+//! Facts carry the ledger version, and the commit fails if another one came in between
+//! (`storage::commit`). Then the loop reads the facts again and decides anew. Each loss means that
+//! another commit succeeded, so the service as a whole makes progress.
 
 use crate::storage::{CommitError, Fault, Statement, Store};
 
-/// How often commits are tried that lose against another writer.
+/// How many times a commit is tried that loses against other writers.
 const ATTEMPTS: u32 = 20;
 
-/// What was decided over the facts of the moment.
+/// A decision on the current facts.
 pub(super) enum Step<T> {
-    /// This is to be committed; then that is what came of it.
+    /// Commit these statements, then return this result.
     Commit(Vec<Statement>, T),
     /// There is nothing to commit.
     Done(T),
 }
 
-/// Decides, and commits what was decided, until no other writer came between. After each loss `pause`
-/// is awaited with the number of losses so far. `doing` says in a fault what was tried.
+/// Decides and commits, until no other writer comes in between. After each loss `pause` is awaited
+/// with the number of losses so far. `doing` names the operation in a fault.
 pub(super) async fn until_committed<T>(
     store: &impl Store,
     doing: &'static str,
@@ -39,7 +39,7 @@ pub(super) async fn until_committed<T>(
     Err(Fault::new(doing, "other writers came first every time"))
 }
 
-/// Tries again at once: for whoever is the only one of their kind.
+/// Tries again at once: for a caller without competitors of its kind.
 pub(super) async fn at_once(_losses: u32) {}
 
 #[cfg(test)]
@@ -50,7 +50,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers each commit with what stands at the end of the list, then with success.
+    /// Answers each commit with the last entry of the list, and then with success.
     struct Scripted(RefCell<Vec<CommitError>>);
 
     impl Store for Scripted {

@@ -1,9 +1,9 @@
-//! Who is told what was committed: the step after [`walk`](super::walk).
+//! Delivery of committed events: the step after [`walk`](super::walk).
 //!
-//! Guarantee: every event once, in the order of commits, to each community, through any fault
-//! and any crash. It comes from three things: events are stored in the outbox with their data;
-//! whoever is told ignores a row it has had; a row is forgotten only when everybody has it.
-//! Nothing in here needs to survive: what was lost is read again from the outbox.
+//! Guarantee: each community receives every event once, in the order of commits, despite any fault
+//! or crash. Three properties provide it: events are stored in the outbox with their data; a
+//! receiver ignores a row that it has already; a row is deleted only when every receiver has it.
+//! Nothing in here must survive: what is lost is read again from the outbox.
 
 use std::cell::{Cell, RefCell};
 
@@ -16,29 +16,29 @@ use crate::domain::pending::{PendingDeliveries, Told};
 use crate::storage::{CommitError, Fault, Store, outbox};
 use crate::wire::time::Micros;
 
-/// Communities told at the same time. Each call waits for one object; the platform allows six
-/// connections waiting for headers, and queues the rest (platform facts 2.8).
+/// Communities in parallel. Each call waits for one object; the platform allows six connections
+/// that wait for headers, and queues the rest (platform facts 2.8).
 const AT_ONCE: usize = 32;
 
-/// Those who are told.
+/// The receivers of events.
 #[allow(async_fn_in_trait, reason = "Workers are single-threaded: futures need not be Send")]
 pub trait Audience {
-    /// Tells one scope its events, in order. The id of the last row it has now. A fault leaves
-    /// open whether they arrived; told again, it ignores what it had.
+    /// Delivers events to one scope, in order, and returns the id of the last row that the scope
+    /// has. After a fault it is unknown whether they arrived; a second delivery is safe.
     async fn tell(&self, scope: &Scope, told: &[Told]) -> Result<i64, Fault>;
 }
 
-/// What came of telling.
+/// The result of a delivery.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Who could not be told, and why.
+    /// The scopes that could not be reached, and why.
     pub failed: Vec<(Scope, Fault)>,
-    /// Whose events were set aside, and how many.
+    /// The scopes whose events were set aside, and how many.
     pub set_aside: Vec<(Scope, usize)>,
 }
 
-/// One attempt at one scope: the last row it has now, and how many events were set aside. Before
-/// events are set aside they are told once more: the fault may have been the line's.
+/// One attempt at one scope: returns the last row that it has, and the number of events set aside.
+/// Before events are set aside they are sent once more, because the connection may have failed.
 async fn try_once(
     audience: &impl Audience,
     scope: &Scope,
@@ -60,12 +60,12 @@ async fn try_once(
     }
 }
 
-/// What is committed and not told everybody yet.
+/// The committed events that some scope has not received.
 #[derive(Debug)]
 pub struct Telling {
     untold: RefCell<PendingDeliveries>,
     forgotten: Cell<i64>,
-    /// The outbox holds rows that did not come in yet.
+    /// Whether the outbox may have rows that are not loaded.
     behind: Cell<bool>,
 }
 
@@ -76,29 +76,29 @@ impl Default for Telling {
 }
 
 impl Telling {
-    /// Events that wait to be told.
+    /// The number of undelivered events.
     pub fn waiting(&self) -> usize {
         self.untold.borrow().len()
     }
 
-    /// When somebody who could not be told is tried again.
+    /// When to retry a scope that could not be reached.
     pub fn next_try(&self) -> Option<Micros> {
         self.untold.borrow().next_try()
     }
 
-    /// The row up to which everything was told, if that is news to the outbox.
+    /// The row up to which everything was delivered, if the outbox has not been trimmed to it.
     pub fn to_forget(&self) -> Option<i64> {
         let through = self.untold.borrow().told_through();
         (through > self.forgotten.get()).then_some(through)
     }
 
-    /// The outbox has forgotten everything up to and with `id`.
+    /// The outbox rows up to and including `id` were deleted.
     pub fn forgot(&self, id: i64) {
         self.forgotten.set(id);
     }
 
-    /// Takes in what a commit left in the outbox. If other writers committed since, their rows
-    /// come first: the next [`Self::catch_up`] brings all of them from the database.
+    /// Adds the announcements of a commit. If other writers committed in the meantime, their rows
+    /// come first: the next [`Self::catch_up`] loads all of them from the database.
     pub fn take(&self, committed: Committed) {
         if self.behind.get() || committed.before != self.untold.borrow().seen() {
             return self.behind.set(true);
@@ -110,20 +110,20 @@ impl Telling {
         untold.nothing_until(committed.after);
     }
 
-    /// Somebody else may have committed: the next [`Self::catch_up`] looks.
+    /// Another writer may have committed: the next [`Self::catch_up`] reads the outbox.
     pub fn look(&self) {
         self.behind.set(true);
     }
 
-    /// Whether somebody else may have committed since the outbox was last read.
+    /// Whether another writer may have committed since the outbox was last read.
     pub fn is_behind(&self) -> bool {
         self.behind.get()
     }
 
-    /// Takes in what stands in the outbox: after a start, and when somebody else committed. The
-    /// number of events that could not be read back, and are set aside (Q21).
+    /// Loads the rows of the outbox: after a start, and when another writer committed. Returns the
+    /// number of events that could not be read back and are set aside (Q21).
     pub async fn catch_up(&self, store: &impl Store) -> Result<u32, Fault> {
-        // Noted before the first read: what is committed from now on sets it again.
+        // Cleared before the first read: a commit from now on sets it again.
         if !self.behind.replace(false) {
             return Ok(0);
         }
@@ -136,7 +136,7 @@ impl Telling {
 
     async fn read_outbox(&self, store: &impl Store) -> Result<u32, Fault> {
         let mut unreadable = 0;
-        // Read before the rows: a commit that comes between is picked up by the next call.
+        // Read before the rows, so that the next call picks up a commit that comes in between.
         let (_, version) = outbox::position(store).await?;
         loop {
             let after = self.untold.borrow().seen();
@@ -154,8 +154,8 @@ impl Telling {
         Ok(unreadable)
     }
 
-    /// Tells everybody what they have not had. Who cannot be told is tried again later, and holds up
-    /// nobody else; a row that alone is refused again and again is set aside (Q21).
+    /// Delivers to every scope what it has not received. A scope that cannot be reached is retried
+    /// later, and delays no other; a row that alone is refused again and again is set aside (Q21).
     pub async fn tell(&self, audience: &impl Audience, now: Micros) -> Outcome {
         let mut outcome = Outcome::default();
         let waiting: Vec<(Scope, Attempt, Vec<Told>)> = (self.untold.borrow().due(now))
@@ -181,7 +181,7 @@ impl Telling {
         outcome
     }
 
-    /// Forgets told rows when there is no commit to do it on the way.
+    /// Deletes delivered rows if no commit does so on the way.
     pub async fn forget(&self, store: &impl Store) -> Result<(), Fault> {
         let Some(id) = self.to_forget() else { return Ok(()) };
         match store.commit(vec![outbox::told(id)]).await {

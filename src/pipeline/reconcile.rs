@@ -1,7 +1,7 @@
-//! A repository that was read, let into the index: facts → fold → commit, as for the stream.
+//! Commits a repository that was read: facts → fold → commit, as for the stream.
 //!
-//! Nothing is stored twice and nothing is told twice: what the index has already changes nothing.
-//! A crash between two commits is made up for by reading the repository again.
+//! Nothing is stored or published twice: what the index has already changes nothing. After a crash
+//! between two commits, the service reads the repository again.
 
 use super::attempts::{Step, until_committed};
 use super::{Batch, Considered, Settings, consider, prepared};
@@ -14,41 +14,42 @@ use crate::wire::ids::Did;
 use crate::wire::tid::is_ahead;
 use crate::wire::time::Micros;
 
-/// Findings let in at once: small enough that the stream, which commits to the same ledger, gets
-/// its turn.
+/// Findings per commit: few enough that the stream, which commits to the same ledger, gets its
+/// turn.
 const BATCH_RECORDS: usize = 500;
-/// Text let in at once, in bytes: its facts and rows must fit D1's 2 MB per parameter.
+/// Text per commit, in bytes: its facts and rows must fit into D1's 2 MB per parameter.
 const BATCH_BYTES: usize = 512 * 1024;
 
-/// What came of a repository.
+/// The result of a reconciliation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reconciled {
-    /// Records that the repository holds, of those looked at.
+    /// Records of the repository that were compared.
     pub records: usize,
     /// Records that the gate refused.
     pub refused: usize,
     /// Commits that changed something.
     pub commits: usize,
-    /// Whether communities, channels, memberships or approvals changed: the gate may see others
-    /// differently now.
+    /// Whether communities, channels, memberships or approvals changed: the gate may judge other
+    /// records differently now.
     pub changed_gate: bool,
-    /// Whether something was announced, which stands in the outbox.
+    /// Whether the outbox has new announcements.
     pub told: bool,
 }
 
-/// What happens around the commits.
+/// The caller's part in the commits.
 #[allow(async_fn_in_trait, reason = "Workers are single-threaded: futures need not be Send")]
 pub trait Pace {
     /// The time.
     fn now(&self) -> Micros;
-    /// Waits after a commit that lost against another writer, `losses` times in a row; after a
-    /// commit with 0.
+    /// Waits after a commit: after one that lost against another writer, with `losses` in a row;
+    /// after a success, with 0.
     async fn pause(&self, losses: u32);
 }
 
-/// Lets in what a repository held: missed creates, edits and deletions (K05). Where that may open
-/// the gate to others, those who were refused something since `since` are looked at again; that is
-/// noted with what opens it, for a second look at this repository would find nothing new in it.
+/// Commits the contents of a repository: missed creates, edits and deletions (K05). If a change may
+/// make others' records acceptable, the repositories of people who were refused something since
+/// `since` become due. The same commit notes that, because reading this repository again would find
+/// nothing new.
 pub async fn reconcile(
     store: &impl Store,
     did: &Did,
@@ -60,7 +61,7 @@ pub async fn reconcile(
     if is_ahead(&snapshot.rev, pace.now()) {
         return Err(Fault::new("reading a repository", "its revision is ahead of the clock"));
     }
-    // What is written from here on has a newer revision than the snapshot, and is left alone (K09).
+    // A record written after this has a newer revision than the snapshot, and stays as it is (K09).
     let known = repos::records(store, did).await?;
     let mut done = Reconciled { records: snapshot.records.len(), ..Reconciled::default() };
     let (mut batch, mut bytes) = (Vec::new(), 0);
@@ -76,7 +77,7 @@ pub async fn reconcile(
     Ok(done)
 }
 
-/// Lets in that an account is there or not, as its host says (I51, I53).
+/// Commits whether an account is active, as its host says (I51, I53).
 pub async fn account(
     store: &impl Store,
     did: &Did,
@@ -91,7 +92,7 @@ pub async fn account(
     Ok(done)
 }
 
-/// Walks findings in, in order.
+/// Commits findings, in order.
 async fn let_in(
     store: &impl Store,
     found: &[Found],

@@ -1,9 +1,10 @@
-//! Blobs: bytes that are compared with their CID before anybody sees them, and the cache of those
-//! that fit.
+//! Blobs: verifies bytes against their CID before anybody receives them, and caches those that
+//! match.
 //!
-//! The bytes stay with the runtime, which reads, hashes, cuts and sends them natively; only their
-//! hash comes here. Promises: what is in the cache was compared; what is read at a time has a seat, and
-//! room as it comes (`platform::memory`); a host that hardly sends anything is given up.
+//! The bytes stay in the runtime, which reads, hashes, cuts and sends them natively; only their
+//! hash enters the program. Promises: every cached blob was verified; every blob in progress has a
+//! seat, and room as its bytes arrive (`platform::memory`); a host that hardly sends anything is
+//! given up.
 
 use std::cell::RefCell;
 use std::pin::pin;
@@ -26,25 +27,25 @@ use crate::domain::lru::{Lru, Size};
 use crate::storage::Fault;
 use crate::wire::range::Range;
 
-/// How long a PDS may take to send what is compared: 32 MiB at half a megabyte per second.
+/// How long a PDS may take to send a blob to verify: 32 MiB at half a megabyte per second.
 const BODY_WITHIN_MILLIS: i64 = 60_000;
-/// The least that must come within [`STEP_WITHIN`], unless it is the rest: 13 kB a second.
+/// The least that must arrive within [`STEP_WITHIN`], unless it is the end: 13 kB a second.
 const STEP: u32 = 128 * 1024;
 const STEP_WITHIN: Duration = Duration::from_secs(10);
-/// The most that is waited for at once. Who has sent so much is asked for more at a time, which
-/// spares steps.
+/// The most that one read waits for. The more a host has sent, the more each read asks for, which
+/// saves reads.
 const STEP_MAX: u32 = 1024 * 1024;
-/// What is set up for a body at first, however long it says it is; and then so many times as much as
-/// came. What a host announces costs nothing.
+/// The buffer that a body gets at first, whatever length it claims; the buffer then grows in
+/// proportion to what arrived. A length that a host merely announces costs nothing.
 const FIRST: u32 = 1024 * 1024;
 const GROWTH: u32 = 8;
-/// How long the cache keeps a blob. Not for ever, though it never changes: whoever deletes it from
-/// their repository may expect it gone.
+/// How long the cache keeps a blob. A blob never changes, but its owner may delete it, and may
+/// expect it to disappear.
 const KEPT_SECS: u32 = 24 * 60 * 60;
-/// What the cache holds of people the index knows, in bytes (R21.10). On one machine its files have no
-/// bound of their own.
+/// The cache's share for people whom the index knows, in bytes (R21.10). On one machine the cache's
+/// files have no limit of their own.
 const KNOWN_SIZE: Size = Size { all: 112 * MIB, one: 32 * MIB, key: 1024 };
-/// What it holds of strangers, who push out one another only.
+/// The cache's share for strangers, who evict only each other.
 const STRANGERS_SIZE: Size = Size { all: 16 * MIB, one: 4 * MIB, key: 1024 };
 const MIB: usize = 1024 * 1024;
 const DOING: &str = "comparing a blob with its CID";
@@ -52,24 +53,24 @@ const DOING: &str = "comparing a blob with its CID";
 thread_local! {
     // Plain data only: nothing here belongs to a request (platform facts 5.5).
     static ASKED: RefCell<Admission> = const { RefCell::new(Admission::new()) };
-    /// What this isolate put into the cache, and did not take out again: of people the index knows,
-    /// and of strangers.
+    /// The blobs that this isolate put into the cache and did not remove: of known people, and of
+    /// strangers.
     static KNOWN: RefCell<Lru<()>> = const { RefCell::new(Lru::new()) };
     static STRANGERS: RefCell<Lru<()>> = const { RefCell::new(Lru::new()) };
 }
 
-/// What became of the comparison.
+/// The result of the verification.
 #[derive(Debug)]
 pub enum Compared {
-    /// The bytes are those the CID names.
+    /// The bytes match the CID.
     Fits(Blob),
-    /// They are others.
+    /// The bytes do not match.
     Differs,
-    /// There are more than are compared. The answer, if nothing was read of it.
+    /// The blob is too large to verify. The response, if nothing was read of it.
     TooLarge(Option<Answered>),
 }
 
-/// Bytes that were compared.
+/// Verified bytes.
 #[derive(Debug)]
 pub struct Blob {
     bytes: Uint8Array,
@@ -77,8 +78,8 @@ pub struct Blob {
     _seat: Seat,
 }
 
-/// Reads the body of `answered`, if it has at most `max` bytes, and compares it with the SHA-256
-/// that is expected. `seat` is given back with the bytes.
+/// Reads the body of `answered`, if it has at most `max` bytes, and verifies it against the
+/// expected SHA-256. `seat` is released with the bytes.
 pub async fn compare(
     answered: Answered,
     expected: &[u8; 32],
@@ -86,7 +87,7 @@ pub async fn compare(
     seat: Seat,
 ) -> Result<Compared, Fault> {
     let kind = answered.header("content-type");
-    // A body that is compressed on the way has another length than its bytes.
+    // The length of a body that is compressed in transit differs from that of its bytes.
     let plain = answered.header("content-encoding").is_none_or(|encoding| encoding == "identity");
     let length = answered.header("content-length").filter(|_| plain).and_then(|text| text.parse().ok());
     if length.is_some_and(|length: u64| length > max) {
@@ -100,7 +101,7 @@ pub async fn compare(
     let reader = reader(&body).map_err(fault)?;
     let read = read(&reader, length, max, &seat).await;
     if !matches!(read, Ok(Some(_))) {
-        // Whatever else its host sends, nobody waits for it. A reader that has failed need not be told.
+        // Nobody waits for the rest of the body. A failed reader needs no cancelling.
         let _ = reader.cancel();
     }
     match read? {
@@ -123,20 +124,20 @@ async fn fitting(
 }
 
 impl Blob {
-    /// How many bytes there are.
+    /// The length in bytes.
     pub fn size(&self) -> u64 {
         u64::from(self.bytes.length())
     }
 
-    /// Its media type, as the PDS says.
+    /// The media type that the PDS named.
     pub fn kind(&self) -> Option<&str> {
         self.kind.as_deref()
     }
 
-    /// An answer with the bytes from `first` to `last`, both included, or with all of them.
+    /// A response with the bytes from `first` to `last`, inclusive, or with all of them.
     pub fn answer(&self, part: Option<(u64, u64)>) -> Result<Response, Fault> {
         let view = match part {
-            // Within the size, which fits.
+            // Within the length, which fits.
             Some((first, last)) => self.bytes.subarray(
                 u32::try_from(first).unwrap_or(u32::MAX),
                 u32::try_from(last.saturating_add(1)).unwrap_or(u32::MAX),
@@ -148,8 +149,7 @@ impl Blob {
         Ok(Response::from(response))
     }
 
-    /// Puts it into the cache under a key, which is an address, in the place of what was not used for
-    /// longest (R21.10).
+    /// Caches it under a key, which is a URL, and evicts the least recently used (R21.10).
     pub async fn keep(&self, key: &str, is_known: bool) -> Result<(), Fault> {
         let size = usize::try_from(self.size()).unwrap_or(usize::MAX);
         let (shelf, room) = if is_known { (&KNOWN, KNOWN_SIZE) } else { (&STRANGERS, STRANGERS_SIZE) };
@@ -165,22 +165,22 @@ impl Blob {
         let headers = response.headers();
         let set = |name, value: &str| headers.set(name, value).map_err(|error| Fault::new(KEEPING, error));
         set("cache-control", &format!("public, max-age={KEPT_SECS}"))?;
-        // Absent is another thing than unknown: what is not there must not be guessed.
+        // An absent type differs from an unknown one: a missing type must not be guessed.
         set("content-type", self.kind.as_deref().unwrap_or(UNKNOWN))?;
         Cache::default().put(key, response).await.map_err(|error| Fault::new(KEEPING, error))
     }
 }
 
 const KEEPING: &str = "caching a blob";
-/// The type of bytes of which nobody says what they are.
+/// The media type of bytes without a type.
 pub const UNKNOWN: &str = "application/octet-stream";
 
-/// Whether a key was asked for lately in this isolate; it was from now on.
+/// Whether a key was requested recently in this isolate; notes this request.
 pub fn is_asked_again(key: &str) -> bool {
     ASKED.with_borrow_mut(|asked| asked.again(key))
 }
 
-/// What the cache has under a key: an answer with 200, 206 or 416.
+/// The cached entry of a key: a response with 200, 206 or 416.
 pub async fn cached(key: &str, range: Option<Range>) -> Result<Option<(u16, Response)>, Fault> {
     let fault = |error: worker::Error| Fault::new("looking for a blob in the cache", error);
     let headers = Headers::new();
@@ -192,7 +192,7 @@ pub async fn cached(key: &str, range: Option<Range>) -> Result<Option<(u16, Resp
     let request = Request::new_with_init(key, &init).map_err(fault)?;
     let found = Cache::default().get(&request, false).await.map_err(fault)?;
     if found.is_some() {
-        // It is used by that.
+        // This counts as a use.
         for shelf in [&KNOWN, &STRANGERS] {
             let _ = shelf.with_borrow_mut(|shelf| shelf.get(key).copied());
         }
@@ -205,7 +205,7 @@ pub async fn cached(key: &str, range: Option<Range>) -> Result<Option<(u16, Resp
 
 #[wasm_bindgen]
 extern "C" {
-    /// A reader into memory that it is given (`ReadableStreamBYOBReader`).
+    /// A reader into a given buffer (`ReadableStreamBYOBReader`).
     type Reader;
     /// The runtime's own method: reads at least `min` bytes into `view`, unless the stream ends
     /// (developers.cloudflare.com/workers/runtime-apis/streams/readablestreambyobreader).
@@ -222,14 +222,14 @@ fn reader(body: &web_sys::ReadableStream) -> Result<Reader, JsValue> {
     Ok(open.call1(body, &options)?.unchecked_into())
 }
 
-/// All bytes of a body that says to have `length` of them, or does not say, if there are at most `max`.
+/// Reads a whole body of at most `max` bytes; `length` is the length that it claims, if any.
 async fn read(
     reader: &Reader,
     length: Option<u64>,
     max: u64,
     seat: &Seat,
 ) -> Result<Option<Uint8Array>, Fault> {
-    // One more than there may be shows that there are more.
+    // One byte more than allowed shows that the body is too long.
     let most = u32::try_from(length.unwrap_or(max.saturating_add(1))).unwrap_or(u32::MAX);
     let until = now().millis().saturating_add(BODY_WITHIN_MILLIS);
     let room = |none| Fault::new(DOING, no_room(none));
@@ -245,7 +245,7 @@ async fn read(
             larger.set(&bytes, 0);
             bytes = larger;
         }
-        // The memory goes to the runtime, and comes back with what was read.
+        // The buffer moves to the runtime, and returns with what was read.
         let view = bytes.subarray(filled, room_for);
         let next = reader.read_at_least(step.min(room_for - filled), &view).map_err(fault)?;
         let next = match select(JsFuture::from(next), pin!(Delay::from(STEP_WITHIN))).await {

@@ -1,4 +1,4 @@
-//! The one clock and the one source of chance, and of secrets; and the pause that needs both.
+//! The only clock and the only source of random numbers and secrets; and the pause that needs both.
 
 use std::time::Duration;
 
@@ -7,7 +7,8 @@ use worker::{Delay, js_sys};
 use crate::storage::Fault;
 use crate::wire::time::Micros;
 
-/// Now. Stands still while code runs (platform facts 5.5): never order by it inside one event.
+/// The time. It stands still while code runs (platform facts 5.5), so it does not order steps
+/// within one event.
 pub fn now() -> Micros {
     #[expect(clippy::disallowed_methods, reason = "this is the one place")]
     #[expect(clippy::cast_possible_wrap, reason = "milliseconds since 1970 fit for 292 million years")]
@@ -38,14 +39,14 @@ thread_local! {
     static RUN: String = format!("{}-{}", now().0, chance());
 }
 
-/// Names this run of the runtime: the same until the process, or this isolate, starts anew.
-/// Objects that merely slept find the same name again (platform facts 2.2).
+/// An identifier of this run of the runtime: it stays the same until the process or this isolate
+/// restarts. An object that merely slept finds the same value again (platform facts 2.2).
 pub fn run() -> String {
     RUN.with(String::clone)
 }
 
-/// Waits after a commit that lost against another writer for the `losses`th time in a row: a random
-/// while of up to 4, 8, 16 … 1024 ms, so that decisions made at once spread until each fits in.
+/// Waits after the `losses`th commit in a row that lost against another writer: a random time of up
+/// to 4, 8, 16 … 1024 ms, so that concurrent decisions spread until each succeeds.
 pub async fn lost_a_race(losses: u32) {
     let most = f64::from(2_u32 << losses.min(9));
     Delay::from(Duration::from_secs_f64(chance() * most / 1000.0)).await;

@@ -33,12 +33,12 @@ pub struct Stream {
     pub pipeline: Settings,
 }
 
-/// How sockets are held.
+/// Settings of the events sockets.
 #[derive(Clone, Copy, Debug)]
 pub struct Sockets {
     /// `GATEWAY_SHARDS` (C13).
     pub gateway_shards: u32,
-    /// What `?did=` alone is worth: `AUTH_MODE` (C06).
+    /// How far `?did=` alone is believed: `AUTH_MODE` (C06).
     pub mode: AuthMode,
     /// `AWAY_AFTER_MS`, `OFFLINE_GRACE_MS` (C10, C11).
     pub periods: Periods,
@@ -52,38 +52,38 @@ pub struct Sockets {
     pub rate: Rate,
 }
 
-/// Who is asked outside.
+/// The other hosts that the service asks.
 #[derive(Clone, Debug)]
 pub struct Outside {
     /// `PLC_URL` (C03).
     pub plc: String,
     /// `BSKY_API_URL` (C04).
     pub profiles: String,
-    /// `DOH_URL`: DNS over HTTPS in its JSON form, for handles.
+    /// `DOH_URL`: DNS over HTTPS in its JSON format, for handles.
     pub dns: String,
-    /// How far other people's documents may lead.
+    /// Which hosts other people's documents may name.
     pub reach: Reach,
 }
 
-/// How signaling rooms are held.
+/// Settings of signaling rooms.
 #[derive(Clone, Copy, Debug)]
 pub struct Signaling {
     /// `SIGNAL_MAX_PEERS` (C21).
     pub max_peers: usize,
-    /// `LEASE_MS` (C12): how long a peer that sent heartbeats may be silent; 0 = for ever.
+    /// `LEASE_MS` (C12): how long a peer that sent heartbeats may be silent; 0 is for ever.
     pub lease_ms: i64,
-    /// Whether people prove who they are: `AUTH_MODE` is not `open` (C06).
+    /// Whether people must prove their DID: `AUTH_MODE` is not `open` (C06).
     pub proven: bool,
 }
 
-/// What callers need to reach each other.
+/// Settings of STUN and TURN servers for calls.
 #[derive(Clone, Debug)]
 pub struct Calls {
     /// `ICE_SERVERS`: a fixed list.
     pub servers: Vec<IceServer>,
-    /// `TURN_TTL_SECS`: how long credentials live.
+    /// `TURN_TTL_SECS`: how long credentials are valid.
     pub ttl_secs: i64,
-    /// `TURN_URLS` and `TURN_SECRET`: a TURN server that shares a secret with us.
+    /// `TURN_URLS` and `TURN_SECRET`: a TURN server that shares a secret with this service.
     pub shared: Option<(Vec<String>, String)>,
     /// `TURN_KEY_ID`, `TURN_KEY_TOKEN`, `TURN_API_URL`: Cloudflare's TURN service.
     pub cloudflare: Option<TurnKey>,
@@ -94,7 +94,7 @@ pub struct Calls {
 /// A key of Cloudflare's TURN service.
 #[derive(Clone, Debug)]
 pub struct TurnKey {
-    /// Where the service is.
+    /// The address of the service.
     pub api: String,
     /// The key's id.
     pub id: String,
@@ -133,17 +133,17 @@ pub fn pipeline(env: &Env) -> Settings {
     }
 }
 
-/// `TOKEN_SECRET` (C08), which signs socket tokens, if it is one.
+/// `TOKEN_SECRET` (C08), which signs socket tokens, if it is set and long enough.
 pub fn token_secret(env: &Env) -> Option<String> {
     secret(env, "TOKEN_SECRET")
 }
 
-/// `TOKEN_SECRET_PREVIOUS` (C28), which signed them before, if it is one.
+/// `TOKEN_SECRET_PREVIOUS` (C28), the secret before it, if it is set and long enough.
 pub fn token_secret_previous(env: &Env) -> Option<String> {
     secret(env, "TOKEN_SECRET_PREVIOUS")
 }
 
-/// `SERVICE_DID` (C07), if it is set and a DID.
+/// `SERVICE_DID` (C07), if it is set and valid.
 pub fn service_did(env: &Env) -> Option<Did> {
     let given = text(env, "SERVICE_DID", "");
     let did = Did::parse(&given).ok();
@@ -154,12 +154,12 @@ pub fn service_did(env: &Env) -> Option<Did> {
     did
 }
 
-/// `INVITE_API_KEY` (C01), if it is one.
+/// `INVITE_API_KEY` (C01), if it is set and long enough.
 pub fn api_key(env: &Env) -> Option<String> {
     secret(env, "INVITE_API_KEY")
 }
 
-/// A secret that is too short to be one counts as none (C25), and is named once.
+/// A secret that is too short counts as unset (C25), with one warning.
 fn secret(env: &Env, name: &str) -> Option<String> {
     let given = Some(text(env, name, "")).filter(|secret| !secret.is_empty())?;
     if secrets::is_long_enough(&given) || secrets::is_test_stream(&text(env, "JETSTREAM_URL", "")) {
@@ -173,7 +173,7 @@ fn secret(env: &Env, name: &str) -> Option<String> {
     None
 }
 
-/// `TRUSTED_PROXIES` (C24): whose word about their callers counts.
+/// `TRUSTED_PROXIES` (C24): the proxies whose headers name the client.
 pub fn trusted_proxies(env: &Env) -> Proxies {
     let list = list(env, "TRUSTED_PROXIES");
     let (proxies, wrong) = Proxies::read(&list);
@@ -210,8 +210,7 @@ pub fn signaling(env: &Env) -> Signaling {
     }
 }
 
-/// Reads the variables of calls. A list of servers that cannot be read is as good as none, with
-/// one warning.
+/// Reads the variables of calls. An invalid list of servers counts as none, with one warning.
 pub fn calls(env: &Env) -> Calls {
     let servers = text(env, "ICE_SERVERS", "stun:stun.cloudflare.com:3478");
     let servers = ice::configured(&servers).unwrap_or_else(|| {
@@ -235,8 +234,8 @@ pub fn calls(env: &Env) -> Calls {
     }
 }
 
-/// Has the log follow `LOG_LEVEL` (C23): first of all in each request and each object, because
-/// variables are known from there on.
+/// Sets the log's level to `LOG_LEVEL` (C23). Each request and each object calls this first, as
+/// soon as variables are available.
 pub fn follow_log_level(env: &Env) {
     let name = text(env, "LOG_LEVEL", "info");
     log::at_least(Level::named(&name).unwrap_or(Level::Info));
@@ -259,7 +258,7 @@ pub fn event_log(env: &Env) -> EventLog {
     EventLog { hours: number(env, "EVENT_LOG_HOURS", 24), max: number(env, "EVENT_LOG_MAX", 10_000) }
 }
 
-/// Reads the variables of who is asked outside.
+/// Reads the variables of the other hosts.
 pub fn outside(env: &Env) -> Outside {
     Outside {
         plc: text(env, "PLC_URL", "https://plc.directory"),
@@ -269,11 +268,11 @@ pub fn outside(env: &Env) -> Outside {
     }
 }
 
-/// Where `serve` listens: a binding that it sets itself.
+/// The address on which `serve` listens: a binding that it sets itself.
 const LISTENS_ON: &str = "COLIBRI_LISTENS_ON";
 
-/// Where this service is reached, as far as its variables say: the host of `SERVICE_DID` (C07), and
-/// where `serve` listens (`scripts/local-worker.js`).
+/// The addresses of this service, as far as its variables name them: the host of `SERVICE_DID`
+/// (C07), and the address on which `serve` listens (`scripts/local-worker.js`).
 fn own_places(env: &Env) -> Vec<String> {
     let did = service_did(env);
     let public = did.and_then(|did| place_of(&Url::parse(&format!("https://{}", web_host(&did)?)).ok()?));
@@ -286,12 +285,12 @@ pub fn web_host(did: &Did) -> Option<String> {
     Some(host.replace("%3A", ":").replace("%3a", ":"))
 }
 
-/// Where `serve` listens; none on Cloudflare.
+/// The address on which `serve` listens; `None` on Cloudflare.
 pub fn listens_on(env: &Env) -> Option<String> {
     Some(text(env, LISTENS_ON, "")).filter(|place| !place.is_empty())
 }
 
-/// `RELAY_URL`: the relay that lists who uses Colibri. Without one, nobody is asked.
+/// `RELAY_URL`: the relay that lists repositories. If unset, no relay is asked.
 pub fn relay(env: &Env) -> Option<Url> {
     let given = text(env, "RELAY_URL", "");
     let url = Url::parse(&given).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
@@ -301,7 +300,7 @@ pub fn relay(env: &Env) -> Option<Url> {
     url
 }
 
-/// `BLOB_VERIFY_MAX` (C18): the largest blob that is compared with its CID, in bytes.
+/// `BLOB_VERIFY_MAX` (C18): the largest blob that is verified against its CID, in bytes.
 pub fn blob_verify_max(env: &Env) -> u64 {
     u64::try_from(number(env, "BLOB_VERIFY_MAX", 32 * 1024 * 1024)).unwrap_or(0)
 }

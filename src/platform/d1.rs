@@ -1,7 +1,7 @@
 //! D1 as a [`Store`].
 //!
-//! Whatever is written goes through here, so here it is said what changes (`platform::editions`):
-//! before, or nothing is written, and after. No writer can forget it.
+//! Every write goes through here, so this is where changes are announced (`platform::editions`):
+//! before the write, which does not happen otherwise, and after it. No writer can forget it.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -26,12 +26,12 @@ pub struct D1 {
     shows: Rc<Cell<Parts>>,
 }
 
-/// What D1 counts, and charges for: rows and index entries.
+/// What D1 counts and charges for: rows and index entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Scanned.
+    /// Rows and entries scanned.
     pub read: u64,
-    /// Written.
+    /// Rows and entries written.
     pub written: u64,
 }
 
@@ -42,13 +42,13 @@ impl D1 {
         Ok(Self { db, env: env.clone(), cost: Cell::default(), shows: Rc::default() })
     }
 
-    /// As it is, but for `shows`, which learns of what parts of the index is read.
+    /// The same database, which adds to `shows` the parts of the index that are read.
     #[must_use]
     pub fn noting(self, shows: Rc<Cell<Parts>>) -> Self {
         Self { shows, ..self }
     }
 
-    /// What was read and written through this handle so far.
+    /// The cost of this handle so far.
     pub fn cost(&self) -> Cost {
         self.cost.get()
     }
@@ -63,7 +63,8 @@ impl D1 {
             statements.iter().map(|statement| self.prepare(statement)).collect::<worker::Result<_>>()?;
         let results = self.db.batch(prepared).await?;
         for result in &results {
-            // Numbers for an admin: a platform that does not give them is no fault.
+            // These are numbers for an admin; a platform that does not provide them causes no
+            // fault.
             let Ok(Some(meta)) = result.meta() else { continue };
             let Cost { read, written } = self.cost.get();
             let count = |more: Option<usize>| more.and_then(|more| u64::try_from(more).ok()).unwrap_or(0);
@@ -119,10 +120,10 @@ impl Store for D1 {
         let change = change.map_err(CommitError::Fault)?;
         let committed = match self.batch(&statements).await {
             Ok(_) => Ok(()),
-            // The first statement of a commit sets the ledger's version to NULL, which the
-            // schema forbids, when another commit came between (storage::commit).
+            // The first statement of a commit sets the ledger's version to NULL, which the schema
+            // forbids, if another commit came in between (storage::commit).
             Err(error) if error.to_string().contains("ledger.version") => Err(CommitError::Conflict),
-            // It may happen yet: the change is not over.
+            // The commit may still happen, so the change stays open.
             Err(error) => return Err(CommitError::Fault(Fault::new("committing to D1", error))),
         };
         if let Some(change) = change {

@@ -1,6 +1,6 @@
-//! The object that knows the editions of the index (`domain::editions`): asking it, and telling it
-//! of changes. One call each, with what is said in the address and in a header: both are part of
-//! nearly every read, and of every commit that shows.
+//! The client of the `Editions` object (`domain::editions`): reads the edition, and announces
+//! changes. Each is one call whose contents are in the path and a header, because nearly every read
+//! and every visible commit makes one.
 
 use worker::{Env, Response};
 
@@ -9,35 +9,35 @@ use crate::platform::log;
 use crate::platform::objects::{EDITIONS, Object};
 use crate::storage::Fault;
 
-/// The header of its answers: an [`Edition`], or the number of a change.
+/// The header of the object's answers: an [`Edition`], or the number of a change.
 pub const ANSWER: &str = "edition";
 
-/// What the object is asked, as paths.
+/// The paths of the object.
 pub mod paths {
-    /// For the [`Edition`](super::Edition) at this moment.
+    /// Returns the [`Edition`](super::Edition) of this moment.
     pub const NOW: &str = "/now";
-    /// Parts (`parts`) are about to change. Repeated, it is another change.
+    /// Some `parts` are about to change. Repeating it announces another change.
     pub const BEGIN: &str = "/begin";
-    /// A change (`change`) of parts (`parts`) is over. Idempotent.
+    /// A `change` of `parts` is over. Idempotent.
     pub const END: &str = "/end";
 }
 
-/// The edition at this moment.
+/// The edition of this moment.
 pub async fn now(env: &Env) -> Result<Edition, Fault> {
     let text = ask(env, paths::NOW).await?;
     text.parse().map_err(|()| Fault::new("asking for the edition", text))
 }
 
-/// A change under way. Dropped without [`Change::end`], it lasts until the object gives it up: of
-/// a commit that failed nobody knows whether it will happen yet.
+/// A change in progress. If dropped without [`Change::end`], it lasts until the object times it
+/// out: a failed commit may still happen.
 #[derive(Debug)]
 pub struct Change {
     number: String,
     parts: Parts,
 }
 
-/// Says that these parts are about to change. Must come before the change, which must not happen
-/// if this fails; `None` if nothing that shows is changed.
+/// Announces that these parts are about to change. It must come before the change, which must not
+/// happen if this fails. `None` if nothing visible changes.
 pub async fn begin(env: &Env, parts: Parts) -> Result<Option<Change>, Fault> {
     if parts.is_none() {
         return Ok(None);
@@ -47,7 +47,7 @@ pub async fn begin(env: &Env, parts: Parts) -> Result<Option<Change>, Fault> {
 }
 
 impl Change {
-    /// Says that the change is committed, or that it never will be.
+    /// Announces that the change is committed, or that it never will be.
     pub async fn end(self, env: &Env) {
         let path = format!("{}?change={}&parts={}", paths::END, self.number, self.parts.number());
         if let Err(fault) = say(env, &path).await {
@@ -56,7 +56,7 @@ impl Change {
     }
 }
 
-/// As [`ask`], twice if need be: an object that was just moved answers the second time.
+/// As [`ask`], with one retry: an object that was just moved answers the second time.
 async fn say(env: &Env, path: &str) -> Result<String, Fault> {
     match ask(env, path).await {
         Ok(answer) => Ok(answer),

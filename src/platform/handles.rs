@@ -1,4 +1,4 @@
-//! Where handles lead: DNS, asked over HTTPS, and a file on the handle's own host.
+//! Resolves handles: through DNS over HTTPS, and through a file on the handle's own host.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -22,12 +22,12 @@ use crate::wire::time::Micros;
 const WITHIN: Duration = Duration::from_secs(3);
 /// A few TXT records of at most 255 characters each, as JSON.
 const DNS_MAX: usize = 16 * 1024;
-/// A DID and blanks around it.
+/// A DID with surrounding blanks.
 const FILE_MAX: usize = 2 * 1024;
 
-/// How long it is remembered where a handle led, for those who ask about the same one.
+/// How long the result for a handle is cached.
 const REMEMBERED: i64 = 5_000_000;
-/// How long those who ask the same wait for the one who asks: a little longer than that may take.
+/// How long equal requests wait for the one that is in progress: a little longer than it may take.
 const PATIENCE: i64 = 8_000_000;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -36,8 +36,8 @@ thread_local! {
     static LED: RefCell<Answers<Proof>> = const { RefCell::new(Answers::new()) };
 }
 
-/// Where a handle leads, whoever asks. Equal questions share one answer, and strangers have their own
-/// allowance with DNS.
+/// Resolves a handle for any caller. Equal requests share one answer, and strangers have their own
+/// DNS allowance.
 pub async fn lead_for_anybody(handle: &Handle, outside: &Outside) -> Proof {
     let name = handle.as_str();
     loop {
@@ -60,8 +60,8 @@ pub async fn lead_for_anybody(handle: &Handle, outside: &Outside) -> Proof {
     proof
 }
 
-/// Where a handle leads. The file is asked for only if DNS names nobody: most handles are names
-/// that a PDS hands out, and those have no record of their own.
+/// Resolves a handle. It requests the file only if DNS names no DID, as for most handles, which a
+/// PDS hands out without DNS records.
 pub async fn lead(handle: &Handle, outside: &Outside, errand: Errand<'_>) -> Proof {
     if !may_be_proven(handle) {
         return Proof::Nothing;
@@ -73,7 +73,7 @@ pub async fn lead(handle: &Handle, outside: &Outside, errand: Errand<'_>) -> Pro
     led_to(dns, in_file(handle, outside).await)
 }
 
-/// Several DIDs are as good as none: nobody can say which one is meant.
+/// Several DIDs count as none, because it is unknown which one is meant.
 async fn in_dns(handle: &Handle, outside: &Outside, errand: Errand<'_>) -> Proof {
     const DOING: &str = "asking DNS for a handle";
     let name = format!("_atproto.{handle}");
@@ -92,7 +92,7 @@ async fn in_dns(handle: &Handle, outside: &Outside, errand: Errand<'_>) -> Proof
     }
 }
 
-/// The host is anybody's, so that it fails is no fault of the service and is not logged.
+/// Anybody may own the host, so its failure is not a fault of the service and is not logged.
 async fn in_file(handle: &Handle, outside: &Outside) -> Proof {
     let Some(url) = file_of(handle, &outside.reach) else { return Proof::Nothing };
     match get_text("reading the DID of a handle", Errand::Proof, &url, &[], WITHIN, FILE_MAX).await {

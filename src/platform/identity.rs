@@ -1,11 +1,12 @@
-//! Who is behind a DID: its document, asked for, stored and remembered for a while.
+//! Resolves DIDs: fetches, stores and caches their documents.
 //!
-//! What is read of people the index knows stands in D1 for a day, unless the network says that it
-//! changed (I50). In front of that each isolate remembers for some minutes, also strangers, so
-//! that pictures cost no round trip each, and for a moment who is nobody; equal questions share one
-//! answer. What anybody may ask ([`recall`], [`identify_anybody`]) goes that way; the service itself
-//! asks for people whom the index knows ([`resolve`], [`refresh`], [`identify`]), and is not held up by
-//! what strangers had asked, also by naming people who do not exist ([`resolve_named`]). Whoever finds nobody home asks anew.
+//! For people whom the index knows, D1 keeps the result for a day, unless the network reports a
+//! change (I50). In front of that, each isolate caches results for some minutes, strangers'
+//! included, so that images cost no round trip each; it caches briefly that a DID does not exist,
+//! and equal requests share one answer. Requests of anybody ([`recall`], [`identify_anybody`]) go
+//! that way. The service's own lookups of known people ([`resolve`], [`refresh`], [`identify`])
+//! never wait for strangers'; lookups of people whom others named use the strangers' allowance
+//! ([`resolve_named`]). A caller who finds the account gone fetches the document again.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -32,39 +33,39 @@ use crate::wire::time::Micros;
 use crate::wire::xrpc::origin;
 
 const SECOND: i64 = 1_000_000;
-/// How long an isolate remembers. An account may move, and another isolate may hear of it:
-/// whoever finds it gone asks anew, so this only bounds how long an address that still answers is
-/// used.
+/// How long an isolate caches a result. An account may move, and only another isolate may learn of
+/// it. A caller who finds the account gone fetches again, so this only bounds how long an old
+/// address that still answers is used.
 const REMEMBERED: i64 = 5 * 60 * SECOND;
-/// How long a DID is remembered that is nobody's. Somebody may make it theirs.
+/// How long it is cached that a DID does not exist. Somebody may create it.
 const NOBODY: i64 = 30 * SECOND;
-/// How long it is remembered that there was no answer: for those who asked at the same time.
+/// How long a failure is cached: for requests at the same time.
 const FAILED: i64 = SECOND;
-/// How often a document is asked for anew because the account was not found where it says.
+/// How often a document is fetched again because the account was not at the address in it.
 const ANEW: i64 = 10 * SECOND;
-/// How often a document is asked for anew because a signature does not fit (X04): so often for one
-/// DID, in microseconds, and so often in all. Anybody can forge a token of anybody.
+/// How often a document is fetched again because a signature is invalid (X04): the pause per DID in
+/// microseconds, and the limit for all. Anybody can forge a token of anybody.
 const REKEY: i64 = 60 * SECOND;
 const REKEY_RATE: Rate = Rate { every: 200_000, at_once: 20 };
 const WITHIN: Duration = Duration::from_secs(5);
-/// How long those who ask the same wait for the one who asks: a little longer than that may take.
+/// How long equal requests wait for the one in progress: a little longer than it may take.
 const PATIENCE: i64 = 7 * SECOND;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Documents of the directory have 1 to 2 kB.
+/// Documents in the directory have 1 to 2 kB.
 const DOCUMENT_MAX: usize = 64 * 1024;
 
-/// Why a DID leads nowhere.
+/// Why a DID does not resolve.
 #[derive(Debug)]
 pub enum Unresolved {
-    /// There is no such DID, it names no PDS, or it leads to a host that may not be asked
+    /// The DID does not exist, names no PDS, or names a host that the service must not contact
     /// (R21.6).
     Nowhere,
-    /// The directory is left alone until then: it did not answer others (K07). Nobody else of it
-    /// needs to be tried before.
+    /// The service does not ask the directory before then, because it failed to answer (K07). No
+    /// other DID of that directory needs to be tried before.
     Resting(Micros),
-    /// Too many strangers are asked about just now.
+    /// Too many requests about strangers are in progress.
     Busy,
-    /// Who knows did not answer, or answered nonsense.
+    /// The host failed, or its answer was invalid.
     Fault(Fault),
 }
 
@@ -88,18 +89,18 @@ impl From<Fault> for Unresolved {
 
 const DOING: &str = "resolving a DID";
 
-/// Where an account lives, and who signs for it.
+/// Where an account is hosted, and which key signs for it.
 #[derive(Clone, Debug)]
 pub struct Account {
-    /// Its PDS, which may be asked (R21.6).
+    /// Its PDS, which the service may contact (R21.6).
     pub pds: Url,
-    /// The key that signs its repository; `None`: its document has none.
+    /// The key that signs its repository; `None` if its document has none.
     pub signing_key: Option<Multikey>,
-    /// Its handle, if it is proven.
+    /// Its handle, if proven.
     pub handle: Option<Handle>,
 }
 
-/// What is remembered about a DID.
+/// The cached result for a DID.
 #[derive(Clone, Debug)]
 enum Said {
     Found(Box<Identity>, bool),
@@ -115,8 +116,7 @@ thread_local! {
     static REKEYS: RefCell<Allowance> = const { RefCell::new(Allowance::new()) };
 }
 
-/// Where the account of a DID lives that the index knows: from D1 if what stands there is believed,
-/// else asked for.
+/// The account of a known DID: from D1 if the stored document is fresh enough, otherwise fetched.
 pub async fn resolve(db: &impl Store, did: &Did, outside: &Outside) -> Result<Account, Unresolved> {
     let stored = identities::find(db, did).await?;
     match stored.filter(|identity| identity.is_believed(now())) {
@@ -125,13 +125,14 @@ pub async fn resolve(db: &impl Store, did: &Did, outside: &Outside) -> Result<Ac
     }
 }
 
-/// Asks for the document whatever is known. For an account that was not found where it should be,
-/// or a signature that does not fit.
+/// Fetches the document, whatever is stored: for an account that was not at its address, or an
+/// invalid signature.
 pub async fn refresh(db: &impl Store, did: &Did, outside: &Outside) -> Result<Account, Unresolved> {
     account(&read(db, did, outside, true).await?, outside)
 }
 
-/// As [`resolve`] or [`refresh`] for somebody whom others only named: their turn is a stranger's.
+/// As [`resolve`] or [`refresh`], for a DID that others merely named: it uses the strangers'
+/// allowance.
 pub async fn resolve_named(
     db: &impl Store,
     did: &Did,
@@ -145,24 +146,24 @@ pub async fn resolve_named(
     }
 }
 
-/// Where anybody's account lives.
+/// Anybody's account.
 #[derive(Clone, Debug)]
 pub struct Recalled {
-    /// Where.
+    /// The account.
     pub account: Account,
-    /// Whether nobody was asked just now.
+    /// Whether it came from the cache.
     pub remembered: bool,
-    /// Whether the index knows them.
+    /// Whether the index knows the person.
     pub is_known: bool,
 }
 
-/// As [`resolve`] for anybody, with the memory of this isolate in front.
+/// As [`resolve`] for any DID, through the isolate's cache.
 pub async fn recall(db: &impl Store, did: &Did, outside: &Outside) -> Result<Recalled, Unresolved> {
     let (identity, is_known, remembered) = remembered(db, did, outside).await?;
     Ok(Recalled { account: account(&identity, outside)?, remembered, is_known })
 }
 
-/// Who is behind anybody's DID, whether the index knows them, and whether nobody was asked just now.
+/// Resolves any DID, and tells whether the index knows it and whether the result was cached.
 async fn remembered(
     db: &impl Store,
     did: &Did,
@@ -187,14 +188,15 @@ async fn remembered(
 /// The key of an account, for its signatures on tokens.
 #[derive(Clone, Debug)]
 pub struct Signer {
-    /// The key in its document, if it has one; `None` also where there is no such document.
+    /// The key in its document; `None` if it has none, or if there is no document.
     pub key: Option<Multikey>,
-    /// Whether it was asked for just now.
+    /// Whether the document was fetched just now.
     pub is_fresh: bool,
     is_known: bool,
 }
 
-/// Who signs for an account, as it is remembered. Nobody is no fault: a token of theirs is refused.
+/// The cached signing key of an account. A DID that does not exist is not a fault: its token is
+/// refused.
 pub async fn signer(db: &impl Store, did: &Did, outside: &Outside) -> Result<Signer, Unresolved> {
     match remembered(db, did, outside).await {
         Ok((identity, is_known, is_remembered)) => {
@@ -205,9 +207,9 @@ pub async fn signer(db: &impl Store, did: &Did, outside: &Outside) -> Result<Sig
     }
 }
 
-/// As [`signer`], after a signature that did not fit the one that is remembered: the document is asked
-/// for anew, unless it was within the minute for this DID, or too often for others. `None`: it may
-/// not be asked for, so what is remembered counts.
+/// As [`signer`], after a signature that the cached key does not verify: fetches the document
+/// again, unless that happened within a minute for this DID, or too often for others. `None` if it
+/// must not be fetched, so the cached key decides.
 pub async fn signer_anew(
     db: &impl Store,
     did: &Did,
@@ -235,8 +237,8 @@ pub async fn signer_anew(
     }
 }
 
-/// As [`recall`], of somebody who was not found where that says: the document is asked for once more,
-/// unless it was lately.
+/// As [`recall`], for an account that was not at its cached address: fetches the document again,
+/// unless that happened recently.
 pub async fn recall_anew(
     db: &impl Store,
     did: &Did,
@@ -252,8 +254,8 @@ pub async fn recall_anew(
     account(&ask(&Asking(did), db, outside, is_known).await?, outside)
 }
 
-/// Who is behind a DID that the index knows, with the claim to the handle checked (O10); what was
-/// found out within a day is not asked for again.
+/// The identity of a known DID, with a verified handle (O10). A result of the last day is not
+/// fetched again.
 pub async fn identify(db: &impl Store, did: &Did, outside: &Outside) -> Result<Identity, Unresolved> {
     let stored = identities::find(db, did).await?;
     let identity = match stored.filter(|identity| identity.is_believed(now())) {
@@ -263,13 +265,13 @@ pub async fn identify(db: &impl Store, did: &Did, outside: &Outside) -> Result<I
     checked(db, identity, outside, true).await
 }
 
-/// As [`identify`] for anybody.
+/// As [`identify`] for any DID.
 pub async fn identify_anybody(db: &impl Store, did: &Did, outside: &Outside) -> Result<Identity, Unresolved> {
     let stored = identities::find(db, did).await?;
     let is_known = stored.is_some();
     let identity = match stored.filter(|identity| identity.is_believed(now())) {
         Some(identity) => identity,
-        // What is remembered of somebody whom the index knows is older than what stands there.
+        // For a known person, the cached result is older than the stored one.
         None => match turn(did, is_known).await {
             Some(said) => said?.0,
             None => ask(&Asking(did), db, outside, is_known).await?,
@@ -278,7 +280,7 @@ pub async fn identify_anybody(db: &impl Store, did: &Did, outside: &Outside) -> 
     checked(db, identity, outside, is_known).await
 }
 
-/// The claim to the handle, checked unless it was.
+/// The claimed handle, verified unless it was before.
 async fn checked(
     db: &impl Store,
     mut identity: Identity,
@@ -300,8 +302,8 @@ async fn checked(
     Ok(identity)
 }
 
-/// What is remembered of a DID, perhaps after somebody else has asked, or `None`: it is for the caller
-/// to ask. `anew`: only what somebody was asked just now counts.
+/// The cached result for a DID, perhaps after waiting for another request. `None` if the caller
+/// must fetch it. `anew`: accept only a result that was fetched just now.
 async fn turn(did: &Did, mut anew: bool) -> Option<Result<(Identity, bool), Unresolved>> {
     loop {
         match SAID.with_borrow_mut(|said| said.look(did.as_str(), PATIENCE, now())) {
@@ -322,7 +324,7 @@ async fn turn(did: &Did, mut anew: bool) -> Option<Result<(Identity, bool), Unre
     }
 }
 
-/// Somebody asks; others wait, until this ends.
+/// A fetch in progress; others wait until this is dropped.
 struct Asking<'a>(&'a Did);
 
 impl Drop for Asking<'_> {
@@ -331,7 +333,7 @@ impl Drop for Asking<'_> {
     }
 }
 
-/// Asks for the document, and has the answer shared.
+/// Fetches the document, and shares the result.
 async fn ask(
     asking: &Asking<'_>,
     db: &impl Store,
@@ -359,8 +361,8 @@ async fn ask(
 }
 
 fn account(identity: &Identity, outside: &Outside) -> Result<Account, Unresolved> {
-    // Judged again: what may be asked is a setting, and the row may be older.
-    // Read again too: a row may be of a time when an endpoint was kept with its path.
+    // Judged again, because the reach is a setting and the row may be older. Parsed again, too:
+    // older rows contain endpoints with a path.
     let pds = identity.pds.clone().and_then(origin).filter(|url| may_ask(url, &outside.reach));
     Ok(Account {
         pds: pds.ok_or(Unresolved::Nowhere)?,
@@ -369,7 +371,7 @@ fn account(identity: &Identity, outside: &Outside) -> Result<Account, Unresolved
     })
 }
 
-/// Asks for the document, stores what it says and remembers it.
+/// Fetches the document, and stores and caches what it says.
 async fn read(db: &impl Store, did: &Did, outside: &Outside, is_known: bool) -> Result<Identity, Unresolved> {
     let asked_at = now();
     SAID.with_borrow_mut(|said| said.forget(did.as_str()));
@@ -389,7 +391,7 @@ fn remember(identity: &Identity, is_known: bool) {
     SAID.with_borrow_mut(|all| all.say(identity.did.as_str(), said, Micros(at.0 + REMEMBERED), at));
 }
 
-/// The document of a DID, asked for.
+/// Fetches the document of a DID.
 async fn document(did: &Did, outside: &Outside, is_known: bool) -> Result<DidDocument, Unresolved> {
     let is_plc = did.as_str().starts_with("did:plc:");
     let errand = match (is_plc, is_known) {
@@ -402,14 +404,14 @@ async fn document(did: &Did, outside: &Outside, is_known: bool) -> Result<DidDoc
     match get_text(DOING, errand, &url, &headers, WITHIN, DOCUMENT_MAX).await {
         Ok((200, text)) => DidDocument::parse(&text, did).ok_or_else(|| {
             if did.as_str().starts_with("did:web:") {
-                Unresolved::Nowhere // a host that is no did:web at all
+                Unresolved::Nowhere // not a valid host for a did:web
             } else {
                 Unresolved::Fault(Fault::new(DOING, "the directory answered nonsense"))
             }
         }),
         Ok((400 | 401 | 403 | 404 | 410, _)) | Err(Failure::ElsewhereRefused) => Err(Unresolved::Nowhere),
         Ok((status, _)) => Err(Unresolved::Fault(Fault::new(DOING, format!("status {status}")))),
-        // The host of one did:web is nobody else's.
+        // The host of one did:web serves no other DID.
         Err(Failure::Resting(until)) if is_plc => Err(Unresolved::Resting(until)),
         Err(failure) => Err(Unresolved::Fault(failure.into_fault(DOING))),
     }

@@ -1,9 +1,9 @@
-//! Counts what no answer tells (`storage::incidents`), so that `/api/health` does.
+//! Counts faults that no caller sees (`storage::incidents`) for `/api/health`.
 //!
-//! Of an end of the program nothing is left in its own memory: with `panic=abort` the runtime takes
-//! a new instance of it, in the same isolate (platform facts 5.3). So the instances are counted in
-//! the isolate's global object, and each that is not the first has the end of another behind it.
-//! What dies with its isolate, or with the whole runtime, leaves nothing that could be counted.
+//! When the program ends, its memory is lost: with `panic=abort` the runtime starts a new instance
+//! in the same isolate (platform facts 5.3). So the isolate's global object counts instances, and
+//! each one after the first means that another ended. If the isolate or the whole runtime dies,
+//! nothing remains to be counted.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -20,11 +20,12 @@ use super::log::{self, Level};
 use crate::storage::incidents::{self, Incident};
 use crate::storage::{Fault, Store};
 
-/// Attempts to write a count, and the pause after the first; each is twice as long as the last.
+/// Attempts to write a count, and the pause after the first; each pause is twice the last.
 const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Properties of the isolate's global object: instances that began, and ends that are counted.
+/// Properties of the isolate's global object: the instances started, and the ends that were
+/// counted.
 const BEGUN: &str = "__colibri_instances_begun";
 const COUNTED: &str = "__colibri_ends_counted";
 
@@ -33,7 +34,7 @@ thread_local! {
     static COUNTING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Something was set aside at `place`: says so in the log, and counts it in the background.
+/// Something was set aside at `place`: logs it, and counts it in the background.
 pub fn note(env: &Env, incident: Incident, count: u32, place: &str) {
     if count == 0 {
         return;
@@ -51,16 +52,16 @@ pub fn note(env: &Env, incident: Incident, count: u32, place: &str) {
     });
 }
 
-/// Notes that an instance of the program is at work here, and counts, in the background, the ends of
-/// those before it. Every object calls it when it begins.
+/// Notes that an instance of the program runs here, and counts in the background the ends of those
+/// before it. Every object calls it when it starts.
 pub fn watch(env: &Env) {
     if let Some(counting) = ends(env) {
         spawn_local(counting);
     }
 }
 
-/// The same for a caller that must keep itself alive until it is done. `None`: there is nothing to
-/// count.
+/// The same for a caller that must keep itself alive until it is done. `None` if there is nothing
+/// to count.
 pub fn ends(env: &Env) -> Option<impl Future<Output = ()> + use<>> {
     if !NOTED.replace(true) {
         set(BEGUN, get(BEGUN) + 1);
@@ -108,6 +109,6 @@ fn get(name: &str) -> u32 {
 }
 
 fn set(name: &str, number: u32) {
-    // A global object that takes no property leaves ends uncounted, and nothing else.
+    // If the global object refuses the property, ends stay uncounted and nothing else happens.
     let _ = Reflect::set(&global(), &JsValue::from_str(name), &JsValue::from_f64(f64::from(number)));
 }

@@ -1,7 +1,7 @@
-//! The log: one JSON line for each thing worth knowing, logged once, where it is handled.
+//! The log: one JSON line per noteworthy event, logged once, where it is handled.
 //!
-//! A line reads alone (`message`) and has fields to query. DIDs and AT-URIs are fine; the text
-//! of a record, a token or a secret is never logged (C23).
+//! `message` is readable alone; further fields are for queries. DIDs and AT-URIs are allowed; the
+//! text of a record, a token or a secret is never logged (C23).
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -11,16 +11,16 @@ use worker::{console_error, console_log, console_warn};
 
 use crate::storage::Fault;
 
-/// How bad it is (C23).
+/// The severity (C23).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Each step.
+    /// Every step.
     Trace,
-    /// What helps to find a fault.
+    /// Details for debugging.
     Debug,
-    /// As it should be.
+    /// Normal operation.
     Info,
-    /// Somebody may want to look.
+    /// An operator may want to look.
     Warn,
     /// The database, network or platform failed.
     Error,
@@ -39,13 +39,13 @@ impl Level {
         }
     }
 
-    /// The level of this name, as `LOG_LEVEL` has it.
+    /// The level with this name in `LOG_LEVEL`.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|level| level.name() == name)
     }
 }
 
-/// Remarks remembered as made ([`once`]); there are as many as variables.
+/// The most messages that [`once`] remembers: one per variable is enough.
 const ONCE_MAX: usize = 100;
 
 thread_local! {
@@ -54,7 +54,7 @@ thread_local! {
     static MADE: RefCell<BTreeSet<String>> = const { RefCell::new(BTreeSet::new()) };
 }
 
-/// Writes lines of this level and worse from now on, in this isolate.
+/// Sets the lowest level that this isolate logs.
 pub fn at_least(level: Level) {
     LEAST.set(level);
 }
@@ -72,7 +72,7 @@ pub fn line(level: Level, message: &str, fields: &serde_json::Value) {
     }
 }
 
-/// Writes a line the first time this isolate has it to say (C30).
+/// Writes a line the first time that this isolate logs it (C30).
 pub fn once(level: Level, message: &str, fields: &serde_json::Value) {
     let is_new = MADE.with_borrow_mut(|made| made.len() < ONCE_MAX && made.insert(message.to_owned()));
     if is_new {
@@ -80,7 +80,7 @@ pub fn once(level: Level, message: &str, fields: &serde_json::Value) {
     }
 }
 
-/// A fault that is handled here: what happens next stands in `then`.
+/// Logs a fault that is handled here; `then` says what happens next.
 pub fn fault(fault: &Fault, then: &str) {
     line(Level::Error, &format!("{} failed; {then}", fault.doing), &json!({ "because": fault.because }));
 }

@@ -1,7 +1,7 @@
-//! Seats and room for what is read of other hosts, in this isolate (`domain::memory_budget`).
+//! Seats and room for the contents of other hosts, in this isolate (`domain::memory_budget`).
 //!
-//! Promises: each wait has an end; a seat is given back when it is dropped, and taken back when it is
-//! not heard of any more, for a request that ends is never told so.
+//! Promises: each wait ends; a seat is released when it is dropped, and reclaimed when its holder
+//! shows no sign of life, because the runtime does not notify a request that ends.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -14,19 +14,19 @@ use crate::domain::memory_budget::{Held, MemoryBudget, Size};
 const KB: u64 = 1024;
 const MB: u64 = 1024 * KB;
 
-/// What is read.
+/// The kinds of contents.
 #[derive(Clone, Copy, Debug)]
 pub enum Pool {
-    /// Blobs, to be compared with their CIDs. With the largest one, which is `BLOB_VERIFY_MAX`, they hold
-    /// 80 MiB at most.
+    /// Blobs, for verification against their CIDs. With the largest one, `BLOB_VERIFY_MAX`, they
+    /// hold 80 MiB at most.
     Blobs,
     /// Repositories. With the largest one (`domain::repository`), they hold 86 MiB at most.
     Repositories,
 }
 
-/// Pictures do not stand behind films. A browser asks a host for six at a time, and a PDS takes 5 MiB
-/// by default. A host that sends less than a megabyte a second makes room
-/// where others wait.
+/// Images do not wait behind videos. A browser requests six at a time from a host, and a PDS
+/// accepts blobs of 5 MiB by default. A host that sends less than a megabyte a second yields its
+/// room when others wait.
 const BLOBS: Size = Size {
     seats: 96,
     seats_of_host: 32,
@@ -38,7 +38,7 @@ const BLOBS: Size = Size {
     grace: 3_000_000,
     slow: MB,
 };
-/// At a host two are read at a time (K07). It may take some time to prepare an export.
+/// Two per host at a time (K07). A host may take some time to prepare an export.
 const REPOSITORIES: Size = Size {
     seats: 24,
     seats_of_host: 2,
@@ -72,8 +72,8 @@ impl Pool {
         }
     }
 
-    /// How long one waits, and how often it looks, in milliseconds. By looking, not by being woken: a
-    /// request must not wake another one (platform facts 5.5).
+    /// How long a request waits, and how often it checks, in milliseconds. It polls, because one
+    /// request must not wake another (platform facts 5.5).
     fn patience(self) -> (i64, u64) {
         match self {
             Pool::Blobs => (10_000, 20),
@@ -81,7 +81,7 @@ impl Pool {
         }
     }
 
-    /// Waits for a seat for something of this host.
+    /// Waits for a seat for a download from this host.
     pub async fn seat(self, host: &str) -> Result<Seat, NoRoom> {
         let seat = Seat { pool: self, by: self.with(|room| room.queue(host, now())) };
         let is_seated = || self.with(|room| room.sit(seat.by, self.size(), now()));
@@ -100,13 +100,13 @@ impl Pool {
 /// Why there is no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoRoom {
-    /// Others have it, and kept it for too long.
+    /// Others hold it, and held it too long.
     Crowded,
-    /// It was taken back, because its host is slow and others waited.
+    /// It was reclaimed, because its host is slow and others waited.
     Slow,
 }
 
-/// A seat, until it is dropped.
+/// A seat, held until it is dropped.
 #[derive(Debug)]
 pub struct Seat {
     pool: Pool,
@@ -114,7 +114,7 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// Waits until so many bytes may be held in all.
+    /// Waits until this seat may hold this many bytes in all.
     pub async fn hold(&self, bytes: u64) -> Result<(), NoRoom> {
         let (patience, every) = self.pool.patience();
         let until = now().millis().saturating_add(patience);
@@ -128,13 +128,13 @@ impl Seat {
         }
     }
 
-    /// So many bytes came by now.
+    /// Reports that this many bytes have arrived so far.
     pub fn came(&self, bytes: u64) -> Result<(), NoRoom> {
         let is_there = self.pool.with(|room| room.came(self.by, bytes, now()));
         if is_there { Ok(()) } else { Err(NoRoom::Slow) }
     }
 
-    /// Everything came.
+    /// Reports that everything has arrived.
     pub fn settle(&self) -> Result<(), NoRoom> {
         let is_there = self.pool.with(|room| room.settle(self.by, now()));
         if is_there { Ok(()) } else { Err(NoRoom::Slow) }

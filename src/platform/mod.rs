@@ -1,8 +1,8 @@
-//! What the runtime gives: configuration, the clock, D1 and its editions, the SQLite and the alarm
-//! of an object, the log, other hosts, what strangers may have asked of them and room for what comes, the handles and DIDs that lead to them, profiles, and what a
-//! relay lists.
+//! What the runtime provides: configuration, the clock, D1 and its editions, an object's SQLite and
+//! alarm, the log, requests to other hosts and their limits, handles and DIDs, profiles, and the
+//! relay.
 //!
-//! The only place that reads a clock, a random number or a binding. Holds no rule.
+//! The only place that reads a clock, a random number or a binding. Contains no rule.
 
 pub mod alarm;
 pub mod blobs;

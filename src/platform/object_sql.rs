@@ -1,13 +1,13 @@
 //! The SQLite of a Durable Object: synchronous, private to the object.
 //!
-//! Statements between two awaits are stored together or not at all, and what is sent out waits
+//! Statements between two awaits are stored together or not at all, and outgoing messages wait
 //! until they are durable (platform facts 2.6).
 //!
-//! Whatever a statement throws is a [`Fault`], at its first row and at any later one. Of the ways
-//! in which worker 0.8.7 reads a cursor only `raw` catches (`js_sys::Iterator::next`); its
-//! `to_array`, `one` and `next` import the methods without `catch`, so an exception of a row crosses
-//! Rust's frames without running a destructor: borrows stay taken, and waiting tasks never end
-//! (platform facts 5.2).
+//! Every exception of a statement becomes a [`Fault`], at its first row and at any later one. Of
+//! the ways in which worker 0.8.7 reads a cursor, only `raw` catches them
+//! (`js_sys::Iterator::next`). Its `to_array`, `one` and `next` import the methods without `catch`,
+//! so an exception in a row crosses Rust's frames without running a destructor: borrows stay taken,
+//! and waiting tasks never end (platform facts 5.2).
 
 use worker::{SqlCursor, SqlStorage, SqlStorageValue, State};
 
@@ -25,13 +25,13 @@ impl ObjectSql {
         Self { sql: state.storage().sql() }
     }
 
-    /// Runs a statement; the `row` texts it answers.
+    /// Runs a statement, and returns its `row` texts.
     pub fn run(&self, statement: &Statement) -> Result<Vec<String>, Fault> {
         self.run_within(statement, usize::MAX).map(|(found, _)| found)
     }
 
-    /// Runs a statement; the `row` texts it answers, in order, until they have more than `bytes`, and
-    /// whether there may be more of them.
+    /// Runs a statement, and returns its `row` texts in order until they exceed `bytes`, and
+    /// whether there may be more.
     pub fn run_within(&self, statement: &Statement, bytes: usize) -> Result<(Vec<String>, bool), Fault> {
         let (mut found, mut length) = (Vec::new(), 0_usize);
         for row in self.exec(statement)?.raw() {
@@ -47,7 +47,7 @@ impl ObjectSql {
         Ok((found, false))
     }
 
-    /// Runs statements that answer nothing.
+    /// Runs statements that return nothing.
     pub fn run_all(&self, statements: &[Statement]) -> Result<(), Fault> {
         statements.iter().try_for_each(|statement| self.exec(statement).map(drop))
     }

@@ -1,10 +1,10 @@
-//! How an object is addressed, asked, and answers.
+//! How objects are addressed and called, and how they answer.
 //!
 //! Rust objects have no RPC (platform facts T7), so a command is a POST of JSON to
-//! `https://do.internal/<name>` and its reply is JSON. The commands stand beside the object they
-//! are for (`durable/*/commands.rs`). Each says whether it is idempotent, because a caller that
-//! gets no answer asks again. Instance names are pinned below: a changed name orphans the object
-//! and its storage.
+//! `https://do.internal/<name>`, and its reply is JSON. Commands are defined next to their object
+//! (`durable/*/commands.rs`). Each says whether it is idempotent, because a caller without an
+//! answer calls again. Instance names are pinned below: a changed name orphans the object and its
+//! storage.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,22 +13,22 @@ use worker::{Env, Headers, Method, Request, RequestInit, Response, Stub};
 use crate::storage::Fault;
 use crate::wire::ids::Did;
 
-/// The kinds of object: one binding each in `wrangler.toml`.
+/// The classes of objects: each has one binding in `wrangler.toml`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Object {
     /// Reads the stream. One instance, [`JETSTREAM`].
     Jetstream,
     /// Numbers the parts of the index. One instance, [`EDITIONS`]; `platform::editions` asks it.
     Editions,
-    /// Finds out who people are. One instance, [`IDENTITIES`].
+    /// Looks up identities. One instance, [`IDENTITIES`].
     Identities,
-    /// Syncs the repositories of one PDS host. Named by host and port, [`DISPATCH`] or [`RELAY`].
+    /// Reads the repositories of one PDS host. Named by host and port, [`DISPATCH`] or [`RELAY`].
     RepoSync,
-    /// One community's order and log. Named by its AT-URI.
+    /// Numbers and logs the events of one community. Named by its AT-URI.
     Community,
     /// Holds clients' sockets. Named by [`gateway_of`].
     Gateway,
-    /// Signaling rooms. Named by [`rooms_of`].
+    /// Holds signaling rooms. Named by [`rooms_of`].
     VoiceRoom,
 }
 
@@ -60,11 +60,11 @@ pub const JETSTREAM: &str = "main";
 /// The one `Editions` instance.
 pub const EDITIONS: &str = "main";
 
-/// The `RepoSync` instance that finds the hosts of repositories. No host has this name: hosts have a
-/// port.
+/// The `RepoSync` instance that finds the hosts of repositories. No host has this name, because
+/// hosts have a port.
 pub const DISPATCH: &str = "dispatch";
 
-/// The `RepoSync` instance that walks through what a relay lists.
+/// The `RepoSync` instance that walks through a relay's lists.
 pub const RELAY: &str = "relay";
 
 /// The one `Identities` instance.
@@ -75,14 +75,14 @@ pub fn gateway(shard: u32) -> String {
     format!("gateway-{shard}")
 }
 
-/// The gateway that holds the sockets of a DID: a DID always lands on the same one.
+/// The gateway that holds the sockets of a DID; it is always the same one.
 pub fn gateway_of(did: &Did, shards: u32) -> String {
     gateway(place_of(did.as_str(), shards))
 }
 
-/// The objects that hold signaling rooms. Anybody may name a room, and an object is three files
-/// and five descriptors on one machine (platform facts 4.3), so rooms share these; an object takes
-/// thousands of sockets (2.9).
+/// The number of objects for signaling rooms. Anybody may name a room, and an object takes three
+/// files and five descriptors on one machine (platform facts 4.3), so rooms share these; an object
+/// can hold thousands of sockets (2.9).
 const ROOM_OBJECTS: u32 = 16;
 
 /// The object that holds a signaling room.
@@ -90,18 +90,18 @@ pub fn rooms_of(room: &str) -> String {
     format!("rooms-{}", place_of(room, ROOM_OBJECTS))
 }
 
-/// The objects in which observers wait for communities that nobody knows, for the same reason.
+/// The number of objects in which observers wait for unknown communities, for the same reason.
 const LOBBIES: u32 = 4;
 
-/// The object in which observers of a community wait that nobody knows. It is no AT-URI, so no
-/// community has this name.
+/// The object in which observers of an unknown community wait. Its name is not an AT-URI, so no
+/// community has it.
 pub fn lobby_of(community: &str) -> String {
     format!("lobby-{}", place_of(community, LOBBIES))
 }
 
-/// One of `count` places for a name, always the same.
+/// Maps a name to one of `count` places, always the same.
 fn place_of(name: &str, count: u32) -> u32 {
-    // FNV-1a: small, stable over builds and platforms, and spreads names well enough.
+    // FNV-1a: small, stable across builds and platforms, and spreads names well enough.
     let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
@@ -110,27 +110,26 @@ fn place_of(name: &str, count: u32) -> u32 {
 
 /// A command to an object.
 pub trait Command: Serialize + DeserializeOwned {
-    /// What comes back.
+    /// The reply.
     type Reply: Serialize + DeserializeOwned;
-    /// Who is asked.
+    /// The class of the object.
     const OBJECT: Object;
     /// The path.
     const NAME: &'static str;
 }
 
-/// To `Gateway` and `VoiceRoom`: take in a socket. Not a command with a reply but an upgrade,
-/// forwarded by the Worker; the person it acts for stands in [`DID_HEADER`]. Not idempotent:
-/// each is a new socket.
+/// To `Gateway` and `VoiceRoom`: accept a socket. It is an upgrade that the Worker forwards, not a
+/// command with a reply; [`DID_HEADER`] names its person. Not idempotent: each call opens a new
+/// socket.
 pub const CONNECT: &str = "connect";
 
 /// See [`CONNECT`]. Absent for an anonymous socket.
 pub const DID_HEADER: &str = "x-colibri-did";
 
-/// See [`CONNECT`]: present if the person proved to be who they say (X06).
+/// See [`CONNECT`]: present if the person proved their DID (X06).
 pub const PROVEN_HEADER: &str = "x-colibri-proven";
 
-/// Asks an object and waits for its reply. Anything but a reply is a fault; the caller may ask
-/// again.
+/// Calls an object and waits for its reply. Anything else is a fault; the caller may call again.
 pub async fn call<C: Command>(env: &Env, instance: &str, command: &C) -> Result<C::Reply, Fault> {
     let stub = C::OBJECT.stub(env, instance)?;
     let fault = |error: worker::Error| Fault::new(C::NAME, error);
@@ -148,13 +147,13 @@ pub async fn call<C: Command>(env: &Env, instance: &str, command: &C) -> Result<
     serde_json::from_str(&text).map_err(|error| Fault::new(C::NAME, error))
 }
 
-/// Reads a command out of a request.
+/// Reads a command from a request.
 async fn read<C: Command>(request: &mut Request) -> Result<C, Fault> {
     let text = request.text().await.map_err(|error| Fault::new(C::NAME, error))?;
     serde_json::from_str(&text).map_err(|error| Fault::new(C::NAME, error))
 }
 
-/// Answers a command. A fault becomes a 500 that only another object of ours sees.
+/// Answers a command. A fault becomes a 500, which only other objects of this service see.
 fn reply<C: Command>(result: Result<C::Reply, Fault>) -> worker::Result<Response> {
     let text =
         result.and_then(|reply| serde_json::to_string(&reply).map_err(|error| Fault::new(C::NAME, error)));
@@ -164,7 +163,7 @@ fn reply<C: Command>(result: Result<C::Reply, Fault>) -> worker::Result<Response
     }
 }
 
-/// Reads a command out of a request, performs it, and answers.
+/// Reads a command from a request, performs it, and answers.
 pub async fn serve<C: Command>(
     request: &mut Request,
     perform: impl AsyncFnOnce(C) -> Result<C::Reply, Fault>,
@@ -175,7 +174,7 @@ pub async fn serve<C: Command>(
     })
 }
 
-/// The answer to an upgrade that an object took in; otherwise a fault.
+/// The response to an upgrade that an object accepted; otherwise a fault.
 pub fn upgraded(response: Response) -> Result<Response, Fault> {
     let status = response.status_code();
     match status {
@@ -184,12 +183,12 @@ pub fn upgraded(response: Response) -> Result<Response, Fault> {
     }
 }
 
-/// The answer to an upgrade for which there is no place.
+/// The response to an upgrade without room.
 pub fn full() -> worker::Result<Response> {
     Response::error("too many sockets", 503)
 }
 
-/// The answer to a request that is no command.
+/// The response to a request that is not a command.
 pub fn unknown() -> worker::Result<Response> {
     Response::error("no such command", 404)
 }
@@ -198,7 +197,7 @@ pub fn unknown() -> worker::Result<Response> {
 mod tests {
     use super::*;
 
-    /// A changed name orphans the object: sockets, logs and counters of the old one are lost.
+    /// A changed name orphans the object: its sockets, logs and counters are lost.
     #[test]
     fn instance_names_are_pinned() {
         let did = |name: &str| Did::parse(&format!("did:plc:{name}")).unwrap();

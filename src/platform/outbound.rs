@@ -1,10 +1,9 @@
-//! Requests to other hosts: the one place where the service asks anybody outside.
+//! Requests to other hosts: the only place from which the service contacts the outside.
 //!
-//! Promises: each request ends within its time; a body is never longer than its limit; a redirect
-//! is followed only on the same host (R21.6), so an address that was judged is the one that is
-//! asked; a host that rests for an errand is not asked (`domain::breaker`), as far as this isolate
-//! knows. Whom to ask is judged before (`domain::hosts`); what the statuses of others mean is the
-//! caller's.
+//! Promises: each request ends within its time limit; a body never exceeds its limit; a redirect is
+//! followed only on the same host (R21.6), so the service contacts only addresses that were judged;
+//! a host that rests for an errand is not contacted (`domain::breaker`), as far as this isolate
+//! knows. `domain::hosts` judges addresses beforehand; the caller interprets statuses.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -25,12 +24,13 @@ use crate::storage::Fault;
 use crate::wire::rate_limit;
 use crate::wire::time::Micros;
 
-/// Redirects followed on one host. Servers that put a slash or a prefix in front need one.
+/// The most redirects on one host. Servers that add a slash or a prefix need one.
 const REDIRECTS_MAX: usize = 3;
-/// What the service calls itself, in each request.
+/// The service's name in each request.
 const USER_AGENT: &str = concat!("colibri-edge/", env!("CARGO_PKG_VERSION"));
-/// Hosts in trouble that are remembered, some hundred bytes each; as many of those that anybody can
-/// name. With more of them, those that come later are asked as if nothing were known.
+/// The most failing hosts that are remembered, at some hundred bytes each; the same number again
+/// for hosts that anybody can name. Beyond that, further hosts are contacted as if they had not
+/// failed.
 const TROUBLED_MAX: usize = 1000;
 
 type Troubled = RefCell<BTreeMap<String, Breaker>>;
@@ -41,7 +41,7 @@ thread_local! {
     static TROUBLED_OF_ANYBODY: Troubled = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// Whether a request that says so about itself is of a service of this kind, whatever its version.
+/// Whether a request claims to come from a service of this kind, in any version.
 pub fn is_ours(user_agent: &str) -> bool {
     user_agent.trim_start().starts_with("colibri-edge/")
 }
@@ -49,16 +49,17 @@ pub fn is_ours(user_agent: &str) -> bool {
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum Failure {
-    /// The host leads to another one, which was not judged.
+    /// The host redirects to another host, which was not judged.
     ElsewhereRefused,
-    /// The host was not asked: it failed too often or wants to be left alone, until then (K07).
+    /// The host was not contacted until then: it failed too often, or asked to be left alone (K07).
     Resting(Micros),
-    /// No answer, none in time, or one that is too long.
+    /// There is no answer, a late one, or one that is too long.
     Fault(Fault),
 }
 
 impl Failure {
-    /// As a fault, for whoever trusts the host and only needs to know that there is no answer.
+    /// As a fault, for a caller that trusts the host and only needs to know that there is no
+    /// answer.
     pub fn into_fault(self, doing: &'static str) -> Fault {
         match self {
             Failure::ElsewhereRefused => Fault::new(doing, "it redirects to another host"),
@@ -68,10 +69,10 @@ impl Failure {
     }
 }
 
-/// An answer of another host.
+/// A response of another host.
 #[derive(Debug)]
 pub struct Answered {
-    /// Its status.
+    /// The status.
     pub status: u16,
     response: Response,
 }
@@ -82,42 +83,42 @@ impl Answered {
         self.response.headers().get(name).ok().flatten()
     }
 
-    /// The answer itself, to be handed on without passing through memory.
+    /// The response itself, to pass on without copying it into memory.
     pub fn into_response(self) -> Response {
         self.response
     }
 }
 
-/// How long and how large a body may be that is read piece by piece.
+/// The limits of a body that is read in pieces.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// The longest wait for the next piece.
+    /// The longest pause between two pieces.
     pub idle: Duration,
-    /// The longest time for all of it, in microseconds.
+    /// The longest total time, in microseconds.
     pub in_all_micros: i64,
-    /// Its length in bytes.
+    /// The maximum length in bytes.
     pub bytes: u64,
 }
 
-/// An answer whose body is read piece by piece. Dropping it ends the transfer.
+/// A response whose body is read in pieces. Dropping it aborts the transfer.
 #[derive(Debug)]
 pub struct Streamed {
-    /// Its status.
+    /// The status.
     pub status: u16,
-    /// When the host asks to be left alone until, if it does (`Retry-After`, `RateLimit-*`).
+    /// Until when the host asks to be left alone, if it does (`Retry-After`, `RateLimit-*`).
     pub rest_until: Option<Micros>,
     body: Option<ByteStream>,
     abort: Option<AbortController>,
     bounds: Bounds,
     until: Micros,
     read: u64,
-    /// What its failure is remembered under.
+    /// The place that records its failure.
     remembered: Option<Place>,
     doing: &'static str,
 }
 
 impl Streamed {
-    /// The next piece; `None`: that was all. After a fault there is nothing more.
+    /// The next piece; `None` at the end. After a fault there are no more pieces.
     pub async fn next(&mut self) -> Option<Result<Vec<u8>, Fault>> {
         let mut body = self.body.take()?;
         let next = match select(pin!(body.next()), pin!(Delay::from(self.bounds.idle))).await {
@@ -151,7 +152,7 @@ impl Streamed {
         Err(Fault::new(self.doing, because))
     }
 
-    /// One large account does not speak against its host.
+    /// One large account does not count against its host.
     fn too_much(&self, because: impl std::fmt::Display) -> Result<Vec<u8>, Fault> {
         Err(Fault::new(self.doing, because))
     }
@@ -165,8 +166,8 @@ impl Drop for Streamed {
     }
 }
 
-/// Asks for `url` and waits at most `within` for the beginning of the answer, whose body is then
-/// read piece by piece within its bounds.
+/// Requests `url`, and waits at most `within` for the start of the response, whose body is then
+/// read in pieces within its bounds.
 pub async fn get_stream(
     doing: &'static str,
     errand: Errand<'_>,
@@ -182,7 +183,7 @@ pub async fn get_stream(
         Ok(Answered { status, mut response }) => Ok(Streamed {
             status,
             rest_until: rest_until(&response),
-            body: response.stream().ok(), // an answer without a body has none
+            body: response.stream().ok(), // a response without a body has none
             abort: Some(abort),
             bounds,
             until: Micros(now().0.saturating_add(bounds.in_all_micros)),
@@ -197,7 +198,7 @@ pub async fn get_stream(
     }
 }
 
-/// Asks for `url` and waits at most `within` for the beginning of the answer.
+/// Requests `url`, and waits at most `within` for the start of the response.
 pub async fn get(
     doing: &'static str,
     errand: Errand<'_>,
@@ -215,8 +216,8 @@ pub async fn get(
     answer
 }
 
-/// Asks for `url`; the status and the whole text, which must come within `within` and be of at
-/// most `max` bytes.
+/// Requests `url`, and returns the status and the whole text, which must arrive within `within` and
+/// have at most `max` bytes.
 pub async fn get_text(
     doing: &'static str,
     errand: Errand<'_>,
@@ -239,8 +240,8 @@ pub async fn get_text(
     answer
 }
 
-/// Posts JSON to `url`, which the operator named; the status and the whole text, as [`get_text`].
-/// A redirect is no answer.
+/// Posts JSON to `url`, which the operator named, and returns as [`get_text`]. A redirect does not
+/// count as an answer.
 pub async fn post_json(
     doing: &'static str,
     url: &Url,
@@ -266,7 +267,7 @@ pub async fn post_json(
     answer
 }
 
-/// Does the work unless the host of `url` rests, and keeps account of how that went.
+/// Runs the request unless the host of `url` rests, and records its outcome.
 async fn in_time<T>(
     doing: &'static str,
     errand: Errand<'_>,
@@ -289,18 +290,19 @@ async fn in_time<T>(
     done
 }
 
-/// What is remembered of a host, for an errand.
+/// The record of a host, for an errand.
 #[derive(Clone, Debug)]
 struct Place {
     name: String,
-    /// Of which map, and how long it may rest.
+    /// Which map it is in, and how long the host may rest.
     errand: Errand<'static>,
-    /// Of one person only.
+    /// Whether it concerns one person only.
     of_one: bool,
 }
 
 impl Place {
-    /// Under what a host is remembered: first for everybody of whom the errand is, then for the one.
+    /// The keys of a host: first the one for everybody with this errand, then the one for this
+    /// person.
     fn of(errand: Errand<'_>, url: &Url) -> Vec<Self> {
         let host = url.origin().ascii_serialization();
         let kind = match errand {
@@ -325,13 +327,13 @@ impl Place {
         self.all(|all| all.get(&self.name).and_then(|one| one.rests_until(now())))
     }
 
-    /// Keeps account of a host.
+    /// Records the outcome for a host.
     fn note(&self, outcome: Outcome, rest_until: Option<Micros>) {
         let at = now();
         self.all(|all| {
             let known = all.get_mut(&self.name);
             if known.is_none() && outcome == Outcome::Answered && rest_until.is_none() {
-                return; // as it should be
+                return; // a success
             }
             if known.is_none() && all.len() >= TROUBLED_MAX {
                 all.retain(|_, breaker| breaker.rests_until(at).is_some());
@@ -348,14 +350,14 @@ impl Place {
     }
 }
 
-/// A request ended without an answer.
+/// Records a request that ended without an answer.
 fn noted(errand: Errand<'_>, url: &Url, outcome: Outcome, rest_until: Option<Micros>) {
     for place in Place::of(errand, url) {
         place.note(outcome, rest_until);
     }
 }
 
-/// A request was answered. What a host says about one stranger is remembered of that one.
+/// Records an answer. What a host answers about one stranger counts for that stranger only.
 fn answered(errand: Errand<'_>, url: &Url, status: u16, rest_until: Option<Micros>) {
     let places = Place::of(errand, url);
     let for_one = places.iter().any(|place| place.of_one);
@@ -365,8 +367,8 @@ fn answered(errand: Errand<'_>, url: &Url, status: u16, rest_until: Option<Micro
     }
 }
 
-/// Whether a status is the host's own failure. A refusal is an answer; too many requests is none
-/// of both, and says by itself how long to wait.
+/// Whether a status is the host's own failure. A refusal is a valid answer; "too many requests" is
+/// neither, and says itself how long to wait.
 fn outcome_of(status: u16) -> Outcome {
     if status >= 500 { Outcome::Failed } else { Outcome::Answered }
 }
@@ -410,7 +412,7 @@ async fn follow(
     Err(Failure::Fault(Fault::new(doing, "it redirects in a circle")))
 }
 
-/// The same scheme, host and port.
+/// Whether scheme, host and port are the same.
 fn same_host(one: &Url, other: &Url) -> bool {
     matches!(one.origin(), Origin::Tuple(..)) && one.origin() == other.origin() && one.username().is_empty()
 }
@@ -433,7 +435,7 @@ fn request(url: &Url, headers: &[(&str, &str)], body: Option<&str>) -> worker::R
 
 async fn text(doing: &'static str, mut response: Response, max: usize) -> Result<String, Fault> {
     let mut bytes = Vec::new();
-    // An answer without a body has no stream.
+    // A response without a body has no stream.
     if let Ok(mut chunks) = response.stream() {
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|error| Fault::new(doing, error))?;

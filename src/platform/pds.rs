@@ -1,8 +1,8 @@
-//! Asking a PDS for a repository: its newest revision, its signed export, or its records in pages.
+//! Reads a repository from a PDS: its newest revision, its signed export, or its records in pages.
 //!
-//! Promises: a [`Snapshot`] is whole and, if it comes from the export, verified; whatever else
-//! happens is an [`Unread`], never a part; what is held meanwhile has room (`platform::memory`). Who
-//! asks keeps to two requests at a time (K07).
+//! Promises: a [`Snapshot`] is complete and, if it comes from the export, verified; everything else
+//! is an [`Unread`], never a part; buffers are charged to the memory budget (`platform::memory`).
+//! The caller keeps to two requests at a time per host (K07).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::wire::signing_key::SigningKey;
 use crate::wire::time::Micros;
 use crate::wire::xrpc::address;
 
-/// How long the beginning of an answer may take. A PDS prepares an export before it begins.
+/// How long a response may take to start: a PDS first prepares an export.
 const WITHIN: Duration = Duration::from_secs(20);
 /// How long an export may take, and how long it may pause.
 const EXPORT: Bounds = Bounds {
@@ -31,36 +31,37 @@ const EXPORT: Bounds = Bounds {
     in_all_micros: 10 * 60 * 1_000_000,
     bytes: crate::domain::repository::ARCHIVE_MAX,
 };
-/// An answer that says a revision, or why not.
+/// The length of an answer with a revision or an error.
 const SHORT_MAX: usize = 16 * 1024;
 /// A page of 100 records: the network allows 1 MB each, those of interest have 64 kB at most.
 const PAGE: Bounds =
     Bounds { idle: Duration::from_secs(20), in_all_micros: 60 * 1_000_000, bytes: 16 * 1024 * 1024 };
-/// Room is asked for in steps.
+/// The step in which room is requested.
 const CHARGED_AHEAD: u64 = 64 * 1024;
-/// Records kept of a listing, in bytes.
+/// The most bytes of records kept of a listing.
 const LISTED_MAX: usize = 24 * 1024 * 1024;
-/// What a record costs beside its JSON: its key and CID, in the snapshot and among those seen.
+/// The cost of a record beside its JSON: its key and CID, in the snapshot and in the set of keys
+/// seen.
 const LISTED_COST: usize = 256;
-/// How long all pages of a listing may take together, as an export.
+/// How long all pages of a listing may take together: as long as an export.
 const LISTING_MICROS: i64 = 10 * 60 * 1_000_000;
 const LISTING: &str = "listing the records of a repository";
 
 /// Why a repository could not be read.
 #[derive(Debug)]
 pub enum Unread {
-    /// The host says that the account is not there: `deactivated`, `takendown`, `suspended` or
+    /// The host says that the account is not available: `deactivated`, `takendown`, `suspended` or
     /// `not_found`.
     Absent(&'static str),
-    /// The host is left alone until then.
+    /// The service does not contact the host before then.
     Resting(Micros),
-    /// The host cannot serve this.
+    /// The host does not support this request.
     Unserved(u16),
-    /// What it served is not believed.
+    /// The contents failed verification.
     Refused(Refused),
     /// There is no room for it now.
     NoRoom(NoRoom),
-    /// No answer, or nonsense.
+    /// No answer, or an invalid one.
     Fault(Fault),
 }
 
@@ -92,7 +93,7 @@ pub async fn latest_rev(pds: &Url, did: &Did) -> Result<String, Unread> {
     }
 }
 
-/// The repository from its signed export (`com.atproto.sync.getRepo`), which is read as it comes.
+/// The repository from its signed export (`com.atproto.sync.getRepo`), parsed as it arrives.
 pub async fn export(pds: &Url, did: &Did, key: &SigningKey, seat: &Seat) -> Result<Snapshot, Unread> {
     const DOING: &str = "reading the export of a repository";
     let url = address(pds, "com.atproto.sync.getRepo", &[("did", did.as_str())]);
@@ -119,8 +120,8 @@ pub async fn export(pds: &Url, did: &Did, key: &SigningKey, seat: &Seat) -> Resu
     reading.finish(did, key).map_err(Unread::Refused)
 }
 
-/// What comes of a body, at most `max` bytes, beside `holds` bytes that are held already. What is
-/// more is passed over.
+/// The whole body, at most `max` bytes, in addition to `holds` bytes that are held already. The
+/// excess is skipped.
 async fn whole(streamed: &mut Streamed, max: usize, seat: &Seat, holds: u64) -> Result<Vec<u8>, Unread> {
     let mut bytes = Vec::new();
     let (mut came, mut held) = (0_u64, 0);
@@ -142,8 +143,7 @@ async fn whole(streamed: &mut Streamed, max: usize, seat: &Seat, holds: u64) -> 
 /// The repository from its records in pages (`com.atproto.repo.listRecords`), for a host that
 /// cannot serve the export. Nothing in it is signed. `rev` was its newest revision before.
 ///
-/// A listing that does not end properly is a fault, and nothing is concluded from a part of it
-/// (K04).
+/// An incomplete listing is a fault; nothing is concluded from a part of it (K04).
 pub async fn listing(pds: &Url, did: &Did, rev: String, seat: &Seat) -> Result<Snapshot, Unread> {
     let until = Micros(now().0.saturating_add(LISTING_MICROS));
     let mut collections = Collection::ALL.to_vec();
@@ -161,7 +161,7 @@ pub async fn listing(pds: &Url, did: &Did, rev: String, seat: &Seat) -> Result<S
             let entries = page.records.len();
             let mut new = 0;
             for (rkey, cid, json) in page.records {
-                // One that comes twice is as it was first: nothing says which one is newer.
+                // The first occurrence of a duplicate counts: nothing says which one is newer.
                 if !seen.insert(rkey.clone()) {
                     continue;
                 }
@@ -182,7 +182,7 @@ pub async fn listing(pds: &Url, did: &Did, rev: String, seat: &Seat) -> Result<S
     Ok(snapshot)
 }
 
-/// A page of a [`listing`], beside `holds` bytes of those before it.
+/// A page of a [`listing`], in addition to `holds` bytes of earlier pages.
 async fn page(
     pds: &Url,
     did: &Did,
@@ -206,7 +206,7 @@ async fn page(
     if streamed.status != 200 {
         return Err(Unread::of_status(streamed.status, &String::from_utf8_lossy(&bytes)));
     }
-    // The records of the page are held beside its text for a moment.
+    // The parsed records of the page and its text are both in memory for a moment.
     let twice = (bytes.len() as u64).saturating_mul(2);
     seat.hold(holds.saturating_add(twice)).await.map_err(Unread::NoRoom)?;
     let page = std::str::from_utf8(&bytes).ok().and_then(|text| pds::page(text, did, collection));

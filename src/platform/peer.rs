@@ -1,4 +1,4 @@
-//! Who sent a request.
+//! The client that sent a request.
 
 use worker::js_sys::Reflect;
 use worker::wasm_bindgen::JsValue;
@@ -7,7 +7,7 @@ use worker::{Env, Request};
 use super::config;
 use crate::domain::callers::{self, Origin};
 
-/// The address that limits count a request by (C14, C24).
+/// The address that rate limits count a request by (C14, C24).
 pub fn client(request: &Request, env: &Env) -> String {
     let header = |name: &str| request.headers().get(name).ok().flatten();
     let peer = peer(request);
@@ -22,8 +22,8 @@ pub fn client(request: &Request, env: &Env) -> String {
     callers::client(&origin, &config::trusted_proxies(env))
 }
 
-/// The peer of a request as `address:port`, where the runtime says so: workerd on this machine
-/// does (`scripts/public-socket.js`), Cloudflare does not and sets `CF-Connecting-IP` instead.
+/// The peer of a request as `address:port`, where the runtime provides it: workerd on one machine
+/// does (`scripts/public-socket.js`); Cloudflare sets `CF-Connecting-IP` instead.
 fn peer(request: &Request) -> Option<String> {
     let cf = Reflect::get(request.inner().as_ref(), &JsValue::from_str("cf")).ok()?;
     if !cf.is_object() {

@@ -1,4 +1,4 @@
-//! Profiles, asked of the profile API (`BSKY_API_URL`).
+//! Looks up profiles at the profile API (`BSKY_API_URL`).
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -23,10 +23,10 @@ const WITHIN: Duration = Duration::from_secs(5);
 /// Profiles have 1 to 4 kB.
 const PROFILE_MAX: usize = 64 * 1024;
 
-/// How long it is remembered that a DID has no profile, and that there was no answer.
+/// How long it is cached that a DID has no profile, and that there was no answer.
 const NOBODY: i64 = 30_000_000;
 const FAILED: i64 = 1_000_000;
-/// How long those who ask the same wait for the one who asks: a little longer than that may take.
+/// How long equal requests wait for the one in progress: a little longer than it may take.
 const PATIENCE: i64 = 7_000_000;
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const DOING: &str = "looking up a profile";
@@ -36,8 +36,8 @@ thread_local! {
     static SAID: RefCell<Answers<Option<Option<LookedUp>>>> = const { RefCell::new(Answers::new()) };
 }
 
-/// Asks the profile API about a DID of which the index knows nothing, as [`look_up`]. Equal questions
-/// share one answer, and strangers have their own allowance. `None`: too many are asked about.
+/// Looks up the profile of a DID that the index does not know, as [`look_up`]. Equal requests share
+/// one answer, and strangers have their own allowance. `None` if too many requests are in progress.
 pub async fn look_up_anybody(did: &Did, outside: &Outside) -> Option<Result<Option<LookedUp>, Fault>> {
     let name = did.as_str();
     loop {
@@ -56,7 +56,7 @@ pub async fn look_up_anybody(did: &Did, outside: &Outside) -> Option<Result<Opti
     let at = now();
     let (said, for_so_long) = match &answer {
         Ok(None) => (Some(None), NOBODY),
-        // Who was found is cached in the index before long.
+        // The index stores a profile that was found soon after this.
         Ok(found) => (Some(found.clone()), FAILED),
         Err(_) => (None, FAILED),
     };
@@ -67,7 +67,7 @@ pub async fn look_up_anybody(did: &Did, outside: &Outside) -> Option<Result<Opti
     Some(answer)
 }
 
-/// Asks the profile API about a DID. `None`: it knows nobody of that name.
+/// Looks up the profile of a DID. `None` if the API has no profile for it.
 pub async fn look_up(did: &Did, outside: &Outside, errand: Errand<'_>) -> Result<Option<LookedUp>, Fault> {
     let api = Url::parse(&outside.profiles).map_err(|error| Fault::new(DOING, error))?;
     let url = address(&api, "app.bsky.actor.getProfile", &[("actor", did.as_str())]);
@@ -76,7 +76,7 @@ pub async fn look_up(did: &Did, outside: &Outside, errand: Errand<'_>) -> Result
             Some(profile) => Ok(Some(profile)),
             None => Err(Fault::new(DOING, "the answer is no profile of this DID")),
         },
-        // Unknown, deactivated and suspended accounts are all a 400 there.
+        // The API answers 400 for unknown, deactivated and suspended accounts.
         Ok((400 | 404, _)) => Ok(None),
         Ok((status, _)) => Err(Fault::new(DOING, format!("status {status}"))),
         Err(failure) => Err(failure.into_fault(DOING)),

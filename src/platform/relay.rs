@@ -1,4 +1,4 @@
-//! Asking a relay who has records of a collection.
+//! Asks a relay for the repositories that have records of a collection.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::wire::ids::Collection;
 use crate::wire::relay::{Listed, listed};
 use crate::wire::xrpc::address;
 
-/// A relay looks it up in an index.
+/// How long the relay may take; it reads an index.
 const WITHIN: Duration = Duration::from_secs(20);
 /// A page of 500 DIDs has 25 kB.
 const PAGE_BYTES_MAX: usize = 256 * 1024;

@@ -1,7 +1,8 @@
-//! What people of whom the index knows nothing may have asked of those on whom everybody depends.
+//! The allowance for requests about people whom the index does not know, at the services on which
+//! everybody depends.
 //!
-//! Promises: a question waits for its turn for a moment, not for long; what strangers ask has its own
-//! allowance with each of them (`domain::allowance`), in each isolate.
+//! Promises: a request waits for its turn only briefly; strangers have their own allowance at each
+//! of these services (`domain::allowance`), in each isolate.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -11,15 +12,15 @@ use worker::Delay;
 use super::clock::now;
 use crate::domain::allowance::{Allowance, Rate};
 
-/// Questions of strangers that lead to nobody: eight a second, and some at once. A directory serves
-/// hundreds; one that people leave in peace has patience for those whom it knows.
+/// Strangers' requests that resolve nobody: eight a second, with a small burst. A directory serves
+/// hundreds; one that is asked sparingly stays available for known people.
 const RATE: Rate = Rate { every: 125_000, at_once: 20 };
-/// How long a question waits for its turn, and how often it looks. By looking, not by being woken: a
-/// request must not wake another one (platform facts 5.5).
+/// How many times a request checks for its turn, and how often. It polls, because one request must
+/// not wake another (platform facts 5.5).
 const LOOKS: u32 = 10;
 const LOOK_EVERY: Duration = Duration::from_millis(40);
 
-/// On whom everybody depends.
+/// The services on which everybody depends.
 #[derive(Clone, Copy, Debug)]
 pub enum Service {
     /// `PLC_URL`
@@ -35,12 +36,12 @@ thread_local! {
     static LEFT: RefCell<[Allowance; 3]> = const { RefCell::new([Allowance::new(); 3]) };
 }
 
-/// A question that may be asked.
+/// A permitted request.
 #[derive(Debug)]
 pub struct Turn(Service);
 
 impl Turn {
-    /// It led to somebody, and does not count.
+    /// It resolved somebody, and does not count.
     pub fn led_somewhere(self) {
         self.0.with(|allowance| allowance.give_back(&RATE));
     }
@@ -58,7 +59,7 @@ impl Service {
         })
     }
 
-    /// The next turn of a stranger. `None`: too many ask.
+    /// Waits for a stranger's turn. `None` if there are too many requests.
     pub async fn turn(self) -> Option<Turn> {
         for _ in 0..LOOKS {
             if self.with(|allowance| allowance.take(&RATE, now())) {

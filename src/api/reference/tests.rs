@@ -1,5 +1,5 @@
-//! The document against the code, both ways. What a message of these tests names is missing in
-//! `openapi.json`, or stands there and in no code; `source` reads the handlers, `bodies` the types.
+//! Compares the document with the code, in both directions. A failing test names what is missing in
+//! `openapi.json`, or what is only there; `source` reads the handlers, `bodies` the types.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -59,7 +59,7 @@ impl Document {
         &self.0["components"]["schemas"][name]
     }
 
-    /// The fields of an object, those of its parts included, and which of them are always there.
+    /// The fields of an object and of its parts, and which of them are required.
     fn fields<'a>(&'a self, schema: &'a Value) -> (BTreeMap<&'a str, &'a Value>, BTreeSet<&'a str>) {
         let schema = self.resolve(schema);
         let (mut fields, mut required) = (BTreeMap::new(), BTreeSet::new());
@@ -75,7 +75,7 @@ impl Document {
         (fields, required)
     }
 
-    /// Whether a schema lets `null` in.
+    /// Whether a schema allows `null`.
     fn nullable(&self, schema: &Value) -> bool {
         let schema = self.resolve(schema);
         match (&schema["type"], schema["anyOf"].as_array()) {
@@ -94,7 +94,7 @@ impl Document {
         }
     }
 
-    /// Complains if a value that is not `null` is not of the schema.
+    /// Fails if a value other than `null` does not match the schema.
     fn check(&self, schema: &Value, value: &Value, at: &str) {
         let schema = self.substance(schema);
         let types: Vec<&str> = match &schema["type"] {
@@ -134,7 +134,7 @@ impl Document {
     fn check_fields(&self, schema: &Value, object: &Map<String, Value>, at: &str) {
         let (fields, required) = self.fields(schema);
         if fields.is_empty() {
-            return; // an object of other people's making
+            return; // an object that others define
         }
         let got: BTreeSet<&str> = object.keys().map(String::as_str).collect();
         let unknown: Vec<_> = got.iter().filter(|name| !fields.contains_key(**name)).collect();
@@ -196,7 +196,7 @@ fn the_document_holds_together() {
     for (kind, components) in document.0["components"].as_object().unwrap() {
         for name in components.as_object().unwrap().keys() {
             let place = format!("#/components/{kind}/{name}");
-            // A 405 is the answer of a path, not of any of its methods.
+            // A 405 is an answer of the path, not of any of its methods.
             let of_no_operation = kind == "securitySchemes" || name == "MethodNotAllowed";
             assert!(of_no_operation || used.contains(&place), "{place} is used nowhere");
         }
@@ -216,7 +216,7 @@ fn the_document_holds_together() {
     }
 }
 
-/// X09, X10: the methods of tokens, and every operation that takes a token has some.
+/// X09, X10: the methods of tokens; every operation that accepts a token has some.
 #[test]
 fn x09_methods_of_tokens_are_documented_as_they_are_checked() {
     let mut own_names = BTreeSet::new();
@@ -243,7 +243,7 @@ fn x09_methods_of_tokens_are_documented_as_they_are_checked() {
     }
 }
 
-/// People write their code after the examples.
+/// People write their clients after the examples.
 #[test]
 fn examples_are_what_the_document_says() {
     let document = Document::read();
@@ -271,7 +271,7 @@ fn examples_are_what_the_document_says() {
     assert!(seen > 100, "{seen} examples");
 }
 
-/// H20: each error with its status and code; the one place that has them is `ApiError`.
+/// H20: each error with its status and code; only `ApiError` defines them.
 #[test]
 fn h20_errors_are_the_table() {
     let document = Document::read();

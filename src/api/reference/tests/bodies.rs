@@ -1,6 +1,6 @@
-//! Every object of the document against what its type serialises: the same fields, and `null`
-//! exactly where the type may have nothing. Samples are written without `..`, so that a new field
-//! does not compile until it stands here, and fails until it stands in the document.
+//! Compares every object of the document with what its type serialises: the same fields, and `null`
+//! exactly where the type may be empty. Samples are written without `..`, so that a new field does
+//! not compile until it is added here, and fails until it is in the document.
 
 use std::collections::BTreeSet;
 
@@ -46,7 +46,7 @@ fn json(text: &str) -> Box<RawValue> {
     RawValue::from_string(text.into()).unwrap()
 }
 
-/// Each takes whether it has everything, or nothing that it can be without.
+/// `all`: with every value; otherwise without every optional one.
 fn person(all: bool) -> Person {
     let some = || all.then(text);
     Person {
@@ -212,8 +212,8 @@ fn discovery(all: bool) -> discovery::Shown {
     }
 }
 
-/// What the stream's object and the database know. A database that does not answer takes its
-/// fields along; one that is empty has no cursor.
+/// The state of the stream's object and of the database. Without an answer of the database, its
+/// fields are absent; an empty database has no cursor.
 fn ingest(all: bool, stored: bool) -> Ingest {
     Ingest {
         stream: StreamStatus {
@@ -260,7 +260,7 @@ fn ice_server(all: bool) -> IceServer {
     IceServer { urls: vec![text()], username: all.then(text), credential: all.then(text) }
 }
 
-/// The samples of one object: one with everything, and those that are without something.
+/// The samples of one object: one with every value, and those without some.
 struct Samples(&'static str, Vec<Value>);
 
 fn samples() -> Vec<Samples> {
@@ -341,7 +341,7 @@ fn every_object_is_documented_field_by_field() {
     let schemas = document.0["components"]["schemas"].as_object().unwrap();
     for (name, schema) in schemas {
         let object = schema["properties"].is_object() || schema["allOf"].is_array();
-        // `Error` is written by `ApiError::response`, and compared by tests of what is answered.
+        // `ApiError::response` writes `Error`; tests of answers compare it.
         assert!(!object || name == "Error" || tested.contains(name.as_str()), "{name}: no type is compared");
     }
 }

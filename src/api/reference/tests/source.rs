@@ -1,9 +1,9 @@
-//! Every operation of the document against the source of its handler: which parameters and fields
-//! it reads and how, who may call it, with what it fails.
+//! Compares every operation of the document with the source of its handler: the parameters and
+//! fields that it reads and how, who may call it, and how it fails.
 //!
-//! The source is read as text: the handler's function and those of its file that it calls. That is
-//! crude, and enough: handlers name each parameter where they read it, by the method that says
-//! what it must be. A read that no handler reaches fails the test, so none can hide from it.
+//! The tests read the source as text: the handler's function and the functions of its file that it
+//! calls. That is crude and sufficient: handlers name each parameter where they read it, by the
+//! method for its type. A read that no handler reaches fails the test, so none can hide.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 
 use super::Document;
 
-/// Files whose functions others call to read parameters.
+/// Files whose functions other files call to read parameters.
 const SHARED: [&str; 1] = ["sockets"];
 
-/// The functions at the top level of a file and of shared files that it uses, without blanks.
+/// The functions at the top level of a file and of the shared files that it uses, without blanks.
 fn functions(file: &str) -> BTreeMap<String, String> {
     let mut found = own_functions(file);
     let text = std::fs::read_to_string(format!("src/api/{file}.rs")).unwrap();
@@ -48,7 +48,7 @@ fn own_functions(file: &str) -> BTreeMap<String, String> {
     found
 }
 
-/// What a handler does, itself or through functions of its file.
+/// What a handler does, directly or through functions of its file.
 #[derive(Default)]
 struct Handler {
     reached: BTreeSet<String>,
@@ -83,7 +83,7 @@ impl Handler {
             if !kind.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
                 continue;
             }
-            // The cursor's name is known to `Query` alone.
+            // Only `Query` knows the cursor's name.
             found.insert((kind.to_owned(), name.unwrap_or(kind).to_owned()));
         }
         found
@@ -93,14 +93,15 @@ impl Handler {
 /// Whether a text calls a function of its own file.
 fn calls(text: &str, name: &str) -> bool {
     text.split(&format!("{name}(")).collect::<Vec<_>>().windows(2).any(|two| {
-        // Blanks are gone: `return name(` is a call.
+        // Blanks are removed: `return name(` is a call.
         let keyword = ["return", "match", "if"].into_iter().find(|word| two[0].ends_with(word));
         let before = two[0].strip_suffix(keyword.unwrap_or_default()).unwrap_or(two[0]);
         !before.ends_with("fn") && !before.ends_with(|c: char| c.is_alphanumeric() || "_.:".contains(c))
     })
 }
 
-/// How a parameter must be documented that is read so: required, and its schema (`null`: any).
+/// The documentation of a parameter that is read this way: whether it is required, and its schema
+/// (`null` for any).
 fn parameter(kind: &str) -> (bool, Value) {
     let named = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
     match kind {
@@ -122,7 +123,7 @@ fn parameter(kind: &str) -> (bool, Value) {
     }
 }
 
-/// How a field of a body must be documented that is read so.
+/// The documentation of a body field that is read this way.
 fn field(kind: &str) -> (bool, Value) {
     let named = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
     match kind {
@@ -136,7 +137,7 @@ fn field(kind: &str) -> (bool, Value) {
     }
 }
 
-/// The part of a schema that the code's way of reading decides.
+/// The part of a schema that follows from the way the code reads the value.
 fn essence(schema: &Value) -> Value {
     match schema.get("$ref") {
         Some(place) => json!({ "$ref": place }),
@@ -164,8 +165,8 @@ fn compare(
     }
 }
 
-/// What source alone cannot tell: statuses that a function shared with others has, and this
-/// operation cannot have.
+/// Statuses that a shared function can return and this operation cannot, which the source alone
+/// does not show.
 const NEVER: [(&str, &str, &str); 0] = [];
 
 fn statuses(rule: &str, handler: &Handler, reads: bool) -> BTreeSet<String> {
@@ -199,7 +200,7 @@ fn statuses(rule: &str, handler: &Handler, reads: bool) -> BTreeSet<String> {
     found
 }
 
-/// The handler of each rule, as the table of routes names it: file and function.
+/// The handler of each rule, from the table of routes: file and function.
 fn handlers() -> BTreeMap<String, (String, String)> {
     let text = std::fs::read_to_string("src/api/mod.rs").unwrap();
     let table = text.split("routes! {").nth(1).unwrap().split("};").next().unwrap();
@@ -229,14 +230,14 @@ fn every_parameter_is_documented_as_it_is_read() {
         let mut expected: BTreeMap<String, (bool, Value)> =
             handler.reads("query").into_iter().map(|(kind, name)| (name, parameter(&kind))).collect();
         if handler.has("list.answer") {
-            // `List` reads these two itself.
+            // `List` itself reads these two.
             expected.insert("limit".into(), parameter("limit"));
             expected.insert("cursor".into(), parameter("cursor"));
         }
         let fails_by = expected.values().any(|(required, schema)| {
             *required || schema.get("$ref").is_some() || schema["type"] == "integer"
         });
-        // The reads are answered by `reply`, which knows the tag.
+        // `reply`, which adds the tag, answers the reads.
         let tagged = ["shown(call,", "tagged(call,", "list.answer", "list.page(", "list.whole("];
         let tagged = tagged.iter().any(|sign| handler.has(sign));
         if tagged || handler.has("header(\"if-none-match\")") {
