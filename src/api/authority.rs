@@ -200,8 +200,7 @@ fn looks_like_jwt(text: &str) -> bool {
 /// X04: the person of a service-auth JWT. The first rule that applies decides:
 ///   1. while `SERVICE_DID` is unset, no token can be for this service;
 ///   2. its claims and its signature must be valid (`domain::service_auth`); a stored document may
-///      be
-///      older than the key, so it is fetched again once;
+///      be older than the key, so it is fetched again once;
 ///   3. this uses the token up.
 async fn verify(call: &Call, token: &str) -> Result<Did, ApiError> {
     let service = config::service_did(&call.env).ok_or(ApiError::AuthRequired(NO_TOKENS))?;

@@ -17,8 +17,7 @@ use crate::wire::bodies::Author;
 ///   1. if the index knows anything of them, it answers;
 ///   2. anybody else is looked up, and the result is stored and returned (I37);
 ///   3. a person who is stored without any data, such as a new member, is returned like that,
-///      whatever
-///      the lookup says;
+///      whatever the lookup says;
 ///   4. a person who was not found is a 404; a failed lookup is a 502.
 pub(super) async fn author(call: &Call) -> Answer {
     let did = call.query.did("did")?;

@@ -1,45 +1,45 @@
-//! What a client's frame asks for (contract 4.2).
+//! What a client's frame requests (contract 4.2).
 
 use super::presence::State;
 use super::subscriptions::Kind;
 use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::socket::{ClientFrame, FRAME_MAX, Reply, read};
 
-/// A frame, understood.
+/// A parsed frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decided {
-    /// What to do.
+    /// The requested action.
     pub action: Action,
-    /// What it says about the person.
+    /// What the frame says about the person.
     pub sign: Sign,
 }
 
 /// What a frame says about the person behind the socket (P05).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
-    /// The socket lives.
+    /// The socket is alive.
     Heartbeat,
-    /// The person does something.
+    /// The person is active.
     Activity,
-    /// Nothing but that the socket lives: the frame was not understood.
+    /// Only that the socket is alive: the frame was refused.
     Refused,
 }
 
-/// For whom a socket acts (T15, X05).
+/// The person that a socket acts for (T15, X05).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Actor {
     /// For this person.
     Person(Did),
-    /// For this person as far as presence goes (X13).
+    /// This person, for presence only (X13).
     Present(Did),
-    /// For nobody, though it names somebody: that person was not proven.
+    /// Nobody, because the person that it names is not proven.
     Unproven,
-    /// For nobody.
+    /// Nobody.
     Nobody,
 }
 
 impl Actor {
-    /// The person, or why `action` needs one (A15).
+    /// The person, or the error if `action` needs one (A15).
     pub fn person(&self, action: &str) -> Result<Did, Reply> {
         match self {
             Actor::Person(did) | Actor::Present(did) => Ok(did.clone()),
@@ -48,7 +48,7 @@ impl Actor {
         }
     }
 
-    /// As [`Actor::person`], for what is more than being there (X13).
+    /// As [`Actor::person`], for actions beyond presence (X13).
     pub fn speaker(&self, action: &str) -> Result<Did, Reply> {
         match self {
             Actor::Present(_) => Actor::Unproven.person(action),
@@ -57,34 +57,34 @@ impl Actor {
     }
 }
 
-/// What to do about a frame. Each ends in exactly one reply (A03).
+/// The action of a frame. Each ends in exactly one reply (A03).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Nothing but this reply.
+    /// Only this reply.
     Reply(Reply),
     /// A subscription (A07).
     Subscribe(Subscribe),
-    /// The end of one (A08).
+    /// An unsubscription (A08).
     Unsubscribe {
-        /// Of which kind.
+        /// The kind.
         kind: Kind,
-        /// Which; `None` for all (A32).
+        /// The key; `None` for all (A32).
         key: Option<String>,
-        /// What to answer.
+        /// The reply.
         reply: Reply,
     },
-    /// `session` (Q15): the secret with which a later socket shows that it goes on from this one.
+    /// `session` (Q15): the secret with which a later socket continues this session.
     Session,
     /// `set_state` (A13): see [`wanted_state`].
     SetState {
-        /// The word given.
+        /// The requested state.
         state: Option<String>,
     },
     /// `voice_event` (A12): see [`wanted_seat`].
     Voice(VoiceFrame),
 }
 
-/// A `voice_event` as it was sent.
+/// A `voice_event` as sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VoiceFrame {
     /// `join` if absent.
@@ -95,16 +95,16 @@ pub struct VoiceFrame {
     pub channel: Option<String>,
 }
 
-/// Where a person wants to be.
+/// The requested voice channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seat {
-    /// In no voice channel (A12b).
+    /// None (A12b).
     Nowhere,
-    /// In this one of this community; both as they were named (A12).
+    /// This channel of this community; both as named in the frame (A12).
     In(String, String),
 }
 
-/// Who wants to be shown how, or why not (A15, in this order).
+/// The person and the requested state, or the error (A15, in this order).
 pub fn wanted_state(actor: &Actor, state: Option<&str>) -> Result<(Did, State), Reply> {
     let did = actor.person("set_state")?;
     let word = state.ok_or_else(|| Reply::error("state parameter is required"))?;
@@ -113,8 +113,8 @@ pub fn wanted_state(actor: &Actor, state: Option<&str>) -> Result<(Did, State), 
     Ok((did, state))
 }
 
-/// Who wants to be in which voice channel, or why not (A15, in this order). What follows in A15
-/// needs the index: [`super::voice_right`].
+/// The person and the requested voice channel, or the error (A15, in this order). The later errors
+/// of A15 depend on the index: [`super::voice_right`].
 pub fn wanted_seat(actor: &Actor, frame: VoiceFrame) -> Result<(Did, Seat), Reply> {
     let did = actor.speaker("voice_event")?;
     match frame.action.as_deref() {
@@ -130,29 +130,29 @@ pub fn wanted_seat(actor: &Actor, frame: VoiceFrame) -> Result<(Did, Seat), Repl
     }
 }
 
-/// A subscription to make.
+/// A requested subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscribe {
-    /// Of which kind.
+    /// The kind.
     pub kind: Kind,
-    /// To what; `None` for all (A31).
+    /// The key; `None` for all (A31).
     pub key: Option<String>,
     /// The community and the cursor to resume from (Q02).
     pub resume: Option<(AtUri, i64)>,
-    /// What to answer.
+    /// The reply.
     pub reply: Reply,
 }
 
 /// Decides about a frame; `None` is a binary one. The first rule that applies decides:
-///   1. a frame that is too long, then one that is not readable (A06), is refused; a long one is
-///      not read at all, for it may be as long as the object's memory;
-///   2. `subscribe` and `unsubscribe` of a known kind (A07, A08); of any other kind they are
-///      acknowledged without effect (A09);
+///   1. a frame that is too long is refused unread, because reading it could take all of the
+///      object's memory; then an unreadable one is refused (A06);
+///   2. `subscribe` and `unsubscribe` of a known kind (A07, A08); any other kind is acknowledged
+///      without effect (A09);
 ///   3. `heartbeat` and `activity` are acknowledged (A10, A11);
 ///   4. the session's secret (Q15), presence and voice (A12, A13);
-///   5. everything else is unknown (A14).
+///   5. every other action is unknown (A14).
 ///
-/// Whatever was understood is activity, but for heartbeats (P05).
+/// Every accepted frame except a heartbeat counts as activity (P05).
 pub fn action(frame: Option<&str>) -> Decided {
     let refused = |text| Decided { action: refuse(text), sign: Sign::Refused };
     let Some(text) = frame else { return refused("Invalid JSON") };

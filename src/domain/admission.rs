@@ -1,13 +1,13 @@
-//! What is worth a place in the cache: what is asked for a second time.
+//! Admission to the response cache: only an answer that is requested a second time is cached.
 //!
-//! Most things are asked for once by each browser, which keeps them itself, and by one browser.
-//! Writing all of them down would cost more than it spares. Remembered are hashes, in the memory
-//! of one isolate: whatever is forgotten is fetched once more.
+//! Most answers are requested once per browser, which caches them itself, and by one browser.
+//! Caching all of them would cost more than it saves. This remembers hashes, in the memory of one
+//! isolate; one that is forgotten only costs another read.
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-/// Names remembered in each of two generations: eight bytes each, and what a set needs.
+/// Names per generation, of which there are two: eight bytes each, plus the overhead of a set.
 const GENERATION: usize = 10_000;
 
 /// See the module.
@@ -18,12 +18,12 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Nothing was asked for yet.
+    /// Without any request yet.
     pub const fn new() -> Self {
         Self { young: BTreeSet::new(), old: BTreeSet::new() }
     }
 
-    /// Whether this was asked for lately; it was from now on.
+    /// Whether this was requested recently; notes this request.
     pub fn again(&mut self, name: &str) -> bool {
         let mut hasher = DefaultHasher::new();
         name.hash(&mut hasher);

@@ -1,35 +1,35 @@
-//! How much strangers may have asked of those on whom everybody depends: the directory, DNS, the
-//! profile API.
+//! The allowance for strangers' requests at the services on which everybody depends: the directory,
+//! DNS, the profile API.
 //!
-//! Anybody may ask about a DID that nobody has, and each is a question to the directory. Without a
-//! bound of their own such questions would use up the directory's patience with the service, and
-//! with it that for people whom the index knows. Questions that lead to somebody are given back: a
-//! page that shows fifty people is no reason to stop.
+//! Anybody may ask about a DID that does not exist, and each such request goes to the directory.
+//! Without a limit of their own, these requests would exhaust the directory's rate limit for this
+//! service, and with it the lookups of people whom the index knows. A request that resolves
+//! somebody is given back: a page that shows fifty people is legitimate.
 
 use crate::wire::time::Micros;
 
-/// How often, in the long run and at once.
+/// The rate and the burst.
 #[derive(Clone, Copy, Debug)]
 pub struct Rate {
-    /// From one question to the next, in microseconds.
+    /// Microseconds from one request to the next.
     pub every: i64,
-    /// Questions at once after a silence.
+    /// Requests at once after a pause.
     pub at_once: i64,
 }
 
-/// See the module. What is used up is a time: when all of it would be there again.
+/// See the module. It stores one time: when the whole allowance will be available again.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Allowance {
     full_at: Micros,
 }
 
 impl Allowance {
-    /// All of it is there.
+    /// The whole allowance is available.
     pub const fn new() -> Self {
         Self { full_at: Micros(0) }
     }
 
-    /// Takes a question, if there is one.
+    /// Takes a request, if one is available.
     pub fn take(&mut self, rate: &Rate, now: Micros) -> bool {
         let full_at = self.full_at.0.max(now.0).saturating_add(rate.every);
         let fits = full_at.saturating_sub(now.0) <= rate.every.saturating_mul(rate.at_once);
@@ -39,7 +39,7 @@ impl Allowance {
         fits
     }
 
-    /// Gives a question back.
+    /// Gives a request back.
     pub fn give_back(&mut self, rate: &Rate) {
         self.full_at = Micros(self.full_at.0.saturating_sub(rate.every));
     }

@@ -1,7 +1,7 @@
-//! What is published about a change, and who may hear it (contract 4.5).
+//! What is published about a change, and who may receive it (contract 4.5).
 //!
-//! An announcement is made by the fold, kept in the outbox of the same transaction that stores
-//! the change (invariant 1), numbered by its community's object, and sent as it is.
+//! The fold makes an announcement, the transaction of the change stores it in the outbox (invariant
+//! 1), the community's object numbers it, and it is sent unchanged.
 
 use std::fmt;
 
@@ -10,14 +10,14 @@ use serde_json::value::RawValue;
 
 use crate::wire::ids::{AtUri, Did};
 
-/// Whom an event is handed to.
+/// The receiver of an event.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
-    /// A community, whose `seq` it gets.
+    /// A community, which gives it a `seq`.
     Community(AtUri),
-    /// Gateways: an event about a person, which has no `seq`. It goes to the person's own
-    /// gateway, which knows their state, and from there to all.
+    /// Gateways: an event about a person, without `seq`. It goes to the person's own gateway, which
+    /// knows their state, and from there to all others.
     People,
 }
 
@@ -33,26 +33,26 @@ impl fmt::Display for Scope {
 /// One event, before it is numbered and sent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Announcement {
-    /// Whom it is handed to.
+    /// The receiver.
     pub scope: Scope,
-    /// Who may hear it.
+    /// The sockets that may receive it.
     pub audience: Audience,
-    /// What it is about, for those who must know more than the text.
+    /// The subject, for receivers that need more than the text.
     pub topic: Topic,
-    /// Whether it is news (Q01).
+    /// Whether it is live (Q01).
     pub live: bool,
     /// The frame without `seq` and `live` ([`crate::wire::events::Event::text`]).
     pub event: Box<RawValue>,
 }
 
-/// An event with its number, as gateways and replays get it.
+/// A numbered event, as gateways and replays receive it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Numbered {
     /// T14.
     pub seq: u64,
-    /// Who may hear it.
+    /// The sockets that may receive it.
     pub audience: Audience,
-    /// Whether it was news when it was announced (Q01).
+    /// Whether it was live when it was announced (Q01).
     pub live: bool,
     /// The frame without `seq` and `live`.
     pub event: Box<RawValue>,
@@ -68,31 +68,31 @@ pub enum Audience {
     Community,
     /// P: all sockets of one person.
     Private(Did),
-    /// U: sockets that asked for this person's status.
+    /// U: sockets subscribed to this person's status.
     Watchers(Did),
 }
 
-/// What an announcement is about.
+/// The subject of an announcement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Topic {
-    /// A message is shown. A replay leaves it out once it is gone (Q07).
+    /// A message became visible. A replay omits it once it is gone (Q07).
     MessageShown(AtUri),
-    /// A message is gone.
+    /// A message was removed.
     MessageGone(AtUri),
-    /// The community is known from now on, and its channels with it (I72).
+    /// The community is known from now on, with its channels (I72).
     CommunityShown,
-    /// A channel is known from now on, or changed. Gateways that wait for its rkey attach (A34).
+    /// A channel became known, or changed. Gateways that wait for its rkey attach (A34).
     ChannelShown(AtUri),
-    /// A channel is gone, and its messages with it.
+    /// A channel was removed, with its messages.
     ChannelGone(AtUri),
-    /// The whole community is gone.
+    /// The whole community was removed.
     CommunityGone,
-    /// A person may not take part any more: left, banned, not approved, account gone (V06).
+    /// A person may no longer take part: left, banned, not approved, account inactive (V06).
     MemberOut(Did),
-    /// The person's account is there from now on, or not. Only their gateway hears it (P13).
+    /// Whether the person's account is active from now on. Only their gateway receives it (P13).
     Account(bool),
-    /// Nothing that anybody but the reader must know.
+    /// Nothing that receivers need to know.
     Other,
 }
 

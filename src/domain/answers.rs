@@ -1,14 +1,14 @@
-//! What others answered lately, and what they are being asked: equal questions share one answer.
+//! Recent answers of other services, and requests in progress: equal requests share one answer.
 //!
-//! One of these per kind of question, in the memory of an isolate. A request must not wait for a
-//! promise of another one (platform facts 5.5), so whoever finds its question asked already looks
-//! again, until there is an answer or the time is up.
+//! There is one of these per kind of request, in the memory of an isolate. A request must not wait
+//! for another request's promise (platform facts 5.5), so it polls until the answer is there or its
+//! time is up.
 
 use std::collections::BTreeMap;
 
 use crate::wire::time::Micros;
 
-/// Answers remembered, and questions under way: some hundred bytes each.
+/// The most cached answers, and the most requests in progress: some hundred bytes each.
 const MAX: usize = 2_000;
 
 /// See the module.
@@ -18,14 +18,14 @@ pub struct Answers<T> {
     asked: BTreeMap<String, Micros>,
 }
 
-/// What is to be done about a question.
+/// What to do about a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Look<T> {
-    /// Nothing: this was answered.
+    /// Nothing: this is the cached answer.
     Said(T),
-    /// Somebody asks just now: look again soon.
+    /// Another request is in progress: poll again soon.
     Asked,
-    /// Ask, and say what the answer was.
+    /// Send the request, and report its answer.
     Ask,
 }
 
@@ -36,12 +36,12 @@ impl<T> Default for Answers<T> {
 }
 
 impl<T> Answers<T> {
-    /// Nothing was asked.
+    /// Empty.
     pub const fn new() -> Self {
         Self { said: BTreeMap::new(), asked: BTreeMap::new() }
     }
 
-    /// The answer is remembered until then. When too much is, what would be forgotten first is.
+    /// Caches the answer until then. Over the limit, the entry that would expire first is dropped.
     pub fn say(&mut self, question: &str, answer: T, until: Micros, now: Micros) {
         self.asked.remove(question);
         if self.said.len() >= MAX && !self.said.contains_key(question) {
@@ -58,26 +58,26 @@ impl<T> Answers<T> {
         }
     }
 
-    /// There is no answer to be remembered; the next one may ask.
+    /// Reports that there is no answer to cache; the next request may try.
     pub fn give_up(&mut self, question: &str) {
         self.asked.remove(question);
     }
 
-    /// What was answered counts no more.
+    /// Drops a cached answer.
     pub fn forget(&mut self, question: &str) {
         self.said.remove(question);
     }
 }
 
 impl<T: Clone> Answers<T> {
-    /// What was answered, if that is remembered.
+    /// The cached answer, if there is one.
     pub fn said(&self, question: &str, now: Micros) -> Option<T> {
         let (answer, until) = self.said.get(question)?;
         (*until > now).then(|| answer.clone())
     }
 
-    /// What is to be done about a question at `now`. Whoever is to ask has so long, in
-    /// microseconds; then the next one is: the request that asked may have ended.
+    /// What to do about a request at `now`. A request that is sent has this much time, in
+    /// microseconds; after that another one may be sent, because the first may have ended.
     pub fn look(&mut self, question: &str, within: i64, now: Micros) -> Look<T> {
         if let Some(answer) = self.said(question, now) {
             return Look::Said(answer);
@@ -88,7 +88,7 @@ impl<T: Clone> Answers<T> {
         if self.asked.len() >= MAX {
             self.asked.retain(|_, until| *until > now);
         }
-        // With too many under way, this one is not shared.
+        // With too many in progress, this one is not shared.
         if self.asked.len() < MAX {
             self.asked.insert(question.to_owned(), Micros(now.0.saturating_add(within)));
         }

@@ -1,29 +1,29 @@
-//! How much a claim without a proof is worth (contract C06, X05, X08, X13).
+//! How far a claim without a proof is believed (contract C06, X05, X08, X13).
 
 /// `AUTH_MODE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthMode {
-    /// Whoever names a DID acts for it.
+    /// Everybody acts for the DID that they name.
     Open,
-    /// Whoever names a DID is there for it and nothing more, until that DID has shown a proof.
+    /// A claim counts for presence only, and only until that DID has shown a proof.
     Mixed,
     /// Nobody acts for a DID without a proof.
     Verified,
 }
 
-/// For whom a socket acts that names somebody and shows no proof.
+/// What a socket that names a person without a proof may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// For that person, in everything.
+    /// Act for that person in everything.
     Believed,
-    /// For that person, as far as presence goes.
+    /// Act for that person's presence only.
     Present,
-    /// For nobody.
+    /// Act for nobody.
     Nobody,
 }
 
 impl AuthMode {
-    /// The mode of a name. A word that is none is a mistake, and must not open the service.
+    /// The mode with this name. An unknown name is a mistake, and must not open the service.
     pub fn named(text: &str) -> Self {
         match text {
             "open" => Self::Open,
@@ -41,7 +41,7 @@ impl AuthMode {
         }
     }
 
-    /// What it means, in a sentence for whoever runs the service.
+    /// What it means, as a sentence for the operator.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Open => {
@@ -57,7 +57,8 @@ impl AuthMode {
         }
     }
 
-    /// What a claim without a proof comes to. `has_proven`: that DID has once shown a proof here.
+    /// How far a claim without a proof is believed. `has_proven`: that DID once showed a proof
+    /// here.
     pub fn without_proof(self, has_proven: bool) -> Standing {
         match self {
             Self::Open => Standing::Believed,

@@ -1,8 +1,9 @@
 //! Who is banned where, and until when (T10).
 //!
-//! A ban may end by itself. It ends by the time at which something is judged, not when its row goes: the gate, the
-//! right to be in voice and every other rule ask [`Bans::contains`]. The row goes a little later, when the service
-//! tells the community that the person is back ([`Measure::EndBan`](super::moderation::Measure)).
+//! A ban with an end expires at the time of each judgement, not when its row is deleted: the gate,
+//! the right to be in voice and every other rule ask [`Bans::contains`]. The service deletes the
+//! row a little later, when it announces the person's return to the community
+//! ([`Measure::EndBan`](super::moderation::Measure)).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +24,7 @@ pub struct BanRow {
     pub until: Option<Micros>,
 }
 
-/// Bans, with the memory of which were touched.
+/// Bans, with a record of those that a fold touched.
 #[derive(Clone, Debug, Default)]
 pub struct Bans {
     rows: BTreeMap<Place, Option<Micros>>,
@@ -34,9 +35,9 @@ pub struct Bans {
 /// The bans that a fold touched.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BansDelta {
-    /// Those that stand.
+    /// Those in force.
     pub set: Vec<BanRow>,
-    /// Those that do not.
+    /// Those that were lifted.
     pub lifted: Vec<Place>,
 }
 
@@ -47,7 +48,7 @@ impl BansDelta {
     }
 }
 
-/// Brings in facts.
+/// Adds facts.
 impl FromIterator<BanRow> for Bans {
     fn from_iter<I: IntoIterator<Item = BanRow>>(facts: I) -> Self {
         let mut bans = Self::default();
@@ -57,30 +58,30 @@ impl FromIterator<BanRow> for Bans {
 }
 
 impl Bans {
-    /// Sets the time by which bans end.
+    /// Sets the time at which bans are judged.
     pub fn at(&mut self, now: Micros) {
         self.now = now;
     }
 
-    /// Brings in a fact.
+    /// Adds a fact.
     pub fn seed(&mut self, row: BanRow) {
         self.rows.insert((row.community_uri, row.member_did), row.until);
     }
 
     /// Whether a person is banned. The first rule that applies decides:
     ///   1. without a row they are not;
-    ///   2. a ban without an end stands;
-    ///   3. one with an end stands until then.
+    ///   2. a ban without an end is in force;
+    ///   3. a ban with an end is in force until then.
     pub fn contains(&self, place: &Place) -> bool {
         self.rows.get(place).is_some_and(|until| until.is_none_or(|until| self.now < until))
     }
 
-    /// Whether the end of a ban has come, and its row is still there.
+    /// Whether a ban has expired and its row still exists.
     pub fn is_over(&self, place: &Place) -> bool {
         self.rows.contains_key(place) && !self.contains(place)
     }
 
-    /// Sets a ban; `false` if just this one stood.
+    /// Sets a ban; `false` if exactly this one exists.
     pub fn insert(&mut self, place: Place, until: Option<Micros>) -> bool {
         if self.contains(&place) && self.rows.get(&place) == Some(&until) {
             return false;
@@ -98,7 +99,7 @@ impl Bans {
         }
     }
 
-    /// What was touched, and all that stands.
+    /// The touched bans, and all bans.
     pub(super) fn into_parts(self) -> (BansDelta, Vec<BanRow>) {
         let row = |((community_uri, member_did), until): (Place, Option<Micros>)| BanRow {
             community_uri,

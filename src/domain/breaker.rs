@@ -1,44 +1,44 @@
-//! When a host is left alone (K07): after failures in a row, and for as long as it asks.
+//! When a host is left alone (K07): after consecutive failures, and for as long as it asks.
 //!
-//! One of these for each host and [`Errand`]. A host that rests is not asked at all, so that requests
-//! to it fail at once instead of after a time-out each, and it can recover.
+//! There is one of these per host and [`Errand`]. The service does not contact a resting host at
+//! all, so that requests to it fail at once instead of after a time-out, and the host can recover.
 
 use super::pause::growing;
 use crate::wire::time::Micros;
 
-/// Failures in a row after which a host rests.
+/// Consecutive failures after which a host rests.
 const FAILURES_MAX: u32 = 8;
 const SECOND: i64 = 1_000_000;
-/// The first rest; each that follows without a success between is twice as long.
+/// The first rest; each further one without a success in between is twice as long.
 const FIRST_REST: i64 = 5 * SECOND;
-/// The longest rest, by failures or because the host asks: nobody is written off for good (K03).
+/// The longest rest, after failures or on the host's request: no host is given up for good (K03).
 const LONGEST_REST: i64 = 10 * 60 * SECOND;
 const LONGEST_ASKED: i64 = 60 * 60 * SECOND;
-/// The longest rest, for whatever reason, of a host that the operator named: everybody depends on
-/// it, and one question a minute is no burden to a directory.
+/// The longest rest of a host that the operator named, for any reason: everybody depends on it, and
+/// one request a minute does not burden a directory.
 const LONGEST_TRUSTED: i64 = 60 * SECOND;
 
-/// What a host is asked for, and who says so. Anybody can name any host in a document, and have it
-/// asked for what it does not have. So what one errand comes to says nothing about the others, and
-/// only answers to what the service itself wants to know make a host rest for it.
+/// The purpose of a request, and who named the host. Anybody can name any host in a document, and
+/// cause requests for things that it does not have. So the outcomes of one errand do not affect the
+/// others, and only the service's own requests make a host rest for those.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Errand<'a> {
-    /// A host that the operator named, about people whom the index knows.
+    /// A host that the operator named, for people whom the index knows.
     Trusted,
-    /// The same, about anybody.
+    /// The same, for anybody.
     TrustedForStrangers,
     /// XRPC of a PDS, for people whom the index knows.
     Known,
-    /// XRPC of a PDS, for this DID of which nothing is known.
+    /// XRPC of a PDS, for this unknown DID.
     Stranger(&'a str),
     /// The document of a `did:web`.
     Document,
-    /// The proof of a handle.
+    /// The verification of a handle.
     Proof,
 }
 
 impl Errand<'_> {
-    /// What the host is remembered under, for this errand.
+    /// The key of the host's record for this errand.
     pub fn name(self, host: &str) -> String {
         let word = match self {
             Errand::Trusted => "trusted",
@@ -51,8 +51,8 @@ impl Errand<'_> {
         format!("{word} {host}")
     }
 
-    /// What the host is remembered under for the one person of whom nothing is known. An error that
-    /// a host answers about them may be theirs alone; that a host does not answer is its own.
+    /// The key of the host's record for one unknown person. An error that a host answers about them
+    /// may concern only them; that a host does not answer concerns the host.
     pub fn name_of_one(self, host: &str) -> Option<String> {
         match self {
             Errand::Stranger(did) => Some(format!("stranger {did} {host}")),
@@ -60,12 +60,12 @@ impl Errand<'_> {
         }
     }
 
-    /// Whether anybody can have this remembered about any host.
+    /// Whether anybody can cause such a record for any host.
     pub fn is_anybodys(self) -> bool {
         !matches!(self, Errand::Trusted | Errand::TrustedForStrangers | Errand::Known)
     }
 
-    /// The longest rest after failures, and the longest that the host may ask for.
+    /// The longest rest after failures, and the longest that the host may request.
     fn longest(self) -> (i64, i64) {
         match self {
             Errand::Trusted | Errand::TrustedForStrangers => (LONGEST_TRUSTED, LONGEST_TRUSTED),
@@ -81,33 +81,35 @@ pub struct Breaker {
     rests: u32,
     /// The end of a rest after failures.
     until: Option<Micros>,
-    /// Until when the host asked to be left alone. No success of another request ends that.
+    /// Until when the host asked to be left alone. The success of another request does not end
+    /// this.
     asked_until: Option<Micros>,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The host did its work; that may be a refusal.
+    /// The host answered; a refusal counts as an answer.
     Answered,
-    /// No answer, none in time, or an error of its own.
+    /// There was no answer, a late one, or an error of the host.
     Failed,
 }
 
 impl Breaker {
-    /// Until when the host rests; `None`: it may be asked.
+    /// Until when the host rests; `None` if it may be contacted.
     pub fn rests_until(&self, now: Micros) -> Option<Micros> {
         self.until.max(self.asked_until).filter(|until| *until > now)
     }
 
-    /// A request ended at `now`; `asked` is until when the host asks to be left alone.
+    /// Records the outcome of a request at `now`; `asked` is until when the host asks to be left
+    /// alone.
     pub fn on(&mut self, errand: Errand<'_>, outcome: Outcome, asked: Option<Micros>, now: Micros) {
         let (longest_rest, longest_asked) = errand.longest();
         match outcome {
             Outcome::Answered => (self.failures, self.rests, self.until) = (0, 0, None),
             Outcome::Failed => {
                 self.failures = self.failures.saturating_add(1);
-                // Once it has rested, one more failure is enough.
+                // After a rest, one more failure is enough.
                 if self.failures >= FAILURES_MAX && self.rests_until(now).is_none() {
                     let rest = growing(FIRST_REST, self.rests, longest_rest);
                     self.rests = self.rests.saturating_add(1);
@@ -158,7 +160,7 @@ mod tests {
         assert!(breaker.is_idle(Micros(at)));
     }
 
-    /// Requests that were on their way when the rest began make it no longer.
+    /// Requests that were in progress when the rest began do not extend it.
     #[test]
     fn k07_late_failures_do_not_count() {
         let mut breaker = failing(FAILURES_MAX, 0);

@@ -1,29 +1,29 @@
-//! A token bucket: so much at once, and so much a minute.
+//! A token bucket: a burst, and a rate per minute.
 
 use crate::wire::time::Micros;
 
-/// Parts of a token: a microsecond brings back as many parts as a minute brings tokens.
+/// Parts of a token: a microsecond refills as many parts as a minute refills tokens.
 const TOKEN: i64 = 60_000_000;
 
-/// How fast a bucket fills, and how much it holds.
+/// The rate and the capacity of a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
-    /// Tokens that come back in a minute.
+    /// Tokens refilled per minute.
     pub per_minute: i64,
     /// Tokens in a full bucket.
     pub capacity: i64,
 }
 
-/// What has been taken from a bucket. A new one is full.
+/// The tokens taken from a bucket. A new one is full.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bucket {
-    /// Parts of tokens taken and not back yet, at `at`.
+    /// Parts of tokens that were taken and not refilled yet, as of `at`.
     used: i64,
     at: Micros,
 }
 
 impl Bucket {
-    /// Takes a token at `now` if there is one. A clock that goes back brings nothing back.
+    /// Takes a token at `now` if there is one. A clock that is set back refills nothing.
     pub fn take(&mut self, size: Size, now: Micros) -> bool {
         let passed = now.0.saturating_sub(self.at.0).max(0);
         self.used = self.used.saturating_sub(passed.saturating_mul(size.per_minute)).max(0);
@@ -49,7 +49,7 @@ impl Bucket {
         missing.max(0).saturating_add(per_second - 1).div_euclid(per_second).max(1)
     }
 
-    /// Whether all of it is back at `now`.
+    /// Whether the bucket is full at `now`.
     pub fn is_full(&self, size: Size, now: Micros) -> bool {
         let passed = now.0.saturating_sub(self.at.0).max(0);
         self.used <= passed.saturating_mul(size.per_minute)

@@ -1,31 +1,31 @@
 //! How many requests and sockets a client address or a person has left (C14, H14).
 //!
-//! A bucket for each, in the memory of whoever asks. On one machine there is one such memory, and the
-//! limit is exact. On Cloudflare each isolate has its own, so a client whose requests spread over
-//! several may do more: it is a brake against floods, not an account of use.
+//! There is a bucket for each, in the memory of the isolate. One machine has one isolate, and the
+//! limit is exact. On Cloudflare each isolate has its own buckets, so a client whose requests
+//! spread over several may send more: it is a brake against floods, not an exact count.
 
 use std::collections::BTreeMap;
 
 use super::bucket::{Bucket, Size};
 use crate::wire::time::Micros;
 
-/// Clients that have a bucket at a time. With more of them, new ones are not limited: it would be wrong
-/// to let those who came first shut out everybody else.
+/// The most clients with a bucket. Beyond that, new clients are not limited: those who came first
+/// must not shut out everybody else.
 const CLIENTS_MAX: usize = 20_000;
-/// How often full buckets are looked for when there is no room for another, in microseconds.
+/// How often the sweep for full buckets runs when there is no room, in microseconds.
 const SWEEP_EVERY: i64 = 1_000_000;
 
-/// Sockets are opened at a tenth of the rate of requests, for each costs as much (C14).
+/// The cost of opening a socket, in requests (C14).
 const REQUESTS_OF_A_SOCKET: i64 = 10;
-/// Twenty seconds' worth of sockets may be opened at once, and always this many.
+/// The burst of sockets: twenty seconds' worth, and at least this many.
 const SOCKETS_AT_ONCE: i64 = 10;
 
-/// Requests of one client, where `limit` is allowed a minute.
+/// The bucket for requests of one client, at `limit` requests a minute.
 pub fn requests(limit: i64) -> Size {
     Size { per_minute: limit, capacity: limit }
 }
 
-/// Openings of sockets by one client, where `limit` requests are allowed a minute.
+/// The bucket for openings of sockets by one client, at `limit` requests a minute.
 pub fn sockets(limit: i64) -> Size {
     let per_minute = (limit / REQUESTS_OF_A_SOCKET).max(SOCKETS_AT_ONCE);
     Size { per_minute, capacity: (per_minute / 3).max(SOCKETS_AT_ONCE) }
@@ -45,14 +45,14 @@ pub struct Budget {
     pub limit: i64,
     /// Requests that are left.
     pub remaining: i64,
-    /// Whole seconds until none counts any more; at least 1.
+    /// Whole seconds until the full limit is available again; at least 1.
     pub reset_secs: i64,
-    /// If this request was one too many: in how many whole seconds the next is welcome.
+    /// If this request exceeds the limit: whole seconds until the next one is allowed.
     pub over: Option<i64>,
 }
 
 impl Buckets {
-    /// No client has asked for anything.
+    /// Without any requests yet.
     pub const fn new() -> Self {
         Self { of: BTreeMap::new(), swept_at: Micros(0) }
     }

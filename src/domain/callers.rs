@@ -1,13 +1,13 @@
-//! Whose request it is: the address that limits count by (C14, C24).
+//! The address that limits count a request by (C14, C24).
 //!
-//! A caller can write anything into a header, so an address in one counts only if somebody who is
-//! trusted wrote it: Cloudflare, or a proxy that the operator names.
+//! A caller can write anything into a header, so an address in one counts only if a trusted party
+//! wrote it: Cloudflare, or a proxy that the operator names.
 
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-/// The proxies whose word about their callers counts: `TRUSTED_PROXIES` (C24).
+/// The proxies whose headers are trusted: `TRUSTED_PROXIES` (C24).
 #[derive(Clone, Debug, Default)]
 pub struct Proxies(Vec<IpNet>);
 
@@ -31,10 +31,10 @@ impl Proxies {
     }
 }
 
-/// What is known of where a request comes from.
+/// The known origin of a request.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Origin<'h> {
-    /// Who opened the connection, as `address:port`, where the runtime knows: on one machine.
+    /// The peer of the connection, as `address:port`, where the runtime knows it: on one machine.
     pub peer: Option<&'h str>,
     /// The header `CF-Connecting-IP`.
     pub cloudflare: Option<&'h str>,
@@ -44,16 +44,16 @@ pub struct Origin<'h> {
     pub forwarded: Option<&'h str>,
 }
 
-/// Who a request is counted for. The first rule that applies decides:
-///   1. where the runtime names no peer, this is Cloudflare, which sets `CF-Connecting-IP` itself;
-///      without that header nobody is known, and all of those count together;
-///   2. a peer that is no trusted proxy is counted itself, whatever its headers say;
-///   3. a trusted proxy whose headers name no hops, hops that cannot be read, or one list in
-///      `X-Forwarded-For` and another in `Forwarded`, is counted itself: a proxy usually sets one
-///      of them and hands through what its caller wrote into the other;
-///   4. otherwise the last hop that is no trusted proxy, or the first of all if every one is.
+/// The address that a request is counted for. The first rule that applies decides:
+///   1. without a peer, this is Cloudflare, which sets `CF-Connecting-IP` itself; requests without
+///      that header are counted together;
+///   2. a peer that is not a trusted proxy is counted itself, whatever its headers contain;
+///   3. a trusted proxy is counted itself if its headers name no hops, or unreadable ones, or if
+///      `X-Forwarded-For` and `Forwarded` both name some: a proxy usually sets one of them and
+///      passes on what its caller wrote into the other;
+///   4. otherwise the last hop that is not a trusted proxy counts, or the first hop if all are.
 ///
-/// Of IPv6 the first 64 bits count: the rest is a caller's own to choose.
+/// For IPv6 the first 64 bits count, because a caller can choose the rest freely.
 pub fn client(origin: &Origin, proxies: &Proxies) -> String {
     let peer = origin.peer.and_then(|peer| peer.parse::<SocketAddr>().ok());
     let Some(peer) = peer.map(|peer| peer.ip().to_canonical()) else {

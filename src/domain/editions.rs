@@ -1,15 +1,14 @@
-//! Editions: which of the index's parts changed, so that an answer may be kept until then.
+//! Editions: which parts of the index changed, so that an answer can be cached until its parts
+//! change.
 //!
-//! The index consists of parts, each with a number. Whoever changes a part says so before
-//! ([`Editions::begin`]) and after ([`Editions::end`]); meanwhile it has no number, and afterwards
-//! another. Whoever reads asks for the numbers first ([`Editions::now`]). Promises: while a part
-//! keeps its number nothing was committed to it, so what was read of it is what would be read
-//! again. A kept answer is therefore never older than what the index itself answers (H11), whoever
-//! writes, and wherever.
+//! Each part of the index has a number. A writer announces a change before ([`Editions::begin`])
+//! and after ([`Editions::end`]); in between the part has no number, and afterwards a new one. A
+//! reader gets the numbers first ([`Editions::now`]). Promise: while a part keeps its number,
+//! nothing was committed to it, so reading it again gives the same result. A cached answer is
+//! therefore never older than the index (H11), whoever writes, and wherever.
 //!
-//! A change that is never said to be over, because whoever made it died, is over after
-//! [`CHANGE_WITHIN`]. The numbers are not stored: they belong to a run, and the next run has
-//! another name.
+//! If a writer dies without ending its change, the change ends after [`CHANGE_WITHIN`]. The numbers
+//! are not stored: they belong to a run, and the next run has another name.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,32 +16,32 @@ use std::str::FromStr;
 
 use crate::wire::time::Micros;
 
-/// What of the index changes together.
+/// The parts of the index, each of which changes as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// Messages, reactions, blocks.
     Talk,
     /// Communities, channels, categories.
     Places,
-    /// Who belongs where: memberships, approvals, bans.
+    /// Memberships, approvals, bans.
     Standings,
-    /// People as others see them, their presence too.
+    /// People as others see them, with their presence.
     People,
-    /// How far people have read.
+    /// Read positions.
     Marks,
 }
 
 /// How many parts there are.
 const PARTS: usize = 5;
 
-/// Some of the parts.
+/// A set of parts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Parts(u8);
 
 impl Parts {
     /// All of them.
     pub const ALL: Self = Self((1 << PARTS) - 1);
-    /// What stands in no part: it is never the same for certain.
+    /// Data outside of all parts, which may change at any time.
     pub const ELSEWHERE: Self = Self(1 << PARTS);
 
     /// None of them.
@@ -50,7 +49,7 @@ impl Parts {
         Self(0)
     }
 
-    /// These and those.
+    /// The union.
     #[must_use]
     pub fn and(self, more: Self) -> Self {
         Self(self.0 | more.0)
@@ -61,12 +60,12 @@ impl Parts {
         self.0 == 0
     }
 
-    /// Their number in a request.
+    /// The set as a number in a request.
     pub fn number(self) -> u8 {
         self.0
     }
 
-    /// The parts of such a number; none if there are no such parts.
+    /// The set with this number; `None` if it is invalid.
     pub fn numbered(number: u8) -> Option<Self> {
         (number <= Self::ALL.0).then_some(Self(number))
     }
@@ -82,7 +81,7 @@ impl From<Part> for Parts {
     }
 }
 
-/// The numbers of the parts at a moment.
+/// The numbers of all parts at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edition {
     run: u64,
@@ -96,7 +95,7 @@ impl Edition {
         !parts.has(PARTS) && self.of(parts).all(|number| number.is_some())
     }
 
-    /// Whether these parts are `now` what they were.
+    /// Whether these parts are the same `now`.
     pub fn still_stands(&self, now: &Self, parts: Parts) -> bool {
         self.run == now.run && self.stands(parts) && self.of(parts).eq(now.of(parts))
     }
@@ -106,7 +105,7 @@ impl Edition {
     }
 }
 
-/// As a header has it: the run, then the numbers in the order of the parts; `-` for one that is
+/// The form in a header: the run, then the numbers in the order of the parts; `-` for one that is
 /// being changed.
 impl fmt::Display for Edition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -135,12 +134,12 @@ impl FromStr for Edition {
     }
 }
 
-/// How long a change may last that nobody ends, in microseconds. D1 gives a statement half a
-/// minute; a commit that is on its way longer than this does not arrive.
+/// How long an unended change lasts, in microseconds. D1 gives a statement half a minute; a commit
+/// that takes longer than this does not arrive.
 pub const CHANGE_WITHIN: i64 = 60_000_000;
-/// Changes remembered at a time; of more, the oldest become one change of everything.
+/// The most open changes; beyond that, the oldest merge into one change of everything.
 const CHANGES_MAX: usize = 10_000;
-/// Stands for changes that are not remembered one by one.
+/// The number of the merged change.
 const ANY: u64 = 0;
 
 /// See the module.
@@ -148,18 +147,18 @@ const ANY: u64 = 0;
 pub struct Editions {
     run: u64,
     numbers: [u64; PARTS],
-    /// Changes that are not over, and when they are at the latest.
+    /// Open changes, and when they end at the latest.
     changes: BTreeMap<u64, (Parts, Micros)>,
     last: u64,
 }
 
 impl Editions {
-    /// The editions of a run, which has a name of its own.
+    /// The editions of a run, with the run's name.
     pub fn new(run: u64) -> Self {
         Self { run, numbers: [0; PARTS], changes: BTreeMap::new(), last: ANY }
     }
 
-    /// Somebody is about to change `parts`. By this number they say that it is done.
+    /// A writer is about to change `parts`. Returns the number with which it ends the change.
     pub fn begin(&mut self, parts: Parts, now: Micros) -> u64 {
         let until = Micros(now.0.saturating_add(CHANGE_WITHIN));
         if self.changes.len() >= CHANGES_MAX {
@@ -172,8 +171,8 @@ impl Editions {
         self.last
     }
 
-    /// The change is committed, or will not be. Also for one that was given up meanwhile, or was
-    /// begun in another run.
+    /// The change is committed, or never will be. Also accepts a change that timed out, or that
+    /// began in another run.
     pub fn end(&mut self, change: u64, parts: Parts) {
         self.changes.remove(&change);
         self.turn(parts);
@@ -296,12 +295,12 @@ mod tests {
         }
     }
 
-    /// A model of what this is for: an index that several write, one of whom may die at any step,
-    /// and readers that ask, read and keep in steps of their own. A copy that may be shown is what
-    /// the index has.
+    /// A model of the purpose: an index with several writers, any of which may die at any step, and
+    /// readers that ask, read and cache in separate steps. Every cached answer that may be served
+    /// equals the index.
     #[test]
     fn h11_a_copy_that_may_be_shown_is_what_the_index_has() {
-        /// A source of chance that is the same each time (xorshift).
+        /// A random generator with a fixed seed (xorshift).
         struct Dice(u64);
         impl Dice {
             fn of(&mut self, sides: u64) -> usize {

@@ -3,9 +3,9 @@
 use super::bucket::{Bucket, Size};
 use crate::wire::time::Micros;
 
-/// Frames over the budget in a row after which the socket is closed with 1008. A frame that was
-/// let in between makes up for one that was not, and no more: while a flood lasts, time lets
-/// one in now and then, and those must not start the row anew.
+/// Consecutive frames over the budget after which the socket is closed with 1008. An accepted frame
+/// in between cancels one refused frame and does not reset the count: during a flood, some frames
+/// are accepted as tokens refill.
 pub const REFUSED_MAX: u32 = 600;
 
 /// `WS_RATE` and `WS_BURST` (C15).
@@ -13,23 +13,23 @@ pub const REFUSED_MAX: u32 = 600;
 pub struct Rate {
     /// Frames per second.
     pub per_second: i64,
-    /// Frames at once.
+    /// The burst.
     pub burst: i64,
 }
 
-/// What becomes of a frame.
+/// The verdict on a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is within the budget.
+    /// Within the budget.
     Fine,
-    /// It is not: an error, and no effect.
+    /// Over the budget: an error, and no effect.
     Over,
-    /// It is the last straw: an error, and the socket is closed.
+    /// One too many: an error, and the socket is closed.
     Enough,
 }
 
-/// The budget of one socket. A new one is full: an object that slept for the ten seconds before
-/// it is evicted would have refilled it anyway.
+/// The budget of one socket. A new one is full: an object that slept for the ten seconds before it
+/// is evicted would have refilled it anyway.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Budget {
     bucket: Bucket,
@@ -37,7 +37,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// A frame came at `now`.
+    /// A frame arrived at `now`.
     pub fn take(&mut self, rate: Rate, now: Micros) -> Verdict {
         let size = Size { per_minute: rate.per_second.saturating_mul(60), capacity: rate.burst };
         if self.bucket.take(size, now) {

@@ -1,6 +1,6 @@
-//! The gate: may this person post in this channel (section 8.2).
+//! The gate: whether this person may post in this channel (section 8.2).
 //!
-//! One function for creates, edits and every later re-evaluation, live or backfilled
+//! The same function judges creates, edits and every later re-evaluation, live or from a repository
 //! (invariant 8).
 
 use super::rows::{ChannelRow, CommunityRow};
@@ -8,32 +8,32 @@ use super::standing::{Standing, standing, standing_of_author};
 use super::working_set::WorkingSet;
 use crate::wire::ids::{AtUri, Did, Rkey};
 
-/// What the gate says.
+/// The gate's verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The message belongs in this channel.
     Accepted(AtUri),
-    /// It is not stored (G7).
+    /// The message is refused and not stored (G7).
     Refused(Refused),
-    /// The channel or its community is not known: wait for it (G1).
+    /// The channel or its community is unknown: hold the message (G1).
     Held,
 }
 
-/// Why the gate says no.
+/// Why the gate refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// G2.
     Banned,
     /// G3.
     OwnerOnly,
-    /// G5: the community asks for approval, and the author has none.
+    /// G5: the community requires approval, and the author has none.
     NotApproved,
     /// G6: the author has no membership.
     NotAMember,
 }
 
 impl Refused {
-    /// The word under which it is counted.
+    /// The word under which refusals are counted.
     pub fn reason(self) -> &'static str {
         match self {
             Refused::Banned => "author_banned",
@@ -44,14 +44,14 @@ impl Refused {
     }
 }
 
-/// Whether a message of `author` that names `channel` is let in, and where (T20, G1–G6):
-///   1. no channel fits: held;
-///   2. one fits: that channel's rules decide;
-///   3. several fit: the one whose rules accept the author, if there is exactly one, otherwise
-///      the rules of the channel indexed first.
+/// Whether a message of `author` that names `channel` is accepted, and where (T20, G1–G6):
+///   1. if no channel matches, it is held;
+///   2. if one matches, that channel's rules decide;
+///   3. if several match, it goes to the one whose rules accept the author, if there is exactly
+///      one; otherwise the rules of the channel that was indexed first decide.
 ///
-/// Whether the author's account is active is not asked: what they write while it is not is kept out
-/// of sight, and shown when it is (I51).
+/// The gate ignores whether the author's account is active: what they write while it is inactive is
+/// stored hidden, and shown when it is active again (I51).
 pub fn admit(working_set: &WorkingSet, author: &Did, channel: &str) -> Verdict {
     let candidates = candidates(working_set, channel);
     let Some((first, _)) = candidates.first() else { return Verdict::Held };
@@ -109,8 +109,8 @@ pub fn may_react(working_set: &WorkingSet, person: &Did, community: &CommunityRo
     }
 }
 
-/// Whether `person` may be in a voice channel of `community` (V02): as [`may_react`], but whose
-/// account is not active is not there (I51).
+/// Whether `person` may be in a voice channel of `community` (V02): as [`may_react`], but a person
+/// whose account is inactive may not (I51).
 pub fn may_be_present(
     working_set: &WorkingSet,
     person: &Did,

@@ -1,9 +1,8 @@
-//! Which addresses may be asked when other people name them (R21.6), and where a DID's document
-//! stands.
+//! Which addresses the service may contact when other people name them (R21.6), and where the
+//! document of a DID is.
 //!
-//! Anybody can write any address into a DID document, so a request to one must not reach what
-//! only this service can reach. The rule looks at names, before any request: what resolves them
-//! is the platform's.
+//! Anybody can write any address into a DID document, so a request to one must not reach what only
+//! this service can reach. The rule judges names, before any request; the platform resolves them.
 
 use url::{Host, Url};
 
@@ -11,30 +10,30 @@ use crate::wire::handle::Handle;
 use crate::wire::ids::Did;
 use crate::wire::xrpc::is_loopback;
 
-/// Names that are never public (R21.6), with everything below them.
+/// Names that are never public (R21.6), with their subdomains.
 const PRIVATE: [&str; 4] = ["localhost", "local", "internal", "onion"];
 
-/// Ends of names that are never anybody's on the public network, so that no handle with one has a
-/// host (specification "Handle", reserved top-level domains; in `.test` DNS alone counts).
+/// Top-level domains that are never public, so that no handle under them has a host (specification
+/// "Handle", reserved top-level domains; `.test` is resolved through DNS only).
 const RESERVED: [&str; 9] =
     ["alt", "arpa", "example", "internal", "invalid", "local", "localhost", "onion", "test"];
 
-/// How far the service reaches.
+/// Which hosts the service may contact.
 #[derive(Clone, Debug, Default)]
 pub struct Reach {
     /// `INSECURE_HOSTS` (C19): `host:port` each.
     pub insecure: Vec<String>,
-    /// Where the service itself is reached: `host:port` each.
+    /// The addresses of the service itself: `host:port` each.
     pub own: Vec<String>,
 }
 
-/// Whether an address that came from a DID or a DID document may be asked. The first rule that
+/// Whether the service may contact an address from a DID or a DID document. The first rule that
 /// applies decides:
-///   1. a name or password in it: no;
-///   2. the service itself ([`is_own`]): no, for it would answer by asking itself;
-///   3. its `host:port` stands in `INSECURE_HOSTS` (C19): yes, over `http` and `https`;
-///   4. anything but `https`: no;
-///   5. an IP literal, also one in disguise such as `127.1`: no;
+///   1. an address with a name or password: no;
+///   2. the service itself ([`is_own`]): no, because it would request from itself;
+///   3. an address whose `host:port` is in `INSECURE_HOSTS` (C19): yes, over `http` and `https`;
+///   4. any scheme but `https`: no;
+///   5. an IP literal, in any notation such as `127.1`: no;
 ///   6. a name without a dot, or one of [`PRIVATE`]: no;
 ///   7. otherwise yes.
 pub fn may_ask(url: &Url, reach: &Reach) -> bool {
@@ -49,8 +48,8 @@ pub fn may_ask(url: &Url, reach: &Reach) -> bool {
     url.scheme() == "https" && is_public(name)
 }
 
-/// Whether an address leads to the service itself. On this machine its port says so: the machine has
-/// many names, and what listens there is the same.
+/// Whether an address leads to the service itself. On this machine the port alone decides, because
+/// the machine has many names and the same service listens on all of them.
 fn is_own(url: &Url, own: &[String]) -> bool {
     let Some(place) = place_of(url) else { return false };
     let port = place.rsplit(':').next();
@@ -58,7 +57,7 @@ fn is_own(url: &Url, own: &[String]) -> bool {
     is_listed(&place, own) || is_loopback(url) && own.iter().any(same_port)
 }
 
-/// Host and port of an address, as `host:port`. The root of a name may be written, and is not.
+/// Host and port of an address, as `host:port`, without a trailing dot.
 pub fn place_of(url: &Url) -> Option<String> {
     let host = url.host()?.to_string();
     Some(format!("{}:{}", host.strip_suffix('.').unwrap_or(&host), url.port_or_known_default()?))
@@ -68,9 +67,9 @@ fn is_listed(host: &str, list: &[String]) -> bool {
     list.iter().any(|listed| listed.eq_ignore_ascii_case(host))
 }
 
-/// Whether a handle can be anybody's. Under ends of names that are never anybody's, whatever DNS
-/// says proves nothing (specification "Handle"): `handle.invalid` stands for a handle that is not
-/// proven. In `.test` DNS alone counts.
+/// Whether a handle can belong to anybody. Under reserved top-level domains DNS proves nothing
+/// (specification "Handle"); `handle.invalid` represents an unproven handle. In `.test` only DNS
+/// counts.
 pub fn may_be_proven(handle: &Handle) -> bool {
     top_of(handle).is_some_and(|top| top == "test" || !RESERVED.contains(&top))
 }
@@ -79,16 +78,16 @@ fn top_of(handle: &Handle) -> Option<&str> {
     handle.as_str().rsplit('.').next()
 }
 
-/// Whether a name, in the form in which `url` keeps it, may be that of a public host.
+/// Whether a name, as `url` normalises it, may be that of a public host.
 fn is_public(name: &str) -> bool {
-    let name = name.strip_suffix('.').unwrap_or(name); // the root may be written
+    let name = name.strip_suffix('.').unwrap_or(name); // a trailing dot is allowed
     let below = |suffix: &str| name.strip_suffix(suffix).is_some_and(|rest| rest.ends_with('.'));
     name.contains('.') && !name.starts_with('.') && !name.ends_with('.') && !PRIVATE.into_iter().any(below)
 }
 
-/// Where the document of a DID stands: in the directory at `plc` (C03), which the operator
-/// trusts, or on the host that a `did:web` names, if it may be asked. `None`: it cannot be
-/// resolved. Paths in a `did:web` are no part of the AT Protocol.
+/// Where the document of a DID is: in the directory at `plc` (C03), which the operator trusts, or
+/// on the host of a `did:web`, if the service may contact it. `None` if the DID cannot be resolved.
+/// The AT Protocol does not allow paths in a `did:web`.
 pub fn document_of(did: &Did, plc: &str, reach: &Reach) -> Option<Url> {
     let text = did.as_str();
     if text.starts_with("did:plc:") {
@@ -103,7 +102,7 @@ pub fn document_of(did: &Did, plc: &str, reach: &Reach) -> Option<Url> {
     may_ask(&url, reach).then_some(url)
 }
 
-/// Where a handle's host says whose it is, if it may be asked.
+/// The file on a handle's host that names its DID, if the service may contact the host.
 pub fn file_of(handle: &Handle, reach: &Reach) -> Option<Url> {
     if top_of(handle).is_none_or(|top| RESERVED.contains(&top)) {
         return None;

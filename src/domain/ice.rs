@@ -1,4 +1,4 @@
-//! Who may see whose address in a call, and credentials for TURN servers.
+//! The policy for peers' addresses in a call, and credentials for TURN servers.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,22 +7,20 @@ use sha1::Sha1;
 
 use crate::wire::time::Micros;
 
-/// `ICE_POLICY`: whether peers may connect to each other directly, and so learn each other's
-/// addresses.
+/// `ICE_POLICY`: whether peers may connect directly, which shows them each other's addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IcePolicy {
-    /// `all`: they may, in every room.
+    /// `all`: in every room.
     All,
-    /// `members`: only in rooms that are voice channels (S20), where they are members of one
-    /// community.
+    /// `members`: only in voice channels (S20), whose peers are members of one community.
     Members,
     /// `relay`: never.
     Relay,
 }
 
 impl IcePolicy {
-    /// The policy of this name. A name that is none hides addresses: a typing error must not show
-    /// them.
+    /// The policy with this name. An unknown name hides addresses, so that a typing error does not
+    /// expose them.
     pub fn named(name: &str) -> Self {
         match name {
             "all" => IcePolicy::All,
@@ -31,7 +29,7 @@ impl IcePolicy {
         }
     }
 
-    /// Whether callers of a room must use relays only. `bound`: the room is a voice channel.
+    /// Whether peers in a room must use relays only. `bound`: the room is a voice channel.
     pub fn relay_only(self, bound: bool) -> bool {
         match self {
             IcePolicy::All => false,
@@ -41,32 +39,32 @@ impl IcePolicy {
     }
 }
 
-/// How long credentials live for somebody unproven, or in a room that anybody may make up, in
-/// seconds: long enough to begin a call, after which a TURN server asks for them no more, and too
-/// short to be worth collecting. Who stays asks again.
+/// The lifetime of credentials for unproven callers, or in a room that anybody may invent, in
+/// seconds: long enough to start a call, after which a TURN server does not check them again, and
+/// too short to be worth collecting. A client that needs more asks again.
 pub const SHORT_SECS: i64 = 600;
 
-/// How often an address may ask for credentials without a proof, in a minute (S22): a household
-/// that begins a few calls at once.
+/// The most unproven requests for credentials per address and minute (S22): enough for a household
+/// that starts a few calls at once.
 pub const CREDENTIALS_PER_MIN: i64 = 10;
 
-/// Who asks for TURN credentials.
+/// A request for TURN credentials.
 #[derive(Clone, Copy, Debug)]
 pub struct Asking {
-    /// The room is a voice channel, and they may be in it (S20).
+    /// The room is a voice channel, and the caller may be in it (S20).
     pub bound: bool,
-    /// They proved who they are (X06).
+    /// The caller proved their DID (X06).
     pub proven: bool,
-    /// They showed that they are in the room (S12).
+    /// The caller showed that they are in the room (S12).
     pub seated: bool,
 }
 
-/// How long credentials of TURN servers live for somebody, in seconds; `None`: they get none
-/// (S22). A relay costs its operator money for each byte, and an address of it is a way to hide.
-///   1. a person who proved who they are, and may be in the voice channel: `ttl_secs`;
-///   2. who may be in the voice channel, or proved who they are, or is in the room:
-///      [`SHORT_SECS`] at most;
-///   3. a passer-by: none.
+/// The lifetime of the caller's TURN credentials, in seconds; `None` if they get none (S22). A
+/// relay costs its operator money per byte, and hides its user's address.
+///   1. a proven person who may be in the voice channel: `ttl_secs`;
+///   2. a caller who may be in the voice channel, or is proven, or is in the room: at most
+///      [`SHORT_SECS`];
+///   3. anybody else: none.
 pub fn lifetime(asking: Asking, ttl_secs: i64) -> Option<i64> {
     match asking {
         Asking { bound: true, proven: true, .. } => Some(ttl_secs),
@@ -75,21 +73,21 @@ pub fn lifetime(asking: Asking, ttl_secs: i64) -> Option<i64> {
     }
 }
 
-/// A name and a password that a TURN server takes until `expires`, knowing nothing but the
-/// secret it shares with us (draft-uberti-behave-turn-rest-00, `use-auth-secret` of coturn): the
+/// A name and a password that a TURN server accepts until `expires`, using only the secret that it
+/// shares with this service (draft-uberti-behave-turn-rest-00, `use-auth-secret` of coturn): the
 /// name is `<seconds since 1970>:<id>`, the password its HMAC-SHA1 in Base64.
 pub fn credential(secret: &str, id: &str, expires: Micros) -> (String, String) {
     let username = format!("{}:{id}", expires.0.div_euclid(1_000_000));
-    // A key of any length is a key: this cannot fail.
+    // HMAC accepts a key of any length, so this cannot fail.
     let password = Hmac::<Sha1>::new_from_slice(secret.as_bytes())
         .map(|mac| STANDARD.encode(mac.chain_update(username.as_bytes()).finalize().into_bytes()))
         .unwrap_or_default();
     (username, password)
 }
 
-/// How long an answer may be kept, in seconds: half of what credentials live, so that the other
-/// half is left for a call that begins with them, and at most five minutes, so that a changed
-/// configuration is soon everywhere.
+/// How long clients may cache the answer, in seconds: half of the credentials' lifetime, so that
+/// the other half remains for a call, and at most five minutes, so that configuration changes
+/// spread soon.
 pub fn keep_secs(ttl_secs: Option<i64>) -> i64 {
     const KEEP_MAX: i64 = 300;
     ttl_secs.map_or(KEEP_MAX, |ttl| (ttl / 2).clamp(0, KEEP_MAX))
@@ -99,8 +97,8 @@ pub fn keep_secs(ttl_secs: Option<i64>) -> i64 {
 mod tests {
     use super::*;
 
-    /// Who breaks: coturn computes the same and compares. The password was computed by
-    /// `printf %s 1772370000:did:plc:bob | openssl dgst -sha1 -hmac north -binary | base64`.
+    /// coturn computes the same password and compares. This one was computed by `printf %s
+    /// 1772370000:did:plc:bob | openssl dgst -sha1 -hmac north -binary | base64`.
     #[test]
     fn a_credential_is_what_coturn_computes() {
         let (username, password) = credential("north", "did:plc:bob", Micros(1_772_370_000_999_999));

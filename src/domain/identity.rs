@@ -1,4 +1,4 @@
-//! Who is behind a DID, and how long that is believed.
+//! The identity of a DID, and how long a stored one counts.
 
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -12,59 +12,59 @@ use crate::wire::multikey::Multikey;
 use crate::wire::profile::LookedUp;
 use crate::wire::time::Micros;
 
-/// How long a document, and what was found out about its handle, is believed when nobody says
-/// that it changed (K12: at most once a day).
+/// How long a document, and the result of verifying its handle, counts without a reported change
+/// (K12: at most one lookup a day).
 const BELIEVED: i64 = 24 * 60 * 60 * 1_000_000;
-/// How long it is believed that a handle cannot be checked: so long that a host in trouble is not
-/// asked for each request.
+/// How long a failed verification counts: long enough that a failing host is not contacted for each
+/// request.
 const UNRESOLVED_BELIEVED: i64 = 30 * 1_000_000;
 
-/// What a DID document said when it was last read.
+/// The contents of a DID document when it was last fetched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
-    /// Whose.
+    /// The DID.
     pub did: Did,
-    /// The handle it claims. Shown only where [`Identity::proven_handle`] says so.
+    /// The handle it claims. Shown only where [`Identity::proven_handle`] allows it.
     pub handle: Option<Handle>,
-    /// What is known of that claim.
+    /// The verification of that claim.
     pub handle_status: HandleStatus,
-    /// When that was found out; `None`: not for this document.
+    /// When the claim was verified; `None` if it was not, for this document.
     pub handle_checked_at: Option<Micros>,
-    /// Where the repository and the blobs are; `None`: nowhere that may be asked (R21.6).
+    /// The account's PDS; `None` if there is none that the service may contact (R21.6).
     pub pds: Option<Url>,
     /// The key that signs the repository.
     pub signing_key: Option<Multikey>,
-    /// When the document was asked for. Not when the answer came: what the network said
-    /// meanwhile is newer than the answer.
+    /// When the document was requested, not when it arrived: a change that the network reported in
+    /// between is newer than the answer.
     pub resolved_at: Option<Micros>,
 }
 
-/// What is known of the claim to a handle.
+/// The verification of a claimed handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HandleStatus {
     /// The document names the handle, and the handle the DID.
     Valid,
-    /// There is none, or it leads to somebody else or nowhere.
+    /// There is no handle, or it resolves to another DID or to none.
     Invalid,
-    /// It could not be checked.
+    /// It could not be verified.
     Unresolved,
 }
 
-/// What one of the two ways to prove a handle came to.
+/// The result of one of the two ways to verify a handle.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// It names this DID.
     Names(Did),
-    /// It names none, or several.
+    /// It names no DID, or several.
     Nothing,
-    /// Nobody answered, or not in a way that can be read.
+    /// There was no readable answer.
     Failed,
 }
 
 impl Identity {
-    /// What a document says that was asked for at `asked_at`. An address that may not be asked is
-    /// none.
+    /// The contents of a document that was requested at `asked_at`. An address that the service
+    /// must not contact is left out.
     pub fn of(did: &Did, document: DidDocument, reach: &Reach, asked_at: Micros) -> Self {
         Self {
             did: did.clone(),
@@ -81,12 +81,12 @@ impl Identity {
         }
     }
 
-    /// Whether the document need not be read again.
+    /// Whether the document need not be fetched again.
     pub fn is_believed(&self, now: Micros) -> bool {
         self.resolved_at.is_some_and(|at| is_within(BELIEVED, at, now))
     }
 
-    /// Whether the handle need not be checked again.
+    /// Whether the handle need not be verified again.
     pub fn is_checked(&self, now: Micros) -> bool {
         let believed = match self.handle_status {
             HandleStatus::Valid | HandleStatus::Invalid => BELIEVED,
@@ -100,7 +100,7 @@ impl Identity {
         self.handle.as_ref().filter(|_| self.handle_status == HandleStatus::Valid)
     }
 
-    /// What an earlier check found out about the same claim holds until there is another one.
+    /// Keeps an earlier verification of the same claim until there is a new one.
     pub fn keep_check(&mut self, earlier: &Identity) {
         if self.handle.is_some() && self.handle == earlier.handle {
             self.handle_status = earlier.handle_status;
@@ -109,17 +109,17 @@ impl Identity {
     }
 }
 
-/// What was found out about somebody who is known.
+/// The result of looking up a known person.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Finding {
-    /// The handle that may be shown, or that none may; `None`: it could not be found out.
+    /// The verified handle, or that there is none; `None` if that could not be determined.
     pub handle: Option<Option<Handle>>,
-    /// A profile, if one was missing and was found.
+    /// A profile, if it was missing and was found.
     pub profile: Option<LookedUp>,
 }
 
-/// The pause before the attempt after so many failures in a row: ten seconds, four times as long
-/// each time, at most a day (K12).
+/// The pause after this many consecutive failures: ten seconds, four times as long each time, at
+/// most a day (K12).
 pub fn pause_after(failures: i64) -> i64 {
     const FIRST: i64 = 10_000_000;
     let before = u32::try_from(failures.saturating_sub(1).max(0)).unwrap_or(u32::MAX);
@@ -130,12 +130,13 @@ fn is_within(span: i64, at: Micros, now: Micros) -> bool {
     now.0.saturating_sub(at.0) < span
 }
 
-/// Where a handle leads: DNS comes first, the file on its host second (specification "Handle").
-/// The first rule that applies decides:
-///   1. DNS names one DID: that one;
-///   2. the file names one: that one, also if DNS failed, since most handles have no DNS record;
-///   3. one of them failed: nobody knows;
-///   4. otherwise nowhere.
+/// The DID that a handle resolves to: DNS takes precedence over the file on its host (specification
+/// "Handle"). The first rule that applies decides:
+///   1. if DNS names one DID, it is that one;
+///   2. if the file names one, it is that one, even if DNS failed, because most handles have no DNS
+///      record;
+///   3. if one of them failed, the result is unknown;
+///   4. otherwise there is none.
 pub fn led_to(dns: Proof, file: Proof) -> Proof {
     match (dns, file) {
         (Proof::Names(did), _) | (_, Proof::Names(did)) => Proof::Names(did),
@@ -144,7 +145,7 @@ pub fn led_to(dns: Proof, file: Proof) -> Proof {
     }
 }
 
-/// What the claim of `did` to a handle is worth that leads where `proof` says.
+/// Verifies the claim of `did` to a handle that resolves to `proof`.
 pub fn claim(did: &Did, proof: &Proof) -> HandleStatus {
     match proof {
         Proof::Names(named) if named == did => HandleStatus::Valid,

@@ -1,21 +1,21 @@
-//! The kinds of rows that stand for a record, in one list.
+//! The kinds of rows that represent a record, in one list.
 //!
-//! A kind is a row here, and from the list follow: the tables of the working set and what a batch
-//! changed in them (`working_set`), how a record is found by its AT-URI there, what a deleted account
-//! takes along (I52), and the statements that read and store the rows (`storage::kinds`). The compiler
-//! names what a new kind lacks: a collection without a kind, a row type without a table, a kind
-//! without statements or rules.
+//! A kind is a row of this list, which generates: the tables of the working set and the changes of
+//! a batch (`working_set`), the lookup of a record by its AT-URI, what a deleted account deletes
+//! (I52), and the statements that read and store the rows (`storage::kinds`). The compiler names
+//! what a new kind lacks: a collection without a kind, a row type without a table, a kind without
+//! statements or rules.
 
-/// Hands the list to the macro `$then`. First the kinds of records: the table (its name here and in
-/// the database), the type of its rows, their collection, and by what rows are looked up besides
-/// their AT-URI. Then the traces of records that left no such row; they are of any collection.
+/// Passes the list to the macro `$then`. First the kinds of records: the table (its name here and
+/// in the database), the type of its rows, their collection, and the lookups besides the AT-URI.
+/// Then the traces of records without such a row, of any collection.
 macro_rules! each_kind {
     ($then:ident) => {
         $then! {
             records {
                 /// Communities.
                 communities: CommunityRow of Community, grouped by |_| String::new();
-                /// Channels, also those whose community is not known (any more).
+                /// Channels, including those of unknown communities.
                 channels: ChannelRow of Channel, grouped by |row| row.uri.rkey().to_string();
                 /// Categories, likewise.
                 categories: CategoryRow of Category, grouped by |_| String::new();
@@ -26,8 +26,9 @@ macro_rules! each_kind {
                 approvals: ApprovalRow of Approval, grouped by |row| row.membership_uri.to_string();
                 /// Messages, visible or not.
                 messages: MessageRow of Message, grouped by |row| row.uri.rkey().to_string();
-                /// Reactions that count: of each message that is written or deleted all, of others those
-                /// of the people who react, and the first with each emoji that is put on them.
+                /// Reactions that count: all to messages that are written or deleted; for other
+                /// messages, those of the people who react, and the first with each emoji that is
+                /// added.
                 reactions: ReactionRow of Reaction, grouped by |row| row.target_uri.to_string();
                 /// Actor records of the people concerned.
                 actors: ActorRow of ActorData, grouped by |row| row.did.to_string();
@@ -36,9 +37,9 @@ macro_rules! each_kind {
                     grouped by |row| format!("{} {}", row.did, row.channel_uri);
             }
             traces {
-                /// Records that wait (I60).
+                /// Held records (I60).
                 held: HeldRow, grouped by |row| row.waits_for.clone();
-                /// Decisions that left no row.
+                /// Decisions without a row.
                 settled: SettledRow, grouped by |_| String::new();
             }
         }

@@ -1,17 +1,16 @@
-//! When a socket of a person counts as closed though nobody said so (contract P11), and when to
-//! look.
+//! When a socket counts as closed without a close (contract P11), and when to check.
 //!
-//! Heartbeats are answered by the runtime and wake nobody. So whoever holds the sockets has to
-//! look, and [`next_look`] says when: often enough that a heartbeat is seen before the lease that
-//! it began can end, and at the very end of each lease.
+//! The runtime answers heartbeats and wakes nobody. So the object that holds the sockets must
+//! check, and [`next_look`] says when: often enough to see a heartbeat before the lease that it
+//! started can end, and at the end of each lease.
 
 use crate::wire::time::Micros;
 
-/// Sockets are looked at least this often, in microseconds: a crash takes them without a word, and
-/// whoever lost theirs must be offline within the grace and 30 s (P10).
+/// The longest pause between checks, in microseconds. A crash takes sockets without a close, and a
+/// person who lost theirs must be offline within the grace period and 30 s (P10).
 pub const ROUND: i64 = 25_000_000;
 
-/// Signs of life of a socket.
+/// A socket's signs of life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Life {
     /// Its last frame of any kind, or its opening.
@@ -21,19 +20,19 @@ pub struct Life {
 }
 
 impl Life {
-    /// When its lease of `lease` microseconds ends, unless a sign of life comes. One that never
-    /// sent a heartbeat has none; a lease of 0 is off.
+    /// When its lease of `lease` microseconds ends without a further sign of life. A socket that
+    /// never sent a heartbeat has no lease; a lease of 0 is off.
     pub fn ends(&self, lease: i64) -> Option<Micros> {
         (self.beats && lease > 0).then(|| Micros(self.heard_at.0.saturating_add(lease)))
     }
 }
 
-/// How long after `now` to look at the latest, for the sake of sockets that may beat unseen.
+/// The latest time after `now` to check, for sockets whose heartbeats the runtime answers.
 pub fn round(lease: i64) -> i64 {
     if lease > 0 { lease.min(ROUND) } else { ROUND }
 }
 
-/// When to look next, having looked at `now`.
+/// When to check next, after a check at `now`.
 pub fn next_look(now: Micros, lives: impl Iterator<Item = Life>, lease: i64) -> Micros {
     let latest = Micros(now.0.saturating_add(round(lease)));
     lives.filter_map(|life| life.ends(lease)).fold(latest, Micros::min)
@@ -45,8 +44,8 @@ mod tests {
 
     const S: i64 = 1_000_000;
 
-    /// One socket that opens at 0 and beats at these seconds, looked at as [`next_look`] says: when
-    /// it is found dead.
+    /// One socket that opens at 0 and sends heartbeats at these seconds, checked when [`next_look`]
+    /// says: when it is found dead.
     fn found_dead(beats: &[i64], lease: i64) -> Option<i64> {
         let (mut now, mut looks) = (Micros(0), 0);
         loop {

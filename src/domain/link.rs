@@ -1,63 +1,65 @@
-//! The connection to the stream, as a state machine without a socket and without a clock
-//! (J05, J06; platform facts 2.4).
+//! The connection to the stream, as a state machine without a socket and without a clock (J05, J06;
+//! platform facts 2.4).
 //!
-//! [`Link::on`] takes what happened and when, and says what to do. It keeps one connection
-//! alive, tells silence from death by a limit of time, pauses between attempts, replaces a
-//! connection before the platform stops protecting it, and stays closed while the intake is
-//! full. Connections are named by a number, so that news of an old one changes nothing.
+//! [`Link::on`] takes an input and its time, and returns what to do. It keeps one connection alive,
+//! treats long silence as death, pauses between attempts, replaces a connection before the
+//! platform's limit ends it, and stays closed while the intake is full. Connections are numbered,
+//! so that events of an old one change nothing.
 
 use super::pause::growing;
 use crate::wire::time::Micros;
 
 const SECOND: i64 = 1_000_000;
 
-/// An attempt that is not open by then has failed.
+/// An attempt that is not open after this time has failed.
 const CONNECT_WITHIN: i64 = 20 * SECOND;
-/// An outbound connection keeps its object in memory for at most 15 minutes (platform facts
-/// T1); the successor is opened well before.
+/// An outbound connection keeps its object in memory for at most 15 minutes (platform facts T1);
+/// the successor is opened well before.
 const ROTATE_AFTER: i64 = 12 * 60 * SECOND;
 /// A connection that lived this long counts as a success even if it was silent.
 const STABLE_AFTER: i64 = 10 * SECOND;
 /// Pauses between attempts: 1 s, doubling up to 60 s (J05).
 const PAUSE_MAX: i64 = 60 * SECOND;
 
-/// The pause between connections that meet or seek a frame that is too large.
+/// The pause between connections that search for a frame that is too large.
 const SEEK_EVERY: i64 = SECOND / 4;
 
 /// How far back a start on another host goes (J04): clocks and delays of two servers differ by
 /// less.
 const REWIND: i64 = 10 * SECOND;
 
-/// How far the stream is stored.
+/// The stored position in the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamPosition {
-    /// The Jetstream the cursor belongs to (J04). Empty: nothing of any stream is stored yet.
+    /// The Jetstream that the cursor belongs to (J04). Empty: nothing of any stream is stored yet.
     pub host: String,
-    /// The `time_us` of the last event that is stored, or when reading began.
+    /// The `time_us` of the last stored event, or when reading began.
     pub cursor: Micros,
 }
 
 impl StreamPosition {
-    /// Where a service begins that has stored nothing yet: at the cursor that its URL names, or
-    /// now. It is stored before the first connection: without a cursor each connection would
-    /// begin at the end of the stream, and what came while the first ones failed or died would
-    /// be missed (J03).
+    /// The start of a service without a stored position: the cursor in its URL, or now. It is
+    /// stored before the first connection; otherwise each connection would start at the end of the
+    /// stream, and events during the first failed connections would be missed (J03).
     pub fn beginning(named: Option<Micros>, now: Micros) -> Self {
         let cursor = named.map_or(now, |named| Micros(named.min(now).0.saturating_add(REWIND)));
         Self { host: String::new(), cursor }
     }
 
-    /// Where to go on reading at `host`: at the cursor, or on another host at least 10 s before
-    /// it (J04). Events that come again change nothing.
+    /// Where to resume at `host`: at the cursor, or on another host at least 10 s before it (J04).
+    /// Repeated events change nothing.
     pub fn resume_at(&self, host: &str) -> Micros {
         if self.host == host { self.cursor } else { Micros(self.cursor.0.saturating_sub(REWIND)) }
     }
 
-    /// The position after an event at `time` of `host` as well; `None` if the event does not move it.
-    /// The first rule that applies decides:
-    ///   1. a time further ahead than clocks differ would skip everything until then;
-    ///   2. on one host the position never goes back: connections overlap, and clocks are set;
-    ///   3. another host takes over with its first event that is not older than what was asked for.
+    /// The position after an event at `time` of `host`; `None` if the event does not move it. The
+    /// first rule that applies decides:
+    ///   1. a time further ahead than clocks differ is ignored, because everything until then would
+    ///      be skipped;
+    ///   2. on one host the position never goes back, because connections overlap, and clocks are
+    ///      set;
+    ///   3. another host takes over with its first event that is not older than the requested
+    ///      position.
     pub fn moved(before: Option<&Self>, host: &str, time: Micros, now: Micros) -> Option<Self> {
         let moves = !time.is_ahead_of(now)
             && before.is_none_or(|before| match before.host == host {
@@ -67,23 +69,23 @@ impl StreamPosition {
         moves.then(|| Self { host: host.to_owned(), cursor: time })
     }
 
-    /// Whether this cannot be where the stream stands: a clock was wrong when it was stored.
+    /// Whether the stream cannot have reached this position: a clock was wrong when it was stored.
     pub fn is_impossible(&self, now: Micros) -> bool {
         self.cursor.is_ahead_of(now)
     }
 }
 
-/// Why a stretch of the stream was not seen.
+/// Why a stretch of the stream was missed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missed {
-    /// The host does not reach back to the cursor.
+    /// The host's history does not reach back to the cursor.
     CursorTooOld,
-    /// A frame in it is larger than the runtime takes.
+    /// A frame in it is larger than the runtime accepts.
     FrameTooLarge,
 }
 
 impl Missed {
-    /// Its word in the database.
+    /// Its name in the database.
     pub fn word(self) -> &'static str {
         match self {
             Missed::CursorTooOld => "cursor_too_old",
@@ -92,39 +94,40 @@ impl Missed {
     }
 }
 
-/// A stretch of the stream that was not seen (J07).
+/// A missed stretch of the stream (J07).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// The Jetstream.
     pub host: String,
-    /// The last event that is stored.
+    /// The last stored event.
     pub from: Micros,
-    /// The first event the host still had, or where reading goes on.
+    /// The first event that the host still had, or where reading continues.
     pub to: Micros,
-    /// Why.
+    /// The cause.
     pub reason: Missed,
 }
 
-/// What a frame tells about the stretch between the cursor and itself.
+/// What a frame shows about the stretch between the cursor and itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// Nothing is missing, or nothing can be told.
+    /// Nothing is missing, or it is impossible to say.
     Whole,
-    /// This is missing.
+    /// This stretch is missing.
     Gap(Gap),
-    /// Nothing: the next frame is asked.
+    /// This frame does not tell; check the next one.
     Unknown,
 }
 
 impl Gap {
-    /// What the first frames after a connection with a cursor tell. A cursor is inclusive: the event
-    /// it names comes again. If a later one comes first, the host does not reach back that far and
-    /// began where it could, without a word (platform facts 6.2). The first rule that applies decides:
-    ///   1. on another host, and at the beginning, the cursor was rewound and names no event, so
-    ///      nothing can be told;
+    /// What the first frames after a connection with a cursor show. A cursor is inclusive: the
+    /// event at it comes again. If a later one comes first, the host's history does not reach back
+    /// that far, and the host silently started where it could (platform facts 6.2). The first rule
+    /// that applies decides:
+    ///   1. on another host, and at the start, the cursor was rewound and names no event, so
+    ///      nothing can be said;
     ///   2. a time that is far ahead or far behind says nothing: the host's clock was set, or it is
-    ///      no position at all;
-    ///   3. a time after the cursor is a gap, any other is none.
+    ///      not a position;
+    ///   3. a time after the cursor is a gap, any other time is not.
     pub fn look(stored: &StreamPosition, host: &str, time: Micros, now: Micros) -> Reach {
         if stored.host != host {
             Reach::Whole
@@ -143,19 +146,20 @@ impl Gap {
     }
 }
 
-/// So often a frame that is too large ends the connection before it is stepped over: perhaps it was
-/// the host that could not send it.
+/// How many times a frame that is too large ends the connection before it is skipped: the host
+/// itself may have failed to send it.
 const OBSTACLE_MET: u32 = 3;
-/// How much further each step goes than the one before, until one is beyond the frame.
+/// How much longer each step is than the one before, until one is beyond the frame.
 const STRIDE_GROWS: i64 = 16;
-/// How exactly the place of the frame is found, in microseconds. What else happened in it is passed
-/// over with the frame.
+/// How exactly the frame is located, in microseconds. Other events in this stretch are skipped with
+/// it.
 const OBSTACLE_WITHIN: i64 = 1_000;
 
-/// A frame that the runtime does not take. It ends every connection that comes to it (with code
-/// 1009), so reading would never get past it. Where it stands is not known, only that it comes after
-/// the cursor. So it is sought: connections are opened from one place after another, and whether they
-/// meet it says on which side of it the place is. Nothing is let in meanwhile.
+/// A frame that the runtime does not accept. It ends every connection that reaches it (with code
+/// 1009), so reading would never pass it. Its position is unknown, except that it comes after the
+/// cursor. So the service searches for it: it opens connections from one position after another,
+/// and each tells on which side of the frame that position is. Nothing is committed in the
+/// meantime.
 #[derive(Clone, Debug, Default)]
 pub struct Obstacle {
     met: Option<Met>,
@@ -166,13 +170,13 @@ struct Met {
     /// The last position before it.
     before: Micros,
     times: u32,
-    /// The furthest place known to be before it or at it, and the nearest known to be beyond it.
+    /// The last position known to be before it or at it, and the first known to be beyond it.
     low: i64,
     high: Option<i64>,
     stride: i64,
-    /// Whether the last place it was sought at is the present.
+    /// Whether the last probed position is the present.
     at_present: bool,
-    /// Where it is sought next; after that, where reading goes on.
+    /// The next position to probe; after the search, where reading continues.
     at: Micros,
     found: bool,
 }
@@ -180,23 +184,23 @@ struct Met {
 /// What to do about an [`Obstacle`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Try again as before.
+    /// Retry as before.
     Again,
     /// Open a connection from [`Obstacle::probe`].
     Probe,
-    /// Go on reading at the second, with a gap since the first.
+    /// Continue at the second position, with a gap since the first.
     Over(Micros, Micros),
-    /// There is no frame that could be the reason: it is an end of the connection like any other.
+    /// No frame can be the cause: it is an ordinary end of the connection.
     Nothing,
 }
 
 impl Obstacle {
-    /// Where the next connection begins that only seeks the frame.
+    /// Where the next connection that searches for the frame starts.
     pub fn probe(&self) -> Option<Micros> {
         self.met.filter(|met| met.times >= OBSTACLE_MET && !met.found).map(|met| met.at)
     }
 
-    /// A connection from `at` met it.
+    /// A connection from `at` met the frame.
     pub fn on_met(&mut self, at: Micros, now: Micros) -> Step {
         let same = self.met.filter(|met| !met.found && met.at == at);
         let mut met = same.unwrap_or(Met {
@@ -216,7 +220,7 @@ impl Obstacle {
         step
     }
 
-    /// A connection from [`Self::probe`] did not meet it.
+    /// A connection from [`Self::probe`] did not meet the frame.
     pub fn on_passed(&mut self, now: Micros) -> Step {
         let Some(mut met) = self.met else { return Step::Again };
         met.high = Some(met.at.0);
@@ -225,7 +229,7 @@ impl Obstacle {
         step
     }
 
-    /// Whether `position` was reached by a step: it names no event.
+    /// Whether the search set `position`, so that no event is there.
     pub fn was_stepped_to(&self, position: Micros) -> bool {
         self.met.is_some_and(|met| met.found && met.at == position)
     }
@@ -243,7 +247,7 @@ impl Met {
                 self.at = Micros(self.low + (high - self.low) / 2);
                 Step::Probe
             }
-            // Met at the present, too: whatever ends the connections, it is no frame.
+            // Met at the present, too: no frame is the cause.
             None if self.at_present => Step::Nothing,
             None => {
                 let end = self.before.0.saturating_add(self.stride);
@@ -256,7 +260,7 @@ impl Met {
     }
 }
 
-/// What happened.
+/// An input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
     /// Time passed.
@@ -265,10 +269,10 @@ pub enum Input {
     Opened(u64),
     /// A frame came over a connection.
     Frame(u64),
-    /// A connection is closed, or could not be opened.
+    /// A connection was closed, or could not be opened.
     Closed(u64),
-    /// A connection is closed because of a frame that is too large, or that was one to seek it: the
-    /// pauses stay short.
+    /// A connection was closed because of a frame that is too large, or was opened to search for
+    /// one: pauses stay short.
     Obstructed(u64),
     /// The intake is full: stop reading.
     Full,
@@ -331,7 +335,7 @@ impl Link {
         self.failures
     }
 
-    /// Whether `number` is a connection whose frames count.
+    /// Whether frames of connection `number` count.
     pub fn reads(&self, number: u64) -> bool {
         [self.current, self.successor].into_iter().flatten().any(|c| c.number == number)
     }
@@ -642,8 +646,8 @@ mod tests {
         assert!(!position.is_impossible(now));
     }
 
-    /// Reads on from `start` where a frame at `too_large` ends every connection that comes to it: the
-    /// places asked for, and where reading goes on.
+    /// Reads on from `start` where a frame at `too_large` ends every connection that reaches it:
+    /// returns the probed positions, and where reading continues.
     fn sought(start: Micros, too_large: Micros, now: Micros) -> (Vec<i64>, Option<Micros>) {
         let (mut obstacle, mut asked) = (Obstacle::default(), Vec::new());
         loop {

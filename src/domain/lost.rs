@@ -1,10 +1,10 @@
-//! Events that cannot be told or read back: what is set aside, and what takes its place (Q21).
+//! Events that cannot be delivered or read back: when they are set aside, and what replaces them
+//! (Q21).
 //!
-//! An event is set aside when its stored text cannot be read, when a database does not take it, or
-//! when it alone is refused again and again by whoever is to hear it. In its place stands an event
-//! without contents, under the number it would have had; whoever hears something of its community
-//! is told to read anew. So nothing is tried for ever, nothing stands in the way of what comes
-//! after, and nobody misses something without a word.
+//! An event is set aside when its stored text is unreadable, when a database refuses it, or when
+//! its receiver repeatedly refuses it alone. An empty event takes its place and its number, and
+//! clients of its community are told to read anew. So nothing is retried for ever, nothing blocks
+//! later events, and no client misses an event without notice.
 
 use std::collections::BTreeSet;
 
@@ -15,12 +15,12 @@ use crate::wire::events::stamp;
 use crate::wire::ids::{AtUri, Collection};
 use crate::wire::socket::Reply;
 
-/// Failures in a row after which it is found out whether one event is to blame.
+/// Consecutive failures after which the first event is tried alone.
 const ALL_UNTIL: u32 = 5;
-/// Failures in a row after which the event that is tried alone is set aside.
+/// Consecutive failures after which an event that is tried alone is set aside.
 const FIRST_UNTIL: u32 = 8;
 
-/// What stands in the place of an event that is set aside.
+/// The event that replaces one that is set aside.
 pub fn event() -> Box<RawValue> {
     RawValue::NULL.to_owned()
 }
@@ -30,8 +30,8 @@ pub fn is_lost(event: &RawValue) -> bool {
     event.get() == RawValue::NULL.get()
 }
 
-/// The frame of an event of a community: stamped, or, if it was set aside, word that something is
-/// missing. Everything after it can be resumed from.
+/// The frame of a community's event: stamped, or, if it was set aside, a notice that something is
+/// missing. A client can resume from any later event.
 pub fn frame(event: &RawValue, community: &AtUri, seq: u64, live: bool) -> String {
     if is_lost(event) {
         Reply::ResyncRequired { community_uri: community.clone(), oldest: seq + 1 }.text()
@@ -41,13 +41,13 @@ pub fn frame(event: &RawValue, community: &AtUri, seq: u64, live: bool) -> Strin
 }
 
 impl Announcement {
-    /// This announcement without its event.
+    /// This announcement with the empty event.
     #[must_use]
     pub fn set_aside(self) -> Self {
         Self { event: event(), ..self }
     }
 
-    /// Stands for events of a community of which nothing else could be read.
+    /// Represents events of a community of which nothing else is readable.
     pub fn lost(community: AtUri) -> Self {
         Self {
             scope: Scope::Community(community),
@@ -59,7 +59,7 @@ impl Announcement {
     }
 }
 
-/// The communities that a text names, whatever else it is.
+/// The communities that a text names, even if it is otherwise unreadable.
 pub fn communities(text: &str) -> BTreeSet<AtUri> {
     text.split(|letter: char| letter.is_whitespace() || "\"\\,<>{}[]".contains(letter))
         .filter_map(|word| AtUri::parse(word).ok())
@@ -67,20 +67,20 @@ pub fn communities(text: &str) -> BTreeSet<AtUri> {
         .collect()
 }
 
-/// What is tried next with events that somebody could not be told.
+/// What to try next with events that could not be delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt {
-    /// All that wait, as they are.
+    /// All waiting events, unchanged.
     All,
-    /// The first alone: one of them may be to blame.
+    /// The first one alone: one of them may be the cause.
     First,
-    /// The first alone, and should that fail again, at once the same as an event that is set aside:
-    /// if that is taken, the first is to blame, otherwise nobody was reached.
+    /// The first one alone, and if that fails again, at once its empty replacement: if the receiver
+    /// accepts that, the event is the cause; otherwise the receiver is unreachable.
     SetAside,
 }
 
 impl Attempt {
-    /// After so many failures in a row.
+    /// After this many consecutive failures.
     pub fn after(failures: u32) -> Self {
         match failures {
             _ if failures < ALL_UNTIL => Attempt::All,
@@ -89,8 +89,8 @@ impl Attempt {
         }
     }
 
-    /// The failures that still count when it succeeded. Where one event was tried alone, so is the
-    /// next: the one to blame is yet to come.
+    /// The failures that still count after a success. After an event that was tried alone, the next
+    /// one is tried alone too: the faulty one is still to come.
     pub fn failures_after_success(self) -> u32 {
         match self {
             Attempt::First => ALL_UNTIL,
@@ -114,7 +114,7 @@ mod tests {
             frame(&lost.event, &community, 7, true),
             r#"{"type":"resync_required","community_uri":"at://did:plc:owner/social.colibri.community/c","oldest":8}"#
         );
-        // What is kept in outboxes and logs: a text that stays what it is.
+        // Outboxes and logs store this text, so it must not change.
         assert_eq!(serde_json::to_string(&lost.event).unwrap(), "null");
         assert!(is_lost(&serde_json::from_str::<Box<RawValue>>("null").unwrap()));
     }

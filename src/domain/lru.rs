@@ -1,23 +1,23 @@
-//! A memory of bounded size: what was used last stays, what was not used for longest goes.
+//! A cache of bounded size that evicts the least recently used entries.
 //!
-//! Counted are the bytes of each value and of its key, and what an entry needs besides; so neither
-//! large values nor a flood of keys can make it grow.
+//! It counts the bytes of each value, of its key, and the overhead of an entry; so neither large
+//! values nor a flood of keys can make it grow.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// How much there is room for.
+/// The size of a cache.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
-    /// Bytes in all.
+    /// The total bytes.
     pub all: usize,
-    /// The largest value that is kept.
+    /// The largest value that is cached.
     pub one: usize,
     /// The longest key.
     pub key: usize,
 }
 
-/// What an entry takes besides its key and its value: two places in trees, and small fields.
+/// The overhead of an entry: two places in trees, and small fields.
 const ENTRY: usize = 512;
 
 /// See the module.
@@ -37,12 +37,12 @@ struct Entry<T> {
 }
 
 impl<T> Lru<T> {
-    /// Nothing is kept.
+    /// An empty cache.
     pub const fn new() -> Self {
         Self { entries: BTreeMap::new(), by_use: BTreeMap::new(), bytes: 0, uses: 0 }
     }
 
-    /// What is kept under a key. It is used by that.
+    /// The value under a key. This counts as a use.
     pub fn get(&mut self, key: &str) -> Option<&T> {
         let entry = self.entries.get_mut(key)?;
         self.uses += 1;
@@ -53,8 +53,8 @@ impl<T> Lru<T> {
         Some(&entry.value)
     }
 
-    /// Keeps a value of so many bytes, if it fits, in the place of what is kept under the key. The
-    /// keys of what went for it.
+    /// Caches a value of this many bytes, if it fits, and replaces the one under the key. Returns
+    /// the keys that were evicted for it.
     pub fn put(&mut self, key: &str, value: T, bytes: usize, size: &Size) -> Vec<Rc<str>> {
         let mut gone = Vec::new();
         self.forget(key);
@@ -75,7 +75,7 @@ impl<T> Lru<T> {
         gone
     }
 
-    /// Whether something is kept under a key.
+    /// Whether there is a value under a key.
     pub fn has(&self, key: &str) -> bool {
         self.entries.contains_key(key)
     }
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!((keys(&kept).len(), kept.bytes), (0, 0), "more than everything");
     }
 
-    /// 10^5 questions of one each, of any size: the books agree and nothing grows.
+    /// 10^5 operations on values of any size: the sums stay correct and nothing grows.
     #[test]
     fn memory_is_bounded() {
         let mut kept = Lru::new();

@@ -1,11 +1,12 @@
-//! MemoryBudget for what is large: who reads at a time, and how many bytes all of them hold.
+//! The memory budget for large downloads: how many run at a time, and how many bytes they hold
+//! together.
 //!
-//! An isolate has 128 MB for everything, and what is read comes from hosts that anybody can name. So
-//! there are seats, and bytes that are counted as they come, not as they are announced. Promises: a
-//! host has its share and no more while others need room; whoever holds most goes on, so that
-//! somebody always ends and no two wait for each other; who is slow makes room for those who wait;
-//! those who wait for a seat are seated in their order, as far as their hosts have any left. Whoever
-//! is never heard of again, because its request ended, loses its seat after a while.
+//! An isolate has 128 MB for everything, and downloads come from hosts that anybody can name. So
+//! there are seats, and bytes count as they arrive, not as they are announced. Promises: a host has
+//! its share and no more while others need room; the download that holds most may continue, so that
+//! one always finishes and no two wait for each other; a slow one yields to those that wait; those
+//! that wait get seats in order, as far as their hosts have any left. A download that shows no sign
+//! of life, because its request ended, loses its seat after a while.
 
 use std::collections::BTreeMap;
 
@@ -17,34 +18,34 @@ const SECOND: u64 = 1_000_000;
 #[derive(Debug, Default)]
 pub struct MemoryBudget {
     seated: BTreeMap<u64, Seated>,
-    /// How many of these each host has.
+    /// The number of seats that each host uses.
     hosts: BTreeMap<String, usize>,
     waiting: BTreeMap<u64, Waiting>,
     next: u64,
     looked_at: Micros,
 }
 
-/// How much there is. All bytes together are at most `all`, `small_in_all`, and what a single one
-/// may hold.
+/// The limits. All downloads together hold at most `all`, `small_in_all`, and the maximum of a
+/// single one.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
-    /// Seats, and those of one host.
+    /// All seats.
     pub seats: usize,
-    /// See [`Size::seats`].
+    /// Seats per host.
     pub seats_of_host: usize,
-    /// Bytes of those who hold more than [`Size::small`].
+    /// Bytes of downloads larger than [`Size::small`].
     pub all: u64,
-    /// Of these, those of one host.
+    /// Of these, the bytes per host.
     pub of_host: u64,
-    /// What is small does not stand behind what is large.
+    /// Small downloads do not wait behind large ones.
     pub small: u64,
-    /// Bytes of those who hold no more than [`Size::small`].
+    /// Bytes of downloads no larger than [`Size::small`].
     pub small_in_all: u64,
-    /// How long a seat, and a place in the queue, are kept without a sign of life, in microseconds.
+    /// How long a seat, or a place in the queue, is kept without a sign of life, in microseconds.
     pub kept: i64,
-    /// Who was seated so long ago, in microseconds,
+    /// A download is slow if it was seated longer ago than this, in microseconds,
     pub grace: i64,
-    /// and brought fewer bytes in a second than this since, is slow.
+    /// and received fewer bytes per second since.
     pub slow: u64,
 }
 
@@ -53,13 +54,13 @@ struct Seated {
     host: String,
     /// Bytes held.
     holds: u64,
-    /// Bytes that came.
+    /// Bytes received.
     came: u64,
     since: Micros,
     seen: Micros,
-    /// Since when it waits for room: that is not its host's to answer for.
+    /// Since when it waits for room, which is not its host's fault.
     stalls_since: Option<Micros>,
-    /// Nothing more is awaited from its host.
+    /// Whether everything has arrived.
     is_settled: bool,
 }
 
@@ -69,19 +70,20 @@ struct Waiting {
     seen: Micros,
 }
 
-/// What became of a wish to hold more.
+/// The answer to a request to hold more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Held {
-    /// It is held.
+    /// Granted.
     Yes,
     /// There is no room now.
     Wait,
-    /// The seat is lost: it was slow while others waited, or was not heard of for too long.
+    /// The seat is lost: the download was slow while others waited, or showed no sign of life for
+    /// too long.
     Lost,
 }
 
 impl MemoryBudget {
-    /// All of it is free.
+    /// Everything is free.
     pub const fn new() -> Self {
         Self {
             seated: BTreeMap::new(),
@@ -99,11 +101,13 @@ impl MemoryBudget {
         self.next
     }
 
-    /// Whether the one in the queue is seated now, under the same number. The first rule that applies
-    /// decides:
-    ///   1. its host has no seat left: if one of the host's is slow, that one is lost, else no;
-    ///   2. there are more seats than others who could be seated before it: yes;
-    ///   3. it is the first of those who could be seated, and somebody is slow: that seat is lost, yes;
+    /// Whether the waiting download gets its seat now, under the same number. The first rule that
+    /// applies decides:
+    ///   1. its host has no seat left: if one of the host's is slow, that one is lost; otherwise
+    ///      no;
+    ///   2. there are more free seats than others who could be seated before it: yes;
+    ///   3. it is the first that could be seated, and some download is slow: that seat is lost, and
+    ///      yes;
     ///   4. otherwise no.
     pub fn sit(&mut self, by: u64, size: &Size, now: Micros) -> bool {
         self.forget(size, now);
@@ -114,7 +118,7 @@ impl MemoryBudget {
             return false;
         }
         let free = size.seats.saturating_sub(self.seated.len());
-        // Thousands may wait, and each of them looks: no more are counted than matter.
+        // Thousands may wait, and each of them checks, so this counts no more than necessary.
         let could_sit = |other: &Waiting| self.seats_of(&other.host) < size.seats_of_host;
         let before = self.waiting.range(..by).filter(|(_, other)| could_sit(other)).take(free.max(1)).count();
         if free <= before && !(before == 0 && self.lose_slow(size, now, |_| true)) {
@@ -130,10 +134,10 @@ impl MemoryBudget {
 
     /// Holds `bytes` in all, if there is room. The first rule that applies decides:
     ///   1. the seat is lost;
-    ///   2. what is small has room of its own;
+    ///   2. a small download has room of its own;
     ///   3. it fits beside the others, and beside the others of its host: yes;
-    ///   4. nobody holds more: yes, for somebody has to end first;
-    ///   5. somebody is slow: that seat is lost, and with its room it may fit;
+    ///   4. no other holds more: yes, because one must finish first;
+    ///   5. some download is slow: that seat is lost, and with its room this may fit;
     ///   6. otherwise it waits.
     pub fn hold(&mut self, by: u64, bytes: u64, size: &Size, now: Micros) -> Held {
         self.forget(size, now);
@@ -175,7 +179,7 @@ impl MemoryBudget {
         }
     }
 
-    /// So many bytes came by now; whether the seat is still there.
+    /// Reports the bytes received so far; returns whether the seat still exists.
     pub fn came(&mut self, by: u64, bytes: u64, now: Micros) -> bool {
         self.seated.get_mut(&by).is_some_and(|one| {
             (one.came, one.seen) = (bytes, now);
@@ -183,7 +187,8 @@ impl MemoryBudget {
         })
     }
 
-    /// Everything came: what is held now is not its host's to hurry. Whether the seat is still there.
+    /// Everything has arrived, so the host's speed no longer matters. Returns whether the seat
+    /// still exists.
     pub fn settle(&mut self, by: u64, now: Micros) -> bool {
         self.seated.get_mut(&by).is_some_and(|one| {
             (one.is_settled, one.seen) = (true, now);
@@ -191,7 +196,7 @@ impl MemoryBudget {
         })
     }
 
-    /// Gives seat and room back, or a place in the queue.
+    /// Releases the seat and its room, or the place in the queue.
     pub fn leave(&mut self, by: u64) {
         self.waiting.remove(&by);
         let Some(left) = self.seated.remove(&by) else { return };
@@ -207,8 +212,8 @@ impl MemoryBudget {
         self.hosts.get(host).copied().unwrap_or(0)
     }
 
-    /// Lets go of those who were not heard of for too long. Looks at that once a second: all of them
-    /// may wait.
+    /// Drops those that showed no sign of life for too long. It checks once a second, because all
+    /// of them may be waiting.
     fn forget(&mut self, size: &Size, now: Micros) {
         if now.0.saturating_sub(self.looked_at.0).unsigned_abs() < SECOND {
             return;
@@ -241,7 +246,7 @@ impl MemoryBudget {
 }
 
 impl Seated {
-    /// Bytes a second since it was seated.
+    /// Bytes per second since it was seated.
     fn speed(&self, now: Micros) -> u64 {
         let micros = u64::try_from(now.0.saturating_sub(self.since.0)).unwrap_or(0).max(1);
         self.came.saturating_mul(SECOND) / micros
@@ -321,7 +326,7 @@ mod tests {
         assert_eq!(seats.map(|by| room.holds(by, 10)), [Held::Yes, Held::Yes, Held::Wait]);
     }
 
-    /// Two answers that announce much, send a byte and are hung up keep nobody waiting.
+    /// Two downloads that announce much, send a byte and stall keep nobody waiting.
     #[test]
     fn b20_who_is_slow_makes_room_for_those_who_wait() {
         let mut room = MemoryBudget::new();
@@ -334,7 +339,7 @@ mod tests {
         assert!(room.sit(honest, &SIZE, at(3)));
         assert!(!room.came(slow[0], 100, at(3)), "its seat is lost");
         assert!(slow[1..].iter().all(|by| room.came(*by, 100, at(3))), "and only that one");
-        // With the bytes that are held it is the same.
+        // The same holds for the bytes.
         assert_eq!(room.hold(slow[1], 60, &SIZE, at(3)), Held::Yes);
         assert_eq!(room.hold(slow[2], 40, &SIZE, at(3)), Held::Yes);
         room.came(slow[2], 1_000_000, at(3));
@@ -358,7 +363,7 @@ mod tests {
         assert!(room.sit(waits, &SIZE, at(61)), "but whoever is never heard of again is gone");
     }
 
-    /// A host is not slow because its bytes are not taken.
+    /// A host is not slow while its bytes are not accepted.
     #[test]
     fn b20_who_waits_for_room_is_not_hurried() {
         let mut room = MemoryBudget::new();
@@ -390,7 +395,7 @@ mod tests {
         assert!(room.sit(first, &SIZE, at(1)));
     }
 
-    /// 115 hosts with two readers each, every one of which wants all that a repository may take.
+    /// 115 hosts with two readers each, each of which wants the maximum for a repository.
     #[test]
     fn k15_memory_does_not_grow_with_the_number_of_hosts() {
         const MB: u64 = 1 << 20;

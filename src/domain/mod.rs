@@ -1,18 +1,15 @@
-//! The rules. Pure: no `async`, no clock, no SQL, no platform; time and facts are inputs,
-//! changes and announcements are outputs.
+//! The rules. Pure: no `async`, no clock, no SQL, no platform; time and facts are inputs, changes
+//! and announcements are outputs. Read in this order:
 //!
-//! Read in this order: which kinds of records there are (`kinds`), what is indexed (`rows`), what a
-//! batch may look at (`working_set`) and what is remembered of it (`standing_cache`), what a bare record key means (`keys`), who may post or speak and who may moderate
-//! (`gate`, `standing`, `voice_right`, `moderation`), who proves who they are and what a
-//! claim without that is worth (`service_auth`, `socket_token`, `auth_mode`), what events do (`ingest`), who is there (`presence`, `voice`), who is told (`announcement`), who hears
-//! (`subscriptions`), what a socket that says nothing hears (`restore`), which are dead (`lease`) or too slow (`slow_sockets`), how
-//! the stream is kept alive (`link`) and what fails is left alone (`pause`), when a listing ends (`pages`),
-//! what a repository held and what that means (`snapshot`, `repository`, `reconciliation`, `repos`) and how
-//! more of them are found (`discovery`), who is behind a DID (`identity`), which hosts may be asked
-//! (`hosts`) and which rest (`breaker`), what strangers may have asked (`allowance`) and what was answered
-//! lately (`answers`), what is worth caching (`admission`) and how much is held meanwhile (`memory_budget`), which
-//! answers may be kept (`editions`, `lru`), in what order a sidebar stands (`sidebar`), how much a client
-//! may ask (`budget`) and who that is (`callers`), and what is no secret (`secrets`).
+//! - the index: `kinds`, `rows`, `working_set`, `standing_cache`, `keys`;
+//! - who may do what: `gate`, `standing`, `voice_right`, `moderation`;
+//! - proofs: `service_auth`, `socket_token`, `auth_mode`, `secrets`;
+//! - what events do, and whom they reach: `ingest`, `announcement`, `subscriptions`, `restore`,
+//!   `presence`, `voice`, `lease`, `slow_sockets`;
+//! - the stream and repositories: `link`, `pages`, `pause`, `snapshot`, `repository`,
+//!   `reconciliation`, `repos`, `discovery`;
+//! - other hosts: `identity`, `hosts`, `breaker`, `allowance`, `answers`, `memory_budget`;
+//! - REST: `callers`, `budget`, `sidebar`, `admission`, `editions`, `lru`.
 
 pub(crate) mod kinds;
 pub mod rows;

@@ -1,8 +1,9 @@
-//! What moderators decide by REST, and who may (contract R03, R08, R09, R30–R32, X01–X03, X20–X23).
+//! Moderators' decisions by REST, and who may make them (contract R03, R08, R09, R30–R32, X01–X03,
+//! X20–X23).
 //!
-//! A decision walks in by the same pipeline as a record (invariant 8): the fold applies it to the
-//! facts of its moment (`ingest::decisions`), and says what came of it. What was made is written to
-//! the audit log in the same transaction (X22).
+//! A decision takes the same pipeline as a record (invariant 8): the fold applies it to the facts
+//! of its moment (`ingest::decisions`), and returns the result. The same transaction writes the
+//! audit log (X22).
 
 use std::collections::BTreeSet;
 
@@ -10,28 +11,28 @@ use super::working_set::WorkingSet;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
 
-/// How many people may moderate a community besides its owner (X20).
+/// The most moderators of a community besides its owner (X20).
 pub const MODERATORS_MAX: usize = 100;
-/// The longest reason of an act, in characters (X22).
+/// The longest reason, in characters (X22).
 pub const REASON_MAX: usize = 300;
 
-/// Who is calling, once that is proven.
+/// The authenticated caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Caller {
-    /// Whoever holds the API key (X01).
+    /// The holder of the API key (X01).
     Operator,
     /// One person, by a proof of their own (X03).
     Person(Did),
-    /// The service itself: a ban came to its end.
+    /// The service itself, when a ban expires.
     Service,
 }
 
 impl Caller {
-    /// Whether the caller may do what only the owner of a community may. The first rule that applies
-    /// decides:
+    /// Whether the caller may do what only the owner of a community may. The first rule that
+    /// applies decides:
     ///   1. the operator may, for every community (X03);
     ///   2. its owner may (T05);
-    ///   3. nobody else.
+    ///   3. nobody else may.
     pub fn owns(&self, community: &AtUri) -> bool {
         match self {
             Caller::Operator | Caller::Service => true,
@@ -39,7 +40,7 @@ impl Caller {
         }
     }
 
-    /// The caller as the audit log names them (X22).
+    /// The caller's name in the audit log (X22).
     pub fn name(&self) -> &str {
         match self {
             Caller::Operator => "operator",
@@ -49,7 +50,7 @@ impl Caller {
     }
 }
 
-/// How it is known who is calling (X22).
+/// The kind of proof of a caller (X22).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// The API key.
@@ -58,12 +59,12 @@ pub enum Proof {
     ServiceAuth,
     /// A socket token (R25).
     SocketToken,
-    /// None: nobody called.
+    /// None, because nobody called.
     None,
 }
 
 impl Proof {
-    /// The word of the audit log.
+    /// Its name in the audit log.
     pub fn word(self) -> &'static str {
         match self {
             Proof::ApiKey => "api_key",
@@ -74,75 +75,75 @@ impl Proof {
     }
 }
 
-/// A request that is made once, however often it is sent (X23).
+/// A request that takes effect once, however often it is sent (X23).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Once {
     /// The `Idempotency-Key`.
     pub key: String,
-    /// What was asked, as a hash.
+    /// A hash of the request.
     pub request: String,
 }
 
-/// A decision, with who makes it.
+/// A decision, and its maker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// Who decides.
+    /// The caller.
     pub caller: Caller,
-    /// How that is known.
+    /// Their kind of proof.
     pub proof: Proof,
-    /// What.
+    /// The measure.
     pub what: Measure,
-    /// Why, as the caller says it.
+    /// The reason that the caller gave.
     pub reason: Option<String>,
-    /// Whether it is made once.
+    /// The idempotency key, if any.
     pub once: Option<Once>,
 }
 
 impl Decision {
-    /// A decision for which no reason is given.
+    /// A decision without a reason.
     pub fn new(caller: Caller, proof: Proof, what: Measure) -> Self {
         Self { caller, proof, what, reason: None, once: None }
     }
 }
 
-/// What can be decided.
+/// The possible measures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Measure {
-    /// R03: this message appears nowhere any more (T11).
+    /// R03: hides this message everywhere (T11).
     Block(AtUri),
-    /// R30: it may appear again.
+    /// R30: shows it again.
     Unblock(AtUri),
-    /// R08: this person is banned from this community (T10), if a time is given until then.
+    /// R08: bans this person from this community (T10), until a time if one is given.
     Ban(AtUri, Did, Option<Micros>),
-    /// R09: no more.
+    /// R09: lifts the ban.
     Unban(AtUri, Did),
-    /// The end of a ban has come; the community is told.
+    /// A ban expired; the person's return is published.
     EndBan(AtUri, Did),
-    /// R31: this person's membership of this community ends.
+    /// R31: ends this person's membership of this community.
     Kick(AtUri, Did),
-    /// R32: these people moderate this community, and no others.
+    /// R32: makes these people the only moderators of this community.
     Moderators(AtUri, BTreeSet<Did>),
 }
 
-/// What came of a decision. Only [`Ruling::Made`] changed anything.
+/// The result of a decision. Only [`Ruling::Made`] changed anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ruling {
-    /// It counts from now on.
+    /// It is in force.
     Made,
-    /// It stood already.
+    /// It was in force already.
     Stood,
-    /// The message is not known (T07) or not blocked, or the person is not banned, or no member.
+    /// The message is unknown (T07) or not blocked, or the person is not banned or not a member.
     NothingThere,
-    /// The owner can be neither banned nor kicked (B-17).
+    /// Nobody can ban or kick the owner (B-17).
     IsOwner,
-    /// The caller has no say in that community (X03, X20).
+    /// The caller has no rights in that community (X03, X20).
     Forbidden,
-    /// The `Idempotency-Key` was used for something else (X23).
+    /// The `Idempotency-Key` was used for a different request (X23).
     KeyReused,
 }
 
 impl Measure {
-    /// The community concerned, if it is known. Bans may come before the community.
+    /// The community, if known. A ban may precede its community.
     pub(super) fn community(&self, working_set: &WorkingSet) -> Option<AtUri> {
         match self {
             Measure::Block(message) | Measure::Unblock(message) => {
@@ -157,7 +158,7 @@ impl Measure {
         }
     }
 
-    /// The person whom it puts out, and the community.
+    /// The person whom it removes, and the community.
     fn puts_out(&self) -> Option<(&AtUri, &Did)> {
         match self {
             Measure::Ban(community, member, _) | Measure::Kick(community, member) => {
@@ -167,12 +168,12 @@ impl Measure {
         }
     }
 
-    /// Whether it puts out the owner, which nobody can.
+    /// Whether it would remove the owner, which nobody can.
     pub(super) fn is_against_owner(&self) -> bool {
         self.puts_out().is_some_and(|(community, member)| community.authority() == *member)
     }
 
-    /// The word of the audit log.
+    /// Its name in the audit log.
     pub fn word(&self) -> &'static str {
         match self {
             Measure::Block(_) => "block",
@@ -185,7 +186,7 @@ impl Measure {
         }
     }
 
-    /// What the audit log says it was done to.
+    /// Its subject in the audit log.
     pub fn subject(&self) -> String {
         match self {
             Measure::Block(message) | Measure::Unblock(message) => message.to_string(),
@@ -197,7 +198,7 @@ impl Measure {
         }
     }
 
-    /// When what it sets ends by itself.
+    /// When its effect ends by itself.
     pub fn until(&self) -> Option<Micros> {
         if let Measure::Ban(_, _, until) = self { *until } else { None }
     }
@@ -205,10 +206,9 @@ impl Measure {
 
 /// Whether `caller` may decide this for `community`. The first rule that applies decides:
 ///   1. the operator and the owner may decide everything (X03);
-///   2. who moderates is the owner's to say (X20);
-///   3. a moderator may decide the rest, unless they are banned there, but puts out no other
+///   2. only the owner decides who moderates (X20);
+///   3. a moderator may decide the rest, unless they are banned there, but may not remove another
 ///      moderator (X20);
-///   4. nobody else may decide anything.
 pub(super) fn may_decide(
     working_set: &WorkingSet,
     caller: &Caller,

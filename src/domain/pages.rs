@@ -1,68 +1,69 @@
-//! Walking through something that another host lists page by page: when it ends, and when it never
-//! ends properly (K04).
+//! Reading a listing of another host page by page: when it ends, and when it never ends properly
+//! (K04).
 //!
-//! Whoever concludes from a listing that something is gone must have seen all of it. So the end is
-//! said, never guessed, and a host that does not say it in a bounded number of pages is at fault.
+//! To conclude from a listing that something is gone, the service must have read all of it. So a
+//! listing must declare its end, and a host that does not within a bounded number of pages is at
+//! fault.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-/// The longest cursor that is sent back. Those of the network have some dozen characters.
+/// The longest cursor that is sent back. Cursors on the network have some dozen characters.
 pub const CURSOR_MAX: usize = 1_024;
-/// Pages in a row that may hold nothing: a host may filter what it lists.
+/// The most consecutive empty pages: a host may filter what it lists.
 const EMPTY_MAX: u32 = 20;
-/// Pages that any listing may have.
+/// The number of pages that any listing may have.
 const PAGES_FREE: u32 = 250;
-/// Beyond those, each page must on average hold so many entries: a listing is as long as what it
-/// lists, whose size has its own limit.
+/// Beyond those, each page must have this many entries on average. The number of entries has its
+/// own limit, which then also limits the number of pages.
 const ENTRIES_PER_PAGE: u32 = 10;
 
-/// How far a walk through one listing is.
+/// The progress of a listing.
 #[derive(Clone, Debug, Default)]
 pub struct Pages {
     pages: u32,
     entries: u32,
     empty: u32,
-    /// Hashes of the cursors that led here.
+    /// Hashes of the cursors so far.
     cursors: BTreeSet<u64>,
 }
 
-/// What a page held.
+/// The contents of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// Its entries.
+    /// The number of entries.
     pub entries: usize,
-    /// Those that no page before it held. Whoever cannot tell counts all of them.
+    /// The entries that no earlier page had. A caller that cannot tell counts all of them.
     pub new: usize,
 }
 
-/// Why a listing does not end properly. Nothing may be concluded from it.
+/// Why a listing does not end properly, so that nothing may be concluded from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endless {
-    /// The cursor is an empty text: it neither ends the listing nor leads on.
+    /// The cursor is an empty text, which neither ends the listing nor continues it.
     EmptyCursor,
     /// The cursor is longer than [`CURSOR_MAX`].
     LongCursor,
-    /// The cursor was given before.
+    /// The cursor is one of an earlier page.
     RepeatedCursor,
-    /// The page has entries, and all of them were on pages before.
+    /// The page has entries, all of which were on earlier pages.
     NothingNew,
-    /// Too many pages in a row are empty.
+    /// Too many consecutive pages are empty.
     EmptyPages,
-    /// There are more pages than what they hold needs.
+    /// There are too many pages for the number of entries.
     TooManyPages,
 }
 
 impl Pages {
-    /// Turns the page that held `held` and named `cursor` for the next one: the cursor to ask
-    /// with, or `None` at the end. The first rule that applies decides:
-    ///   1. a page whose entries are all known is a fault, even if it says that it is the last:
-    ///      another one was meant;
-    ///   2. a missing cursor (`null` is missing) ends the listing, and nothing else does;
-    ///   3. a cursor that is empty, too long, or was given before is a fault;
-    ///   4. more empty pages in a row, or more pages for what they hold, than allowed are a fault;
-    ///   5. otherwise the listing goes on, also after an empty page.
+    /// Takes a page with these contents and this cursor, and returns the cursor to continue with,
+    /// or `None` at the end. The first rule that applies decides:
+    ///   1. a page whose entries are all known is a fault, even if it is the last one, because the
+    ///      host repeated a page;
+    ///   2. a missing cursor (or `null`) ends the listing, and nothing else does;
+    ///   3. a cursor that is empty, too long, or repeated is a fault;
+    ///   4. too many consecutive empty pages, or too many pages for the entries, are a fault;
+    ///   5. otherwise the listing continues, even after an empty page.
     pub fn turn(&mut self, held: Held, cursor: Option<String>) -> Result<Option<String>, Endless> {
         if held.entries > 0 && held.new == 0 {
             return Err(Endless::NothingNew);
@@ -109,10 +110,10 @@ impl fmt::Display for Endless {
 mod tests {
     use super::*;
 
-    /// A page: its entries, those of them that are new, its cursor.
+    /// A page: its entries, the new ones among them, its cursor.
     type Turn<'a> = (usize, usize, Option<&'a str>);
 
-    /// How many pages were asked for, and how that ended.
+    /// How many pages were requested, and how the listing ended.
     fn walk<'a>(turns: impl IntoIterator<Item = Turn<'a>>) -> (usize, Result<bool, Endless>) {
         let mut pages = Pages::default();
         let mut asked = 0;

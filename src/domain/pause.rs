@@ -1,6 +1,6 @@
-//! How long to leave something alone that failed: longer each time, never for ever.
+//! Pauses after failures: longer each time, with a maximum.
 
-/// `first`, then twice as long after each further failure, at most `longest`; in the unit of these.
+/// `first`, then twice as long after each further failure, at most `longest`; in the same unit.
 /// `failures` counts those before this one.
 pub fn growing(first: i64, failures: u32, longest: i64) -> i64 {
     first.saturating_mul(2_i64.saturating_pow(failures)).min(longest)

@@ -1,8 +1,7 @@
-//! Which commits the communities have not been told of yet.
+//! The commits that are not delivered to every community yet.
 //!
-//! Rows of the outbox come in, in the order of commits; each community gets its events in that
-//! order, and one that cannot be reached holds up nobody else. Bookkeeping only: telling is
-//! `pipeline::delivery`'s.
+//! Outbox rows are added in the order of commits. Each community gets its events in that order, and
+//! an unreachable one delays no other. This is bookkeeping only: `pipeline::delivery` delivers.
 
 use std::collections::BTreeMap;
 
@@ -11,16 +10,16 @@ use super::lost::Attempt;
 use super::pause::growing;
 use crate::wire::time::Micros;
 
-/// Events of one commit for one scope. Whoever gets them ignores an id it has had before.
+/// The events of one commit for one scope. A receiver ignores an id that it has already.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Told {
-    /// The row of the outbox.
+    /// The id of the outbox row.
     pub id: i64,
     /// The events, in order.
     pub events: Vec<Announcement>,
 }
 
-/// What is still to be told.
+/// The undelivered events.
 #[derive(Debug, Default)]
 pub struct PendingDeliveries {
     seen: i64,
@@ -34,16 +33,16 @@ struct Queue {
     next_try: Micros,
 }
 
-/// A community that could not be told is tried again after 1, 2, 4 … 30 s.
+/// An unreachable community is retried after 1, 2, 4 … 30 s.
 const PAUSE_MAX_SECS: i64 = 30;
 
 impl PendingDeliveries {
-    /// The last row of the outbox that came in.
+    /// The last outbox row that was added.
     pub fn seen(&self) -> i64 {
         self.seen
     }
 
-    /// Takes in a row. A row that came in before changes nothing.
+    /// Adds a row. A row that was added before changes nothing.
     pub fn take(&mut self, id: i64, announcements: Vec<Announcement>) {
         if id <= self.seen {
             return;
@@ -58,13 +57,13 @@ impl PendingDeliveries {
         }
     }
 
-    /// Notes that there is nothing in the outbox up to and with `id` that did not come in.
+    /// Notes that the outbox has no further rows up to and including `id`.
     pub fn nothing_until(&mut self, id: i64) {
         self.seen = self.seen.max(id);
     }
 
-    /// What each scope is to be told now, in order, and how it is tried: after some failures row by
-    /// row, in the end without what the first row says (Q21).
+    /// The events to deliver now to each scope, in order, and how: after some failures row by row,
+    /// and in the end without the contents of the first row (Q21).
     pub fn due(&self, now: Micros) -> impl Iterator<Item = (&Scope, Attempt, &[Told])> {
         let due = self.pending.iter().filter(move |(_, queue)| queue.next_try <= now);
         due.map(|(scope, queue)| {
@@ -74,17 +73,17 @@ impl PendingDeliveries {
         })
     }
 
-    /// Events that wait, over all communities.
+    /// The undelivered events of all communities.
     pub fn len(&self) -> usize {
         self.pending.values().flat_map(|queue| &queue.told).map(|told| told.events.len()).sum()
     }
 
-    /// Whether everybody was told everything.
+    /// Whether everything is delivered.
     pub fn is_empty(&self) -> bool {
         self.pending.is_empty()
     }
 
-    /// A scope has everything up to and with `id`.
+    /// A scope received everything up to and including `id`.
     pub fn told(&mut self, scope: &Scope, id: i64) {
         if let Some(queue) = self.pending.get_mut(scope) {
             queue.told.retain(|told| told.id > id);
@@ -95,7 +94,7 @@ impl PendingDeliveries {
         }
     }
 
-    /// A scope could not be told: it is tried again after a growing pause.
+    /// A delivery failed: the scope is retried after a growing pause.
     pub fn failed(&mut self, scope: &Scope, now: Micros) {
         if let Some(queue) = self.pending.get_mut(scope) {
             let pause = growing(1, queue.failures, PAUSE_MAX_SECS);
@@ -104,12 +103,12 @@ impl PendingDeliveries {
         }
     }
 
-    /// When somebody is to be tried again.
+    /// When the next retry is due.
     pub fn next_try(&self) -> Option<Micros> {
         self.pending.values().map(|queue| queue.next_try).min()
     }
 
-    /// The row up to and with which everything was told: it can be forgotten.
+    /// The last row up to which everything is delivered: the outbox can drop these rows.
     pub fn told_through(&self) -> i64 {
         let oldest = self.pending.values().filter_map(|queue| queue.told.first()).map(|told| told.id).min();
         oldest.map_or(self.seen, |id| id - 1)

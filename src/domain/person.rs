@@ -1,8 +1,8 @@
-//! One person at their gateway: presence and voice together, and how far others know of it.
+//! One person at their gateway: presence and voice together, and what is published of them.
 //!
-//! The state that others see is stored first and told second, so that a read after the event
-//! agrees with it (H11). What is still to be done follows from comparing, so it survives a crash
-//! at any point.
+//! The visible state is first stored and then published, so that a read after the event agrees with
+//! it (H11). What remains to be done follows from comparing the states, so it survives a crash at
+//! any point.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,28 +10,28 @@ use super::presence::{Input, Periods, Presence, State};
 use super::voice::{self, Seat};
 use crate::wire::time::Micros;
 
-/// What the database holds of a person.
+/// The stored state of a person.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stored {
     /// The preferred state, if one was ever set.
     pub preferred: Option<State>,
-    /// The state others see; `None` for a person never seen.
+    /// The state that others see; `None` for a person who was never seen.
     pub current: Option<State>,
 }
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
-    /// Who is there.
+    /// Their presence.
     pub presence: Presence,
-    /// In which voice channel.
+    /// Their voice channel.
     pub seat: Seat,
     stored: Stored,
     told: Option<State>,
 }
 
 impl Person {
-    /// Takes in what happened at `now`.
+    /// Takes an input at `now`.
     pub fn on(&mut self, input: Input, now: Micros, periods: &Periods) {
         if let Input::Loaded { preferred, current, .. } = input
             && !self.presence.is_loaded()
@@ -55,42 +55,42 @@ impl Person {
         [self.presence.deadline(periods), self.seat.deadline()].into_iter().flatten().min()
     }
 
-    /// What the database should hold, if it holds something else.
+    /// What the database should contain, if it contains something else.
     pub fn to_store(&self) -> Option<Stored> {
         let wanted = self.now();
         (self.presence.is_loaded() && wanted != self.stored).then_some(wanted)
     }
 
-    /// What the database should hold.
+    /// What the database should contain.
     pub fn now(&self) -> Stored {
         let chosen = self.presence.preferred();
         let preferred = self.stored.preferred.is_some() || chosen != State::Online;
         Stored { preferred: preferred.then_some(chosen), current: self.presence.current() }
     }
 
-    /// The database holds this.
+    /// The database contains this.
     pub fn stored(&mut self, stored: Stored) {
         self.stored = stored;
     }
 
-    /// The state to tell the watchers, if they were told another one (E15). Who was never seen
-    /// counts as offline.
+    /// The state to publish to the watchers, if they know a different one (E15). A person who was
+    /// never seen counts as offline.
     pub fn to_tell(&self) -> Option<State> {
         let known = self.told.unwrap_or(State::Offline);
         self.stored.current.filter(|state| *state != known)
     }
 
-    /// The watchers were told this.
+    /// This state was published.
     pub fn told(&mut self, state: State) {
         self.told = Some(state);
     }
 
-    /// Whether something is to be read, stored or told.
+    /// Whether something is to be read, stored or published.
     pub fn is_unsettled(&self) -> bool {
         !self.presence.is_loaded() || self.to_store().is_some() || self.to_tell().is_some()
     }
 
-    /// Whether everything about the person stands elsewhere.
+    /// Whether nothing about the person exists only here.
     pub fn is_over(&self) -> bool {
         self.presence.is_over() && self.seat.place().is_none() && !self.is_unsettled()
     }

@@ -1,8 +1,9 @@
-//! How much a repository may bring through the stream in an hour and a day (K17).
+//! Limits how much a repository may bring through the stream per hour and day (K17).
 //!
-//! Points come back with the time of the stream, not of the clock: a backlog of an honest day is charged
-//! like the day. A repository whose points are used up is deferred: its events are left out until some are
-//! back, and its repository is read then. The points are in memory; after a restart all are there.
+//! Points refill by the time of the stream, not of the clock: events from a backlog cost what they
+//! cost when they were written. A repository without points left is deferred: its events are left
+//! out until some points are back, and then the repository is read. Points are in memory; after a
+//! restart all are full.
 
 use std::collections::BTreeMap;
 
@@ -12,24 +13,24 @@ use crate::wire::time::Micros;
 
 const HOUR: i64 = 3_600_000_000;
 const DAY: i64 = 24 * HOUR;
-/// Repositories that have points missing at a time. With more of them, new ones are not charged.
+/// The most repositories that are charged at a time. Beyond that, new ones are not charged.
 const ACTIVE_MAX: usize = 20_000;
-/// How often those that have all their points are looked for when there is no room, in microseconds.
+/// How often the sweep for full ones runs when there is no room, in microseconds.
 const SWEEP_EVERY: i64 = 1_000_000;
-/// A deferred repository waits until this part of an hour's points is back: twelve minutes, so that it is not
-/// read again and again.
+/// A deferred repository waits until this fraction of an hour's points is back: twelve minutes, so
+/// that it is not read again and again.
 const BACK: i64 = 5;
 
 /// `INGEST_POINTS_HOUR`, `INGEST_POINTS_DAY` (C33). 0: no limit.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
-    /// Points of an hour.
+    /// Points per hour.
     pub hour: i64,
-    /// Points of a day.
+    /// Points per day.
     pub day: i64,
 }
 
-/// What a write costs.
+/// The cost of a write.
 pub fn cost(write: &Write) -> i64 {
     match write {
         Write::Put { is_create: true, .. } => 3,
@@ -38,19 +39,19 @@ pub fn cost(write: &Write) -> i64 {
     }
 }
 
-/// What becomes of an event.
+/// The verdict on an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It counts.
     Passes,
-    /// It is the first that is left out: its repository is deferred until this time of the stream.
+    /// It is the first one left out: its repository is deferred until this time of the stream.
     Defers(Micros),
     /// It is left out too.
     LeftOut,
 }
 
-/// Points used of one window. A microsecond brings back as many parts as the window has points, so a
-/// point has as many parts as the window has microseconds.
+/// The used points of one window. A microsecond refills as many parts as the window has points, so
+/// a point has as many parts as the window has microseconds.
 #[derive(Clone, Copy, Debug, Default)]
 struct Used(i64);
 
@@ -59,7 +60,7 @@ impl Used {
         self.0 = self.0.saturating_sub(passed.saturating_mul(limit)).max(0);
     }
 
-    /// How long until `points` fit, in microseconds. 0: they do.
+    /// How long until `points` fit, in microseconds; 0 if they fit now.
     fn wait(self, limit: i64, window: i64, points: i64) -> i64 {
         if limit == 0 {
             return 0;
@@ -74,9 +75,9 @@ impl Used {
 struct Repository {
     hour: Used,
     day: Used,
-    /// When its points were last counted.
+    /// When its points were last updated.
     at: Micros,
-    /// The newest event that was looked at, as the stream says its time.
+    /// The newest event so far, by the stream's time.
     seen: Micros,
     until: Micros,
 }
@@ -104,13 +105,14 @@ pub struct Points {
 }
 
 impl Points {
-    /// Nobody has used any.
+    /// All repositories are full.
     pub fn new(limits: Limits) -> Self {
         Self { limits, ..Self::default() }
     }
 
-    /// Charges a write that costs `points`, of the stream time `time`, which may be ahead of `now`. What was
-    /// charged before is not again; a time that cannot be a position tells nothing of that.
+    /// Charges a write of `points` at the stream time `time`, which may be ahead of `now`. An event
+    /// that was charged before is not charged again; a time that cannot be a position does not
+    /// count for that.
     pub fn charge(&mut self, did: &Did, points: i64, time: Micros, now: Micros) -> Verdict {
         let (limits, at) = (self.limits, time.min(now));
         if limits.hour == 0 && limits.day == 0 {
@@ -143,12 +145,12 @@ impl Points {
         Verdict::Passes
     }
 
-    /// How many events were left out.
+    /// The number of events left out.
     pub fn left_out(&self) -> u64 {
         self.left_out
     }
 
-    /// Whether another repository can be charged; forgets those that have all their points.
+    /// Whether another repository can be charged; drops full ones.
     fn has_room(&mut self, at: Micros) -> bool {
         if self.of.len() >= ACTIVE_MAX && at.0.saturating_sub(self.swept_at.0).abs() >= SWEEP_EVERY {
             self.swept_at = at;
@@ -209,7 +211,7 @@ mod tests {
         let mut points = Points::new(NETWORK);
         let busy = did("busy");
         let minute = |n: i64| at(n * 60_000);
-        // 80 points a minute are within the hour's, and over the day's after ten hours or so.
+        // 80 points a minute are within the hour's limit, and over the day's after about ten hours.
         let first = (1..).find(|n| charge(&mut points, &busy, 80, minute(*n)) != Verdict::Passes).unwrap();
         assert!((600..660).contains(&first), "{first}");
     }

@@ -1,9 +1,9 @@
-//! The presence of one person (contract section 5): who is online, away, invisible.
+//! The presence of one person (contract section 5): online, away, dnd or offline.
 //!
-//! Pure: [`Presence::on`] takes what happened and when, and changes the state; whoever holds it
-//! compares [`Presence::current`] with what was told last, and calls again at
-//! [`Presence::deadline`]. Every input may come late, twice or in any order; at rest a person is
-//! offline exactly when no socket is open (P04), apart from what P08 and P09 allow.
+//! Pure: [`Presence::on`] takes an input and its time, and changes the state. The caller compares
+//! [`Presence::current`] with what was last published, and calls again at [`Presence::deadline`].
+//! Inputs may come late, twice or in any order. At rest a person is offline exactly when no socket
+//! is open (P04), with the exceptions of P08 and P09.
 
 use std::collections::BTreeSet;
 
@@ -11,22 +11,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::wire::time::Micros;
 
-/// A state as it stands on the wire and in the database.
+/// A state, as on the wire and in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
-    /// Here.
+    /// Present.
     Online,
-    /// Here, but silent.
+    /// Present, but inactive.
     Away,
-    /// Here, not to be disturbed.
+    /// Present, do not disturb.
     Dnd,
-    /// Not here, or invisible (P08).
+    /// Absent, or invisible (P08).
     Offline,
 }
 
 impl State {
-    /// Reads a state's word.
+    /// The state with this name.
     pub fn named(word: &str) -> Option<Self> {
         match word {
             "online" => Some(State::Online),
@@ -37,7 +37,7 @@ impl State {
         }
     }
 
-    /// Its word.
+    /// Its name.
     pub fn word(self) -> &'static str {
         match self {
             State::Online => "online",
@@ -48,7 +48,7 @@ impl State {
     }
 }
 
-/// How long things take, in microseconds.
+/// Periods, in microseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Periods {
     /// `AWAY_AFTER_MS` (P06).
@@ -57,21 +57,21 @@ pub struct Periods {
     pub grace: i64,
 }
 
-/// What happened.
+/// An input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// The stored states are known; nothing counts before.
+    /// The stored states are loaded; before this, nothing else counts.
     Loaded {
         /// The preferred state, if one was ever set.
         preferred: Option<State>,
         /// The state last stored, if the person was ever seen.
         current: Option<State>,
-        /// Whether the account is there (P13).
+        /// Whether the account is active (P13).
         active: bool,
     },
     /// A socket opened.
     Opened(i64),
-    /// A socket is gone, whatever told it. Repeating it changes nothing.
+    /// A socket closed, for whatever reason. Repeating this changes nothing.
     Closed(i64),
     /// A frame that is activity (P05).
     Active,
@@ -79,9 +79,9 @@ pub enum Input {
     Set(State),
     /// R20 (P09).
     SetByApi(State),
-    /// The account is there, or not (P13).
+    /// The account became active or inactive (P13).
     Account(bool),
-    /// The service was started anew: what R20 set without a socket ends (P04).
+    /// The service restarted: a state that R20 set without a socket ends (P04).
     Restarted,
     /// Time passed.
     Tick,
@@ -98,13 +98,13 @@ pub struct Presence {
     last_activity: Micros,
     /// `AWAY_AFTER_MS` passed since the last activity.
     idle: bool,
-    /// The current state is `away` because of that.
+    /// Whether the current state is `away` for that reason.
     away: bool,
-    /// Until when the last close may still be followed by a reconnect.
+    /// Until when a reconnect may follow the last close.
     grace_until: Option<Micros>,
-    /// R20 set the state without a socket; it stays until one opens (P04).
+    /// Whether R20 set the state without a socket; it stays until one opens (P04).
     pinned: bool,
-    /// A socket opened before the stored states were known.
+    /// Whether a socket opened before the stored states were loaded.
     greeted: bool,
 }
 
@@ -137,12 +137,12 @@ impl Presence {
         self.preferred
     }
 
-    /// Whether the stored states are known.
+    /// Whether the stored states are loaded.
     pub fn is_loaded(&self) -> bool {
         self.loaded
     }
 
-    /// Whether the account is there, as far as is known (P13).
+    /// Whether the account is active, as far as is known (P13).
     pub fn is_active(&self) -> bool {
         self.active
     }
@@ -157,13 +157,13 @@ impl Presence {
         self.last_activity
     }
 
-    /// The same presence with another time of the last activity, to compare or to store it.
+    /// The same presence with another time of the last activity, for comparison or storage.
     #[must_use]
     pub fn at_activity(&self, last_activity: Micros) -> Self {
         Self { last_activity, ..self.clone() }
     }
 
-    /// Whether there is nothing to remember that is not stored elsewhere.
+    /// Whether nothing here exists only here.
     pub fn is_over(&self) -> bool {
         self.loaded
             && self.sockets.is_empty()
@@ -179,7 +179,7 @@ impl Presence {
         [away, self.grace_until].into_iter().flatten().min()
     }
 
-    /// Takes in what happened at `now`. `true` if the person has just fallen silent for
+    /// Takes an input at `now`. Returns `true` if the person has just been inactive for
     /// `AWAY_AFTER_MS`, whatever their state (P06, V06).
     pub fn on(&mut self, input: Input, now: Micros, periods: &Periods) -> bool {
         let mut fell_silent = false;
@@ -216,7 +216,7 @@ impl Presence {
         self.current = current;
         self.active = active;
         if self.greeted && self.sockets.is_empty() {
-            self.current = Some(self.preferred); // P02, though it is closed again
+            self.current = Some(self.preferred); // P02, even if it is closed again
         }
     }
 
@@ -228,7 +228,7 @@ impl Presence {
         self.activity(now);
     }
 
-    /// P03: the grace counts from the newest close of a last socket.
+    /// P03: the grace period counts from the newest close of a last socket.
     fn closed(&mut self, socket: i64, now: Micros, periods: &Periods) {
         if self.sockets.remove(&socket) && self.sockets.is_empty() {
             self.grace_until = Some(after(now, periods.grace));
@@ -270,13 +270,13 @@ impl Presence {
         false
     }
 
-    /// What the current state is. The first rule that applies decides:
-    ///   1. nothing before the stored states are known;
-    ///   2. an account that is not active is offline (P13);
-    ///   3. with an open socket it is the preferred state, or `away` after silence (P02, P06);
-    ///   4. within the grace, and after R20, it stays what it was (P03, P04);
-    ///   5. stored as present without a socket: the grace begins (P10);
-    ///   6. offline.
+    /// Computes the current state. The first rule that applies decides:
+    ///   1. nothing, before the stored states are loaded;
+    ///   2. an inactive account is offline (P13);
+    ///   3. with an open socket it is the preferred state, or `away` after inactivity (P02, P06);
+    ///   4. within the grace period, and after R20, it stays as it was (P03, P04);
+    ///   5. if it is stored as present and there is no socket, the grace period starts (P10);
+    ///   6. otherwise it is offline.
     fn settle(&mut self, now: Micros, periods: &Periods) {
         let present = self.current.is_some_and(|state| state != State::Offline);
         if !self.loaded {
@@ -288,7 +288,7 @@ impl Presence {
         } else if !self.sockets.is_empty() {
             self.current = Some(if self.away { State::Away } else { self.preferred });
         } else if in_grace || self.pinned || !present {
-            // Rule 4, or nothing to change.
+            // Rule 4, or no change.
         } else if self.grace_until.is_none() && !self.greeted {
             self.greeted = true;
             self.grace_until = Some(after(now, periods.grace));
@@ -311,7 +311,7 @@ mod tests {
     const S: i64 = 1_000_000;
     const PERIODS: Periods = Periods { away_after: 300 * S, grace: 5 * S };
 
-    /// A person on virtual time, and what the others were told.
+    /// A person on virtual time, and what was published.
     struct Stage {
         presence: Presence,
         now: Micros,
@@ -339,7 +339,7 @@ mod tests {
             }
         }
 
-        /// Lets time pass, with every deadline met in time.
+        /// Advances the time, and meets every deadline.
         fn until(&mut self, secs: i64) {
             let end = Micros(secs * S);
             while let Some(at) = self.presence.deadline(&PERIODS).filter(|at| *at <= end) {
@@ -350,7 +350,7 @@ mod tests {
         }
     }
 
-    /// Steps at seconds, and what the others hear.
+    /// Takes steps at these seconds, and checks what is published.
     fn check(why: &str, stage: &mut Stage, steps: &[(i64, Input)], end: i64, expected: &[(i64, State)]) {
         for (at, input) in steps {
             stage.until(*at);
@@ -512,7 +512,8 @@ mod tests {
         assert_eq!(stage.silences, 2);
     }
 
-    /// Objects keep it in their database: a changed form makes everybody of a gateway unknown.
+    /// Objects store it in their database: after a change of its form, everybody at a gateway would
+    /// be unknown.
     #[test]
     fn the_stored_form_is_pinned() {
         let mut presence = Presence::default();
@@ -545,8 +546,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// P04, P10: whatever happens, with or without its memory lost on the way (eviction,
-        /// crash), at rest online means an open socket.
+        /// P04, P10: whatever happens, with or without a loss of memory in between (eviction,
+        /// crash), at rest online means that a socket is open.
         #[test]
         fn p04_at_rest_online_means_an_open_socket(
             steps in proptest::collection::vec((input(), 0..400_i64, any::<bool>(), any::<bool>()), 1..60)
@@ -588,7 +589,7 @@ mod tests {
             prop_assert_eq!(stage.presence.deadline(&PERIODS), None, "at rest nothing is due");
         }
 
-        /// P03: a client that reconnects within the grace, however often, never flickers.
+        /// P03: a client that reconnects within the grace period, however often, never flickers.
         #[test]
         fn p03_no_flicker(gaps in proptest::collection::vec((1..5_i64, 0..4_i64), 1..40)) {
             let mut stage = Stage::loaded(None, None);

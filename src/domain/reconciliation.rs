@@ -1,9 +1,9 @@
-//! What a repository that was read tells the index: which record is looked at when, and what is
-//! gone (K02, K04, K09).
+//! What a repository that was read means for the index: the order of its records, and which records
+//! are gone (K02, K04, K09).
 //!
-//! [`plan`] puts a snapshot and the records that the index knows of the repository into one
-//! sequence. Each step goes through the same facts, fold and commit as an event of the stream;
-//! what it means there is [`super::ingest`]'s.
+//! [`plan`] puts a snapshot and the repository's records in the index into one sequence. Each step
+//! goes through the same facts, fold and commit as an event of the stream; [`super::ingest`]
+//! applies it.
 
 use std::collections::BTreeSet;
 
@@ -13,9 +13,9 @@ use crate::wire::jetstream::{Commit, Write};
 use crate::wire::records::Record;
 use crate::wire::time::Micros;
 
-/// In which order collections count (K02). Approvals decide nothing by themselves (I41); they come
-/// first because a channel lets in what waited for it, and the gate then asks for approvals. Those
-/// of one line are on an equal footing.
+/// The order of collections (K02). Approvals alone decide nothing (I41); they come first because a
+/// channel releases the messages that waited for it, and the gate then needs the approvals. The
+/// collections in one row are equal.
 const ORDER: [&[Collection]; 9] = [
     &[Collection::Approval],
     &[Collection::Community],
@@ -28,25 +28,25 @@ const ORDER: [&[Collection]; 9] = [
     &[Collection::Profile],
 ];
 
-/// Something that a reconciliation found out about a repository.
+/// One finding of a reconciliation about a repository.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// The repository.
     pub did: Did,
-    /// What.
+    /// The finding.
     pub what: Finding,
 }
 
 /// See [`Found`].
 #[derive(Clone, Debug)]
 pub enum Finding {
-    /// A record stands or is gone, at the revision of the snapshot.
+    /// A record exists or is gone, at the revision of the snapshot.
     Record(Box<Commit>),
-    /// The account is there or not, at this time.
+    /// The account is active or not, at this time.
     Account {
-        /// Whether it is there.
+        /// Whether it is active.
         active: bool,
-        /// Why not.
+        /// Why it is not.
         status: Option<String>,
         /// When its host was asked.
         at: Micros,
@@ -56,18 +56,18 @@ pub enum Finding {
 /// One step of a [`plan`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step<'a> {
-    /// The repository holds this record.
+    /// The repository contains this record.
     Stands(&'a SnapshotRecord),
-    /// The index knows this record and the repository does not hold it.
+    /// The index has this record and the repository does not.
     Gone(&'a AtUri),
 }
 
-/// What is looked at, in order. `known` are the records that the index knows of the repository.
+/// The steps, in order. `known` are the repository's records in the index.
 ///
-///   1. Collections follow the order of K02; within one, keys do, which is the order of writing
-///      where keys are TIDs.
+///   1. Collections follow the order of K02; within one, keys are in order, which is the order of
+///      writing if keys are TIDs.
 ///   2. A known record is gone if its collection is listed completely without it (K04). It goes
-///      after the others of its line have come, so that who writes a membership anew does not
+///      after the other records of its row, so that a person who writes a membership anew does not
 ///      leave in between.
 ///   3. Of several actor records one decides: `self`, or else the last key (I33). It comes after
 ///      deletions, which empty the entry.
@@ -124,7 +124,7 @@ impl Step<'_> {
         Some(Found { did: did.clone(), what: Finding::Record(Box::new(commit)) })
     }
 
-    /// How much text it carries, in bytes.
+    /// The length of its text, in bytes.
     pub fn bytes(&self) -> usize {
         match self {
             Step::Stands(record) => record.json.len(),

@@ -1,5 +1,5 @@
-//! Where a client that comes back stands in a community's log (contract Q02–Q05), and how much of logs
-//! one address may read (Q08).
+//! Where in a community's log a returning client resumes (contract Q02–Q05), and how many events
+//! one address may read from logs (Q08).
 
 use std::collections::BTreeMap;
 
@@ -8,34 +8,34 @@ use serde::{Deserialize, Serialize};
 use super::announcement::Numbered;
 use crate::wire::time::Micros;
 
-/// What one address may read of logs in a row: two whole ones. Few clients are behind by more.
+/// The burst of replayed events per address: two whole logs. Few clients miss more.
 const AT_ONCE: i64 = 20_000;
-/// How long it takes until one more event may be read. An event that is replayed costs about 40 µs.
+/// The time after which one more event may be read. Replaying an event costs about 40 µs.
 const EVERY: i64 = 1_000;
-/// How often, in milliseconds, and how many times it is asked again whether an address may read more
-/// (Q08): a minute in all.
+/// The pause in milliseconds, and the number of attempts, while an address waits to read more
+/// (Q08): one minute in all.
 pub const ASK_AGAIN_MS: u64 = 250;
 /// See [`ASK_AGAIN_MS`].
 pub const ASK_AGAIN_TIMES: u32 = 240;
-/// Addresses that are told apart. All others count as one.
+/// The most addresses that are told apart; all others count as one.
 const ADDRESSES: usize = 1_000;
 
-/// What a cursor comes to.
+/// The result of a cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resume {
     /// Everything after this `seq` is sent, then `resumed`.
     From(u64),
     /// Events are missing: `resync_required` with the smallest `seq` in the log.
     Resync {
-        /// The smallest `seq` in the log, or the next one to be given.
+        /// The smallest `seq` in the log, or the next one to be assigned.
         oldest: u64,
     },
 }
 
-/// Decides on a cursor. `oldest` is the smallest `seq` in the log, the next one to be given if
-/// the log is empty; `last` is the last `seq` given. The first rule that applies decides:
+/// Decides on a cursor. `oldest` is the smallest `seq` in the log, or the next one to be assigned
+/// if the log is empty; `last` is the last `seq` assigned. The first rule that applies decides:
 ///   1. a negative cursor replays nothing (Q03);
-///   2. a cursor beyond the last `seq` is not of this log (Q05);
+///   2. a cursor beyond the last `seq` is not from this log (Q05);
 ///   3. if an event after it is no longer in the log, the client must read anew (Q05);
 ///   4. otherwise everything after it is replayed (Q02).
 pub fn resume(cursor: i64, oldest: u64, last: u64) -> Resume {
@@ -50,14 +50,14 @@ pub fn resume(cursor: i64, oldest: u64, last: u64) -> Resume {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Replayed {
-    /// Events after the cursor, in order. `through` is the last `seq` the page covers, `last`
-    /// the community's last: when they are equal, the replay is complete.
+    /// Events after the cursor, in order. `through` is the last `seq` that the page covers, and
+    /// `last` the community's last: the replay is complete when they are equal.
     Page {
-        /// In order.
+        /// The events.
         events: Vec<Numbered>,
         /// The cursor of the next page.
         through: u64,
-        /// The last `seq` given.
+        /// The last `seq` assigned.
         last: u64,
     },
     /// Events are missing (Q05).
@@ -68,7 +68,7 @@ pub enum Replayed {
 }
 
 impl Replayed {
-    /// How many events it brought, of those that its reader may read (Q08).
+    /// The number of its events that the reader may read (Q08).
     pub fn count(&self) -> i64 {
         match self {
             Replayed::Page { events, .. } => i64::try_from(events.len()).unwrap_or(i64::MAX),
@@ -77,7 +77,7 @@ impl Replayed {
     }
 }
 
-/// What a cursor comes to in a community that was never seen: its log is empty (Q05).
+/// The result of a cursor in a community that was never seen: its log is empty (Q05).
 pub fn nothing_yet(cursor: i64) -> Replayed {
     match resume(cursor, 1, 0) {
         Resume::From(through) => Replayed::Page { events: Vec::new(), through, last: through },
@@ -85,25 +85,25 @@ pub fn nothing_yet(cursor: i64) -> Replayed {
     }
 }
 
-/// A cursor for whoever had what was numbered before some moment (Q10). `before` is the last `seq`
-/// of the log from before that moment, if one is left; `reaches_back` says whether all events of
-/// since then are still in the log. The first rule that applies decides:
-///   1. what is in the log from before the moment was had;
-///   2. if the log reaches back to the moment, nothing of before it is left, and what is left was
-///      missed;
-///   3. otherwise something may be missing: the client must read anew (Q12).
+/// The cursor of a client that had everything numbered before some moment (Q10). `before` is the
+/// last `seq` in the log from before that moment, if there is one; `reaches_back` says whether all
+/// events since then are still in the log. The first rule that applies decides:
+///   1. the client had everything in the log from before that moment;
+///   2. if the log reaches back to the moment and has nothing from before it, the client missed
+///      everything in it;
+///   3. otherwise something may be missing, and the client must read anew (Q12).
 pub fn cursor_of(before: Option<u64>, oldest: u64, reaches_back: bool) -> Option<u64> {
     before.or_else(|| reaches_back.then(|| oldest.saturating_sub(1)))
 }
 
-/// What addresses have read of logs (Q08): for each the time when it has everything before it again.
+/// What each address has read from logs (Q08), as the time when its full burst is available again.
 #[derive(Debug, Default)]
 pub struct Readers {
     full_at: BTreeMap<String, Micros>,
 }
 
 impl Readers {
-    /// Takes `events` for `address`, or `false`: not yet.
+    /// Takes `events` for `address`; `false` if it must wait.
     pub fn take(&mut self, address: &str, events: i64, now: Micros) -> bool {
         if self.full_at.len() >= ADDRESSES && !self.full_at.contains_key(address) {
             self.full_at.retain(|_, full_at| full_at.0 > now.0);
@@ -118,7 +118,7 @@ impl Readers {
         fits
     }
 
-    /// Gives back what was taken and not read.
+    /// Returns events that were taken and not read.
     pub fn give_back(&mut self, address: &str, events: i64) {
         let address = self.counted(address).to_owned();
         if let Some(full_at) = self.full_at.get_mut(&address) {

@@ -1,4 +1,4 @@
-//! Which repositories the service knows, and when one is looked at (K01, K03, K06).
+//! Which repositories the service knows, and when it reads one (K01, K03, K06).
 
 use std::collections::BTreeSet;
 
@@ -10,39 +10,39 @@ use crate::wire::time::Micros;
 
 const SECOND: i64 = 1_000_000;
 
-/// The first pause after a failure; each next one is twice as long (K03).
+/// The first pause after a failure; each further one is twice as long (K03).
 const PAUSE: i64 = 2 * SECOND;
 /// The longest pause (K03: up to once an hour).
 const PAUSE_MAX: i64 = 3600 * SECOND;
-/// A record is left to the stream for this long: it is on its way, and is told as news by it. What
-/// a repository holds is let in when its newest commit is this old.
+/// How long the service leaves a record to the stream, which delivers it as a new event. The
+/// contents of a repository are committed once its newest commit is this old.
 const STREAM_LEADS: i64 = 3 * SECOND;
 
-/// Why a repository is looked at.
+/// Why a repository is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// It became known (K01).
     New,
-    /// A stretch of the stream was not seen (K05).
+    /// The service missed a stretch of the stream (K05).
     Gap,
     /// Its identity changed, and perhaps its PDS (K11).
     Identity,
     /// Its account is active again (I53).
     Account,
-    /// The gate may see its author differently than when it refused something (G7).
+    /// The gate may judge its author's records differently than when it refused some (G7).
     Gate,
-    /// Somebody who may ask for it did.
+    /// An authorised caller asked for it.
     Asked,
-    /// Somebody looked for a community that is not known.
+    /// Somebody looked up an unknown community.
     Lookup,
     /// A relay lists it.
     Found,
-    /// Events of it were left out, because it wrote too many (K17).
+    /// Its events were left out, because it exceeded its points (K17).
     Points,
 }
 
 impl Reason {
-    /// Its word in the database.
+    /// Its name in the database.
     pub fn word(self) -> &'static str {
         match self {
             Reason::New => "new",
@@ -57,7 +57,7 @@ impl Reason {
         }
     }
 
-    /// The reason of a word.
+    /// The reason with this name.
     pub fn named(word: &str) -> Option<Self> {
         use Reason::{Account, Asked, Found, Gap, Gate, Identity, Lookup, New, Points};
         [New, Gap, Identity, Account, Gate, Asked, Lookup, Found, Points]
@@ -65,23 +65,23 @@ impl Reason {
             .find(|reason| reason.word() == word)
     }
 
-    /// Whether the repository is read although its revision is the one that is known: what the
-    /// gate says may have changed without it, and of an account that was deleted nothing is left.
+    /// Whether the repository is read even if its revision is unchanged: the gate's verdicts may
+    /// have changed without it, and of a deleted account the index has nothing left.
     pub fn reads_unchanged(self) -> bool {
         matches!(self, Reason::Gate | Reason::Asked | Reason::Account)
     }
 
-    /// Whether it is only supposed that there is something of Colibri in the repository. One that
-    /// holds nothing is then left alone until somebody brings something of it.
+    /// Whether it is only assumed that the repository has Colibri records. If it has none, it is
+    /// left alone until somebody provides one.
     pub fn is_guess(self) -> bool {
         matches!(self, Reason::Lookup | Reason::Found | Reason::Points)
     }
 }
 
-/// Who becomes known by a commit: owners and members (K01), the owner of a community that somebody
-/// wishes to join though it is not known, and people whose membership is approved. An approval
-/// counts only if its author owns a community: that DID stands beside. Authors of what was let in
-/// are known already, for the gate asks for a membership.
+/// The people whose repositories a commit makes known: owners and members (K01), the owner of an
+/// unknown community that somebody wants to join, and people whose membership is approved. An
+/// approval counts only if its author owns a community; that DID is the second one. Authors of
+/// accepted messages are known already, because the gate requires a membership.
 pub fn known_by(changes: &Changes) -> BTreeSet<(Did, Option<Did>)> {
     let owners = changes.communities.put.iter().map(|row| row.uri.authority());
     let members = changes.memberships.put.iter().map(|row| row.member_did.clone());
@@ -92,8 +92,8 @@ pub fn known_by(changes: &Changes) -> BTreeSet<(Did, Option<Did>)> {
     owners.chain(members).chain(wished).map(|did| (did, None)).chain(approved).collect()
 }
 
-/// How long to wait after so many failures in a row (at least one), in microseconds. `chance`,
-/// from 0 to 1, spreads those that failed together over a quarter more.
+/// The pause after this many consecutive failures (at least one), in microseconds. `chance`, from 0
+/// to 1, adds up to a quarter, so that simultaneous failures spread.
 pub fn pause_after(failures: u32, chance: f64) -> i64 {
     let pause = growing(PAUSE, failures.saturating_sub(1), PAUSE_MAX);
     #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "at most an hour")]
@@ -101,8 +101,8 @@ pub fn pause_after(failures: u32, chance: f64) -> i64 {
     (pause + spread).min(PAUSE_MAX)
 }
 
-/// How long what was read at revision `rev` waits before it is let in, in microseconds, so that the
-/// stream tells what is news.
+/// How long to wait before committing what was read at revision `rev`, in microseconds, so that the
+/// stream delivers the newest records first.
 pub fn wait_for_stream(rev: &str, now: Micros) -> i64 {
     let written = tid::time(rev).unwrap_or(Micros(0));
     written.0.saturating_add(STREAM_LEADS).saturating_sub(now.0).clamp(0, STREAM_LEADS)

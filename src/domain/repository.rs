@@ -1,11 +1,10 @@
-//! Reading a repository from the archive its host sends, and believing nothing of it.
+//! Reads a repository from the archive that its host sends, and verifies all of it.
 //!
-//! Promises: what [`Reading::finish`] gives is what the account signed: every block has the hash
-//! it is named by, the commit is signed with the account's key, and the tree below it is whole,
-//! in order, and names each record ([`tree`]). Anything else is a [`Refused`], never a part.
-//! However long the archive, memory is bounded: of records only those are kept whose collection
-//! is wanted, as the JSON they end up as; of the tree its nodes as they came. Blocks may come in
-//! any order.
+//! Promises: the result of [`Reading::finish`] is what the account signed: every block matches the
+//! hash in its CID, the commit is signed with the account's key, and the tree below it is complete,
+//! in order, and names each record ([`tree`]). Anything else is a [`Refused`], never a part. Memory
+//! is bounded for any archive: only records of wanted collections are kept, as their final JSON,
+//! and the nodes of the tree as they came. Blocks may come in any order.
 
 mod blocks;
 mod tree;
@@ -20,45 +19,45 @@ use crate::wire::repository::{Commit, Node};
 use crate::wire::signing_key::SigningKey;
 use blocks::{Nodes, Records};
 
-/// The longest archive read, in bytes. In workerd reading takes about 25 ms a megabyte, and an
-/// object may work for 30 seconds at a time.
+/// The longest archive, in bytes. In workerd reading takes about 25 ms a megabyte, and an object
+/// may work for 30 seconds at a time.
 pub const ARCHIVE_MAX: u64 = 256 * 1024 * 1024;
 
-/// Why a repository is not believed, or not read. Nothing of it may be used.
+/// Why a repository is refused or not read. Nothing of it may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refused {
     /// Not an archive of one repository.
     NotAnArchive,
-    /// It ends too early.
+    /// The archive is truncated.
     Truncated,
-    /// A block is longer than any may be.
+    /// A block is too long.
     BlockTooLong,
-    /// A block does not have the hash of its name.
+    /// A block does not match the hash in its CID.
     WrongHash,
-    /// Over one of the limits on what is read or kept. Reading it again will not help.
+    /// It exceeds a limit on what is read or kept. Reading it again will not help.
     TooLarge,
-    /// The commit that the archive names is not in it, or is none.
+    /// The commit that the archive names is missing or invalid.
     NoCommit,
-    /// The commit is of another account.
+    /// The commit belongs to another account.
     WrongAccount,
     /// The commit is not signed with the account's key.
     WrongSignature,
-    /// A node of the tree is not in the archive, or is none.
+    /// A node of the tree is missing or invalid.
     MissingNode,
-    /// A key of the tree does not name a record, or is not written as it must be.
+    /// A key of the tree does not name a record, or is encoded wrongly.
     BadKey,
-    /// Keys of the tree are not in order, or twice.
+    /// Keys of the tree are out of order or duplicate.
     OutOfOrder,
-    /// A key is not on the layer where its hash puts it.
+    /// A key is not on the layer that its hash determines.
     WrongLayer,
-    /// The tree goes on below its lowest layer.
+    /// The tree continues below its lowest layer.
     TooDeep,
-    /// A wanted record is not in the archive, or says that it is of another collection.
+    /// A wanted record is missing, or claims another collection.
     MissingRecord,
 }
 
 impl Refused {
-    /// The word by which it is counted and stored.
+    /// The word under which it is counted and stored.
     pub fn reason(self) -> &'static str {
         match self {
             Refused::NotAnArchive => "repo_not_an_archive",
@@ -78,9 +77,9 @@ impl Refused {
         }
     }
 
-    /// Whether the archive is only too much for this service. Such a repository may be listed
-    /// record by record instead. One that is not believed must not: the same host would answer,
-    /// and nothing it lists is signed.
+    /// Whether the archive is merely too large for this service. Such a repository may be listed
+    /// record by record instead. One that fails verification must not be: the same host would
+    /// answer, and a listing is not signed.
     pub fn is_for_its_size(self) -> bool {
         matches!(self, Refused::TooLarge | Refused::BlockTooLong)
     }
@@ -125,7 +124,7 @@ pub struct Reading {
     blocks: Blocks,
 }
 
-/// What is kept of the blocks.
+/// The blocks that are kept.
 #[derive(Debug)]
 struct Blocks {
     wanted: Vec<Collection>,
@@ -135,7 +134,7 @@ struct Blocks {
 }
 
 impl Reading {
-    /// Begins to read the collections `wanted`. Fewer of them need less memory.
+    /// Starts to read the collections `wanted`. Fewer collections need less memory.
     pub fn new(wanted: &[Collection]) -> Self {
         let blocks = Blocks {
             wanted: wanted.to_vec(),
@@ -146,8 +145,7 @@ impl Reading {
         Self { archive: Archive::default(), read: 0, blocks }
     }
 
-    /// Takes the next bytes of the archive, however they are cut. After a refusal there is
-    /// nothing more to read.
+    /// Takes the next bytes of the archive, cut anywhere. After a refusal the reading is over.
     pub fn take(&mut self, chunk: &[u8]) -> Result<(), Refused> {
         self.read = self.read.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
         if self.read > ARCHIVE_MAX {
@@ -157,16 +155,16 @@ impl Reading {
         self.archive.take(chunk, |root, link, block| blocks.add(root, link, block))
     }
 
-    /// Bytes that are held by now, as far as they are counted ([`kept`]).
+    /// The bytes held by now, as far as they are counted ([`kept`]).
     pub fn held(&self) -> u64 {
         let Blocks { nodes, records, .. } = &self.blocks;
         u64::try_from(self.archive.held() + nodes.held() + records.held()).unwrap_or(u64::MAX)
     }
 
-    /// Says what the repository of `did` held, `key` being what its document names for signing.
+    /// The contents of the repository of `did`; `key` is the signing key in its document.
     pub fn finish(self, did: &Did, key: &SigningKey) -> Result<Snapshot, Refused> {
         let passed_over = self.archive.finish()?.passed_over;
-        // What is missing may be what was too long to be held.
+        // A missing block may be one that was too long to be kept.
         let missing = |refused: Refused| match refused {
             Refused::NoCommit | Refused::MissingNode | Refused::MissingRecord if passed_over => {
                 Refused::BlockTooLong

@@ -1,11 +1,11 @@
-//! What a socket that says nothing starts to hear: what other sockets of its person had (contract
-//! Q10–Q14).
+//! What a socket that does not subscribe receives: what other sockets of its person were subscribed
+//! to (contract Q10–Q14).
 //!
-//! The shipped client opens a new socket when its line changes and does not subscribe again
-//! (W03). Nobody says which socket the new one stands for: the old one may still look open, may
-//! have closed long ago, or may belong to another device that stays. So [`sources`] chooses, and
-//! errs towards too much: a client drops what it does not show, but never learns what it did not
-//! get.
+//! The shipped client opens a new socket when its connection changes, and does not subscribe again
+//! (W03). Nothing identifies the socket that it replaces: the old one may still look open, may have
+//! closed long ago, or may belong to another device that stays. So [`sources`] chooses, and prefers
+//! too much to too little: a client ignores what it does not show, but never learns what it did not
+//! receive.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -14,50 +14,49 @@ use serde::{Deserialize, Serialize};
 use super::subscriptions::{Kind, Subscriptions};
 use crate::wire::time::Micros;
 
-/// A new socket gets no more than what this many others had. A person with more devices and tabs
-/// than that gets what the most recent ones had.
+/// The most sockets whose subscriptions a new one gets. A person with more devices and tabs gets
+/// those of the most recent ones.
 pub const SOURCES_MAX: usize = 8;
-/// What closed sockets had is kept for this many of one person.
+/// The most traces per person.
 pub const PERSON_MAX: i64 = 16;
-/// And for this many of all people of a gateway, with at most so many bytes: the object's database
-/// holds 10 GB, but all of it is read when somebody has to make room.
+/// The most traces of all people of a gateway, and their maximum size: the object's database holds
+/// 10 GB, but making room reads all of them.
 pub const GATEWAY_MAX: i64 = 10_000;
 /// See [`GATEWAY_MAX`].
 pub const GATEWAY_BYTES: i64 = 32 * 1024 * 1024;
-/// What a socket had is not kept if it takes more than this, in bytes: it is no shipped client's,
-/// and whoever wrote the client can subscribe again.
+/// A larger trace is not stored, in bytes: it does not come from a shipped client, and the author
+/// of another client can subscribe again.
 pub const TRACE_BYTES: usize = 256 * 1024;
 
-/// A socket that closed without a word this soon after its last sign of life took what was sent to
-/// it: the close itself came from the client's side. Later than that, the line may have been dead
-/// for any part of the time.
+/// A socket that closed without a frame this soon after its last sign of life had received what was
+/// sent to it, because the close itself came from the client. After a longer time, the connection
+/// may have been dead for any part of it.
 pub const PROMPT: i64 = 3_000_000;
 
-/// Where a socket came from, as far as that can be told: digests of the address and of the
-/// `User-Agent`. Empty if unknown.
+/// The origin of a socket, as far as it is known: digests of the address and of the `User-Agent`.
+/// Empty if unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// Of the address.
+    /// The digest of the address.
     pub address: String,
-    /// Of the program.
+    /// The digest of the `User-Agent`.
     pub agent: String,
 }
 
-/// How far a socket was in a community.
+/// A socket's position in a community.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Place {
-    /// It had everything up to and with this `seq`.
+    /// It received everything up to and including this `seq`.
     Seq(i64),
-    /// It had what was numbered before this moment; the community's log knows which `seq` that
-    /// is.
+    /// It received everything numbered before this moment; the community's log knows the `seq`.
     Since {
         /// The moment.
         since: Micros,
     },
 }
 
-/// What a socket had when it closed, or has now.
+/// The state of a socket: when it closed, or now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trace {
     /// The number of its session.
@@ -68,47 +67,49 @@ pub struct Trace {
     /// When it closed; `None` while it is open.
     #[serde(default)]
     pub closed_at: Option<Micros>,
-    /// When it was last known to be alive.
+    /// Its last sign of life.
     pub alive_at: Micros,
-    /// Where it came from.
+    /// Its origin.
     #[serde(default)]
     pub origin: Origin,
     /// Whether its person was proven (X06).
     #[serde(default)]
     pub proven: bool,
-    /// The secret its client asked for.
+    /// The secret that its client requested.
     #[serde(default)]
     pub secret: Option<String>,
-    /// The sessions that it was given what they had.
+    /// The sessions whose subscriptions it got.
     #[serde(default)]
     pub copied: BTreeSet<i64>,
-    /// What it listened to.
+    /// Its subscriptions.
     pub subscriptions: Subscriptions,
-    /// How far it was in each community that it could hear.
+    /// Its position in each community that it could receive events from.
     pub heard: BTreeMap<String, Place>,
 }
 
 /// A new socket.
 #[derive(Clone, Debug, Default)]
 pub struct Newcomer {
-    /// Where it came from.
+    /// Its origin.
     pub origin: Origin,
     /// Whether its person is proven.
     pub proven: bool,
-    /// The secret it shows.
+    /// The secret that it sends.
     pub secret: Option<String>,
 }
 
-/// Of the other sockets of its person, those whose subscriptions a new one gets (Q10), the most
-/// recent first. The rules, in order:
-///   1. one that shows a secret gets what the sockets with that secret had, if there are any, and
-///      nothing else;
-///   2. otherwise what a secret guards, and what was proven, goes to a proven one only;
-///   3. what another socket has carried on until its own end is that one's (see [`is_carried_on`]);
-///   4. of those that closed, the ones that closed within `restore` before the last of them count:
-///      the last from the same place, and the last of the same program, or else the last of all;
+/// The other sockets of the person whose subscriptions a new socket gets (Q10), the most recent
+/// first. The rules, in order:
+///   1. a socket that sends a secret gets those of the sockets with that secret, if there are any,
+///      and nothing else;
+///   2. otherwise, those guarded by a secret, and those of proven sockets, go to a proven socket
+///      only;
+///   3. those that another socket continued until its own end belong to that one (see
+///      [`is_carried_on`]);
+///   4. of closed sockets, those that closed within `restore` before the last of them count: the
+///      last from the same address, and the last of the same program, or else the last of all;
 ///   5. all that look open count;
-///   6. at most [`SOURCES_MAX`], those known to be alive last.
+///   6. at most [`SOURCES_MAX`], those with the latest signs of life.
 pub fn sources<'t>(new: &Newcomer, others: &'t [Trace], now: Micros, restore: i64) -> Vec<&'t Trace> {
     let shown: Vec<&Trace> = others
         .iter()
@@ -145,13 +146,13 @@ pub fn sources<'t>(new: &Newcomer, others: &'t [Trace], now: Micros, restore: i6
     chosen
 }
 
-/// Whether what `old` had has been carried on by `young`, as far as the socket `new` is concerned:
-/// `young` was given it, and has closed since, without a later sign of life of `old`. Then `new`
-/// goes on where `young` ended, and gets nothing twice.
+/// Whether `young` continued the state of `old`, from the view of the socket `new`: `young` got it,
+/// and has closed since, without a later sign of life of `old`. Then `new` continues where `young`
+/// ended, and receives nothing twice.
 ///
-/// In `open` mode anybody may name a DID, and `young` may have been a stranger. So a copy that
-/// went to another address leaves the original in place: for the address it came from as long as
-/// it is kept, for others until `restore` is over. A proof, or the same secret, speaks for `young`.
+/// In `open` mode anybody may name a DID, and `young` may have been a stranger. So a copy that went
+/// to another address leaves the original in place: for the address it came from as long as it is
+/// stored, for others until `restore` is over. A proof, or the same secret, identifies `young`.
 fn is_carried_on(old: &Trace, young: &Trace, new: &Newcomer, now: Micros, restore: i64) -> bool {
     let was_given_it = young.copied.contains(&old.id) && young.opened_at >= old.opened_at;
     if !was_given_it || young.closed_at.is_none() || old.alive_at > young.alive_at {
@@ -165,20 +166,20 @@ fn is_carried_on(old: &Trace, young: &Trace, new: &Newcomer, now: Micros, restor
     is_theirs || comes_after_young || is_late
 }
 
-/// What a new socket still has to get of what one other had.
+/// What a new socket must still receive from the state of one other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
-    /// When that one was last known to be alive.
+    /// The last sign of life of that one.
     pub since: Micros,
-    /// What it listened to, without what the client has taken into its own hands (Q11).
+    /// Its subscriptions, without those that the client has decided about (Q11).
     pub subscriptions: Subscriptions,
-    /// How far it was.
+    /// Its positions.
     pub heard: BTreeMap<String, Place>,
 }
 
 impl Part {
-    /// Whether an event was missed by the one that had this. A community that it could not hear
-    /// then was not known: all of it was missed.
+    /// Whether the former socket missed an event. A community that is absent from its positions was
+    /// unknown then, so it missed all of it.
     pub fn missed(&self, community: &str, seq: u64) -> bool {
         match self.heard.get(community) {
             Some(Place::Seq(had)) => u64::try_from(*had).is_ok_and(|had| seq > had),
@@ -187,22 +188,22 @@ impl Part {
     }
 }
 
-/// What the client has already said about its subscriptions, before it is given any.
+/// The client's own decisions about subscriptions, made before it gets any.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Declined(Vec<(Kind, Option<String>)>);
 
-/// More than these a client cannot send in half a second: `WS_BURST` is 120 by default.
+/// A client cannot send more than these in half a second: `WS_BURST` is 120 by default.
 const DECLINED_MAX: usize = 200;
 
 impl Declined {
-    /// The client wants no part of this.
+    /// The client decided about this itself.
     pub fn note(&mut self, kind: Kind, key: Option<&str>) {
         if self.0.len() < DECLINED_MAX {
             self.0.push((kind, key.map(str::to_owned)));
         }
     }
 
-    /// Takes it out.
+    /// Removes it.
     pub fn apply(&self, subscriptions: &mut Subscriptions) {
         for (kind, key) in &self.0 {
             subscriptions.unsubscribe(*kind, key.as_deref());
@@ -210,28 +211,28 @@ impl Declined {
     }
 }
 
-/// When a gateway had which `seq` of one community: lately, and while it was in memory.
+/// When a gateway received which `seq` of one community: recently, and while it was in memory.
 #[derive(Clone, Debug, Default)]
 pub struct Course {
     moments: VecDeque<(Micros, u64)>,
-    /// Nobody listened before the first of these moments.
+    /// Whether there was no listener before the first of these moments.
     is_whole: bool,
 }
 
-/// So many moments are remembered: in a busy room the last minutes.
+/// The number of moments: in a busy room, the last minutes.
 const MOMENTS: usize = 256;
-/// Moments closer than this are one, in microseconds.
+/// Moments closer than this count as one, in microseconds.
 const MOMENT: i64 = 100_000;
 
 impl Course {
-    /// Somebody begins to listen, with everything up to and with `seq` behind them.
+    /// The first listener attaches, after everything up to and including `seq`.
     pub fn begins(at: Micros, seq: u64) -> Self {
         Self { moments: VecDeque::from([(at, seq)]), is_whole: true }
     }
 
-    /// Everything up to and with `seq` was sent at `at`.
+    /// Everything up to and including `seq` was sent at `at`.
     pub fn note(&mut self, at: Micros, seq: u64) {
-        // The first of a moment keeps its time, so that nothing counts as had that came later.
+        // The first event of a moment keeps its time, so that no later event counts as received.
         let mut earlier = self.moments.iter().rev().skip(1).map(|(at, _)| *at);
         if earlier.next().is_some_and(|before| at.0 - before.0 < MOMENT) {
             self.moments.pop_back();
@@ -243,8 +244,8 @@ impl Course {
         }
     }
 
-    /// What whoever was last heard of at `at` has surely had: what was sent before that, or before
-    /// anybody listened.
+    /// What a socket with its last sign of life at `at` has certainly received: what was sent
+    /// before that, or before the first listener attached.
     pub fn place(&self, at: Micros) -> Place {
         let before = self.moments.iter().rev().find(|(sent, _)| *sent < at);
         let had = before.or_else(|| self.moments.front().filter(|_| self.is_whole));
@@ -272,8 +273,8 @@ mod tests {
         subscriptions
     }
 
-    /// A socket that opened and was last alive at these seconds, and listens to a channel of its
-    /// own.
+    /// A socket that opened and showed its last sign of life at these seconds, and subscribes to a
+    /// channel of its own.
     fn socket(id: i64, opened: i64, alive: i64) -> Trace {
         Trace {
             id,
@@ -502,7 +503,7 @@ mod tests {
         assert_eq!(course.place(Micros(9 * S)), Place::Since { since: Micros(9 * S) }, "that is long ago");
     }
 
-    /// Who breaks: people whose sockets closed before an update and come back after it.
+    /// It protects people whose sockets closed before an update and who return after it.
     #[test]
     fn the_stored_form_is_pinned() {
         let text = r#"{"id":7,"opened_at":"2026-03-01T12:00:00.000000Z","closed_at":"2026-03-01T12:00:01.000000Z","alive_at":"2026-03-01T12:00:01.000000Z","origin":{"address":"a","agent":"b"},"proven":true,"secret":"s","copied":[5],"subscriptions":{"message":{"all":false,"keys":["k"]},"community":{"all":false,"keys":[]},"user_status":{"all":false,"keys":[]}},"heard":{"at://c":41,"at://d":{"since":"2026-03-01T12:00:00.000000Z"}}}"#;

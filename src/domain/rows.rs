@@ -1,9 +1,9 @@
-//! What the index holds: one row per record that counts, one per record that waits, and one per
-//! record version that was decided and left no row.
+//! The rows of the index: one per record that counts, one per held record, and one per record
+//! version that was decided and left no row.
 //!
-//! Field names are the column names of `migrations/`; the database is the truth for them
-//! (invariant 5). Every row carries the repository revision of the version last decided, so
-//! that a stale or repeated event changes nothing (I02).
+//! Field names are the column names of `migrations/`; the database is the truth for them (invariant
+//! 5). Every row has the repository revision of the version that was decided last, so that a stale
+//! or repeated event changes nothing (I02).
 
 use serde::{Deserialize, Serialize};
 
@@ -15,15 +15,15 @@ use crate::wire::profile::LookedUp;
 use crate::wire::records::is_blob;
 use crate::wire::time::Micros;
 
-/// A row named by the AT-URI of its record.
+/// A row with the AT-URI of its record.
 pub trait Row: Clone {
     /// The record.
     fn uri(&self) -> &AtUri;
-    /// The repository revision of the version last decided.
+    /// The repository revision of the version that was decided last.
     fn rev(&self) -> &str;
-    /// Moves the revision on, when a newer version changed nothing.
+    /// Sets the revision, when a newer version changed nothing.
     fn set_rev(&mut self, rev: &str);
-    /// What rows of this kind are looked up by, besides their AT-URI.
+    /// The key by which rows of this kind are looked up, besides their AT-URI.
     fn group(&self) -> String;
 }
 
@@ -76,8 +76,7 @@ pub struct CommunityRow {
 }
 
 impl CommunityRow {
-    /// The picture, if clients can show it. What they cannot was let in before 8.5 was looked at so
-    /// closely.
+    /// The picture, if clients can show it. Others were accepted before 8.5 required validation.
     pub fn shown_picture(&self) -> Option<&str> {
         self.picture.as_deref().filter(|text| is_blob(text))
     }
@@ -99,8 +98,8 @@ pub struct ChannelRow {
 }
 
 impl From<ChannelRow> for Channel {
-    /// The channel as bodies show it (O05). Who is in it is no row: it comes in where the
-    /// community is asked.
+    /// The channel as bodies show it (O05). Its voice members are not stored in rows; the community
+    /// provides them.
     fn from(row: ChannelRow) -> Self {
         Self {
             rkey: row.uri.rkey(),
@@ -140,7 +139,7 @@ pub struct MembershipRow {
     pub hidden: bool,
 }
 
-/// An approval (section 8.7), whoever wrote it; whether it counts is [`super::standing`]'s.
+/// An approval (section 8.7) by anybody; [`super::standing`] decides whether it counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "columns, described in migrations/")]
 pub struct ApprovalRow {
@@ -184,7 +183,7 @@ pub struct ReactionRow {
     pub hidden: bool,
 }
 
-/// An actor record (I33). What it says stands in its person's [`PersonRow`].
+/// An actor record (I33). Its contents are in the person's [`PersonRow`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "columns, described in migrations/")]
 pub struct ActorRow {
@@ -229,7 +228,7 @@ pub struct PersonRow {
 }
 
 impl PersonRow {
-    /// A person of whom nothing is known yet.
+    /// A person without data.
     pub fn new(did: &Did) -> Self {
         Self {
             did: did.clone(),
@@ -251,8 +250,8 @@ impl PersonRow {
         }
     }
 
-    /// Whether nothing was ever learned of their profile: no record of it came by, and it was
-    /// not looked up (R04).
+    /// Whether nothing of their profile is known: no record of it arrived, and it was not looked up
+    /// (R04).
     pub fn is_blank(&self) -> bool {
         self.handle.is_none() && self.has_no_profile()
     }
@@ -263,8 +262,8 @@ impl PersonRow {
         profile.into_iter().all(Option::is_none)
     }
 
-    /// Takes what was looked up, unless something is known already: a record of the person's own
-    /// is newer, or somebody else looked them up meanwhile.
+    /// Stores a looked-up profile, unless something is stored already: the person's own record is
+    /// newer, or another request looked them up in the meantime.
     pub fn look_up(&mut self, profile: &LookedUp) {
         if self.has_no_profile() {
             let LookedUp { handle, display_name, description, avatar_cid, banner_cid } = profile.clone();
@@ -274,10 +273,10 @@ impl PersonRow {
         }
     }
 
-    /// Takes what was found out about them.
+    /// Stores the results of a lookup.
     pub fn learn(&mut self, finding: &Finding) {
         if let Some(profile) = &finding.profile {
-            // Whether the handle is theirs was found out apart from that.
+            // The handle was verified separately.
             self.look_up(&LookedUp { handle: None, ..profile.clone() });
         }
         if let Some(handle) = &finding.handle {
@@ -303,7 +302,7 @@ impl PersonRow {
     }
 }
 
-/// A record that waits for another one (I60).
+/// A held record, which waits for another one (I60).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "columns, described in migrations/")]
 pub struct HeldRow {
@@ -314,13 +313,13 @@ pub struct HeldRow {
     pub arrived_at: Micros,
 }
 
-/// How a record version was decided that left no row behind.
+/// How a record version was decided that left no row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Its repository deleted it (I06).
     Deleted,
-    /// The gate refused it. A reconciliation asks the gate again (G7).
+    /// The gate refused it. A reconciliation judges it again (G7).
     Refused,
     /// A reaction whose message was blocked or deleted: gone for good (I22, I71).
     Orphaned,
@@ -328,7 +327,7 @@ pub enum Outcome {
     Kicked,
 }
 
-/// A message that left a channel, and whose key means no other there (T21).
+/// A message that left a channel, and whose key refers to no other there (T21).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "columns, described in migrations/")]
 pub struct GoneRow {
@@ -349,9 +348,9 @@ impl From<&MessageRow> for GoneRow {
     }
 }
 
-/// The memory of a decision, so that a late or repeated event does not reopen it (I02, G7). It lasts
-/// if the record was in the index: its key means that record, and nothing else. Of others it ends
-/// when the stream can no longer repeat them.
+/// A stored decision, so that a late or repeated event does not reopen it (I02, G7). It is
+/// permanent if the record was in the index, because its key refers to that record and nothing
+/// else. Other decisions are deleted when the stream can no longer repeat them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "columns, described in migrations/")]
 pub struct SettledRow {

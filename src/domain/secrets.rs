@@ -1,8 +1,8 @@
-//! What is no secret although it was meant as one (C25).
+//! Texts that are too weak to be secrets (C25).
 
 use url::{Host, Url};
 
-/// The fewest characters of a key or secret: a shorter one is found by trying.
+/// The minimum length of a key or secret in characters: a shorter one can be found by trying.
 pub const SECRET_MIN: usize = 16;
 
 /// Whether a text is long enough to be a secret.
@@ -10,8 +10,8 @@ pub fn is_long_enough(secret: &str) -> bool {
     secret.chars().count() >= SECRET_MIN
 }
 
-/// Whether a stream (`JETSTREAM_URL`) comes from this machine, so that what the service indexes is
-/// a test network, which may have short secrets.
+/// Whether a stream (`JETSTREAM_URL`) comes from this machine: then the network is a test network,
+/// and short secrets are allowed.
 pub fn is_test_stream(url: &str) -> bool {
     match Url::parse(url).as_ref().ok().and_then(Url::host) {
         Some(Host::Ipv4(address)) => address.is_loopback(),

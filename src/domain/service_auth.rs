@@ -1,8 +1,8 @@
-//! What makes a service-auth token a proof of who is asking (contract X04).
+//! Decides whether a service-auth token proves the caller's DID (contract X04).
 //!
-//! [`Verification`] decides in the order in which things cost: what the token says is judged first,
-//! then the key of its issuer is looked up, and only a signature that does not fit has the key
-//! asked for anew, once. Whether the token was used before comes last, for that is stored.
+//! [`Verification`] checks in the order of costs: first the claims, then the signature with the
+//! issuer's key; only after an invalid signature is the key fetched again, once. Whether the token
+//! was used before comes last, because that is stored.
 
 use crate::wire::ids::Did;
 use crate::wire::multikey::Multikey;
@@ -10,48 +10,48 @@ use crate::wire::service_auth::{Claims, Malformed, ServiceToken};
 use crate::wire::signing_key::SigningKey;
 use crate::wire::time::Micros;
 
-/// How far ahead a token may end, in seconds.
+/// How far ahead a token may expire, in seconds.
 const AHEAD_MAX: i64 = 300;
 /// How far clocks may differ, in seconds.
 const SKEW: i64 = 30;
-/// The name of the account's own key in its DID document: a token signed by another key of it is not
-/// the account's.
+/// The id of the account's own key in its DID document: a token signed with another of its keys is
+/// not the account's.
 const OWN_KEY: &str = "#atproto";
 /// The longest fragment of an audience, in characters.
 const FRAGMENT_MAX: usize = 64;
 const SECOND: i64 = 1_000_000;
 
-/// What a token must fit.
+/// The requirements for a token.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
-    /// Who we are (`SERVICE_DID`).
+    /// This service (`SERVICE_DID`).
     pub service: &'a str,
-    /// The methods that the token may be for: any of them will do.
+    /// The methods that the token may name; any one is enough.
     pub methods: &'a [&'a str],
-    /// When.
+    /// The current time.
     pub now: Micros,
 }
 
-/// Why a token proves nothing. All of them are 401.
+/// Why a token is invalid. All of these are 401.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It cannot be read.
+    /// It cannot be parsed.
     Malformed(Malformed),
-    /// `iss` is no account.
+    /// `iss` is not an account.
     Issuer,
-    /// `aud` is another service.
+    /// `aud` names another service.
     Audience,
-    /// It ended.
+    /// It has expired.
     Expired,
-    /// It ends too far ahead.
+    /// It expires too far ahead.
     TooLong,
-    /// `iat` or `nbf` lies ahead.
+    /// `iat` or `nbf` is in the future.
     NotYet,
-    /// It is for no method.
+    /// It names no method.
     NoMethod,
-    /// It is for another method.
+    /// It names another method.
     Method,
-    /// The document of its issuer has no key that can be used, or there is no such document.
+    /// The issuer's document has no usable key, or does not exist.
     NoKey,
     /// Its issuer did not sign it.
     Signature,
@@ -60,7 +60,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// What to tell the caller.
+    /// The message for the caller.
     pub fn sentence(self) -> &'static str {
         match self {
             Refusal::Malformed(Malformed::TooLong) => "the token is longer than 4,096 characters",
@@ -85,29 +85,29 @@ impl Refusal {
     }
 }
 
-/// What a token proves, once its signature fits.
+/// What a valid token proves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// Whose it is.
+    /// The DID of the caller.
     pub did: Did,
-    /// What it is told from others by, if it says.
+    /// The unique id of the token, if it has one.
     pub jti: Option<String>,
     /// From when on it would be refused anyway.
     pub until: Micros,
 }
 
-/// What is to be done about a signature.
+/// What to do after checking a signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It fits. What remains is whether the token was used before.
+    /// It is valid. It remains to check whether the token was used before.
     Fits(Claim),
-    /// It does not fit a key that is only remembered: the key may have changed.
+    /// It is invalid with a cached key: the key may have changed.
     AskAnew,
-    /// It proves nothing.
+    /// The token is refused.
     Refused(Refusal),
 }
 
-/// A token that says the right things, whose signature is to be checked.
+/// A token with valid claims, whose signature must be checked.
 #[derive(Debug)]
 pub struct Verification {
     token: ServiceToken,
@@ -115,13 +115,13 @@ pub struct Verification {
 }
 
 impl Verification {
-    /// Reads a token and judges what it says. The first rule that applies decides:
-    ///   1. what cannot be read ([`ServiceToken::parse`]) is none;
-    ///   2. `iss` is a DID, with no fragment but that of the account's own key;
-    ///   3. `aud` is this service, with or without a fragment;
-    ///   4. `exp` has not passed, and is at most 300 s ahead; `iat` and `nbf`, where they are there,
-    ///      are not ahead; clocks may differ by 30 s;
-    ///   5. `lxm` is there, and is one of the methods asked for.
+    /// Parses a token and checks its claims. The first rule that applies decides:
+    ///   1. an unreadable token ([`ServiceToken::parse`]) is refused;
+    ///   2. `iss` must be a DID, without a fragment other than the account's own key;
+    ///   3. `aud` must be this service, with or without a fragment;
+    ///   4. `exp` must be in the future by at most 300 s; `iat` and `nbf`, if present, must not be
+    ///      in the future; clocks may differ by 30 s;
+    ///   5. `lxm` must be present, and be one of the accepted methods.
     pub fn begin(text: &str, asked: &Asked<'_>) -> Result<Self, Refusal> {
         let token = ServiceToken::parse(text).map_err(Refusal::Malformed)?;
         let Claims { iss, aud, exp, iat, nbf, lxm, jti } = &token.claims;
@@ -148,13 +148,13 @@ impl Verification {
         Ok(Self { token, claim })
     }
 
-    /// Whose key decides.
+    /// The DID whose key decides.
     pub fn issuer(&self) -> &Did {
         &self.claim.did
     }
 
-    /// What to do, by the key in the document of the issuer, if it has one. `is_fresh`: it was asked
-    /// for just now, or may not be asked for again yet.
+    /// What to do, given the key in the issuer's document, if it has one. `is_fresh`: the document
+    /// was fetched just now, or must not be fetched again yet.
     pub fn on_key(&self, key: Option<&Multikey>, is_fresh: bool) -> Verdict {
         let key = key.and_then(|key| SigningKey::of_multikey(key.as_str()));
         match key {
@@ -166,7 +166,7 @@ impl Verification {
     }
 }
 
-/// Whether an audience is this service: its DID, or that and a fragment, which names one of its
+/// Whether an audience is this service: its DID, alone or with a fragment that names one of its
 /// services.
 fn is_for(audience: &str, service: &str) -> bool {
     let Some(rest) = audience.strip_prefix(service).filter(|_| !service.is_empty()) else { return false };

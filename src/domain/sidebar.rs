@@ -10,7 +10,7 @@ use crate::wire::bodies::{Category, Channel, verbatim};
 /// R13: the body of `/api/sidebar`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Sidebar {
-    /// In the order of the community's `categoryOrder`, the rest by name.
+    /// In the order of the community's `categoryOrder`, then the others by name.
     pub categories: Vec<Category>,
     /// Channels whose category is missing, unknown or deleted, by name.
     pub uncategorized: Vec<Channel>,
@@ -18,14 +18,14 @@ pub struct Sidebar {
 
 /// Puts a community's channels into its categories. Each channel appears exactly once, in the
 /// category that its own record names:
-///   1. categories in the order of `category_order` (the community's `categoryOrder`), the rest
-///      after them by name, ties by rkey;
-///   2. the channels of a category in the order of its `channelOrder`, the rest after them by
-///      name, ties by rkey;
-///   3. channels whose category is not there: by name, ties by rkey.
+///   1. categories in the order of `category_order` (the community's `categoryOrder`), then the
+///      others by name, ties by rkey;
+///   2. the channels of a category in the order of its `channelOrder`, then the others by name,
+///      ties by rkey;
+///   3. channels whose category does not exist: by name, ties by rkey.
 ///
-/// `categories` and `channels` come by name, ties by rkey. An order names rkeys; of one that is
-/// named twice the first place counts, and names of nothing are passed over.
+/// `categories` and `channels` arrive by name, ties by rkey. An order lists rkeys; of a repeated
+/// one the first position counts, and unknown ones are skipped.
 pub fn sidebar(
     category_order: Option<&str>,
     categories: Vec<CategoryRow>,
@@ -58,8 +58,8 @@ pub fn sidebar(
     Sidebar { categories, uncategorized }
 }
 
-/// Rows in the order of a JSON array of keys; those it does not name stay behind them as they
-/// came. Whatever is in the array besides texts names nothing.
+/// Rows in the order of a JSON array of keys; rows that it does not name follow in their previous
+/// order. Elements other than texts are ignored.
 fn ordered<R>(mut rows: Vec<R>, order: Option<&str>, key: impl Fn(&R) -> String) -> Vec<R> {
     let keys: Vec<serde_json::Value> =
         order.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
@@ -110,7 +110,7 @@ mod tests {
         }
     }
 
-    /// The sidebar in short: `category: channels | … || uncategorized`.
+    /// The sidebar in short form: `category: channels | … || uncategorized`.
     fn check(
         order: Option<&str>,
         categories: Vec<CategoryRow>,

@@ -1,26 +1,24 @@
-//! What a repository held at one moment, however it was learnt: from its signed archive
-//! (`repository`) or from listing its records.
+//! The contents of a repository at one moment, from its signed archive (`repository`) or from a
+//! listing of its records.
 //!
-//! Promises: a record stands here once; what a collection in `complete` does not list was not in
-//! the repository at `rev` (K04). Whether a record means anything is decided by the same rules
-//! as for a live event (invariant 8), so its JSON is kept as text, in the form in which Jetstream
-//! shows it.
+//! Promises: each record appears once; a record that a collection in `complete` does not list was
+//! not in the repository at `rev` (K04). The rules of live events decide whether a record is valid
+//! (invariant 8), so its JSON stays text, in Jetstream's form.
 
 use std::collections::BTreeSet;
 
 use crate::wire::ids::{AtUri, Collection, Did, Rkey};
 
-/// The records of a repository in the collections that were asked for.
+/// The records of a repository in the requested collections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The revision of the repository: a TID, newer is greater as text. Everything written up to
-    /// it is in here. A signed archive holds nothing newer either; a listing of records may, as
+    /// The revision of the repository: a TID; a newer one is greater as text. The snapshot contains
+    /// everything written up to it. A signed archive contains nothing newer; a listing may, because
     /// its revision was read before the listing began.
     pub rev: String,
-    /// The records, each once, in no order that means anything.
+    /// The records, each once, in arbitrary order.
     pub records: Vec<SnapshotRecord>,
-    /// The collections that were read from their beginning to their end. Only in these does
-    /// being absent mean being deleted (K04).
+    /// The collections that were read completely. Only in these does absence mean deletion (K04).
     pub complete: BTreeSet<Collection>,
 }
 
@@ -33,13 +31,13 @@ pub struct SnapshotRecord {
     pub rkey: Rkey,
     /// The CID of its bytes, in base32: equal for equal contents.
     pub cid: String,
-    /// The record as JSON text, links as `{"$link":…}` and bytes as `{"$bytes":…}`. Empty if it
-    /// is there but can be no valid record (I03): too long, or not the network's data.
+    /// The record as JSON text, with links as `{"$link":…}` and bytes as `{"$bytes":…}`. Empty if
+    /// it exists but cannot be a valid record (I03): too long, or not valid data.
     pub json: String,
 }
 
 impl SnapshotRecord {
-    /// The full name of the record, in the repository of `did`.
+    /// The AT-URI of the record, in the repository of `did`.
     pub fn uri(&self, did: &Did) -> AtUri {
         AtUri::of(did, self.collection, &self.rkey)
     }

@@ -1,10 +1,10 @@
-//! What this service signs itself: socket tokens, by which the website vouches for people it knows
-//! (contract R25, X06), and tickets, which are good once and soon over (X12).
+//! Tokens that this service signs: socket tokens, with which the website vouches for its users
+//! (contract R25, X06), and tickets, which are valid once and briefly (X12).
 //!
-//! A token says for whom, since when and until when, and is signed, so that nothing has to be kept:
-//! HMAC-SHA256 under a key that only this service has. Opaque to clients; what is in it is no
-//! secret. It has no dots, so that it is never taken for a JWT. While a secret is being replaced
-//! the one before it is believed too (C28), and nothing is signed with that.
+//! A token contains its person and its times, and is signed, so that nothing must be stored:
+//! HMAC-SHA256 under a key that only this service has. It is opaque to clients, but its contents
+//! are not secret. It has no dots, so it cannot be mistaken for a JWT. While a secret is being
+//! replaced, the previous one still verifies tokens (C28) and signs none.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,58 +14,60 @@ use sha2::Sha256;
 use crate::wire::ids::Did;
 use crate::wire::time::Micros;
 
-/// How long a token is good for, in seconds (R25).
+/// The allowed lifetimes of a token, in seconds (R25).
 pub const TTL: std::ops::RangeInclusive<i64> = 60..=86_400;
-/// How long it is unless the website says so.
+/// The lifetime if the website names none.
 pub const TTL_DEFAULT: i64 = 3_600;
-/// How long a ticket is, in seconds (X12).
+/// The lifetime of a ticket, in seconds (X12).
 pub const TICKET_TTL: i64 = 60;
 
-/// The longest token read, in characters: a DID of 256 characters, two times, a number and a
-/// signature make less than half of it.
+/// The longest token, in characters: a DID of 256 characters, two times, a number and a signature
+/// take less than half of it.
 const TOKEN_MAX: usize = 1_024;
 const SIGNATURE: usize = 32;
 const TIME: usize = 8;
-/// What tells a ticket from every other, in bytes. It is signed, so it need not be secret.
+/// The length of a ticket's unique number, in bytes. The number is signed, so it need not be
+/// secret.
 pub const NUMBER: usize = 8;
 const SECOND: i64 = 1_000_000;
-/// The formats. Part of what is signed, so that a signature of another kind of text is no token.
+/// The formats. They are part of the signed text, so that a signature of any other text is not a
+/// token.
 const TOKEN_1: &[u8] = b"colibri-edge socket token 1\0";
 const TOKEN_2: &[u8] = b"colibri-edge socket token 2\0";
 const TICKET_1: &[u8] = b"colibri-edge ticket 1\0";
 
-/// Makes and reads tokens.
+/// Signs and verifies tokens.
 #[derive(Clone)]
 pub struct SocketTokens {
     key: Hmac<Sha256>,
     before: Option<Hmac<Sha256>>,
 }
 
-/// What a token of this service says.
+/// The contents of a valid token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vouched {
-    /// For whom.
+    /// The person.
     pub did: Did,
-    /// Since when. Of a token of the first format the earliest that it can be.
+    /// When it was issued; for a token of the first format, the earliest possible time.
     pub issued_at: Micros,
-    /// Of a ticket, what it is told from others by, and when it ends.
+    /// For a ticket, its unique number and its expiry.
     pub once: Option<(String, Micros)>,
 }
 
 impl SocketTokens {
-    /// With the secret of the service (C08), and the one before it (C28).
+    /// With the service's secret (C08), and the previous one (C28).
     pub fn new(secret: &str, before: Option<&str>) -> Option<Self> {
-        let key = |secret: &str| Hmac::new_from_slice(secret.as_bytes()).ok(); // HMAC takes a key of any length
+        let key = |secret: &str| Hmac::new_from_slice(secret.as_bytes()).ok(); // HMAC accepts a key of any length
         Some(Self { key: key(secret)?, before: before.and_then(key) })
     }
 
-    /// A token for `did`, made at `now` and good until `expires_at`.
+    /// A token for `did`, issued at `now` and valid until `expires_at`.
     pub fn issue(&self, did: &Did, now: Micros, expires_at: Micros) -> String {
         let times = [now.millis().to_be_bytes(), expires_at.millis().to_be_bytes()].concat();
         self.signed(TOKEN_2, &[times.as_slice(), did.as_str().as_bytes()].concat())
     }
 
-    /// A ticket for `did` with a number that nobody guesses, made at `now`.
+    /// A ticket for `did` with an unpredictable number, issued at `now`.
     pub fn ticket(&self, did: &Did, number: [u8; NUMBER], now: Micros) -> String {
         self.signed(
             TICKET_1,
@@ -73,9 +75,9 @@ impl SocketTokens {
         )
     }
 
-    /// What a token or ticket says. The first rule that applies decides:
-    ///   1. what this service did not sign is neither;
-    ///   2. at its end it is good no more.
+    /// Verifies a token or ticket. The first rule that applies decides:
+    ///   1. a text that this service did not sign is neither;
+    ///   2. an expired one is invalid.
     pub fn open(&self, token: &str, now: Micros) -> Option<Vouched> {
         if token.len() > TOKEN_MAX {
             return None;
@@ -130,7 +132,7 @@ mod tests {
 
     const MADE_AT: Micros = Micros(1_772_362_800_000_000);
     const END_AT: Micros = Micros(1_772_366_400_000_000);
-    /// Of the first format, until [`END_AT`]. Made by Python's hmac and base64.
+    /// In the first format, valid until [`END_AT`]. Made with Python's hmac and base64.
     const FIRST_FORMAT: &str = "5mgKjU8mIkW3TcZ16ghysFrXmMcJUSGdAp_PPwe5fOsAAAGcqUUKAGRpZDpwbGM6YQ";
 
     fn did(name: &str) -> Did {
@@ -209,14 +211,14 @@ mod tests {
         assert!(turning.open(&old.ticket(&did("a"), [1; NUMBER], MADE_AT), MADE_AT).is_some());
     }
 
-    /// Who breaks: people with a socket token from before an update must come in after it.
+    /// It protects people whose socket token was issued before an update.
     #[test]
     fn the_formats_are_pinned() {
         let tokens = tokens("secret");
         let day_before = Micros(END_AT.0 - 86_400_000_000);
         let first = Some(Vouched { did: did("a"), issued_at: day_before, once: None });
         assert_eq!(tokens.open(FIRST_FORMAT, Micros(0)), first, "as old as it may be");
-        // Made by Python's hmac and base64.
+        // Made with Python's hmac and base64.
         assert_eq!(
             tokens.issue(&did("a"), MADE_AT, END_AT),
             "jI2FsZamW5Oyv6JHKwLV2OMWbLPdDJmgBU7aebSYemMAAAGcqQ4bgAAAAZypRQoAZGlkOnBsYzph"

@@ -1,26 +1,26 @@
-//! Where a person stands in a community, and what a change of that means (I40–I45).
+//! A person's standing in a community, and the effect of its changes (I40–I45).
 //!
-//! The order of memberships and approvals does not matter (I41): a standing is computed from
-//! what is there, and an event is the difference of two standings.
+//! The order of memberships and approvals does not matter (I41): a standing is computed from the
+//! records, and an event is the difference of two standings.
 
 use super::rows::{ApprovalRow, MembershipRow, member_group};
 use super::working_set::WorkingSet;
 use crate::wire::ids::{AtUri, Did};
 
-/// Where a person stands (T08). A ban is a separate flag.
+/// A standing (T08). A ban is a separate flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// The authority of the community (T05).
     Owner,
-    /// One of their memberships there is approved: the one named.
+    /// A membership of theirs there is approved: this one.
     Approved(AtUri),
-    /// They have memberships, none of them approved: the lowest one is named (I44).
+    /// They have memberships, none of them approved: this is the lowest one (I44).
     Pending(AtUri),
-    /// Nothing.
+    /// No membership.
     None,
 }
 
-/// What a change of standing means to the others (I45).
+/// What the others learn of a change of standing (I45).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemberChange {
     /// `member_pending`, with the membership that decides.
@@ -29,17 +29,17 @@ pub enum MemberChange {
     Joined(AtUri),
     /// `member_left`; the person still has a membership.
     Demoted,
-    /// `member_left`, then privately `community_deleted`: the last membership is gone.
+    /// `member_left`, then privately `community_deleted`: the last membership ended.
     Gone,
 }
 
-/// Where `person` stands in `community`. The first rule that applies decides:
+/// The standing of `person` in `community`. The first rule that applies decides:
 ///   1. the authority of the community is the owner;
-///   2. a membership that a standing approval of the owner names is approved;
-///   3. any membership is pending;
-///   4. otherwise nothing.
+///   2. a membership that an existing approval of the owner names is approved;
+///   3. any other membership is pending;
+///   4. otherwise there is none.
 ///
-/// Among several memberships the lowest AT-URI is named (I44).
+/// Of several memberships the lowest AT-URI counts (I44).
 pub fn standing(working_set: &WorkingSet, community: &AtUri, person: &Did) -> Standing {
     if community.authority() == *person {
         return Standing::Owner;
@@ -47,9 +47,9 @@ pub fn standing(working_set: &WorkingSet, community: &AtUri, person: &Did) -> St
     standing_by(working_set, community, person, |row| !row.hidden)
 }
 
-/// Where `author` stands when something of theirs is judged: as [`standing`], but memberships that
-/// are hidden because the account is not active count too. What is written meanwhile is judged as
-/// if the account were there, and hidden with the rest (I51).
+/// The standing of `author` when a record of theirs is judged: as [`standing`], but including
+/// memberships that are hidden because the account is inactive. Records written in that time are
+/// judged as if the account were active, and are hidden with the others (I51).
 pub fn standing_of_author(working_set: &WorkingSet, community: &AtUri, author: &Did) -> Standing {
     if community.authority() == *author {
         return Standing::Owner;
@@ -75,8 +75,8 @@ fn standing_by(
     }
 }
 
-/// Whether a membership is approved (I40): an approval names it, its author is the owner of the
-/// membership's community, and if it names a community at all, it is that one.
+/// Whether a membership is approved (I40): an approval names it, the approval's author owns the
+/// membership's community, and if the approval names a community at all, it is that one.
 fn is_approved(working_set: &WorkingSet, membership: &MembershipRow) -> bool {
     working_set.approvals.group(membership.uri.as_str()).any(|approval| counts(approval, membership))
 }
@@ -86,7 +86,7 @@ fn counts(approval: &ApprovalRow, membership: &MembershipRow) -> bool {
         && approval.community_uri.as_ref().is_none_or(|uri| *uri == membership.community_uri)
 }
 
-/// The table of I45, without bans (a banned person's changes send nothing).
+/// The table of I45, without bans (changes of a banned person publish nothing).
 pub fn change(before: &Standing, after: &Standing, requires_approval: bool) -> Option<MemberChange> {
     use Standing::{Approved, None as Nothing, Owner, Pending};
     match (before, after) {

@@ -1,12 +1,13 @@
-//! Where people stand, remembered from one batch to the next.
+//! People's standings, cached from one batch to the next.
 //!
-//! Most of what a batch must know is where its authors stand: their memberships, the approvals
-//! of these, their bans. The same people speak again and again, so what one batch has read and
-//! decided is kept for the next.
+//! Most facts of a batch are the standings of its authors: their memberships, the approvals of
+//! these, their bans. The same people write again and again, so the facts and results of one batch
+//! are cached for the next.
 //!
-//! Promise: what [`StandingCache::give`] brings into a working set is what the database holds at
-//! [`StandingCache::version`] of the ledger. Every writer of these rows moves that version (invariant 3),
-//! so whoever finds another one must [`StandingCache::forget`] all of it and read.
+//! Promise: [`StandingCache::give`] adds to a working set what the database contains at
+//! [`StandingCache::version`] of the ledger. Every writer of these rows raises that version
+//! (invariant 3); a caller that finds a different one must [`StandingCache::forget`] everything and
+//! read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,15 +16,15 @@ use super::rows::{ApprovalRow, MembershipRow};
 use super::working_set::WorkingSet;
 use crate::wire::ids::Did;
 
-/// People remembered at most: with two communities each, about 2 kB of the 128 MB that an isolate
-/// has. Over it everybody is forgotten.
+/// The most people: with two communities each, about 2 kB of the 128 MB that an isolate has. Over
+/// it, the whole cache is dropped.
 const PEOPLE_MAX: usize = 8_000;
 
-/// Everything that decides where one person stands, in any community.
+/// Everything that decides the standing of one person, in any community.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Person {
     memberships: Vec<MembershipRow>,
-    /// Of these memberships, by anybody.
+    /// The approvals of these memberships, by anybody.
     approvals: Vec<ApprovalRow>,
     bans: Vec<BanRow>,
 }
@@ -35,7 +36,7 @@ pub struct StandingCache {
     people: BTreeMap<Did, Person>,
 }
 
-/// Rows of a working set after a fold, from which [`StandingCache::keep`] takes.
+/// The rows of a working set after a fold, from which [`StandingCache::keep`] takes.
 #[derive(Clone, Debug, Default)]
 pub struct Standings {
     /// Memberships.
@@ -47,22 +48,22 @@ pub struct Standings {
 }
 
 impl StandingCache {
-    /// The version of the ledger at which this is true.
+    /// The ledger version of the cache.
     pub fn version(&self) -> i64 {
         self.version
     }
 
-    /// Whether it is known where this person stands.
+    /// Whether this person's standing is cached.
     pub fn knows(&self, did: &Did) -> bool {
         self.people.contains_key(did)
     }
 
-    /// Forgets everybody.
+    /// Drops the whole cache.
     pub fn forget(&mut self) {
         self.people.clear();
     }
 
-    /// Moves what is known of `people` into `working_set`. They are known again after [`Self::keep`].
+    /// Moves the cached rows of `people` into `working_set`. [`Self::keep`] puts them back.
     pub fn give<'a>(&mut self, people: impl IntoIterator<Item = &'a Did>, working_set: &mut WorkingSet) {
         for did in people {
             let Some(person) = self.people.remove(did) else { continue };
@@ -72,7 +73,7 @@ impl StandingCache {
         }
     }
 
-    /// Remembers `people`, of whom `standings` has everything, as of `version`.
+    /// Caches `people`, of whom `standings` has all rows, as of `version`.
     pub fn keep(&mut self, version: i64, people: BTreeSet<Did>, standings: Standings) {
         self.version = version;
         if self.people.len() + people.len() > PEOPLE_MAX {
@@ -97,7 +98,7 @@ impl StandingCache {
     }
 }
 
-/// The person, if they are among `people`.
+/// The person of an AT-URI, if they are among `people`.
 fn person_of<'k>(
     known: &'k mut BTreeMap<Did, Person>,
     people: &BTreeSet<Did>,

@@ -1,7 +1,7 @@
-//! What one socket wants to hear (contract 4.3).
+//! The subscriptions of one socket (contract 4.3).
 //!
-//! Promises: cumulative subscriptions per kind with an *all* flag (A30–A33); a fixed number of
-//! keys per socket; one answer to "does it hear this" (A35, A38).
+//! Promises: cumulative subscriptions per kind with an *all* flag (A30–A33); a bounded number of
+//! keys per socket; one function that decides whether a socket receives an event (A35, A38).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,22 +10,22 @@ use serde::{Deserialize, Serialize};
 use super::announcement::Audience;
 use crate::wire::ids::{AtUri, Did};
 
-/// Keys of all kinds that one socket may hold. The shipped client holds two.
+/// The most keys of all kinds per socket. The shipped client has two.
 pub const KEYS_MAX: usize = 10_000;
-/// Bytes of all keys of one socket: 10,000 AT-URIs of usual length, or 1% of the object's 128 MB
-/// (platform facts 2.8).
+/// The most bytes of all keys of one socket: 10,000 AT-URIs of usual length, or 1% of the object's
+/// 128 MB (platform facts 2.8).
 pub const BYTES_MAX: usize = 1024 * 1024;
-/// The longest key that can name anything: an AT-URI of a DID and an rkey of the longest kinds
-/// (T01, T02). A longer one matches nothing, like an empty one (A33).
+/// The longest key that can name anything: an AT-URI with the longest DID and rkey (T01, T02). A
+/// longer one matches nothing, like an empty one (A33).
 pub const KEY_MAX: usize = 1_024;
-/// Bytes of the keys of all sockets of a gateway, [`KEY_COST`] for each included: half of the
-/// object's memory is left for everything else.
+/// The most bytes of the keys of all sockets of a gateway, including [`KEY_COST`] for each: it
+/// leaves half of the object's memory for everything else.
 pub const GATEWAY_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// What a key costs in memory beside its bytes: the string's own fields, its share of a tree node,
-/// and what the allocator adds.
+/// The memory overhead of a key: the string's own fields, its share of a tree node, and the
+/// allocator's overhead.
 const KEY_COST: usize = 64;
-/// A socket that holds no more than this is served also when its gateway is full: sixteen keys of
-/// usual length.
+/// A socket with no more than this may subscribe even if its gateway is full: sixteen keys of usual
+/// length.
 pub const SPARED_BYTES: usize = 4 * 1024;
 
 /// The kinds of A30.
@@ -44,7 +44,7 @@ impl Kind {
     /// All of them.
     pub const ALL: [Kind; 3] = [Kind::Message, Kind::Community, Kind::UserStatus];
 
-    /// Its word, on the wire and in stored rows.
+    /// Its name, on the wire and in stored rows.
     pub fn word(self) -> &'static str {
         match self {
             Kind::Message => "message",
@@ -53,7 +53,7 @@ impl Kind {
         }
     }
 
-    /// The kind a frame's `event_type` names (A09: others have no effect).
+    /// The kind that a frame's `event_type` names (A09: others have no effect).
     pub fn named(event_type: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.word() == event_type)
     }
@@ -62,9 +62,9 @@ impl Kind {
 /// The subscriptions of one kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keys {
-    /// Everything of the kind.
+    /// Whether it includes everything of the kind.
     pub all: bool,
-    /// These.
+    /// The single keys.
     pub keys: BTreeSet<String>,
 }
 
@@ -83,7 +83,7 @@ pub struct Subscriptions {
     bytes: usize,
 }
 
-/// As they stand in a stored row.
+/// The form of a stored row.
 #[derive(Deserialize)]
 struct Stored {
     message: Keys,
@@ -103,18 +103,18 @@ impl From<Stored> for Subscriptions {
     }
 }
 
-/// What came of a wish to subscribe.
+/// The result of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subscribed {
-    /// It is new.
+    /// It was added.
     New,
-    /// Nothing changed: it was there already, or the key can name nothing (A31, A33).
+    /// Nothing changed: it existed already, or the key can name nothing (A31, A33).
     AsBefore,
     /// There is no room for it.
     Full(Bound),
 }
 
-/// Which bound was met.
+/// The limit that was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
     /// [`KEYS_MAX`] keys of one socket.
@@ -126,7 +126,7 @@ pub enum Bound {
 }
 
 impl Bound {
-    /// What the client is told (A15).
+    /// The error text for the client (A15).
     pub fn text(self) -> String {
         match self {
             Bound::Keys => format!("Too many subscriptions (max {KEYS_MAX})"),
@@ -154,8 +154,8 @@ impl Subscriptions {
         }
     }
 
-    /// Adds a key, or *all* without one (A31). `others` is what the keys of all other sockets of
-    /// the gateway cost.
+    /// Adds a key, or *all* without one (A31). `others` is the cost of the keys of all other
+    /// sockets of the gateway.
     pub fn subscribe(&mut self, kind: Kind, key: Option<&str>, others: usize) -> Subscribed {
         let keys = self.kind(kind);
         let Some(key) = key else {
@@ -173,7 +173,7 @@ impl Subscriptions {
         Subscribed::New
     }
 
-    /// The first bound that one more key would pass.
+    /// The first limit that one more key would exceed.
     fn bound_met(&self, key: &str, others: usize) -> Option<Bound> {
         let cost = self.cost() + key.len() + KEY_COST;
         if self.len() >= KEYS_MAX {
@@ -187,18 +187,18 @@ impl Subscriptions {
         }
     }
 
-    /// How many keys there are.
+    /// The number of keys.
     pub fn len(&self) -> usize {
         self.message.keys.len() + self.community.keys.len() + self.user_status.keys.len()
     }
 
-    /// What the keys cost in memory, in bytes.
+    /// The memory cost of the keys, in bytes.
     pub fn cost(&self) -> usize {
         self.bytes + self.len() * KEY_COST
     }
 
-    /// Removes a key; without one, *all* and every key of the kind (A32). Whether that changed
-    /// something.
+    /// Removes a key; without one, *all* and every key of the kind (A32). Returns whether that
+    /// changed something.
     pub fn unsubscribe(&mut self, kind: Kind, key: Option<&str>) -> bool {
         let keys = self.kind_mut(kind);
         let (changed, bytes) = match key {
@@ -215,7 +215,7 @@ impl Subscriptions {
         changed
     }
 
-    /// Takes back exactly what [`Self::subscribe`] added: *all* without the keys beside it.
+    /// Removes exactly what [`Self::subscribe`] added: *all* without the keys next to it.
     pub fn take_back(&mut self, kind: Kind, key: Option<&str>) {
         match key {
             None => self.kind_mut(kind).all = false,
@@ -223,7 +223,7 @@ impl Subscriptions {
         }
     }
 
-    /// Adds what `other` has. What finds no room is left out.
+    /// Adds the subscriptions of `other`. Those without room are left out.
     pub fn unite(&mut self, other: &Subscriptions, others: usize) {
         for kind in Kind::ALL {
             let theirs = other.kind(kind);
@@ -241,7 +241,7 @@ impl Subscriptions {
         self.len() == 0 && Kind::ALL.into_iter().all(|kind| !self.kind(kind).all)
     }
 
-    /// Whether events about a person are heard: by asking for them, or by watching one of the
+    /// Whether events about a person are received: by a subscription to them, or to one of the
     /// communities that they belong to (A36).
     pub fn watches(&self, person: &Did, communities: &[AtUri]) -> bool {
         self.user_status.all
@@ -249,14 +249,14 @@ impl Subscriptions {
             || communities.iter().any(|community| self.hears_community(community.as_str()))
     }
 
-    /// Whether events of this community are heard.
+    /// Whether events of this community are received.
     pub fn hears_community(&self, community: &str) -> bool {
         self.community.all || self.community.keys.contains(community)
     }
 
-    /// Whether messages of this channel are heard, named by AT-URI, or by rkey if that rkey
-    /// means this channel for this socket (A35); `rkey_means_it` answers that, and is asked
-    /// only when it matters.
+    /// Whether messages of this channel are received, by a subscription to its AT-URI, or to its
+    /// rkey if that rkey means this channel for this socket (A35). `rkey_means_it` decides that,
+    /// and is called only when it matters.
     pub fn hears_channel(&self, uri: &str, rkey: &str, rkey_means_it: impl FnOnce(&Self) -> bool) -> bool {
         let keys = &self.message;
         keys.all || keys.keys.contains(uri) || (keys.keys.contains(rkey) && rkey_means_it(self))
@@ -268,7 +268,7 @@ fn can_name(key: &str) -> bool {
     !key.is_empty() && key.len() <= KEY_MAX && !key.contains(char::is_control)
 }
 
-/// A channel that a name may mean (T20), ordered as T20.4 wants it.
+/// A channel that a name may refer to (T20), in the order of T20.4.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Candidate {
     /// When it was indexed, as sortable text.
@@ -286,14 +286,14 @@ impl Candidate {
     }
 }
 
-/// What the channel names of sockets mean: the known channels behind each rkey and AT-URI.
+/// The meaning of the channel names of sockets: the known channels for each rkey and AT-URI.
 #[derive(Clone, Debug, Default)]
 pub struct Meanings {
     by_rkey: BTreeMap<String, BTreeSet<Candidate>>,
 }
 
 impl Meanings {
-    /// From now on the rkeys and AT-URIs in `names` mean `candidates`, and nothing else.
+    /// From now on the rkeys and AT-URIs in `names` refer to `candidates`, and to nothing else.
     pub fn set(&mut self, names: &[String], candidates: impl IntoIterator<Item = Candidate>) {
         for known in self.by_rkey.values_mut() {
             known.retain(|candidate| !names.contains(&candidate.uri));
@@ -306,7 +306,7 @@ impl Meanings {
         }
     }
 
-    /// The known channels that a name may mean.
+    /// The known channels that a name may refer to.
     fn of<'m>(&'m self, name: &'m str) -> impl Iterator<Item = &'m Candidate> {
         let rkey = name.rsplit('/').next().unwrap_or(name);
         self.by_rkey
@@ -316,11 +316,12 @@ impl Meanings {
             .filter(move |candidate| name == rkey || candidate.uri == name)
     }
 
-    /// The channel that a bare rkey means for a socket (T20.2–4), among the known channels that
-    /// have it:
+    /// The channel that a bare rkey refers to for a socket (T20.2–4), among the known channels with
+    /// that rkey:
     ///   1. the only one;
-    ///   2. of several, the one of a community the socket is subscribed to, if there is just one;
-    ///   3. otherwise the one indexed first, ties by AT-URI.
+    ///   2. of several, the one in a community that the socket is subscribed to, if there is
+    ///      exactly one;
+    ///   3. otherwise the one that was indexed first, ties by AT-URI.
     pub fn meant(&self, rkey: &str, subscriptions: &Subscriptions) -> Option<&Candidate> {
         let candidates = self.by_rkey.get(rkey)?;
         let mut subscribed =
@@ -333,11 +334,11 @@ impl Meanings {
     }
 }
 
-/// Whether a socket of `did` with these subscriptions hears an event of `community` (A35, A37):
-///   1. a private event, only its person's sockets, subscribed or not (E06b);
-///   2. an event of the community, who subscribed to it;
-///   3. an event of a channel's messages, who named that channel;
-///   4. an event about a person never comes this way ([`Subscriptions::watches`]).
+/// Whether a socket of `did` with these subscriptions receives an event of `community` (A35, A37):
+///   1. a private event goes only to its person's sockets, subscribed or not (E06b);
+///   2. an event of the community goes to its subscribers;
+///   3. an event of a channel's messages goes to the subscribers of that channel;
+///   4. an event about a person never takes this way ([`Subscriptions::watches`]).
 pub fn hears(
     subscriptions: &Subscriptions,
     did: Option<&Did>,
@@ -360,7 +361,7 @@ pub fn hears(
     }
 }
 
-/// Whether a socket with these subscriptions may hear anything of `community`.
+/// Whether a socket with these subscriptions may receive anything of `community`.
 pub fn needs(subscriptions: &Subscriptions, community: &str, meanings: &Meanings) -> bool {
     subscriptions.hears_community(community)
         || subscriptions.message.all
@@ -445,7 +446,7 @@ mod tests {
         }
     }
 
-    /// Who breaks: sockets of before an update, whose rows are read after it.
+    /// It protects sockets from before an update, whose rows are read after it.
     #[test]
     fn the_stored_form_is_pinned() {
         let text = r#"{"message":{"all":false,"keys":["a","bc"]},"community":{"all":true,"keys":[]},"user_status":{"all":false,"keys":["d"]}}"#;

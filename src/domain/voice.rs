@@ -1,9 +1,9 @@
-//! Voice presence (contract section 6): the one channel a person is in, and which socket keeps
+//! Voice presence (contract section 6): the one channel a person is in, and the socket that keeps
 //! them there.
 //!
-//! Pure, like [`super::presence`]. A [`Seat`] belongs to one person and is held where their
-//! sockets are; who is in a channel, as others see it, stands with the community and follows
-//! from [`Rooms`].
+//! Pure, like [`super::presence`]. A [`Seat`] belongs to one person and is held where their sockets
+//! are. The list that others see, of who is in a channel, is with the community and follows from
+//! [`Rooms`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,12 +13,12 @@ use super::presence::Periods;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
 
-/// A membership taken over by mere opening of a socket ends after this, in microseconds, unless
-/// a `join` confirms it (V08). The web client repeats its `join` every 180 s.
+/// A seat that a socket took over by merely opening ends after this, in microseconds, unless a
+/// `join` confirms it (V08). The web client repeats its `join` every 180 s.
 pub const CONFIRM_WITHIN: i64 = 200 * 1_000_000;
 
-/// Sockets that are remembered as opened beside the holder. A person has a few devices; of more,
-/// the newest are the likeliest to be a line that was changed.
+/// The most sockets that are remembered as opened beside the holder. A person has a few devices;
+/// the newest sockets are the likeliest result of a changed connection.
 const BESIDE_MAX: usize = 8;
 
 /// A voice channel.
@@ -30,38 +30,38 @@ pub struct Place {
     pub channel: AtUri,
 }
 
-/// What happened to a person.
+/// An input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
     /// A socket's `join` was allowed: the person is in this channel, held by that socket.
     Joined(i64, Place),
-    /// The community has the person out of whatever channel of it they were in.
+    /// The community has removed the person from its channels.
     Left,
     /// A socket opened.
     Opened(i64),
-    /// A socket showed at this moment that its client is there.
+    /// The client of this socket showed a sign of life at this moment.
     Heard(i64, Micros),
-    /// A socket is gone.
+    /// A socket closed.
     Closed(i64),
-    /// The person may not stay: silence, `set_state offline`, account (V06).
+    /// The person may not stay: inactivity, `set_state offline`, account (V06).
     Ended,
     /// Time passed.
     Tick,
 }
 
-/// Where a person is, and what holds them there.
+/// A person's channel, and what keeps them there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seat {
     place: Option<Place>,
     /// The socket of the latest `join`, or the one that took over (V07, V08).
     holder: Option<i64>,
-    /// Until when somebody may take over.
+    /// Until when another socket may take over.
     grace_until: Option<Micros>,
     /// Until when a `join` must confirm a takeover.
     confirm_by: Option<Micros>,
-    /// The person is to be taken out, and the community does not know yet.
+    /// Whether the person must be removed, and the community does not know yet.
     leaving: bool,
-    /// When the holder's client was last known to be there.
+    /// The last sign of life of the holder's client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     heard: Option<Micros>,
     /// Sockets that opened while the holder was open, and when.
@@ -70,12 +70,12 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// The channel the person is in, as far as the person is concerned.
+    /// The channel the person is in, from the person's side.
     pub fn place(&self) -> Option<&Place> {
         self.place.as_ref()
     }
 
-    /// The channel the person is to be taken out of: tell its community, then [`Input::Left`].
+    /// The channel to remove the person from: notify its community, then send [`Input::Left`].
     pub fn leaving(&self) -> Option<&Place> {
         self.place.as_ref().filter(|_| self.leaving)
     }
@@ -85,14 +85,14 @@ impl Seat {
         [self.grace_until, self.confirm_by].into_iter().flatten().filter(|_| !self.leaving).min()
     }
 
-    /// Takes in what happened at `now`:
+    /// Takes an input at `now`:
     ///   1. a `join` moves the person and makes its socket the holder (V07);
-    ///   2. when the holder closes, the newest socket takes over that opened after the holder was
-    ///      last heard: it is the same client on another line (V08). Without one the grace begins
-    ///      (V07);
+    ///   2. when the holder closes, the newest socket takes over that opened after the holder's
+    ///      last sign of life: it is the same client on another connection (V08). Without one the
+    ///      grace period begins (V07);
     ///   3. within it a socket that opens takes over, until confirmed by a `join` (V08);
-    ///   4. when the grace or the confirmation runs out, and by [`Input::Ended`], the person is
-    ///      to be taken out.
+    ///   4. when the grace period or the time for confirmation runs out, and after
+    ///      [`Input::Ended`], the person must be removed.
     pub fn on(&mut self, input: Input, now: Micros, periods: &Periods) {
         let seated = self.place.is_some() && !self.leaving;
         match input {
@@ -130,7 +130,7 @@ impl Seat {
         }
     }
 
-    /// A socket that has not joined holds the person from now on, for a while.
+    /// A socket that has not joined becomes the holder, for a limited time.
     fn take_over(&mut self, socket: i64, opened: Micros, now: Micros) {
         self.holder = Some(socket);
         self.heard = Some(opened);
@@ -140,17 +140,17 @@ impl Seat {
     }
 }
 
-/// Who is in the voice channels of one community.
+/// The members of the voice channels of one community.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rooms {
     channel_of: BTreeMap<Did, AtUri>,
 }
 
-/// A channel whose list changed, and the whole list, sorted (E14).
+/// A channel whose list changed, and its whole list, sorted (E14).
 pub type Changed = (AtUri, Vec<Did>);
 
 impl Rooms {
-    /// The rooms with these people in them.
+    /// The channels with these people in them.
     pub fn of(people: impl IntoIterator<Item = (Did, AtUri)>) -> Self {
         Self { channel_of: people.into_iter().collect() }
     }
@@ -160,7 +160,7 @@ impl Rooms {
         self.channel_of.is_empty()
     }
 
-    /// Where a person is.
+    /// The channel of a person.
     pub fn channel_of(&self, person: &Did) -> Option<&AtUri> {
         self.channel_of.get(person)
     }
@@ -179,8 +179,8 @@ impl Rooms {
         lists
     }
 
-    /// A person joins: out of the old channel first, then into the new one (V03); nothing if
-    /// they are there already (V04).
+    /// A person joins: first they leave the old channel, then they enter the new one (V03); nothing
+    /// happens if they are there already (V04).
     pub fn join(&mut self, person: &Did, channel: &AtUri) -> Vec<Changed> {
         if self.channel_of.get(person) == Some(channel) {
             return Vec::new();
@@ -191,20 +191,20 @@ impl Rooms {
         changed
     }
 
-    /// A person is out of whatever channel they are in (V05, V06).
+    /// Removes a person from their channel (V05, V06).
     pub fn leave(&mut self, person: &Did) -> Vec<Changed> {
         let left = self.channel_of.remove(person);
         left.map(|channel| (channel.clone(), self.members(&channel))).into_iter().collect()
     }
 
-    /// A channel is gone, and with it everybody in it (V06, V09).
+    /// A channel was deleted: removes everybody in it (V06, V09).
     pub fn clear(&mut self, channel: &AtUri) -> Vec<Changed> {
         let occupied = self.channel_of.values().any(|of| of == channel);
         self.channel_of.retain(|_, of| of != channel);
         if occupied { vec![(channel.clone(), Vec::new())] } else { Vec::new() }
     }
 
-    /// The community is gone: every occupied channel is emptied (E06).
+    /// The community was deleted: empties every occupied channel (E06).
     pub fn clear_all(&mut self) -> Vec<Changed> {
         let occupied: BTreeSet<AtUri> = std::mem::take(&mut self.channel_of).into_values().collect();
         occupied.into_iter().map(|channel| (channel, Vec::new())).collect()
@@ -345,7 +345,7 @@ mod tests {
         assert!(rooms.is_empty());
     }
 
-    /// Objects keep it in their database: a changed form loses who is in a call.
+    /// Objects store it in their database: a change of its form would lose who is in a call.
     #[test]
     fn the_stored_form_is_pinned() {
         let mut seat = Seat::default();
@@ -377,7 +377,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// V07, V11: whatever happens, through evictions, at rest whoever has no socket is out.
+        /// V07, V11: whatever happens, evictions included, at rest a person without a socket is in
+        /// no channel.
         #[test]
         fn v11_at_rest_a_seat_has_an_open_socket(
             steps in proptest::collection::vec((input(), 0..30_i64, any::<bool>()), 1..60)
@@ -410,7 +411,7 @@ mod tests {
             prop_assert!(seat.place().is_none() || seat.leaving().is_some());
         }
 
-        /// V01, V10: one channel per person, and every list is what the events said last.
+        /// V01, V10: one channel per person, and every list equals what the events said last.
         #[test]
         fn v01_v10_lists_are_what_was_said(
             steps in proptest::collection::vec((0..4_usize, 0..3_usize, 0..10_u8), 1..80)

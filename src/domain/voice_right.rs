@@ -1,6 +1,6 @@
 //! Who may be in a voice channel (V02), for the events socket and for signaling (S20).
 //!
-//! The gate decides about people; here stands only what a voice channel adds to it.
+//! The gate decides about people; this module adds the rules of voice channels.
 
 use serde::Deserialize;
 
@@ -13,11 +13,11 @@ use crate::wire::ids::{AtUri, Collection, Did, Rkey};
 /// Why a person may not be in a voice channel (A15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VoiceRefusal {
-    /// There is no such channel in that community.
+    /// The community has no such channel.
     Unknown,
     /// Its `channel_type` is not `voice`.
     NotVoice,
-    /// The gate does not let the person in.
+    /// The gate refuses the person.
     NotAllowed,
 }
 
@@ -32,9 +32,9 @@ impl VoiceRefusal {
     }
 }
 
-/// The channel that a `join` of the events socket names: `name` is an rkey, or an AT-URI, of a
-/// channel of `community` (V02). `None` if the two cannot belong together: a channel lives in
-/// the repository of its community's owner (T06).
+/// The channel that a `join` of the events socket names: `name` is an rkey or an AT-URI of a
+/// channel of `community` (V02). `None` if the two cannot belong together: a channel is in the
+/// repository of its community's owner (T06).
 pub fn voice_channel(community: &AtUri, name: &str) -> Option<AtUri> {
     let uri = match AtUri::parse(name) {
         Ok(uri) => uri,
@@ -47,8 +47,8 @@ pub fn voice_channel(community: &AtUri, name: &str) -> Option<AtUri> {
 }
 
 /// The community of the voice channel `channel`. The first rule that applies refuses:
-///   1. the channel or its community is not known, or `community` is named and another one;
-///   2. the channel is no voice channel.
+///   1. the channel or its community is unknown, or `community` names another one;
+///   2. the channel is not a voice channel.
 pub fn home<'w>(
     working_set: &'w WorkingSet,
     channel: &AtUri,
@@ -64,9 +64,9 @@ pub fn home<'w>(
     }
 }
 
-/// Whether `person` may be in the voice channel `channel`, of `community` if one is named (V02):
-/// it is a voice channel ([`home`]), and the gate lets the person in, without asking whether
-/// only the owner may post (G2, G4–G6).
+/// Whether `person` may be in the voice channel `channel`, of `community` if one is named (V02): it
+/// is a voice channel ([`home`]), and the gate accepts the person, ignoring "owner only" (G2,
+/// G4–G6).
 ///
 /// `working_set` must hold what `storage::facts::right_to_be_in` loads.
 pub fn may_be_in(
@@ -79,13 +79,13 @@ pub fn may_be_in(
         .map_err(|_| VoiceRefusal::NotAllowed)
 }
 
-/// Whose right to be in a voice channel an event may end.
+/// The people whose right to be in a voice channel an event may end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Concern {
-    /// That of somebody, in any voice channel of the community.
+    /// Anybody in any voice channel of the community.
     Community,
-    /// That of everybody in this channel. `fresh`: it may be new, and people may be in a room of
-    /// its name without having asked for a right.
+    /// Everybody in this channel. `fresh`: it may be new, and people may be in a room of its name
+    /// without having asked for a right.
     Channel {
         /// The channel.
         uri: AtUri,
@@ -94,9 +94,9 @@ pub enum Concern {
     },
 }
 
-/// Whether rights must be looked at again because of an event of a community (S20, V06): a
-/// member left, was banned or waits again; the community changed its rule or is gone; a channel
-/// is gone, changed or new. Decided by the event's own words, whoever made it.
+/// Whose rights must be checked again because of an event of a community (S20, V06): a member left,
+/// was banned or is pending again; the community changed its rule or was deleted; a channel was
+/// deleted, changed or created. The event's contents alone decide, whoever caused it.
 pub fn concerns(announcement: &Announcement) -> Option<Concern> {
     #[derive(Deserialize)]
     struct Words {
@@ -120,9 +120,9 @@ pub fn concerns(announcement: &Announcement) -> Option<Concern> {
     }
 }
 
-/// The channel in which nobody may be any more because of an event (V06): it is gone, or it is
-/// shown with another type than `voice`. Decided by the event's own words, as [`concerns`] is, so
-/// it makes no difference what the channel was before.
+/// The channel that everybody must leave because of an event (V06): it was deleted, or its type is
+/// no longer `voice`. As in [`concerns`], the event's contents alone decide, so the channel's
+/// previous type does not matter.
 pub fn silenced(announcement: &Announcement) -> Option<&AtUri> {
     #[derive(Deserialize)]
     struct Words {

@@ -1,9 +1,9 @@
-//! The part of the index that one batch of events may look at and change.
+//! The part of the index that one batch of events may read and change.
 //!
-//! `storage` fills it with the facts that the batch needs; the fold changes it event by event,
-//! so that a later event sees an earlier one; what was touched comes out as [`Changes`]. A row
-//! that is not here does not exist as far as the rules are concerned, so the loader must bring
-//! everything that [`super::ingest::Needs`] names.
+//! `storage` fills it with the facts that the batch needs; the fold changes it event by event, so
+//! that a later event sees the effects of an earlier one; [`Changes`] has the touched rows. For the
+//! rules, a row that is not here does not exist, so the loader must load everything that
+//! [`super::ingest::Needs`] names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use super::standing_cache::Standings;
 use crate::wire::bodies::Person;
 use crate::wire::ids::{AtUri, Collection, Did, Rkey};
 
-/// Rows of one kind ([`super::kinds`]): where they stand.
+/// Rows of one kind ([`super::kinds`]): where they are stored.
 pub trait Kind: Row {
     /// The name of their table, in the database too.
     const TABLE: &'static str;
@@ -24,7 +24,7 @@ pub trait Kind: Row {
     /// Their table.
     fn table(working_set: &mut WorkingSet) -> &mut Table<Self>;
 
-    /// What a batch changed of them.
+    /// The changes of a batch to them.
     fn delta(changes: &Changes) -> &Delta<Self>;
 }
 
@@ -38,7 +38,7 @@ macro_rules! tables {
         pub struct WorkingSet {
             $($(#[$doc])* pub $table: Table<super::rows::$row>,)*
             $($(#[$trace_doc])* pub $trace: Table<super::rows::$trace_row>,)*
-            /// Messages that left a channel, by the keys that are asked about.
+            /// Messages that left a channel, by the keys that the batch needs.
             pub gone: Marks<GoneRow>,
             /// Who is banned where (T10).
             pub bans: Bans,
@@ -52,7 +52,7 @@ macro_rules! tables {
             pub cdn: String,
         }
 
-        /// Everything a batch changed.
+        /// Everything that a batch changed.
         #[derive(Clone, Debug, PartialEq, Eq)]
         #[expect(missing_docs, reason = "the tables of WorkingSet")]
         pub struct Changes {
@@ -77,7 +77,7 @@ macro_rules! tables {
         }
 
         impl WorkingSet {
-            /// What the fold changed, and where everybody in here stands now.
+            /// The changes of the fold, and everybody's current standing.
             pub fn into_changes(mut self) -> (Changes, Standings) {
                 let (memberships, approvals) = (self.memberships.take_all(), self.approvals.take_all());
                 let (bans, all_bans) = self.bans.into_parts();
@@ -92,17 +92,17 @@ macro_rules! tables {
                 (changes, Standings { memberships, approvals, bans: all_bans })
             }
 
-            /// The newest revision at which something was decided about this record (I02).
+            /// The newest revision at which this record was decided (I02).
             pub fn decided_rev(&self, uri: &AtUri) -> Option<&str> {
                 let row = match Collection::from_nsid(uri.nsid()) {
                     $(Some(Collection::$collection) => self.$table.rev(uri),)*
-                    // A profile is part of a person, whose row remembers its revision.
+                    // A profile is a part of a person, whose row has its revision.
                     Some(Collection::Profile) | None => None,
                 };
                 row $(.max(self.$trace.rev(uri)))*
             }
 
-            /// Notes that the version `rev` of this record was decided and left everything as it was.
+            /// Notes that the version `rev` of this record was decided and changed nothing.
             pub fn note_rev(&mut self, uri: &AtUri, rev: &str) {
                 match Collection::from_nsid(uri.nsid()) {
                     $(Some(Collection::$collection) => self.$table.decided(uri, rev),)*
@@ -111,7 +111,7 @@ macro_rules! tables {
                 $(self.$trace.decided(uri, rev);)*
             }
 
-            /// Whether a row stands for this record.
+            /// Whether this record has a row.
             pub fn has_row(&self, uri: &AtUri) -> bool {
                 match Collection::from_nsid(uri.nsid()) {
                     $(Some(Collection::$collection) => self.$table.get(uri).is_some(),)*
@@ -119,7 +119,7 @@ macro_rules! tables {
                 }
             }
 
-            /// Forgets every record of a repository (I52); not how those were decided that left no row.
+            /// Removes every record of a repository (I52), but not the decisions without a row.
             pub fn remove_all_of(&mut self, did: &Did) {
                 let written = self.messages.iter().filter(|row| row.author_did == *did);
                 let written: Vec<AtUri> = written.map(|row| row.uri.clone()).collect();
@@ -148,7 +148,7 @@ macro_rules! kind {
 }
 each_kind!(tables);
 
-/// People, with the memory of who was touched.
+/// People, with a record of who was touched.
 #[derive(Clone, Debug, Default)]
 pub struct People {
     rows: BTreeMap<Did, PersonRow>,
@@ -156,7 +156,7 @@ pub struct People {
 }
 
 impl People {
-    /// Brings in a fact.
+    /// Adds a fact.
     pub fn seed(&mut self, row: PersonRow) {
         self.rows.insert(row.did.clone(), row);
     }
@@ -166,7 +166,7 @@ impl People {
         self.rows.get(did)
     }
 
-    /// Changes a person, who is cached from now on (I37).
+    /// Changes a person, and caches them if necessary (I37).
     pub fn change(&mut self, did: &Did, change: impl FnOnce(&mut PersonRow)) {
         let row = self.rows.entry(did.clone()).or_insert_with(|| PersonRow::new(did));
         let before = row.clone();
@@ -176,7 +176,7 @@ impl People {
         }
     }
 
-    /// Caches a person, if that is not done yet (I37).
+    /// Caches a person if necessary (I37).
     pub fn know(&mut self, did: &Did) {
         if !self.rows.contains_key(did) {
             self.seed(PersonRow::new(did));
@@ -189,7 +189,7 @@ impl People {
     }
 }
 
-/// Decisions that stand beside the records, with the memory of which were touched.
+/// Decisions beside the records, with a record of which were touched.
 #[derive(Clone, Debug)]
 pub struct Marks<K> {
     set: BTreeSet<K>,
@@ -202,7 +202,7 @@ impl<K> Default for Marks<K> {
     }
 }
 
-/// Brings in facts.
+/// Adds facts.
 impl<K: Ord> FromIterator<K> for Marks<K> {
     fn from_iter<I: IntoIterator<Item = K>>(facts: I) -> Self {
         Self { set: facts.into_iter().collect(), touched: BTreeSet::new() }
@@ -210,22 +210,22 @@ impl<K: Ord> FromIterator<K> for Marks<K> {
 }
 
 impl<K: Ord + Clone> Marks<K> {
-    /// Whether it stands.
+    /// Whether it is set.
     pub fn contains(&self, key: &K) -> bool {
         self.set.contains(key)
     }
 
-    /// Everything that stands.
+    /// Everything that is set.
     pub fn iter(&self) -> impl Iterator<Item = &K> {
         self.set.iter()
     }
 
-    /// Brings in a fact.
+    /// Adds a fact.
     pub fn seed(&mut self, key: K) {
         self.set.insert(key);
     }
 
-    /// Sets it; `false` if it stood.
+    /// Sets it; `false` if it was set already.
     pub fn insert(&mut self, key: K) -> bool {
         self.set.insert(key.clone()) && {
             self.touched.insert(key);
@@ -233,7 +233,7 @@ impl<K: Ord + Clone> Marks<K> {
         }
     }
 
-    /// Lifts it; `false` if it did not stand.
+    /// Lifts it; `false` if it was not set.
     pub fn remove(&mut self, key: &K) -> bool {
         self.set.remove(key) && {
             self.touched.insert(key.clone());
@@ -241,7 +241,7 @@ impl<K: Ord + Clone> Marks<K> {
         }
     }
 
-    /// What was touched, and all that stands.
+    /// The touched decisions, and all that are set.
     fn into_parts(self) -> (MarksDelta<K>, BTreeSet<K>) {
         let (set, lifted) = self.touched.into_iter().partition(|key| self.set.contains(key));
         (MarksDelta { set, lifted }, self.set)
@@ -251,13 +251,13 @@ impl<K: Ord + Clone> Marks<K> {
 /// The touched decisions of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MarksDelta<K> {
-    /// Those that stand.
+    /// Those that are set.
     pub set: Vec<K>,
-    /// Those that do not.
+    /// Those that were lifted.
     pub lifted: Vec<K>,
 }
 
-/// Rows of one kind, with the memory of which were touched.
+/// Rows of one kind, with a record of which were touched.
 #[derive(Clone, Debug)]
 pub struct Table<R> {
     rows: BTreeMap<AtUri, R>,
@@ -272,7 +272,7 @@ impl<R> Default for Table<R> {
 }
 
 impl<R: Row> Table<R> {
-    /// Brings in a fact.
+    /// Adds a fact.
     pub fn seed(&mut self, row: R) {
         self.leave_group(&row.uri().clone());
         self.groups.entry(row.group()).or_default().insert(row.uri().clone());
@@ -316,7 +316,7 @@ impl<R: Row> Table<R> {
         }
     }
 
-    /// Changes every row that fits. Their groups must stay.
+    /// Changes every matching row. Their groups must stay the same.
     fn change_where(&mut self, fits: impl Fn(&R) -> bool, change: impl Fn(&mut R)) {
         for row in self.rows.values_mut().filter(|row| fits(row)) {
             change(row);
@@ -341,7 +341,7 @@ impl<R: Row> Table<R> {
         self.rows.get(uri).map(Row::rev)
     }
 
-    /// Takes every row out; a copy of each that was touched stays.
+    /// Removes every row, and returns them; a copy of each touched row stays.
     fn take_all(&mut self) -> Vec<R> {
         let touched = self.touched.iter().filter_map(|uri| self.rows.get_key_value(uri));
         let touched = touched.map(|(uri, row)| (uri.clone(), row.clone())).collect();
@@ -363,7 +363,7 @@ pub struct Delta<R> {
 }
 
 impl<R> Delta<R> {
-    /// What became of the records `touched`: `row` gives the row of each, if it has one still.
+    /// The changes to the records `touched`: `row` returns the row of each, if it still has one.
     fn of(touched: BTreeSet<AtUri>, mut row: impl FnMut(&AtUri) -> Option<R>) -> Self {
         let mut delta = Self { put: Vec::new(), removed: Vec::new() };
         for uri in touched {
@@ -400,7 +400,7 @@ impl WorkingSet {
         Some((channel, self.community(&channel.community_uri)?))
     }
 
-    /// Known channels with this rkey, indexed first first, ties by AT-URI (T20.4).
+    /// Known channels with this rkey, in the order of indexing, ties by AT-URI (T20.4).
     pub fn channels_with_rkey(&self, rkey: &Rkey) -> Vec<(&ChannelRow, &CommunityRow)> {
         let mut found: Vec<_> =
             self.channels.group(rkey.as_str()).filter_map(|row| self.channel(&row.uri)).collect();
@@ -408,19 +408,19 @@ impl WorkingSet {
         found
     }
 
-    /// Whether people see this message (T16): not blocked, channel and community known, the
+    /// Whether this message is visible (T16): not blocked, its channel and community known, its
     /// author's account active.
     pub fn visible(&self, message: &MessageRow) -> bool {
         !message.hidden && self.stands(message)
     }
 
-    /// Whether people would see this message if its author's account were active: not blocked,
+    /// Whether this message would be visible if its author's account were active: not blocked, its
     /// channel and community known.
     pub fn stands(&self, message: &MessageRow) -> bool {
         !self.blocks.contains(&message.uri) && self.channel(&message.channel_uri).is_some()
     }
 
-    /// Whether a person's account is there, as far as is known.
+    /// Whether a person's account is active, as far as is known.
     pub fn is_active(&self, did: &Did) -> bool {
         self.people.get(did).is_none_or(|person| person.active)
     }
@@ -444,14 +444,14 @@ impl WorkingSet {
         self.communities.change_where(|row| row.uri == *uri, |row| row.hidden = hidden);
     }
 
-    /// Takes a message out, and remembers what its key meant (T21).
+    /// Removes a message, and notes what its key meant (T21).
     pub fn remove_message(&mut self, uri: &AtUri) -> Option<MessageRow> {
         let row = self.messages.remove(uri)?;
         self.gone.insert(GoneRow::from(&row));
         Some(row)
     }
 
-    /// A person as others see them; all unknown if not cached.
+    /// A person as others see them; without values if not cached.
     pub fn person(&self, did: &Did) -> Person {
         self.people.get(did).map(|row| row.shown(&self.cdn)).unwrap_or_default()
     }

@@ -91,8 +91,7 @@ impl ServiceToken {
     ///   3. its header is a JSON object; `typ`, if present, is `JWT`;
     ///   4. its `alg` is `ES256K` or `ES256`;
     ///   5. it has no `crit`, which would require extensions that the service does not support.
-    ///      Pointers
-    ///      to a key (`kid`, `jku`, `jwk`, `x5u`, `x5c`) are ignored;
+    ///      Pointers to a key (`kid`, `jku`, `jwk`, `x5u`, `x5c`) are ignored;
     ///   6. its claims are a JSON object with the types of [`Claims`], without duplicates.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         if text.len() > TOKEN_MAX {

@@ -8,8 +8,7 @@ use url::{Host, Url};
 /// first rule that applies decides:
 ///   1. a text that is not an HTTP address with a host is refused;
 ///   2. an address with a name or a password is refused, because it is made to be mistaken for
-///      another
-///      host;
+///      another host;
 ///   3. path, query and fragment are dropped: a document that names a server must not choose the
 ///      request.
 pub fn endpoint(address: &str) -> Option<Url> {

@@ -1,7 +1,7 @@
-//! What moderators decide: blocks, bans, kicks, and who moderates (R03, R08, R09, R30–R32).
+//! Moderators' decisions: blocks, bans, kicks, and who moderates (R03, R08, R09, R30–R32).
 //!
-//! Blocks and bans outlive what they concern (T10, T11): they are marks beside the records, which no
-//! event of the stream sets or lifts.
+//! Blocks and bans outlive their subjects (T10, T11): they are stored beside the records, and no
+//! event of the stream sets or lifts them.
 
 use std::collections::BTreeSet;
 
@@ -14,13 +14,13 @@ use crate::wire::time::Micros;
 
 impl Fold {
     /// Applies a decision. The first rule that applies decides:
-    ///   1. the owner can be neither banned nor kicked, whoever asks for it;
-    ///   2. who has no say there changes nothing (X03, X20);
-    ///   3. a community that is not known has no moderators, and only the operator bans from it: anybody
-    ///      could prove to own what they make up (R08, R32);
-    ///   4. otherwise the rules of the measure.
+    ///   1. nobody can ban or kick the owner;
+    ///   2. a caller without rights there changes nothing (X03, X20);
+    ///   3. an unknown community has no moderators, and only the operator bans from it: anybody
+    ///      could prove to own what they invent (R08, R32);
+    ///   4. otherwise the rules of the measure apply.
     ///
-    /// Where it was made is noted for the audit log (X22).
+    /// It notes the community for the audit log (X22).
     pub(super) fn decide(&mut self, decision: &Decision) -> Ruling {
         if decision.what.is_against_owner() {
             return Ruling::IsOwner;
@@ -55,9 +55,9 @@ impl Fold {
     }
 
     /// R03. The first rule that applies decides:
-    ///   1. a block stands until it is lifted (T11);
-    ///   2. a message that is not known cannot be blocked (T07);
-    ///   3. otherwise it is, and E02 is sent if it was visible.
+    ///   1. a block stays until it is lifted (T11);
+    ///   2. an unknown message cannot be blocked (T07);
+    ///   3. otherwise it is blocked, and E02 is sent if it was visible.
     fn block(&mut self, uri: &AtUri) -> Ruling {
         if self.working_set.blocks.contains(uri) {
             return Ruling::Stood;
@@ -74,9 +74,10 @@ impl Fold {
     }
 
     /// R30. The first rule that applies decides:
-    ///   1. a message that is not known cannot be unblocked (T07): nobody can say whose it is;
-    ///   2. nor one that is not blocked;
-    ///   3. otherwise it stands again. If people see it, E01 is sent, and what waits for it is let in.
+    ///   1. an unknown message cannot be unblocked (T07), because its community is unknown;
+    ///   2. nor can one that is not blocked;
+    ///   3. otherwise the block is lifted. If the message is visible, E01 is sent, and what waits
+    ///      for it is released.
     fn unblock(&mut self, uri: &AtUri) -> Ruling {
         let Some(message) = self.working_set.messages.get(uri).cloned() else { return Ruling::NothingThere };
         if self.working_set.channel(&message.channel_uri).is_none() || !self.working_set.blocks.remove(uri) {
@@ -90,11 +91,11 @@ impl Fold {
     }
 
     /// R08. The first rule that applies decides:
-    ///   1. a ban that stands, with the same end, is not made again;
-    ///   2. one that stands and gets another end is not told again, nor one whose end has come and
-    ///      was not told yet (R09);
-    ///   3. otherwise it counts from now on, or from the moment the community is known. Whoever
-    ///      listens to the community hears `member_left` (I45).
+    ///   1. a ban that exists with the same end does nothing;
+    ///   2. a new end for an existing ban is stored without an event, even if the old end has come
+    ///      and its event was not published yet (R09);
+    ///   3. otherwise the ban counts from now on, or from the moment the community becomes known.
+    ///      Subscribers of the community receive `member_left` (I45).
     fn ban(&mut self, community: &AtUri, member: &Did, until: Option<Micros>) -> Ruling {
         let place = (community.clone(), member.clone());
         let is_told = self.working_set.bans.contains(&place) || self.working_set.bans.is_over(&place);
@@ -107,7 +108,7 @@ impl Fold {
         Ruling::Made
     }
 
-    /// A ban came to its end (T10): as R09, unless it was made longer meanwhile.
+    /// A ban expired (T10): as R09, unless it was extended in the meantime.
     fn end_ban(&mut self, community: &AtUri, member: &Did) -> Ruling {
         if self.working_set.bans.is_over(&(community.clone(), member.clone())) {
             self.unban(community, member)
@@ -117,10 +118,10 @@ impl Fold {
     }
 
     /// R31. The first rule that applies decides:
-    ///   1. who has no membership there cannot be kicked;
-    ///   2. otherwise their memberships there end, and the approvals of these. Both are settled, so
-    ///      that neither the stream nor a repository that is read brings them back; what their authors
-    ///      write from now on counts. `member_left` is told as if the person had left (I45).
+    ///   1. a person without a membership there cannot be kicked;
+    ///   2. otherwise their memberships there and the approvals of these end. Both are settled, so
+    ///      that neither the stream nor a repository brings them back; what their authors write
+    ///      from now on counts. `member_left` is published as if the person had left (I45).
     fn kick(&mut self, community: &AtUri, member: &Did) -> Ruling {
         let group = member_group(community, member);
         let memberships: Vec<MembershipRow> = self.working_set.memberships.group(&group).cloned().collect();
@@ -151,14 +152,15 @@ impl Fold {
         self.working_set.settled.put(SettledRow { uri, outcome, rev, settled_at, lasting: true });
     }
 
-    /// R32. A list that is as it was is not made again.
+    /// R32. An unchanged list does nothing.
     fn moderators(&mut self, community: &AtUri, people: &BTreeSet<Did>) -> Ruling {
         let before = self.working_set.moderators.iter().filter(|(at, _)| at == community);
         if before.map(|(_, did)| did).eq(people.iter()) { Ruling::Stood } else { Ruling::Made }
     }
 
-    /// R09. A standing approval counts again at once. Who has a membership is back, and told as if
-    /// it were new (I45): who may take part joins, who still waits for an approval is pending.
+    /// R09. An existing approval counts again at once. A person with a membership returns as if it
+    /// were new (I45): they join if they may take part, and are pending if they still wait for an
+    /// approval.
     fn unban(&mut self, community: &AtUri, member: &Did) -> Ruling {
         if !self.working_set.bans.remove(&(community.clone(), member.clone())) {
             return Ruling::NothingThere;

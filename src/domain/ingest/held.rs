@@ -1,7 +1,7 @@
-//! Records that wait for another one (section 8.9).
+//! Records that wait for another record (section 8.9).
 //!
-//! A held record is shown nowhere and sends nothing. When what it waits for becomes known, it
-//! goes through its normal rules with the facts of that moment (I61).
+//! A held record is not shown and causes no event. When the record that it waits for becomes known,
+//! its normal rules apply with the facts of that moment (I61).
 
 use super::super::rows::HeldRow;
 use super::{Fold, Version};
@@ -9,8 +9,8 @@ use crate::wire::ids::{AtUri, Collection};
 use crate::wire::records::Record;
 
 impl Fold {
-    /// Puts a version aside until `waits_for` is known: a community's AT-URI, or the channel as
-    /// a message names it.
+    /// Holds a version until `waits_for` is known: a community's AT-URI, or the channel as a
+    /// message names it.
     pub(super) fn hold(&mut self, version: &Version, waits_for: &str) {
         self.unsettle(version.uri);
         self.working_set.held.put(HeldRow {
@@ -22,8 +22,8 @@ impl Fold {
         });
     }
 
-    /// A community became known: what waited for it comes first, then the messages that waited
-    /// for a channel which was there all along (I61: parents before children).
+    /// A community became known. Releases what waited for it, then the messages that waited for a
+    /// channel that existed already (I61: parents before children).
     pub(super) fn release_after_community(&mut self, community: &AtUri) {
         self.release(community.as_str());
         let channels: Vec<AtUri> = self
@@ -38,8 +38,8 @@ impl Fold {
         }
     }
 
-    /// A channel became known: messages may have named it by AT-URI or by rkey. If it was known
-    /// before, its messages show again (I72), and reactions may have waited for them.
+    /// A channel became known. Releases messages that named it by AT-URI or by rkey. If it was
+    /// known before, its messages are visible again (I72), and reactions may have waited for them.
     pub(super) fn release_after_channel(&mut self, channel: &AtUri) {
         let rkey = channel.rkey();
         self.release_all(&[channel.as_str(), rkey.as_str()]);
@@ -55,7 +55,7 @@ impl Fold {
         }
     }
 
-    /// A message became visible: reactions may have named it by AT-URI or by rkey (I21).
+    /// A message became visible. Releases reactions that named it by AT-URI or by rkey (I21).
     pub(super) fn release_after_message(&mut self, message: &AtUri) {
         let rkey = message.rkey();
         self.release_all(&[message.as_str(), rkey.as_str()]);
@@ -65,8 +65,8 @@ impl Fold {
         self.release_all(&[waited_for]);
     }
 
-    /// Takes out everything that waited for one of these, in order of arrival, and lets it walk
-    /// in again. What still has to wait is held again.
+    /// Releases everything that waited for one of these, in order of arrival, through the normal
+    /// rules. What must still wait is held again.
     fn release_all(&mut self, waited_for: &[&str]) {
         let mut waiting: Vec<HeldRow> =
             waited_for.iter().flat_map(|key| self.working_set.held.group(key)).cloned().collect();
@@ -77,7 +77,7 @@ impl Fold {
     }
 
     fn readmit(&mut self, row: &HeldRow) {
-        // An earlier one of this round may have changed it already.
+        // An earlier record of this round may have changed it already.
         if self.working_set.held.get(&row.uri) != Some(row) {
             return;
         }
@@ -93,7 +93,7 @@ impl Fold {
             .and_then(|collection| Record::parse(collection, &author, &row.record).ok());
         match record {
             Some(record) => self.put(&version, &record, false),
-            // It was valid when it came in; a build that reads it differently drops it.
+            // It was valid when it arrived; a build that parses it differently drops it.
             None => {
                 self.working_set.held.remove(&row.uri);
             }

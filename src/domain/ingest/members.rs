@@ -1,7 +1,7 @@
 //! Memberships and approvals (section 8.7).
 //!
-//! Both only change rows; what is announced is the difference between the person's standing
-//! before and after (I45), so their order does not matter (I41).
+//! Both only change rows. The difference between the person's standing before and after is
+//! announced (I45), so their order does not matter (I41).
 
 use super::super::announcement::{Audience, Topic};
 use super::super::rows::{ApprovalRow, MembershipRow};
@@ -12,7 +12,7 @@ use crate::wire::ids::{AtUri, Did};
 use crate::wire::records::{Approval, Membership};
 
 impl Fold {
-    /// I40–I43; held while the community is not known (I42).
+    /// I40–I43; held while the community is unknown (I42).
     pub(super) fn put_membership(&mut self, version: &Version, record: &Membership) {
         let before = self.working_set.memberships.get(version.uri).cloned();
         let moved = before.as_ref().is_some_and(|row| row.community_uri != record.community);
@@ -43,7 +43,7 @@ impl Fold {
         }
     }
 
-    /// I40–I42. An approval of anybody is kept, but only the owner's counts.
+    /// I40–I42. Everybody's approvals are stored, but only the owner's count.
     pub(super) fn put_approval(&mut self, version: &Version, record: &Approval) {
         if self
             .working_set
@@ -76,7 +76,8 @@ impl Fold {
         }
     }
 
-    /// Runs `act` on an approval of `membership`; announces only if that membership is known.
+    /// Runs `act` on an approval of `membership`; announces a change only if that membership is
+    /// known.
     fn with_membership(&mut self, membership: &AtUri, act: impl FnOnce(&mut Self)) {
         match self.working_set.memberships.get(membership).cloned() {
             Some(row) => self.with_standing(&row.community_uri, &row.member_did, act),
@@ -84,15 +85,16 @@ impl Fold {
         }
     }
 
-    /// Runs `act` and announces how it changed where `person` stands in `community`: the table
-    /// of I45. Who lost the last membership hears `community_deleted`, privately (E06b).
+    /// Runs `act`, and announces how it changed the standing of `person` in `community`, by the
+    /// table of I45. A person who lost their last membership receives `community_deleted` privately
+    /// (E06b).
     pub(super) fn with_standing(&mut self, community: &AtUri, person: &Did, act: impl FnOnce(&mut Self)) {
         let change = self.standing_changed(community, person, act);
         self.announce_change(community, person, change);
     }
 
-    /// Runs `act`; what its change of standing means to the others: nothing in an unknown
-    /// community, nothing of a banned person, otherwise the table of I45.
+    /// Runs `act`, and returns what to announce to the others: nothing in an unknown community or
+    /// about a banned person, otherwise by the table of I45.
     pub(super) fn standing_changed(
         &mut self,
         community: &AtUri,

@@ -1,7 +1,7 @@
 //! Messages (section 8.3).
 //!
-//! One question is asked of the gate for creates and edits alike; what is announced is the
-//! difference between where the message was visible before and where it is after.
+//! The gate judges creates and edits alike. The difference between the message's visibility before
+//! and after is announced.
 
 use super::super::announcement::{Audience, Topic};
 use super::super::gate::{Verdict, admit};
@@ -17,13 +17,13 @@ use crate::wire::time::Micros;
 
 impl Fold {
     /// I10–I13, I15. The first rule that applies decides:
-    ///   1. an update of a message neither known nor held does nothing (I11b);
-    ///   2. the gate holds it: it waits, and an earlier version stays as it is (G1);
-    ///   3. the gate refuses it: a new message is gone for good (G7), of an edited one the
-    ///      earlier version stays (I11);
-    ///   4. it is stored, and shown unless it is blocked (I13, I15).
+    ///   1. an update of a message that is neither known nor held does nothing (I11b);
+    ///   2. if the gate holds it, it waits, and an earlier version stays as it is (G1);
+    ///   3. if the gate refuses it, a new message is dropped for good (G7), and an edited one keeps
+    ///      its earlier version (I11);
+    ///   4. otherwise it is stored, and shown unless it is blocked (I13, I15).
     ///
-    /// `may_be_new` is true for a create and for a message that waited.
+    /// `may_be_new` is true for a create and for a held message.
     pub(super) fn put_message(&mut self, version: &Version, record: &Message, may_be_new: bool) {
         let before = self.working_set.messages.get(version.uri).cloned();
         if before.is_none() && !may_be_new {
@@ -70,7 +70,7 @@ impl Fold {
         }
     }
 
-    /// I14: E02 if it was visible. Its reactions are gone for good (I71).
+    /// I14: E02 if it was visible. Its reactions are deleted for good (I71).
     pub(super) fn delete_message(&mut self, uri: &AtUri) {
         if let Some(row) = self.working_set.remove_message(uri) {
             self.forget_reactions(uri);
@@ -115,8 +115,8 @@ impl Fold {
     }
 }
 
-/// The row of an accepted version. An edit replaces text, channel, parent, facets and
-/// attachments; everything about time stays (I11, T13).
+/// The row of an accepted version. An edit replaces text, channel, parent, facets and attachments;
+/// all times stay (I11, T13).
 fn stored(
     version: &Version,
     record: &Message,
@@ -153,8 +153,8 @@ fn stored(
     row
 }
 
-/// The visible message that `row` answers (T21): by AT-URI, or what its rkey means in the same
-/// channel, if that is there.
+/// The visible message that `row` answers (T21): by AT-URI, or by the meaning of its rkey in the
+/// same channel.
 fn parent<'w>(working_set: &'w WorkingSet, row: &MessageRow) -> Option<&'w MessageRow> {
     let named = row.parent.as_deref()?;
     let found = match AtUri::parse(named) {
@@ -172,8 +172,8 @@ fn core(working_set: &WorkingSet, row: &MessageRow) -> bodies::MessageCore {
 }
 
 impl MessageRow {
-    /// The message as bodies and frames show it (O01), by `author`. Facets and attachments that are
-    /// none were let in before 8.3 was looked at so closely; they are not shown.
+    /// The message as bodies and frames show it (O01), by `author`. Invalid facets and attachments,
+    /// which were accepted before 8.3 required validation, are left out.
     pub fn core(&self, author: bodies::Person) -> bodies::MessageCore {
         bodies::MessageCore {
             id: message_id(&self.uri),

@@ -1,7 +1,7 @@
-//! What a batch must know before it can be folded, read off its frames.
+//! The facts that a batch needs before it can be folded, derived from its frames.
 //!
-//! `storage` turns this into one round trip. The rule: whatever a method of `Fold` looks up must
-//! be named here, directly or through a relation that the loader's SQL follows.
+//! `storage` loads them in one round trip. The rule: everything that a method of `Fold` looks up
+//! must be named here, directly or through a relation that the loader's SQL follows.
 
 use std::collections::BTreeSet;
 
@@ -13,14 +13,14 @@ use crate::wire::ids::{AtUri, Collection, Did, Rkey};
 use crate::wire::jetstream::{Commit, Frame, What, Write};
 use crate::wire::records::Record;
 
-/// Keys of the facts a batch needs. Sets, so that a key asked for often is loaded once.
+/// Keys of the facts that a batch needs. They are sets, so a repeated key is loaded once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// Every record the batch touches.
+    /// Every record that the batch writes.
     pub records: BTreeSet<AtUri>,
-    /// Communities that are touched, named or joined.
+    /// Communities that are written, named or joined.
     pub communities: BTreeSet<AtUri>,
-    /// Communities that ask for approval from now on: their pending members are needed (I26).
+    /// Communities that require approval from now on: their pending members are needed (I26).
     pub closing: BTreeSet<AtUri>,
     /// Channels named by AT-URI.
     pub channel_uris: BTreeSet<AtUri>,
@@ -28,41 +28,40 @@ pub struct Needs {
     pub channel_rkeys: BTreeSet<Rkey>,
     /// People whose standing or profile is needed.
     pub people: BTreeSet<Did>,
-    /// Those of them whose standing is remembered and need not be read (`domain::standing_cache`).
+    /// Those of them whose standing is cached and need not be read (`domain::standing_cache`).
     pub remembered: BTreeSet<Did>,
     /// People of whom only the profile is needed.
     pub profiles: BTreeSet<Did>,
-    /// People whose account was switched on or off: what they own, belong to and lately wrote is
-    /// needed (I51).
+    /// People whose account was activated or deactivated: what they own, joined and recently wrote
+    /// is needed (I51).
     pub accounts: BTreeSet<Did>,
     /// People and the channels they read.
     pub read_channels: BTreeSet<(Did, AtUri)>,
     /// Memberships that are written, or that approvals name.
     pub memberships: BTreeSet<AtUri>,
-    /// Messages answered to, or decided about, by AT-URI.
+    /// Messages that are answered or decided about, by AT-URI.
     pub parent_uris: BTreeSet<AtUri>,
-    /// Messages answered to, by rkey (T21).
+    /// Messages that are answered, by rkey (T21).
     pub parent_rkeys: BTreeSet<Rkey>,
     /// Messages reacted to, by AT-URI.
     pub target_uris: BTreeSet<AtUri>,
     /// Messages reacted to, by rkey (T21).
     pub target_rkeys: BTreeSet<Rkey>,
-    /// Who reacts to what, and how: people, the messages as their reactions name them, and the
-    /// emoji as they are compared.
+    /// Reactions: the person, the message as named, and the emoji in the form of comparisons.
     pub reacting: BTreeSet<(Did, String, String)>,
-    /// Names that may become known (AT-URIs and rkeys of communities, channels, messages): what
-    /// waits for them is needed (I61).
+    /// Names that may become known (AT-URIs and rkeys of communities, channels, messages): the
+    /// records that wait for them are needed (I61).
     pub appearing: BTreeSet<String>,
-    /// Whether somebody decides: who moderates the communities concerned is needed (X20).
+    /// Whether there is a decision: the moderators of its community are needed (X20).
     pub judges: bool,
-    /// Messages that may be shown again: with what they answer and how people reacted (R30).
+    /// Messages that may be shown again: with what they answer, and their reactions (R30).
     showing: BTreeSet<AtUri>,
-    /// Held records whose own needs are in here already.
+    /// Held records whose own needs are included already.
     followed: BTreeSet<AtUri>,
 }
 
 impl Needs {
-    /// What `frames` need.
+    /// The needs of `frames`.
     pub fn of(frames: &[Frame]) -> Self {
         let mut needs = Self::default();
         for frame in frames {
@@ -79,7 +78,7 @@ impl Needs {
         needs
     }
 
-    /// What a reconciliation's findings need.
+    /// The needs of a reconciliation's findings.
     pub fn of_found(found: &[Found]) -> Self {
         let mut needs = Self::default();
         for found in found {
@@ -94,11 +93,11 @@ impl Needs {
         needs
     }
 
-    /// What a moderator's decision needs: where the message stands, or where the person does.
+    /// The needs of a moderator's decision: the message's community, or the person's standing.
     pub fn of_decision(decision: &Decision) -> Self {
         let mut needs = Self { judges: true, ..Self::default() };
         if let Caller::Person(did) = &decision.caller {
-            needs.people.insert(did.clone()); // whether they are banned there
+            needs.people.insert(did.clone()); // for their bans there
         }
         match &decision.what {
             Measure::Block(message) => drop(needs.parent_uris.insert(message.clone())),
@@ -119,13 +118,14 @@ impl Needs {
         needs
     }
 
-    /// Adds what follows from facts: what is needed by records that may be released from
-    /// waiting, and the names of channels that come back with their community (I72). `false` if
-    /// there is nothing to add, which is nearly always.
+    /// Adds what follows from loaded facts: the needs of records that may be released, and the
+    /// names of channels that return with their community (I72). Returns `false` if there is
+    /// nothing to add, which is nearly always the case.
     pub fn add_following(&mut self, working_set: &WorkingSet) -> bool {
         let before = (self.records.len(), self.appearing.len(), self.followed.len());
         for row in working_set.held.iter() {
-            // Also one that the batch touches itself: it may be released before that.
+            // Includes a record that the batch itself writes, because it may be released before
+            // that.
             if !self.followed.insert(row.uri.clone()) {
                 continue;
             }
@@ -137,14 +137,14 @@ impl Needs {
                 self.record(&author, &row.uri, &record);
             }
         }
-        // Told if the account is active again (I53): with what it answers and how people reacted.
+        // Published if the account is active again (I53): with what it answers, and its reactions.
         for row in working_set.messages.iter().filter(|row| self.accounts.contains(&row.author_did)) {
             let away_since = working_set.people.get(&row.author_did).and_then(|person| person.away_since);
             if away_since.is_some_and(|since| row.indexed_at > since)
                 && self.records.insert(row.uri.clone())
                 && let Some(parent) = &row.parent
             {
-                // An rkey means a message of the same channel (T21).
+                // An rkey refers to a message in the same channel (T21).
                 self.channel_uris.insert(row.channel_uri.clone());
                 by_name(parent, &mut self.parent_uris, &mut self.parent_rkeys);
             }
@@ -154,7 +154,7 @@ impl Needs {
                 && self.records.insert(uri.clone())
                 && let Some(parent) = &row.parent
             {
-                // An rkey means a message of the same channel (T21).
+                // An rkey refers to a message in the same channel (T21).
                 self.channel_uris.insert(row.channel_uri.clone());
                 by_name(parent, &mut self.parent_uris, &mut self.parent_rkeys);
             }
@@ -172,7 +172,7 @@ impl Needs {
         before != (self.records.len(), self.appearing.len(), self.followed.len())
     }
 
-    /// The channels among what may become known.
+    /// The channels that may become known.
     pub fn appearing_channels(&self) -> Vec<&str> {
         let is_channel = |name: &&str| AtUri::parse(name).is_ok_and(|uri| uri.is(Collection::Channel));
         self.appearing.iter().map(String::as_str).filter(is_channel).collect()
@@ -183,13 +183,13 @@ impl Needs {
         self.appearing.insert(uri.rkey().to_string());
     }
 
-    /// Whether nothing is touched.
+    /// Whether nothing is needed.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
     fn commit(&mut self, author: &Did, commit: &Commit) {
-        // Whether the account was deleted since (I52).
+        // Whether the account was deleted in the meantime (I52).
         self.profiles.insert(author.clone());
         match &commit.write {
             Write::Put { record: Ok(record), .. } => self.record(author, &commit.uri, record),
@@ -201,7 +201,7 @@ impl Needs {
                 match commit.collection {
                     Collection::Community => drop(self.communities.insert(commit.uri.clone())),
                     Collection::Membership => drop(self.people.insert(author.clone())),
-                    // What a deletion of these needs hangs on the record itself.
+                    // The needs of these deletions depend on the record itself.
                     Collection::Message
                     | Collection::Reaction
                     | Collection::Channel

@@ -1,4 +1,4 @@
-//! What people say about themselves, and what becomes of them (sections 8.6 and 8.8).
+//! People's own records, and account events (sections 8.6 and 8.8).
 
 use super::super::announcement::{Announcement, Audience, Scope, Topic};
 use super::super::identity::Finding;
@@ -10,30 +10,30 @@ use crate::wire::ids::{AtUri, Did};
 use crate::wire::records::{Actor, ChannelRead, Profile};
 use crate::wire::time::Micros;
 
-/// What an account event did to what is stored of a person, all of it, loaded or not.
+/// The effect of an account event on everything that is stored of a person, loaded or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountChange {
     /// The person.
     pub did: Did,
-    /// Whether everything of theirs is out of sight.
+    /// Whether all their records are hidden.
     pub hidden: bool,
-    /// Whether every record of the repository is gone for good (I52).
+    /// Whether all records of the repository are deleted for good (I52).
     pub purged: bool,
-    /// Whether the stream says that the account is active again, and it did not count as that: its
+    /// Whether the stream reports the account as active again, and it did not count as active: its
     /// repository is read (I53).
     pub returned: bool,
 }
 
-/// How far the stream may be behind the clock: an event whose own time says nothing comes before what
-/// follows it.
+/// How far the stream may lag behind the clock: an event without a usable time is placed before
+/// those that follow it.
 const STREAM_LAG: i64 = 10_000_000;
 
-/// The status of an account that does not come back (I52).
+/// The status of an account that does not return (I52).
 const DELETED: &str = "deleted";
 
 impl Fold {
-    /// I33: all actor records of a person share one entry; the last one applied counts. Each
-    /// sends E15, also one that says nothing new.
+    /// I33: all actor records of a person share one entry; the last one applied counts. Each sends
+    /// E15, even without a change.
     pub(super) fn put_actor(&mut self, version: &Version, record: &Actor) {
         let indexed_at =
             self.working_set.actors.get(version.uri).map_or(version.received, |row| row.indexed_at);
@@ -63,12 +63,12 @@ impl Fold {
         self.tell_watchers(did, Topic::Other, &event);
     }
 
-    /// I36: only of people whose profile is cached, and only rkey `self`.
+    /// I36: only of people whose profile is cached, and only the rkey `self`.
     pub(super) fn put_profile(&mut self, version: &Version, record: &Profile) {
         self.set_profile(version, record.clone());
     }
 
-    /// I36: all four values go.
+    /// I36: removes all four values.
     pub(super) fn delete_profile(&mut self, version: &Version) {
         self.set_profile(version, Profile::default());
     }
@@ -110,8 +110,8 @@ impl Fold {
         self.tell_watchers(did, Topic::Other, &event);
     }
 
-    /// I38: the cursor of a person in a channel never goes back, and never ahead of the clock: as
-    /// nothing was read that is not there yet, it would stay for good.
+    /// I38: a person's read position in a channel never moves back, and never ahead of the clock: a
+    /// position in the future would stay for good.
     pub(super) fn put_channel_read(&mut self, version: &Version, record: &ChannelRead) {
         let cursor = record.cursor.min(version.received);
         let group = format!("{} {}", version.author, record.channel);
@@ -133,8 +133,8 @@ impl Fold {
         self.working_set.channel_reads.remove(uri);
     }
 
-    /// I50: the handle shown is one that was verified; another one is unproven until that is found
-    /// out.
+    /// I50: the shown handle is a verified one; a different claim counts as unproven until it is
+    /// verified.
     pub(super) fn identity(&mut self, did: &Did, handle: Option<&str>) {
         let Some(before) = self.working_set.people.get(did).cloned() else { return };
         self.identities.push(did.clone());
@@ -144,8 +144,7 @@ impl Fold {
         }
     }
 
-    /// I50, K12: a handle that was checked, a profile that was missing; E16 if what is shown
-    /// changes.
+    /// I50, K12: stores a verified handle and a missing profile; E16 if a shown value changes.
     pub(super) fn learn(&mut self, did: &Did, finding: &Finding) {
         let Some(before) = self.working_set.people.get(did).cloned() else { return };
         let mut after = before.clone();
@@ -157,14 +156,14 @@ impl Fold {
     }
 
     /// I51–I53. The first rule that applies decides:
-    ///   1. a person nobody knows is no concern, and an event older than the last, or one of the same
-    ///      time that was applied already, is a repetition;
-    ///   2. a deleted account takes every record of its repository along, for good (I52);
-    ///   3. an account that ends being active hides what it has, and one that is active again
-    ///      shows what still stands.
+    ///   1. an unknown person is ignored, and so is a repetition: an event older than the last, or
+    ///      one of the same time that was applied already;
+    ///   2. a deleted account deletes every record of its repository, for good (I52);
+    ///   3. an account that becomes inactive hides its records, and one that becomes active again
+    ///      shows those that still exist.
     pub(super) fn account(&mut self, did: &Did, active: bool, status: Option<&str>, at: Micros) {
         let Some(before) = self.working_set.people.get(did).cloned() else { return };
-        // A clock that is far ahead must not silence the events of a month.
+        // A clock that is far ahead must not suppress the events of a month.
         let at = if at.is_ahead_of(self.now) { Micros(self.now.0.saturating_sub(STREAM_LAG)) } else { at };
         let status = status.filter(|_| !active);
         let Some(said) = said_by_then(&before, active, status, at) else { return };
@@ -181,7 +180,7 @@ impl Fold {
             }
         });
         if before.active != active {
-            // Presence is the gateway's: it decides whether anybody is told (P13).
+            // The gateway owns presence: it decides whether to publish this (P13).
             let event = Event::status_of(did, self.working_set.person(did));
             self.tell_watchers(did, Topic::Account(active), &event);
         }
@@ -198,7 +197,7 @@ impl Fold {
         self.accounts.push(AccountChange { did: did.clone(), hidden: !active, purged, returned });
     }
 
-    /// I51: E02 for the recent messages, `member_left` everywhere, E06 for owned communities.
+    /// I51: E02 for recent messages, `member_left` everywhere, E06 for owned communities.
     fn hide(&mut self, did: &Did) {
         let shown: Vec<MessageRow> = self
             .working_set
@@ -225,8 +224,8 @@ impl Fold {
         }
     }
 
-    /// I53: E05 for owned communities, members as from "none", E01 for what was written since the
-    /// account was away; none for old messages.
+    /// I53: E05 for owned communities, members as from "none", E01 for messages since the account
+    /// became inactive; none for older ones.
     fn show(&mut self, did: &Did, away_since: Option<Micros>) {
         for community in self.owned_communities(did) {
             self.working_set.set_hidden_community(&community, false);
@@ -279,8 +278,8 @@ impl Fold {
             .collect()
     }
 
-    /// Whether the account was deleted after this moment of the stream: its records of before
-    /// are gone for good, also if the stream repeats them (I52).
+    /// Whether the account was deleted after this moment of the stream: its earlier records are
+    /// gone for good, even if the stream repeats them (I52).
     pub(super) fn is_purged(&self, did: &Did, at: Micros) -> bool {
         let person = self.working_set.people.get(did);
         person.and_then(|person| person.deleted_at).is_some_and(|deleted| at <= deleted)
@@ -299,15 +298,15 @@ impl Fold {
     }
 }
 
-/// What the account events of the time `at` have said, this one included, one line each. `None` if
-/// this one was applied before. Its time does not tell it apart from others: a stream may give two
-/// events the same, and repeats both.
+/// What the account events of the time `at` reported, including this one, one line each. `None` if
+/// this one was applied before. The time alone cannot tell: a stream may give two events the same
+/// time, and repeats both.
 fn said_by_then(person: &PersonRow, active: bool, status: Option<&str>, at: Micros) -> Option<String> {
     let line = format!("{active} {:?}", status.unwrap_or_default());
     match person.account_at {
         Some(applied) if at < applied => None,
         Some(applied) if at == applied => {
-            // Applied by a build that noted only what stood then.
+            // Applied by a build that stored only the resulting state.
             let stood =
                 || format!("{} {:?}", person.active, person.account_status.as_deref().unwrap_or_default());
             let mut said = person.account_said.clone().unwrap_or_else(stood);

@@ -17,29 +17,30 @@ use crate::wire::ids::{AtUri, Rkey};
 use crate::wire::records::Reaction;
 use crate::wire::time::Micros;
 
-/// How much text an event may spend on naming the people who reacted, in bytes: about 2,200 of
-/// them. A message event holds its reactions and must fit the 2 MB of a stored value
-/// (platform facts T8), or it would be a fault for ever, and everything behind it would wait.
+/// How many bytes an event may spend on naming the people who reacted: about 2,200 of them. A
+/// message event contains its reactions and must fit into the 2 MB of a stored value (platform
+/// facts T8); otherwise it would fail for ever, and block everything behind it.
 const NAMED_MAX: usize = 192 * 1024;
 
-/// What a reaction is about.
+/// The target of a reaction.
 enum Target {
     /// A message that is blocked or was deleted, for good.
     Gone,
-    /// A message that is not known, or not visible.
+    /// A message that is unknown or not visible.
     Unseen,
-    /// This message, visible or hidden only by its author's absence.
+    /// This message, visible or hidden only by its author's inactive account.
     Visible(Box<MessageRow>),
 }
 
 impl Fold {
     /// I20–I22. The first rule that applies decides:
-    ///   1. the message it means is blocked, or was deleted: refused for good (I22);
-    ///   2. it means no message yet, or one that is not visible: it waits (I21). One that
-    ///      only its author's absence hides counts as visible (I51);
-    ///   3. the gate of the target's channel, without "owner only", refuses: gone for good;
-    ///   4. it counts, and is announced if it is the person's first with this emoji there (and,
-    ///      found by a reconciliation, recent: K08).
+    ///   1. if its message is blocked or was deleted, it is refused for good (I22);
+    ///   2. if its message is unknown or not visible, it waits (I21). A message that only its
+    ///      author's inactive account hides counts as visible (I51);
+    ///   3. if the gate of the target's channel refuses it, ignoring "owner only", it is dropped
+    ///      for good;
+    ///   4. otherwise it counts, and is announced if it is the person's first with this emoji there
+    ///      (and, if a reconciliation found it, recent: K08).
     pub(super) fn put_reaction(&mut self, version: &Version, record: &Reaction) {
         let target = match self.target(version, &record.target) {
             Target::Gone => {
@@ -87,8 +88,8 @@ impl Fold {
         }
     }
 
-    /// A message is gone, and its reactions with it: should it be written again, it starts
-    /// without them, also if the stream repeats them (I71).
+    /// A message is deleted, with its reactions. If it is written again, it starts without them,
+    /// even if the stream repeats them (I71).
     pub(super) fn forget_reactions(&mut self, message: &AtUri) {
         let rows: Vec<ReactionRow> = self.working_set.reactions.group(message.as_str()).cloned().collect();
         for row in rows {
@@ -103,14 +104,15 @@ impl Fold {
         }
     }
 
-    /// Whether another record of the same person puts the same emoji on the same message.
+    /// Whether another record of the same person has the same emoji on the same message.
     fn stands(&self, row: &ReactionRow) -> bool {
         self.working_set.reactions.group(row.target_uri.as_str()).any(|other| {
             other.uri != row.uri && other.reactor_did == row.reactor_did && other.emoji == row.emoji
         })
     }
 
-    /// How an emoji is spelt on a message: as the first of the same shape that was put on it (8.4).
+    /// The spelling of an emoji on a message: that of the first one there with the same shape
+    /// (8.4).
     fn spelling(&self, target: &AtUri, emoji: &str) -> String {
         let shape = compared(emoji);
         let same =
@@ -118,9 +120,9 @@ impl Fold {
         same.min_by_key(|row| (row.indexed_at, &row.uri)).map_or(emoji, |row| &row.emoji).to_owned()
     }
 
-    /// The message a reaction means (T21): by AT-URI, or what its rkey means in a channel where the
-    /// reactor passes the gate, indexed first; if none accepts, indexed first of all, so that the
-    /// refusal has its reason.
+    /// The message that a reaction refers to (T21): by AT-URI, or by the meaning of its rkey in a
+    /// channel where the person passes the gate, the one indexed first. If no channel accepts, it
+    /// is the one indexed first of all, so that the refusal has a reason.
     fn target(&self, version: &Version, named: &str) -> Target {
         if let Ok(uri) = AtUri::parse(named) {
             let was_deleted =
@@ -131,7 +133,7 @@ impl Fold {
         let mut channels = BTreeSet::new();
         let chosen = meanings(&self.working_set, &rkey)
             .into_iter()
-            // In each channel, the first.
+            // The first in each channel.
             .filter(|meant| channels.insert(meant.channel.clone()))
             .filter_map(|meant| {
                 let (_, community) = self.working_set.channel(&meant.channel)?;
@@ -145,7 +147,7 @@ impl Fold {
         }
     }
 
-    /// A message as something to react to; `None` if there is none.
+    /// A message as a target; `None` if it does not exist.
     fn as_target(&self, uri: &AtUri) -> Option<Target> {
         if self.working_set.blocks.contains(uri) {
             return Some(Target::Gone);
@@ -180,8 +182,8 @@ impl Fold {
     }
 }
 
-/// The same for an event, which has a limit: every group with its full `count`, but of the people
-/// only as many by name as fit [`NAMED_MAX`], oldest first. REST names all.
+/// The same for an event, which has a size limit: every group with its full `count`, but only as
+/// many people as fit into [`NAMED_MAX`], oldest first. REST names all.
 pub(super) fn groups_told<'r>(reactions: impl IntoIterator<Item = &'r ReactionRow>) -> Vec<ReactionGroup> {
     let mut left = NAMED_MAX;
     let mut groups = groups(reactions);
@@ -201,8 +203,8 @@ pub(super) fn groups_told<'r>(reactions: impl IntoIterator<Item = &'r ReactionRo
     groups
 }
 
-/// The reactions of one message as bodies show them (O03): people counted once per emoji with
-/// their oldest record, in order of arrival; groups by `count`, then by their first arrival.
+/// The reactions to one message as bodies show them (O03): each person counts once per emoji with
+/// their oldest record, in order of arrival; groups are sorted by `count`, then by first arrival.
 pub fn groups<'r>(reactions: impl IntoIterator<Item = &'r ReactionRow>) -> Vec<ReactionGroup> {
     let mut rows: Vec<&ReactionRow> = reactions.into_iter().filter(|row| !row.hidden).collect();
     rows.sort_by_key(|row| (row.indexed_at, &row.uri));
@@ -229,6 +231,6 @@ pub fn groups<'r>(reactions: impl IntoIterator<Item = &'r ReactionRow>) -> Vec<R
             group.rkeys.push(row.uri.rkey());
         }
     }
-    groups.sort_by_key(|group| std::cmp::Reverse(group.count)); // stable: ties stay by arrival
+    groups.sort_by_key(|group| std::cmp::Reverse(group.count)); // stable: ties keep their order of arrival
     groups
 }

@@ -1,7 +1,7 @@
-//! What a reconciliation found in a repository, applied to the index (section 9).
+//! Applies a reconciliation's findings to the index (section 9).
 //!
-//! It meets records that the index knows already, mostly unchanged, and live events may have
-//! overtaken it; the rules for records that are news are those of the stream.
+//! Most findings are records that the index has unchanged, and live events may be newer; for new
+//! records the rules of the stream apply.
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::jetstream::{Commit, Write};
 use crate::wire::records::Record;
 
-/// The status of an account that does not come back (I52).
+/// The status of an account that does not return (I52).
 const DELETED: &str = "deleted";
 
 impl Fold {
@@ -21,7 +21,7 @@ impl Fold {
         match &found.what {
             Finding::Record(commit) => self.recover_record(&found.did, commit),
             Finding::Account { active, status, at } => {
-                // An account that is what it was is no news, and its rows need no look.
+                // An unchanged account is no news, and its rows need not be checked.
                 if self.working_set.is_active(&found.did) != *active {
                     self.account(&found.did, *active, status.as_deref(), *at);
                 }
@@ -30,16 +30,16 @@ impl Fold {
     }
 
     /// Applies one record, or its absence. The first rule that applies decides:
-    ///   1. an account that was deleted has no records (I52);
-    ///   2. what was decided at a newer revision stays (K09);
-    ///   3. a deletion takes out what the index has, whatever its author's status (I06);
-    ///   4. a record that was deleted at this very revision is deleted, and a reaction whose
-    ///      message is gone is gone for good (I22, I71), as is a membership that a moderator ended, until
+    ///   1. a deleted account has no records (I52);
+    ///   2. a decision at a newer revision stays (K09);
+    ///   3. a deletion removes what the index has, whatever its author's status (I06);
+    ///   4. a record that was deleted at this very revision stays deleted; a reaction to a deleted
+    ///      message is gone for good (I22, I71), as is a membership that a moderator ended, until
     ///      it is written anew (R31);
-    ///   5. an invalid version is refused and leaves the earlier one (I03);
-    ///   6. what says the same as the index changes nothing (K11);
-    ///   7. otherwise the rules of its collection. What the gate refused before, it is asked
-    ///      about again (G7).
+    ///   5. an invalid version is refused and keeps the earlier one (I03);
+    ///   6. a version equal to the index changes nothing (K11);
+    ///   7. otherwise the rules of its collection apply. The gate judges again what it refused
+    ///      before (G7).
     fn recover_record(&mut self, author: &Did, commit: &Commit) {
         let uri = &commit.uri;
         let decided = self.working_set.decided_rev(uri);
@@ -74,7 +74,7 @@ impl Fold {
             .is_some_and(|person| person.account_status.as_deref() == Some(DELETED))
     }
 
-    /// Whether the index has something of this record that a deletion takes out.
+    /// Whether the index has something of this record that a deletion removes.
     fn holds(&self, author: &Did, uri: &AtUri) -> bool {
         if uri.is(Collection::Profile) {
             return self.working_set.people.get(author).is_some_and(|person| person.profile_rev.is_some());
@@ -82,8 +82,8 @@ impl Fold {
         self.has_row(uri) || self.working_set.held.get(uri).is_some()
     }
 
-    /// Whether the index has this record with the same contents, waiting or not. Contents are
-    /// compared as what they mean: the order of keys in JSON is the writer's.
+    /// Whether the index has this record with the same contents, applied or held. JSON is compared
+    /// by meaning: the order of its keys is arbitrary.
     fn says_the_same(&self, version: &Version, record: &Record) -> bool {
         let (working_set, uri) = (&self.working_set, version.uri);
         if let Some(row) = working_set.held.get(uri) {
@@ -132,7 +132,7 @@ impl Fold {
                         person.status_text.as_deref() == Some(&new.status) && person.emoji == new.emoji
                     })
             }
-            // I38: the cursor never goes back.
+            // I38: the read position never moves back.
             Record::ChannelRead(new) => working_set
                 .channel_reads
                 .get(uri)
@@ -147,7 +147,7 @@ impl Fold {
     }
 }
 
-/// Whether two JSON texts, or their absence, mean the same.
+/// Whether two JSON texts have the same meaning, or are both absent.
 fn same_json(one: Option<&str>, other: Option<&str>) -> bool {
     let value = |text: &str| serde_json::from_str::<Value>(text).ok();
     one == other

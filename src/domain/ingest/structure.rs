@@ -1,9 +1,8 @@
-//! Communities, channels and categories (section 8.5), and what their deletion takes along
-//! (8.10).
+//! Communities, channels and categories (section 8.5), and the effects of their deletion (8.10).
 //!
-//! Hiding is not stored: a channel whose community is not known is not known itself, and a
-//! message whose channel is not known is not visible. So a record created again shows again
-//! what it had hidden (I72).
+//! Hiding is not stored: a channel in an unknown community is unknown itself, and a message in an
+//! unknown channel is not visible. So a record that is created again shows again what it had hidden
+//! (I72).
 
 use super::super::announcement::{Audience, Topic};
 use super::super::rows::{CategoryRow, ChannelRow, CommunityRow};
@@ -15,7 +14,7 @@ use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::records::{Category, Channel, Community};
 
 impl Fold {
-    /// I25, I26, and the release of what waited for this community (I61).
+    /// I25, I26, and the release of records that waited for this community (I61).
     pub(super) fn put_community(&mut self, version: &Version, record: &Community) {
         let before = self.working_set.communities.get(version.uri).cloned();
         let row = CommunityRow {
@@ -67,10 +66,10 @@ impl Fold {
         );
     }
 
-    /// An open community now asks for approval: everybody without one is told so, by DID (I26).
+    /// An open community now requires approval: announces each member without one, by DID (I26).
     fn demote_pending_members(&mut self, community: &AtUri) {
         if self.working_set.community(community).is_none() {
-            return; // its owner's account is not active
+            return; // its owner's account is inactive
         }
         let members: std::collections::BTreeSet<Did> = self
             .working_set
@@ -89,7 +88,7 @@ impl Fold {
         }
     }
 
-    /// I70: one event; everything below it is hidden without one. Its invites end for good.
+    /// I70: one event; everything below is hidden without one. Its invites end for good.
     pub(super) fn delete_community(&mut self, uri: &AtUri) {
         if self.working_set.community(uri).is_some() {
             self.announce_community_gone(uri);
@@ -158,7 +157,7 @@ impl Fold {
         }
     }
 
-    /// I70b: its messages are hidden without events.
+    /// I70b: hides its messages without events.
     pub(super) fn delete_channel(&mut self, uri: &AtUri) {
         let known = self.working_set.channel(uri).is_some();
         if let Some(row) = self.working_set.channels.remove(uri)

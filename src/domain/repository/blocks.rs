@@ -1,32 +1,32 @@
-//! What is kept of a repository's blocks until its tree can be walked, and how much of it.
+//! The blocks of a repository that are kept until its tree can be walked, and their limits.
 //!
-//! An isolate has 128 MB for everything, and wasm's memory never shrinks. So both kinds of blocks have a limit that counts what keeping one costs
-//! beside its bytes, and both are vectors that are sorted once: a hash table would need all its
-//! room twice while it grows.
+//! An isolate has 128 MB for everything, and wasm's memory never shrinks. So both kinds of blocks
+//! have a limit that includes the overhead of each, and both are vectors that are sorted once: a
+//! hash table would need twice its room while it grows.
 
 use super::Refused;
 use crate::wire::dag_cbor::{Kind, Link, json, kind};
 use crate::wire::ids::Collection;
 use crate::wire::records::RECORD_MAX;
 
-/// The most that nodes may take, in bytes. A tree has about 75 bytes for each record of the
-/// repository, wanted or not, so these are some 250,000 records.
+/// The maximum for nodes, in bytes. A tree takes about 75 bytes per record of the repository,
+/// wanted or not, so this is enough for some 250,000 records.
 const NODES_MAX: usize = 20 * 1024 * 1024;
-/// The longest node. Hashes put 4 keys into a node and hardly ever 50, of at most 1 KiB.
+/// The longest node. Hashes put 4 keys into a node on average and hardly ever 50, of at most 1 KiB.
 const NODE_MAX: usize = 256 * 1024;
-/// What a node costs beside its bytes: its name, where its bytes are, their allocation.
+/// The overhead of a node: its hash, the position of its bytes, their allocation.
 const NODE_COST: usize = 64;
 
-/// The most that wanted records may take, in bytes: some 70,000 messages.
+/// The maximum for wanted records, in bytes: some 70,000 messages.
 const RECORDS_MAX: usize = 32 * 1024 * 1024;
-/// What a record costs beside its JSON: its name, and then its collection, key and CID.
+/// The overhead of a record: its hash, and later its collection, key and CID.
 const RECORD_COST: usize = 256;
 
-/// Blocks may come twice, and cost nothing the second time: when a limit is reached, those that are
-/// held twice are let go. Less than this share of the limit is not worth doing that again for.
+/// Blocks may be duplicated, and duplicates cost nothing: at the limit, they are removed. If that
+/// freed less than this fraction of the limit, it is not repeated.
 const WORTH: usize = 8;
 
-/// Lets go of blocks that are held twice, and answers whether it was worth it.
+/// Removes duplicates, and returns whether that was worthwhile.
 fn without_twins<T>(
     blocks: &mut Vec<(Link, T)>,
     left: &mut usize,
@@ -40,13 +40,13 @@ fn without_twins<T>(
     *left >= max / WORTH
 }
 
-/// Takes `cost` from what is left of a limit.
+/// Takes `cost` from what remains of a limit.
 fn spend(left: &mut usize, cost: usize) -> Result<(), Refused> {
     *left = left.checked_sub(cost).ok_or(Refused::TooLarge)?;
     Ok(())
 }
 
-/// Nodes of a tree, as they come.
+/// Nodes of a tree, as they arrive.
 #[derive(Debug)]
 pub(super) struct Nodes {
     left: usize,
@@ -82,13 +82,13 @@ impl Nodes {
     pub(super) fn sorted(self) -> SortedNodes {
         let Self { mut nodes, .. } = self;
         nodes.sort_unstable_by_key(|(link, _)| *link);
-        // An archive may hold a block twice.
+        // An archive may contain a block twice.
         nodes.dedup_by_key(|(link, _)| *link);
         SortedNodes(nodes)
     }
 }
 
-/// Nodes of a tree, to be looked up.
+/// Nodes of a tree, for lookup.
 pub(super) struct SortedNodes(Vec<(Link, Box<[u8]>)>);
 
 impl SortedNodes {
@@ -102,7 +102,7 @@ impl SortedNodes {
     }
 }
 
-/// Records that are wanted, as they come.
+/// Wanted records, as they arrive.
 #[derive(Debug)]
 pub(super) struct Records {
     left: usize,
@@ -116,9 +116,9 @@ impl Default for Records {
 }
 
 impl Records {
-    /// Keeps a block if it may be a wanted record. A record says its collection itself; one that
-    /// says none is kept for the tree to decide. What is no valid record (I03) is kept as an
-    /// empty text, so that it is there and refused like one that came through the stream.
+    /// Keeps a block if it may be a wanted record. A record names its collection itself; one that
+    /// does not is kept, and the tree decides. An invalid record (I03) is kept as an empty text, so
+    /// that it counts as present and is refused like one from the stream.
     pub(super) fn add(&mut self, link: Link, block: &[u8], wanted: &[Collection]) -> Result<(), Refused> {
         let json = match kind(block) {
             Kind::Named(kind) if !wanted.iter().any(|wanted| wanted.nsid() == kind) => return Ok(()),
@@ -147,7 +147,7 @@ impl Records {
     }
 }
 
-/// Records that are wanted, to be looked up.
+/// Wanted records, for lookup.
 pub(super) struct SortedRecords {
     left: usize,
     records: Vec<(Link, Json)>,
@@ -155,7 +155,7 @@ pub(super) struct SortedRecords {
 
 enum Json {
     Kept(String),
-    /// Where it was shown first: equal records have one name.
+    /// Where it was returned first: equal records share one hash.
     Shown(usize),
 }
 
@@ -164,8 +164,8 @@ impl SortedRecords {
         self.records.len()
     }
 
-    /// The JSON of a record, which becomes the `n`th that is shown. `shown` says what an earlier
-    /// one was: one block under many keys must not grow without bound either.
+    /// The JSON of a record, which is returned as the `n`th. `shown` gives the length of an earlier
+    /// one: one block under many keys must not grow without bound either.
     pub(super) fn show(
         &mut self,
         link: Link,

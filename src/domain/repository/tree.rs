@@ -1,10 +1,11 @@
-//! The tree of a repository (a Merkle Search Tree): from its root to each of its keys, in order.
+//! The tree of a repository (a Merkle Search Tree): walks from its root to each of its keys, in
+//! order.
 //!
-//! A key's layer is how many pairs of zero bits its SHA-256 begins with; all keys of a node are
+//! A key's layer is the number of leading pairs of zero bits in its SHA-256; all keys of a node are
 //! on one layer, and each subtree is one layer lower. So the same keys always make the same tree,
-//! and no tree is deeper than the layer of its root. Promises: each key is handed on once, in
-//! order, or the walk is refused; no node is read twice; the stack is a vector, of one frame for
-//! each layer.
+//! and no tree is deeper than the layer of its root. Promises: each key is passed on once, in
+//! order, or the walk is refused; no node is read twice; the stack is a vector, with one frame per
+//! layer.
 
 use sha2::{Digest, Sha256};
 
@@ -35,7 +36,7 @@ impl<'a> Key<'a> {
         if is_key { Ok(Self { collection, rkey }) } else { Err(Refused::BadKey) }
     }
 
-    /// Its second part. Only wanted collections are held to T02.
+    /// Its second part. T02 applies to wanted collections only.
     pub(super) fn rkey(&self) -> Result<Rkey, Refused> {
         Rkey::parse(self.rkey).map_err(|_| Refused::BadKey)
     }
@@ -57,11 +58,11 @@ fn layer(key: &[u8]) -> u32 {
 struct Frame<'a> {
     layer: u32,
     entries: std::vec::IntoIter<Entry<'a>>,
-    /// The key of the entry before, which the next one may share a prefix with.
+    /// The previous key, with which the next one may share a prefix.
     key: Vec<u8>,
 }
 
-/// Walks the tree below `root`, and hands each key with its record to `each`.
+/// Walks the tree below `root`, and passes each key with its record to `each`.
 pub(super) fn walk(
     nodes: &SortedNodes,
     root: Link,
@@ -94,8 +95,8 @@ pub(super) fn walk(
     Ok(())
 }
 
-/// Makes the key of an entry from the one before. What both begin with is shared, all of it: a
-/// key is written in one way only.
+/// Builds the key of an entry from the previous one. The shared prefix must be as long as possible:
+/// a key has only one encoding.
 fn next_key(key: &mut Vec<u8>, entry: &Entry<'_>) -> Result<(), Refused> {
     let prefix = usize::try_from(entry.prefix).map_err(|_| Refused::BadKey)?;
     let is_all_they_share = match (key.get(prefix), entry.suffix.first()) {
@@ -113,15 +114,15 @@ fn next_key(key: &mut Vec<u8>, entry: &Entry<'_>) -> Result<(), Refused> {
 
 struct Walk<'a> {
     nodes: &'a SortedNodes,
-    /// Which nodes were read. A second time would repeat its keys, and a loop of nodes without
-    /// keys would have no end.
+    /// Which nodes were read. Reading one twice would repeat its keys, and a loop of nodes without
+    /// keys would not end.
     seen: Vec<bool>,
     stack: Vec<Frame<'a>>,
 }
 
 impl Walk<'_> {
-    /// Steps down to a node, and on to the first of its subtrees. `above` is the layer of the
-    /// node over it; a root has none, and is on the layer of its keys.
+    /// Descends to a node, and on to the first of its subtrees. `above` is the layer of the node
+    /// above it; a root has none, and is on the layer of its keys.
     fn open(&mut self, link: Link, above: Option<u32>) -> Result<(), Refused> {
         let (mut next, mut above) = (Some(link), above);
         while let Some(link) = next {
@@ -136,10 +137,11 @@ impl Walk<'_> {
                 (None, Some(entry)) => layer(entry.suffix),
                 // A repository without records.
                 (None, None) if node.left.is_none() => return Ok(()),
-                // A root without keys would stand for the subtree it holds.
+                // A root without keys could be replaced by its subtree.
                 (None, None) => return Err(Refused::WrongLayer),
             };
-            // Below a root, a node without keys leads on to lower ones, or need not be.
+            // Below a root, a node without keys must lead to lower ones; otherwise it need not
+            // exist.
             if node.entries.is_empty() && node.left.is_none() {
                 return Err(Refused::WrongLayer);
             }

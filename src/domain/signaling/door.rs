@@ -1,4 +1,4 @@
-//! What happens to every frame before anybody looks at its room (S11, S16).
+//! The checks of every frame before it reaches a room (S11, S16).
 
 use crate::domain::frame_budget::{Budget, Rate, Verdict};
 use crate::wire::signaling::{ClientFrame, FRAME_MAX, ServerFrame, read};
@@ -11,20 +11,20 @@ pub const RATE: Rate = Rate { per_second: 50, burst: 200 };
 pub mod close {
     /// Too many frames, or no right to be in the room.
     pub const POLICY: u16 = 1008;
-    /// The peer showed that it is there, and then no more.
+    /// The peer sent signs of life and then stopped.
     pub const GONE: u16 = 1001;
-    /// The room's object is gone: come back.
+    /// The room's object is gone: reconnect.
     pub const RESTART: u16 = 1012;
     /// The peer cannot keep up (S19).
     pub const TOO_SLOW: u16 = 1013;
 }
 
-/// What a peer may have waiting for it, in bytes, before it counts as one that cannot keep up
-/// (S19): the offers of a full room at 8 kB each are half of that, and 64 such peers fit into an
-/// object's memory (platform facts 2.8).
+/// The most unsent bytes of a peer, beyond which it counts as too slow (S19): the offers of a full
+/// room at 8 kB each are half of that, and 64 such peers fit into an object's memory (platform
+/// facts 2.8).
 pub const UNSENT_MAX: u32 = 1024 * 1024;
 
-/// Why a frame goes no further.
+/// Why a frame is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// The error frame (S10).
@@ -38,10 +38,10 @@ pub fn error(message: &str) -> String {
     ServerFrame::Error { message }.text()
 }
 
-/// Lets a frame in. The first rule that applies refuses it:
-///   1. over the budget (`None`: somebody else counts);
+/// Admits a frame. The first rule that applies refuses it:
+///   1. over the budget (`None` if it is counted elsewhere);
 ///   2. longer than [`FRAME_MAX`];
-///   3. not readable (S11).
+///   3. unreadable (S11).
 pub fn let_in(budget: Option<&mut Budget>, text: Option<&str>, now: Micros) -> Result<ClientFrame, Refused> {
     let refuse = |message: &str, close| Err(Refused { reply: error(message), close });
     match budget.map_or(Verdict::Fine, |budget| budget.take(RATE, now)) {

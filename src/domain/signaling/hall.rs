@@ -1,6 +1,6 @@
-//! The rooms that share one object. Names of rooms are anybody's to choose, so an object for each
-//! would be files and descriptors for whatever a stranger makes up; here a room costs what its
-//! sockets cost, and ends with the last of them.
+//! The rooms that share one object. Anybody can choose the name of a room, so one object per room
+//! would cost files and descriptors for every invented name. Here a room costs as much as its
+//! sockets, and ends with the last of them.
 
 use std::collections::BTreeMap;
 
@@ -8,21 +8,22 @@ use super::room::{Caller, Room, Seat, SocketId};
 use crate::domain::frame_budget::{Budget, Rate, Verdict};
 use crate::wire::time::Micros;
 
-/// Rooms with peers in one object, voice channels not counted (S21). A room of two is a few
-/// kilobytes, so all of them are an eighth of an object's memory (platform facts 2.8).
+/// The most rooms with peers in one object, not counting voice channels (S21). A room of two takes
+/// a few kilobytes, so all of them take an eighth of an object's memory (platform facts 2.8).
 pub const ROOMS_MAX: usize = 2_000;
 
-/// Sockets of one object: of rooms, joined or not, of observers of one community, of a gateway. The runtime takes four
-/// times as many, and one more is a panic that takes every object with it (platform facts 2.1, T5).
+/// The most sockets of one object: of rooms, joined or not, of observers of one community, of a
+/// gateway. The runtime accepts four times as many, and one more is a panic that ends every object
+/// (platform facts 2.1, T5).
 pub const SOCKETS_MAX: usize = 8_192;
 
-/// Whether an object with so many sockets takes no more.
+/// Whether an object with this many sockets is full.
 pub const fn is_full(sockets: usize) -> bool {
     sockets >= SOCKETS_MAX
 }
 
-/// How fast rooms may begin in one object (S21): more than one address may ask for at all (C14),
-/// so that nobody alone uses it up for the others.
+/// How fast rooms may open in one object (S21): faster than one address may open sockets at all
+/// (C14), so that nobody alone uses it up for the others.
 pub const OPENINGS: Rate = Rate { per_second: 100, burst: 1_000 };
 
 /// See the module.
@@ -39,17 +40,17 @@ impl Hall {
         Self { max_peers, rooms: BTreeMap::new(), openings: Budget::default() }
     }
 
-    /// A room that has sockets.
+    /// A room with sockets.
     pub fn room(&self, name: &str) -> Option<&Room> {
         self.rooms.get(name)
     }
 
-    /// Likewise.
+    /// A room with sockets.
     pub fn room_mut(&mut self, name: &str) -> Option<&mut Room> {
         self.rooms.get_mut(name)
     }
 
-    /// All rooms that have sockets.
+    /// All rooms with sockets.
     pub fn names(&self) -> Vec<String> {
         self.rooms.keys().cloned().collect()
     }
@@ -59,12 +60,12 @@ impl Hall {
         self.rooms.values().any(|room| !room.is_empty())
     }
 
-    /// A new socket for a room.
+    /// Adds a new socket to a room.
     pub fn enter(&mut self, name: &str, id: SocketId, caller: Caller, now: Micros) -> Seat {
         self.open(name).enter(id, caller, now)
     }
 
-    /// Puts a socket back after the object woke.
+    /// Adds a socket after the object woke.
     pub fn restore(&mut self, name: &str, seat: Seat) {
         self.open(name).restore(seat);
     }
@@ -74,7 +75,7 @@ impl Hall {
         self.rooms.entry(name.to_owned()).or_insert_with(|| Room::new(name.to_owned(), max_peers))
     }
 
-    /// Whether a first peer may join a room (S21). One that has peers is open already.
+    /// Whether a first peer may join a room (S21). A room with peers is open already.
     pub fn may_open(&mut self, name: &str, now: Micros) -> bool {
         if self.rooms.get(name).is_some_and(|room| !room.is_empty()) {
             return true;
@@ -83,7 +84,7 @@ impl Hall {
         open < ROOMS_MAX && self.openings.take(OPENINGS, now) == Verdict::Fine
     }
 
-    /// Forgets a room that has no sockets.
+    /// Deletes a room without sockets.
     pub fn tidy(&mut self, name: &str) {
         if self.rooms.get(name).is_some_and(Room::is_deserted) {
             self.rooms.remove(name);
@@ -98,7 +99,7 @@ mod tests {
 
     const NOW: Micros = Micros(1_772_366_400_000_000);
 
-    /// Opens a socket to a room and joins it if the hall lets it; whether it did.
+    /// Opens a socket to a room and tries to join it; returns whether that succeeded.
     fn join(hall: &mut Hall, id: SocketId, name: &str, access: Access, now: Micros) -> bool {
         hall.enter(name, id, Caller::default(), now);
         let may = access == Access::Bound || hall.may_open(name, now);
@@ -111,7 +112,7 @@ mod tests {
 
     #[test]
     fn an_object_takes_a_quarter_of_the_sockets_that_the_runtime_takes() {
-        // Of a WebSocket-hibernating object (platform facts 2.1).
+        // The limit of hibernatable sockets per object (platform facts 2.1).
         const OF_THE_RUNTIME: usize = 32_768;
         let taken = (0..OF_THE_RUNTIME).take_while(|open| !is_full(*open)).count();
         assert_eq!(taken, OF_THE_RUNTIME / 4);

@@ -1,7 +1,8 @@
-//! Signaling (contract section 7): who is in a room, and what reaches whom.
+//! Signaling (contract section 7): who is in a room, and which frames reach whom.
 //!
-//! [`room`] is the room, wherever its sockets are; [`hall`] the rooms of one object; [`relay`] is what the Worker does for a
-//! socket that names its room in its first frame; [`door`] is what both do with a frame first.
+//! [`room`] is one room, wherever its sockets are; [`hall`] the rooms of one object; [`relay`] what
+//! the Worker does for a socket that names its room in its first frame; [`door`] the checks that
+//! both apply to a frame first.
 
 pub mod door;
 pub mod hall;

@@ -1,9 +1,9 @@
-//! What the Worker does for a socket that names its room in its first frame.
+//! What the Worker does for a socket that names its room only in its first frame.
 //!
-//! The Worker holds the client's socket and, once the client joins, a socket to that room's
-//! object, and passes frames on in both directions. To the room it is a peer like any other. A
-//! join of another room opens a socket there first; only when that room has said `joined` is the
-//! old one left (S17, S12). Frames that come while a room is being opened wait in order.
+//! The Worker holds the client's socket and, once the client joins, a socket to that room's object,
+//! and passes frames on in both directions. To the room it is a peer like any other. A join of
+//! another room first opens a socket there; the old room is left only when the new one has answered
+//! `joined` (S17, S12). Frames that arrive while a room is being opened wait in order.
 
 use std::collections::VecDeque;
 
@@ -12,25 +12,25 @@ use crate::domain::frame_budget::Budget;
 use crate::wire::signaling::{ClientFrame, HEARTBEAT, HEARTBEAT_ACK, is_joined};
 use crate::wire::time::Micros;
 
-/// The number of a socket to a room: each join of another room gets the next one.
+/// The number of a socket to a room: each join of another room gets the next number.
 pub type Line = u64;
 
-/// Frames that may wait while a room is being opened; a room opens in milliseconds, and the
-/// budget lets no more through (S16).
+/// The most frames that wait while a room is being opened; a room opens in milliseconds, and the
+/// budget admits no more (S16).
 const WAITING_MAX: usize = 256;
 
-/// What happened.
+/// An input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// The client sent a frame; `None` is a binary one.
     Client(Option<&'a str>),
-    /// The client is gone.
+    /// The client disconnected.
     ClientGone,
-    /// The client does not take what it is sent (S19).
+    /// The client does not read its frames (S19).
     ClientSlow,
     /// The socket to a room is open.
     Opened(Line),
-    /// It could not be opened, or the room did not answer in time.
+    /// The socket could not be opened, or the room did not answer in time.
     Failed(Line),
     /// A room sent a frame.
     Room(Line, &'a str),
@@ -38,12 +38,12 @@ pub enum Event<'a> {
     RoomGone(Line, u16),
 }
 
-/// What to do.
+/// An order for the Worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Send to the client.
     ToClient(String),
-    /// Close the client's socket, and end.
+    /// Close the client's socket, and end the relay.
     CloseClient(u16),
     /// Open a socket to a room. [`Event::Opened`] or [`Event::Failed`] must follow.
     Open(Line, String),
@@ -53,14 +53,14 @@ pub enum Order {
     CloseRoom(Line),
 }
 
-/// See the module. A new one: the client has said nothing yet.
+/// See the module. A new relay: the client has not sent anything yet.
 #[derive(Debug, Default)]
 pub struct Relay {
     budget: Budget,
     next: Line,
     /// The room the client is connected to.
     current: Option<(Line, String)>,
-    /// The room it asked to join.
+    /// The room that it is joining.
     opening: Option<Opening>,
 }
 
@@ -68,7 +68,7 @@ pub struct Relay {
 struct Opening {
     line: Line,
     room: String,
-    /// The `join` frame, as it came.
+    /// The `join` frame, as sent.
     join: String,
     waiting: VecDeque<String>,
 }
@@ -99,7 +99,8 @@ impl Relay {
                     return self.on(Event::Failed(line), now);
                 }
                 match self.current.take_if(|(current, _)| *current == line) {
-                    // While it moves elsewhere, the end of the old room is no end for the client.
+                    // While the client moves to another room, the end of the old one does not
+                    // concern it.
                     Some(_) if self.opening.is_some() => Vec::new(),
                     Some(_) => self.end(code),
                     None => Vec::new(),
@@ -129,7 +130,7 @@ impl Relay {
         self.pass(&frame, text.unwrap_or_default())
     }
 
-    /// Passes on a frame that was let in.
+    /// Passes on an admitted frame.
     fn pass(&mut self, frame: &ClientFrame, text: &str) -> Vec<Order> {
         match (frame, &self.current) {
             (ClientFrame::Heartbeat, Some((line, _))) => vec![Order::ToRoom(*line, HEARTBEAT.to_owned())],
@@ -156,7 +157,7 @@ impl Relay {
         if self.current.as_ref().is_some_and(|(current, _)| *current == line) {
             return vec![Order::ToClient(text.to_owned())];
         }
-        // The first frame on a new line answers the join.
+        // The first frame on a new line is the answer to the join.
         let Some(opening) = self.opening.take_if(|opening| opening.line == line) else {
             return Vec::new();
         };
@@ -171,11 +172,11 @@ impl Relay {
         orders
     }
 
-    /// Passes on what waited, until another room is to be opened.
+    /// Passes on waiting frames, until another room must be opened.
     fn resume(&mut self, mut waiting: VecDeque<String>, now: Micros) -> Vec<Order> {
         let mut orders = Vec::new();
         while let Some(text) = waiting.pop_front() {
-            // It was counted when it came.
+            // It was counted when it arrived.
             match let_in(None, Some(&text), now) {
                 Ok(frame) => orders.extend(self.pass(&frame, &text)),
                 Err(refused) => orders.push(Order::ToClient(refused.reply)),
@@ -201,8 +202,8 @@ impl Relay {
     }
 }
 
-/// The code under which a client is told that its room closed the socket. Codes that only
-/// report a broken line cannot be sent (platform facts 2.2): then it is a restart.
+/// The close code for a client whose room closed the socket. Codes that only report a broken
+/// connection cannot be sent (platform facts 2.2); they become a restart.
 fn sendable(code: u16) -> u16 {
     match code {
         close::POLICY | close::GONE | close::TOO_SLOW => code,

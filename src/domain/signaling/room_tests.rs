@@ -1,4 +1,4 @@
-//! The room: tables for each rule, and random histories of several rooms at once.
+//! Tests of the room: tables for each rule, and random histories of several rooms at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ const NOW: Micros = Micros(1_000_000_000);
 /// In milliseconds.
 const LEASE: i64 = 75_000;
 
-/// A room with sockets, and what each of them has heard.
+/// A room with sockets, and the frames that each of them received.
 struct Hall {
     room: Room,
     heard: BTreeMap<SocketId, Vec<Value>>,
@@ -86,7 +86,7 @@ impl Hall {
         self.room.recheck(working_set, &people)
     }
 
-    /// What a socket has heard since the last time.
+    /// The frames that a socket received since the last call.
     fn heard(&mut self, socket: SocketId) -> Vec<Value> {
         self.heard.remove(&socket).unwrap_or_default()
     }
@@ -118,7 +118,7 @@ fn offer(room: &str, target: &str) -> Value {
     json!({ "type": "offer", "room": room, "target_peer_id": target, "sdp": "v=0" })
 }
 
-/// `a`, `b` and `c` in room `r`, all ears empty.
+/// `a`, `b` and `c` in room `r`, with no frames pending.
 fn three() -> (Hall, [SocketId; 3]) {
     let mut hall = Hall::new("r", 64);
     let sockets = [hall.enter(), hall.enter(), hall.enter()];
@@ -296,7 +296,7 @@ fn voice_states_reach_everybody_and_those_who_come_later() {
 fn a_peer_that_beat_and_went_silent_is_gone() {
     let (mut hall, [a, b, c]) = three();
     let at = |secs: i64| Micros(NOW.0 + secs * 1_000_000);
-    // a's heartbeats are answered by the runtime, b's by code, c sends none.
+    // The runtime answers a's heartbeats, the code answers b's, c sends none.
     let beats = |id: SocketId| (id == a).then(|| at(20));
     let lease = |secs: i64| Lease { now: at(secs), millis: LEASE, beat: &beats };
     hall.now = at(10);
@@ -321,7 +321,7 @@ fn a_peer_that_beat_and_went_silent_is_gone() {
 
 const SECRET: &str = "a secret of this client";
 
-/// `a` as `caller` under `peer_id` with its secret, and somebody else who listens.
+/// `a` as `caller` under `peer_id` with its secret, and another peer.
 fn one_and_a_listener(caller: Caller, peer_id: &str, access: Access) -> (Hall, SocketId, SocketId) {
     let mut hall = Hall::new("r", 64);
     let (old, listener) = (hall.enter_with(caller), hall.enter());
@@ -331,7 +331,7 @@ fn one_and_a_listener(caller: Caller, peer_id: &str, access: Access) -> (Hall, S
     (hall, old, listener)
 }
 
-/// S12, B-61: who may have a name that another socket has.
+/// S12, B-61: who may take a name that another socket has.
 #[test]
 fn s12_a_name_passes_to_its_owner_and_to_nobody_else() {
     let caller = |name: &str, proven| Caller {
@@ -540,9 +540,9 @@ fn s20_a_name_that_becomes_a_channel_sends_strangers_away() {
     assert_eq!(hall.closed.get(&member), Some(&1008), "it was bound by then");
 }
 
-/// Sockets keep what an older build stored (invariant 7), and an attachment has little room:
-/// 16,384 bytes. V8 takes one byte a character for a string of Latin
-/// letters, and two bytes for each UTF-16 unit of any other.
+/// Sockets keep what an older build stored (invariant 7), and an attachment has little room: 16,384
+/// bytes. V8 takes one byte per character for a string of Latin letters, and two bytes per UTF-16
+/// unit for any other.
 #[test]
 fn seats_are_pinned_and_small() {
     let seat = Seat {
@@ -573,7 +573,7 @@ fn seats_are_pinned_and_small() {
     assert_eq!(serde_json::to_string(&seat).unwrap(), pinned);
 }
 
-/// What may happen to one of a few sockets.
+/// An event at one of a few sockets.
 #[derive(Clone, Debug)]
 enum Step {
     Join(usize, usize, u8),
@@ -598,7 +598,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// One client's idea of its room, made of the frames it got and nothing else.
+/// A client's view of its room, built only from the frames it received.
 #[derive(Debug, Default)]
 struct Idea {
     me: Option<String>,
@@ -639,14 +639,14 @@ impl Idea {
 const NAMES: [&str; 3] = ["red", "green", "blue"];
 
 proptest! {
-    /// S01–S18, B-61 to B-65: whatever happens, in whatever order, in three rooms of three peers
-    /// with few names: what each client can know from its frames is what is true, and nothing
-    /// of one room reaches a socket of another.
+    /// S01–S18, B-61 to B-65: in three rooms of three peers with few names, after any events in any
+    /// order, what each client can conclude from its frames is true, and nothing from one room
+    /// reaches a socket of another.
     #[test]
     fn every_idea_of_a_room_agrees_with_the_room(steps in proptest::collection::vec(step(), 1..200)) {
         let mut halls: Vec<Hall> = NAMES.iter().map(|name| Hall::new(name, 3)).collect();
-        // Each client's socket: its room and its number there. A socket is opened for one room;
-        // a client that goes elsewhere opens another one there.
+        // Each client's socket: its room and its number there. A socket is opened for one room; a
+        // client that moves opens another one there.
         let mut clients: Vec<(usize, SocketId)> = Vec::new();
         for n in 0..8 {
             let room = n % 3;
@@ -654,7 +654,7 @@ proptest! {
         }
         let mut ideas: BTreeMap<(usize, SocketId), Idea> = BTreeMap::new();
         for (n, step) in steps.into_iter().enumerate() {
-            // The budget is another test's.
+            // Another test covers the budget.
             halls.iter_mut().for_each(|hall| hall.now = Micros(NOW.0 + n as i64 * 10_000_000));
             match step {
                 Step::Join(client, room, name) => {
