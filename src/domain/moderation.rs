@@ -209,6 +209,7 @@ impl Measure {
 ///   2. only the owner decides who moderates (X20);
 ///   3. a moderator may decide the rest, unless they are banned there, but may not remove another
 ///      moderator (X20);
+///   4. nobody else may decide anything.
 pub(super) fn may_decide(
     working_set: &WorkingSet,
     caller: &Caller,
