@@ -1,9 +1,10 @@
 // @ts-check
-// Builds the Worker: `npm run build`. wrangler.toml calls it too, so `wrangler dev` and `wrangler deploy` build the same way.
+// Builds the Worker: `npm run build`. wrangler.toml calls it too, so `wrangler dev` and `wrangler deploy` build the
+// same way.
 //
-// Promises: does nothing when no input changed; prints the size of the wasm, because a Worker is limited by it (10 MB gzipped);
-// fails when a Durable Object that wrangler.toml names is not exported, which would otherwise show only at deploy
-// (a class nobody refers to is not linked: wasm-bindgen#649, workers-rs#204).
+// Promises: does nothing if no input changed; prints the size of the wasm, which Cloudflare limits to 10 MB gzipped;
+// fails if a Durable Object in wrangler.toml is not exported, which would otherwise show only at deployment (the linker
+// drops a class that nothing refers to: wasm-bindgen#649, workers-rs#204).
 
 import { createHash } from 'node:crypto'
 import { copyFileSync, existsSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
@@ -15,9 +16,9 @@ import { BUILD_DIR, GUARD, packaged, ROOT, WRANGLER_CONFIG } from './paths.js'
 import { exitWith, Refusal, runQuietly, say } from './progress.js'
 import { setUp, wasmBindgen, workerBuild } from './toolchain.js'
 
-/** Everything a build reads. migrations/ is among them because code may embed it. */
+/** Everything that a build reads. migrations/ is included because code may embed it. */
 const INPUTS = ['Cargo.toml', 'Cargo.lock', 'package-lock.json', 'src', 'durable', 'guard', 'migrations', '.cargo']
-/** Where connections can be bounded: the loader of Linux lets a library stand before the C library. */
+/** Whether connections can be bounded: the Linux loader can preload a library before the C library. */
 const GUARDS = process.platform === 'linux'
 const STAMP = join(BUILD_DIR, '.inputs')
 const WASM = join(BUILD_DIR, 'index_bg.wasm')
@@ -42,7 +43,7 @@ function inputsDigest() {
   return digest.digest('hex')
 }
 
-/** Whether build/ was made from the sources as they are now. */
+/** Whether build/ was made from the current sources. */
 export function buildIsCurrent() {
   return existsSync(STAMP) && existsSync(WASM) && (existsSync(GUARD) || !GUARDS) && readFileSync(STAMP, 'utf8') === inputsDigest()
 }
@@ -69,7 +70,7 @@ function sizeLine() {
   return `wasm: ${kilobytes(wasm.length)}, gzipped ${kilobytes(gzipSync(wasm, { level: 9 }).length)}`
 }
 
-/** Builds what bounds the connections of `npm run serve`: code of this machine, not of the Worker. */
+/** Builds the library that bounds the connections of `npm run serve`; it runs on this machine, not in the Worker. */
 async function buildGuard() {
   const folder = join('target', 'guard')
   await runQuietly('cargo', ['build', '--release', '--package', 'colibri-guard', '--target-dir', folder], {
@@ -79,10 +80,10 @@ async function buildGuard() {
   copyFileSync(join(ROOT, folder, 'release', 'libcolibri_guard.so'), GUARD)
 }
 
-/** Builds when needed. Resolves with the line that tells the size of the wasm. */
+/** Builds if necessary. Resolves with the line that names the size of the wasm. */
 export async function build() {
   await setUp()
-  // Taken before the compiler reads the files: an edit during the build then makes the next call build again.
+  // Computed before the compiler reads the files, so that an edit during the build causes another build.
   const inputs = inputsDigest()
   if (!buildIsCurrent()) {
     say('building the Worker (seconds when warm, about 2 minutes the first time)')
@@ -90,8 +91,8 @@ export async function build() {
     await runQuietly(workerBuild().path, ['--release'], {
       cwd: ROOT,
       env: {
-        // worker-build would fetch these from the internet; here they come from the lock files. It only warns when one is
-        // missing, hence realpath, which throws.
+        // worker-build would download these; here they come from the lock files. It only warns if one is missing, hence
+        // realpath, which throws.
         WASM_BINDGEN_BIN: realpathSync(wasmBindgen().path),
         ESBUILD_BIN: realpathSync(packaged('esbuild')),
         WASM_OPT_BIN: realpathSync(packaged('wasm-opt')),

@@ -1,8 +1,9 @@
 // @ts-check
-// The first step of `npm run deploy`: who is believed without a proof is chosen once, by a person (AUTH_MODE, C06).
+// The first step of `npm run deploy`: asks once how far claims without proof are believed (AUTH_MODE, C06).
 //
-// An unset variable means `open`, which the shipped web client of March 2026 needs for everything it does; a new deployment
-// must not be that by silence. The choice is written into wrangler.toml; where nobody can be asked, what to set is said.
+// An unset variable means `open`, which the shipped web client of March 2026 requires; a new deployment must not get
+// that mode without a decision. The choice is written to wrangler.toml. Without a terminal, the script says what to
+// set.
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { createInterface } from 'node:readline/promises'
@@ -11,7 +12,7 @@ import { pathToFileURL } from 'node:url'
 import { WRANGLER_CONFIG } from './paths.js'
 import { exitWith, Refusal } from './progress.js'
 
-/** In the order in which they are offered. */
+/** In the order in which the script offers them. */
 export const MODES = {
   mixed: 'a DID without a proof is believed for presence only, and no more once its owner has shown a proof',
   verified: 'nobody acts as somebody without a proof; the web client of March 2026 shows none',
@@ -19,7 +20,7 @@ export const MODES = {
 }
 
 /**
- * The mode of a Worker with these variables (`domain::auth_mode`), and whether somebody chose it.
+ * The mode of a Worker with these variables (`domain::auth_mode`), and whether it was set explicitly.
  * @param {Record<string, unknown>} variables @returns {{ mode: keyof typeof MODES, isChosen: boolean }}
  */
 export function modeIn(variables) {
@@ -28,7 +29,7 @@ export function modeIn(variables) {
   return { mode, isChosen: given !== '' }
 }
 
-/** The mode that a configuration sets, if it sets one. @param {string} config */
+/** The mode that a configuration sets, if any. @param {string} config */
 export function modeOf(config) {
   const vars = config.split(/^\[/m).find((part) => part.startsWith('vars]'))
   return vars?.match(/^[ \t]*AUTH_MODE[ \t]*=[ \t]*["']([^"'\n]*)["']/m)?.[1]

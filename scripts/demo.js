@@ -1,8 +1,8 @@
 // @ts-check
-// The small world of `npm start`: two people, a community with a text and a voice channel, a first message.
+// The demo world of `npm start`: two people, a community with a text and a voice channel, a first message.
 //
-// Promises: made once per state folder; every record has a fixed key, so an interrupted creation is simply done again;
-// what `npm run post` and `npm run listen` need to know stands in demo.json.
+// Promises: created once per state folder; every record has a fixed key, so an interrupted creation is simply repeated;
+// demo.json contains what `npm run post` and `npm run listen` need.
 
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -15,18 +15,18 @@ const DEMO_FILE = join(DEMO_DIR, 'demo.json')
 
 const OWNER = 'alice'
 const MEMBER = 'bob'
-/** Records that exist once per community carry speaking keys, so that the addresses below can be typed. */
+/** Records that exist once per community have readable keys, so that the addresses below can be typed. */
 const COMMUNITY = 'garden'
 const CATEGORY = 'paths'
 const TEXT_CHANNEL = 'hall'
 const VOICE_CHANNEL = 'lounge'
 
-/** What the last `npm start` left, or undefined. */
+/** The data of the last `npm start`, or undefined. */
 export function readDemo() {
   return existsSync(DEMO_FILE) ? JSON.parse(readFileSync(DEMO_FILE, 'utf8')) : undefined
 }
 
-/** The same for commands that are useless without it. */
+/** The same for commands that cannot work without it. */
 export function runningDemo() {
   const demo = readDemo()
   if (!demo) throw new Refusal('There is no demo yet. Start it in another terminal: npm start')
@@ -43,7 +43,7 @@ async function person(network, name) {
 }
 
 /**
- * Creates the demo on a network, or finds it there. Resolves with what demo.json says.
+ * Creates the demo on a network, or finds it there. Resolves with the contents of demo.json.
  * @param {import("../tests/network/client.js").Network} network
  * @param {typeof import("../tests/network/records.js")} records
  * @param {string} service the URL of the service

@@ -1,8 +1,8 @@
 // @ts-check
-// The last step of `npm run deploy`: says which secrets the service on Cloudflare lacks, and how to set them.
+// The last step of `npm run deploy`: names the secrets that the service on Cloudflare lacks, and how to set them.
 //
-// `npm run serve` makes TOKEN_SECRET itself; on Cloudflare nobody can but who deploys. Without it /api/authentication answers
-// 500 NotConfigured and no socket token counts (C08).
+// `npm run serve` generates TOKEN_SECRET itself; on Cloudflare only the deployer can set it. Without it
+// /api/authentication answers 500 NotConfigured and no socket token is accepted (C08).
 
 import { execFileSync } from 'node:child_process'
 

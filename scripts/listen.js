@@ -1,6 +1,6 @@
 // @ts-check
-// `npm run listen`: subscribes to a community and its messages and prints each frame, one line of JSON each.
-// Options: --service URL, --community AT-URI; by default the demo of a running `npm start`.
+// `npm run listen`: subscribes to a community and its messages, and prints each frame as one line of JSON. Options:
+// --service URL, --community AT-URI; the default is the demo of a running `npm start`.
 
 import { parseArgs } from 'node:util'
 import WebSocket from 'ws'
@@ -8,7 +8,7 @@ import WebSocket from 'ws'
 import { runningDemo } from './demo.js'
 import { exitWith, Refusal, say } from './progress.js'
 
-/** The very string the web client sends; the service answers it without waking any code. */
+/** Exactly the string that the web client sends; the runtime answers it without waking any code. */
 const HEARTBEAT = '{"action":"heartbeat","event_type":"heartbeat"}'
 const HEARTBEAT_EVERY_MILLIS = 20_000
 

@@ -1,9 +1,9 @@
 // @ts-check
-// Turns wrangler.toml and the environment into the options of miniflare, which runs the Worker on this machine.
+// Converts wrangler.toml and the environment into options for miniflare, which runs the Worker on this machine.
 //
-// Promises: bindings, objects, compatibility date and crons come from wrangler.toml through wrangler's own reader and are
-// repeated nowhere; each variable of wrangler.toml, and each variable and secret named in package.json ("colibri"), may be
-// given by the environment, which wins.
+// Promises: bindings, objects, compatibility date and crons come from wrangler.toml through wrangler's own reader, and
+// are repeated nowhere; the environment overrides each variable in wrangler.toml, and each variable and secret in
+// package.json ("colibri").
 
 import { createHash, randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
@@ -15,12 +15,12 @@ import { ROOT } from './paths.js'
 import { Refusal } from './progress.js'
 
 const require = createRequire(import.meta.url)
-/** Changes whenever what is kept below changes its shape. */
+/** Change this when the cached data below changes its shape. */
 const CACHE_FORMAT = '1'
 const CACHE = join(ROOT, 'node_modules', '.cache', 'colibri-edge')
 export const PUBLIC_SOCKET_PLUGIN = fileURLToPath(new URL('./public-socket.js', import.meta.url))
 
-/** What wrangler reads in its configuration file. Kept on disk, because loading wrangler takes half a second. */
+/** The configuration as wrangler reads it. Cached on disk, because loading wrangler takes half a second. */
 function readWranglerConfig(configPath) {
   const version = require('wrangler/package.json').version
   const digest = createHash('sha256')
@@ -31,13 +31,13 @@ function readWranglerConfig(configPath) {
     .digest('hex')
   const kept = join(CACHE, `wrangler-${digest.slice(0, 32)}.json`)
   if (existsSync(kept)) return JSON.parse(readFileSync(kept, 'utf8'))
-  // Standard output belongs to serve's `ready` line; wrangler would write remarks there.
+  // Standard output is reserved for serve's `ready` line; wrangler would write remarks to it.
   process.env.WRANGLER_LOG = 'error'
   const wrangler = require('wrangler')
   const config = wrangler.unstable_readConfig({ config: configPath })
   const { workerOptions, main } = wrangler.unstable_getMiniflareWorkerOptions(config)
-  // wrangler mixes .dev.vars into the bindings. That file is for `npm run dev`; here secrets come from the environment alone,
-  // and none may end up in the file kept below.
+  // wrangler adds .dev.vars to the bindings. That file is for `npm run dev`; here secrets come only from the
+  // environment, and none may be written to the cache file.
   const { modulesRules: _, bindings: __, ...options } = workerOptions
   const databases = config.d1_databases.map(({ binding, migrations_dir, migrations_table }) => ({
     binding,
@@ -46,13 +46,13 @@ function readWranglerConfig(configPath) {
   }))
   const read = { name: config.name, main, options, vars: config.vars, databases }
   mkdirSync(CACHE, { recursive: true })
-  // Renamed into place, since several services may start at once.
+  // Renamed into place, because several services may start at once.
   writeFileSync(`${kept}.${process.pid}`, JSON.stringify(read))
   renameSync(`${kept}.${process.pid}`, kept)
   return read
 }
 
-/** The variables of the Worker: those of wrangler.toml, then the environment for every name that is known. */
+/** The variables of the Worker: those in wrangler.toml, overridden by the environment for every known name. */
 function variables(ofConfig, environment) {
   const { variables, secrets } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).colibri
   const values = { ...ofConfig }
@@ -63,9 +63,9 @@ function variables(ofConfig, environment) {
 }
 
 /**
- * Hosts that tests play: `https://alice.example.com=127.0.0.1:8080,…`, as `curl --connect-to` has it, and without TLS. What the
- * Worker sends to any other origin goes where it would. A Worker in front of the network does that; without the variable there is
- * none.
+ * Hosts that tests play: `https://alice.example.com=127.0.0.1:8080,…`, in the form of `curl --connect-to`, without TLS.
+ * A Worker in front of the network redirects requests to these origins and passes on all others; without the variable
+ * there is no such Worker.
  * @param {Record<string, any>} worker @param {string | undefined} list
  * @returns {any[]}
  */
@@ -86,8 +86,8 @@ function withPlayedHosts(worker, list) {
 }
 
 /**
- * What stands behind miniflare's own port, which any program on this machine can reach: it fires crons and asks the Worker
- * something, for whoever knows the secret of this start, and nothing else.
+ * The Worker behind miniflare's own port, which any program on this machine can reach: for callers who know the secret
+ * of this start it fires crons and sends the service a request, and does nothing else.
  * @param {string} service the Worker @param {string} secret @param {string} compatibilityDate
  */
 function gate(service, secret, compatibilityDate) {
@@ -106,7 +106,7 @@ function gate(service, secret, compatibilityDate) {
   return { name: 'gate', modules: true, script, compatibilityDate, compatibilityFlags, bindings, serviceBindings: { SERVICE: service } }
 }
 
-/** The modules that worker-build wrote: the entry and the wasm beside it. */
+/** The modules that worker-build wrote: the entry point and the wasm next to it. */
 function builtModules(main) {
   if (!existsSync(main)) throw new Refusal(`There is no built Worker at ${main}. Build it with: npm run build`)
   const folder = dirname(main)
@@ -131,16 +131,16 @@ export function localWorker(configPath, { storage, host, port, environment, toke
   const { name, main, options, vars, databases } = readWranglerConfig(configPath)
   const { convertV4MiniflareOptions } = require('miniflare')
   const address = `${host.includes(':') ? `[${host}]` : host}:${port}`
-  // Where it listens, so that nobody can have the service ask itself.
+  // The address on which it listens, so that nobody can make the service request itself.
   const bindings = { ...variables(vars, environment), COLIBRI_LISTENS_ON: address }
   bindings.TOKEN_SECRET ||= tokenSecret()
   const described = { ...options, ...builtModules(main), name, bindings }
   const secret = randomBytes(32).toString('base64url')
-  // The first of the Workers is the one behind miniflare's own port.
+  // The first Worker is the one behind miniflare's own port.
   const workers = [gate(name, secret, options.compatibilityDate), ...withPlayedHosts(described, environment.COLIBRI_PLAYED_HOSTS)]
   const converted = convertV4MiniflareOptions({ workers })
   const shared = {
-    // Miniflare's own port, which leads to the gate; clients come through the public socket.
+    // Miniflare's own port leads to the gate; clients use the public socket.
     host: '127.0.0.1',
     cf: false,
     enableDevRegistry: false,
@@ -162,7 +162,7 @@ export function localWorker(configPath, { storage, host, port, environment, toke
     options: { ...converted, ...shared },
     crons: options.cronTriggers ?? [],
     databases,
-    /** A Worker that does nothing but hold the databases: migrations run before any code of the service can see them. */
+    /** A Worker that only holds the databases: migrations run before any code of the service can see them. */
     databasesOnly: {
       ...shared,
       workers: [

@@ -1,9 +1,10 @@
 // @ts-check
-// What `npm test` looks at in the lock files: that what is installed is what was chosen, and whether any of it is known to be weak.
+// The checks of `npm test` on the lock files: that the installed packages are the chosen ones, and whether any has a
+// known vulnerability.
 //
-// Promises: the first needs no network and fails the build; the second asks the registry that npm is set up with, for a bounded
-// time, and says in one line that it knows nothing where that gives no data. Of what is installed to run the service a high or
-// critical weakness fails the build; of what only tests install it is named.
+// Promises: the first check needs no network and fails the build. The second asks the npm registry for a bounded time,
+// and prints one line if the registry has no data. A high or critical vulnerability fails the build in a package that
+// runs the service, and is printed for a package that only tests install.
 
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
@@ -23,8 +24,8 @@ const NPM_LOCKS = [
 const CARGO_LOCK = 'Cargo.lock'
 
 /**
- * What is wrong with a lock file of npm: each package has a hash, and none an address of its own, which would be that of the
- * mirror of whoever wrote the file. @param {string} text
+ * The problems of an npm lock file: each package must have a hash and no address of its own, which would be that of the
+ * author's mirror. @param {string} text
  * @returns {string[]}
  */
 export function problemsOfNpmLock(text) {
@@ -52,7 +53,8 @@ export function problemsOfCargoLock(text) {
 }
 
 /**
- * The grave weaknesses in what `npm audit --json` says, or nothing if it says nothing. @param {string} output
+ * The high and critical vulnerabilities in the output of `npm audit --json`, or undefined if it has no data.
+ * @param {string} output
  * @returns {string[] | undefined}
  */
 export function graveOf(output) {
@@ -68,7 +70,7 @@ export function graveOf(output) {
     .map(([name, { severity, range }]) => `${name} ${range ?? ''} (${severity})`)
 }
 
-/** @param {string} folder @returns {Promise<string>} what npm says, also when it ends with a failure */
+/** @param {string} folder @returns {Promise<string>} npm's output, even if it fails */
 function audit(folder) {
   const args = ['audit', '--json', '--package-lock-only', '--fetch-retries=0', `--fetch-timeout=${WITHIN_MILLIS / 2}`]
   return new Promise((resolve) =>

@@ -1,9 +1,9 @@
 // @ts-check
-// Applies the files of migrations/ to the local D1 databases, in order of their names.
+// Applies the files in migrations/ to the local D1 databases, in order of name.
 //
-// Promises: keeps wrangler's own books (table d1_migrations), so `wrangler d1 migrations apply --local --persist-to` and this
-// agree about what was applied; a file and its entry are one transaction; nothing is started when there is nothing to apply.
-// It goes through D1 itself and not through the file, so that a statement D1 would refuse is refused here as well.
+// Promises: uses wrangler's own table d1_migrations, so `wrangler d1 migrations apply --local --persist-to` and this
+// script agree on what was applied; a file and its entry are one transaction; nothing starts if there is nothing to
+// apply. It uses D1 itself, not the file, so that it refuses a statement that D1 would refuse.
 
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -41,7 +41,7 @@ async function applyTo(d1, database, file, say) {
  */
 export async function migrate(state, { databases, databasesOnly }, say) {
   const wanted = JSON.stringify(databases.map((database) => [database.binding, filesOf(database)]))
-  // Names are enough: an applied file is never edited (docs/invariants.md), and D1's books know names only.
+  // Names are enough: an applied file is never edited (docs/invariants.md), and D1's table has only names.
   if (existsSync(state.migrationsFile) && readFileSync(state.migrationsFile, 'utf8') === wanted) return
   const { Miniflare } = require('miniflare')
   const runtime = new Miniflare(databasesOnly)

@@ -1,6 +1,6 @@
 // @ts-check
-// wrangler and miniflare need Node 22.12; npm scripts of an installed clone find Node 24 first on their PATH, but a plain
-// `node scripts/serve.js` may be an older one. Such a script continues here under the Node that package.json brings along.
+// wrangler and miniflare need Node 22.12. npm scripts of an installed clone find Node 24 first on their PATH, but a
+// plain `node scripts/serve.js` may run an older Node. Such a script continues here under the Node from package.json.
 
 import { spawn } from 'node:child_process'
 
@@ -9,13 +9,16 @@ import { packaged } from './paths.js'
 const [major, minor] = process.versions.node.split('.').map(Number)
 const suffices = major > 22 || (major === 22 && minor >= 12)
 
-/** How a person, a terminal or a supervisor asks a program to end. @type {NodeJS.Signals[]} */
+/** The signals with which a person, a terminal or a supervisor ends a program. @type {NodeJS.Signals[]} */
 export const END_SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP']
 
 /** The Node for everything that loads wrangler or miniflare. */
 export const node24 = () => (suffices ? process.execPath : packaged('node'))
 
-/** Runs `script` in this process when this Node will do, else in a child that gets the arguments, the streams and the signals. */
+/**
+ * Runs `script` in this process if its Node is new enough, otherwise in a child with the same arguments, streams and
+ * signals.
+ */
 export function continueUnderNode24(script, inThisProcess) {
   if (suffices) return inThisProcess()
   const child = spawn(packaged('node'), [script, ...process.argv.slice(2)], {
@@ -28,8 +31,9 @@ export function continueUnderNode24(script, inThisProcess) {
 }
 
 /**
- * npm, a test run and the launcher above pass signals on to a service, but cannot when they are ended with kill -9; then it
- * would live on unseen and hold its port and its folder. So it ends with them. A service started directly stays.
+ * npm, a test run and the launcher above pass signals on to a service, but not if they are killed with kill -9; then
+ * the service would keep running unnoticed, with its port and its folder. So it ends with them. A service that was
+ * started directly stays.
  */
 export function endWithParent(end) {
   if (!process.env.npm_lifecycle_event && !process.env.COLIBRI_END_WITH_PARENT) return

@@ -1,5 +1,5 @@
 // @ts-check
-// Where things are. Every other script takes its paths from here, so that a moved folder is one edit.
+// The paths of this project. Every other script takes its paths from here, so moving a folder is one edit.
 
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -7,10 +7,10 @@ import { fileURLToPath } from 'node:url'
 
 export const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
 
-/** The built Worker. worker-build writes here and wrangler.toml's `main` points here. */
+/** The built Worker. worker-build writes it here, and wrangler.toml's `main` points here. */
 export const BUILD_DIR = join(ROOT, 'build')
 
-/** What bounds workerd's connections (guard/), on Linux. `npm run build` puts it there. */
+/** The library that bounds workerd's connections (guard/), on Linux; `npm run build` builds it. */
 export const GUARD = join(BUILD_DIR, 'guard.so')
 
 /** Programs compiled once per machine and shared by all clones: `<name>-<version>/bin/<program>`. */
@@ -24,5 +24,5 @@ export const WRANGLER = join(ROOT, 'node_modules', 'wrangler', 'bin', 'wrangler.
 
 export const WRANGLER_CONFIG = join(ROOT, 'wrangler.toml')
 
-/** A program that an npm package of this project brings along. */
+/** A program from an npm package of this project. */
 export const packaged = (program) => join(ROOT, 'node_modules', '.bin', program)

@@ -1,9 +1,9 @@
 // @ts-check
-// Asks the system whether a port is free, before anything is started that needs it.
+// Asks the system whether a port is free, before starting anything that needs it.
 //
-// A port that nobody named comes from below the range from which Linux serves outgoing connections (32768 and up, in
-// /proc/sys/net/ipv4/ip_local_port_range). The system's own choice, port 0, comes from that range, and some
-// outgoing connection may take it between the question and the start, or while a service that died starts again.
+// A port that the caller did not choose comes from below the range from which Linux assigns outgoing connections (32768
+// and up, in /proc/sys/net/ipv4/ip_local_port_range). The system's own choice, port 0, comes from that range, and an
+// outgoing connection may take it between the check and the start, or while a dead service restarts.
 
 import { createServer } from 'node:net'
 
@@ -14,8 +14,8 @@ const LAST_PORT = 31_999
 const ATTEMPTS = 50
 
 /**
- * The port asked for, or any free one when 0 was asked for; refuses in plain words when it is taken.
- * @param {string} host @param {number} port @param {number[]} [not] ports that are promised to somebody already
+ * The requested port, or any free one for 0; throws a plain message if it is taken.
+ * @param {string} host @param {number} port @param {number[]} [not] ports that are reserved already
  * @returns {Promise<number>}
  */
 export async function freePort(host, port, not = []) {
@@ -24,7 +24,7 @@ export async function freePort(host, port, not = []) {
     const candidate = FIRST_PORT + Math.floor(Math.random() * (LAST_PORT - FIRST_PORT + 1))
     if (!not.includes(candidate) && (await isFree(host, candidate))) return candidate
   }
-  // Whatever else is wrong with this host is told by the system in words of its own.
+  // The system's own message explains any other problem with this host.
   return listenOnce(host, 0)
 }
 

@@ -1,6 +1,6 @@
 // @ts-check
-// `npm run post -- "hello"`: bob says something in the demo of a running `npm start`, the way any atproto client would: as a
-// record in his repository. Option: --as alice.
+// `npm run post -- "hello"`: bob posts a message in the demo of a running `npm start`, as any atproto client would: as
+// a record in his repository. Option: --as alice.
 
 import { parseArgs } from 'node:util'
 

@@ -1,28 +1,28 @@
 // @ts-check
-// What a person sees while a long command works: numbered steps, and under a long step how far it is.
+// The output of a long command: numbered steps, and the progress of a long step.
 //
-// Promises: a step that takes more than a few seconds never looks dead. On a terminal one line is rewritten every second;
-// elsewhere (CI, a pipe) a new line appears every 20 seconds. A command that fails shows its last lines and how to run it again.
-// Uses Node's own modules only, because set-up runs before any package is installed.
+// Promises: a step that takes more than a few seconds never looks dead. On a terminal one line is rewritten every
+// second; elsewhere (CI, a pipe) a new line appears every 20 seconds. A command that fails shows its last lines and how
+// to run it again. Uses only Node's own modules, because set-up runs before any package is installed.
 
 import { spawn } from 'node:child_process'
 
 const liveTerminal = Boolean(process.stderr.isTTY) && !process.env.CI
 const REPORT_EVERY_MS = liveTerminal ? 1_000 : 20_000
-/** How much of a failed command's output is shown: enough for the first of several compiler errors. */
+/** How many lines of a failed command are shown: enough for the first of several compiler errors. */
 const LINES_SHOWN_ON_FAILURE = 200
-/** Lines that only tell how far cargo was. */
+/** Lines that only report cargo's progress. */
 const PROGRESS_LINE = /^\s*(Building|Compiling|Downloaded|Downloading|Updating|Locking)\b/
 
-/** A failure a person can act on: its message is shown without a stack trace. */
+/** A failure that a person can fix: its message is shown without a stack trace. */
 export class Refusal extends Error {}
 
-/** Prints to stderr, so that the standard output of each script stays what the script is asked for. */
+/** Prints to stderr, so that standard output contains only the result of the script. */
 export function say(line) {
   process.stderr.write(`${line}\n`)
 }
 
-/** Ends the process the way every script here ends on failure: a plain message for a Refusal, a stack for a defect. */
+/** Ends the process in the common way for failures: a plain message for a Refusal, a stack trace for a defect. */
 export function exitWith(error) {
   say(error instanceof Refusal ? `\n${error.message}` : `\n${error?.stack ?? error}`)
   process.exit(1)
@@ -40,8 +40,8 @@ export function elapsed(sinceMillis) {
  * @param {object} [options]
  * @param {string} [options.cwd]
  * @param {Record<string, string | undefined>} [options.env] added to the environment of this process
- * @param {(line: string) => string | undefined} [options.progress] turns a line of output into "how far it is"
- * @param {string} [options.instead] what to tell the reader to run when this fails; the command itself by default
+ * @param {(line: string) => string | undefined} [options.progress] turns a line of output into a progress text
+ * @param {string} [options.instead] the command to suggest when this fails; the command itself by default
  */
 export function runQuietly(command, args, { cwd, env, progress, instead } = {}) {
   const startedAt = Date.now()
@@ -52,7 +52,7 @@ export function runQuietly(command, args, { cwd, env, progress, instead } = {}) 
     let standing = ''
     const read = (chunk) => {
       output += chunk
-      // Cargo rewrites its progress bar with carriage returns, so those end a line as well.
+      // Cargo rewrites its progress bar with carriage returns, so those end a line too.
       const lines = (unfinishedLine + chunk).split(/[\r\n]+/)
       unfinishedLine = lines.pop() ?? ''
       for (const line of lines) standing = progress?.(line) ?? standing
@@ -85,13 +85,13 @@ export function runQuietly(command, args, { cwd, env, progress, instead } = {}) 
 }
 
 /**
- * Runs a command whose output the reader wants to see as it comes. Resolves with the exit code.
+ * Runs a command and shows its output as it arrives. Resolves with the exit code.
  * @param {string} command
  * @param {string[]} args
  * @param {object} options
  * @param {string} options.cwd
  * @param {Record<string, string>} options.env added to the environment of this process
- * @param {(text: string) => void} [options.onOutput] receives the text as well, for those who count something in it
+ * @param {(text: string) => void} [options.onOutput] receives the text too, for example to count something in it
  * @returns {Promise<number>}
  */
 export function runShown(command, args, { cwd, env, onOutput }) {

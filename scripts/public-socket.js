@@ -1,10 +1,10 @@
 // @ts-check
-// A miniflare plugin with one purpose: clients reach the Worker directly, on the port they were told.
+// A miniflare plugin with one purpose: clients connect to the Worker directly, on the chosen port.
 //
-// Miniflare's own port leads through a proxy Worker in JavaScript that costs two thirds of the throughput (measured: 5,100
-// against 15,500 requests a second) and rewrites requests for purposes of development. Its `unsafeDirectSockets` come close,
-// but take `request.cf` from a header that any client may send. This socket does neither: headers arrive as they were sent,
-// and `request.cf.clientIp` is the peer's "address:port" as workerd saw it.
+// Miniflare's own port leads through a proxy Worker in JavaScript, which costs two thirds of the throughput (measured:
+// 5,100 against 15,500 requests a second) and rewrites requests for development. Its `unsafeDirectSockets` come close,
+// but take `request.cf` from a header that any client may send. This socket does neither: headers arrive as sent, and
+// `request.cf.clientIp` is the peer's "address:port" as workerd sees it.
 
 const TYPE = 'unsafe:public-socket'
 

@@ -1,16 +1,18 @@
 // @ts-check
 // `npm run replay -- FILE.jsonl`: feeds a file of Jetstream frames, one per line, to a running service.
 //
-// Two ways:
-//   into a running `npm start` (the default; --control URL names another local network): the frames are appended to the stream
-//   of its network, and the command waits until the service has been sent all of them;
-//   --port P (0: any): serves the file itself, as a Jetstream with an inclusive cursor, until Ctrl-C. Start the service with the
-//   JETSTREAM_URL that is printed: its `?cursor=1` makes a service without a cursor begin at the first frame.
+// There are two ways:
+//   1. into a running `npm start` (the default; --control URL names another local network): it appends the frames to
+//      the stream of that network, and waits until the service has been sent all of them;
+//   2. --port P (0: any): it serves the file itself, as a Jetstream with an inclusive cursor, until Ctrl-C. Start the
+//      service with the printed JETSTREAM_URL: its `?cursor=1` makes a service without a cursor start at the first
+//      frame.
 //
-// Promises: a line that is no frame is skipped and named, with its number and why; a file without any frame changes nothing and
-// is an error; frames keep their order. `time_us` rises strictly in every stream: a frame whose time is not later than all
-// before it gets the next free one, and the command says how many that were. Records and revisions are left alone, so a file
-// that is replayed twice changes nothing the second time. Account events have no revision: with a later time they happen again.
+// Promises: a line that is not a frame is skipped and reported, with its number and the reason; a file without any
+// frame changes nothing and is an error; frames keep their order. `time_us` must increase strictly in every stream: a
+// frame whose time is not later than all before it gets the next free one, and the command reports how many did.
+// Records and revisions stay unchanged, so replaying a file twice changes nothing the second time. Account events have
+// no revision: with a later time they apply again.
 
 import { once } from 'node:events'
 import { createReadStream, createWriteStream, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
@@ -29,13 +31,13 @@ import { exitWith, Refusal, say } from './progress.js'
 const USAGE = 'Usage: npm run replay -- FILE.jsonl [--control URL | --port P]'
 const HOST = '127.0.0.1'
 const LOOK_EVERY_MILLIS = 100
-/** A service that takes no frame for so long does not read the stream. */
+/** A service that accepts no frame for this long is not reading the stream. */
 const STUCK_AFTER_MILLIS = 30_000
 const SKIPPED_SHOWN = 20
-/** What the service reads at most (wire/jetstream.rs); a longer line is sent all the same. */
+/** The longest frame that the service reads (wire/jetstream.rs); a longer line is sent all the same. */
 const WRITE_AHEAD_BYTES = 1024 * 1024
 
-/** Why a line is no frame of a Jetstream, or undefined when it is one. @param {string} line */
+/** Why a line is not a Jetstream frame; undefined if it is one. @param {string} line */
 export function whyNoFrame(line) {
   let frame
   try {
@@ -55,7 +57,7 @@ export function whyNoFrame(line) {
 }
 
 /**
- * Reads a file and writes its frames, and nothing else, to `clean`.
+ * Reads a file and writes only its frames to `clean`.
  * @param {string} file @param {string} clean
  * @returns {Promise<{ frames: number, skipped: { line: number, why: string }[] }>}
  */
@@ -98,7 +100,7 @@ function readOptions() {
   if (port !== undefined && (!Number.isInteger(port) || port < 0 || port > 65_535)) {
     throw new Refusal(`--port must be a number from 0 to 65535, not ${values.port}`)
   }
-  // npm runs scripts in the package folder; a relative path means the folder the person typed it in.
+  // npm runs scripts in the package folder; a relative path refers to the folder in which the person typed it.
   const typedIn = process.env.npm_lifecycle_event === 'replay' ? process.env.INIT_CWD : undefined
   const [named] = positionals
   const file = isAbsolute(named) ? named : resolve(typedIn ?? process.cwd(), named)
@@ -107,7 +109,7 @@ function readOptions() {
   return { file, port, control: values.control }
 }
 
-/** Where a running `npm start` is controlled from: its network keeps its ports for life. */
+/** The control address of a running `npm start`, whose network keeps its ports. */
 function demoControl() {
   const ports = join(DEMO_DIR, 'network', 'ports.json')
   if (!existsSync(ports)) {
@@ -148,14 +150,14 @@ async function sentToAll(control) {
   }
 }
 
-/** What the service of `npm start` says of itself, if it answers. */
+/** The health of the service of `npm start`, if it answers. */
 async function health() {
   const service = readDemo()?.service
   const response = service && (await fetch(`${service}/api/health`).catch(() => undefined))
   return response && (await response.json()).ingest
 }
 
-/** Waits until the service of `npm start` has stored what it was sent, and says what it made of it. */
+/** Waits until the service of `npm start` has stored what it received, and prints the result. */
 async function sayWhatIsStored(before) {
   let ingest
   const giveUpAt = Date.now() + STUCK_AFTER_MILLIS
@@ -183,7 +185,7 @@ async function append(named, clean, frames) {
   if (healthBefore) await sayWhatIsStored(healthBefore)
 }
 
-/** Frames whose time is not later than all before. */
+/** Counts the frames whose time is not later than all before. */
 async function countOutOfOrder(file, last) {
   let count = 0
   for await (const line of createInterface({ input: createReadStream(file) })) {
@@ -197,7 +199,7 @@ async function countOutOfOrder(file, last) {
   return count
 }
 
-/** Serves the frames until it is asked to end. */
+/** Serves the frames until it is stopped. */
 async function serve(port, clean, frames, folder) {
   const [{ FrameLog }, { Jetstream }, { startControl }] = await Promise.all([
     import('../tests/network/log.js'),

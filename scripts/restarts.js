@@ -1,8 +1,8 @@
 // @ts-check
-// How long to wait before a runtime that died is started again: at once at first, since whoever is connected waits too, and
-// longer each time if it dies again and again. The service itself never ends for that: what kills the runtime may pass.
+// How long to wait before restarting a runtime that died: not at all at first, because clients are waiting, and longer
+// each time if it dies again and again. The service itself never gives up: the cause may pass.
 
-/** A runtime that has lived for so long is well again. */
+/** A runtime that lived this long counts as healthy again. */
 const WELL_AFTER_MILLIS = 60_000
 const AT_ONCE = 3
 const LONGEST_SECS = 30
@@ -11,7 +11,7 @@ export class Restarts {
   #deaths = 0
   #last = -Infinity
 
-  /** Notes a death at that time. @param {number} nowMillis @returns {number} the seconds to wait */
+  /** Records a death at that time. @param {number} nowMillis @returns {number} the seconds to wait */
   died(nowMillis) {
     if (nowMillis - this.#last > WELL_AFTER_MILLIS) this.#deaths = 0
     this.#last = nowMillis

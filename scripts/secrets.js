@@ -1,19 +1,22 @@
 // @ts-check
-// What is checked before a start. A key that is found by trying is refused. The rule is that of the Worker (src/domain/secrets.rs, C25), which treats
-// such a key as none; here a person is there to read why.
+// Checks before a start: refuses a key that can be found by trying. The rule is the Worker's (src/domain/secrets.rs,
+// C25), which ignores such a key; here a person can read the reason.
 
 import { Refusal } from './progress.js'
 
 const SECRET_MIN = 16
 
-/** @param {string} url @returns {boolean} whether the stream comes from this machine: then all of it is a test network */
+/**
+ * @param {string} url @returns {boolean} whether the stream comes from this machine, so that the whole network is a
+ * test network
+ */
 function isTestStream(url) {
   if (!URL.canParse(url)) return false
   const { hostname } = new URL(url)
   return hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname)
 }
 
-/** Numbers that are read outside the Worker (guard/), which says nothing of bad ones. C30 holds for them too. */
+/** Numbers that are read outside the Worker (guard/), where bad ones cause no message. C30 applies to them too. */
 const NUMBERS = ['MAX_CONNECTIONS', 'MAX_CONNECTIONS_PER_ADDRESS']
 
 /** @param {Record<string, string | undefined>} environment @param {(line: string) => void} say */

@@ -1,17 +1,19 @@
 // @ts-check
-// Runs the built Worker with its objects and its D1 on this machine: `npm run serve -- --port P --state DIR`.
-// The way to self-host, and the way tests and benchmarks start the service. No watcher, no request log.
+// Runs the built Worker with its objects and its D1 on this machine: `npm run serve -- --port P --state DIR`. This is
+// how to self-host, and how tests and benchmarks start the service. No watcher, no request log.
 //
 // Promises:
 //   1. migrations are applied before the first request or alarm can see the database;
 //   2. `ready http://…` is printed, alone on standard output, when the Worker answers;
 //   3. the cron fires each minute, which local runtimes do not do by themselves; a failure is logged and is not fatal;
-//   4. kill -9 loses nothing that was committed (SQLite in WAL mode, one fsync per commit) and leaves no process behind;
-//   5. SIGTERM ends it with code 0; one service per state folder; a workerd that dies is started again, with growing pauses if it
-//      dies again and again;
-//   6. connections are bounded (guard/), where the system allows it, and there are descriptors left for everything else.
-// Options: --port (8787), --host (127.0.0.1), --state (.local/serve), --config (wrangler.toml). Variables: see local-worker.js; MAX_CONNECTIONS,
-// MAX_CONNECTIONS_PER_ADDRESS.
+//   4. kill -9 loses nothing that was committed (SQLite in WAL mode, one fsync per commit) and leaves no process
+//      behind;
+//   5. SIGTERM ends it with code 0; there is one service per state folder; a workerd that dies is restarted, with
+//      growing pauses if it dies again and again;
+//   6. connections are bounded (guard/) where the system allows it, and descriptors remain for everything else.
+//
+// Options: --port (8787), --host (127.0.0.1), --state (.local/serve), --config (wrangler.toml). Variables: see
+// local-worker.js; MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS.
 
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -30,13 +32,13 @@ import { modeIn, MODES } from './choose-mode.js'
 import { checkNumbers, checkSecrets } from './secrets.js'
 
 const MINUTE_MILLIS = 60_000
-/** How long a runtime that died may take to let go of what it holds. */
+/** How long a dead runtime may take to release its resources. */
 const DISPOSE_WITHIN_MILLIS = 3_000
-/** How long one may take to come up, besides the pause before it (restarts.js). */
+/** How long a runtime may take to start, besides the pause before it (restarts.js). */
 const LAUNCH_WITHIN_MILLIS = 10_000
-/** So much later a workerd that miniflare started by itself is taken for dead: one that is only slow should not be ended. */
+/** How much later a workerd that miniflare restarted counts as dead: one that is merely slow should not be ended. */
 const OVERDUE_AFTER_MILLIS = 20_000
-/** SIGTERM has to end the service within three seconds, whatever still hangs. */
+/** SIGTERM must end the service within three seconds, whatever still hangs. */
 const STOP_WITHIN_MILLIS = 2_500
 
 function readOptions() {
@@ -51,15 +53,15 @@ function readOptions() {
   const port = Number(values.port)
   if (!Number.isInteger(port) || port < 0 || port > 65_535)
     throw new Refusal(`--port must be a number from 0 to 65535, not ${values.port}`)
-  // npm runs scripts in the package folder; a relative path means the folder the person typed it in.
+  // npm runs scripts in the package folder; a relative path refers to the folder in which the person typed it.
   const typedIn = process.env.npm_lifecycle_event === 'serve' ? process.env.INIT_CWD : undefined
   const full = (path) => (isAbsolute(path) ? path : resolve(typedIn ?? process.cwd(), path))
   return { port, host: values.host, state: full(values.state), config: full(values.config) }
 }
 
 /**
- * Fires every cron at each full minute, and once at the start: the cron is what wakes the reader of the network, which should
- * not wait up to a minute for it. All crons of this service are `* * * * *`; another schedule would be a silent lie.
+ * Fires every cron at each full minute, and once at the start: the cron wakes the reader of the network, which should
+ * not wait up to a minute. All crons of this service are `* * * * *`; this function would ignore any other schedule.
  */
 function startCron(runtime, { crons, atGate }) {
   const unsupported = crons.filter((cron) => cron !== '* * * * *')
@@ -70,7 +72,7 @@ function startCron(runtime, { crons, atGate }) {
     scheduleNext()
     for (const cron of crons) {
       try {
-        // Not `getWorker().scheduled()`: that stops this process until the Worker is done, and the Worker may wait for
+        // Not `getWorker().scheduled()`: that blocks this process until the Worker is done, and the Worker may wait for
         // this process to read its log.
         const answer = await runtime().dispatchFetch(...atGate(`/cron?${new URLSearchParams({ cron })}`))
         const outcome = await answer.text()
@@ -96,7 +98,7 @@ async function serve() {
     import('./state.js'),
   ])
   if (options.config === WRANGLER_CONFIG && !buildIsCurrent()) {
-    // A first start builds; later a person may serve an older build on purpose, but should know it.
+    // A first start builds; later a person may run an older build on purpose, but should know it.
     say('note: build/ is older than the sources; `npm run build` brings it up to date')
   }
   const state = new StateFolder(options.state)
@@ -107,7 +109,7 @@ async function serve() {
   process.env.COLIBRI_WORKERD = require('workerd').default
   process.env.COLIBRI_PID_FILE = state.workerdPidFile
   process.env.COLIBRI_CACHE = join(state.storage, 'cache')
-  // miniflare leaves its temporary folder behind when it is killed; here the next start removes it.
+  // A killed miniflare leaves its temporary folder behind; the next start removes it here.
   process.env.COLIBRI_GUARD = existsSync(GUARD) ? GUARD : ''
   if (!process.env.COLIBRI_GUARD) say('note: connections are not bounded here, only by descriptors (docs/configuration.md)')
   process.env.TMPDIR = state.freshTemporaryFolder()
@@ -129,7 +131,7 @@ async function serve() {
 
   let runtime
   let stopCode
-  /** Ends workerd at once: everything committed is on disk, and there is no more to be said to the clients than the close. */
+  /** Ends workerd at once: everything committed is on disk, and clients need nothing more than the close. */
   const stop = (code) => {
     if (stopCode !== undefined) return
     stopCode = code
@@ -139,24 +141,25 @@ async function serve() {
       .finally(() => process.exit(code))
   }
   for (const signal of END_SIGNALS) process.on(signal, () => stop(0))
-  // miniflare has a listener of its own behind ours, which ends workerd as well, but exits with 143 as if nobody had listened.
+  // miniflare's own listener behind this one also ends workerd, but exits with 143, as if nothing had handled the
+  // signal.
   process.on('exit', () => {
     process.exitCode = stopCode ?? process.exitCode
   })
-  // A reader that went away (a closed terminal, a dead test run) must not take the service down through its log.
+  // If the reader of the log disappears (a closed terminal, a dead test run), the service must keep running.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
   endWithParent(() => stop(1))
 
   const restarts = new Restarts()
-  /** What with-parent.sh waits before it starts the next workerd. */
+  /** The pause of with-parent.sh before the next workerd starts. */
   const pauseAfterDeath = () => {
     const pause = restarts.died(Date.now())
     process.env.COLIBRI_PAUSE_SECS = String(pause)
     return pause === 0 ? 'starting it again' : `starting it again in ${pause} s`
   }
-  /** How long a workerd may take until it runs. */
+  /** How long a workerd may take to start. */
   const launchWithin = () => LAUNCH_WITHIN_MILLIS + 1_000 * Number(process.env.COLIBRI_PAUSE_SECS ?? 0)
-  /** miniflare waits for ever for a workerd that dies at the very beginning of its start, and says nothing. */
+  /** If workerd dies very early in its start, miniflare waits for ever and reports nothing. */
   let overdue
   const giveUp = () => {
     if (relaunching || stopCode !== undefined) return
@@ -174,7 +177,7 @@ async function serve() {
       clearTimeout(overdue)
       overdue = setTimeout(giveUp, OVERDUE_AFTER_MILLIS + launchWithin()).unref()
     }
-    /** miniflare reports here, and nowhere else, that workerd could not be started again, and does not try any more. */
+    /** miniflare reports only here that it could not restart workerd and has given up. */
     error(error) {
       if (error.code !== 'ERR_RUNTIME_FAILURE' || !started) return say(String(error.stack ?? error))
       if (relaunching) return
@@ -197,13 +200,13 @@ async function serve() {
     return runtime.ready
   }
   let relaunching = false
-  /** In the place of a runtime that miniflare gave up. */
+  /** Replaces a runtime that miniflare gave up. */
   const relaunch = async () => {
     if (relaunching) return
     relaunching = true
     clearTimeout(overdue)
     while (stopCode === undefined) {
-      // `dispose` of a runtime that never came up may not settle; neither may `ready`.
+      // `dispose` of a runtime that never started may not settle; neither may `ready`.
       await Promise.race([runtime.dispose().catch(() => {}), sleep(DISPOSE_WITHIN_MILLIS)])
       if (stopCode !== undefined) return
       try {
@@ -224,8 +227,8 @@ async function serve() {
   started = true
   if (stopCode !== undefined) return
   const url = `http://${options.host.includes(':') ? `[${options.host}]` : options.host}:${port}`
-  // Only the process that started this one, and only if it asked for a channel, can say this: tests take objects out of memory
-  // as the platform does, sockets staying open.
+  // Only the process that started this one with a channel can send this: tests evict objects from memory as the
+  // platform does, while sockets stay open.
   process.on('message', ({ evict: { className, name } }) => {
     runtime
       .unsafeEvictDurableObject(worker.name, className, { name, webSockets: 'hibernate' })
@@ -233,7 +236,8 @@ async function serve() {
   })
   state.announce(url)
   startCron(() => runtime, worker)
-  // Not through the public socket, where it would count against the rate limit of this machine. Whatever is answered.
+  // Not through the public socket, where it would count against the rate limit of this machine. The answer does not
+  // matter.
   await (await runtime.dispatchFetch(...worker.atGate('/'))).arrayBuffer()
   process.stdout.write(`ready ${url}\n`)
   say(`state ${options.state}, workerd process ${state.workerdPid()}, started in ${Math.round(performance.now() - startedAt)} ms`)

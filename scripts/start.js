@@ -1,9 +1,10 @@
 // @ts-check
-// `npm start`: from a clone to a running service with something in it.
+// `npm start`: from a clone to a running service with a demo community.
 //
-// Promises: sets up what is missing, builds, starts a local atproto network and the service, fills in the demo once, waits until
-// the service shows it, and prints what to try. A second start takes seconds. Ctrl-C, and even kill -9, ends all of it.
-// Options: --live (the public network instead of a local one), --port N (8787), --reset (forget the demo first).
+// Promises: sets up what is missing, builds, starts a local atproto network and the service, creates the demo once,
+// waits until the service shows it, and prints what to try. A second start takes seconds. Ctrl-C, and even kill -9,
+// ends all of it. Options: --live (the public network instead of a local one), --port N (8787), --reset (forget the
+// demo first).
 
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -25,7 +26,7 @@ import { setUp } from './toolchain.js'
 
 const SHOWN_WITHIN_MILLIS = 60_000
 const LOG_LINES_SHOWN = 20
-/** Where state.js keeps the lock of a folder. */
+/** The folder in which state.js keeps its lock. */
 const LOCK_FOLDER = 'serve'
 
 const { values: options } = parseArgs({
@@ -35,11 +36,11 @@ const { values: options } = parseArgs({
     reset: { type: 'boolean', default: false },
   },
 })
-/** Who is believed, unless the environment says: what the shipped web client can live with. */
+/** The default AUTH_MODE, which works for the shipped web client. */
 const AUTH_MODE = 'mixed'
 const folder = options.live ? join(LOCAL_DIR, 'live') : DEMO_DIR
 
-/** The key of the guarded endpoints: made once per folder, because whoever wrote it down wants it to stay. */
+/** The key of the guarded endpoints: generated once per folder, so that a copied key stays valid. */
 function apiKey() {
   const file = join(folder, 'invite-api-key')
   if (!existsSync(file)) writeFileSync(file, randomBytes(16).toString('hex'), { mode: 0o600 })
@@ -52,24 +53,24 @@ function apiKey() {
  */
 const serviceDid = (port) => `did:web:localhost%3A${port}`
 
-/** What the environment does not say: who is believed, and who this service is. @param {number} port */
+/** Defaults for what the environment does not set: AUTH_MODE and SERVICE_DID. @param {number} port */
 const identity = (port) => ({
   AUTH_MODE: process.env.AUTH_MODE || AUTH_MODE,
   SERVICE_DID: process.env.SERVICE_DID || serviceDid(port),
 })
 
-/** What was chosen, as the service says it. @param {string} service */
+/** The chosen mode, as the service reports it. @param {string} service */
 async function chosen(service) {
   const { auth_mode, auth_meaning, did } = await (await fetch(`${service}/api/server`)).json()
   return `AUTH_MODE       ${auth_mode}: ${auth_meaning}\nSERVICE_DID     ${did}`
 }
 
-/** Removes everything but the lock, which this process holds. */
+/** Removes everything except the lock, which this process holds. */
 function forgetDemo() {
   for (const entry of readdirSync(folder)) if (entry !== LOCK_FOLDER) rmSync(join(folder, entry), { recursive: true })
 }
 
-/** Starts serve.js; its log goes to a file, so that what is printed here stays in sight. */
+/** Starts serve.js; its log goes to a file, so that the output of this script stays visible. */
 async function startService(port, env) {
   const logFile = join(folder, 'service.log')
   const log = createWriteStream(logFile)
@@ -88,7 +89,7 @@ async function startService(port, env) {
   const ended = once(child, 'close').then(([code, signal]) => {
     throw new Refusal(`${lastLines.join('\n')}\n\nThe service ended (${signal ?? `exit code ${code}`}). Its log: ${logFile}`)
   })
-  // Whoever awaits it first hears of it; until then an early end must not count as an unhandled error.
+  // The first caller who awaits it gets the error; until then an early end must not count as an unhandled rejection.
   ended.catch(() => {})
   const [line] = await Promise.race([once(output, 'line'), ended])
   return { url: line.replace('ready ', ''), logFile, ended, stop: () => child.kill('SIGTERM') }
@@ -181,7 +182,7 @@ async function start() {
       service = await startService(port, {
         JETSTREAM_URL: network.jetstream,
         PLC_URL: network.plc,
-        // The PDS answers for profiles nobody has: the public API is not part of this small world.
+        // The PDS answers for unknown profiles: the public API is not part of this demo.
         BSKY_API_URL: network.pds,
         // Handles end in .test, for which only this network answers.
         DOH_URL: network.dns,
@@ -203,7 +204,7 @@ async function start() {
 }
 
 try {
-  // Whoever continues under Node 24 has done this already.
+  // A process that continues under Node 24 has done this already.
   if (!process.env.COLIBRI_END_WITH_PARENT) {
     await setUp({ network: !options.live })
     say(await build())

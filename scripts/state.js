@@ -1,9 +1,10 @@
 // @ts-check
-// The folder that holds everything a local service must not lose: the D1 database and the storage of the objects.
+// The folder with everything that a local service must not lose: the D1 database and the storage of the objects.
 //
-// Promises: one service at a time per folder, proved by a lock that the kernel drops with its holder (so a crash leaves nothing
-// to clean up); a workerd that an earlier service left behind is ended before a new one starts, and nothing else ever is.
-// The layout below v3/ is wrangler's own: `wrangler d1 execute DB --local --persist-to <folder>` reads the same database.
+// Promises: one service at a time per folder, enforced by a lock that the kernel releases with its holder (so a crash
+// leaves nothing to clean up); before a new workerd starts, one that an earlier service left behind is ended, and no
+// other process ever is. The layout below v3/ is wrangler's own: `wrangler d1 execute DB --local --persist-to <folder>`
+// reads the same database.
 
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -16,7 +17,7 @@ import { Refusal } from './progress.js'
 
 const SQLITE_BUSY = 5
 
-/** When the process started, in whatever unit the system tells it, or undefined when there is no such process. */
+/** When the process started, in the system's unit, or undefined if there is no such process. */
 export function birthOf(pid) {
   try {
     if (process.platform === 'linux') {
@@ -37,7 +38,7 @@ export class StateFolder {
 
   constructor(path) {
     this.path = path
-    /** What miniflare calls the persistence path. wrangler appends the same `v3` to --persist-to. */
+    /** miniflare's persistence path. wrangler appends the same `v3` to --persist-to. */
     this.storage = join(path, 'v3')
     this.workerdPidFile = join(path, 'serve', 'workerd.pid')
     this.#serviceFile = join(path, 'serve', 'service.json')
@@ -45,12 +46,12 @@ export class StateFolder {
   }
   #serviceFile
 
-  /** Takes the folder for this process, or refuses, names the process that has it, and passes on the advice. */
+  /** Takes the folder for this process, or throws, names the process that has it, and adds the advice. */
   async take(advice) {
     mkdirSync(join(this.path, 'serve'), { recursive: true })
     this.#lock = new DatabaseSync(join(this.path, 'serve', 'lock.sqlite'))
     try {
-      // An open exclusive transaction is a file lock: held until this process ends, however it ends. Nothing is written.
+      // An open exclusive transaction is a file lock, held until this process ends in any way. Nothing is written.
       this.#lock.exec('BEGIN EXCLUSIVE')
     } catch (error) {
       if (error.errcode !== SQLITE_BUSY) throw error
@@ -64,23 +65,23 @@ export class StateFolder {
     await this.#endOrphan()
   }
 
-  /** Tells a second service who has the folder. Not a lock: only the text of its refusal. */
+  /** Notes who has the folder, for the message to a second service. This is not a lock. */
   announce(url) {
     writeFileSync(this.#serviceFile, JSON.stringify({ pid: process.pid, url }))
   }
 
-  /** A secret of 32 random bytes that belongs to this folder: made when it is first asked for, the same from then on. */
+  /** A secret of 32 random bytes that belongs to this folder: generated on first use, and then always the same. */
   secret(name) {
     const file = join(this.path, 'serve', name)
     if (!existsSync(file)) {
-      // Renamed into place, so that a crash leaves a whole secret or none.
+      // Renamed into place, so that a crash leaves a complete secret or none.
       writeFileSync(`${file}.new`, randomBytes(32).toString('base64url'), { mode: 0o600 })
       renameSync(`${file}.new`, file)
     }
     return readFileSync(file, 'utf8')
   }
 
-  /** An empty folder for what need not last; left-overs of a killed service go. */
+  /** An empty folder for temporary data; left-overs of a killed service are deleted. */
   freshTemporaryFolder() {
     const folder = join(this.path, 'serve', 'tmp')
     rmSync(folder, { recursive: true, force: true })
@@ -111,7 +112,7 @@ export class StateFolder {
     }
   }
 
-  /** with-parent.sh makes an orphan all but impossible; this covers systems where it can only look once a second. */
+  /** with-parent.sh makes an orphan nearly impossible; this covers systems where it can only check once a second. */
   async #endOrphan() {
     const workerd = this.#readWorkerd()
     if (!workerd || birthOf(workerd.pid) !== workerd.birth) return

@@ -1,9 +1,10 @@
 // @ts-check
-// `npm test`: every check there is, the same here and in CI. `npm test -- clippy native` runs some of them; a *.test.js among
+// `npm test`: every check, the same here and in CI. `npm test -- clippy native` runs some of them; a *.test.js among
 // the arguments narrows the step it belongs to: `npm test -- e2e tests/e2e/serve.test.js`.
 //
-// Promises: each step has a header; the first failure ends the run and names the command that runs only that step; the last
-// lines are the summaries of the test runners, and the very last one adds them up: `N passed, N failed, N skipped`.
+// Promises: each step has a header; the first failure ends the run and names the command that runs only that step; the
+// last lines are the summaries of the test runners, and the very last one adds them up: `N passed, N failed, N
+// skipped`.
 
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
@@ -16,7 +17,7 @@ import { packaged, ROOT, WRANGLER } from './paths.js'
 import { exitWith, Refusal, runShown } from './progress.js'
 import { setUp } from './toolchain.js'
 
-/** No test may need longer; one that hangs would otherwise use up the time of all. */
+/** The time limit of a test; one that hangs would otherwise use up the time of all. */
 const TEST_TIMEOUT_MILLIS = 180_000
 
 const chosen = process.argv.slice(2)
@@ -26,7 +27,7 @@ const chosenSteps = chosen.filter((argument) => !argument.endsWith('.test.js'))
 const command = (program, ...args) => ({ program, args })
 const cargo = (...args) => command('cargo', ...args)
 
-/** The files of a folder with tests, or those of them that were asked for. */
+/** The test files of a folder, or the requested ones among them. */
 function nodeTests(folder, { concurrency }) {
   const directory = join(ROOT, folder)
   const files = existsSync(directory)
@@ -48,7 +49,7 @@ function nodeTests(folder, { concurrency }) {
       )
 }
 
-/** In the order of what fails fastest. `counts`: the step is a test runner. */
+/** In the order of how fast they fail. `counts`: the step is a test runner. */
 const steps = [
   { name: 'setup', title: 'set-up', run: () => setUp({ lints: true, network: true, calls: true }) },
   { name: 'format', title: 'formatting (rustfmt)', spawn: () => cargo('fmt', '--all', '--check') },
@@ -86,7 +87,7 @@ const steps = [
       await setUp({ network: true })
       await build()
     },
-    // One file at a time: each starts services of its own, and tests of timing want the machine for themselves.
+    // One file at a time: each starts its own services, and tests of timing need the machine for themselves.
     spawn: () => nodeTests('tests/e2e', { concurrency: 1 }),
   },
   {
@@ -101,10 +102,10 @@ const steps = [
 const totals = { passed: 0, failed: 0, skipped: 0 }
 const summaries = []
 
-/** Node's words for its counts. A test that is "todo" proves nothing yet, so it counts as skipped. */
+/** Node's words for its counts. A "todo" test proves nothing yet, so it counts as skipped. */
 const NODE_WORDS = { pass: 'passed', fail: 'failed', cancelled: 'failed', skipped: 'skipped', todo: 'skipped' }
 
-/** Reads the counts from what cargo's and Node's runners print at their ends, and keeps those lines for the very end. */
+/** Reads the counts from the final lines of cargo's and Node's runners, and keeps those lines for the end. */
 function count(title, output) {
   const own = { passed: 0, failed: 0, skipped: 0 }
   const lines = []

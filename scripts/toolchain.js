@@ -1,10 +1,10 @@
 // @ts-check
-// Brings a machine from "rustup, Node and a C compiler" to "everything here runs".
+// Takes a machine from "rustup, Node and a C compiler" to "everything here runs".
 //
-// Promises: each step is skipped when its result is there, so a second call takes well under a second; an interrupted
-// install is never taken for a finished one; what set-up cannot install itself is named with the command that installs it.
-// Versions are read from Cargo.lock and package-lock.json and are written nowhere else.
-// Uses Node's own modules only (Node 20 or later), because the packages are among the things it installs.
+// Promises: each step is skipped if its result exists, so a second call takes well under a second; an interrupted
+// install never counts as a finished one; for each program that set-up cannot install itself, it names the command that
+// does. Versions come from Cargo.lock and package-lock.json and are written nowhere else. Uses only Node's own modules
+// (Node 20 or later), because it installs the packages.
 
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
@@ -27,7 +27,7 @@ const versionOf = async (command, args = ['--version']) =>
     () => undefined,
   )
 
-/** The exact version of a crate that Cargo.lock names. */
+/** The exact version of a crate in Cargo.lock. */
 function lockedCrate(name) {
   const lock = readFileSync(join(ROOT, 'Cargo.lock'), 'utf8')
   const found = lock.match(new RegExp(`name = "${name}"\\nversion = "([^"]+)"`))
@@ -42,12 +42,12 @@ function atLeast(have, need) {
   return true
 }
 
-/** Debian packages that set-up asks for instead of installing them, since that takes root: one row each. */
+/** Debian packages that set-up names instead of installing them, because that requires root: one row each. */
 const DEBIAN_PROGRAMS = [{ program: 'cc', what: 'a C compiler', install: 'sudo apt-get install -y build-essential' }]
 
 const RUSTUP = "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh   (then open a new shell)"
 
-/** Names everything that set-up cannot install itself, at once, each with the command that installs it. */
+/** Names everything that set-up cannot install itself, all at once, each with the command that installs it. */
 async function requireCompilers() {
   const [rustc, cargo, ...programs] = await Promise.all([
     versionOf('rustc'),
@@ -65,7 +65,7 @@ async function requireCompilers() {
   throw new Refusal(`Set-up needs what it cannot install itself.\n\n${lines.join('\n\n')}\n\nThen run the same command again.`)
 }
 
-/** Debian packages that the tests of calls run when they are there: a browser, and a TURN server. */
+/** Optional Debian packages for the tests of calls: a browser and a TURN server. */
 const CALL_PROGRAMS = [
   { program: 'chromium', name: 'chromium' },
   { program: 'turnserver', name: 'coturn' },
@@ -74,7 +74,7 @@ const CALL_PROGRAMS = [
 const onPath = (program) =>
   [...(process.env.PATH ?? '').split(delimiter), '/usr/bin', '/usr/sbin'].some((folder) => existsSync(join(folder, program)))
 
-/** Installs them where that takes no password. Elsewhere the tests of calls are skipped, and say why. */
+/** Installs them if that needs no password. Otherwise the tests of calls are skipped, with the reason. */
 function callPrograms() {
   const missing = CALL_PROGRAMS.filter(({ program }) => !onPath(program)).map(({ name }) => name)
   const possible = process.getuid?.() === 0 && onPath('apt-get')
@@ -87,7 +87,7 @@ function callPrograms() {
         await runQuietly('apt-get', ['update', '-q'], { env })
         await runQuietly('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...missing], { env })
       } catch (error) {
-        // Nothing else needs them; in CI the tests themselves insist.
+        // Nothing else needs them; in CI the tests themselves require them.
         say(`could not install ${missing.join(' and ')}; tests of calls will say so. ${error.message}`)
       }
     },
@@ -99,14 +99,14 @@ async function wasmTargetIsInstalled() {
   return libraries !== undefined && existsSync(libraries)
 }
 
-/** rustup adds parts to the toolchain in use; without it there is a Rust from elsewhere, and only its owner can. */
+/** rustup adds components to the current toolchain; a Rust from elsewhere only its owner can extend. */
 async function rustup(...args) {
   if (!(await versionOf('rustup')))
     throw new Refusal(`There is no rustup to run \`rustup ${args.join(' ')}\`. Install it: ${RUSTUP}`)
   await runQuietly('rustup', args)
 }
 
-/** What `npm test` needs of Rust beyond the compiler. */
+/** The Rust components that `npm test` needs besides the compiler. */
 async function lintSteps() {
   const [clippy, rustfmt] = await Promise.all([
     versionOf('cargo', ['clippy', '--version']),
@@ -119,8 +119,8 @@ async function lintSteps() {
 }
 
 /**
- * A program compiled by cargo, kept per version in the shared tools folder.
- * `locked`: wasm-bindgen-cli must be installed without its lock file, which names a crate version that may not be available.
+ * A program compiled by cargo, kept per version in the shared tools folder. `locked`: wasm-bindgen-cli must be
+ * installed without its lock file, which names a crate version that may not be available.
  */
 function cargoTool(crate, program, version, { locked, about }) {
   const home = join(TOOLS_DIR, `${crate}-${version}`)
@@ -142,7 +142,7 @@ function cargoTool(crate, program, version, { locked, about }) {
         try {
           renameSync(unfinished, home)
         } catch (error) {
-          // Another clone finished the same install first; its result is as good as ours.
+          // Another clone finished the same install first; its result is equally good.
           if (!existsSync(join(home, 'bin', program))) throw error
         }
       } finally {
@@ -167,15 +167,16 @@ function packagesAreInstalled() {
   return existsSync(PACKAGES_STAMP) && existsSync(packaged('node')) && readFileSync(PACKAGES_STAMP, 'utf8') === packagesWanted()
 }
 
-/** Runs npm with the Node that runs npm already, whatever `node` comes first on the PATH. */
+/** Runs npm with the Node that runs npm now, whatever `node` is first on the PATH. */
 export function npm(args, options) {
   const { npm_execpath: script, npm_node_execpath: node } = process.env
   return script?.endsWith('.js') && node ? runQuietly(node, [script, ...args], options) : runQuietly('npm', args, options)
 }
 
 async function installPackages() {
-  // Not `npm ci`: it refuses a lock file that lacks an optional package of *another* platform, and registries may lag behind
-  // with those. `install --no-save` takes the versions and the checksums of the lock file as well, and never writes to it.
+  // Not `npm ci`: it refuses a lock file without an optional package of *another* platform, and registries may lag
+  // behind with those. `install --no-save` also takes versions and checksums from the lock file, and never writes to
+  // it.
   await npm(['install', '--no-save', '--no-audit', '--no-fund'], { cwd: ROOT, instead: 'npm install --no-save' })
   if (!existsSync(packaged('node'))) {
     throw new Refusal(
@@ -185,7 +186,7 @@ async function installPackages() {
   writeFileSync(PACKAGES_STAMP, packagesWanted())
 }
 
-/** The local atproto network is an npm package of its own with its own set-up; undefined in a clone without it. */
+/** The local atproto network is a separate npm package with its own set-up; undefined in a clone without it. */
 async function localNetwork() {
   const folder = join(ROOT, 'tests', 'network')
   const script = join(folder, 'setup.js')
@@ -195,7 +196,7 @@ async function localNetwork() {
     ready: readStamp()?.lock === lockDigest(),
     title: 'installing the local atproto network: PLC directory, PDS, Jetstream (under a minute)',
     install: () =>
-      // Under Node 24, whatever Node runs npm: from Node 22 on none of its packages has to be compiled.
+      // Under Node 24, whatever Node runs npm: from Node 22 on none of its packages needs compiling.
       runQuietly(node24(), [script, '--node', node24()], {
         progress: (line) => line.match(/^tests\/network: (.*)/)?.[1],
         instead: `npm run setup`,
@@ -204,11 +205,11 @@ async function localNetwork() {
 }
 
 /**
- * Makes sure that everything is there. Prints nothing when it is.
+ * Makes sure that everything is installed. Prints nothing if it is.
  * @param {object} [wanted]
  * @param {boolean} [wanted.lints] also needs clippy and rustfmt
  * @param {boolean} [wanted.network] also installs the local atproto network
- * @param {boolean} [wanted.calls] also installs a browser and a TURN server, where that is possible
+ * @param {boolean} [wanted.calls] also installs a browser and a TURN server, if possible
  */
 export async function setUp({ lints = false, network = false, calls = false } = {}) {
   if (!atLeast(process.versions.node, '20')) {
@@ -222,8 +223,8 @@ export async function setUp({ lints = false, network = false, calls = false } = 
   ])
   const builder = workerBuild()
   const bindgen = wasmBindgen()
-  // Rust's own parts are added explicitly and not through rust-toolchain.toml: with RUSTUP_AUTO_INSTALL=0 rustup ignores
-  // what is listed there. The network's packages come after our own, whose Node installs them.
+  // Rust components are added explicitly, not through rust-toolchain.toml: with RUSTUP_AUTO_INSTALL=0 rustup ignores
+  // that list. The network's packages come after ours, whose Node installs them.
   const steps = [
     { ready: targetReady, title: `adding the Rust target ${WASM_TARGET}`, install: () => rustup('target', 'add', WASM_TARGET) },
     ...lintParts,
