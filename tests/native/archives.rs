@@ -1,5 +1,5 @@
-//! Archives of repositories that no honest host sends: built block by block, with a tree as it
-//! should be or as a test bends it, and signed.
+//! Builds repository archives that no honest host sends: block by block, with a correct tree or one
+//! that a test modifies, and signed.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 pub(crate) const DID: &str = "did:plc:archivist";
 pub(crate) const REV: &str = "3n2syol7kom2o";
 
-/// The blocks of an archive, in the order in which it is written.
+/// The blocks of an archive, in the order of writing.
 pub(crate) type Blocks = Vec<(Link, Vec<u8>)>;
 
 pub(crate) fn cid(link: Link) -> Cid {
@@ -28,7 +28,7 @@ pub(crate) fn cbor(value: &Ipld) -> Vec<u8> {
     serde_ipld_dagcbor::to_vec(value).unwrap()
 }
 
-/// Puts a block into an archive and names it.
+/// Adds a block to an archive and returns its hash.
 pub(crate) fn add(blocks: &mut Blocks, bytes: Vec<u8>) -> Link {
     let link = Link::of(&bytes);
     blocks.push((link, bytes));
@@ -45,7 +45,7 @@ pub(crate) fn message(text: &str) -> Vec<u8> {
     ]))
 }
 
-/// How many pairs of zero bits the hash of a key begins with.
+/// The number of leading pairs of zero bits in the hash of a key.
 pub(crate) fn layer(key: &str) -> u32 {
     Sha256::digest(key)
         .iter()
@@ -63,8 +63,8 @@ pub(crate) fn keys_on(wanted: u32, n: usize) -> Vec<String> {
     all.filter(|key| layer(key) == wanted).take(n).collect()
 }
 
-/// An entry of a node: how much of the key before it shares, the rest, its record, the subtree
-/// after it.
+/// An entry of a node: the length of the prefix shared with the previous key, the rest, its record,
+/// the subtree after it.
 pub(crate) type Entry = (usize, Vec<u8>, Link, Option<Link>);
 
 /// The bytes of a node.
@@ -81,7 +81,7 @@ pub(crate) fn node(left: Option<Link>, entries: &[Entry]) -> Vec<u8> {
     cbor(&map([("l", link(left)), ("e", Ipld::List(entries.collect()))]))
 }
 
-/// Entries of one node from keys in order, sharing what they can.
+/// Entries of one node from keys in order, with the longest shared prefixes.
 pub(crate) fn entries<'a>(keys: impl IntoIterator<Item = (&'a str, Link, Option<Link>)>) -> Vec<Entry> {
     let mut before = "";
     let mut entries = Vec::new();
@@ -93,7 +93,7 @@ pub(crate) fn entries<'a>(keys: impl IntoIterator<Item = (&'a str, Link, Option<
     entries
 }
 
-/// The tree of these keys, as it must be; `bend` may change each node before it gets its name.
+/// The correct tree of these keys; `bend` may change each node before it is hashed.
 pub(crate) fn tree(blocks: &mut Blocks, keys: &[(&str, Link)], bend: &mut impl FnMut(&mut Vec<u8>)) -> Link {
     let top = keys.iter().map(|(key, _)| layer(key)).max().unwrap_or(0);
     subtree(blocks, keys, top, bend).unwrap_or_else(|| {
@@ -139,7 +139,7 @@ pub(crate) fn key() -> SigningKey {
     SigningKey::of_multikey(&text).unwrap()
 }
 
-/// The fields of a commit, to be signed.
+/// The fields of an unsigned commit.
 pub(crate) fn unsigned(root: Link) -> BTreeMap<String, Ipld> {
     let fields = map([
         ("did", Ipld::String(DID.to_owned())),
@@ -152,7 +152,7 @@ pub(crate) fn unsigned(root: Link) -> BTreeMap<String, Ipld> {
     fields
 }
 
-/// The bytes of a commit: its fields with a signature of them, which `bend` may change.
+/// The bytes of a commit: its fields and their signature, which `bend` may change.
 pub(crate) fn signed(
     mut fields: BTreeMap<String, Ipld>,
     bend: impl FnOnce(k256::ecdsa::Signature) -> Vec<u8>,
@@ -192,7 +192,7 @@ pub(crate) fn archive(root: Link, blocks: &Blocks) -> Vec<u8> {
     bytes
 }
 
-/// The archive of a repository with these records, as it must be.
+/// The correct archive of a repository with these records.
 pub(crate) fn repository(records: &BTreeMap<String, Vec<u8>>) -> (Link, Blocks) {
     let mut blocks = Blocks::new();
     let keys: Vec<_> =

@@ -1,4 +1,4 @@
-//! Which voice rooms a community tells that rights may have ended, through the real SQL.
+//! Which voice rooms a community notifies when rights may have ended, through the real SQL.
 
 use colibri_edge::domain::voice_right::Concern;
 use colibri_edge::storage::bound_rooms::{self, Due};
@@ -26,7 +26,7 @@ fn due(store: &Sqlite) -> Vec<Due> {
     rows(block_on(store.read(&[bound_rooms::due()])).unwrap().first()).unwrap()
 }
 
-/// The rooms that are known, with how often they asked.
+/// The known rooms, with the number of their requests.
 fn known(store: &Sqlite) -> Vec<String> {
     store.look("SELECT replace(name, 'at://did:plc:alice/social.colibri.channel/', ''), bindings FROM rooms ORDER BY 1")
 }

@@ -1,5 +1,5 @@
-//! What one stranger's records can make grow, and where that ends: each table of D1 is flooded here,
-//! and who is honest keeps what is theirs.
+//! What the records of one stranger can make grow, and its limits: floods each table of D1, and
+//! checks that honest people keep their data.
 
 use colibri_edge::storage::sweep::{Place, sweep, sweep_approvals, sweep_people};
 use colibri_edge::wire::time::Micros;
@@ -15,7 +15,7 @@ fn count(service: &Service, what: &str) -> usize {
     service.store.look(&format!("SELECT count(*) FROM {what}"))[0].parse().unwrap()
 }
 
-/// Everything is swept, as often as there is something.
+/// Sweeps until nothing is left to sweep.
 fn swept(service: &Service, at: i64) {
     let mut place = Place::default();
     while block_on(sweep_approvals(&service.store, &mut place)).unwrap() {}

@@ -63,7 +63,7 @@ fn topics() -> impl Strategy<Value = Vec<Topic>> {
 }
 
 proptest! {
-    /// Q07: what is withdrawn does not depend on how many calls the events came in.
+    /// Q07: the withdrawn events do not depend on how many calls deliver the events.
     #[test]
     fn q07_one_call_appends_what_many_calls_append(topics in topics(), cut in 1..7_usize) {
         let events: Vec<Announcement> = topics.into_iter().map(event).collect();
@@ -91,7 +91,7 @@ fn q07_a_message_shown_again_after_it_was_gone_is_replayed_once() {
     assert_eq!(sqlite.look("SELECT seq FROM log WHERE NOT withdrawn ORDER BY seq"), ["2", "3"]);
 }
 
-/// Q21: one row that cannot be read hides no other, and whoever hears the community learns of it.
+/// Q21: one unreadable row hides no other, and the community's clients are told about it.
 #[test]
 fn q21_what_cannot_be_read_is_set_aside() {
     let sqlite = log();

@@ -1,5 +1,5 @@
-//! What the original gets wrong about ingest, each as a test named after its ID (defects.md).
-//! Others of these tests stand where their rule is tested: `pipeline.rs`, `reads.rs`,
+//! Mistakes of the original service in ingest: each has a test named after its ID (defects.md).
+//! Other tests of this kind are next to the tests of their rule: `pipeline.rs`, `reads.rs`,
 //! `telling.rs`, and on real workerd in `tests/e2e`.
 
 use colibri_edge::domain::announcement::Audience;
@@ -33,8 +33,8 @@ fn ban(service: &Service, owner: &str, who: &str) {
     ));
 }
 
-/// alice's channel `k` is for herself alone, and mallory is banned there; eve makes a channel of
-/// the same key in an open community of hers, where mallory is welcome.
+/// Only alice may post in her channel `k`, and mallory is banned there; eve makes a channel with
+/// the same key in an open community of hers, where mallory may post.
 #[test]
 fn b04_a_stolen_rkey_opens_no_door_in_whatever_order_the_records_arrive() {
     let mut story = Story::default();
@@ -48,7 +48,7 @@ fn b04_a_stolen_rkey_opens_no_door_in_whatever_order_the_records_arrive() {
     for order in orders(story.frames.len()).into_iter().step_by(7) {
         let mut service = Service::new();
         ban(&service, "alice", "mallory");
-        // Times are those of arrival: the stream's are strictly increasing.
+        // The times are arrival times: the stream's are strictly increasing.
         for n in &order {
             service.batch(std::slice::from_ref(&story.frames[*n]));
         }
@@ -157,7 +157,7 @@ fn b30_profiles_of_strangers_cost_no_query_each_and_the_one_known_is_applied() {
     assert_eq!(service.store.look("SELECT count(*) FROM people"), people, "nobody new is stored");
     assert_eq!(service.heard().last().unwrap(), "user_profile_updated bob \"Name 500\"");
 
-    // And a batch of nothing else may wait for company (J08).
+    // A batch of nothing else may wait for others (J08).
     let mut batch = Batch::default();
     frames.iter().for_each(|frame| batch.take(frame, "test", Micros(START), &mut Points::default()));
     assert!(!batch.is_urgent());
@@ -197,9 +197,8 @@ fn b42_deletions_cascade() {
     assert_eq!(service.heard().last().unwrap(), "community_deleted c", "one event says it all");
 }
 
-/// A record can be small and what is told of it large: a message is told with everybody who
-/// reacted to it. An event that no database takes would be tried again for ever, and everything
-/// behind it would wait.
+/// A small record can cause a large event: a message event contains everybody who reacted to it. An
+/// event that no database accepts would be retried for ever, and block everything behind it.
 #[test]
 fn b30_a_message_with_very_many_reactions_can_still_be_edited() {
     let mut story = Story::default();
@@ -232,8 +231,8 @@ fn b30_a_message_with_very_many_reactions_can_still_be_edited() {
     assert_eq!(event["message"]["reactions"], event["reactions"]);
 }
 
-/// T23: a record nested too deeply is refused like any other that is invalid, and what is nested in a
-/// stored one, of before there was that rule, is not carried on by whoever answers it.
+/// T23: a record that is nested too deeply is refused like any other invalid one. One that was
+/// stored before this rule existed does not spread through answers to it.
 #[test]
 fn t23_what_is_nested_too_deeply_is_refused_and_not_carried_on() {
     let mut story = Story::default();

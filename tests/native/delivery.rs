@@ -1,8 +1,9 @@
-//! Telling through faults and crashes: whatever breaks between the commit and the communities'
+//! Delivery despite faults and crashes: whatever fails between the commit and the communities'
 //! logs, each event gets one number in one log, in order (J03, T14, invariants 1 and 6).
 //!
-//! Everything here is the service's own: the pipeline, the outbox, `pipeline::delivery`, and the
-//! statements of a community's log on a database of its own. Only the calls are functions.
+//! Everything here is the service's own code: the pipeline, the outbox, `pipeline::delivery`, and
+//! the statements of a community's log on a database of its own. Only the calls between them are
+//! plain functions.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -19,26 +20,26 @@ use rusqlite::{Connection, params_from_iter};
 use super::sqlite::{Break, Sqlite};
 use super::story::{START, Service, Story, message};
 
-/// Where telling a community breaks.
+/// Where a delivery to a community fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Deaf {
     /// The call does not arrive.
     CallLost,
-    /// The community took everything in, and the answer is lost.
+    /// The community stores everything, and the answer is lost.
     ReplyLost,
-    /// The community's database fails half way, and what was written stays.
+    /// The community's database fails half-way, and what was written stays.
     HalfWay,
 }
 
-/// The objects of the communities, and those who watch people.
+/// The objects of the communities, and the receivers of events about people.
 #[derive(Default)]
 struct Town {
     logs: RefCell<BTreeMap<String, Connection>>,
-    /// Rows told to the watchers of people.
+    /// The delivered rows with events about people.
     people: RefCell<Vec<i64>>,
     deaf: Cell<Option<Deaf>>,
     struck: Cell<u32>,
-    /// A community whose object fails at any event that has this in it.
+    /// A community whose object fails at any event that contains this text.
     poison: Cell<Option<(&'static str, &'static str)>>,
 }
 
@@ -52,7 +53,7 @@ impl Town {
         strikes
     }
 
-    /// What a community does when it is told (`durable/community/log.rs`).
+    /// What a community does with a delivery (`durable/community/log.rs`).
     fn take(&self, community: &str, told: &[Told]) -> Result<i64, Fault> {
         if let Some((who, what)) = self.poison.get()
             && community.contains(who)
@@ -95,7 +96,7 @@ impl Town {
                 let (seq, event): (i64, String) = (row.get(0)?, row.get(1)?);
                 // Nested too deeply for a value, it is compared as text.
                 let mut event = serde_json::from_str(&event).unwrap_or(serde_json::Value::String(event));
-                // When it came in depends on when the fault was over.
+                // Its receive time depends on when the fault ended.
                 for object in ["", "/message"] {
                     if let Some(fields) = event.pointer_mut(object).and_then(serde_json::Value::as_object_mut)
                     {
@@ -177,7 +178,7 @@ impl Reader {
         self.pass(crash);
     }
 
-    /// One pass of telling, with retries of the database as the reader does them.
+    /// One pass of delivery, with the reader's retries of the database.
     fn pass(&mut self, crash: Option<Crash>) {
         while block_on(self.telling.catch_up(&self.service.store)).is_err() {}
         self.now += 60_000_000; // pauses after failures are over
@@ -196,7 +197,7 @@ impl Reader {
         self.telling = Telling::default();
     }
 
-    /// Passes until everybody was told everything.
+    /// Repeats passes until everything is delivered.
     fn settle(&mut self) {
         for _ in 0..5 {
             self.pass(None);
@@ -210,7 +211,7 @@ impl Reader {
     }
 }
 
-/// Two communities, members, messages, an edit, a deletion, a person who says something.
+/// Two communities, members, messages, an edit, a deletion, a person with a status.
 fn story() -> Story {
     let mut story = Story::default();
     story.community("alice", false).community("zoe", false).join("bob", "alice").join("carol", "zoe");
@@ -262,8 +263,8 @@ fn the_plain_run_numbers_every_event_of_a_community_from_one_on() {
     assert_eq!(reader.town.people.borrow().len(), 1, "the status is told once, and has no number");
 }
 
-/// Q21: what a community's object cannot take is found, and set aside; what comes before and after it
-/// is told once and in order, and nobody else waits.
+/// Q21: an event that a community's object cannot store is found and set aside; the events before
+/// and after it are delivered once and in order, and no other community waits.
 #[test]
 fn q21_an_event_that_cannot_be_told_stands_in_nobodys_way() {
     let story = story();
@@ -287,7 +288,7 @@ fn q21_an_event_that_cannot_be_told_stands_in_nobodys_way() {
     assert!(differs[0].0.ends_with(" null") && differs[0].1.contains("edited"));
 }
 
-/// Q21: rows that stand in the outbox when the service starts, in whatever state.
+/// Q21: outbox rows from before the start, in any state.
 #[test]
 fn q21_what_cannot_be_read_in_the_outbox_is_set_aside() {
     let mut reader = Reader::new();
@@ -351,7 +352,8 @@ fn j03_a_fault_at_announce_tells_each_event_once() {
                 },
                 |_| None,
             );
-            // Half way needs a community with something to write; the status of a person has none.
+            // A half-way fault needs a community that writes something; a person's status causes no
+            // such write.
             assert_eq!(reader.town.struck.get(), 1, "{fault:?} at {at} did not strike");
             assert_eq!(reader.town.transcript(), plain.town.transcript(), "{fault:?} at {at}");
             assert_eq!(*reader.town.people.borrow(), *plain.town.people.borrow(), "{fault:?} at {at}");
@@ -366,7 +368,7 @@ fn j03_a_community_that_cannot_be_told_holds_up_nobody_and_loses_nothing() {
     let mut reader = Reader::new();
     let mut failures = 0;
     for frame in &story.frames {
-        // Whoever is told first hears nothing, all along.
+        // The first scope receives nothing during the whole test.
         reader.town.deaf.set(Some(Deaf::CallLost));
         reader.let_in(frame, None);
         failures = reader.town.struck.get();
@@ -399,7 +401,8 @@ fn j03_a_fault_of_the_outbox_tells_each_event_once() {
             for (n, frame) in story.frames.iter().enumerate() {
                 reader.let_in(frame, (n == at).then_some(Crash::Taken));
                 if n == at {
-                    // The next read is that of catching up, the next commit that of forgetting.
+                    // The next read is the one of catching up, the next commit the one of
+                    // forgetting.
                     reader.service.store.break_next(fault);
                     reader.pass(None);
                     assert_eq!(reader.service.store.struck.get(), 1, "{fault:?} at {at} did not strike");
@@ -411,9 +414,9 @@ fn j03_a_fault_of_the_outbox_tells_each_event_once() {
     }
 }
 
-/// The cursor has no boundary of its own: it is a statement of the transaction that stores the
-/// data and the outbox. So a fault at the commit is a fault at the cursor, and all three agree
-/// after it: nothing is stored, or everything is.
+/// The cursor has no boundary of its own: it is a statement of the transaction that stores the data
+/// and the outbox. So a fault at the commit is a fault at the cursor, and all three agree after it:
+/// nothing is stored, or everything is.
 #[test]
 fn j03_a_fault_at_the_cursor_is_one_at_the_data_and_the_outbox() {
     let story = story();

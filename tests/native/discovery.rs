@@ -1,4 +1,4 @@
-//! What a relay lists, through the real SQL: it makes repositories known, once, and grows nothing
+//! A relay's lists, through the real SQL: they make repositories known, once, and grow nothing
 //! without bound.
 
 use colibri_edge::domain::discovery::{EMPTY_KEPT, Ending, FORGOTTEN_AFTER, Next, Seen, WAITING_MAX, Walk};
@@ -83,7 +83,7 @@ fn as_many_are_found_as_there_is_room() {
     assert_eq!(block_on(discovery::kept(&store)).unwrap(), 3);
 }
 
-/// K01: whoever is let in is known for themselves.
+/// K01: a person whose record was accepted is known for their own sake.
 #[test]
 fn k01_a_found_repository_that_is_let_in_is_one_as_any_other() {
     let mut story = Story::default();
@@ -104,7 +104,7 @@ fn k01_a_found_repository_that_is_let_in_is_one_as_any_other() {
     assert!(known(&service.store)[0].starts_with("did:plc:alice"), "K03: and never forgotten");
 }
 
-/// A repository that was read already is not read again because of what it held.
+/// A repository that was read before is not read again because of its contents.
 #[test]
 fn letting_a_found_repository_in_makes_no_work() {
     let mut story = Story::default();
@@ -136,7 +136,7 @@ fn what_cannot_be_read_is_forgotten_and_what_holds_nothing_later() {
     assert_eq!(find(&store, &["gone", "empty"], 10), 2, "they may be found anew");
 }
 
-/// What somebody asked for is nobody's guess any more.
+/// A repository that somebody asked for no longer counts as a guess.
 #[test]
 fn who_is_asked_for_is_not_forgotten() {
     let store = Sqlite::new();
@@ -167,7 +167,7 @@ fn a_walk_comes_back_as_it_was_stored() {
     assert_eq!(state(NOW).0, Some(begun(0)), "every column is written");
 }
 
-/// Those who wait are counted until they are tried, those who are due later are not.
+/// Waiting repositories count until they are tried; those that are due later do not count.
 #[test]
 fn the_walk_waits_for_those_who_were_not_tried() {
     let store = Sqlite::new();

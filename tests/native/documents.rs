@@ -1,10 +1,10 @@
-//! The documents, checked against the code: every rule that anything cites is defined, every
-//! variable is documented, and every path and command that a document names exists.
+//! Checks the documents against the code: every cited rule is defined, every variable is
+//! documented, and every path and command that a document names exists.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Rules stand under these letters, one section of the contract each.
+/// The letters of rules; each section of the contract has one.
 const LETTERS: &str = "THXORAQEPVSIGJKCW";
 
 fn read(path: impl AsRef<Path>) -> String {
@@ -12,7 +12,7 @@ fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Every file below `folder` with one of these endings, without what tools put there.
+/// Every file below `folder` with one of these endings, except what tools put there.
 fn files(folder: &str, endings: &[&str]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![PathBuf::from(folder)];
@@ -38,7 +38,7 @@ fn documents() -> Vec<PathBuf> {
     found
 }
 
-/// Words of letters, digits and what `also` lets in.
+/// Words of letters, digits and the characters in `also`.
 fn words<'a>(text: &'a str, also: &'a str) -> impl Iterator<Item = &'a str> {
     text.split(move |c: char| !c.is_ascii_alphanumeric() && !also.contains(c)).filter(|word| !word.is_empty())
 }
@@ -199,7 +199,7 @@ fn readme_is_short() {
     assert!(count <= 900, "README has {count} words; what is more than an entrance belongs into docs/");
 }
 
-/// A table's row cannot be broken, so what does not fit into one is a list.
+/// A row of a table cannot be wrapped, so a longer text must be a list.
 #[test]
 fn lines_are_short() {
     let mut long = Vec::new();

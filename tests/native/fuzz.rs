@@ -1,8 +1,9 @@
-//! Outside bytes never panic (invariant 4): every parser on frames that are broken on purpose.
+//! Outside bytes never panic (invariant 4): runs every parser on frames that are damaged on
+//! purpose.
 //!
-//! `FUZZ_CASES` sets how many inputs each parser gets (20,000 by default, a second or two);
-//! `FUZZ_CASES=1000000 cargo test --release --test native fuzz` is the long run. The seed is
-//! printed with a failure, and `FUZZ_SEED` repeats it.
+//! `FUZZ_CASES` sets the number of inputs per parser (20,000 by default, a second or two);
+//! `FUZZ_CASES=1000000 cargo test --release --test native fuzz` is the long run. A failure prints
+//! the seed, and `FUZZ_SEED` repeats it.
 
 use colibri_edge::domain::actions::action;
 use colibri_edge::domain::lost;
@@ -19,7 +20,7 @@ use colibri_edge::wire::socket;
 use colibri_edge::wire::tid;
 use colibri_edge::wire::time::Micros;
 
-/// Small and good enough to break things (xorshift64*).
+/// A small random generator (xorshift64*).
 pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
@@ -42,7 +43,7 @@ const FRAMES: [&str; 8] = [
     r#"{"emoji":"👍","targetMessage":"at://did:plc:alice/social.colibri.message/1","status":"x","cursor":"2026-11-20T13:33:59.840Z","membership":"at://did:plc:a/social.colibri.membership/m","name":"n","type":"text","community":"c","channel":"at://did:plc:a/social.colibri.channel/k","text":"t","createdAt":"x"}"#,
 ];
 
-/// What values are replaced with: other types, limits, absurdities.
+/// Replacement values: other types, limits, absurdities.
 const VALUES: [&str; 16] = [
     "null",
     "true",
@@ -62,8 +63,8 @@ const VALUES: [&str; 16] = [
     "\"🇩🇪👨‍👩‍👧\"",
 ];
 
-/// A frame with some damage: bytes flipped, parts cut out, doubled, spliced in from another
-/// frame, values replaced, nested without end; or noise.
+/// A damaged frame: bytes flipped, parts cut out, doubled, spliced in from another frame, values
+/// replaced, nested without end; or noise.
 pub(crate) fn broken(dice: &mut Dice, frames: &[&str]) -> String {
     let mut bytes = frames[dice.roll(frames.len())].as_bytes().to_vec();
     for _ in 0..=dice.roll(4) {
@@ -129,7 +130,7 @@ fn no_parser_panics() {
                 assert!(record.is_err() || !is_too_deep(&input), "T23");
             }
             if let Ok(Frame { what: What::Commit(commit), .. }) = parse(&input) {
-                // J20: whatever is let in can be stored, compared and shown.
+                // J20: every accepted value can be stored, compared and shown.
                 assert!(tid::time(&commit.rev).is_some());
             }
             let _ = (OutboxRow::read(1, &input), lost::communities(&input));

@@ -1,6 +1,6 @@
-//! What hosts of strangers answer never panics (invariant 4): DID documents, keys, handles, DNS,
-//! profiles, pages of a relay, and the headers by which they ask for something. As `fuzz` does it,
-//! with its seed and its number of cases.
+//! Answers of strangers' hosts never panic (invariant 4): DID documents, keys, handles, DNS,
+//! profiles, pages of a relay, and the headers of their requests. Seed and number of cases as in
+//! `fuzz`.
 
 use colibri_edge::domain::hosts::{Reach, document_of, file_of, may_ask};
 use colibri_edge::domain::identity::Identity;

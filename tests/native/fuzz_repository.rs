@@ -1,6 +1,6 @@
 //! Repositories from outside never panic (invariant 4): archives, blocks, keys and DID documents
-//! that are broken on purpose. Half of the archives are broken before they are hashed and signed,
-//! so that the damage is met where it lies and not at the first hash.
+//! that are damaged on purpose. Half of the archives are damaged before they are hashed and signed,
+//! so that the damage itself is met, and not the first wrong hash.
 //!
 //! `FUZZ_CASES` and `FUZZ_SEED` as in `fuzz`; 4,000 cases by default.
 
@@ -21,7 +21,7 @@ use ipld_core::ipld::Ipld;
 use super::archives::{Blocks, DID, add, archive, key, message, node, repository, signed, tree, unsigned};
 use super::fuzz::{Dice, from_environment};
 
-/// Numbers, lengths and beginnings that CBOR, varints and CIDs go wrong on.
+/// Numbers, lengths and prefixes that are likely to break CBOR, varints and CIDs.
 const PIECES: [&[u8]; 14] = [
     &[0x9b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
     &[0xbb, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
@@ -64,14 +64,14 @@ fn damage(dice: &mut Dice, bytes: &mut Vec<u8>) {
     }
 }
 
-/// Damages text, and leaves it text.
+/// Damages text, and keeps it text.
 fn damage_text(dice: &mut Dice, text: &str) -> String {
     let mut bytes = text.as_bytes().to_vec();
     damage(dice, &mut bytes);
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// A repository of a few records, in which something may be wrong, but not its signature.
+/// A correctly signed repository of a few records with some damage in it.
 fn bent(dice: &mut Dice) -> Vec<u8> {
     let mut blocks = Blocks::new();
     let mut records = BTreeMap::new();
@@ -120,7 +120,7 @@ fn bent(dice: &mut Dice) -> Vec<u8> {
     archive(root, &blocks)
 }
 
-/// Reads an archive in chunks of a size, and looks at what is said of it.
+/// Reads an archive in chunks of a size, and checks the result.
 fn read(bytes: &[u8], size: usize, key: &SigningKey) -> Result<Snapshot, Refused> {
     let mut reading = Reading::new(&[Collection::Message, Collection::Reaction]);
     bytes.chunks(size).try_for_each(|chunk| reading.take(chunk))?;
@@ -145,14 +145,14 @@ const KEYS: [&str; 3] = [
 const METHODS: [&str; 3] =
     ["Multikey", "EcdsaSecp256k1VerificationKey2019", "EcdsaSecp256r1VerificationKey2019"];
 
-/// What is sound before it is damaged.
+/// Valid inputs, before they are damaged.
 struct Sound {
     archive: Vec<u8>,
     commit: Vec<u8>,
     key: SigningKey,
 }
 
-/// Tries one case. Archives say what became of them.
+/// Tries one case; returns the result for an archive.
 fn attempt(dice: &mut Dice, sound: &Sound) -> Option<Result<(), Refused>> {
     let size = 1 + dice.roll(3000);
     match dice.roll(8) {
@@ -217,7 +217,7 @@ fn no_repository_panics() {
         }
     }
     println!("{cases} cases: {ends:?}");
-    // All but what is too large, too long or too deep, which damage does not come upon.
+    // All except the limits on size, length and depth, which random damage does not reach.
     if cases >= 4_000 {
         let met = ends.len();
         assert!(met >= 12, "the damage is met in {met} places only: {ends:?}");

@@ -1,6 +1,7 @@
-//! A gateway without a runtime: its state machine, its real SQL, a clock that only this test moves, and clients
-//! that open, close, fall silent, clog and come back in any order. Between two steps the object may lose its
-//! memory (its sockets stay), or die in the middle of performing effects (its sockets go).
+//! A gateway without a runtime: its state machine, its real SQL, a clock that only this test moves,
+//! and clients that open, close, fall silent, read too slowly and return in any order. Between two
+//! steps the object may lose its memory (its sockets stay), or die while it performs effects (its
+//! sockets close).
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,26 +60,26 @@ fn community(n: usize) -> AtUri {
 #[derive(Clone, Debug, Default)]
 struct Socket {
     did: Option<Did>,
-    /// What arrived, as it arrived.
+    /// The received frames, in order.
     inbox: Vec<serde_json::Value>,
-    /// `(community, seq)` of every event it is to get.
+    /// `(community, seq)` of every event it must receive.
     expected: Vec<(String, u64)>,
-    /// What it listens to.
+    /// Its subscriptions.
     listens: BTreeSet<String>,
-    /// Communities it catches up with, and what came of them meanwhile.
+    /// Communities that it is catching up with, and their new events in the meantime.
     resuming: BTreeMap<String, Vec<u64>>,
-    /// How far its last resume of a community brought it.
+    /// The position after its last resume, per community.
     had: BTreeMap<String, u64>,
-    /// Where in what arrived the replay of a community begins, and after which `seq`.
+    /// Where in the received frames the replay of a community starts, and after which `seq`.
     restarts: Vec<(usize, String, u64)>,
-    /// Frames it sent.
+    /// The number of frames it sent.
     asked: usize,
     unsent: u32,
     /// When the runtime last answered its heartbeat.
     answered: Option<Micros>,
     /// Its last sign of life of any kind.
     sign: Micros,
-    /// It sent a heartbeat of its own: one that was read already, and any at all.
+    /// Whether it sent a heartbeat itself: one that was read already, and any at all.
     beats: bool,
     may_beat: bool,
     closed: Option<u16>,
@@ -89,28 +90,29 @@ struct Looking {
     id: i64,
     subscribe: Subscribe,
     noted: Noted,
-    /// What the socket had before it: whether it listened, and how far an earlier resume brought it.
+    /// The socket's state before it: whether it was subscribed, and the position after an earlier
+    /// resume.
     listened: bool,
     had: Option<u64>,
 }
 
-/// How many events a log holds, and a page of it.
+/// The number of events in a log, and in a page of it.
 const LOG: u64 = 8;
 const PAGE: u64 = 3;
 
-/// The object: what survives it, and what does not.
+/// The object: what survives a crash, and what does not.
 struct World {
     now: Micros,
     db: Connection,
     memory: Option<Gateway>,
     sockets: RefCell<BTreeMap<i64, Socket>>,
-    /// Sockets that are gone.
+    /// Closed sockets.
     gone: Vec<Socket>,
     jobs: Vec<(i64, Job)>,
-    /// What the tasks of the object wait for, also for sockets that are gone.
+    /// The pending tasks of the object, including those for closed sockets.
     looking: Vec<Looking>,
     replays: Vec<(Replay, i64)>,
-    /// The last number given to a session since the object woke.
+    /// The last session number assigned since the object woke.
     given: i64,
     /// The alarm, and what the object's memory knows of it.
     alarm: Option<Micros>,
@@ -119,16 +121,16 @@ struct World {
     rests: bool,
     run: u32,
     shards: u32,
-    /// The last `seq` of each community, and how far the community believes the gateway to be.
+    /// The last `seq` of each community, and the gateway's position as the community knows it.
     last: BTreeMap<String, u64>,
     acked: BTreeMap<String, u64>,
-    /// The object dies after so many more effects.
+    /// The object dies after this many further effects.
     dies_after: Option<usize>,
-    /// How often something of each kind happened, so that a test can tell that it did.
+    /// How often each kind of step happened, so that a test can check that it did.
     seen: BTreeMap<&'static str, u32>,
 }
 
-/// The object died in the middle of its work.
+/// The object died while it was working.
 struct Died;
 
 fn run(db: &Connection, statement: &Statement) -> Result<Vec<String>, Fault> {
@@ -246,7 +248,7 @@ impl World {
         Ok(())
     }
 
-    /// A socket is closed for a reason, and not without one.
+    /// A socket is closed only for a reason.
     fn check_close(&mut self, socket: &Socket, code: u16) {
         let silent = self.now.0 - socket.sign.0.max(socket.answered.map_or(0, |at| at.0));
         match code {
@@ -282,7 +284,7 @@ impl World {
         oldest.map(|at| Micros(at.0 + settings(1).restore_keep))
     }
 
-    /// As the object does it: an alarm that it does not remember is overwritten.
+    /// As the object does it: it overwrites an alarm that it does not remember.
     fn arm(&mut self) {
         let Some(at) = self.wanted.take() else { return };
         if self.alarm_known.is_none_or(|known| known > at) {
@@ -318,7 +320,7 @@ impl World {
         let caller = Caller { did: did.clone(), origin, ..Caller::default() };
         let has_traces = match &did {
             Some(did) => {
-                // The tables are made when the object wakes.
+                // The object creates its tables when it wakes.
                 self.with(|_, _| ())?;
                 !run(&self.db, &gateway_people::has_traces(did)).unwrap().is_empty()
             }
@@ -345,7 +347,7 @@ impl World {
         self.on(Input::Frame(id, Some(text.to_owned())))
     }
 
-    /// Does what a frame asked for.
+    /// Performs what a frame asked for.
     fn work(&mut self, n: usize) -> Result<(), Died> {
         let (id, job) = self.jobs.remove(n);
         match job {
@@ -355,14 +357,14 @@ impl World {
         }
     }
 
-    /// Whether a frame of a socket is being answered.
+    /// Whether an answer to a frame of this socket is pending.
     fn waits(&self, id: i64) -> bool {
         self.jobs.iter().any(|(of, _)| *of == id)
             || self.looking.iter().any(|looking| looking.id == id)
             || self.replays.iter().any(|(replay, _)| replay.session() == id)
     }
 
-    /// Does something to the memory, and performs what follows.
+    /// Changes the memory, and performs the effects.
     fn change<T>(&mut self, act: impl FnOnce(&mut Gateway, &Moment<'_>) -> T) -> Result<T, Died> {
         let (done, effects) = self.with(act)?;
         self.perform(effects)?;
@@ -388,8 +390,8 @@ impl World {
         Ok(())
     }
 
-    /// The communities of a subscription are known and listened to, or cannot be asked: then it is as if it had never
-    /// been made.
+    /// The communities of a subscription are known and attached, or cannot be reached: then the
+    /// subscription is undone.
     fn look(&mut self, n: usize, fails: bool) -> Result<(), Died> {
         let Looking { id, subscribe, noted, listened, had } = self.looking.remove(n);
         let name = subscribe.key.clone().unwrap();
@@ -425,7 +427,7 @@ impl World {
         Ok(())
     }
 
-    /// A page of a replay comes, or cannot be read.
+    /// A page of a replay arrives, or cannot be read.
     fn page(&mut self, n: usize, fails: bool) -> Result<(), Died> {
         let (mut replay, cursor) = self.replays.remove(n);
         let (id, uri) = (replay.session(), replay.community().clone());
@@ -489,8 +491,8 @@ impl World {
         self.on(Input::Done(id, None))
     }
 
-    /// A community delivers `fresh` new events, and `again` ones that it had delivered before. `drains` says
-    /// which full sockets take something while the delivery waits.
+    /// A community delivers `fresh` new events, and repeats `again` earlier ones. `drains` says
+    /// which full sockets take some bytes while the delivery waits.
     fn deliver(&mut self, n: usize, fresh: u64, again: u64, drains: bool) -> Result<(), Died> {
         let (uri, name) = (community(n), community(n).to_string());
         let Some(acked) = self.acked.get(&name).copied() else { return Ok(()) };
@@ -551,8 +553,8 @@ impl World {
         }
     }
 
-    /// The object died: its sockets and what it was doing are gone, and the runtime starts anew. The alarm that was
-    /// set stays; if none was, the next event finds out.
+    /// The object died: its sockets and pending work are lost, and the runtime restarts. An alarm
+    /// that was set stays; if none was, the next event sets one.
     fn crash(&mut self) {
         self.memory = None;
         (self.given, self.looking, self.replays) = (0, Vec::new(), Vec::new());
@@ -569,7 +571,7 @@ impl World {
         self.db.query_row(sql, [], |row| row.get(0)).unwrap()
     }
 
-    /// What must hold between any two steps.
+    /// The invariants between any two steps.
     fn check(&mut self) {
         for socket in self.sockets.borrow().values().chain(&self.gone) {
             check_inbox(socket);
@@ -598,7 +600,7 @@ impl World {
             );
             let sign = socket.sign.0.max(socket.answered.map_or(0, |at| at.0));
             let is_leased = socket.did.is_some() && (socket.beats || socket.answered.is_some());
-            // After a loss of memory a sign counts for up to a second more.
+            // After a loss of memory, a sign of life counts for up to a second more.
             assert!(
                 !is_leased || self.now.0 - sign <= LEASE + SECOND,
                 "P11: socket {id} has been silent for {} s",
@@ -617,7 +619,7 @@ impl World {
         self.memory = Some(gateway);
     }
 
-    /// What is kept is what the memory knows: losing it changes nothing.
+    /// The stored rows equal the memory, so losing the memory changes nothing.
     fn check_rows(&self, gateway: &Gateway, here: &BTreeSet<i64>) {
         let stored = gateway::load(&|statement| run(&self.db, statement)).unwrap();
         let answered = |id| self.answered(id);
@@ -668,7 +670,7 @@ fn event(frame: &serde_json::Value) -> Option<(String, u64)> {
     Some((frame["community"].as_str().unwrap().to_owned(), seq))
 }
 
-/// A socket gets an event once, in order; again only in a replay that it asked for.
+/// A socket receives an event once and in order; again only in a replay that it requested.
 fn check_inbox(socket: &Socket) {
     let mut last: BTreeMap<&str, u64> = BTreeMap::new();
     let mut restarts = socket.restarts.iter().peekable();
@@ -682,7 +684,7 @@ fn check_inbox(socket: &Socket) {
     }
 }
 
-/// One thing that happens. Sockets are chosen among those that are open.
+/// A step. Sockets are chosen among the open ones.
 #[derive(Clone, Debug)]
 enum Step {
     Open(Option<usize>, u8),
@@ -690,14 +692,14 @@ enum Step {
     Flood(usize),
     Subscribe(usize, usize),
     Unsubscribe(usize, usize),
-    /// As `Subscribe`, with a cursor so far from the last event.
+    /// As `Subscribe`, with a cursor at this distance from the last event.
     Resume(usize, usize, i64),
     Work(usize),
-    /// A subscription is looked up, or that fails.
+    /// The look-up of a subscription succeeds, or fails.
     Look(usize, bool),
-    /// A page of a replay comes, or it fails.
+    /// A page of a replay arrives, or fails.
     Page(usize, bool),
-    /// A community numbers events that are delivered later.
+    /// A community numbers events that it delivers later.
     Publish(usize, u64),
     Beat(usize),
     HangUp(usize),
@@ -780,7 +782,7 @@ fn act(world: &mut World, step: &Step) -> Result<(), Died> {
             Ok(())
         }
         Step::Unsubscribe(n, of) => {
-            // Only when it is answered at once: otherwise the model does not know when it counts.
+            // Only if it is answered at once: otherwise the model does not know when it counts.
             let Some(id) = pick(*n).filter(|id| !world.waits(*id)) else {
                 return Ok(());
             };
@@ -854,7 +856,7 @@ proptest! {
     }
 }
 
-/// The histories above are worth something only if what they are about happens in them.
+/// The histories above prove something only if the cases in question occur in them.
 #[test]
 fn random_histories_meet_what_they_are_about() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();

@@ -1,6 +1,6 @@
-//! Random histories of records and of moderators' decisions: whatever the stream does with them
-//! (cuts, repetitions, replays from an earlier cursor), the index and what clients are told are
-//! those of the plain run (I01, J03).
+//! Random histories of records and moderators' decisions: whatever the stream does with them (cuts,
+//! repetitions, replays from an earlier cursor), the index and the published events equal those of
+//! the plain run (I01, J03).
 
 use super::story::{Service, Story, approval, ban, block, frame, membership, message_in, reaction, unban};
 use colibri_edge::domain::moderation::Measure;
@@ -11,7 +11,7 @@ use serde_json::json;
 const PEOPLE: [&str; 4] = ["alice", "bob", "carol", "zoe"];
 const OWNERS: [&str; 2] = ["alice", "zoe"];
 
-/// One step of somebody. Numbers choose among few names, so that steps meet.
+/// A step of a person. Numbers choose among few names, so that steps interact.
 #[derive(Clone, Debug)]
 enum Step {
     Community { owner: usize, approval: bool },
@@ -56,8 +56,8 @@ fn channel(n: u8) -> String {
     }
 }
 
-/// What happens, in order: a frame of the stream, or a decision made through REST, which no
-/// stream repeats.
+/// The history, in order: frames of the stream, and decisions through REST, which no stream
+/// repeats.
 #[derive(Clone, Debug)]
 enum Moment {
     Frame(String),
@@ -67,7 +67,7 @@ enum Moment {
 fn tell(steps: &[Step]) -> Vec<Moment> {
     let mut story = Story::default();
     let mut moments = Vec::new();
-    // Account events of people whom nobody knows are no concern, so everybody is known.
+    // Account events of unknown people are ignored, so everybody becomes known.
     for person in PEOPLE {
         story.create(person, "actor.data/self", json!({ "status": "here" }));
         moments.extend(story.frames.last().cloned().map(Moment::Frame));
@@ -88,7 +88,7 @@ fn tell(steps: &[Step]) -> Vec<Moment> {
     moments
 }
 
-/// The frame of a step that is one.
+/// The frame of a step, if it is one.
 fn write(story: &mut Story, n: usize, step: &Step) {
     match step {
         Step::Block { .. } | Step::Ban { .. } | Step::Unban { .. } => story,
@@ -145,12 +145,12 @@ fn write(story: &mut Story, n: usize, step: &Step) {
     };
 }
 
-/// How many histories each property is tried on; `HISTORIES` says otherwise.
+/// The number of histories per property; `HISTORIES` overrides it.
 fn cases() -> u32 {
     std::env::var("HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(96)
 }
 
-/// Each moment by itself, in order, by a service that remembers nothing from one to the next.
+/// Each step separately, in order, by a service that caches nothing in between.
 fn live(moments: &[Moment]) -> Service {
     let mut service = Service::new();
     for moment in moments {
@@ -163,7 +163,7 @@ fn live(moments: &[Moment]) -> Service {
     service
 }
 
-/// What was told, without what depends on when the batch came.
+/// The published events, without what depends on when the batch came.
 fn transcript(service: &Service) -> Vec<String> {
     service
         .told
@@ -197,8 +197,8 @@ proptest! {
                 let (size, back) = cuts.next().unwrap();
                 let done = seen.len() - fresh.len();
                 let size = size.min(fresh.len());
-                // A batch that begins before the cursor: a replay after a crash or a host change,
-                // also of events from before a decision.
+                // A batch that begins before the cursor: a replay after a crash or a change of
+                // host, including events from before a decision.
                 service.batch(&seen[done.saturating_sub(back)..done + size]);
                 fresh.drain(..size);
             }
@@ -228,7 +228,7 @@ proptest! {
         order in prop::collection::vec(any::<bool>(), 1..40),
         sizes in prop::collection::vec(1..20usize, 1..20),
     ) {
-        // Two histories of different people, and the same two woven together.
+        // Two histories of different people, and both interleaved.
         let (ours, theirs) = (tell(&ours), elsewhere(tell(&theirs)));
         let mut woven = Vec::new();
         let (mut left, mut right, mut order) = (ours.iter(), theirs.iter(), order.into_iter().cycle());
@@ -272,7 +272,7 @@ proptest! {
 
 const ELSEWHERE: &str = "-elsewhere";
 
-/// The same history with other people and other keys, so that nothing of it can meet ours.
+/// The same history with other people and other keys, so that it cannot affect ours.
 fn elsewhere(moments: Vec<Moment>) -> Vec<Moment> {
     let rename = |mut text: String| {
         for person in PEOPLE {

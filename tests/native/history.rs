@@ -1,5 +1,5 @@
-//! Reading back a channel as the shipped client does it: by the `created_at` of the oldest message
-//! that it shows (R01, W10), whatever the clocks of the writers said.
+//! Reads back a channel as the shipped client does: by the `created_at` of the oldest message that
+//! it shows (R01, W10), whatever the authors' clocks said.
 
 use colibri_edge::storage::reads::{self, Start};
 use colibri_edge::wire::bodies;
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::story::{START, Service, Story};
 
-/// Pages of 3 where the client asks for 50: what happens at their edges happens more often.
+/// Pages of 3 where the client asks for 50: cases at the edges of pages become more frequent.
 const LIMIT: i64 = 3;
 
 fn garden() -> Story {
@@ -39,7 +39,7 @@ fn page(service: &Service, before: Option<&str>) -> Vec<bodies::Message> {
     block_on(reads::history(&service.store, "", "k", &start, LIMIT)).unwrap().0
 }
 
-/// What the client shows in the end, oldest last, and the lengths of the pages.
+/// The messages that the client shows in the end, oldest last, and the lengths of the pages.
 fn walked(service: &Service) -> (Vec<String>, Vec<usize>) {
     let (mut shown, mut lengths, mut before) = (Vec::new(), Vec::new(), None);
     loop {
@@ -55,7 +55,7 @@ fn walked(service: &Service) -> (Vec<String>, Vec<usize>) {
     }
 }
 
-/// What came in one batch has one receive time, as far as it is shown.
+/// All in one batch, so that all have one receive time with the precision of answers.
 fn at_once(story: &Story) -> Service {
     let mut service = Service::new();
     service.batch(&story.frames);
@@ -92,7 +92,7 @@ fn r01_equal_times_are_passed_as_one() {
     for n in 0..4 {
         say(&mut story, &format!("a{n}"), &at(n - 100));
     }
-    // Of one second, as a client without fractions writes them, in two spellings.
+    // Messages of one second, as a client without fractions writes them, in two spellings.
     for n in 0..5 {
         say(
             &mut story,
@@ -122,7 +122,8 @@ fn r01_a_clock_that_stands_is_passed_where_another_goes() {
     assert!(lengths.iter().all(|length| *length <= 5), "{lengths:?}");
 }
 
-/// The bound of a page. What cannot be told apart is passed over then, but the client gets on.
+/// The limit of a page. Messages beyond it with an equal time are skipped, but the client makes
+/// progress.
 #[test]
 fn r01_a_page_grows_by_a_hundred_at_most() {
     let mut story = garden();
@@ -171,7 +172,8 @@ fn r01_times_that_are_none_are_gone_on_from_too() {
     }
 }
 
-/// An edit keeps `created_at` and the place; what is blocked or hidden keeps its place, too.
+/// An edit keeps `created_at` and the position; a blocked or hidden message keeps its position,
+/// too.
 #[test]
 fn r01_a_message_keeps_its_place() {
     let mut story = garden();

@@ -1,4 +1,4 @@
-//! What is kept of DID documents, through the real SQL (I50, K06, K12).
+//! Stored DID documents, through the real SQL (I50, K06, K12).
 
 use colibri_edge::domain::hosts::Reach;
 use colibri_edge::domain::identity::{Finding, HandleStatus, Identity};
@@ -16,7 +16,7 @@ use serde_json::json;
 use super::sqlite::Sqlite;
 use super::story::{START, Service, Story};
 
-/// What a document says that was asked for at `at`.
+/// The contents of a document that was requested at `at`.
 pub(crate) fn read(did: &Did, at: i64) -> Identity {
     let text = format!(
         r##"{{"id":"{did}","alsoKnownAs":["at://bob.test"],
@@ -64,7 +64,7 @@ fn what_was_read_comes_back() {
     assert_eq!(find(&store, &bare), Some(nothing), "a document that says nothing");
 }
 
-/// K06, invariant 4: what anybody asks for leaves nothing behind.
+/// K06, invariant 4: a request about anybody leaves nothing behind.
 #[test]
 fn k06_of_strangers_nothing_is_kept() {
     let store = with_bob();
@@ -79,8 +79,8 @@ fn k06_of_strangers_nothing_is_kept() {
     assert_eq!(find(&store, &added), Some(read(&added, START)), "who was added is none");
 }
 
-/// I50: what was asked for before the network said that it changed is not believed, also if the
-/// answer comes after.
+/// I50: a document that was requested before the network reported a change does not count, even if
+/// it arrives after.
 #[test]
 fn i50_a_document_that_changed_is_dropped() {
     let store = with_bob();
@@ -103,7 +103,7 @@ fn due(store: &Sqlite, at: i64) -> Vec<Due> {
     block_on(identities::due(store, Micros(at), 50)).unwrap()
 }
 
-/// K12, K06: new people are looked at once, those who were only asked about never.
+/// K12, K06: new people are looked up at once, people whom somebody merely asked about never.
 #[test]
 fn k12_who_becomes_known_is_due_once() {
     let mut story = Story::default();
@@ -131,7 +131,7 @@ fn k12_who_becomes_known_is_due_once() {
     assert_eq!(block_on(identities::next_due(&service.store)).unwrap(), None, "K06: a lookup is no reason");
 }
 
-/// K12: who fails waits longer each time, behind those who wait for the first time.
+/// K12: each failure makes the pause longer; people who wait for the first time come first.
 #[test]
 fn k12_who_fails_keeps_nobody_waiting() {
     let store = with_bob();
@@ -148,7 +148,7 @@ fn k12_who_fails_keeps_nobody_waiting() {
     block_on(identities::looked(&store, &[looked(failed.since)])).unwrap();
     let order: Vec<(Did, i64)> = due(&store, far).into_iter().map(|due| (due.did, due.failures)).collect();
     assert_eq!(order, [(bob(), 0), (failed.did.clone(), 1)]);
-    // Another reason while somebody was looked at: they are looked at again.
+    // Another reason during a look-up: the person is looked up again.
     let changed = identities::changed(std::slice::from_ref(&failed.did), Micros(far - 2));
     block_on(store.commit(vec![changed])).unwrap();
     block_on(identities::looked(&store, &[looked(again_at)])).unwrap();
@@ -156,7 +156,7 @@ fn k12_who_fails_keeps_nobody_waiting() {
     assert_eq!(again.since, Micros(far - 2));
 }
 
-/// I50, B-28: another handle is unproven until it is checked; what is shown is told.
+/// I50, B-28: a different handle is unproven until it is verified; a shown change is published.
 #[test]
 fn i50_b28_a_handle_is_told_when_it_is_proven() {
     let mut story = Story::default();
@@ -189,7 +189,7 @@ fn i50_b28_a_handle_is_told_when_it_is_proven() {
     assert!(!block_on(learn(&service.store, &nobody, &service.settings(), Micros(START))).unwrap());
 }
 
-/// I50: the event makes the person due, and their document is not believed any more.
+/// I50: the event makes the person due, and the stored document does not count any more.
 #[test]
 fn i50_an_identity_event_is_a_reason_to_look() {
     let store = with_bob();

@@ -17,7 +17,7 @@ fn alice() -> Did {
     Did::parse("did:plc:alice").unwrap()
 }
 
-/// alice's community, and whether an invite to it was made.
+/// alice's community, and the result of making an invite to it.
 fn with_invite(max_uses: Option<i64>) -> (Story, Service) {
     let mut story = Story::default();
     story.community("alice", false);
@@ -156,7 +156,7 @@ fn i52_a_deleted_account_ends_its_invites_for_good() {
     assert!(!is_active(&service));
 }
 
-/// Who breaks: the web client reads `active` and `community` (W17).
+/// The web client reads `active` and `community` (W17).
 #[test]
 fn r16_the_body() {
     let (_, service) = with_invite(Some(10));
@@ -199,7 +199,7 @@ fn r15_newest_first_ties_by_code_also_those_that_ended_in_pages() {
     assert!(list(&service, 10).is_empty(), "R15, I70: an unknown community");
 }
 
-// ---- X22, X23: written down, and made once ----
+// ---- X22, X23: logged, and made once ----
 
 #[test]
 fn x22_what_is_done_with_invites_is_written_down_once() {

@@ -26,7 +26,7 @@ fn uri(who: &str, rkey: &str) -> AtUri {
     AtUri::of(&did, Collection::Message, &Rkey::parse(rkey).unwrap())
 }
 
-/// The text of the parent of a message: as the socket was told last, and as REST shows it.
+/// The text of a message's parent: as last published on the socket, and as REST shows it.
 fn parents(service: &Service, who: &str, rkey: &str) -> [Value; 2] {
     let told =
         service.told.iter().map(frame).rfind(|event| event["type"] == "message" && event["rkey"] == rkey);
@@ -35,7 +35,7 @@ fn parents(service: &Service, who: &str, rkey: &str) -> [Value; 2] {
     [told.unwrap(), shown].map(|message| message["parent_message"]["text"].clone())
 }
 
-/// Live, and everything at once: how the story is cut into batches must not matter (I01).
+/// Live, and everything in one batch: the cuts between batches must not matter (I01).
 fn services(story: &Story) -> [Service; 2] {
     let mut at_once = Service::new();
     at_once.batch(&story.frames);
@@ -75,7 +75,7 @@ fn t21_a_reply_means_the_first_message_with_the_key_or_nothing() {
         ),
     ];
     for (change, expected, why) in cases {
-        // The namesake comes before the change, or after it.
+        // The message with the same key comes before the change, or after it.
         for late in [false, true] {
             let mut story = talk();
             if !late {
@@ -168,7 +168,7 @@ fn i22_a_blocked_message_keeps_its_key() {
     assert_eq!(service.store.look("SELECT count(*) FROM held"), ["0"]);
 }
 
-/// The message of an account that is not active may come back: what is put on it waits.
+/// The message of an inactive account may return: reactions to it wait.
 #[test]
 fn i21_a_reaction_by_key_means_a_message_whose_author_is_away() {
     let mut story = talk();
@@ -224,7 +224,7 @@ fn r05_r06_a_key_that_meant_a_message_shows_no_reactions_of_another() {
     assert_eq!(keys, ["at://did:plc:carol/social.colibri.message/1"], "R06: the key is not its own");
 }
 
-/// I52: an account that is deleted leaves its keys behind as well.
+/// I52: a deleted account leaves its keys behind, too.
 #[test]
 fn t21_the_keys_of_a_deleted_account_mean_nothing() {
     let mut story = talk();
@@ -236,7 +236,8 @@ fn t21_the_keys_of_a_deleted_account_mean_nothing() {
     }
 }
 
-/// The bound of what one message leaves behind: who reacts to another one of its key loads all of it.
+/// The limit of what one message leaves behind: a reaction to another message with its key loads
+/// all of it.
 #[test]
 fn t21_a_message_that_is_moved_for_ever_leaves_sixteen_channels() {
     let mut story = talk();
@@ -259,7 +260,7 @@ fn t21_a_message_that_is_moved_for_ever_leaves_sixteen_channels() {
     );
 }
 
-/// The bound of what is remembered: a month, and longer only while a message answers to the key.
+/// The limit of what is remembered: a month, and longer only while a message answers to the key.
 #[test]
 fn t21_keys_are_forgotten_after_a_month_unless_they_are_answered_to() {
     let mut story = talk();

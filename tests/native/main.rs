@@ -1,5 +1,5 @@
-//! Tests that need no runtime: the pipeline through the real SQL, random histories, what REST
-//! reads, and the rules of the house (`tidy`).
+//! Tests without a runtime: the pipeline through the real SQL, random histories, the reads of REST,
+//! and the rules of the code base (`tidy`).
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod archives;

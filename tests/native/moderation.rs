@@ -1,4 +1,5 @@
-//! Blocks and bans through the real SQL: what moderators decide, and who is told (R03, R08, R09).
+//! Blocks and bans through the real SQL: moderators' decisions, and the events that they publish
+//! (R03, R08, R09).
 
 use colibri_edge::domain::announcement::Topic;
 use colibri_edge::domain::moderation::{Caller, Measure, Once, Ruling};
@@ -17,8 +18,8 @@ use super::story::{
     unblock,
 };
 
-/// alice's community with bob and carol as members, approved if it asks for that, and bob's
-/// message `1`.
+/// alice's community with bob and carol as members, approved if it requires that, and bob's message
+/// `1`.
 fn garden(requires_approval: bool) -> Story {
     let mut story = Story::default();
     story.community("alice", requires_approval).join("bob", "alice").join("carol", "alice");
@@ -29,14 +30,14 @@ fn garden(requires_approval: bool) -> Story {
     story
 }
 
-/// A service that has lived through `story` and listens from now on.
+/// A service that has processed `story`, and records events from now on.
 fn after(story: &Story) -> Service {
     let mut service = Service::live(story);
     service.told.clear();
     service
 }
 
-/// Lets in what `more` adds to `story`.
+/// Processes what `more` adds to `story`.
 fn go_on(service: &mut Service, story: &mut Story, more: impl FnOnce(&mut Story)) {
     let before = story.frames.len();
     more(story);
@@ -185,7 +186,7 @@ fn r09_who_is_back_is_told() {
     }
 }
 
-/// Who breaks: a list of people who ask to join, which would lack them until it is read anew.
+/// Without this, a list of pending members would lack people until it is read anew.
 #[test]
 fn r09_who_is_back_and_has_no_approval_asks_for_one() {
     let mut story = garden(true);
@@ -265,7 +266,7 @@ fn i26_a_community_that_closes_does_not_speak_of_the_banned() {
     assert_eq!(service.heard(), ["member_left bob", "community_upserted c", "member_pending carol"]);
 }
 
-/// Who breaks: the web client's moderation page reads the members of this list by name.
+/// The web client's moderation page reads the members of this list by name.
 #[test]
 fn r10_newest_ban_first_ties_by_did_in_pages() {
     let mut story = garden(true);
@@ -343,7 +344,7 @@ fn a_fault_anywhere_neither_loses_a_decision_nor_tells_it_twice() {
             let mut service = after(&garden(false));
             let before = service.store.look("SELECT version FROM ledger").remove(0);
             service.store.break_next(fault);
-            // A caller's way: ask again until there is an answer.
+            // As a caller does: retry until there is an answer.
             let mut asked = 1;
             while service.try_decide(Caller::Operator, what.clone()).is_err() {
                 asked += 1;
@@ -439,7 +440,7 @@ fn t10_a_ban_ends_by_the_clock_and_is_told_by_the_service() {
     assert_eq!(service.store.look("SELECT count(*) FROM bans"), ["0"]);
 }
 
-/// Lets the service end the bans that are over; whether there was one.
+/// Has the service end expired bans; returns whether there was one.
 fn ended(service: &mut Service) -> bool {
     let before = service.store.look("SELECT version FROM ledger").remove(0);
     block_on(end_bans(&service.store, &service.settings(), Micros(service.now))).unwrap();
@@ -467,7 +468,7 @@ fn r08_a_ban_is_made_longer_without_an_event_also_after_its_end() {
     assert_eq!(service.decide(unban("alice", "bob")), Ruling::Made);
 }
 
-/// Who breaks: what is remembered of people from one batch to the next must end by the clock too.
+/// Cached standings must follow the end of a ban by the clock, too.
 #[test]
 fn t10_a_remembered_ban_ends_too() {
     let mut story = garden(false);
@@ -599,7 +600,7 @@ fn x22_every_act_that_was_made_is_written_down_with_it() {
     let until = service.now + 60_000_000;
     service.try_decide(person("alice"), moderators("alice", &["mod"])).unwrap();
     service.try_decide(person("mod"), block("bob", "1")).unwrap();
-    service.try_decide(person("mod"), block("bob", "1")).unwrap(); // it stood
+    service.try_decide(person("mod"), block("bob", "1")).unwrap(); // it was in force
     service.try_decide(person("eve"), unblock("bob", "1")).unwrap(); // forbidden
     service.decide(unblock("bob", "1"));
     service.decide(ban_until("alice", "bob", until));

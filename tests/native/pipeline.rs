@@ -1,11 +1,11 @@
-//! The pipeline through the real SQL: what events do to the index and who is told, whatever the
-//! stream does with them.
+//! The pipeline through the real SQL: what events do to the index and what is published, whatever
+//! the stream does with them.
 
 use super::sqlite::Break;
 use super::story::{Service, Story, frame, membership, message, message_in};
 use serde_json::json;
 
-/// Runs a story event by event and compares what was told.
+/// Processes a story event by event and compares the published events.
 fn check(story: &Story, expected: &[&str], why: &str) -> Service {
     let service = Service::live(story);
     assert_eq!(service.heard(), expected, "{why}");
@@ -411,7 +411,8 @@ fn a_fault_anywhere_loses_nothing_and_tells_nothing_twice() {
                 if n == at {
                     service.store.break_next(fault);
                 }
-                // The consumer's way: try until it succeeds, tell what the outbox holds.
+                // As the consumer does: retry until it succeeds, then publish what the outbox
+                // contains.
                 while service.try_batch(std::slice::from_ref(frame)).is_err() {}
             }
             assert_eq!(service.store.struck.get(), 1, "{fault:?} at {at} did not strike");
@@ -459,7 +460,7 @@ fn talk() -> Story {
     story
 }
 
-/// What was told after `story` of [`talk`] went on as `more` says.
+/// What was published after `story` of [`talk`] continued with `more`.
 fn after_talk(more: impl FnOnce(&mut Story)) -> Service {
     let mut story = talk();
     let told = Service::live(&story).heard().len();
@@ -585,7 +586,7 @@ fn b05_a_reaction_by_at_uri_means_that_message_and_no_namesake() {
     );
 }
 
-/// Who breaks: people, who would see the same picture twice; and a client that finds a group by its
+/// Without this, people would see the same picture twice, and a client finds a group by its
 /// `emoji`.
 #[test]
 fn o03_emoji_that_look_the_same_are_one_and_spelt_as_the_first() {
@@ -773,7 +774,7 @@ fn b43_a_read_cursor_never_goes_back() {
     assert_eq!(gone.store.look(cursors), ["did:plc:bob|2026-02-10T12:00:00.000000Z"], "one is left");
 }
 
-/// Who breaks: a person with one record of the year 9999, for whom nothing would be new any more.
+/// It protects a person with one record of the year 9999, for whom no later record would count.
 #[test]
 fn i38_nobody_has_read_what_is_not_written_yet() {
     let read = |at: &str| json!({ "channel": "at://did:plc:alice/social.colibri.channel/k", "cursor": at });

@@ -1,7 +1,7 @@
-//! How SQLite runs every statement of `storage`: none reads a whole table that grows.
+//! How SQLite executes every statement of `storage`: none scans a whole table that grows.
 //!
-//! `exercise` runs every statement there is; a check over the source finds any that it misses, so
-//! a new statement has to be added there, and is looked at from then on.
+//! `exercise` runs every statement; a check of the source finds any that it misses, so a new
+//! statement must be added there and is checked from then on.
 
 use std::collections::BTreeSet;
 
@@ -41,7 +41,7 @@ use serde_json::json;
 use super::sqlite::Sqlite;
 use super::story::{START, Service, Story, ban, block, kick, moderators as moderators_of, unban, unblock};
 
-/// Tables whose size nobody bounds. The others have a row per reason (`refusal_counts`) or one.
+/// Tables of unbounded size. The others have one row, or a row per reason (`refusal_counts`).
 const GROWING: [&str; 25] = [
     "actors",
     "approvals",
@@ -70,7 +70,7 @@ const GROWING: [&str; 25] = [
     "settled",
 ];
 
-/// Scans that may be: a part of the statement, the table, and why.
+/// Allowed scans: a part of the statement, the table, and the reason.
 const ALLOWED: [(&str, &str, &str); 10] = [
     (
         "(SELECT count(*) FROM settled WHERE NOT lasting)",
@@ -96,7 +96,7 @@ const ALLOWED: [(&str, &str, &str); 10] = [
     ("SELECT count(*) FROM repos WHERE checked_at > gaps.noticed_at", "repos", "once, when a gap is closed"),
 ];
 
-/// A database on which every statement for D1 was run once.
+/// A database on which every statement for D1 ran once.
 fn exercise() -> Sqlite {
     let mut story = Story::default();
     story.community("alice", true).join("bob", "alice").approve("alice", "bob");
@@ -131,7 +131,7 @@ fn exercise() -> Sqlite {
     ] {
         end.delete(who, path);
     }
-    // Written again: what was settled is so no more.
+    // Written again: what was settled is settled no more.
     end.community("alice", false).say("bob", "m", "again").join("bob", "alice");
     super::pipeline::account(&mut end, "bob", false, "deleted");
     super::pipeline::account(&mut end, "bob", true, "");
@@ -253,7 +253,7 @@ fn exercise() -> Sqlite {
     store
 }
 
-/// The statements of the objects' own databases, with the tables they belong to.
+/// The statements of the objects' own databases, with their tables.
 fn objects() -> Vec<(Vec<&'static str>, Vec<Statement>)> {
     let uri = AtUri::parse("at://did:plc:a/social.colibri.message/m").unwrap();
     let announcement = |topic: Topic| Announcement {
@@ -394,8 +394,8 @@ fn of_voice() -> Vec<Statement> {
     ]
 }
 
-/// H11: what a statement shows and changes is read from its text (`storage::parts`), and kept
-/// answers rest on that. SQLite knows it too.
+/// H11: the text of a statement says what it shows and changes (`storage::parts`), and cached
+/// answers depend on that. SQLite itself confirms it here.
 #[test]
 fn h11_the_parts_of_a_statement_are_those_of_its_tables() {
     let store = exercise();
@@ -419,29 +419,30 @@ fn h11_the_parts_of_a_statement_are_those_of_its_tables() {
     assert!(reading > 30 && writing > 30, "{reading} {writing}: has SQLite other words for it?");
 }
 
-/// Tables that no kept answer shows, and why not. A new table is in a part or here.
+/// Tables that no cached answer shows, and the reason. A new table belongs to a part or is listed
+/// here.
 #[test]
 fn h11_every_table_is_in_a_part_or_never_shown() {
     const NEVER: [&str; 19] = [
-        "actors",           // not shown: what they say stands with the people
-        "audit_log",        // R34 is not kept
+        "actors",           // not shown: their contents are shown with the people
+        "audit_log",        // R34 is not cached
         "discovery",        // as gaps
-        "gaps",             // shown by /api/health, which is not kept
+        "gaps",             // shown by /api/health, which is not cached
         "held",             // not shown
-        "identities",       // shown by /api/identity, which is not kept
+        "identities",       // shown by /api/identity, which is not cached
         "idempotency_keys", // not shown
         "incidents",        // as gaps
-        "invites",          // R15 and R16 are not kept
+        "invites",          // R15 and R16 are not cached
         "ledger",           // not shown
-        "moderators",       // R33 is not kept
+        "moderators",       // R33 is not cached
         "outbox",           // not shown
-        "proofs",           // not shown: what sockets may do rests on it
+        "proofs",           // not shown: it decides what sockets may do
         "refusal_counts",   // as gaps
         "refusals",         // not shown
-        "repos",            // shown by /api/sync, which is not kept
+        "repos",            // shown by /api/sync, which is not cached
         "settled",          // not shown
         "stream",           // as gaps
-        "visitors",         // not shown: presence of those who do not exist is told, not read
+        "visitors",         // not shown: presence of visitors is published, not read
     ];
     let tables =
         exercise().look("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'");
@@ -453,7 +454,7 @@ fn h11_every_table_is_in_a_part_or_never_shown() {
     assert!(NEVER.iter().all(|table| tables.contains(&(*table).to_owned())), "{tables:?}");
 }
 
-/// The table that a name in a plan stands for: itself, or the one it is an alias of.
+/// The table behind a name in a plan: itself, or the one that it is an alias of.
 fn table<'s>(sql: &'s str, name: &'s str) -> &'s str {
     if GROWING.contains(&name) {
         return name;
@@ -495,8 +496,8 @@ fn no_statement_reads_a_whole_table_that_grows() {
     assert!(unused.is_empty(), "exceptions that nothing needs: {unused:?}");
 }
 
-/// The cost of a page must not grow with the list: its rows are found by their place in an index
-/// that has the order of the list, and nothing is sorted (R01, R06, R12).
+/// The cost of a page must not grow with the list: an index in the order of the list finds its rows
+/// by position, and nothing is sorted (R01, R06, R12).
 #[test]
 fn pages_are_found_by_place() {
     let store = exercise();
@@ -536,14 +537,14 @@ fn pages_are_found_by_place() {
         let plan = store.plan(sql);
         let sorts = plan.iter().filter(|step| step.contains("TEMP B-TREE")).count();
         assert!(plan.iter().any(|step| step == found), "{plan:#?}");
-        // The resolution of a bare rkey and the choice of a parent sort the few rows of one rkey.
+        // Resolving a bare rkey and choosing a parent sort the few rows of one rkey.
         let few = sql.matches("LIMIT 1)").count();
         assert!(sorts <= few, "{sorts} sorts in {plan:#?}");
     }
 }
 
-/// An object's database is small (a log of EVENT_LOG_MAX rows, the sessions of a gateway), so
-/// scans are allowed; that each statement fits its tables is not left to chance.
+/// An object's database is small (a log of EVENT_LOG_MAX rows, the sessions of a gateway), so scans
+/// are allowed; this checks that each statement fits its tables.
 #[test]
 fn statements_of_objects_fit_their_tables() {
     for (schema, statements) in objects() {
@@ -578,7 +579,7 @@ fn every_statement_of_storage_is_looked_at() {
     assert!(missed.is_empty(), "not run by `exercise` or `objects`:\n{}", missed.join("\n"));
 }
 
-/// The string literals of Rust code, without those of comments and tests.
+/// The string literals of Rust code, except those in comments and tests.
 fn literals(text: &str) -> Vec<String> {
     let code = text.split("#[cfg(test)]").next().unwrap();
     let mut found = Vec::new();

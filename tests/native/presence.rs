@@ -1,5 +1,5 @@
 //! Presence and voice through the real SQL: what gateways read and write in D1, and what objects
-//! keep in their own SQLite.
+//! store in their own SQLite.
 
 use colibri_edge::domain::person::{Person, Stored};
 use colibri_edge::domain::presence::State;
@@ -355,7 +355,7 @@ fn a_session_has_a_row_for_each_key() {
     assert_eq!(sessions.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1, 3]);
 }
 
-/// Who breaks: everybody who was connected while a gateway was updated.
+/// It protects everybody who was connected while a gateway was updated.
 #[test]
 fn rows_of_before_are_brought_over() {
     let object = Object::new(&[

@@ -1,4 +1,4 @@
-//! What is remembered of people's proofs (X13, R26), through the real SQL.
+//! What is stored about people's proofs (X13, R26), through the real SQL.
 
 use colibri_edge::storage::proofs::{Noted, find, prove, revoke};
 use colibri_edge::storage::sweep::{Place, sweep};

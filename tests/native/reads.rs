@@ -1,4 +1,4 @@
-//! What REST reads, through the real SQL.
+//! The reads of REST, through the real SQL.
 
 use colibri_edge::storage::Fault;
 use colibri_edge::storage::reads::{self, Start, communities, people, reactions};
@@ -87,8 +87,7 @@ fn r01_what_is_visible() {
     assert!(page(&Service::live(&gone), "k", &Start::Newest, 50).0.is_empty(), "B-42, I70b");
 }
 
-/// Who breaks: the web client hashes `created_at`, `facets`, `attachments` (W08) and reads the
-/// rest by name.
+/// The web client hashes `created_at`, `facets`, `attachments` (W08) and reads the rest by name.
 #[test]
 fn o01_a_message_with_its_people_and_its_parent() {
     let mut story = garden();
@@ -215,7 +214,7 @@ fn did(name: &str) -> Did {
     Did::parse(&format!("did:plc:{name}")).unwrap()
 }
 
-/// Groups in short: `emoji count`.
+/// Groups in short form: `emoji count`.
 fn short(groups: &[ReactionGroup]) -> Vec<String> {
     groups.iter().map(|group| format!("{} {}", group.emoji, group.count)).collect()
 }
@@ -479,7 +478,7 @@ fn r04_i37_what_is_looked_up_is_cached() {
     assert!(service.told.iter().all(|told| !told.event.get().contains("Stranger")), "R04: no events");
 }
 
-/// An admin's first questions; a view that does not run is found here, not in the console.
+/// An admin's first questions; this finds a broken view before the console does.
 #[test]
 fn the_views_answer() {
     let mut story = garden();

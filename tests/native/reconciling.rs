@@ -1,5 +1,6 @@
-//! Repositories that were read, through the real SQL: what an outage lost is made up for, nothing
-//! is told twice, nothing goes that stands (section 9, and the backfill theme of the defects).
+//! Repositories that were read, through the real SQL: what an outage lost is recovered, nothing is
+//! published twice, and nothing that still exists is deleted (section 9, and the backfill theme of
+//! the defects).
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ use serde_json::{Value, json};
 use super::sqlite::Break;
 use super::story::{START, Service, Story, approval, ban, frame, membership, message_in, reaction};
 
-/// What the repository of `who` holds after these frames.
+/// The contents of the repository of `who` after these frames.
 pub(super) fn snapshot_of(who: &str, frames: &[String]) -> Snapshot {
     let mut records: BTreeMap<(String, String), String> = BTreeMap::new();
     let mut rev = String::new();
@@ -60,7 +61,7 @@ impl Pace for Steady {
     async fn pause(&self, _: u32) {}
 }
 
-/// Long after the stories, within the hours that logs reach back.
+/// Long after the stories, within the hours of the logs.
 const LATER: i64 = START + 3_600_000_000;
 
 fn did(who: &str) -> Did {
@@ -112,7 +113,7 @@ fn is_live(told: &Announcement) -> bool {
     told.live
 }
 
-/// What people see, without what the repository does not tell: when an edit was made and what it
+/// What people see, without what the repository does not contain: when an edit was made and what it
 /// replaced.
 fn visible(service: &Service) -> Vec<String> {
     let shown = "FROM messages m JOIN channels ch ON ch.uri = m.channel_uri JOIN communities c ON c.uri = ch.community_uri
@@ -419,7 +420,7 @@ fn k03_a_fault_anywhere_loses_nothing_and_tells_nothing_twice() {
 fn k01_who_becomes_known() {
     let mut story = Story::default();
     story.community("alice", true).join("bob", "alice").say("stranger", "m", "refused");
-    // Alice approves somebody whose membership was never seen; mallory, who owns nothing, does too.
+    // alice approves somebody whose membership was never seen; so does mallory, who owns nothing.
     story.create("alice", "approval/carol", approval("carol")).create(
         "mallory",
         "approval/x",
@@ -445,7 +446,7 @@ impl Service {
         block_on(self.store.commit(vec![statement])).unwrap();
     }
 
-    /// The look of a moment succeeded.
+    /// A reading of that moment succeeded.
     fn succeeded(&self, who: &str, rev: &str, began: i64) {
         let look = Succeeded {
             did: &did(who),
@@ -471,8 +472,9 @@ impl Service {
     }
 }
 
-/// K03, K05: what opens the gate to others has them looked at again in the same transaction. Should
-/// the answer to it be lost, a second look finds nothing new in the repository.
+/// K03, K05: a change that may make others' records acceptable makes their repositories due in the
+/// same transaction. If the answer to it is lost, a second reading finds nothing new in this
+/// repository.
 #[test]
 fn k03_who_was_refused_is_looked_at_again_whatever_becomes_of_the_answer() {
     let mut story = garden(true);
@@ -503,8 +505,8 @@ fn k03_who_was_refused_is_looked_at_again_whatever_becomes_of_the_answer() {
     assert_eq!(service.visible_texts(), ["let me in"]);
 }
 
-/// K11: the key that signed what was read last is remembered, until something is read that another
-/// signed. What was not signed says nothing about it.
+/// K11: the key of the last signed reading is stored until a reading with another key. An unsigned
+/// reading says nothing about it.
 #[test]
 fn k11_who_signed_what_was_read_is_remembered() {
     let service = Service::live(&garden(false));
@@ -609,7 +611,7 @@ fn k05_a_revision_moves_on_with_live_events_but_not_past_a_gap() {
     assert_eq!(rev(&service), super::story::rev(5));
 }
 
-/// What somebody does in a random history. Numbers are taken modulo what there is.
+/// A step of a random history. Numbers are taken modulo the available choices.
 #[derive(Clone, Debug)]
 enum Act {
     Say(usize, u8, Option<usize>),
@@ -641,8 +643,8 @@ fn acts(most: usize) -> impl Strategy<Value = Vec<Act>> {
     prop::collection::vec(act, 0..most)
 }
 
-/// A history in which everybody may do what they do, so that the gate sees the same at any time
-/// (the exception of K05), and no key is used twice.
+/// A history in which everybody does only what they may do, so that the gate's verdicts do not
+/// depend on the time (the exception of K05), and no key is used twice.
 #[derive(Default)]
 struct Life {
     story: Story,
@@ -693,8 +695,8 @@ impl Life {
                 self.story.create(&who, &format!("message/m{n:04}"), record);
                 self.messages.push((who, format!("m{n:04}")));
             }
-            // Into the first channel, which stays: an edit into a channel that came and went unseen
-            // would wait, and what it replaced stay (G1).
+            // Into the first channel, which stays: an edit into a channel that appeared and
+            // disappeared unseen would wait, and what it replaced would stay (G1).
             Act::Edit(which) if !self.messages.is_empty() => {
                 let (who, rkey) = &self.messages[which % self.messages.len()];
                 self.story.update(who, &format!("message/{rkey}"), message_in("k", &format!("e{n}")));
@@ -757,8 +759,8 @@ impl Life {
     }
 }
 
-/// Reads what is due until nothing is, in the order of `dice`. The repositories are as they were
-/// after `stale` frames, or later, as `dice` says; live frames go on meanwhile.
+/// Reads due repositories until none is due, in the order of `dice`. The repositories are as they
+/// were after `stale` frames, or later, as `dice` says; live frames continue in the meantime.
 fn catch_up(service: &mut Service, frames: &[String], from: usize, mut dice: impl FnMut(usize) -> usize) {
     let mut at = LATER;
     let mut live = from;
@@ -772,7 +774,7 @@ fn catch_up(service: &mut Service, frames: &[String], from: usize, mut dice: imp
                 return;
             }
         }
-        // Frames of after the outage come in between.
+        // Frames from after the outage arrive in between.
         let some = (live + dice(4)).min(frames.len());
         if due.is_empty() || dice(3) == 0 {
             service.batch(&frames[live..some.max(live + 1).min(frames.len())]);
@@ -780,7 +782,7 @@ fn catch_up(service: &mut Service, frames: &[String], from: usize, mut dice: imp
             continue;
         }
         let who = due[dice(due.len())].did.as_str().replace("did:plc:", "");
-        // Read before those that come now.
+        // Read before the frames that come now.
         let snapshot = snapshot_of(&who, &frames[..live]);
         let began = at;
         service.batch(&frames[live..some]);
@@ -791,7 +793,7 @@ fn catch_up(service: &mut Service, frames: &[String], from: usize, mut dice: imp
                 .break_next([Break::CommitLost, Break::CommitStored, Break::Conflict, Break::Read][dice(4)]);
         }
         let done = service.try_reconcile(&who, &snapshot, at + 1_000_000);
-        service.store.unbreak(); // what did not strike must not strike elsewhere
+        service.store.unbreak(); // a fault that did not strike must not strike elsewhere
         let Ok(done) = done else { continue };
         let did = did(&who);
         let look = Succeeded {
@@ -827,8 +829,8 @@ fn cases() -> u32 {
 proptest! {
     #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// K05: a history cut by an outage and reconciled, in whatever order the repositories are read
-    /// and whatever goes on meanwhile, ends as the undisturbed one.
+    /// K05: a history that is cut by an outage and reconciled ends like the undisturbed one, in
+    /// whatever order the repositories are read and whatever happens in the meantime.
     #[test]
     fn k05_an_outage_leaves_no_trace(before in acts(25), lost in acts(40), after in acts(15), seed in any::<u64>()) {
         let mut life = Life::begin();
@@ -852,7 +854,7 @@ proptest! {
         let only = |one: &[String], other: &[String]| one.iter().filter(|row| !other.contains(row)).cloned().collect::<Vec<_>>();
         prop_assert_eq!(only(&ours, &theirs), only(&theirs, &ours), "{:#?}", frames);
 
-        // Everything once: a second look at everything changes and tells nothing.
+        // Everything once more: a second reading of everything changes and publishes nothing.
         let (index, told) = (service.store.index(), service.told.len());
         for who in &life.people {
             service.reconcile(who, &snapshot_of(who, &frames));
@@ -868,7 +870,7 @@ proptest! {
     }
 }
 
-/// A record of another repository is not this one's to delete, whatever its URI begins with.
+/// This repository must not delete a record of another one, whatever its URI begins with.
 #[test]
 fn k04_repositories_do_not_touch_each_other() {
     let mut story = garden(false);

@@ -1,5 +1,5 @@
-//! Archives of repositories: what a real PDS sends is read as what it lists, and whatever is
-//! wrong with one is refused for that reason (K04, K05).
+//! Archives of repositories: an archive from a real PDS has the contents that the PDS lists, and
+//! each kind of fault is refused for its own reason (K04, K05).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,13 +17,13 @@ use super::archives::{
     repository, section, signed, tree, unsigned, varint,
 };
 
-/// An archive that was recorded (`npm run record:archives`), and what it holds.
+/// A recorded archive (`npm run record:archives`), and its contents.
 struct Recorded {
     bytes: Vec<u8>,
     did: Did,
     key: SigningKey,
     rev: String,
-    /// CID and content of each record, by its name.
+    /// CID and contents of each record, by its path.
     records: BTreeMap<String, (String, serde_json::Value)>,
 }
 
@@ -193,18 +193,18 @@ fn equal_records_and_strange_ones_are_there() {
     assert_eq!(json.len(), 8);
 }
 
-/// Of [`refusals`], what is only too much.
+/// Those of [`refusals`] that only exceed a limit.
 const TOO_MUCH: [&str; 3] = ["a long block", "a node over the limit", "a record under very many keys"];
 
-/// A repository with a record that is too long to be held.
+/// A repository with a record that is too long to be kept.
 fn long_record() -> Vec<u8> {
     let long = ("social.colibri.message/long".to_owned(), message(&"x".repeat(3 << 20)));
     let (root, blocks) = repository(&BTreeMap::from([long]));
     archive(root, &blocks)
 }
 
-/// Specification "Repository": a reader ignores what nothing links to, and further roots. A block
-/// that something links to is compared with its name all the same ([`refusals`]).
+/// Specification "Repository": a reader ignores unreferenced blocks and further roots. A block that
+/// something refers to must match its hash all the same ([`refusals`]).
 #[test]
 fn k04_what_does_not_belong_to_the_repository_is_passed_over() {
     let records = messages(60);
@@ -261,7 +261,7 @@ fn k04_what_does_not_belong_to_the_repository_is_passed_over() {
     }
 }
 
-/// Blocks that come twice cost nothing: a limit counts what is held, not what came.
+/// Duplicate blocks cost nothing: a limit counts what is held, not what arrived.
 #[test]
 fn k04_twins_do_not_fill_the_room() {
     let (root, blocks) = repository(&messages(60));
@@ -272,7 +272,7 @@ fn k04_twins_do_not_fill_the_room() {
     assert_eq!(read_built(&archive).unwrap().records.len(), 60);
 }
 
-/// What is wrong with an archive, and what it is refused for.
+/// Faulty archives, and the reason for which each is refused.
 fn refusals() -> Vec<(&'static str, Vec<u8>, Refused)> {
     let records = messages(60);
     let (root, blocks) = repository(&records);
@@ -281,7 +281,7 @@ fn refusals() -> Vec<(&'static str, Vec<u8>, Refused)> {
     let is_node = |bytes: &[u8]| bytes.starts_with(&[0xa2, 0x61, b'e']);
     let nodes: Vec<Link> = blocks.iter().filter(|(_, b)| is_node(b)).map(|(link, _)| *link).collect();
     let lone = Link::of(&message("lone"));
-    // A commit over one node, which is made of `entries`.
+    // A commit over one node with these `entries`.
     let over = |bytes: Vec<u8>, more: &[Vec<u8>]| {
         let mut blocks = Blocks::new();
         add(&mut blocks, message("lone"));
@@ -458,7 +458,7 @@ fn refusals() -> Vec<(&'static str, Vec<u8>, Refused)> {
     ]
 }
 
-/// `bytes` with a bit flipped in the first place where they hold `text`.
+/// `bytes` with a flipped bit in the first place where they contain `text`.
 fn flipped(bytes: &[u8], text: &[u8]) -> Vec<u8> {
     let at = bytes.windows(text.len()).position(|window| window == text).unwrap();
     let mut bytes = bytes.to_vec();
@@ -515,8 +515,8 @@ fn a_commit_of_version_2_with_a_revision_is_read() {
     assert!(read_built(&archive(root, &blocks)).is_ok());
 }
 
-/// No part of an archive is taken for the whole: either something is missing, or what is missing
-/// was not asked for.
+/// A part of an archive never counts as the whole: either something is missing, or the missing
+/// blocks were not wanted.
 #[test]
 fn k04_no_part_of_an_archive_is_taken_for_the_whole() {
     let recorded = recorded("repository");
@@ -531,7 +531,7 @@ fn k04_no_part_of_an_archive_is_taken_for_the_whole() {
     assert!(refused > 150, "{refused}");
 }
 
-/// A bit that is flipped is seen, or makes a block that nothing links to of one that is not wanted.
+/// A flipped bit is noticed, or it turns an unwanted block into an unreferenced one.
 #[test]
 fn no_flipped_bit_changes_what_is_read() {
     let recorded = recorded("repository");

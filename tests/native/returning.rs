@@ -1,5 +1,5 @@
-//! Accounts that come back (I51–I53): what is written, edited and deleted while an account counts as
-//! inactive is neither lost nor seen, whatever its status was.
+//! Accounts that become active again (I51–I53): what is written, edited and deleted while an
+//! account counts as inactive is neither lost nor visible, whatever its status was.
 
 use colibri_edge::wire::ids::Did;
 use futures::executor::block_on;
@@ -19,7 +19,7 @@ fn garden() -> Story {
     story
 }
 
-/// A service that has seen `before`, and what it told of `more`.
+/// A service that has processed `before`, and what it published of `more`.
 fn after(before: &Story, more: impl FnOnce(&mut Story)) -> (Service, Vec<String>) {
     let mut service = Service::live(before);
     let mut story = before.clone();
@@ -30,7 +30,7 @@ fn after(before: &Story, more: impl FnOnce(&mut Story)) -> (Service, Vec<String>
     (service, heard)
 }
 
-/// An event of somebody's identity.
+/// An identity event of a person.
 fn identity(story: &mut Story, who: &str) {
     let did = format!("did:plc:{who}");
     let at = START + story.frames.len() as i64 * 1_000_000;
@@ -45,7 +45,7 @@ fn due(service: &Service) -> Vec<String> {
         .look("SELECT did, reason FROM repos WHERE reason = 'account' AND next_attempt_at IS NOT NULL")
 }
 
-/// Nothing is due but for what comes.
+/// Marks all repositories as read.
 fn all_read(service: &Service) {
     service.store.exec("UPDATE repos SET status = 'synced', next_attempt_at = NULL, rev = '3'");
 }
@@ -146,7 +146,7 @@ fn i51_an_owner_who_is_away_loses_nothing() {
     });
     assert_eq!(heard, ["community_deleted c"]);
     assert_eq!(service.visible_texts(), Vec::<String>::new());
-    // Much longer than records wait (I63): what waits for an account is not forgotten by others' waiting.
+    // Much longer than the limit of held records (I63): what waits for an account has no limit.
     service.now += 100 * 3_600_000_000;
     let mut story = Story { frames: garden().frames };
     story.frames.resize(60, String::new());
@@ -183,7 +183,7 @@ fn i53_a_return_makes_the_repository_due() {
     say(&mut service, &mut story, false, "deleted");
     say(&mut service, &mut story, true, "");
     assert_eq!(due(&service), ["did:plc:bob|account"], "also one that was deleted");
-    // An account that flickers has its repository read once in a few seconds.
+    // The repository of an account that changes rapidly is read once in a few seconds.
     let read_at = Micros(service.now + 500_000).shown();
     service.store.exec(&format!("UPDATE repos SET checked_at = '{read_at}', reason = 'new'"));
     say(&mut service, &mut story, false, "deactivated");
@@ -192,7 +192,7 @@ fn i53_a_return_makes_the_repository_due() {
     assert_eq!(Micros::parse(&at).unwrap().0, service.now - 1_500_000 + 5_000_000);
 }
 
-/// What a changed identity does to bob's repository, which was read or failed before.
+/// What a changed identity does to bob's repository after a successful or failed reading.
 #[test]
 fn k11_however_often_an_identity_changes_a_repository_is_read_now_and_then() {
     let second = 1_000_000;
@@ -235,12 +235,12 @@ fn i52_i53_an_account_that_was_deleted_and_is_back_has_what_its_repository_holds
     account(&mut story, "bob", true, "");
     let mut service = Service::live(&story);
     assert_eq!(service.visible_texts(), Vec::<String>::new());
-    // The stream repeats itself from before: what was deleted stays so.
+    // The stream repeats earlier events: deleted records stay deleted.
     service.batch(&story.frames[before - 4..]);
     service.batch(&story.frames[gone..]);
     assert_eq!(service.visible_texts(), Vec::<String>::new());
     assert_eq!(service.store.look("SELECT count(*) FROM reactions"), ["0"], "I71");
-    // Its repository holds everything still.
+    // Its repository still contains everything.
     service.reconcile("bob", &snapshot_of("bob", &story.frames));
     assert_eq!(service.visible_texts(), ["one", "written meanwhile"]);
     assert_eq!(service.store.look("SELECT count(*) FROM reactions"), ["0"], "I71");
@@ -265,7 +265,7 @@ fn two_account_events_of_one_time_count_in_their_order_and_once() {
             assert_eq!(service.told.len(), told, "repeated {again}: nothing is told twice");
         }
         assert_eq!(service.visible_texts().len(), texts);
-        // The other way round, together with the rest.
+        // The reverse order, together with the rest.
         let mut whole = Service::new();
         whole.batch(&story.frames);
         assert_eq!(whole.store.index(), service.store.index());
@@ -321,7 +321,7 @@ fn k17_what_is_left_out_is_read_when_points_are_back() {
     let until = Micros::parse(&until).unwrap();
     assert!(until.0 > service.now + 10 * 60_000_000, "a third of nine points takes twenty minutes");
 
-    // A reading that begins before does not count as the last; one that begins after it does.
+    // A reading that began before does not count as the latest; one that begins after it does.
     let mut look = repos::Succeeded {
         did: &Did::parse("did:plc:bob").unwrap(),
         rev: None,

@@ -1,5 +1,5 @@
-//! Service-auth tokens (X04): what is refused, each for its own reason, and both curves against
-//! the vectors of Wycheproof.
+//! Service-auth tokens (X04): each kind of invalid token is refused for its own reason, and both
+//! curves pass the vectors of Wycheproof.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ const SERVICE: &str = "did:web:api.example.com";
 const METHOD: &str = "social.colibri.community.moderate";
 const OTHER_METHOD: &str = "social.colibri.sync.subscribeEvents";
 
-/// Somebody's key.
+/// A person's key.
 #[derive(Clone)]
 enum Key {
     K256(k256::ecdsa::SigningKey),
@@ -85,7 +85,7 @@ fn base64url(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// A token of these two texts, signed whatever they say.
+/// A token of these two texts, signed whatever they contain.
 fn signed(key: &Key, header: &str, claims: &str) -> String {
     let message = format!("{}.{}", base64url(header), base64url(claims));
     let [low, _] = key.sign(&message);
@@ -100,14 +100,14 @@ fn claims(name: &str, jti: &str) -> Value {
     json!({ "iss": format!("did:plc:{name}"), "aud": SERVICE, "exp": NOW + 60, "iat": NOW, "lxm": METHOD, "jti": jti })
 }
 
-/// Who there is: what is remembered of their keys, and what their documents say now.
+/// The world of the test: cached keys, and the current documents.
 struct World {
     remembered: BTreeMap<&'static str, Option<Multikey>>,
     current: BTreeMap<&'static str, Option<Multikey>>,
     used: Sqlite,
-    /// How often a document was asked for anew.
+    /// How often a document was fetched again.
     asked_anew: u32,
-    /// Whether it may be.
+    /// Whether it may be fetched again.
     may_ask: bool,
 }
 
@@ -261,14 +261,14 @@ fn x04_what_is_no_proof() {
     let algorithm = Malformed(self::Malformed::Algorithm);
     let of_header = Malformed(self::Malformed::Header);
     let of_claims = Malformed(self::Malformed::Claims);
-    // The order of the group of secp256k1, over which no r or s goes.
+    // The order of the group of secp256k1, which r and s cannot exceed.
     let order = [
         0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfe, 0xba,
         0xae, 0xdc, 0xe6, 0xaf, 0x48, 0xa0, 0x3b, 0xbf, 0xd2, 0x5e, 0x8c, 0xd0, 0x36, 0x41, 0x41,
     ];
     let bytes = URL_SAFE_NO_PAD.decode(signature).unwrap();
     let table: Vec<(&str, String, Refusal)> = vec![
-        // Form
+        // Format
         ("nothing", String::new(), form),
         ("one part", head.to_owned(), form),
         ("two parts", message.to_owned(), form),
@@ -295,7 +295,7 @@ fn x04_what_is_no_proof() {
             Malformed(self::Malformed::TooLong),
         ),
         ("a megabyte", format!("{good}.{}", "a".repeat(1_000_000)), Malformed(self::Malformed::TooLong)),
-        // The header
+        // Header
         ("a header that is no JSON", format!("{}.{body}.{signature}", base64url("hello")), of_header),
         ("a header that is a list", of_texts(r#"["ES256K"]"#, &plain_claims), of_header),
         ("a header that is no UTF-8", format!("{}.{body}.{signature}", base64url([0xff, 0xfe])), of_header),
@@ -327,7 +327,7 @@ fn x04_what_is_no_proof() {
         ("alg with a blank", headers_of("ES256K "), algorithm),
         ("crit", head_with("crit", json!(["b64"])), Malformed(self::Malformed::Critical)),
         ("crit, empty", head_with("crit", json!([])), Malformed(self::Malformed::Critical)),
-        // The claims
+        // Claims
         ("claims that are no JSON", of_texts(&plain_header, "hello"), of_claims),
         ("claims that are a list", of_texts(&plain_header, "[]"), of_claims),
         ("no iss", claim("iss", Value::Null), of_claims),
@@ -347,14 +347,14 @@ fn x04_what_is_no_proof() {
         ("jti is a number", claim("jti", json!(7)), of_claims),
         ("lxm is a list", claim("lxm", json!([METHOD])), of_claims),
         ("nested too deeply", claim("x", (0..70).fold(json!(1), |inner, _| json!([inner]))), of_claims),
-        // Who
+        // Issuer
         ("iss is no DID", claim("iss", json!("kay.test")), Issuer),
         ("an empty iss", claim("iss", json!("")), Issuer),
         ("another key of the account", claim("iss", json!("did:plc:kay#atproto_labeler")), Issuer),
         ("an empty fragment", claim("iss", json!("did:plc:kay#")), Issuer),
         ("two fragments", claim("iss", json!("did:plc:kay#atproto#atproto")), Issuer),
         ("a path in iss", claim("iss", json!("did:plc:kay/../pia")), Issuer),
-        // To whom
+        // Audience
         ("another service", claim("aud", json!("did:web:other.example.com")), Audience),
         ("one whose name begins like ours", claim("aud", json!(format!("{SERVICE}.evil.com"))), Audience),
         ("a name within our name", claim("aud", json!("did:web:api.example")), Audience),
@@ -363,7 +363,7 @@ fn x04_what_is_no_proof() {
         ("an empty fragment of aud", claim("aud", json!(format!("{SERVICE}#"))), Audience),
         ("a fragment that is none", claim("aud", json!(format!("{SERVICE}#a b"))), Audience),
         ("an empty aud", claim("aud", json!("")), Audience),
-        // When
+        // Times
         ("ended", claim("exp", json!(NOW - 30)), Expired),
         ("ended long ago", claim("exp", json!(0)), Expired),
         ("ended before there was time", claim("exp", json!(i64::MIN)), Expired),
@@ -372,14 +372,14 @@ fn x04_what_is_no_proof() {
         ("in milliseconds", claim("exp", json!((NOW + 60) * 1_000)), TooLong),
         ("of the future", claim("iat", json!(NOW + 31)), NotYet),
         ("not before later", claim("nbf", json!(NOW + 31)), NotYet),
-        // For what
+        // Method
         ("no lxm", claim("lxm", Value::Null), NoMethod),
         ("another method", claim("lxm", json!(OTHER_METHOD)), Method),
         ("every method", claim("lxm", json!("*")), Method),
         ("an empty lxm", claim("lxm", json!("")), Method),
         ("a method that begins like ours", claim("lxm", json!(format!("{METHOD}s"))), Method),
         ("in another case", claim("lxm", json!(METHOD.to_uppercase())), Method),
-        // By whom
+        // Signature
         ("signed by a stranger", by(&stranger, "kay"), Signature),
         ("signed by another account", by(&pia, "kay"), Signature),
         (
@@ -546,8 +546,8 @@ fn x04_what_is_remembered_of_tokens_is_bounded_and_ends() {
     assert!(!room(0, 2 * full), "up to a bound");
 }
 
-/// Vectors of Wycheproof (tests/fixtures/wycheproof): every signature they call valid is valid here
-/// if it has the lower S, and nothing else is.
+/// Vectors of Wycheproof (tests/fixtures/wycheproof): of the signatures that they call valid,
+/// exactly those with the lower S are valid here, and no others.
 #[test]
 fn x04_both_curves_pass_wycheproof() {
     const HALF_K256: &str = "7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0";

@@ -8,14 +8,14 @@ use rusqlite::limits::Limit;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
-/// Where a fault strikes.
+/// Where a fault occurs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Break {
     /// Reading facts fails.
     Read,
     /// The commit fails, and nothing of it is stored.
     CommitLost,
-    /// The commit is stored, but the answer is lost on the way.
+    /// The commit is stored, but the answer is lost.
     CommitStored,
     /// Another writer commits first.
     Conflict,
@@ -25,11 +25,11 @@ pub(crate) enum Break {
 pub(crate) struct Sqlite {
     db: RefCell<Connection>,
     broken: Cell<Option<Break>>,
-    /// How many faults struck.
+    /// The number of faults that occurred.
     pub(crate) struck: Cell<u32>,
     /// Every statement that was run.
     pub(crate) seen: RefCell<BTreeSet<&'static str>>,
-    /// How many round trips read something.
+    /// The number of round trips that read something.
     pub(crate) read_times: Cell<u32>,
 }
 
@@ -66,12 +66,12 @@ impl Sqlite {
         }
     }
 
-    /// The next operation of that kind fails, once.
+    /// The next operation of that kind fails once.
     pub(crate) fn break_next(&self, at: Break) {
         self.broken.set(Some(at));
     }
 
-    /// Whatever was to fail works.
+    /// Cancels a planned fault.
     pub(crate) fn unbreak(&self) {
         self.broken.set(None);
     }
@@ -85,7 +85,7 @@ impl Sqlite {
         strikes
     }
 
-    /// Rows of a query, each as its columns joined by a bar. For looking, not for the service.
+    /// Rows of a query, each as its columns joined by a bar. For assertions only.
     pub(crate) fn look(&self, sql: &str) -> Vec<String> {
         let db = self.db.borrow();
         let mut statement = db.prepare(sql).unwrap();
@@ -105,8 +105,8 @@ impl Sqlite {
         rows.unwrap().map(Result::unwrap).collect()
     }
 
-    /// How a statement is run (`EXPLAIN QUERY PLAN`), step by step. A plan does not depend on
-    /// the parameters.
+    /// The plan of a statement (`EXPLAIN QUERY PLAN`), step by step. A plan does not depend on the
+    /// parameters.
     pub(crate) fn plan(&self, sql: &str) -> Vec<String> {
         let db = self.db.borrow();
         let mut prepared =
@@ -119,7 +119,7 @@ impl Sqlite {
         plan
     }
 
-    /// The tables that a statement reads and those it writes, as SQLite opens them (`EXPLAIN`).
+    /// The tables that a statement reads and writes, as SQLite opens them (`EXPLAIN`).
     pub(crate) fn opens(&self, sql: &str) -> (BTreeSet<String>, BTreeSet<String>) {
         let db = self.db.borrow();
         let mut schema = db.prepare("SELECT tbl_name FROM sqlite_schema WHERE rootpage = ?1").unwrap();
@@ -141,8 +141,7 @@ impl Sqlite {
         (read, written)
     }
 
-    /// Everything the index holds, but for what depends on the batching: for comparing two
-    /// histories.
+    /// Everything in the index, except what depends on the batching: for comparing two histories.
     pub(crate) fn index(&self) -> Vec<String> {
         let mut all = Vec::new();
         for sql in [
@@ -164,7 +163,8 @@ impl Sqlite {
         all
     }
 
-    /// Runs SQL as another writer does: the ledger counts it. For facts that no event makes.
+    /// Runs SQL as another writer would, and raises the ledger version. For facts that no event
+    /// creates.
     pub(crate) fn exec(&self, sql: &str) {
         self.db.borrow().execute_batch(sql).unwrap();
         self.db.borrow().execute_batch("UPDATE ledger SET version = version + 1").unwrap();

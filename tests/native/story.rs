@@ -1,4 +1,4 @@
-//! Histories of a small network, written as what people do, turned into Jetstream frames.
+//! Histories of a small network, written as people's actions and turned into Jetstream frames.
 
 use colibri_edge::domain::announcement::{Announcement, Audience, Topic};
 use colibri_edge::domain::moderation::{Caller, Decision, Measure, Once, Proof, Ruling};
@@ -25,7 +25,7 @@ pub(crate) fn rev(n: usize) -> String {
     std::iter::once('3').chain(digits).collect()
 }
 
-/// Frames in stream order. Times and revisions are given out as the story goes.
+/// Frames in stream order. Times and revisions are assigned as the story goes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Story {
     pub(crate) frames: Vec<String>,
@@ -85,7 +85,7 @@ impl Story {
         self.create(who, &format!("reaction/{rkey}"), reaction(emoji, target))
     }
 
-    /// `who` says who they are, on Bluesky.
+    /// `who` has this Bluesky profile.
     pub(crate) fn profile(&mut self, who: &str, record: Value) -> &mut Self {
         self.create(who, "profile/self", record);
         if let Some(frame) = self.frames.last_mut() {
@@ -119,15 +119,15 @@ pub(crate) fn message_in(channel: &str, text: &str) -> Value {
     json!({ "text": text, "channel": channel, "createdAt": "2026-03-01T12:00:00.000Z" })
 }
 
-/// A service without a runtime: a database, and what its communities were told.
+/// A service without a runtime: a database, and the published events.
 pub(crate) struct Service {
     pub(crate) store: Sqlite,
     pub(crate) told: Vec<Announcement>,
-    /// What it remembers from one batch to the next.
+    /// The standings that it caches from one batch to the next.
     pub(crate) known: StandingCache,
     /// When the last batch came.
     pub(crate) now: i64,
-    /// What repositories have used.
+    /// The points that repositories have used.
     pub(crate) points: Points,
 }
 
@@ -142,7 +142,7 @@ impl Service {
         }
     }
 
-    /// Lets frames in as one batch.
+    /// Commits frames as one batch.
     pub(crate) fn try_batch(&mut self, frames: &[String]) -> Result<Committed, Fault> {
         self.now += 1_000_000;
         let (settings, now) = (self.settings(), Micros(self.now));
@@ -167,14 +167,14 @@ impl Service {
         block_on(decide(&self.store, &decision, &self.settings(), now, async |_| ()))
     }
 
-    /// Makes a decision with the key, under an `Idempotency-Key`.
+    /// Makes a decision with the API key, under an `Idempotency-Key`.
     pub(crate) fn decide_once(&mut self, what: Measure, once: Once) -> Ruling {
         self.now += 1_000_000;
         let decision = Decision { once: Some(once), ..Decision::new(Caller::Operator, Proof::ApiKey, what) };
         block_on(decide(&self.store, &decision, &self.settings(), Micros(self.now), async |_| ())).unwrap()
     }
 
-    /// Makes a decision with the key, and hears what the outbox holds of it.
+    /// Makes a decision with the API key, and records its announcements from the outbox.
     pub(crate) fn decide(&mut self, what: Measure) -> Ruling {
         let before = self.store.look("SELECT version FROM ledger").remove(0);
         let ruling = self.try_decide(Caller::Operator, what).unwrap();
@@ -182,7 +182,7 @@ impl Service {
         ruling
     }
 
-    /// What stands in the outbox after this row.
+    /// The outbox rows after this one.
     pub(crate) fn outbox_after(&self, id: &str) -> Vec<Announcement> {
         let rows = self.store.look(&format!(
             "SELECT j.value FROM outbox o, json_each(o.announcements) j WHERE o.id > {id} ORDER BY o.id, j.key"
@@ -195,21 +195,21 @@ impl Service {
         self.told.extend(committed.outbox.into_iter().flat_map(|(_, announcements)| announcements));
     }
 
-    /// Lets a story in, one batch for each event.
+    /// Processes a story, one batch for each event.
     pub(crate) fn live(story: &Story) -> Self {
         let mut service = Self::new();
         story.frames.iter().for_each(|frame| service.batch(std::slice::from_ref(frame)));
         service
     }
 
-    /// What was told, in short: `type subject`, with `*name` for a private event.
+    /// The published events in short form: `type subject`, with `*name` for a private event.
     pub(crate) fn heard(&self) -> Vec<String> {
-        // An account that comes or goes is the gateway's to tell, or not.
+        // The gateway decides whether an account event is published.
         let is_told = |one: &&Announcement| !matches!(one.topic, Topic::Account(_));
         self.told.iter().filter(is_told).map(short).collect()
     }
 
-    /// The texts of the messages that people see, oldest first.
+    /// The texts of the visible messages, oldest first.
     pub(crate) fn visible_texts(&self) -> Vec<String> {
         self.store.look("SELECT text FROM recent_messages ORDER BY uri")
     }

@@ -1,4 +1,4 @@
-//! The rules of the house, checked: which room may use which, what must not be in it, and the
+//! Checks the rules of the code base: which room may use which, what must not be in it, and the
 //! names in the configuration against the names in the code. `docs/architecture.md` states them.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,7 +34,7 @@ fn code(path: &Path) -> Vec<(usize, String)> {
         .collect()
 }
 
-/// Complains about every line of `folder` that `is_wrong`.
+/// Reports every line of `folder` that `is_wrong`.
 fn forbid(folder: &str, why: &str, is_wrong: impl Fn(&str) -> bool) {
     let wrong: Vec<String> = files(folder)
         .iter()
@@ -56,7 +56,7 @@ fn names_any(line: &str, words: &[&str]) -> bool {
 
 const ROOMS: [&str; 7] = ["wire", "domain", "storage", "pipeline", "platform", "durable", "api"];
 
-/// Rooms, from the lowest up, and the rooms they may use.
+/// Rooms, from the lowest up, and the rooms that they may use.
 const ARROWS: [(&str, &[&str]); 6] = [
     ("src/wire", &["wire"]),
     ("src/domain", &["wire", "domain"]),
@@ -112,9 +112,9 @@ fn sql_stands_in_storage() {
     }
 }
 
-/// SQLite gives up on JSON that is nested deeper than 1,000 or is none, and with it the whole
-/// statement: one row hides all others. So it takes apart only what a statement was given as a
-/// parameter; what stands in a column is quoted, and read in Rust (`storage::Inner`).
+/// SQLite fails on JSON that is nested deeper than 1,000 or is invalid, and with it the whole
+/// statement: one row hides all others. So SQL parses only a statement's own parameters; it quotes
+/// what is in a column, and Rust parses it (`storage::Inner`).
 #[test]
 fn sqlite_takes_no_stored_text_apart() {
     let ours = ["json(iif(", "json('false')", "Param::json(", "fn json("];
@@ -132,7 +132,8 @@ fn sqlite_takes_no_stored_text_apart() {
         "json_tree(",
         "json_array_length(",
     ];
-    // The step that brings the rows of sessions over, once: texts of our own, with keys in them.
+    // The one-time step that migrates the rows of sessions: texts of this service, with keys in
+    // them.
     let brought_over = ["$.subscriptions", "$.heard", "FROM departed WHERE"];
     forbid("src/storage", "takes a stored text apart", |line| {
         if names_any(line, &brought_over) {
@@ -141,7 +142,7 @@ fn sqlite_takes_no_stored_text_apart() {
         let rest = ours.iter().fold(line.to_owned(), |line, own| line.replace(own, ""));
         names_any(&rest, &takes_apart)
             || rest.split("json_each(").skip(1).any(|list| !list.starts_with('?'))
-            // `value` is what json_each gives of a parameter.
+            // `value` is what json_each returns for a parameter.
             || rest.rsplit("->>").skip(1).any(|left| !left.trim_end().ends_with("value"))
     });
 }
@@ -168,7 +169,7 @@ fn one_clock_and_one_source_of_chance() {
 fn statuses_stand_in_the_api() {
     for folder in ["src/wire", "src/domain", "src/storage", "src/platform"] {
         forbid(folder, "knows HTTP statuses", |line| {
-            // What other hosts and our own objects answered is read there, which is another matter.
+            // These files read the answers of other hosts and of our own objects.
             names_any(line, &["with_status", "status_code"])
                 && !line.contains("let status = response.status_code();")
         });
@@ -301,8 +302,8 @@ fn every_object_writes_every_handler() {
     }
 }
 
-/// They are applied in the order of their names. Two with one number would have no order; a gap
-/// does no harm.
+/// They are applied in the order of their names. Two files with one number would have no order; a
+/// gap does no harm.
 #[test]
 fn migrations_have_a_number_each() {
     let mut numbers: Vec<String> = std::fs::read_dir("migrations")

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::sqlite::Break;
 use super::story::{Service, Story, approval, membership};
 
-/// An approval community of alice with the voice channel `v`. bob is approved, carol is not and
+/// alice's approval community with the voice channel `v`. bob is approved, carol is not and
 /// approves herself, dave is approved and leaves, erin is approved in another community.
 fn studio() -> Story {
     let mut story = Story::default();
@@ -38,7 +38,7 @@ fn uri(text: &str) -> AtUri {
     AtUri::parse(text).unwrap()
 }
 
-/// What each of `people` is told, all asked at once.
+/// The result for each of `people`, from one call.
 fn told(service: &Service, channel: &str, people: &[&str]) -> Vec<&'static str> {
     let people: Vec<Did> =
         people.iter().map(|name| Did::parse(&format!("did:plc:{name}")).unwrap()).collect();

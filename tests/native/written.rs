@@ -1,4 +1,4 @@
-//! What earlier versions stored, after the migration that reads it as today's rules do.
+//! Data that earlier versions stored, after the migration that applies today's rules to it.
 
 use std::path::PathBuf;
 
