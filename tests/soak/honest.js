@@ -94,6 +94,7 @@ export class Honest {
   /** When each event was written. @type {number[]} */
   #writtenAt = []
   #latencies = new Latencies()
+  #ofStretch = new Latencies()
   /** @type {NodeJS.Timeout[]} */
   #timers = []
   /** @type {string[]} */
@@ -171,7 +172,10 @@ export class Honest {
     if (number === undefined) return
     const times = (socket.got.get(number) ?? 0) + 1
     socket.got.set(number, times)
-    if (times === 1) this.#latencies.add(performance.now() - this.#writtenAt[number])
+    if (times !== 1) return
+    const late = performance.now() - this.#writtenAt[number]
+    this.#latencies.add(late)
+    this.#ofStretch.add(late)
   }
 
   /** One person writes something. */
@@ -232,6 +236,13 @@ export class Honest {
       lateReads: reads.late,
       slowestRead: Math.round(reads.slowest),
     }
+  }
+
+  /** How late deliveries were since this was asked last. */
+  stretch() {
+    const latencies = this.#ofStretch
+    this.#ofStretch = new Latencies()
+    return { p50: latencies.quantile(0.5), p99: latencies.quantile(0.99) }
   }
 
   get events() {

@@ -142,6 +142,7 @@ async function run(folder, undo, { quietMillis, hostileMillis, settleMillis, onl
   }
   let cpu = { at: 0, service: 0, here: 0 }
   honest.phase()
+  honest.stretch()
   busy()
   await pause(quietMillis)
   const quiet = { ...honest.phase(), ...at(), busy: busy() }
@@ -152,11 +153,20 @@ async function run(folder, undo, { quietMillis, hostileMillis, settleMillis, onl
   attackers.postMessage({ begin: { url: service.url, only, victims, community: COMMUNITY, channel: CHANNEL } })
   const { counts, stop } = flood(jetstream, { perSecond: FLOOD_PER_SECOND, only, channel: CHANNEL, community: COMMUNITY, hosts: HOSTS })
   undo.push(stop)
+  let usedBefore = cpuSeconds(service.workerd) ?? NaN
   const peak = { memory: 0, descriptors: 0, files: 0, bytes: 0 }
-  const until = performance.now() + hostileMillis
+  const beganAt = performance.now()
+  const until = beganAt + hostileMillis
+  let minutes = 0
   for (let left; (left = until - performance.now()) > 0; ) {
     await Promise.race([broke, pause(Math.min(left, LOOK_EVERY_MILLIS))])
     const now = at()
+    if (performance.now() - beganAt >= (minutes + 1) * 60_000) {
+      const used = cpuSeconds(service.workerd) ?? NaN
+      const { p50, p99 } = honest.stretch()
+      say(`minute ${++minutes}: p50 ${p50} ms, p99 ${p99} ms, ${Math.round(now.memory)} MiB, CPU ${((used - usedBefore) / 60).toFixed(2)}, ${now.rows.held} held`)
+      usedBefore = used
+    }
     for (const key of /** @type {(keyof typeof peak)[]} */ (Object.keys(peak))) peak[key] = Math.max(peak[key], now[key])
   }
   const hostile = { ...honest.phase(), busy: busy() }
