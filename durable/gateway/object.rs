@@ -11,9 +11,9 @@ use futures::channel::oneshot;
 use futures::lock::Mutex;
 use worker::{Env, State, WebSocket};
 
+use crate::domain::gateway::settling::{Choice, Chosen};
 use crate::domain::gateway::{Effect, Gateway as Core, Input, Moment, Settings};
 use crate::domain::lease;
-use crate::domain::presence::State as Shown;
 use crate::domain::replay::Readers;
 use crate::platform::alarm;
 use crate::platform::clock::{now, run};
@@ -33,27 +33,6 @@ pub(super) type Outcome<T> = std::result::Result<T, Fault>;
 /// How soon something that failed is tried again, in microseconds.
 pub(super) const RETRY: i64 = 2_000_000;
 
-/// People settled in one round, and changes published in one call. With 2,000 communities of 100 bytes each a
-/// change may be 200 kB, but nearly all are below 1 kB.
-pub(super) const ROUND: usize = 200;
-
-/// A state that somebody chose and that is not stored yet.
-pub(super) struct Asked {
-    pub(super) did: Did,
-    pub(super) state: Shown,
-    pub(super) by_api: bool,
-    pub(super) done: oneshot::Sender<Chosen>,
-}
-
-/// What came of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Chosen {
-    /// It is stored.
-    Stored,
-    /// The account is not active, so its sockets are anonymous (P13).
-    Anonymous,
-}
-
 /// See the module. Nothing in it is borrowed over an await.
 pub(super) struct GatewayObject {
     pub(super) state: State,
@@ -68,8 +47,8 @@ pub(super) struct GatewayObject {
     pub(super) given: Cell<i64>,
     /// What frames need from outside, in the order in which they came.
     pub(super) jobs: RefCell<Vec<(i64, crate::domain::gateway::Job)>>,
-    /// States to be stored, with whoever waits for it.
-    pub(super) asked: RefCell<Vec<Asked>>,
+    /// States that were chosen, with whoever waits until that is stored.
+    pub(super) chosen: RefCell<Vec<(Choice, oneshot::Sender<Chosen>)>>,
     /// A task settles what is known of people.
     pub(super) settling: Cell<bool>,
     /// When the next round of that task may begin.
@@ -102,7 +81,7 @@ impl GatewayObject {
             memory: RefCell::new(None),
             given: Cell::new(0),
             jobs: RefCell::default(),
-            asked: RefCell::default(),
+            chosen: RefCell::default(),
             settling: Cell::new(false),
             next_round: Cell::default(),
             telling: RefCell::default(),
@@ -203,6 +182,7 @@ impl GatewayObject {
                 Effect::Unreadable(count) => {
                     incidents::note(&self.env, Incident::Session, count, &self.name()?);
                 }
+                Effect::Lost(count) => incidents::note(&self.env, Incident::People, count, &self.name()?),
             }
         }
         Ok(())

@@ -6,8 +6,9 @@ use std::rc::Rc;
 
 use worker::wasm_bindgen_futures::spawn_local;
 
-use super::object::{GatewayObject, Outcome, ROUND};
+use super::object::{GatewayObject, Outcome};
 use crate::domain::gateway::Input;
+use crate::domain::gateway::settling::ROUND;
 use crate::domain::lost::Attempt;
 use crate::durable::community::commands::Overhear;
 use crate::durable::gateway::commands::{Adopt, Say};

@@ -1,9 +1,8 @@
 //! Who is in which voice channel: `join` and `leave` of this gateway's people (contract section
 //! 6).
 //!
-//! The community holds the lists; the gateway knows a person's one channel and takes them out of
-//! it before they are in another. One move at a time for each person (V01). A move is noted here
-//! before the community is asked, so a crash leaves nobody in a list that no gateway remembers.
+//! How a person gets from one channel into another is decided in `domain::gateway::moving`; here the
+//! database and the communities are asked. One move at a time for each person (V01).
 
 use std::rc::Rc;
 
@@ -12,20 +11,16 @@ use worker::wasm_bindgen_futures::spawn_local;
 
 use super::object::{GatewayObject, Outcome, temporary};
 use crate::domain::actions::Seat;
-use crate::domain::presence::Input as Happened;
-use crate::domain::voice::{Input, Place};
-use crate::domain::voice_right::{VoiceRefusal, may_be_in, voice_channel};
+use crate::domain::gateway::moving::{Answer, Ending, Move, Step};
+use crate::domain::voice::Place;
+use crate::domain::voice_right::{VoiceRefusal, may_be_in};
 use crate::durable::community::commands::{JoinVoice, Joined, LeaveVoice};
 use crate::platform::clock::now;
 use crate::platform::d1::D1;
 use crate::platform::objects::call;
 use crate::storage::{Fault, facts, outbox};
-use crate::wire::ids::{AtUri, Did};
+use crate::wire::ids::Did;
 use crate::wire::socket::Reply;
-
-/// A right that was read is read again when the community has heard of something since. A busy
-/// community hears something many times a second, and reading takes milliseconds.
-const ATTEMPTS: u32 = 20;
 
 impl GatewayObject {
     /// A12, A12b: moves the person of session `id`; the reply.
@@ -33,15 +28,18 @@ impl GatewayObject {
         let turn = self.turn(did);
         let moved = {
             let _turn = turn.lock().await;
-            match seat {
-                Seat::Nowhere => self.out(did).await.map(|()| None),
-                Seat::In(community, channel) => self.sit_down(id, did, &community, &channel).await,
+            match self.with(|gateway| Ok(gateway.begin_move(id, did, &seat))) {
+                Ok((moving, step)) => self.walk(moving, step).await,
+                Err(fault) => Err(fault),
             }
         };
         self.forget_turn(did, turn);
         match moved {
-            Ok(None) => Reply::ack(""),
-            Ok(Some(refusal)) => Reply::error(refusal.text()),
+            Ok(Ending::Done) => Reply::ack(""),
+            Ok(Ending::Refused(refusal)) => Reply::error(refusal.text()),
+            Ok(Ending::Failed) => {
+                temporary(&Fault::new("joining a voice channel", "its community changed all the time"))
+            }
             Err(fault) => temporary(&fault),
         }
     }
@@ -57,99 +55,64 @@ impl GatewayObject {
         }
     }
 
-    /// V02–V04: out of the old community first, then into the new channel.
-    async fn sit_down(
-        &self,
-        id: i64,
-        did: &Did,
-        community: &str,
-        channel: &str,
-    ) -> Outcome<Option<VoiceRefusal>> {
-        let Some(place) = AtUri::parse(community).ok().and_then(|community| {
-            voice_channel(&community, channel).map(|channel| Place { community, channel })
-        }) else {
-            return Ok(Some(VoiceRefusal::Unknown));
-        };
-        for attempt in 0..ATTEMPTS {
-            let db = D1::of(&self.env)?;
-            // The version before the right: what is decided later has a greater one.
-            let (_, version) = outbox::position(&db).await?;
-            let working_set =
-                facts::right_to_be_in(&db, &place.channel, std::slice::from_ref(did), now()).await?;
-            if let Err(refusal) = may_be_in(&working_set, did, &place.channel, Some(&place.community)) {
-                if attempt > 0 {
-                    self.out(did).await?;
-                }
-                return Ok(Some(refusal));
-            }
-            let before = self.place_of(did)?;
-            if before.is_some_and(|before| before.community != place.community) {
-                self.out(did).await?;
-            }
-            self.seat(did, Input::Joined(id, place.clone()))?;
-            let join = JoinVoice {
-                community: place.community.clone(),
-                did: did.clone(),
-                channel: place.channel.clone(),
-                gateway: self.name()?,
-                version,
+    /// Asks what a move needs, until it is over.
+    async fn walk(&self, mut moving: Move, mut step: Step) -> Outcome<Ending> {
+        let mut version = 0;
+        loop {
+            let answer = match step {
+                Step::Over(ending) => return Ok(ending),
+                Step::Judge(place) => self.judge(moving.did(), &place).await.map(|(at, may)| {
+                    version = at;
+                    Answer::Judged(may)
+                }),
+                Step::Leave(place) => self.leave(moving.did(), place).await,
+                Step::Join(place) => self.join(moving.did(), place, version).await,
             };
-            match call(&self.env, place.community.as_str(), &join).await {
-                Ok(Joined::In) => return self.held_by(id, did).map(|()| None),
-                Ok(Joined::Stale) => {}
-                Err(fault) => {
-                    // Whether they are in is not known: they are taken out, and may try again.
-                    self.seat(did, Input::Ended)?;
-                    return Err(fault);
-                }
+            let (answer, fault) = match answer {
+                Ok(answer) => (answer, None),
+                Err(fault) => (Answer::None, Some(fault)),
+            };
+            step = self.with(|gateway| Ok(gateway.go_on(&mut moving, answer, now())))?;
+            if let Some(fault) = fault {
+                return Err(fault);
             }
         }
-        self.seat(did, Input::Ended)?;
-        Err(Fault::new("joining a voice channel", "its community changed all the time"))
     }
 
-    /// The socket that joined may have closed meanwhile.
-    fn held_by(&self, id: i64, did: &Did) -> Outcome<()> {
-        self.with(|sessions| {
-            if sessions.open.contains_key(&id) {
-                return Ok(());
-            }
-            sessions.person(did, Happened::Closed(id), now());
-            Ok(())
-        })
+    /// Whether a person may be in a channel, and the version of the ledger before that was read: what is decided
+    /// later has a greater one.
+    async fn judge(&self, did: &Did, place: &Place) -> Outcome<(i64, Result<(), VoiceRefusal>)> {
+        let db = D1::of(&self.env)?;
+        let (_, version) = outbox::position(&db).await?;
+        let facts = facts::right_to_be_in(&db, &place.channel, std::slice::from_ref(did), now()).await?;
+        Ok((version, may_be_in(&facts, did, &place.channel, Some(&place.community))))
     }
 
-    /// V05: out of whatever channel the person is in.
-    async fn out(&self, did: &Did) -> Outcome<()> {
-        let Some(place) = self.place_of(did)? else { return Ok(()) };
-        let leave =
-            LeaveVoice { community: place.community.clone(), did: did.clone(), gateway: self.name()? };
-        call(&self.env, place.community.as_str(), &leave).await?;
-        self.seat(did, Input::Left)
+    async fn leave(&self, did: &Did, place: Place) -> Outcome<Answer> {
+        let community = place.community;
+        let leave = LeaveVoice { community: community.clone(), did: did.clone(), gateway: self.name()? };
+        call(&self.env, community.as_str(), &leave).await.map(|_| Answer::Left)
     }
 
-    fn place_of(&self, did: &Did) -> Outcome<Option<Place>> {
-        self.with(|sessions| {
-            Ok(sessions.persons.get(did).and_then(|present| present.person.seat.place().cloned()))
-        })
-    }
-
-    fn seat(&self, did: &Did, input: Input) -> Outcome<()> {
-        self.with(|sessions| {
-            sessions.change(did, |person, periods| person.seat.on(input, now(), periods));
-            Ok(())
+    async fn join(&self, did: &Did, place: Place, version: i64) -> Outcome<Answer> {
+        let Place { community, channel } = place;
+        let (did, gateway) = (did.clone(), self.name()?);
+        let join = JoinVoice { community: community.clone(), did, channel, gateway, version };
+        Ok(match call(&self.env, community.as_str(), &join).await? {
+            Joined::In => Answer::In,
+            Joined::Stale => Answer::Stale,
         })
     }
 
     /// Takes out, in the background, everybody whose time in a voice channel is over.
     pub(super) fn seat_soon(self: &Rc<Self>) {
-        let Ok(leaving) = self.with(|sessions| Ok(std::mem::take(&mut sessions.leaving))) else { return };
+        let Ok(leaving) = self.with(|gateway| Ok(gateway.take_leaving())) else { return };
         for did in leaving {
             let object = Rc::clone(self);
             spawn_local(async move {
                 let result = object.stand_up(&did).await.and_then(|()| {
-                    object.with(|sessions| {
-                        sessions.mark(&did);
+                    object.with(|gateway| {
+                        gateway.mark(&did);
                         Ok(())
                     })
                 });
@@ -168,14 +131,11 @@ impl GatewayObject {
         let turn = self.turn(did);
         let result = {
             let _turn = turn.lock().await;
-            let is_over = self.with(|sessions| {
-                let person = sessions.persons.get(did);
-                Ok(person.is_some_and(|present| {
-                    let person = &present.person;
-                    person.seat.leaving().is_some() || person.presence.sockets().is_empty()
-                }))
-            })?;
-            if is_over { self.out(did).await } else { Ok(()) }
+            match self.with(|gateway| Ok(gateway.begin_end(did))) {
+                Ok(Some((moving, step))) => self.walk(moving, step).await.map(drop),
+                Ok(None) => Ok(()),
+                Err(fault) => Err(fault),
+            }
         };
         self.forget_turn(did, turn);
         result

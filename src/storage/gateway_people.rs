@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Fault, Inner, Param, Statement, json_text, rows};
+use crate::domain::gateway::restoring::Change;
 pub use crate::domain::gateway::saying::{Saying, Unsaid};
 use crate::domain::person::Person;
 use crate::domain::presence::State;
@@ -105,6 +106,15 @@ pub struct Changed {
     pub profile_at: i64,
     /// The communities through which others watched them at that time.
     pub communities: Inner<Vec<AtUri>>,
+}
+
+impl From<Changed> for Change {
+    fn from(row: Changed) -> Self {
+        let Changed { did, status_at, profile_at, communities } = row;
+        // Communities that cannot be read back are as if there were none.
+        let communities = communities.0.unwrap_or_default();
+        Self { did, status_at: Micros(status_at), profile_at: Micros(profile_at), communities }
+    }
 }
 
 /// Every person, as `[did, person]`, the latter [`Inner`].

@@ -5,10 +5,12 @@
 //! only named a DID is a visitor, with a row of its own that is deleted when they leave; the commit
 //! that makes them known copies its state.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::reads::person_json;
 use super::{Fault, Param, Statement, Store, rows};
+use crate::domain::gateway::settling::Known;
+pub use crate::domain::gateway::settling::Shown;
 use crate::domain::person::Stored;
 use crate::domain::presence::State;
 use crate::domain::rows::PersonRow;
@@ -46,25 +48,24 @@ impl Found {
     pub fn is_active(&self) -> bool {
         self.person.as_ref().is_none_or(|row| row.active)
     }
+
+    /// What the database knows of them; links on the CDN lead to `cdn`.
+    pub fn known(self, cdn: &str) -> Known {
+        Known {
+            stored: self.stored(),
+            exists: self.person.is_some(),
+            active: self.is_active(),
+            shown: self.person.as_ref().map(|row| row.shown(cdn)).unwrap_or_default(),
+            did: self.did,
+            communities: self.communities,
+        }
+    }
 }
 
 /// Loads people, known or not.
 pub async fn people(store: &impl Store, dids: &[Did]) -> Result<Vec<Found>, Fault> {
     let statement = Statement::new(PEOPLE, [Param::json(&dids), COMMUNITIES_MAX.into()]);
     rows(store.read(&[statement]).await?.first())
-}
-
-/// A state to store.
-#[derive(Clone, Debug, Serialize)]
-pub struct Shown {
-    /// The person.
-    pub did: Did,
-    /// The state they chose, if any.
-    pub preferred: Option<State>,
-    /// The state others see.
-    pub current: Option<State>,
-    /// Whether they get a row in `people`: proven, or named by the holder of the API key (I37).
-    pub exists: bool,
 }
 
 /// Stores states: people's in their rows, visitors' in theirs while they are present.

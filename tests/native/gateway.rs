@@ -242,7 +242,9 @@ impl World {
                 Effect::WakeAt(at) => self.want(at),
                 Effect::WakeForTraces => self.traces_end().into_iter().for_each(|at| self.want(at)),
                 Effect::Rest => self.rests = true,
-                Effect::Unreadable(count) => panic!("{count} rows of our own cannot be read"),
+                Effect::Unreadable(count) | Effect::Lost(count) => {
+                    panic!("{count} rows of our own cannot be read")
+                }
             }
         }
         Ok(())

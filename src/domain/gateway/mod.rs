@@ -7,8 +7,11 @@
 //! [`Moment`].
 
 pub mod catching_up;
+pub mod moving;
+pub mod restoring;
 pub mod saying;
 pub mod session;
+pub mod settling;
 
 mod delivery;
 mod frames;
@@ -148,6 +151,8 @@ pub enum Effect {
     Rest,
     /// So many stored rows could not be read; they are dropped.
     Unreadable(u32),
+    /// So many events about people could not be read or written; they are dropped (Q21).
+    Lost(u32),
 }
 
 /// What a frame needs from outside.
@@ -200,6 +205,12 @@ pub enum Keep {
     TidyChanges(Micros),
     /// An event of a record waits for the state of its person.
     Hold(Did, bool, Box<RawValue>),
+    /// Events up to and with this one wait no more.
+    Released(i64),
+    /// Every gateway is to hear this about a person.
+    Publish(Saying),
+    /// What a visitor chose at this time, who exists nowhere else (P01); `None` is nothing.
+    Chosen(Did, Option<State>, Micros),
     /// Events of records up to and with this row of the outbox arrived.
     Records(i64),
     /// Everything up to and with this id arrived from another gateway.
@@ -243,13 +254,13 @@ pub struct Gateway {
     /// People with presence or a voice channel.
     pub persons: BTreeMap<Did, Present>,
     /// Those of whom something is to be read, stored or published.
-    pub unsettled: BTreeSet<Did>,
+    unsettled: BTreeSet<Did>,
     /// Those who are to be taken out of a voice channel.
-    pub leaving: BTreeSet<Did>,
+    leaving: BTreeSet<Did>,
     /// Sessions that still have to get what their person missed.
-    pub restoring: BTreeSet<i64>,
+    restoring: BTreeSet<i64>,
     /// Events of records about people wait for the state of their person.
-    pub held: bool,
+    held: bool,
     /// Something was published that some gateway may not have.
     pub said: bool,
     /// Some people's home is another gateway since `GATEWAY_SHARDS` changed.

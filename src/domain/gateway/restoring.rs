@@ -1,0 +1,236 @@
+//! What a session gets that says nothing: what other sockets of its person listened to, and what those missed
+//! (Q10–Q15). The object looks up, asks the logs and reads the database; what it is to look up, which of the
+//! answers counts, and who gets what of it, is decided here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::session::Restoring;
+use super::traces::LOST;
+use super::{Gateway, Keep, Moment};
+use crate::domain::restore::{Declined, Newcomer, Part, Place, Trace, sources};
+use crate::domain::subscriptions::{BYTES_MAX, Subscriptions, needs};
+use crate::wire::bodies::Person;
+use crate::wire::events::Event;
+use crate::wire::ids::{AtUri, Did};
+use crate::wire::time::Micros;
+
+/// The last changes of a person that a gateway knows of (Q13).
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Who.
+    pub did: Did,
+    /// When their status last changed.
+    pub status_at: Micros,
+    /// When their profile last changed.
+    pub profile_at: Micros,
+    /// The communities through which they were watched then.
+    pub communities: Vec<AtUri>,
+}
+
+/// What a session missed of a person (Q13).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missed {
+    /// Who.
+    pub did: Did,
+    /// Their status.
+    pub status: bool,
+    /// Their profile.
+    pub profile: bool,
+}
+
+impl Missed {
+    /// What there is to say of them, as they are now.
+    pub fn events(&self, now: &Person) -> Vec<Event> {
+        let status = self.status.then(|| Event::status_of(&self.did, now.clone()));
+        let profile = self.profile.then(|| Event::profile_of(&self.did, now.clone()));
+        [status, profile].into_iter().flatten().collect()
+    }
+}
+
+/// A place in the log of a community that was asked for by its moment: `None` if the log does not reach back.
+pub type Located = (AtUri, Micros, Option<u64>);
+
+impl Gateway {
+    /// The sessions that still have to get what others had. Each is answered once.
+    pub fn take_restoring(&mut self) -> BTreeSet<i64> {
+        std::mem::take(&mut self.restoring)
+    }
+
+    /// The person whose closed sockets count, too, if a session has said nothing until now (Q10).
+    pub fn waits_for_traces(&self, id: i64) -> Option<&Did> {
+        let session = &self.open.get(&id)?.session;
+        session.silent.as_ref()?;
+        session.did.as_ref()
+    }
+
+    /// Gives a session that has said nothing until now what others of its person have, and what those had that
+    /// `closed` (Q10).
+    pub fn inherit(&mut self, id: i64, closed: Vec<Trace>, moment: &Moment<'_>) {
+        let Some(open) = self.open.get_mut(&id) else { return };
+        let Some(declined) = open.session.silent.take() else { return };
+        let session = &open.session;
+        let new = Newcomer {
+            origin: session.origin.clone(),
+            proven: session.proven,
+            secret: session.secret.clone(),
+        };
+        let Some(did) = session.did.clone() else { return };
+        let mut others = self.open_traces(&did, id, moment);
+        others.extend(closed);
+        let (parts, copied) = copies(&sources(&new, &others, moment.now, self.settings.restore), &declined);
+        self.resubscribe(id, |open, others| {
+            for part in &parts {
+                open.subscriptions.unite(&part.subscriptions, others);
+            }
+        });
+        let Some(open) = self.open.get_mut(&id) else { return };
+        if !parts.is_empty() {
+            // What became known and is listened to since, for others, was missed from its beginning.
+            let unknown = self.communities.keys().filter(|community| {
+                needs(&open.subscriptions, community, &self.meanings)
+                    && !parts.iter().any(|part| part.heard.contains_key(*community))
+            });
+            let owed = unknown.map(|community| (community.clone(), 0)).collect();
+            let restoring = Restoring { parts, owed, ..Restoring::default() };
+            let heard = restoring.parts.iter().flat_map(|part| part.heard.keys());
+            for community in heard.chain(restoring.owed.keys()) {
+                // From now on live events wait until the replay is through.
+                open.resuming.entry(community.clone()).or_insert_with(|| Some(Vec::new()));
+            }
+            open.session.restoring = Some(restoring);
+            open.session.copied = copied;
+            let subscriptions = Box::new(open.subscriptions.clone());
+            self.keep(Keep::Inherited(id, subscriptions));
+        }
+        self.keep_session(id);
+    }
+
+    /// What the other open sockets of a person have.
+    fn open_traces(&self, did: &Did, id: i64, moment: &Moment<'_>) -> Vec<Trace> {
+        let present = self.persons.get(did).into_iter();
+        let open =
+            present.flat_map(|present| present.person.presence.sockets()).filter(|other| **other != id);
+        open.filter_map(|other| self.trace(*other, self.last_sign(*other, moment)?, false)).collect()
+    }
+
+    /// What a session listens to that has something restored; `None` if there is nothing to restore.
+    pub fn restores(&self, id: i64) -> Option<&Subscriptions> {
+        let open = self.open.get(&id)?;
+        open.session.restoring.as_ref().map(|_| &open.subscriptions)
+    }
+
+    /// Of the communities a restored session `wants`, those that nobody at this gateway listens to, and none of
+    /// those before it had heard, were not known then: their whole log was missed. Those that came to be listened
+    /// to since the socket opened have told it everything.
+    pub fn owe_new_ones(&mut self, id: i64, wants: &[AtUri]) {
+        let Some(open) = self.open.get_mut(&id) else { return };
+        let Some(restoring) = &mut open.session.restoring else { return };
+        let mut is_changed = false;
+        for community in wants.iter().map(AtUri::as_str) {
+            let is_known = restoring.parts.iter().any(|part| part.heard.contains_key(community));
+            let is_new =
+                !is_known && !restoring.done.contains(community) && !self.communities.contains_key(community);
+            if is_new && !restoring.owed.contains_key(community) {
+                restoring.owed.insert(community.to_owned(), 0);
+                open.resuming.entry(community.to_owned()).or_insert_with(|| Some(Vec::new()));
+                is_changed = true;
+            }
+        }
+        if is_changed {
+            self.keep_session(id);
+        }
+    }
+
+    /// The places of which only a moment is known, for their logs to be asked. A community that nobody here
+    /// listens to any more is not there any more, and is not asked.
+    pub fn unlocated(&self, id: i64) -> BTreeSet<(AtUri, Micros)> {
+        let restoring = self.open.get(&id).and_then(|open| open.session.restoring.as_ref());
+        let heard = restoring.into_iter().flat_map(|one| &one.parts).flat_map(|part| &part.heard);
+        let unknown = heard.filter_map(|(community, place)| match place {
+            Place::Since { since } => Some((AtUri::parse(community).ok()?, *since)),
+            Place::Seq(_) => None,
+        });
+        unknown.filter(|(community, _)| self.listens_to(community.as_str())).collect()
+    }
+
+    /// The logs said where those were of whom only a moment was known; one that was not asked is empty. Each
+    /// community is owed from the earliest place of all.
+    pub fn located(&mut self, id: i64, found: &[Located]) {
+        let open = self.open.get_mut(&id);
+        let Some(restoring) = open.and_then(|open| open.session.restoring.as_mut()) else { return };
+        let cursor = |name: &str, since: Micros| {
+            let asked = found.iter().find(|(community, at, _)| community.as_str() == name && *at == since);
+            // Q12: what the log does not reach back to is lost.
+            asked.map_or(0, |(_, _, seq)| seq.map_or(LOST, |seq| i64::try_from(seq).unwrap_or(LOST)))
+        };
+        let Restoring { parts, owed, done } = restoring;
+        let mut earliest: BTreeMap<String, i64> = BTreeMap::new();
+        for (community, place) in parts.iter_mut().flat_map(|part| &mut part.heard) {
+            if let Place::Since { since } = *place {
+                *place = Place::Seq(cursor(community, since));
+            }
+            // What is owed already may have been sent in part: it does not begin anew.
+            if let Place::Seq(seq) = *place
+                && !done.contains(community)
+                && !owed.contains_key(community)
+            {
+                let least = earliest.entry(community.clone()).or_insert(seq);
+                *least = seq.min(*least);
+            }
+        }
+        owed.extend(earliest);
+        self.keep_session(id);
+    }
+
+    /// The next community a session has to catch up with, and from where.
+    pub fn next_owed(&self, id: i64) -> Option<(AtUri, i64)> {
+        let restoring = self.open.get(&id)?.session.restoring.as_ref()?;
+        let mut owed = restoring.owed.iter();
+        owed.find_map(|(community, cursor)| Some((AtUri::parse(community).ok()?, *cursor)))
+    }
+
+    /// Since when changes of people may have been missed.
+    pub fn missed_since(&self, id: i64) -> Option<Micros> {
+        let restoring = self.open.get(&id)?.session.restoring.as_ref()?;
+        restoring.parts.iter().map(|part| part.since).min()
+    }
+
+    /// Of people who changed, those whom a session watches by what it was given, and of whom it missed
+    /// something (Q13).
+    pub fn missed_people(&self, id: i64, changes: &[Change]) -> Vec<Missed> {
+        let restoring = self.open.get(&id).and_then(|open| open.session.restoring.as_ref());
+        let Some(restoring) = restoring else { return Vec::new() };
+        let missed = changes.iter().filter_map(|change| {
+            let parts = restoring.parts.iter();
+            let watching = parts.filter(|part| part.subscriptions.watches(&change.did, &change.communities));
+            let since = watching.map(|part| part.since).min()?;
+            let (status, profile) = (change.status_at >= since, change.profile_at >= since);
+            (status || profile).then(|| Missed { did: change.did.clone(), status, profile })
+        });
+        missed.collect()
+    }
+
+    /// A session has got everything that was missed.
+    pub fn restored(&mut self, id: i64) {
+        let Some(open) = self.open.get_mut(&id) else { return };
+        open.session.restoring = None;
+        self.keep_session(id);
+    }
+}
+
+/// What a new socket gets of what `sources` had, without what its client has `declined`, and whose it is. The most
+/// recent come first; what finds no room is left out.
+fn copies(sources: &[&Trace], declined: &Declined) -> (Vec<Part>, BTreeSet<i64>) {
+    let (mut parts, mut copied, mut cost) = (Vec::new(), BTreeSet::new(), 0);
+    for source in sources {
+        let mut subscriptions = source.subscriptions.clone();
+        declined.apply(&mut subscriptions);
+        cost += subscriptions.cost();
+        if cost > BYTES_MAX {
+            break;
+        }
+        copied.insert(source.id);
+        parts.push(Part { since: source.alive_at, subscriptions, heard: source.heard.clone() });
+    }
+    (parts, copied)
+}
