@@ -1,9 +1,9 @@
 // @ts-check
-// Archives (CAR) of repositories that do not exist, of any size: what a host sends for an account that posts a lot, some of it
+// Archives (CAR) of invented repositories, of any size: what a host sends for an account that posts a lot, some of it
 // into its own Colibri community.
 //
-// Promises: a tree, a commit and blocks as the specification of repositories has them (@atproto/repo reads them, and so must the
-// service); the blocks stand in the order of their names, which is none; the same options make the same records.
+// Promises: tree, commit and blocks follow the specification of repositories (@atproto/repo reads them, and so must the
+// service); the blocks are in the order of their hashes, which is random; the same options make the same records.
 
 import { createHash } from 'node:crypto'
 import { createRequire } from 'node:module'
@@ -44,10 +44,11 @@ function layer(key) {
  * @param {string} options.did
  * @param {{sign(bytes: Uint8Array): Promise<Uint8Array>}} options.keypair of `@atproto/crypto`
  * @param {number} options.bytes
- * @param {number} [options.share] how much of the records is Colibri's, 0 to 1
+ * @param {number} [options.share] Colibri's share of the records, 0 to 1
  * @param {number} [options.since] of the first record, microseconds since 1970
- * @returns {Promise<{archive: Buffer, rev: string, records: number, colibri: Listed}>} `colibri`: the records of ours, as the host
- *   would list them, oldest key first
+ * @returns {Promise<{archive: Buffer, rev: string, records: number, colibri: Listed}>} `colibri`: Colibri's records, as
+ * the host would
+ *   list them, oldest key first
  */
 export async function makeArchive({ did, keypair, bytes, share = 0.1, since = 1_790_000_000_000_000 }) {
   const { encode } = ofNetwork('@atproto/lex-cbor')

@@ -1,9 +1,10 @@
 // @ts-check
-// How fast an outage is made up for: `npm run bench:backfill`. On a local network with two PDSes, 30 people write 12,000 messages
-// while the service is down and the stream forgets them; it starts, and the time counts until the index has exactly those records.
+// How fast the service recovers from an outage: `npm run bench:backfill`. On a local network with two PDSes, 30 people
+// write 12,000 messages while the service is down and the stream forgets them; then the service starts, and the clock
+// runs until the index has exactly those records.
 //
-// Promises: everything on 127.0.0.1; the index is compared with what the PDSes list, by `listRecords`; ends all it started. The
-// PDSes run on the same machine, and reading a repository costs them more than it costs the service.
+// Promises: everything is on 127.0.0.1; the index is compared with what the PDSes list, by `listRecords`; ends all it
+// started. The PDSes run on the same machine, and reading a repository costs them more than it costs the service.
 // Options: --people N (30), --records N (12000).
 
 import { mkdtempSync, rmSync } from 'node:fs'

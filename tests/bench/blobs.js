@@ -1,12 +1,13 @@
 // @ts-check
-// `npm run bench:blobs`: what a blob costs through the service, beside fetching it from its PDS directly.
+// `npm run bench:blobs`: the cost of a blob through the service, compared with fetching it from its PDS directly.
 //
-// A local network with a real PDS; alice uploads blobs of several sizes and refers to them in messages. Then each blob is fetched
-// once from the PDS (direct), once through the service before it is cached (cold), and again as a range of it (cached), beside
-// asking the PDS for the same range. As many at a time as a browser opens connections.
+// On a local network with a real PDS, alice uploads blobs of several sizes and refers to them in messages. Each blob is
+// fetched once from the PDS (direct), once through the service before it is cached (cold), and again as a range of it
+// (cached), next to a request to the PDS for the same range. There are as many requests at a time as a browser opens
+// connections.
 //
-// Promises: talks only to 127.0.0.1; every answer must have the bytes that it should; ends all it started; prints a line per size
-// and the memory that the runtime needed at most.
+// Promises: contacts only 127.0.0.1; every answer must have the right bytes; ends all it started; prints a line per
+// size and the peak memory of the runtime.
 
 import { createHash, randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -31,7 +32,7 @@ const RANGE = 65_536
 const RANGE_FROM = 1000
 /** Attachments of one message (8.1). */
 const PER_MESSAGE = 4
-/** What is aimed at: of the throughput of fetching directly. */
+/** The target share of the direct throughput. */
 const AIM_COLD = 0.7
 const AIM_RANGE = 3
 

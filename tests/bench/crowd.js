@@ -1,8 +1,9 @@
 // @ts-check
-// Many WebSocket clients in one process that cost next to nothing, so that what is measured is the server: frames are counted,
-// not read. Only what a server sends without extensions is understood (RFC 6455, section 5.2).
+// Many WebSocket clients in one process that cost next to nothing, so that the measurement shows the server: frames are
+// counted, not parsed. It supports only what a server sends without extensions (RFC 6455, section 5.2).
 //
-// Promises: a socket that ends by itself, or sends what is no frame, fails whatever waits for it; all are gone after `close`.
+// Promises: a socket that ends by itself, or receives an invalid frame, fails whatever waits for it; all are gone after
+// `close`.
 
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
@@ -11,7 +12,7 @@ import { connect } from 'node:net'
 const TEXT = 1
 const CLOSE = 8
 const HEADERS_END = '\r\n\r\n'
-/** Upgrades in flight: more at once only wait in the server's queue. */
+/** Upgrades in progress: more would only wait in the server's queue. */
 const OPENING_AT_ONCE = 50
 
 class Client {
@@ -135,7 +136,7 @@ export class Crowd {
         const least = Math.min(...this.clients.map((client) => client.frames))
         finish(new Error(`after ${timeout / 1000} s a client has ${least} frames of ${frames}`))
       }, timeout)
-      // Clients are looked at in order and never again: each is looked at once when it has everything.
+      // Clients are checked in order, each once, when it has everything.
       this.#waiting = () => {
         while (checked < this.clients.length) {
           const client = this.clients[checked]

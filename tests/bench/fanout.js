@@ -1,18 +1,19 @@
 // @ts-check
-// `npm run bench:fanout`: how fast events reach many sockets, what a sleeping socket costs, and what of that is the platform's:
-// beside the service runs the floor (floor/worker.js), a minimal JavaScript object that sends the same texts.
+// `npm run bench:fanout`: how fast events reach many sockets, what a sleeping socket costs, and the platform's share of
+// that: next to the service runs the floor (floor/worker.js), a minimal JavaScript object that sends the same texts.
 //
-// A run, for each number of sockets: as many clients at the service, each subscribed to one channel, and as many at the floor.
-// Rounds are interleaved. A single message: the time from the frame's entry into the stream to the last socket. A burst of 100:
-// deliveries per second in the time that it takes longer than a single message, at the service and at the floor, and their ratio
-// within the round. The time from the first frame that arrives to the last (`spread`) is shown too, but flatters the floor: one
-// object sends nothing before it has handed all texts to all its sockets, so that most of its own work comes before the first
-// frame; of several objects only the first one's does. Then everybody sleeps, with a heartbeat every 20 s: CPU of both, and
-// memory per socket. Last, a service that tells of each awakening (LOG_LEVEL=trace) is left alone with 100 sleeping clients.
+// A run, for each number of sockets: as many clients at the service, each subscribed to one channel, and as many at the
+// floor. Rounds are interleaved. For a single message: the time from the frame's entry into the stream to the last
+// socket. For a burst of 100: deliveries per second in the additional time compared with a single message, at the
+// service and at the floor, and their ratio within the round. The time from the first frame received to the last
+// (`spread`) is shown too, but flatters the floor: one object sends nothing before it has handed all texts to all its
+// sockets, so most of its own work comes before the first frame; of several objects only the first one's does. Then all
+// clients sleep, with a heartbeat every 20 s: CPU of both, and memory per socket. Last, a service that logs each
+// awakening (LOG_LEVEL=trace) is left alone with 100 sleeping clients.
 //
-// Promises: everything on 127.0.0.1; a socket that ends or misses a frame is a failure; ends all it started. Options:
-// --sockets 1,100,1000,5000 --rounds N (5) --sleep SECONDS (30; of the last part), --root DIR (this clone; another to compare
-// with), --json.
+// Promises: everything is on 127.0.0.1; a socket that ends or misses a frame is a failure; ends all it started.
+// Options: --sockets 1,100,1000,5000 --rounds N (5) --sleep SECONDS (30; of the last part), --root DIR (this clone;
+// another to compare with), --json.
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { availableParallelism, loadavg, tmpdir } from 'node:os'
@@ -35,7 +36,7 @@ const HEARTBEAT = '{"action":"heartbeat","event_type":"heartbeat"}'
 const HEARTBEAT_EVERY_MILLIS = 20_000
 /** The local runtime puts an object to sleep after ten seconds without work. */
 const ASLEEP_AFTER_MILLIS = 12_000
-/** Who does nothing is away after a while (P06), and others are told: among sleepers, before anything is counted. */
+/** Inactive people become away after a while (P06), and others receive that: they do so before anything is counted. */
 const AWAY_AFTER_MILLIS = 5_000
 const BURST = 100
 const SINGLES = { alone: 200, many: 20 }

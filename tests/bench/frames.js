@@ -1,9 +1,9 @@
 // @ts-check
-// Frames of people who do not exist, for benchmarks and tests that need more of them than a PDS can write.
+// Frames of invented people, for benchmarks and tests that need more of them than a PDS can write.
 //
 // Promises: the same seed gives the same frames, byte for byte; `time_us` is strictly increasing; the revisions of each
-// repository rise; record keys are TIDs and are given once. A frame has every field a real one has, so that a byte of it costs
-// what it costs in the real stream.
+// repository increase; record keys are unique TIDs. A frame has every field of a real one, so that its bytes cost the
+// same as in the real stream.
 
 import { createHash } from 'node:crypto'
 import { closeSync, openSync, writeSync } from 'node:fs'

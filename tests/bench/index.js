@@ -1,9 +1,10 @@
 // @ts-check
-// An index as large as one wants, written straight into the database of a service that is not running: a million messages take
+// An index of any size, written straight into the database of a service that is not running: a million messages take
 // seconds instead of the minutes they would take through the stream.
 //
-// Promises: the same numbers give the same rows; indexes are those of the migrations (dropped while rows go in, and made again
-// from their own text); rows are such as ingest writes, with people, replies and reactions beside the messages.
+// Promises: the same numbers give the same rows; indexes are those of the migrations (dropped while rows are inserted,
+// and created again from their own text); rows are like those of ingest, with people, replies and reactions in addition
+// to messages.
 
 import { DatabaseSync } from 'node:sqlite'
 

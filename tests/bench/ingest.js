@@ -1,14 +1,15 @@
 // @ts-check
-// `npm run bench:ingest`: how many events of the realistic mix (mix.js) the service takes in per second, with all that follows:
-// rules, database, sequence numbers, logs of the communities.
+// `npm run bench:ingest`: how many events of the realistic mix (mix.js) the service processes per second, with all that
+// follows: rules, database, sequence numbers, logs of the communities.
 //
-// A run: `npm run serve` on an empty state reads a Jetstream of its own (stream.js, another process); communities and members
-// are let in first and not counted; then the mix is put into the stream at once, and the clock runs until the last event is
-// stored and every community was told. The fastest possible reader is thus what is measured, not the stream.
+// A run: `npm run serve` on an empty state reads a Jetstream of its own (stream.js, another process); communities and
+// members are indexed first and not counted; then the mix is put into the stream at once, and the clock runs until the
+// last event is stored and delivered to every community. So the measurement shows the fastest possible reader, not the
+// stream.
 //
-// Promises: everything on 127.0.0.1; fails when an event was refused that should not be, or anything is left untold; ends all it
-// started. Options: --events N (100000), --runs N (3), --seed N (1), --root DIR (this clone; another clone to compare with),
-// --json (the numbers, for scripts).
+// Promises: everything is on 127.0.0.1; fails if an event was refused that should not be, or anything stays
+// undelivered; ends all it started. Options: --events N (100000), --runs N (3), --seed N (1), --root DIR (this clone;
+// another clone to compare with), --json (the numbers, for scripts).
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { availableParallelism, loadavg, tmpdir } from 'node:os'
@@ -26,7 +27,7 @@ import { serve } from './service.js'
 import { serveFrames } from './stream.js'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-/** Asking costs the service a query; four times a second is exact enough for runs of many seconds. */
+/** A status request costs the service a query; four times a second is exact enough for runs of many seconds. */
 const LOOK_EVERY_MILLIS = 250
 /** A service that stores nothing new for so long will not store the rest. */
 const STUCK_AFTER_MILLIS = 60_000
@@ -49,7 +50,10 @@ function wholeNumber(name) {
   return number
 }
 
-/** Waits until the event of this time is stored and everybody was told. @param {Awaited<ReturnType<typeof serve>>} service @param {number} timeUs */
+/**
+ * Waits until the event of this time is stored and everything is delivered. @param {Awaited<ReturnType<typeof serve>>}
+ * service @param {number} timeUs
+ */
 async function taken(service, timeUs) {
   let last
   let movedAt = Date.now()

@@ -1,10 +1,10 @@
 // @ts-check
-// The realistic mix: 200 communities, 5,000 authors; of 100 events 70 messages, 20 reactions, 5 memberships and approvals, 5 of
-// the rest.
+// The realistic mix: 200 communities, 5,000 authors; of 100 events 70 messages, 20 reactions, 5 memberships and
+// approvals, 5 others.
 //
-// `prologue` are the communities, channels and members that the mix stands on; they are not part of it. What is written is
-// what the rules let in, apart from the few percent that the real network would have wrong as well: what is refused costs
-// less, and would make the number better than it is.
+// `prologue` has the communities, channels and members that the mix needs; they are not part of it. The rules accept
+// these events, apart from the few percent that the real network would get wrong as well: a refused event costs less,
+// and would make the result look better than it is.
 
 import { COLLECTION } from '../network/records.js'
 import { Dice, didOf, Repositories } from './frames.js'
@@ -130,7 +130,7 @@ export class Mix {
       const [{ did, rkey }] = this.#reactions.splice(dice.below(this.#reactions.length), 1)
       return yield this.#repos.delete(did, COLLECTION.reaction, rkey)
     }
-    // A channel without messages: somebody speaks first.
+    // A channel without messages: somebody posts first.
     if (recent.length === 0) return yield* this.#message()
     const { did: author, rkey: message } = dice.one(recent)
     const did = dice.one(members)

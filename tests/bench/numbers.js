@@ -1,5 +1,5 @@
 // @ts-check
-// What is said of many measurements.
+// Statistics of many measurements.
 
 /** The value that `share` of the numbers do not exceed; the middle one by default. @param {number[]} numbers @param {number} [share] */
 export function quantile(numbers, share = 0.5) {

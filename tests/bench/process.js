@@ -1,5 +1,5 @@
 // @ts-check
-// What Linux tells about a process: its memory and its CPU time. Elsewhere everything is undefined.
+// The memory and CPU time of a process, from Linux. Elsewhere everything is undefined.
 
 import { readFileSync } from 'node:fs'
 

@@ -1,9 +1,10 @@
 // @ts-check
-// How a large repository is read: `npm run bench:repository`. A host of its own sends one account's archive of 50 MB, once with hardly
-// anything of Colibri in it, which shows what reading and verifying cost, and once with a tenth, which shows what comes of it. With
-// --megabytes 120 the archive is over the limits, and its records are listed instead.
+// How fast the service reads a large repository: `npm run bench:repository`. A host of its own sends one account's
+// archive of 50 MB, once with hardly any Colibri records, which shows the cost of reading and verifying, and once with
+// a tenth, which shows the cost of indexing. With --megabytes 120 the archive is over the limits, and its records are
+// listed instead.
 //
-// Promises: everything on 127.0.0.1; what the index holds at the end is compared with what the archive holds; ends all it
+// Promises: everything is on 127.0.0.1; the final index is compared with the contents of the archive; ends all it
 // started. Options: --megabytes N (50), --shares 0.001,0.1, --root DIR (this clone; another clone to compare with).
 
 import { createReadStream, mkdtempSync, rmSync, writeFileSync } from 'node:fs'

@@ -1,15 +1,16 @@
 // @ts-check
-// `npm run bench:rest`: how fast the service answers reads, and what of that is the read: each is shown beside a route of the
-// same Worker that does nothing (`/api/server`), the floor, in the same run.
+// `npm run bench:rest`: how fast the service answers reads, and the share of the read itself: each is shown next to a
+// route of the same Worker that does nothing (`/api/server`), the floor, in the same run.
 //
-// A run: an index of a million messages is written (index.js), `npm run serve` starts on it, and clients ask, each for the next
-// answer when it has the last: hot reads, whose answers the service keeps, and some that it must read from its index. Rounds are
-// interleaved (every path in each), so that whatever else this machine does meets all of them; shown are medians over the
-// rounds, and the ratio to the floor of the same round. Latencies are those of all rounds.
+// A run: an index of a million messages is written (index.js), `npm run serve` starts on it, and each client sends its
+// next request when it has the last answer: hot reads, whose answers the service caches, and some that it must read
+// from its index. Rounds are interleaved (every path in each), so that other load on this machine affects all of them;
+// the results are medians over the rounds, and the ratio to the floor of the same round. Latencies are those of all
+// rounds.
 //
-// Promises: everything on 127.0.0.1; an answer that is not 200 and of the expected size is a failure; ends all it started.
-// Options: --connections 1,8,32 --rounds N (5) --seconds N (1 per round) --large N (1000000), --only WORD, --root DIR (this
-// clone; another clone to compare with), --json (the numbers, for scripts).
+// Promises: everything is on 127.0.0.1; an answer that is not 200 and of the expected size is a failure; ends all it
+// started. Options: --connections 1,8,32 --rounds N (5) --seconds N (1 per round) --large N (1000000), --only WORD,
+// --root DIR (this clone; another clone to compare with), --json (the numbers, for scripts).
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { availableParallelism, loadavg, tmpdir } from 'node:os'
@@ -26,7 +27,7 @@ import { serve } from './service.js'
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const FLOOR = 'floor'
 const WARM_UP_MILLIS = 500
-/** What is aimed at: a hot read's share of the floor, and how much slower a channel may be for being long. */
+/** The targets: a hot read's share of the floor, and how much slower a channel may be for being long. */
 const AIM_OF_FLOOR = 0.5
 const AIM_OF_LENGTH = 1.2
 
@@ -92,7 +93,7 @@ process.on('exit', () => rmSync(state, { recursive: true, force: true, maxRetrie
 const root = resolve(options.root)
 const say = (line) => process.stderr.write(`${line}\n`)
 
-// Once to have the migrations applied.
+// Started once, to apply the migrations.
 await (await serve(root, state)).stop()
 const fillingSince = performance.now()
 fill(state, { small: 20_000, large: Number(options.large), members: 1_000, channels: 60 })

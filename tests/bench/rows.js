@@ -1,5 +1,5 @@
 // @ts-check
-// What a service has stored, counted in its SQLite files after it has ended.
+// The rows that a service has stored, counted in its SQLite files after it has ended.
 
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'

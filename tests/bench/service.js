@@ -1,8 +1,8 @@
 // @ts-check
-// The service as a process of its own, for benchmarks.
+// The service as a separate process, for benchmarks.
 //
-// Promises: resolves when it answers; what it logged last is shown when it does not; gone when stopped, and at the latest with
-// the process that started it. Nothing it is given leads out of this machine.
+// Promises: resolves when it answers; shows the end of its log if it does not; gone when stopped, and at the latest
+// with the process that started it. Its variables name no address beyond this machine.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

@@ -1,6 +1,6 @@
 // @ts-check
-// A Jetstream that serves a file, as a process of its own: the frames of a benchmark must not be made or sent by the process
-// that measures. It is `npm run replay -- FILE --port 0`, remote-controlled like any local network.
+// A Jetstream that serves a file, as a separate process: the process that measures must not also create or send the
+// frames. It is `npm run replay -- FILE --port 0`, controlled like any local network.
 //
 // Promises: gone when stopped, and at the latest with the process that started it.
 

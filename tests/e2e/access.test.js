@@ -1,5 +1,6 @@
-// Who is let in where (X20): every route and every socket, as each kind of caller, in each mode, against docs/access.json. A
-// route without a row there fails. And what a run leaves in the log: no secret, no proof, no text of anybody (X24).
+// Access (X20): every route and every socket, as each kind of caller, in each mode, against docs/access.json. A route
+// without a row there fails. It also checks the log of a run: it contains no secret, no proof, and no text of a record
+// (X24).
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
@@ -15,9 +16,9 @@ const REASON = 'a reason that stands in no log'
 const TABLE = JSON.parse(readFileSync(new URL('../../docs/access.json', import.meta.url), 'utf8'))
 
 let place, service
-/** What stands in braces. */
+/** The values for braces. */
 const made = { target: 'did:plc:target' }
-/** The proof of each caller; nobody has none. */
+/** The proof of each caller; `nobody` has none. */
 const proofs = { nobody: undefined, bad: 'nonsense', key: KEY }
 
 const ask = (proof, method, path, body) =>

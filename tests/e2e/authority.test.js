@@ -1,5 +1,5 @@
-// Moderation by people (X03, X20, X22, X23, R30–R34), on the real runtime: an owner, a moderator, and everybody else, each by
-// a proof of their own.
+// Moderation by people (X03, X20, X22, X23, R30–R34), on the real runtime: an owner, a moderator, and everybody else,
+// each with a proof of their own.
 
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'

@@ -1,8 +1,8 @@
 // @ts-check
 // A real browser for tests of calls: Debian's Chromium, driven by playwright-core.
 //
-// Promises: media stays on this machine's loopback interface; every browser ends with the test file; where there is no
-// Chromium, tests are skipped with the reason, but not in CI, where it must be there.
+// Promises: media stays on this machine's loopback interface; every browser ends with the test file; without Chromium,
+// tests are skipped with the reason, except in CI, where it is required.
 
 import assert from 'node:assert/strict'
 import { existsSync, mkdirSync } from 'node:fs'
@@ -27,7 +27,7 @@ const FLAGS = [
   '--disable-sync',
   '--use-fake-device-for-media-stream',
   '--use-fake-ui-for-media-stream',
-  // Without it a browser that has no network finds no way to itself.
+  // Without this, a browser without a network finds no way to itself.
   '--allow-loopback-in-peer-connection',
 ]
 
@@ -37,7 +37,7 @@ export function program(name) {
   return folders.map((folder) => join(folder, name)).find((path) => existsSync(path))
 }
 
-/** Why tests that need these programs are skipped here; `false` where they are not. @param {string[]} names */
+/** Why tests that need these programs are skipped here; `false` if they are installed. @param {string[]} names */
 export function missing(...names) {
   const absent = names.filter((name) => !program(name))
   if (absent.length === 0) return false
@@ -46,7 +46,7 @@ export function missing(...names) {
   return reason
 }
 
-/** Runs in every page before its own code: takes only candidates that lead to this machine itself. */
+/** Runs in every page before its own code: accepts only candidates that lead to this machine itself. */
 function stayOnLoopback() {
   const local = (/** @type {string} */ line) => / (127\.0\.0\.1|::1) \d+ typ /.test(line)
   const { addIceCandidate, setRemoteDescription } = RTCPeerConnection.prototype
@@ -59,7 +59,7 @@ function stayOnLoopback() {
   }
 }
 
-/** A browser of its own; `kill` ends it as a power cut would. */
+/** A new browser; `kill` ends it as a power cut would. */
 export async function openBrowser() {
   const server = await chromium.launchServer({ executablePath: program('chromium'), headless: true, args: FLAGS })
   const kill = async () => {
@@ -69,7 +69,7 @@ export async function openBrowser() {
   const browser = await chromium.connect(server.wsEndpoint())
   return {
     kill,
-    /** A page of its own person. @param {{ width?: number, height?: number }} [size] */
+    /** A page of a new person. @param {{ width?: number, height?: number }} [size] */
     async page({ width = 900, height = 760 } = {}) {
       const context = await browser.newContext({ viewport: { width, height } })
       await context.addInitScript(stayOnLoopback)
@@ -80,7 +80,7 @@ export async function openBrowser() {
   }
 }
 
-/** Keeps what a page looks like. @param {import('playwright-core').Page} page @param {string} name */
+/** Stores a screenshot of a page. @param {import('playwright-core').Page} page @param {string} name */
 export async function screenshot(page, name) {
   mkdirSync(ARTIFACTS, { recursive: true })
   await page.screenshot({ path: join(ARTIFACTS, `${name}.png`) })

@@ -1,5 +1,5 @@
-// A line that can go dead: a TCP relay to the service that stops carrying anything, in either direction, without a word to either
-// side. So does a Wi-Fi that is left behind, or a lid that is closed.
+// A connection that can go dead: a TCP relay to the service that stops carrying anything, in either direction, without
+// notice to either side, as when a phone leaves a Wi-Fi or a lid is closed.
 
 import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
@@ -7,7 +7,7 @@ import { connect, createServer } from 'node:net'
 import { atEnd } from './harness.js'
 
 /**
- * Opens a relay to a port of this machine. Lines that are opened after `goDead()` are carried again.
+ * Opens a relay to a port of this machine. Connections that are opened after `goDead()` work again.
  * @param {number} port
  */
 export async function openCable(port) {
@@ -32,7 +32,7 @@ export async function openCable(port) {
     for (const { near, far } of lines) {
       near.unpipe(far)
       far.unpipe(near)
-      // Both ends still find somebody who takes what they send.
+      // Both ends still accept what is sent to them.
       near.on('data', () => {})
       far.on('data', () => {})
       dead.push(near, far)

@@ -1,4 +1,5 @@
-// Calls between real browsers, through the service's own page: pictures move, losses are noticed, relays hide addresses.
+// Calls between real browsers, through the service's own page: video plays, lost peers are noticed, relays hide
+// addresses.
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
@@ -9,7 +10,7 @@ import { missing, openBrowser, program, screenshot } from './browser.js'
 import { atEnd, eventually, freePort, freshFolder, startService } from './harness.js'
 import { roomsOf } from './rooms.js'
 
-/** Four browsers' worth of pictures on two cores take their time. */
+/** The video of four browsers on two cores takes its time. */
 const SOON = { timeout: 45_000 }
 
 let rooms = 0
@@ -27,7 +28,9 @@ async function joinFrom(page, service, { room, name, source = 'test', inFrame = 
   return page
 }
 
-/** Of each other peer: its name, the state of the connection, frames decoded, the light of its picture, its notes. */
+/**
+ * For each other peer: its name, the state of the connection, decoded frames, the brightness of its video, its notes.
+ */
 const look = (page) =>
   page.evaluate(async () => {
     const seen = []
@@ -54,7 +57,7 @@ const look = (page) =>
     return seen
   })
 
-/** Waits until a page sees moving, bright pictures of exactly these others, and hears them. */
+/** Waits until a page shows moving, bright video of exactly these others, and receives their audio. */
 async function sees(page, names) {
   const before = new Map((await look(page)).map(({ id, frames }) => [id, frames]))
   return eventually(async () => {

@@ -1,5 +1,5 @@
-// The shipped web client (contract section 11): its literal frames and its timing, through the WebSocket helper library it uses.
-// Half a minute of normal use, or as many minutes as CLIENT_MINUTES says.
+// The shipped web client (contract section 11): its literal frames and its timing, through the WebSocket helper library
+// it uses. Half a minute of normal use, or as many minutes as CLIENT_MINUTES says.
 
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
@@ -13,7 +13,7 @@ import { openStage } from './stage.js'
 
 const COMMUNITY = 'at://did:plc:alice/social.colibri.community/c'
 const USE_MILLIS = Number(process.env.CLIENT_MINUTES ?? 0.5) * 60_000
-/** A person does something this often; between two heartbeats (20 s of silence) in the long run. */
+/** The pause between two actions of a person; long enough for heartbeats (after 20 s of silence) in the long run. */
 const STEP_MILLIS = Number(process.env.CLIENT_MINUTES ?? 0) > 1 ? 25_000 : 7_000
 
 /** @type {Awaited<ReturnType<typeof openStage>>} */
@@ -94,14 +94,14 @@ test('w03 q10 a change of network: the old socket stays half-open, and the new o
   await eventually(() => has(seen, first) && has(desktop.seen, first), { what: 'the first message on both devices' })
   cable.goDead()
   const missed = [await write(), await write()]
-  // A person does something; the client waits 1.5 s for the answer in vain, and opens another socket.
+  // A person acts; the client waits 1.5 s for the answer in vain, and opens another socket.
   say({ action: 'activity' })
   await eventually(() => seen.opens >= 2, { what: 'the client to reconnect', timeout: 30_000 })
   await eventually(() => missed.every((rkey) => has(seen, rkey)), { what: 'what it missed', timeout: 20_000 })
   const later = await write()
   await eventually(() => has(seen, later) && has(desktop.seen, later), { what: 'what is new', timeout: 20_000 })
   const rkeys = (seen) => seen.frames.filter(({ type }) => type === 'message').map(({ rkey }) => rkey)
-  // It may get again what the old socket had received since its last sign of life (Q10c).
+  // The new socket may repeat what the old one received after its last sign of life (Q10c).
   assert.deepEqual([...new Set(rkeys(seen))], [first, ...missed, later])
   assert.deepEqual(rkeys(desktop.seen), [first, ...missed, later], 'the other device hears everything once')
 })
@@ -136,7 +136,7 @@ test('w10 history is read back to its beginning, though one clock is ahead and o
     ...Array.from({ length: 49 }, (_, n) => create(`new${n}`, at(-1000))),
     ...Array.from({ length: 30 }, (_, n) => create(`last${n}`, n % 2 ? '2039-01-01T00:00:00Z' : 'no time at all')),
   )
-  // As the client does it: pages of 50, on from the `created_at` of the oldest, until a page is shorter.
+  // As the client does: pages of 50, continued from the `created_at` of the oldest, until a page is shorter.
   const shown = []
   let before = ''
   for (let pages = 0; pages < 10; pages++) {

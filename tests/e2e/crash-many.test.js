@@ -1,11 +1,11 @@
-// Kill -9 at many random points of a recorded stream of 10,000 events: the index ends as it does undisturbed, and clients that
-// resume are told of each event once (J03, Q02).
+// Kill -9 at many random points of a recorded stream of 10,000 events: the index ends as in an undisturbed run, and
+// clients that resume receive each event once (J03, Q02).
 //
-// The stream comes in as many parts as there are kills, and each kill falls a random moment after its part was sent. What was
-// stored then is read from the dead service's database, to know that kills did come in the middle.
+// The stream arrives in as many parts as there are kills, and each kill comes a random moment after its part was sent.
+// The test then reads the dead service's database, to check that kills did come in the middle.
 //
-// `KILLS=50 node --test tests/e2e/crash-many.test.js`, after a build and under Node 24, is the long run: `npm test` gives a file
-// three minutes, and kills eight times. The seed is printed, and `SEED` repeats it.
+// `KILLS=50 node --test tests/e2e/crash-many.test.js`, after a build and under Node 24, is the long run: `npm test`
+// gives a file three minutes, and kills eight times. The seed is printed, and `SEED` repeats it.
 
 import assert from 'node:assert/strict'
 import { copyFileSync, existsSync, writeFileSync } from 'node:fs'
@@ -27,15 +27,18 @@ const KILLS = Number(process.env.KILLS ?? 8)
 const SEED = Number(process.env.SEED ?? Date.now() % 1_000_000)
 
 /**
- * Kills fall into the time that a part takes, or a little later. How long an event takes depends on the machine: this is where
- * the test begins, and it aims earlier after a kill that came too late.
+ * Kills come within the time that a part takes, or a little later. The time per event depends on the machine: the test
+ * starts with this value, and kills earlier after a kill that came too late.
  */
 const MILLIS_PER_EVENT = 0.15
 const MILLIS_PER_PART = 30
 
 const communityUri = (n) => `at://did:plc:owner${n}/social.colibri.community/c`
 
-/** A stream of five communities: structure and members first, then messages, edits, deletions and reactions, woven together. */
+/**
+ * A stream of five communities: structure and members first, then messages, edits, deletions and reactions,
+ * interleaved.
+ */
 function recorded(roll) {
   const frames = []
   const start = Date.now() * 1000
@@ -75,7 +78,7 @@ function recorded(roll) {
   return frames
 }
 
-/** What REST shows of the index, without what depends on when it came in. */
+/** What REST shows of the index, without what depends on the receive time. */
 async function shown(service) {
   const all = []
   for (let n = 0; n < COMMUNITIES; n++) {
@@ -95,7 +98,9 @@ const stored = (service, lastTime) =>
     { what: 'the whole stream to be stored and told', timeout: 120_000 },
   )
 
-/** Where the database of a dead service stands. A copy is opened, since opening repairs what a kill leaves. */
+/**
+ * The position stored in the database of a dead service. It opens a copy, because opening repairs what a kill leaves.
+ */
 function standsAt(service, copy) {
   const file = databaseFile(service.state)
   for (const end of ['', '-wal']) if (existsSync(file + end)) copyFileSync(file + end, copy + end)
@@ -119,7 +124,7 @@ test(`10,000 events and ${KILLS} kills at random points (seed ${SEED})`, { timeo
   }))
   const env = { JETSTREAM_URL: network.jetstream, INSECURE_HOSTS: new URL(network.jetstream).host }
 
-  // Both services read from the beginning: one undisturbed, one killed again and again.
+  // Both services read from the start: one undisturbed, one killed again and again.
   const undisturbed = await startService({ state: join(folder, 'undisturbed'), env })
   const disturbed = await startService({ state: join(folder, 'disturbed'), env })
   await Promise.all([connected(undisturbed), connected(disturbed)])
@@ -169,11 +174,11 @@ test(`10,000 events and ${KILLS} kills at random points (seed ${SEED})`, { timeo
     )
     const deleted = new Set(all.filter((event) => event.type === 'message_deleted').map((event) => event.rkey))
     const heard = new Set(client.seen.get(uri).map((event) => event.seq))
-    // A replay leaves out messages that are gone by then (Q07); nothing else may be missing.
+    // A replay omits messages that are gone by then (Q07); nothing else may be missing.
     const expected = all.filter((event) => heard.has(event.seq) || !(event.type === 'message' && deleted.has(event.rkey)))
     assert.deepEqual(client.seen.get(uri).map(story), expected.map(story), `${uri}: each event told once, in order`)
   }
 })
 
-/** What an event tells, whenever it came. */
+/** The contents of an event, without its time of arrival. */
 const story = ({ seq, type, rkey, text, author_did, emoji }) => ({ seq, type, rkey, text, author_did, emoji })

@@ -1,5 +1,5 @@
-// Kill -9 of the runtime in the middle of a stream: nothing is lost, nothing is twice, neither in the database nor on a socket
-// that resumes (J03, Q02, B-25).
+// Kill -9 of the runtime in the middle of a stream: nothing is lost or duplicated, neither in the database nor on a
+// socket that resumes (J03, Q02, B-25).
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -9,7 +9,7 @@ import { eventually } from './harness.js'
 import { answers, connected, garden, openPlace } from './place.js'
 
 const RECORDS = 2_000
-/** Records are written in so many portions; the runtime is killed while each but the last is read. */
+/** The number of portions of records; the runtime is killed while it reads each portion but the last. */
 const PORTIONS = 4
 
 test('b25 2,000 records and three kills: each record once in D1, each event once on a resumed socket', async () => {

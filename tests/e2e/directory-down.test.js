@@ -1,5 +1,5 @@
-// The PLC directory is dead while thousands wait for it: the service goes on, the directory is left alone, and everybody is found
-// when it is back (K03, K06, K07, B-32).
+// The PLC directory is down while thousands of identities are due: the service keeps working, leaves the directory
+// alone, and resolves everybody when it is back (K03, K06, K07, B-32).
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -14,7 +14,7 @@ test('a dead directory with thousands due', async (t) => {
   const { service, say, ...stage } = await staged({ PLC_URL: directory.url }, [directory, pds])
   const everybody = ['owner', ...Array.from({ length: PEOPLE }, (_, n) => `p${n}`)].map((name) => `did:plc:${name}`)
   for (const did of everybody) directory.routes.set(`/${did}`, (request) => request.socket.destroy())
-  /** How many of a table are as said. */
+  /** The number of rows of a table. */
   const count = (sql) => {
     let found
     stage.behindItsBack((db) => (found = db.prepare(`SELECT count(*) AS n FROM ${sql}`).get().n))
@@ -32,7 +32,7 @@ test('a dead directory with thousands due', async (t) => {
 
   await t.test('the service goes on', async () => {
     assert.equal(count('repos WHERE next_attempt_at IS NOT NULL'), PEOPLE + 1)
-    // Eight failures in a row are enough; some requests were on their way, and a rest is five seconds at first.
+    // Eight consecutive failures are enough; some requests were in progress, and the first rest is five seconds.
     await eventually(() => directory.asked.length > 14, { what: 'the directory to be given up' })
     for (let n = 0; n < 20; n++) {
       await say([`p${n}`, 'create', `message/m${n}`, { text: `here ${n}`, channel, createdAt: '2026-03-01T12:00:00Z' }])
@@ -72,7 +72,7 @@ test('a dead directory with thousands due', async (t) => {
   })
 })
 
-/** A stage whose directory and PDS are hosts of their own. */
+/** A stage whose directory and PDS are separate hosts. */
 async function staged(env, hosts) {
   const stage = await openStage({ env, insecure: hosts.map(({ name }) => name) })
   return { service: stage.service, say: stage.say.bind(stage), behindItsBack: stage.behindItsBack.bind(stage) }

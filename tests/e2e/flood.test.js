@@ -1,5 +1,5 @@
-// A hostile flood (B-30, J06, J08): profiles of people nobody knows, records of 1 MiB, thousands of reactions to one message, all
-// at full speed. Memory stays bounded, nothing is dropped, and what people say comes through in its turn.
+// A hostile flood (B-30, J06, J08): profiles of unknown people, records of 1 MiB, thousands of reactions to one
+// message, all at full speed. Memory stays bounded, nothing is dropped, and people's messages are published in order.
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
@@ -22,14 +22,14 @@ const HUGE = 100
 const MEBIBYTE = 1024 * 1024
 
 /**
- * What the runtime may hold on top of what it held at rest, in MiB. The queue (16 MiB of text), a batch (1 MiB, and what is made
- * of it) and the databases' pages are bounded by design; most of the rest is garbage that V8 has not collected yet: 180 to 260 MiB
- * in all, more on a busy machine. An intake without bounds would hold the flood itself as well, which is more than 180 MiB of text
- * in the runtime's memory and as much again in the Worker's.
+ * How much memory the runtime may use in addition to what it used at rest, in MiB. The queue (16 MiB of text), a batch
+ * (1 MiB, and its derived data) and the databases' pages are bounded by design; most of the rest is garbage that V8 has
+ * not collected yet: 180 to 260 MiB in all, more on a busy machine. An intake without bounds would hold the flood
+ * itself as well, which is more than 180 MiB of text in the runtime's memory and as much again in the Worker's.
  */
 const GROWTH_MIB = 400
 
-/** The flood, woven so that each part of it stands before and behind every other. */
+/** The flood, interleaved so that each part of it comes before and after every other. */
 function* flood({ community, channel, message, known }) {
   const repos = new Repositories({ from: Date.now() * 1000, step: 10 })
   const members = Array.from({ length: REACTORS }, (_, n) => didOf(`flood member ${n}`))
@@ -83,12 +83,12 @@ test('b30 a flood of profiles, huge records and reactions: bounded memory, and e
   const seqs = socket.events.map(({ seq }) => seq)
   assert.deepEqual(seqs, [...seqs].sort((a, b) => a - b), 'A39: in order')
   const { body } = await service.fetchJson('/api/health')
-  // A cursor is inclusive: what the stream repeats after a pause of reading is counted again.
+  // A cursor is inclusive: an event that the stream repeats after a pause is counted again.
   assert(body.ingest.refused >= HUGE, `each record of 1 MiB is refused (I03), not ${body.ingest.refused} of ${HUGE}`)
   const members = (await service.fetchJson(`/api/members?community=${community.uri}`)).body
   assert.equal(members.find(({ member_did }) => member_did === bob.did).display_name, 'Known', 'the one known profile is applied')
 
-  // The message that everybody reacted to is still one that can be read and edited.
+  // The message with all these reactions can still be read and edited.
   const { body: shown } = await service.fetchJson(`/api/message?author=${bob.did}&rkey=${message.rkey}`)
   assert.deepEqual(shown.reactions.map(({ emoji, count }) => [emoji, count]).sort(), EMOJI.map((emoji) => [emoji, REACTORS]).sort())
   await bob.put(COLLECTION.message, message.rkey, records.message(channel.rkey, 'hello, all of you'))

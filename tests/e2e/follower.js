@@ -1,7 +1,7 @@
-// A client that follows communities over reconnections and crashes, and keeps every event it was told.
+// A client that follows communities across reconnections and crashes, and keeps every event that it receives.
 //
-// It resumes as a client should (contract Q02): first the `message` subscriptions, then each community with the last `seq` seen.
-// What arrives of a community before the ack of its resume comes again in the replay and is not counted.
+// It resumes as a client should (contract Q02): first the `message` subscriptions, then each community with the last
+// `seq` seen. Events of a community before the ack of its resume come again in the replay, and are not counted.
 
 /** @typedef {{ uri: string, channels: string[] }} Followed a community and the AT-URIs of its channels */
 
@@ -11,7 +11,7 @@ export class Follower {
   #service
   #followed
   #socket
-  /** Where in the socket's frames a community begins to count. */
+  /** Where in the socket's frames the events of a community start to count. */
   #begins = new Map()
 
   /** @param {import('./harness.js').Service} service @param {Followed[]} followed */
@@ -51,7 +51,7 @@ export class Follower {
     return [...[...this.seen.values()].flat(), ...this.#counted()]
   }
 
-  /** Takes over what the socket received, and lets go of it. */
+  /** Takes over the frames of the socket, and drops it. */
   leave() {
     for (const event of this.#counted()) this.seen.get(event.community_uri).push(event)
     this.#socket = undefined

@@ -1,7 +1,8 @@
-// Handles that are proven by the file on their host, `https://<handle>/.well-known/atproto-did`, and not by DNS (I50, O10, R21.6).
+// Handles that are proven by the file on their host, `https://<handle>/.well-known/atproto-did`, and not by DNS (I50,
+// O10, R21.6).
 //
-// The hosts are played: what the Worker sends to `https://alice.example.com` ends at a port of 127.0.0.1. All but TLS is as in
-// production.
+// The hosts are played: a request of the Worker to `https://alice.example.com` goes to a port of 127.0.0.1. Everything
+// except TLS is as in production.
 
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
@@ -26,7 +27,7 @@ before(async () => {
 
 const identity = async (id) => (await service.fetchJson(`/api/identity?id=${encodeURIComponent(id)}`)).body
 
-/** Somebody whose document claims a handle of which DNS knows nothing. */
+/** A person whose document claims a handle without a DNS record. */
 function person(name, handle) {
   const did = `did:plc:${name}`
   host.routes.set(`/plc/${did}`, {

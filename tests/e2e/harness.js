@@ -1,10 +1,10 @@
 // @ts-check
-// What end-to-end tests stand on: the built Worker as a process of its own, sockets that remember their frames, and waiting
-// for conditions instead of for time. Run by Node 24 (`npm run test:e2e`).
+// The base of the end-to-end tests: the built Worker as a separate process, sockets that record their frames, and
+// waiting for conditions instead of for time. Run by Node 24 (`npm run test:e2e`).
 //
-// Promises: every service, socket and folder made here is gone when the test file is done, also when it failed or was killed;
-// no test reaches the public network (the default addresses lead nowhere); a wait that fails says what it waited for, what it
-// saw last, and the end of the service's log.
+// Promises: every service, socket and folder made here is gone when the test file ends, even if it failed or was
+// killed; no test reaches the public network (the default addresses lead nowhere); a wait that fails says what it
+// waited for, what it saw last, and the end of the service's log.
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
@@ -31,12 +31,12 @@ const WAIT_MILLIS = 30_000
 const POLL_EVERY_MILLIS = 25
 const LOG_LINES_SHOWN = 30
 
-/** An address where nobody listens: port 9 is "discard". */
+/** An address without a listener: port 9 is "discard". */
 const NOWHERE = '127.0.0.1:9'
 
 /**
- * What the Worker gets unless a test says otherwise. Rate limits are off, because all tests come from one address; no address
- * leads to the public network.
+ * The Worker's variables unless a test overrides them. Rate limits are off, because all tests come from one address; no
+ * address leads to the public network.
  */
 export const DEFAULT_ENV = {
   JETSTREAM_URL: `ws://${NOWHERE}/subscribe`,
@@ -56,29 +56,29 @@ const cleanUp = async () => {
 }
 after(cleanUp)
 
-/** Runs `end` when this test file is done. */
+/** Runs `end` when this test file ends. */
 export function atEnd(end) {
   undo.push(end)
 }
 
-/** A new empty folder, removed when the test file is done. */
+/** A new empty folder, removed when the test file ends. */
 export function freshFolder() {
   const folder = mkdtempSync(join(tmpdir(), 'colibri-edge-'))
   undo.push(() => rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
   return folder
 }
 
-/** The `n`th revision that a test writes: a TID of 2005, so that everything real is newer. @param {number} n */
+/** The `n`th revision of a test: a TID of 2005, so that every real one is newer. @param {number} n */
 export function revision(n) {
   const digits = '234567abcdefghijklmnopqrstuvwxyz'
   return `3${Array.from({ length: 12 }, (_, at) => digits[Math.floor(n / 32 ** (11 - at)) % 32]).join('')}`
 }
 
-/** A TCP port that nobody listens on now. */
+/** A free TCP port. */
 export const freePort = () => portOf('127.0.0.1', 0)
 
 /**
- * Calls `attempt` until it neither throws nor answers undefined or false, and resolves with what it answered.
+ * Calls `attempt` until it neither throws nor returns undefined or false, and resolves with the result.
  * @template T
  * @param {() => T | Promise<T>} attempt
  * @param {{ timeout?: number, what?: string }} [options] `what` completes "waited … for"
@@ -100,7 +100,7 @@ export async function eventually(attempt, { timeout = WAIT_MILLIS, what = 'a con
   throw new assert.AssertionError({ message: `waited ${timeout} ms for ${what}, in vain: ${reason}${serviceLogs()}` })
 }
 
-/** Services that run now, so that a failed wait can show what they logged. */
+/** Running services, so that a failed wait can show their logs. */
 const running = new Set()
 const serviceLogs = () => [...running].map((service) => `\n--- end of the log of ${service.url}\n${service.logTail()}`).join('')
 
@@ -137,7 +137,7 @@ export class Service {
     return this.#child?.pid
   }
 
-  /** Whether the process lives. */
+  /** Whether the process is running. */
   get alive() {
     return this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null
   }
@@ -150,11 +150,11 @@ export class Service {
   async start() {
     assert(!this.alive, 'the service runs already')
     const { state, env, port, config } = this.#settings
-    // A variable of the outside world must not change what a test means.
+    // A variable of the environment must not change what a test means.
     const outside = Object.fromEntries(Object.entries(process.env).filter(([name]) => ![...variables, ...secrets].includes(name)))
     const args = [SERVE, '--port', String(port), '--state', state, ...(config ? ['--config', config] : [])]
     const child = spawn(process.execPath, args, {
-      // A group of its own, so that kill9() can end the service with everything it started, and nothing else.
+      // A separate group, so that kill9() can end the service with everything it started, and nothing else.
       detached: true,
       env: { ...outside, ...DEFAULT_ENV, ...env, COLIBRI_END_WITH_PARENT: '1' },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
@@ -194,7 +194,7 @@ export class Service {
     throw new assert.AssertionError({ message: `the service ${problem} instead of starting:\n${log}` })
   }
 
-  /** Asks it to end, and resolves with its exit code. */
+  /** Stops it, and resolves with its exit code. */
   async stop() {
     if (!this.alive) return (await this.#exited)?.code
     this.#child.kill('SIGTERM')
@@ -223,7 +223,7 @@ export class Service {
   }
 
   /**
-   * Ends it (gently, unless it is dead already) and starts it on the same state, port and variables.
+   * Stops it (gently, unless it is dead already) and starts it on the same state, port and variables.
    * @param {{ env?: Record<string, string | undefined> }} [options] variables to change
    */
   async restart({ env } = {}) {
@@ -233,7 +233,7 @@ export class Service {
   }
 
   /**
-   * Takes an object out of memory as the platform does with one that is idle: its sockets stay open, and it is built anew
+   * Evicts an object from memory as the platform does with an idle one: its sockets stay open, and it is built anew
    * when it is next needed.
    */
   async evict(className, name) {
@@ -265,7 +265,7 @@ export class Service {
     return LiveSocket.connect(this.wsUrl + path, options)
   }
 
-  /** Everything serve and the Worker have logged since the first start. */
+  /** The log of serve and the Worker since the first start. */
   logs() {
     return this.#log
   }
@@ -286,7 +286,7 @@ function contains(frame, wanted) {
 const matcher = (wanted) => (typeof wanted === 'function' ? wanted : (frame) => contains(frame, wanted))
 const isReply = ({ type }) => type === 'ack' || type === 'error'
 
-/** A refused upgrade: what HTTP said instead of 101. */
+/** A refused upgrade, with the HTTP response. */
 export class UpgradeRefused extends Error {
   constructor(status, headers, text) {
     super(`the upgrade was answered with ${status}: ${text.slice(0, 500)}`)
@@ -301,8 +301,8 @@ export class UpgradeRefused extends Error {
 }
 
 /**
- * A client of the events socket. Every frame received is in `frames`, in order. Replies (`ack`, `error`) answer the frames
- * sent, one each and in order (contract A03), so `request` finds its own; all other frames are events.
+ * A client of the events socket. `frames` has every received frame, in order. Replies (`ack`, `error`) answer the
+ * frames sent, one each and in order (contract A03), so `request` finds its own; all other frames are events.
  */
 export class LiveSocket {
   /** Every frame received: parsed JSON, or the text itself when it is not JSON. */
@@ -375,7 +375,7 @@ export class LiveSocket {
     )
   }
 
-  /** Subscribes and insists on the ack: `subscribe({ event_type: "community", community_uri })`. */
+  /** Subscribes and expects the ack: `subscribe({ event_type: "community", community_uri })`. */
   async subscribe(keys) {
     const reply = await this.request({ action: 'subscribe', ...keys })
     assert.deepEqual(reply, { type: 'ack', message: `Subscribed to ${keys.event_type ?? ''}` })
@@ -383,7 +383,7 @@ export class LiveSocket {
   }
 
   /**
-   * The next event that matches and was not taken by an earlier `next`, whether it has arrived already or not.
+   * The next event that matches and was not returned by an earlier `next`, whether it has arrived already or not.
    * @param {object | ((frame: any) => boolean)} wanted keys that the event must have, or a predicate
    */
   async next(wanted = {}, { timeout = WAIT_MILLIS } = {}) {
@@ -399,7 +399,10 @@ export class LiveSocket {
     )
   }
 
-  /** The events received so far that match. For "nothing else came", first wait for a later event that surely comes. */
+  /**
+   * The matching events received so far. To check that nothing else came, first wait for a later event that certainly
+   * comes.
+   */
   all(wanted = {}) {
     return this.events.filter(matcher(wanted))
   }
@@ -410,7 +413,7 @@ export class LiveSocket {
     return this.closed
   }
 
-  /** Vanishes without a closing handshake, like a client whose network is gone. */
+  /** Vanishes without a closing handshake, like a client that lost its network. */
   drop() {
     this.ws.terminate()
     return this.closed

@@ -1,4 +1,4 @@
-// What every answer has in common (contract section 1), on the real runtime.
+// What all responses have in common (contract section 1), on the real runtime.
 
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'

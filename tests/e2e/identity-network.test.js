@@ -1,4 +1,4 @@
-// Who is behind a DID, with a real PLC directory and a real PDS: documents, keys and handles as that software writes them.
+// Identities with a real PLC directory and a real PDS: documents, keys and handles as that software writes them.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -17,12 +17,12 @@ test('O10, I50: the handle of a real account, also when it changes, and a blob o
     { did: alice.did, handle: 'alice.test', handle_status: 'valid', pds: network.pds },
   )
   assert.match(found.signing_key, /^z[1-9A-HJ-NP-Za-km-z]{48}$/)
-  // The document has the key in the form of 2019, uncompressed; what the directory stores is the key itself.
+  // The document has the key in the form of 2019, uncompressed; the directory stores the key itself.
   const { verificationMethods } = await (await fetch(`${network.plc}/${alice.did}/data`)).json()
   assert.equal(`did:key:${found.signing_key}`, verificationMethods.atproto)
   assert.equal((await service.fetchJson('/api/identity?id=nobody.test')).status, 404)
 
-  // Known by a record, she is looked at; her new handle is shown when it is proven.
+  // A record makes her known, so she is looked up; her new handle is shown once it is verified.
   const community = await alice.community({ name: 'Garden', requiresApprovalToJoin: false })
   await answers(service, `/api/authors?did=${alice.did}`, 200, ({ handle }) => handle === 'alice.test')
   await alice.updateHandle('alice-moves.test')

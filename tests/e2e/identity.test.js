@@ -1,5 +1,5 @@
-// Who is behind a DID or a handle (GET /api/identity, O10), and whom nobody is led to by a DID (R21.6), with a host on
-// 127.0.0.1 that plays the PLC directory, DNS over HTTPS and every PDS, and a stranger that must never hear anything.
+// The identity behind a DID or a handle (GET /api/identity, O10), and hosts that a DID must not lead to (R21.6). A host
+// on 127.0.0.1 plays the PLC directory, DNS over HTTPS and every PDS; a second one must never receive a request.
 
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
@@ -10,7 +10,7 @@ import { openHost, openStage } from './stage.js'
 let stage
 let service
 let host
-/** A host that may not be asked. */
+/** A host that the service must not contact. */
 let stranger
 before(async () => {
   stage = await openStage()
@@ -45,7 +45,7 @@ function documentOf(did, { handle, key = { type: 'Multikey', publicKeyMultibase:
     service: [{ id: '#atproto_pds', type: 'AtprotoPersonalDataServer', serviceEndpoint: pds }],
   }
 }
-/** Somebody whose document says so. */
+/** A person with this document. */
 function person(name, options) {
   const did = `did:plc:${name}`
   host.routes.set(`/plc/${did}`, documentOf(did, options))
@@ -63,7 +63,8 @@ test('a DID and its handle, proven in both directions', async () => {
   assert.deepEqual({ ...body, resolved_at: '' }, { ...expected, resolved_at: '' })
   assert.deepEqual(host.news(), [`/plc/${did}`, dns('ann.test')])
 
-  // Asked again, nobody is; nor by the handle, which was looked at a moment ago (K14). Another spelling is the same one.
+  // A second request contacts nobody; nor does one for the handle, which was resolved a moment ago (K14). Another
+  // spelling is the same handle.
   assert.deepEqual((await identity(did)).body, body)
   assert.deepEqual(host.news(), [])
   assert.deepEqual((await identity('Ann.Test')).body, body)
@@ -94,7 +95,7 @@ test('O10: an unproven handle is shown nowhere', async () => {
     ['page', [200, '<html>', {}], 'unresolved'],
     ['led', [302, '', { location: 'http://127.0.0.1:9/' }], 'unresolved'],
   ]) {
-    // `.test` has no hosts, so DNS decides alone.
+    // `.test` has no hosts, so only DNS counts.
     const did = person(name, { handle: `${name}.test` })
     host.routes.set(dns(`${name}.test`), answer)
     const { status: got, body } = await identity(did)
@@ -143,8 +144,9 @@ test('K12: what is known of people the index knows survives a restart, of strang
   const [bob, stray] = [person('bob', { handle: 'bob.test' }), person('stray', { handle: 'stray.test' })]
   for (const name of ['bob', 'stray']) host.routes.set(dns(`${name}.test`), txt(`did=did:plc:${name}`))
   await stage.say(['bob', 'create', 'community/c', { name: 'Garden', requiresApprovalToJoin: false }])
-  // Nobody shows a repository here, and each attempt to read it asks the directory anew. Looking takes no lock; a change takes
-  // one, and the service's own commit fails while it is held, so there is one change, when it will succeed.
+  // No repository is available here, and each attempt to read one requests the document again. Reading takes no lock; a
+  // change takes one, and the service's own commit fails while it is held, so there is one change, when it will
+  // succeed.
   const behind = (use) => {
     let result
     stage.behindItsBack((db) => (result = use(db)))
@@ -183,8 +185,8 @@ test('I50, B-28: a changed handle is shown and told when it is proven, and not b
   const watcher = await service.connect('/api/subscribe?did=did:plc:carol')
   await watcher.subscribe({ event_type: 'community', community_uri: GARDEN })
   const told = (handle) => watcher.next({ type: 'user_profile_updated', did, handle })
-  // The new handle leads here, so it is proven; until that is found out, none is shown.
-  person('carol', { handle: 'caroline.test', pds: `${host.url}/new?x=y` }) // R21.8: the path is no part of it
+  // The new handle resolves to her, so it is valid; until that is verified, none is shown.
+  person('carol', { handle: 'caroline.test', pds: `${host.url}/new?x=y` }) // R21.8: the path is not a part of the endpoint
   host.routes.set(dns('caroline.test'), txt(`did=${did}`))
   await stage.identity('carol', 'caroline.test')
   await told(null)
@@ -193,7 +195,7 @@ test('I50, B-28: a changed handle is shown and told when it is proven, and not b
   const { body } = await identity(did)
   assert.deepEqual([body.handle, body.handle_status, body.pds], ['caroline.test', 'valid', host.url])
 
-  // One that leads to somebody else is shown nowhere.
+  // A handle that resolves to somebody else is shown nowhere.
   person('carol', { handle: 'stolen.test' })
   host.routes.set(dns('stolen.test'), txt('did=did:plc:ann'))
   await stage.identity('carol', 'stolen.test')
@@ -213,7 +215,7 @@ test('K12: missing profiles are found, and those that cannot be keep nobody wait
   const names = Array.from({ length: 40 }, (_, n) => `k12-${n}`)
   for (const [n, name] of names.entries()) {
     person(name)
-    // Every second one is a failure of somebody.
+    // Every second lookup meets a failure.
     const failure = [[500, 'no', {}], [400, {}, {}], [200, '<html>', {}]][n % 3]
     host.routes.set(profile(name), n % 2 ? { did: `did:plc:${name}`, handle: 'handle.invalid', displayName: `Name ${n}` } : failure)
   }
@@ -224,7 +226,7 @@ test('K12: missing profiles are found, and those that cannot be keep nobody wait
     if (n % 2 === 0) continue
     await eventually(async () => (await members(name)) === `Name ${n}`, { what: `the profile of ${name}` })
   }
-  // Then there is silence (K06): whoever was found or does not exist is asked about no more.
+  // Then the service is silent (K06): it does not ask again about people whom it found or who do not exist.
   await eventually(
     () => {
       let due
@@ -304,7 +306,7 @@ test('R21.6, B-19: hostile DIDs, documents and redirects lead nowhere, and no re
     assert.equal(answer.status, isDid ? 404 : 422, did)
     tried += 1
   }
-  // Redirects away from hosts that may be asked: of a directory, of a PDS, of a did:web.
+  // Redirects away from allowed hosts: of a directory, of a PDS, of a did:web.
   const web = `did:web:${host.name.replace(':', '%3A')}`
   const away = [
     `${stranger.url}/did.json`, `//127.0.0.1:${port}/`, `http://localhost:${port}/`, `http://127.1:${port}/`, 'https://pds.example.com/',

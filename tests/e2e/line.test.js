@@ -1,5 +1,5 @@
-// What somebody hears who comes back on another line and says nothing (contract Q10-Q16, W03): beside a socket that is half-open,
-// beside another device, after longer than RESTORE_MS; and what strangers get of it.
+// What a client receives that returns on another connection and does not subscribe (contract Q10-Q16, W03): next to a
+// half-open socket, next to another device, after longer than RESTORE_MS; and what strangers receive of it.
 
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
@@ -36,7 +36,7 @@ before(async () => {
 })
 
 let n = 0
-/** Somebody new. */
+/** A new person. */
 function somebody() {
   n += 1
   const did = `did:plc:person${n}`
@@ -47,7 +47,7 @@ function somebody() {
     comeByCable: () => LiveSocket.connect(cable.wsUrl + path()),
   }
 }
-/** Writes a message of alice to a channel; resolves with its rkey when somebody who listens has it. */
+/** Writes a message of alice to a channel; resolves with its rkey when a subscriber has received it. */
 async function write(channel = 'k') {
   n += 1
   const rkey = `m${n}`
@@ -67,7 +67,7 @@ test('q10 w03 a new socket beside a half-open old one hears what the old one hea
   const old = await comeByCable()
   await old.subscribe(hears('k'))
   await gets(old, await write())
-  // A sign of life in the millisecond of a frame does not show that the frame arrived: it would be sent again.
+  // A sign of life in the same millisecond does not prove that the frame arrived: it would be sent again.
   const gotAt = Date.now()
   await eventually(() => Date.now() > gotAt + 1, { what: 'the clock to move on' })
   assert.deepEqual(await old.request(HEARTBEAT), { type: 'ack', message: '' })

@@ -1,4 +1,4 @@
-// What scripts/locks.js finds in lock files and in what npm says of them.
+// The checks of scripts/locks.js on lock files and on npm's output.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

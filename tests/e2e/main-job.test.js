@@ -1,4 +1,4 @@
-// The main job on real parts: what people write to a real PDS is shown by REST and told on a live socket, step by step.
+// The main job on real parts: what people write to a real PDS appears in REST and on a live socket, step by step.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -11,7 +11,7 @@ test('records of a real PDS reach REST and a socket that subscribed', async () =
   const socket = await service.connect(`/api/subscribe?did=${bob.did}`)
   assert.equal((await socket.request('{"action":"heartbeat","event_type":"heartbeat"}')).message, '', 'A10')
 
-  // Keys may name things not known yet (A34).
+  // A subscription's key may name something unknown (A34).
   const channelRkey = '3khallwaychan'
   const communityRkey = '3kgarden'
   const communityUri = `at://${alice.did}/social.colibri.community/${communityRkey}`

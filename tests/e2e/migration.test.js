@@ -1,5 +1,5 @@
-// An account moves to another PDS as the network's software does it: service auth, import, an operation in the directory, and
-// then the one account is active and the other is not (K09, K11, I50).
+// An account moves to another PDS as the network's software does it: service auth, import, an operation in the
+// directory; then the new account is active and the old one is not (K09, K11, I50).
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -31,14 +31,14 @@ test('K11: accounts move between two real PDSes', async (t) => {
     await read(who, (repo) => repo.pds && hostOf(repo.pds) === hostOf(pds))
     await answers(service, `/api/identity?id=${who.did}`, 200, (found) => hostOf(found.pds) === hostOf(pds) && found.handle_status === 'valid')
   }
-  /** Every event of the community, but those about profiles. */
+  /** Every event of the community, except those about profiles. */
   const told = () => socket.all(({ type }) => type.startsWith('message') || type.startsWith('member') || type.startsWith('c'))
 
   const written = []
   for (let n = 0; n < 5; n++) written.push(await bob.message(channel.rkey, `from the old host ${n}`))
   const blob = await bob.uploadBlob(Buffer.from('not really a picture'), 'image/png')
   written.push(await bob.message(channel.rkey, 'look', { attachments: [{ blob, name: 'x.png' }] }))
-  // Something that the stream does not bring: the newest revision is not the last that was heard of.
+  // A write that the stream does not bring: the newest revision is not the last one received.
   await bob.create('com.example.unrelated', { text: 'nothing of Colibri' })
   for (const { rkey } of written) await socket.next({ type: 'message', rkey, live: true })
   await livesAt(alice, network.pds)
@@ -50,7 +50,7 @@ test('K11: accounts move between two real PDSes', async (t) => {
     await network.asked(1)
     moved = await network.move(bob, network.pds2)
     assert.equal(moved.did, bob.did)
-    // What the new host shows was signed by the old one, until something is written there.
+    // The new host's repository is signed with the old key, until something is written there.
     await livesAt(bob, network.pds2)
     assert((await network.asked(1)).byDid[bob.did] > 0, 'it was looked at there')
     assert.deepEqual([...(await messages()).keys()].sort(), written.map(({ rkey }) => rkey).sort())
@@ -58,7 +58,7 @@ test('K11: accounts move between two real PDSes', async (t) => {
     assert(members.some(({ member_did }) => member_did === bob.did))
     const picture = await service.fetch(`/api/blob?did=${bob.did}&cid=${blob.ref.$link}`)
     assert.deepEqual([picture.status, await picture.text()], [200, 'not really a picture'])
-    // Whatever was to be told before it stands before it.
+    // Every event that had to be published comes before this one.
     const last = await alice.message(channel.rkey, 'he has moved')
     await socket.next({ type: 'message', rkey: last.rkey })
     assert.deepEqual(told().slice(before).map(({ type, rkey }) => [type, rkey]), [['message', last.rkey]])
@@ -89,7 +89,8 @@ test('K11: accounts move between two real PDSes', async (t) => {
     const late = await there.message(channel.rkey, 'at the new host')
     const side = await there.channel({ name: 'side', type: 'text', community: community.rkey })
     await moved.delete(COLLECTION.message, written[1].rkey)
-    // Four writes; of the move two identities and the account, active. What the old host says of it then, nobody passes on.
+    // Four writes; of the move two identity events and the active account. The old host's later events are not passed
+    // on.
     await eventually(async () => (await network.stats()).frames >= frames + 7, { what: 'the stream to have all of it' })
     await network.lookback((await network.stats()).lastTimeUs + 1)
     const heard = told().length

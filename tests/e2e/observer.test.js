@@ -1,4 +1,4 @@
-// Observers of one community (contract A21): read-only sockets that its own object holds.
+// Observers of one community (contract A21): read-only sockets that the community's own object holds.
 
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'

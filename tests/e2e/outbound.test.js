@@ -1,5 +1,5 @@
-// What the service asks of other hosts, when strangers name them: listings that do not end, documents that lead in circles, hosts
-// that are slow, a directory that has had enough (K04, K07, K14, K15, R21). Every host here is played on 127.0.0.1.
+// Requests to other hosts that strangers name: endless listings, documents that lead in circles, slow hosts, an
+// overloaded directory (K04, K07, K14, K15, R21). Every host here is played on 127.0.0.1.
 
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
@@ -64,7 +64,7 @@ test('K04: nothing is deleted after a listing that does not end properly, and it
     [`${BOB} social.colibri.message`]: messages,
   }
   let rev = 1
-  /** How the messages of bob are listed; by default, as they are. */
+  /** How bob's messages are listed; unchanged by default. */
   let odd
   pds.routes.set('/xrpc/com.atproto.sync.getLatestCommit', (_, response) =>
     json(response, { cid: ROOT, rev: `3l2222222222${'234567abcdefghijklmnop'[rev]}` }),
@@ -146,7 +146,7 @@ test('R21.7, R21.8: a document leads to an origin, and never to the service itse
     const answer = await blob(name, pds)
     assert.deepEqual([answer.status, (await answer.json()).error], [404, 'NotFound'], pds)
   }
-  // Ten documents that lead to a broken page of an honest host, and ten of people about whom it fails.
+  // Ten documents that lead to a broken page of an honest host, and ten people about whom it fails.
   honest.routes.set('/xrpc/com.atproto.sync.getBlob', (request, response) => {
     if (!asked(request).get('did').endsWith('friend')) return json(response, { error: 'InternalServerError' }, 500)
     response.writeHead(200, { 'content-type': 'image/png', 'content-length': PIXELS.length })
@@ -158,7 +158,7 @@ test('R21.7, R21.8: a document leads to an origin, and never to the service itse
   }
   assert(honest.news().every((url) => url.startsWith('/xrpc/com.atproto.sync.getBlob?did=')), 'one address for a method')
   assert.equal((await blob('friend', honest.url)).status, 200, 'who lives there is not kept from anybody')
-  // Another service of this kind asks us, so that we ask it.
+  // Another service of this kind sends the request, so that this one would send it back.
   const loop = { headers: { 'user-agent': 'colibri-edge/9.9' } }
   for (const path of ['/api/identity?id=did:plc:friend', '/api/authors?did=did:plc:friend', `/api/blob?did=did:plc:else&cid=${CID}`]) {
     const { status, body } = await service.fetchJson(path, loop)
@@ -197,7 +197,7 @@ test('K14: what strangers have asked costs the directory little, and does not co
     assert.equal(statuses.filter((status) => status === 429).length, 300 - length, 'others are told to come back')
     const count = questions()
     assert(count <= 21 + 8 * seconds, `${count} questions in ${seconds} s`)
-    // The next one waits for a turn, and gets it.
+    // The next one waits for its turn, and gets it.
     directory.routes.set('/did:plc:newbie', documentOf('did:plc:newbie', host.url))
     await eventually(async () => (await identity('did:plc:newbie')) === 200, { what: 'a newcomer to be found', timeout: 3_000 })
   })
@@ -255,7 +255,7 @@ test('R21.9: a slow host keeps nobody from other blobs, and is given up', async 
 
 test('K15: memory does not grow with the number of hosts that are read', async (t) => {
   const HOSTS = 40
-  // Of each, 8 MB of records that would all be kept until the end, which comes late.
+  // Each is 8 MB of records that would all be kept until the end, which comes late.
   const varint = (number) => {
     const bytes = []
     for (; number > 127; number >>>= 7) bytes.push((number & 127) | 128)
@@ -314,7 +314,7 @@ test('K15: memory does not grow with the number of hosts that are read', async (
   assert(grown < 350, `${grown} MB`)
 })
 
-/** The most memory that the runtime had so far, in MB. @param {import('./harness.js').Service} service */
+/** The peak memory of the runtime so far, in MB. @param {import('./harness.js').Service} service */
 function peakMemory({ state }) {
   const [pid] = readFileSync(join(state, 'serve', 'workerd.pid'), 'utf8').split(' ')
   return Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) >> 10

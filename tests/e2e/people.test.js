@@ -1,4 +1,4 @@
-// Reactions, statuses, profiles and accounts, written to a real PDS and heard on a socket.
+// Reactions, statuses, profiles and accounts: written to a real PDS and received on a socket.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

@@ -1,6 +1,6 @@
-// A local network with a service on it, and the usual people: what most end-to-end tests begin with.
+// A local network with a service and the usual people: the start of most end-to-end tests.
 //
-// Promises: everything ends with the test file; each place has its own people, so tests do not meet.
+// Promises: everything ends with the test file; each place has its own people, so tests do not interfere.
 
 import { join } from 'node:path'
 

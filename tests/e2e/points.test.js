@@ -1,4 +1,4 @@
-// A repository that writes more than its points allow is read later; nobody else waits, and nothing of it is lost (K17).
+// A repository that exceeds its points is read later; nobody else waits, and nothing of it is lost (K17).
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -39,7 +39,7 @@ test('k17 a repository that floods is deferred, others are not, and all of it is
   const due = (await service.fetchJson(`/api/sync?did=${carol.did}`)).body
   assert.deepEqual([due.status, due.reason, due.next_attempt_at], ['waiting', 'points', ingest.deferred[0].until])
 
-  // An operator does not wait. It stays due: more may be left out until then.
+  // An operator's request does not wait. The repository stays due: more events may be left out until then.
   const headers = { authorization: `Bearer ${KEY}` }
   await service.fetchJson('/api/sync', { method: 'POST', headers, body: JSON.stringify({ did: carol.did }) })
   await eventually(async () => (await shown(carol.did)).length === MESSAGES, { what: 'everything to be in the index', timeout: 30_000 })

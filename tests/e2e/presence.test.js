@@ -1,4 +1,4 @@
-// Who is there, who is away, who is gone: presence on the real runtime (contract section 5), with shortened periods.
+// Presence on the real runtime (contract section 5), with shortened periods: who is online, away or offline.
 
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
@@ -39,7 +39,7 @@ async function openTogether(env) {
 }
 
 let n = 0
-/** Somebody new, and a socket that watches them and everybody else. */
+/** A new person, and a socket that watches them and everybody else. */
 async function somebody() {
   n += 1
   const did = `did:plc:somebody${n}`
@@ -113,7 +113,7 @@ test('b03 x05 a15 in verified mode nobody acts for whom they only name', async (
   const message = 'DID required for set_state'
   assert.deepEqual(await anonymous.request({ action: 'set_state', state: 'dnd' }), { type: 'error', message })
 
-  // What comes after it is heard, so what would have come of it was not said.
+  // A later event arrives, so the effects that must not happen were not published.
   await stage.say(['bob', 'create', 'actor.data/self', { status: 'Reading' }])
   const status = await watcher.next({ type: 'user_status_changed', did: victim })
   assert.deepEqual([status.status, status.state], ['Reading', 'offline'], 'E15')
@@ -153,7 +153,7 @@ test('b52 b17 a36 the watch-list follows joins, leaves, bans and unsubscribe', a
   await watcher.subscribe({ event_type: 'community', community_uri: COMMUNITY })
   const marker = await somebody()
   await watcher.subscribe({ event_type: 'user_status', did: marker.did })
-  // Everything told of carol before the marker is heard before the marker is.
+  // Everything published about carol before the marker arrives before the marker.
   const heardOfCarol = async () => {
     const socket = await marker.come()
     await socket.request({ action: 'set_state', state: marker.states().at(-1) === 'dnd' ? 'away' : 'dnd' })
@@ -235,7 +235,7 @@ test('b57 b13 away after silence, back to the preferred state of any device (P05
   await becomes('online')
   await first.request({ action: 'set_state', state: 'dnd' })
   await becomes('dnd')
-  // Silence of both; heartbeats are no activity, and dnd stays dnd. Somebody who came later is away first.
+  // Both are inactive; heartbeats are not activity, and dnd stays dnd. The person who came later is away first.
   const beat = setInterval(() => [first, second].forEach((socket) => socket.send(HEARTBEAT)), 500)
   const clock = await somebody()
   await clock.come()
@@ -314,7 +314,7 @@ test('p11 the lease of a quiet visitor is looked at in time, in a gateway that n
   }
   const took = Date.now() - silentSince
   assert(took >= LEASE_MS, `after ${took} ms: too early`)
-  // Nothing else is due within ten minutes: the rest is a busy machine's.
+  // Nothing else is due within ten minutes; the tolerance is for a busy machine.
   assert(took < LEASE_MS + 500 + 8_000, `after ${took} ms: the lease and the grace are ${LEASE_MS + 500}`)
 })
 

@@ -1,5 +1,5 @@
-// Who proves who they are, and what goes without (X04-X13, R25-R27), on the real runtime: tokens that a real PDS signs, requests
-// that it forwards, and tokens that no PDS would make.
+// Proofs of a DID, and what works without one (X04-X13, R25-R27), on the real runtime: tokens that a real PDS signs,
+// requests that it forwards, and tokens that no PDS would make.
 
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
@@ -156,7 +156,7 @@ describe('with a real PDS', () => {
       await open(token)
       assert.equal((await revoke(proof)).status, 204)
       for (const gone of [token, body.ticket]) await refusedUpgrade(service.connect(`/api/subscribe?auth=${gone}`), 401, /not valid/, 'R26')
-      // One made within the millisecond of the revocation is of before.
+      // A token from the same millisecond as the revocation counts as earlier.
       await eventually(async () => {
         await open(await vouch())
         return true
@@ -222,7 +222,7 @@ describe('with keys of our own', () => {
     )
   })
 
-  /** Somebody with a document at the directory. */
+  /** A person with a document in the directory. */
   function person(name, curve) {
     const did = `did:plc:${name}`
     const someone = { did, key: newKey(curve) }
@@ -268,7 +268,7 @@ describe('with keys of our own', () => {
 
   test('X04: a key that changed, and forged tokens, ask the directory once', async () => {
     const rot = person('rot', 'k256')
-    // Asking to ban somebody makes nothing of the caller known, so that only the token has the directory asked.
+    // A ban request does not make its caller known, so only the token causes a request to the directory.
     const ban = (token) =>
       stage.service.fetchJson('/api/community/ban', {
         method: 'POST',
@@ -368,7 +368,7 @@ for (const mode of ['open', 'mixed', 'verified']) {
       owner = account('alice')
     })
 
-    /** Somebody with a document at the directory, and tokens for this service. */
+    /** A person with a document in the directory, and tokens for this service. */
     function account(name) {
       const did = `did:plc:${name}`
       const key = newKey('p256')
@@ -393,7 +393,7 @@ for (const mode of ['open', 'mixed', 'verified']) {
         const expected = may.includes(action) ? ACK : error(`Authentication required for ${action}`)
         assert.deepEqual(await socket.request(frame), expected, action)
       }
-      // What comes after it is heard, so what did not happen was not told.
+      // A later event arrives, so the effects that must not happen were not published.
       await stage.say(['bob', 'create', 'actor.data/self', { status: 'Reading' }])
       const last = await watcher.next({ type: 'user_status_changed', did: 'did:plc:bob', status: 'Reading' })
       assert.equal(last.state, may.includes('set_state') ? 'dnd' : 'offline')
@@ -435,7 +435,7 @@ for (const mode of ['open', 'mixed', 'verified']) {
         assert.equal(await status('GET', `/api/invites?community=${COMMUNITY}`, token), 401, iss)
       }
       assert.deepEqual(trap.asked, [])
-      // The service asks about people of the index besides.
+      // The service also asks about people of the index.
       const asked = stage.host.news().filter((url) => /did:(?!plc:(alice|bob|eve|mallory)\b)/.test(url))
       assert.deepEqual(asked, ['/plc/did:plc:x%26did%3Ddid:plc:other'], 'asked about as it stands')
     })

@@ -1,4 +1,4 @@
-// A line that can be lost without a word: what a phone leaves behind when it changes its network.
+// A connection that can be lost without notice, as when a phone changes its network.
 
 import { createServer, connect as connectTo } from 'node:net'
 
@@ -22,7 +22,7 @@ export async function openProxy(port) {
   const address = /** @type {import('node:net').AddressInfo} */ (server.address())
   return {
     connect: (path, options) => LiveSocket.connect(`ws://127.0.0.1:${address.port}${path}`, options),
-    /** Cuts the newest line for its client; the service hears nothing of it, and what it sends is taken by nobody. */
+    /** Cuts the newest connection for its client; the service does not notice, and nobody reads what it sends. */
     lose() {
       const { client, service } = lines.at(-1)
       client.unpipe(service)
@@ -30,7 +30,7 @@ export async function openProxy(port) {
       client.destroy()
       service.resume()
     },
-    /** The service hears that the lines are broken, without a close. */
+    /** The service notices that the connections are broken, without a close. */
     breakOff() {
       for (const { service } of lines) service.destroy()
     },

@@ -1,5 +1,5 @@
-// The reference of the API as it is served, and the service held against it: each documented parameter and field, left out
-// and malformed, is refused by name.
+// Compares the served reference of the API with the service: each documented parameter and field is refused by name if
+// it is missing or malformed.
 
 import assert from 'node:assert/strict'
 import { createHash } from 'node:crypto'
@@ -22,7 +22,7 @@ const resolve = (value) =>
         .reduce((at, key) => at[key], document)
     : value
 
-/** Every operation, with a request that the document gives as an example. */
+/** Every operation, with an example request from the document. */
 function operations() {
   return Object.entries(document.paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]) => {
@@ -34,7 +34,7 @@ function operations() {
   )
 }
 
-/** A socket first asks for an upgrade. */
+/** A socket requires an upgrade first. */
 const isNoSocket = ({ operation }) => !operation.responses[101]
 
 const send = ({ path, method, operation }, query, body) =>

@@ -1,4 +1,4 @@
-// Repositories that nobody named are found through a relay, politely (RELAY_URL; K03, K06, K07), and a relay that lies or fails
+// A relay leads to unknown repositories, within its limits (RELAY_URL; K03, K06, K07), and a relay that lies or fails
 // harms nothing (invariant 4).
 
 import assert from 'node:assert/strict'
@@ -13,7 +13,7 @@ const COLLECTIONS = ['social.colibri.community', 'social.colibri.membership', 's
 
 const ingestOf = async (service) => (await service.fetchJson('/api/health')).body.ingest
 
-/** Waits until the walk through what the relay lists is as wanted. */
+/** Waits until the relay walk matches. */
 const walk = (service, what, fits) =>
   eventually(
     async () => {
@@ -33,7 +33,7 @@ async function streamed(network, account, record) {
   listener.close()
 }
 
-/** A network with a past that no stream brings, and a relay that lists it. */
+/** A network with a past that no stream contains, and a relay that lists it. */
 async function past() {
   const place = await openPlace({ serve: false, two: true })
   const { network } = place
@@ -72,7 +72,7 @@ test('a community whose owner nobody named is found, with its members', async (t
     const other = await erin.community({ name: 'Orchard', requiresApprovalToJoin: false })
     await answers(service, `/api/community?community=${encodeURIComponent(other.uri)}`)
     await answers(service, `/api/sync?did=${erin.did}`, 200, ({ status }) => status === 'synced')
-    // Pauses of at least 2, 4, 8 … seconds: at most one request more than there were failures.
+    // Pauses of at least 2, 4, 8 … seconds: at most one request more than failures.
     const { failures } = (await ingestOf(service)).relay
     assert(relay.news().length <= failures + 1)
     relay.fault = 'nonsense'
@@ -90,7 +90,7 @@ test('a community whose owner nobody named is found, with its members', async (t
     await answers(service, `/api/authors?did=${carol.did}`, 200, ({ status_text }) => status_text === 'reading')
     await walk(service, 'everything to be read', (_, { due }) => due === 0)
     assert.deepEqual((await Promise.all([alice, bob, carol].map((who) => repoOf(service, who)))).map(({ reason }) => reason), [
-      'new', // known for themselves by what was let in
+      'new', // known for their own sake by an accepted record
       'new',
       'found',
     ])
@@ -106,7 +106,7 @@ test('a community whose owner nobody named is found, with its members', async (t
     await connected(service)
     await walk(service, 'the database to answer', () => true)
     assert.deepEqual(relay.news(), [], 'one walk a day')
-    // Another relay, or the same under another name, is walked through at once.
+    // Another relay, or the same one under another name, is walked at once.
     await service.restart({ env: { RELAY_URL: `${relay.url}/again` } })
     relay.fault = 'error'
     await walk(service, 'another relay to be asked', (again) => again.began_at > began_at && again.failures > 0)
@@ -115,7 +115,7 @@ test('a community whose owner nobody named is found, with its members', async (t
     const again = await walk(service, 'the second walk to end', (one) => one.began_at > began_at && one.ended_at !== null)
     assert.deepEqual([again.ending, again.found, again.repos.due], ['complete', 0, 0])
     for (const pds of [0, 1]) {
-      // What is asked about nobody in particular is the relay's.
+      // Requests that name no DID go to the relay.
       const dids = Object.keys((await network.asked(pds)).byDid).filter((did) => did !== '')
       assert.deepEqual(dids, [], 'no repository was asked for')
     }
@@ -138,7 +138,7 @@ test('a relay that lists people without end finds a bounded number, and those wh
   await socket.next({ type: 'message', rkey, live: true })
   const { relay: later, repos } = await ingestOf(service)
   assert(repos.due > 500, `alice did not wait for those who were found: ${repos.due} are due`)
-  // Those who wait, a page that came on top, and whoever was tried meanwhile.
+  // The waiting ones, one page on top, and those tried in the meantime.
   assert(repos.known <= 2_500, `${repos.known} are known`)
   assert(later.pages <= 5, `${later.pages} pages`)
   assert.equal(later.ended_at, null)

@@ -17,10 +17,10 @@ const REPLAY = fileURLToPath(new URL('../../scripts/replay.js', import.meta.url)
 const recorded = recording()
 const RECORDING = fileOf(recorded)
 
-/** What people see in the end; tests/native/recorded.rs pins the rest. */
+/** What people see in the end; tests/native/recorded.rs checks the rest. */
 const SAID = ['Hello 🌿 Garden, see #hall', 'Welcome, bob', 'Watering can found!', 'Back in a minute', 'Good night']
 
-/** Runs the command and resolves with its exit code and what it said. */
+/** Runs the command and resolves with its exit code and output. */
 async function replay(...args) {
   const child = spawn(process.execPath, [REPLAY, ...args], { env: { ...process.env, COLIBRI_END_WITH_PARENT: '1' } })
   let said = ''
@@ -71,7 +71,7 @@ test('a recording is fed into a running network, and a second time it changes no
   const second = await replay(RECORDING, '--control', network.control)
   assert.equal(second.code, 0, second.said)
   assert.match(second.said, new RegExp(`${recorded.length} got a later time_us`))
-  // A message that is news: when it is there, all before it has been decided.
+  // A live message: when it is visible, everything before it has been decided.
   const { did, commit } = JSON.parse(recorded.at(-1))
   const rev = `${commit.rev.slice(0, -1)}z`
   const news = { did, kind: 'commit', commit: { ...commit, rev, rkey: 'news', record: { ...commit.record, text: 'news' } } }
@@ -79,7 +79,7 @@ test('a recording is fed into a running network, and a second time it changes no
   await socket.next({ type: 'message', text: 'news' })
   assert.deepEqual(
     socket.events.map(({ type }) => type),
-    // dave's account went and came back; such an event has no revision, only its time.
+    // dave's account became inactive and active again; such an event has no revision, only its time.
     ['message_deleted', 'member_left', 'member_pending', 'message'],
     'nobody was told of a record twice',
   )

@@ -1,4 +1,4 @@
-// Many repositories on two hosts, some of which fail in every way there is: each ends as it should, and delays no other
+// Many repositories on two hosts, some of which fail in each possible way: each ends as it should, and delays no other
 // (K03, K05, K07, B-31, B-33).
 
 import assert from 'node:assert/strict'
@@ -59,7 +59,7 @@ test('an outage of many repositories on two hosts, with faults', async (t) => {
   const sound = onFirst.filter((person) => ![...spoiled.values()].includes(person))
 
   await t.test('the others are read while some fail, and each says why', async () => {
-    // Until then, all of them are what they were before.
+    // Until then, all of them keep their previous state.
     await eventually(async () => (await counts()).gaps.length > 0, { what: 'the gap to be noticed' })
     await eventually(
       async () => {
@@ -79,7 +79,7 @@ test('an outage of many repositories on two hosts, with faults', async (t) => {
       assert.deepEqual([failing.status, expected.test(failing.error)], ['failing', true], `${fault}: ${failing.error}`)
       assert(failing.next_attempt_at > failing.checked_at, 'K03: it is tried again')
     }
-    // A host that fails rests (K07), so not everybody of it is tried.
+    // A failing host rests (K07), so not all its repositories are tried.
     const onSecond = people.filter((_, n) => n % 2 === 1)
     const down = await eventually(async () => (await Promise.all(onSecond.map(repo))).find(({ failures }) => failures > 0), {
       what: 'the second host to be found out',

@@ -1,4 +1,4 @@
-// A repository that cannot be found, that cannot be exported, and that moves to another host (K03, K11, B-32).
+// A repository that cannot be found, one that cannot be exported, and one that moves to another host (K03, K11, B-32).
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -16,7 +16,7 @@ const documentAt = (host) => ({
   service: [{ id: '#atproto_pds', type: 'AtprotoPersonalDataServer', serviceEndpoint: host.url }],
 })
 
-/** Lets a host have alice's repository: records by collection and key, in pages of two, and no export. */
+/** Makes a host serve alice's repository: records by collection and key, in pages of two, and no export. */
 function hosts(host, rev, records) {
   host.routes.set('/xrpc/com.atproto.sync.getLatestCommit', { cid: 'bafyreia', rev })
   host.routes.set('/xrpc/com.atproto.repo.listRecords', (request, response) => {

@@ -1,5 +1,5 @@
-// Repositories are read, completely and politely: what was written before the service knew of it, and what a gap in the stream
-// took (K01, K03–K05, K08, J07).
+// Repositories are read completely and within limits: what was written before the service knew of it, and what a gap in
+// the stream lost (K01, K03–K05, K08, J07).
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -67,7 +67,7 @@ test('repositories that become known are read in full, and what a gap took comes
   })
 
   await t.test('what was written before the service knew of it is there', async () => {
-    // The member first: the gate is asked again when the owner is read.
+    // The member first: the gate judges again when the owner's repository is read.
     const asked = await sync(service, bob.did)
     assert.deepEqual([asked.status, asked.body.did, asked.body.reason], [202, bob.did, 'asked'])
     await synced(service, alice.did)

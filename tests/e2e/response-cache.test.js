@@ -1,5 +1,5 @@
-// Answers to reads that are kept (src/api/response_cache.rs), on the real runtime: that they are, and that none is older than what its
-// caller may know (H11), whoever changed what.
+// The response cache (src/api/response_cache.rs) on the real runtime: it caches answers, and none is older than what
+// its caller may know (H11), whatever changed.
 
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
@@ -10,7 +10,7 @@ import { openStage } from './stage.js'
 
 const KEY = 'the key of the tests'
 const COMMUNITY = 'at://did:plc:owner/social.colibri.community/3kcom'
-/** A read is worth keeping when it is asked for again; this is once more. */
+/** A read is cached when it is requested again; this is once more. */
 const TIMES = 3
 
 let stage
@@ -19,7 +19,7 @@ before(async () => {
   stage = await openStage({ env: { INVITE_API_KEY: KEY } })
   service = stage.service
   await stage.say(...WORLD)
-  // Names that lead nowhere, looked for in the meantime, would be changes of their own.
+  // Lookups of unknown names in the meantime would be changes of their own.
   await eventually(
     () => {
       let due = 1
@@ -39,7 +39,7 @@ async function post(path, body, method = 'POST') {
 const ban = (did) => post('/api/community/ban', { community_uri: COMMUNITY, member_did: did })
 const unban = (did) => post(`/api/community/ban?community=${COMMUNITY}&member_did=${did}`, undefined, 'DELETE')
 
-/** Asks until the answer is kept, if it ever is; the last answer. */
+/** Requests until the answer is cached, if ever; returns the last answer. */
 async function hot(path) {
   let answer
   for (let n = 0; n < TIMES; n++) answer = await service.fetchJson(path)
@@ -47,7 +47,7 @@ async function hot(path) {
   return answer
 }
 const text = async (path) => (await service.fetch(path)).text()
-/** The tables of the index are away: only what is kept can be answered. */
+/** Hides the tables of the index, so that only cached answers work. */
 async function withoutIndex(work) {
   const tables = ['communities', 'people', 'channel_reads', 'messages', 'reactions', 'channels']
   const rename = (from, to) => stage.behindItsBack((db) => tables.forEach((name) => db.exec(`ALTER TABLE ${from(name)} RENAME TO ${to(name)}`)))
@@ -60,7 +60,7 @@ async function withoutIndex(work) {
   }
 }
 
-/** Every read but the one that is streamed, which is one page here. */
+/** Every read except the streamed one, which is one page here. */
 const PATHS = Object.values(GOLDEN).map(({ path }) => path)
 
 test('what is asked for again is answered without the index, and with its tag', async () => {
@@ -165,7 +165,7 @@ test('H11: under load, what was answered is seen by every read that begins after
   const { path } = GOLDEN.R14
   const name = (n) => `did:plc:load${n}`
   await stage.say(...Array.from({ length: COUNT }, (_, n) => [`load${n}`, 'create', 'membership/m', { community: COMMUNITY }]))
-  /** How many were banned for certain. */
+  /** The number of bans that certainly took effect. */
   let banned = 0
   let reads = 0
   let done = false

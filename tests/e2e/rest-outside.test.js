@@ -1,5 +1,5 @@
-// The reads that ask others: profiles (R04) and blobs (R21), with a host on 127.0.0.1 that plays the profile API, the PLC
-// directory and every PDS, and remembers who asked for what.
+// The reads that ask other hosts: profiles (R04) and blobs (R21). A host on 127.0.0.1 plays the profile API, the PLC
+// directory and every PDS, and records the requests.
 
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
@@ -9,18 +9,18 @@ import { gzipSync } from 'node:zlib'
 import { eventually } from './harness.js'
 import { openHost, openStage } from './stage.js'
 
-/** Large enough for a film of a second, small enough to test what is beyond. */
+/** Large enough for a short video, small enough to test what is beyond. */
 const VERIFY_MAX = 4_000_000
 
 let stage
 let service
 let host
-/** A host that may not be asked. */
+/** A host that the service must not contact. */
 let stranger
-/** Hosts that may be asked, and are in trouble. */
+/** Allowed hosts that fail. */
 let broken
 let busy
-/** Where somebody lived, and where they live now. */
+/** A person's old and current host. */
 let old
 let current
 before(async () => {
@@ -31,7 +31,10 @@ before(async () => {
   stranger = await openHost()
 })
 
-/** What was asked since the last call, but for the people of this world, whom the service looks at by itself (K12). */
+/**
+ * The requests since the last call, except those about the people of this world, whom the service looks up itself
+ * (K12).
+ */
 const news = () => host.news().filter((url) => !/did(:|%3A)plc(:|%3A)(alice|x|stranger)$/.test(url) || url.startsWith(`${GET_PROFILE}?actor=did%3Aplc%3Astranger`))
 const GET_PROFILE = '/bsky/xrpc/app.bsky.actor.getProfile'
 const author = (did) => service.fetchJson(`/api/authors?did=${did}`)
@@ -127,7 +130,7 @@ function inBase32(bytes) {
 }
 
 let people = 0
-/** Somebody with a PDS, by default the host itself. */
+/** A person with a PDS, by default the host itself. */
 function person({ pds = host.url, did = `did:plc:blob${people++}` } = {}) {
   const service = [{ id: '#atproto_pds', type: 'AtprotoPersonalDataServer', serviceEndpoint: pds }]
   host.routes.set(`/plc/${did}`, { id: did, service })
@@ -136,7 +139,7 @@ function person({ pds = host.url, did = `did:plc:blob${people++}` } = {}) {
 const blobPath = (did, cid) => `/xrpc/com.atproto.sync.getBlob?did=${encodeURIComponent(did)}&cid=${cid}`
 const blob = (did, cid, init) => service.fetch(`/api/blob?did=${did}&cid=${cid}`, init)
 
-/** Waits until a blob is answered without anybody being asked. It is cached after the first answer. */
+/** Waits until a blob is answered without any request. It is cached after the first answer. */
 const isCached = (did, cid) =>
   eventually(
     async () => {
@@ -197,7 +200,7 @@ test('R21.1, R21.4: a blob passes through, with headers of ours', async () => {
 
 test('R21.3: ranges are cut from bytes that were compared, whatever the PDS makes of ranges', async () => {
   const did = person()
-  // A PDS that knows no ranges, and says so by sending everything.
+  // A PDS that does not support ranges, and sends everything instead.
   host.routes.set(blobPath(did, CID), [200, PIXELS, { 'content-type': 'image/png' }])
   const ranges = [
     ['bytes=10-19', 206, 'bytes 10-19/3000', PIXELS.subarray(10, 20)],
@@ -224,7 +227,7 @@ test('R21.3: ranges are cut from bytes that were compared, whatever the PDS make
       assert.deepEqual([(await beyond.json()).error, beyond.headers.get('cache-control')], ['InvalidRange', 'no-store'])
     }
   }
-  // Of somebody new each time nothing is cached.
+  // A new person each time, so that nothing is cached.
   await look(() => {
     const other = person()
     host.routes.set(blobPath(other, CID), [200, PIXELS, { 'content-type': 'image/png' }])
@@ -271,7 +274,7 @@ test('R21.2, B-20: bytes that do not fit the CID are a 502, no byte of them is s
     const mended = await blob(did, cidOf(large))
     assert.equal(cidOf(Buffer.from(await mended.arrayBuffer())), cidOf(large), `${what}, mended`)
   }
-  // A CID whose hash cannot be compared (here BLAKE3) names no blob of the AT Protocol.
+  // A CID with another hash (here BLAKE3) does not name a blob of the AT Protocol.
   const unknown = inBase32(Buffer.concat([Buffer.from([1, 0x55, 0x1e, 0x20]), randomBytes(32)]))
   news()
   assert.equal((await blob(person(), unknown)).status, 404)
@@ -285,7 +288,7 @@ test('R21.2: a body that is compressed on the way is compared as what it is', as
   const answer = await blob(did, cidOf(text))
   assert.deepEqual([answer.status, answer.headers.get('content-length')], [200, String(text.length)])
   assert.deepEqual(Buffer.from(await answer.arrayBuffer()), text)
-  // What unpacks to far more than is compared passes through, and takes nobody's memory.
+  // A compressed body that unpacks beyond the limit passes through without being buffered.
   const bomb = Buffer.alloc(50_000_000)
   host.routes.set(blobPath(did, cidOf(bomb)), [200, gzipSync(bomb), { 'content-type': 'text/plain', 'content-encoding': 'gzip' }])
   assert.equal((await (await blob(did, cidOf(bomb))).arrayBuffer()).byteLength, bomb.length)
@@ -406,7 +409,7 @@ test('R21.6, B-19: nobody is asked whom a DID may not name', async () => {
   ]) {
     assert.equal((await blob(did, CID)).status, 404, did)
   }
-  // A redirect to another host, of a PDS and of a did:web that may be asked.
+  // A redirect to another host, of a PDS and of an allowed did:web.
   const led = person()
   host.routes.set(blobPath(led, CID), [302, '', { location: `${stranger.url}${blobPath('did:plc:x', CID)}` }])
   assert.equal((await blob(led, CID)).status, 404)
@@ -414,7 +417,7 @@ test('R21.6, B-19: nobody is asked whom a DID may not name', async () => {
   assert.equal((await blob(`did:web:${host.name.replace(':', '%3A')}`, CID)).status, 404)
   assert.deepEqual(stranger.news(), [], 'no request reached it')
 
-  // A redirect on the same host is followed; a did:web of a host that may be asked is resolved.
+  // A redirect on the same host is followed; a did:web of an allowed host is resolved.
   const web = `did:web:${host.name.replace(':', '%3A')}`
   const services = [{ id: `${web}#atproto_pds`, type: 'AtprotoPersonalDataServer', serviceEndpoint: host.url }]
   host.routes.set('/.well-known/did.json', { id: web, service: services })
@@ -426,7 +429,7 @@ test('R21.6, B-19: nobody is asked whom a DID may not name', async () => {
 })
 
 test('R21.1: an account that moved is found at its new PDS', async () => {
-  // The path of an endpoint is no part of it.
+  // The path is not a part of an endpoint.
   const did = person({ pds: `${old.url}/path?x=y#z` })
   old.routes.set(blobPath(did, CID), [200, PIXELS, { 'content-type': 'image/png' }])
   assert.equal((await blob(did, CID)).status, 200)

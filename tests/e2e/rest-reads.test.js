@@ -1,5 +1,4 @@
-// What the reads answer (contract sections 2 and 3), on the real runtime: bodies to the letter, errors, tags, pages, hostile
-// input, faults.
+// The reads (contract sections 2 and 3), on the real runtime: exact bodies, errors, tags, pages, hostile input, faults.
 
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
@@ -23,7 +22,7 @@ before(async () => {
 const COMMUNITY = 'at://did:plc:owner/social.colibri.community/3kcom'
 const UNKNOWN = 'at://did:plc:x/social.colibri.community/x'
 
-/** A body with receive times, which are to be H10, replaced. */
+/** A body in which receive times, which must have the form of H10, are replaced. */
 function comparable(body) {
   return JSON.parse(JSON.stringify(body), (key, value) => {
     if (key !== 'indexed_at' && key !== 'updated_at') return value
@@ -76,7 +75,7 @@ test('/api/server says what this is', async () => {
   assert.match(body.version, /^\d+\.\d+\.\d+$/)
 })
 
-/** The table of routes, as it stands in the code. */
+/** The table of routes, from the code. */
 const routes = [
   ...readFileSync(new URL('../../src/api/mod.rs', import.meta.url), 'utf8').matchAll(
     /^ {4}(GET|POST|PUT|DELETE) +"([^"]+)" +(\w+) /gm,
@@ -197,7 +196,7 @@ test('H40: pages by cursor are the whole list, and cursors belong to one list', 
 })
 
 const LONG = 'x'.repeat(10_240)
-/** What is wrong in the place of each kind of value. */
+/** Invalid values for each kind of value. */
 const HOSTILE = {
   did: [
     '',
@@ -290,7 +289,7 @@ test('H02, H04, H05, H06, B-21: hostile values are refused by name, and change n
   }
   assert(cases > 400, `${cases} cases`)
   assert.equal(await index(), before, 'nothing changed')
-  // The repositories of the people on this stage are looked for all the while; they have none.
+  // The service looks for the repositories of the people on this stage all the while; they have none.
   const asked = stage.host.news().filter((url) => !/^\/plc\/did:plc:(owner|member|guest|x)$/.test(url))
   assert.deepEqual(asked, [], 'nobody was asked')
 })
@@ -460,7 +459,7 @@ test('C14, H14: a client that asks too often is told to wait, others are not', a
   const limited = await startService({ env: { RATE_LIMIT_PER_MIN: '5', INVITE_API_KEY: 'secret-key', TRUSTED_PROXIES: '10.0.0.0/8, 127.0.0.1' } })
   const ask = (address, headers = {}) =>
     limited.fetchJson('/api/server', { headers: { 'x-forwarded-for': `203.0.113.77, ${address}`, ...headers } })
-  // A minute may end in between; then it begins anew, once.
+  // A minute may end in between; then the test starts over, once.
   const statuses = async (address) => {
     const answers = []
     for (let n = 0; n < 7; n++) answers.push(await ask(address))
@@ -507,7 +506,7 @@ test('C14: an address opens sockets at a tenth of the rate; a person has one bud
   const statuses = []
   for (let n = 0; n < 20; n++) statuses.push(await open('198.51.100.1'))
   const opened = statuses.filter((status) => status === 101).length
-  // Six come back in a minute.
+  // Six tokens come back in a minute.
   assert(opened >= 10 && opened <= 13 && statuses.every((status) => status === 101 || status === 429), statuses.join())
   assert.equal(await open('198.51.100.2'), 101, 'another address')
   assert.equal((await limited.fetch('/api/server', { headers: { 'x-forwarded-for': '198.51.100.1' } })).status, 200, 'reads have their own')
@@ -624,6 +623,6 @@ test('C24: without trusted proxies no header changes whose budget it is', async 
     const headers = { 'cf-connecting-ip': address, 'x-forwarded-for': address, forwarded: `for=${address}` }
     over += Number((await limited.fetch('/api/server', { headers })).status === 429)
   }
-  // A minute may end in between; then it begins anew, once.
+  // A minute may end in between; then the test starts over, once.
   assert(over >= 20, `${over} of 120 were over a limit of 50`)
 })

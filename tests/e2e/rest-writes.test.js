@@ -1,4 +1,4 @@
-// What REST changes (R03, R08, R09, R16–R19), on the real runtime: who may, what is answered, who is told.
+// The writes of REST (R03, R08, R09, R16–R19), on the real runtime: permissions, answers, and published events.
 
 import assert from 'node:assert/strict'
 import { globSync } from 'node:fs'
@@ -26,7 +26,7 @@ before(async () => {
   await answers(service, `/api/members?community=${community.uri}`, 200, (members) => members.length === 2)
 })
 
-/** A guarded call; a body that is no string is sent as JSON, and as text, like the web client does (W15). */
+/** A guarded call; a body that is not a string is sent as JSON, and as text, as the web client does (W15). */
 const ask = (method, path, body) =>
   service.fetchJson(path, {
     method,
@@ -50,7 +50,7 @@ async function done(answer, why) {
   assert.deepEqual([status, body], [204, undefined], why)
 }
 
-/** A socket that listens to the community and its channel. */
+/** A socket that subscribes to the community and its channel. */
 async function listen(cursor) {
   const socket = await service.connect('/api/subscribe')
   await socket.subscribe({ event_type: 'message', channel: channel.uri })
@@ -435,7 +435,7 @@ test('R25, X05–X07: the website vouches for a person, and the token opens sock
   await refused(vouch('{'), 400, 'InvalidRequest', /JSON/)
 
   const { token } = made.body
-  /** A socket with a proof, in the way the web client sends one, or as a parameter. */
+  /** A socket with a proof, sent as the web client does, or as a parameter. */
   const bySubprotocol = (proof, query = '') => service.connect(`/api/subscribe${query}`, { protocols: ['colibri.auth.bearer', proof] })
   const byParameter = (proof, query = '?x') => service.connect(`/api/subscribe${query}&auth=${proof}`)
   const named = await bySubprotocol(token, `?did=${bob.did}`)
@@ -458,7 +458,7 @@ test('R25, X05–X07: the website vouches for a person, and the token opens sock
     }
   }
 
-  // The token is the secret's: a service with another one does not take it, one with the same does.
+  // The token depends on the secret: a service with another secret refuses it, one with the same accepts it.
   for (const [env, opens] of [
     [{ INVITE_API_KEY: KEY }, false],
     [{ INVITE_API_KEY: KEY, TOKEN_SECRET: 'another' }, false],
@@ -474,7 +474,7 @@ test('R25, X05–X07: the website vouches for a person, and the token opens sock
   }
 })
 
-/** Reads the outbox in the file of D1, beside the service: the number of its rows. */
+/** Reads the number of rows in the outbox from D1's file, besides the service. */
 function openOutbox() {
   const [file] = globSync(join(place.settings.state, 'v3/d1/*/*.sqlite')).filter((path) => !path.endsWith('metadata.sqlite'))
   const database = new DatabaseSync(file, { timeout: 10_000 })
@@ -510,7 +510,7 @@ test('kill -9 between a commit and its announcement: every decision is told, onc
   await eventually(async () => (await service.fetchJson('/api/health')).body.ingest.connected, { timeout: 20_000 })
   const resumed = await listen(seq)
   await resumed.next({ type: 'resumed' })
-  // What is banned is told, and what is told is banned.
+  // Every ban was published, and every published ban is in force.
   const { body } = await ask('GET', `/api/community/bans?community=${community.uri}`)
   const banned = body.map((member) => member.member_did).filter((did) => strangers.includes(did))
   for (const member_did of banned) await resumed.next({ type: 'member_left', member_did }, { timeout: 20_000 })

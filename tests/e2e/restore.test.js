@@ -1,5 +1,5 @@
-// What a client gets that was away for a while (contract Q02–Q14), what a socket is told that cannot keep up (Q20), and what one
-// that sends too much is told (A18).
+// What a client receives after an absence (contract Q02–Q14), what a slow socket receives (Q20), and what one that
+// sends too much receives (A18).
 
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'

@@ -1,5 +1,5 @@
 // @ts-check
-// `npm run serve` keeps the promises of scripts/serve.js, with a Worker that does nothing but show what it is given.
+// `npm run serve` keeps the promises of scripts/serve.js, with a Worker that only shows its inputs.
 
 import assert from 'node:assert/strict'
 import { execFile, spawn } from 'node:child_process'
@@ -56,7 +56,7 @@ function listeningPorts(pid) {
     .map(([, local]) => parseInt(local.split(':')[1], 16))
 }
 
-/** The Worker of the fixture in a folder of its own, whose migrations a test may add to. */
+/** The Worker of the fixture in its own folder, to whose migrations a test may add. */
 function copyOfProbe() {
   const folder = freshFolder()
   cpSync(PROBE, folder, { recursive: true })
@@ -85,10 +85,10 @@ async function wrangler(configPath, state, ...args) {
   return stdout
 }
 
-/** For what the system must have: a loader that takes a library along, and /proc. */
+/** For what the system must have: a loader that can preload a library, and /proc. */
 const onLinux = { skip: process.platform !== 'linux' && 'Linux only' }
 
-/** Started first and asked last: the minute that the cron needs passes while the other tests run. */
+/** Started first and checked last: the minute that the cron needs passes while the other tests run. */
 const cronService = startService({ config })
 
 test('variables and secrets come from the environment, which wins over wrangler.toml', async (t) => {
@@ -150,7 +150,7 @@ test('SIGTERM ends it with code 0 and leaves nothing behind', async (t) => {
 
 test('kill -9 of the whole group loses nothing that was committed, in D1 and in objects', async (t) => {
   const service = await probe(t)
-  // The cron of each start keeps something in the same box, sooner or later.
+  // The cron of each start writes to the same store, sooner or later.
   const kept = async (path) => (await body(service, path)).filter((entry) => entry.startsWith('kept'))
   for (let round = 1; round <= 3; round++) {
     assert.equal((await body(service, `/notes?add=note-${round}`)).length, round)
@@ -256,7 +256,7 @@ test("miniflare's own port serves nobody who does not know the secret of this st
   assert.equal(await crons(), 1, 'nothing fired')
 })
 
-/** A connection that sends `text`, and what it was sent until it was closed. */
+/** A connection that sends `text`, and what it received until it was closed. */
 function raw(service, text) {
   const socket = connect(service.port, '127.0.0.1', () => socket.write(text))
   let received = ''
@@ -298,7 +298,7 @@ test('C26: more connections than there may be take the place of silent ones, and
   socket.send({ still: 'here' })
   assert.deepEqual(await socket.next(), { still: 'here' })
   assert.equal(workerdOf(service), workerd, 'it never ended')
-  // All of them have asked: then newcomers are closed, until somebody leaves.
+  // All of them sent a request: then new connections are closed, until some close.
   const held = []
   while (held.length < 39) held.push(await service.connect('/echo'))
   await assert.rejects(service.connect('/echo'))
@@ -388,12 +388,12 @@ test('kill -9 of npm ends what it started', async (t) => {
   })
   t.after(() => npm.kill('SIGKILL'))
   await eventually(() => fetch(`http://127.0.0.1:${port}/`), { timeout: 20_000, what: 'the service under npm' })
-  // The runtime may answer a moment before serve has written who it is.
+  // The runtime may answer a moment before serve has written its file.
   const service = () => JSON.parse(readFileSync(join(state, 'serve', 'service.json'), 'utf8'))
   const { pid: serve } = await eventually(service, { what: 'the name of the service' })
   npm.kill('SIGKILL')
   await eventually(() => !lives(serve), { what: 'the end of serve' })
-  // The same folder and port are free again: nothing was left behind that holds either.
+  // The same folder and port are free again: no process was left behind that holds either.
   await eventually(
     () =>
       fetch(`http://127.0.0.1:${port}/`).then(

@@ -1,7 +1,8 @@
-// JSON that is nested too deeply, rows that cannot be told or read back, and every stored field at its bound (T23, Q21, I80).
+// JSON that is nested too deeply, rows that cannot be delivered or read back, and every stored field at its limit (T23,
+// Q21, I80).
 //
-// What comes from outside is refused at the door; what stood in a database before, or was broken there, costs itself and
-// nothing else: not its community, not the others, not a resume, not a restart.
+// Invalid input from outside is refused on arrival. A row that was invalid before, or was broken in the database, is
+// lost, and nothing else is: not its community, not the others, not a resume, not a restart.
 
 import assert from 'node:assert/strict'
 import { readdirSync } from 'node:fs'
@@ -18,11 +19,11 @@ const ELSEWHERE = 'at://did:plc:zoe/social.colibri.community/z'
 const CHANNEL = 'at://did:plc:alice/social.colibri.channel/k'
 const RECORD_MAX = 64 * 1024
 
-/** Lists in lists. @param {number} depth */
+/** Nested lists. @param {number} depth */
 const nested = (depth) => Array.from({ length: depth }).reduce((inside) => [inside], /** @type {unknown[]} */ ([]))
 const message = (text, more = {}) => ({ text, channel: 'k', createdAt: new Date().toISOString(), ...more })
 
-/** Two communities with a member each, and a socket in each that hears everything. */
+/** Two communities with a member each, and a socket in each that receives everything. */
 async function village() {
   const stage = await openStage({ env: { INVITE_API_KEY: 'key' } })
   await stage.say(
@@ -35,7 +36,7 @@ async function village() {
   return stage
 }
 
-/** A socket that hears a community and its channel, from a cursor on if one is given. */
+/** A socket that subscribes to a community and its channel, from a cursor on if one is given. */
 async function listen(service, community, channel, cursor) {
   const socket = await service.connect('/api/subscribe')
   await socket.subscribe({ event_type: 'message', channel })
@@ -45,7 +46,7 @@ async function listen(service, community, channel, cursor) {
 
 const ingest = async (service) => (await service.fetchJson('/api/health')).body.ingest
 
-/** That both communities hear what is said there from now on, on sockets old and new, and that a resume ends. */
+/** Checks that both communities receive new messages from now on, on old and new sockets, and that a resume ends. */
 async function goesOn(stage, word, sockets) {
   await stage.say(
     ['bob', 'create', `message/${word}`, message(word)],
@@ -102,7 +103,7 @@ test('t23 what is nested too deeply is refused, counted, and costs nobody anythi
   assert.equal((await stage.service.fetchJson('/api/community/ban', ban)).status, 422)
 })
 
-/** The database of a community's object, found by what stands in it. Only while the service does not run. */
+/** The database of a community's object, found by its contents. Only while the service does not run. */
 function communityLog(stage, change) {
   const folder = join(stage.service.state, 'v3', 'do')
   const files = readdirSync(folder, { recursive: true }).map(String)
@@ -184,7 +185,7 @@ test('i80 every stored field at its bound is stored, told and shown', async () =
   const socket = await listen(stage.service, COMMUNITY, 'k')
   await socket.subscribe({ event_type: 'user_status', did: 'did:plc:bob' })
   const long = 'r'.repeat(512)
-  /** A record whose JSON has exactly so many bytes as it may. @param {(filling: string) => object} record */
+  /** A record whose JSON has exactly the maximum size in bytes. @param {(filling: string) => object} record */
   const full = (record, letter = 'x') => {
     const room = RECORD_MAX - Buffer.byteLength(JSON.stringify(record('')))
     const each = Buffer.byteLength(JSON.stringify(letter)) - 2

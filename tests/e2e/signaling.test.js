@@ -1,5 +1,5 @@
-// Signaling (contract section 7) on the real runtime, in both forms: the room in the first frame, which the Worker relays, and
-// the room in the address, which goes to the room's object directly.
+// Signaling (contract section 7) on the real runtime, in both forms: the room in the first frame, which the Worker
+// relays, and the room in the address, which goes to the room's object directly.
 
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
@@ -16,14 +16,14 @@ before(async () => {
 })
 
 let rooms = 0
-/** A room of its own for each test. */
+/** A separate room for each test. */
 const newRoom = () => `room-${++rooms}`
 
 const error = (message) => ({ type: 'error', message })
 const join = (room, peer_id) => ({ type: 'join', room, peer_id })
 const offer = (room, target_peer_id, sdp = 'v=0') => ({ type: 'offer', room, target_peer_id, sdp })
 
-/** The next frame of any type that was not taken by an earlier call. */
+/** The next frame of any type that no earlier call returned. */
 async function next(socket) {
   socket.seen ??= 0
   const frame = await eventually(() => socket.frames[socket.seen], { what: 'a frame' })
@@ -37,7 +37,7 @@ async function ask(socket, frame) {
   return next(socket)
 }
 
-/** What a socket has not taken yet, after a question that surely comes last. */
+/** The remaining frames of a socket, after a request whose answer certainly comes last. */
 async function nothingMore(socket) {
   socket.send({ type: 'heartbeat' })
   assert.deepEqual(await next(socket), { type: 'ack' })
@@ -185,7 +185,7 @@ for (const [form, open] of [
       b.send(offer(room, 'c', 'in between'))
       await c.next({ from_peer_id: 'b', sdp: 'in between' }, { timeout: 15_000 })
       const delay = Date.now() - sentAt
-      // Sent as fast as the wire takes it, until the server has had enough.
+      // Sent at full speed, until the server closes the socket.
       const flood = setInterval(() => {
         for (let n = 0; n < 100 && a.ws.readyState === a.ws.OPEN; n++) a.send('{}')
       }, 20)
@@ -338,7 +338,7 @@ test('S15: SIGNAL_MAX_PEERS, and LEASE_MS for peers that stop their heartbeats',
   const c = await open('r')
   assert.deepEqual(await ask(c, join('r', 'c')), error('Room is full'))
   await next(a)
-  // b says once that it is there, in the words that the runtime answers; then its line is as good as cut.
+  // b sends one heartbeat, which the runtime answers; then its connection is as good as cut.
   assert.deepEqual(await ask(b, '{"type":"heartbeat"}'), { type: 'ack' })
   assert.deepEqual(await next(a), { type: 'peer_left', room: 'r', peer_id: 'b' })
   assert.equal((await b.closed).code, 1001)
@@ -400,7 +400,7 @@ test('X05-X08: in verified mode signaling needs a proof, in either form', async 
 })
 
 const iceServers = (of, query = 'room=r') => of.fetchJson(`/api/webrtc/ice-servers?${query}`)
-/** A query by somebody who is in the room of that name. */
+/** A query by somebody who is in the room with that name. */
 async function seated(of, room) {
   const secret = 'a secret of this test'
   const socket = await of.connect(`/api/webrtc/signal?room=${room}`)

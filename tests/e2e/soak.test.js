@@ -1,4 +1,4 @@
-// A minute of the soak (`npm run soak`): everything strangers can do at once, beside 200 honest sockets and 20 events a second.
+// A minute of the soak (`npm run soak`): all attacks at once, next to 200 honest sockets and 20 events a second.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -11,7 +11,7 @@ test('a minute of all that strangers do costs honest people nothing, and leaves 
     hostileMillis: 60_000,
     settleMillis: 60_000,
   })
-  // Not asserted: a machine that does other things as well makes it what it is.
+  // Not asserted: other processes on the machine affect it.
   t.diagnostic(`p99 ${quiet.p99} ms in quiet, ${hostile.p99} ms beside strangers`)
   t.diagnostic(`at most ${Math.round(peak.memory)} MiB, ${peak.descriptors} descriptors; settled after ${settledMillis} ms`)
   for (const { name, counts } of strangers) t.diagnostic(`${name}: ${JSON.stringify(counts)}`)

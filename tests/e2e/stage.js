@@ -1,8 +1,8 @@
-// A stage for tests that want a world with exact names: a Jetstream whose frames the test writes, a host that plays the PLC
-// directory, the profile API and every PDS, and a service that knows only these.
+// A stage for tests that need a world with exact names: a Jetstream whose frames the test writes, a host that plays the
+// PLC directory, the profile API and every PDS, and a service that knows only these.
 //
-// Promises: everything ends with the test file; `say` resolves when the frames are in the index; the host remembers every
-// request, so that "no request went out" can be said.
+// Promises: everything ends with the test file; `say` resolves when the frames are in the index; the host records every
+// request, so that a test can check that there was none.
 
 import { createServer } from 'node:http'
 import { once } from 'node:events'
@@ -48,8 +48,8 @@ class Stage {
   }
 
   /**
-   * Lets people write records, in this order: `[who, "create" | "update" | "delete", "collection/rkey", record]`; a
-   * collection without a dot is one of `social.colibri`. Resolves when all of it is in the index.
+   * Writes people's records, in this order: `[who, "create" | "update" | "delete", "collection/rkey", record]`; a
+   * collection without a dot is one of `social.colibri`. Resolves when all of them are in the index.
    * @param {[string, string, string, object?][]} writes
    */
   async say(...writes) {
@@ -69,21 +69,21 @@ class Stage {
     await this.#indexed(last)
   }
 
-  /** An account event of somebody. */
+  /** An account event of a person. */
   async account(who, active, status) {
     const did = `did:plc:${who}`
     const account = { active, did, seq: 1, time: new Date().toISOString(), ...(status && { status }) }
     this.jetstream.injectFrame({ did, kind: 'account', account })
-    // Events of accounts wait for company; a record is urgent.
+    // Account events wait for others in a batch; a record is urgent.
     await this.say([who, 'create', `actor.data/${who}`, {}])
   }
 
-  /** An identity event of somebody, who says that this is their handle. */
+  /** An identity event of a person, who claims this handle. */
   async identity(who, handle) {
     const did = `did:plc:${who}`
     const identity = { did, handle, seq: 1, time: new Date().toISOString() }
     this.jetstream.injectFrame({ did, kind: 'identity', identity })
-    // Such events wait for company; a record is urgent. A foreign one, that says nothing about anybody here.
+    // Such events wait for others in a batch; a record is urgent. This one is of somebody unrelated.
     await this.say(['somebody', 'delete', `message/${who}`])
   }
 
@@ -97,12 +97,15 @@ class Stage {
     )
   }
 
-  /** Makes worthless what the service keeps of answers: what changes behind its back is otherwise seen within a minute. */
+  /** Invalidates the response cache; a change behind the service's back is otherwise visible within a minute. */
   forgetAnswers() {
     return this.service.evict('Editions', 'main')
   }
 
-  /** Does something to the database behind the service's back; reads may answer as before for a while. @param {(db: DatabaseSync) => void} change */
+  /**
+   * Changes the database behind the service's back; reads may answer as before for a while. @param {(db: DatabaseSync)
+   * => void} change
+   */
   behindItsBack(change) {
     const folder = join(this.service.state, 'v3', 'd1')
     const files = readdirSync(folder, { recursive: true }).map(String)
@@ -135,7 +138,7 @@ class Stage {
 }
 
 /**
- * A host on 127.0.0.1. `routes` maps a path, or a path with its query, to what is answered: an object is JSON, a function gets
+ * A host on 127.0.0.1. `routes` maps a path, or a path with its query, to an answer: an object is JSON, a function gets
  * request and response, `[status, body, headers]` is the answer itself; anything else is a 404.
  */
 export async function openHost() {
@@ -169,7 +172,7 @@ export async function openHost() {
     url: `http://${name}`,
     routes,
     asked,
-    /** What was asked since the last call. */
+    /** The requests since the last call. */
     news: () => asked.splice(0).map(({ url }) => url),
   }
 }

@@ -1,4 +1,4 @@
-// What names that strangers make up cost: sockets, and no more objects, files, descriptors or alarms than a few.
+// The cost of names that strangers invent: sockets, and only a fixed number of objects, files, descriptors and alarms.
 
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -12,7 +12,7 @@ const NAMES = 300
 const OBJECTS = 24
 const FILES_MAX = OBJECTS * 3
 const DESCRIPTORS_MAX = OBJECTS * 5
-/** What the runtime opens for a client's connection, whatever is done with it. */
+/** What the runtime opens for a client's connection, whatever happens with it. */
 const OF_A_SOCKET = 2
 
 const files = (service) => readdirSync(service.state, { recursive: true }).filter((name) => /\.sqlite/.test(String(name))).length
@@ -20,7 +20,7 @@ const descriptors = (service) => readdirSync(`/proc/${readFileSync(join(service.
 
 test('300 rooms and 300 communities that nobody knows share a few objects', async () => {
   const service = await startService()
-  // What the service opens for itself is open by now.
+  // The service has opened its own descriptors by now.
   await service.connect('/api/subscribe')
   await (await service.connect('/api/webrtc/signal?room=first')).close()
   const before = { files: files(service), descriptors: descriptors(service) }

@@ -1,4 +1,5 @@
-// The stream's own disorder: clocks that are set, gaps behind odd frames, binary frames, and a frame that the runtime refuses.
+// Disorder of the stream itself: clocks that are set, gaps behind odd frames, binary frames, and a frame that the
+// runtime refuses.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -10,7 +11,7 @@ import { connected } from './place.js'
 const HOUR = 3_600_000_000
 const COMMUNITY = 'at://did:plc:alice/social.colibri.community/c'
 
-/** A played Jetstream with a service that has read a community with bob in it. */
+/** A played Jetstream with a service that has indexed a community with bob in it. */
 async function open(query = '') {
   const jetstream = await PlayedJetstream.start()
   atEnd(() => jetstream.close())
@@ -31,7 +32,7 @@ async function open(query = '') {
     jetstream.say(say(rkey, options))
     await shown(rkey)
   }
-  /** Cuts the line, and answers with the cursor of the next connection. */
+  /** Cuts the connection, and returns the cursor of the next one. */
   const again = async () => {
     const before = jetstream.asked.length
     jetstream.drop()
@@ -57,7 +58,7 @@ test('j04 a time that is far behind or far ahead moves no cursor, and is let in'
   }
   assert.equal((await ingest()).ahead, 1)
   assert.deepEqual((await ingest()).gaps, [], 'a false gap is none')
-  // A cursor that an earlier build stored in the future is given up.
+  // A cursor in the future, stored by an earlier build, is dropped.
   await tell('later')
   await service.restart()
   await eventually(() => jetstream.asked.at(-1).cursor >= now)

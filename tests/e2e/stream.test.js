@@ -1,4 +1,4 @@
-// The stream as the world has it: unreachable, frozen, dropped, full of things that are no frames.
+// The stream under real conditions: unreachable, frozen, dropped, full of invalid frames.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

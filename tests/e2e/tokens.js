@@ -1,10 +1,11 @@
 // @ts-check
-// Service-auth tokens as an account's server makes them, with keys of the test's own: for what a real PDS would not sign.
+// Service-auth tokens as an account's server makes them, with keys of the test: for tokens that a real PDS would not
+// sign.
 
 import { createPrivateKey, createPublicKey, generateKeyPairSync, randomBytes, sign } from 'node:crypto'
 
 const BASE58 = '123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz'
-/** Curves: what Node calls them, the algorithm, the code of the key, the order of the group. */
+/** Curves: their names in Node, the algorithm, the code of the key, the order of the group. */
 const CURVES = {
   k256: ['secp256k1', 'ES256K', [0xe7, 0x01], 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141n],
   p256: ['prime256v1', 'ES256', [0x80, 0x24], 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n],
@@ -41,7 +42,7 @@ export function newKey(curve = 'k256') {
     alg,
     multikey,
     /**
-     * A token with these claims; by default of `iss` for `aud` and `lxm`, good for a minute.
+     * A token with these claims; by default of `iss` for `aud` and `lxm`, valid for a minute.
      * @param {Record<string, any>} claims @param {{ header?: object, high?: boolean }} [options]
      */
     token(claims, { header = {}, high = false } = {}) {
@@ -53,7 +54,9 @@ export function newKey(curve = 'k256') {
   }
 }
 
-/** The document of a DID whose key this is. @param {string} did @param {string | undefined} multikey @param {string} pds */
+/**
+ * The document of a DID with this key. @param {string} did @param {string | undefined} multikey @param {string} pds
+ */
 export const documentOf = (did, multikey, pds) => ({
   id: did,
   alsoKnownAs: [],

@@ -1,4 +1,4 @@
-// Who is in which voice channel: `voice_event` on the real runtime (contract section 6), with shortened periods.
+// Voice presence: `voice_event` on the real runtime (contract section 6), with shortened periods.
 
 import assert from 'node:assert/strict'
 import { before, beforeEach, test } from 'node:test'
@@ -38,7 +38,7 @@ beforeEach(async () => {
 })
 
 let n = 0
-/** Somebody new who is a member of both communities. */
+/** A new person who is a member of both communities. */
 async function member() {
   n += 1
   const name = `member${n}`
@@ -162,7 +162,7 @@ test('v07 v08 the line changes: the new socket holds the person, though it opene
   const other = await stage.service.connect(`/api/subscribe?did=${did}`)
   await other.request({ action: 'activity' })
   proxy.breakOff()
-  // Somebody whose grace begins now, and ends after that of the person would have.
+  // A person whose grace period starts now, and ends after the first person's would have.
   const clock = await member()
   const ticking = await clock.come()
   await ticking.request(joining(H, 'w'))

@@ -1,5 +1,5 @@
-// Rooms that are voice channels (S20): who may come in, and who is sent away when a right ends, with records as people write
-// them, on a real network.
+// Rooms that are voice channels (S20): who may enter, and who is removed when a right ends, with records as people
+// write them, on a real network.
 
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
@@ -47,7 +47,7 @@ async function inside(person, suffix = '', options) {
   return socket
 }
 
-/** Whoever is sent away is told why, and closed. */
+/** A removed peer receives the reason, and is closed. */
 async function sentAway(socket) {
   const { code } = await socket.closed
   assert.deepEqual([socket.frames.at(-1), code], [REFUSED, 1008])

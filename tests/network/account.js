@@ -1,9 +1,8 @@
 // @ts-check
 // A person on the network: an account of the PDS, with its session, writing its own repository.
 //
-// Every method is one real XRPC call (two when the session has run out and is refreshed first) and
-// throws an `XrpcError` with status and body when the PDS says no. The last part of the class speaks
-// the lexicons of this service (records.js).
+// Every method is one real XRPC call (two if the session has expired and is refreshed first), and throws an `XrpcError`
+// with status and body if the PDS refuses. The last part of the class uses the lexicons of this service (records.js).
 
 import { COLLECTION } from './records.js'
 import * as records from './records.js'
@@ -46,7 +45,7 @@ export class Account {
     return xrpc(this.pds, nsid, { token: this.session.accessJwt, ...options })
   }
 
-  /** Takes a new session for the old one. A refresh token is good for once. */
+  /** Replaces the session. A refresh token can be used once. */
   async refresh() {
     const options = { procedure: true, token: this.session.refreshJwt }
     this.session = await xrpc(this.pds, 'com.atproto.server.refreshSession', options)
@@ -68,7 +67,9 @@ export class Account {
     return written(await this.call('com.atproto.repo.putRecord', { input }))
   }
 
-  /** Deleting what is not there makes no commit: `rev` is then empty. @param {string} collection @param {string} rkey */
+  /**
+   * Deleting a missing record makes no commit: `rev` is then empty. @param {string} collection @param {string} rkey
+   */
   async delete(collection, rkey) {
     const input = { repo: this.did, collection, rkey }
     const { commit } = await this.call('com.atproto.repo.deleteRecord', { input })

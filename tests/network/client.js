@@ -1,8 +1,8 @@
 // @ts-check
-// Starting a network from a test, and everything a test does with it.
+// Starts a network from a test, and controls it.
 //
-// Pure `fetch` and `child_process`, no machine code, nothing to install. A started network ends with `stop()`, and at the latest
-// with the process that started it; it does not keep that process alive.
+// It uses only `fetch` and `child_process`, no native code, nothing to install. A started network ends with `stop()`,
+// and at the latest with the process that started it; it does not keep that process alive.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -201,18 +201,20 @@ export class Network {
   }
 
   /**
-   * Lets a PDS fail (faults.js): one repository, or all of it. Without a fault all is well again.
+   * Makes a PDS fail (faults.js): one repository, or all of it. Without a fault everything works again.
    *
-   * @param {{pds?: 0 | 1, did?: string, fault?: import('./faults.js').RepoFault | 'down'}} what @returns {Promise<void>}
+   * @param {{pds?: 0 | 1, did?: string, fault?: import('./faults.js').RepoFault | 'down'}} what @returns
+   * {Promise<void>}
    */
   fault(what) {
     return this.#control('POST /pds/fault', what)
   }
 
   /**
-   * How a PDS was asked for repositories since the last time.
+   * The requests for repositories that a PDS received since the last call.
    *
-   * @param {0 | 1} [pds] @returns {Promise<{total: number, mostAtOnce: number, mostPerSecond: number, byDid: Record<string, number>}>}
+   * @param {0 | 1} [pds] @returns {Promise<{total: number, mostAtOnce: number, mostPerSecond: number, byDid:
+   * Record<string, number>}>}
    */
   asked(pds = 0) {
     return this.#control('POST /pds/asked', { pds })

@@ -1,10 +1,10 @@
 // @ts-check
-// Many people on two PDSes in one community, and what they write: for tests and benchmarks of reading repositories.
+// Many people on two PDSes in one community, and their messages: for tests and benchmarks of reading repositories.
 
 import { WRITES_PER_COMMIT } from './account.js'
 import { COLLECTION } from './records.js'
 
-/** Accounts made at the same time: hashing passwords is what takes long. */
+/** Accounts created at the same time: hashing passwords takes most of the time. */
 const AT_ONCE = 4
 
 /**

@@ -1,6 +1,7 @@
 // @ts-check
-// DNS over HTTPS for the handles of a network, in the JSON form that Cloudflare and Google speak: who asks for the TXT records of
-// `_atproto.<handle>` gets the DID that a PDS knows. There is no DNS for `.test`, and nobody is asked beyond this machine.
+// DNS over HTTPS for the handles of a network, in the JSON format of Cloudflare and Google: a request for the TXT
+// records of `_atproto.<handle>` returns the DID that a PDS knows. `.test` has no DNS, and no request leaves this
+// machine.
 
 /** Codes of RFC 1035, 4.1.1. */
 const NO_ERROR = 0

@@ -1,14 +1,14 @@
 // @ts-check
-// What can go wrong with a PDS, on demand, and an account of how it is asked.
+// Faults of a PDS on demand, and a record of its requests.
 //
-// `Faults` stands in front of a PDS and lets everything through, except what a test has asked for:
+// `Faults` is in front of a PDS and passes on everything, except for what a test has requested:
 //   400        a repository is not shown, neither its revision nor its records;
 //   no-export  its export (`getRepo`) is not served; all the rest is;
 //   truncated  its export ends half-way;
-//   flipped    one bit in the middle of its export is another;
+//   flipped    one bit in the middle of its export is flipped;
 //   other-key  its export is signed again, with a key that is not the account's;
 //   down       (of the whole PDS) every connection is cut without an answer.
-// What is counted are requests for repositories (`com.atproto.sync.*`, `listRecords`) only: tests write, too.
+// It counts only requests for repositories (`com.atproto.sync.*`, `listRecords`), because tests also write.
 
 import { generateKeyPairSync, sign } from 'node:crypto'
 import { cidForLex, decode, encode } from '@atproto/lex-cbor'
@@ -31,7 +31,7 @@ export class Faults {
   /** Requests by DID. @type {Map<string, number>} */
   #dids = new Map()
 
-  /** How the PDS was asked since the last call. */
+  /** The requests since the last call. */
   takeStats() {
     const stats = {
       total: this.#total,
@@ -54,7 +54,7 @@ export class Faults {
   }
 
   /**
-   * Serves a request, or spoils it.
+   * Serves a request, or spoils the response.
    *
    * @param {import('node:http').IncomingMessage} request
    * @param {import('node:http').ServerResponse} response
@@ -86,7 +86,9 @@ export class Faults {
   }
 }
 
-/** Lets a response collect its body, and sends another one in its place. @param {any} response @param {RepoFault} fault */
+/**
+ * Collects the body of a response, and sends a spoiled one in its place. @param {any} response @param {RepoFault} fault
+ */
 function spoil(response, fault) {
   /** @type {Buffer[]} */
   const chunks = []

@@ -1,12 +1,11 @@
 // @ts-check
-// From the events of a PDS to the frames of Jetstream.
+// Converts the events of a PDS into the frames of Jetstream.
 //
-// `readFirehose` follows `com.atproto.sync.subscribeRepos` from a sequence number on and hands over,
-// for every event in order, its number, its frames and nothing else; after a lost connection it goes
-// on where the last event that was taken ended. `framesOf` is the translation alone. Frames carry no
-// `time_us` of their own but the moment of the event; who keeps them makes it unique.
+// `readFirehose` follows `com.atproto.sync.subscribeRepos` from a sequence number on and passes on, for every event in
+// order, its number and its frames; after a lost connection it continues after the last event that was taken.
+// `framesOf` is the conversion alone. A frame's `time_us` is the time of its event; the log makes it unique.
 //
-// As a relay does, it believes what a PDS says about the state of an account only of accounts that live there: one that has
+// Like a relay, it believes a PDS about the state of an account only if the account lives there: an account that has
 // moved is deactivated at its old PDS, and is not gone.
 
 import { decode } from '@atproto/lex-cbor'

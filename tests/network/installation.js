@@ -1,8 +1,8 @@
 // @ts-check
-// Whether what this network needs is installed here, and for this Node.
+// Whether the dependencies of this network are installed here, for this Node.
 //
-// The stamp that `setup.js` leaves names the lock file it installed, and the binary interface (ABI) of
-// the Node for which it compiled the addon; Nodes that need no compiled addon (sqlite.js) do not ask.
+// The stamp that `setup.js` writes names the lock file that it installed, and the binary interface (ABI) of the Node
+// for which it compiled the addon; Nodes that need no compiled addon (sqlite.js) ignore the latter.
 
 import { createHash } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'

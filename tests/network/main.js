@@ -4,10 +4,10 @@
 //   node main.js --state DIR [--plc-port N] [--pds-port N] [--jetstream-port N] [--control-port N]
 //                [--two-pdses] [--exit-with-parent]
 //
-// When all of it answers, one line of JSON on stdout names the addresses; stdout carries nothing
-// else. What the PDS and the directory log goes to `network.log` of the state directory. SIGTERM,
-// SIGINT and, with --exit-with-parent, the end of stdin stop it: exit code 0, within three seconds.
-// Started again on the same directory it is the same network, with its accounts and its stream.
+// When all of it answers, one line of JSON on stdout names the addresses; stdout has nothing else. The log of the PDS
+// and the directory goes to `network.log` in the state directory. SIGTERM, SIGINT and, with --exit-with-parent, the end
+// of stdin stop it: exit code 0, within three seconds. A later start on the same directory continues the same network,
+// with its accounts and its stream.
 
 import { mkdirSync } from 'node:fs'
 import { join, resolve } from 'node:path'

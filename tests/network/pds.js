@@ -1,9 +1,9 @@
 // @ts-check
-// A real PDS (`@atproto/pds`) on 127.0.0.1, whole in the state directory.
+// A real PDS (`@atproto/pds`) on 127.0.0.1, with all its data in the state directory.
 //
-// It needs nothing but the PLC directory it is given: no invites, no e-mail, no rate limits, no
-// relay, no Bluesky AppView, so it never talks to anything beyond this machine. Handles end in
-// `.test`. Its secrets are made once and kept, so sessions and accounts survive a restart.
+// It needs only the PLC directory that it is given: no invites, no e-mail, no rate limits, no relay, no Bluesky
+// AppView, so it never contacts anything beyond this machine. Handles end in `.test`. Its secrets are generated once
+// and kept, so sessions and accounts survive a restart.
 
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'

@@ -1,7 +1,7 @@
 // @ts-check
-// A Jetstream that does what a test says: it keeps frames and replays them from an inclusive cursor, unless `answer` is set and
-// decides itself what a connection gets. For what a real one does when its clock is set, its history is short, or a proxy stands
-// before it.
+// A Jetstream controlled by a test: it keeps frames and replays them from an inclusive cursor, unless `answer` is set
+// and decides itself what a connection receives. For the behaviour of a real one when its clock is set, its history is
+// short, or a proxy is in front of it.
 //
 // Promises: on 127.0.0.1; gone after `close`.
 

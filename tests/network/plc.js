@@ -1,9 +1,9 @@
 // @ts-check
 // A real PLC directory (`@did-plc/server`) on 127.0.0.1.
 //
-// Its database lives in memory, so every accepted operation is also written to `plc.jsonl` of the
-// state directory before the directory answers, and all of them are validated and added again at the
-// next start: a DID that resolved once resolves for as long as the state directory exists.
+// Its database is in memory, so every accepted operation is also written to `plc.jsonl` in the state directory before
+// the directory answers. The next start validates and adds all of them again: a DID that resolved once resolves for as
+// long as the state directory exists.
 
 import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'

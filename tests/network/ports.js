@@ -1,9 +1,9 @@
 // @ts-check
-// Which ports of 127.0.0.1 a network uses.
+// The ports of 127.0.0.1 that a network uses.
 //
-// A network keeps its ports for life: the address of the PDS stands in every DID document, so a
-// network that came back elsewhere would be one whose accounts cannot be found. They are chosen
-// once, remembered in `ports.json` of the state directory, and found again by every later start.
+// A network keeps its ports for life: every DID document contains the address of the PDS, so the accounts of a network
+// that returned on other ports could not be found. The ports are chosen once, stored in `ports.json` in the state
+// directory, and used again by every later start.
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,9 +1,8 @@
 // @ts-check
-// Valid records of the lexicons this service consumes, for tests that want a community and not JSON.
+// Valid records of the lexicons that this service reads, for tests that need a community rather than JSON.
 //
-// Every builder returns the record alone; `Account` writes it. Where a record names another one it
-// takes what the lexicon takes, an AT-URI or an rkey, and puts it in as given. `extra` fields come last
-// and win, so that a test can also break a record.
+// Every builder returns the record alone; `Account` writes it. A reference to another record takes what the lexicon
+// takes, an AT-URI or an rkey, unchanged. `extra` fields override all others, so that a test can also break a record.
 
 /** The name of each collection. */
 export const COLLECTION = Object.freeze({

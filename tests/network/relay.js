@@ -1,14 +1,14 @@
 // @ts-check
-// A played relay: it lists who has records of a collection (`com.atproto.sync.listReposByCollection`), as the PDSes say when it
-// is asked. Nothing else of a relay is here, and nothing is kept.
+// A played relay: it lists the repositories with records of a collection (`com.atproto.sync.listReposByCollection`),
+// from the PDSes' current data. It has no other function of a relay, and stores nothing.
 //
-// `fault` lets it fail:
+// `fault` makes it fail:
 //   down      every connection is cut without an answer;
 //   error     500;
 //   nonsense  200, and no JSON;
-//   flood     people who do not exist, on one page after the other, for ever;
+//   flood     invented people, on one page after the other, for ever;
 //   stuck     every page leads to itself.
-// Among those it lists are `strays`: entries that name nobody.
+// Its lists include `strays`: invalid entries.
 
 import { createServer } from 'node:http'
 import { once } from 'node:events'

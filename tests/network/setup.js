@@ -1,14 +1,14 @@
 // @ts-check
-// Installs what the network needs, or finds that it is there: `node setup.js [--node PATH]`.
+// Installs the dependencies of the network, or finds them installed: `node setup.js [--node PATH]`.
 //
-// Safe to run any number of times; when all is well it takes no time and says so. The Node that will
-// run the network is the one named by --node, else this one. From Node 22 on nothing is compiled; for
-// an older one `better-sqlite3` is (sqlite.js), which needs a C++ compiler. Exit code 0 means that the
-// Node has loaded it. One installation serves both kinds of Node.
+// Safe to run any number of times; if all is well it takes no time and says so. The Node that will run the network is
+// the one named by --node, otherwise this one. From Node 22 on nothing is compiled; for an older one `better-sqlite3`
+// is (sqlite.js), which needs a C++ compiler. Exit code 0 means that the Node has loaded it. One installation serves
+// both kinds of Node.
 //
-// Why not plain `npm ci`: it would compile in every case. And npm puts `node_modules/.bin` of every
-// folder above on the PATH of install scripts; the repository's own one holds another Node, for which
-// the addon would be built. A link to the right Node in our own `.bin` comes before it.
+// Why not plain `npm ci`: it would compile in every case. And npm puts `node_modules/.bin` of every folder above on the
+// PATH of install scripts; the repository's own one has another Node, for which the addon would be built. A link to the
+// right Node in our own `.bin` comes before it.
 
 import { spawnSync } from 'node:child_process'
 import { rmSync, symlinkSync } from 'node:fs'

@@ -1,10 +1,10 @@
 // @ts-check
-// One client of the bridge: where it stands in the log, and what it wants from there.
+// One client of the bridge: its position in the log, and which frames it wants.
 //
-// Replay and live are one motion: `advance` sends from the client's place to the end of the log, and
-// is called again when the log has grown. It never puts more than HIGH_WATER bytes ahead of a slow
-// reader and goes on when those are gone, so a reader that stands still costs no memory; it is never
-// dropped for being slow. A paused subscriber sends nothing at all and reads nothing, pings included.
+// Replay and live delivery are one: `advance` sends from the client's position to the end of the log, and is called
+// again when the log has grown. It never sends more than HIGH_WATER bytes ahead of a slow reader and continues when
+// those are gone, so a stalled reader costs no memory; no reader is dropped for being slow. A paused subscriber neither
+// sends nor reads anything, pings included.
 
 import { parseWanted, wants } from './wanted.js'
 import { nowMicros } from './log.js'

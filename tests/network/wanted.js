@@ -1,8 +1,8 @@
 // @ts-check
-// What a Jetstream client asks for: `wantedCollections`, `wantedDids`, `maxMessageSizeBytes`.
+// The filters of a Jetstream client: `wantedCollections`, `wantedDids`, `maxMessageSizeBytes`.
 //
-// The same three come in the query of `/subscribe` and in an `options_update` message. Empty means
-// everything. Identity and account frames ignore the collections, but not the DIDs and the size.
+// The same three are in the query of `/subscribe` and in an `options_update` message. Empty means everything. Identity
+// and account frames ignore the collections, but not the DIDs and the size.
 
 const MAX_COLLECTIONS = 100
 const MAX_DIDS = 10_000

@@ -1,8 +1,9 @@
 // @ts-check
-// schemathesis, in a Python environment of its own beside the other tools of this machine; nothing of it is in the repository.
+// schemathesis, in a Python environment of its own next to the other tools of this machine; nothing of it is in the
+// repository.
 //
-// Promises: installed once per list of versions, and an interrupted install is never taken for a finished one; what is missing
-// on this machine is named. Uses the machine's python3.
+// Promises: installed once per list of versions; an interrupted install never counts as a finished one; names what is
+// missing on this machine. Uses the machine's python3.
 
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'

@@ -1,10 +1,10 @@
 // @ts-check
-// schemathesis against /openapi.json of a running service, with all its checks: what the document says is what the service
-// does, whatever it is sent. Well-formed requests are accepted, others refused with a status and body of the document, and
-// sequences of requests hold together.
+// schemathesis against /openapi.json of a running service, with all its checks: the service does what the document
+// says, whatever it is sent. It accepts well-formed requests, refuses others with a status and body from the document,
+// and sequences of requests are consistent.
 //
-// SCHEMATHESIS_EXAMPLES (20): test cases per operation and phase. SCHEMATHESIS_SEED (1): other cases. Skipped where it cannot be
-// installed; with CI=true that is a failure, unless there is no Python at all.
+// SCHEMATHESIS_EXAMPLES (20): test cases per operation and phase. SCHEMATHESIS_SEED (1): other cases. Skipped where it
+// cannot be installed; with CI=true that is a failure, unless there is no Python at all.
 
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
@@ -64,7 +64,7 @@ test('the service does what its document says', { timeout: 1_800_000 }, async (t
     for (const [method, { responses }] of Object.entries(methods)) {
       const label = `${method.toUpperCase()} ${path}`
       const statuses = Object.keys(answers[label] ?? {})
-      // A socket takes an upgrade, and the document is what the tool reads itself.
+      // A socket requires an upgrade, and the tool reads the document itself.
       const reached = statuses.some((status) => status.startsWith('2')) || responses[101] || path === '/openapi.json'
       assert(reached, `${label} never had what it was asked for, only ${statuses}\n${ended}`)
     }

@@ -1,6 +1,6 @@
 // @ts-check
-// What the examples of the document name, made real: a community with channels, members, messages, reactions, a ban, invites
-// and a file, so that requests made after the document reach what they ask for.
+// Creates what the examples of the document name: a community with channels, members, messages, reactions, a ban,
+// invites and a file, so that requests from the document find their targets.
 //
 // Promises: everything is on 127.0.0.1 and ends with the test file.
 

@@ -1,10 +1,10 @@
 // @ts-check
-// Everything that the soak does to the service as strangers, in a thread of its own, so that honest sockets are measured by a
-// thread that does nothing else. What strangers write into the stream is in flood.js.
+// All attacks of the soak on the service, in a thread of their own, so that another thread measures the honest sockets
+// and does nothing else. flood.js writes the strangers' records into the stream.
 //
-// Promises: only 127.0.0.1 is asked; each attacker has an address of its own (127.0.0.x), a rate and a bound of what it holds open;
-// all of it is closed when the thread is told to stop; each counts what it was answered, so that an attack that did not
-// happen can be seen.
+// Promises: contacts only 127.0.0.1; each attacker has its own address (127.0.0.x), a rate and a limit on what it holds
+// open; all of it is closed when the thread is told to stop; each counts its answers, which shows whether an attack
+// really happened.
 
 import { Agent, request } from 'node:http'
 import { connect } from 'node:net'
@@ -17,10 +17,10 @@ import { blobOf, cidOf, json, openHost } from './hosts.js'
 const MEBIBYTE = 1 << 20
 const TIMEOUT_MILLIS = 20_000
 const TICK_MILLIS = 100
-/** Distinct blobs that are asked for by range: more than the cache may hold. */
+/** Distinct blobs that are requested by range: more than the cache can hold. */
 const RANGE_BLOBS = 300
 const RANGE_BLOB_BYTES = MEBIBYTE
-/** Hosts of strangers whose repositories do not end. */
+/** Strangers' hosts whose repositories do not end. */
 const HOSTS = 40
 const HALF_OPEN = 1_000
 /** Frames that a socket may send at once (WS_BURST). */
@@ -35,7 +35,7 @@ let stopping = false
 const undo = []
 
 let attackers = 0
-/** One stranger: an address, and what they were answered. */
+/** One stranger: an address, and the answers it got. */
 class Attacker {
   /** @type {Record<string, number>} */
   counts = {}
@@ -59,7 +59,7 @@ class Attacker {
   }
 
   /**
-   * Does `act` so many times a second, with at most `atMost` under way.
+   * Calls `act` this many times a second, with at most `atMost` in progress.
    * @param {number} perSecond @param {(n: number) => Promise<unknown> | void} act @param {number} [atMost]
    */
   async every(perSecond, act, atMost = 40) {
@@ -76,8 +76,9 @@ class Attacker {
   }
 
   /**
-   * Asks, and resolves when all of the answer is there. @param {string} path
-   * @param {{ method?: string, headers?: Record<string, string>, body?: string | Buffer, hangUpAfter?: number }} [options]
+   * Sends a request, and resolves when the whole answer is there. @param {string} path
+   * @param {{ method?: string, headers?: Record<string, string>, body?: string | Buffer, hangUpAfter?: number }}
+   * [options]
    */
   ask(path, { method = 'GET', headers, body, hangUpAfter } = {}) {
     return new Promise((resolve) => {
@@ -101,7 +102,7 @@ class Attacker {
   }
 
   /**
-   * Opens a socket, sends, and leaves after a while, every second time without a word. @param {string} path
+   * Opens a socket, sends, and leaves after a while, every second time without a close. @param {string} path
    * @param {{ say?: (string | Buffer | object)[], hold?: number }} [options]
    */
   open(path, { say = [], hold = 1_000 } = {}) {
@@ -110,7 +111,7 @@ class Attacker {
       const ws = new WebSocket(`ws://${target.hostname}:${target.port}${path}`, { localAddress: this.address, perMessageDeflate: false })
       this.#sockets.add(ws)
       const timer = setTimeout(() => (Math.random() < 0.5 ? ws.terminate() : ws.close()), hold)
-      // Whoever is not answered is gone a moment later.
+      // A client without an answer leaves a moment later.
       const late = setTimeout(() => ws.terminate(), hold + 2_000)
       ws.on('open', () => {
         this.count('open')
@@ -153,7 +154,7 @@ class Attacker {
 
 const blobPath = (/** @type {string} */ did, /** @type {string} */ cid) => `/api/blob?did=${did}&cid=${cid}`
 
-/** Hosts of strangers, by the beginning of the DIDs whose documents lead there. */
+/** Strangers' hosts, by the prefix of the DIDs whose documents lead there. */
 async function openHosts() {
   /** @type {Map<string, number>} */
   const ranges = new Map()
@@ -168,7 +169,7 @@ async function openHosts() {
     response.writeHead(200, { 'content-type': 'video/mp4', 'content-length': 32 * MEBIBYTE })
     response.write('x')
   })
-  // A header of an archive, then blocks that nobody asked for, then nothing for ever.
+  // A header of an archive, then unreferenced blocks, then nothing for ever.
   const noise = blobOf(1, MEBIBYTE)
   const many = await Promise.all(
     Array.from({ length: HOSTS }, () =>

@@ -1,7 +1,7 @@
 // @ts-check
-// What the service holds, looked at from outside, and the bounds of SECURITY.md that it must be within.
+// The resources of the service, measured from outside, and their limits from SECURITY.md.
 //
-// Promises: databases are opened to be read only, while the service writes them; what cannot be read is an error and not a zero.
+// Promises: opens databases read-only, while the service writes them; unreadable data is an error and not a zero.
 
 import { readdirSync, readlinkSync, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -14,11 +14,12 @@ const MEBIBYTE = 1 << 20
 const OBJECTS = 24
 const FILES_OF_AN_OBJECT = 3
 const DESCRIPTORS_OF_AN_OBJECT = 5
-/** Questions of the moment, and connections to other hosts that are kept for the next one. */
+/** Requests in progress, and connections to other hosts that are kept for reuse. */
 const DESCRIPTORS_SPARE = 100
 /**
- * What the runtime may keep after a flood: memory of wasm does not shrink, pages of databases and the heap are given back late. The
- * queue (16 MiB), blobs (48 MiB and one), repositories (32 MiB and one), blocks (52 MiB) and subscriptions (32 MiB) were in it.
+ * What the runtime may keep after a flood: wasm memory does not shrink, and pages of databases and the heap are
+ * released late. It held the queue (16 MiB), blobs (48 MiB and one), repositories (32 MiB and one), blocks (52 MiB) and
+ * subscriptions (32 MiB).
  */
 const MEMORY_SPARE_MIB = 400
 const CACHE_BYTES = 128 * MEBIBYTE
@@ -119,10 +120,11 @@ function isSocket(pid, fd) {
 }
 
 /**
- * What must be true when strangers are gone: each row a name, what is, and at most what.
- * @param {Look} now @param {Look} quiet what was before they came
- * @param {{ sockets: number, strangers: number, hosts: number }} expected `strangers`: those who may have become known by records of
- *   their own; `hosts`: theirs, each with an object that rests between two attempts
+ * What must be true when strangers are gone: each row has a name, the current value, and its limit.
+ * @param {Look} now @param {Look} quiet the state before they came
+ * @param {{ sockets: number, strangers: number, hosts: number }} expected `strangers`: those who may have become known
+ * by their own
+ *   records; `hosts`: theirs, each with an object that rests between two attempts
  * @returns {{ what: string, is: number, bound: number }[]}
  */
 export function bounds(now, quiet, { sockets, strangers, hosts }) {

@@ -1,6 +1,6 @@
 // @ts-check
-// What strangers write into the stream during the soak: records that wait, that are refused, that are too large or none, and
-// deletions of what never existed. The index itself hardly grows by it.
+// What strangers write into the stream during the soak: records that are held, refused, too large or invalid, and
+// deletions of records that never existed. The index itself hardly grows.
 //
 // Promises: a rate, and each kind in turn.
 
@@ -44,7 +44,8 @@ export function flood(jetstream, { perSecond, only, channel, community, hosts })
     }
   }
   const ofHosts = (/** @type {number} */ n) => {
-    // Of each host whose repositories do not end, somebody has a community, and says again and again that they moved.
+    // For each host whose repositories do not end, somebody has a community, and reports again and again that they
+    // moved.
     const did = `did:plc:evilhost${Math.floor(n / 2) % hosts}`
     return n % 2 ? repos.identity(did, `h${n}.test`) : repos.update(did, COLLECTION.community, 'c', { name: 'c', requiresApprovalToJoin: false })
   }

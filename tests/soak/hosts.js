@@ -1,7 +1,7 @@
 // @ts-check
-// Other hosts as the soak plays them: HTTP servers on 127.0.0.1, a directory, and the names of blobs.
+// Other hosts as the soak plays them: HTTP servers on 127.0.0.1, a directory, and the CIDs of blobs.
 //
-// Promises: a host that is closed has let go of every connection.
+// Promises: a closed host has released every connection.
 
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
@@ -12,7 +12,7 @@ import { createServer } from 'node:http'
 /** A host that answers everything with `answer`. @param {Answer} answer */
 export async function openHost(answer) {
   const server = createServer((request, response) => {
-    // Whoever hangs up in the middle of an answer is no error here.
+    // A client that hangs up in the middle of an answer is not an error here.
     response.on('error', () => {})
     answer(new URL(request.url ?? '/', 'http://host'), response)
   })

@@ -1,9 +1,10 @@
 // @ts-check
-// `npm run soak -- --minutes 10`: 200 honest sockets and 20 events a second beside all that strangers can do (soak.js), and a table
-// of what came of it. Exit code 1 if an honest person lost something, waited too long, or a bound of SECURITY.md was missed.
+// `npm run soak -- --minutes 10`: 200 honest sockets and 20 events a second next to all attacks of strangers (soak.js),
+// and a table of the results. Exit code 1 if an honest person lost something or waited too long, or a limit of
+// SECURITY.md was exceeded.
 //
-// Options: --minutes N (10) of hostile time, after a tenth of it in quiet (at least 10 s); --only NAME[,NAME], those attackers
-// whose names contain one of these (the flood is `the stream`); --json.
+// Options: --minutes N (10) of hostile time, after a tenth of it in quiet (at least 10 s); --only NAME[,NAME], those
+// attackers whose names contain one of these (the flood is `the stream`); --json.
 
 import { availableParallelism, loadavg } from 'node:os'
 import { parseArgs } from 'node:util'
@@ -12,7 +13,10 @@ import { EVENTS_PER_SECOND, SOCKETS, soak } from './soak.js'
 
 const SETTLE_MILLIS = 120_000
 const SLOWER_AT_MOST = 2
-/** A p99 below this is fine whatever the quiet one was: two cores that clients, strangers and the service share make as much noise. */
+/**
+ * A p99 below this passes whatever the quiet one was: clients, strangers and the service on two cores cause as much
+ * noise.
+ */
 const P99_FLOOR_MILLIS = 250
 
 const { values: options } = parseArgs({ options: { minutes: { type: 'string', default: '10' }, only: { type: 'string' }, json: { type: 'boolean', default: false } } })

@@ -1,5 +1,5 @@
-// The floor of `npm run bench:fanout`: the least that an object can do to send texts to its sockets. They hibernate, heartbeats
-// are answered by the runtime, and nothing is numbered, stored, matched or resumed.
+// The floor of `npm run bench:fanout`: the least that an object can do to send texts to its sockets. They hibernate,
+// the runtime answers heartbeats, and nothing is numbered, stored, matched or resumed.
 
 import { DurableObject } from 'cloudflare:workers'
 

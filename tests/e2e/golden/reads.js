@@ -1,5 +1,5 @@
-// The bodies of the reads, to the letter, for the world of rest-reads.test.js. Each says who breaks when it changes: a change
-// here is a change of the contract (sections 2 and 3), not of a test. `RECEIVED` stands for a receive time (H10).
+// The exact bodies of the reads, for the world of rest-reads.test.js. Each says who breaks if it changes: a change here
+// is a change of the contract (sections 2 and 3), not of a test. `RECEIVED` represents a receive time (H10).
 
 export const RECEIVED = '<received>'
 
