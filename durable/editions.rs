@@ -1,12 +1,11 @@
 //! `Editions`: which parts of the index are being changed, and how often they were.
 //!
-//! - Guarantee: while it answers the same number for a part, nothing is committed to that part
-//!   (`domain::editions`). Every commit asks it before and tells it after (`platform::d1`).
+//! - Guarantee: while it returns the same number for a part, nothing is committed to that part
+//!   (`domain::editions`). Every commit calls it before and after (`platform::d1`).
 //! - Gates: none is needed. Each command is one step in memory.
-//! - Stored here: nothing. An object that starts anew names a new run, and whatever was kept
-//!   counts no more. A commit that was begun with the run before is not known to this one; what
-//!   is kept meanwhile is given up when the commit ends, and at the latest after a minute
-//!   (`api::response_cache`).
+//! - Stored here: nothing. A restarted object names a new run, which invalidates everything cached.
+//!   It does not know a commit that began in the previous run; answers cached in the meantime are
+//!   dropped when that commit ends, and after a minute at the latest (`api::response_cache`).
 //! - Commands: those of `platform::editions`.
 //! - Ends: never.
 
@@ -33,7 +32,7 @@ impl DurableObject for Editions {
     async fn fetch(&self, request: Request) -> Result<Response> {
         let address = request.inner().url();
         let mut known = self.known.borrow_mut();
-        // Asked far more often than anything else, so its address is not taken apart.
+        // The most frequent request by far, so its address is not parsed.
         let answer = if address.ends_with(paths::NOW) {
             known.now(now()).to_string()
         } else {

@@ -1,10 +1,10 @@
-//! The Durable Objects: decode, ask a rule, perform the answer.
+//! The Durable Objects: each decodes a command, asks a rule, and performs the answer.
 //!
-//! A folder of the one crate rather than a workspace member: the objects use `platform` and the
-//! router uses their commands, and two crates could not both have the upper hand.
+//! This is a folder of the one crate rather than a workspace member: the objects use `platform` and
+//! the router uses their commands, which two crates could not do in both directions.
 //!
-//! An object is a folder: `mod.rs` is the object, `commands.rs` what it may be asked, and the other
-//! files its parts. Read them in the order in which an event passes them.
+//! An object is a folder: `mod.rs` is the object, `commands.rs` has its commands, and the other
+//! files are its parts. Read them in the order in which an event passes through them.
 
 pub mod replies;
 

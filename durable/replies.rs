@@ -1,15 +1,15 @@
-//! Replies that several objects give.
+//! Replies of several objects.
 
 use serde::{Deserialize, Serialize};
 
-/// What a community or a gateway has.
+/// The position of a community or a gateway.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Announced {
-    /// The last row of the outbox that came in.
+    /// The last outbox row that it received.
     pub through: i64,
 }
 
-/// Whether to go on.
+/// Whether to continue.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Delivered {
     /// Whether some session still needs the community.

@@ -1,4 +1,4 @@
-//! What a `Community` object may be asked, and how an observer's socket is opened to it.
+//! The commands of a `Community` object, and how an observer's socket is opened to it.
 
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -13,8 +13,8 @@ use crate::storage::gateway_people::Saying;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
 
-/// To `Community`: number these events, keep them, hand them on. Idempotent by [`Told::id`]:
-/// what came in before is not numbered again. Reply: the last row it has.
+/// To `Community`: number these events, store and deliver them. Idempotent by [`Told::id`]: rows
+/// that it has are not numbered again. Reply: the last row that it has.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Announce {
     /// The community, for a new object that does not know its name.
@@ -29,8 +29,8 @@ impl Command for Announce {
     const NAME: &'static str = "announce";
 }
 
-/// To `Community`: deliver to this gateway from now on. Idempotent. Reply: the last `seq`; the
-/// gateway gets every later event.
+/// To `Community`: attach this gateway. Idempotent. Reply: the last `seq`; the gateway gets every
+/// later event.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Attach {
     /// The community.
@@ -39,10 +39,10 @@ pub struct Attach {
     pub gateway: String,
 }
 
-/// Where a community stands.
+/// The position of a community.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Attached {
-    /// The last `seq` given.
+    /// The last `seq` assigned.
     pub seq: u64,
 }
 
@@ -52,15 +52,15 @@ impl Command for Attach {
     const NAME: &'static str = "attach";
 }
 
-/// Events in one call to a gateway, and in one page of a replay: with 2 kB each 1 MB.
+/// The most events in one call to a gateway, and in one page of a replay: at 2 kB each, 1 MB.
 pub const PAGE: i64 = 500;
 
-/// To `Community`: a page of the log for a client that comes back (Q02). Idempotent: reads only.
+/// To `Community`: a page of the log for a returning client (Q02). Idempotent: reads only.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Replay {
     /// The community.
     pub community: AtUri,
-    /// The client's cursor; on later pages the last `seq` it got.
+    /// The client's cursor; for later pages, the last `seq` that it got.
     pub cursor: i64,
 }
 
@@ -70,8 +70,8 @@ impl Command for Replay {
     const NAME: &'static str = "replay";
 }
 
-/// To `Community`: which cursor has whoever had what was numbered before this moment (Q10)?
-/// Idempotent: reads only.
+/// To `Community`: the cursor of a client that received everything numbered before this moment
+/// (Q10). Idempotent: reads only.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Locate {
     /// The community.
@@ -80,7 +80,7 @@ pub struct Locate {
     pub at: Micros,
 }
 
-/// A place in a log.
+/// A position in a log.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Located {
     /// The cursor; `None` if the log does not reach back so far.
@@ -93,11 +93,12 @@ impl Command for Locate {
     const NAME: &'static str = "locate";
 }
 
-/// To `Community`: the same, for its observers (A21). Not idempotent: observers may get one
-/// twice if the reply is lost, which changes nothing for them. Reply: whether it has observers.
+/// To `Community`: events about people for its observers (A21). Not idempotent: observers may
+/// receive one twice if the reply is lost, which changes nothing for them. Reply: whether it has
+/// observers.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Overhear {
-    /// In order.
+    /// The events, in order.
     pub sayings: Vec<Saying>,
 }
 
@@ -107,29 +108,29 @@ impl Command for Overhear {
     const NAME: &'static str = "overhear";
 }
 
-/// To `Community`: this person is in this voice channel, and in no other of the community (V03).
+/// To `Community`: puts this person into this voice channel, and no other of the community (V03).
 /// Idempotent.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct JoinVoice {
     /// The community.
     pub community: AtUri,
-    /// Who.
+    /// The person.
     pub did: Did,
-    /// A voice channel of the community where the person may be.
+    /// A voice channel of the community that the person may enter.
     pub channel: AtUri,
     /// The person's gateway.
     pub gateway: String,
-    /// The version of the ledger before the person's right was read.
+    /// The ledger version before the person's right was read.
     pub version: i64,
 }
 
-/// What came of a [`JoinVoice`].
+/// The result of a [`JoinVoice`].
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Joined {
-    /// They are in.
+    /// They are in the channel.
     In,
-    /// The community has heard of something since: read their right again.
+    /// The community received events since that version: read their right again.
     Stale,
 }
 
@@ -139,13 +140,13 @@ impl Command for JoinVoice {
     const NAME: &'static str = "join-voice";
 }
 
-/// To `Community`: this person is in none of its voice channels, unless another gateway says
-/// otherwise. Idempotent.
+/// To `Community`: removes this person from its voice channels, unless another gateway joined them.
+/// Idempotent.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct LeaveVoice {
     /// The community.
     pub community: AtUri,
-    /// Who.
+    /// The person.
     pub did: Did,
     /// The person's gateway.
     pub gateway: String,
@@ -157,14 +158,14 @@ impl Command for LeaveVoice {
     const NAME: &'static str = "leave-voice";
 }
 
-/// To `Community`: who is in which voice channel (V10)? Reads only.
+/// To `Community`: the members of its voice channels (V10). Reads only.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Voices {}
 
-/// Who is in the voice channels of a community.
+/// The members of a community's voice channels.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Voiced {
-    /// Channels that are not empty, each with its members, sorted.
+    /// Occupied channels, each with its members, sorted.
     pub channels: Vec<(AtUri, Vec<Did>)>,
 }
 
@@ -174,22 +175,22 @@ impl Command for Voices {
     const NAME: &'static str = "voices";
 }
 
-/// To `Community`: take in an observer (A21). An upgrade like `CONNECT`; its `cursor`, if there
-/// is one, stands in [`CURSOR_HEADER`].
+/// To `Community`: accept an observer (A21). An upgrade like `CONNECT`; [`CURSOR_HEADER`] has its
+/// `cursor`, if there is one.
 pub const OBSERVE: &str = "observe";
 
 /// See [`OBSERVE`].
 pub const CURSOR_HEADER: &str = "x-colibri-cursor";
 
-/// To the `Community` that is a lobby: take in an observer of a community that nobody knows. An
-/// upgrade like [`OBSERVE`]; the community stands in the address, as [`COMMUNITY_PARAMETER`].
+/// To the `Community` that is a lobby: accept an observer of an unknown community. An upgrade like
+/// [`OBSERVE`]; the address names the community as [`COMMUNITY_PARAMETER`].
 pub const WAIT: &str = "wait";
 
 /// See [`WAIT`].
 pub const COMMUNITY_PARAMETER: &str = "community";
 
-/// To the `Community` that is a lobby: this community is known now, so whoever waits for it goes
-/// there. Idempotent.
+/// To the `Community` that is a lobby: this community is known now, so its waiting observers must
+/// go there. Idempotent.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Known {
     /// The community.
@@ -202,9 +203,9 @@ impl Command for Known {
     const NAME: &'static str = "known";
 }
 
-/// To `Community`: this room is named after a voice channel of the community and people are in
-/// it; tell it when rights may have ended (S20). Idempotent. It is told until it answers that
-/// nobody is there.
+/// To `Community`: this room belongs to a voice channel of the community and has people in it;
+/// notify it when rights may have ended (S20). Idempotent. Notifications stop when the room answers
+/// that it is empty.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Bind {
     /// The community.
@@ -219,7 +220,7 @@ impl Command for Bind {
     const NAME: &'static str = "bind";
 }
 
-/// Opens a socket of an observer to the lobby of a community that nobody knows ([`WAIT`]).
+/// Opens an observer's socket to the lobby of an unknown community ([`WAIT`]).
 pub async fn wait_for_community(env: &Env, community: &str) -> Result<WebSocket, Fault> {
     let url =
         Url::parse_with_params(&format!("https://do.internal/{WAIT}"), [(COMMUNITY_PARAMETER, community)])

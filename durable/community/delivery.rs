@@ -1,5 +1,5 @@
-//! Delivers a community's events to the gateways that listen to it: one call at a time each, from
-//! where each of them stands.
+//! Delivers a community's events to the attached gateways: one call at a time to each, from its own
+//! position.
 
 use std::rc::Rc;
 
@@ -16,17 +16,17 @@ use crate::storage::community_log::{self, Listener};
 use crate::storage::{Fault, Statement, rows};
 use crate::wire::ids::AtUri;
 
-/// How soon a gateway that could not be reached is tried again, in milliseconds.
+/// The pause before an unreachable gateway is retried, in milliseconds.
 pub(super) const RETRY_MS: i64 = 2_000;
 
 impl CommunityLog {
-    /// Runs a statement about who listens.
+    /// Changes the list of attached gateways.
     pub(super) fn change_listeners(&self, statement: &Statement) -> Result<(), Fault> {
         self.listeners.replace(None);
         self.sql.run(statement).map(drop)
     }
 
-    /// The last `seq`, and who listens.
+    /// The last `seq`, and the attached gateways.
     fn listeners(&self) -> Result<(u64, Vec<Listener>), Fault> {
         let seq = self.counters()?.seq;
         if let Some(listeners) = self.listeners.borrow().clone() {
@@ -37,8 +37,8 @@ impl CommunityLog {
         Ok((seq, listeners))
     }
 
-    /// Delivers, in the background, to every gateway that has not had everything, and sees that
-    /// the log is tidied some day.
+    /// Delivers, in the background, to every gateway that is behind, and schedules the clean-up of
+    /// the log.
     pub(super) async fn deliver_soon(self: &Rc<Self>) {
         self.start_delivering();
         self.start_asking_rooms();
@@ -72,7 +72,7 @@ impl CommunityLog {
     /// Delivers to one gateway until it has everything.
     async fn deliver(&self, community: &AtUri, name: &str) -> Result<(), Fault> {
         loop {
-            // Read again each time: more may have been announced during the last call.
+            // Read again each time, because more may have been announced during the last call.
             let (seq, listeners) = self.listeners()?;
             let Some(listener) = listeners.into_iter().find(|listener| listener.name == name) else {
                 return Ok(());
@@ -99,7 +99,7 @@ impl CommunityLog {
             }
             let listening = delivered?.listening;
             self.set_aside(set_aside);
-            // While one is looked for that is to blame, they go on one by one.
+            // While the search for a faulty event goes on, events are delivered one by one.
             self.failures.borrow_mut().insert(name.to_owned(), attempt.failures_after_success());
             self.change_listeners(&community_log::delivered(name, through))?;
             if !listening {

@@ -1,4 +1,4 @@
-//! Numbers a community's events, keeps them, and delivers them: what the `Community` object does.
+//! The log of a `Community` object: numbers the community's events, stores and delivers them.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,17 +23,17 @@ use crate::storage::{Fault, Statement, bound_rooms, community_voice, rows};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
 
-/// The same in bytes: a message may have a hundred times as much as most, and a call is held whole by
-/// both objects, which may be in one isolate.
+/// The same in bytes: a few messages are a hundred times as large as most, and both objects, which
+/// may share an isolate, hold the whole call.
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
 
-/// How often old events are looked for, in milliseconds.
+/// How often old events are deleted, in milliseconds.
 pub(super) const TIDY_MS: i64 = 3_600_000;
 
-/// How long an event may take from being numbered to being sent, in microseconds.
+/// How long an event may take from its numbering to its sending, in microseconds.
 const ON_THE_WAY: i64 = 1_000_000;
 
-/// What the tasks of the object share. Nothing in it is borrowed over an await.
+/// The shared state of the object's tasks. No borrow of it lasts over an await.
 pub(super) struct CommunityLog {
     pub(super) state: State,
     pub(super) env: Env,
@@ -41,17 +41,17 @@ pub(super) struct CommunityLog {
     pub(super) log: EventLog,
     pub(super) shards: u32,
     pub(super) ready: Cell<bool>,
-    /// What stands in the database, as this object, its only writer, last saw it; `None` after a
-    /// fault. A statement costs more than all else in taking in an event.
+    /// The stored counters, as this object, their only writer, last saw them; `None` after a fault.
+    /// Reading them would cost more than the rest of accepting an event.
     pub(super) counters: Cell<Option<Counters>>,
     pub(super) listeners: RefCell<Option<Vec<Listener>>>,
-    /// Gateways that a task is delivering to: one at a time, so that events arrive in order.
+    /// Gateways with a delivery in progress: one at a time each, so that events arrive in order.
     pub(super) delivering: RefCell<BTreeSet<String>>,
-    /// How often in a row gateways could not be delivered to.
+    /// The consecutive failures per gateway.
     pub(super) failures: RefCell<BTreeMap<String, u32>>,
-    /// Whether a task is asking voice rooms to look at rights again.
+    /// Whether a task is notifying voice rooms.
     pub(super) asking_rooms: Cell<bool>,
-    /// Whether some room may have to look; nobody knows when the object has just woken.
+    /// Whether some room may be due; unknown when the object has just woken.
     pub(super) rooms_may_be_due: Cell<bool>,
     pub(super) alarm_at: Cell<Option<Micros>>,
     pub(super) observers: Observers,
@@ -78,7 +78,7 @@ impl CommunityLog {
         }
     }
 
-    /// The counters; on first use, creates the tables.
+    /// The counters; creates the tables on first use.
     pub(super) fn counters(&self) -> Result<Counters, Fault> {
         if !self.ready.get() {
             let tables = [community_log::SCHEMA, community_voice::SCHEMA, bound_rooms::SCHEMA];
@@ -101,7 +101,7 @@ impl CommunityLog {
         let home = |did: &Did| gateway_of(did, self.shards);
         let (told, left) = self.with_voice(&counters, command)?;
         let taken = community_log::take(&counters, &told, now(), home);
-        // The counters last: should writing fail half way, it is done again (storage::community_log).
+        // The counters last: if writing fails half-way, it is repeated (storage::community_log).
         self.note_concerns(&counters, &told)?;
         self.counters.set(None);
         if taken.asks_gateways {
@@ -122,9 +122,9 @@ impl CommunityLog {
         Ok(Announced { through: taken.counters.announced })
     }
 
-    /// Appends events that the database did not take together. One that it does not take alone is
-    /// set aside (Q21). Should it not even take that, it takes nothing: all is done again later,
-    /// under the same numbers.
+    /// Appends events one by one after the database refused them together. An event that it refuses
+    /// alone is set aside (Q21). If it refuses even that, it accepts nothing, and all is repeated
+    /// later under the same numbers.
     fn append_one_by_one(
         &self,
         counters: &Counters,
@@ -156,13 +156,13 @@ impl CommunityLog {
         Ok(())
     }
 
-    /// Events of the log that could not be stored, read or delivered.
+    /// Records events of the log that could not be stored, read or delivered.
     pub(super) fn set_aside(&self, count: u32) {
         let place = self.name().map_or_else(String::new, |community| community.to_string());
         incidents::note(&self.env, Incident::Log, count, &place);
     }
 
-    /// Events of the log; `true` if there may be more behind them.
+    /// A page of the log, and `true` if there may be more after it.
     pub(super) fn page(&self, statement: &Statement) -> Result<(Vec<Numbered>, bool), Fault> {
         let (texts, cut) = self.sql.run_within(statement, PAGE_BYTES)?;
         let mut unreadable = Vec::new();
@@ -175,7 +175,7 @@ impl CommunityLog {
         Ok((events, full || cut))
     }
 
-    /// Numbers events that come from no commit, and stores what made them.
+    /// Numbers events that come from no commit, and stores their cause.
     pub(super) fn tell(&self, events: &[Announcement], cause: &[Statement]) -> Result<(), Fault> {
         let counters = self.counters()?;
         let first = counters.seq + 1;
@@ -197,7 +197,7 @@ impl CommunityLog {
     }
 
     pub(super) fn replay(&self, command: &Replay) -> Result<Replayed, Fault> {
-        // Anybody may ask for the log of anything: a community that was never seen gets no tables.
+        // Anybody may request any log: a community that was never seen gets no tables.
         if !self.ready.get() && self.sql.run(&community_log::is_used())?.is_empty() {
             return Ok(match resume(command.cursor, 1, 0) {
                 Resume::From(last) => Replayed::Page { events: Vec::new(), through: last, last },
@@ -217,8 +217,8 @@ impl CommunityLog {
         }
     }
 
-    /// Where in the log somebody stands who had what came before a moment. An event is numbered a
-    /// moment before it is sent, so what was numbered just before may not have arrived.
+    /// The position in the log of a client that received everything before a moment. An event is
+    /// numbered a moment before it is sent, so events numbered just before may not have arrived.
     pub(super) fn locate(&self, command: &Locate) -> Result<Located, Fault> {
         if !self.ready.get() && self.sql.run(&community_log::is_used())?.is_empty() {
             return Ok(Located { cursor: Some(0) });
@@ -234,14 +234,14 @@ impl CommunityLog {
         Ok(Located { cursor: cursor_of(before, counters.oldest(), reaches_back) })
     }
 
-    /// Forgets what is too old or too much (Q06).
+    /// Deletes events that are too old or too many (Q06).
     fn forget(&self) -> Result<(), Fault> {
         let before = Micros(now().0.saturating_sub(self.log.hours.saturating_mul(3_600_000_000)));
         self.counters.set(None);
         self.sql.run_all(&community_log::forget(before, self.log.max))
     }
 
-    /// The alarm: delivers what was left, forgets old events.
+    /// The alarm: delivers what is left, and deletes old events.
     pub(super) async fn tidy(self: &Rc<Self>) {
         self.alarm_at.set(None);
         let result = self.counters().and_then(|_| self.forget());
@@ -260,7 +260,7 @@ impl CommunityLog {
         }
     }
 
-    /// Sees that the alarm rings within `millis`. An earlier alarm stays.
+    /// Makes sure that the alarm rings within `millis`. An earlier alarm stays.
     pub(super) async fn wake_within(&self, millis: i64) {
         let at = Micros(now().0 + millis * 1000);
         if self.alarm_at.get().is_some_and(|set| set <= at) {
@@ -272,7 +272,7 @@ impl CommunityLog {
         }
     }
 
-    /// The community this object serves: its instance name.
+    /// The community of this object: its instance name.
     pub(super) fn name(&self) -> Option<AtUri> {
         self.state.id().name().and_then(|name| AtUri::parse(&name).ok())
     }

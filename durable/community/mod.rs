@@ -1,19 +1,18 @@
-//! `Community`: the order of one community's events, their log, its voice channels, and the
-//! sockets of its observers.
+//! `Community`: the order of one community's events, their log, its voice channels, and the sockets
+//! of its observers.
 //!
-//! - Guarantee: `seq` is strictly increasing, never reused, and every event gets one, once
-//!   (T14). Commits of this object's SQLite give it: numbers, log and the mark of what came in
-//!   are written without an await between them, so they are stored together.
-//! - Gates: storage is synchronous; what is sent out waits until it is durable. Calls to
-//!   gateways are not covered by any gate, so how far a gateway is stands in the database and is
-//!   read again after each call.
-//! - Stored: `storage::community_log`, `storage::community_voice`, `storage::bound_rooms`; the
-//!   attachment of an observer's socket is its number, and where it is while it catches up.
+//! - Guarantee: `seq` is strictly increasing, never reused, and every event gets one, once (T14).
+//!   Commits of this object's SQLite ensure it: numbers, log and the last received row are written
+//!   without an await in between, so they are stored together.
+//! - Gates: storage is synchronous; outgoing messages wait until it is durable. No gate covers
+//!   calls to gateways, so each gateway's position is stored and read again after each call.
+//! - Stored: `storage::community_log`, `storage::community_voice`, `storage::bound_rooms`; an
+//!   observer's attachment has its number, and its position while it catches up.
 //! - Commands: [`Announce`], [`Attach`], [`Replay`], [`Locate`], [`JoinVoice`], [`LeaveVoice`],
-//!   [`Voices`], [`Overhear`], [`Observe`](OBSERVE), [`Bind`]; of a lobby, which stores nothing, [`Wait`](WAIT)
-//!   and [`Known`].
+//!   [`Voices`], [`Overhear`], [`Observe`](OBSERVE), [`Bind`]; of a lobby, which stores nothing,
+//!   [`Wait`](WAIT) and [`Known`].
 //! - Wakes on a command, a frame of an observer, and its alarm, which delivers what is left and
-//!   forgets old events. Ends with its log; the counters stay: a `seq` is never given twice.
+//!   deletes old events. Its log expires; the counters stay, because a `seq` is never reused.
 
 pub mod commands;
 mod delivery;
@@ -125,7 +124,7 @@ impl DurableObject for Community {
         Ok(())
     }
 
-    // A close and an error are the same to us: the socket is gone.
+    // A close and an error mean the same here: the socket is gone.
     async fn websocket_close(&self, socket: WebSocket, code: usize, _: String, _: bool) -> Result<()> {
         self.order.observers.gone(&socket);
         socket_state::answer_close(&socket, code);

@@ -1,5 +1,5 @@
-//! The sockets of observers: takes them in, lets them catch up with the log until nothing is left
-//! (Q02), and tells the gateways that somebody observes the community's people.
+//! The sockets of observers: accepts them, lets them catch up with the log (Q02), and tells the
+//! gateways that the community has observers.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -29,11 +29,11 @@ use crate::wire::socket::Reply;
 
 /// How often a full socket is checked again, in milliseconds.
 const ROOM_MS: u64 = 50;
-/// How soon gateways that could not be reached are called again, in milliseconds.
+/// The pause before unreachable gateways are called again, in milliseconds.
 const RETRY_MS: u64 = 2_000;
 
 impl CommunityLog {
-    /// Catches up, in the background, with every observer that is behind and not caught up with.
+    /// Catches up, in the background, with every observer that is behind and has no task yet.
     pub(super) fn catch_up_soon(self: &Rc<Self>) {
         for (socket, (id, behind)) in Observers::all(&self.state) {
             let Some(behind) = behind.filter(|behind| *behind != i64::MAX) else { continue };
@@ -76,7 +76,7 @@ impl CommunityLog {
                 }
             };
             let behind = end.is_none().then_some(after);
-            // A socket that takes no attachment is closing.
+            // A socket that refuses an attachment is closing.
             if socket.serialize_attachment((id, behind)).is_err() {
                 return;
             }
@@ -93,7 +93,7 @@ impl CommunityLog {
         }
     }
 
-    /// A page of the log for an observer, whose address reads no more than it may (Q08).
+    /// A page of the log for an observer, within the limit of its address (Q08).
     async fn page_for(
         &self,
         socket: &WebSocket,
@@ -110,8 +110,8 @@ impl CommunityLog {
         page
     }
 
-    /// Waits until the address of an observer may read another page of the log; `false`: it had read
-    /// too much for a whole minute (Q08), or the observer is gone.
+    /// Waits until the observer's address may read another page of the log. `false` if it exceeded
+    /// the limit for a whole minute (Q08), or the observer is gone.
     async fn may_read(&self, socket: &WebSocket, id: i64) -> bool {
         for _ in 0..ASK_AGAIN_TIMES {
             if self.observers.may_read(id, PAGE) {
@@ -125,7 +125,7 @@ impl CommunityLog {
         false
     }
 
-    /// Takes in an observer that comes from `address`; with a cursor it catches up first (Q02).
+    /// Accepts an observer from `address`; with a cursor it catches up first (Q02).
     pub(super) fn observe(self: &Rc<Self>, cursor: Option<i64>, address: String) -> worker::Result<Response> {
         if self.is_full() {
             return full();
@@ -141,7 +141,7 @@ impl CommunityLog {
         Response::from_websocket(pair.client)
     }
 
-    /// Whether there is no place for another observer.
+    /// Whether there is no room for another observer.
     fn is_full(&self) -> bool {
         hall::is_full(self.state.get_websockets().len())
     }
@@ -153,7 +153,7 @@ impl CommunityLog {
         id
     }
 
-    /// Takes in an observer that waits for a community to become known: it hears nothing until
+    /// Accepts an observer that waits for a community to become known; it receives nothing until
     /// then.
     pub(super) fn wait(&self, community: &str) -> worker::Result<Response> {
         if self.is_full() {
@@ -165,7 +165,7 @@ impl CommunityLog {
         Response::from_websocket(pair.client)
     }
 
-    /// The community is known now: whoever waits for it is told so by the close.
+    /// The community is known now: closes the sockets that wait for it, which tells them.
     pub(super) fn known(&self, command: &Known) -> Done {
         for socket in self.state.get_websockets_with_tag(&tag(command.community.as_str())) {
             self.observers.gone(&socket);
@@ -174,7 +174,7 @@ impl CommunityLog {
         Done {}
     }
 
-    /// Looks after observers: after a wake, and when the community has become known.
+    /// Serves observers after a wake, and when the community has become known.
     pub(super) fn look_after_observers(self: &Rc<Self>) {
         if Observers::all(&self.state).next().is_some() {
             self.catch_up_soon();
@@ -182,8 +182,8 @@ impl CommunityLog {
         }
     }
 
-    /// Lets all gateways know, in the background, that there are observers. Only of a community
-    /// that is known: anybody may name any other, and each costs the gateways a row.
+    /// Tells all gateways, in the background, that there are observers. Only for a known community:
+    /// anybody may name an unknown one, and each costs the gateways a row.
     fn register_soon(self: &Rc<Self>) {
         let Some(community) = self.name() else { return };
         if self.observers.registered.get() || self.observers.registering.replace(true) {
@@ -219,7 +219,7 @@ impl CommunityLog {
         replies.into_iter().collect::<Result<Vec<_>, _>>().map(|_| true)
     }
 
-    /// What a gateway says about people who are watched through this community (A36).
+    /// Events about people who are watched through this community (A36).
     pub(super) fn overhear(&self, command: &Overhear) -> Delivered {
         let is_open = |(_, (_, behind)): &(WebSocket, Attachment)| *behind != Some(i64::MAX);
         let observers: Vec<_> = Observers::all(&self.state).filter(is_open).collect();

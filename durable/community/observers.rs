@@ -1,8 +1,8 @@
-//! Observers: sockets that read one community and nothing else, held by its own object (A21).
+//! Observers: read-only sockets of one community, held by its own object (A21).
 //!
-//! They hibernate like all sockets; a socket's attachment is its number and, while it catches up,
-//! the last `seq` it has. An observer that catches up is left out of live events: its task reads
-//! the log until nothing is left, and then says `resumed`.
+//! They hibernate like all sockets. A socket's attachment has its number and, while it catches up,
+//! the last `seq` that it received. An observer that catches up gets no live events: its task sends
+//! the log to its end, and then `resumed`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -24,24 +24,24 @@ use crate::platform::socket_state::send;
 use crate::wire::ids::AtUri;
 use crate::wire::socket::Reply;
 
-/// An observer's number, and while it catches up the last `seq` it has (negative: none is asked
-/// for).
+/// An observer's number, and while it catches up the last `seq` it received (negative: it requested
+/// none).
 pub(super) type Attachment = (i64, Option<i64>);
 
-/// The observers of a community, beyond what their attachments say.
+/// The state of a community's observers beyond their attachments.
 pub(super) struct Observers {
     pub(super) rate: Rate,
     pub(super) budgets: RefCell<BTreeMap<i64, Budget>>,
-    /// The addresses of observers that catch up, as digests; all whose address is not known here any
-    /// more, because the object slept, count as one.
+    /// The addresses of observers that catch up, as digests. Observers whose address was lost when
+    /// the object slept count as one address.
     addresses: RefCell<BTreeMap<i64, String>>,
-    /// What addresses have read of the log (Q08).
+    /// How much each address has read from the log (Q08).
     readers: RefCell<Readers>,
     pub(super) last: Cell<i64>,
-    /// Tasks are catching up with these.
+    /// The observers with a catch-up task.
     pub(super) catching_up: RefCell<std::collections::BTreeSet<i64>>,
     pub(super) registering: Cell<bool>,
-    /// All gateways know that there are observers.
+    /// Whether all gateways know that there are observers.
     pub(super) registered: Cell<bool>,
 }
 
@@ -68,8 +68,8 @@ impl Observers {
             .map(|(attachment, socket)| (socket, attachment))
     }
 
-    /// Events, the first of them `first`, to all that are not catching up. A slow one is let go
-    /// with word of it (Q20).
+    /// Sends events, numbered from `first`, to all that are not catching up. Closes a slow observer
+    /// with a notice (Q20).
     pub(super) fn tell<'a>(
         &self,
         state: &State,
@@ -99,13 +99,13 @@ impl Observers {
             send(socket, &Reply::ResyncRequired { community_uri, oldest }.text());
         }
         self.gone(socket);
-        // Behind for ever: nothing more is sent to it.
+        // Permanently behind: nothing more is sent to it.
         let _ = socket.serialize_attachment((0, Some(i64::MAX)));
         socket_state::close(socket, 1013, "too slow");
         true
     }
 
-    /// A socket is gone.
+    /// A socket closed.
     pub(super) fn gone(&self, socket: &WebSocket) {
         if let Ok(Some((id, _))) = socket.deserialize_attachment::<Attachment>() {
             self.budgets.borrow_mut().remove(&id);
@@ -113,7 +113,7 @@ impl Observers {
         }
     }
 
-    /// An observer that will catch up came from this address.
+    /// Notes the address of an observer that will catch up.
     pub(super) fn came_from(&self, id: i64, address: String) {
         self.addresses.borrow_mut().insert(id, address);
     }
@@ -123,21 +123,21 @@ impl Observers {
         self.addresses.borrow_mut().remove(&id);
     }
 
-    /// Takes `events` of the log for an observer's address, or `false`: not yet (Q08).
+    /// Takes `events` of the log for an observer's address; `false` if it must wait (Q08).
     pub(super) fn may_read(&self, id: i64, events: i64) -> bool {
         let addresses = self.addresses.borrow();
         let address = addresses.get(&id).map_or("", String::as_str);
         self.readers.borrow_mut().take(address, events, now())
     }
 
-    /// Gives back what was taken and not read.
+    /// Returns events that were taken and not read.
     pub(super) fn give_back(&self, id: i64, events: i64) {
         let addresses = self.addresses.borrow();
         let address = addresses.get(&id).map_or("", String::as_str);
         self.readers.borrow_mut().give_back(address, events);
     }
 
-    /// A frame: the usual replies, without effect.
+    /// Answers a frame: the usual replies, without effect.
     pub(super) fn frame(&self, socket: &WebSocket, text: Option<&str>) {
         let id = socket.deserialize_attachment::<Attachment>().ok().flatten().map_or(0, |(id, _)| id);
         let decided = action(text);
@@ -164,7 +164,7 @@ pub(super) fn tag(community: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(community))
 }
 
-/// An observer acts for nobody, so there is always a reason why not.
+/// An observer acts for nobody, so there is always a reason for refusal.
 fn refusal<T>(wanted: Result<T, Reply>) -> Reply {
     wanted.err().unwrap_or_else(|| Reply::ack(""))
 }

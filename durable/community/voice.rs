@@ -1,8 +1,7 @@
-//! Who is in a community's voice channels: what the `Community` object does about it (contract
-//! section 6).
+//! The voice channels of a `Community` object (contract section 6).
 //!
-//! The lists stand here and nowhere else: every change gets its E14 in the same step, and REST
-//! asks here (V10).
+//! Only this object has the lists: every change publishes its E14 in the same step, and REST asks
+//! here (V10).
 
 use std::borrow::Cow;
 
@@ -24,7 +23,7 @@ impl CommunityLog {
         Ok(Rooms::of(people))
     }
 
-    /// V03, V04. A right that was read before something else was decided here counts for nothing.
+    /// V03, V04. A right that was read before the latest event here is stale.
     pub(super) fn join_voice(&self, command: &JoinVoice) -> Result<Joined, Fault> {
         if self.counters()?.announced > command.version {
             return Ok(Joined::Stale);
@@ -35,7 +34,7 @@ impl CommunityLog {
         Ok(Joined::In)
     }
 
-    /// V05, V06. A gateway takes out only whom it joined.
+    /// V05, V06. A gateway removes only people whom it joined.
     pub(super) fn leave_voice(&self, command: &LeaveVoice) -> Result<Done, Fault> {
         self.counters()?;
         let joined_by = self.sql.run(&community_voice::joined_by(&command.did))?;
@@ -47,14 +46,14 @@ impl CommunityLog {
         Ok(Done {})
     }
 
-    /// Who is where (V10).
+    /// The members of all channels (V10).
     pub(super) fn voices(&self) -> Result<Voiced, Fault> {
         self.counters()?;
         Ok(Voiced { channels: self.rooms()?.lists().into_iter().collect() })
     }
 
-    /// What is told, and before each event that ends something in voice (V06) the events of that;
-    /// and what is to be stored of it.
+    /// The given events, with the voice events that some of them cause placed before them (V06),
+    /// and the changes to store.
     pub(super) fn with_voice<'t>(
         &self,
         before: &Counters,
@@ -62,7 +61,7 @@ impl CommunityLog {
     ) -> Result<(Cow<'t, [Told]>, Vec<Statement>), Fault> {
         let is_new = |told: &&Told| told.id > before.announced;
         let mut topics = command.told.iter().filter(is_new).flat_map(|told| &told.events);
-        // The rooms are read only when something may end in them: nearly all events are messages.
+        // The lists are read only if an event may change them: nearly all events are messages.
         if !topics.any(ends) {
             return Ok((Cow::Borrowed(&command.told), Vec::new()));
         }
@@ -88,7 +87,7 @@ impl CommunityLog {
     }
 }
 
-/// Whether an event may end something in voice.
+/// Whether an event may end somebody's stay in voice.
 fn ends(event: &Announcement) -> bool {
     matches!(event.topic, Topic::MemberOut(_) | Topic::CommunityGone) || silenced(event).is_some()
 }

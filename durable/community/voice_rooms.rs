@@ -1,8 +1,8 @@
-//! Tells the rooms of voice channels that rights may have ended: what a `Community` object does
-//! for `VoiceRoom` objects (S20).
+//! Notifies the rooms of voice channels that rights may have ended: the calls of a `Community`
+//! object to `VoiceRoom` objects (S20).
 //!
-//! What is due is stored in the step that numbers the event, and stays until the room has
-//! looked; a room that cannot be reached is asked again by the alarm.
+//! Due notifications are stored in the step that numbers the event, and stay until the room has
+//! checked; the alarm retries a room that cannot be reached.
 
 use std::rc::Rc;
 
@@ -22,14 +22,14 @@ use crate::storage::community_log::Counters;
 use crate::storage::{Fault, rows};
 
 impl CommunityLog {
-    /// A room asks to be told.
+    /// A room asks to be notified.
     pub(super) fn bind(&self, command: &Bind) -> Result<Done, Fault> {
         self.counters()?;
         self.sql.run(&bound_rooms::bind(&command.room))?;
         Ok(Done {})
     }
 
-    /// Notes which rooms new events concern. `before` is where the community stood without them.
+    /// Notes which rooms new events concern. `before` are the counters without them.
     pub(super) fn note_concerns(&self, before: &Counters, told: &[Told]) -> Result<(), Fault> {
         let new = told.iter().filter(|told| told.id > before.announced).flat_map(|told| &told.events);
         for (event, seq) in new.zip(before.seq + 1..) {
@@ -41,7 +41,7 @@ impl CommunityLog {
         Ok(())
     }
 
-    /// Asks, in the background, every room that is due. One task at a time does it.
+    /// Notifies, in the background, every room that is due. One task at a time does it.
     pub(super) fn start_asking_rooms(self: &Rc<Self>) {
         if !self.rooms_may_be_due.get() || self.asking_rooms.replace(true) {
             return;
@@ -57,10 +57,10 @@ impl CommunityLog {
         });
     }
 
-    /// Asks until nothing is due, or every room that is due has failed.
+    /// Repeats until no room is due, or every due room has failed.
     async fn ask_rooms(&self) -> Result<(), Fault> {
         loop {
-            // Read again each time: more may have become due during the calls.
+            // Read again each time, because more may have become due during the calls.
             let due: Vec<Due> = rows(Some(&self.sql.run(&bound_rooms::due())?))?;
             if due.is_empty() {
                 self.rooms_may_be_due.set(false);

@@ -1,11 +1,11 @@
-//! What the `Identities` object may be asked.
+//! The commands of the `Identities` object.
 
 use serde::{Deserialize, Serialize};
 
 use crate::durable::replies::Done;
 use crate::platform::objects::{Command, Object};
 
-/// To `Identities`: somebody is due to be looked at. Idempotent. Reply: they will be.
+/// To `Identities`: people may be due. Idempotent. Reply: they will be looked up.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Look {}
 

@@ -1,4 +1,4 @@
-//! Looks at people who are due: the work of the `Identities` object.
+//! Looks up people who are due: the work of the `Identities` object.
 
 use futures::StreamExt as _;
 use futures::stream::iter;
@@ -19,25 +19,25 @@ use crate::storage::{Fault, Store};
 use crate::wire::ids::Did;
 use crate::wire::time::Micros;
 
-/// People looked at between two commits, and at the same time: the platform allows six
-/// connections that wait for headers (platform facts 2.8).
+/// People looked up between two commits, and in parallel: the platform allows six connections that
+/// wait for headers (platform facts 2.8).
 const BATCH: i64 = 30;
 const AT_ONCE: usize = 5;
-/// Batches in one go. What is left has the next alarm, which is due at once.
+/// The most batches in one run. The next alarm, which is due at once, does the rest.
 const BATCHES: usize = 10;
 
-/// What comes next.
+/// What to do next.
 pub(super) enum Next {
     /// Nobody is due.
     Nobody,
-    /// Somebody is due then.
+    /// The next person is due then.
     At(Micros),
-    /// Whoever is due: the directory is left alone until then.
+    /// People are due, but the directory is not asked before then.
     Rest(Micros),
 }
 
-/// Looks at everybody who is due, and answers when somebody is next. A directory that rests ends
-/// it: thousands may be due, and each would only fail and be stored.
+/// Looks up everybody who is due, and returns when the next person is. It stops if the directory
+/// rests: thousands may be due, and each would only fail and be stored.
 pub(super) async fn look(env: &Env) -> Result<Next, Fault> {
     let (db, outside, settings) = (D1::of(env)?, config::outside(env), config::pipeline(env));
     for _ in 0..BATCHES {
@@ -50,7 +50,8 @@ pub(super) async fn look(env: &Env) -> Result<Next, Fault> {
         let rest = seen.iter().filter_map(|seen| seen.rests_until).max();
         let (findings, looked): (Vec<(Did, Finding)>, Vec<Looked>) =
             seen.into_iter().map(|seen| ((seen.looked.did.clone(), seen.finding), seen.looked)).unzip();
-        // First what was found, then that it was: a crash between the two looks once more.
+        // The results first, then that people were looked up: after a crash in between they are
+        // looked up once more.
         if pipeline::learn(&db, &findings, &settings, now()).await?
             && let Err(fault) = call(env, JETSTREAM, &Ensure {}).await
         {
@@ -64,21 +65,21 @@ pub(super) async fn look(env: &Env) -> Result<Next, Fault> {
     Ok(identities::next_due(&db).await?.map_or(Next::Nobody, Next::At))
 }
 
-/// How looking at somebody went.
+/// The result for one person.
 struct Seen {
     finding: Finding,
     looked: Looked,
     rests_until: Option<Micros>,
 }
 
-/// Looks at one of them: the document, the handle in both directions, and a profile if none is
-/// known. Each of them may fail; what was found counts all the same.
+/// Looks up one person: the document, the handle in both directions, and a profile if none is
+/// stored. Each step may fail; the other results count all the same.
 async fn look_at(db: &impl Store, due: Due, outside: &Outside) -> Seen {
     let mut finding = Finding::default();
     let mut rests_until = None;
     let mut errors = Vec::new();
     match identity::identify(db, &due.did, outside).await {
-        // A document that the network called changed while it was read is read again.
+        // If the network reported a change while the document was fetched, it is fetched again.
         Ok(identity) => match identity.handle_status {
             HandleStatus::Unresolved => errors.push("its handle could not be checked".to_owned()),
             HandleStatus::Valid | HandleStatus::Invalid => {

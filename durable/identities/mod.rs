@@ -1,12 +1,12 @@
-//! `Identities`: looks at people whose identity is not known, or not any more.
+//! `Identities`: looks up people whose identity is unknown or outdated.
 //!
-//! - Guarantee: whoever the index comes to know, and whose identity changes, is looked at once
-//!   (I50, K12); failures are tried again with growing pauses and keep nobody else waiting.
-//! - Gates: none is needed. Who is due stands in D1 (`storage::identities`), and what is found is
-//!   committed over the ledger; two objects at work would only do some of it twice.
-//! - Stored here: nothing but the alarm.
-//! - Commands: [`Look`]. Wakes on its alarm, which stands at the time when somebody is due. A
-//!   quiet instance has none (K06).
+//! - Guarantee: everybody who becomes known, or whose identity changes, is looked up once (I50,
+//!   K12); failures are retried with growing pauses and delay nobody else.
+//! - Gates: none is needed. The due people are in D1 (`storage::identities`), and results are
+//!   committed against the ledger; a second object would only repeat some of the work.
+//! - Stored here: only the alarm.
+//! - Commands: [`Look`]. Wakes on its alarm, which is set to when the next person is due. A quiet
+//!   instance has none (K06).
 //! - Ends: never.
 
 pub mod commands;
@@ -27,7 +27,7 @@ use crate::platform::objects::{Command, serve, unknown};
 use crate::storage::Fault;
 use crate::wire::time::Micros;
 
-/// The alarm set before the work, should the work die, in milliseconds.
+/// The alarm that is set before the work, in case the object dies, in milliseconds.
 const AGAIN_MS: i64 = 60_000;
 
 /// See the module.
@@ -35,9 +35,9 @@ const AGAIN_MS: i64 = 60_000;
 pub struct Identities {
     state: State,
     env: Env,
-    /// Asked to look while at work.
+    /// Whether a command arrived during the work.
     asked: Cell<bool>,
-    /// The directory is left alone until then.
+    /// The directory is not asked before then.
     rests_until: Cell<Option<Micros>>,
 }
 
@@ -53,7 +53,7 @@ impl DurableObject for Identities {
             Look::NAME => {
                 let look = async |_: Look| {
                     self.asked.set(true);
-                    // While the directory rests, the alarm stands at the end of that.
+                    // While the directory rests, the alarm is set to the end of the rest.
                     match self.rests_until.get().filter(|until| *until > now()) {
                         Some(_) => Ok(Done {}),
                         None => self.wake_in(1).await.map(|()| Done {}),
@@ -66,7 +66,7 @@ impl DurableObject for Identities {
     }
 
     async fn alarm(&self) -> Result<Response> {
-        // The next alarm before the work: should the work die, it is done again.
+        // The next alarm is set before the work: if the object dies, the work is repeated.
         let again = self.wake_in(AGAIN_MS).await;
         self.asked.set(false);
         let next = lookup::look(&self.env).await.unwrap_or_else(|fault| {
@@ -80,7 +80,7 @@ impl DurableObject for Identities {
                 self.rests_until.set(Some(at));
                 self.wake_in(until(at)).await
             }
-            // Who became due meanwhile was perhaps not seen.
+            // People who became due in the meantime may have been missed.
             _ if self.asked.get() => self.wake_in(1).await,
             Next::At(at) => self.wake_in(until(at)).await,
             Next::Nobody => self.sleep().await,

@@ -1,4 +1,4 @@
-//! Batches: takes frames out of the queue, commits them, and has their events delivered.
+//! Batches: takes frames from the queue, commits them, and has their events delivered.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -24,35 +24,35 @@ use crate::storage::incidents::Incident;
 use crate::wire::jetstream::{Frame, What};
 use crate::wire::time::Micros;
 
-/// Frames let in at once: the batch is the unit of cost. Twice as many take two thirds of the page
-/// writes of the database for each event, and half a second.
+/// Frames per commit: costs are per batch. Twice as many take two thirds of the database's page
+/// writes per event, and half a second.
 const BATCH_FRAMES: usize = 2_000;
 
-/// Text let in at once, in bytes: its facts and rows must fit D1's 2 MB per parameter.
+/// Text per commit, in bytes: its facts and rows must fit into D1's 2 MB per parameter.
 const BATCH_BYTES: usize = 1536 * 1024;
 
-/// Events stored and not told at which letting in stops.
+/// The number of undelivered events at which commits pause.
 const UNTOLD_MAX: usize = 20_000;
 
-/// While a whole batch waits in the queue, telling waits for so many events: a call to a
+/// While a whole batch waits in the queue, delivery waits for this many events: a call to a
 /// community costs the same for one event as for fifty.
 const TELL_AT: usize = 10_000;
 
-/// How long frames that have arrived are waited for, at a time. The runtime looks at its sockets
-/// only when it has nothing else to do, and reads 16 KiB then: about 20 frames. While a batch is
-/// let in and told there is always something to do, so without a pause that would be all of them.
+/// How long to wait for frames that have arrived, at a time. The runtime reads its sockets only
+/// when it has nothing else to do, and then 16 KiB: about 20 frames. During commits and deliveries
+/// there is always something to do, so without a pause there would be no more than those.
 const GATHER: Duration = Duration::from_millis(1);
 
-/// Frames that come in such a time if more are behind them.
+/// The number of frames per such pause that shows that more are waiting.
 const GATHER_FRAMES: usize = 8;
 
-/// People remembered whose repositories are known: some dozen bytes each.
+/// The most people who are remembered as known: some dozen bytes each.
 const MET_MAX: usize = 20_000;
 
-/// How often bans are looked for whose end has come, in microseconds, at most.
+/// How often expired bans are looked for at most, in microseconds.
 const BANS_EVERY: i64 = 5_000_000;
 
-/// Pauses after a fault, in milliseconds: doubling up to this.
+/// The longest pause after a fault, in milliseconds.
 const PAUSE_MAX_MS: i64 = 30_000;
 
 /// Pauses after faults: 0.25 s, doubling.
@@ -68,8 +68,8 @@ impl Consumer {
         }
     }
 
-    /// Lets everything in that is queued, batch after batch, and tells it. There is one such
-    /// loop at a time, so batches keep the order of the stream (invariant 2).
+    /// Commits everything in the queue, batch after batch, and delivers it. There is one such loop
+    /// at a time, so batches keep the order of the stream (invariant 2).
     async fn flush(self: Rc<Self>) {
         let mut pause = Pause::default();
         loop {
@@ -91,7 +91,7 @@ impl Consumer {
         self.schedule().await;
     }
 
-    /// Waits until a batch is full or no more frames stand before the door.
+    /// Waits until a batch is full or no more frames are arriving.
     async fn gather(&self) {
         while !self.batch_waits() {
             let before = self.queue.borrow().len();
@@ -149,8 +149,8 @@ impl Consumer {
         Ok(more())
     }
 
-    /// Has those told who are back because their ban came to its end (R09), if it is time to look. The ban
-    /// counts no more with or without this; a fault is made up for by the next time.
+    /// Publishes the return of people whose ban expired (R09), if it is time to check. The ban does
+    /// not count any more in any case; after a fault, the next check repeats this.
     async fn end_bans(&self, db: &D1) {
         let now = now();
         if now.0 - self.bans_ended_at.get().0 < BANS_EVERY {
@@ -168,7 +168,7 @@ impl Consumer {
         }
     }
 
-    /// Lets the batch in. It is kept until that is done, so a fault loses nothing.
+    /// Commits the batch. It is kept until that succeeds, so a fault loses nothing.
     async fn commit(&self, db: &D1) -> std::result::Result<(), Fault> {
         let mut batch = self.passing.take();
         self.ahead.set(self.ahead.get() + std::mem::take(&mut batch.ahead));
@@ -205,15 +205,15 @@ impl Consumer {
         Ok(())
     }
 
-    /// Has repositories looked at that are known from now on, those of people whose identity
-    /// changed or whose account is active again, or all of them after a gap. Should that fail, cron
-    /// does it within a minute.
+    /// Has repositories read: those that are known from now on, those of people whose identity
+    /// changed or whose account is active again, or all of them after a gap. If that fails, the
+    /// cron does it within a minute.
     fn have_repositories_read(&self, committed: &Committed, batch: &Batch) {
         let mut met = self.met.borrow_mut();
         let changed = |frame: &Frame| matches!(frame.what, What::Identity { .. }) && met.contains(&frame.did);
         let mut is_new = committed.returned || batch.gap.is_some() || batch.frames.iter().any(changed);
         if met.len() >= MET_MAX {
-            met.clear(); // each costs one look at the queue to have back
+            met.clear(); // each costs one query to learn again
         }
         for did in &committed.known {
             is_new |= met.insert(did.clone());
@@ -228,7 +228,7 @@ impl Consumer {
         }
     }
 
-    /// Moves frames from the queue into the batch, up to its bounds.
+    /// Moves frames from the queue into the batch, up to its limits.
     fn fill_batch(&self) {
         let (host, now) = (host(&self.config.url), now());
         let mut batch = self.passing.borrow_mut();

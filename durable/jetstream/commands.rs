@@ -1,10 +1,10 @@
-//! What the `Jetstream` object may be asked.
+//! The commands of the `Jetstream` object.
 
 use serde::{Deserialize, Serialize};
 
 use crate::platform::objects::{Command, Object};
 
-/// To `Jetstream`: see that the stream is read. Idempotent. Reply: where it stands.
+/// To `Jetstream`: make sure that the stream is read. Idempotent. Reply: its state.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Ensure {}
 
@@ -17,30 +17,31 @@ pub struct StreamStatus {
     pub host: String,
     /// Failed attempts since the last success.
     pub failures: u32,
-    /// When the last frame came, if one did since the object woke.
+    /// When the last frame arrived, if one did since the object woke.
     pub last_frame_at: Option<String>,
-    /// Frames read and not stored yet.
+    /// Frames received and not committed yet.
     pub queued: usize,
-    /// Events stored and not told yet.
+    /// Events stored and not delivered yet.
     pub untold: usize,
-    /// Frames that were no text, and not read, since the object woke.
+    /// Binary frames, which are not read, since the object woke.
     #[serde(default)]
     pub binary: u64,
-    /// Frames whose time is more than an hour ahead of the clock, since the object woke: let in, but
-    /// no position.
+    /// Frames more than an hour ahead of the clock, since the object woke: accepted, but not as a
+    /// position.
     #[serde(default)]
     pub ahead: u64,
-    /// Frames larger than the runtime takes that were stepped over since the object woke.
+    /// Frames that were skipped because the runtime does not accept their size, since the object
+    /// woke.
     #[serde(default)]
     pub stepped_over: u64,
     /// Events of deferred repositories that were left out since the object woke (K17).
     #[serde(default)]
     pub left_out: u64,
-    /// What was done since the object woke.
+    /// The work since the object woke.
     pub since_woken: Spent,
 }
 
-/// What letting events in has cost.
+/// The cost of commits.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Spent {
     /// Transactions.

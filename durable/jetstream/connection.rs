@@ -1,4 +1,4 @@
-//! One connection to the stream: from opening it to its end, and what is too large to be read.
+//! One connection to the stream: from its opening to its end, including frames that are too large.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,12 +16,12 @@ use crate::platform::log::{self, Level};
 use crate::wire::jetstream::{subscribe_url, time_of};
 use crate::wire::time::Micros;
 
-/// Text read and not let in yet, in bytes, at which reading stops (J06): 16 of the 128 MB that
-/// an isolate has.
+/// The most text that is queued, in bytes, before reading stops (J06): 16 of the 128 MB of an
+/// isolate.
 const QUEUE_BYTES: usize = 16 * 1024 * 1024;
 
-/// A connection that seeks a frame that is too large, and gets nothing for four times as long as the
-/// slowest took to meet it, is beyond it; at least so many milliseconds, and at most.
+/// A connection that searches for a frame that is too large is beyond it if it receives nothing for
+/// four times as long as the slowest took to meet it; the minimum and the maximum, in milliseconds.
 const PROBE_FOR: (i64, i64) = (1_500, 60_000);
 
 /// The code of a connection that ends because of a frame that is too large (RFC 6455, 7.4.1).
@@ -29,16 +29,17 @@ const TOO_LARGE: u16 = 1009;
 
 /// How a connection ended.
 enum End {
-    /// As connections do.
+    /// As usual.
     Closed,
-    /// With a frame that is too large, having begun here.
+    /// With a frame that is too large; the connection started here.
     TooLarge(Micros),
-    /// It sought such a frame, and did not meet it.
+    /// It searched for such a frame, and did not meet it.
     Passed,
 }
 
-/// Whether the runtime ended a connection because of a frame that is too large. It says so in words
-/// (workerd 2026-11: "WebSocket protocol error; protocolError.statusCode = 1009").
+/// Whether the runtime ended a connection because of a frame that is too large. Only the text of
+/// the error says so (workerd 2026-11: "WebSocket protocol error; protocolError.statusCode =
+/// 1009").
 fn is_too_large(error: &Error) -> bool {
     error.to_string().contains("statusCode = 1009")
 }
@@ -65,7 +66,8 @@ impl Consumer {
         self.schedule().await;
     }
 
-    /// Does what is to be done about a frame that is too large. `false`: nothing.
+    /// Performs the next step of the search for a frame that is too large. `false` if there is
+    /// none.
     fn step(self: &Rc<Self>, on: impl FnOnce(&mut Obstacle) -> Step) -> bool {
         let step = on(&mut self.obstacle.borrow_mut());
         if let Step::Over(from, to) = step {
@@ -152,7 +154,7 @@ impl Consumer {
         Ok(End::Closed)
     }
 
-    /// Counts a frame that is no text. The first one is logged: where all are, nothing is read.
+    /// Counts a binary frame. The first one is logged: if all frames are binary, nothing is read.
     fn take_binary(self: &Rc<Self>) {
         if self.binary.replace(self.binary.get() + 1) == 0 {
             log::line(
@@ -165,8 +167,8 @@ impl Consumer {
         self.flush_soon();
     }
 
-    /// Notes if the stream goes on later than it was asked to (J07). `false` if this frame does not
-    /// tell.
+    /// Notes a gap if the stream continues later than requested (J07). `false` if this frame does
+    /// not show it.
     fn look_for_gap(&self, stored: &StreamPosition, host: &str, text: &str) -> bool {
         let reach = time_of(text).map_or(Reach::Unknown, |time| Gap::look(stored, host, time, now()));
         let gap = match reach {
@@ -183,7 +185,7 @@ impl Consumer {
         true
     }
 
-    /// Queues a frame. When the queue is full the stream is closed, not the frame dropped (J06).
+    /// Queues a frame. If the queue is full, the stream is closed; the frame is not dropped (J06).
     fn take_in(self: &Rc<Self>, text: String) {
         self.queued_bytes.set(self.queued_bytes.get() + text.len());
         self.queue.borrow_mut().push_back(text);

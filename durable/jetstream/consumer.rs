@@ -1,8 +1,8 @@
-//! Consumes the stream: the state that the tasks of the `Jetstream` object share.
+//! Consumes the stream: the shared state of the `Jetstream` object's tasks.
 //!
-//! One task for each connection puts frames into a bounded queue (`connection`). One task takes
-//! batches out of it, commits them and delivers their events (`batches`). `domain::link` decides
-//! when to connect.
+//! One task per connection puts frames into a bounded queue (`connection`). One task takes batches
+//! from it, commits them and delivers their events (`batches`). `domain::link` decides when to
+//! connect.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -33,17 +33,17 @@ use crate::wire::ids::Did;
 use crate::wire::jetstream::{cursor_in, left_out_of};
 use crate::wire::time::Micros;
 
-/// How often the cursor is stored while only foreign events pass, in microseconds.
+/// How often the cursor is stored while only irrelevant events arrive, in microseconds.
 pub(super) const CURSOR_EVERY: i64 = 5_000_000;
 
-/// What the tasks of the object share. Nothing in it is borrowed over an await.
+/// The shared state of the object's tasks. No borrow of it lasts over an await.
 pub(super) struct Consumer {
     pub(super) state: State,
     pub(super) env: Env,
     pub(super) config: Stream,
     pub(super) link: RefCell<Link>,
     pub(super) obstacle: RefCell<Obstacle>,
-    /// How long it took at most from opening a connection to meeting it, in milliseconds.
+    /// The longest time from opening a connection to meeting such a frame, in milliseconds.
     pub(super) met_within: Cell<i64>,
     pub(super) sockets: RefCell<BTreeMap<u64, WebSocket>>,
     pub(super) queue: RefCell<VecDeque<String>>,
@@ -63,7 +63,7 @@ pub(super) struct Consumer {
     pub(super) swept: RefCell<Swept>,
     pub(super) points: RefCell<Points>,
     pub(super) bans_ended_at: Cell<Micros>,
-    /// People whose repositories were known before, so that nobody is asked to look at them again.
+    /// People whose repositories are known already, so that they are not made due again.
     pub(super) met: RefCell<BTreeSet<Did>>,
     pub(super) started: Cell<bool>,
     pub(super) flushing: Cell<bool>,
@@ -102,7 +102,7 @@ impl Consumer {
         }
     }
 
-    /// Sees that the stream is read and everything committed is told.
+    /// Makes sure that the stream is read and everything committed is delivered.
     pub(super) async fn ensure(self: &Rc<Self>) {
         if !self.started.get() {
             match self.start().await {
@@ -115,13 +115,13 @@ impl Consumer {
             }
         }
         self.on(Input::Tick);
-        // Decisions made through REST stand in the outbox; whoever made one asks for this.
+        // Decisions made through REST are in the outbox; their request calls this.
         self.telling.look();
         self.flush_soon();
         self.schedule().await;
     }
 
-    /// Reads where the stream stands; the first time of all, notes where it begins.
+    /// Reads the position in the stream; the very first time, stores where it starts.
     async fn start(&self) -> std::result::Result<(), Fault> {
         let db = D1::of(&self.env)?;
         let left_out = left_out_of(&self.config.url);
@@ -151,7 +151,7 @@ impl Consumer {
             }
         };
         *self.stored.borrow_mut() = Some(position);
-        // Should the last commit have died before it said so.
+        // In case the last commit died before it reported people who are due.
         spawn_local(look(self.env.clone()));
         Ok(())
     }
@@ -172,7 +172,7 @@ impl Consumer {
         }
     }
 
-    /// Tells the link what happened and does what it says.
+    /// Passes an input to the link, and performs its orders.
     pub(super) fn on(self: &Rc<Self>, input: Input) {
         let actions = self.link.borrow_mut().on(input, now(), chance());
         for action in actions {
@@ -180,7 +180,7 @@ impl Consumer {
                 Action::Open(number) => spawn_local(Rc::clone(self).read(number)),
                 Action::Close(number) => {
                     if let Some(socket) = self.sockets.borrow_mut().remove(&number) {
-                        // Closing a closed socket fails, and that is all there is to it.
+                        // Closing a closed socket fails, which is harmless.
                         let _ = socket.close(Some(1000), Some("done"));
                     }
                 }
@@ -189,7 +189,7 @@ impl Consumer {
     }
 
     pub(super) async fn schedule(&self) {
-        // Frames nobody waits for are let in together, soon.
+        // Frames that are not urgent are committed together, soon.
         let waiting = !self.passing.borrow().frames.is_empty();
         let let_in = waiting.then(|| Micros(self.stored_at.get().0 + CURSOR_EVERY));
         let next =
@@ -203,7 +203,7 @@ impl Consumer {
     }
 }
 
-/// Has people looked at who are due: new ones, and those whose identity changed.
+/// Has people looked up who are due: new ones, and those whose identity changed.
 pub(super) async fn look(env: Env) {
     if let Err(fault) = call(&env, IDENTITIES, &Look {}).await {
         log::fault(&fault, "these identities are resolved with the next one that is due");

@@ -1,4 +1,4 @@
-//! Tells the objects what was committed: the calls behind `pipeline::delivery`.
+//! Delivers committed events to the objects: the calls of `pipeline::delivery`.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::platform::objects::{Command, call, gateway, gateway_of, lobby_of};
 use crate::storage::Fault;
 use crate::wire::ids::Rkey;
 
-/// The objects of the service. A community ignores rows it has had (`storage::community_log`),
+/// The objects of the service. Communities ignore rows that they have (`storage::community_log`),
 /// and so do gateways (`storage::gateway_sessions`).
 pub(super) struct Objects {
     env: Env,
@@ -26,8 +26,8 @@ impl Objects {
         Self { env }
     }
 
-    /// Tells each person's gateway what concerns its people; a fault of one is a fault of all,
-    /// and they are told again.
+    /// Delivers events about people to each person's gateway. If one fails, the delivery fails, and
+    /// all are called again.
     async fn tell_people(&self, told: &[Told]) -> Result<(), Fault> {
         let shards = config::sockets(&self.env).gateway_shards;
         let mut homes: BTreeMap<String, Vec<Told>> = BTreeMap::new();
@@ -47,7 +47,7 @@ impl Objects {
         join_all(calls).await.into_iter().collect()
     }
 
-    /// Asks every gateway; a fault of one is a fault of all, and they are asked again.
+    /// Calls every gateway. If one fails, the call fails, and all are called again.
     async fn call_gateways<C: Command>(&self, command: &C) -> Result<(), Fault> {
         let shards = config::sockets(&self.env).gateway_shards;
         let names: Vec<String> = (0..shards).map(gateway).collect();
@@ -65,13 +65,14 @@ impl Audience for Objects {
                 return Ok(told.last().map_or(0, |last| last.id));
             }
         };
-        // Gateways first, so that a socket waiting for a channel hears its first message (A34).
+        // Gateways first, so that a socket that waits for a channel receives its first message
+        // (A34).
         if let Some(rkeys) = reindexed(told) {
             self.call_gateways(&Reindexed { community: community.clone(), rkeys }).await?;
         }
         let announce = Announce { community: community.clone(), told: told.to_vec() };
         let through = call(&self.env, community.as_str(), &announce).await?.through;
-        // After its first events are in its log: whoever waited begins with them (A21).
+        // After its first events are in its log, because waiting observers start with them (A21).
         if topics(told).any(|topic| *topic == Topic::CommunityShown) {
             call(&self.env, &lobby_of(community.as_str()), &Known { community: community.clone() }).await?;
         }
@@ -83,7 +84,7 @@ fn topics(told: &[Told]) -> impl Iterator<Item = &Topic> {
     told.iter().flat_map(|told| &told.events).map(|event| &event.topic)
 }
 
-/// The keys of channels that appeared or went in these events; an empty list if the whole
+/// The keys of channels that appeared or disappeared in these events; an empty list if the whole
 /// community did; `None` if nothing of the kind happened.
 fn reindexed(told: &[Told]) -> Option<Vec<Rkey>> {
     let topics = || topics(told);

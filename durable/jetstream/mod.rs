@@ -1,12 +1,12 @@
-//! `Jetstream`: reads the stream and lets it in.
+//! `Jetstream`: reads the stream and commits it.
 //!
-//! - Guarantee: every event of the stream takes effect once, in order (J03). The database gives
+//! - Guarantee: every event of the stream takes effect once, in order (J03). The database ensures
 //!   it: data, events and cursor are one transaction (`storage::commit`).
-//! - Gates: none is needed. One loop lets batches in (`flushing`), and a second object would
-//!   lose against the ledger's version.
-//! - Stored here: nothing. The cursor stands in D1, in the transaction of its data.
-//! - Commands: [`Ensure`]. Wakes on its alarm (at most 25 s, because an outbound socket alone
-//!   does not keep an object in memory, platform facts T1), on cron, and on `/api/health`.
+//! - Gates: none is needed. One loop commits batches (`flushing`), and a second object would lose
+//!   against the ledger version.
+//! - Stored here: nothing. The cursor is in D1, in the transaction of its data.
+//! - Commands: [`Ensure`]. Wakes on its alarm (at most 25 s, because an outbound socket alone does
+//!   not keep an object in memory, platform facts T1), on cron, and on `/api/health`.
 //! - Ends: never.
 
 mod batches;
@@ -58,14 +58,14 @@ impl DurableObject for Jetstream {
     }
 
     async fn alarm(&self) -> Result<Response> {
-        // The next alarm before the work: should the work die, it is done again.
+        // The next alarm is set before the work: if the object dies, the work is repeated.
         self.consumer.wake_within(ALARM_MS).await;
         self.consumer.ensure().await;
         Response::empty()
     }
 
-    // It holds no hibernating sockets; written all the same, because a handler that is missing
-    // panics (platform facts T4).
+    // It holds no hibernating sockets; this exists because a missing handler panics (platform facts
+    // T4).
     async fn websocket_message(&self, _: WebSocket, _: WebSocketIncomingMessage) -> Result<()> {
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Removes what has come to its end, a few pieces at a time between batches.
+//! Deletes expired rows, a few pieces at a time between batches.
 
 use crate::platform::clock::now;
 use crate::platform::d1::D1;
@@ -7,19 +7,19 @@ use crate::storage::Fault;
 use crate::storage::sweep::{Place, sweep, sweep_approvals, sweep_people};
 use crate::wire::time::Micros;
 
-/// How often what has come to its end is removed, in microseconds, and after how many events at the
-/// latest: a flood is kept within so many rows of every bound.
+/// How often expired rows are deleted, in microseconds, and after how many events at the latest: a
+/// flood then exceeds no limit by more than this many rows.
 const SWEEP_EVERY: i64 = 60_000_000;
 
 const SWEEP_EVENTS: u64 = 5_000;
 
-/// Pieces removed at a time: twice of what so many events can bring.
+/// The pieces per sweep: twice what that many events can add.
 const SWEEP_PIECES: usize = 5;
 
-/// How often a few people are looked at of whom nothing may be left, in microseconds.
+/// How often a few people are checked who may have no data left, in microseconds.
 const SWEEP_PEOPLE_EVERY: i64 = 10 * 60_000_000;
 
-/// What was swept, and when.
+/// The state of the sweep, and when it last ran.
 #[derive(Default)]
 pub(super) struct Swept {
     at: Micros,
@@ -29,8 +29,8 @@ pub(super) struct Swept {
 }
 
 impl Swept {
-    /// Removes what has come to its end, if it is time. `events` were committed since the object
-    /// woke. After a fault, the next time makes up for it.
+    /// Deletes expired rows, if it is time. `events` were committed since the object woke. After a
+    /// fault, the next sweep repeats it.
     pub(super) async fn sweep(&mut self, db: &D1, events: u64) {
         let now = now();
         if now.0 - self.at.0 >= SWEEP_EVERY || events - self.events >= SWEEP_EVENTS {

@@ -1,12 +1,11 @@
-//! What a `RepoSync` object may be asked.
+//! The commands of a `RepoSync` object.
 
 use serde::{Deserialize, Serialize};
 
 use crate::durable::replies::Done;
 use crate::platform::objects::{Command, Object};
 
-/// To `RepoSync`: look at the repositories that are due. Idempotent. The reply comes before the
-/// work.
+/// To `RepoSync`: read the repositories that are due. Idempotent. The reply comes before the work.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Work {}
 

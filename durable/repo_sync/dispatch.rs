@@ -1,4 +1,4 @@
-//! The instance that finds the hosts of repositories, and wakes the objects of hosts that have work.
+//! The instance that finds the hosts of repositories, and wakes the objects of hosts with due ones.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ use crate::platform::objects::call;
 use crate::storage::repos::{self, Due, HostDue};
 use crate::wire::time::Micros;
 
-/// How often hosts are woken while others are looked for.
+/// How often hosts are woken while others are still being found.
 const WAKE_EVERY: i64 = 1_000_000;
 
-/// How long a host that was woken is not woken again for the same repositories, in microseconds: it
-/// has its own alarm by then.
+/// How long a host is not woken again for the same repositories, in microseconds: it has its own
+/// alarm by then.
 const WAKE_AGAIN_AFTER: i64 = 15_000_000;
 
 impl Host {
@@ -26,7 +26,7 @@ impl Host {
         let host = host_of(&account.pds);
         write(db, vec![repos::found_at(&due.did, account.pds.as_str(), &host)]).await?;
         self.found.borrow_mut().insert(host);
-        // With thousands to be found, the first hosts begin before the last is known.
+        // With thousands to find, the first hosts start before the last is found.
         if now().0.saturating_sub(self.woken_at.get().0) >= WAKE_EVERY {
             self.woken_at.set(now());
             let hosts = self.found.take();
@@ -37,7 +37,7 @@ impl Host {
         Ok(())
     }
 
-    /// Wakes hosts, apart from those that were woken just now for the same repositories.
+    /// Wakes hosts, except those that were woken just now for the same repositories.
     pub(super) async fn wake_hosts(&self, due: Vec<HostDue>) {
         let now = now();
         let due: Vec<_> = due.into_iter().filter_map(|one| Some((one.host.clone()?, one))).collect();

@@ -1,8 +1,8 @@
-//! The work of a `RepoSync`: takes what is due, reads it, lets it in, notes how that went.
+//! The work of a `RepoSync`: takes due repositories, reads and commits them, and stores the
+//! results.
 //!
-//! What is due and how each look ended stands in D1, so nothing in here needs to survive. How a
-//! repository becomes changes is the pipeline's (`pipeline::reconcile`), when it is looked at again
-//! `domain::repos`'s.
+//! The queue and the results are in D1, so nothing in here must survive. `pipeline::reconcile`
+//! turns a repository into changes; `domain::repos` decides when it is read again.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,22 +28,22 @@ use crate::storage::{CommitError, Fault, Statement, Store, discovery};
 use crate::wire::ids::Did;
 use crate::wire::time::Micros;
 
-/// Requests to one host at a time (K07), and questions to the directory.
+/// Parallel requests to one host (K07), and to the directory.
 const AT_ONCE: u32 = 2;
 
 /// The longest time between two alarms while there is work (platform facts T1).
 const ALARM_MS: i64 = 25_000;
 
-/// How soon the queue is asked again after a fault of the database.
+/// The pause before the queue is read again after a fault of the database.
 const RETRY_MS: i64 = 5_000;
 
-/// Hosts are woken this long before something of theirs is due, in microseconds: twice as long as an
-/// account that comes and goes is left alone (`repos::returned`).
+/// How long before their next due repository hosts are woken, in microseconds: twice the time for
+/// which an account that changes rapidly is left alone (`repos::returned`).
 const DUE_WITHIN: i64 = 10_000_000;
 
 type Outcome<T> = std::result::Result<T, Fault>;
 
-/// See the module. Nothing in it is borrowed over an await.
+/// See the module. No borrow of it lasts over an await.
 pub(super) struct Host {
     pub(super) state: State,
     pub(super) env: Env,
@@ -54,17 +54,17 @@ pub(super) struct Host {
     /// Repositories that are being read.
     pub(super) busy: RefCell<BTreeSet<Did>>,
     pub(super) workers: Cell<u32>,
-    /// Asked for work while at it: look again before resting.
+    /// Whether a command arrived during the work: read the queue again before resting.
     pub(super) again: Cell<bool>,
     pub(super) rests_until: Cell<Option<Micros>>,
-    /// Hosts that were found and not woken yet, and when some last were.
+    /// Hosts that were found and not woken yet, and when some were last woken.
     pub(super) found: RefCell<BTreeSet<String>>,
     pub(super) woken_at: Cell<Micros>,
     /// What was due at each host when it was last woken, and when that was.
     pub(super) woken: RefCell<BTreeMap<String, (HostDue, Micros)>>,
     /// When the alarm rings, if this object set it since it woke.
     alarm_at: Cell<Option<Micros>>,
-    /// The alarm rang, and nobody asked for work since.
+    /// Whether the alarm rang and no command arrived since.
     rang: Cell<bool>,
 }
 
@@ -88,27 +88,27 @@ impl Host {
         }
     }
 
-    /// Sees that what is due is looked at. Returns at once.
+    /// Makes sure that due repositories are read. Returns at once.
     pub(super) async fn work(self: &Rc<Self>) {
         self.rang.set(false);
         self.begin().await;
     }
 
     async fn begin(self: &Rc<Self>) {
-        // The next alarm before the work: should the work die, it is done again.
+        // The next alarm is set before the work: if the object dies, the work is repeated.
         self.wake_within(ALARM_MS).await;
         self.again.set(true);
         self.add_worker();
     }
 
-    /// The alarm rang: there is none any more.
+    /// The alarm rang, so none is set any more.
     pub(super) async fn ring(self: &Rc<Self>) {
         self.alarm_at.set(None);
         self.rang.set(true);
         self.begin().await;
     }
 
-    /// Starts a worker, if two are not at work already.
+    /// Starts a worker, unless two are running.
     fn add_worker(self: &Rc<Self>) {
         if self.workers.get() < AT_ONCE {
             self.workers.set(self.workers.get() + 1);
@@ -116,12 +116,12 @@ impl Host {
         }
     }
 
-    /// One worker: one repository after the other.
+    /// One worker: reads one repository after the other.
     async fn take_turns(self: Rc<Self>) {
         loop {
             match self.next().await {
                 Ok(Some(due)) => {
-                    // There may be more than one due.
+                    // More than one may be due.
                     self.add_worker();
                     let did = due.did.clone();
                     if let Err(fault) = self.look_at(due).await {
@@ -132,7 +132,7 @@ impl Host {
                     }
                     self.busy.borrow_mut().remove(&did);
                 }
-                // Somebody asked for work while the queue was read: it may have more in it.
+                // A command arrived while the queue was read, which may have more in it now.
                 Ok(None) if self.again.get() => {}
                 Ok(None) => break,
                 Err(fault) => {
@@ -151,7 +151,7 @@ impl Host {
         }
     }
 
-    /// The next repository that is due and that nobody is reading.
+    /// The next due repository that no worker is reading.
     async fn next(&self) -> Outcome<Option<Due>> {
         self.again.set(false);
         if self.rests_until.get().is_some_and(|until| until > now()) {
@@ -163,8 +163,8 @@ impl Host {
         Ok(due.into_iter().find(|due| busy.insert(due.did.clone())))
     }
 
-    /// Nothing is due: gaps may be closed, other hosts have something to do, and the alarm rings
-    /// when something is next due here.
+    /// Nothing is due: closes gaps, wakes other hosts with due repositories, and sets the alarm to
+    /// when the next one is due here.
     async fn rest(self: &Rc<Self>) -> Outcome<()> {
         let db = D1::of(&self.env)?;
         let (due, has_gap) = repos::next_due(&db, self.name.as_deref()).await?;
@@ -173,18 +173,18 @@ impl Host {
         }
         if self.name.is_none() {
             self.found.take(); // all of them are due
-            // Also those with something due in a moment: each sets its own alarm, and nobody else would
-            // wake it then.
+            // Includes hosts with something due in a moment: each sets its own alarm, and nothing
+            // else would wake it then.
             self.wake_hosts(repos::hosts_due(&db, Micros(now().0 + DUE_WITHIN)).await?).await;
         }
         if self.workers.get() > 0 || self.again.get() {
-            return Ok(()); // somebody asked for work meanwhile; the alarm is set
+            return Ok(()); // a command arrived in the meantime; the alarm is set
         }
         let rested = self.rests_until.get().filter(|until| *until > now());
         match due.map(|due| rested.map_or(due, |until| until.max(due))) {
             Some(at) => self.wake_within((at.millis() - now().millis() + 1).max(1)).await,
-            // It would find nothing to do. But deleting it is a write: while others keep asking for
-            // work it stays, and rings once more when they have stopped.
+            // It would find nothing to do. But deleting it is a write: while commands keep arriving
+            // it stays, and rings once more after they stop.
             None if self.rang.get() => {
                 self.alarm_at.set(None);
                 drop(self.state.storage().delete_alarm().await);
@@ -194,7 +194,7 @@ impl Host {
         Ok(())
     }
 
-    /// Looks at a repository and stores how that went.
+    /// Reads a repository and stores the result.
     async fn look_at(&self, due: Due) -> Outcome<()> {
         let db = D1::of(&self.env)?;
         let did = due.did.clone();
@@ -220,9 +220,9 @@ impl Host {
         write(&db, vec![statement, discovery::forget_unread(&did)]).await
     }
 
-    /// Who is behind the DID, asked anew if what is known may be wrong.
+    /// The account of the DID, fetched again if the stored one may be outdated.
     pub(super) async fn account(&self, db: &D1, due: &Due, anew: bool) -> Result<Account, Miss> {
-        // Anybody may name somebody who does not exist, and a relay may list them.
+        // Anybody may name a DID that does not exist, and a relay may list it.
         let is_guess = Reason::named(&due.reason).is_some_and(Reason::is_guess);
         let found = if is_guess {
             resolve_named(db, &due.did, &self.outside, anew).await
@@ -237,7 +237,7 @@ impl Host {
             }
             Unresolved::Resting(until) if is_guess => Miss::Later(until),
             Unresolved::Busy => Miss::Later(soon()),
-            // A host that is asked for repositories goes on with those whose keys are known.
+            // An object of a host continues with repositories whose keys are known.
             Unresolved::Resting(until) if self.name.is_none() => Miss::Resting(until),
             Unresolved::Resting(until) => Miss::Failed {
                 status: "failing",
@@ -247,8 +247,8 @@ impl Host {
         })
     }
 
-    /// Has the alarm ring in so many milliseconds at the latest. Each setting is a write to disk, so
-    /// one that rings sooner stays.
+    /// Sets the alarm to ring within this many milliseconds. Each setting is a write to disk, so an
+    /// earlier alarm stays.
     async fn wake_within(&self, millis: i64) {
         let (now, at) = (now(), Micros(now().0.saturating_add(millis.saturating_mul(1_000))));
         if self.alarm_at.get().is_some_and(|set| set > now && set <= at) {
@@ -261,13 +261,13 @@ impl Host {
     }
 }
 
-/// Host and port: the name of the object that looks after it.
+/// Host and port: the name of the object for this host.
 pub(super) fn host_of(pds: &Url) -> String {
     let host = pds.host_str().unwrap_or_default();
     pds.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
-/// Notes of the queue, which rest on no facts.
+/// Writes to the queue that depend on no facts.
 pub(super) async fn write(db: &D1, statements: Vec<Statement>) -> Outcome<()> {
     db.commit(statements).await.map_err(|error| match error {
         CommitError::Fault(fault) => fault,

@@ -1,4 +1,4 @@
-//! How a look at a repository ended, if it was not read.
+//! Why a repository was not read.
 
 use crate::platform::clock::now;
 use crate::platform::memory::NoRoom;
@@ -6,19 +6,19 @@ use crate::platform::pds::Unread;
 use crate::storage::Fault;
 use crate::wire::time::Micros;
 
-/// How soon a repository is looked at again that had to wait, and did so for a while.
+/// The pause for a repository that had to wait, and did so for a while.
 const SOON_MICROS: i64 = 5_000_000;
 
-/// How a look ended, if not well.
+/// The reason.
 pub(super) enum Miss {
-    /// The host is left alone until then; the repository did nothing wrong.
+    /// The host is not contacted before then; the repository is not at fault.
     Resting(Micros),
-    /// It has to wait until then: others have all room that there is, or strangers had too much asked.
-    /// Neither the host nor the repository did anything wrong.
+    /// It must wait until then: others use all the room, or there are too many requests about
+    /// strangers. Neither the host nor the repository is at fault.
     Later(Micros),
-    /// Tried again after a pause. `status` stands in `repos`.
+    /// Retried after a pause. `status` is stored in `repos`.
     Failed { status: &'static str, error: String },
-    /// The account is, or was always, elsewhere.
+    /// The account is, or always was, on another host.
     Moved,
 }
 
@@ -43,7 +43,7 @@ impl From<Unread> for Miss {
     }
 }
 
-/// When something is looked at again that had to wait.
+/// When to retry a repository that had to wait.
 pub(super) fn soon() -> Micros {
     Micros(now().0.saturating_add(SOON_MICROS))
 }

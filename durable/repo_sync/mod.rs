@@ -1,15 +1,15 @@
-//! `RepoSync`: looks after the repositories of one PDS host, politely.
+//! `RepoSync`: reads the repositories of one PDS host, within its limits.
 //!
-//! - Guarantee: a repository that is due is read until it succeeds; at most two requests to the
-//!   host at a time (K07). One object for each host gives it.
-//! - Gates: none is needed. Which repositories are being read is noted without an await in between,
-//!   and each is let in through commits that bear repetition.
-//! - Stored here: nothing. The queue stands in D1 (`repos`), with the data it is about.
+//! - Guarantee: a due repository is read until that succeeds; at most two requests to the host at a
+//!   time (K07). One object per host ensures it.
+//! - Gates: none is needed. The set of repositories being read changes without an await in between,
+//!   and each is committed by commits that may be repeated.
+//! - Stored here: nothing. The queue is in D1 (`repos`), with the data it is about.
 //! - Commands: [`Work`]. Wakes on its alarm: while it works every 25 s, then when something is next
-//!   due. One instance, [`DISPATCH`], finds the hosts of repositories that have none yet and wakes
-//!   theirs. Another, [`RELAY`], finds repositories that a relay lists, if one is named; its alarm
-//!   stands at the next page, or the next walk.
-//! - Ends: when nothing is due there is no alarm, at the latest after it rang once more.
+//!   due. One instance, [`DISPATCH`], finds the hosts of repositories without one and wakes their
+//!   objects. Another, [`RELAY`], discovers repositories through a relay, if one is configured; its
+//!   alarm is set to the next page, or the next walk.
+//! - Ends: when nothing is due there is no alarm, after at most one more ring.
 
 pub mod commands;
 mod dispatch;
@@ -36,7 +36,7 @@ pub struct RepoSync {
     task: Task,
 }
 
-/// What an instance is there for.
+/// The task of an instance.
 enum Task {
     Read(Rc<Host>),
     Find(Rc<Walker>),

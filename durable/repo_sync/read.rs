@@ -26,11 +26,11 @@ use crate::wire::multikey::Multikey;
 use crate::wire::signing_key::SigningKey;
 use crate::wire::time::Micros;
 
-/// An account that its host does not know is believed to be gone after so many answers: a host may
-/// be restored, or moved, without all of its accounts at first.
+/// The number of answers after which an account that its host does not know counts as gone: a host
+/// may be restored, or moved, without all of its accounts at first.
 const GONE_AFTER: u32 = 3;
 
-/// The clock, and pauses that let the stream have its turn at the ledger.
+/// The clock, and pauses that give the stream its turn at the ledger.
 struct Steps;
 
 impl Pace for Steps {
@@ -45,7 +45,7 @@ impl Pace for Steps {
     }
 }
 
-/// A host that shows less than is known was set back, or is not up to date (K09).
+/// A host that shows less than is known was reset, or is outdated (K09).
 fn must_be_newer(due: &Due, rev: &str) -> Result<(), Miss> {
     if due.rev.as_deref().is_some_and(|known| rev < known) {
         let error = format!("the host shows revision {rev}, which is older than what is known");
@@ -54,12 +54,13 @@ fn must_be_newer(due: &Due, rev: &str) -> Result<(), Miss> {
     Ok(())
 }
 
-/// From when on others may have been refused what this repository lets in: it was due since.
+/// Since when others' records may have been refused that this repository makes acceptable: since it
+/// was due.
 fn since(due: &Due) -> Micros {
     Micros::parse(&due.due_since).unwrap_or_default()
 }
 
-/// Whether there is nothing of Colibri in it.
+/// Whether it has no Colibri records.
 fn is_empty(snapshot: &Snapshot) -> bool {
     snapshot.records.iter().all(|record| record.collection == Collection::Profile)
 }
@@ -77,17 +78,18 @@ async fn exported(
 }
 
 impl Host {
-    /// Reads a repository, if there is anything new in it, and lets it in.
+    /// Reads a repository, if it has anything new, and commits it.
     pub(super) async fn read(&self, db: &D1, host: &str, due: &Due) -> Result<(), Miss> {
         let began = now();
         let reason = Reason::named(&due.reason).unwrap_or(Reason::Gap);
         let mut account = self.account(db, due, due.failures > 0 || reason == Reason::Identity).await?;
         self.must_be_here(db, host, &account, due).await?;
-        // Until what was read is let in: so many are read at a time, over all hosts.
+        // Held until the commit: the number of repositories read at a time is limited over all
+        // hosts.
         let seat = Pool::Repositories.seat(host).await.map_err(Unread::NoRoom)?;
         let head = match pds::latest_rev(&account.pds, &due.did).await {
             Err(Unread::Absent(status)) => {
-                // Perhaps it moved, and nobody said so.
+                // It may have moved without notice.
                 account = self.account(db, due, true).await?;
                 self.must_be_here(db, host, &account, due).await?;
                 return self.absent(db, due, status, began).await;
@@ -123,13 +125,14 @@ impl Host {
                 look.status = "empty";
             }
             let mut statements = vec![repos::succeeded(&look, now())];
-            // Noted with what opened it, and again for those who were being read at that moment.
+            // Stored with the change that caused it, and again for those that were being read at
+            // that moment.
             if found.changed_gate {
                 statements.push(repos::ask_the_gate_again(&due.did, since(due), now()));
             }
             write(db, statements).await?;
             if found.commits > 0 {
-                self.wake_host(DISPATCH).await; // others may be due with this
+                self.wake_host(DISPATCH).await; // others may be due because of this
             }
         }
         if done.told {
@@ -138,13 +141,13 @@ impl Host {
         Ok(())
     }
 
-    /// The host says that the account is not there.
+    /// The host says that the account is not available.
     async fn absent(&self, db: &D1, due: &Due, status: &'static str, began: Micros) -> Result<(), Miss> {
         if status == "not_found" && due.failures + 1 < GONE_AFTER {
             return Err(Miss::Failed { status: "absent", error: status.into() });
         }
         let done = account(db, &due.did, Some(status), &self.pipeline, &Steps).await?;
-        // One that a relay lists, and nobody else knows, has nothing to be hidden.
+        // A repository that only a relay listed has nothing to hide.
         let is_found = Reason::named(&due.reason) == Some(Reason::Found);
         let status = if is_found { "empty" } else { "absent" };
         let look = Succeeded { did: &due.did, rev: None, status, began, refused: None, signed_by: None };
@@ -155,7 +158,7 @@ impl Host {
         Ok(())
     }
 
-    /// The account lives at this host, or the repository goes to the one where it lives (K11).
+    /// Checks that the account is on this host; otherwise moves the repository to its host (K11).
     async fn must_be_here(&self, db: &D1, host: &str, account: &Account, due: &Due) -> Result<(), Miss> {
         let lives_at = host_of(&account.pds);
         if due.pds.as_deref() != Some(account.pds.as_str()) {
@@ -168,13 +171,13 @@ impl Host {
         Err(Miss::Moved)
     }
 
-    /// What the repository holds, and the key that signed it: from its signed export, or if the host
-    /// cannot serve that or it is too large, from a listing.
+    /// The contents of the repository, and the key that signed them: from its signed export, or
+    /// from a listing if the host cannot serve that or it is too large.
     ///
-    /// A signature that does not fit is checked once more with a key that was asked for anew, for
-    /// keys change; and then with the key that signed what was read last, for a host that takes an
-    /// account over shows its last commit as it was signed elsewhere, until something is written.
-    /// From then on that key counts no more.
+    /// An invalid signature is checked again with a key that is fetched anew, because keys change;
+    /// and then with the key that signed the last reading, because a host that takes over an
+    /// account shows its last commit as it was signed elsewhere, until something is written. From
+    /// then on that key is invalid.
     async fn snapshot(
         &self,
         db: &D1,
@@ -208,7 +211,7 @@ impl Host {
         }
     }
 
-    /// Has the outbox told.
+    /// Has the outbox delivered.
     async fn tell(&self) {
         if let Err(fault) = call(&self.env, JETSTREAM, &Ensure {}).await {
             log::fault(&fault, "the Jetstream object delivers the events when it wakes");

@@ -1,7 +1,7 @@
-//! The walk through what a relay lists: the work of the `RepoSync` called [`RELAY`].
+//! The relay walk: the work of the `RepoSync` named [`RELAY`].
 //!
-//! What comes next is `domain::discovery`'s, how far the walk is stands in D1. First those of a
-//! page are known, then the page is noted: a crash between the two reads it once more.
+//! `domain::discovery` decides the next step; the progress is in D1. The repositories of a page are
+//! stored before the page is: after a crash in between, the page is read once more.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -27,20 +27,20 @@ use crate::wire::time::Micros;
 
 /// The longest time between two alarms while there is work (platform facts T1).
 const ALARM_MS: i64 = 25_000;
-/// How soon it is tried again after a fault of the database.
+/// The pause after a fault of the database.
 const RETRY_MS: i64 = 60_000;
 
 type Outcome<T> = std::result::Result<T, Fault>;
 
-/// See the module. Nothing in it is borrowed over an await.
+/// See the module. No borrow of it lasts over an await.
 pub(super) struct Walker {
     state: State,
     env: Env,
-    /// Whom to ask, if anybody.
+    /// The relay, if any.
     relay: Option<Url>,
     busy: Cell<bool>,
-    /// The pages of the collection that is being listed, as far as this object saw them: one that
-    /// wakes in the middle of it begins to count anew, below the limits of the whole walk.
+    /// The pages of the current collection that this object saw: an object that wakes in the middle
+    /// of it starts a new count, below the limits of the whole walk.
     pages: RefCell<Pages>,
 }
 
@@ -49,15 +49,15 @@ impl Walker {
         Self { relay: config::relay(&env), state, env, busy: Cell::new(false), pages: RefCell::default() }
     }
 
-    /// Sees that the walk goes on. Returns at once.
+    /// Makes sure that the walk continues. Returns at once.
     pub(super) async fn work(self: &Rc<Self>) {
         let Some(relay) = self.relay.clone() else {
-            return drop(self.state.storage().delete_alarm().await); // one that was set when there was a relay
+            return drop(self.state.storage().delete_alarm().await); // one that was set when a relay was configured
         };
         if self.busy.replace(true) {
             return;
         }
-        // The next alarm before the work: should the work die, it is done again.
+        // The next alarm is set before the work: if the object dies, the work is repeated.
         self.wake_within(ALARM_MS).await;
         let walker = Rc::clone(self);
         spawn_local(async move {
@@ -73,7 +73,7 @@ impl Walker {
         });
     }
 
-    /// Walks on until there is a reason to wait, and answers until when.
+    /// Continues the walk until there is a reason to wait, and returns until when.
     async fn walk(&self, relay: &Url) -> Outcome<Micros> {
         let db = D1::of(&self.env)?;
         let name = relay.as_str();
@@ -93,7 +93,7 @@ impl Walker {
         }
     }
 
-    /// Asks for a page and stores what came of it.
+    /// Requests a page and stores the result.
     async fn ask(
         &self,
         db: &D1,
@@ -107,7 +107,8 @@ impl Walker {
                 if cursor.is_none() {
                     self.pages.take();
                 }
-                // Whether an entry is new in this walk cannot be told: those on a page may all be known.
+                // It is unknown whether an entry is new in this walk: all entries of a page may be
+                // known.
                 let entries = page.dids.len() + usize::try_from(page.dropped).unwrap_or(0);
                 let held = Held { entries, new: entries };
                 let next = self.pages.borrow_mut().turn(held, page.cursor);

@@ -1,4 +1,4 @@
-//! What a `VoiceRoom` object may be asked, and how a socket is opened to it.
+//! The commands of a `VoiceRoom` object, and how a socket is opened to it.
 
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -12,21 +12,21 @@ use crate::wire::ids::AtUri;
 /// See [`CONNECT`]: present if the Worker relays the socket, and counts its frames.
 pub const RELAYED_HEADER: &str = "x-colibri-relayed";
 
-/// See [`CONNECT`]: the room, in the address, for it may have any letters in it.
+/// See [`CONNECT`]: the room, in the address, because it may contain any characters.
 pub const ROOM_PARAMETER: &str = "room";
 
-/// To `VoiceRoom`: a right to be in this room may have ended; look at all of them (S20).
-/// Idempotent. Reply: whether anybody is there.
+/// To `VoiceRoom`: a right to be in this room may have ended; check all peers (S20). Idempotent.
+/// Reply: whether the room is occupied.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Recheck {
     /// The room.
     pub room: AtUri,
 }
 
-/// Whether to go on telling.
+/// Whether to keep notifying it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Rechecked {
-    /// Whether the room has peers, or somebody is about to join.
+    /// Whether the room has peers, or a join in progress.
     pub occupied: bool,
 }
 
@@ -36,21 +36,21 @@ impl Command for Recheck {
     const NAME: &'static str = "recheck";
 }
 
-/// To `VoiceRoom`: is the client with this secret in this room (S12)? Reads only.
+/// To `VoiceRoom`: whether the client with this secret is in this room (S12). Reads only.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Seated {
     /// The room.
     pub room: String,
     /// Its name there.
     pub peer_id: String,
-    /// What only it knows.
+    /// Its secret.
     pub secret: String,
 }
 
-/// Whether somebody is where they say.
+/// Whether a client is where it claims to be.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Found {
-    /// Whether they are.
+    /// Whether it is.
     pub found: bool,
 }
 

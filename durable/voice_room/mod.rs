@@ -1,16 +1,16 @@
-//! `VoiceRoom`: the peers of signaling rooms, and what they tell each other (section 7).
+//! `VoiceRoom`: the peers of signaling rooms, and the frames between them (section 7).
 //!
-//! - Guarantee: a room is what its open sockets say. Frames of one peer to another arrive in
-//!   order (S19): the runtime hands over a socket's next frame only when the last one is done.
-//! - Gates: a frame is read, decided and sent without an await. Only the join of a room named
-//!   after a channel waits, for D1 and for the community (S20); what it read before is read
-//!   again if something happened meanwhile ([`Rights::epoch`]).
-//! - Stored: nothing but the seats, in the sockets' attachments (`domain::signaling::room`).
+//! - Guarantee: the open sockets are the room. Frames from one peer to another arrive in order
+//!   (S19): the runtime delivers a socket's next frame only when the last one is done.
+//! - Gates: a frame is read, decided and sent without an await. Only the join of a room that
+//!   belongs to a channel waits, for D1 and for the community (S20); what it read before is read
+//!   again if something happened in the meantime ([`Rights::epoch`]).
+//! - Stored: only the seats, in the sockets' attachments (`domain::signaling::room`).
 //! - Commands: [`Connect`](CONNECT), [`Recheck`], [`Seated`].
-//! - Wakes on a frame and on a socket's end; while rooms have peers, on its alarm once after it
-//!   was last awake, and every `LEASE_MS` while they send heartbeats, to find those that stopped.
-//!   Heartbeats are answered by the runtime and wake nobody. A room ends with its last socket;
-//!   the objects are few and stay ([`rooms_of`](crate::platform::objects::rooms_of)).
+//! - Wakes on a frame and on a socket's end; while rooms have peers, on its alarm once after it was
+//!   last awake, and every `LEASE_MS` while they send heartbeats, to find those that stopped. The
+//!   runtime answers heartbeats and wakes nobody. A room ends with its last socket; the objects are
+//!   few and stay ([`rooms_of`](crate::platform::objects::rooms_of)).
 
 pub mod commands;
 mod peers;
@@ -43,9 +43,9 @@ use crate::storage::{Fault, facts};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::signaling::{HEARTBEAT, HEARTBEAT_ACK};
 
-/// How often a decision is made anew because something happened while its facts were read.
+/// How often a decision is repeated because something happened while its facts were read.
 const TRIES: u32 = 8;
-/// No alarm sooner than this, in milliseconds.
+/// The shortest alarm, in milliseconds.
 const ALARM_MIN_MS: i64 = 1_000;
 
 /// See the module.
@@ -55,19 +55,19 @@ pub struct VoiceRoom {
     env: Env,
     settings: Signaling,
     memory: RefCell<Option<Peers>>,
-    /// Of each room named after a channel that has peers or joins.
+    /// For each room of a channel with peers or joins.
     rights: RefCell<BTreeMap<AtUri, Rights>>,
     alarm_set: Cell<bool>,
 }
 
-/// What is known of the rights in a room, since the object woke.
+/// What is known of the rights in a room since the object woke.
 #[derive(Debug, Default)]
 struct Rights {
-    /// Counts the times rights may have ended: facts read before the last of them are stale.
+    /// Counts the times that rights may have ended: facts read before the latest are stale.
     epoch: u64,
     /// Joins that wait for facts.
     joining: u32,
-    /// The community that tells us when rights may have ended.
+    /// The community that notifies this room when rights may have ended.
     bound_at: Option<AtUri>,
 }
 
@@ -146,7 +146,7 @@ impl DurableObject for VoiceRoom {
         Ok(())
     }
 
-    // A close and an error are the same to us: the socket is gone.
+    // A close and an error mean the same here: the socket is gone.
     async fn websocket_close(&self, socket: WebSocket, _: usize, _: String, _: bool) -> Result<()> {
         self.with(|peers| peers.gone(&socket));
         self.tidy();
@@ -171,12 +171,12 @@ impl VoiceRoom {
         act(peers)
     }
 
-    /// Runs `act` on what is known of the rights in a room.
+    /// Runs `act` on the known rights in a room.
     fn rights<T>(&self, channel: &AtUri, act: impl FnOnce(&mut Rights) -> T) -> T {
         act(self.rights.borrow_mut().entry(channel.clone()).or_default())
     }
 
-    /// Forgets the rights in rooms that nobody is in, or about to join: whoever comes asks anew.
+    /// Drops the rights of rooms without peers and joins: the next join asks anew.
     fn tidy(&self) {
         let is_occupied = |channel: &AtUri| {
             self.with(|peers| peers.room(channel.as_str()).is_some_and(|room| !room.is_empty()))
@@ -184,7 +184,7 @@ impl VoiceRoom {
         self.rights.borrow_mut().retain(|channel, rights| rights.joining > 0 || is_occupied(channel));
     }
 
-    /// Lets a socket in, if it may (S01, S20).
+    /// Joins a socket to its room, if allowed (S01, S20).
     async fn join(&self, id: SocketId, wish: &Wish) {
         let lease = self.settings.lease_ms;
         let did = self
@@ -217,9 +217,9 @@ impl VoiceRoom {
         }
     }
 
-    /// What decides about rights now, and the people it is about: the peers, and the socket that
-    /// asks to join. If there is a community, it tells us of changes from before the facts were
-    /// read.
+    /// The facts for the current rights, and the people concerned: the peers, and the joining
+    /// socket. If there is a community, it notifies this object of changes since before the facts
+    /// were read.
     async fn facts(&self, channel: &AtUri, joining: Option<SocketId>) -> Outcome<(WorkingSet, Vec<Did>)> {
         let db = D1::of(&self.env)?;
         for _ in 0..TRIES {
@@ -245,9 +245,9 @@ impl VoiceRoom {
         Err(Fault::new("looking at rights", "they change faster than they can be read"))
     }
 
-    /// Looks at everybody's right in a room again (S20).
+    /// Checks everybody's right in a room again (S20).
     async fn recheck(&self, channel: &AtUri) -> Outcome<Rechecked> {
-        // Where there are peers there is an entry from here on, so it says whether anybody stays.
+        // While there are peers there is an entry from here on, so it shows whether anybody stays.
         if self.with(|peers| peers.room(channel.as_str()).is_some_and(|room| !room.is_empty())) {
             self.rights(channel, |rights| rights.epoch += 1);
             let (working_set, people) = self.facts(channel, None).await?;
@@ -259,7 +259,7 @@ impl VoiceRoom {
         Ok(Rechecked { occupied: self.rights.borrow().contains_key(channel) })
     }
 
-    /// Finds peers that are gone without a word.
+    /// Finds peers that stopped without a close.
     async fn sweep(&self) {
         let lease = self.settings.lease_ms;
         if lease == 0 {
@@ -271,8 +271,8 @@ impl VoiceRoom {
         }
     }
 
-    /// Sees that somebody looks for the dead within a lease, as long as there is a peer. Before,
-    /// there is nothing to keep.
+    /// Makes sure that dead peers are looked for within a lease, as long as there is a peer. Before
+    /// that, nothing is stored.
     async fn look_after(&self) {
         let lease = self.settings.lease_ms;
         if lease == 0 || self.alarm_set.get() || !self.with(|peers| peers.is_occupied()) {

@@ -1,7 +1,7 @@
-//! What a `VoiceRoom` object knows in memory: its rooms, and the socket of each seat.
+//! The memory of a `VoiceRoom` object: its rooms, and the socket of each seat.
 //!
-//! Rebuilt from the sockets' attachments whenever the object wakes; every change of a seat is
-//! written there in the same step. Nothing here waits, so nothing comes between.
+//! It is rebuilt from the sockets' attachments when the object wakes; every change of a seat is
+//! written there in the same step. Nothing here awaits, so nothing comes in between.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,8 +24,8 @@ pub(super) struct Peers {
 }
 
 impl Peers {
-    /// Rebuilds the memory. Sockets that ended while the object slept, and whose end was not
-    /// reported, leave here. `object` is the name of the object, see [`Seat::room`].
+    /// Rebuilds the memory. Peers leave whose sockets ended unreported while the object slept.
+    /// `object` is the name of the object, see [`Seat::room`].
     pub(super) fn load(state: &State, object: &str, max_peers: usize) -> Self {
         let mut peers = Self { hall: Hall::new(max_peers), sockets: BTreeMap::new() };
         for socket in state.get_websockets() {
@@ -39,14 +39,14 @@ impl Peers {
         peers
     }
 
-    /// Takes in a socket that the runtime has accepted.
+    /// Adds a socket that the runtime has accepted.
     pub(super) fn enter(&mut self, socket: WebSocket, room: &str, caller: Caller) -> worker::Result<()> {
         let seat = self.hall.enter(room, lot(), caller, now());
         self.sockets.insert(seat.id, (socket.clone(), room.to_owned()));
         socket.serialize_attachment(Some(seat))
     }
 
-    /// Whether there is no place for another socket.
+    /// Whether there is no room for another socket.
     pub(super) fn is_full(&self) -> bool {
         hall::is_full(self.sockets.len())
     }
@@ -66,7 +66,7 @@ impl Peers {
         self.hall.is_occupied()
     }
 
-    /// Has a room do something, and performs what it says.
+    /// Runs `act` on a room, and performs its effects.
     pub(super) fn act<T>(
         &mut self,
         room: &str,
@@ -78,7 +78,7 @@ impl Peers {
         Some(result)
     }
 
-    /// A frame of a socket: what it asks to join, if it does.
+    /// Processes a frame of a socket; returns its join, if it is one.
     pub(super) fn frame(&mut self, id: SocketId, text: Option<&str>) -> Option<Wish> {
         let room = self.sockets.get(&id)?.1.clone();
         self.act(&room, |room| match room.on_frame(id, text, now()) {
@@ -87,7 +87,7 @@ impl Peers {
         })?
     }
 
-    /// Lets a socket into its room, if it may (S01).
+    /// Joins a socket to its room, if allowed (S01).
     pub(super) fn join(&mut self, state: &State, id: SocketId, wish: &Wish, access: Access, lease_ms: i64) {
         let Some((_, room)) = self.sockets.get(&id) else { return };
         let room = room.clone();
@@ -102,22 +102,22 @@ impl Peers {
         self.perform(effects);
     }
 
-    /// Sends a socket a frame.
+    /// Sends a frame to a socket.
     pub(super) fn tell(&mut self, id: SocketId, frame: String) {
         self.perform(vec![Effect::Tell { to: vec![id], frame }]);
     }
 
-    /// The socket is gone.
+    /// A socket closed.
     pub(super) fn gone(&mut self, socket: &WebSocket) {
-        // Without an answer the client waits for one until the object sleeps. Already closed is
-        // closed enough.
+        // Without an answer the client would wait until the object sleeps. An error means that it
+        // is closed already.
         let _ = socket.close(Some(1000), None::<&str>);
         let Some(seat) = seat(socket) else { return };
         let Some((_, room)) = self.sockets.remove(&seat.id) else { return };
         self.act(&room, |room| (room.close(seat.id), ()));
     }
 
-    /// Lets go of every socket that is not open any more.
+    /// Removes every socket that is no longer open.
     fn drop_dead(&mut self) {
         let dead: Vec<WebSocket> = self
             .sockets
@@ -128,7 +128,7 @@ impl Peers {
         dead.iter().for_each(|socket| self.gone(socket));
     }
 
-    /// Lets go of peers that are gone without a word; when to look again.
+    /// Removes peers that stopped without a close, and returns when to check again.
     pub(super) fn sweep(&mut self, state: &State, lease_ms: i64) -> Option<Micros> {
         self.drop_dead();
         let beats: BTreeMap<SocketId, Micros> = self
@@ -141,7 +141,7 @@ impl Peers {
         self.hall.names().iter().filter_map(|name| self.act(name, |room| room.sweep(&lease)).flatten()).min()
     }
 
-    /// Performs effects, and lets go of peers that cannot keep up (S19).
+    /// Performs effects, and removes peers that are too slow (S19).
     fn perform(&mut self, effects: Vec<Effect>) {
         let mut slow: BTreeMap<String, BTreeSet<SocketId>> = BTreeMap::new();
         for effect in effects {
@@ -149,8 +149,8 @@ impl Peers {
                 Effect::Tell { to, frame } => {
                     for id in to {
                         let Some((socket, room)) = self.sockets.get(&id) else { continue };
-                        // A socket that cannot take it is closing; its close is handled when it
-                        // comes.
+                        // A socket that does not accept it is closing, and its close event will
+                        // follow.
                         let _ = socket.send_with_str(&frame);
                         if unsent(socket) > UNSENT_MAX {
                             slow.entry(room.clone()).or_default().insert(id);
@@ -169,9 +169,10 @@ impl Peers {
                 }
                 Effect::Close { socket: id, code, reason } => {
                     let Some((socket, _)) = self.sockets.remove(&id) else { continue };
-                    // Without a seat it is nobody, should the object sleep before it is closed.
+                    // Without a seat the socket is nobody, in case the object sleeps before it is
+                    // closed.
                     let _ = socket.serialize_attachment(None::<Seat>);
-                    // Already closing is closed enough.
+                    // An error means that it is closing already.
                     let _ = socket.close(Some(code), Some(reason));
                 }
             }
