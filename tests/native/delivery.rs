@@ -33,7 +33,7 @@ enum Deaf {
 
 /// The objects of the communities, and the receivers of events about people.
 #[derive(Default)]
-struct Town {
+struct Receivers {
     logs: RefCell<BTreeMap<String, Connection>>,
     /// The delivered rows with events about people.
     people: RefCell<Vec<i64>>,
@@ -43,7 +43,7 @@ struct Town {
     poison: Cell<Option<(&'static str, &'static str)>>,
 }
 
-impl Town {
+impl Receivers {
     fn strikes(&self, at: Deaf) -> bool {
         let strikes = self.deaf.get() == Some(at);
         if strikes {
@@ -111,7 +111,7 @@ impl Town {
     }
 }
 
-impl Audience for Town {
+impl Audience for Receivers {
     async fn tell(&self, scope: &Scope, told: &[Told]) -> Result<i64, Fault> {
         if self.strikes(Deaf::CallLost) {
             return Err(Fault::new("announce", "nobody answers"));
@@ -136,7 +136,7 @@ impl Audience for Town {
 /// and again after a fault. `crash` loses all memory at that step of that frame.
 struct Reader {
     service: Service,
-    town: Town,
+    receivers: Receivers,
     telling: Telling,
     now: i64,
     set_aside: usize,
@@ -155,7 +155,7 @@ impl Reader {
     fn new() -> Self {
         Self {
             service: Service::new(),
-            town: Town::default(),
+            receivers: Receivers::default(),
             telling: Telling::default(),
             now: START,
             set_aside: 0,
@@ -182,7 +182,7 @@ impl Reader {
     fn pass(&mut self, crash: Option<Crash>) {
         while block_on(self.telling.catch_up(&self.service.store)).is_err() {}
         self.now += 60_000_000; // pauses after failures are over
-        let outcome = block_on(self.telling.tell(&self.town, Micros(self.now)));
+        let outcome = block_on(self.telling.tell(&self.receivers, Micros(self.now)));
         self.set_aside += outcome.set_aside.iter().map(|(_, events)| events).sum::<usize>();
         if crash == Some(Crash::Told) {
             return self.die();
@@ -252,7 +252,7 @@ fn plain(story: &Story) -> Reader {
 #[test]
 fn the_plain_run_numbers_every_event_of_a_community_from_one_on() {
     let reader = plain(&story());
-    let transcript = reader.town.transcript();
+    let transcript = reader.receivers.transcript();
     let seqs = |owner: &str| -> Vec<i64> {
         let mine = format!("at://did:plc:{owner}/");
         let seq = |line: &String| line.split(' ').nth(1).unwrap().parse().unwrap();
@@ -260,7 +260,7 @@ fn the_plain_run_numbers_every_event_of_a_community_from_one_on() {
     };
     assert_eq!(seqs("zoe"), (1..=4).collect::<Vec<_>>(), "{transcript:#?}");
     assert_eq!(seqs("alice"), (1..=9).collect::<Vec<_>>(), "{transcript:#?}");
-    assert_eq!(reader.town.people.borrow().len(), 1, "the status is told once, and has no number");
+    assert_eq!(reader.receivers.people.borrow().len(), 1, "the status is told once, and has no number");
 }
 
 /// Q21: an event that a community's object cannot store is found and set aside; the events before
@@ -270,10 +270,10 @@ fn q21_an_event_that_cannot_be_told_stands_in_nobodys_way() {
     let story = story();
     let plain = plain(&story);
     let mut reader = Reader::new();
-    reader.town.poison.set(Some(("alice", "\"text\":\"edited\"")));
+    reader.receivers.poison.set(Some(("alice", "\"text\":\"edited\"")));
     story.frames.iter().for_each(|frame| reader.let_in(frame, None));
     let of = |reader: &Reader, who: &str| -> Vec<String> {
-        reader.town.transcript().into_iter().filter(|line| line.contains(who)).collect()
+        reader.receivers.transcript().into_iter().filter(|line| line.contains(who)).collect()
     };
     assert_eq!(of(&reader, "did:plc:zoe/"), of(&plain, "did:plc:zoe/"), "told at once");
     for _ in 0..20 {
@@ -294,7 +294,7 @@ fn q21_what_cannot_be_read_in_the_outbox_is_set_aside() {
     let mut reader = Reader::new();
     story().frames.iter().for_each(|frame| reader.let_in(frame, None));
     reader.settle();
-    let before = reader.town.transcript().len();
+    let before = reader.receivers.transcript().len();
     let community = |who: &str| format!("at://did:plc:{who}/social.colibri.community/c");
     let announcement = |who: &str, event: &str| {
         let scope = community(who);
@@ -325,7 +325,7 @@ fn q21_what_cannot_be_read_in_the_outbox_is_set_aside() {
     let unreadable = block_on(reader.telling.catch_up(&reader.service.store)).unwrap();
     assert_eq!(unreadable, 3, "a row, another row, and one event");
     reader.settle();
-    let told = reader.town.transcript();
+    let told = reader.receivers.transcript();
     assert_eq!(told.len(), before + 6, "{told:#?}");
     let last = |who: &str, n: usize| -> Vec<String> {
         let mine: Vec<_> = told.iter().filter(|line| line.starts_with(&community(who))).collect();
@@ -347,16 +347,20 @@ fn j03_a_fault_at_announce_tells_each_event_once() {
                 &story,
                 |reader, n| {
                     if n == at {
-                        reader.town.deaf.set(Some(fault))
+                        reader.receivers.deaf.set(Some(fault))
                     }
                 },
                 |_| None,
             );
             // A half-way fault needs a community that writes something; a person's status causes no
             // such write.
-            assert_eq!(reader.town.struck.get(), 1, "{fault:?} at {at} did not strike");
-            assert_eq!(reader.town.transcript(), plain.town.transcript(), "{fault:?} at {at}");
-            assert_eq!(*reader.town.people.borrow(), *plain.town.people.borrow(), "{fault:?} at {at}");
+            assert_eq!(reader.receivers.struck.get(), 1, "{fault:?} at {at} did not strike");
+            assert_eq!(reader.receivers.transcript(), plain.receivers.transcript(), "{fault:?} at {at}");
+            assert_eq!(
+                *reader.receivers.people.borrow(),
+                *plain.receivers.people.borrow(),
+                "{fault:?} at {at}"
+            );
         }
     }
 }
@@ -369,14 +373,14 @@ fn j03_a_community_that_cannot_be_told_holds_up_nobody_and_loses_nothing() {
     let mut failures = 0;
     for frame in &story.frames {
         // The first scope receives nothing during the whole test.
-        reader.town.deaf.set(Some(Deaf::CallLost));
+        reader.receivers.deaf.set(Some(Deaf::CallLost));
         reader.let_in(frame, None);
-        failures = reader.town.struck.get();
+        failures = reader.receivers.struck.get();
     }
     assert!(failures > 5, "only {failures} calls were lost");
-    reader.town.deaf.set(None);
+    reader.receivers.deaf.set(None);
     reader.settle();
-    assert_eq!(reader.town.transcript(), plain.town.transcript());
+    assert_eq!(reader.receivers.transcript(), plain.receivers.transcript());
 }
 
 #[test]
@@ -386,7 +390,7 @@ fn j03_a_crash_between_any_two_steps_of_telling_tells_each_event_once() {
     for crash in [Crash::Committed, Crash::Taken, Crash::Told, Crash::Forgotten] {
         for at in 0..story.frames.len() {
             let reader = run(&story, |_, _| {}, |n| (n == at).then_some(crash));
-            assert_eq!(reader.town.transcript(), plain.town.transcript(), "{crash:?} at {at}");
+            assert_eq!(reader.receivers.transcript(), plain.receivers.transcript(), "{crash:?} at {at}");
         }
     }
 }
@@ -409,7 +413,7 @@ fn j03_a_fault_of_the_outbox_tells_each_event_once() {
                 }
             }
             reader.settle();
-            assert_eq!(reader.town.transcript(), plain.town.transcript(), "{fault:?} at {at}");
+            assert_eq!(reader.receivers.transcript(), plain.receivers.transcript(), "{fault:?} at {at}");
         }
     }
 }
