@@ -1,9 +1,8 @@
 // @ts-check
-// The honest side of the soak: a community, its members' sockets, what they write, and the account of what each of them
-// received.
+// The honest side of the soak: a community, its members' sockets, what they write, and the account of what each of them got.
 //
-// Promises: every written event is expected once at every socket; it counts events that came twice, late or never, and
-// every unanswered read.
+// Promises: every event that was written is expected once at every socket; what came twice, late or never is counted, and so is
+// every read that was not answered.
 
 import { setTimeout as pause } from 'node:timers/promises'
 import WebSocket from 'ws'
@@ -17,10 +16,10 @@ const HEARTBEAT_EVERY_MILLIS = 20_000
 const LATENCY_MAX_MILLIS = 60_000
 const READ_WITHIN_MILLIS = 10_000
 const READS_PER_SECOND = 2
-/** Every fourth event is a reaction to the message before it; the rest are messages. */
+/** Every so-manieth event is a reaction to the message before it; the rest are messages. */
 const REACTION_EVERY = 4
 const OPENING_AT_ONCE = 20
-/** The CID of every record and commit: nothing verifies it where there are no archives. */
+/** The CID of every record and commit: nobody compares it where there are no archives. */
 const ROOT = 'bafyreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy'
 
 export const OWNER = 'did:plc:soakowner'
@@ -51,7 +50,7 @@ class Latencies {
 }
 
 /**
- * What one socket received: how often each event, and the last number.
+ * What one socket got: how often each event, and the last number.
  * @typedef {{ ws: WebSocket, got: Map<number, number>, seq: number, disordered: number, closed?: string }} Socket
  */
 
@@ -71,7 +70,7 @@ export class HonestRepositories {
     return frame
   }
 
-  /** The PDS's answer about a repository; undefined for any other request. @param {URL} url */
+  /** What the PDS answers about a repository; nothing if that is not what is asked. @param {URL} url */
   answer({ pathname, searchParams }) {
     const repository = this.#of.get(searchParams.get('did') ?? searchParams.get('repo') ?? '')
     if (!repository) return undefined
@@ -196,7 +195,7 @@ export class Honest {
     this.#jetstream.injectFrame(/** @type {any} */ (frame))
   }
 
-  /** People write from now on. @param {number} perSecond */
+  /** From now on people write. @param {number} perSecond */
   write(perSecond) {
     const beganAt = performance.now()
     let written = 0
@@ -250,14 +249,14 @@ export class Honest {
     return this.#writtenAt.length
   }
 
-  /** Stops writing, and waits a while for what is in transit. @param {number} millis */
+  /** Nobody writes any more; waits a while for what is on its way. @param {number} millis */
   async fallSilent(millis) {
     for (const timer of this.#timers.splice(0)) clearInterval(timer)
     const missing = () => this.#sockets.some(({ got, closed }) => !closed && got.size < this.#writtenAt.length)
     for (const until = Date.now() + millis; missing() && Date.now() < until; ) await pause(100)
   }
 
-  /** The failures at sockets. */
+  /** What went wrong at sockets. */
   account() {
     let [lost, doubled, disordered] = [0, 0, 0]
     for (const { got, disordered: times } of this.#sockets) {
