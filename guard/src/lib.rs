@@ -1,14 +1,14 @@
 //! Bounds the connections that workerd holds on one machine (contract C26).
 //!
-//! workerd serves clients itself: a proxy in front of it would cost every request time, and hide
-//! who is asking. But it accepts without bound, and ends when it runs
-//! out of descriptors. The loader puts this library in front of the C library (`LD_PRELOAD`,
-//! `scripts/with-parent.sh`), so that workerd's own calls of `accept4`, `recv` and `close` pass
-//! here. Only connections to the public port are looked at; `table` says which of them stay.
+//! workerd serves clients itself: a proxy in front of it would slow down every request, and hide
+//! the client's address. But it accepts connections without a limit, and exits when it runs out of
+//! descriptors. The loader puts this library in front of the C library (`LD_PRELOAD`,
+//! `scripts/with-parent.sh`), so that workerd's calls of `accept4`, `recv` and `close` pass through
+//! it. It handles only connections to the public port; `table` decides which of them stay.
 //!
-//! Promises: no call blocks, fails or costs a system call more than without, but for those that
-//! accept; a descriptor is shut down only while its number is known to be that connection's.
-//! Settings come from the environment (`State::new`).
+//! Promises: no call blocks, fails or makes an additional system call, except those that accept; a
+//! descriptor is shut down only while its number certainly belongs to that connection. Settings
+//! come from the environment (`State::new`).
 
 pub mod refusal;
 pub mod table;
@@ -26,19 +26,19 @@ use libc::{sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t, ssi
 
 use table::{Address, Limits, Table, Verdict, affordable};
 
-/// A connection may be silent for so long.
+/// How long a connection may be silent.
 const SILENT_MILLIS: u64 = 10_000;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How often it is said what was closed.
+/// How often the number of closed connections is logged.
 const SAY_EVERY: Duration = Duration::from_secs(10);
 
-/// Descriptors that are looked at: more are never open (`scripts/with-parent.sh`).
+/// The highest number of descriptors: more are never open (`scripts/with-parent.sh`).
 const DESCRIPTORS: usize = 1 << 20;
 const OTHER: u8 = 0;
 const SILENT: u8 = 1;
 const ASKED: u8 = 2;
 
-/// What each descriptor is, for a look without a lock.
+/// The kind of each descriptor, readable without a lock.
 static KINDS: [AtomicU8; DESCRIPTORS] = [const { AtomicU8::new(OTHER) }; DESCRIPTORS];
 static STATE: LazyLock<Mutex<State>> = LazyLock::new(|| Mutex::new(State::new()));
 static REAL: LazyLock<Real> = LazyLock::new(Real::find);
@@ -75,7 +75,7 @@ impl Real {
     }
 }
 
-/// The function of that name behind this library.
+/// The function with that name in the next library.
 fn next(name: &CStr) -> *mut c_void {
     // SAFETY: the name ends with a zero.
     let found = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) };
@@ -90,7 +90,7 @@ struct State {
     port: u16,
     proxies: Vec<IpNet>,
     started: Instant,
-    /// Given up when there is no other descriptor left, to accept and close with.
+    /// Released when no other descriptor is left, in order to accept a connection and close it.
     spare: c_int,
     refused: u64,
     ended: u64,
@@ -128,8 +128,8 @@ impl State {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// What a peer is limited by. Not limited: this machine, whose addresses all look the same,
-    /// and proxies, which bring many people.
+    /// The address that limits a peer. Not limited are this machine, whose addresses all look the
+    /// same, and proxies, behind which there are many people.
     fn counted(&self, peer: IpAddr) -> Option<Address> {
         let peer = peer.to_canonical();
         let exempt = peer.is_loopback() || self.proxies.iter().any(|network| network.contains(&peer));
@@ -142,7 +142,7 @@ fn setting<N: FromStr>(name: &str, default: N) -> N {
     std::env::var(name).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(default)
 }
 
-/// A descriptor of no use.
+/// A descriptor without a purpose.
 fn spare() -> c_int {
     // SAFETY: the name ends with a zero.
     unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) }
@@ -167,7 +167,7 @@ fn is(fd: c_int, what: u8) -> bool {
     kind(fd).is_some_and(|kind| kind.load(Ordering::Acquire) == what)
 }
 
-/// Ends a connection: its owner reads its end and closes it.
+/// Ends a connection: its owner reads the end and closes it.
 fn end(fd: c_int) {
     mark(fd, OTHER);
     // SAFETY: the caller holds the lock that `close` needs, so the number is still its own.
@@ -188,7 +188,7 @@ fn fail_with(error: c_int) -> c_int {
 fn side(address: &sockaddr_storage) -> Option<(u16, IpAddr)> {
     match c_int::from(address.ss_family) {
         libc::AF_INET => {
-            // SAFETY: the family says what stands there, and a storage is large enough for it.
+            // SAFETY: the family determines the type, and a storage is large enough for it.
             let address = unsafe { &*(&raw const *address).cast::<sockaddr_in>() };
             let octets = address.sin_addr.s_addr.to_ne_bytes();
             Some((u16::from_be(address.sin_port), Ipv4Addr::from(octets).into()))
@@ -204,7 +204,7 @@ fn side(address: &sockaddr_storage) -> Option<(u16, IpAddr)> {
 
 type Name = unsafe extern "C" fn(c_int, *mut sockaddr, *mut socklen_t) -> c_int;
 
-/// What `getsockname` or `getpeername` says.
+/// The answer of `getsockname` or `getpeername`.
 fn named(fd: c_int, name: Name) -> Option<(u16, IpAddr)> {
     // SAFETY: zeros are an address of no family.
     let mut address: sockaddr_storage = unsafe { std::mem::zeroed() };
@@ -215,10 +215,9 @@ fn named(fd: c_int, name: Name) -> Option<(u16, IpAddr)> {
 }
 
 /// Accepts a connection, if it may stay. `ECONNABORTED` tells the caller that this one is gone and
-/// that the next one may be there.
+/// that another may be waiting.
 ///
-/// # Safety
-/// As for the function of the C library.
+/// # Safety As for the function of the C library.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn accept4(
     listener: c_int,
@@ -258,15 +257,15 @@ pub unsafe extern "C" fn accept4(
     fd
 }
 
-/// Makes room by ending the connection that waits: without that it would wait for ever, and
-/// workerd takes the error for its end.
+/// Makes room by ending the waiting connection: otherwise it would wait for ever, and workerd would
+/// treat the error as fatal.
 fn out_of_descriptors(listener: c_int) -> c_int {
     let mut state = state();
     if state.spare < 0 {
         state.spare = spare();
         return fail_with(libc::EAGAIN);
     }
-    // SAFETY: the spare is this library's own, and nobody else knows of what is accepted.
+    // SAFETY: the spare belongs to this library, and nobody else knows of the accepted descriptor.
     unsafe {
         (REAL.close)(state.spare);
         let fd = (REAL.accept4)(listener, std::ptr::null_mut(), std::ptr::null_mut(), libc::SOCK_CLOEXEC);
@@ -289,7 +288,7 @@ pub unsafe extern "C" fn close(fd: c_int) -> c_int {
         // SAFETY: the caller's argument, as it is.
         return unsafe { (REAL.close)(fd) };
     }
-    // The lock is held until it is closed: meanwhile the number must not be shut down.
+    // The lock is held until it is closed: until then the number must not be shut down.
     let mut state = state();
     state.table.close(fd);
     mark(fd, OTHER);
@@ -297,12 +296,12 @@ pub unsafe extern "C" fn close(fd: c_int) -> c_int {
     unsafe { (REAL.close)(fd) }
 }
 
-/// Looks at what a connection sent. A request that is refused is answered, and read as the end.
+/// Checks what a connection sent. A refused request is answered, and then reads as the end.
 fn heard(fd: c_int, bytes: *const c_void, count: ssize_t) -> ssize_t {
     if count <= 0 || is(fd, OTHER) {
         return count;
     }
-    // SAFETY: the call that was made wrote so many bytes there.
+    // SAFETY: the call wrote this many bytes there.
     let bytes = unsafe { std::slice::from_raw_parts(bytes.cast::<u8>(), count.unsigned_abs()) };
     let mut is_first = false;
     if is(fd, SILENT) {
@@ -314,7 +313,8 @@ fn heard(fd: c_int, bytes: *const c_void, count: ssize_t) -> ssize_t {
     }
     if refusal::refuses(bytes, is_first) {
         let answer = refusal::ANSWER;
-        // SAFETY: the answer is as long as it is. Nobody waits for a peer that takes nothing.
+        // SAFETY: the pointer and the length belong to the answer. It does not wait for a peer that
+        // reads nothing.
         unsafe {
             libc::send(fd, answer.as_ptr().cast(), answer.len(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
         };
@@ -360,7 +360,7 @@ pub unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, size: usize) -> ss
     heard(fd, buffer, unsafe { (REAL.read)(fd, buffer, size) })
 }
 
-/// Whether a connection has sent what workerd has not read yet.
+/// Whether a connection has sent bytes that workerd has not read yet.
 fn is_unread(fd: c_int) -> bool {
     let mut waiting: c_int = 0;
     // SAFETY: it writes a number to `waiting`.
@@ -368,7 +368,7 @@ fn is_unread(fd: c_int) -> bool {
     known && waiting > 0
 }
 
-/// Ends those that were silent for too long, and says now and then what was closed.
+/// Ends connections that were silent for too long, and logs from time to time how many were closed.
 #[expect(clippy::disallowed_methods, reason = "a thread of this machine, not of the Worker")]
 fn watch() {
     let mut told = Instant::now();

@@ -1,10 +1,10 @@
-//! What workerd would answer badly: a method that it hands to nobody, or does not know.
+//! Requests that workerd would answer badly: methods that it passes to nobody, or does not know.
 //!
-//! It takes `CONNECT` for a tunnel, which the Worker has no handler for: a 500 and an exception in
-//! the log, for anybody who asks. Methods that it does not know it answers itself, not in the form
-//! of the service (contract H02).
+//! It treats `CONNECT` as a tunnel, for which the Worker has no handler: a 500 and an exception in
+//! the log, which anybody could cause. It answers unknown methods itself, not in the form of the
+//! service (contract H02).
 
-/// Methods that workerd gives to the Worker, which answers all but a few with 405 itself.
+/// Methods that workerd passes to the Worker, which itself answers all but a few with 405.
 const GIVEN: [&[u8]; 28] = [
     b"GET",
     b"HEAD",
@@ -46,9 +46,9 @@ pub const ANSWER: &[u8] = b"HTTP/1.1 405 Method Not Allowed\r\n\
     Connection: close\r\n\r\n\
     {\"error\":\"MethodNotAllowed\",\"message\":\"this path does not take this method\"}";
 
-/// Whether a request that begins with these bytes is refused. `is_first`: nothing came before
-/// them, so they must be the beginning of a request; later, only what looks like all of the first
-/// line of a `CONNECT` is taken for one.
+/// Whether a request that begins with these bytes is refused. `is_first`: nothing came before them,
+/// so they must be the beginning of a request; later, only bytes that look like the whole first
+/// line of a `CONNECT` count as one.
 pub fn refuses(bytes: &[u8], is_first: bool) -> bool {
     let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let Some(space) = line.iter().position(|byte| *byte == b' ') else { return false };

@@ -1,8 +1,8 @@
-//! Which connections are kept: the rule. No system calls, no clock.
+//! Which connections stay: the rule. No system calls, no clock.
 //!
-//! A connection is *silent* until the head of its first request is complete. Silent ones are what
-//! a stranger can have many of for nothing, so they are the first to go. One whose bytes wait to be
-//! read is no such: a runtime that has much to do has not looked yet.
+//! A connection is *silent* until the head of its first request is complete. A stranger can open
+//! many silent ones for nothing, so they are the first to be closed. A connection with unread bytes
+//! is not silent: a busy runtime may not have read them yet.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -21,7 +21,7 @@ impl Address {
     }
 }
 
-/// How many connections there may be; 0 is no limit.
+/// The limits on connections; 0 is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// In all.
@@ -32,11 +32,11 @@ pub struct Limits {
     pub silent_millis: u64,
 }
 
-/// Silent connections that are looked at for one with nothing to read. Where so many wait, the oldest
-/// goes: looking at all of them would hold up whoever comes.
+/// How many silent connections are checked for one without unread bytes. If there are more, the
+/// oldest is closed: checking all of them would delay new connections.
 const LOOKED_AT: usize = 64;
 
-/// What becomes of a connection that was just accepted.
+/// The verdict on a connection that was just accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It stays.
@@ -52,12 +52,12 @@ pub enum Verdict {
 pub struct Table {
     limits: Limits,
     open: HashMap<i32, Connection>,
-    /// Of addresses that are limited.
+    /// The number per limited address.
     per_address: HashMap<Address, usize>,
     /// Silent connections, the oldest first.
     silent: BTreeMap<u64, i32>,
     accepted: u64,
-    /// Whether a connection has sent what was not read yet.
+    /// Whether a connection has sent bytes that were not read yet.
     is_unread: fn(i32) -> bool,
 }
 
@@ -74,7 +74,7 @@ struct Connection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Head {
     Nothing,
-    /// Some of it; whether the last of that is the end of a line.
+    /// A part; whether its last byte ends a line.
     Begun {
         at_line_start: bool,
     },
@@ -99,25 +99,25 @@ impl Table {
         Self { is_unread, ..self }
     }
 
-    /// How many there are.
+    /// The number of connections.
     pub fn len(&self) -> usize {
         self.open.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no connections.
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
 
-    /// Notes a connection from `address`; `None` is not limited by address. The first rule that
+    /// Adds a connection from `address`; `None` is not limited by address. The first rule that
     /// applies decides:
-    ///   1. while the address has as many as it may, the newcomer takes the place of its oldest
-    ///      silent one, or is refused if it has none;
-    ///   2. while there are as many as there may be, the newcomer takes the place of the oldest
-    ///      silent one of anybody, or is refused if there is none;
-    ///   3. otherwise it is kept.
+    ///   1. at the limit of its address, the new connection replaces the oldest silent one of that
+    ///      address, or is refused if there is none;
+    ///   2. at the limit for all, the new connection replaces the oldest silent one of any address,
+    ///      or is refused if there is none;
+    ///   3. otherwise it stays.
     pub fn accept(&mut self, fd: i32, address: Option<Address>, now: u64) -> Verdict {
-        self.close(fd); // the number was given anew, so its last connection is gone
+        self.close(fd); // the number was reused, so its last connection is gone
         let of_address = address.and_then(|address| self.per_address.get(&address)).copied().unwrap_or(0);
         let verdict = if is_reached(of_address, self.limits.per_address) {
             self.oldest_silent(|connection| connection.address == address)
@@ -151,7 +151,7 @@ impl Table {
         self.open.get(&fd).is_some_and(|connection| connection.head == Head::Nothing)
     }
 
-    /// Notes bytes that a connection sent. Whether its head is complete: it is at the first empty
+    /// Adds bytes that a connection sent. Returns whether its head is complete, at the first empty
     /// line.
     pub fn read(&mut self, fd: i32, bytes: &[u8]) -> bool {
         let Some(connection) = self.open.get_mut(&fd) else { return true };
@@ -176,7 +176,7 @@ impl Table {
         false
     }
 
-    /// Forgets a connection.
+    /// Removes a connection.
     pub fn close(&mut self, fd: i32) {
         let Some(connection) = self.open.remove(&fd) else { return };
         self.silent.remove(&connection.number);
@@ -189,7 +189,7 @@ impl Table {
         }
     }
 
-    /// Forgets those that have been silent for too long, and returns them.
+    /// Removes those that have been silent for too long, and returns them.
     pub fn expire(&mut self, now: u64) -> Vec<i32> {
         let is_late = |fd: &&i32| {
             self.open.get(fd).is_some_and(|one| now.saturating_sub(one.since) >= self.limits.silent_millis)
@@ -207,8 +207,8 @@ fn is_reached(count: usize, limit: usize) -> bool {
     limit > 0 && count >= limit
 }
 
-/// How many connections so many descriptors are enough for: workerd has two for each, and a
-/// quarter of all, at least 512, is left for databases, objects and what it asks outside.
+/// How many connections a number of descriptors allows: workerd uses two for each, and a quarter of
+/// all, at least 512, remains for databases, objects and outbound requests.
 pub fn affordable(asked: usize, descriptors: usize) -> usize {
     let most = (descriptors.saturating_sub((descriptors / 4).max(512)) / 2).max(1);
     if asked == 0 { most } else { asked.min(most) }
@@ -309,7 +309,7 @@ mod tests {
         assert_eq!(table.len(), 1);
     }
 
-    /// Any order of events: the books agree, and nothing outgrows what is open.
+    /// Any order of events: the sums stay correct, and nothing outgrows the open connections.
     #[test]
     fn books_agree() {
         let mut table = Table::new(LIMITS);

@@ -1,8 +1,8 @@
 // A call through a signaling room: the demo, and a working example of the protocol.
 //
-// One RTCPeerConnection for each other peer. Whoever joins offers to everybody who is there, so no two peers offer to each other
-// at once. The socket may break: the call goes on without it, and the page joins again. `window.call` shows everything to whoever
-// wants to look, or to test.
+// There is one RTCPeerConnection per other peer. A joining peer sends offers to everybody in the room, so no two peers
+// send offers to each other at once. If the socket breaks, the call continues without it, and the page joins again.
+// `window.call` exposes everything for inspection and tests.
 
 const HEARTBEAT = '{"type":"heartbeat"}'
 const HEARTBEAT_EVERY_MILLIS = 20_000
@@ -19,7 +19,9 @@ const complain = (text) => {
   problem.hidden = !text
 }
 
-/** The picture and sound of a page without a camera: a moving shape with the name on it, and a soft tone now and then. */
+/**
+ * The video and audio of a page without a camera: a moving shape with the name on it, and a soft tone now and then.
+ */
 function testStream(name) {
   const canvas = Object.assign(document.createElement('canvas'), { width: 320, height: 240 })
   const paint = canvas.getContext('2d')
@@ -63,7 +65,7 @@ async function cameraStream() {
   return { stream, end: () => stream.getTracks().forEach((track) => track.stop()) }
 }
 
-/** What a person did wrong, or their machine, in words. */
+/** An error of the person or of their machine, in words. */
 const inWords = (error) =>
   ({
     NotAllowedError: 'The browser may not use the camera and microphone. Allow it, or choose the test picture.',
@@ -93,7 +95,7 @@ class Tile {
     this.item.classList.remove('no-picture')
   }
 
-  /** What the peer says of its devices, and how the connection to it is. */
+  /** Shows the state of the peer's devices, and of the connection to it. */
   describe({ state = this.state, line = this.line }) {
     this.state = state
     this.line = line
@@ -124,10 +126,11 @@ class Call {
     this.did = did
     this.inFrame = inFrame
     this.media = media
-    // In a voice channel the name must begin with the DID; everywhere it must be this page's own.
+    // In a voice channel the name must begin with the DID; everywhere it must be unique to this page.
     const own = crypto.getRandomValues(new Uint32Array(1))[0].toString(36)
     this.peerId = did ? `${did}#${name}-${own}` : `${name}#${own}`
-    // Whoever shows it again is this page on a new line: the name passes to it, and TURN servers are for it.
+    // A join with this secret comes from this page on a new connection: it takes over the name and may get TURN
+    // credentials.
     this.secret = [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(16).padStart(8, '0')).join('')
     this.tile = new Tile(name, { self: true, test })
     this.tile.show(media.stream)
@@ -141,7 +144,7 @@ class Call {
     })
   }
 
-  /** Credentials are for those who are in the room, so this comes after `joined`; they end, so it comes again. */
+  /** Credentials are for peers in the room, so this runs after `joined`; they expire, so it runs again. */
   async #askForServers() {
     clearTimeout(this.renewing)
     const query = new URLSearchParams({
@@ -173,7 +176,7 @@ class Call {
       this.#send({ type: 'join', peer_id: this.peerId, secret: this.secret })
       this.beating = setInterval(() => socket.send(HEARTBEAT), HEARTBEAT_EVERY_MILLIS)
     }
-    // One after the other: whoever offers while we ask for servers waits for them.
+    // Frames are processed one after the other: offers wait while we request servers.
     let hearing = Promise.resolve()
     socket.onmessage = ({ data }) => {
       hearing = hearing.then(() => this.#heard(JSON.parse(data))).catch((error) => this.#fail(error))
@@ -195,7 +198,7 @@ class Call {
     if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ room: this.room, ...frame }))
   }
 
-  /** Without servers there is no call; one that goes on keeps those it has. */
+  /** Without servers there is no call; a running one keeps those it has. */
   #fail(error) {
     if (this.started) return this.started.reject(error)
     complain(inWords(error))
@@ -214,7 +217,7 @@ class Call {
         this.started = undefined
         if (this.#over) return
         this.#send({ type: 'voice_state', ...this.state })
-        // Somebody may have left while we were away.
+        // Somebody may have left while we were disconnected.
         for (const known of [...this.peers.keys()]) if (!frame.peers.includes(known) && !this.#stands(known)) this.#drop(known)
         for (const peer of frame.peers) if (!this.#stands(peer)) this.#offer(peer)
         break
@@ -258,7 +261,7 @@ class Call {
   #peer(id) {
     let peer = this.peers.get(id)
     if (!peer) {
-      // The name without the DID before it and the page's own mark behind it.
+      // The name without the DID before it and the page's own suffix after it.
       peer = { tile: new Tile(id.replace(/^did:[^#]*#/, '').replace(/[-#][^-#]*$/, '')), waiting: [] }
       this.peers.set(id, peer)
     }
@@ -284,7 +287,7 @@ class Call {
     connection.onconnectionstatechange = () => {
       const words = { connecting: 'connecting …', disconnected: 'the line is bad', failed: 'no connection', closed: 'no connection' }
       peer.tile.describe({ line: words[connection.connectionState] ?? '' })
-      // Whoever offered tries again; the other waits for it.
+      // The peer that sent the offer tries again; the other one waits.
       if (connection.connectionState === 'failed' && offers && peer.connection === connection) this.#offer(id)
     }
     return connection
@@ -395,7 +398,7 @@ toggle('camera', (hidden) => ({ camera: !hidden }))
 element('leave').addEventListener('click', () => window.call?.end())
 addEventListener('pagehide', () => window.call?.end())
 
-// ?room=…&name=…&did=…&source=test fills the form in.
+// ?room=…&name=…&did=…&source=test fills in the form.
 const given = new URLSearchParams(location.search)
 for (const id of ['room', 'name', 'did']) element(id).value = given.get(id) ?? ''
 if (given.get('source') === 'test') form.querySelector('[value=test]').checked = true

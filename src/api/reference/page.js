@@ -1,8 +1,8 @@
-// Draws the reference page from openapi.json. Text from the document is only ever text: nothing is parsed as HTML.
+// Renders the reference page from openapi.json. Text from the document stays text: nothing is parsed as HTML.
 
 const $ = (selector) => document.querySelector(selector)
 
-/** An element with attributes and children; a string is text, and what is missing is left out. */
+/** An element with attributes and children; a string becomes text, and a missing child is left out. */
 function h(tag, attributes, ...children) {
   const element = document.createElement(tag)
   for (const [name, value] of Object.entries(attributes ?? {})) if (value !== undefined) element.setAttribute(name, value)
@@ -44,7 +44,7 @@ function draw(spec) {
           .reduce((at, key) => at[key], spec)
       : value
 
-  /** What a schema is, in a few words with links. */
+  /** The type of a schema, in a few words with links. */
   function type(schema = {}) {
     if (schema.$ref) return h('a', { href: `#${nameOf(schema.$ref)}` }, nameOf(schema.$ref))
     if (schema.anyOf) return schema.anyOf.map((one, n) => [n > 0 && ' or ', type(one)])
@@ -67,7 +67,7 @@ function draw(spec) {
       h('dd', {}, description && h('p', {}, rich(description)), schema?.enum && h('p', { class: 'faint' }, rich(schema.enum.map((one) => `\`${one}\``).join(', ')))),
     )
 
-  /** The fields of an object, those of what it is made of included. */
+  /** The fields of an object, including those of its parts. */
   function fields(schema, { must = false } = {}) {
     const { allOf = [], properties = {}, required = [] } = resolve(schema)
     return [
@@ -79,7 +79,7 @@ function draw(spec) {
   }
 
   const KEYS = { ApiKey: 'API key', ServiceAuth: 'token' }
-  /** What an operation takes as a proof, in words; empty if it takes none. */
+  /** The proofs that an operation accepts, in words; empty if it needs none. */
   const lock = ({ security = [] }) => security.flatMap(Object.keys).map((name) => KEYS[name]).join(' or ')
 
   function curl(method, path, { parameters = [], requestBody, security = [], responses }) {
@@ -215,11 +215,11 @@ function draw(spec) {
       ),
     ),
   )
-  // The browser looked for the place in the address before there was one.
+  // The browser looked for the anchor in the address before it existed.
   if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView()
 }
 
-/** Shows what has every word of the filter, and follows what is read. */
+/** Shows the entries that match every word of the filter, and highlights the current section. */
 function steer() {
   const filter = $('#filter')
   const links = [...document.querySelectorAll('nav a[href^="#"]:not(.plain)')]
@@ -238,7 +238,7 @@ function steer() {
       section.hidden = !words.every((word) => section.dataset.words.includes(word))
     for (const group of document.querySelectorAll('.group')) group.hidden = !group.querySelector('section:not([hidden])')
     for (const link of links) link.hidden = document.getElementById(link.hash.slice(1)).hidden
-    // A heading goes with all that stands below it.
+    // A heading is hidden with everything below it.
     for (const heading of document.querySelectorAll('main > h2, nav > h2')) {
       let next = heading.nextElementSibling
       let any = false
