@@ -197,7 +197,7 @@ impl CommunityLog {
                         order.observers.registered.set(registered);
                         break;
                     }
-                    Err(fault) => log::fault(&fault, "observers hear about people later"),
+                    Err(fault) => log::fault(&fault, "observers receive events about people later"),
                 }
                 if Observers::all(&order.state).next().is_none() {
                     break;

@@ -51,7 +51,7 @@ impl CommunityLog {
             let result = order.ask_rooms().await;
             order.asking_rooms.set(false);
             if let Err(fault) = result {
-                log::fault(&fault, "voice rooms look at rights later");
+                log::fault(&fault, "voice rooms check rights later");
                 order.wake_within(RETRY_MS).await;
             }
         });

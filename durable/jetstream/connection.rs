@@ -74,7 +74,7 @@ impl Consumer {
             let host = host(&self.config.url);
             log::line(
                 Level::Warn,
-                "a frame of the stream is larger than the runtime takes: it is stepped over, and a gap is recorded",
+                "a frame of the stream is larger than the runtime accepts; it is skipped, and a gap is recorded",
                 &json!({ "host": host, "from": from.shown(), "to": to.shown() }),
             );
             self.stepped_over.set(self.stepped_over.get() + 1);
@@ -159,7 +159,7 @@ impl Consumer {
         if self.binary.replace(self.binary.get() + 1) == 0 {
             log::line(
                 Level::Error,
-                "the stream sends binary frames, which are not read; is it asked for compression?",
+                "the stream sends binary frames, which are not read; check JETSTREAM_URL for compression",
                 &json!({ "host": host(&self.config.url) }),
             );
         }

@@ -128,7 +128,7 @@ impl Consumer {
         if !left_out.is_empty() {
             log::line(
                 Level::Warn,
-                "parameters of JETSTREAM_URL are left out: the stream could not be read with them",
+                "parameters of JETSTREAM_URL that make the stream unreadable are left out",
                 &json!({ "left_out": left_out }),
             );
         }
@@ -136,7 +136,7 @@ impl Consumer {
         if position.as_ref().is_some_and(|position| position.is_impossible(now())) {
             log::line(
                 Level::Warn,
-                "the stored cursor is in the future: the stream is read on from when it was stored",
+                "the stored cursor is in the future; reading continues from the time it was stored",
                 &json!({ "cursor_at": position.map(|position| position.cursor.shown()) }),
             );
             db.write(&[outbox::set_back(now())]).await?;

@@ -129,10 +129,10 @@ impl Walker {
         if let Some((_, ending)) = walk.ended {
             let fields = json!({ "relay": walk.relay, "ending": ending.word(), "pages": walk.pages,
                 "listed": walk.listed, "found": walk.found, "dropped": walk.dropped });
-            log::line(Level::Info, "what the relay lists was walked through", &fields);
+            log::line(Level::Info, "the relay walk has ended", &fields);
         } else if let Some(error) = &walk.error {
             let fields = json!({ "relay": walk.relay, "because": error, "failures": walk.failures });
-            log::line(Level::Warn, "the relay gave no page; asking again after a pause", &fields);
+            log::line(Level::Warn, "the relay sent no page; retrying after a pause", &fields);
         }
         Ok(())
     }

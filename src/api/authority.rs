@@ -128,7 +128,7 @@ pub(super) fn must_own(caller: &Caller, named: &str) -> Result<(), ApiError> {
 pub(super) async fn proven(call: &Call, named: Option<&Did>, proof: &str) -> Result<Did, ApiError> {
     let did = if looks_like_jwt(proof) { verify(call, proof).await? } else { vouched(call, proof).await? };
     if named.is_some_and(|named| *named != did) {
-        return Err(ApiError::Forbidden("the proof is of another did"));
+        return Err(ApiError::Forbidden("the proof belongs to another did"));
     }
     Ok(did)
 }
@@ -255,7 +255,7 @@ async fn use_token(call: &Call, did: &Did, token: String, ends: Micros) -> Resul
 ///   2. one made before the person's last revocation is no proof;
 ///   3. this uses a ticket up.
 async fn vouched(call: &Call, proof: &str) -> Result<Did, ApiError> {
-    let invalid = || ApiError::AuthRequired("the proof is not valid, or not any more");
+    let invalid = || ApiError::AuthRequired("the proof is invalid or has expired");
     let opened = socket_tokens(call).and_then(|tokens| tokens.open(proof, now()));
     let Vouched { did, issued_at, once } = opened.ok_or_else(invalid)?;
     let noted = proofs::find(&call.db()?, &did).await?;

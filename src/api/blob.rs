@@ -80,7 +80,7 @@ pub(super) async fn blob(call: &Call) -> Answer {
         }
         Err(fault) => {
             log::fault(&fault, "the caller gets an error");
-            Err(ApiError::Upstream("the server of this did does not send this blob"))
+            Err(ApiError::Upstream("the PDS of this did does not send this blob"))
         }
     }
 }
@@ -126,7 +126,7 @@ async fn resolve(wanted: &Wanted<'_>) -> Result<Recalled, ApiError> {
 }
 
 fn unresolved(unresolved: Unresolved) -> ApiError {
-    refused(unresolved, "this did leads to no server")
+    refused(unresolved, "this did resolves to no PDS")
 }
 
 async fn ask(
@@ -143,17 +143,18 @@ async fn ask(
     headers.extend(range.as_deref().map(|range| ("range", range)));
     let host = pds.origin().ascii_serialization();
     let seat = Pool::Blobs.seat(&host).await;
-    let seat = seat.map_err(|_| ApiError::Upstream("too many blobs are read at a time"))?;
+    let seat =
+        seat.map_err(|_| ApiError::Upstream("too many blobs are being downloaded, try again later"))?;
     let errand = if is_known { Errand::Known } else { Errand::Stranger(wanted.did.as_str()) };
     match get("fetching a blob", errand, &url, &headers, WITHIN).await {
         Ok(answered) => Ok((answered, seat)),
-        Err(Failure::ElsewhereRefused) => Err(ApiError::NotFound("this did leads to no server")),
+        Err(Failure::ElsewhereRefused) => Err(ApiError::NotFound("this did resolves to no PDS")),
         Err(Failure::Resting(_)) => {
-            Err(ApiError::Upstream("the server of this did is left alone for a while"))
+            Err(ApiError::Upstream("the PDS of this did is failing, try again later"))
         }
         Err(Failure::Fault(fault)) => {
             log::fault(&fault, "the caller gets an error");
-            Err(ApiError::Upstream("the server of this did does not answer"))
+            Err(ApiError::Upstream("the PDS of this did does not answer"))
         }
     }
 }
@@ -161,10 +162,10 @@ async fn ask(
 fn upstream(because: &str) -> ApiError {
     log::line(
         log::Level::Warn,
-        "a PDS did not give a blob; the caller is told so",
+        "a PDS did not send a blob; the caller gets an error",
         &serde_json::json!({ "because": because }),
     );
-    ApiError::Upstream("the server of this did failed")
+    ApiError::Upstream("the PDS of this did failed")
 }
 
 impl Wanted<'_> {

@@ -38,7 +38,9 @@ impl Call {
     /// request from another service of this kind, to any host.
     pub(super) fn outside(&self) -> std::result::Result<config::Outside, ApiError> {
         if self.header("user-agent").is_some_and(|agent| outbound::is_ours(&agent)) {
-            return Err(ApiError::Forbidden("another service of this kind asks; it must ask the source"));
+            return Err(ApiError::Forbidden(
+                "a request of another colibri-edge is refused; it must ask the source itself",
+            ));
         }
         let mut outside = config::outside(&self.env);
         outside.reach.own.extend(self.request.url().ok().as_ref().and_then(place_of));

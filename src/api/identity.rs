@@ -51,7 +51,7 @@ pub(super) async fn identity(call: &Call) -> Answer {
         Who::Did(did) => did,
         Who::Handle(handle) => match handles::lead_for_anybody(&handle, &outside).await {
             Proof::Names(did) => did,
-            Proof::Nothing => return Err(ApiError::NotFound("this handle leads to nobody")),
+            Proof::Nothing => return Err(ApiError::NotFound("this handle resolves to no DID")),
             Proof::Failed => return Err(ApiError::Upstream("this handle could not be resolved")),
         },
     };
@@ -65,7 +65,7 @@ pub(super) fn refused(unresolved: Unresolved, nobody: &'static str) -> ApiError 
     match unresolved {
         Unresolved::Nowhere => ApiError::NotFound(nobody),
         Unresolved::Busy => ApiError::RateLimited(1),
-        Unresolved::Resting(_) => ApiError::Upstream("the directory is left alone for a while"),
+        Unresolved::Resting(_) => ApiError::Upstream("the DID directory is failing, try again in a minute"),
         Unresolved::Fault(fault) => {
             log::fault(&fault, "the caller gets an error");
             ApiError::Upstream("this did could not be resolved")

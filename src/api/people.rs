@@ -41,7 +41,7 @@ pub(super) async fn author(call: &Call) -> Answer {
             author_body(call, &found.ok_or(ApiError::Internal)?)
         }
         (_, Some(cached)) => author_body(call, &cached),
-        (Ok(None), None) => Err(ApiError::NotFound("nothing is known of this did")),
+        (Ok(None), None) => Err(ApiError::NotFound("this did has no profile")),
         (Err(fault), None) => {
             log::fault(&fault, "the caller gets an error");
             Err(ApiError::Upstream("the profile of this did could not be looked up"))

@@ -46,7 +46,7 @@ async fn caller(call: &Call) -> Result<Caller, ApiError> {
     let mode = config::sockets(&call.env).mode;
     let acting = acts(call, mode).await?.filter(|acting| acting.by != By::Presence);
     if acting.is_none() && mode == AuthMode::Verified {
-        return Err(ApiError::AuthRequired("signaling needs a proof"));
+        return Err(ApiError::AuthRequired("signaling requires a proof of a DID"));
     }
     let proven = acting.as_ref().is_some_and(|acting| acting.by == By::Proof);
     Ok(Caller { proven, did: acting.map(|acting| acting.did), relayed: false })
@@ -131,7 +131,7 @@ async fn is_bound(call: &Call, room: &str, did: Option<&Did>) -> Result<bool, Ap
 
 /// Requests credentials from Cloudflare's TURN service (`generate-ice-servers`).
 async fn ask_cloudflare(key: &TurnKey, ttl_secs: i64) -> Result<Vec<IceServer>, ApiError> {
-    let failed = || ApiError::Upstream("the TURN service does not hand out credentials");
+    let failed = || ApiError::Upstream("the TURN service issued no credentials");
     let address =
         format!("{}/v1/turn/keys/{}/credentials/generate-ice-servers", key.api.trim_end_matches('/'), key.id);
     let url = Url::parse(&address).map_err(|_| failed())?;

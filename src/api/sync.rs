@@ -19,7 +19,7 @@ use crate::wire::ids::{AtUri, Collection, Did};
 pub(super) async fn shown(call: &Call) -> Answer {
     let did = call.query.did("did")?;
     let found = repos::shown(&call.db()?, &did).await?;
-    answer(&found.ok_or(ApiError::NotFound("this repository is not known"))?, 200)
+    answer(&found.ok_or(ApiError::NotFound("this repository is unknown"))?, 200)
 }
 
 /// `POST /api/sync` 🔑👤: has a repository read again, known or not; an operator may name any, a

@@ -67,7 +67,7 @@ impl Refusal {
             Refusal::Malformed(Malformed::Form) => "the token is not three parts of base64url",
             Refusal::Malformed(Malformed::Header) => "the token's header is not that of a JWT",
             Refusal::Malformed(Malformed::Algorithm) => "the token's alg must be ES256K or ES256",
-            Refusal::Malformed(Malformed::Critical) => "the token's crit is not understood",
+            Refusal::Malformed(Malformed::Critical) => "the token's crit is not supported",
             Refusal::Malformed(Malformed::Claims) => {
                 "the token's iss, aud, exp, iat, lxm or jti cannot be read"
             }

@@ -41,7 +41,7 @@ pub fn note(env: &Env, incident: Incident, count: u32, place: &str) {
     }
     log::line(
         Level::Error,
-        "something could not be told or read back; it is set aside",
+        "events or stored rows could not be delivered or read back; they are set aside",
         &json!({ "kind": incident.kind(), "count": count, "place": place }),
     );
     let (env, place) = (env.clone(), place.to_owned());
@@ -70,11 +70,7 @@ pub fn ends(env: &Env) -> Option<impl Future<Output = ()> + use<>> {
     if ends == 0 || COUNTING.replace(true) {
         return None;
     }
-    log::line(
-        Level::Error,
-        "the program ended without choosing to, and begins anew",
-        &json!({ "times": ends }),
-    );
+    log::line(Level::Error, "the program ended unexpectedly and has restarted", &json!({ "times": ends }));
     let env = env.clone();
     Some(async move {
         match store(&env, Incident::Restart, ends, "").await {
