@@ -165,7 +165,7 @@ impl CommunityLog {
         Response::from_websocket(pair.client)
     }
 
-    /// The community is known now: closes the sockets that wait for it, which tells them.
+    /// The community is known now: closes the sockets that wait for it, with a code that says so.
     pub(super) fn known(&self, command: &Known) -> Done {
         for socket in self.state.get_websockets_with_tag(&tag(command.community.as_str())) {
             self.observers.gone(&socket);

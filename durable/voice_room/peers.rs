@@ -24,8 +24,8 @@ pub(super) struct Peers {
 }
 
 impl Peers {
-    /// Rebuilds the memory. Peers leave whose sockets ended unreported while the object slept.
-    /// `object` is the name of the object, see [`Seat::room`].
+    /// Rebuilds the memory. Removes peers whose sockets ended while the object slept, if nothing
+    /// reported that. `object` is the name of the object, see [`Seat::room`].
     pub(super) fn load(state: &State, object: &str, max_peers: usize) -> Self {
         let mut peers = Self { hall: Hall::new(max_peers), sockets: BTreeMap::new() };
         for socket in state.get_websockets() {
@@ -163,14 +163,14 @@ impl Peers {
                     if let Err(error) = socket.serialize_attachment(Some(seat)) {
                         log::fault(
                             &Fault::new("keeping a seat", error),
-                            "it is as it was when the object wakes",
+                            "the peer has its previous seat when the object wakes",
                         );
                     }
                 }
                 Effect::Close { socket: id, code, reason } => {
                     let Some((socket, _)) = self.sockets.remove(&id) else { continue };
-                    // Without a seat the socket is nobody, in case the object sleeps before it is
-                    // closed.
+                    // Without its seat the socket has no peer, even if the object sleeps before the
+                    // close.
                     let _ = socket.serialize_attachment(None::<Seat>);
                     // An error means that it is closing already.
                     let _ = socket.close(Some(code), Some(reason));

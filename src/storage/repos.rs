@@ -343,8 +343,8 @@ pub struct Succeeded<'a> {
     pub signed_by: Option<&'a Multikey>,
 }
 
-/// Stores a success. The repository stays due if a reason came since the reading began, or once no
-/// more of its events are left out (K17).
+/// Stores a success. The repository is due again if a reason came since the reading began; if events
+/// were left out since then (K17), it is due once no more of them are.
 pub fn succeeded(look: &Succeeded, now: Micros) -> Statement {
     let refused = look.refused.and_then(|count| i64::try_from(count).ok());
     Statement::new(

@@ -1,5 +1,5 @@
-//! What the records of one stranger can make grow, and its limits: floods each table of D1, and
-//! checks that honest people keep their data.
+//! The limits on what strangers' records can make grow: floods each table of D1, and checks that
+//! honest people keep their data.
 
 use colibri_edge::storage::sweep::{Place, sweep, sweep_approvals, sweep_people};
 use colibri_edge::wire::time::Micros;
@@ -46,7 +46,7 @@ fn flooded(mut story: Story, count: usize, more: impl Fn(&mut Story, usize)) -> 
 }
 
 #[test]
-fn i63_whoever_holds_most_makes_room() {
+fn i63_authors_with_the_most_held_records_lose_some() {
     for (strangers, why) in [(1, "one stranger"), (30, "thirty"), (20_000, "each with one record")] {
         let (mut service, mut story) = flooded(garden(), 20_000, |story, n| {
             let record = message_in(&format!("nowhere{}", n % 7), "x");
@@ -56,7 +56,7 @@ fn i63_whoever_holds_most_makes_room() {
         assert!(held <= 10_000 && held > 9_000, "{why}: {held}");
         story.create("alice", "channel/later", json!({ "name": "later", "type": "text", "community": "c" }));
         service.batch(&story.frames[story.frames.len() - 1..]);
-        assert_eq!(service.visible_texts(), ["I wait"], "{why}: a member's record waited on");
+        assert_eq!(service.visible_texts(), ["I wait"], "{why}: the member's record stayed");
     }
 }
 
@@ -74,12 +74,12 @@ fn i63_waiting_records_have_a_bound_in_bytes() {
     assert_eq!(
         service.store.look("SELECT sum(bytes) - sum(length(CAST(record AS BLOB))) FROM held"),
         ["0"],
-        "as it is"
+        "the column has the real size"
     );
 }
 
 #[test]
-fn what_was_refused_and_what_never_was_is_remembered_for_a_while() {
+fn decisions_on_records_that_were_never_indexed_are_kept_for_a_while() {
     let mut story = garden();
     story.say("bob", "said", "said and deleted").delete("bob", "message/said");
     let (service, _) = flooded(story, 60_000, |story, n| {
@@ -96,7 +96,7 @@ fn what_was_refused_and_what_never_was_is_remembered_for_a_while() {
     assert_eq!(
         service.store.look("SELECT uri, outcome FROM settled"),
         ["at://did:plc:bob/social.colibri.message/said|deleted"],
-        "what was in the index lasts: its key means that message"
+        "a decision on an indexed record is permanent: its key means that message"
     );
 }
 
@@ -108,7 +108,7 @@ fn i06_a_stale_create_stays_without_effect_as_long_as_it_can_come() {
     swept(&service, service.now + 2 * DAY);
     let late = story.say("bob", "late", "too late").frames.pop().unwrap();
     let stale = late.replace(&rev(story.frames.len() + 1), &rev(1));
-    assert_ne!(stale, late, "it says an earlier revision");
+    assert_ne!(stale, late, "it has an earlier revision");
     service.batch(&[stale]);
     assert_eq!(service.visible_texts(), Vec::<String>::new());
 }
@@ -144,13 +144,17 @@ fn i33_i38_marks_and_actor_records_of_one_person_are_bounded() {
     });
     assert_eq!(count(&service, "channel_reads WHERE did = 'did:plc:evil'"), 1_000);
     assert_eq!(count(&service, "actors"), 20);
-    assert_eq!(count(&service, "channel_reads WHERE did = 'did:plc:bob'"), 3, "who writes few loses none");
+    assert_eq!(
+        count(&service, "channel_reads WHERE did = 'did:plc:bob'"),
+        3,
+        "a person with few marks loses none"
+    );
     assert_eq!(service.store.look("SELECT channel_uri FROM channel_reads WHERE did = 'did:plc:evil' ORDER BY indexed_at DESC LIMIT 1"),
         ["at://did:plc:nobody/social.colibri.channel/2999"], "the newest stay");
 }
 
 #[test]
-fn of_people_who_have_nothing_nothing_is_kept() {
+fn people_without_data_are_deleted() {
     let (mut service, mut story) = flooded(garden(), 500, |story, n| {
         story.create(&format!("evil{n}"), "community/c", json!({ "name": "c" }));
         story.create(&format!("evil{n}"), "actor.data/self", json!({ "status": "x" }));
@@ -168,13 +172,13 @@ fn of_people_who_have_nothing_nothing_is_kept() {
         assert_eq!(
             service.store.look(&format!("SELECT did FROM {table} ORDER BY did")),
             ["did:plc:alice", "did:plc:bob"],
-            "{table}: who has something stays"
+            "{table}: people with data stay"
         );
     }
 }
 
 #[test]
-fn closed_gaps_are_kept_two_hundred() {
+fn the_newest_two_hundred_closed_gaps_are_kept() {
     let service = Service::live(&garden());
     for n in 0..300 {
         let state = if n % 100 == 0 { "open" } else { "closed" };
@@ -195,12 +199,12 @@ fn i65_approvals_that_make_nobody_a_member_are_bounded_for_each_author() {
     let mut story = garden();
     story.community("carol", true);
     let approval = |who: &str, of: &str| json!({ "membership": format!("at://did:plc:{who}/social.colibri.membership/{of}") });
-    // Both early, and before everything that the strangers write.
+    // Both approvals come before everything that the strangers write.
     story.create("carol", "approval/early", approval("dave", "m"));
     story.community("evil0", true).join("mallory", "evil0");
     story.create("evil0", "approval/real", approval("mallory", "m"));
     let (mut service, mut story) = flooded(story, 43_000, |story, n| {
-        // One owns a community, the other nothing.
+        // One of the two owns a community, the other does not.
         story.create(&format!("evil{}", n % 2), &format!("approval/{n}"), approval(&format!("made{n}"), "m"));
     });
     assert_eq!(count(&service, "approvals"), 43_002);
@@ -212,8 +216,8 @@ fn i65_approvals_that_make_nobody_a_member_are_bounded_for_each_author() {
         let kept = count(&service, &format!("approvals WHERE approver_did = 'did:plc:{evil}'"));
         assert!((19_999..=20_500).contains(&kept), "{evil}: {kept}");
     }
-    assert!(ledger(&service) > before, "a commit that read one of them does not count on it");
-    assert_eq!(count(&service, "approvals WHERE uri LIKE '%/real'"), 1, "who is a member stays one");
+    assert!(ledger(&service) > before, "a commit that relied on one of them reads its facts again");
+    assert_eq!(count(&service, "approvals WHERE uri LIKE '%/real'"), 1, "the member stays one");
     let newest = service.store.look("SELECT count(*) FROM approvals WHERE uri LIKE '%/42999'");
     assert_eq!(newest, ["1"], "the newest stay");
     let from = story.frames.len();
@@ -222,8 +226,8 @@ fn i65_approvals_that_make_nobody_a_member_are_bounded_for_each_author() {
     let shown = service.store.look(
         "SELECT count(*) FROM approvals a JOIN memberships m ON m.uri = a.membership_uri WHERE m.member_did = 'did:plc:dave'",
     );
-    assert_eq!(shown, ["1"], "I41: another owner's approval waited on");
+    assert_eq!(shown, ["1"], "I41: another owner's approval stayed");
     let version = ledger(&service);
     swept(&service, service.now);
-    assert_eq!(ledger(&service), version, "where nothing goes, nothing is read anew");
+    assert_eq!(ledger(&service), version, "without a deletion no commit has to read its facts again");
 }

@@ -1,4 +1,4 @@
-//! SQLite with the real migrations as a [`Store`], with faults as values.
+//! A [`Store`] on SQLite with the real migrations, in which a test can plan a fault.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -135,7 +135,7 @@ impl Sqlite {
                 _ => continue,
             };
             let page: i64 = step.get(page).unwrap();
-            // The table of tables itself has no row.
+            // The schema table itself has no row in it.
             found.extend(schema.query_row([page], |row| row.get::<_, String>(0)));
         }
         (read, written)

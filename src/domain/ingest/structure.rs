@@ -1,8 +1,8 @@
 //! Communities, channels and categories (section 8.5), and the effects of their deletion (8.10).
 //!
 //! Hiding is not stored: a channel in an unknown community is unknown itself, and a message in an
-//! unknown channel is not visible. So a record that is created again shows again what it had hidden
-//! (I72).
+//! unknown channel is not visible. So when a record is created again, everything below it becomes
+//! visible again (I72).
 
 use super::super::announcement::{Audience, Topic};
 use super::super::rows::{CategoryRow, ChannelRow, CommunityRow};
