@@ -1,8 +1,9 @@
 // @ts-check
-// The honest side of the soak: a community, its members' sockets, what they write, and the account of what each of them got.
+// The honest side of the soak: a community, its members' sockets, what they write, and the account of what each of them
+// received.
 //
-// Promises: every event that was written is expected once at every socket; what came twice, late or never is counted, and so is
-// every read that was not answered.
+// Promises: every written event is expected once at every socket; it counts events that came twice, late or never, and
+// every unanswered read.
 
 import { setTimeout as pause } from 'node:timers/promises'
 import WebSocket from 'ws'
@@ -16,10 +17,10 @@ const HEARTBEAT_EVERY_MILLIS = 20_000
 const LATENCY_MAX_MILLIS = 60_000
 const READ_WITHIN_MILLIS = 10_000
 const READS_PER_SECOND = 2
-/** Every so-manieth event is a reaction to the message before it; the rest are messages. */
+/** Every fourth event is a reaction to the message before it; the rest are messages. */
 const REACTION_EVERY = 4
 const OPENING_AT_ONCE = 20
-/** The CID of every record and commit: nobody compares it where there are no archives. */
+/** The CID of every record and commit: nothing verifies it where there are no archives. */
 const ROOT = 'bafyreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy'
 
 export const OWNER = 'did:plc:soakowner'
@@ -50,7 +51,7 @@ class Latencies {
 }
 
 /**
- * What one socket got: how often each event, and the last number.
+ * What one socket received: how often each event, and the last number.
  * @typedef {{ ws: WebSocket, got: Map<number, number>, seq: number, disordered: number, closed?: string }} Socket
  */
 
@@ -70,7 +71,7 @@ export class HonestRepositories {
     return frame
   }
 
-  /** What the PDS answers about a repository; nothing if that is not what is asked. @param {URL} url */
+  /** The PDS's answer about a repository; undefined for any other request. @param {URL} url */
   answer({ pathname, searchParams }) {
     const repository = this.#of.get(searchParams.get('did') ?? searchParams.get('repo') ?? '')
     if (!repository) return undefined
@@ -195,7 +196,7 @@ export class Honest {
     this.#jetstream.injectFrame(/** @type {any} */ (frame))
   }
 
-  /** From now on people write. @param {number} perSecond */
+  /** People write from now on. @param {number} perSecond */
   write(perSecond) {
     const beganAt = performance.now()
     let written = 0
@@ -249,14 +250,14 @@ export class Honest {
     return this.#writtenAt.length
   }
 
-  /** Nobody writes any more; waits a while for what is on its way. @param {number} millis */
+  /** Stops writing, and waits a while for what is in transit. @param {number} millis */
   async fallSilent(millis) {
     for (const timer of this.#timers.splice(0)) clearInterval(timer)
     const missing = () => this.#sockets.some(({ got, closed }) => !closed && got.size < this.#writtenAt.length)
     for (const until = Date.now() + millis; missing() && Date.now() < until; ) await pause(100)
   }
 
-  /** What went wrong at sockets. */
+  /** The failures at sockets. */
   account() {
     let [lost, doubled, disordered] = [0, 0, 0]
     for (const { got, disordered: times } of this.#sockets) {

@@ -1,11 +1,11 @@
 // @ts-check
 // The soak: honest people and strangers at the same service, and whether the honest ones notice.
 //
-// First honest people alone (quiet), then the same with everything that strangers do (hostile), then strangers leave and it
-// is waited until what the service holds is back within the bounds of SECURITY.md, while honest people go on.
+// First honest people alone (quiet), then the same with all attacks (hostile); then strangers leave, and the soak waits
+// until the service's resources are back within the limits of SECURITY.md, while honest people continue.
 //
-// Promises: only 127.0.0.1; all it started is gone when it resolves or rejects; `failures` says in sentences what went wrong, apart
-// from `slow`: reads that were not answered in time, which a busy machine does as well.
+// Promises: only 127.0.0.1; all it started is gone when it resolves or rejects; `failures` are sentences that say what
+// went wrong, apart from `slow`: reads that were not answered in time, which a busy machine causes as well.
 
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -30,10 +30,13 @@ export const SOCKETS = 200
 export const EVENTS_PER_SECOND = 20
 /** What strangers write into the stream. */
 const FLOOD_PER_SECOND = 150
-/** Until people are looked up and everything is warm. */
+/** The time until people are looked up and everything is warm. */
 const WARM_MILLIS = 10_000
 const LOOK_EVERY_MILLIS = 5_000
-/** Connections of the service: more than strangers open, for those who asked something keep their place (C26: serve.test.js). */
+/**
+ * Connections of the service: more than strangers open, because clients that sent a request keep theirs (C26:
+ * serve.test.js).
+ */
 const MAX_CONNECTIONS = 4_000
 /** People who write, and those whose hosts do not end (flood.js, attackers.js). */
 const STRANGERS = 100
@@ -86,7 +89,7 @@ async function run(folder, undo, { quietMillis, hostileMillis, settleMillis, onl
     if (asked) return json(response, asked)
     // Honest repositories are listed: this host has no signed export of them.
     if (url.pathname.endsWith('getRepo') && did.startsWith('did:plc:soak')) return json(response, { error: 'MethodNotImplemented' }, 501)
-    // What strangers say is here is not, and asking for it looks like a broken host.
+    // Strangers claim records that are not here; requests for them look like a broken host.
     if (!did.startsWith('did:plc:soak') || n === undefined) return json(response, { error: 'InternalServerError' }, 500)
     response.writeHead(200, { 'content-type': 'image/png', 'content-length': HONEST_BLOB_BYTES })
     response.end(blobOf(n, HONEST_BLOB_BYTES))
