@@ -24,8 +24,8 @@ use crate::storage::incidents::Incident;
 use crate::wire::jetstream::{Frame, What};
 use crate::wire::time::Micros;
 
-/// Frames per commit: costs are per batch. Twice as many take two thirds of the database's page
-/// writes per event, and half a second.
+/// Frames per commit. Most costs are per batch: with twice as many, the database needs two thirds of
+/// the page writes per event, but a batch takes half a second.
 const BATCH_FRAMES: usize = 2_000;
 
 /// Text per commit, in bytes: its facts and rows must fit into D1's 2 MB per parameter.

@@ -43,7 +43,8 @@ pub(super) struct Consumer {
     pub(super) config: Stream,
     pub(super) link: RefCell<Link>,
     pub(super) obstacle: RefCell<Obstacle>,
-    /// The longest time from opening a connection to meeting such a frame, in milliseconds.
+    /// The longest time from opening a connection to meeting a frame that is too large, in
+    /// milliseconds.
     pub(super) met_within: Cell<i64>,
     pub(super) sockets: RefCell<BTreeMap<u64, WebSocket>>,
     pub(super) queue: RefCell<VecDeque<String>>,

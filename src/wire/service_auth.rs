@@ -30,7 +30,7 @@ pub enum Malformed {
     Header,
     /// `alg` is not one of the two algorithms.
     Algorithm,
-    /// The header has a `crit`, none of which this service supports.
+    /// The header has a `crit`: it requires extensions, and the service supports none.
     Critical,
     /// A claim is missing, of a wrong type, or too long.
     Claims,
