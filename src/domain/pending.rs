@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn q21_after_some_failures_rows_are_told_one_by_one_and_in_the_end_set_aside() {
+    fn q21_after_some_failures_rows_are_delivered_one_by_one_and_in_the_end_set_aside() {
         let mut untold = PendingDeliveries::default();
         untold.take(1, vec![event("a"), event("a")]);
         untold.take(2, vec![event("a")]);

@@ -106,7 +106,7 @@ mod tests {
     const PERIODS: Periods = Periods { away_after: 300 * S, grace: 5 * S };
 
     #[test]
-    fn stored_first_and_told_second() {
+    fn stored_first_and_published_second() {
         let mut person = Person::default();
         person.on(Input::Opened(1), Micros(0), &PERIODS);
         assert!(person.is_unsettled() && person.to_store().is_none(), "nothing before it is loaded");

@@ -69,11 +69,11 @@ pub async fn reconcile(
         bytes += step.bytes();
         batch.extend(step.found(did, &snapshot.rev));
         if batch.len() >= BATCH_RECORDS || bytes >= BATCH_BYTES {
-            let_in(store, &std::mem::take(&mut batch), since, settings, pace, &mut done).await?;
+            commit_findings(store, &std::mem::take(&mut batch), since, settings, pace, &mut done).await?;
             bytes = 0;
         }
     }
-    let_in(store, &batch, since, settings, pace, &mut done).await?;
+    commit_findings(store, &batch, since, settings, pace, &mut done).await?;
     Ok(done)
 }
 
@@ -88,12 +88,13 @@ pub async fn account(
     let what =
         Finding::Account { active: status.is_none(), status: status.map(str::to_owned), at: pace.now() };
     let mut done = Reconciled::default();
-    let_in(store, &[Found { did: did.clone(), what }], pace.now(), settings, pace, &mut done).await?;
+    commit_findings(store, &[Found { did: did.clone(), what }], pace.now(), settings, pace, &mut done)
+        .await?;
     Ok(done)
 }
 
 /// Commits findings, in order.
-async fn let_in(
+async fn commit_findings(
     store: &impl Store,
     found: &[Found],
     since: Micros,

@@ -109,7 +109,7 @@ test('X03, X20, B-18: owner, moderator, and nobody else', async () => {
   await socket.close()
 })
 
-test('R31: a kick is told, empties the seat, and a new membership counts', async () => {
+test('R31: a kick is published, empties the seat, and a new membership counts', async () => {
   const kim = await place.network.createAccount('kim')
   const socket = await listen()
   await kim.membership(community.uri)
@@ -126,7 +126,7 @@ test('R31: a kick is told, empties the seat, and a new membership counts', async
   await socket.close()
 })
 
-test('T10: a ban with an end ends by itself, and is told', async () => {
+test('T10: a ban with an end expires by itself, and that is published', async () => {
   const kai = await place.network.createAccount('kai')
   const socket = await listen()
   await kai.membership(community.uri)

@@ -173,7 +173,7 @@ test('K12: what is known of people the index knows survives a restart, of strang
   assert.deepEqual(host.news(), [`/plc/${stray}`, dns('stray.test')])
 })
 
-test('I50, B-28: a changed handle is shown and told when it is proven, and not before', async () => {
+test('I50, B-28: a changed handle is shown and published when it is verified, and not before', async () => {
   const GARDEN = 'at://did:plc:carol/social.colibri.community/c'
   const did = person('carol', { handle: 'carol.test' })
   host.routes.set(dns('carol.test'), txt(`did=${did}`))

@@ -119,7 +119,7 @@ test('q10 one of two tabs that comes back, after longer than RESTORE_MS', async 
   assert.deepEqual(heard(stays), [])
 })
 
-test('q10 everything once over a chain of lost lines, whoever ends them', async () => {
+test('q10 everything once over a chain of lost connections, whichever side ends them', async () => {
   const { come } = somebody()
   let socket = await come()
   await socket.subscribe(hears('k'))
@@ -181,7 +181,7 @@ test('q12 what left the log meanwhile: read anew', async () => {
   assert.deepEqual(heard(socket), [after])
 })
 
-test('q15 whoever shows the secret goes on from that socket alone, and nobody else gets anything of it', async () => {
+test('q15 a socket with the secret continues that socket alone, and no other gets anything of it', async () => {
   const { come } = somebody()
   const [guarded, other] = [await come(), await come()]
   await guarded.subscribe(hears('k'))

@@ -46,7 +46,7 @@ test('K11: accounts move between two real PDSes', async (t) => {
   const before = told().length
   let moved
 
-  await t.test('it is followed, and nothing is told, shown twice or gone because of that', async () => {
+  await t.test('the move is followed, and nothing is published, shown twice or lost because of it', async () => {
     await network.asked(1)
     moved = await network.move(bob, network.pds2)
     assert.equal(moved.did, bob.did)

@@ -75,7 +75,7 @@ test('a15 set_state says what is wrong, in order', async () => {
   assert.deepEqual(await socket.request({ action: 'set_state', state: 'gone' }), invalid)
 })
 
-test('a15 while the database fails a client is told so, nothing was changed, and it works when it is back', async () => {
+test('a15 while the database fails a client gets an error, nothing changes, and it works when it is back', async () => {
   const { watcher, states, becomes, come } = await somebody()
   const socket = await come()
   await becomes('online')
@@ -298,7 +298,7 @@ test('b54 a line that is cut counts as closed after the lease (P11)', async () =
   assert.deepEqual(states(), ['online', 'offline', 'online', 'away'])
 })
 
-test('p11 the lease of a quiet visitor is looked at in time, in a gateway that nothing else wakes', async () => {
+test('p11 the lease of a quiet visitor is checked in time, in a gateway that nothing else wakes', async () => {
   const stage = await openStage({
     env: { LEASE_MS: String(LEASE_MS), OFFLINE_GRACE_MS: '500', AWAY_AFTER_MS: '600000' },
   })

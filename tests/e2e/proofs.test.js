@@ -293,7 +293,7 @@ describe('with keys of our own', () => {
     await proves()
   })
 
-  test('X04: while the directory fails, nobody is told that their token is bad', async () => {
+  test('X04: while the directory fails, no valid token is called invalid', async () => {
     const did = 'did:plc:away'
     stage.host.routes.set(`/plc/${did}`, [500, { error: 'down' }, {}])
     const key = newKey('p256')

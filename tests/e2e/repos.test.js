@@ -128,7 +128,7 @@ test('repositories that become known are read in full, and what a gap took comes
     assert.equal(told.length, 110 + 20 + 20 + 2, 'each once')
   })
 
-  await t.test('a quiet instance asks nobody, whoever is looked up (K06, B-34)', async () => {
+  await t.test('a quiet instance sends no requests, whatever lookups there were (K06, B-34)', async () => {
     await network.asked(0)
     for (let n = 0; n < 200; n++) await service.fetchJson(`/api/authors?did=did:plc:nobody${n}`)
     assert.equal((await settled(service)).known, 2)
@@ -165,7 +165,7 @@ test('repositories that become known are read in full, and what a gap took comes
     await connected(service)
   })
 
-  await t.test('what a restart finds is told to nobody again', async () => {
+  await t.test('what a restart finds is not published again', async () => {
     await service.restart()
     await connected(service)
     const socket = await service.connect('/api/subscribe')

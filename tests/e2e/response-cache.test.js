@@ -121,7 +121,7 @@ test('H11: whatever changes what a kept answer shows is shown by the next', asyn
   }
 })
 
-test('H11: a handle that was looked up, and presence through a socket, show when they are told', async () => {
+test('H11: a looked-up handle, and presence through a socket, are visible once they are published', async () => {
   const { path } = GOLDEN.R04
   const socket = await service.connect('/api/subscribe')
   await socket.subscribe({ event_type: 'user_status', did: 'did:plc:member' })

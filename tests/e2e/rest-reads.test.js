@@ -455,7 +455,7 @@ test('H30, X25: ALLOWED_ORIGINS says whose pages read answers, open sockets and 
   }
 })
 
-test('C14, H14: a client that asks too often is told to wait, others are not', async () => {
+test('C14, H14: a client over its limit must wait, others need not', async () => {
   const limited = await startService({ env: { RATE_LIMIT_PER_MIN: '5', INVITE_API_KEY: 'secret-key', TRUSTED_PROXIES: '10.0.0.0/8, 127.0.0.1' } })
   const ask = (address, headers = {}) =>
     limited.fetchJson('/api/server', { headers: { 'x-forwarded-for': `203.0.113.77, ${address}`, ...headers } })

@@ -92,7 +92,7 @@ test('X01, X02, H03: no key configured, no key sent, a wrong one, a token', asyn
   }
 })
 
-test('R03: a blocked message is gone at once, for good, and told once', async () => {
+test('R03: a blocked message is gone at once, for good, and the event comes once', async () => {
   const { bob } = people
   const socket = await listen()
   const { rkey } = await bob.message(channel.rkey, 'block me')
@@ -120,7 +120,7 @@ test('R03: a blocked message is gone at once, for good, and told once', async ()
   }
 })
 
-test('R08, R09: banned and back, told once each, also to who resumes', async () => {
+test('R08, R09: a ban and its lifting are published once each, also to clients that resume', async () => {
   const carol = await place.network.createAccount('carol')
   const socket = await listen()
   const membership = await carol.membership(community.uri)
@@ -167,7 +167,7 @@ test('R08, R09: banned and back, told once each, also to who resumes', async () 
   assert.equal((await service.fetch(`/api/message?author=${carol.did}&rkey=${early.rkey}`)).status, 200, 'G8')
 })
 
-test('R09: who is back in a community that asks for approval is told as what they are', async () => {
+test('R09: a person who returns to an approval community is published with their status', async () => {
   const dora = await place.network.createAccount('dora')
   const closed = await people.alice.community({ name: 'Closed', requiresApprovalToJoin: true })
   const socket = await service.connect('/api/subscribe')
@@ -337,7 +337,7 @@ test('B-22: of 50 uses at once, exactly one is counted', async () => {
   assert.equal((await service.fetchJson(`/api/invite/${code}`)).body.use_count, 1)
 })
 
-test('40 decisions at once: each is made, each is told once', async () => {
+test('40 decisions at once: each is made, each is published once', async () => {
   const socket = await listen()
   const { rkey } = await people.bob.message(channel.rkey, 'block me forty times')
   await socket.next({ type: 'message', rkey })
@@ -483,7 +483,7 @@ function openOutbox() {
   return { rows: () => Number(count.get().rows), close: () => database.close() }
 }
 
-test('kill -9 between a commit and its announcement: every decision is told, once', async () => {
+test('kill -9 between a commit and its announcement: every decision is published, once', async () => {
   const socket = await listen()
   const { rkey } = await people.bob.message(channel.rkey, 'a mark')
   const { seq } = await socket.next({ type: 'message', rkey })

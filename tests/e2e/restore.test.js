@@ -150,7 +150,7 @@ test('q12 a gateway that sleeps, and one that crashes, restore all the same', as
   assert.deepEqual(numbered(socket).map(({ rkey }) => rkey), [...missed, after])
 })
 
-test('b50 q20 a stalled reader among 200 healthy ones is told what it lost, and slows nobody', async () => {
+test('b50 q20 a stalled reader among 200 healthy ones gets resync_required, and slows nobody', async () => {
   const healthy = await Promise.all(Array.from({ length: 200 }, () => connect()))
   await Promise.all(healthy.map((socket) => socket.subscribe({ event_type: 'message', channel: 'l' })))
   const stalled = await listening()

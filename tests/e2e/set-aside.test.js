@@ -119,7 +119,7 @@ function communityLog(stage, change) {
   throw new Error('no community has a log that names this one')
 }
 
-test('q21 rows of an earlier build, broken or deep, are told or set aside, and hold up nobody', async () => {
+test('q21 rows of an earlier build, broken or deep, are delivered or set aside, and delay nobody', async () => {
   const stage = await village()
   await stage.say(
     ['bob', 'create', 'message/deep', message('an ordinary message')],
@@ -180,7 +180,7 @@ test('q21 rows of an earlier build, broken or deep, are told or set aside, and h
   assert.equal((await here.next({ type: 'message', rkey: 'deep', edited: true })).text, 'without it')
 })
 
-test('i80 every stored field at its bound is stored, told and shown', async () => {
+test('i80 every stored field at its limit is stored, published and shown', async () => {
   const stage = await village()
   const socket = await listen(stage.service, COMMUNITY, 'k')
   await socket.subscribe({ event_type: 'user_status', did: 'did:plc:bob' })

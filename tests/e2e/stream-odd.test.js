@@ -43,7 +43,7 @@ async function open(query = '') {
   return { jetstream, service, say, ingest, shown, tell, again }
 }
 
-test('j04 a time that is far behind or far ahead moves no cursor, and is let in', async () => {
+test('j04 an event with a time far behind or far ahead moves no cursor, and is accepted', async () => {
   const { jetstream, service, say, ingest, shown, tell, again } = await open()
   await tell('now')
   const now = jetstream.frames.at(-1).time

@@ -32,7 +32,7 @@ fn known(store: &Sqlite) -> Vec<String> {
 }
 
 #[test]
-fn s20_a_room_is_told_until_nobody_is_there() {
+fn s20_a_room_is_notified_until_it_is_empty() {
     let store = object();
     run(&store, vec![bound_rooms::bind(&room("v")), bound_rooms::bind(&room("w"))]);
     assert_eq!(due(&store), []);

@@ -162,7 +162,7 @@ impl Reader {
         }
     }
 
-    fn let_in(&mut self, frame: &String, crash: Option<Crash>) {
+    fn commit(&mut self, frame: &String, crash: Option<Crash>) {
         let committed = loop {
             if let Ok(committed) = self.service.try_batch(std::slice::from_ref(frame)) {
                 break committed;
@@ -239,7 +239,7 @@ fn run(
     let mut reader = Reader::new();
     for (n, frame) in story.frames.iter().enumerate() {
         prepare(&mut reader, n);
-        reader.let_in(frame, crash(n));
+        reader.commit(frame, crash(n));
     }
     reader.settle();
     reader
@@ -266,12 +266,12 @@ fn the_plain_run_numbers_every_event_of_a_community_from_one_on() {
 /// Q21: an event that a community's object cannot store is found and set aside; the events before
 /// and after it are delivered once and in order, and no other community waits.
 #[test]
-fn q21_an_event_that_cannot_be_told_stands_in_nobodys_way() {
+fn q21_an_undeliverable_event_delays_nobody() {
     let story = story();
     let plain = plain(&story);
     let mut reader = Reader::new();
     reader.receivers.poison.set(Some(("alice", "\"text\":\"edited\"")));
-    story.frames.iter().for_each(|frame| reader.let_in(frame, None));
+    story.frames.iter().for_each(|frame| reader.commit(frame, None));
     let of = |reader: &Reader, who: &str| -> Vec<String> {
         reader.receivers.transcript().into_iter().filter(|line| line.contains(who)).collect()
     };
@@ -292,7 +292,7 @@ fn q21_an_event_that_cannot_be_told_stands_in_nobodys_way() {
 #[test]
 fn q21_what_cannot_be_read_in_the_outbox_is_set_aside() {
     let mut reader = Reader::new();
-    story().frames.iter().for_each(|frame| reader.let_in(frame, None));
+    story().frames.iter().for_each(|frame| reader.commit(frame, None));
     reader.settle();
     let before = reader.receivers.transcript().len();
     let community = |who: &str| format!("at://did:plc:{who}/social.colibri.community/c");
@@ -366,7 +366,7 @@ fn j03_a_fault_at_announce_tells_each_event_once() {
 }
 
 #[test]
-fn j03_a_community_that_cannot_be_told_holds_up_nobody_and_loses_nothing() {
+fn j03_an_unreachable_community_delays_nobody_and_loses_nothing() {
     let story = story();
     let plain = plain(&story);
     let mut reader = Reader::new();
@@ -374,7 +374,7 @@ fn j03_a_community_that_cannot_be_told_holds_up_nobody_and_loses_nothing() {
     for frame in &story.frames {
         // The first scope receives nothing during the whole test.
         reader.receivers.deaf.set(Some(Deaf::CallLost));
-        reader.let_in(frame, None);
+        reader.commit(frame, None);
         failures = reader.receivers.struck.get();
     }
     assert!(failures > 5, "only {failures} calls were lost");
@@ -403,7 +403,7 @@ fn j03_a_fault_of_the_outbox_tells_each_event_once() {
         for at in 0..story.frames.len() {
             let mut reader = Reader::new();
             for (n, frame) in story.frames.iter().enumerate() {
-                reader.let_in(frame, (n == at).then_some(Crash::Taken));
+                reader.commit(frame, (n == at).then_some(Crash::Taken));
                 if n == at {
                     // The next read is the one of catching up, the next commit the one of
                     // forgetting.

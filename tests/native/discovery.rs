@@ -85,7 +85,7 @@ fn as_many_are_found_as_there_is_room() {
 
 /// K01: a person whose record was accepted is known for their own sake.
 #[test]
-fn k01_a_found_repository_that_is_let_in_is_one_as_any_other() {
+fn k01_a_discovered_repository_with_accepted_records_is_like_any_other() {
     let mut story = Story::default();
     story.community("alice", false).join("bob", "alice");
     let mut service = Service::new();

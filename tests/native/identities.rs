@@ -158,7 +158,7 @@ fn k12_who_fails_keeps_nobody_waiting() {
 
 /// I50, B-28: a different handle is unproven until it is verified; a shown change is published.
 #[test]
-fn i50_b28_a_handle_is_told_when_it_is_proven() {
+fn i50_b28_a_handle_is_published_when_it_is_verified() {
     let mut story = Story::default();
     story.community("alice", false).join("bob", "alice");
     let service = Service::live(&story);

@@ -47,7 +47,7 @@ fn go_on(service: &mut Service, story: &mut Story, more: impl FnOnce(&mut Story)
 // ---- R03: blocks ----
 
 #[test]
-fn r03_a_block_hides_the_message_and_is_told_once() {
+fn r03_a_block_hides_the_message_and_is_published_once() {
     let mut service = after(&garden(false));
     assert_eq!(service.decide(block("bob", "1")), Ruling::Made);
     assert_eq!(service.decide(block("bob", "1")), Ruling::Stood, "R03: 404 if it is blocked already");
@@ -146,7 +146,7 @@ fn r03_a_message_that_is_hidden_with_its_author_is_blocked_without_an_event() {
 // ---- R08, R09: bans ----
 
 #[test]
-fn r08_a_ban_is_told_once_and_keeps_what_was_said() {
+fn r08_a_ban_is_published_once_and_keeps_earlier_messages() {
     for requires_approval in [false, true] {
         let mut story = garden(requires_approval);
         let mut service = after(&story);
@@ -162,7 +162,7 @@ fn r08_a_ban_is_told_once_and_keeps_what_was_said() {
 }
 
 #[test]
-fn b17_the_owner_cannot_be_banned_and_is_told_before_anything_else() {
+fn b17_the_owner_cannot_be_banned_and_that_is_checked_first() {
     let mut service = after(&garden(false));
     assert_eq!(service.decide(ban("alice", "alice")), Ruling::IsOwner);
     let by_stranger = service.try_decide(person("eve"), ban("alice", "alice")).unwrap();
@@ -171,7 +171,7 @@ fn b17_the_owner_cannot_be_banned_and_is_told_before_anything_else() {
 }
 
 #[test]
-fn r09_who_is_back_is_told() {
+fn r09_a_return_is_published() {
     for requires_approval in [false, true] {
         let mut story = garden(requires_approval);
         let mut service = after(&story);
@@ -419,7 +419,7 @@ fn r30_what_is_not_known_or_not_blocked_cannot_be_unblocked() {
 // ---- R08: bans that end by themselves ----
 
 #[test]
-fn t10_a_ban_ends_by_the_clock_and_is_told_by_the_service() {
+fn t10_a_ban_ends_by_the_clock_and_the_service_publishes_it() {
     let mut story = garden(false);
     let mut service = after(&story);
     let until = service.now + 5_000_000;

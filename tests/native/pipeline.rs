@@ -863,7 +863,7 @@ fn i52_a_deleted_account_is_gone_for_good() {
 }
 
 #[test]
-fn i61_what_waits_for_a_waiting_channel_is_let_in_before_the_channel_goes() {
+fn i61_what_waits_for_a_waiting_channel_is_released_before_the_channel_goes() {
     let mut story = Story::default();
     story.create("alice", "channel/k", json!({ "name": "hall", "type": "text", "community": "c" }));
     story.say("alice", "1", "early");

@@ -557,7 +557,7 @@ fn statements_of_objects_fit_their_tables() {
 }
 
 #[test]
-fn every_statement_of_storage_is_looked_at() {
+fn every_statement_of_storage_is_checked() {
     let mut run: Vec<String> = exercise().seen.borrow().iter().map(|sql| (*sql).to_owned()).collect();
     for (schema, statements) in objects() {
         run.extend(schema.iter().map(|sql| (*sql).to_owned()));

@@ -242,7 +242,7 @@ fn trace(id: i64, key: &str) -> Trace {
 }
 
 #[test]
-fn q10_traces_are_bounded_for_each_person_and_whoever_has_most_makes_room() {
+fn q10_traces_are_bounded_and_the_address_with_the_most_loses_its_oldest() {
     let object = Object::new(gateway_people::SCHEMA);
     let leave = |id: i64, name: &str, address: &str| {
         for statement in gateway_people::leave(&did(name), address, Micros(id), &trace(id, "k")) {

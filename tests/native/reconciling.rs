@@ -283,7 +283,7 @@ fn k09_a_live_event_newer_than_what_was_found_wins() {
 }
 
 #[test]
-fn k08_b35_what_is_old_is_not_told_as_new() {
+fn k08_b35_old_changes_are_not_published_as_live() {
     let mut story = garden(false);
     let mut service = Service::live(&story);
     service.told.clear();
@@ -476,7 +476,7 @@ impl Service {
 /// same transaction. If the answer to it is lost, a second reading finds nothing new in this
 /// repository.
 #[test]
-fn k03_who_was_refused_is_looked_at_again_whatever_becomes_of_the_answer() {
+fn k03_refused_authors_are_read_again_whatever_happens_to_the_answer() {
     let mut story = garden(true);
     let seen = story.frames.len();
     story.join("eve", "alice").approve("alice", "eve").say("eve", "m", "let me in");

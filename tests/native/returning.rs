@@ -340,7 +340,7 @@ fn k17_what_is_left_out_is_read_when_points_are_back() {
 }
 
 #[test]
-fn k17_who_is_refused_while_an_owner_is_deferred_is_looked_at() {
+fn k17_authors_refused_while_an_owner_is_deferred_are_read() {
     let mut story = garden();
     let mut service = Service::live(&story);
     let from = story.frames.len();

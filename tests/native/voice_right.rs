@@ -39,7 +39,7 @@ fn uri(text: &str) -> AtUri {
 }
 
 /// The result for each of `people`, from one call.
-fn told(service: &Service, channel: &str, people: &[&str]) -> Vec<&'static str> {
+fn answers(service: &Service, channel: &str, people: &[&str]) -> Vec<&'static str> {
     let people: Vec<Did> =
         people.iter().map(|name| Did::parse(&format!("did:plc:{name}")).unwrap()).collect();
     let channel = uri(channel);
@@ -60,13 +60,13 @@ const NO: &str = "Not allowed in this voice channel";
 fn v02_many_people_in_one_read() {
     let service = Service::live(&studio());
     let people = ["alice", "bob", "carol", "dave", "erin", "nobody"];
-    assert_eq!(told(&service, TALK, &people), ["welcome", "welcome", NO, NO, NO, NO]);
+    assert_eq!(answers(&service, TALK, &people), ["welcome", "welcome", NO, NO, NO, NO]);
     assert_eq!(
-        told(&service, "at://did:plc:alice/social.colibri.channel/k", &["bob"]),
+        answers(&service, "at://did:plc:alice/social.colibri.channel/k", &["bob"]),
         ["Not a voice channel"]
     );
     let unknown = "Unknown voice channel";
-    assert_eq!(told(&service, "at://did:plc:mallory/social.colibri.channel/v", &["erin"]), [unknown]);
+    assert_eq!(answers(&service, "at://did:plc:mallory/social.colibri.channel/v", &["erin"]), [unknown]);
 }
 
 #[test]
@@ -76,9 +76,9 @@ fn v02_b17_a_ban_and_the_end_of_the_channel_are_seen_at_once() {
     service
         .store
         .exec("INSERT INTO bans (community_uri, member_did, banned_at) VALUES ('at://did:plc:alice/social.colibri.community/c', 'did:plc:bob', '')");
-    assert_eq!(told(&service, TALK, &["alice", "bob"]), ["welcome", NO]);
+    assert_eq!(answers(&service, TALK, &["alice", "bob"]), ["welcome", NO]);
     story.delete("alice", "community/c");
-    assert_eq!(told(&Service::live(&story), TALK, &["alice", "bob"]), ["Unknown voice channel"; 2]);
+    assert_eq!(answers(&Service::live(&story), TALK, &["alice", "bob"]), ["Unknown voice channel"; 2]);
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn v06_an_account_that_is_not_active_has_no_right() {
                              "time": "2026-03-01T12:01:30Z" } })
         .to_string(),
     );
-    assert_eq!(told(&Service::live(&story), TALK, &["bob"]), [NO]);
+    assert_eq!(answers(&Service::live(&story), TALK, &["bob"]), [NO]);
 }
 
 #[test]

@@ -42,7 +42,7 @@ pub fn error(message: &str) -> String {
 ///   1. over the budget (`None` if it is counted elsewhere);
 ///   2. longer than [`FRAME_MAX`];
 ///   3. unreadable (S11).
-pub fn let_in(budget: Option<&mut Budget>, text: Option<&str>, now: Micros) -> Result<ClientFrame, Refused> {
+pub fn admit(budget: Option<&mut Budget>, text: Option<&str>, now: Micros) -> Result<ClientFrame, Refused> {
     let refuse = |message: &str, close| Err(Refused { reply: error(message), close });
     match budget.map_or(Verdict::Fine, |budget| budget.take(RATE, now)) {
         Verdict::Fine => {}
@@ -66,7 +66,7 @@ mod tests {
         assert_eq!(longest.len(), FRAME_MAX + 1, "one byte too many");
         let mut budget = Budget::default();
         let mut said = |text: Option<&str>| {
-            let_in(Some(&mut budget), text, Micros(0)).map_err(|refused| (refused.reply, refused.close))
+            admit(Some(&mut budget), text, Micros(0)).map_err(|refused| (refused.reply, refused.close))
         };
         let refused = |message: &str| (error(message), false);
         assert_eq!(said(Some(&long)).unwrap_err(), refused("Frame too large"));
@@ -81,6 +81,6 @@ mod tests {
             assert_eq!(said(Some(&long)).unwrap_err(), refused("Rate limit exceeded"), "before its size");
         }
         assert_eq!(said(Some("{}")).unwrap_err(), (error("Rate limit exceeded"), true));
-        assert!(let_in(None, Some(r#"{"type":"heartbeat"}"#), Micros(0)).is_ok(), "somebody else counts");
+        assert!(admit(None, Some(r#"{"type":"heartbeat"}"#), Micros(0)).is_ok(), "somebody else counts");
     }
 }

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use super::door::{close, error, let_in};
+use super::door::{admit, close, error};
 use crate::domain::frame_budget::Budget;
 use crate::wire::signaling::{ClientFrame, HEARTBEAT, HEARTBEAT_ACK, is_joined};
 use crate::wire::time::Micros;
@@ -110,7 +110,7 @@ impl Relay {
     }
 
     fn client(&mut self, text: Option<&str>, now: Micros) -> Vec<Order> {
-        let frame = match let_in(Some(&mut self.budget), text, now) {
+        let frame = match admit(Some(&mut self.budget), text, now) {
             Ok(frame) => frame,
             Err(refused) => {
                 let mut orders = vec![Order::ToClient(refused.reply)];
@@ -177,7 +177,7 @@ impl Relay {
         let mut orders = Vec::new();
         while let Some(text) = waiting.pop_front() {
             // It was counted when it arrived.
-            match let_in(None, Some(&text), now) {
+            match admit(None, Some(&text), now) {
                 Ok(frame) => orders.extend(self.pass(&frame, &text)),
                 Err(refused) => orders.push(Order::ToClient(refused.reply)),
             }

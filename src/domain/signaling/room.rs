@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::door::{close, error, let_in};
+use super::door::{admit, close, error};
 use crate::domain::frame_budget::Budget;
 use crate::domain::voice_right::{VoiceRefusal, home, may_be_in};
 use crate::domain::working_set::WorkingSet;
@@ -294,7 +294,7 @@ impl Room {
         self.peers().map(|(seat, _)| seat.id).filter(|id| *id != socket).collect()
     }
 
-    /// Handles a frame; `None` is a binary one. If [`let_in`] accepts it, the first rule that
+    /// Handles a frame; `None` is a binary one. If [`admit`] accepts it, the first rule that
     /// applies decides:
     ///   1. a heartbeat is answered;
     ///   2. a join of this room continues in [`Room::join`]; a join of another room is refused,
@@ -311,7 +311,7 @@ impl Room {
             effects.push(Effect::Keep(socket));
         }
         let budget = (!open.seat.relayed).then_some(&mut open.budget);
-        let frame = match let_in(budget, text, now) {
+        let frame = match admit(budget, text, now) {
             Ok(frame) => frame,
             Err(refused) => {
                 effects.push(Effect::Tell { to: vec![socket], frame: refused.reply });

@@ -494,7 +494,7 @@ fn s20_access() {
 }
 
 #[test]
-fn s20_b17_who_loses_the_right_is_told_closed_and_announced() {
+fn s20_b17_a_peer_that_loses_its_right_gets_an_error_and_is_closed() {
     let mut hall = Hall::new(TALK, 64);
     let (owner, member) = (hall.enter_as(Some("did:plc:owner")), hall.enter_as(Some("did:plc:member")));
     let join = |did: &str| json!({ "type": "join", "room": TALK, "peer_id": did });
