@@ -255,7 +255,7 @@ async fn use_token(call: &Call, did: &Did, token: String, ends: Micros) -> Resul
 ///   2. one made before the person's last revocation is no proof;
 ///   3. this uses a ticket up.
 async fn vouched(call: &Call, proof: &str) -> Result<Did, ApiError> {
-    let invalid = || ApiError::AuthRequired("the proof is invalid or has expired");
+    let invalid = || ApiError::AuthRequired("the proof is not valid, or has expired");
     let opened = socket_tokens(call).and_then(|tokens| tokens.open(proof, now()));
     let Vouched { did, issued_at, once } = opened.ok_or_else(invalid)?;
     let noted = proofs::find(&call.db()?, &did).await?;
