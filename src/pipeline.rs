@@ -9,6 +9,7 @@
 
 mod attempts;
 pub mod delivery;
+pub mod erasing;
 pub mod reconcile;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -232,6 +233,9 @@ pub async fn remember(
     until_committed(store, "caching a profile", at_once, async || {
         let facts = facts::load(store, needs.clone(), now).await?;
         let mut working_set: WorkingSet = facts.working_set;
+        if working_set.erased.contains(did) {
+            return Ok(Step::Done(()));
+        }
         working_set.people.know(did);
         working_set.people.change(did, |person| person.look_up(profile));
         let prepared = prepare(&Commit {
@@ -241,6 +245,7 @@ pub async fn remember(
             deleted_communities: &[],
             announcements: &[],
             refusals: &[],
+            shut_out: 0,
             unread: &BTreeMap::new(),
             position: None,
             gap: None,
@@ -402,6 +407,7 @@ fn prepared(
         deleted_communities: &folded.deleted_communities,
         announcements: &folded.announcements,
         refusals: &folded.refusals,
+        shut_out: folded.shut_out,
         unread: &batch.unread,
         position: batch.position.as_ref(),
         gap: batch.gap.as_ref(),

@@ -70,6 +70,31 @@ impl Command for Replay {
     const NAME: &'static str = "replay";
 }
 
+/// To `Community`: everything of this person is erased: let a page of the log say nothing of them (I58).
+/// Idempotent. A community that was never used keeps nothing.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ClearLog {
+    /// The community.
+    pub community: AtUri,
+    /// Who.
+    pub did: Did,
+    /// The page begins after this event.
+    pub after: u64,
+}
+
+/// How far the log is cleared.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ClearedLog {
+    /// The last event of the page; `None`: there is nothing behind it.
+    pub through: Option<u64>,
+}
+
+impl Command for ClearLog {
+    type Reply = ClearedLog;
+    const OBJECT: Object = Object::Community;
+    const NAME: &'static str = "clear-log";
+}
+
 /// To `Community`: the cursor of a client that received everything numbered before this moment
 /// (Q10). Idempotent: reads only.
 #[derive(Debug, Serialize, Deserialize)]

@@ -25,7 +25,7 @@ use crate::wire::time::Micros;
 
 /// The same in bytes: a few messages are a hundred times as large as most, and both objects, which
 /// may share an isolate, hold the whole call.
-const PAGE_BYTES: usize = 2 * 1024 * 1024;
+pub(super) const PAGE_BYTES: usize = 2 * 1024 * 1024;
 
 /// How often old events are deleted, in milliseconds.
 pub(super) const TIDY_MS: i64 = 3_600_000;

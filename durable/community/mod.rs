@@ -9,11 +9,12 @@
 //! - Stored: `storage::community_log`, `storage::community_voice`, `storage::bound_rooms`; an
 //!   observer's attachment has its number, and its position while it catches up.
 //! - Commands: [`Announce`], [`Attach`], [`Replay`], [`Locate`], [`JoinVoice`], [`LeaveVoice`],
-//!   [`Voices`], [`Overhear`], [`Observe`](OBSERVE), [`Bind`]; of a lobby, which stores nothing,
-//!   [`Wait`](WAIT) and [`Known`].
+//!   [`Voices`], [`Overhear`], [`ClearLog`], [`Observe`](OBSERVE), [`Bind`]; of a lobby, which stores
+//!   nothing, [`Wait`](WAIT) and [`Known`].
 //! - Wakes on a command, a frame of an observer, and its alarm, which delivers what is left and
 //!   deletes old events. Its log expires; the counters stay, because a `seq` is never reused.
 
+mod clearing;
 pub mod commands;
 mod delivery;
 mod log;
@@ -31,8 +32,8 @@ use worker::{
 
 use self::log::CommunityLog;
 use crate::durable::community::commands::{
-    Announce, Attach, Bind, COMMUNITY_PARAMETER, CURSOR_HEADER, JoinVoice, Known, LeaveVoice, Locate,
-    OBSERVE, Overhear, Replay, Voices, WAIT,
+    Announce, Attach, Bind, COMMUNITY_PARAMETER, CURSOR_HEADER, ClearLog, JoinVoice, Known, LeaveVoice,
+    Locate, OBSERVE, Overhear, Replay, Voices, WAIT,
 };
 use crate::durable::gateway::commands::ORIGIN_HEADER;
 use crate::platform::config::follow_log_level;
@@ -79,6 +80,14 @@ impl DurableObject for Community {
                     joined
                 };
                 serve(&mut request, join).await
+            }
+            ClearLog::NAME => {
+                let clear = async |command: ClearLog| {
+                    let cleared = order.clear_log(&command);
+                    order.deliver_soon().await;
+                    cleared
+                };
+                serve(&mut request, clear).await
             }
             LeaveVoice::NAME => {
                 let leave = async |command: LeaveVoice| {

@@ -46,6 +46,15 @@ impl CommunityLog {
         Ok(Done {})
     }
 
+    /// Somebody of whom everything is erased is in no channel (I56).
+    pub(super) fn stand_up(&self, community: &AtUri, did: &Did) -> Result<(), Fault> {
+        let mut rooms = self.rooms()?;
+        match rooms.leave(did) {
+            changed if changed.is_empty() => Ok(()),
+            changed => self.tell(&events(community, changed, true)?, &[community_voice::only(&rooms)]),
+        }
+    }
+
     /// The members of all channels (V10).
     pub(super) fn voices(&self) -> Result<Voiced, Fault> {
         self.counters()?;

@@ -132,6 +132,22 @@ impl Command for Proved {
     const NAME: &'static str = "proved";
 }
 
+/// To every `Gateway`: everything of this person is erased (I56). Idempotent. Reply: their sockets are closed,
+/// and nothing is kept of them but, unless it is the last time, what others are still to hear.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Forget {
+    /// Who.
+    pub did: Did,
+    /// Whether it is the last time.
+    pub last: bool,
+}
+
+impl Command for Forget {
+    type Reply = Done;
+    const OBJECT: Object = Object::Gateway;
+    const NAME: &'static str = "forget";
+}
+
 /// To the `Gateway` of people: they have sockets at another one no more (a change of
 /// `GATEWAY_SHARDS`). Idempotent.
 #[derive(Debug, Serialize, Deserialize)]

@@ -10,7 +10,7 @@
 //! - Stored: `storage::gateway_sessions`, `storage::gateway_people`, `storage::used_tokens`; the
 //!   attachment of a socket is the number of its session.
 //! - Commands: [`Connect`](CONNECT), [`Deliver`], [`Watch`], [`Say`], [`Observed`],
-//!   [`Reindexed`], [`SetState`], [`Adopt`], [`UseToken`], [`Proved`].
+//!   [`Reindexed`], [`SetState`], [`Adopt`], [`UseToken`], [`Proved`], [`Forget`].
 //! - Wakes on a frame, a delivery, a socket's end, its alarm. The shipped client's heartbeat is
 //!   answered by the runtime and wakes nobody (A10). Ends with its last socket.
 
@@ -37,7 +37,7 @@ use crate::domain::gateway::Input;
 use crate::domain::gateway::session::Caller;
 use crate::domain::restore::Origin;
 use crate::durable::gateway::commands::{
-    Adopt, Deliver, ORIGIN_HEADER, Observed, PRESENT_HEADER, Proved, Reindexed, SESSION_HEADER, Say,
+    Adopt, Deliver, Forget, ORIGIN_HEADER, Observed, PRESENT_HEADER, Proved, Reindexed, SESSION_HEADER, Say,
     SetState, UNPROVEN_HEADER, UseToken, Watch,
 };
 use crate::durable::replies::Done;
@@ -105,6 +105,7 @@ impl DurableObject for Gateway {
                 serve(&mut request, async |command: SetState| object.set_by_api(command).await).await
             }
             Adopt::NAME => serve(&mut request, async |command: Adopt| object.adopt(command)).await,
+            Forget::NAME => serve(&mut request, async |command: Forget| object.forget(command)).await,
             Proved::NAME => serve(&mut request, async |command: Proved| object.proved(command.did)).await,
             UseToken::NAME => {
                 let used = async |command: UseToken| proofs::use_token(&object.sql, &command);

@@ -1,9 +1,9 @@
 //! Proofs of this gateway's people: tokens that are good once (X04, X12), and the end of sockets that
-//! only claimed to be somebody's (X13).
+//! only claimed to be somebody's (X13), or that were somebody's of whom everything is erased (I56).
 
 use super::object::{GatewayObject, Outcome};
 use crate::domain::gateway::Input;
-use crate::durable::gateway::commands::UseToken;
+use crate::durable::gateway::commands::{Forget, UseToken};
 use crate::durable::replies::Done;
 use crate::platform::clock::now;
 use crate::platform::object_sql::ObjectSql;
@@ -24,5 +24,11 @@ impl GatewayObject {
     /// Somebody showed a proof for the first time: who is there for them without one is closed.
     pub(super) fn proved(&self, did: Did) -> Outcome<Done> {
         self.on(Input::Proved(did)).map(|()| Done {})
+    }
+
+    /// Everything of a person is erased.
+    pub(super) fn forget(&self, command: Forget) -> Outcome<Done> {
+        let Forget { did, last } = command;
+        self.on(Input::Erased { did, last }).map(|()| Done {})
     }
 }

@@ -88,6 +88,9 @@ impl Consumer {
         }
         self.flushing.set(false);
         self.on(Input::Drained);
+        if self.erasures_wait.get() {
+            self.erase_soon();
+        }
         self.schedule().await;
     }
 

@@ -36,6 +36,9 @@ use crate::wire::time::Micros;
 /// How often the cursor is stored while only irrelevant events arrive, in microseconds.
 pub(super) const CURSOR_EVERY: i64 = 5_000_000;
 
+/// How soon the object looks again at an erasure that waits until something is told, in milliseconds.
+const ERASURE_WAITS_MS: i64 = 1_000;
+
 /// The shared state of the object's tasks. No borrow of it lasts over an await.
 pub(super) struct Consumer {
     pub(super) state: State,
@@ -68,6 +71,10 @@ pub(super) struct Consumer {
     pub(super) met: RefCell<BTreeSet<Did>>,
     pub(super) started: Cell<bool>,
     pub(super) flushing: Cell<bool>,
+    /// A task goes on with erasures.
+    pub(super) erasing: Cell<bool>,
+    /// Some erasure waits for something to be told.
+    pub(super) erasures_wait: Cell<bool>,
 }
 
 impl Consumer {
@@ -100,6 +107,8 @@ impl Consumer {
             met: RefCell::default(),
             started: Cell::new(false),
             flushing: Cell::new(false),
+            erasing: Cell::new(false),
+            erasures_wait: Cell::new(false),
         }
     }
 
@@ -119,6 +128,7 @@ impl Consumer {
         // Decisions made through REST are in the outbox; their request calls this.
         self.telling.look();
         self.flush_soon();
+        self.erase_soon();
         self.schedule().await;
     }
 
@@ -195,7 +205,8 @@ impl Consumer {
         let let_in = waiting.then(|| Micros(self.stored_at.get().0 + CURSOR_EVERY));
         let next =
             [self.link.borrow().next_tick(), self.telling.next_try(), let_in].into_iter().flatten().min();
-        let wait = next.map_or(ALARM_MS, |at| (at.millis() - now().millis() + 1).clamp(1, ALARM_MS));
+        let longest = if self.erasures_wait.get() { ERASURE_WAITS_MS } else { ALARM_MS };
+        let wait = next.map_or(longest, |at| (at.millis() - now().millis() + 1).clamp(1, longest));
         self.wake_within(wait).await;
     }
 

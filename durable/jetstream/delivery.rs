@@ -18,7 +18,7 @@ use crate::wire::ids::Rkey;
 /// The objects of the service. Communities ignore rows that they have (`storage::community_log`),
 /// and so do gateways (`storage::gateway_sessions`).
 pub(super) struct Objects {
-    env: Env,
+    pub(super) env: Env,
 }
 
 impl Objects {

@@ -14,6 +14,7 @@ pub mod commands;
 mod connection;
 mod consumer;
 mod delivery;
+mod erasing;
 mod sweep;
 
 use std::rc::Rc;

@@ -5,9 +5,10 @@ use url::Url;
 use worker::{Env, Headers, Method, Request, RequestInit, Response};
 
 use crate::domain::signaling::room::Caller;
+use crate::durable::replies::Done;
 use crate::platform::objects::{CONNECT, Command, DID_HEADER, Object, PROVEN_HEADER, rooms_of, upgraded};
 use crate::storage::Fault;
-use crate::wire::ids::AtUri;
+use crate::wire::ids::{AtUri, Did};
 
 /// See [`CONNECT`]: present if the Worker relays the socket, and counts its frames.
 pub const RELAYED_HEADER: &str = "x-colibri-relayed";
@@ -58,6 +59,19 @@ impl Command for Seated {
     type Reply = Found;
     const OBJECT: Object = Object::VoiceRoom;
     const NAME: &'static str = "seated";
+}
+
+/// To every `VoiceRoom`: everything of this person is erased (I56). Idempotent. Reply: their sockets are closed.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Forget {
+    /// Who.
+    pub did: Did,
+}
+
+impl Command for Forget {
+    type Reply = Done;
+    const OBJECT: Object = Object::VoiceRoom;
+    const NAME: &'static str = "forget";
 }
 
 /// Opens a socket to the object of a signaling room ([`CONNECT`]).

@@ -6,7 +6,7 @@
 //!   belongs to a channel waits, for D1 and for the community (S20); what it read before is read
 //!   again if something happened in the meantime ([`Rights::epoch`]).
 //! - Stored: only the seats, in the sockets' attachments (`domain::signaling::room`).
-//! - Commands: [`Connect`](CONNECT), [`Recheck`], [`Seated`].
+//! - Commands: [`Connect`](CONNECT), [`Recheck`], [`Seated`], [`Forget`].
 //! - Wakes on a frame and on a socket's end; while rooms have peers, on its alarm once after it was
 //!   last awake, and every `LEASE_MS` while they send heartbeats, to find those that stopped. The
 //!   runtime answers heartbeats and wakes nobody. A room ends with its last socket; the objects are
@@ -30,7 +30,7 @@ use crate::domain::voice_right::home;
 use crate::domain::working_set::WorkingSet;
 use crate::durable::community::commands::Bind;
 use crate::durable::voice_room::commands::{
-    Found, RELAYED_HEADER, ROOM_PARAMETER, Recheck, Rechecked, Seated,
+    Forget, Found, RELAYED_HEADER, ROOM_PARAMETER, Recheck, Rechecked, Seated,
 };
 use crate::platform::alarm;
 use crate::platform::clock::now;
@@ -117,6 +117,10 @@ impl DurableObject for VoiceRoom {
                     Ok(Found { found: self.with(|peers| peers.room(&asked.room).is_some_and(knows)) })
                 };
                 serve(&mut request, seated).await
+            }
+            Forget::NAME => {
+                let forget = |forget: Forget| self.with(|peers| peers.forget(&forget.did));
+                serve(&mut request, async |command: Forget| Ok(forget(command))).await
             }
             Recheck::NAME => {
                 serve(&mut request, async |recheck: Recheck| self.recheck(&recheck.room).await).await

@@ -10,10 +10,12 @@ use worker::{State, WebSocket};
 use crate::domain::signaling::door::{UNSENT_MAX, close, error};
 use crate::domain::signaling::hall::{self, Hall};
 use crate::domain::signaling::room::{Access, Caller, Effect, Lease, Next, Room, Seat, SocketId, Wish};
+use crate::durable::replies::Done;
 use crate::platform::clock::{lot, now};
 use crate::platform::log;
 use crate::platform::socket_state::{is_open, last_auto_response, unsent};
 use crate::storage::Fault;
+use crate::wire::ids::Did;
 use crate::wire::time::Micros;
 
 /// See the module.
@@ -115,6 +117,14 @@ impl Peers {
         let Some(seat) = seat(socket) else { return };
         let Some((_, room)) = self.sockets.remove(&seat.id) else { return };
         self.act(&room, |room| (room.close(seat.id), ()));
+    }
+
+    /// Closes the sockets of somebody of whom everything is erased (I56).
+    pub(super) fn forget(&mut self, did: &Did) -> Done {
+        for name in self.hall.names() {
+            self.act(&name, |room| (room.dismiss(&room.sockets_of(did), 1008, "Erased", None), ()));
+        }
+        Done {}
     }
 
     /// Removes every socket that is no longer open.

@@ -12,7 +12,7 @@ use worker::{Headers, Response};
 
 use super::error::ApiError;
 use super::identity::refused;
-use super::{Answer, Call, empty};
+use super::{Answer, Call, empty, erasure};
 use crate::domain::breaker::Errand;
 use crate::platform::blobs::{self, Blob, Compared};
 use crate::platform::config;
@@ -45,9 +45,10 @@ struct Wanted<'c> {
 /// decides:
 ///   1. a client that has it gets a 304 at once: the contents of a CID never change;
 ///   2. a cached blob is verified, and is served;
-///   3. a blob from the PDS is verified and served, unless it is larger than `BLOB_VERIFY_MAX`, and
+///   3. an erased person has no blobs (I57);
+///   4. a blob from the PDS is verified and served, unless it is larger than `BLOB_VERIFY_MAX`, and
 ///      cached if it is requested by range or a second time;
-///   4. a larger blob is relayed, with the PDS's own ranges.
+///   5. a larger blob is relayed, with the PDS's own ranges.
 pub(super) async fn blob(call: &Call) -> Answer {
     let (did, cid) = (call.query.did("did")?, call.query.cid("cid")?);
     let tag = format!("\"{cid}\"");
@@ -67,6 +68,10 @@ pub(super) async fn blob(call: &Call) -> Answer {
         Ok(Some((status, response))) => return wanted.cached(status, response),
         Ok(None) => {}
         Err(fault) => log::fault(&fault, "the cache is skipped and the blob is fetched"),
+    }
+    // What is cached was let go of where it was erased.
+    if erasure::is_erased(call, &wanted.did).await? {
+        return Err(ApiError::NotFound("there is no such blob"));
     }
     let Fetched { answered, seat, is_known } = fetch(&wanted).await?;
     match blobs::compare(found(answered)?, &hash, config::blob_verify_max(&call.env), seat).await {

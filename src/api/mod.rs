@@ -22,6 +22,7 @@ mod blob;
 mod communities;
 mod demo;
 mod did;
+mod erasure;
 mod health;
 mod identity;
 mod invites;
@@ -84,6 +85,9 @@ const ROUTES: &[Route] = routes! {
     PUT    "/api/community/moderators" R32 moderation::set_moderators;
     GET    "/api/community/moderators" R33 moderation::moderators;
     GET    "/api/audit"              R34 moderation::audit;
+    DELETE "/api/user"               R40 erasure::erase;
+    GET    "/api/user/erasure"       R41 erasure::shown;
+    DELETE "/api/user/erasure"       R42 erasure::lift;
     GET    "/api/webrtc/ice-servers" ice signaling::ice_servers;
     GET    "/api/identity"           identity identity::identity;
     GET    "/api/health"             health health::health;
@@ -130,6 +134,9 @@ const METHODS: &[Method] = methods! {
     R32 "social.colibri.community.setModerators" MODERATE;
     R33 "social.colibri.community.listModerators" MODERATE;
     R34 "social.colibri.community.listActs" MODERATE;
+    R40 "social.colibri.sync.eraseUser";
+    R41 "social.colibri.sync.getErasure";
+    R42 "social.colibri.sync.liftErasure";
     ice "social.colibri.voice.getIceServers" SUBSCRIBE;
     sync_now "social.colibri.sync.requestRepo" MODERATE;
 };

@@ -2,7 +2,7 @@
 
 use super::error::ApiError;
 use super::reply::{List, shown};
-use super::{Answer, Call, authority, empty};
+use super::{Answer, Call, authority, empty, erasure};
 use crate::domain::breaker::Errand;
 use crate::domain::presence::State;
 use crate::durable::gateway::commands::SetState;
@@ -14,7 +14,7 @@ use crate::storage::reads::people;
 use crate::wire::bodies::Author;
 
 /// R04 `GET /api/authors`: a person. The first rule that applies decides:
-///   1. if the index knows anything of them, it answers;
+///   1. if the index knows anything of them, it answers; an erased person is a 404 (I57);
 ///   2. anybody else is looked up, and the result is stored and returned (I37);
 ///   3. a person who is stored without any data, such as a new member, is returned like that,
 ///      whatever the lookup says;
@@ -28,6 +28,9 @@ pub(super) async fn author(call: &Call) -> Answer {
     }
     // From here on the answer contains more than the index.
     call.keeps.shows_more();
+    if erasure::is_erased(call, &did).await? {
+        return Err(ApiError::NotFound("nothing is known of this did"));
+    }
     let outside = call.outside()?;
     let looked_up = match cached {
         Some(_) => profiles::look_up(&did, &outside, Errand::Trusted).await,
@@ -61,6 +64,7 @@ pub(super) async fn set_state(call: &Call) -> Answer {
     let did = call.query.did("did")?;
     let state = State::named(call.query.required("state")?).filter(|state| *state != State::Offline);
     let state = state.ok_or_else(|| ApiError::Invalid("state must be online, away or dnd".into()))?;
+    erasure::must_not_be_erased(call, &did).await?;
     let gateway = gateway_of(&did, config::sockets(&call.env).gateway_shards);
     ask(&call.env, &gateway, &SetState { did, state }).await?;
     empty(204)

@@ -4,7 +4,7 @@ use sha2::{Digest as _, Sha256};
 use worker::{Headers, Method, Request, RequestInit, Response};
 
 use super::error::ApiError;
-use super::{Answer, Call, authority, limits, sync, waiting};
+use super::{Answer, Call, authority, erasure, limits, sync, waiting};
 use crate::domain::auth_mode::{AuthMode, Standing};
 use crate::durable::community::commands::{CURSOR_HEADER, OBSERVE};
 use crate::durable::gateway::commands::{ORIGIN_HEADER, PRESENT_HEADER, SESSION_HEADER, UNPROVEN_HEADER};
@@ -132,15 +132,22 @@ pub(super) enum By {
 ///   1. a malformed `did` is refused;
 ///   2. with a proof, the socket acts for the person of the proof, or is refused
 ///      ([`authority::proven`]);
-///   3. without one, the mode decides how far `did` is believed (`domain::auth_mode`).
+///   3. without one, the mode decides how far `did` is believed (`domain::auth_mode`);
+///   4. no socket acts for an erased person (I57).
 pub(super) async fn acts(call: &Call, mode: AuthMode) -> Result<Option<Acting>, ApiError> {
     let did = call.query.optional_did("did")?;
     if let Some(proof) = proof(call) {
         let did = authority::proven(call, did.as_ref(), &proof).await?;
+        if erasure::is_erased(call, &did).await? {
+            return Ok(None);
+        }
         sync::know(call, &did);
         return Ok(Some(Acting { did, by: By::Proof }));
     }
     let Some(did) = did else { return Ok(None) };
+    if erasure::is_erased(call, &did).await? {
+        return Ok(None);
+    }
     let has_proven = mode == AuthMode::Mixed && authority::has_proven(call, &did).await?;
     Ok(match mode.without_proof(has_proven) {
         Standing::Believed => Some(Acting { did, by: By::Claim }),

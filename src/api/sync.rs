@@ -4,7 +4,7 @@ use worker::Env;
 
 use super::authority::{self, NOT_YOUR_DID};
 use super::error::ApiError;
-use super::{Answer, Call, json_text};
+use super::{Answer, Call, erasure, json_text};
 use crate::domain::moderation::Caller;
 use crate::domain::repos::Reason;
 use crate::durable::repo_sync::commands::Work;
@@ -31,6 +31,7 @@ pub(super) async fn ask(call: &Call) -> Answer {
     if matches!(&caller, Caller::Person(person) if *person != did) {
         return Err(ApiError::Forbidden(NOT_YOUR_DID));
     }
+    erasure::must_not_be_erased(call, &did).await?;
     want(call, &did, Reason::Asked).await?;
     let found = repos::shown(&call.db()?, &did).await?;
     answer(&found.ok_or(ApiError::Internal)?, 202)

@@ -80,6 +80,13 @@ impl<T> Lru<T> {
         self.entries.contains_key(key)
     }
 
+    /// Keeps nothing any more under the keys that `goes` says; those keys.
+    pub fn forget_where(&mut self, goes: impl Fn(&str) -> bool) -> Vec<Rc<str>> {
+        let gone: Vec<Rc<str>> = self.entries.keys().filter(|key| goes(key)).cloned().collect();
+        gone.iter().for_each(|key| self.forget(key));
+        gone
+    }
+
     fn forget(&mut self, key: &str) {
         if let Some(entry) = self.entries.remove(key) {
             self.by_use.remove(&entry.used);
@@ -120,6 +127,15 @@ mod tests {
         assert_eq!(keys(&kept).len(), 10);
         kept.put("l", 12, 150, &SIZE);
         assert_eq!(keys(&kept), ["a", "d", "e", "f", "g", "h", "i", "j", "k", "l"]);
+    }
+
+    #[test]
+    fn what_is_told_to_go_goes() {
+        let mut kept = Lru::new();
+        ["a1", "b1", "a2"].iter().for_each(|key| drop(kept.put(key, 0, 10, &SIZE)));
+        assert_eq!(kept.forget_where(|key| key.starts_with('a')), ["a1".into(), "a2".into()]);
+        assert_eq!((keys(&kept), kept.bytes), (vec!["b1".to_owned()], 10 + 2 + ENTRY));
+        assert_eq!(kept.by_use.len(), 1);
     }
 
     #[test]

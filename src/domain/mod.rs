@@ -27,6 +27,7 @@ pub mod socket_token;
 pub mod standing;
 pub mod voice_right;
 
+pub mod erasure;
 pub mod ingest;
 
 pub mod person;

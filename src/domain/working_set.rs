@@ -48,6 +48,8 @@ macro_rules! tables {
             pub blocks: Marks<AtUri>,
             /// Cached profiles.
             pub people: People,
+            /// People of whom everything is erased (I57).
+            pub erased: BTreeSet<Did>,
             /// `CDN_URL`, for links (O10).
             pub cdn: String,
         }
@@ -117,6 +119,24 @@ macro_rules! tables {
                     $(Some(Collection::$collection) => self.$table.get(uri).is_some(),)*
                     Some(Collection::Profile) | None => false,
                 }
+            }
+
+            /// Leaves out what stands in the facts of people who are erased (I57) and what others put on their
+            /// messages: it is gone, whenever its rows go.
+            pub fn leave_out_erased(&mut self) {
+                if self.erased.is_empty() {
+                    return;
+                }
+                let erased = std::mem::take(&mut self.erased);
+                let is_erased = |uri: &AtUri| erased.contains(&uri.authority());
+                let written = self.messages.iter().filter(|row| is_erased(&row.uri)).map(GoneRow::from);
+                let written: Vec<GoneRow> = written.collect();
+                written.into_iter().for_each(|row| self.gone.seed(row));
+                $(self.$table.leave_out(|row| is_erased(row.uri()));)*
+                self.held.leave_out(|row| is_erased(&row.uri));
+                self.reactions.leave_out(|row| is_erased(&row.target_uri));
+                self.people.rows.retain(|did, _| !erased.contains(did));
+                self.erased = erased;
             }
 
             /// Removes every record of a repository (I52), but not the decisions without a row.
@@ -321,6 +341,16 @@ impl<R: Row> Table<R> {
         for row in self.rows.values_mut().filter(|row| fits(row)) {
             change(row);
             self.touched.insert(row.uri().clone());
+        }
+    }
+
+    /// Takes facts out that do not count, as if they had never been brought in.
+    fn leave_out(&mut self, is_out: impl Fn(&R) -> bool) {
+        let out: Vec<AtUri> =
+            self.rows.values().filter(|row| is_out(row)).map(|row| row.uri().clone()).collect();
+        for uri in out {
+            self.leave_group(&uri);
+            self.rows.remove(&uri);
         }
     }
 

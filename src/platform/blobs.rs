@@ -25,6 +25,7 @@ use super::outbound::Answered;
 use crate::domain::admission::Admission;
 use crate::domain::lru::{Lru, Size};
 use crate::storage::Fault;
+use crate::wire::ids::Did;
 use crate::wire::range::Range;
 
 /// How long a PDS may take to send a blob to verify: 32 MiB at half a megabyte per second.
@@ -169,6 +170,19 @@ impl Blob {
         set("content-type", self.kind.as_deref().unwrap_or(UNKNOWN))?;
         Cache::default().put(key, response).await.map_err(|error| Fault::new(KEEPING, error))
     }
+}
+
+/// Takes every blob of a person out of the cache that this isolate put there. On one machine that is every
+/// one; elsewhere others have theirs, for [`KEPT_SECS`] at most.
+pub async fn forget_of(did: &Did) -> Result<(), Fault> {
+    let part = format!("/api/blob/{did}/");
+    for shelf in [&KNOWN, &STRANGERS] {
+        for key in shelf.with_borrow_mut(|shelf| shelf.forget_where(|key| key.contains(&part))) {
+            let deleted = Cache::default().delete(&*key, true).await;
+            deleted.map_err(|error| Fault::new("taking a blob out of the cache", error))?;
+        }
+    }
+    Ok(())
 }
 
 const KEEPING: &str = "caching a blob";

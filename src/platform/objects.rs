@@ -90,6 +90,11 @@ pub fn rooms_of(room: &str) -> String {
     format!("rooms-{}", place_of(room, ROOM_OBJECTS))
 }
 
+/// All of them.
+pub fn all_rooms() -> impl Iterator<Item = String> {
+    (0..ROOM_OBJECTS).map(|place| format!("rooms-{place}"))
+}
+
 /// The number of objects in which observers wait for unknown communities, for the same reason.
 const LOBBIES: u32 = 4;
 

@@ -26,6 +26,11 @@ const OUTBOX_ROW_MAX: usize = 256 * 1024;
 const GONE_FROM: i64 = 16;
 /// The minimum number of days for which a key that meant a message means no other (T21).
 const GONE_DAYS: i64 = 30;
+/// No limit of the rows that a statement takes out.
+const EVERYTHING: i64 = -1;
+/// The reason under which records of people are counted of whom everything is erased (I57). None of them
+/// is an example: nothing of theirs is kept.
+const ERASED: &str = "erased";
 /// The number of examples kept per reason of refusal.
 const REFUSALS_KEPT: i64 = 100;
 
@@ -44,6 +49,8 @@ pub struct Commit<'a> {
     pub announcements: &'a [Announcement],
     /// Records that the rules refused.
     pub refusals: &'a [Refusal],
+    /// How many records were not let in because everything of their authors is erased (I57).
+    pub shut_out: u64,
     /// Frames that could not be read, by reason.
     pub unread: &'a BTreeMap<&'static str, u64>,
     /// Known people whose identity changed (I50).
@@ -227,10 +234,8 @@ fn purge(statements: &mut Vec<Statement>, accounts: &[AccountChange], now: Micro
     if dids.is_empty() {
         return;
     }
-    for sql in KINDS.iter().flat_map(|kind| kind.purge) {
-        let mut params = vec![Param::json(&dids)];
-        params.extend(sql.contains("?2").then(|| now.sortable().into()));
-        statements.push(Statement::new(sql, params));
+    for purge in KINDS.iter().flat_map(|kind| kind.purge) {
+        statements.push(Statement::new(purge.all, purge.params(&dids, EVERYTHING, now)));
     }
 }
 
@@ -367,6 +372,9 @@ fn refusals(statements: &mut Vec<Statement>, commit: &Commit) {
     let mut counts: BTreeMap<&str, u64> = commit.unread.clone();
     for refusal in commit.refusals {
         *counts.entry(refusal.reason).or_default() += 1;
+    }
+    if commit.shut_out > 0 {
+        *counts.entry(ERASED).or_default() += commit.shut_out;
     }
     if counts.is_empty() {
         return;

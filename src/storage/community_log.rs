@@ -255,6 +255,60 @@ pub fn set_aside(seqs: &[u64]) -> Statement {
     )
 }
 
+/// An event as it stands in the log.
+#[derive(Clone, Debug)]
+pub struct Logged {
+    /// T14.
+    pub seq: u64,
+    /// Who may hear it; the community where that cannot be read.
+    pub audience: Audience,
+    /// Its text; empty where that cannot be read, which is set aside when it is read (Q21).
+    pub event: String,
+}
+
+/// At most `limit` events after `after`, in order, withdrawn ones too, for [`logged`].
+pub fn everything_after(after: u64, limit: i64) -> Statement {
+    Statement::new(
+        "SELECT json_array(seq, audience, event) AS row FROM log WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+        [int(after), limit.into()],
+    )
+}
+
+/// Reads what [`everything_after`] answers.
+pub fn logged(texts: &[String]) -> Result<Vec<Logged>, Fault> {
+    let read = |text: &String| {
+        let (seq, audience, event): (u64, Inner<Audience>, Inner<Box<RawValue>>) =
+            serde_json::from_str(text).map_err(|error| Fault::new("reading the log", error))?;
+        let event = event.0.map(|event| event.get().to_owned()).unwrap_or_default();
+        Ok(Logged { seq, audience: audience.0.unwrap_or(Audience::Community), event })
+    };
+    texts.iter().map(read).collect()
+}
+
+/// Empties events of somebody of whom everything is erased (I58): some are withdrawn, and some, which are
+/// somebody else's, set aside. Others get another text.
+pub fn clear(withdrawn: &[u64], set_aside: &[u64], changed: &[(u64, String)]) -> Vec<Statement> {
+    let mut statements = Vec::new();
+    if !withdrawn.is_empty() {
+        statements.push(Statement::new(
+            "UPDATE log SET withdrawn = 1, channel_uri = NULL, message_uri = NULL
+             WHERE seq IN (SELECT value FROM json_each(?1))",
+            [Param::json(&withdrawn)],
+        ));
+    }
+    let emptied: Vec<u64> = withdrawn.iter().chain(set_aside).copied().collect();
+    if !emptied.is_empty() {
+        statements.push(self::set_aside(&emptied));
+    }
+    for text in chunks(changed.iter()) {
+        statements.push(Statement::new(
+            "UPDATE log SET event = c.value ->> 1 FROM json_each(?1) c WHERE log.seq = c.value ->> 0",
+            [text.into()],
+        ));
+    }
+    statements
+}
+
 /// The next `limit` events after `after`, in order, to parse with [`events`]: for delivery.
 pub fn after(after: u64, limit: i64) -> Statement {
     Statement::new(

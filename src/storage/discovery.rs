@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Fault, Param, Statement, Store, rows};
 use crate::domain::discovery::{EMPTY_KEPT, Ending, FORGOTTEN_AFTER, KEPT_MAX, Seen, WAITING_MAX, Walk};
+use crate::domain::erasure::mark;
 use crate::wire::ids::Did;
 use crate::wire::time::Micros;
 
@@ -118,11 +119,12 @@ pub fn forget_unread(did: &Did) -> Statement {
 /// Makes the unknown ones of these repositories known, at most `room` of them; returns a row for
 /// each.
 pub fn found<'a>(dids: impl Iterator<Item = &'a Did>, room: u32, now: Micros) -> Statement {
-    let dids: Vec<&Did> = dids.collect();
+    let dids: Vec<(&Did, String)> = dids.map(|did| (did, mark(did))).collect();
     Statement::new(
         "INSERT INTO repos (did, status, reason, due_since, next_attempt_at, known_at)
-         SELECT value, 'waiting', 'found', ?3, ?3, ?3 FROM json_each(?1)
-         WHERE NOT EXISTS (SELECT 1 FROM repos WHERE did = value) LIMIT ?2
+         SELECT value ->> 0, 'waiting', 'found', ?3, ?3, ?3 FROM json_each(?1)
+         WHERE NOT EXISTS (SELECT 1 FROM repos WHERE did = value ->> 0)
+           AND NOT EXISTS (SELECT 1 FROM erasures WHERE hash = value ->> 1) LIMIT ?2
          ON CONFLICT (did) DO NOTHING RETURNING json_quote(did) AS row",
         [Param::json(&dids), i64::from(room).into(), now.shown().into()],
     )

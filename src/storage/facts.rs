@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 
 use super::kinds::{Asked, KINDS, Question, people_concerned, question};
-use super::{Fault, Statement, Store, rows};
+use super::{Fault, Statement, Store, erasures, rows};
 use crate::domain::ingest::Needs;
 use crate::domain::rows::{ApprovalRow, ChannelRow, CommunityRow, MembershipRow};
 use crate::domain::working_set::WorkingSet;
@@ -46,12 +46,14 @@ async fn load_once(store: &impl Store, needs: &Needs, recent_since: Micros) -> R
     let mut questions = vec![ledger()];
     if !needs.is_empty() {
         questions.extend(KINDS.iter().map(|kind| (kind.question)(&asked)));
-        questions.extend([gone(&asked), bans(&asked), blocks(&asked), people(&asked)]);
+        questions.extend([gone(&asked), bans(&asked), blocks(&asked), people(&asked), erased(&asked)]);
     }
     if needs.judges {
         questions.push(moderators(&asked));
     }
-    ask(store, questions).await
+    let mut facts = ask(store, questions).await?;
+    facts.working_set.leave_out_erased();
+    Ok(facts)
 }
 
 /// The facts that decide whether `people` may be in `channel` (V02): the channel, its community,
@@ -160,6 +162,17 @@ fn blocks(asked: &Asked) -> Question {
         ),
         load: |facts, texts| {
             facts.working_set.blocks = rows(Some(texts))?.into_iter().collect();
+            Ok(())
+        },
+    }
+}
+
+/// Of whom everything is erased (I57).
+fn erased(asked: &Asked) -> Question {
+    Question {
+        statement: erasures::among(asked.needs.everybody().iter()),
+        load: |facts, texts| {
+            facts.working_set.erased = rows(Some(texts))?.into_iter().collect();
             Ok(())
         },
     }

@@ -47,6 +47,7 @@ fn statements(keep: &Keep) -> Vec<Statement> {
         Keep::Chosen(did, None, _) => vec![people::unchoose(did)],
         Keep::Records(through) => vec![sessions::tell_people(*through)],
         Keep::Listened(from, through) => vec![people::listened(from, *through)],
+        Keep::Erased(did, last) => people::erase(did, *last),
         Keep::Run(run) => vec![people::runs(run)],
     }
 }

@@ -135,6 +135,23 @@ pub fn forget(did: &Did) -> Statement {
     Statement::new("DELETE FROM persons WHERE did = ?1", [did.as_str().into()])
 }
 
+/// Nothing is kept of a person whose everything is erased (I56); without `last`, but what others are still to
+/// hear: that they are gone.
+pub fn erase(did: &Did, last: bool) -> Vec<Statement> {
+    let theirs = |sql| Statement::new(sql, [did.as_str().into()]);
+    let mut all = vec![
+        theirs("DELETE FROM traces WHERE did = ?1"),
+        theirs("DELETE FROM chosen WHERE did = ?1"),
+        theirs("DELETE FROM unsaid WHERE did = ?1"),
+    ];
+    if last {
+        all.push(theirs("DELETE FROM changed WHERE did = ?1"));
+        all.push(theirs("DELETE FROM sayings WHERE instr(saying, '\"did\":\"' || ?1 || '\"') > 0"));
+        all.push(forget(did));
+    }
+    all
+}
+
 /// Every sign of life, as `[id, heard_at, beats]`.
 pub fn signs() -> Statement {
     Statement::new("SELECT json_array(id, heard_at, json(iif(beats, 'true', 'false'))) AS row FROM signs", [])

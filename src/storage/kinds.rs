@@ -34,9 +34,9 @@ pub(super) trait Stored: Kind + Serialize + DeserializeOwned {
     /// AT-URI, and does nothing if a newer revision is stored: a record deleted and written again
     /// in one batch is an update.
     const STORE: &'static str;
-    /// I52: deletes the rows of deleted accounts (`?1`) of this kind, and other people's rows on
-    /// them. `?2` is the time.
-    const PURGE: &'static [&'static str];
+    /// I52, I56: deletes the rows of accounts (`?1`) of this kind, and other people's rows on them: at
+    /// most `?2` rows with each statement, all of them if that is negative. `?3` is the time.
+    const PURGE: &'static [Purge];
     /// I51, I53: hides (`?2`) the rows of an account (`?1`) of this kind; `None` if they stay
     /// visible.
     const HIDE: Option<&'static str>;
@@ -50,6 +50,31 @@ pub(super) trait Stored: Kind + Serialize + DeserializeOwned {
     fn asked(asked: &Asked) -> Vec<Param>;
 }
 
+/// A statement that takes out rows, in two forms of the same text.
+pub(super) struct Purge {
+    /// For a commit, which wants no answer.
+    pub(super) all: &'static str,
+    /// For pieces: it answers a row for each that it changed.
+    pub(super) piece: &'static str,
+}
+
+impl Purge {
+    /// The parameters of both forms: whose, at most how many rows, when.
+    pub(super) fn params(&self, dids: &[&Did], limit: i64, now: Micros) -> Vec<Param> {
+        let mut params = vec![Param::json(&dids), limit.into()];
+        params.extend(self.all.contains("?3").then(|| now.sortable().into()));
+        params
+    }
+}
+
+/// Writes the list of a kind's [`Purge`]s.
+macro_rules! purges {
+    ($($sql:literal),+ $(,)?) => {
+        &[$($crate::storage::kinds::Purge { all: $sql, piece: concat!($sql, " RETURNING 'null' AS row") }),+]
+    };
+}
+pub(super) use purges;
+
 /// The statements of a kind, as data.
 pub(super) struct Descriptor {
     /// [`Kind::TABLE`].
@@ -57,7 +82,7 @@ pub(super) struct Descriptor {
     /// [`Stored::PART`].
     pub(super) part: Option<Part>,
     /// [`Stored::PURGE`].
-    pub(super) purge: &'static [&'static str],
+    pub(super) purge: &'static [Purge],
     /// [`Stored::HIDE`].
     pub(super) hide: Option<&'static str>,
     /// The question for the rows of a batch.

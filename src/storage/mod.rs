@@ -14,6 +14,7 @@ mod statement;
 pub mod audit;
 pub mod commit;
 pub mod discovery;
+pub mod erasures;
 pub mod facts;
 pub mod idempotency;
 pub mod identities;

@@ -5,10 +5,11 @@
 //! only named a DID is a visitor, with a row of its own that is deleted when they leave; the commit
 //! that makes them known copies its state.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::reads::person_json;
 use super::{Fault, Param, Statement, Store, rows};
+use crate::domain::erasure::mark;
 use crate::domain::gateway::settling::Known;
 pub use crate::domain::gateway::settling::Shown;
 use crate::domain::person::Stored;
@@ -68,14 +69,25 @@ pub async fn people(store: &impl Store, dids: &[Did]) -> Result<Vec<Found>, Faul
     rows(store.read(&[statement]).await?.first())
 }
 
-/// Stores states: people's in their rows, visitors' in theirs while they are present.
+/// A state, and the hash that tells whether its person is erased.
+#[derive(Serialize)]
+struct Marked<'s> {
+    #[serde(flatten)]
+    state: &'s Shown,
+    hash: String,
+}
+
+/// Stores states: people's in their rows, visitors' in theirs while they are present, and no erased
+/// person's (I57).
 pub fn store(states: &[Shown], now: Micros) -> Vec<Statement> {
-    let values = || Param::json(&states);
+    let marked: Vec<_> = states.iter().map(|state| Marked { state, hash: mark(&state.did) }).collect();
+    let values = || Param::json(&marked);
     vec![
         Statement::new(
             "INSERT INTO people (did, preferred_state, state, updated_at)
              SELECT value ->> 'did', value ->> 'preferred', value ->> 'current', ?2 FROM json_each(?1)
-             WHERE value ->> 'exists' OR EXISTS (SELECT 1 FROM people WHERE did = value ->> 'did')
+             WHERE (value ->> 'exists' OR EXISTS (SELECT 1 FROM people WHERE did = value ->> 'did'))
+               AND NOT EXISTS (SELECT 1 FROM erasures WHERE hash = value ->> 'hash')
              ON CONFLICT (did) DO UPDATE SET preferred_state = excluded.preferred_state, state = excluded.state",
             [values(), now.shown().into()],
         ),
@@ -83,6 +95,7 @@ pub fn store(states: &[Shown], now: Micros) -> Vec<Statement> {
             "INSERT INTO visitors (did, preferred_state, state)
              SELECT value ->> 'did', value ->> 'preferred', value ->> 'current' FROM json_each(?1)
              WHERE value ->> 'current' IN ('online', 'away', 'dnd')
+               AND NOT EXISTS (SELECT 1 FROM erasures WHERE hash = value ->> 'hash')
              ON CONFLICT (did) DO UPDATE SET preferred_state = excluded.preferred_state, state = excluded.state",
             [values()],
         ),

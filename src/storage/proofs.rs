@@ -4,6 +4,7 @@
 use serde::Deserialize;
 
 use super::{Fault, Statement, Store, rows};
+use crate::domain::erasure::mark;
 use crate::wire::ids::Did;
 use crate::wire::time::Micros;
 
@@ -36,9 +37,9 @@ pub async fn find(store: &impl Store, did: &Did) -> Result<Option<Noted>, Fault>
     Ok(found.into_iter().next())
 }
 
-/// A person showed a proof.
+/// A person showed a proof. Of whoever is erased it is not noted (I57).
 pub async fn prove(store: &impl Store, did: &Did, now: Micros) -> Result<(), Fault> {
-    let statement = Statement::new(PROVE, [did.as_str().into(), now.sortable().into()]);
+    let statement = Statement::new(PROVE, [did.as_str().into(), now.sortable().into(), mark(did).into()]);
     store.write(&[statement]).await.map(drop)
 }
 
@@ -54,7 +55,8 @@ const FIND: &str = "
     FROM proofs WHERE did = ?1";
 
 const PROVE: &str = "
-    INSERT INTO proofs (did, noted_at, proven) VALUES (?1, ?2, 1)
+    INSERT INTO proofs (did, noted_at, proven)
+    SELECT ?1, ?2, 1 WHERE NOT EXISTS (SELECT 1 FROM erasures WHERE hash = ?3)
     ON CONFLICT (did) DO UPDATE SET noted_at = max(noted_at, excluded.noted_at), proven = 1
     RETURNING json_quote(did) AS row";
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::kinds::KINDS;
 use super::{Fault, Param, Statement, Store, chunks, rows};
+use crate::domain::erasure::mark;
 use crate::domain::repos::Reason;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::multikey::Multikey;
@@ -84,13 +85,14 @@ pub struct Counts {
 /// Known ones stay as they are, with two exceptions: one that was empty when it was looked up now
 /// has a record, and one that a relay listed is now stored for its own sake.
 pub(super) fn learn(known: &BTreeSet<(Did, Option<Did>)>, now: Micros) -> Vec<Statement> {
-    chunks(known.iter())
+    chunks(known.iter().map(|(did, owner)| (did, owner, mark(did))))
         .into_iter()
         .map(|text| {
             Statement::new(
                 "INSERT INTO repos (did, status, reason, due_since, next_attempt_at, known_at)
                  SELECT value ->> 0, 'waiting', 'new', ?2, ?2, ?2 FROM json_each(?1)
-                 WHERE value ->> 1 IS NULL OR EXISTS (SELECT 1 FROM communities WHERE owner_did = value ->> 1)
+                 WHERE (value ->> 1 IS NULL OR EXISTS (SELECT 1 FROM communities WHERE owner_did = value ->> 1))
+                   AND NOT EXISTS (SELECT 1 FROM erasures WHERE hash = value ->> 2)
                  ON CONFLICT (did) DO UPDATE SET reason = excluded.reason,
                      status = iif(status = 'empty', excluded.status, status),
                      due_since = iif(status = 'empty', excluded.due_since, due_since),
@@ -147,14 +149,14 @@ pub(super) fn look_once_more(dids: &BTreeSet<Did>, now: Micros) -> Vec<Statement
 /// delivered it before.
 pub(super) fn defer(deferred: &BTreeMap<Did, Micros>, now: Micros) -> Vec<Statement> {
     let due = |until: &Micros| Micros(until.max(&now).0.saturating_add(DEFERRED_LEAD)).shown();
-    let rows: Vec<_> = deferred.iter().map(|(did, until)| (did, due(until))).collect();
+    let rows: Vec<_> = deferred.iter().map(|(did, until)| (did, due(until), mark(did))).collect();
     chunks(rows.iter())
         .into_iter()
         .map(|text| {
             Statement::new(
                 "INSERT INTO repos (did, status, reason, due_since, next_attempt_at, known_at, deferred_until)
                  SELECT value ->> 0, 'waiting', 'points', ?2, value ->> 1, ?2, value ->> 1
-                 FROM json_each(?1) WHERE true
+                 FROM json_each(?1) WHERE NOT EXISTS (SELECT 1 FROM erasures WHERE hash = value ->> 2)
                  ON CONFLICT (did) DO UPDATE SET status = excluded.status,
                      reason = iif(next_attempt_at IS NULL, excluded.reason, reason),
                      due_since = iif(next_attempt_at IS NULL, excluded.due_since, due_since),
@@ -222,23 +224,24 @@ pub(super) fn returned(dids: &BTreeSet<&Did>, now: Micros) -> Vec<Statement> {
 
 /// Makes a repository due, known or not; returns a row if this call made it due. A
 /// [`Reason::Lookup`] makes only a limited number of unknown ones known, and leaves known ones
-/// alone.
+/// alone. An erased person's repository is never due (I57).
 pub fn want(did: &Did, reason: Reason, now: Micros) -> Statement {
-    let params = || [did.as_str().into(), reason.word().into(), now.shown().into()];
+    let params = || [did.as_str().into(), reason.word().into(), now.shown().into(), mark(did).into()];
     if reason == Reason::Lookup {
         let mut params = params().to_vec();
         params.push(LOOKUPS_MAX.into());
         return Statement::new(
             "INSERT INTO repos (did, status, reason, due_since, next_attempt_at, known_at)
              SELECT ?1, 'waiting', ?2, ?3, ?3, ?3
-             WHERE (SELECT count(*) FROM repos WHERE next_attempt_at IS NOT NULL AND reason = ?2) < ?4
+             WHERE (SELECT count(*) FROM repos WHERE next_attempt_at IS NOT NULL AND reason = ?2) < ?5
+               AND NOT EXISTS (SELECT 1 FROM erasures WHERE hash = ?4)
              ON CONFLICT (did) DO NOTHING RETURNING json_quote(did) AS row",
             params,
         );
     }
     Statement::new(
         "INSERT INTO repos (did, status, reason, due_since, next_attempt_at, known_at)
-         VALUES (?1, 'waiting', ?2, ?3, ?3, ?3)
+         SELECT ?1, 'waiting', ?2, ?3, ?3, ?3 WHERE NOT EXISTS (SELECT 1 FROM erasures WHERE hash = ?4)
          ON CONFLICT (did) DO UPDATE SET status = 'waiting', reason = excluded.reason,
              due_since = excluded.due_since, next_attempt_at = excluded.next_attempt_at, failures = 0,
              error = NULL

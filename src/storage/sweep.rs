@@ -6,7 +6,7 @@
 
 use serde::Deserialize;
 
-use super::{Fault, Statement, Store, audit, idempotency, rows};
+use super::{Fault, Statement, Store, audit, erasures, idempotency, rows};
 use crate::wire::time::Micros;
 
 const HOUR: i64 = 3_600_000_000;
@@ -94,6 +94,7 @@ pub fn statements(place: &Place, now: Micros) -> Vec<Statement> {
         Statement::new(REPOS, at().into_iter().chain([before(now, VAIN_KEPT).shown().into()])),
         Statement::new(REVOCATIONS, [before(now, 25 * HOUR).sortable().into(), PIECE.into()]),
         Statement::new(PROOFS, [PROOFS_MAX.into(), PIECE.into()]),
+        erasures::forget_strangers(),
     ]
 }
 

@@ -8,12 +8,12 @@ use colibri_edge::wire::ids::{AtUri, Did};
 use proptest::prelude::*;
 use serde_json::json;
 
-const PEOPLE: [&str; 4] = ["alice", "bob", "carol", "zoe"];
+pub(crate) const PEOPLE: [&str; 4] = ["alice", "bob", "carol", "zoe"];
 const OWNERS: [&str; 2] = ["alice", "zoe"];
 
 /// A step of a person. Numbers choose among few names, so that steps interact.
 #[derive(Clone, Debug)]
-enum Step {
+pub(crate) enum Step {
     Community { owner: usize, approval: bool },
     Channel { owner: usize, rkey: u8, owner_only: bool },
     Join { who: usize, owner: usize },
@@ -28,7 +28,7 @@ enum Step {
     Account { who: usize, active: bool },
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let (people, owners) = (0..PEOPLE.len(), 0..OWNERS.len());
     let step = prop_oneof![
         1 => (owners.clone(), any::<bool>()).prop_map(|(owner, approval)| Step::Community { owner, approval }),
@@ -59,12 +59,12 @@ fn channel(n: u8) -> String {
 /// The history, in order: frames of the stream, and decisions through REST, which no stream
 /// repeats.
 #[derive(Clone, Debug)]
-enum Moment {
+pub(crate) enum Moment {
     Frame(String),
     Decision(Measure),
 }
 
-fn tell(steps: &[Step]) -> Vec<Moment> {
+pub(crate) fn tell(steps: &[Step]) -> Vec<Moment> {
     let mut story = Story::default();
     let mut moments = Vec::new();
     // Account events of unknown people are ignored, so everybody becomes known.
@@ -146,7 +146,7 @@ fn write(story: &mut Story, n: usize, step: &Step) {
 }
 
 /// The number of histories per property; `HISTORIES` overrides it.
-fn cases() -> u32 {
+pub(crate) fn cases() -> u32 {
     std::env::var("HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(96)
 }
 

@@ -13,6 +13,7 @@ mod defects;
 mod delivery;
 mod discovery;
 mod documents;
+mod erasures;
 mod fuzz;
 mod fuzz_identity;
 mod fuzz_repository;

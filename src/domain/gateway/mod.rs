@@ -116,6 +116,13 @@ pub enum Input {
     Adopted(Vec<Did>),
     /// A person showed a proof for the first time.
     Proved(Did),
+    /// Everything of a person is erased (I56); the last time, also what was still to be told of them.
+    Erased {
+        /// Who.
+        did: Did,
+        /// Whether it is the last time.
+        last: bool,
+    },
     /// The alarm rang.
     Alarm,
 }
@@ -215,6 +222,8 @@ pub enum Keep {
     Records(i64),
     /// Everything up to and with this id arrived from another gateway.
     Listened(String, i64),
+    /// Nothing is kept of a person; without the `bool`, but what is still to be told of them.
+    Erased(Did, bool),
     /// This is the run of the runtime that the object last saw.
     Run(String),
 }
@@ -310,6 +319,7 @@ impl Gateway {
             Input::Published { from, sayings, had } => self.published(&from, &sayings, had, moment),
             Input::Adopted(dids) => self.adopted(&dids, moment),
             Input::Proved(did) => self.proved(&did, moment),
+            Input::Erased { did, last } => self.erased(&did, last, moment),
             Input::Alarm => self.alarm(moment),
         }
         self.take_effects()

@@ -138,6 +138,29 @@ impl Gateway {
         }
     }
 
+    /// Everything of a person is erased (I56): their sockets are closed, and leave nothing. That they are not
+    /// here any more is told like that of an account that went (P13), unless it is the last time.
+    pub(super) fn erased(&mut self, did: &Did, last: bool, moment: &Moment<'_>) {
+        if self.persons.contains_key(did) {
+            self.person(did, Happened::Account(false), moment.now);
+        }
+        let theirs = self.open.iter().filter(|(_, open)| open.session.did.as_ref() == Some(did));
+        let theirs: Vec<i64> = theirs.map(|(id, _)| *id).collect();
+        for id in theirs {
+            self.resubscribe(id, |open, _| open.subscriptions = Subscriptions::default());
+            self.open.remove(&id);
+            self.restoring.remove(&id);
+            self.keep(Keep::Ended(id));
+            self.person(did, Happened::Closed(id), moment.now);
+            self.effects.push(Effect::Close { socket: id, code: 1008, reason: "Erased" });
+        }
+        if last {
+            self.persons.remove(did);
+            self.mark(did);
+        }
+        self.keep(Keep::Erased(did.clone(), last));
+    }
+
     /// Closes sockets whose lease has run out (P11).
     pub(super) fn end_leases(&mut self, moment: &Moment<'_>) {
         let lease = self.settings.lease;

@@ -58,6 +58,9 @@ pub struct Folded {
     pub acted_in: Vec<AtUri>,
     /// Known people whose identity changed and must be resolved again (I50).
     pub identities: Vec<Did>,
+    /// How many records were not let in because everything of their authors is erased (I57). Nothing else is
+    /// kept of them.
+    pub shut_out: u64,
     /// How many records of a reconciliation the gate refused, repeated refusals included.
     pub turned_away: usize,
     /// Authors of live events that may have been judged on incomplete data after an outage: they
@@ -72,7 +75,8 @@ impl Folded {
         !(self.changes.is_empty()
             && self.announcements.is_empty()
             && self.refusals.is_empty()
-            && self.accounts.is_empty())
+            && self.accounts.is_empty()
+            && self.shut_out == 0)
     }
 
     /// Whether the changes touch a table that the gate reads.
@@ -96,6 +100,8 @@ pub enum Input<'a> {
     Found(&'a Found),
     /// The result of resolving a person's identity, at the time of the fold (I50, K12).
     Learned(&'a Did, &'a Finding),
+    /// Everything of this person is to be erased (I55), at the time of the fold.
+    Erased(&'a Did),
 }
 
 /// A refused record, as an admin sees it. It never contains the record's text.
@@ -132,6 +138,7 @@ pub fn fold<'a>(
         acted_in: Vec::new(),
         recovering: false,
         turned_away: 0,
+        shut_out: 0,
         doubtful: BTreeSet::new(),
         identities: Vec::new(),
     };
@@ -146,10 +153,17 @@ pub fn fold<'a>(
                 fold.rulings.push(ruling);
                 continue;
             }
+            Input::Found(found) if fold.is_shut_out(&found.did) => continue,
             Input::Found(found) => {
                 fold.recovering = true;
                 fold.recover(found);
                 fold.recovering = false;
+                continue;
+            }
+            Input::Learned(did, _) if fold.working_set.erased.contains(did) => continue,
+            Input::Erased(did) => {
+                fold.stream_time = now;
+                fold.erase(did);
                 continue;
             }
             Input::Learned(did, finding) => {
@@ -160,6 +174,8 @@ pub fn fold<'a>(
         };
         fold.stream_time = frame.time;
         match &frame.what {
+            What::Commit(_) if fold.is_shut_out(&frame.did) => {}
+            What::Identity { .. } | What::Account { .. } if fold.working_set.erased.contains(&frame.did) => {}
             What::Commit(_) if fold.is_purged(&frame.did, frame.time) => {}
             What::Commit(commit) => fold.apply(&frame.did, commit),
             What::Identity { handle } => fold.identity(&frame.did, handle.as_deref()),
@@ -180,6 +196,7 @@ pub fn fold<'a>(
         rulings: fold.rulings,
         acted_in: fold.acted_in,
         turned_away: fold.turned_away,
+        shut_out: fold.shut_out,
         doubtful: fold.doubtful,
         identities: fold.identities,
     }
@@ -206,6 +223,7 @@ struct Fold {
     /// The current input comes from a reconciliation; so does everything that follows from it.
     recovering: bool,
     turned_away: usize,
+    shut_out: u64,
     doubtful: BTreeSet<Did>,
     identities: Vec<Did>,
 }

@@ -172,6 +172,20 @@ impl Needs {
         before != (self.records.len(), self.appearing.len(), self.followed.len())
     }
 
+    /// Everybody whose records, account or identity this is about.
+    pub fn everybody(&self) -> BTreeSet<Did> {
+        let authors = self.records.iter().map(AtUri::authority);
+        authors.chain(self.people.iter().chain(&self.profiles).chain(&self.accounts).cloned()).collect()
+    }
+
+    /// What the erasure of a person needs: as if their account went (I51).
+    pub fn of_erasure(did: &Did) -> Self {
+        let mut needs = Self::default();
+        needs.people.insert(did.clone());
+        needs.accounts.insert(did.clone());
+        needs
+    }
+
     /// The channels that may become known.
     pub fn appearing_channels(&self) -> Vec<&str> {
         let is_channel = |name: &&str| AtUri::parse(name).is_ok_and(|uri| uri.is(Collection::Channel));

@@ -28,6 +28,9 @@ pub struct AccountChange {
 /// those that follow it.
 const STREAM_LAG: i64 = 10_000_000;
 
+/// The status that is stored of a person while their rows go (I56). No host says it.
+const ERASED: &str = "erased";
+
 /// The status of an account that does not return (I52).
 const DELETED: &str = "deleted";
 
@@ -195,6 +198,35 @@ impl Fold {
         }
         let returned = active && !before.active && !self.recovering;
         self.accounts.push(AccountChange { did: did.clone(), hidden: !active, purged, returned });
+    }
+
+    /// I55: everything of a person is out of sight as if their account went (I51), and nothing of them is told
+    /// but that they are gone.
+    pub(super) fn erase(&mut self, did: &Did) {
+        self.working_set.erased.insert(did.clone());
+        let Some(before) = self.working_set.people.get(did).cloned() else { return };
+        self.working_set.people.change(did, |person| {
+            *person = PersonRow {
+                active: false,
+                account_status: Some(ERASED.to_owned()),
+                state: before.state.clone(),
+                ..PersonRow::new(did)
+            };
+        });
+        if before.active {
+            let event = Event::status_of(did, self.working_set.person(did));
+            self.tell_watchers(did, Topic::Account(false), &event);
+            self.hide(did);
+        }
+        self.deleted_communities.extend(self.owned_communities(did));
+        self.accounts.push(AccountChange { did: did.clone(), hidden: true, purged: false, returned: false });
+    }
+
+    /// Whether everything of a person is erased, so that nothing of theirs is let in (I57); counted.
+    pub(super) fn is_shut_out(&mut self, did: &Did) -> bool {
+        let is_erased = self.working_set.erased.contains(did);
+        self.shut_out += u64::from(is_erased);
+        is_erased
     }
 
     /// I51: E02 for recent messages, `member_left` everywhere, E06 for owned communities.

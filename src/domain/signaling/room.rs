@@ -495,6 +495,12 @@ impl Room {
         effects.into_iter().filter(|effect| *effect != Effect::Keep(socket)).collect()
     }
 
+    /// The sockets that act for a person.
+    pub fn sockets_of(&self, did: &Did) -> Vec<SocketId> {
+        let theirs = self.seats.values().filter(|open| open.seat.did.as_ref() == Some(did));
+        theirs.map(|open| open.seat.id).collect()
+    }
+
     /// Closes sockets, each after an error frame if there is one. Only the remaining peers hear who
     /// left.
     pub fn dismiss(

@@ -1,6 +1,6 @@
 //! Memberships and approvals (section 8.7).
 
-use super::{Asked, Stored, people_concerned};
+use super::{Asked, Purge, Stored, people_concerned, purges};
 use crate::domain::editions::Part;
 use crate::domain::rows::{ApprovalRow, MembershipRow};
 use crate::storage::Param;
@@ -20,8 +20,10 @@ impl Stored for MembershipRow {
     ON CONFLICT (uri) DO UPDATE SET community_uri = excluded.community_uri, hidden = excluded.hidden,
         rev = excluded.rev, indexed_at = excluded.indexed_at
     WHERE excluded.rev >= rev";
-    const PURGE: &'static [&'static str] =
-        &["DELETE FROM memberships WHERE member_did IN (SELECT value FROM json_each(?1))"];
+    const PURGE: &'static [Purge] = purges!(
+        "DELETE FROM memberships WHERE uri IN (
+             SELECT m.uri FROM json_each(?1) d CROSS JOIN memberships m ON m.member_did = d.value LIMIT ?2)"
+    );
     const HIDE: Option<&'static str> = Some("UPDATE memberships SET hidden = ?2 WHERE member_did = ?1");
 
     fn asked(asked: &Asked) -> Vec<Param> {
@@ -49,9 +51,10 @@ impl Stored for ApprovalRow {
     ON CONFLICT (uri) DO UPDATE SET membership_uri = excluded.membership_uri,
         community_uri = excluded.community_uri, rev = excluded.rev, indexed_at = excluded.indexed_at
     WHERE excluded.rev >= rev";
-    const PURGE: &'static [&'static str] =
-        &["DELETE FROM approvals WHERE uri IN (SELECT a.uri FROM json_each(?1) d JOIN approvals a
-             ON a.uri > 'at://' || d.value || '/' AND a.uri < 'at://' || d.value || '0')"];
+    const PURGE: &'static [Purge] = purges!(
+        "DELETE FROM approvals WHERE uri IN (SELECT a.uri FROM json_each(?1) d CROSS JOIN approvals a
+             ON a.uri > 'at://' || d.value || '/' AND a.uri < 'at://' || d.value || '0' LIMIT ?2)"
+    );
     const HIDE: Option<&'static str> = None;
 
     fn asked(asked: &Asked) -> Vec<Param> {

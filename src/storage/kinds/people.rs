@@ -1,6 +1,6 @@
 //! What people write about themselves: actor records (I33) and read marks (I38).
 
-use super::{Asked, Stored};
+use super::{Asked, Purge, Stored, purges};
 use crate::domain::editions::Part;
 use crate::domain::rows::{ActorRow, ChannelReadRow};
 use crate::storage::Param;
@@ -18,8 +18,10 @@ impl Stored for ActorRow {
     FROM json_each(?1) WHERE true
     ON CONFLICT (uri) DO UPDATE SET rev = excluded.rev, indexed_at = excluded.indexed_at
     WHERE excluded.rev >= rev";
-    const PURGE: &'static [&'static str] =
-        &["DELETE FROM actors WHERE did IN (SELECT value FROM json_each(?1))"];
+    const PURGE: &'static [Purge] = purges!(
+        "DELETE FROM actors WHERE uri IN (
+             SELECT a.uri FROM json_each(?1) d CROSS JOIN actors a ON a.did = d.value LIMIT ?2)"
+    );
     const HIDE: Option<&'static str> = None;
     const KEPT: Option<i64> = Some(20);
 
@@ -50,8 +52,10 @@ impl Stored for ChannelReadRow {
     ON CONFLICT (uri) DO UPDATE SET channel_uri = excluded.channel_uri, cursor_at = excluded.cursor_at,
         rev = excluded.rev, indexed_at = excluded.indexed_at
     WHERE excluded.rev >= rev";
-    const PURGE: &'static [&'static str] =
-        &["DELETE FROM channel_reads WHERE did IN (SELECT value FROM json_each(?1))"];
+    const PURGE: &'static [Purge] = purges!(
+        "DELETE FROM channel_reads WHERE uri IN (
+             SELECT r.uri FROM json_each(?1) d CROSS JOIN channel_reads r ON r.did = d.value LIMIT ?2)"
+    );
     const HIDE: Option<&'static str> = None;
     const KEPT: Option<i64> = Some(1_000);
 

@@ -1,6 +1,6 @@
 //! Communities, channels and categories (section 8.5).
 
-use super::{Asked, Stored};
+use super::{Asked, Purge, Stored, purges};
 use crate::domain::editions::Part;
 use crate::domain::rows::{CategoryRow, ChannelRow, CommunityRow};
 use crate::storage::Param;
@@ -51,8 +51,10 @@ impl Stored for CommunityRow {
         requires_approval_to_join = excluded.requires_approval_to_join, hidden = excluded.hidden, rev = excluded.rev,
         indexed_at = excluded.indexed_at
     WHERE excluded.rev >= rev";
-    const PURGE: &'static [&'static str] =
-        &["DELETE FROM communities WHERE owner_did IN (SELECT value FROM json_each(?1))"];
+    const PURGE: &'static [Purge] = purges!(
+        "DELETE FROM communities WHERE uri IN (
+             SELECT c.uri FROM json_each(?1) d CROSS JOIN communities c ON c.owner_did = d.value LIMIT ?2)"
+    );
     const HIDE: Option<&'static str> = Some("UPDATE communities SET hidden = ?2 WHERE owner_did = ?1");
 
     fn asked(asked: &Asked) -> Vec<Param> {
@@ -109,9 +111,10 @@ impl Stored for ChannelRow {
         category_rkey = excluded.category_rkey, owner_only = excluded.owner_only,
         rev = excluded.rev, indexed_at = excluded.indexed_at
     WHERE excluded.rev >= rev";
-    const PURGE: &'static [&'static str] =
-        &["DELETE FROM channels WHERE uri IN (SELECT c.uri FROM json_each(?1) d JOIN channels c
-             ON c.uri > 'at://' || d.value || '/' AND c.uri < 'at://' || d.value || '0')"];
+    const PURGE: &'static [Purge] = purges!(
+        "DELETE FROM channels WHERE uri IN (SELECT c.uri FROM json_each(?1) d CROSS JOIN channels c
+             ON c.uri > 'at://' || d.value || '/' AND c.uri < 'at://' || d.value || '0' LIMIT ?2)"
+    );
     const HIDE: Option<&'static str> = None;
 
     fn asked(asked: &Asked) -> Vec<Param> {
@@ -142,9 +145,10 @@ impl Stored for CategoryRow {
     ON CONFLICT (uri) DO UPDATE SET community_uri = excluded.community_uri, name = excluded.name,
         channel_order = excluded.channel_order, rev = excluded.rev, indexed_at = excluded.indexed_at
     WHERE excluded.rev >= rev";
-    const PURGE: &'static [&'static str] =
-        &["DELETE FROM categories WHERE uri IN (SELECT c.uri FROM json_each(?1) d JOIN categories c
-             ON c.uri > 'at://' || d.value || '/' AND c.uri < 'at://' || d.value || '0')"];
+    const PURGE: &'static [Purge] = purges!(
+        "DELETE FROM categories WHERE uri IN (SELECT c.uri FROM json_each(?1) d CROSS JOIN categories c
+             ON c.uri > 'at://' || d.value || '/' AND c.uri < 'at://' || d.value || '0' LIMIT ?2)"
+    );
     const HIDE: Option<&'static str> = None;
 
     fn asked(asked: &Asked) -> Vec<Param> {

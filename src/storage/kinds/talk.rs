@@ -1,6 +1,6 @@
 //! Messages and reactions (sections 8.3, 8.4).
 
-use super::{Asked, Stored};
+use super::{Asked, Purge, Stored, purges};
 use crate::domain::editions::Part;
 use crate::domain::rows::{MessageRow, ReactionRow};
 use crate::storage::Param;
@@ -38,20 +38,27 @@ impl Stored for MessageRow {
         indexed_at = excluded.indexed_at, edited = excluded.edited, hidden = excluded.hidden, parent = excluded.parent,
         facets = excluded.facets, attachments = excluded.attachments, rev = excluded.rev
     WHERE excluded.rev >= rev";
-    const PURGE: &'static [&'static str] = &[
-        // I71: gone for good, even if the message is written again.
+    // I71: reactions are gone for good, even if the message is written again. A message goes when none
+    // is left on it.
+    const PURGE: &'static [Purge] = purges!(
         "INSERT INTO settled (uri, outcome, rev, settled_at)
-         SELECT r.uri, 'orphaned', r.rev, r.indexed_at FROM messages m JOIN reactions r ON r.target_uri = m.uri
-         WHERE m.author_did IN (SELECT value FROM json_each(?1))
+         SELECT r.uri, 'orphaned', r.rev, r.indexed_at FROM json_each(?1) d
+         CROSS JOIN messages m ON m.author_did = d.value CROSS JOIN reactions r ON r.target_uri = m.uri
+         WHERE true LIMIT ?2
          ON CONFLICT (uri) DO UPDATE SET outcome = excluded.outcome, rev = excluded.rev WHERE excluded.rev >= rev",
-        "DELETE FROM reactions WHERE target_uri IN (
-             SELECT uri FROM messages WHERE author_did IN (SELECT value FROM json_each(?1)))",
+        "DELETE FROM reactions WHERE uri IN (
+             SELECT r.uri FROM json_each(?1) d
+             CROSS JOIN messages m ON m.author_did = d.value CROSS JOIN reactions r ON r.target_uri = m.uri
+             WHERE true LIMIT ?2)",
         "INSERT INTO gone_messages (uri, channel_uri, rkey, indexed_at, gone_at)
-         SELECT uri, channel_uri, rkey, indexed_at, ?2 FROM messages
-         WHERE author_did IN (SELECT value FROM json_each(?1))
+         SELECT m.uri, m.channel_uri, m.rkey, m.indexed_at, ?3 FROM json_each(?1) d
+         CROSS JOIN messages m ON m.author_did = d.value
+         WHERE NOT EXISTS (SELECT 1 FROM reactions r WHERE r.target_uri = m.uri) LIMIT ?2
          ON CONFLICT DO NOTHING",
-        "DELETE FROM messages WHERE author_did IN (SELECT value FROM json_each(?1))",
-    ];
+        "DELETE FROM messages WHERE uri IN (
+             SELECT m.uri FROM json_each(?1) d CROSS JOIN messages m ON m.author_did = d.value
+             WHERE NOT EXISTS (SELECT 1 FROM reactions r WHERE r.target_uri = m.uri) LIMIT ?2)",
+    );
     const HIDE: Option<&'static str> = Some("UPDATE messages SET hidden = ?2 WHERE author_did = ?1");
 
     fn asked(asked: &Asked) -> Vec<Param> {
@@ -100,8 +107,10 @@ impl Stored for ReactionRow {
     ON CONFLICT (uri) DO UPDATE SET target_uri = excluded.target_uri, emoji = excluded.emoji,
         hidden = excluded.hidden, rev = excluded.rev, indexed_at = excluded.indexed_at
     WHERE excluded.rev >= rev";
-    const PURGE: &'static [&'static str] =
-        &["DELETE FROM reactions WHERE reactor_did IN (SELECT value FROM json_each(?1))"];
+    const PURGE: &'static [Purge] = purges!(
+        "DELETE FROM reactions WHERE uri IN (
+             SELECT r.uri FROM json_each(?1) d CROSS JOIN reactions r ON r.reactor_did = d.value LIMIT ?2)"
+    );
     const HIDE: Option<&'static str> = Some("UPDATE reactions SET hidden = ?2 WHERE reactor_did = ?1");
 
     fn asked(asked: &Asked) -> Vec<Param> {

@@ -1,6 +1,6 @@
 //! Records without a row of their own: held ones (I60), and decisions (I02).
 
-use super::{Asked, Stored};
+use super::{Asked, Purge, Stored, purges};
 use crate::domain::editions::Part;
 use crate::domain::rows::{HeldRow, SettledRow};
 use crate::storage::Param;
@@ -30,9 +30,10 @@ impl Stored for HeldRow {
     ON CONFLICT (uri) DO UPDATE SET waits_for = excluded.waits_for, record = excluded.record,
         bytes = excluded.bytes, rev = excluded.rev, arrived_at = excluded.arrived_at
     WHERE excluded.rev >= rev";
-    const PURGE: &'static [&'static str] =
-        &["DELETE FROM held WHERE uri IN (SELECT h.uri FROM json_each(?1) d JOIN held h
-             ON h.uri > 'at://' || d.value || '/' AND h.uri < 'at://' || d.value || '0')"];
+    const PURGE: &'static [Purge] = purges!(
+        "DELETE FROM held WHERE uri IN (SELECT h.uri FROM json_each(?1) d CROSS JOIN held h
+             ON h.uri > 'at://' || d.value || '/' AND h.uri < 'at://' || d.value || '0' LIMIT ?2)"
+    );
     const HIDE: Option<&'static str> = None;
 
     fn asked(asked: &Asked) -> Vec<Param> {
@@ -58,7 +59,7 @@ impl Stored for SettledRow {
     ON CONFLICT (uri) DO UPDATE SET outcome = excluded.outcome, rev = excluded.rev,
         settled_at = excluded.settled_at, lasting = excluded.lasting
     WHERE excluded.rev >= rev";
-    const PURGE: &'static [&'static str] = &[];
+    const PURGE: &'static [Purge] = &[];
     const HIDE: Option<&'static str> = None;
     const IS_RECORD: bool = false;
 

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::Document;
 use crate::api::authentication::{Ticket, Vouched};
 use crate::api::did::Document as DidDocument;
+use crate::api::erasure::Erasure;
 use crate::api::health::{Health, Ingest};
 use crate::api::identity::Shown;
 use crate::api::server::Server;
@@ -286,6 +287,7 @@ fn samples() -> Vec<Samples> {
         of("AuditEntry", audit_entry),
         of("InviteToCommunity", |all| InviteToCommunity { invite: invite(all), community: community(true) }),
         of("InviteCode", |_| InviteCode { code: text() }),
+        of("Erasure", |_| Erasure { state: "erased".into(), erased_at: text() }),
         of("Vouched", |_| Vouched { ok: true, token: text(), expires_at: text() }),
         of("IceServer", ice_server),
         of("IceServers", |all| IceServers {

@@ -1,0 +1,33 @@
+//! The log of a community says nothing any more of somebody of whom everything is erased (I58).
+
+use super::log::{CommunityLog, PAGE_BYTES};
+use crate::domain::erasure::{Cleared, clear};
+use crate::durable::community::commands::{ClearLog, ClearedLog, PAGE};
+use crate::storage::{Fault, community_log};
+
+impl CommunityLog {
+    /// Clears one page of the log. Numbers stay: whoever resumes sees no hole.
+    pub(super) fn clear_log(&self, command: &ClearLog) -> Result<ClearedLog, Fault> {
+        if !self.ready.get() && self.sql.run(&community_log::is_used())?.is_empty() {
+            return Ok(ClearedLog { through: None });
+        }
+        self.counters()?;
+        let ClearLog { community, did, after } = command;
+        self.stand_up(community, did)?;
+        let page = community_log::everything_after(*after, PAGE);
+        let (texts, cut) = self.sql.run_within(&page, PAGE_BYTES)?;
+        let (mut withdrawn, mut set_aside, mut changed, mut last) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        for event in community_log::logged(&texts)? {
+            last = event.seq;
+            match clear(&event.event, community, &event.audience, did) {
+                Cleared::Stays => {}
+                Cleared::Reads(text) => changed.push((event.seq, text)),
+                Cleared::Withdrawn => withdrawn.push(event.seq),
+                Cleared::SetAside => set_aside.push(event.seq),
+            }
+        }
+        self.sql.run_all(&community_log::clear(&withdrawn, &set_aside, &changed))?;
+        let is_full = i64::try_from(texts.len()).is_ok_and(|count| count >= PAGE);
+        Ok(ClearedLog { through: (is_full || cut).then_some(last) })
+    }
+}

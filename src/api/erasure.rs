@@ -1,0 +1,94 @@
+//! Erasing a person, and lifting that: R40 to R42 (I55–I59).
+
+use serde::Serialize;
+
+use super::error::ApiError;
+use super::{Answer, Call, authority, json_text};
+use crate::domain::moderation::Caller;
+use crate::durable::jetstream::commands::Ensure;
+use crate::pipeline::erasing;
+use crate::platform::clock::{lost_a_race, now};
+use crate::platform::objects::{JETSTREAM, call as ask};
+use crate::platform::{blobs, config, log};
+use crate::storage::erasures;
+use crate::wire::ids::Did;
+
+/// The body of R40 to R42.
+#[derive(Serialize)]
+pub(super) struct Erasure {
+    pub(super) state: String,
+    pub(super) erased_at: String,
+}
+
+/// 410 where something of a person would be stored of whom everything is erased (I57).
+const ERASED: &str = "everything of this did is erased; the erasure must be lifted first";
+/// 404 of R41 and R42.
+const NOT_ERASED: &str = "this did is not erased";
+
+/// R40 `DELETE /api/user`: everything that the service keeps about a person goes. With the answer nothing of
+/// it is shown or let in any more; the rest of the work goes on behind it.
+pub(super) async fn erase(call: &Call) -> Answer {
+    let did = whose(call).await?;
+    let (db, settings) = (call.db()?, config::stream(&call.env).pipeline);
+    erasing::erase(&db, &did, &settings, now(), lost_a_race).await?;
+    if let Err(fault) = blobs::forget_of(&did).await {
+        log::fault(&fault, "cached blobs of somebody who is erased end within a day");
+    }
+    go_on(call);
+    answer(call, &did, 202).await
+}
+
+/// R41 `GET /api/user/erasure`: how far that is.
+pub(super) async fn shown(call: &Call) -> Answer {
+    let did = whose(call).await?;
+    answer(call, &did, 200).await
+}
+
+/// R42 `DELETE /api/user/erasure`: what the person's repository holds may come back.
+pub(super) async fn lift(call: &Call) -> Answer {
+    let did = whose(call).await?;
+    let erased_at = erasures::lift(&call.db()?, &did).await?.ok_or(ApiError::NotFound(NOT_ERASED))?;
+    go_on(call);
+    body("lifting", erased_at, 202)
+}
+
+/// Whom it is about: anybody with the key, the person themselves with a proof.
+async fn whose(call: &Call) -> Result<Did, ApiError> {
+    let caller = authority::moderator(call).await?;
+    let did = call.query.did("did")?;
+    match caller {
+        Caller::Person(person) if person != did => Err(ApiError::Forbidden(authority::NOT_YOUR_DID)),
+        _ => Ok(did),
+    }
+}
+
+/// Has the work go on. Nobody waits for it.
+fn go_on(call: &Call) {
+    let env = call.env.clone();
+    call.after_answer(async move {
+        if let Err(fault) = ask(&env, JETSTREAM, &Ensure {}).await {
+            log::fault(&fault, "cron goes on with the erasure within a minute");
+        }
+    });
+}
+
+/// How far the erasure of a person is.
+async fn answer(call: &Call, did: &Did, status: u16) -> Answer {
+    let found = erasures::find(&call.db()?, did).await?.ok_or(ApiError::NotFound(NOT_ERASED))?;
+    body(found.state(), found.erased_at, status)
+}
+
+fn body(state: &str, erased_at: String, status: u16) -> Answer {
+    let body = Erasure { state: state.to_owned(), erased_at };
+    json_text(serde_json::to_string(&body).map_err(|_| ApiError::Internal)?, status)
+}
+
+/// Whether everything of a person is erased (I57): asked wherever something of theirs would be shown or made.
+pub(super) async fn is_erased(call: &Call, did: &Did) -> Result<bool, ApiError> {
+    Ok(erasures::find(&call.db()?, did).await?.is_some())
+}
+
+/// Refuses with 410 what is asked about somebody of whom everything is erased.
+pub(super) async fn must_not_be_erased(call: &Call, did: &Did) -> Result<(), ApiError> {
+    if is_erased(call, did).await? { Err(ApiError::Gone(ERASED)) } else { Ok(()) }
+}
