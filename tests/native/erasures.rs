@@ -668,7 +668,7 @@ fn i56_what_cannot_be_reached_holds_up_nobody() {
         kept.fails.set(100);
         service.round(&kept).unwrap();
         kept.fails.set(0);
-        if service.store.look("SELECT step FROM erasing WHERE step = 'sockets'").len() > 0 {
+        if !service.store.look("SELECT step FROM erasing WHERE step = 'sockets'").is_empty() {
             service.round(&kept).unwrap();
         }
         rounds += 1;
