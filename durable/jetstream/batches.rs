@@ -34,8 +34,8 @@ const BATCH_BYTES: usize = 1536 * 1024;
 /// The number of undelivered events at which commits pause.
 const UNTOLD_MAX: usize = 20_000;
 
-/// While a whole batch waits in the queue, delivery waits for this many events: a call to a
-/// community costs the same for one event as for fifty.
+/// While batches are full, delivery waits for this many events: a call to a community costs the same
+/// for one event as for fifty.
 const TELL_AT: usize = 10_000;
 
 /// How long to wait for frames that have arrived, at a time. The runtime reads its sockets only
@@ -116,11 +116,11 @@ impl Consumer {
         if self.telling.waiting() < UNTOLD_MAX {
             self.fill_batch();
         }
-        let due = {
+        let (due, full) = {
             let batch = self.passing.borrow();
             let idle = self.queue.borrow().is_empty() && now().0 - self.stored_at.get().0 >= CURSOR_EVERY;
             let full = batch.frames.len() >= BATCH_FRAMES || batch.bytes >= BATCH_BYTES;
-            batch.is_urgent() || full || (batch.position.is_some() && idle)
+            (batch.is_urgent() || full || (batch.position.is_some() && idle), full)
         };
         if due {
             self.commit(&db).await?;
@@ -129,7 +129,8 @@ impl Consumer {
             self.swept.replace(swept);
         }
         self.end_bans(&db).await;
-        if self.batch_waits() && self.telling.waiting() < TELL_AT {
+        // A full batch shows a backlog even if the runtime has not read the next frames yet.
+        if (full || self.batch_waits()) && self.telling.waiting() < TELL_AT {
             return Ok(true);
         }
         let unreadable = self.telling.catch_up(&db).await?;

@@ -67,18 +67,26 @@ pub struct Telling {
     forgotten: Cell<i64>,
     /// Whether the outbox may have rows that are not loaded.
     behind: Cell<bool>,
+    /// The events of this writer's own commits that are not loaded: other writers' rows come first.
+    unread: Cell<usize>,
 }
 
 impl Default for Telling {
     fn default() -> Self {
-        Self { untold: RefCell::default(), forgotten: Cell::new(0), behind: Cell::new(true) }
+        Self {
+            untold: RefCell::default(),
+            forgotten: Cell::new(0),
+            behind: Cell::new(true),
+            unread: Cell::new(0),
+        }
     }
 }
 
 impl Telling {
-    /// The number of undelivered events.
+    /// The number of undelivered events of this writer's commits, those in the outbox included, and
+    /// of the other commits that were loaded.
     pub fn waiting(&self) -> usize {
-        self.untold.borrow().len()
+        self.untold.borrow().len().saturating_add(self.unread.get())
     }
 
     /// When to retry a scope that could not be reached.
@@ -97,13 +105,15 @@ impl Telling {
         self.forgotten.set(id);
     }
 
-    /// Adds the announcements of a commit. If other writers committed in the meantime, their rows
-    /// come first: the next [`Self::catch_up`] loads all of them from the database.
+    /// Adds the announcements of a commit. If other writers committed before it, their rows come
+    /// first: the next [`Self::catch_up`] loads all of them from the database.
     pub fn take(&self, committed: Committed) {
-        if self.behind.get() || committed.before != self.untold.borrow().seen() {
+        let mut untold = self.untold.borrow_mut();
+        if committed.before != untold.seen() {
+            let events = committed.outbox.iter().map(|(_, announcements)| announcements.len()).sum();
+            self.unread.set(self.unread.get().saturating_add(events));
             return self.behind.set(true);
         }
-        let mut untold = self.untold.borrow_mut();
         for (id, announcements) in committed.outbox {
             untold.take(id, announcements);
         }
@@ -138,6 +148,10 @@ impl Telling {
         let mut unreadable = 0;
         // Read before the rows, so that the next call picks up a commit that comes in between.
         let (_, version) = outbox::position(store).await?;
+        // Each commit moves the version, so there is nothing to load.
+        if version == self.untold.borrow().seen() {
+            return Ok(0);
+        }
         loop {
             let after = self.untold.borrow().seen();
             let rows = outbox::untold(store, after).await?;
@@ -151,6 +165,7 @@ impl Telling {
             }
         }
         self.untold.borrow_mut().nothing_until(version);
+        self.unread.set(0);
         Ok(unreadable)
     }
 

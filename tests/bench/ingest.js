@@ -1,15 +1,16 @@
 // @ts-check
-// `npm run bench:ingest`: how many events of the realistic mix (mix.js) the service processes per second, with all that
-// follows: rules, database, sequence numbers, logs of the communities.
+// `npm run bench:ingest`: how many events of the realistic mix (mix.js) the service takes in per second, with all that follows:
+// rules, database, sequence numbers, logs of the communities.
 //
-// A run: `npm run serve` on an empty state reads a Jetstream of its own (stream.js, another process); communities and
-// members are indexed first and not counted; then the mix is put into the stream at once, and the clock runs until the
-// last event is stored and delivered to every community. So the measurement shows the fastest possible reader, not the
-// stream.
+// A run: `npm run serve` on an empty state reads a Jetstream of its own (stream.js, another process); communities and members
+// are indexed first and not counted; then the mix is put into the stream at once, and the clock runs until the last event is
+// stored and the outbox is empty: every community received its events. The fastest possible reader is thus what is measured, not
+// the stream. Both are read beside the service, in its file, because a question would change what is measured.
 //
-// Promises: everything is on 127.0.0.1; fails if an event was refused that should not be, or anything stays
-// undelivered; ends all it started. Options: --events N (100000), --runs N (3), --seed N (1), --root DIR (this clone;
-// another clone to compare with), --json (the numbers, for scripts).
+// Promises: everything on 127.0.0.1; fails when an event was refused that should not be, when the messages are not as many as the
+// mix wrote, or when two runs led to different states (state.js); ends all it started. Options: --events N (100000), --runs N (3),
+// --seed N (1), --root DIR (this clone), --against DIR (another clone: its runs alternate with ours, and the ratio is shown with its
+// spread), --json (the numbers, for scripts).
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { availableParallelism, loadavg, tmpdir } from 'node:os'
@@ -24,11 +25,11 @@ import { quantile } from './numbers.js'
 import { cpuSeconds, mainThreadSeconds, peakMemory } from './process.js'
 import { rowsStored } from './rows.js'
 import { serve } from './service.js'
+import { outcome, progress } from './state.js'
 import { serveFrames } from './stream.js'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-/** A status request costs the service a query; four times a second is exact enough for runs of many seconds. */
-const LOOK_EVERY_MILLIS = 250
+const LOOK_EVERY_MILLIS = 100
 /** A service that stores nothing new for so long will not store the rest. */
 const STUCK_AFTER_MILLIS = 60_000
 const AIM_PER_SECOND = 12_000
@@ -39,6 +40,7 @@ const { values: options } = parseArgs({
     runs: { type: 'string', default: '3' },
     seed: { type: 'string', default: '1' },
     root: { type: 'string', default: ROOT },
+    against: { type: 'string' },
     json: { type: 'boolean', default: false },
   },
 })
@@ -51,29 +53,32 @@ function wholeNumber(name) {
 }
 
 /**
- * Waits until the event of this time is stored and everything is delivered. @param {Awaited<ReturnType<typeof serve>>}
- * service @param {number} timeUs
+ * Waits until the event of this time is stored and delivered; resolves with what health says then.
+ * @param {Awaited<ReturnType<typeof serve>>} service @param {string} state @param {number} timeUs
  */
-async function taken(service, timeUs) {
+async function taken(service, state, timeUs) {
   let last
   let movedAt = Date.now()
   for (;;) {
-    const response = await fetch(`${service.url}/api/health`)
-    const { ingest } = await response.json()
-    if (ingest.cursor_us > timeUs) throw new Error('the service began to read after these frames, so it measured nothing')
-    if (ingest.cursor_us === timeUs && ingest.untold === 0) return ingest
-    const stands = `${ingest.cursor_us} ${ingest.untold}`
+    const { cursor, undelivered } = progress(state)
+    if (cursor > timeUs) throw new Error('the service began to read after these frames, so it measured nothing')
+    if (cursor === timeUs && undelivered === 0) return performance.now()
+    const stands = `${cursor} ${undelivered}`
     if (stands !== last) movedAt = Date.now()
     last = stands
     if (Date.now() - movedAt > STUCK_AFTER_MILLIS) {
-      throw new Error(`nothing moved for ${STUCK_AFTER_MILLIS / 1000} s: ${JSON.stringify(ingest)}\n${service.log.join('\n')}`)
+      throw new Error(`nothing moved for ${STUCK_AFTER_MILLIS / 1000} s: cursor and outbox are at ${stands}\n${service.log.join('\n')}`)
     }
     await pause(LOOK_EVERY_MILLIS)
   }
 }
 
-/** One run. @param {{ folder: string, count: number, seed: number }} run */
-async function measure({ folder, count, seed }) {
+/** @param {{ url: string }} service */
+const ingestOf = async ({ url }) => /** @type {any} */ (await (await fetch(`${url}/api/health`)).json()).ingest
+
+/** One run. @param {{ root: string, folder: string, count: number, seed: number }} run */
+async function measure({ root, folder, count, seed }) {
+  const state = join(folder, 'state')
   const mix = new Mix({ seed })
   const [prologue, events] = [join(folder, 'prologue.jsonl'), join(folder, 'events.jsonl')]
   const prologueEnds = writeFrames(prologue, mix.prologue()).lastTimeUs
@@ -81,8 +86,9 @@ async function measure({ folder, count, seed }) {
   const { network, pid: stream } = await serveFrames(prologue)
   let service
   try {
-    service = await serve(resolve(options.root), join(folder, 'state'), { JETSTREAM_URL: network.jetstream })
-    const before = await taken(service, prologueEnds)
+    service = await serve(root, state, { JETSTREAM_URL: network.jetstream })
+    await taken(service, state, prologueEnds)
+    const before = await ingestOf(service)
     if (before.refused > 0) throw new Error(`${before.refused} events of the prologue were refused`)
     const pids = { workerd: service.workerd, node: service.pid, stream }
     const cpu = () => ({
@@ -94,16 +100,18 @@ async function measure({ folder, count, seed }) {
     // The stream reads and checks the file in this call, and sends at its end: the clock starts when it has.
     await network.load(events)
     const startedAt = performance.now()
-    const after = await taken(service, eventsEnd)
-    const seconds = (performance.now() - startedAt) / 1000
+    const seconds = ((await taken(service, state, eventsEnd)) - startedAt) / 1000
     const cpuAfter = cpu()
+    const after = await ingestOf(service)
     const used = Object.fromEntries(Object.keys(cpuAfter).map((name) => [name, cpuAfter[name] - cpuBefore[name]]))
     const peak = peakMemory(pids.workerd)
     const per = (name) => (after.since_woken?.[name] - before.since_woken?.[name]) / count
     const rows = { read: per('rows_read'), written: per('rows_written'), commits: per('commits') }
     await service.stop()
-    const stored = rowsStored(join(folder, 'state'))
-    return { seconds, perSecond: count / seconds, refused: after.refused, held: after.held_records, cpu: used, peak, stored, rows }
+    const stored = rowsStored(state)
+    const led = outcome(state)
+    if (led.messages !== mix.messages) throw new Error(`${led.messages} messages are stored, and ${mix.messages} were written`)
+    return { led, seconds, perSecond: count / seconds, refused: after.refused, held: after.held_records, cpu: used, peak, stored, rows }
   } finally {
     await service?.stop()
     await network.stop()
@@ -112,35 +120,60 @@ async function measure({ folder, count, seed }) {
 
 const fixed = (/** @type {number | undefined} */ number, digits = 1) => number?.toFixed(digits) ?? '?'
 
+/** A run that leaves nothing behind, and a line about it. @param {string} root @param {number} run @param {number} count @param {number} seed */
+async function run(root, run, count, seed) {
+  const folder = mkdtempSync(join(tmpdir(), 'colibri-bench-'))
+  try {
+    const result = await measure({ root, folder, count, seed })
+    const { perSecond, seconds, cpu, peak, refused, held, led } = result
+    const spent = Object.entries(cpu).map(([name, used]) => `${name} ${fixed(used)}`)
+    console.error(
+      `run ${run} of ${root}: ${Math.round(perSecond)} events/s (${fixed(seconds)} s; CPU seconds: ${spent.join(', ')}; workerd at most ` +
+        `${fixed(peak, 0)} MiB; ${refused} refused, ${held} held, ${led.numbered} numbered, state ${led.digest}; load ${fixed(loadavg()[0])})`,
+    )
+    return result
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** Ours divided by theirs, run by run. @param {number[]} ours @param {number[]} theirs */
+function ratio(ours, theirs) {
+  const ratios = ours.map((our, n) => our / theirs[n])
+  return `${fixed(quantile(ratios), 2)} (${fixed(Math.min(...ratios), 2)} to ${fixed(Math.max(...ratios), 2)})`
+}
+
 async function bench() {
   const [count, runs, seed] = [wholeNumber('events'), wholeNumber('runs'), wholeNumber('seed')]
-  const results = []
-  for (let run = 1; run <= runs; run++) {
-    const folder = mkdtempSync(join(tmpdir(), 'colibri-bench-'))
-    try {
-      const result = await measure({ folder, count, seed })
-      results.push(result)
-      const { perSecond, seconds, cpu, peak, refused, held } = result
-      const spent = Object.entries(cpu).map(([name, used]) => `${name} ${fixed(used)}`)
-      console.error(
-        `run ${run}: ${Math.round(perSecond)} events/s (${fixed(seconds)} s; CPU seconds: ${spent.join(', ')}; ` +
-          `workerd at most ${fixed(peak, 0)} MiB; ${refused} refused, ${held} held; load ${fixed(loadavg()[0])})`,
-      )
-    } finally {
-      rmSync(folder, { recursive: true, force: true })
-    }
+  const root = resolve(options.root)
+  const other = options.against && resolve(options.against)
+  const [results, others] = /** @type {Awaited<ReturnType<typeof measure>>[][]} */ ([[], []])
+  for (let n = 1; n <= runs; n++) {
+    if (other) others.push(await run(other, n, count, seed))
+    results.push(await run(root, n, count, seed))
   }
+  const states = new Set([...results, ...others].map(({ led }) => `${led.digest} ${led.numbered}`))
+  if (states.size > 1) throw new Error(`the same stream led to different states: ${[...states].join(', ')}`)
   const perSecond = quantile(results.map((result) => result.perSecond))
-  if (options.json) return console.log(JSON.stringify({ count, perSecond, results }))
+  if (options.json) return console.log(JSON.stringify({ count, perSecond, results, others }))
   const last = results[results.length - 1]
+  const cpuOf = (/** @type {'workerd' | 'loop' | 'node'} */ who) => `${fixed((quantile(results.map(({ cpu }) => cpu[who])) / count) * 1e6, 0)} µs`
+  const against = (/** @type {(result: any) => number} */ of) => ratio(results.map(of), others.map(of))
   console.log(`
 events                    ${count.toLocaleString('en')} of the mix, median of ${runs} runs on ${availableParallelism()} cores
 events per second         ${Math.round(perSecond).toLocaleString('en')}   (aim: ${AIM_PER_SECOND.toLocaleString('en')})
-CPU per event             workerd ${fixed((quantile(results.map(({ cpu }) => cpu.workerd)) / count) * 1e6, 0)} µs, of it its loop ${fixed((quantile(results.map(({ cpu }) => cpu.loop)) / count) * 1e6, 0)} µs, node ${fixed((quantile(results.map(({ cpu }) => cpu.node)) / count) * 1e6, 0)} µs
+CPU per event             workerd ${cpuOf('workerd')}, of it its loop ${cpuOf('loop')}, node ${cpuOf('node')}
 peak memory of workerd    ${fixed(Math.max(...results.map(({ peak }) => peak ?? Number.NaN)), 0)} MiB
 rows per event            ${fixed(last.rows.read)} read, ${fixed(last.rows.written)} written (as D1 counts them, index entries included), ${fixed(1 / last.rows.commits, 0)} events per commit
 rows in the database      ${last.stored.rows.toLocaleString('en')}, with index entries ${last.stored.written.toLocaleString('en')} (prologue included)
-database                  ${fixed(last.stored.bytes / 2 ** 20, 0)} MiB; logs of ${last.stored.objects} objects ${fixed(last.stored.objectBytes / 2 ** 20, 0)} MiB`)
+database                  ${fixed(last.stored.bytes / 2 ** 20, 0)} MiB; logs of ${last.stored.objects} objects ${fixed(last.stored.objectBytes / 2 ** 20, 0)} MiB
+state                     ${last.led.digest}: ${last.led.messages.toLocaleString('en')} messages, ${last.led.numbered.toLocaleString('en')} events numbered`)
+  if (other) {
+    console.log(`against ${other}
+  events per second       ${against(({ perSecond }) => perSecond)} of its own
+  CPU of the loop         ${against(({ cpu }) => cpu.loop)}
+  CPU of workerd          ${against(({ cpu }) => cpu.workerd)}`)
+  }
 }
 
 await bench()

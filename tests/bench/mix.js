@@ -32,6 +32,8 @@ export class Mix {
   #communities
   /** The newest reactions. @type {{ did: string, rkey: string }[]} */
   #reactions = []
+  /** Messages that were written and not deleted. */
+  messages = 0
   /** Unknown people whose profiles pass by. */
   #strangers = 0
 
@@ -106,11 +108,13 @@ export class Mix {
     if (known && what < 0.05) return yield this.#repos.update(known.did, COLLECTION.message, known.rkey, { ...record(), edited: true })
     if (known && what < 0.08) {
       recent.splice(recent.indexOf(known), 1)
+      this.messages -= 1
       return yield this.#repos.delete(known.did, COLLECTION.message, known.rkey)
     }
     const did = dice.one(members)
     const rkey = this.#repos.tid()
     const text = record()
+    this.messages += 1
     const bold = { index: { byteStart: 0, byteEnd: 3 }, features: [{ $type: 'social.colibri.richtext.facet#bold' }] }
     yield this.#repos.create(
       did,

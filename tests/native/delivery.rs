@@ -263,6 +263,45 @@ fn the_plain_run_numbers_every_event_of_a_community_from_one_on() {
     assert_eq!(reader.receivers.people.borrow().len(), 1, "the status is told once, and has no number");
 }
 
+/// Health and moderators ask the reader to check the outbox. Events that it holds are not loaded again
+/// for that: here they would be gone.
+#[test]
+fn a_check_of_the_outbox_keeps_what_is_in_memory() {
+    let story = story();
+    let mut reader = Reader::new();
+    while block_on(reader.telling.catch_up(&reader.service.store)).is_err() {}
+    for frame in &story.frames {
+        reader.telling.look();
+        let committed = reader.service.try_batch(std::slice::from_ref(frame)).unwrap();
+        reader.telling.look();
+        reader.telling.take(committed);
+        // `exec` raises the version, as another writer does; this is not one.
+        reader.service.store.exec("DELETE FROM outbox; UPDATE ledger SET version = version - 1");
+    }
+    let waiting = reader.telling.waiting();
+    reader.settle();
+    assert_eq!(reader.town.transcript(), plain(&story).town.transcript());
+    assert!(waiting > reader.town.transcript().len(), "all events and the status: {waiting}");
+}
+
+/// Events in the outbox count as waiting, so that the reader's bound holds for them.
+#[test]
+fn events_that_are_not_loaded_count_as_waiting() {
+    let story = story();
+    let mut reader = Reader::new();
+    for frame in &story.frames {
+        // Another writer's commit comes before each.
+        reader.service.store.exec("UPDATE ledger SET version = version + 1");
+        let committed = reader.service.try_batch(std::slice::from_ref(frame)).unwrap();
+        reader.telling.take(committed);
+    }
+    let waiting = reader.telling.waiting();
+    while block_on(reader.telling.catch_up(&reader.service.store)).is_err() {}
+    assert_eq!(reader.telling.waiting(), waiting, "loaded, they are as many");
+    reader.settle();
+    assert_eq!(reader.town.transcript(), plain(&story).town.transcript());
+}
+
 /// Q21: an event that a community's object cannot store is found and set aside; the events before
 /// and after it are delivered once and in order, and no other community waits.
 #[test]
