@@ -43,7 +43,7 @@ pub(super) struct GatewayObject {
     memory: RefCell<Option<Core>>,
     /// The open sockets, by the number of their session.
     pub(super) sockets: RefCell<BTreeMap<i64, WebSocket>>,
-    /// The last number that was given to a session.
+    /// The last number that was given to a session, or was stored when the object woke.
     pub(super) given: Cell<i64>,
     /// What frames need from outside, in the order in which they came.
     pub(super) jobs: RefCell<Vec<(i64, crate::domain::gateway::Job)>>,
@@ -155,6 +155,7 @@ impl GatewayObject {
             rate: self.settings.rate,
         };
         let stored = gateway::load(&|statement| self.sql.run(statement))?;
+        self.given.set(self.given.get().max(stored.last_number()));
         let sockets: BTreeSet<i64> = self.sockets.borrow().keys().copied().collect();
         let (gateway, effects) = Core::wake(settings, stored, &sockets, &run(), moment);
         self.perform(effects)?;

@@ -280,8 +280,8 @@ fn a_check_of_the_outbox_keeps_what_is_in_memory() {
     }
     let waiting = reader.telling.waiting();
     reader.settle();
-    assert_eq!(reader.town.transcript(), plain(&story).town.transcript());
-    assert!(waiting > reader.town.transcript().len(), "all events and the status: {waiting}");
+    assert_eq!(reader.receivers.transcript(), plain(&story).receivers.transcript());
+    assert!(waiting > reader.receivers.transcript().len(), "all events and the status: {waiting}");
 }
 
 /// Events in the outbox count as waiting, so that the reader's bound holds for them.
@@ -299,7 +299,7 @@ fn events_that_are_not_loaded_count_as_waiting() {
     while block_on(reader.telling.catch_up(&reader.service.store)).is_err() {}
     assert_eq!(reader.telling.waiting(), waiting, "loaded, they are as many");
     reader.settle();
-    assert_eq!(reader.town.transcript(), plain(&story).town.transcript());
+    assert_eq!(reader.receivers.transcript(), plain(&story).receivers.transcript());
 }
 
 /// Q21: an event that a community's object cannot store is found and set aside; the events before

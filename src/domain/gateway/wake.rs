@@ -35,6 +35,14 @@ pub struct Stored {
     pub run: Option<String>,
 }
 
+impl Stored {
+    /// The highest number of a session. Numbers are assigned above it even when that session has ended, so
+    /// that late work for its socket does not reach another one.
+    pub fn last_number(&self) -> i64 {
+        self.sessions.iter().map(|(id, _)| *id).max().unwrap_or(0)
+    }
+}
+
 /// A session whose socket is gone.
 type Vanished = (i64, Session, Subscriptions);
 
