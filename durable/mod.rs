@@ -6,6 +6,7 @@
 //! An object is a folder: `mod.rs` is the object, `commands.rs` has its commands, and the other
 //! files are its parts. Read them in the order in which an event passes through them.
 
+pub mod reading;
 pub mod replies;
 
 #[allow(missing_docs, reason = "the macro makes methods without docs")]

@@ -1,17 +1,17 @@
 //! The log of a community says nothing any more of somebody of whom everything is erased (I58).
 
 use super::log::{CommunityLog, PAGE_BYTES};
+use crate::domain::community::PAGE;
 use crate::domain::erasure::{Cleared, clear};
-use crate::durable::community::commands::{ClearLog, ClearedLog, PAGE};
+use crate::durable::community::commands::{ClearLog, ClearedLog};
 use crate::storage::{Fault, community_log};
 
 impl CommunityLog {
     /// Clears one page of the log. Numbers stay: whoever resumes sees no hole.
     pub(super) fn clear_log(&self, command: &ClearLog) -> Result<ClearedLog, Fault> {
-        if !self.ready.get() && self.sql.run(&community_log::is_used())?.is_empty() {
+        if self.was_never_seen()? {
             return Ok(ClearedLog { through: None });
         }
-        self.counters()?;
         let ClearLog { community, did, after } = command;
         self.stand_up(community, did)?;
         let page = community_log::everything_after(*after, PAGE);

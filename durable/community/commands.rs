@@ -52,9 +52,6 @@ impl Command for Attach {
     const NAME: &'static str = "attach";
 }
 
-/// The most events in one call to a gateway, and in one page of a replay: at 2 kB each, 1 MB.
-pub const PAGE: i64 = 500;
-
 /// To `Community`: a page of the log for a returning client (Q02). Idempotent: reads only.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Replay {

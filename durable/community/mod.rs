@@ -45,7 +45,7 @@ use crate::wire::socket::{HEARTBEAT, HEARTBEAT_ACK};
 /// See the module.
 #[durable_object]
 pub struct Community {
-    order: Rc<CommunityLog>,
+    log: Rc<CommunityLog>,
 }
 
 impl DurableObject for Community {
@@ -55,57 +55,55 @@ impl DurableObject for Community {
         if let Ok(pair) = WebSocketRequestResponsePair::new(HEARTBEAT, HEARTBEAT_ACK) {
             state.set_websocket_auto_response(&pair);
         }
-        Self { order: Rc::new(CommunityLog::new(state, env)) }
+        Self { log: Rc::new(CommunityLog::new(state, env)) }
     }
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
-        let order = &self.order;
+        let log = &self.log;
         match request.path().trim_start_matches('/') {
             Announce::NAME => {
                 let announce = async |command: Announce| {
-                    let announced = order.announce(&command)?;
-                    order.deliver_soon().await;
+                    let announced = log.announce(command)?;
+                    log.deliver_soon().await;
                     Ok(announced)
                 };
                 serve(&mut request, announce).await
             }
-            Bind::NAME => serve(&mut request, async |command: Bind| order.bind(&command)).await,
-            Attach::NAME => serve(&mut request, async |command: Attach| order.attach(&command)).await,
-            Replay::NAME => serve(&mut request, async |command: Replay| order.replay(&command)).await,
-            Locate::NAME => serve(&mut request, async |command: Locate| order.locate(&command)).await,
+            Bind::NAME => serve(&mut request, async |command: Bind| log.bind(&command)).await,
+            Attach::NAME => serve(&mut request, async |command: Attach| log.attach(&command)).await,
+            Replay::NAME => serve(&mut request, async |command: Replay| log.replay(&command)).await,
+            Locate::NAME => serve(&mut request, async |command: Locate| log.locate(&command)).await,
             JoinVoice::NAME => {
                 let join = async |command: JoinVoice| {
-                    let joined = order.join_voice(&command);
-                    order.deliver_soon().await;
+                    let joined = log.join_voice(&command);
+                    log.deliver_soon().await;
                     joined
                 };
                 serve(&mut request, join).await
             }
             ClearLog::NAME => {
                 let clear = async |command: ClearLog| {
-                    let cleared = order.clear_log(&command);
-                    order.deliver_soon().await;
+                    let cleared = log.clear_log(&command);
+                    log.deliver_soon().await;
                     cleared
                 };
                 serve(&mut request, clear).await
             }
             LeaveVoice::NAME => {
                 let leave = async |command: LeaveVoice| {
-                    let left = order.leave_voice(&command);
-                    order.deliver_soon().await;
+                    let left = log.leave_voice(&command);
+                    log.deliver_soon().await;
                     left
                 };
                 serve(&mut request, leave).await
             }
-            Voices::NAME => serve(&mut request, async |_: Voices| order.voices()).await,
-            Overhear::NAME => {
-                serve(&mut request, async |command: Overhear| Ok(order.overhear(&command))).await
-            }
-            Known::NAME => serve(&mut request, async |command: Known| Ok(order.known(&command))).await,
+            Voices::NAME => serve(&mut request, async |_: Voices| log.voices()).await,
+            Overhear::NAME => serve(&mut request, async |command: Overhear| Ok(log.overhear(&command))).await,
+            Known::NAME => serve(&mut request, async |command: Known| Ok(log.known(&command))).await,
             WAIT => {
                 let url = request.url()?;
                 match url.query_pairs().find(|(name, _)| name == COMMUNITY_PARAMETER) {
-                    Some((_, community)) => order.wait(&community),
+                    Some((_, community)) => log.wait(&community),
                     None => unknown(),
                 }
             }
@@ -113,14 +111,14 @@ impl DurableObject for Community {
                 let cursor = request.headers().get(CURSOR_HEADER)?.and_then(|text| text.parse().ok());
                 let origin = request.headers().get(ORIGIN_HEADER)?.unwrap_or_default();
                 let address = origin.split(' ').next().unwrap_or_default().to_owned();
-                order.observe(cursor, address)
+                log.observe(cursor, address)
             }
             _ => unknown(),
         }
     }
 
     async fn alarm(&self) -> Result<Response> {
-        self.order.tidy().await;
+        self.log.tidy().await;
         Response::empty()
     }
 
@@ -129,19 +127,19 @@ impl DurableObject for Community {
             WebSocketIncomingMessage::String(text) => Some(text),
             WebSocketIncomingMessage::Binary(_) => None,
         };
-        self.order.observers.frame(&socket, text.as_deref());
+        self.log.observers.frame(&socket, text.as_deref());
         Ok(())
     }
 
     // A close and an error mean the same here: the socket is gone.
     async fn websocket_close(&self, socket: WebSocket, code: usize, _: String, _: bool) -> Result<()> {
-        self.order.observers.gone(&socket);
+        self.log.observers.gone(&socket);
         socket_state::answer_close(&socket, code);
         Ok(())
     }
 
     async fn websocket_error(&self, socket: WebSocket, _: Error) -> Result<()> {
-        self.order.observers.gone(&socket);
+        self.log.observers.gone(&socket);
         Ok(())
     }
 }

@@ -10,14 +10,16 @@ use worker::{Delay, Response, WebSocket, WebSocketPair};
 
 use super::log::CommunityLog;
 use super::observers::{Attachment, Observers, tag};
-use crate::domain::announcement::Audience;
-use crate::domain::lost::frame;
-use crate::domain::replay::{ASK_AGAIN_MS, ASK_AGAIN_TIMES, Replayed};
+use crate::domain::community::PAGE;
+use crate::domain::community::observers::{CatchUp, is_behind, is_open};
+use crate::domain::replay::Replayed;
 use crate::domain::signaling::hall;
 use crate::domain::slow_sockets::SLOW_BYTES;
-use crate::durable::community::commands::{Known, Overhear, PAGE, Replay};
+use crate::durable::community::commands::{Known, Overhear, Replay};
 use crate::durable::gateway::commands::Observed;
+use crate::durable::reading::wait_to_read;
 use crate::durable::replies::{Delivered, Done};
+use crate::platform::background::{Pauses, until_done};
 use crate::platform::d1::D1;
 use crate::platform::objects::{call, full, gateway};
 use crate::platform::socket_state::send;
@@ -25,24 +27,23 @@ use crate::platform::{log, socket_state};
 use crate::storage::{Fault, reads};
 use crate::wire::events::stamp_state;
 use crate::wire::ids::AtUri;
-use crate::wire::socket::Reply;
 
 /// How often a full socket is checked again, in milliseconds.
 const ROOM_MS: u64 = 50;
-/// The pause before unreachable gateways are called again, in milliseconds.
-const RETRY_MS: u64 = 2_000;
+/// The pauses before unreachable gateways are called again, in milliseconds.
+const PAUSES: Pauses = Pauses::new(2_000, 60_000);
 
 impl CommunityLog {
     /// Catches up, in the background, with every observer that is behind and has no task yet.
     pub(super) fn catch_up_soon(self: &Rc<Self>) {
         for (socket, (id, behind)) in Observers::all(&self.state) {
-            let Some(behind) = behind.filter(|behind| *behind != i64::MAX) else { continue };
+            let Some(behind) = is_behind(behind) else { continue };
             if self.observers.catching_up.borrow_mut().insert(id) {
-                let order = Rc::clone(self);
+                let log = Rc::clone(self);
                 spawn_local(async move {
-                    order.catch_up(&socket, id, behind).await;
-                    order.observers.caught_up(id);
-                    order.observers.catching_up.borrow_mut().remove(&id);
+                    log.catch_up(&socket, id, behind).await;
+                    log.observers.caught_up(id);
+                    log.observers.catching_up.borrow_mut().remove(&id);
                 });
             }
         }
@@ -50,39 +51,17 @@ impl CommunityLog {
 
     async fn catch_up(&self, socket: &WebSocket, id: i64, cursor: i64) {
         let Some(community) = self.name() else { return };
-        let mut after = cursor;
-        let mut from = None;
+        let mut way = CatchUp::new(community.clone(), cursor);
         loop {
-            let end = match self.page_for(socket, id, &community, after).await {
-                Err(fault) => {
-                    log::fault(&fault, "the observer reads anew");
-                    Some(Reply::ResyncRequired { community_uri: community.clone(), oldest: 0 })
-                }
-                Ok(Replayed::Resync { oldest }) => {
-                    Some(Reply::ResyncRequired { community_uri: community.clone(), oldest })
-                }
-                Ok(Replayed::Page { events, through, last }) => {
-                    let from = *from.get_or_insert(u64::try_from(cursor).unwrap_or(last));
-                    let heard = |audience: &Audience| !matches!(audience, Audience::Private(_));
-                    for event in events.iter().filter(|event| heard(&event.audience)) {
-                        send(socket, &frame(&event.event, &community, event.seq, false));
-                    }
-                    after = i64::try_from(through).unwrap_or(i64::MAX);
-                    (through >= last).then(|| Reply::Resumed {
-                        community_uri: community.to_string(),
-                        from,
-                        to: last,
-                    })
-                }
-            };
-            let behind = end.is_none().then_some(after);
-            // A socket that refuses an attachment is closing.
-            if socket.serialize_attachment((id, behind)).is_err() {
+            let page = self.page_for(socket, id, &community, way.after).await;
+            let page = page.map_err(|fault| log::fault(&fault, "the observer reads anew")).ok();
+            let (texts, is_over) = way.page(page);
+            texts.iter().for_each(|text| send(socket, text));
+            // In one step with the last text: from here on it gets live events. A socket that refuses an
+            // attachment is closing.
+            let behind = (!is_over).then_some(way.after);
+            if socket.serialize_attachment((id, behind)).is_err() || is_over {
                 return;
-            }
-            if let Some(reply) = end {
-                // In one step with the attachment: from here on it gets live events.
-                return send(socket, &reply.text());
             }
             while socket_state::unsent(socket) > SLOW_BYTES {
                 if !socket_state::is_open(socket) {
@@ -113,16 +92,11 @@ impl CommunityLog {
     /// Waits until the observer's address may read another page of the log. `false` if it exceeded
     /// the limit for a whole minute (Q08), or the observer is gone.
     async fn may_read(&self, socket: &WebSocket, id: i64) -> bool {
-        for _ in 0..ASK_AGAIN_TIMES {
-            if self.observers.may_read(id, PAGE) {
-                return true;
-            }
-            if !socket_state::is_open(socket) {
-                return false;
-            }
-            Delay::from(Duration::from_millis(ASK_AGAIN_MS)).await;
-        }
-        false
+        let may_read = || -> Result<_, Fault> {
+            let may = self.observers.may_read(id, PAGE);
+            Ok((may || socket_state::is_open(socket)).then_some(may))
+        };
+        wait_to_read(may_read).await.unwrap_or(false)
     }
 
     /// Accepts an observer from `address`; with a cursor it catches up first (Q02).
@@ -189,22 +163,15 @@ impl CommunityLog {
         if self.observers.registered.get() || self.observers.registering.replace(true) {
             return;
         }
-        let order = Rc::clone(self);
-        spawn_local(async move {
-            loop {
-                match order.register(&community).await {
-                    Ok(registered) => {
-                        order.observers.registered.set(registered);
-                        break;
-                    }
-                    Err(fault) => log::fault(&fault, "observers receive events about people later"),
-                }
-                if Observers::all(&order.state).next().is_none() {
-                    break;
-                }
-                Delay::from(Duration::from_millis(RETRY_MS)).await;
+        let log = Rc::clone(self);
+        until_done(PAUSES, "observers receive events about people later", async move || {
+            let registered = log.register(&community).await;
+            if registered.is_ok() || Observers::all(&log.state).next().is_none() {
+                log.observers.registered.set(matches!(registered, Ok(true)));
+                log.observers.registering.set(false);
+                return Ok(());
             }
-            order.observers.registering.set(false);
+            registered.map(drop)
         });
     }
 
@@ -221,8 +188,8 @@ impl CommunityLog {
 
     /// Events about people who are watched through this community (A36).
     pub(super) fn overhear(&self, command: &Overhear) -> Delivered {
-        let is_open = |(_, (_, behind)): &(WebSocket, Attachment)| *behind != Some(i64::MAX);
-        let observers: Vec<_> = Observers::all(&self.state).filter(is_open).collect();
+        let open = |(_, (_, behind)): &(WebSocket, Attachment)| is_open(*behind);
+        let observers: Vec<_> = Observers::all(&self.state).filter(open).collect();
         if observers.is_empty() {
             self.observers.registered.set(false);
         }

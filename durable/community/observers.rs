@@ -12,8 +12,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 use worker::{State, WebSocket};
 
-use crate::domain::actions::{Action, Actor, Sign, action, wanted_seat, wanted_state};
-use crate::domain::announcement::{Announcement, Audience};
+use crate::domain::announcement::Announcement;
+use crate::domain::community::observers::{LET_GO, hears, reply};
 use crate::domain::frame_budget::{Budget, Rate, Verdict};
 use crate::domain::lost::frame;
 use crate::domain::replay::Readers;
@@ -84,7 +84,7 @@ impl Observers {
             return;
         }
         for (seq, event) in (first..).zip(events) {
-            if !matches!(event.audience, Audience::Private(_)) {
+            if hears(&event.audience) {
                 let text = frame(&event.event, &community, seq, event.live);
                 observers.iter().for_each(|socket| send(socket, &text));
             }
@@ -100,7 +100,7 @@ impl Observers {
         }
         self.gone(socket);
         // Permanently behind: nothing more is sent to it.
-        let _ = socket.serialize_attachment((0, Some(i64::MAX)));
+        let _ = socket.serialize_attachment((0, Some(LET_GO)));
         socket_state::close(socket, 1013, "too slow");
         true
     }
@@ -140,18 +140,8 @@ impl Observers {
     /// Answers a frame: the usual replies, without effect.
     pub(super) fn frame(&self, socket: &WebSocket, text: Option<&str>) {
         let id = socket.deserialize_attachment::<Attachment>().ok().flatten().map_or(0, |(id, _)| id);
-        let decided = action(text);
         let verdict = self.budgets.borrow_mut().entry(id).or_default().take(self.rate, now());
-        let reply = match (verdict, decided.action, decided.sign) {
-            (_, Action::Reply(reply), Sign::Refused) => reply,
-            (Verdict::Over | Verdict::Enough, _, _) => Reply::error("Rate limit exceeded"),
-            (_, Action::Reply(reply) | Action::Unsubscribe { reply, .. }, _) => reply,
-            (_, Action::Subscribe(subscribe), _) => subscribe.reply,
-            (_, Action::Session, _) => refusal(Actor::Nobody.person("session")),
-            (_, Action::SetState { state }, _) => refusal(wanted_state(&Actor::Nobody, state.as_deref())),
-            (_, Action::Voice(frame), _) => refusal(wanted_seat(&Actor::Nobody, frame)),
-        };
-        send(socket, &reply.text());
+        send(socket, &reply(text, verdict).text());
         if verdict == Verdict::Enough {
             socket_state::close(socket, 1008, "too many frames");
         }
@@ -162,9 +152,4 @@ impl Observers {
 /// T5).
 pub(super) fn tag(community: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha256::digest(community))
-}
-
-/// An observer acts for nobody, so there is always a reason for refusal.
-fn refusal<T>(wanted: Result<T, Reply>) -> Reply {
-    wanted.err().unwrap_or_else(|| Reply::ack(""))
 }

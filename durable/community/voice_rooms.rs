@@ -10,35 +10,20 @@ use worker::wasm_bindgen_futures::spawn_local;
 
 use super::delivery::RETRY_MS;
 use super::log::CommunityLog;
-use crate::domain::pending::Told;
-use crate::domain::voice_right::concerns;
 use crate::durable::community::commands::Bind;
 use crate::durable::replies::Done;
 use crate::durable::voice_room::commands::Recheck;
 use crate::platform::log;
 use crate::platform::objects::{call, rooms_of};
 use crate::storage::bound_rooms::{self, Due};
-use crate::storage::community_log::Counters;
 use crate::storage::{Fault, rows};
 
 impl CommunityLog {
     /// A room asks to be notified.
     pub(super) fn bind(&self, command: &Bind) -> Result<Done, Fault> {
-        self.counters()?;
+        self.with(|_| Ok(()))?; // creates the tables
         self.sql.run(&bound_rooms::bind(&command.room))?;
         Ok(Done {})
-    }
-
-    /// Notes which rooms new events concern. `before` are the counters without them.
-    pub(super) fn note_concerns(&self, before: &Counters, told: &[Told]) -> Result<(), Fault> {
-        let new = told.iter().filter(|told| told.id > before.announced).flat_map(|told| &told.events);
-        for (event, seq) in new.zip(before.seq + 1..) {
-            if let Some(concern) = concerns(event) {
-                self.rooms_may_be_due.set(true);
-                self.sql.run(&bound_rooms::concern(&concern, seq))?;
-            }
-        }
-        Ok(())
     }
 
     /// Notifies, in the background, every room that is due. One task at a time does it.
@@ -46,13 +31,13 @@ impl CommunityLog {
         if !self.rooms_may_be_due.get() || self.asking_rooms.replace(true) {
             return;
         }
-        let order = Rc::clone(self);
+        let log = Rc::clone(self);
         spawn_local(async move {
-            let result = order.ask_rooms().await;
-            order.asking_rooms.set(false);
+            let result = log.ask_rooms().await;
+            log.asking_rooms.set(false);
             if let Err(fault) = result {
                 log::fault(&fault, "voice rooms check rights later");
-                order.wake_within(RETRY_MS).await;
+                log.alarm.ring_within(RETRY_MS).await;
             }
         });
     }

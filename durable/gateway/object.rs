@@ -15,7 +15,7 @@ use crate::domain::gateway::settling::{Choice, Chosen};
 use crate::domain::gateway::{Effect, Gateway as Core, Input, Moment, Settings};
 use crate::domain::lease;
 use crate::domain::replay::Readers;
-use crate::platform::alarm;
+use crate::platform::alarm::Alarm;
 use crate::platform::clock::{now, run};
 use crate::platform::config::{self, Sockets};
 use crate::platform::object_sql::ObjectSql;
@@ -31,7 +31,7 @@ use crate::wire::time::Micros;
 pub(super) type Outcome<T> = std::result::Result<T, Fault>;
 
 /// How soon something that failed is tried again, in microseconds.
-pub(super) const RETRY: i64 = 2_000_000;
+const RETRY: i64 = 2_000_000;
 
 /// See the module. Nothing in it is borrowed over an await.
 pub(super) struct GatewayObject {
@@ -62,7 +62,7 @@ pub(super) struct GatewayObject {
     pub(super) moves: RefCell<BTreeMap<Did, Rc<Mutex<()>>>>,
     /// What addresses have read of logs (Q08).
     pub(super) readers: RefCell<Readers>,
-    alarm_at: Cell<Option<Micros>>,
+    alarm: Alarm,
     wanted_at: Cell<Option<Micros>>,
     /// Nobody is here: the alarm is needed for the traces of closed sockets only.
     rests: Cell<bool>,
@@ -76,6 +76,7 @@ impl GatewayObject {
             settings: config::sockets(&env),
             cdn: config::cdn(&env),
             sockets: RefCell::new(state.get_websockets().into_iter().filter_map(number).collect()),
+            alarm: Alarm::of(&state, "the next event sets it"),
             state,
             env,
             memory: RefCell::new(None),
@@ -88,7 +89,6 @@ impl GatewayObject {
             untold: RefCell::default(),
             moves: RefCell::default(),
             readers: RefCell::default(),
-            alarm_at: Cell::new(None),
             wanted_at: Cell::new(None),
             rests: Cell::new(false),
         }
@@ -226,29 +226,21 @@ impl GatewayObject {
 
     /// Sets the alarm to what was planned, if that is sooner than it rings anyway.
     pub(super) async fn arm(&self) {
-        let Some(at) = self.wanted_at.take() else { return };
-        if self.alarm_at.get().is_some_and(|set| set <= at) {
-            return;
-        }
-        self.alarm_at.set(Some(at));
-        let millis = at.millis().saturating_sub(now().millis()).max(0) + 1;
-        if !alarm::ring_in(&self.state, millis, "the next event sets it").await {
-            self.alarm_at.set(None);
+        if let Some(at) = self.wanted_at.take() {
+            self.alarm.ring_by(at).await;
         }
     }
 
     /// The alarm rang. The next one is set before the work, so that work which dies is done again.
     pub(super) async fn ring(self: &Rc<Self>) {
-        self.alarm_at.set(None);
+        self.alarm.rang();
         self.wake_at(Micros(now().0 + lease::round(self.settings.lease)));
         self.arm().await;
         let done = self.on(Input::Alarm).and_then(|()| self.traces_end());
         match done {
             Ok(end) if self.rests.take() => {
                 self.wanted_at.set(end);
-                self.alarm_at.set(None);
-                // An alarm that could not be deleted rings once more and finds nothing to do.
-                let _ = self.state.storage().delete_alarm().await;
+                self.alarm.delete().await;
                 self.arm().await;
             }
             Ok(_) => self.stir().await,

@@ -13,15 +13,15 @@ use std::time::Duration;
 use worker::Delay;
 use worker::wasm_bindgen_futures::spawn_local;
 
-use super::object::{GatewayObject, Outcome, RETRY};
+use super::object::{GatewayObject, Outcome};
 use super::subscriptions::NAMES;
 use crate::domain::gateway::catching_up::{Catching, Replay};
 use crate::domain::gateway::restoring::Change;
 use crate::domain::restore::Trace;
 use crate::domain::subscriptions::Subscriptions;
 use crate::durable::community::commands::Locate;
+use crate::platform::background::{Pauses, until_done};
 use crate::platform::d1::D1;
-use crate::platform::log;
 use crate::platform::objects::call;
 use crate::storage::gateway_people::{self, Changed};
 use crate::storage::{Fault, Inner, presence, reads, rows};
@@ -33,6 +33,9 @@ use crate::wire::time::Micros;
 /// milliseconds.
 const FIRST_WORD_MS: u64 = 500;
 
+/// The pauses after tries that failed, in milliseconds.
+const PAUSES: Pauses = Pauses::new(2_000, 60_000);
+
 impl GatewayObject {
     /// Gives silent sockets what others had, and sends what they missed, in the background.
     pub(super) fn restore_soon(self: &Rc<Self>) {
@@ -41,10 +44,9 @@ impl GatewayObject {
             let object = Rc::clone(self);
             spawn_local(async move {
                 Delay::from(Duration::from_millis(FIRST_WORD_MS)).await;
-                while let Err(fault) = object.restore(id).await {
-                    log::fault(&fault, "what a socket missed is sent later");
-                    Delay::from(Duration::from_micros(RETRY.unsigned_abs())).await;
-                }
+                until_done(PAUSES, "what a socket missed is sent later", async move || {
+                    object.restore(id).await
+                });
             });
         }
     }

@@ -8,12 +8,14 @@ use worker::Delay;
 
 use super::object::{GatewayObject, Outcome, temporary};
 use crate::domain::actions::Subscribe;
+use crate::domain::community::PAGE;
 use crate::domain::gateway::catching_up::{Catching, Replay};
-use crate::domain::replay::{ASK_AGAIN_MS, ASK_AGAIN_TIMES, Replayed, nothing_yet};
+use crate::domain::replay::{Replayed, nothing_yet};
 use crate::domain::slow_sockets::SLOW_BYTES;
 use crate::domain::subscriptions::Kind;
-use crate::durable::community::commands::{Attach, PAGE, Replay as ReadLog};
+use crate::durable::community::commands::{Attach, Replay as ReadLog};
 use crate::durable::gateway::commands::Reindexed;
+use crate::durable::reading::wait_to_read;
 use crate::durable::replies::Done;
 use crate::platform::clock::now;
 use crate::platform::d1::D1;
@@ -84,21 +86,14 @@ impl GatewayObject {
             return Ok(nothing_yet(cursor));
         }
         let lost = Replayed::Resync { oldest: u64::try_from(cursor).unwrap_or(0) };
-        let mut tries = 0;
-        let address = loop {
-            let address = self.with(|sessions| {
-                Ok(sessions.open.get(&id).map(|open| open.session.origin.address.clone()))
-            })?;
-            let Some(address) = address else { return Ok(lost) }; // it is gone
-            if self.readers.borrow_mut().take(&address, PAGE, now()) {
-                break address;
-            }
-            tries += 1;
-            if tries >= ASK_AGAIN_TIMES {
-                return Ok(lost);
-            }
-            Delay::from(Duration::from_millis(ASK_AGAIN_MS)).await;
+        let address_of =
+            || self.with(|gateway| Ok(gateway.open.get(&id).map(|open| open.session.origin.address.clone())));
+        let may_read = || -> Outcome<_> {
+            let take = |address: String| self.readers.borrow_mut().take(&address, PAGE, now());
+            Ok(address_of()?.map(take))
         };
+        let is_allowed = wait_to_read(may_read).await?;
+        let Some(address) = address_of()?.filter(|_| is_allowed) else { return Ok(lost) };
         let page =
             call(&self.env, community.as_str(), &ReadLog { community: community.clone(), cursor }).await;
         let read = page.as_ref().map_or(0, Replayed::count);

@@ -110,13 +110,13 @@ impl GatewayObject {
         for did in leaving {
             let object = Rc::clone(self);
             spawn_local(async move {
-                let result = object.stand_up(&did).await.and_then(|()| {
-                    object.with(|gateway| {
-                        gateway.mark(&did);
-                        Ok(())
-                    })
+                let result = object.stand_up(&did).await;
+                // Who is still to be taken out is found again.
+                let marked = object.with(|gateway| {
+                    gateway.mark(&did);
+                    Ok(())
                 });
-                match result {
+                match result.and(marked) {
                     Ok(()) => object.arm().await,
                     Err(fault) => {
                         object.retry(&fault, "somebody is taken out of a voice channel later").await

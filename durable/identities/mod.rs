@@ -19,6 +19,7 @@ use worker::{DurableObject, Env, Request, Response, Result, State, durable_objec
 use self::lookup::Next;
 use crate::durable::identities::commands::Look;
 use crate::durable::replies::Done;
+use crate::platform::alarm::Alarm;
 use crate::platform::clock::now;
 use crate::platform::config::follow_log_level;
 use crate::platform::incidents;
@@ -33,7 +34,7 @@ const AGAIN_MS: i64 = 60_000;
 /// See the module.
 #[durable_object(alarm)]
 pub struct Identities {
-    state: State,
+    alarm: Alarm,
     env: Env,
     /// Whether a command arrived during the work.
     asked: Cell<bool>,
@@ -45,7 +46,12 @@ impl DurableObject for Identities {
     fn new(state: State, env: Env) -> Self {
         follow_log_level(&env);
         incidents::watch(&env);
-        Self { state, env, asked: Cell::new(false), rests_until: Cell::new(None) }
+        Self {
+            alarm: Alarm::of(&state, "the next person who is due wakes the object"),
+            env,
+            asked: Cell::new(false),
+            rests_until: Cell::new(None),
+        }
     }
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {
@@ -56,7 +62,8 @@ impl DurableObject for Identities {
                     // While the directory rests, the alarm is set to the end of the rest.
                     match self.rests_until.get().filter(|until| *until > now()) {
                         Some(_) => Ok(Done {}),
-                        None => self.wake_in(1).await.map(|()| Done {}),
+                        None if self.alarm.ring_in(1).await => Ok(Done {}),
+                        None => Err(Fault::new("setting the alarm", "it could not be set")),
                     }
                 };
                 serve(&mut request, look).await
@@ -67,7 +74,7 @@ impl DurableObject for Identities {
 
     async fn alarm(&self) -> Result<Response> {
         // The next alarm is set before the work: if the object dies, the work is repeated.
-        let again = self.wake_in(AGAIN_MS).await;
+        self.alarm.ring_in(AGAIN_MS).await;
         self.asked.set(false);
         let next = lookup::look(&self.env).await.unwrap_or_else(|fault| {
             log::fault(&fault, "tried again within a minute");
@@ -75,31 +82,16 @@ impl DurableObject for Identities {
         });
         let until = |at: Micros| (at.millis() - now().millis()).max(1);
         self.rests_until.set(None);
-        let done = match next {
+        match next {
             Next::Rest(at) => {
                 self.rests_until.set(Some(at));
-                self.wake_in(until(at)).await
+                self.alarm.ring_in(until(at)).await;
             }
             // People who became due in the meantime may have been missed.
-            _ if self.asked.get() => self.wake_in(1).await,
-            Next::At(at) => self.wake_in(until(at)).await,
-            Next::Nobody => self.sleep().await,
-        };
-        if let Err(fault) = again.and(done) {
-            log::fault(&fault, "the next person who is due wakes the object");
+            _ if self.asked.get() => drop(self.alarm.ring_in(1).await),
+            Next::At(at) => drop(self.alarm.ring_in(until(at)).await),
+            Next::Nobody => self.alarm.delete().await,
         }
         Response::empty()
-    }
-}
-
-impl Identities {
-    async fn wake_in(&self, millis: i64) -> std::result::Result<(), Fault> {
-        let set = self.state.storage().set_alarm(millis).await;
-        set.map_err(|error| Fault::new("setting the alarm", error))
-    }
-
-    async fn sleep(&self) -> std::result::Result<(), Fault> {
-        let gone = self.state.storage().delete_alarm().await;
-        gone.map_err(|error| Fault::new("deleting the alarm", error))
     }
 }

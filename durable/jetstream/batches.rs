@@ -11,9 +11,9 @@ use super::consumer::Consumer;
 use super::consumer::host;
 use super::consumer::look;
 use crate::domain::link::Input;
-use crate::domain::pause::growing;
 use crate::durable::repo_sync::commands::Work;
 use crate::pipeline::{Batch, Committed, end_bans, walk};
+use crate::platform::background::Pauses;
 use crate::platform::clock::now;
 use crate::platform::d1::D1;
 use crate::platform::incidents;
@@ -52,14 +52,8 @@ const MET_MAX: usize = 20_000;
 /// How often expired bans are looked for at most, in microseconds.
 const BANS_EVERY: i64 = 5_000_000;
 
-/// The longest pause after a fault, in milliseconds.
-const PAUSE_MAX_MS: i64 = 30_000;
-
-/// Pauses after faults: 0.25 s, doubling.
-#[derive(Default)]
-struct Pause {
-    faults: u32,
-}
+/// The pauses after faults, in milliseconds.
+const PAUSES: Pauses = Pauses::new(250, 30_000);
 
 impl Consumer {
     pub(super) fn flush_soon(self: &Rc<Self>) {
@@ -71,18 +65,16 @@ impl Consumer {
     /// Commits everything in the queue, batch after batch, and delivers it. There is one such loop
     /// at a time, so batches keep the order of the stream (invariant 2).
     async fn flush(self: Rc<Self>) {
-        let mut pause = Pause::default();
+        let mut pauses = PAUSES;
         loop {
             self.gather().await;
             match self.flush_once().await {
-                Ok(true) => pause = Pause::default(),
+                Ok(true) => pauses.reset(),
                 Ok(false) => break,
                 Err(fault) => {
-                    log::fault(
-                        &fault,
-                        "ingest retries after a pause; the cursor does not move and no event is lost",
-                    );
-                    pause.wait().await;
+                    let instead =
+                        "ingest retries after a pause; the cursor does not move and no event is lost";
+                    pauses.after(&fault, instead).await;
                 }
             }
         }
@@ -243,13 +235,5 @@ impl Consumer {
             self.queued_bytes.set(self.queued_bytes.get().saturating_sub(text.len()));
             batch.take(&text, &host, now, &mut self.points.borrow_mut());
         }
-    }
-}
-
-impl Pause {
-    async fn wait(&mut self) {
-        let millis = growing(250, self.faults, PAUSE_MAX_MS);
-        self.faults = self.faults.saturating_add(1);
-        Delay::from(Duration::from_millis(millis.unsigned_abs())).await;
     }
 }

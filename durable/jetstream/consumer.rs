@@ -22,7 +22,7 @@ use crate::durable::identities::commands::Look;
 use crate::durable::jetstream::commands::{Spent, StreamStatus};
 use crate::pipeline::Batch;
 use crate::pipeline::delivery::Telling;
-use crate::platform::alarm;
+use crate::platform::alarm::Alarm;
 use crate::platform::clock::{chance, now};
 use crate::platform::config::{self, Stream};
 use crate::platform::d1::D1;
@@ -41,7 +41,7 @@ const ERASURE_WAITS_MS: i64 = 1_000;
 
 /// The shared state of the object's tasks. No borrow of it lasts over an await.
 pub(super) struct Consumer {
-    pub(super) state: State,
+    alarm: Alarm,
     pub(super) env: Env,
     pub(super) config: Stream,
     pub(super) link: RefCell<Link>,
@@ -78,7 +78,7 @@ pub(super) struct Consumer {
 }
 
 impl Consumer {
-    pub(super) fn new(state: State, env: Env) -> Self {
+    pub(super) fn new(state: &State, env: Env) -> Self {
         let config = config::stream(&env);
         Self {
             link: RefCell::new(Link::new(config.idle_ms)),
@@ -90,7 +90,7 @@ impl Consumer {
             binary: Cell::new(0),
             ahead: Cell::new(0),
             stepped_over: Cell::new(0),
-            state,
+            alarm: Alarm::of(state, "cron wakes the object within a minute"),
             env,
             config,
             sockets: RefCell::default(),
@@ -211,7 +211,7 @@ impl Consumer {
     }
 
     pub(super) async fn wake_within(&self, millis: i64) {
-        alarm::ring_in(&self.state, millis, "cron wakes the object within a minute").await;
+        self.alarm.ring_in(millis).await;
     }
 }
 

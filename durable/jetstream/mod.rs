@@ -42,7 +42,7 @@ impl DurableObject for Jetstream {
     fn new(state: State, env: Env) -> Self {
         follow_log_level(&env);
         incidents::watch(&env);
-        Self { consumer: Rc::new(Consumer::new(state, env)) }
+        Self { consumer: Rc::new(Consumer::new(&state, env)) }
     }
 
     async fn fetch(&self, mut request: Request) -> Result<Response> {

@@ -16,7 +16,7 @@ use worker::{Env, State};
 use super::miss::{Miss, soon};
 use crate::domain::repos::{Reason, pause_after};
 use crate::pipeline::Settings;
-use crate::platform::alarm;
+use crate::platform::alarm::Alarm;
 use crate::platform::clock::{chance, now};
 use crate::platform::config::{self, Outside};
 use crate::platform::d1::D1;
@@ -45,7 +45,6 @@ type Outcome<T> = std::result::Result<T, Fault>;
 
 /// See the module. No borrow of it lasts over an await.
 pub(super) struct Host {
-    pub(super) state: State,
     pub(super) env: Env,
     /// `None` for the instance that finds hosts.
     pub(super) name: Option<String>,
@@ -62,19 +61,18 @@ pub(super) struct Host {
     pub(super) woken_at: Cell<Micros>,
     /// What was due at each host when it was last woken, and when that was.
     pub(super) woken: RefCell<BTreeMap<String, (HostDue, Micros)>>,
-    /// When the alarm rings, if this object set it since it woke.
-    alarm_at: Cell<Option<Micros>>,
+    alarm: Alarm,
     /// Whether the alarm rang and no command arrived since.
     rang: Cell<bool>,
 }
 
 impl Host {
-    pub(super) fn new(state: State, env: Env) -> Self {
+    pub(super) fn new(state: &State, env: Env) -> Self {
         Self {
             name: state.id().name().filter(|name| name != DISPATCH),
             outside: config::outside(&env),
             pipeline: config::pipeline(&env),
-            state,
+            alarm: Alarm::of(state, "cron wakes the object within a minute"),
             env,
             busy: RefCell::default(),
             workers: Cell::new(0),
@@ -83,7 +81,6 @@ impl Host {
             found: RefCell::default(),
             woken_at: Cell::default(),
             woken: RefCell::default(),
-            alarm_at: Cell::new(None),
             rang: Cell::new(false),
         }
     }
@@ -103,7 +100,7 @@ impl Host {
 
     /// The alarm rang, so none is set any more.
     pub(super) async fn ring(self: &Rc<Self>) {
-        self.alarm_at.set(None);
+        self.alarm.rang();
         self.rang.set(true);
         self.begin().await;
     }
@@ -185,10 +182,7 @@ impl Host {
             Some(at) => self.wake_within((at.millis() - now().millis() + 1).max(1)).await,
             // It would find nothing to do. But deleting it is a write: while commands keep arriving
             // it stays, and rings once more after they stop.
-            None if self.rang.get() => {
-                self.alarm_at.set(None);
-                drop(self.state.storage().delete_alarm().await);
-            }
+            None if self.rang.get() => self.alarm.delete().await,
             None => {}
         }
         Ok(())
@@ -250,14 +244,7 @@ impl Host {
     /// Sets the alarm to ring within this many milliseconds. Each setting is a write to disk, so an
     /// earlier alarm stays.
     async fn wake_within(&self, millis: i64) {
-        let (now, at) = (now(), Micros(now().0.saturating_add(millis.saturating_mul(1_000))));
-        if self.alarm_at.get().is_some_and(|set| set > now && set <= at) {
-            return;
-        }
-        self.alarm_at.set(Some(at));
-        if !alarm::ring_in(&self.state, millis, "cron wakes the object within a minute").await {
-            self.alarm_at.set(None);
-        }
+        self.alarm.ring_within(millis).await;
     }
 }
 

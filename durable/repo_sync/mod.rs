@@ -63,8 +63,8 @@ impl DurableObject for RepoSync {
         follow_log_level(&env);
         incidents::watch(&env);
         let task = match state.id().name().as_deref() {
-            Some(RELAY) => Task::Find(Rc::new(Walker::new(state, env))),
-            _ => Task::Read(Rc::new(Host::new(state, env))),
+            Some(RELAY) => Task::Find(Rc::new(Walker::new(&state, env))),
+            _ => Task::Read(Rc::new(Host::new(&state, env))),
         };
         Self { task }
     }

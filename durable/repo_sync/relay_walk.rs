@@ -14,7 +14,7 @@ use worker::{Env, State};
 use crate::domain::discovery::{Next, Page, Walk};
 use crate::domain::pages::{Held, Pages};
 use crate::durable::repo_sync::commands::Work;
-use crate::platform::alarm;
+use crate::platform::alarm::Alarm;
 use crate::platform::clock::{chance, now};
 use crate::platform::config;
 use crate::platform::d1::D1;
@@ -34,7 +34,7 @@ type Outcome<T> = std::result::Result<T, Fault>;
 
 /// See the module. No borrow of it lasts over an await.
 pub(super) struct Walker {
-    state: State,
+    alarm: Alarm,
     env: Env,
     /// The relay, if any.
     relay: Option<Url>,
@@ -45,14 +45,15 @@ pub(super) struct Walker {
 }
 
 impl Walker {
-    pub(super) fn new(state: State, env: Env) -> Self {
-        Self { relay: config::relay(&env), state, env, busy: Cell::new(false), pages: RefCell::default() }
+    pub(super) fn new(state: &State, env: Env) -> Self {
+        let alarm = Alarm::of(state, "cron wakes the object within a minute");
+        Self { relay: config::relay(&env), alarm, env, busy: Cell::new(false), pages: RefCell::default() }
     }
 
     /// Makes sure that the walk continues. Returns at once.
     pub(super) async fn work(self: &Rc<Self>) {
         let Some(relay) = self.relay.clone() else {
-            return drop(self.state.storage().delete_alarm().await); // one that was set when a relay was configured
+            return self.alarm.delete().await; // one that was set when a relay was configured
         };
         if self.busy.replace(true) {
             return;
@@ -138,7 +139,7 @@ impl Walker {
     }
 
     async fn wake_within(&self, millis: i64) {
-        alarm::ring_in(&self.state, millis, "cron wakes the object within a minute").await;
+        self.alarm.ring_in(millis).await;
     }
 }
 

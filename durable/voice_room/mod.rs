@@ -15,7 +15,7 @@
 pub mod commands;
 mod peers;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use worker::{
@@ -32,7 +32,7 @@ use crate::durable::community::commands::Bind;
 use crate::durable::voice_room::commands::{
     Forget, Found, RELAYED_HEADER, ROOM_PARAMETER, Recheck, Rechecked, Seated,
 };
-use crate::platform::alarm;
+use crate::platform::alarm::Alarm;
 use crate::platform::clock::now;
 use crate::platform::config::{self, Signaling, follow_log_level};
 use crate::platform::d1::D1;
@@ -57,7 +57,7 @@ pub struct VoiceRoom {
     memory: RefCell<Option<Peers>>,
     /// For each room of a channel with peers or joins.
     rights: RefCell<BTreeMap<AtUri, Rights>>,
-    alarm_set: Cell<bool>,
+    alarm: Alarm,
 }
 
 /// What is known of the rights in a room since the object woke.
@@ -82,11 +82,11 @@ impl DurableObject for VoiceRoom {
         }
         Self {
             settings: config::signaling(&env),
+            alarm: Alarm::of(&state, "the next frame sets it"),
             state,
             env,
             memory: RefCell::new(None),
             rights: RefCell::default(),
-            alarm_set: Cell::new(false),
         }
     }
 
@@ -130,7 +130,7 @@ impl DurableObject for VoiceRoom {
     }
 
     async fn alarm(&self) -> Result<Response> {
-        self.alarm_set.set(false);
+        self.alarm.rang();
         self.sweep().await;
         Response::empty()
     }
@@ -279,20 +279,15 @@ impl VoiceRoom {
     /// that, nothing is stored.
     async fn look_after(&self) {
         let lease = self.settings.lease_ms;
-        if lease == 0 || self.alarm_set.get() || !self.with(|peers| peers.is_occupied()) {
+        if lease == 0 || !self.with(|peers| peers.is_occupied()) {
             return;
         }
-        self.alarm_set.set(true);
-        match self.state.storage().get_alarm().await {
-            Ok(Some(_)) => {}
-            _ => self.alarm_within(lease).await,
+        if !self.alarm.is_set().await {
+            self.alarm_within(lease).await;
         }
     }
 
     async fn alarm_within(&self, millis: i64) {
-        self.alarm_set.set(true);
-        if !alarm::ring_in(&self.state, millis.max(ALARM_MIN_MS), "the next frame sets it").await {
-            self.alarm_set.set(false);
-        }
+        self.alarm.ring_in(millis.max(ALARM_MIN_MS)).await;
     }
 }

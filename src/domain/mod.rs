@@ -19,6 +19,7 @@ pub mod keys;
 pub mod standing_cache;
 
 pub mod auth_mode;
+pub mod community;
 pub mod gate;
 pub mod gateway;
 pub mod moderation;

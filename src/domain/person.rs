@@ -28,6 +28,9 @@ pub struct Person {
     pub seat: Seat,
     stored: Stored,
     told: Option<State>,
+    /// A state is being stored: until that is done, nobody can say what the database contains.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    storing: bool,
 }
 
 impl Person {
@@ -58,7 +61,7 @@ impl Person {
     /// What the database should contain, if it contains something else.
     pub fn to_store(&self) -> Option<Stored> {
         let wanted = self.now();
-        (self.presence.is_loaded() && wanted != self.stored).then_some(wanted)
+        (self.presence.is_loaded() && (self.storing || wanted != self.stored)).then_some(wanted)
     }
 
     /// What the database should contain.
@@ -71,6 +74,12 @@ impl Person {
     /// The database contains this.
     pub fn stored(&mut self, stored: Stored) {
         self.stored = stored;
+        self.storing = false;
+    }
+
+    /// A state is about to be stored. Should nobody hear that it was, it is stored again.
+    pub fn begin_storing(&mut self) {
+        self.storing = true;
     }
 
     /// The state to publish to the watchers, if they know a different one (E15). A person who was

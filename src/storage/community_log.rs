@@ -3,15 +3,14 @@
 //! Pinned: an existing object keeps these tables. A change adds a table or a column with a default,
 //! and never edits an old one.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{Fault, Inner, Param, Statement, chunks};
 pub use crate::domain::announcement::Numbered;
 use crate::domain::announcement::{Announcement, Audience, Topic};
+pub use crate::domain::community::{Counters, Listener};
 use crate::domain::lost;
-use crate::domain::pending::Told;
-use crate::wire::ids::Did;
 use crate::wire::time::Micros;
 
 /// Creates the tables in a new object.
@@ -32,40 +31,6 @@ pub const SCHEMA: &[&str] = &[
         name TEXT PRIMARY KEY, delivered INTEGER NOT NULL, attachments INTEGER NOT NULL)",
 ];
 
-/// The counters of a community.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-pub struct Counters {
-    /// The last `seq` assigned.
-    pub seq: u64,
-    /// The last outbox row received.
-    pub announced: i64,
-    /// The smallest `seq` in the log, if it is not empty.
-    pub oldest: Option<u64>,
-}
-
-impl Counters {
-    /// The smallest `seq` in the log, or the next `seq` if the log is empty (Q05).
-    pub fn oldest(&self) -> u64 {
-        self.oldest.unwrap_or(self.seq + 1)
-    }
-
-    /// The number of events in the log.
-    pub fn kept(&self) -> i64 {
-        i64::try_from((self.seq + 1).saturating_sub(self.oldest())).unwrap_or(i64::MAX)
-    }
-}
-
-/// A gateway that listens.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Listener {
-    /// Its instance name.
-    pub name: String,
-    /// The last `seq` delivered to it.
-    pub delivered: u64,
-    /// The number of its requests to listen.
-    pub attachments: u64,
-}
-
 fn int(number: u64) -> Param {
     Param::Int(i64::try_from(number).unwrap_or(i64::MAX))
 }
@@ -82,46 +47,6 @@ pub fn counters() -> Statement {
          FROM counters",
         [],
     )
-}
-
-/// The effect of an announcement on a community.
-#[derive(Debug)]
-pub struct Taken {
-    /// The statements, to run in one transaction.
-    pub statements: Vec<Statement>,
-    /// The counters after it.
-    pub counters: Counters,
-    /// Whether it attaches further gateways.
-    pub asks_gateways: bool,
-}
-
-/// Numbers announcements: every event of a row that the community has not received gets the next
-/// `seq` (T14), and the gateway `home` of a private event's person is attached (E06b).
-///
-/// Numbers depend only on the counters, and the counters are written last. If writing fails
-/// half-way, a second delivery of the same rows gets the same numbers.
-pub fn take(counters: &Counters, told: &[Told], at: Micros, home: impl Fn(&Did) -> String) -> Taken {
-    let (mut seq, mut announced) = (counters.seq, counters.announced);
-    let mut statements = Vec::new();
-    let news = told.iter().filter(|told| told.id > counters.announced);
-    for told in news.clone() {
-        announced = announced.max(told.id);
-        for event in &told.events {
-            if let Some(did) = addressee(event) {
-                statements.push(listen(&home(did), seq));
-            }
-            seq += 1;
-        }
-    }
-    let asks_gateways = !statements.is_empty();
-    statements.extend(append(counters.seq + 1, news.flat_map(|told| &told.events), at));
-    statements.push(count(seq, announced));
-    let first = (seq > counters.seq).then_some(counters.seq + 1);
-    Taken {
-        statements,
-        counters: Counters { seq, announced, oldest: counters.oldest.or(first) },
-        asks_gateways,
-    }
 }
 
 /// Stores the last `seq` assigned and the last outbox row received.
@@ -382,12 +307,4 @@ pub fn listeners() -> Statement {
          FROM gateways ORDER BY name",
         [],
     )
-}
-
-/// The person that a private event is for (E06b).
-fn addressee(announcement: &Announcement) -> Option<&Did> {
-    match &announcement.audience {
-        Audience::Private(did) => Some(did),
-        Audience::Messages(_) | Audience::Community | Audience::Watchers(_) => None,
-    }
 }

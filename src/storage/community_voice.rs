@@ -12,14 +12,9 @@ use crate::wire::ids::{AtUri, Did};
 pub const SCHEMA: &[&str] = &["CREATE TABLE IF NOT EXISTS voice (
         did TEXT PRIMARY KEY, channel TEXT NOT NULL, gateway TEXT NOT NULL)"];
 
-/// Every person, as `[did, channel]`.
-pub fn people() -> Statement {
-    Statement::new("SELECT json_array(did, channel) AS row FROM voice", [])
-}
-
-/// The gateway that joined a person.
-pub fn joined_by(did: &Did) -> Statement {
-    Statement::new("SELECT gateway AS row FROM voice WHERE did = ?1", [did.as_str().into()])
+/// Everybody in voice, as `[did, channel, gateway]`.
+pub fn seats() -> Statement {
+    Statement::new("SELECT json_array(did, channel, gateway) AS row FROM voice", [])
 }
 
 /// Puts a person into a channel.

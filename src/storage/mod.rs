@@ -30,6 +30,7 @@ pub mod repos;
 pub mod sweep;
 
 pub mod bound_rooms;
+pub mod community;
 pub mod community_log;
 pub mod community_voice;
 pub mod gateway;

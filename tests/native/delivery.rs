@@ -9,10 +9,12 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use colibri_edge::domain::announcement::Scope;
+use colibri_edge::domain::community::{Community, Effect, Settings};
 use colibri_edge::domain::pending::Told;
 use colibri_edge::pipeline::delivery::{Audience, Telling};
-use colibri_edge::storage::community_log::{self, Counters};
 use colibri_edge::storage::{Fault, Statement};
+use colibri_edge::storage::{bound_rooms, community, community_log, community_voice};
+use colibri_edge::wire::ids::AtUri;
 use colibri_edge::wire::time::Micros;
 use futures::executor::block_on;
 use rusqlite::{Connection, params_from_iter};
@@ -54,23 +56,35 @@ impl Receivers {
     }
 
     /// What a community does with a delivery (`durable/community/log.rs`).
-    fn take(&self, community: &str, told: &[Told]) -> Result<i64, Fault> {
+    fn take(&self, name: &str, told: &[Told]) -> Result<i64, Fault> {
         if let Some((who, what)) = self.poison.get()
-            && community.contains(who)
+            && name.contains(who)
             && told.iter().flat_map(|told| &told.events).any(|event| event.event.get().contains(what))
         {
             return Err(Fault::new("announce", "it ends without a word"));
         }
         let mut logs = self.logs.borrow_mut();
-        let db = logs.entry(community.to_owned()).or_insert_with(|| {
+        let db = logs.entry(name.to_owned()).or_insert_with(|| {
             let db = Connection::open_in_memory().unwrap();
-            community_log::SCHEMA.iter().for_each(|sql| db.execute_batch(sql).unwrap());
+            let tables = [community_log::SCHEMA, community_voice::SCHEMA, bound_rooms::SCHEMA];
+            tables.into_iter().flatten().for_each(|sql| db.execute_batch(sql).unwrap());
             db
         });
-        let text: String = db.query_row(community_log::counters().sql, [], |row| row.get("row")).unwrap();
-        let counters: Counters = serde_json::from_str(&text).unwrap();
-        let taken = community_log::take(&counters, told, Micros(START), |_| "gateway-0".into());
-        let statements = taken.statements;
+        let load = |statement: &Statement| -> Result<Vec<String>, Fault> {
+            let mut prepared = db.prepare(statement.sql).unwrap();
+            let rows =
+                prepared.query_map(params_from_iter(Sqlite::bind(&statement.params)), |row| row.get("row"));
+            Ok(rows.unwrap().map(Result::unwrap).collect())
+        };
+        let settings = Settings { shards: 1, home_of: |_, _| "gateway-0".into(), log_max: i64::MAX };
+        let mut core = Community::wake(settings, community::load(&load).unwrap());
+        core.announced(&AtUri::parse(name).unwrap(), told.to_vec()).unwrap();
+        let effects = core.take_effects();
+        let keeps = effects.iter().filter_map(|effect| match effect {
+            Effect::Keep(keep) => Some(community::statements(keep, Micros(START))),
+            Effect::Publish(..) | Effect::Forget => None,
+        });
+        let statements: Vec<Statement> = keeps.flatten().collect();
         let run = |statements: &[Statement]| {
             for statement in statements {
                 db.execute(statement.sql, params_from_iter(Sqlite::bind(&statement.params))).unwrap();
@@ -81,9 +95,8 @@ impl Receivers {
             return Err(Fault::new("announce", "the disk is full"));
         }
         run(&statements);
-        let text: String = db.query_row(community_log::counters().sql, [], |row| row.get("row")).unwrap();
-        let stored: Counters = serde_json::from_str(&text).unwrap();
-        assert_eq!(stored, taken.counters, "what is kept in memory is what stands in the database");
+        let stored = community::counters(&load).unwrap();
+        assert_eq!(stored, core.counters(), "what is kept in memory is what stands in the database");
         Ok(stored.announced)
     }
 

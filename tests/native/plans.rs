@@ -400,8 +400,7 @@ fn of_voice() -> Vec<Statement> {
     let did = Did::parse("did:plc:bob").unwrap();
     let channel = AtUri::parse("at://did:plc:a/social.colibri.channel/v").unwrap();
     vec![
-        community_voice::people(),
-        community_voice::joined_by(&did),
+        community_voice::seats(),
         community_voice::seat(&did, &channel, "gateway-0"),
         community_voice::only(&Rooms::default()),
     ]

@@ -52,6 +52,11 @@ impl Replay {
         self.session
     }
 
+    /// Whether the client asked for it.
+    pub fn is_asked(&self) -> bool {
+        self.how == Catching::Asked
+    }
+
     /// What is replayed.
     pub fn community(&self) -> &AtUri {
         &self.community

@@ -179,6 +179,9 @@ impl Gateway {
             Shown { did, preferred, current, exists }
         });
         round.states = shown.collect();
+        for state in &round.states {
+            self.change(&state.did, |person, _| person.begin_storing());
+        }
     }
 
     fn load_person(&mut self, did: &Did, loaded: Happened, now: Micros) {

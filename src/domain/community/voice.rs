@@ -1,0 +1,101 @@
+//! Who is in a community's voice channels (contract section 6). Every change gets its E14 in the same step (V10).
+
+use serde_json::value::RawValue;
+
+use super::{Community, Keep};
+use crate::domain::announcement::{Announcement, Audience, Scope, Topic};
+use crate::domain::voice::Changed;
+use crate::domain::voice_right::silenced;
+use crate::wire::events::Event;
+use crate::wire::ids::{AtUri, Did};
+
+impl Community {
+    /// V03, V04: `gateway` has a person join a channel. A right that was read before something else was decided here
+    /// counts for nothing: `false`.
+    pub fn join_voice(
+        &mut self,
+        community: &AtUri,
+        did: &Did,
+        channel: &AtUri,
+        gateway: &str,
+        version: i64,
+    ) -> Result<bool, serde_json::Error> {
+        if self.counters.announced > version {
+            return Ok(false);
+        }
+        let changed = events(community, self.rooms.join(did, channel), true)?;
+        self.joined_by.insert(did.clone(), gateway.to_owned());
+        let seat = Keep::Seat(did.clone(), channel.clone(), gateway.to_owned());
+        self.append(changed, Some(seat), self.counters.announced);
+        Ok(true)
+    }
+
+    /// V05, V06. A gateway takes out only whom it joined.
+    pub fn leave_voice(
+        &mut self,
+        community: &AtUri,
+        did: &Did,
+        gateway: &str,
+    ) -> Result<(), serde_json::Error> {
+        if self.joined_by.get(did).is_some_and(|joined_by| joined_by == gateway) {
+            self.take_out(community, did)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a person out, whoever joined them.
+    pub fn take_out(&mut self, community: &AtUri, did: &Did) -> Result<(), serde_json::Error> {
+        if self.joined_by.remove(did).is_some() {
+            let changed = events(community, self.rooms.leave(did), true)?;
+            self.append(changed, Some(Keep::Seats(self.rooms.clone())), self.counters.announced);
+        }
+        Ok(())
+    }
+
+    /// Who is where (V10): the channels that are not empty.
+    pub fn voices(&self) -> Vec<(AtUri, Vec<Did>)> {
+        self.rooms.lists().into_iter().collect()
+    }
+
+    /// What an event ends in voice (V06): the events of that.
+    pub(super) fn end_voice(
+        &mut self,
+        community: &AtUri,
+        event: &Announcement,
+    ) -> Result<Vec<Announcement>, serde_json::Error> {
+        let changed = match &event.topic {
+            _ if self.rooms.is_empty() => Vec::new(), // nearly always
+            Topic::MemberOut(did) => self.rooms.leave(did),
+            Topic::CommunityGone => self.rooms.clear_all(),
+            _ => silenced(event).map_or_else(Vec::new, |channel| self.rooms.clear(channel)),
+        };
+        if !changed.is_empty() {
+            let rooms = &self.rooms;
+            self.joined_by.retain(|did, _| rooms.channel_of(did).is_some());
+        }
+        events(community, changed, event.live)
+    }
+}
+
+/// E14 for each list that changed.
+fn events(
+    community: &AtUri,
+    changed: Vec<Changed>,
+    live: bool,
+) -> Result<Vec<Announcement>, serde_json::Error> {
+    let event = |(channel, member_dids): Changed| {
+        let event = Event::VoiceChannelUpdated {
+            community_uri: community.clone(),
+            channel_rkey: channel.rkey(),
+            member_dids,
+        };
+        Ok(Announcement {
+            scope: Scope::Community(community.clone()),
+            audience: Audience::Community,
+            topic: Topic::Other,
+            live,
+            event: event.text().and_then(RawValue::from_string)?,
+        })
+    };
+    changed.into_iter().map(event).collect()
+}

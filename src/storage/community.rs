@@ -1,0 +1,43 @@
+//! The SQLite of a `Community` object as a whole: what each [`Keep`] writes, and what the object's memory reads back.
+//!
+//! The tables are those of `community_log`, `community_voice` and `bound_rooms`.
+
+use super::gateway::Run;
+use super::{Fault, Statement, bound_rooms, community_log as log, community_voice as voice, rows};
+use crate::domain::community::{Counters, Keep, Stored};
+use crate::wire::time::Micros;
+
+/// Creates the tables in a new object.
+pub fn prepare(run: &Run<'_>) -> Result<(), Fault> {
+    let tables = [log::SCHEMA, voice::SCHEMA, bound_rooms::SCHEMA];
+    tables.into_iter().flatten().try_for_each(|schema| run(&Statement::new(schema, [])).map(drop))
+}
+
+/// Reads back what the memory holds.
+pub fn load(run: &Run<'_>) -> Result<Stored, Fault> {
+    Ok(Stored {
+        counters: counters(run)?,
+        listeners: rows(Some(&run(&log::listeners())?))?,
+        seats: rows(Some(&run(&voice::seats())?))?,
+    })
+}
+
+/// Reads the counters.
+pub fn counters(run: &Run<'_>) -> Result<Counters, Fault> {
+    let found: Vec<Counters> = rows(Some(&run(&log::counters())?))?;
+    Ok(found.into_iter().next().unwrap_or_default())
+}
+
+/// What is written for a change at `now`.
+pub fn statements(keep: &Keep, now: Micros) -> Vec<Statement> {
+    match keep {
+        Keep::Concern(concern, seq) => vec![bound_rooms::concern(concern, *seq)],
+        Keep::Listen(name, seq) => vec![log::listen(name, *seq)],
+        Keep::Append(first, events) => log::append(*first, events.iter(), now),
+        Keep::Seat(did, channel, gateway) => vec![voice::seat(did, channel, gateway)],
+        Keep::Seats(rooms) => vec![voice::only(rooms)],
+        Keep::Count(seq, announced) => vec![log::count(*seq, *announced)],
+        Keep::Delivered(name, seq) => vec![log::delivered(name, *seq)],
+        Keep::Leave(listener) => vec![log::leave(listener)],
+    }
+}
