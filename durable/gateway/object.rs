@@ -71,19 +71,16 @@ pub(super) struct GatewayObject {
 impl GatewayObject {
     pub(super) fn new(state: State, env: Env) -> Self {
         let number = |socket: WebSocket| Some((number(&socket)?, socket));
-        let sockets: BTreeMap<i64, WebSocket> =
-            state.get_websockets().into_iter().filter_map(number).collect();
         Self {
             sql: ObjectSql::of(&state),
             settings: config::sockets(&env),
             cdn: config::cdn(&env),
-            // A number that an open socket has is not given again, also if it closes first: a task may be at work for it.
-            given: Cell::new(sockets.keys().max().copied().unwrap_or(0)),
-            sockets: RefCell::new(sockets),
+            sockets: RefCell::new(state.get_websockets().into_iter().filter_map(number).collect()),
             alarm: Alarm::of(&state, "the next event sets it"),
             state,
             env,
             memory: RefCell::new(None),
+            given: Cell::new(0),
             jobs: RefCell::default(),
             chosen: RefCell::default(),
             settling: Cell::new(false),

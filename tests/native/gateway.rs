@@ -550,7 +550,7 @@ impl World {
     fn evict(&mut self) {
         if self.jobs.is_empty() && self.looking.is_empty() && self.replays.is_empty() {
             self.memory = None;
-            self.given = self.sockets.borrow().keys().max().copied().unwrap_or(0);
+            self.given = 0;
             (self.alarm_known, self.wanted) = (None, None);
             self.saw("eviction");
         }
