@@ -217,7 +217,9 @@ fn named(fd: c_int, name: Name) -> Option<(u16, IpAddr)> {
 /// Accepts a connection, if it may stay. `ECONNABORTED` tells the caller that this one is gone and
 /// that another may be waiting.
 ///
-/// # Safety As for the function of the C library.
+/// # Safety
+///
+/// As for the function of the C library.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn accept4(
     listener: c_int,
