@@ -88,7 +88,7 @@ test('j02 j09 what would make the stream unreadable is left out of its URL; bina
     ['compress', 'requireHello', 'maxMessageSizeBytes', 'wantedDids'].map((name) => searchParams.get(name)),
     [null, null, null, 'did:plc:bob'],
   )
-  assert.match(service.logTail(), /parameters of JETSTREAM_URL are left out/)
+  assert.match(service.logTail(), /parameters of JETSTREAM_URL that make the stream unreadable are left out/)
   for (let n = 0; n < 20; n += 1) jetstream.send(Buffer.from([0x28, 0xb5, 0x2f, 0xfd, n]))
   await tell('text')
   await eventually(async () => (await ingest()).binary === 20, { what: 'the binary frames to be counted' })

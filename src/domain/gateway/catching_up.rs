@@ -62,6 +62,11 @@ impl Replay {
         &self.community
     }
 
+    /// The last event that its pages brought, or 0.
+    pub fn had(&self) -> u64 {
+        self.from.map_or(0, |_| self.through)
+    }
+
     /// What stands in for a page that could not be read or sent: the client reads anew.
     pub fn broken(&self) -> Replayed {
         Replayed::Resync { oldest: self.through }
@@ -190,7 +195,7 @@ impl Gateway {
             (Ok(oldest) | Err(oldest), _) => {
                 let community_uri = replay.community.clone();
                 texts.push(Reply::ResyncRequired { community_uri, oldest }.text());
-                0
+                replay.had() // what the pages brought comes no second time (A38)
             }
         };
         for (seq, text) in pending.into_iter().flatten().filter(|(seq, _)| *seq > to) {
