@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::histories::{cases, seed};
 use colibri_edge::domain::actions::Subscribe;
 use colibri_edge::domain::announcement::{Audience, Numbered};
 use colibri_edge::domain::frame_budget::Rate;
@@ -22,7 +23,6 @@ use colibri_edge::wire::socket::Reply;
 use colibri_edge::wire::time::Micros;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
-use proptest::test_runner::RngSeed;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 use serde_json::json;
@@ -843,15 +843,6 @@ fn live(steps: &[Step]) -> World {
         world.check();
     }
     world
-}
-
-fn cases() -> u32 {
-    std::env::var("HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(96)
-}
-
-/// The same histories each time; `HISTORIES` looks for new ones.
-fn seed() -> RngSeed {
-    if std::env::var_os("HISTORIES").is_some() { RngSeed::Random } else { RngSeed::Fixed(38) }
 }
 
 proptest! {

@@ -827,7 +827,7 @@ fn cases() -> u32 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 400, failure_persistence: None, rng_seed: super::histories::seed(), ..ProptestConfig::default() })]
 
     /// K05: a history that is cut by an outage and reconciled ends like the undisturbed one, in
     /// whatever order the repositories are read and whatever happens in the meantime.
