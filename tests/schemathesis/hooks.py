@@ -29,6 +29,11 @@ EXCUSED = [
     (NOT_ACCEPTED, "GET /api/", 400, "this path takes a WebSocket upgrade"),
     # Two fields that fit one by one and not together (R08).
     (NOT_ACCEPTED, "POST /api/community/ban", 422, "member_did is the owner"),
+    (NOT_ACCEPTED, "POST /api/community/kick", 422, "member_did is the owner"),
+    # No form tells a time that lies ahead (R08).
+    (NOT_ACCEPTED, "POST /api/community/ban", 422, "until must be an RFC 3339 time that lies ahead"),
+    # A key belongs to the request that it was sent with first (X23).
+    (NOT_ACCEPTED, "", 422, "the header Idempotency-Key was sent with another request before"),
     # The invite was revoked by an earlier request: what else than 410 could be answered (R19).
     (NOT_ACCEPTED, "POST /api/invite/{code}/use", 410, "this invite is revoked or used up"),
     # A revoked invite is still shown, as one that is not active, and may be revoked again (R16, R18).
