@@ -141,9 +141,10 @@ impl CommunityLog {
     pub(super) fn announce(&self, command: Announce) -> Outcome<Announced> {
         let Announce { community, told } = command;
         self.with(|core| {
-            core.announced(&community, told).map_err(|error| Fault::new("writing an event of voice", error))
-        })?;
-        self.with(|core| Ok(Announced { through: core.counters().announced }))
+            core.announced(&community, told)
+                .map_err(|error| Fault::new("writing an event of voice", error))?;
+            Ok(Announced { through: core.counters().announced })
+        })
     }
 
     /// Events of the log that could not be stored, read or delivered.

@@ -4,7 +4,6 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures::future::join_all;
 use worker::wasm_bindgen_futures::spawn_local;
 use worker::{Delay, Response, WebSocket, WebSocketPair};
 
@@ -21,7 +20,7 @@ use crate::durable::reading::wait_to_read;
 use crate::durable::replies::{Delivered, Done};
 use crate::platform::background::{Pauses, until_done};
 use crate::platform::d1::D1;
-use crate::platform::objects::{call, full, gateway};
+use crate::platform::objects::{call_gateways, full};
 use crate::platform::socket_state::send;
 use crate::platform::{log, socket_state};
 use crate::storage::{Fault, reads};
@@ -180,10 +179,8 @@ impl CommunityLog {
         if reads::listed(&D1::of(&self.env)?, &named).await?.is_empty() {
             return Ok(false);
         }
-        let names: Vec<String> = (0..self.shards).map(gateway).collect();
         let observed = Observed { community: community.clone() };
-        let replies = join_all(names.iter().map(|name| call(&self.env, name, &observed))).await;
-        replies.into_iter().collect::<Result<Vec<_>, _>>().map(|_| true)
+        call_gateways(&self.env, self.shards, &observed).await.map(|()| true)
     }
 
     /// Events about people who are watched through this community (A36).

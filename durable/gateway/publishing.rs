@@ -14,7 +14,7 @@ use crate::durable::community::commands::Overhear;
 use crate::durable::gateway::commands::{Adopt, Say};
 use crate::durable::replies::Done;
 use crate::platform::incidents;
-use crate::platform::objects::{call, gateway};
+use crate::platform::objects::{all_gateways, call};
 use crate::storage::gateway_people::{self, Saying};
 use crate::storage::incidents::Incident;
 use crate::storage::rows;
@@ -32,7 +32,7 @@ impl GatewayObject {
             })
         });
         let Ok(Some((last, hearers, observed))) = said else { return };
-        let gateways = (0..self.settings.gateway_shards).map(gateway);
+        let gateways = all_gateways(self.settings.gateway_shards);
         for name in gateways.chain(observed) {
             let is_behind = hearers.get(&name).copied().unwrap_or(0) < last;
             if is_behind && self.telling.borrow_mut().insert(name.clone()) {
@@ -120,7 +120,7 @@ impl GatewayObject {
     fn forget_sayings(&self) -> Outcome<()> {
         let hearers = self.hearers()?;
         let observed = self.with(|sessions| Ok(sessions.observed.clone()))?;
-        let names = (0..self.settings.gateway_shards).map(gateway).chain(observed);
+        let names = all_gateways(self.settings.gateway_shards).chain(observed);
         let all_have = names.map(|name| hearers.get(&name).copied().unwrap_or(0)).min().unwrap_or(0);
         self.sql.run(&gateway_people::forget_sayings(all_have)).map(drop)
     }

@@ -11,7 +11,7 @@ use crate::durable::community::commands::{Announce, Known};
 use crate::durable::gateway::commands::{Reindexed, Watch};
 use crate::pipeline::delivery::Audience;
 use crate::platform::config;
-use crate::platform::objects::{Command, call, gateway, gateway_of, lobby_of};
+use crate::platform::objects::{call, call_gateways, gateway_of, lobby_of};
 use crate::storage::Fault;
 use crate::wire::ids::Rkey;
 
@@ -46,14 +46,6 @@ impl Objects {
             .map(|(name, told)| async move { call(&self.env, &name, &Watch { told }).await.map(drop) });
         join_all(calls).await.into_iter().collect()
     }
-
-    /// Calls every gateway. If one fails, the call fails, and all are called again.
-    async fn call_gateways<C: Command>(&self, command: &C) -> Result<(), Fault> {
-        let shards = config::sockets(&self.env).gateway_shards;
-        let names: Vec<String> = (0..shards).map(gateway).collect();
-        let replies = join_all(names.iter().map(|name| call(&self.env, name, command))).await;
-        replies.into_iter().collect::<Result<Vec<_>, _>>().map(drop)
-    }
 }
 
 impl Audience for Objects {
@@ -68,7 +60,9 @@ impl Audience for Objects {
         // Gateways first, so that a socket that waits for a channel receives its first message
         // (A34).
         if let Some(rkeys) = reindexed(told) {
-            self.call_gateways(&Reindexed { community: community.clone(), rkeys }).await?;
+            let shards = config::sockets(&self.env).gateway_shards;
+            let reindexed = Reindexed { community: community.clone(), rkeys };
+            call_gateways(&self.env, shards, &reindexed).await?;
         }
         let announce = Announce { community: community.clone(), told: told.to_vec() };
         let through = call(&self.env, community.as_str(), &announce).await?.through;

@@ -3,7 +3,6 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures::future::join_all;
 use worker::Delay;
 use worker::wasm_bindgen_futures::spawn_local;
 
@@ -15,7 +14,7 @@ use crate::durable::{gateway, voice_room};
 use crate::pipeline::erasing::{Keepers, round};
 use crate::platform::clock::now;
 use crate::platform::d1::D1;
-use crate::platform::objects::{self, DISPATCH, all_rooms, call};
+use crate::platform::objects::{DISPATCH, all_rooms, call, call_gateways};
 use crate::platform::{config, log};
 use crate::storage::Fault;
 use crate::wire::ids::{AtUri, Did};
@@ -27,10 +26,7 @@ const TURN: Duration = Duration::from_secs(1);
 impl Keepers for Objects {
     async fn forget(&self, did: &Did, last: bool) -> Result<(), Fault> {
         let shards = config::sockets(&self.env).gateway_shards;
-        let of_gateways = gateway::commands::Forget { did: did.clone(), last };
-        let names: Vec<String> = (0..shards).map(objects::gateway).collect();
-        let gateways = join_all(names.iter().map(|name| call(&self.env, name, &of_gateways))).await;
-        gateways.into_iter().collect::<Result<Vec<_>, _>>()?;
+        call_gateways(&self.env, shards, &gateway::commands::Forget { did: did.clone(), last }).await?;
         let of_rooms = voice_room::commands::Forget { did: did.clone() };
         for name in all_rooms() {
             call(&self.env, &name, &of_rooms).await?;

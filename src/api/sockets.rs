@@ -135,18 +135,18 @@ pub(super) enum By {
 ///   3. without one, the mode decides how far `did` is believed (`domain::auth_mode`);
 ///   4. no socket acts for an erased person (I57).
 pub(super) async fn acts(call: &Call, mode: AuthMode) -> Result<Option<Acting>, ApiError> {
-    let did = call.query.optional_did("did")?;
-    if let Some(proof) = proof(call) {
-        let did = authority::proven(call, did.as_ref(), &proof).await?;
-        if erasure::is_erased(call, &did).await? {
-            return Ok(None);
-        }
-        sync::know(call, &did);
-        return Ok(Some(Acting { did, by: By::Proof }));
-    }
+    let (named, proof) = (call.query.optional_did("did")?, proof(call));
+    let did = match &proof {
+        Some(proof) => Some(authority::proven(call, named.as_ref(), proof).await?),
+        None => named,
+    };
     let Some(did) = did else { return Ok(None) };
     if erasure::is_erased(call, &did).await? {
         return Ok(None);
+    }
+    if proof.is_some() {
+        sync::know(call, &did);
+        return Ok(Some(Acting { did, by: By::Proof }));
     }
     let has_proven = mode == AuthMode::Mixed && authority::has_proven(call, &did).await?;
     Ok(match mode.without_proof(has_proven) {

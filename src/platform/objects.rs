@@ -6,6 +6,7 @@
 //! answer calls again. Instance names are pinned below: a changed name orphans the object and its
 //! storage.
 
+use futures::future::join_all;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use worker::{Env, Headers, Method, Request, RequestInit, Response, Stub};
@@ -73,6 +74,11 @@ pub const IDENTITIES: &str = "main";
 /// The name of the gateway number `shard`.
 pub fn gateway(shard: u32) -> String {
     format!("gateway-{shard}")
+}
+
+/// All of them, with so many shards.
+pub fn all_gateways(shards: u32) -> impl Iterator<Item = String> {
+    (0..shards).map(gateway)
 }
 
 /// The gateway that holds the sockets of a DID; it is always the same one.
@@ -150,6 +156,13 @@ pub async fn call<C: Command>(env: &Env, instance: &str, command: &C) -> Result<
         return Err(Fault::new(C::NAME, format!("{status}: {text}")));
     }
     serde_json::from_str(&text).map_err(|error| Fault::new(C::NAME, error))
+}
+
+/// Calls every gateway. If one fails, the call fails, and the caller calls all again.
+pub async fn call_gateways<C: Command>(env: &Env, shards: u32, command: &C) -> Result<(), Fault> {
+    let names: Vec<String> = all_gateways(shards).collect();
+    let replies = join_all(names.iter().map(|name| call(env, name, command))).await;
+    replies.into_iter().collect::<Result<Vec<_>, _>>().map(drop)
 }
 
 /// Reads a command from a request.
