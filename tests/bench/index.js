@@ -8,8 +8,8 @@
 
 import { DatabaseSync } from 'node:sqlite'
 
+import { databaseFile } from './databases.js'
 import { didOf, Repositories } from './frames.js'
-import { databaseFile } from './rows.js'
 
 const OWNER = didOf('owner')
 const MEMBER = didOf('member 0')

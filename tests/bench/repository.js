@@ -12,15 +12,14 @@ import { createServer } from 'node:http'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
 import { COLLECTION } from '../network/records.js'
 import { makeArchive } from './archive.js'
+import { databaseFile, inDatabase } from './databases.js'
 import { cpuSeconds, memory, peakMemory } from './process.js'
-import { databaseFile } from './rows.js'
 import { serve } from './service.js'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
@@ -114,9 +113,7 @@ async function measure(folder, share) {
     const after = { memory: peakMemory(service.workerd), cpu: cpuSeconds(service.workerd) }
     const requests = pds.asked()
     await service.stop()
-    const db = new DatabaseSync(databaseFile(state), { readOnly: true })
-    const stored = Number(db.prepare('SELECT count(*) AS n FROM messages').get()?.n)
-    db.close()
+    const stored = inDatabase(databaseFile(state), (db) => Number(db.prepare('SELECT count(*) AS n FROM messages').get()?.n))
     if (stored !== messages) throw new Error(`${messages} messages in the archive, ${stored} in the index`)
     const rounded = (/** @type {number | undefined} */ number) => number?.toFixed(number < 10 ? 1 : 0)
     const megabytes = archive.length / 2 ** 20

@@ -3,7 +3,8 @@
 
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
+
+import { databaseFile, inDatabase } from './databases.js'
 
 /** @param {string} folder @returns {string[]} */
 const sqliteFiles = (folder) =>
@@ -11,20 +12,12 @@ const sqliteFiles = (folder) =>
     .filter((entry) => entry.isFile() && /\.sqlite(-wal)?$/.test(entry.name))
     .map((entry) => join(entry.parentPath, entry.name))
 
-/** The file of the D1 database in a state folder of `npm run serve`. @param {string} state */
-export function databaseFile(state) {
-  const found = sqliteFiles(join(state, 'v3', 'd1')).filter((file) => file.endsWith('.sqlite') && !file.includes('metadata'))
-  if (found.length !== 1) throw new Error(`${state} should hold one D1 database, but holds ${found.length}: ${found.join(', ')}`)
-  return found[0]
-}
-
 /**
  * Rows of the index, and rows together with their index entries: what D1 calls written if each was written once.
  * @param {string} state a state folder of `npm run serve`
  */
 export function rowsStored(state) {
-  const db = new DatabaseSync(databaseFile(state), { readOnly: true })
-  try {
+  return inDatabase(databaseFile(state), (db) => {
     const tables = db
       .prepare(
         `SELECT m.name, (SELECT count(*) FROM sqlite_schema i WHERE i.type = 'index' AND i.tbl_name = m.name AND i.sql IS NOT NULL) AS indexes
@@ -46,7 +39,5 @@ export function rowsStored(state) {
       objects: objects.filter((file) => file.endsWith('.sqlite')).length,
       objectBytes: size(objects),
     }
-  } finally {
-    db.close()
-  }
+  })
 }

@@ -1,34 +1,20 @@
 // @ts-check
 // What a service holds after a stream: how far it is, read beside it while it runs, and all that it stored, when it has ended.
 //
-// Promises: databases are opened to be read only; the service is not asked, so that looking does not change what is measured.
+// Promises: the service is not asked, so that looking does not change what is measured.
 
 import { createHash } from 'node:crypto'
-import { readdirSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 
-import { databaseFile } from './rows.js'
+import { databaseFile, databaseFiles, inDatabase } from './databases.js'
 
-const BUSY_MILLIS = 5_000
 /** Columns that say when, and tables that say how, but not what the stream led to. */
 const TIMES = /^(indexed_at|updated_at|settled_at|arrived_at|gone_at|at|last_at|account_at|away_since|known_at|checked_at)$/
 const WHAT = ['communities', 'channels', 'categories', 'memberships', 'approvals', 'messages', 'reactions', 'actors', 'channel_reads', 'people', 'held', 'settled']
 
-/** @template T @param {string} file @param {(db: DatabaseSync) => T} see */
-function within(file, see) {
-  const db = new DatabaseSync(file, { readOnly: true })
-  try {
-    db.exec(`PRAGMA busy_timeout = ${BUSY_MILLIS}`)
-    return see(db)
-  } finally {
-    db.close()
-  }
-}
-
 /** The cursor that is stored, and the rows of the outbox: events that somebody has not received. @param {string} state */
 export const progress = (state) =>
-  within(databaseFile(state), (db) => {
+  inDatabase(databaseFile(state), (db) => {
     const [cursor, undelivered] = ['SELECT max(cursor_us) n FROM stream', 'SELECT count(*) n FROM outbox'].map((sql) => Number(db.prepare(sql).get()?.n ?? 0))
     return { cursor, undelivered }
   })
@@ -39,7 +25,7 @@ export const progress = (state) =>
  */
 export function outcome(state) {
   const digest = createHash('sha256')
-  const messages = within(databaseFile(state), (db) => {
+  const messages = inDatabase(databaseFile(state), (db) => {
     for (const table of WHAT) {
       const columns = db.prepare(`PRAGMA table_info(${table})`).all().map(({ name }) => String(name)).filter((name) => !TIMES.test(name))
       for (const row of db.prepare(`SELECT ${columns.join()} FROM ${table} ORDER BY ${columns.map((_, n) => n + 1).join()}`).iterate()) digest.update(JSON.stringify(row))
@@ -47,12 +33,8 @@ export function outcome(state) {
     return Number(db.prepare('SELECT count(*) n FROM messages').get()?.n)
   })
   let numbered = 0
-  const objects = readdirSync(join(state, 'v3', 'do'), { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && entry.name.endsWith('.sqlite') && entry.name !== 'metadata.sqlite')
-    .map((entry) => join(entry.parentPath, entry.name))
-    .sort()
-  for (const file of objects) {
-    within(file, (db) => {
+  for (const file of databaseFiles(join(state, 'v3', 'do'))) {
+    inDatabase(file, (db) => {
       if (!db.prepare("SELECT 1 FROM sqlite_master WHERE name = 'counters'").get()) return
       const seq = Number(db.prepare('SELECT max(seq) n FROM counters').get()?.n)
       digest.update(`${basename(file)} ${seq}`)

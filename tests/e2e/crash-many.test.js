@@ -15,7 +15,7 @@ import { test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 
 import { Dice } from '../bench/frames.js'
-import { databaseFile } from '../bench/rows.js'
+import { databaseFile } from '../bench/databases.js'
 import { startNetwork } from '../network/client.js'
 import { Follower } from './follower.js'
 import { atEnd, eventually, freshFolder, revision, startService } from './harness.js'

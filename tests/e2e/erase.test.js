@@ -2,19 +2,18 @@
 // the logs and in the sockets of others, that no replay brings them back, and that lifting does.
 
 import assert from 'node:assert/strict'
-import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { before, describe, test } from 'node:test'
 
+import { databaseFiles, inDatabase } from '../bench/databases.js'
 import { eventually } from './harness.js'
 import { answers, connected, garden, openPlace } from './place.js'
 import { openStage } from './stage.js'
+import { bearer, vouch } from './tokens.js'
 
 const KEY = 'the key of the tests'
 const SECRET = 'what signs the tokens of these tests'
 const SAID = 'words that are to be forgotten'
-const bearer = (token) => ({ authorization: `Bearer ${token}` })
 
 const ask = (service, proof, method, path) =>
   service.fetchJson(path, { method, headers: proof === undefined ? {} : bearer(proof) })
@@ -24,25 +23,11 @@ const erasure = (service, proof, did) => ask(service, proof, 'GET', `/api/user/e
 const erased = (service, did) =>
   eventually(async () => (await erasure(service, KEY, did)).body.state === 'erased', { what: 'the erasure to be done' })
 
-/** A socket proof of somebody. */
-async function vouch(service, did) {
-  const { body } = await service.fetchJson('/api/authentication', {
-    method: 'POST',
-    headers: bearer(KEY),
-    body: JSON.stringify({ did }),
-  })
-  return body.token
-}
-
 /** Every value of every table in every database of a service, of D1 and of its objects, in which a text stands. */
 function whereStands(service, text) {
-  const folder = join(service.state, 'v3')
-  const files = readdirSync(folder, { recursive: true }).map(String)
   const found = []
-  for (const file of files.filter((name) => name.endsWith('.sqlite') && !name.endsWith('metadata.sqlite'))) {
-    const db = new DatabaseSync(join(folder, file), { readOnly: true })
-    try {
-      db.exec('PRAGMA busy_timeout = 10000')
+  for (const file of databaseFiles(join(service.state, 'v3'))) {
+    inDatabase(file, (db) => {
       const tables = db.prepare(`SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'`).all()
       for (const { name } of tables) {
         const columns = db.prepare(`SELECT name FROM pragma_table_info('${name}')`).all()
@@ -51,9 +36,7 @@ function whereStands(service, text) {
           found.push(...rows.map(({ value }) => [`${name}.${column.name}`, String(value)]))
         }
       }
-    } finally {
-      db.close()
-    }
+    })
   }
   return found
 }
@@ -73,7 +56,7 @@ describe('of people on a real PDS', () => {
   })
 
   test('R40: another person and nobody are refused', async () => {
-    for (const [proof, status] of [[undefined, 401], ['nonsense', 401], [await vouch(service, alice.did), 403]]) {
+    for (const [proof, status] of [[undefined, 401], ['nonsense', 401], [await vouch(service, KEY, alice.did), 403]]) {
       assert.equal((await ask(service, proof, 'DELETE', `/api/user?did=${bob.did}`)).status, status)
       assert.equal((await ask(service, proof, 'DELETE', `/api/user/erasure?did=${bob.did}`)).status, status)
       assert.equal((await erasure(service, proof, bob.did)).status, status)
@@ -84,7 +67,7 @@ describe('of people on a real PDS', () => {
   })
 
   test('I55 to I58: by the person’s own proof, at once out of sight, then out of every table and log', async () => {
-    const proof = await vouch(service, bob.did)
+    const proof = await vouch(service, KEY, bob.did)
     const own = await service.connect(`/api/subscribe?auth=${encodeURIComponent(proof)}`)
     await own.subscribe({ event_type: 'message', channel: channel.uri })
     const claimed = await service.connect(`/api/subscribe?did=${bob.did}`)
@@ -156,7 +139,7 @@ describe('of people on a real PDS', () => {
       body: JSON.stringify({ did: bob.did }),
     })
     assert.deepEqual([sync.status, sync.body.error], [410, 'Gone'])
-    const socket = await service.connect(`/api/subscribe?auth=${encodeURIComponent(await vouch(service, bob.did))}`)
+    const socket = await service.connect(`/api/subscribe?auth=${encodeURIComponent(await vouch(service, KEY, bob.did))}`)
     const refused = await socket.request({ action: 'set_state', state: 'away' })
     assert.equal(refused.type, 'error', 'a socket of theirs is anonymous')
     await socket.close()

@@ -13,6 +13,7 @@ import { records } from '../network/client.js'
 import { COLLECTION } from '../network/records.js'
 import { eventually, startService, UpgradeRefused } from './harness.js'
 import { garden, openPlace } from './place.js'
+import { bearer, vouch } from './tokens.js'
 
 const KEY = 'the key of the tests of limits'
 const LIMIT = 60
@@ -35,7 +36,6 @@ let addresses = 0
 /** An address that nobody had before. */
 const somewhere = () => `2001:db8:${(++addresses).toString(16)}::1`
 const from = (address, headers = {}) => ({ headers: { 'x-forwarded-for': address, ...headers } })
-const bearer = (proof) => ({ authorization: `Bearer ${proof}` })
 /** What a bucket gives out at most: all that it holds, and what came back since, a token more for the moment of the question. */
 const most = (capacity, perMinute, since) => capacity + Math.ceil(((performance.now() - since) / 60_000) * perMinute) + 1
 
@@ -86,11 +86,6 @@ before(async () => {
   service = await startService({ env: ENV })
 })
 
-const vouched = async (did) => {
-  const init = { method: 'POST', headers: bearer(KEY), body: JSON.stringify({ did }) }
-  return (await service.fetchJson('/api/authentication', init)).body.token
-}
-
 test('C14 H14: an address at ten times its limit', async () => {
   const address = somewhere()
   const since = performance.now()
@@ -100,13 +95,13 @@ test('C14 H14: an address at ten times its limit', async () => {
 })
 
 test('C14: a person at ten times their limit, from as many addresses', async () => {
-  const token = await vouched('did:plc:o')
+  const token = await vouch(service, KEY, 'did:plc:o')
   const since = performance.now()
   const answers = await beside({ service }, LIMIT * TIMES, () => service.fetchJson(BANS, from(somewhere(), bearer(token))))
   const got = answers.filter(({ status }) => status === 200).length
   assert(got >= LIMIT && got <= most(LIMIT, LIMIT, since), `${got} of ${answers.length}`)
   assert(answers.every(({ status }) => status === 200 || status === 429))
-  const other = await service.fetchJson(BANS, from(somewhere(), bearer(await vouched('did:plc:other'))))
+  const other = await service.fetchJson(BANS, from(somewhere(), bearer(await vouch(service, KEY, 'did:plc:other'))))
   assert.equal(other.status, 403, 'somebody else is judged, not throttled')
 })
 

@@ -10,7 +10,7 @@ import { MODES, modeIn, modeOf, withMode } from '../../scripts/choose-mode.js'
 import { eventually, freePort, startService, UpgradeRefused } from './harness.js'
 import { answers, connected, garden, openPlace } from './place.js'
 import { openHost, openStage } from './stage.js'
-import { documentOf, newKey } from './tokens.js'
+import { bearer, documentOf, newKey } from './tokens.js'
 
 const KEY = 'the key of the tests'
 const SECRET = 'what signs the tokens of these tests'
@@ -18,7 +18,6 @@ const SUBSCRIBE = 'social.colibri.sync.subscribeEvents'
 const MODERATE = 'social.colibri.community.moderate'
 const ACK = { type: 'ack', message: '' }
 const error = (message) => ({ type: 'error', message })
-const bearer = (token) => ({ authorization: `Bearer ${token}` })
 
 /** Fails unless an upgrade is refused with this status. */
 async function refusedUpgrade(opening, status, sentence, why) {

@@ -1,6 +1,6 @@
 // @ts-check
-// Service-auth tokens as an account's server makes them, with keys of the test: for tokens that a real PDS would not
-// sign.
+// Service-auth tokens as an account's server makes them, with keys of the test, for tokens that a real PDS would not
+// sign; and how a proof is shown, and got from the service.
 
 import { createPrivateKey, createPublicKey, generateKeyPairSync, randomBytes, sign } from 'node:crypto'
 
@@ -66,3 +66,11 @@ export const documentOf = (did, multikey, pds) => ({
   service: [{ id: '#atproto_pds', type: 'AtprotoPersonalDataServer', serviceEndpoint: pds }],
 })
 
+/** The header of a proof or a key. @param {string} proof */
+export const bearer = (proof) => ({ authorization: `Bearer ${proof}` })
+
+/** A socket token for a person, which the holder of the key asks for (R25). @param {any} service @param {string} key @param {string} did */
+export async function vouch(service, key, did) {
+  const { body } = await service.fetchJson('/api/authentication', { method: 'POST', headers: bearer(key), body: JSON.stringify({ did }) })
+  return body.token
+}

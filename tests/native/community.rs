@@ -3,17 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::histories::{cases, seed};
+use super::histories::config;
+use super::sqlite::run;
 use colibri_edge::domain::announcement::{Announcement, Audience, Scope, Topic};
 use colibri_edge::domain::community::{Community, Effect, Settings};
 use colibri_edge::domain::pending::Told;
-use colibri_edge::storage::{Fault, Param, Statement, community, community_log};
+use colibri_edge::storage::{community, community_log};
 use colibri_edge::wire::ids::{AtUri, Did};
 use colibri_edge::wire::time::Micros;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
-use rusqlite::types::Value;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::Connection;
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -58,17 +58,6 @@ struct World {
     /// What observers were told.
     published: Vec<u64>,
     seen: BTreeMap<&'static str, u32>,
-}
-
-fn run(db: &Connection, statement: &Statement) -> Result<Vec<String>, Fault> {
-    let params = statement.params.iter().map(|param| match param {
-        Param::Int(number) => Value::Integer(*number),
-        Param::Text(text) => Value::Text(text.clone()),
-        Param::Null => Value::Null,
-    });
-    let mut prepared = db.prepare_cached(statement.sql).unwrap();
-    let rows = prepared.query_map(params_from_iter(params), |row| row.get("row"));
-    Ok(rows.unwrap().map(Result::unwrap).collect())
 }
 
 #[derive(Clone, Debug)]
@@ -372,7 +361,7 @@ fn live(steps: &[Step]) -> World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 4000, failure_persistence: None, rng_seed: seed(), ..ProptestConfig::default() })]
+    #![proptest_config(config(96))]
 
     #[test]
     fn whatever_happens_every_event_has_one_number_and_lists_are_what_was_said(

@@ -24,7 +24,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::histories::{Moment, PEOPLE, cases, seed, steps, tell};
+use super::histories::{Moment, PEOPLE, config, steps, tell};
 use super::sqlite::{Break, Sqlite};
 use super::story::{START, Service, Story, ban, block, frame, kick, moderators};
 
@@ -801,7 +801,7 @@ fn deleted(who: &str, after: &Moment) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 4000, failure_persistence: None, rng_seed: seed(), ..ProptestConfig::default() })]
+    #![proptest_config(config(96))]
 
     /// Whenever somebody is erased, whatever dies between the steps of that, and whatever the stream says or
     /// repeats meanwhile and after: nothing of them is left, and everybody else's is as if their account had

@@ -6,7 +6,8 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::histories::{cases, seed};
+use super::histories::config;
+use super::sqlite::run;
 use colibri_edge::domain::actions::Subscribe;
 use colibri_edge::domain::announcement::{Audience, Numbered};
 use colibri_edge::domain::frame_budget::Rate;
@@ -17,14 +18,13 @@ use colibri_edge::domain::presence::Periods;
 use colibri_edge::domain::replay::{Replayed, Resume, nothing_yet, resume};
 use colibri_edge::domain::restore::{self, Origin};
 use colibri_edge::domain::slow_sockets::{FULL_BYTES, SLOW_BYTES};
-use colibri_edge::storage::{Fault, Param, Statement, gateway, gateway_people};
+use colibri_edge::storage::{gateway, gateway_people};
 use colibri_edge::wire::ids::{AtUri, Did};
 use colibri_edge::wire::socket::Reply;
 use colibri_edge::wire::time::Micros;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
-use rusqlite::types::Value;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::Connection;
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -133,17 +133,6 @@ struct World {
 
 /// The object died while it was working.
 struct Died;
-
-fn run(db: &Connection, statement: &Statement) -> Result<Vec<String>, Fault> {
-    let params = statement.params.iter().map(|param| match param {
-        Param::Int(number) => Value::Integer(*number),
-        Param::Text(text) => Value::Text(text.clone()),
-        Param::Null => Value::Null,
-    });
-    let mut prepared = db.prepare_cached(statement.sql).unwrap();
-    let rows = prepared.query_map(params_from_iter(params), |row| row.get("row"));
-    Ok(rows.unwrap().map(Result::unwrap).collect())
-}
 
 impl World {
     fn new() -> Self {
@@ -846,7 +835,7 @@ fn live(steps: &[Step]) -> World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 4000, failure_persistence: None, rng_seed: seed(), ..ProptestConfig::default() })]
+    #![proptest_config(config(96))]
 
     #[test]
     fn whatever_happens_a_socket_gets_every_event_once_and_nobody_is_there_without_one(

@@ -146,15 +146,20 @@ fn write(story: &mut Story, n: usize, step: &Step) {
     };
 }
 
-/// The number of histories per property; `HISTORIES` overrides it.
-pub(crate) fn cases() -> u32 {
-    std::env::var("HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(96)
-}
-
-/// The same histories each time, so that a whole check means the same on every machine; `HISTORIES` looks for
-/// new ones.
-pub(crate) fn seed() -> RngSeed {
-    if std::env::var_os("HISTORIES").is_some() { RngSeed::Random } else { RngSeed::Fixed(38) }
+/// How a property is checked: with the same `usual` histories each time, so that a whole check means the same on every
+/// machine. `HISTORIES` names another number, and looks for new ones.
+pub(crate) fn config(usual: u32) -> ProptestConfig {
+    let (cases, rng_seed) = match std::env::var("HISTORIES") {
+        Ok(text) => (text.parse().unwrap_or(usual), RngSeed::Random),
+        Err(_) => (usual, RngSeed::Fixed(38)),
+    };
+    ProptestConfig {
+        cases,
+        rng_seed,
+        max_shrink_iters: 4_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
 }
 
 /// Each step separately, in order, by a service that caches nothing in between.
@@ -188,7 +193,7 @@ fn transcript(service: &Service) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 4000, failure_persistence: None, rng_seed: seed(), ..ProptestConfig::default() })]
+    #![proptest_config(config(96))]
 
     #[test]
     fn cuts_repetitions_and_replays_change_nothing(

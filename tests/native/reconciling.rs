@@ -20,6 +20,7 @@ use futures::executor::block_on;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::histories::config;
 use super::sqlite::Break;
 use super::story::{START, Service, Story, approval, ban, frame, membership, message_in, reaction};
 
@@ -822,12 +823,8 @@ fn dice(seed: u64) -> impl FnMut(usize) -> usize {
     }
 }
 
-fn cases() -> u32 {
-    std::env::var("HISTORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(48)
-}
-
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 400, failure_persistence: None, rng_seed: super::histories::seed(), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 400, ..config(48) })]
 
     /// K05: a history that is cut by an outage and reconciled ends like the undisturbed one, in
     /// whatever order the repositories are read and whatever happens in the meantime.

@@ -184,6 +184,13 @@ impl Sqlite {
     }
 }
 
+/// Runs a statement of an object's database.
+pub(crate) fn run(db: &Connection, statement: &Statement) -> Result<Vec<String>, Fault> {
+    let mut prepared = db.prepare_cached(statement.sql).unwrap();
+    let rows = prepared.query_map(params_from_iter(Sqlite::bind(&statement.params)), |row| row.get("row"));
+    Ok(rows.unwrap().map(Result::unwrap).collect())
+}
+
 impl Store for Sqlite {
     async fn read(&self, statements: &[Statement]) -> Result<Vec<Vec<String>>, Fault> {
         if self.strikes(Break::Read) {

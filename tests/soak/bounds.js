@@ -5,8 +5,8 @@
 
 import { readdirSync, readlinkSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 
+import { inDatabase } from '../bench/databases.js'
 import { memory } from '../bench/process.js'
 
 const MEBIBYTE = 1 << 20
@@ -50,18 +50,14 @@ function filesOf(folder) {
 }
 
 /** @param {string} path @param {(ask: (sql: string) => number, has: (table: string) => boolean) => void} see */
-function inDatabase(path, see) {
-  const db = new DatabaseSync(path, { readOnly: true })
-  try {
-    db.exec('PRAGMA busy_timeout = 5000')
+function counting(path, see) {
+  inDatabase(path, (db) => {
     const tables = new Set(db.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").all().map(({ name }) => name))
     see(
       (sql) => Number(Object.values(db.prepare(sql).get() ?? {})[0] ?? 0),
       (table) => tables.has(table),
     )
-  } finally {
-    db.close()
-  }
+  })
 }
 
 /** @param {{ state: string, workerd: number }} service */
@@ -74,7 +70,7 @@ export function look({ state, workerd }) {
   const most = (/** @type {string} */ name, /** @type {number} */ value) => (rows[name] = Math.max(rows[name] ?? 0, value))
   const sum = (/** @type {string} */ name, /** @type {number} */ value) => (rows[name] = (rows[name] ?? 0) + value)
   for (const { path } of databases) {
-    inDatabase(path, (ask, has) => {
+    counting(path, (ask, has) => {
       const ofMost = (/** @type {string} */ table, /** @type {string} */ by) => ask(`SELECT max(n) FROM (SELECT count(*) n FROM ${table} GROUP BY ${by})`)
       if (has('ledger')) {
         for (const table of ['people', 'identities', 'repos', 'visitors', 'held', 'outbox', 'messages', 'communities', 'approvals', 'gone_messages'])

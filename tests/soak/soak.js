@@ -60,6 +60,21 @@ export async function soak({ quietMillis, hostileMillis, settleMillis, only = ''
   }
 }
 
+/**
+ * Answers, each time, the CPU seconds per second since the last time: of the service, and of all that happens here.
+ * @param {number} workerd
+ */
+function meter(workerd) {
+  const read = () => ({ at: performance.now(), service: cpuSeconds(workerd) ?? NaN, here: cpuSeconds(process.pid) ?? NaN })
+  let last = read()
+  return () => {
+    const [before, now] = [last, read()]
+    last = now
+    const share = (/** @type {'service' | 'here'} */ who) => ((now[who] - before[who]) * 1000) / (now.at - before.at)
+    return { service: share('service'), here: share('here') }
+  }
+}
+
 /** @param {string} folder @param {(() => unknown)[]} undo @param {Required<Parameters<typeof soak>[0]>} options */
 async function run(folder, undo, { quietMillis, hostileMillis, settleMillis, only, say }) {
   const attackers = new Worker(new URL('./attackers.js', import.meta.url))
@@ -135,15 +150,7 @@ async function run(folder, undo, { quietMillis, hostileMillis, settleMillis, onl
   await honest.arrive(SOCKETS)
   honest.write(EVENTS_PER_SECOND)
   await pause(WARM_MILLIS)
-  /** CPU seconds per second since the last call: of the service, and of all that happens here. */
-  const busy = () => {
-    const now = { at: performance.now(), service: cpuSeconds(service.workerd) ?? NaN, here: cpuSeconds(process.pid) ?? NaN }
-    const before = cpu
-    cpu = now
-    const share = (/** @type {'service' | 'here'} */ who) => ((now[who] - before[who]) * 1000) / (now.at - before.at)
-    return { service: share('service'), here: share('here') }
-  }
-  let cpu = { at: 0, service: 0, here: 0 }
+  const busy = meter(service.workerd)
   honest.phase()
   honest.stretch()
   busy()
@@ -156,7 +163,7 @@ async function run(folder, undo, { quietMillis, hostileMillis, settleMillis, onl
   attackers.postMessage({ begin: { url: service.url, only, victims, community: COMMUNITY, channel: CHANNEL } })
   const { counts, stop } = flood(jetstream, { perSecond: FLOOD_PER_SECOND, only, channel: CHANNEL, community: COMMUNITY, hosts: HOSTS })
   undo.push(stop)
-  let usedBefore = cpuSeconds(service.workerd) ?? NaN
+  const busyOfMinute = meter(service.workerd)
   const peak = { memory: 0, descriptors: 0, files: 0, bytes: 0 }
   const beganAt = performance.now()
   const until = beganAt + hostileMillis
@@ -165,10 +172,8 @@ async function run(folder, undo, { quietMillis, hostileMillis, settleMillis, onl
     await Promise.race([broke, pause(Math.min(left, LOOK_EVERY_MILLIS))])
     const now = at()
     if (performance.now() - beganAt >= (minutes + 1) * 60_000) {
-      const used = cpuSeconds(service.workerd) ?? NaN
       const { p50, p99 } = honest.stretch()
-      say(`minute ${++minutes}: p50 ${p50} ms, p99 ${p99} ms, ${Math.round(now.memory)} MiB, CPU ${((used - usedBefore) / 60).toFixed(2)}, ${now.rows.held} held`)
-      usedBefore = used
+      say(`minute ${++minutes}: p50 ${p50} ms, p99 ${p99} ms, ${Math.round(now.memory)} MiB, CPU ${busyOfMinute().service.toFixed(2)}, ${now.rows.held} held`)
     }
     for (const key of /** @type {(keyof typeof peak)[]} */ (Object.keys(peak))) peak[key] = Math.max(peak[key], now[key])
   }
