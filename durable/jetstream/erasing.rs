@@ -1,4 +1,4 @@
-//! Has what objects keep of people go, and drives erasures (I56): one task, beside the stream.
+//! Drives erasures, and deletes what objects store about people (I56): one task, beside the stream.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -19,8 +19,8 @@ use crate::platform::{config, log};
 use crate::storage::Fault;
 use crate::wire::ids::{AtUri, Did};
 
-/// How long others have the database for themselves after a piece that was as large as pieces are. Each piece
-/// makes a commit that is under way read its facts anew.
+/// The pause after a full piece, in which others have the database for themselves. Each piece makes a commit in
+/// progress read its facts again.
 const TURN: Duration = Duration::from_secs(1);
 
 impl Keepers for Objects {
@@ -49,8 +49,8 @@ impl Keepers for Objects {
 }
 
 impl Consumer {
-    /// Goes on with erasures, in the background. What waits or fails is looked at again when something was
-    /// told, and with every alarm.
+    /// Continues erasures in the background. An erasure that waits or failed continues after the next delivery,
+    /// and at every alarm.
     pub(super) fn erase_soon(self: &Rc<Self>) {
         if self.erasing.replace(true) {
             return;

@@ -20,13 +20,13 @@ pub(super) struct Erasure {
     pub(super) erased_at: String,
 }
 
-/// 410 where something of a person would be stored of whom everything is erased (I57).
+/// 410 where a request would store something about an erased person (I57).
 const ERASED: &str = "everything of this did is erased; the erasure must be lifted first";
 /// 404 of R41 and R42.
 const NOT_ERASED: &str = "this did is not erased";
 
-/// R40 `DELETE /api/user`: everything that the service keeps about a person goes. With the answer nothing of
-/// it is shown or let in any more; the rest of the work goes on behind it.
+/// R40 `DELETE /api/user`: erases everything that the service stores about a person. From the response on,
+/// nothing of it is shown or accepted; the deletion continues in the background.
 pub(super) async fn erase(call: &Call) -> Answer {
     let did = whose(call).await?;
     let (db, settings) = (call.db()?, config::stream(&call.env).pipeline);
@@ -38,13 +38,13 @@ pub(super) async fn erase(call: &Call) -> Answer {
     answer(call, &did, 202).await
 }
 
-/// R41 `GET /api/user/erasure`: how far that is.
+/// R41 `GET /api/user/erasure`: the progress of an erasure.
 pub(super) async fn shown(call: &Call) -> Answer {
     let did = whose(call).await?;
     answer(call, &did, 200).await
 }
 
-/// R42 `DELETE /api/user/erasure`: what the person's repository holds may come back.
+/// R42 `DELETE /api/user/erasure`: lifts an erasure, so that the person's repository is read again.
 pub(super) async fn lift(call: &Call) -> Answer {
     let did = whose(call).await?;
     let erased_at = erasures::lift(&call.db()?, &did).await?.ok_or(ApiError::NotFound(NOT_ERASED))?;
@@ -52,7 +52,7 @@ pub(super) async fn lift(call: &Call) -> Answer {
     body("lifting", erased_at, 202)
 }
 
-/// Whom it is about: anybody with the key, the person themselves with a proof.
+/// The person in question. The key may name anybody, a proof only its own person.
 async fn whose(call: &Call) -> Result<Did, ApiError> {
     let caller = authority::moderator(call).await?;
     let did = call.query.did("did")?;
@@ -62,7 +62,7 @@ async fn whose(call: &Call) -> Result<Did, ApiError> {
     }
 }
 
-/// Has the work go on. Nobody waits for it.
+/// Continues the work in the background.
 fn go_on(call: &Call) {
     let env = call.env.clone();
     call.after_answer(async move {
@@ -72,7 +72,7 @@ fn go_on(call: &Call) {
     });
 }
 
-/// How far the erasure of a person is.
+/// Answers with the progress of a person's erasure.
 async fn answer(call: &Call, did: &Did, status: u16) -> Answer {
     let found = erasures::find(&call.db()?, did).await?.ok_or(ApiError::NotFound(NOT_ERASED))?;
     body(found.state(), found.erased_at, status)
@@ -83,12 +83,12 @@ fn body(state: &str, erased_at: String, status: u16) -> Answer {
     json_text(serde_json::to_string(&body).map_err(|_| ApiError::Internal)?, status)
 }
 
-/// Whether everything of a person is erased (I57): asked wherever something of theirs would be shown or made.
+/// Whether a person is erased (I57). Every handler that would show or store something of theirs asks this.
 pub(super) async fn is_erased(call: &Call, did: &Did) -> Result<bool, ApiError> {
     Ok(erasures::find(&call.db()?, did).await?.is_some())
 }
 
-/// Refuses with 410 what is asked about somebody of whom everything is erased.
+/// Refuses a request about an erased person with 410.
 pub(super) async fn must_not_be_erased(call: &Call, did: &Did) -> Result<(), ApiError> {
     if is_erased(call, did).await? { Err(ApiError::Gone(ERASED)) } else { Ok(()) }
 }

@@ -12,18 +12,18 @@ use sha2::{Digest as _, Sha256};
 use super::announcement::Audience;
 use crate::wire::ids::{AtUri, Did};
 
-/// What is hashed before the DID, so that the hash is of use here only. Pinned: with another one, those
-/// who are erased come back.
+/// The prefix of the hashed text, so that the hash is useful here only. Pinned: with another prefix,
+/// erased people would come back.
 const PREFIX: &str = "colibri-edge erased ";
 
-/// What stays of a person: SHA-256 of [`PREFIX`] and the DID, in hex.
+/// The hash that stays of a person: SHA-256 of [`PREFIX`] and the DID, in hex.
 pub fn mark(did: &Did) -> String {
     let hash = Sha256::new_with_prefix(PREFIX).chain_update(did.as_str()).finalize();
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The authority that stands in the place of a person's where a key must go on meaning a message that
-/// is gone (T21). It is nobody's.
+/// The authority that replaces a person's DID where a key must keep its meaning although its message is
+/// gone (T21). It belongs to nobody.
 pub fn stand_in(did: &Did) -> String {
     format!("did:erased:{}", mark(did))
 }
@@ -31,17 +31,17 @@ pub fn stand_in(did: &Did) -> String {
 /// A step of an erasure. They are taken in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// What was announced before is told: until then it may still come into a log.
+    /// Wait until earlier announcements are delivered: until then they may still enter a log.
     Telling,
-    /// Their sockets are closed, and what gateways keep of them goes.
+    /// Close their sockets, and delete what gateways store about them.
     Sockets,
-    /// Logs of communities hold nothing of them. The place is the last community that was looked at.
+    /// Clear the logs of communities. The place is the last community whose log was cleared.
     Logs,
-    /// Their rows go. The place is the number of the table.
+    /// Delete their rows. The place is the number of the table.
     Rows,
-    /// Once more what may have been on its way meanwhile.
+    /// Repeat the step `Sockets`, for what arrived meanwhile.
     Again,
-    /// Not of an erasure: one is being lifted.
+    /// The erasure is being lifted.
     Lifting,
 }
 
@@ -58,7 +58,7 @@ impl Step {
         }
     }
 
-    /// The step of a word; the first one for any other, for every step may be taken again.
+    /// The step of a word. An unknown word means the first step, because every step may be repeated.
     pub fn named(word: &str) -> Self {
         [Step::Sockets, Step::Logs, Step::Rows, Step::Again, Step::Lifting]
             .into_iter()
@@ -66,7 +66,7 @@ impl Step {
             .unwrap_or(Step::Telling)
     }
 
-    /// The step that follows. Of somebody of whom nothing was in the index no log speaks.
+    /// The next step. No log mentions a person whom the index did not know.
     pub fn next(self, known: bool) -> Option<Self> {
         match self {
             Step::Telling => Some(Step::Sockets),
@@ -78,27 +78,27 @@ impl Step {
     }
 }
 
-/// What becomes of an event in a log.
+/// What the erasure does to an event in a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cleared {
-    /// It says nothing of the person, or only that they are gone: those who come back must hear that.
+    /// It does not name the person, or says only that they left: clients that resume need that.
     Stays,
-    /// It stays without what it said of them.
+    /// It stays, without the person's part.
     Reads(String),
-    /// It is emptied and not replayed: what it told of is gone.
+    /// It is emptied and not replayed.
     Withdrawn,
-    /// It is somebody else's and cannot be told without them: it is set aside (Q21).
+    /// It is another person's event and makes no sense without the erased person: it is set aside (Q21).
     SetAside,
 }
 
-/// What becomes of an event of a log when a person is erased. The first rule that applies decides:
-///   1. what does not name them stays, and what cannot be read was set aside already;
-///   2. of a community of theirs only its end stays;
-///   3. what was for them alone is withdrawn;
-///   4. that a message, reaction or member of theirs is gone stays, without anything else;
-///   5. what they wrote, and what was put on it, is withdrawn; so are lists of who was in voice;
-///   6. what somebody else wrote stays, without their words before it; with their reactions on it, it
-///      is set aside.
+/// Decides what the erasure of a person does to an event of a log. The first rule that applies decides:
+///   1. an event that does not name them stays; one that cannot be read was set aside before;
+///   2. of their own community, only the deletion stays;
+///   3. an event for them alone is withdrawn;
+///   4. the deletion of their message, reaction or membership stays, without their profile;
+///   5. their messages, and reactions on them, are withdrawn; so are voice lists with them;
+///   6. another person's message stays, without the message of theirs that it answers; with
+///      reactions of theirs on it, it is set aside.
 pub fn clear(event: &str, community: &AtUri, audience: &Audience, did: &Did) -> Cleared {
     let is_theirs = community.authority() == *did;
     let is_private = *audience == Audience::Private(did.clone());
@@ -125,15 +125,15 @@ pub fn clear(event: &str, community: &AtUri, audience: &Audience, did: &Did) -> 
     }
 }
 
-/// E13 with nothing but who left what.
+/// E13 with only the person and the community.
 fn without_profile(event: &Map<String, Value>) -> String {
     let kept = ["type", "community_uri", "member_did"];
     let kept = event.iter().filter(|(name, _)| kept.contains(&name.as_str()));
     Value::Object(kept.map(|(name, value)| (name.clone(), value.clone())).collect()).to_string()
 }
 
-/// E01. Of somebody else's, the message of the erased person that it answers is gone; who is named in its
-/// text is its author's to say.
+/// E01. Another person's message loses the erased person's message that it answers. Its text stays, even if
+/// it names the erased person.
 fn message(event: &str, message: &Value, did: &Did) -> Cleared {
     #[derive(Deserialize)]
     struct Event<'e> {
@@ -167,7 +167,7 @@ fn message(event: &str, message: &Value, did: &Did) -> Cleared {
     }
 }
 
-/// Whether the person stands somewhere in a value.
+/// Whether a value contains the person's DID as a string.
 fn names(value: Option<&Value>, did: &Did) -> bool {
     match value {
         Some(Value::String(text)) => text == did.as_str(),

@@ -1,9 +1,9 @@
-//! Everything of a person goes (I55–I59): at once out of sight, then in pieces out of the database and out of
-//! what the objects keep.
+//! Erases a person (I55–I59): hides everything at once, then deletes it in pieces from the database and from the
+//! objects.
 //!
-//! Guarantee: an erasure that began comes to its end, whatever dies on the way. How far it is stands in
-//! D1; a piece that is done again finds nothing left to do. What cannot be reached holds up neither other
-//! erasures nor anything else.
+//! Guarantee: an erasure that began completes, whatever dies on the way. Its progress is stored in D1, and a
+//! repeated piece finds nothing left to do. An object that cannot be reached delays neither other erasures nor
+//! anything else.
 
 use futures::future::join_all;
 
@@ -17,27 +17,27 @@ use crate::storage::{Fault, Store};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
 
-/// Erasures looked at in one round.
+/// Erasures per page of a round.
 const ROUND: i64 = 50;
 /// Logs cleared at a time. The platform queues more than a few calls (platform facts 2.8).
 const LOGS: i64 = 8;
-/// Failures after which a log is passed over: what it holds ends with it (Q06).
+/// The number of failures after which a log is skipped: its events expire by themselves (Q06).
 const LOG_FAILURES: u32 = 8;
 
-/// Those who keep something of people besides the database. Each command may come again.
+/// The objects that store something about people. Each command may be repeated.
 #[allow(async_fn_in_trait, reason = "Workers are single-threaded: futures need not be Send")]
 pub trait Keepers {
-    /// Closes the sockets of a person, and forgets what is kept for the next ones. With `last`, also what
-    /// was still to be told of them.
+    /// Closes the sockets of a person, and deletes what is stored for the next ones. With `last`, also the
+    /// undelivered events about them.
     async fn forget(&self, did: &Did, last: bool) -> Result<(), Fault>;
     /// Clears the log of a community.
     async fn clear_log(&self, community: &AtUri, did: &Did) -> Result<(), Fault>;
-    /// Has repositories read that are due.
+    /// Starts reading the repositories that are due.
     async fn read_repositories(&self) -> Result<(), Fault>;
 }
 
-/// Begins to erase a person at the time `now`: when this returns, nothing of theirs is shown or let in any
-/// more. Asked again, it goes on. `pause` is awaited as in [`decide`](super::decide).
+/// Begins to erase a person at the time `now`: when this returns, nothing of theirs is shown or accepted any
+/// more. A repeated call changes nothing. `pause` is awaited as in [`decide`](super::decide).
 pub async fn erase(
     store: &impl Store,
     did: &Did,
@@ -68,20 +68,20 @@ pub async fn erase(
     .await
 }
 
-/// What came of a round, or of one piece of it.
+/// The result of a round.
 #[derive(Debug, Default)]
 pub struct Round {
     /// Something was done, so that the next round may find more.
     pub did_something: bool,
-    /// So much was done that others who use the database are to have their turn before the next round.
+    /// A piece was full, so other users of the database get a turn before the next round.
     pub did_much: bool,
-    /// Some erasure waits for what was announced before to be told.
+    /// An erasure waits for the delivery of earlier announcements.
     pub waits: bool,
-    /// Whose erasure cannot go on, and why.
+    /// The erasures that failed, and why.
     pub failed: Vec<(Did, Fault)>,
 }
 
-/// What came of one piece.
+/// The result of one piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Done {
     Something,
@@ -89,8 +89,8 @@ enum Done {
     Waits,
 }
 
-/// Does one piece of every erasure that goes on, at the time `now`. Those that fail are tried again by the
-/// next round, which comes after a pause if nothing else was done.
+/// Does one piece of every erasure in progress, at the time `now`. The next round repeats those that failed;
+/// it comes after a pause if nothing else was done.
 pub async fn round(store: &impl Store, keepers: &impl Keepers, now: Micros) -> Result<Round, Fault> {
     let mut round = Round::default();
     let mut after = String::new();
@@ -146,8 +146,8 @@ async fn piece(store: &impl Store, keepers: &impl Keepers, work: &Work, now: Mic
     Ok(Done::Something)
 }
 
-/// Clears some logs; `false`: there are no further ones. All are looked at: of a community that the person left
-/// an hour ago nothing else tells.
+/// Clears the next logs; `false` if there are no more. It clears the logs of all communities, because nothing
+/// else names a community that the person left an hour ago.
 async fn logs(store: &impl Store, keepers: &impl Keepers, work: &Work) -> Result<bool, Fault> {
     let communities = erasures::communities(store, work, LOGS).await?;
     let Some(last) = communities.last() else { return Ok(false) };

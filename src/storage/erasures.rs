@@ -1,9 +1,8 @@
-//! People of whom everything is erased (I55–I59): the hash of each, how far the work is, and what of D1
-//! goes with it.
+//! Erased people (I55–I59): the hash of each, the progress of the work, and the rows that it deletes from D1.
 //!
-//! Every piece may be done again, and takes at most [`PIECE`] rows with a statement, for others wait for the
-//! database. It moves the ledger: whoever decides over what goes reads it anew (invariant 3). What stays
-//! that could name a person is listed with its reason in `tests/native/erasures.rs`.
+//! Every piece may be repeated, and deletes at most [`PIECE`] rows per statement, because others wait for the
+//! database. It raises the ledger version, so that a decision in progress reads its facts again (invariant 3).
+//! `tests/native/erasures.rs` lists the columns that may still name a person, each with its reason.
 
 use serde::Deserialize;
 
@@ -14,10 +13,10 @@ use crate::domain::repos::Reason;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
 
-/// Rows that a statement takes out at once.
+/// The most rows that one statement deletes.
 pub const PIECE: i64 = 2_000;
-/// Hashes of people of whom nothing was in the index: the newest, in about 12 MB. Anybody may prove a DID that
-/// nobody ever heard of, and have it erased.
+/// The most hashes of people whom the index did not know, the newest, about 12 MB. Anybody can prove an unknown
+/// DID and have it erased.
 pub const STRANGERS_MAX: i64 = 100_000;
 
 /// An erasure, as it is shown.
@@ -67,14 +66,14 @@ pub async fn find(store: &impl Store, did: &Did) -> Result<Option<Erasure>, Faul
     Ok(found.into_iter().next())
 }
 
-/// Who of these is erased, each asked about by its hash; and everybody whose rows are going.
+/// The erased people among these, found by their hashes, and everybody whose rows are being deleted.
 pub(super) fn among<'d>(dids: impl Iterator<Item = &'d Did>) -> Statement {
     let marked: Vec<(String, &Did)> = dids.map(|did| (mark(did), did)).collect();
     Statement::new(AMONG, [Param::json(&marked)])
 }
 
-/// What is stored with the first transaction: the hash, the work, and that rows go at once which no account
-/// hides; there are few of them (I33, I38). `version` is the ledger's after it.
+/// The statements of the first transaction: they store the hash and the work, and delete the few rows at once that
+/// an inactive account does not hide (I33, I38). `version` is the ledger version after it.
 pub fn begin(did: &Did, version: i64, now: Micros) -> Vec<Statement> {
     let mut statements = vec![
         Statement::new(BEGIN, [mark(did).into(), did.as_str().into(), now.shown().into()]),
@@ -92,7 +91,7 @@ pub fn go_on(did: &Did) -> Statement {
     Statement::new("UPDATE erasing SET lift = 0 WHERE did = ?1", [did.as_str().into()])
 }
 
-/// Has an erasure lifted, when its work is done if that goes on. When it began; `None`: there is none.
+/// Lifts an erasure, after its work if that is in progress. Returns when it began, or `None` if there is none.
 pub async fn lift(store: &impl Store, did: &Did) -> Result<Option<String>, Fault> {
     let statements = [
         Statement::new(
@@ -142,10 +141,10 @@ fn here(work: &Work) -> [Param; 3] {
     [work.did.as_str().into(), work.step.as_str().into(), work.place.as_str().into()]
 }
 
-/// What came of a piece.
+/// The result of a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
-    /// As many rows as may be at once: there may be more.
+    /// A full piece: there may be more rows.
     Much,
     /// The rest of a table.
     Rest,
@@ -153,7 +152,7 @@ pub enum Taken {
     Nothing,
 }
 
-/// Takes out a piece of the table that the place names, and goes on to the next one if that was all of it.
+/// Deletes a piece of the table that the place names, and moves on to the next table after the last piece.
 pub async fn take_out(store: &impl Store, work: &Work, now: Micros) -> Result<Taken, Fault> {
     let number = work.place.parse().unwrap_or(0);
     let Some(statements) = pieces(&work.did, number, now) else { return Ok(Taken::Nothing) };
@@ -197,8 +196,8 @@ fn move_ledger() -> Statement {
     Statement::new("UPDATE ledger SET version = version + 1 WHERE id = 1", [])
 }
 
-/// What takes a piece out of the `number`th table; `None`: there are not so many. The kinds of records come
-/// first, for what is noted of them goes after.
+/// The statements that delete a piece of the `number`th table; `None` after the last one. The kinds of records
+/// come first, because the notes about them go after them.
 fn pieces(did: &Did, number: usize, now: Micros) -> Option<Vec<Statement>> {
     let mut statements = vec![move_ledger()];
     if let Some(kind) = KINDS.get(number) {
@@ -222,12 +221,12 @@ fn pieces(did: &Did, number: usize, now: Micros) -> Option<Vec<Statement>> {
     Some(statements)
 }
 
-/// T21: what a key meant stays, but not whose it was.
+/// T21: the meaning of a key stays, but not its author.
 fn gone(did: &Did) -> Statement {
     Statement::new(GONE, [did.as_str().into(), PIECE.into(), stand_in(did).into()])
 }
 
-/// Every statement that a person's rows go by, for the tests.
+/// Every statement that deletes a person's rows, for the tests.
 pub fn all(did: &Did, now: Micros) -> Vec<Statement> {
     (0..).map_while(|number| pieces(did, number, now)).flatten().collect()
 }
