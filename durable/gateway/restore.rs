@@ -21,6 +21,7 @@ use crate::domain::restore::Trace;
 use crate::domain::subscriptions::Subscriptions;
 use crate::durable::community::commands::Locate;
 use crate::platform::background::{Pauses, until_done};
+use crate::platform::clock::now;
 use crate::platform::d1::D1;
 use crate::platform::objects::call;
 use crate::storage::gateway_people::{self, Changed};
@@ -71,7 +72,7 @@ impl GatewayObject {
         }
         self.restore_people(id).await?;
         self.with(|gateway| {
-            gateway.restored(id);
+            gateway.restored(id, now());
             Ok(())
         })
     }

@@ -69,6 +69,9 @@ pub struct Trace {
     pub closed_at: Option<Micros>,
     /// Its last sign of life.
     pub alive_at: Micros,
+    /// Since when it lacks changes of people, if it lacks earlier ones because of its own restore (Q13).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub people_since: Option<Micros>,
     /// Its origin.
     #[serde(default)]
     pub origin: Origin,
@@ -85,6 +88,13 @@ pub struct Trace {
     pub subscriptions: Subscriptions,
     /// Its position in each community that it could receive events from.
     pub heard: BTreeMap<String, Place>,
+}
+
+impl Trace {
+    /// Since when it lacks changes of people.
+    pub fn lacks_since(&self) -> Micros {
+        self.people_since.map_or(self.alive_at, |since| since.min(self.alive_at))
+    }
 }
 
 /// A new socket.
@@ -169,7 +179,7 @@ fn is_carried_on(old: &Trace, young: &Trace, new: &Newcomer, now: Micros, restor
 /// What a new socket must still receive from the state of one other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
-    /// The last sign of life of that one.
+    /// Since when it lacks changes of people: its last sign of life, or earlier.
     pub since: Micros,
     /// Its subscriptions, without those that the client has decided about (Q11).
     pub subscriptions: Subscriptions,

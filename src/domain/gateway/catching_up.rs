@@ -62,7 +62,8 @@ impl Replay {
         &self.community
     }
 
-    /// The last event that its pages brought, or 0.
+    /// The last event that its pages brought, or 0: until the first page confirms it, the client's cursor may be of
+    /// another log (Q05).
     pub fn had(&self) -> u64 {
         self.from.map_or(0, |_| self.through)
     }
@@ -99,8 +100,7 @@ impl Gateway {
             changed |= noted.replayed.is_some();
             open.resuming.insert(community.to_string(), Some(Vec::new()));
             if let Some(restoring) = &mut open.session.restoring {
-                restoring.owed.remove(community.as_str());
-                restoring.done.insert(community.to_string());
+                restoring.resume(community.as_str());
             }
         }
         if changed {

@@ -21,6 +21,12 @@ impl Gateway {
         // It is a sign of life when it comes, not when its turn does (P11).
         open.signs.heard_at = moment.now;
         open.signs.surely_at = moment.now;
+        // The client received what a restore sent before (Q10c).
+        let is_received = open.session.sent.take().is_some();
+        if is_received {
+            self.keep_session(id);
+        }
+        let Some(open) = self.open.get_mut(&id) else { return };
         if let Some(waiting) = &mut open.waiting {
             if waiting.push(text) > WAITING_BYTES {
                 self.dismiss(id, 1008, "too many frames", Gone::Closed, moment);

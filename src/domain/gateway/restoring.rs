@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::session::Restoring;
+use super::session::{Restoring, Sent};
 use super::traces::LOST;
 use super::{Gateway, Keep, Moment};
 use crate::domain::restore::{Declined, Newcomer, Part, Place, Trace, sources};
@@ -90,10 +90,10 @@ impl Gateway {
                 needs(&open.subscriptions, community, &self.meanings)
                     && !parts.iter().any(|part| part.heard.contains_key(*community))
             });
-            let owed = unknown.map(|community| (community.clone(), 0)).collect();
-            let restoring = Restoring { parts, owed, ..Restoring::default() };
-            let heard = restoring.parts.iter().flat_map(|part| part.heard.keys());
-            for community in heard.chain(restoring.owed.keys()) {
+            let unknown: Vec<String> = unknown.cloned().collect();
+            let mut restoring = Restoring { parts, ..Restoring::default() };
+            unknown.iter().for_each(|community| restoring.owe_all(community));
+            for community in restoring.parts.iter().flat_map(|part| part.heard.keys()) {
                 // From now on live events wait until the replay is through.
                 open.resuming.entry(community.clone()).or_insert_with(|| Some(Vec::new()));
             }
@@ -131,7 +131,7 @@ impl Gateway {
             let is_new =
                 !is_known && !restoring.done.contains(community) && !self.communities.contains_key(community);
             if is_new && !restoring.owed.contains_key(community) {
-                restoring.owed.insert(community.to_owned(), 0);
+                restoring.owe_all(community);
                 open.resuming.entry(community.to_owned()).or_insert_with(|| Some(Vec::new()));
                 is_changed = true;
             }
@@ -192,7 +192,7 @@ impl Gateway {
     /// Since when changes of people may have been missed.
     pub fn missed_since(&self, id: i64) -> Option<Micros> {
         let restoring = self.open.get(&id)?.session.restoring.as_ref()?;
-        restoring.parts.iter().map(|part| part.since).min()
+        restoring.since()
     }
 
     /// Of people who changed, those whom a session watches by what it was given, and of whom it missed
@@ -211,9 +211,14 @@ impl Gateway {
     }
 
     /// A session has got everything that was missed.
-    pub fn restored(&mut self, id: i64) {
+    pub fn restored(&mut self, id: i64, now: Micros) {
         let Some(open) = self.open.get_mut(&id) else { return };
-        open.session.restoring = None;
+        let restoring = open.session.restoring.take();
+        open.session.sent = restoring.map(|restoring| Sent {
+            at: now,
+            heard: restoring.heard(),
+            since: restoring.since(),
+        });
         self.keep_session(id);
     }
 }
@@ -230,7 +235,7 @@ fn copies(sources: &[&Trace], declined: &Declined) -> (Vec<Part>, BTreeSet<i64>)
             break;
         }
         copied.insert(source.id);
-        parts.push(Part { since: source.alive_at, subscriptions, heard: source.heard.clone() });
+        parts.push(Part { since: source.lacks_since(), subscriptions, heard: source.heard.clone() });
     }
     (parts, copied)
 }

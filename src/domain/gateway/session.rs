@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::frame_budget::Budget;
-use crate::domain::restore::{Declined, Origin, Part};
+use crate::domain::restore::{Declined, Origin, Part, Place};
 use crate::domain::subscriptions::{Kind, Subscriptions};
 use crate::wire::ids::Did;
 use crate::wire::time::Micros;
@@ -46,6 +46,20 @@ pub struct Session {
     /// What it still has to get of what its person missed (Q10).
     #[serde(default)]
     pub restoring: Option<Restoring>,
+    /// The last restore, until a frame shows that the client was still there after it (Q10c).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent: Option<Sent>,
+}
+
+/// A finished restore whose last frames the client may not have received.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    /// When the restore ended.
+    pub at: Micros,
+    /// The positions where the restore began.
+    pub heard: BTreeMap<String, Place>,
+    /// Since when changes of people were missing.
+    pub since: Option<Micros>,
 }
 
 /// What a restored socket has not got yet.
@@ -62,6 +76,43 @@ pub struct Restoring {
 }
 
 impl Restoring {
+    /// The position in each community where the restore begins: the earliest of all parts. Of two positions that
+    /// cannot be compared, the one of the part with the earlier last sign of life.
+    pub fn heard(&self) -> BTreeMap<String, Place> {
+        let mut parts: Vec<&Part> = self.parts.iter().collect();
+        parts.sort_by_key(|part| part.since);
+        let mut heard: BTreeMap<String, Place> = BTreeMap::new();
+        for (community, place) in parts.into_iter().flat_map(|part| &part.heard) {
+            let earliest = heard.entry(community.clone()).or_insert(*place);
+            if let (Place::Seq(before), Place::Seq(seq)) = (*earliest, *place) {
+                *earliest = Place::Seq(before.min(seq));
+            }
+        }
+        heard
+    }
+
+    /// Since when changes of people are missing.
+    pub fn since(&self) -> Option<Micros> {
+        self.parts.iter().map(|part| part.since).min()
+    }
+
+    /// The whole log of this community was missed.
+    pub fn owe_all(&mut self, community: &str) {
+        for part in &mut self.parts {
+            part.heard.entry(community.to_owned()).or_insert(Place::Seq(0));
+        }
+        self.owed.insert(community.to_owned(), 0);
+    }
+
+    /// The client resumes this community itself (Q11).
+    pub fn resume(&mut self, community: &str) {
+        self.owed.remove(community);
+        for part in &mut self.parts {
+            part.heard.remove(community);
+        }
+        self.done.insert(community.to_owned());
+    }
+
     /// The client has taken this into its own hands (Q11).
     pub fn unsubscribe(&mut self, kind: Kind, key: Option<&str>) {
         for part in &mut self.parts {

@@ -4,10 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::saying::Saying;
-use super::session::Session;
 use super::{Effect, Gateway, Keep, Moment};
 use crate::domain::restore::{self, Place, Trace};
-use crate::domain::subscriptions::Subscriptions;
 use crate::wire::ids::Did;
 use crate::wire::time::Micros;
 
@@ -30,36 +28,14 @@ pub fn room_to_make(count: i64, bytes: i64) -> Option<i64> {
     (over > 0).then(|| over.min(COUNT_EVERY))
 }
 
-/// What a session has.
-pub(super) fn trace_of(
-    id: i64,
-    session: &Session,
-    subscriptions: Subscriptions,
-    alive_at: Micros,
-    heard: BTreeMap<String, Place>,
-) -> Trace {
-    Trace {
-        id,
-        opened_at: session.opened_at,
-        closed_at: None,
-        alive_at,
-        origin: session.origin.clone(),
-        proven: session.proven,
-        secret: session.secret.clone(),
-        copied: session.copied.clone(),
-        subscriptions,
-        heard,
-    }
-}
-
 impl Gateway {
     /// Since when what closed sockets had is kept.
     pub(super) fn kept_since(&self, now: Micros) -> Micros {
         Micros(now.0.saturating_sub(self.settings.restore_keep))
     }
 
-    /// What a session has, for those who come after it: how far it was by its last sign of life, or in
-    /// everything that was sent to it if that was `taken`.
+    /// What a session leaves to later ones: its positions at its last sign of life, or behind everything that was
+    /// sent to it if the client has `taken` all of that.
     pub fn trace(&self, id: i64, alive_at: Micros, taken: bool) -> Option<Trace> {
         let open = self.open.get(&id)?;
         let mut heard: BTreeMap<String, Place> = self
@@ -75,17 +51,36 @@ impl Gateway {
             .collect();
         // A replay that the client asked for and has not got: it must read anew.
         heard.extend(open.resuming.keys().map(|community| (community.clone(), Place::Seq(LOST))));
-        // What it had not got itself of what others had is still owed.
+        let mut people_since = None;
+        // Its own restore is not over: the next session continues it, or repeats it if its frames may be lost.
         if let Some(restoring) = &open.session.restoring {
-            // Of several places the earliest counts.
-            let mut parts: Vec<_> = restoring.parts.iter().collect();
-            parts.sort_by_key(|part| std::cmp::Reverse(part.since));
-            let parts = parts.into_iter().flat_map(|part| &part.heard);
-            let parts = parts.filter(|(community, _)| !restoring.done.contains(*community));
-            heard.extend(parts.map(|(community, place)| (community.clone(), *place)));
-            heard.extend(restoring.owed.iter().map(|(community, seq)| (community.clone(), Place::Seq(*seq))));
+            let mut left = restoring.heard();
+            if taken {
+                left.retain(|community, _| !restoring.done.contains(community));
+                left.extend(restoring.owed.iter().map(|(community, seq)| (community.clone(), Place::Seq(*seq))));
+            }
+            heard.extend(left);
+            people_since = restoring.since();
         }
-        Some(trace_of(id, &open.session, open.subscriptions.clone(), alive_at, heard))
+        // Its restore ended after the last sign of life: the next session repeats it (Q10c).
+        if let Some(sent) = open.session.sent.as_ref().filter(|sent| !taken && alive_at < sent.at) {
+            heard.extend(sent.heard.clone());
+            people_since = sent.since;
+        }
+        let session = &open.session;
+        Some(Trace {
+            id,
+            opened_at: session.opened_at,
+            closed_at: None,
+            alive_at,
+            people_since,
+            origin: session.origin.clone(),
+            proven: session.proven,
+            secret: session.secret.clone(),
+            copied: session.copied.clone(),
+            subscriptions: open.subscriptions.clone(),
+            heard,
+        })
     }
 
     /// Keeps what a socket had that is gone now.

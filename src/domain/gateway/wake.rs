@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::session::{Open, Session, Signs};
-use super::traces::place_of;
 use super::{Effect, FRESH, Gateway, Keep, Moment, Present, Settings};
 use crate::domain::person::Person;
 use crate::domain::presence::Input as Happened;
@@ -61,11 +60,14 @@ impl Gateway {
         let is_new_run = stored.run.as_deref() != Some(run);
         let vanished = gateway.load(stored, sockets, moment.now);
         for (id, session, subscriptions) in vanished {
-            // Nobody can say how long their lines had been dead. Most were not.
-            let heard = gateway.heard_by(&subscriptions);
-            let heard = heard.map(|(community, seq)| (community.clone(), place_of(seq))).collect();
-            let trace = super::traces::trace_of(id, &session, subscriptions, moment.now, heard);
-            gateway.end(trace, session.did, moment.now);
+            // How long their connections had been dead is unknown. Most were not.
+            let did = session.did.clone();
+            gateway.open.insert(id, Open::new(session, subscriptions));
+            let trace = gateway.trace(id, moment.now, true);
+            gateway.open.remove(&id);
+            if let Some(trace) = trace {
+                gateway.end(trace, did, moment.now);
+            }
         }
         gateway.close_what_no_session_has(moment.now);
         let since = gateway.kept_since(moment.now);
