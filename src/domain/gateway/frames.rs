@@ -123,14 +123,13 @@ impl Gateway {
         let open = self.open.get_mut(&id)?;
         let verdict = open.budget.take(self.settings.rate, now);
         let beats = open.signs.beats || sign == Sign::Heartbeat;
-        let is_stale = now.0.saturating_sub(open.signs.stored_at.0) >= FRESH;
-        let is_told = beats != open.signs.beats || is_stale;
-        if is_told {
-            open.signs.stored_at = now;
-        }
-        open.signs.beats = beats;
-        if is_told {
-            self.keep(Keep::Sign(id, now, beats));
+        // It may have waited for its turn since it came.
+        let came_at = open.signs.surely_at;
+        let is_stale = came_at.0.saturating_sub(open.signs.stored_at.0) >= FRESH;
+        if beats != open.signs.beats || is_stale {
+            open.signs.stored_at = came_at;
+            open.signs.beats = beats;
+            self.keep(Keep::Sign(id, came_at, beats));
         }
         let actor = self.actor(id);
         if let Actor::Person(did) | Actor::Present(did) = &actor

@@ -214,11 +214,8 @@ impl Gateway {
     pub fn restored(&mut self, id: i64, now: Micros) {
         let Some(open) = self.open.get_mut(&id) else { return };
         let restoring = open.session.restoring.take();
-        open.session.sent = restoring.map(|restoring| Sent {
-            at: now,
-            heard: restoring.heard(),
-            since: restoring.since(),
-        });
+        open.session.sent =
+            restoring.map(|restoring| Sent { at: now, heard: restoring.heard(), since: restoring.since() });
         self.keep_session(id);
     }
 }

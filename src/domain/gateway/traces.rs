@@ -57,7 +57,9 @@ impl Gateway {
             let mut left = restoring.heard();
             if taken {
                 left.retain(|community, _| !restoring.done.contains(community));
-                left.extend(restoring.owed.iter().map(|(community, seq)| (community.clone(), Place::Seq(*seq))));
+                left.extend(
+                    restoring.owed.iter().map(|(community, seq)| (community.clone(), Place::Seq(*seq))),
+                );
             }
             heard.extend(left);
             people_since = restoring.since();

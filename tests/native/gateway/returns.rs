@@ -35,12 +35,14 @@ fn a38_a_replay_that_breaks_repeats_nothing() {
 #[test]
 fn q05_a_cursor_of_another_log_withholds_nothing() {
     use Step::{Deliver, Look, Open, Page, Resume, Work};
-    let asked = [Open(None, 0), Resume(0, 0, 0), Open(None, 0), Resume(1, 0, 1), Work(0), Look(0, false), Work(0)];
+    let asked =
+        [Open(None, 0), Resume(0, 0, 0), Open(None, 0), Resume(1, 0, 1), Work(0), Look(0, false), Work(0)];
     let failed = [Deliver(0, 1, 0, false), Look(0, false), Page(0, false), Page(0, true)];
     let world = live(&[asked.as_slice(), &failed].concat());
     let sockets = world.sockets.borrow();
     let inbox = &sockets.values().next_back().unwrap().inbox;
-    let last: Vec<_> = inbox.iter().rev().take(2).map(|frame| (frame["type"].clone(), event(frame))).collect();
+    let last: Vec<_> =
+        inbox.iter().rev().take(2).map(|frame| (frame["type"].clone(), event(frame))).collect();
     let event_one = Some((community(0).to_string(), 1));
     assert_eq!(last, [(json!("event"), event_one), (json!("resync_required"), None)], "{inbox:?}");
 }
@@ -53,7 +55,16 @@ fn a_community_repeats_nothing_from_before_it_was_asked_to_deliver() {
     let died = [Publish(0, 1), Open(None, 0), Resume(0, 0, 0), Work(0), Crash(0), Look(0, false)];
     let again = [Open(None, 0), Open(None, 0), Subscribe(0, 0), Work(0), Deliver(0, 0, 1, false)];
     let world = live(&[died.as_slice(), &again].concat());
-    assert!(world.sockets.borrow().values().all(|socket| socket.inbox.iter().all(|frame| event(frame).is_none())));
+    assert!(
+        world.sockets.borrow().values().all(|socket| socket.inbox.iter().all(|frame| event(frame).is_none()))
+    );
+}
+
+/// P11: a frame that waited for its turn counts from when it came, also after the object lost its memory.
+#[test]
+fn p11_a_frame_that_waits_extends_no_lease() {
+    use Step::{Beat, Evict, Finish, Open, Pass, Resume};
+    live(&[Open(Some(0), 0), Resume(0, 0, 0), Beat(0), Resume(0, 0, 0), Pass(3 * SECOND), Finish, Evict]);
 }
 
 /// How the connection of a restored socket ends.
