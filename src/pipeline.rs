@@ -1,7 +1,7 @@
 //! The pipeline of every record: parse → facts → fold → commit.
 //!
 //! Events go through [`walk`], moderators' decisions through [`decide`], and repositories through
-//! [`reconciling`]. All use the same facts, fold and commit; there is no second writer and no
+//! [`reconcile`]. All use the same facts, fold and commit; there is no second writer and no
 //! second set of rules (invariant 8). After the commit, [`delivery`] publishes from the outbox.
 //!
 //! After a crash, the service reads the same input again: before the commit nothing was stored;

@@ -26,8 +26,8 @@ use crate::wire::time::Micros;
 
 pub(super) type Outcome<T> = std::result::Result<T, Fault>;
 
-/// The same in bytes: a message may have a hundred times as much as most, and a call is held whole by
-/// both objects, which may be in one isolate.
+/// The most bytes of a page, beside [`PAGE`] events: some messages are a hundred times as long as most, and
+/// both objects of a call, perhaps in one isolate, hold all of it in memory.
 pub(super) const PAGE_BYTES: usize = 2 * 1024 * 1024;
 
 /// How often old events are looked for, in milliseconds.

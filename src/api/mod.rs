@@ -104,7 +104,7 @@ const ROUTES: &[Route] = routes! {
 
 /// The method of sockets, signaling and TURN credentials (X09).
 const SUBSCRIBE: &str = "social.colibri.sync.subscribeEvents";
-/// The method of every 🔑👤 endpoint (X09).
+/// The method that 🔑👤 endpoints share (X09); R40 to R42 accept only their own.
 const MODERATE: &str = "social.colibri.community.moderate";
 
 /// The methods that a service-auth token may name, by the rule of a route (X09), and the method

@@ -1,4 +1,4 @@
-// Access (X20): every route and every socket, as each kind of caller, in each mode, against docs/access.json. A route
+// Access (X24): every route and every socket, as each kind of caller, in each mode, against docs/access.json. A route
 // without a row there fails. It also checks the log of a run: it contains no secret, no proof, and no text of a record
 // (X24).
 
@@ -69,13 +69,13 @@ const kindIn = (kind, mode) => (typeof kind === 'string' ? kind : kind[mode])
 /** The table of a kind, by caller. */
 const byCaller = (outcomes) => Object.fromEntries(TABLE.callers.map((caller, n) => [caller, outcomes[n]]))
 
-test('X20: every row of docs/access.json is of a kind that stands there', () => {
+test('X24: every row of docs/access.json is of a kind that stands there', () => {
   for (const [route, [kind]] of Object.entries(TABLE.routes)) {
     for (const mode of TABLE.modes) assert(TABLE.kinds[kindIn(kind, mode)], `${route}: ${kindIn(kind, mode)}`)
   }
 })
 
-test('X20: every route, as every caller, in every mode, is as docs/access.json says', async () => {
+test('X24: every route, as every caller, in every mode, is as docs/access.json says', async () => {
   const { body: reference } = await service.fetchJson('/openapi.json')
   const routes = Object.entries(reference.paths).flatMap(([path, methods]) =>
     Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
@@ -108,7 +108,7 @@ test('X20: every route, as every caller, in every mode, is as docs/access.json s
   }
 })
 
-test('X20: every socket, as every caller', async () => {
+test('X24: every socket, as every caller', async () => {
   for (const mode of ['open', 'verified']) {
     await service.restart({ env: { AUTH_MODE: mode } })
     await connected(service)

@@ -1,6 +1,6 @@
-//! Mistakes of the original service in ingest: each has a test named after its ID (defects.md).
+//! Mistakes of the original service in ingest: each has a test named after its ID (contract, appendix).
 //! Other tests of this kind are next to the tests of their rule: `pipeline.rs`, `reads.rs`,
-//! `telling.rs`, and on real workerd in `tests/e2e`.
+//! `delivery.rs`, and on real workerd in `tests/e2e`.
 
 use colibri_edge::domain::announcement::Audience;
 use colibri_edge::domain::points::Points;

@@ -99,6 +99,28 @@ fn every_rule_that_is_cited_is_defined() {
 }
 
 #[test]
+fn every_mistake_of_the_original_that_is_cited_is_listed() {
+    let contract = read("docs/contract.md");
+    let (_, appendix) = contract.split_once("# Appendix.").expect("the contract lists them");
+    let (mut cited, mut missing) = (0, BTreeSet::new());
+    let folders = [("src", ".rs"), ("durable", ".rs"), ("tests/native", ".rs"), ("tests/e2e", ".js")];
+    let code = folders.into_iter().flat_map(|(folder, ending)| files(folder, &[ending]));
+    for path in code.chain(documents()) {
+        let text = read(&path);
+        for number in words(&text, "-").filter_map(|word| word.strip_prefix("B-")) {
+            if number.len() == 2 && number.bytes().all(|byte| byte.is_ascii_digit()) {
+                cited += 1;
+                if !appendix.contains(&format!("- **B-{number}.** ")) {
+                    missing.insert(format!("{}: B-{number}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(cited > 100, "{cited} citations: has their form changed?");
+    assert!(missing.is_empty(), "not in the contract's appendix:\n{}", Vec::from_iter(missing).join("\n"));
+}
+
+#[test]
 fn every_trap_that_is_cited_is_a_platform_fact() {
     let facts = read("docs/platform.md");
     for (folder, ending) in [("src", ".rs"), ("durable", ".rs"), ("tests", ".rs"), ("tests", ".js")] {
