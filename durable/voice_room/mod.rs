@@ -234,7 +234,8 @@ impl VoiceRoom {
                 room.people().into_iter().chain(asks).collect::<Vec<Did>>()
             });
             let working_set = facts::right_to_be_in(&db, channel, &people, now()).await?;
-            let community = home(&working_set, channel, None).ok().map(|community| community.uri.clone());
+            let community =
+                home(&working_set, channel, None).ok().map(|(_, community)| community.uri.clone());
             let (now, bound_at) = self.rights(channel, |rights| (rights.epoch, rights.bound_at.clone()));
             if joining.is_some() && community.is_some() && community != bound_at {
                 if let Some(community) = community {

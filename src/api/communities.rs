@@ -9,6 +9,7 @@ use super::error::ApiError;
 use super::reply::{List, shown};
 use super::response_cache::Keeps;
 use super::{Answer, Call, sync};
+use crate::domain::voice_right::is_voice;
 use crate::durable::community::commands::Voices;
 use crate::platform::objects::call as ask;
 use crate::storage::Fault;
@@ -81,7 +82,7 @@ async fn fill<'c>(
     channels: impl Iterator<Item = &'c mut Channel>,
 ) -> Result<(), Fault> {
     let mut channels: Vec<&mut Channel> =
-        channels.filter(|channel| channel.channel_type == "voice").collect();
+        channels.filter(|channel| is_voice(&channel.channel_type)).collect();
     if channels.is_empty() {
         return Ok(());
     }

@@ -24,6 +24,11 @@ macro_rules! each_kind {
                     grouped by |row| member_group(&row.community_uri, &row.member_did);
                 /// Approvals by anybody.
                 approvals: ApprovalRow of Approval, grouped by |row| row.membership_uri.to_string();
+                /// Admissions by communities of the newest form.
+                members: MemberRow of Member,
+                    grouped by |row| member_group(&row.community_uri, &row.member_did);
+                /// Roles of such communities.
+                roles: RoleRow of Role, grouped by |row| row.community_uri.to_string();
                 /// Messages, visible or not.
                 messages: MessageRow of Message, grouped by |row| row.uri.rkey().to_string();
                 /// Reactions that count: all to messages that are written or deleted; for other

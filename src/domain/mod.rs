@@ -20,9 +20,11 @@ pub mod standing_cache;
 
 pub mod auth_mode;
 pub mod community;
+pub mod form;
 pub mod gate;
 pub mod gateway;
 pub mod moderation;
+pub mod roles;
 pub mod service_auth;
 pub mod socket_token;
 pub mod standing;

@@ -89,7 +89,8 @@ pub fn known_by(changes: &Changes) -> BTreeSet<(Did, Option<Did>)> {
     let wished = wished.filter_map(|row| AtUri::parse(&row.waits_for).ok()).map(|uri| uri.authority());
     let approved =
         changes.approvals.put.iter().map(|row| (row.membership_uri.authority(), Some(row.uri.authority())));
-    owners.chain(members).chain(wished).map(|did| (did, None)).chain(approved).collect()
+    let admitted = changes.members.put.iter().map(|row| (row.member_did.clone(), Some(row.uri.authority())));
+    owners.chain(members).chain(wished).map(|did| (did, None)).chain(approved).chain(admitted).collect()
 }
 
 /// The pause after this many consecutive failures (at least one), in microseconds. `chance`, from 0

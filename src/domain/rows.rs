@@ -70,15 +70,34 @@ pub struct CommunityRow {
     pub picture: Option<String>,
     pub category_order: Option<String>,
     pub requires_approval_to_join: bool,
+    pub banner: Option<String>,
+    pub link_embeds: Option<bool>,
+    pub migrated_to: Option<AtUri>,
+    pub migrated_from: Option<AtUri>,
+    pub appview: Option<Did>,
     pub rev: String,
     pub indexed_at: Micros,
     pub hidden: bool,
+    /// Not a column: whether the repository of a community of the newest form was never read (N12).
+    #[serde(default, skip_serializing)]
+    pub unread: bool,
 }
 
 impl CommunityRow {
     /// The picture, if clients can show it. Others were accepted before 8.5 required validation.
     pub fn shown_picture(&self) -> Option<&str> {
         self.picture.as_deref().filter(|text| is_blob(text))
+    }
+
+    /// Whether the two look the same to clients (O04), and are equally there.
+    pub fn looks_like(&self, other: &Self) -> bool {
+        let looks = |row: &Self| {
+            let Self {
+                name, description, picture, category_order, requires_approval_to_join, hidden, ..
+            } = row.clone();
+            (name, description, picture, category_order, requires_approval_to_join, hidden)
+        };
+        looks(self) == looks(other)
     }
 }
 
@@ -93,8 +112,41 @@ pub struct ChannelRow {
     pub channel_type: String,
     pub category_rkey: Option<String>,
     pub owner_only: bool,
+    pub allowed_roles: Option<String>,
+    pub allowed_members: Option<String>,
+    pub link_embeds: Option<bool>,
+    pub migrated_from: Option<AtUri>,
     pub rev: String,
     pub indexed_at: Micros,
+}
+
+impl ChannelRow {
+    /// Whether the two look the same to clients (O05), in the same community.
+    pub fn looks_like(&self, other: &Self) -> bool {
+        let looks = |row: &Self| {
+            let Self { community_uri, name, description, channel_type, category_rkey, owner_only, .. } =
+                row.clone();
+            (community_uri, name, description, channel_type, category_rkey, owner_only)
+        };
+        looks(self) == looks(other)
+    }
+
+    /// Whether only those may post whom the channel names (N14).
+    pub fn is_restricted(&self) -> bool {
+        self.allowed_roles.is_some() || self.allowed_members.is_some()
+    }
+
+    /// Whether the channel names this person, or a role of theirs (N14). A list that cannot be read
+    /// names nobody.
+    pub fn names<'r>(&self, person: &Did, roles: impl IntoIterator<Item = &'r RoleRow>) -> bool {
+        let list = |text: &Option<String>| -> Vec<String> {
+            text.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+        };
+        list(&self.allowed_members).iter().any(|did| did == person.as_str()) || {
+            let named = list(&self.allowed_roles);
+            roles.into_iter().any(|role| named.iter().any(|rkey| rkey == role.uri.rkey().as_str()))
+        }
+    }
 }
 
 impl From<ChannelRow> for Channel {
@@ -146,6 +198,48 @@ pub struct ApprovalRow {
     pub uri: AtUri,
     pub membership_uri: AtUri,
     pub community_uri: Option<AtUri>,
+    pub rev: String,
+    pub indexed_at: Micros,
+}
+
+/// An admission by a community of the newest form (section 12), of the person `member_did`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "columns, described in migrations/")]
+pub struct MemberRow {
+    pub uri: AtUri,
+    pub member_did: Did,
+    pub community_uri: AtUri,
+    pub roles: String,
+    pub nickname: Option<String>,
+    pub from_membership: Option<AtUri>,
+    pub withdrawn: bool,
+    pub hidden: bool,
+    pub rev: String,
+    pub indexed_at: Micros,
+}
+
+impl MemberRow {
+    /// The keys of the roles that it gives.
+    pub fn role_keys(&self) -> Vec<Rkey> {
+        serde_json::from_str(&self.roles).unwrap_or_default()
+    }
+}
+
+/// A role in a community of the newest form (section 12), whose account is `did`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "columns, described in migrations/")]
+pub struct RoleRow {
+    pub uri: AtUri,
+    pub did: Did,
+    pub community_uri: AtUri,
+    pub name: String,
+    pub color: Option<String>,
+    pub permissions: String,
+    pub position: i64,
+    pub hoisted: bool,
+    pub mentionable: bool,
+    pub protected: bool,
+    pub channel_overrides: Option<String>,
     pub rev: String,
     pub indexed_at: Micros,
 }

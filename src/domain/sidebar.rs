@@ -105,6 +105,10 @@ mod tests {
             channel_type: "text".into(),
             category_rkey: category.map(str::to_owned),
             owner_only: false,
+            allowed_roles: None,
+            allowed_members: None,
+            link_embeds: None,
+            migrated_from: None,
             rev: String::new(),
             indexed_at: Micros(0),
         }

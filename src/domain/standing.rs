@@ -3,6 +3,8 @@
 //! The order of memberships and approvals does not matter (I41): a standing is computed from the
 //! records, and an event is the difference of two standings.
 
+use super::form::{Admission, Form};
+use super::roles::{Of, admission};
 use super::rows::{ApprovalRow, MembershipRow, member_group};
 use super::working_set::WorkingSet;
 use crate::wire::ids::{AtUri, Did};
@@ -12,62 +14,68 @@ use crate::wire::ids::{AtUri, Did};
 pub enum Standing {
     /// The authority of the community (T05).
     Owner,
-    /// A membership of theirs there is approved: this one.
-    Approved(AtUri),
-    /// They have memberships, none of them approved: this is the lowest one (I44).
+    /// They may take part, by the membership that is named, if it is known which.
+    Approved(Option<AtUri>),
+    /// They have memberships, none of them approved: the lowest one is named (I44).
     Pending(AtUri),
     /// No membership.
     None,
 }
 
-/// What the others learn of a change of standing (I45).
+/// What the others learn of a change of standing (I45, N30).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemberChange {
     /// `member_pending`, with the membership that decides.
     Pending(AtUri),
     /// `member_joined`, with the membership that decides.
-    Joined(AtUri),
+    Joined(Option<AtUri>),
     /// `member_left`; the person still has a membership.
     Demoted,
     /// `member_left`, then privately `community_deleted`: the last membership ended.
     Gone,
+    /// As [`MemberChange::Gone`], then `member_pending` with a membership that still stands.
+    PutOut(AtUri),
 }
 
 /// The standing of `person` in `community`. The first rule that applies decides:
 ///   1. the authority of the community is the owner;
-///   2. a membership that an existing approval of the owner names is approved;
+///   2. in the old form a membership that an existing approval of the owner names is approved, in the
+///      newest form a person with an admission by the community is (N12);
 ///   3. any other membership is pending;
 ///   4. otherwise there is none.
 ///
-/// Of several memberships the lowest AT-URI counts (I44).
+/// Of several memberships the lowest AT-URI counts (I44); in the newest form the one that the
+/// admission names, if it exists.
 pub fn standing(working_set: &WorkingSet, community: &AtUri, person: &Did) -> Standing {
-    if community.authority() == *person {
-        return Standing::Owner;
-    }
-    standing_by(working_set, community, person, |row| !row.hidden)
+    standing_by(working_set, community, person, Of::ThoseThere)
 }
 
 /// The standing of `author` when a record of theirs is judged: as [`standing`], but including
 /// memberships that are hidden because the account is inactive. Records written in that time are
 /// judged as if the account were active, and are hidden with the others (I51).
 pub fn standing_of_author(working_set: &WorkingSet, community: &AtUri, author: &Did) -> Standing {
-    if community.authority() == *author {
-        return Standing::Owner;
-    }
-    standing_by(working_set, community, author, |_| true)
+    standing_by(working_set, community, author, Of::Everybody)
 }
 
-fn standing_by(
-    working_set: &WorkingSet,
-    community: &AtUri,
-    person: &Did,
-    counts: impl Fn(&MembershipRow) -> bool,
-) -> Standing {
+fn standing_by(working_set: &WorkingSet, community: &AtUri, person: &Did, of: Of) -> Standing {
+    if community.authority() == *person {
+        return Standing::Owner;
+    }
     let group = member_group(community, person);
-    let memberships = || working_set.memberships.group(&group).filter(|row| counts(row));
-    let approved = memberships().find(|row| is_approved(working_set, row));
-    if let Some(row) = approved {
-        return Standing::Approved(row.uri.clone());
+    let memberships =
+        || working_set.memberships.group(&group).filter(|row| of == Of::Everybody || !row.hidden);
+    match Form::of(community) {
+        Form::Old => {
+            if let Some(row) = memberships().find(|row| is_approved(working_set, row)) {
+                return Standing::Approved(Some(row.uri.clone()));
+            }
+        }
+        Form::New => {
+            if let Some(row) = admission(working_set, community, person, of) {
+                let named = memberships().find(|wish| row.from_membership.as_ref() == Some(&wish.uri));
+                return Standing::Approved(named.or(memberships().next()).map(|wish| wish.uri.clone()));
+            }
+        }
     }
     match memberships().next() {
         Some(row) => Standing::Pending(row.uri.clone()),
@@ -86,16 +94,19 @@ fn counts(approval: &ApprovalRow, membership: &MembershipRow) -> bool {
         && approval.community_uri.as_ref().is_none_or(|uri| *uri == membership.community_uri)
 }
 
-/// The table of I45, without bans (changes of a banned person publish nothing).
-pub fn change(before: &Standing, after: &Standing, requires_approval: bool) -> Option<MemberChange> {
+/// The tables of I45 and N30, without bans (changes of a banned person publish nothing).
+pub fn change(before: &Standing, after: &Standing, by: Admission) -> Option<MemberChange> {
     use Standing::{Approved, None as Nothing, Owner, Pending};
     match (before, after) {
         (Owner, _) | (_, Owner) => None,
         (Nothing, Nothing) | (Pending(_), Pending(_)) | (Approved(_), Approved(_)) => None,
         (Nothing, Pending(uri)) => Some(MemberChange::Pending(uri.clone())),
         (Nothing | Pending(_), Approved(uri)) => Some(MemberChange::Joined(uri.clone())),
-        (Approved(_), Pending(_)) if requires_approval => Some(MemberChange::Demoted),
-        (Approved(_), Pending(uri)) => Some(MemberChange::Pending(uri.clone())),
+        (Approved(_), Pending(uri)) => Some(match by {
+            Admission::Open => MemberChange::Pending(uri.clone()),
+            Admission::ByApproval => MemberChange::Demoted,
+            Admission::ByMember => MemberChange::PutOut(uri.clone()),
+        }),
         (Pending(_) | Approved(_), Nothing) => Some(MemberChange::Gone),
     }
 }
@@ -159,7 +170,7 @@ mod tests {
                 Standing::Owner => "owner".into(),
                 Standing::None => "none".into(),
                 Standing::Pending(uri) => format!("pending {}", uri.rkey()),
-                Standing::Approved(uri) => format!("approved {}", uri.rkey()),
+                Standing::Approved(uri) => format!("approved {}", uri.unwrap().rkey()),
             };
             assert_eq!(got, expected, "{why}");
         }
@@ -169,8 +180,9 @@ mod tests {
     fn i45_transitions() {
         let m = membership("a").uri;
         let (none, pending, approved) =
-            (Standing::None, Standing::Pending(m.clone()), Standing::Approved(m.clone()));
-        let (to_pending, joined) = (MemberChange::Pending(m.clone()), MemberChange::Joined(m));
+            (Standing::None, Standing::Pending(m.clone()), Standing::Approved(Some(m.clone())));
+        let (to_pending, joined) = (MemberChange::Pending(m.clone()), MemberChange::Joined(Some(m.clone())));
+        let put_out = MemberChange::PutOut(m);
         for (before, after, in_approval, in_open) in [
             (&none, &pending, Some(&to_pending), Some(&to_pending)),
             (&none, &approved, Some(&joined), Some(&joined)),
@@ -183,12 +195,16 @@ mod tests {
             (&approved, &approved, None, None),
             (&Standing::Owner, &Standing::Owner, None, None),
         ] {
+            let told = |by| change(before, after, by);
             assert_eq!(
-                change(before, after, true).as_ref(),
+                told(Admission::ByApproval).as_ref(),
                 in_approval,
                 "{before:?} to {after:?}, approval"
             );
-            assert_eq!(change(before, after, false).as_ref(), in_open, "{before:?} to {after:?}, open");
+            assert_eq!(told(Admission::Open).as_ref(), in_open, "{before:?} to {after:?}, open");
+            let is_put_out = (before, after) == (&approved, &pending);
+            let in_newest = if is_put_out { Some(&put_out) } else { in_approval };
+            assert_eq!(told(Admission::ByMember).as_ref(), in_newest, "{before:?} to {after:?}, newest form");
         }
     }
 }

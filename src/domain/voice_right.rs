@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::announcement::{Announcement, Topic};
 use super::gate::may_be_present;
-use super::rows::CommunityRow;
+use super::rows::{ChannelRow, CommunityRow};
 use super::working_set::WorkingSet;
 use crate::wire::ids::{AtUri, Collection, Did, Rkey};
 
@@ -15,7 +15,7 @@ use crate::wire::ids::{AtUri, Collection, Did, Rkey};
 pub enum VoiceRefusal {
     /// The community has no such channel.
     Unknown,
-    /// Its `channel_type` is not `voice`.
+    /// Its `channel_type` is not voice (N05).
     NotVoice,
     /// The gate refuses the person.
     NotAllowed,
@@ -46,27 +46,32 @@ pub fn voice_channel(community: &AtUri, name: &str) -> Option<AtUri> {
     .then_some(uri)
 }
 
-/// The community of the voice channel `channel`. The first rule that applies refuses:
+/// Whether a type of channels is that of voice channels, in either spelling (N05).
+pub fn is_voice(channel_type: &str) -> bool {
+    matches!(channel_type, "voice" | "social.colibri.channel.voice")
+}
+
+/// The voice channel `channel` and its community. The first rule that applies refuses:
 ///   1. the channel or its community is unknown, or `community` names another one;
 ///   2. the channel is not a voice channel.
 pub fn home<'w>(
     working_set: &'w WorkingSet,
     channel: &AtUri,
     community: Option<&AtUri>,
-) -> Result<&'w CommunityRow, VoiceRefusal> {
+) -> Result<(&'w ChannelRow, &'w CommunityRow), VoiceRefusal> {
     let Some((channel, home)) = working_set.channel(channel) else { return Err(VoiceRefusal::Unknown) };
     if community.is_some_and(|named| *named != home.uri) {
         Err(VoiceRefusal::Unknown)
-    } else if channel.channel_type != "voice" {
+    } else if !is_voice(&channel.channel_type) {
         Err(VoiceRefusal::NotVoice)
     } else {
-        Ok(home)
+        Ok((channel, home))
     }
 }
 
 /// Whether `person` may be in the voice channel `channel`, of `community` if one is named (V02): it
-/// is a voice channel ([`home`]), and the gate accepts the person, ignoring "owner only" (G2,
-/// G4–G6).
+/// is a voice channel ([`home`]), and the gate accepts the person, in the old form ignoring "owner
+/// only" (G2, G4–G6, N15).
 ///
 /// `working_set` must hold what `storage::facts::right_to_be_in` loads.
 pub fn may_be_in(
@@ -75,8 +80,8 @@ pub fn may_be_in(
     channel: &AtUri,
     community: Option<&AtUri>,
 ) -> Result<(), VoiceRefusal> {
-    may_be_present(working_set, person, home(working_set, channel, community)?)
-        .map_err(|_| VoiceRefusal::NotAllowed)
+    let (channel, home) = home(working_set, channel, community)?;
+    may_be_present(working_set, person, channel, home).map_err(|_| VoiceRefusal::NotAllowed)
 }
 
 /// The people whose right to be in a voice channel an event may end.
@@ -112,9 +117,10 @@ pub fn concerns(announcement: &Announcement) -> Option<Concern> {
         "member_left" | "member_pending" | "community_upserted" | "community_deleted" => {
             Some(Concern::Community)
         }
-        "channel_created" => {
-            Some(Concern::Channel { uri: words.uri?, fresh: words.channel_type.as_deref() == Some("voice") })
-        }
+        "channel_created" => Some(Concern::Channel {
+            uri: words.uri?,
+            fresh: words.channel_type.as_deref().is_some_and(is_voice),
+        }),
         "channel_deleted" => Some(Concern::Channel { uri: words.uri?, fresh: false }),
         _ => None,
     }
@@ -132,7 +138,7 @@ pub fn silenced(announcement: &Announcement) -> Option<&AtUri> {
         Topic::ChannelGone(uri) => Some(uri),
         Topic::ChannelShown(uri) => {
             let words: Words = serde_json::from_str(announcement.event.get()).ok()?;
-            words.channel_type.is_some_and(|kind| kind != "voice").then_some(uri)
+            words.channel_type.is_some_and(|kind| !is_voice(&kind)).then_some(uri)
         }
         _ => None,
     }
@@ -171,6 +177,12 @@ mod tests {
             picture: None,
             category_order: None,
             requires_approval_to_join: requires_approval,
+            banner: None,
+            link_embeds: None,
+            migrated_to: None,
+            migrated_from: None,
+            appview: None,
+            unread: false,
             rev: "1".into(),
             indexed_at: Micros(0),
             hidden: false,
@@ -186,6 +198,10 @@ mod tests {
                 channel_type: channel_type.into(),
                 category_rkey: None,
                 owner_only,
+                allowed_roles: None,
+                allowed_members: None,
+                link_embeds: None,
+                migrated_from: None,
                 rev: "1".into(),
                 indexed_at: Micros(0),
             });

@@ -461,9 +461,13 @@ impl WorkingSet {
         self.reactions.change_where(|row| row.reactor_did == *did, |row| row.hidden = hidden);
     }
 
-    /// Hides or shows a person's memberships in a community.
+    /// Hides or shows a person's memberships in a community, and their admissions.
     pub fn set_hidden_memberships(&mut self, did: &Did, community: &AtUri, hidden: bool) {
         self.memberships.change_where(
+            |row| row.member_did == *did && row.community_uri == *community,
+            |row| row.hidden = hidden,
+        );
+        self.members.change_where(
             |row| row.member_did == *did && row.community_uri == *community,
             |row| row.hidden = hidden,
         );

@@ -68,6 +68,8 @@ pub struct Commit<'a> {
     pub frames: &'a [Frame],
     /// People whose events were decided on facts that may be incomplete.
     pub doubtful: &'a BTreeSet<Did>,
+    /// People whom a community admitted: what they wrote before is judged anew (N16).
+    pub admitted: &'a BTreeSet<Did>,
     /// The last outbox row that has been delivered; it and all before it are deleted.
     pub announced: Option<i64>,
     /// The limits on held records (I63).
@@ -192,6 +194,7 @@ fn repositories(statements: &mut Vec<Statement>, commit: &Commit, known: &BTreeS
     statements.extend(repos::advance(&revs));
     statements.extend(repos::defer(commit.deferred, commit.now));
     statements.extend(repos::look_once_more(commit.doubtful, commit.now));
+    statements.extend(repos::admitted(commit.admitted, commit.now));
     statements.extend(repos::identities(&identities, commit.now));
     let returned = commit.accounts.iter().filter(|account| account.returned).map(|account| &account.did);
     statements.extend(repos::returned(&returned.collect(), commit.now));

@@ -181,6 +181,7 @@ pub async fn take_back(store: &impl Store, work: &Work, now: Micros) -> Result<T
     let statements = [
         move_ledger(),
         Statement::new(LIFTED, [mark(did).into(), did.as_str().into()]),
+        Statement::new(ADMITTED_AGAIN, [did.as_str().into()]),
         repos::want(did, Reason::Asked, now),
         Statement::new(LIFTED_WORK, [mark(did).into(), did.as_str().into()]),
     ];
@@ -250,6 +251,7 @@ const BEGIN: &str = "
     INSERT INTO erasures (hash, erased_at, known)
     SELECT ?1, ?3, EXISTS (SELECT 1 FROM communities WHERE owner_did = ?2)
         OR EXISTS (SELECT 1 FROM memberships WHERE member_did = ?2)
+        OR EXISTS (SELECT 1 FROM members WHERE member_did = ?2)
         OR EXISTS (SELECT 1 FROM messages WHERE author_did = ?2)
         OR EXISTS (SELECT 1 FROM reactions WHERE reactor_did = ?2)
     WHERE true ON CONFLICT (hash) DO NOTHING";
@@ -288,6 +290,11 @@ const DONE: &str = "
 const LIFTED: &str = "
     DELETE FROM erasures WHERE hash = ?1 AND EXISTS (SELECT 1 FROM erasing WHERE did = ?2 AND step = 'lifting')
     RETURNING 'null' AS row";
+
+// What communities of the newest form say of a person is theirs, and was out of sight only.
+const ADMITTED_AGAIN: &str = "
+    UPDATE members SET hidden = 0 WHERE member_did = ?1
+       AND EXISTS (SELECT 1 FROM erasing WHERE did = ?1 AND step = 'lifting') RETURNING 'null' AS row";
 
 const LIFTED_WORK: &str = "
     DELETE FROM erasing WHERE did = ?2 AND NOT EXISTS (SELECT 1 FROM erasures WHERE hash = ?1)

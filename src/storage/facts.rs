@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::kinds::{Asked, KINDS, Question, people_concerned, question};
 use super::{Fault, Statement, Store, erasures, rows};
 use crate::domain::ingest::Needs;
-use crate::domain::rows::{ApprovalRow, ChannelRow, CommunityRow, MembershipRow};
+use crate::domain::rows::{ApprovalRow, ChannelRow, CommunityRow, MemberRow, MembershipRow, RoleRow};
 use crate::domain::working_set::WorkingSet;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
@@ -74,6 +74,8 @@ pub async fn right_to_be_in(
         question::<ChannelRow>,
         question::<MembershipRow>,
         question::<ApprovalRow>,
+        question::<MemberRow>,
+        question::<RoleRow>,
         bans,
     ];
     let mut facts = ask(store, questions.map(|question| question(&asked)).into()).await?;

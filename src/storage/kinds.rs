@@ -241,8 +241,10 @@ impl Asked<'_> {
         self.touched_and(Collection::Membership, self.needs.memberships.iter())
     }
 
+    /// Records that are touched and by which somebody takes part: approvals, and admissions.
     pub(super) fn approvals(&self) -> Param {
-        self.touched(Collection::Approval)
+        let is_one = |uri: &&AtUri| uri.is(Collection::Approval) || uri.is(Collection::Member);
+        Param::json(&self.needs.records.iter().filter(is_one).collect::<BTreeSet<_>>())
     }
 
     /// Messages that the batch writes, answers or reacts to.
@@ -292,8 +294,9 @@ impl Asked<'_> {
     }
 }
 
-/// The people whose standing is needed, as `concerned`: those named (?1), those whose approval the
-/// batch writes (?2), and those who wait in a community that requires approval from now on (?3).
+/// The people whose standing is needed, as `concerned`: those named (?1), those whose approval or
+/// admission the batch writes (?2), and those who wait in a community that requires approval from now
+/// on (?3).
 macro_rules! people_concerned {
     ($rest:literal) => {
         concat!(
@@ -301,6 +304,7 @@ macro_rules! people_concerned {
                 SELECT value FROM json_each(?1)
                 UNION SELECT m.member_did FROM approvals a JOIN memberships m ON m.uri = a.membership_uri
                        WHERE a.uri IN (SELECT value FROM json_each(?2))
+                UNION SELECT member_did FROM members WHERE uri IN (SELECT value FROM json_each(?2))
                 UNION SELECT m.member_did FROM memberships m
                         JOIN communities c ON c.uri = m.community_uri
                        WHERE m.community_uri IN (SELECT value FROM json_each(?3))

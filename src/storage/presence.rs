@@ -117,6 +117,9 @@ const PEOPLE: &str = concat!(
         UNION SELECT c.uri FROM memberships m JOIN communities c ON c.uri = m.community_uri
          WHERE m.member_did = w.value AND NOT m.hidden AND NOT c.hidden AND NOT EXISTS (
             SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = m.member_did)
+        UNION SELECT c.uri FROM members m JOIN communities c ON c.uri = m.community_uri
+         WHERE m.member_did = w.value AND NOT m.hidden AND NOT m.withdrawn AND NOT c.hidden AND NOT EXISTS (
+            SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = m.member_did)
         ORDER BY 1 LIMIT ?2))) AS row
     FROM json_each(?1) w LEFT JOIN people p ON p.did = w.value LEFT JOIN visitors v ON v.did = w.value"
 );

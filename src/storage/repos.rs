@@ -144,6 +144,24 @@ pub(super) fn look_once_more(dids: &BTreeSet<Did>, now: Micros) -> Vec<Statement
     chunks(dids.iter()).into_iter().flat_map(both).collect()
 }
 
+/// These people were admitted to a community: what the gate refused of them before is in their
+/// repositories, which are read again if they were known already (N16). However often somebody is put out
+/// and admitted, at most once a minute.
+pub(super) fn admitted(dids: &BTreeSet<Did>, now: Micros) -> Vec<Statement> {
+    chunks(dids.iter())
+        .into_iter()
+        .map(|text| {
+            Statement::new(
+                "UPDATE repos SET status = 'waiting', due_since = ?2, reason = 'gate',
+                     next_attempt_at = coalesce(next_attempt_at,
+                         max(?2, coalesce(strftime('%Y-%m-%dT%H:%M:%fZ', checked_at, '+60 seconds'), ?2)))
+                 WHERE did IN (SELECT value FROM json_each(?1)) AND status <> 'empty' AND known_at < ?2",
+                [text.into(), now.shown().into()],
+            )
+        })
+        .collect()
+}
+
 /// Events of these repositories are left out, each until a time of the stream (K17), and then the
 /// repository is due. By then it contains what was left out. A stream that repeats earlier days has
 /// delivered it before.

@@ -168,6 +168,7 @@ const REPOS: &str = "
         WHERE r.known_at < ?3 AND r.due_since < ?3 AND r.status IN ('empty', 'failing', 'absent')
           AND NOT EXISTS (SELECT 1 FROM communities WHERE owner_did = r.did)
           AND NOT EXISTS (SELECT 1 FROM memberships WHERE member_did = r.did)
+          AND NOT EXISTS (SELECT 1 FROM members WHERE member_did = r.did)
           AND NOT EXISTS (SELECT 1 FROM messages WHERE author_did = r.did)
           AND NOT EXISTS (SELECT 1 FROM reactions WHERE reactor_did = r.did))
     RETURNING 'null' AS row";
@@ -189,6 +190,7 @@ macro_rules! nothing_left_of {
                   AND coalesce(p.state, 'offline') = 'offline'
                   AND NOT EXISTS (SELECT 1 FROM communities WHERE owner_did = p.did)
                   AND NOT EXISTS (SELECT 1 FROM memberships WHERE member_did = p.did)
+                  AND NOT EXISTS (SELECT 1 FROM members WHERE member_did = p.did)
                   AND NOT EXISTS (SELECT 1 FROM messages WHERE author_did = p.did)
                   AND NOT EXISTS (SELECT 1 FROM reactions WHERE reactor_did = p.did)
                   AND NOT EXISTS (SELECT 1 FROM actors WHERE did = p.did)

@@ -222,7 +222,8 @@ pub struct Membership {
     /// The person.
     pub member_did: Did,
     /// The membership that decides the new status (I44).
-    pub membership_uri: AtUri,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub membership_uri: Option<AtUri>,
     /// The person's name, if cached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,

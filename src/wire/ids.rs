@@ -15,6 +15,9 @@ pub(super) const RKEY_MAX: usize = 512;
 /// The longest name of a collection, in characters (atproto.com/specs/nsid).
 const NSID_MAX: usize = 317;
 
+/// See [`Rkey::itself`].
+const ITSELF: &str = "self";
+
 /// A decentralized identifier (T01), for example `did:plc:abc`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Did(String);
@@ -75,6 +78,11 @@ impl Rkey {
             && text != "..";
         if ok { Ok(Self(text.to_owned())) } else { Err(IdError::Rkey) }
     }
+
+    /// The key of a record that is the only one of its collection.
+    pub fn itself() -> Self {
+        Self(ITSELF.to_owned())
+    }
 }
 
 impl AtUri {
@@ -117,6 +125,11 @@ impl AtUri {
     /// Whether the URI names a record of `collection`.
     pub fn is(&self, collection: Collection) -> bool {
         self.nsid() == collection.nsid()
+    }
+
+    /// Whether the record is the only one of its collection ([`Rkey::itself`]).
+    pub fn is_itself(&self) -> bool {
+        self.part(2) == ITSELF
     }
 
     fn part(&self, n: usize) -> &str {
@@ -192,6 +205,10 @@ collections! {
     Membership = "social.colibri.membership",
     /// The owner's acceptance of a membership.
     Approval = "social.colibri.approval",
+    /// A community's admission of a person; its repository is the community's own.
+    Member = "social.colibri.member",
+    /// What members of a community may do, by name; likewise.
+    Role = "social.colibri.role",
     /// A person's status text and emoji.
     ActorData = "social.colibri.actor.data",
     /// The position up to which a person has read a channel.

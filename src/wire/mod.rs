@@ -21,6 +21,7 @@ pub mod json;
 pub mod media;
 pub mod multikey;
 pub mod pds;
+pub mod permissions;
 pub mod profile;
 pub mod range;
 pub mod rate_limit;

@@ -5,12 +5,13 @@
 //! cuts texts where section 8 says so (I08, Unicode characters), ignores unknown fields (I04), and
 //! keeps values that are echoed verbatim as the text that arrived.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::emoji;
 use super::ids::{AtUri, Collection, Did, RKEY_MAX, Rkey};
 use super::json;
+use super::permissions::Permissions;
 use super::text::{Limit, cut};
 use super::time::Micros;
 
@@ -21,7 +22,15 @@ const TEXT_MAX: usize = 2048;
 const FILE_NAME_MAX: usize = 256;
 const NAME: Limit = Limit::characters(32);
 const DESCRIPTION: Limit = Limit::characters(256);
-const TYPE_MAX: usize = 32;
+/// The longest name of a collection: types of channels are such names (N05).
+const TYPE_MAX: usize = 317;
+/// Roles and people that a channel may name (N14).
+const ALLOWED_MAX: usize = 500;
+/// Roles of one person that count (N20).
+const ROLES_MAX: usize = 100;
+/// Channels for which a role has exceptions, and the words of each of their lists that are kept.
+const OVERRIDES_MAX: usize = 200;
+const COLOR_MAX: usize = 32;
 const STATUS: Limit = Limit::characters(32);
 const EMOJI: Limit = Limit::characters(64);
 /// Limits of a profile, from the lexicon of `app.bsky.actor.profile` (8.6).
@@ -39,15 +48,19 @@ pub enum Record {
     /// `social.colibri.reaction`
     Reaction(Reaction),
     /// `social.colibri.community`
-    Community(Community),
+    Community(Box<Community>),
     /// `social.colibri.channel`
-    Channel(Channel),
+    Channel(Box<Channel>),
     /// `social.colibri.category`
     Category(Category),
     /// `social.colibri.membership`
     Membership(Membership),
     /// `social.colibri.approval`
     Approval(Approval),
+    /// `social.colibri.member`
+    Member(Member),
+    /// `social.colibri.role`
+    Role(Role),
     /// `social.colibri.actor.data`
     Actor(Actor),
     /// `social.colibri.channel.read`
@@ -102,6 +115,16 @@ pub struct Community {
     pub category_order: Option<Verbatim>,
     /// Whether a membership needs the owner's approval before its author may post.
     pub requires_approval_to_join: bool,
+    /// A blob reference, as written (N03).
+    pub banner: Option<Verbatim>,
+    /// Whether links are shown with a preview (N03).
+    pub link_embeds: Option<bool>,
+    /// The community that takes this one's place (N03).
+    pub migrated_to: Option<AtUri>,
+    /// The community whose place this one takes (N03).
+    pub migrated_from: Option<AtUri>,
+    /// The service that writes the community's repository (N03).
+    pub appview: Option<Did>,
 }
 
 /// Section 8.5.
@@ -111,7 +134,7 @@ pub struct Channel {
     pub name: String,
     /// At most 256 characters.
     pub description: Option<String>,
-    /// `text`, `voice`, `forum` or another word of at most 32 characters.
+    /// `text`, `voice`, `forum`, or a name of at most 317 characters (N05).
     pub channel_type: String,
     /// The community, in the author's own repository (I27).
     pub community: Rkey,
@@ -119,6 +142,14 @@ pub struct Channel {
     pub category: Option<String>,
     /// Whether only the owner may post.
     pub owner_only: bool,
+    /// Roles whose holders may post, if not everybody may (N14). Empty in the old form.
+    pub allowed_roles: Vec<Rkey>,
+    /// People who may post, likewise.
+    pub allowed_members: Vec<Did>,
+    /// Whether links are shown with a preview; `None`: as in the community.
+    pub link_embeds: Option<bool>,
+    /// The channel whose place this one takes (N03).
+    pub migrated_from: Option<AtUri>,
 }
 
 /// Section 8.5.
@@ -146,6 +177,51 @@ pub struct Approval {
     pub membership: AtUri,
     /// Optional; it must be the membership's community.
     pub community: Option<AtUri>,
+}
+
+/// Section 12.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Who is admitted.
+    pub subject: Did,
+    /// The roles they hold, at most [`ROLES_MAX`].
+    pub roles: Vec<Rkey>,
+    /// At most 32 characters.
+    pub nickname: Option<String>,
+    /// The membership that asked for it, if it is one of the subject's.
+    pub from_membership: Option<AtUri>,
+}
+
+/// Section 12.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Role {
+    /// 1–32 characters.
+    pub name: String,
+    /// As written, if it is short.
+    pub color: Option<String>,
+    /// What its holders may do.
+    pub permissions: Permissions,
+    /// Holders of a higher one outrank those of a lower.
+    pub position: i64,
+    /// Whether its holders are listed apart.
+    pub hoisted: bool,
+    /// Whether it can be mentioned.
+    pub mentionable: bool,
+    /// Whether its holders may do everything.
+    pub protected: bool,
+    /// Exceptions, by channel.
+    pub overrides: Vec<Override>,
+}
+
+/// What a role permits beyond, or less, in one channel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Override {
+    /// The channel.
+    pub channel: Rkey,
+    /// More than the role.
+    pub allow: Permissions,
+    /// Less than the role, and than `allow`.
+    pub deny: Permissions,
 }
 
 /// Section 8.6.
@@ -237,11 +313,13 @@ impl Record {
         match collection {
             Collection::Message => message(json).map(Record::Message),
             Collection::Reaction => reaction(json).map(Record::Reaction),
-            Collection::Community => community(json).map(Record::Community),
-            Collection::Channel => channel(json, author).map(Record::Channel),
+            Collection::Community => community(json).map(Box::new).map(Record::Community),
+            Collection::Channel => channel(json, author).map(Box::new).map(Record::Channel),
             Collection::Category => category(json, author).map(Record::Category),
             Collection::Membership => membership(json).map(Record::Membership),
             Collection::Approval => approval(json).map(Record::Approval),
+            Collection::Member => member(json).map(Record::Member),
+            Collection::Role => role(json).map(Record::Role),
             Collection::ActorData => actor(json).map(Record::Actor),
             Collection::ChannelRead => channel_read(json).map(Record::ChannelRead),
             Collection::Profile => profile(json).map(Record::Profile),
@@ -311,9 +389,25 @@ fn community(json: &str) -> Result<Community, Invalid> {
         #[serde(borrow)]
         category_order: Option<&'a RawValue>,
         requires_approval_to_join: Option<bool>,
+        #[serde(borrow)]
+        banner: Option<&'a RawValue>,
+        #[serde(borrow)]
+        link_embeds: Option<&'a RawValue>,
+        #[serde(borrow)]
+        migrated_to: Option<&'a RawValue>,
+        #[serde(borrow)]
+        migrated_from: Option<&'a RawValue>,
+        #[serde(borrow)]
+        appview: Option<&'a RawValue>,
     }
     let fields: Fields = fields(json)?;
+    let community = |value| read::<AtUri>(value).filter(|uri| uri.is(Collection::Community));
     Ok(Community {
+        banner: fields.banner.map(RawValue::get).filter(|text| is_blob(text)).map(str::to_owned),
+        link_embeds: read(fields.link_embeds),
+        migrated_to: community(fields.migrated_to),
+        migrated_from: community(fields.migrated_from),
+        appview: read(fields.appview),
         name: name(&fields.name)?,
         description: fields.description.map(|text| cut(&text, DESCRIPTION)),
         picture: checked(fields.picture, '{', is_blob, Invalid::Blob)?,
@@ -325,7 +419,7 @@ fn community(json: &str) -> Result<Community, Invalid> {
 fn channel(json: &str, author: &Did) -> Result<Channel, Invalid> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Fields {
+    struct Fields<'a> {
         name: String,
         description: Option<String>,
         #[serde(rename = "type")]
@@ -333,17 +427,31 @@ fn channel(json: &str, author: &Did) -> Result<Channel, Invalid> {
         community: String,
         category: Option<String>,
         owner_only: Option<bool>,
+        #[serde(borrow)]
+        allowed_roles: Option<&'a RawValue>,
+        #[serde(borrow)]
+        allowed_members: Option<&'a RawValue>,
+        #[serde(borrow)]
+        link_embeds: Option<&'a RawValue>,
+        #[serde(borrow)]
+        migrated_from: Option<&'a RawValue>,
     }
     let fields: Fields = fields(json)?;
     let category = fields.category.as_deref().unwrap_or_default();
     if fields.channel_type.chars().nth(TYPE_MAX).is_some() || category.len() > RKEY_MAX {
         return Err(Invalid::TextTooLong);
     }
+    let community = own_community(&fields.community, author)?;
+    let is_newest = community == Rkey::itself();
     Ok(Channel {
         name: name(&fields.name)?,
         description: fields.description.map(|text| cut(&text, DESCRIPTION)),
         channel_type: fields.channel_type,
-        community: own_community(&fields.community, author)?,
+        allowed_roles: allowed(fields.allowed_roles.filter(|_| is_newest))?,
+        allowed_members: allowed(fields.allowed_members.filter(|_| is_newest))?,
+        link_embeds: read(fields.link_embeds),
+        migrated_from: read::<AtUri>(fields.migrated_from).filter(|uri| uri.is(Collection::Channel)),
+        community,
         category: fields.category,
         owner_only: fields.owner_only.unwrap_or(false),
     })
@@ -387,6 +495,79 @@ fn approval(json: &str) -> Result<Approval, Invalid> {
         membership: reference(&fields.membership, Collection::Membership)?,
         community: community.transpose()?,
     })
+}
+
+fn member(json: &str) -> Result<Member, Invalid> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Fields<'a> {
+        subject: String,
+        #[serde(default)]
+        roles: Option<Vec<String>>,
+        #[serde(borrow)]
+        nickname: Option<&'a RawValue>,
+        #[serde(borrow)]
+        from_membership: Option<&'a RawValue>,
+    }
+    let fields: Fields = fields(json)?;
+    let subject = Did::parse(&fields.subject).map_err(|_| Invalid::Reference)?;
+    let roles = fields.roles.unwrap_or_default();
+    let from = read::<AtUri>(fields.from_membership);
+    Ok(Member {
+        roles: roles.iter().filter_map(|text| Rkey::parse(text).ok()).take(ROLES_MAX).collect(),
+        nickname: shown(read(fields.nickname), NAME),
+        from_membership: from.filter(|uri| uri.is(Collection::Membership) && uri.authority() == subject),
+        subject,
+    })
+}
+
+fn role(json: &str) -> Result<Role, Invalid> {
+    #[derive(Deserialize)]
+    struct Exception {
+        channel: String,
+        allow: Option<Vec<String>>,
+        deny: Option<Vec<String>>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Fields {
+        name: String,
+        color: Option<String>,
+        permissions: Vec<String>,
+        position: i64,
+        hoisted: Option<bool>,
+        mentionable: Option<bool>,
+        protected: Option<bool>,
+        channel_overrides: Option<Vec<Exception>>,
+    }
+    let fields: Fields = fields(json)?;
+    let known = |words: Option<Vec<String>>| Permissions::of(words.unwrap_or_default().iter());
+    let overrides = fields.channel_overrides.unwrap_or_default().into_iter().filter_map(|one| {
+        let channel = Rkey::parse(&one.channel).ok()?;
+        Some(Override { channel, allow: known(one.allow), deny: known(one.deny) })
+    });
+    Ok(Role {
+        name: name(&fields.name)?,
+        color: fields.color.filter(|text| !text.is_empty() && text.len() <= COLOR_MAX),
+        permissions: Permissions::of(fields.permissions.iter()),
+        position: fields.position,
+        hoisted: fields.hoisted.unwrap_or(false),
+        mentionable: fields.mentionable.unwrap_or(false),
+        protected: fields.protected.unwrap_or(false),
+        overrides: overrides.take(OVERRIDES_MAX).collect(),
+    })
+}
+
+/// A field that says nothing where it is not what it should be.
+fn read<'a, T: Deserialize<'a>>(value: Option<&'a RawValue>) -> Option<T> {
+    value.and_then(|value| serde_json::from_str(value.get()).ok())
+}
+
+/// A list of who may post. What cannot be read must not be read as "everybody".
+fn allowed<'a, T: Deserialize<'a>>(value: Option<&'a RawValue>) -> Result<Vec<T>, Invalid> {
+    let Some(value) = value else { return Ok(Vec::new()) };
+    let list: Vec<T> = serde_json::from_str(value.get()).map_err(|_| Invalid::Reference)?;
+    if list.len() > ALLOWED_MAX { Err(Invalid::TextTooLong) } else { Ok(list) }
 }
 
 fn actor(json: &str) -> Result<Actor, Invalid> {
@@ -508,6 +689,10 @@ pub fn are_facets(text: &str) -> bool {
         did: Option<&'a RawValue>,
         #[serde(borrow)]
         uri: Option<&'a RawValue>,
+        #[serde(borrow)]
+        role: Option<&'a RawValue>,
+        #[serde(borrow)]
+        datetime: Option<&'a RawValue>,
     }
     #[derive(Deserialize)]
     struct Facet<'a> {
@@ -516,12 +701,16 @@ pub fn are_facets(text: &str) -> bool {
         #[serde(borrow)]
         features: Vec<&'a RawValue>,
     }
+    // Clients of March 2026 know the three others by their last word, and pass these two on.
+    const NEWEST_FACET: &str = "social.colibri.richtext.facet";
     let is_text = |value: Option<&RawValue>| value.is_some_and(|raw| raw.get().starts_with('"'));
     let is_feature = |raw: &&RawValue| {
         json::object(raw.get()).is_some_and(|feature: Feature| match feature.kind.rsplit_once('#') {
             Some((_, "channel")) => is_text(feature.channel),
             Some((_, "mention")) => is_text(feature.did),
             Some((_, "link")) => is_text(feature.uri),
+            Some((NEWEST_FACET, "role")) => is_text(feature.role),
+            Some((NEWEST_FACET, "time")) => is_text(feature.datetime),
             _ => true,
         })
     };
@@ -759,6 +948,8 @@ mod tests {
             (r##"{"$type":"x#link","uri":"https://a"}"##, "a link"),
             (r##"{"$type":"x#mention","did":"did:plc:a"}"##, "a mention"),
             (r##"{"$type":"x#channel","channel":"k"},{"$type":"x#code"}"##, "two"),
+            (r##"{"$type":"social.colibri.richtext.facet#role","role":"3k"}"##, "a role"),
+            (r##"{"$type":"x#time","x":[null]}"##, "a time of something else"),
         ] {
             facets(&feature(known), Ok(()), why);
         }
@@ -785,6 +976,11 @@ mod tests {
             (&feature(r##"{"$type":"x#link","uri":{}}"##), "a link to an object"),
             (&feature(r##"{"$type":"x#mention","did":null}"##), "a mention of nobody"),
             (&feature(r##"{"$type":"x#channel","channel":["k"]}"##), "an array of channels"),
+            (&feature(r##"{"$type":"social.colibri.richtext.facet#role"}"##), "no role"),
+            (
+                &feature(r##"{"$type":"social.colibri.richtext.facet#time","datetime":1}"##),
+                "a time that is a number",
+            ),
             (&format!("[{{{index},\"features\":[]}},null]"), "one good and one bad"),
         ] {
             facets(text, Err(Invalid::Facets), why);
@@ -870,5 +1066,93 @@ mod tests {
         };
         assert_eq!(message.facets.as_deref(), Some(facets));
         assert_eq!(message.attachments.as_deref(), Some("[]"));
+    }
+
+    /// Records as the newest client and its service write them, and how far they may go wrong.
+    #[test]
+    fn n03_records_of_the_newest_form() {
+        let nest = Did::parse("did:plc:nest").unwrap();
+        let parse = |collection, json: &str| Record::parse(collection, &nest, json);
+        let json = r#"{"$type":"social.colibri.member","subject":"did:plc:bob","roles":["3m","self",""],
+            "joinedAt":"2026-08-22T10:00:00.000Z","nickname":"",
+            "fromMembership":"at://did:plc:bob/social.colibri.membership/3k"}"#;
+        let Ok(Record::Member(member)) = parse(Collection::Member, json) else { panic!("valid") };
+        let keys: Vec<&str> = member.roles.iter().map(Rkey::as_str).collect();
+        assert_eq!((member.subject.as_str(), keys), ("did:plc:bob", vec!["3m", "self"]));
+        assert_eq!((member.nickname, member.from_membership.is_some()), (None, true));
+        let foreign = json
+            .replace("at://did:plc:bob", "at://did:plc:eve")
+            .replace(r#""nickname":"""#, r#""nickname":7"#);
+        let Ok(Record::Member(member)) = parse(Collection::Member, &foreign) else { panic!("valid") };
+        assert_eq!((member.from_membership, member.nickname), (None, None), "of somebody else");
+        let many = format!(r#"{{"subject":"did:plc:b","roles":{:?}}}"#, vec!["r"; 300]);
+        let Ok(Record::Member(member)) = parse(Collection::Member, &many) else { panic!("valid") };
+        assert_eq!(member.roles.len(), ROLES_MAX);
+        for (json, expected) in [
+            (r#"{"joinedAt":"x"}"#, Invalid::Shape),
+            (r#"{"subject":"bob"}"#, Invalid::Reference),
+            (r#"{"subject":"did:plc:b","roles":"owner"}"#, Invalid::Shape),
+            (r#"{"subject":"did:plc:b","roles":[1]}"#, Invalid::Shape),
+        ] {
+            assert_eq!(parse(Collection::Member, json), Err(expected), "{json}");
+        }
+
+        let json = r##"{"$type":"social.colibri.role","name":"Owner","color":"#ff8800","permissions":["member.ban",
+            "member.fly"],"position":100,"hoisted":true,"protected":true,
+            "channelOverrides":[{"channel":"3k","deny":["message.hide"]},{"channel":"no key"}]}"##;
+        let Ok(Record::Role(role)) = parse(Collection::Role, json) else { panic!("valid") };
+        assert_eq!(
+            (role.name.as_str(), role.position, role.protected, role.mentionable),
+            ("Owner", 100, true, false)
+        );
+        assert_eq!(role.color.as_deref(), Some("#ff8800"));
+        assert_eq!(serde_json::to_string(&role.permissions).unwrap(), r#"["member.ban"]"#);
+        let exceptions = serde_json::to_string(&role.overrides).unwrap();
+        assert_eq!(exceptions, r#"[{"channel":"3k","allow":[],"deny":["message.hide"]}]"#);
+        for (field, value) in [
+            ("name", "\"\""),
+            ("position", "1.5"),
+            ("position", "null"),
+            ("permissions", "{}"),
+            ("protected", "1"),
+        ] {
+            let mut record: serde_json::Value = serde_json::from_str(json).unwrap();
+            record[field] = serde_json::from_str(value).unwrap();
+            assert!(parse(Collection::Role, &record.to_string()).is_err(), "{field}: {value}");
+        }
+
+        let json = r#"{"name":"hall","type":"social.colibri.channel.voice","category":"g","community":"self",
+            "allowedRoles":["mod"],"allowedMembers":[],"linkEmbeds":"yes","migratedFrom":"nonsense"}"#;
+        let Ok(Record::Channel(channel)) = parse(Collection::Channel, json) else { panic!("valid") };
+        assert_eq!((channel.allowed_roles.len(), channel.allowed_members.len()), (1, 0));
+        assert_eq!(
+            (channel.link_embeds, channel.migrated_from),
+            (None, None),
+            "what is malformed says nothing"
+        );
+        let too_many = json.replace(r#"["mod"]"#, &format!("{:?}", vec!["r"; ALLOWED_MAX + 1]));
+        for (list, expected) in
+            [("[1]", Invalid::Reference), ("\"mod\"", Invalid::Reference), ("[\"a b\"]", Invalid::Reference)]
+        {
+            assert_eq!(
+                parse(Collection::Channel, &json.replace(r#"["mod"]"#, list)),
+                Err(expected),
+                "{list}"
+            );
+        }
+        assert_eq!(parse(Collection::Channel, &too_many), Err(Invalid::TextTooLong));
+        let old = json.replace(r#""self""#, r#""c""#).replace(r#"["mod"]"#, "7");
+        let Ok(Record::Channel(channel)) = parse(Collection::Channel, &old) else { panic!("valid") };
+        assert!(channel.allowed_roles.is_empty(), "the old form has no such field");
+
+        let json = r#"{"name":"Nest","description":"","categoryOrder":[],"requiresApprovalToJoin":false,
+            "linkEmbeds":false,"appview":"did:web:api.colibri.social","banner":{"cid":"x"},
+            "migratedFrom":"at://did:plc:alice/social.colibri.community/c","migratedTo":"at://did:plc:a/x.y/c"}"#;
+        let Ok(Record::Community(community)) = parse(Collection::Community, json) else { panic!("valid") };
+        assert_eq!(
+            (community.link_embeds, community.banner, community.migrated_to),
+            (Some(false), None, None)
+        );
+        assert!(community.appview.is_some() && community.migrated_from.is_some());
     }
 }

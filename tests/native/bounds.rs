@@ -6,7 +6,7 @@ use colibri_edge::wire::time::Micros;
 use futures::executor::block_on;
 use serde_json::json;
 
-use super::story::{Service, Story, message_in, rev};
+use super::story::{Service, Story, message_in, rev, role};
 
 const HOUR: i64 = 3_600_000_000;
 const DAY: i64 = 24 * HOUR;
@@ -133,6 +133,11 @@ fn i33_i38_marks_and_actor_records_of_one_person_are_bounded() {
             json!({ "channel": channel, "cursor": "2026-03-01T12:00:00Z" }),
         );
         story.create("evil", &format!("actor.data/{n}"), json!({ "status": "spam" }));
+        match n {
+            0 => drop(story.newest("evil")),
+            1..300 => drop(story.create("evil", &format!("role/{n}"), role(1, &[], false))),
+            _ => {}
+        }
         if n % 1_000 == 0 {
             let channel = "at://did:plc:alice/social.colibri.channel/k";
             story.create(
@@ -144,6 +149,7 @@ fn i33_i38_marks_and_actor_records_of_one_person_are_bounded() {
     });
     assert_eq!(count(&service, "channel_reads WHERE did = 'did:plc:evil'"), 1_000);
     assert_eq!(count(&service, "actors"), 20);
+    assert_eq!(count(&service, "roles"), 250);
     assert_eq!(
         count(&service, "channel_reads WHERE did = 'did:plc:bob'"),
         3,

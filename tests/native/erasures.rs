@@ -29,7 +29,7 @@ use super::sqlite::{Break, Sqlite};
 use super::story::{START, Service, Story, ban, block, frame, kick, moderators};
 
 /// Columns with nothing of a person in them when that person is erased.
-const ERASED: [&str; 55] = [
+const ERASED: [&str; 61] = [
     "actors.did",
     "actors.uri",
     "approvals.approver_did",
@@ -50,6 +50,8 @@ const ERASED: [&str; 55] = [
     "incidents.example",
     "invites.community_uri",
     "invites.created_by_did",
+    "members.community_uri", // of the community's own repository (N02)
+    "members.uri",
     "memberships.member_did",
     "memberships.uri",
     "messages.author_did",
@@ -62,6 +64,9 @@ const ERASED: [&str; 55] = [
     "reactions.uri",
     "refusals.uri",
     "repos.did",
+    "roles.community_uri",
+    "roles.did",
+    "roles.uri",
     "visitors.did",
     // What goes with the row of a column above: what the person wrote, or is called, or where they are.
     "categories.name",
@@ -69,6 +74,7 @@ const ERASED: [&str; 55] = [
     "channels.name",
     "communities.description",
     "communities.name",
+    "communities.banner",
     "communities.picture",
     "identities.handle",
     "identities.pds",
@@ -89,7 +95,7 @@ const ERASED: [&str; 55] = [
 ];
 
 /// Columns that may still name them, and why.
-const STAYS: [(&str, &str); 22] = [
+const STAYS: [(&str, &str); 29] = [
     ("approvals.community_uri", "of others: what they approved"),
     ("approvals.membership_uri", "of others: it counts again if the erasure is lifted"),
     ("audit_log.actor", "what moderators did is written down for those it was done to (X22); it ends"),
@@ -99,12 +105,19 @@ const STAYS: [(&str, &str); 22] = [
     ("bans.community_uri", "bans outlive everything (T10)"),
     ("bans.member_did", "somebody else's decision (T10)"),
     ("blocks.uri", "somebody else's decision (T11)"),
+    ("channels.allowed_members", "of others: whom their channels name"),
+    ("channels.migrated_from", "of others, as they wrote it"),
     ("channel_reads.channel_uri", "of others: how far they have read"),
+    ("communities.appview", "of others, as they wrote it"),
+    ("communities.migrated_from", "of others, as they wrote it"),
+    ("communities.migrated_to", "of others, as they wrote it"),
     ("discovery.cursor", "the relay's own; goes with the walk"),
     ("erasing.did", "while the work goes on"),
     ("gone_messages.channel_uri", "of others: where their messages were"),
     ("held.record", "of others: what waits, as they wrote it"),
     ("held.waits_for", "of others: what they wait for"),
+    ("members.from_membership", "as the person"),
+    ("members.member_did", "of others: whom they admit; it counts again if the erasure is lifted"),
     ("memberships.community_uri", "of others: what they belong to"),
     ("messages.channel", "of others, as they wrote it"),
     ("messages.channel_uri", "of others: where their messages are"),
@@ -115,7 +128,7 @@ const STAYS: [(&str, &str); 22] = [
 ];
 
 /// Columns that name nobody.
-const NOBODY: [&str; 110] = [
+const NOBODY: [&str; 123] = [
     "actors.indexed_at",
     "actors.rev",
     "approvals.indexed_at",
@@ -134,6 +147,7 @@ const NOBODY: [&str; 110] = [
     "channel_reads.cursor_at",
     "channel_reads.indexed_at",
     "channel_reads.rev",
+    "channels.allowed_roles",
     "channels.category_rkey",
     "channels.channel_type",
     "channels.indexed_at",
@@ -181,6 +195,11 @@ const NOBODY: [&str; 110] = [
     "invites.created_at",
     "invites.ended_at",
     "invites.ended_because",
+    "members.indexed_at",
+    "members.nickname",
+    "members.rev",
+    "members.rkey",
+    "members.roles",
     "memberships.indexed_at",
     "memberships.rev",
     "messages.created_at",
@@ -219,6 +238,13 @@ const NOBODY: [&str; 110] = [
     "repos.rev",
     "repos.status",
     "repos.synced_at",
+    "roles.channel_overrides",
+    "roles.color",
+    "roles.indexed_at",
+    "roles.name",
+    "roles.permissions",
+    "roles.rev",
+    "roles.rkey",
     "settled.outcome",
     "settled.rev",
     "settled.settled_at",
@@ -468,8 +494,16 @@ fn i56_then_nothing_is_left() {
         "INSERT INTO invites (code, community_uri, created_by_did, created_at)
          VALUES ('1', 'at://did:plc:bob/social.colibri.community/c', 'did:plc:bob', '')",
     );
+    service.store.exec(
+        "INSERT INTO members VALUES ('at://did:plc:bob/social.colibri.member/d', 'd', 'did:plc:dora',
+             'at://did:plc:bob/social.colibri.community/self', '[]', NULL, NULL, 0, 0, '1', '')",
+    );
+    service.store.exec(
+        "INSERT INTO roles VALUES ('at://did:plc:bob/social.colibri.role/r', 'r', 'did:plc:bob',
+             'at://did:plc:bob/social.colibri.community/self', 'r', NULL, '[]', 1, 0, 0, 0, NULL, '1', '')",
+    );
     let before = holding(&service.store, "did:plc:bob");
-    for column in ERASED.iter().take(33) {
+    for column in ERASED.iter().take(38) {
         assert!(before.contains(*column), "the test has nothing of bob in {column}");
     }
     for column in NOBODY {
@@ -571,11 +605,16 @@ fn i57_nobody_brings_them_back() {
     // Others who write about him: an approval of his membership, a wish to join his community.
     let mut more = garden();
     let written = more.frames.len();
-    more.approve("alice", "bob").join("fred", "bob");
+    more.approve("alice", "bob").join("fred", "bob").newest("nest").admit("nest", "bob", &["mod"]);
     service.batch(&more.frames[written..]);
     garden().frames.iter().for_each(|frame| service.batch(std::slice::from_ref(frame)));
     service.tell_all();
     assert_eq!(left_over(&service.store, "bob"), [""; 0]);
+    assert_eq!(service.store.look("SELECT member_did, hidden FROM members"), ["did:plc:bob|1"], "I55");
+    // Lifted, he is a member again.
+    block_on(erasures::lift(&service.store, &did("bob"))).unwrap();
+    service.finish(&Kept::default());
+    assert_eq!(service.store.look("SELECT member_did, hidden FROM members"), ["did:plc:bob|0"], "I59");
 }
 
 #[test]

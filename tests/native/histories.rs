@@ -2,21 +2,27 @@
 //! repetitions, replays from an earlier cursor), the index and the published events equal those of
 //! the plain run (I01, J03).
 
-use super::story::{Service, Story, approval, ban, block, frame, membership, message_in, reaction, unban};
+use super::story::{
+    Service, Story, approval, ban, block, frame, member, membership, message_in, reaction, role, unban, wish,
+};
 use colibri_edge::domain::moderation::Measure;
 use colibri_edge::wire::ids::{AtUri, Did};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use serde_json::json;
 
-pub(crate) const PEOPLE: [&str; 4] = ["alice", "bob", "carol", "zoe"];
-const OWNERS: [&str; 2] = ["alice", "zoe"];
+pub(crate) const PEOPLE: [&str; 5] = ["alice", "bob", "carol", "zoe", NEWEST];
+const OWNERS: [&str; 3] = ["alice", "zoe", NEWEST];
+/// An account that is a community of the newest form.
+const NEWEST: &str = "nest";
 
 /// A step of a person. Numbers choose among few names, so that steps interact.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
     Community { owner: usize, approval: bool },
-    Channel { owner: usize, rkey: u8, owner_only: bool },
+    Channel { owner: usize, rkey: u8, owner_only: bool, lists: u8 },
+    Admit { by: usize, who: usize, rkey: u8, roles: u8 },
+    Role { by: usize, rkey: u8, protected: bool },
     Join { who: usize, owner: usize },
     Approve { by: usize, who: usize },
     Say { who: usize, rkey: u8, channel: u8, parent: Option<u8> },
@@ -33,14 +39,16 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let (people, owners) = (0..PEOPLE.len(), 0..OWNERS.len());
     let step = prop_oneof![
         1 => (owners.clone(), any::<bool>()).prop_map(|(owner, approval)| Step::Community { owner, approval }),
-        2 => (owners.clone(), 0..2u8, prop::bool::weighted(0.2)).prop_map(|(owner, rkey, owner_only)| Step::Channel { owner, rkey, owner_only }),
+        2 => (owners.clone(), 0..2u8, prop::bool::weighted(0.2), 0..6u8).prop_map(|(owner, rkey, owner_only, lists)| Step::Channel { owner, rkey, owner_only, lists }),
+        4 => (prop::bool::weighted(0.9), people.clone(), 0..2u8, 0..4u8).prop_map(|(nest, who, rkey, roles)| Step::Admit { by: if nest { 4 } else { 1 }, who, rkey, roles }),
+        1 => (prop::bool::weighted(0.9), 0..2u8, any::<bool>()).prop_map(|(nest, rkey, protected)| Step::Role { by: if nest { 4 } else { 1 }, rkey, protected }),
         3 => (people.clone(), owners.clone()).prop_map(|(who, owner)| Step::Join { who, owner }),
         3 => (people.clone(), people.clone()).prop_map(|(by, who)| Step::Approve { by, who }),
-        6 => (people.clone(), 0..3u8, 0..4u8, prop::option::of(0..3u8)).prop_map(|(who, rkey, channel, parent)| Step::Say { who, rkey, channel, parent }),
+        6 => (people.clone(), 0..3u8, 0..5u8, prop::option::of(0..3u8)).prop_map(|(who, rkey, channel, parent)| Step::Say { who, rkey, channel, parent }),
         5 => (people.clone(), 0..2u8, any::<bool>(), 0..3u8, prop::option::of(people.clone()))
             .prop_map(|(who, rkey, emoji, target, of)| Step::React { who, rkey, emoji, target, of }),
-        3 => (people.clone(), 0..3u8, 0..4u8).prop_map(|(who, rkey, channel)| Step::Edit { who, rkey, channel }),
-        3 => (people.clone(), 0..6u8, 0..3u8).prop_map(|(who, what, rkey)| Step::Delete { who, what, rkey }),
+        3 => (people.clone(), 0..3u8, 0..5u8).prop_map(|(who, rkey, channel)| Step::Edit { who, rkey, channel }),
+        3 => (people.clone(), 0..8u8, 0..3u8).prop_map(|(who, what, rkey)| Step::Delete { who, what, rkey }),
         2 => (people.clone(), 0..3u8).prop_map(|(author, rkey)| Step::Block { author, rkey }),
         2 => (owners.clone(), people.clone()).prop_map(|(owner, who)| Step::Ban { owner, who }),
         2 => (owners, people.clone()).prop_map(|(owner, who)| Step::Unban { owner, who }),
@@ -53,8 +61,14 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
 fn channel(n: u8) -> String {
     match n {
         0 | 1 => format!("k{n}"),
-        _ => format!("at://did:plc:{}/social.colibri.channel/k{}", OWNERS[usize::from(n % 2)], n % 2),
+        2 | 3 => format!("at://did:plc:{}/social.colibri.channel/k{}", OWNERS[usize::from(n % 2)], n % 2),
+        _ => format!("at://did:plc:{NEWEST}/social.colibri.channel/k0"),
     }
+}
+
+/// The key of an owner's community.
+fn key(owner: &str) -> &'static str {
+    if owner == NEWEST { "self" } else { "c" }
 }
 
 /// The history, in order: frames of the stream, and decisions through REST, which no stream
@@ -76,8 +90,8 @@ pub(crate) fn tell(steps: &[Step]) -> Vec<Moment> {
     for (n, step) in steps.iter().enumerate() {
         let decision = match step {
             Step::Block { author, rkey } => block(PEOPLE[*author], &format!("r{rkey}")),
-            Step::Ban { owner, who } => ban(OWNERS[*owner], PEOPLE[*who]),
-            Step::Unban { owner, who } => unban(OWNERS[*owner], PEOPLE[*who]),
+            Step::Ban { owner, who } => at(OWNERS[*owner], ban(OWNERS[*owner], PEOPLE[*who])),
+            Step::Unban { owner, who } => at(OWNERS[*owner], unban(OWNERS[*owner], PEOPLE[*who])),
             step => {
                 write(&mut story, n, step);
                 moments.extend(story.frames.last().cloned().map(Moment::Frame));
@@ -87,6 +101,17 @@ pub(crate) fn tell(steps: &[Step]) -> Vec<Moment> {
         moments.push(Moment::Decision(decision));
     }
     moments
+}
+
+/// The same decision, for the community of its own that the owner may be.
+fn at(owner: &str, decision: Measure) -> Measure {
+    let place =
+        AtUri::parse(&format!("at://did:plc:{owner}/social.colibri.community/{}", key(owner))).unwrap();
+    match decision {
+        Measure::Ban(_, member, until) => Measure::Ban(place, member, until),
+        Measure::Unban(_, member) => Measure::Unban(place, member),
+        other => other,
+    }
 }
 
 /// The frame of a step, if it is one.
@@ -99,13 +124,28 @@ fn write(story: &mut Story, n: usize, step: &Step) {
         }
         Step::Community { owner, approval } => {
             let record = json!({ "name": format!("n{n}"), "requiresApprovalToJoin": approval });
-            story.update(OWNERS[*owner], "community/c", record)
+            story.update(OWNERS[*owner], &format!("community/{}", key(OWNERS[*owner])), record)
         }
-        Step::Channel { owner, rkey, owner_only } => {
-            let record = json!({ "name": "n", "type": "text", "community": "c", "ownerOnly": owner_only });
+        Step::Channel { owner, rkey, owner_only, lists } => {
+            let mut record = json!({ "name": "n", "type": "text", "community": key(OWNERS[*owner]), "ownerOnly": owner_only });
+            match lists {
+                0 => record["allowedRoles"] = json!(["w0"]),
+                1 => record["allowedMembers"] = json!(["did:plc:bob"]),
+                _ => {}
+            }
             story.update(OWNERS[*owner], &format!("channel/k{rkey}"), record)
         }
+        Step::Join { who, owner } if OWNERS[*owner] == NEWEST => {
+            story.update(PEOPLE[*who], "membership/m", wish(NEWEST))
+        }
         Step::Join { who, owner } => story.update(PEOPLE[*who], "membership/m", membership(OWNERS[*owner])),
+        Step::Admit { by, who, rkey, roles } => {
+            let roles: &[&str] = [&[][..], &["w0"], &["w1"], &["w0", "w1"]][usize::from(*roles)];
+            story.update(PEOPLE[*by], &format!("member/m{rkey}"), member(PEOPLE[*who], roles))
+        }
+        Step::Role { by, rkey, protected } => {
+            story.update(PEOPLE[*by], &format!("role/w{rkey}"), role(i64::from(*rkey), &[], *protected))
+        }
         Step::Approve { by, who } => {
             story.update(PEOPLE[*by], &format!("approval/{}", PEOPLE[*who]), approval(PEOPLE[*who]))
         }
@@ -139,7 +179,9 @@ fn write(story: &mut Story, n: usize, step: &Step) {
                 2 => format!("approval/{}", PEOPLE[usize::from(*rkey)]),
                 3 => format!("channel/k{}", rkey % 2),
                 4 => format!("reaction/x{}", rkey % 2),
-                _ => "community/c".into(),
+                5 => format!("member/m{}", rkey % 2),
+                6 => format!("role/w{}", rkey % 2),
+                _ => format!("community/{}", key(PEOPLE[*who])),
             };
             story.delete(PEOPLE[*who], &path)
         }

@@ -25,6 +25,7 @@ mod identities;
 mod invites;
 mod keys;
 mod moderation;
+mod newest;
 mod pipeline;
 mod plans;
 mod presence;

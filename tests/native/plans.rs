@@ -42,7 +42,7 @@ use super::sqlite::Sqlite;
 use super::story::{START, Service, Story, ban, block, kick, moderators as moderators_of, unban, unblock};
 
 /// Tables of unbounded size. The others have one row, or a row per reason (`refusal_counts`).
-const GROWING: [&str; 27] = [
+const GROWING: [&str; 29] = [
     "actors",
     "approvals",
     "audit_log",
@@ -60,6 +60,7 @@ const GROWING: [&str; 27] = [
     "idempotency_keys",
     "identities",
     "invites",
+    "members",
     "memberships",
     "messages",
     "moderators",
@@ -69,6 +70,7 @@ const GROWING: [&str; 27] = [
     "reactions",
     "refusals",
     "repos",
+    "roles",
     "settled",
 ];
 
@@ -115,6 +117,11 @@ fn exercise() -> Sqlite {
     story.create("bob", "actor.data/self", json!({ "status": "here" }));
     let channel = "at://did:plc:alice/social.colibri.channel/k";
     story.create("bob", "channel.read/r", json!({ "channel": channel, "cursor": "2026-03-01T12:00:00Z" }));
+    story.newest("nest").create("bob", "membership/n", super::story::wish("nest")).admit(
+        "nest",
+        "bob",
+        &["mod"],
+    );
     let mut service = Service::live(&story);
     service.decide(ban("alice", "eve"));
     service.decide(unban("alice", "eve"));
@@ -134,6 +141,8 @@ fn exercise() -> Sqlite {
         ("bob", "reaction/later"),
         ("alice", "approval/bob"),
         ("bob", "membership/m"),
+        ("nest", "member/bob"),
+        ("nest", "role/mod"),
         ("alice", "category/x"),
         ("alice", "channel/k"),
         ("alice", "community/c"),

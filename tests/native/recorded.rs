@@ -91,6 +91,8 @@ fn said(record: &Record) -> String {
             approval.membership.authority(),
             given(&approval.community.as_ref().map(ToString::to_string), "community")
         ),
+        Record::Member(member) => format!("{} with {} roles", member.subject, member.roles.len()),
+        Record::Role(role) => format!("{:?} at {}", role.name, role.position),
         Record::Actor(actor) => format!("{:?} {:?}", actor.status, actor.emoji),
         Record::ChannelRead(read) => format!("{} until {}", read.channel, read.cursor.shown()),
         Record::Profile(profile) => format!(

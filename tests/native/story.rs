@@ -73,6 +73,27 @@ impl Story {
         self.create(owner, "channel/k", json!({ "name": "hall", "type": "text", "community": "c" }))
     }
 
+    /// `account` is a community of the newest form, with a text channel `k` and the roles `owner`, which
+    /// is protected, and `mod`.
+    pub(crate) fn newest(&mut self, account: &str) -> &mut Self {
+        let record =
+            json!({ "name": "Nest", "description": "", "categoryOrder": [], "requiresApprovalToJoin": true });
+        self.create(account, "community/self", record)
+            .create(account, "role/owner", role(100, &[], true))
+            .create(account, "role/mod", role(50, &["message.hide", "member.ban"], false))
+            .create(account, "channel/k", newest_channel("social.colibri.channel.text"))
+    }
+
+    /// `who` wishes to belong to the community that `account` is.
+    pub(crate) fn wish(&mut self, who: &str, account: &str) -> &mut Self {
+        self.create(who, "membership/m", wish(account))
+    }
+
+    /// The community that `account` is admits `who`.
+    pub(crate) fn admit(&mut self, account: &str, who: &str, roles: &[&str]) -> &mut Self {
+        self.create(account, &format!("member/{who}"), member(who, roles))
+    }
+
     pub(crate) fn join(&mut self, who: &str, owner: &str) -> &mut Self {
         self.create(who, "membership/m", membership(owner))
     }
@@ -101,6 +122,26 @@ impl Story {
 
 pub(crate) fn membership(owner: &str) -> Value {
     json!({ "community": format!("at://did:plc:{owner}/social.colibri.community/c"), "createdAt": "2026-03-01T12:00:00Z" })
+}
+
+pub(crate) fn wish(account: &str) -> Value {
+    json!({ "community": format!("at://did:plc:{account}/social.colibri.community/self"), "createdAt": "2026-03-01T12:00:00Z" })
+}
+
+/// The admission of `who`, by their membership `m`.
+pub(crate) fn member(who: &str, roles: &[&str]) -> Value {
+    json!({
+        "subject": format!("did:plc:{who}"), "roles": roles, "joinedAt": "2026-03-01T12:00:00Z",
+        "fromMembership": format!("at://did:plc:{who}/social.colibri.membership/m"),
+    })
+}
+
+pub(crate) fn role(position: i64, permissions: &[&str], protected: bool) -> Value {
+    json!({ "name": "r", "permissions": permissions, "position": position, "protected": protected })
+}
+
+pub(crate) fn newest_channel(kind: &str) -> Value {
+    json!({ "name": "hall", "type": kind, "category": "g", "community": "self" })
 }
 
 pub(crate) fn approval(who: &str) -> Value {

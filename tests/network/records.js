@@ -11,6 +11,8 @@ export const COLLECTION = Object.freeze({
   channel: 'social.colibri.channel',
   membership: 'social.colibri.membership',
   approval: 'social.colibri.approval',
+  member: 'social.colibri.member',
+  role: 'social.colibri.role',
   message: 'social.colibri.message',
   reaction: 'social.colibri.reaction',
   actor: 'social.colibri.actor.data',
@@ -49,6 +51,16 @@ export function membership(communityUri, extra) {
 /** @param {string} membershipUri @param {string} communityUri @param {object} [extra] @returns {AtRecord} */
 export function approval(membershipUri, communityUri, extra) {
   return { $type: COLLECTION.approval, membership: membershipUri, community: communityUri, createdAt: now(), ...extra }
+}
+
+/** An admission to a community of the newest form. @param {string} subject @param {object} [extra] @returns {AtRecord} */
+export function member(subject, extra) {
+  return { $type: COLLECTION.member, subject, roles: [], joinedAt: now(), ...extra }
+}
+
+/** @param {{name: string, position: number, permissions?: string[], protected?: boolean}} fields @returns {AtRecord} */
+export function role(fields) {
+  return { $type: COLLECTION.role, permissions: [], ...fields }
 }
 
 /** @param {string} channel rkey or AT-URI @param {string} text @param {object} [extra] @returns {AtRecord} */

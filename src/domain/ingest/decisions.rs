@@ -5,8 +5,9 @@
 
 use std::collections::BTreeSet;
 
+use super::super::form::Admission;
 use super::super::moderation::{Caller, Decision, Measure, Ruling, may_decide};
-use super::super::rows::{ApprovalRow, MembershipRow, Outcome, SettledRow, member_group};
+use super::super::rows::{ApprovalRow, MemberRow, MembershipRow, Outcome, SettledRow, member_group};
 use super::super::standing::{MemberChange, Standing, standing};
 use super::Fold;
 use crate::wire::ids::{AtUri, Did};
@@ -117,15 +118,16 @@ impl Fold {
         }
     }
 
-    /// R31. The first rule that applies decides:
-    ///   1. a person without a membership there cannot be kicked;
-    ///   2. otherwise their memberships there and the approvals of these end. Both are settled, so
-    ///      that neither the stream nor a repository brings them back; what their authors write
-    ///      from now on counts. `member_left` is published as if the person had left (I45).
+    /// R31, N41. The first rule that applies decides:
+    ///   1. a person with neither a membership nor an admission there cannot be kicked;
+    ///   2. otherwise these end, and the approvals of the memberships. All are settled, so that
+    ///      neither the stream nor a repository brings them back; what their authors write from now
+    ///      on counts. `member_left` is published as if the person had left (I45).
     fn kick(&mut self, community: &AtUri, member: &Did) -> Ruling {
         let group = member_group(community, member);
         let memberships: Vec<MembershipRow> = self.working_set.memberships.group(&group).cloned().collect();
-        if memberships.is_empty() {
+        let members: Vec<MemberRow> = self.working_set.members.group(&group).cloned().collect();
+        if memberships.is_empty() && members.is_empty() {
             return Ruling::NothingThere;
         }
         let approvals: Vec<ApprovalRow> = memberships
@@ -136,6 +138,10 @@ impl Fold {
         self.with_standing(community, member, |fold| {
             for row in memberships {
                 fold.working_set.memberships.remove(&row.uri);
+                fold.end(row.uri, row.rev);
+            }
+            for row in members {
+                fold.working_set.members.remove(&row.uri);
                 fold.end(row.uri, row.rev);
             }
             for row in approvals {
@@ -167,12 +173,11 @@ impl Fold {
         }
         let Some(row) = self.working_set.community(community) else { return Ruling::Made };
         let change = match standing(&self.working_set, community, member) {
-            Standing::Pending(membership) if row.requires_approval_to_join => {
+            Standing::Pending(membership) if row.admission() != Admission::Open => {
                 Some(MemberChange::Pending(membership))
             }
-            Standing::Approved(membership) | Standing::Pending(membership) => {
-                Some(MemberChange::Joined(membership))
-            }
+            Standing::Pending(membership) => Some(MemberChange::Joined(Some(membership))),
+            Standing::Approved(membership) => Some(MemberChange::Joined(membership)),
             Standing::Owner | Standing::None => None,
         };
         self.announce_change(community, member, change);

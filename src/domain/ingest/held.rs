@@ -9,8 +9,8 @@ use crate::wire::ids::{AtUri, Collection};
 use crate::wire::records::Record;
 
 impl Fold {
-    /// Holds a version until `waits_for` is known: a community's AT-URI, or the channel as a
-    /// message names it.
+    /// Holds a version until `waits_for` is known: a community's AT-URI, the channel as a message
+    /// names it, or an admission ([`awaited`](super::super::gate::awaited)).
     pub(super) fn hold(&mut self, version: &Version, waits_for: &str) {
         self.unsettle(version.uri);
         self.working_set.held.put(HeldRow {
@@ -61,7 +61,7 @@ impl Fold {
         self.release_all(&[message.as_str(), rkey.as_str()]);
     }
 
-    fn release(&mut self, waited_for: &str) {
+    pub(super) fn release(&mut self, waited_for: &str) {
         self.release_all(&[waited_for]);
     }
 

@@ -1,15 +1,19 @@
-//! Memberships and approvals (section 8.7).
+//! Memberships and approvals (section 8.7), admissions and roles (section 12).
 //!
-//! Both only change rows. The difference between the person's standing before and after is
-//! announced (I45), so their order does not matter (I41).
+//! All only change rows. The difference between the person's standing before and after is
+//! announced (I45, N30), so their order does not matter (I41).
 
 use super::super::announcement::{Audience, Topic};
-use super::super::rows::{ApprovalRow, MembershipRow};
-use super::super::standing::{MemberChange, change, standing};
+use super::super::form::{Admission, Form, community_of};
+use super::super::gate::awaited;
+use super::super::rows::{
+    ApprovalRow, CommunityRow, MemberRow, MembershipRow, Outcome, RoleRow, member_group,
+};
+use super::super::standing::{MemberChange, Standing, change, standing};
 use super::{Fold, Version};
 use crate::wire::events::{Event, PersonIfKnown};
 use crate::wire::ids::{AtUri, Did};
-use crate::wire::records::{Approval, Membership};
+use crate::wire::records::{Approval, Member, Membership, Role};
 
 impl Fold {
     /// I40–I43; held while the community is unknown (I42).
@@ -32,15 +36,138 @@ impl Fold {
         };
         self.unsettle(version.uri);
         self.working_set.people.know(version.author);
-        self.with_standing(&record.community, version.author, |fold| fold.working_set.memberships.put(row));
+        self.with_standing(&record.community, version.author, |fold| {
+            fold.working_set.memberships.put(row);
+            fold.withdraw(&record.community, version.author, version.uri, false);
+        });
+        self.release_after_admission(&record.community, version.author);
     }
 
     pub(super) fn delete_membership(&mut self, uri: &AtUri) {
         if let Some(row) = self.working_set.memberships.get(uri).cloned() {
             self.with_standing(&row.community_uri, &row.member_did, |fold| {
                 fold.working_set.memberships.remove(uri);
+                fold.withdraw(&row.community_uri, &row.member_did, uri, true);
+            });
+        } else {
+            // Never seen, but an admission may name it.
+            let named = |row: &&MemberRow| row.from_membership.as_ref() == Some(uri);
+            for row in self.working_set.members.iter().filter(named).cloned().collect::<Vec<_>>() {
+                self.with_standing(&row.community_uri, &row.member_did, |fold| {
+                    fold.withdraw(&row.community_uri, &row.member_did, uri, true);
+                });
+            }
+        }
+    }
+
+    /// N17: the admissions that name the membership `uri` of `person` are noted as withdrawn, or as
+    /// asked for again.
+    fn withdraw(&mut self, community: &AtUri, person: &Did, uri: &AtUri, withdrawn: bool) {
+        if Form::of(community) == Form::Old {
+            return;
+        }
+        let group = member_group(community, person);
+        let named: Vec<MemberRow> = self
+            .working_set
+            .members
+            .group(&group)
+            .filter(|row| row.from_membership.as_ref() == Some(uri) && row.withdrawn != withdrawn)
+            .cloned()
+            .collect();
+        for row in named {
+            self.working_set.members.put(MemberRow { withdrawn, ..row });
+        }
+    }
+
+    /// N12, N16, N17; held while the community is not known (I60). Who is admitted is known (K01), and
+    /// what waited for it is judged.
+    pub(super) fn put_member(&mut self, version: &Version, record: &Member) {
+        let community = community_of(version.author);
+        let before = self.working_set.members.get(version.uri).cloned();
+        let moved = before.as_ref().is_some_and(|row| row.member_did != record.subject);
+        if moved {
+            self.delete_member(version.uri);
+        }
+        if self.working_set.community(&community).is_none() && (before.is_none() || moved) {
+            return self.hold(version, community.as_str());
+        }
+        // What the community says of somebody who is erased is its own, and stays out of sight (I55).
+        let is_erased = self.working_set.erased.contains(&record.subject);
+        let is_elsewhere = |row: &MembershipRow| row.community_uri != community;
+        let withdrawn = record.from_membership.as_ref().is_some_and(|uri| {
+            self.was(uri, Outcome::Deleted) || self.working_set.memberships.get(uri).is_some_and(is_elsewhere)
+        });
+        let row = MemberRow {
+            uri: version.uri.clone(),
+            member_did: record.subject.clone(),
+            community_uri: community.clone(),
+            roles: serde_json::to_string(&record.roles).unwrap_or_else(|_| "[]".into()),
+            nickname: record.nickname.clone(),
+            from_membership: record.from_membership.clone(),
+            withdrawn,
+            hidden: is_erased || !self.working_set.is_active(&record.subject),
+            rev: version.rev.to_owned(),
+            indexed_at: before.filter(|_| !moved).map_or(version.received, |row| row.indexed_at),
+        };
+        self.unsettle(version.uri);
+        if !is_erased {
+            self.working_set.people.know(&record.subject);
+        }
+        let took_part = self.takes_part(&community, &record.subject);
+        self.with_standing(&community, &record.subject, |fold| fold.working_set.members.put(row));
+        if !took_part && self.takes_part(&community, &record.subject) {
+            self.admitted.insert(record.subject.clone());
+        }
+        self.release_after_admission(&community, &record.subject);
+    }
+
+    fn takes_part(&self, community: &AtUri, person: &Did) -> bool {
+        matches!(standing(&self.working_set, community, person), Standing::Owner | Standing::Approved(_))
+    }
+
+    pub(super) fn delete_member(&mut self, uri: &AtUri) {
+        if let Some(row) = self.working_set.members.get(uri).cloned() {
+            self.with_standing(&row.community_uri, &row.member_did, |fold| {
+                fold.working_set.members.remove(uri);
             });
         }
+    }
+
+    /// N12: what a person wrote while their admission was on its way is judged now.
+    fn release_after_admission(&mut self, community: &AtUri, person: &Did) {
+        if Form::of(community) == Form::New && self.takes_part(community, person) {
+            self.release(&awaited(community, person));
+        }
+    }
+
+    /// N20: what a role permits counts from now on; nobody is told (N31).
+    pub(super) fn put_role(&mut self, version: &Version, record: &Role) {
+        let community = community_of(version.author);
+        let before = self.working_set.roles.get(version.uri).cloned();
+        if self.working_set.community(&community).is_none() && before.is_none() {
+            return self.hold(version, community.as_str());
+        }
+        let row = RoleRow {
+            uri: version.uri.clone(),
+            did: version.author.clone(),
+            community_uri: community,
+            name: record.name.clone(),
+            color: record.color.clone(),
+            permissions: serde_json::to_string(&record.permissions).unwrap_or_else(|_| "[]".into()),
+            position: record.position,
+            hoisted: record.hoisted,
+            mentionable: record.mentionable,
+            protected: record.protected,
+            channel_overrides: overrides(record),
+            rev: version.rev.to_owned(),
+            indexed_at: before.map_or(version.received, |row| row.indexed_at),
+        };
+        self.unsettle(version.uri);
+        self.working_set.roles.put(row);
+    }
+
+    pub(super) fn delete_role(&mut self, uri: &AtUri) {
+        self.working_set.roles.remove(uri);
     }
 
     /// I40–I42. Everybody's approvals are stored, but only the owner's count.
@@ -104,46 +231,60 @@ impl Fold {
         let before = standing(&self.working_set, community, person);
         act(self);
         let after = standing(&self.working_set, community, person);
-        let requires_approval = self.working_set.community(community)?.requires_approval_to_join;
+        let admission = self.working_set.community(community)?.admission();
         if self.is_banned(community, person) {
             return None;
         }
-        change(&before, &after, requires_approval)
+        change(&before, &after, admission)
     }
 
     pub(super) fn announce_change(&mut self, community: &AtUri, person: &Did, change: Option<MemberChange>) {
-        let left = |fold: &Self| Event::MemberLeft {
-            community_uri: community.clone(),
-            member_did: person.clone(),
-            person: PersonIfKnown(fold.working_set.person(person)),
-        };
         match change {
             None => {}
-            Some(MemberChange::Pending(membership)) => {
-                let event = Event::MemberPending(self.membership_event(community, person, membership));
-                let asks =
-                    self.working_set.community(community).is_some_and(|row| row.requires_approval_to_join);
-                let topic = if asks { Topic::MemberOut(person.clone()) } else { Topic::Other };
-                self.tell(community, topic, &event);
-            }
+            Some(MemberChange::Pending(membership)) => self.announce_pending(community, person, membership),
             Some(MemberChange::Joined(membership)) => {
                 let event = Event::MemberJoined(self.membership_event(community, person, membership));
                 self.tell(community, Topic::Other, &event);
             }
-            Some(MemberChange::Demoted) => {
-                let event = left(self);
-                self.tell(community, Topic::MemberOut(person.clone()), &event);
-            }
-            Some(MemberChange::Gone) => {
-                let event = left(self);
-                self.tell(community, Topic::MemberOut(person.clone()), &event);
-                let private = Event::CommunityDeleted {
-                    community_uri: community.clone(),
-                    owner_did: community.authority(),
-                    rkey: community.rkey(),
-                };
-                self.announce(community, Audience::Private(person.clone()), Topic::Other, &private);
+            Some(MemberChange::Demoted) => self.announce_left(community, person),
+            Some(MemberChange::Gone) => self.announce_gone_for(community, person),
+            Some(MemberChange::PutOut(membership)) => {
+                self.announce_gone_for(community, person);
+                self.announce_pending(community, person, membership);
             }
         }
     }
+
+    fn announce_pending(&mut self, community: &AtUri, person: &Did, membership: AtUri) {
+        let event = Event::MemberPending(self.membership_event(community, person, Some(membership)));
+        let asks = |row: &CommunityRow| row.admission() != Admission::Open;
+        let asks = self.working_set.community(community).is_some_and(asks);
+        let topic = if asks { Topic::MemberOut(person.clone()) } else { Topic::Other };
+        self.tell(community, topic, &event);
+    }
+
+    fn announce_left(&mut self, community: &AtUri, person: &Did) {
+        let event = Event::MemberLeft {
+            community_uri: community.clone(),
+            member_did: person.clone(),
+            person: PersonIfKnown(self.working_set.person(person)),
+        };
+        self.tell(community, Topic::MemberOut(person.clone()), &event);
+    }
+
+    /// E13, then E06b.
+    fn announce_gone_for(&mut self, community: &AtUri, person: &Did) {
+        self.announce_left(community, person);
+        let private = Event::CommunityDeleted {
+            community_uri: community.clone(),
+            owner_did: community.authority(),
+            rkey: community.rkey(),
+        };
+        self.announce(community, Audience::Private(person.clone()), Topic::Other, &private);
+    }
+}
+
+/// The exceptions of a role as they are stored.
+pub(super) fn overrides(record: &Role) -> Option<String> {
+    (!record.overrides.is_empty()).then(|| serde_json::to_string(&record.overrides).ok()).flatten()
 }

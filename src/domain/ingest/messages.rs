@@ -18,7 +18,7 @@ use crate::wire::time::Micros;
 impl Fold {
     /// I10–I13, I15. The first rule that applies decides:
     ///   1. an update of a message that is neither known nor held does nothing (I11b);
-    ///   2. if the gate holds it, it waits, and an earlier version stays as it is (G1);
+    ///   2. if the gate holds it, it waits, and an earlier version stays as it is (G1, N12);
     ///   3. if the gate refuses it, a new message is dropped for good (G7), and an edited one keeps
     ///      its earlier version (I11);
     ///   4. otherwise it is stored, and shown unless it is blocked (I13, I15).
@@ -32,8 +32,9 @@ impl Fold {
             }
             return self.note_rev(version);
         }
-        match admit(&self.working_set, version.author, &record.channel) {
+        match admit(&self.working_set, version.author, &record.channel, version.received) {
             Verdict::Held => self.hold(version, &record.channel),
+            Verdict::Awaits(admission) => self.hold(version, &admission),
             Verdict::Refused(refused) => self.turn_away(version, refused.reason()),
             Verdict::Accepted(channel) => {
                 self.unsettle(version.uri);
@@ -86,7 +87,7 @@ impl Fold {
             id: message_id(&row.uri),
             rkey: row.uri.rkey(),
             author_did: row.author_did.clone(),
-            channel: row.channel.clone(),
+            channel: row.shown_channel(),
             community_uri: community_uri.clone(),
             channel_uri: row.channel_uri.clone(),
         };
@@ -172,6 +173,16 @@ fn core(working_set: &WorkingSet, row: &MessageRow) -> bodies::MessageCore {
 }
 
 impl MessageRow {
+    /// The channel as clients of 2026-03 look for it (N06): by its key, also where the record names it
+    /// by its AT-URI.
+    pub fn shown_channel(&self) -> String {
+        if self.channel == self.channel_uri.as_str() {
+            self.channel_uri.rkey().to_string()
+        } else {
+            self.channel.clone()
+        }
+    }
+
     /// The message as bodies and frames show it (O01), by `author`. Invalid facets and attachments,
     /// which were accepted before 8.3 required validation, are left out.
     pub fn core(&self, author: bodies::Person) -> bodies::MessageCore {
@@ -180,7 +191,7 @@ impl MessageRow {
             rkey: self.uri.rkey(),
             author_did: self.author_did.clone(),
             text: self.text.clone(),
-            channel: self.channel.clone(),
+            channel: self.shown_channel(),
             created_at: self.created_at.clone(),
             indexed_at: self.indexed_at.shown(),
             edited: self.edited,

@@ -67,6 +67,8 @@ pub struct Folded {
     /// edited an unknown message, or the gate refused their record. If their repository is being
     /// read, or a gap is open, the repository is read once more.
     pub doubtful: BTreeSet<Did>,
+    /// People whom a community of the newest form admitted: what they wrote before is judged anew (N16).
+    pub admitted: BTreeSet<Did>,
 }
 
 impl Folded {
@@ -85,7 +87,9 @@ impl Folded {
         !(changes.communities.is_empty()
             && changes.channels.is_empty()
             && changes.memberships.is_empty()
-            && changes.approvals.is_empty())
+            && changes.approvals.is_empty()
+            && changes.members.is_empty()
+            && changes.roles.is_empty())
     }
 }
 
@@ -140,6 +144,7 @@ pub fn fold<'a>(
         turned_away: 0,
         shut_out: 0,
         doubtful: BTreeSet::new(),
+        admitted: BTreeSet::new(),
         identities: Vec::new(),
     };
     fold.working_set.bans.at(now);
@@ -198,6 +203,7 @@ pub fn fold<'a>(
         turned_away: fold.turned_away,
         shut_out: fold.shut_out,
         doubtful: fold.doubtful,
+        admitted: fold.admitted,
         identities: fold.identities,
     }
 }
@@ -225,6 +231,7 @@ struct Fold {
     turned_away: usize,
     shut_out: u64,
     doubtful: BTreeSet<Did>,
+    admitted: BTreeSet<Did>,
     identities: Vec<Did>,
 }
 
@@ -282,6 +289,8 @@ impl Fold {
             Record::Category(category) => self.put_category(version, category),
             Record::Membership(membership) => self.put_membership(version, membership),
             Record::Approval(approval) => self.put_approval(version, approval),
+            Record::Member(member) => self.put_member(version, member),
+            Record::Role(role) => self.put_role(version, role),
             Record::Actor(actor) => self.put_actor(version, actor),
             Record::ChannelRead(read) => self.put_channel_read(version, read),
             Record::Profile(profile) => self.put_profile(version, profile),
@@ -305,6 +314,8 @@ impl Fold {
             Some(Collection::Category) => self.delete_category(version.uri),
             Some(Collection::Membership) => self.delete_membership(version.uri),
             Some(Collection::Approval) => self.delete_approval(version.uri),
+            Some(Collection::Member) => self.delete_member(version.uri),
+            Some(Collection::Role) => self.delete_role(version.uri),
             Some(Collection::ActorData) => self.delete_actor(version.uri),
             Some(Collection::ChannelRead) => self.delete_channel_read(version.uri),
             // The person's row stores the revision.

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use super::super::form::{Form, community_of};
+use super::super::gate::awaited;
 use super::super::moderation::{Caller, Decision, Measure};
 use super::super::reconciliation::{Finding, Found};
 use super::super::working_set::WorkingSet;
@@ -215,12 +217,14 @@ impl Needs {
                 match commit.collection {
                     Collection::Community => drop(self.communities.insert(commit.uri.clone())),
                     Collection::Membership => drop(self.people.insert(author.clone())),
+                    Collection::Member => drop(self.communities.insert(community_of(author))),
                     // The needs of these deletions depend on the record itself.
                     Collection::Message
                     | Collection::Reaction
                     | Collection::Channel
                     | Collection::Category
                     | Collection::Approval
+                    | Collection::Role
                     | Collection::ActorData
                     | Collection::ChannelRead
                     | Collection::Profile => {}
@@ -248,7 +252,7 @@ impl Needs {
             Record::Community(community) => {
                 self.communities.insert(uri.clone());
                 self.appearing.insert(uri.to_string());
-                if community.requires_approval_to_join {
+                if community.requires_approval_to_join && Form::of(uri) == Form::Old {
                     self.closing.insert(uri.clone());
                 }
             }
@@ -264,11 +268,23 @@ impl Needs {
                 self.communities.insert(membership.community.clone());
                 // Its approvals may have come first (I41).
                 self.memberships.insert(uri.clone());
+                if Form::of(&membership.community) == Form::New {
+                    self.appearing.insert(awaited(&membership.community, author));
+                }
             }
             Record::Approval(approval) => {
                 self.people.insert(approval.membership.authority());
                 self.memberships.insert(approval.membership.clone());
             }
+            Record::Member(member) => {
+                let community = community_of(author);
+                self.appearing.insert(awaited(&community, &member.subject));
+                self.communities.insert(community);
+                self.people.insert(member.subject.clone());
+                // Whether it was taken back (N17).
+                self.memberships.extend(member.from_membership.clone());
+            }
+            Record::Role(_) => drop(self.communities.insert(community_of(author))),
             Record::ChannelRead(read) => {
                 self.read_channels.insert((author.clone(), read.channel.clone()));
             }

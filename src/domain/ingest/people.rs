@@ -293,8 +293,10 @@ impl Fold {
             .working_set
             .memberships
             .iter()
-            .filter(|row| row.member_did == *did)
-            .map(|row| row.community_uri.clone())
+            .map(|row| (&row.member_did, &row.community_uri))
+            .chain(self.working_set.members.iter().map(|row| (&row.member_did, &row.community_uri)))
+            .filter(|(member, _)| *member == did)
+            .map(|(_, community)| community.clone())
             .collect();
         communities.sort();
         communities.dedup();

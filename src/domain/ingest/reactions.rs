@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::announcement::{Audience, Topic};
-use super::super::gate::may_react;
+use super::super::gate::{No, may_react};
 use super::super::keys::meanings;
 use super::super::rows::{MessageRow, Outcome, ReactionRow, Row, SettledRow};
 use super::{Fold, Version};
@@ -51,11 +51,13 @@ impl Fold {
             Target::Visible(target) => target,
         };
         let verdict = match self.working_set.channel(&target.channel_uri) {
-            Some((_, community)) => may_react(&self.working_set, version.author, community),
+            Some((_, community)) => may_react(&self.working_set, version.author, community, version.received),
             None => return self.hold(version, &record.target),
         };
-        if let Err(refused) = verdict {
-            return self.turn_away(version, refused.reason());
+        match verdict {
+            Ok(()) => {}
+            Err(No::Refused(refused)) => return self.turn_away(version, refused.reason()),
+            Err(No::Awaits(admission)) => return self.hold(version, &admission),
         }
         let row = ReactionRow {
             uri: version.uri.clone(),
@@ -137,7 +139,8 @@ impl Fold {
             .filter(|meant| channels.insert(meant.channel.clone()))
             .filter_map(|meant| {
                 let (_, community) = self.working_set.channel(&meant.channel)?;
-                let accepts = may_react(&self.working_set, version.author, community).is_ok();
+                let accepts =
+                    may_react(&self.working_set, version.author, community, version.received).is_ok();
                 Some((!accepts, meant))
             })
             .min();
@@ -173,7 +176,7 @@ impl Fold {
             emoji: row.emoji.clone(),
             target_rkey: target.uri.rkey(),
             target_author_did: target.author_did.clone(),
-            channel: target.channel.clone(),
+            channel: target.shown_channel(),
             community_uri: community_uri.clone(),
             channel_uri: target.channel_uri.clone(),
         });

@@ -7,6 +7,8 @@ use serde_json::Value;
 
 use super::super::reconciliation::{Finding, Found};
 use super::super::rows::Outcome;
+use super::members::overrides;
+use super::structure::listed;
 use super::{Fold, Version};
 use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::jetstream::{Commit, Write};
@@ -104,6 +106,9 @@ impl Fold {
                 row.name == new.name
                     && row.description == new.description
                     && row.requires_approval_to_join == new.requires_approval_to_join
+                    && (&row.migrated_to, &row.migrated_from) == (&new.migrated_to, &new.migrated_from)
+                    && (&row.link_embeds, &row.appview) == (&new.link_embeds, &new.appview)
+                    && same_json(row.banner.as_deref(), new.banner.as_deref())
                     && same_json(row.picture.as_deref(), new.picture.as_deref())
                     && same_json(row.category_order.as_deref(), new.category_order.as_deref())
             }),
@@ -114,6 +119,10 @@ impl Fold {
                     && row.channel_type == new.channel_type
                     && row.category_rkey == new.category
                     && row.owner_only == new.owner_only
+                    && row.link_embeds == new.link_embeds
+                    && row.migrated_from == new.migrated_from
+                    && row.allowed_roles == listed(&new.allowed_roles)
+                    && row.allowed_members == listed(&new.allowed_members)
             }),
             Record::Category(new) => working_set.categories.get(uri).is_some_and(|row| {
                 row.community_uri == AtUri::of(version.author, Collection::Community, &new.community)
@@ -125,6 +134,19 @@ impl Fold {
             }
             Record::Approval(new) => working_set.approvals.get(uri).is_some_and(|row| {
                 row.membership_uri == new.membership && row.community_uri == new.community
+            }),
+            Record::Member(new) => working_set.members.get(uri).is_some_and(|row| {
+                row.member_did == new.subject
+                    && row.role_keys() == new.roles
+                    && row.nickname == new.nickname
+                    && row.from_membership == new.from_membership
+            }),
+            Record::Role(new) => working_set.roles.get(uri).is_some_and(|row| {
+                (&row.name, &row.color, row.position) == (&new.name, &new.color, new.position)
+                    && (row.hoisted, row.mentionable, row.protected)
+                        == (new.hoisted, new.mentionable, new.protected)
+                    && serde_json::from_str(&row.permissions).ok() == Some(new.permissions)
+                    && row.channel_overrides == overrides(new)
             }),
             Record::Actor(new) => {
                 working_set.actors.get(uri).is_some()

@@ -5,8 +5,10 @@
 //! visible again (I72).
 
 use super::super::announcement::{Audience, Topic};
+use super::super::form::Admission;
 use super::super::rows::{CategoryRow, ChannelRow, CommunityRow};
 use super::super::standing::{Standing, standing};
+use super::super::voice_right::is_voice;
 use super::{Fold, Version};
 use crate::wire::bodies::verbatim;
 use crate::wire::events::{Event, Membership};
@@ -24,12 +26,17 @@ impl Fold {
             picture: record.picture.clone(),
             category_order: record.category_order.clone(),
             requires_approval_to_join: record.requires_approval_to_join,
+            banner: record.banner.clone(),
+            link_embeds: record.link_embeds,
+            migrated_to: record.migrated_to.clone(),
+            migrated_from: record.migrated_from.clone(),
+            appview: record.appview.clone(),
             rev: version.rev.to_owned(),
             indexed_at: before.as_ref().map_or(version.received, |row| row.indexed_at),
             hidden: !self.working_set.is_active(version.author),
+            unread: before.as_ref().is_none_or(|row| row.unread),
         };
-        let same =
-            before.as_ref().is_some_and(|old| CommunityRow { rev: row.rev.clone(), ..old.clone() } == row);
+        let same = before.as_ref().is_some_and(|old| old.looks_like(&row));
         self.unsettle(version.uri);
         self.working_set.people.know(version.author);
         self.working_set.communities.put(row.clone());
@@ -39,7 +46,7 @@ impl Fold {
         let topic = if before.is_none() { Topic::CommunityShown } else { Topic::Other };
         self.announce_community(version.uri, topic);
         match before {
-            Some(old) if !old.requires_approval_to_join && row.requires_approval_to_join => {
+            Some(old) if old.admission() == Admission::Open && row.admission() == Admission::ByApproval => {
                 self.demote_pending_members(version.uri);
             }
             Some(_) => {}
@@ -82,7 +89,8 @@ impl Fold {
             if let Standing::Pending(membership_uri) = standing(&self.working_set, community, &member)
                 && !self.is_banned(community, &member)
             {
-                let event = Event::MemberPending(self.membership_event(community, &member, membership_uri));
+                let event =
+                    Event::MemberPending(self.membership_event(community, &member, Some(membership_uri)));
                 self.tell(community, Topic::MemberOut(member), &event);
             }
         }
@@ -128,11 +136,20 @@ impl Fold {
             channel_type: record.channel_type.clone(),
             category_rkey: record.category.clone(),
             owner_only: record.owner_only,
+            allowed_roles: listed(&record.allowed_roles),
+            allowed_members: listed(&record.allowed_members),
+            link_embeds: record.link_embeds,
+            migrated_from: record.migrated_from.clone(),
             rev: version.rev.to_owned(),
             indexed_at: before.as_ref().map_or(version.received, |row| row.indexed_at),
         };
-        let same =
-            before.as_ref().is_some_and(|old| ChannelRow { rev: row.rev.clone(), ..old.clone() } == row);
+        // Whom a voice channel names is no news by itself, but people may have to leave it (N15).
+        let names_the_same = |old: &ChannelRow| {
+            old.allowed_roles == row.allowed_roles && old.allowed_members == row.allowed_members
+        };
+        let same = before
+            .as_ref()
+            .is_some_and(|old| old.looks_like(&row) && (!is_voice(&row.channel_type) || names_the_same(old)));
         self.unsettle(version.uri);
         self.working_set.channels.put(row.clone());
         if same || self.working_set.community(&community).is_none() {
@@ -239,7 +256,7 @@ impl Fold {
         &self,
         community: &AtUri,
         member: &Did,
-        membership_uri: AtUri,
+        membership_uri: Option<AtUri>,
     ) -> Membership {
         let person = self.working_set.person(member);
         Membership {
@@ -250,4 +267,9 @@ impl Fold {
             avatar_url: person.avatar_url,
         }
     }
+}
+
+/// A list as it is stored: nothing if it names nobody.
+pub(super) fn listed<T: serde::Serialize>(list: &[T]) -> Option<String> {
+    (!list.is_empty()).then(|| serde_json::to_string(list).ok()).flatten()
 }

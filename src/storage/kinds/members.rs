@@ -1,9 +1,10 @@
-//! Memberships and approvals (section 8.7).
+//! Memberships and approvals (section 8.7), admissions and roles (section 12).
 
 use super::{Asked, Purge, Stored, people_concerned, purges};
 use crate::domain::editions::Part;
-use crate::domain::rows::{ApprovalRow, MembershipRow};
+use crate::domain::rows::{ApprovalRow, MemberRow, MembershipRow, RoleRow};
 use crate::storage::Param;
+use crate::wire::ids::Collection;
 
 impl Stored for MembershipRow {
     const PART: Option<Part> = Some(Part::Standings);
@@ -59,5 +60,80 @@ impl Stored for ApprovalRow {
 
     fn asked(asked: &Asked) -> Vec<Param> {
         vec![asked.strangers(), asked.approvals(), asked.closing(), asked.memberships()]
+    }
+}
+
+/// Read of everybody who is asked about, remembered or not: there are few.
+impl Stored for MemberRow {
+    const PART: Option<Part> = Some(Part::Standings);
+    const READ: &'static str = people_concerned!(
+        "SELECT json_object('uri', uri, 'member_did', member_did, 'community_uri', community_uri,
+        'roles', roles, 'nickname', nickname, 'from_membership', from_membership,
+        'withdrawn', json(iif(withdrawn, 'true', 'false')), 'hidden', json(iif(hidden, 'true', 'false')),
+        'rev', rev, 'indexed_at', indexed_at) AS row
+    FROM members WHERE member_did IN (SELECT did FROM concerned)"
+    );
+    const STORE: &'static str = "
+    INSERT INTO members (uri, rkey, member_did, community_uri, roles, nickname, from_membership, withdrawn,
+        hidden, rev, indexed_at)
+    SELECT value ->> 'uri', value ->> 'rkey', value ->> 'member_did', value ->> 'community_uri',
+        value ->> 'roles', value ->> 'nickname', value ->> 'from_membership', value ->> 'withdrawn',
+        value ->> 'hidden', value ->> 'rev', value ->> 'indexed_at'
+    FROM json_each(?1) WHERE true
+    ON CONFLICT (uri) DO UPDATE SET member_did = excluded.member_did, roles = excluded.roles,
+        nickname = excluded.nickname, from_membership = excluded.from_membership,
+        withdrawn = excluded.withdrawn, hidden = excluded.hidden, rev = excluded.rev,
+        indexed_at = excluded.indexed_at
+    WHERE excluded.rev >= rev";
+    const PURGE: &'static [Purge] = purges!(
+        "DELETE FROM members WHERE uri IN (SELECT m.uri FROM json_each(?1) d CROSS JOIN members m
+             ON m.uri > 'at://' || d.value || '/' AND m.uri < 'at://' || d.value || '0' LIMIT ?2)"
+    );
+    const HIDE: Option<&'static str> = Some("UPDATE members SET hidden = ?2 WHERE member_did = ?1");
+
+    fn asked(asked: &Asked) -> Vec<Param> {
+        vec![asked.people(), asked.approvals(), asked.closing()]
+    }
+}
+
+/// Those touched, and all of communities that are touched or to which people who are asked about are
+/// admitted.
+impl Stored for RoleRow {
+    const PART: Option<Part> = Some(Part::Standings);
+    const READ: &'static str = "
+    WITH wanted(uri) AS (
+        SELECT value FROM json_each(?1)
+        UNION SELECT uri FROM roles WHERE community_uri IN (SELECT value FROM json_each(?2))
+        UNION SELECT r.uri FROM members m JOIN roles r ON r.community_uri = m.community_uri
+               WHERE m.member_did IN (SELECT value FROM json_each(?3))
+    )
+    SELECT json_object('uri', uri, 'did', did, 'community_uri', community_uri, 'name', name,
+        'color', color, 'permissions', permissions, 'position', position,
+        'hoisted', json(iif(hoisted, 'true', 'false')), 'mentionable', json(iif(mentionable, 'true', 'false')),
+        'protected', json(iif(protected, 'true', 'false')), 'channel_overrides', channel_overrides,
+        'rev', rev, 'indexed_at', indexed_at) AS row
+    FROM roles WHERE uri IN (SELECT uri FROM wanted)";
+    const STORE: &'static str = "
+    INSERT INTO roles (uri, rkey, did, community_uri, name, color, permissions, position, hoisted,
+        mentionable, protected, channel_overrides, rev, indexed_at)
+    SELECT value ->> 'uri', value ->> 'rkey', value ->> 'did', value ->> 'community_uri', value ->> 'name',
+        value ->> 'color', value ->> 'permissions', value ->> 'position', value ->> 'hoisted',
+        value ->> 'mentionable', value ->> 'protected', value ->> 'channel_overrides', value ->> 'rev',
+        value ->> 'indexed_at'
+    FROM json_each(?1) WHERE true
+    ON CONFLICT (uri) DO UPDATE SET name = excluded.name, color = excluded.color,
+        permissions = excluded.permissions, position = excluded.position, hoisted = excluded.hoisted,
+        mentionable = excluded.mentionable, protected = excluded.protected,
+        channel_overrides = excluded.channel_overrides, rev = excluded.rev, indexed_at = excluded.indexed_at
+    WHERE excluded.rev >= rev";
+    const PURGE: &'static [Purge] = purges!(
+        "DELETE FROM roles WHERE uri IN (
+             SELECT r.uri FROM json_each(?1) d CROSS JOIN roles r ON r.did = d.value LIMIT ?2)"
+    );
+    const HIDE: Option<&'static str> = None;
+    const KEPT: Option<i64> = Some(250);
+
+    fn asked(asked: &Asked) -> Vec<Param> {
+        vec![asked.touched(Collection::Role), asked.communities(), asked.people()]
     }
 }

@@ -25,30 +25,42 @@ impl Stored for CommunityRow {
     ), spoken(uri) AS (
         SELECT channel_uri FROM messages WHERE uri IN (SELECT uri FROM posted)
         UNION SELECT channel_uri FROM gone_messages WHERE rkey IN (SELECT value FROM json_each(?8))
-    ), wanted(uri) AS (
-        SELECT uri FROM named
-        UNION SELECT community_uri FROM channels WHERE uri IN (SELECT uri FROM spoken)
-        UNION SELECT community_uri FROM memberships WHERE uri IN (SELECT value FROM json_each(?6))
+    ), joined(uri) AS (
+        SELECT community_uri FROM memberships WHERE uri IN (SELECT value FROM json_each(?6))
+        UNION SELECT community_uri FROM members WHERE from_membership IN (SELECT value FROM json_each(?6))
         UNION SELECT m.community_uri FROM approvals a JOIN memberships m ON m.uri = a.membership_uri
                WHERE a.uri IN (SELECT value FROM json_each(?7))
         UNION SELECT community_uri FROM memberships WHERE member_did IN (SELECT value FROM json_each(?10))
+        UNION SELECT community_uri FROM members WHERE member_did IN (SELECT value FROM json_each(?10))
+    ), wanted(uri) AS (
+        SELECT uri FROM named
+        UNION SELECT community_uri FROM channels WHERE uri IN (SELECT uri FROM spoken)
+        UNION SELECT uri FROM joined
     )
     SELECT json_object('uri', uri, 'name', name, 'description', description, 'picture', picture,
         'category_order', category_order,
         'requires_approval_to_join', json(iif(requires_approval_to_join, 'true', 'false')),
+        'banner', banner, 'link_embeds', json(iif(link_embeds IS NULL, 'null', iif(link_embeds, 'true', 'false'))),
+        'migrated_to', migrated_to, 'migrated_from', migrated_from, 'appview', appview,
+        'unread', json(iif(rkey = 'self' AND NOT EXISTS (
+            SELECT 1 FROM repos r WHERE r.did = owner_did AND r.synced_at IS NOT NULL), 'true', 'false')),
         'hidden', json(iif(hidden, 'true', 'false')),
         'rev', rev, 'indexed_at', indexed_at) AS row
     FROM communities WHERE uri IN (SELECT uri FROM wanted)";
     const STORE: &'static str = "
     INSERT INTO communities (uri, owner_did, rkey, name, description, picture, category_order,
-        requires_approval_to_join, hidden, rev, indexed_at)
+        requires_approval_to_join, banner, link_embeds, migrated_to, migrated_from, appview, hidden, rev,
+        indexed_at)
     SELECT value ->> 'uri', value ->> 'authority', value ->> 'rkey', value ->> 'name',
         value ->> 'description', value ->> 'picture', value ->> 'category_order',
-        value ->> 'requires_approval_to_join', value ->> 'hidden', value ->> 'rev', value ->> 'indexed_at'
+        value ->> 'requires_approval_to_join', value ->> 'banner', value ->> 'link_embeds',
+        value ->> 'migrated_to', value ->> 'migrated_from', value ->> 'appview', value ->> 'hidden', value ->> 'rev', value ->> 'indexed_at'
     FROM json_each(?1) WHERE true
     ON CONFLICT (uri) DO UPDATE SET name = excluded.name, description = excluded.description,
         picture = excluded.picture, category_order = excluded.category_order,
-        requires_approval_to_join = excluded.requires_approval_to_join, hidden = excluded.hidden, rev = excluded.rev,
+        requires_approval_to_join = excluded.requires_approval_to_join, banner = excluded.banner,
+        link_embeds = excluded.link_embeds, migrated_to = excluded.migrated_to,
+        migrated_from = excluded.migrated_from, appview = excluded.appview, hidden = excluded.hidden, rev = excluded.rev,
         indexed_at = excluded.indexed_at
     WHERE excluded.rev >= rev";
     const PURGE: &'static [Purge] = purges!(
@@ -97,19 +109,24 @@ impl Stored for ChannelRow {
     SELECT json_object('uri', uri, 'community_uri', community_uri, 'name', name,
         'description', description, 'channel_type', channel_type, 'category_rkey', category_rkey,
         'owner_only', json(iif(owner_only, 'true', 'false')),
+        'allowed_roles', allowed_roles, 'allowed_members', allowed_members,
+        'link_embeds', json(iif(link_embeds IS NULL, 'null', iif(link_embeds, 'true', 'false'))),
+        'migrated_from', migrated_from,
         'rev', rev, 'indexed_at', indexed_at) AS row
     FROM channels WHERE uri IN (SELECT uri FROM wanted)";
     const STORE: &'static str = "
     INSERT INTO channels (uri, rkey, community_uri, name, description, channel_type, category_rkey,
-        owner_only, rev, indexed_at)
+        owner_only, allowed_roles, allowed_members, link_embeds, migrated_from, rev, indexed_at)
     SELECT value ->> 'uri', value ->> 'rkey', value ->> 'community_uri', value ->> 'name',
         value ->> 'description', value ->> 'channel_type', value ->> 'category_rkey',
-        value ->> 'owner_only', value ->> 'rev', value ->> 'indexed_at'
+        value ->> 'owner_only', value ->> 'allowed_roles', value ->> 'allowed_members',
+        value ->> 'link_embeds', value ->> 'migrated_from', value ->> 'rev', value ->> 'indexed_at'
     FROM json_each(?1) WHERE true
     ON CONFLICT (uri) DO UPDATE SET community_uri = excluded.community_uri, name = excluded.name,
         description = excluded.description, channel_type = excluded.channel_type,
         category_rkey = excluded.category_rkey, owner_only = excluded.owner_only,
-        rev = excluded.rev, indexed_at = excluded.indexed_at
+        allowed_roles = excluded.allowed_roles, allowed_members = excluded.allowed_members,
+        link_embeds = excluded.link_embeds, migrated_from = excluded.migrated_from, rev = excluded.rev, indexed_at = excluded.indexed_at
     WHERE excluded.rev >= rev";
     const PURGE: &'static [Purge] = purges!(
         "DELETE FROM channels WHERE uri IN (SELECT c.uri FROM json_each(?1) d CROSS JOIN channels c

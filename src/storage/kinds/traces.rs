@@ -51,7 +51,8 @@ impl Stored for SettledRow {
     SELECT json_object('uri', uri, 'outcome', outcome, 'rev', rev, 'settled_at', settled_at,
         'lasting', json(iif(lasting, 'true', 'false'))) AS row
     FROM settled WHERE uri IN (
-        SELECT value FROM json_each(?1) UNION SELECT value FROM json_each(?2))";
+        SELECT value FROM json_each(?1) UNION SELECT value FROM json_each(?2)
+        UNION SELECT value FROM json_each(?3))";
     const STORE: &'static str = "
     INSERT INTO settled (uri, outcome, rev, settled_at, lasting)
     SELECT value ->> 'uri', value ->> 'outcome', value ->> 'rev', value ->> 'settled_at', value ->> 'lasting'
@@ -64,6 +65,6 @@ impl Stored for SettledRow {
     const IS_RECORD: bool = false;
 
     fn asked(asked: &Asked) -> Vec<Param> {
-        vec![asked.records(), Param::json(&asked.needs.target_uris)]
+        vec![asked.records(), Param::json(&asked.needs.target_uris), Param::json(&asked.needs.memberships)]
     }
 }

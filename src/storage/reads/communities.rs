@@ -114,6 +114,7 @@ macro_rules! community_json {
         "json_object('uri', c.uri, 'name', c.name, 'description', c.description, 'picture', c.picture,
             'category_order', c.category_order,
             'requires_approval_to_join', json(iif(c.requires_approval_to_join, 'true', 'false')),
+            'banner', NULL, 'link_embeds', NULL, 'migrated_to', NULL, 'migrated_from', NULL, 'appview', NULL,
             'hidden', json('false'), 'rev', c.rev, 'indexed_at', c.indexed_at) AS row"
     };
 }
@@ -134,18 +135,37 @@ const OWNED: &str = concat!(
     " FROM communities c WHERE NOT c.hidden AND c.owner_did = ?1 ORDER BY c.rkey"
 );
 
-// Approved, or pending in an open community; not banned, and not the owner (R11).
+// Whether the community `$community`, which is of the newest form, has admitted `$did` (N12, N17).
+macro_rules! admitted {
+    ($community:literal, $did:literal) => {
+        concat!(
+            "EXISTS (SELECT 1 FROM members a WHERE a.member_did = ",
+            $did,
+            " AND a.community_uri = ",
+            $community,
+            " AND NOT a.hidden AND (NOT a.withdrawn OR EXISTS (
+                SELECT 1 FROM memberships again WHERE again.member_did = a.member_did
+                   AND again.community_uri = a.community_uri AND NOT again.hidden)))"
+        )
+    };
+}
+
+// Approved, or pending in an open community; not banned, and not the owner (R11). In a community of the
+// newest form only who is admitted (N04).
 const JOINED: &str = concat!(
     "SELECT ",
     community_json!(),
     " FROM communities c
-    WHERE c.uri IN (SELECT community_uri FROM memberships WHERE member_did = ?1 AND NOT hidden)
+    WHERE c.uri IN (SELECT community_uri FROM memberships WHERE member_did = ?1 AND NOT hidden
+                    UNION SELECT community_uri FROM members WHERE member_did = ?1 AND NOT hidden)
       AND NOT c.hidden AND c.owner_did <> ?1
       AND NOT EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = ?1)
-      AND (NOT c.requires_approval_to_join OR EXISTS (
+      AND CASE WHEN c.rkey = 'self' THEN ",
+    admitted!("c.uri", "?1"),
+    " WHEN NOT c.requires_approval_to_join THEN true ELSE EXISTS (
           SELECT 1 FROM memberships m JOIN approvals a ON a.membership_uri = m.uri
           WHERE m.member_did = ?1 AND m.community_uri = c.uri AND NOT m.hidden
-            AND a.approver_did = c.owner_did AND (a.community_uri IS NULL OR a.community_uri = c.uri)))
+            AND a.approver_did = c.owner_did AND (a.community_uri IS NULL OR a.community_uri = c.uri)) END
     ORDER BY c.uri"
 );
 
@@ -153,6 +173,7 @@ const CHANNELS: &str = "
     SELECT json_object('uri', ch.uri, 'community_uri', ch.community_uri, 'name', ch.name,
         'description', ch.description, 'channel_type', ch.channel_type,
         'category_rkey', ch.category_rkey, 'owner_only', json(iif(ch.owner_only, 'true', 'false')),
+        'allowed_roles', NULL, 'allowed_members', NULL, 'link_embeds', NULL, 'migrated_from', NULL,
         'rev', ch.rev, 'indexed_at', ch.indexed_at) AS row
     FROM communities c CROSS JOIN channels ch ON ch.community_uri = c.uri
     WHERE c.uri = ?1 AND NOT c.hidden AND (ch.name, ch.rkey) > (?2, ?3)
@@ -164,18 +185,29 @@ const CATEGORIES: &str = "
     FROM communities c CROSS JOIN categories ca ON ca.community_uri = c.uri
     WHERE c.uri = ?1 AND NOT c.hidden ORDER BY ca.name, ca.rkey";
 
+// In a community of the newest form its account is listed as owner if it is admitted itself (N04).
 const MEMBERS: &str = concat!(
-    "WITH joined(did, approved) AS (
-        SELECT m.member_did, max(EXISTS (
-            SELECT 1 FROM approvals a WHERE a.membership_uri = m.uri AND a.approver_did = c.owner_did
-               AND (a.community_uri IS NULL OR a.community_uri = c.uri)))
-        FROM communities c CROSS JOIN memberships m ON m.community_uri = c.uri
-        WHERE c.uri = ?1 AND NOT m.hidden AND NOT c.hidden AND m.member_did <> c.owner_did
-          AND NOT EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = m.member_did)
-        GROUP BY m.member_did),
+    "WITH wished(did) AS (
+        SELECT member_did FROM memberships WHERE community_uri = ?1 AND NOT hidden
+        UNION SELECT member_did FROM members WHERE community_uri = ?1 AND NOT hidden),
+    joined(did, approved) AS (
+        SELECT w.did, CASE WHEN c.rkey = 'self' THEN ",
+    admitted!("c.uri", "w.did"),
+    " ELSE EXISTS (
+            SELECT 1 FROM memberships m JOIN approvals a ON a.membership_uri = m.uri
+            WHERE m.community_uri = c.uri AND m.member_did = w.did AND NOT m.hidden
+              AND a.approver_did = c.owner_did AND (a.community_uri IS NULL OR a.community_uri = c.uri)) END
+        FROM communities c CROSS JOIN wished w
+        WHERE c.uri = ?1 AND NOT c.hidden AND w.did <> c.owner_did
+          AND NOT EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = w.did)),
     listed(did, place, status) AS (
-        SELECT owner_did, 0, 'owner' FROM communities WHERE uri = ?1 AND NOT hidden
-        UNION ALL SELECT did, iif(approved, 1, 2), iif(approved, 'approved', 'pending') FROM joined),
+        SELECT owner_did, 0, 'owner' FROM communities c WHERE uri = ?1 AND NOT hidden
+           AND (rkey <> 'self' OR ",
+    admitted!("c.uri", "c.owner_did"),
+    ")
+        UNION ALL SELECT did, iif(approved, 1, 2), iif(approved, 'approved', 'pending') FROM joined
+         WHERE approved OR EXISTS (SELECT 1 FROM memberships m
+                WHERE m.community_uri = ?1 AND m.member_did = joined.did AND NOT m.hidden)),
     paged(did, place, status) AS (
         SELECT did, place, status FROM listed WHERE (place, did) > (?2, ?3)
         ORDER BY place, did LIMIT ?4)

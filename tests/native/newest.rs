@@ -1,0 +1,381 @@
+//! Communities of the newest form (section 12), through the real SQL, beside one of the old form.
+
+use colibri_edge::domain::moderation::{Measure, Ruling};
+use colibri_edge::domain::voice_right::{VoiceRefusal, may_be_in};
+use colibri_edge::storage::facts;
+use colibri_edge::storage::reads::communities;
+use colibri_edge::wire::ids::{AtUri, Did};
+use colibri_edge::wire::time::Micros;
+use futures::executor::block_on;
+use serde_json::json;
+
+use super::story::{Service, Story, frame, member, message_in, newest_channel, role, wish};
+
+const PLACE: &str = "at://did:plc:nest/social.colibri.community/self";
+const HALL: &str = "at://did:plc:nest/social.colibri.channel/k";
+
+fn did(who: &str) -> Did {
+    Did::parse(&format!("did:plc:{who}")).unwrap()
+}
+
+fn uri(text: &str) -> AtUri {
+    AtUri::parse(text).unwrap()
+}
+
+/// The community of the newest form, with bob in it.
+fn nest() -> Story {
+    let mut story = Story::default();
+    story.newest("nest").wish("bob", "nest").admit("nest", "bob", &[]);
+    story
+}
+
+impl Story {
+    /// As the newest client writes it: by AT-URI.
+    fn tell(&mut self, who: &str, rkey: &str, text: &str) -> &mut Self {
+        self.create(who, &format!("message/{rkey}"), message_in(HALL, text))
+    }
+}
+
+/// Whose repository was read in full.
+fn was_read(service: &Service, who: &str) {
+    let sql = format!(
+        "UPDATE repos SET synced_at = known_at, checked_at = known_at, next_attempt_at = NULL, status = 'synced' WHERE did = 'did:plc:{who}'"
+    );
+    service.store.exec(&sql);
+}
+
+/// Who is listed (R14), and how.
+fn listed(service: &Service, place: &str) -> Vec<String> {
+    let (members, _) = block_on(communities::members(&service.store, "", place, None, 50)).unwrap();
+    members
+        .iter()
+        .map(|one| format!("{} {}", one.member_did.as_str().replace("did:plc:", ""), one.status))
+        .collect()
+}
+
+/// Where somebody takes part (R11).
+fn joined(service: &Service, who: &str) -> Vec<String> {
+    let of = block_on(communities::of_person(&service.store, &did(who))).unwrap();
+    of.joined.iter().map(|one| format!("{}/{}", one.owner_did, one.rkey)).collect()
+}
+
+#[test]
+fn n12_n16_n30_from_the_wish_to_the_farewell() {
+    let mut story = Story::default();
+    story.newest("nest").wish("bob", "nest").admit("nest", "bob", &[]).tell("bob", "1", "hello");
+    let first = "at://did:plc:bob/social.colibri.message/1";
+    let mut answer = message_in(HALL, "hello yourself");
+    answer["parent"] = json!(first);
+    story.create("nest", "message/2", answer).react(
+        "bob",
+        "r",
+        "👍",
+        "at://did:plc:nest/social.colibri.message/2",
+    );
+    story.delete("nest", "member/bob").tell("bob", "3", "too late").delete("bob", "membership/m");
+    let service = Service::live(&story);
+    assert_eq!(
+        service.heard(),
+        [
+            "community_upserted self",
+            "channel_created k",
+            "member_pending bob",
+            "member_joined bob",
+            "message 1 \"hello\"",
+            "message 2 \"hello yourself\"",
+            "reaction_added 👍 r",
+            "member_left bob",
+            "community_deleted self *bob",
+            "member_pending bob",
+            "member_left bob",
+            "community_deleted self *bob",
+        ],
+        "N30"
+    );
+    let shown = frame(&service.told[5]);
+    assert_eq!(shown["channel"], "k", "N06: by its key");
+    assert_eq!(shown["channel_uri"], HALL);
+    assert_eq!((&shown["parent"], &shown["parent_message"]["text"]), (&json!(first), &json!("hello")));
+    assert_eq!(frame(&service.told[6])["channel"], "k", "N06");
+    let pending = frame(&service.told[2]);
+    assert_eq!(pending["membership_uri"], "at://did:plc:bob/social.colibri.membership/m");
+    assert_eq!(service.visible_texts(), ["hello", "hello yourself"], "G8");
+}
+
+#[test]
+fn n01_n02_the_two_forms_do_not_meet() {
+    let mut story = Story::default();
+    // alice's community of the old form asks for approval; mallory admits people to nest by records of her own.
+    story.newest("nest").community("alice", true).join("bob", "alice");
+    story.create("alice", "member/bob", member("bob", &[])).say("bob", "1", "admitted in the wrong place");
+    story.create("carol", "membership/m", wish("nest"));
+    story.create(
+        "nest",
+        "approval/carol",
+        json!({ "membership": "at://did:plc:carol/social.colibri.membership/m" }),
+    );
+    story.create("mallory", "member/carol", member("carol", &["owner"]));
+    story.tell("carol", "1", "approved in the wrong way");
+    let service = Service::live(&story);
+    assert!(service.visible_texts().is_empty());
+    assert_eq!(listed(&service, PLACE), ["carol pending"]);
+    assert_eq!(
+        service.store.look("SELECT uri FROM held WHERE uri LIKE '%.member/%' ORDER BY uri").len(),
+        2,
+        "N02: held"
+    );
+    // An account with one of each form.
+    story.create("nest", "community/c", json!({ "name": "Old", "requiresApprovalToJoin": false }));
+    story.create("nest", "channel/o", json!({ "name": "o", "type": "text", "community": "c" }));
+    story.create("carol", "membership/o", super::story::membership("nest"));
+    story.create("carol", "message/2", message_in("o", "let in by the old rules"));
+    assert_eq!(Service::live(&story).visible_texts(), ["let in by the old rules"]);
+}
+
+#[test]
+fn n12_what_waits_for_an_admission() {
+    let mut story = Story::default();
+    story.newest("nest").wish("bob", "nest").tell("bob", "1", "early").react("bob", "r", "👍", "1");
+    let seen = story.frames.len();
+    story.admit("nest", "bob", &[]);
+    for is_read in [false, true] {
+        let mut service = Service::new();
+        service.batch(&story.frames[..2]);
+        if is_read {
+            was_read(&service, "nest");
+        }
+        story.frames[2..seen].iter().for_each(|frame| service.batch(std::slice::from_ref(frame)));
+        assert!(service.visible_texts().is_empty());
+        let held = service.store.look("SELECT waits_for FROM held ORDER BY uri");
+        assert_eq!(held, [format!("{PLACE} did:plc:bob"), "1".into()]);
+        service.batch(&story.frames[seen..]);
+        assert_eq!(service.heard()[3..], ["member_joined bob", "message 1 \"early\"", "reaction_added 👍 r"]);
+        assert!(service.store.look("SELECT uri FROM held").is_empty());
+    }
+}
+
+#[test]
+fn n12_held_for_two_minutes_or_until_the_repository_is_read() {
+    for (later, is_read, expected, why) in [
+        (119, true, "1|0", "119 s after the wish"),
+        (121, true, "0|1", "121 s after it"),
+        (121, false, "1|0", "the community's repository was never read"),
+    ] {
+        let mut story = Story::default();
+        story.newest("nest").wish("bob", "nest");
+        let mut service = Service::live(&story);
+        if is_read {
+            was_read(&service, "nest");
+        }
+        service.now += (later - 1) * 1_000_000;
+        let seen = story.frames.len();
+        story.tell("bob", "1", "is it time");
+        service.batch(&story.frames[seen..]);
+        let sql = "SELECT (SELECT count(*) FROM held), (SELECT count(*) FROM refusals WHERE reason = 'author_not_a_member')";
+        assert_eq!(service.store.look(sql), [expected], "{why}");
+    }
+    // Without a wish nobody waits once the repository is read.
+    let mut story = nest();
+    let mut service = Service::live(&story);
+    was_read(&service, "nest");
+    let seen = story.frames.len();
+    story.tell("eve", "1", "a stranger");
+    service.batch(&story.frames[seen..]);
+    assert!(service.store.look("SELECT uri FROM held").is_empty());
+}
+
+#[test]
+fn n16_whoever_is_admitted_is_read_again() {
+    let mut story = Story::default();
+    story.newest("nest").wish("bob", "nest");
+    let mut service = Service::live(&story);
+    was_read(&service, "bob");
+    let seen = story.frames.len();
+    story.admit("nest", "bob", &[]).admit("nest", "kim", &[]);
+    service.batch(&story.frames[seen..]);
+    let due =
+        "SELECT did, reason, next_attempt_at IS NOT NULL FROM repos WHERE did <> 'did:plc:nest' ORDER BY did";
+    assert_eq!(service.store.look(due), ["did:plc:bob|gate|1", "did:plc:kim|new|1"]);
+    let once = "SELECT next_attempt_at = strftime('%Y-%m-%dT%H:%M:%fZ', checked_at, '+60 seconds') FROM repos WHERE did = 'did:plc:bob'";
+    assert_eq!(service.store.look(once), ["1"], "at most once a minute");
+    // A change of roles admits nobody.
+    was_read(&service, "bob");
+    let seen = story.frames.len();
+    story.update("nest", "member/bob", member("bob", &["mod"]));
+    service.batch(&story.frames[seen..]);
+    assert_eq!(service.store.look(due)[0], "did:plc:bob|gate|0");
+}
+
+#[test]
+fn n16_one_of_two_admissions_is_as_good_as_both() {
+    let mut story = nest();
+    let before = story.frames.len();
+    story.create("nest", "member/again", member("bob", &["mod"])).delete("nest", "member/bob");
+    story.update("nest", "member/again", member("bob", &[])).tell("bob", "1", "still here");
+    let service = Service::live(&story);
+    assert_eq!(service.heard()[before - 2..], ["message 1 \"still here\""], "nobody left, nobody joined");
+}
+
+#[test]
+fn n17_leaving_counts_at_once_whatever_comes_first() {
+    let mut story = nest();
+    story.delete("bob", "membership/m");
+    let mut service = Service::live(&story);
+    assert_eq!(service.heard()[4..], ["member_left bob", "community_deleted self *bob"]);
+    assert!(listed(&service, PLACE).is_empty());
+    assert!(joined(&service, "bob").is_empty());
+    let told = service.heard().len();
+    let seen = story.frames.len();
+    story.delete("nest", "member/bob").tell("bob", "1", "gone");
+    service.batch(&story.frames[seen..]);
+    assert_eq!(
+        service.heard().len(),
+        told,
+        "N30: the program that deletes it is late, and tells nothing new"
+    );
+
+    // The admission comes after the farewell that it does not know of.
+    let mut late = Story::default();
+    late.newest("nest").wish("bob", "nest").delete("bob", "membership/m").admit("nest", "bob", &[]);
+    let service = Service::live(&late);
+    assert_eq!(
+        service.heard()[2..],
+        ["member_pending bob", "member_left bob", "community_deleted self *bob"]
+    );
+    // Nor of one that was never seen.
+    let mut unseen = Story::default();
+    unseen.newest("nest").admit("nest", "bob", &[]).delete("bob", "membership/m");
+    let service = Service::live(&unseen);
+    assert_eq!(service.heard()[2..], ["member_joined bob", "member_left bob", "community_deleted self *bob"]);
+    assert!(frame(&service.told[2]).get("membership_uri").is_none(), "N30: left out");
+    // Written again, it is as if nothing had been.
+    unseen.wish("bob", "nest");
+    assert_eq!(Service::live(&unseen).heard()[5..], ["member_joined bob"]);
+}
+
+#[test]
+fn n04_who_is_listed_and_where() {
+    let mut story = nest();
+    story.wish("carol", "nest").admit("nest", "dave", &["owner"]).wish("eve", "nest");
+    let mut service = Service::live(&story);
+    assert_eq!(listed(&service, PLACE), ["bob approved", "dave approved", "carol pending", "eve pending"]);
+    assert_eq!(joined(&service, "bob"), ["did:plc:nest/self"]);
+    assert!(joined(&service, "carol").is_empty(), "not who waits");
+    let seen = story.frames.len();
+    story.admit("nest", "nest", &[]);
+    service.batch(&story.frames[seen..]);
+    assert_eq!(listed(&service, PLACE)[..2], ["nest owner", "bob approved"]);
+    assert_eq!(service.decide(Measure::Ban(uri(PLACE), did("bob"), None)), Ruling::Made);
+    assert_eq!(listed(&service, PLACE)[1], "dave approved");
+    assert_eq!(service.decide(Measure::Unban(uri(PLACE), did("bob"))), Ruling::Made);
+    assert_eq!(service.decide(Measure::Ban(uri(PLACE), did("nest"), None)), Ruling::IsOwner);
+    let heard = service.heard();
+    assert_eq!(heard[heard.len() - 2..], ["member_left bob", "member_joined bob"]);
+}
+
+#[test]
+fn n41_a_kick_ends_what_admitted() {
+    let story = nest();
+    let mut service = Service::live(&story);
+    assert_eq!(service.decide(Measure::Kick(uri(PLACE), did("bob"))), Ruling::Made);
+    assert_eq!(service.heard()[4..], ["member_left bob", "community_deleted self *bob"]);
+    service.batch(&story.frames);
+    assert!(listed(&service, PLACE).is_empty(), "nor does a repetition bring it back");
+    assert_eq!(service.decide(Measure::Kick(uri(PLACE), did("bob"))), Ruling::NothingThere);
+    let mut again = Story { frames: story.frames.clone() };
+    let seen = again.frames.len();
+    again.create("nest", "member/anew", member("bob", &[]));
+    service.batch(&again.frames[seen..]);
+    assert_eq!(listed(&service, PLACE), ["bob approved"]);
+}
+
+#[test]
+fn i51_i52_accounts_come_and_go() {
+    let mut story = nest();
+    story.tell("bob", "1", "hello");
+    let seen = story.frames.len();
+    super::pipeline::account(&mut story, "bob", false, "deactivated");
+    super::pipeline::account(&mut story, "bob", true, "");
+    super::pipeline::account(&mut story, "nest", false, "deactivated");
+    super::pipeline::account(&mut story, "nest", true, "");
+    let service = Service::live(&story);
+    let heard: Vec<_> = service.heard()[5..].to_vec();
+    assert_eq!(
+        heard,
+        [
+            "message_deleted 1",
+            "member_left bob",
+            "member_joined bob",
+            "community_deleted self",
+            "community_upserted self"
+        ]
+    );
+    story.frames.truncate(seen);
+    super::pipeline::account(&mut story, "nest", false, "deleted");
+    let service = Service::live(&story);
+    for table in ["communities", "members", "roles", "channels"] {
+        assert!(service.store.look(&format!("SELECT uri FROM {table}")).is_empty(), "I52: {table}");
+    }
+}
+
+#[test]
+fn n05_n15_voice_follows_the_lists() {
+    let mut story = nest();
+    story.admit("nest", "dave", &["owner"]).admit("nest", "mo", &["mod"]).wish("carol", "nest");
+    let mut channel = newest_channel("social.colibri.channel.voice");
+    story.create("nest", "channel/v", channel.clone());
+    let told = |story: &Story| -> Vec<&'static str> {
+        let service = Service::live(story);
+        let people = ["bob", "dave", "mo", "carol", "eve"].map(did);
+        let voice = uri("at://did:plc:nest/social.colibri.channel/v");
+        let set =
+            block_on(facts::right_to_be_in(&service.store, &voice, &people, Micros(service.now))).unwrap();
+        people
+            .iter()
+            .map(|one| may_be_in(&set, one, &voice, None).map_or_else(VoiceRefusal::text, |()| "welcome"))
+            .collect()
+    };
+    const NO: &str = "Not allowed in this voice channel";
+    assert_eq!(told(&story), ["welcome", "welcome", "welcome", NO, NO]);
+    channel["allowedRoles"] = json!(["mod"]);
+    story.update("nest", "channel/v", channel.clone());
+    assert_eq!(told(&story), [NO, "welcome", "welcome", NO, NO], "a protected role passes");
+    let service = Service::live(&story);
+    assert_eq!(
+        service.heard().last().unwrap(),
+        "channel_created v",
+        "N15: who may not be there has to leave"
+    );
+    channel["ownerOnly"] = json!(true);
+    story.update("nest", "channel/v", channel);
+    assert_eq!(told(&story), [NO, "welcome", NO, NO, NO]);
+    story.delete("nest", "role/owner");
+    assert_eq!(told(&story), [NO, NO, NO, NO, NO], "N20: a role that is gone says nothing");
+    story.create("nest", "role/owner", role(100, &[], true));
+    assert_eq!(told(&story), [NO, "welcome", NO, NO, NO]);
+}
+
+#[test]
+fn n31_what_clients_of_march_do_not_show_is_not_told() {
+    let mut story = nest();
+    let before = Service::live(&story).heard().len();
+    story.update("nest", "member/bob", member("bob", &["mod"])).update(
+        "nest",
+        "role/mod",
+        role(60, &[], false),
+    );
+    let mut channel = newest_channel("social.colibri.channel.text");
+    channel["allowedMembers"] = json!(["did:plc:bob"]);
+    channel["linkEmbeds"] = json!(false);
+    story.update("nest", "channel/k", channel);
+    let record = json!({ "name": "Nest", "description": "", "categoryOrder": [], "requiresApprovalToJoin": true,
+        "linkEmbeds": false, "appview": "did:web:example.com" });
+    story.update("nest", "community/self", record);
+    let service = Service::live(&story);
+    assert_eq!(service.heard().len(), before);
+    assert_eq!(service.store.look("SELECT link_embeds, appview FROM communities"), ["0|did:web:example.com"]);
+    assert_eq!(
+        service.store.look("SELECT allowed_members, link_embeds FROM channels"),
+        ["[\"did:plc:bob\"]|0"]
+    );
+}
