@@ -2,7 +2,7 @@
 //!
 //! `docs/architecture.md` has the map and the walkthroughs, `docs/invariants.md` the invariants
 //! that comments cite as "invariant 1"; IDs such as R07 or I11 are rules of `docs/contract.md`.
-//! Read the rooms in this order: `wire` (other people's formats), `domain` (the rules), `storage`
+//! Read the layers in this order: `wire` (other people's formats), `domain` (the rules), `storage`
 //! (SQL as values), `pipeline` (how a record is indexed), `platform` (what the runtime provides),
 //! `durable` (the objects), `api` (HTTP).
 

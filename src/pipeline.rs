@@ -371,6 +371,7 @@ async fn consider<'a>(
 ) -> Result<Considered, Fault> {
     let recent_since = Micros(now.0.saturating_sub(settings.log_hours.saturating_mul(3_600_000_000)));
     let mut needs = needs.clone();
+    known.expire(now);
     needs.remembered = needs.people.iter().filter(|did| known.knows(did)).cloned().collect();
     let mut facts = facts::load(store, needs.clone(), recent_since).await?;
     if facts.version != known.version() && !needs.remembered.is_empty() {

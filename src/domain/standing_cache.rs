@@ -7,7 +7,8 @@
 //! Promise: [`StandingCache::give`] adds to a working set what the database contains at
 //! [`StandingCache::version`] of the ledger. Every writer of these rows raises that version
 //! (invariant 3); a caller that finds a different one must [`StandingCache::forget`] everything and
-//! read.
+//! read. Only an admin who writes rows by hand does not raise it, so the cache also ends by itself
+//! ([`StandingCache::expire`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,10 +16,14 @@ use super::bans::BanRow;
 use super::rows::{ApprovalRow, MembershipRow};
 use super::working_set::WorkingSet;
 use crate::wire::ids::Did;
+use crate::wire::time::Micros;
 
 /// The most people: with two communities each, about 2 kB of the 128 MB that an isolate has. Over
 /// it, the whole cache is dropped.
 const PEOPLE_MAX: usize = 8_000;
+/// The longest time, in microseconds, until a row that an admin changed by hand counts. `docs/hosting.md`
+/// promises it; cached responses have the same (`api::response_cache`).
+const KEPT_WITHIN: u64 = 60_000_000;
 
 /// Everything that decides the standing of one person, in any community.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +38,8 @@ struct Person {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StandingCache {
     version: i64,
+    /// When it was empty last.
+    since: Micros,
     people: BTreeMap<Did, Person>,
 }
 
@@ -56,6 +63,14 @@ impl StandingCache {
     /// Whether this person's standing is cached.
     pub fn knows(&self, did: &Did) -> bool {
         self.people.contains_key(did)
+    }
+
+    /// Drops the whole cache if it is a minute old at the time `now`, or if the clock was set back.
+    pub fn expire(&mut self, now: Micros) {
+        if now.0.abs_diff(self.since.0) >= KEPT_WITHIN {
+            self.forget();
+            self.since = now;
+        }
     }
 
     /// Drops the whole cache.
@@ -111,7 +126,6 @@ fn person_of<'k>(
 mod tests {
     use super::*;
     use crate::wire::ids::AtUri;
-    use crate::wire::time::Micros;
 
     fn did(name: &str) -> Did {
         Did::parse(&format!("did:plc:{name}")).unwrap()

@@ -194,3 +194,28 @@ test('H11: under load, what was answered is seen by every read that begins after
   }
   assert(reads > COUNT * 8)
 })
+
+test('a ban that an admin writes into the database counts for reads and for the gate within a minute', async () => {
+  const bans = '/api/community/bans?community=' + COMMUNITY
+  const isListed = async () => {
+    const { body } = await service.fetchJson(bans, { headers: { authorization: `Bearer ${KEY}` } })
+    return body.some(({ member_did }) => member_did === 'did:plc:member')
+  }
+  let written = 0
+  /** Whether another message of the member is accepted. */
+  const mayPost = async () => {
+    const rkey = `by-hand-${++written}`
+    await stage.say(['member', 'create', `message/${rkey}`, { text: 'hello', channel: '3kchan', createdAt: '2026-03-01T12:00:00Z' }])
+    return (await service.fetch(`/api/message?author=did:plc:member&rkey=${rkey}`)).status === 200
+  }
+  assert.deepEqual([await mayPost(), await isListed()], [true, false])
+  stage.behindItsBack((db) => db.exec(`INSERT INTO bans (community_uri, member_did, banned_at) VALUES ('${COMMUNITY}', 'did:plc:member', '')`))
+  try {
+    const written = Date.now()
+    await eventually(async () => !(await mayPost()), { timeout: 70_000, what: 'the gate to refuse the member' })
+    assert(Date.now() - written < 65_000, 'within a minute')
+    assert(await isListed())
+  } finally {
+    stage.behindItsBack((db) => db.exec(`DELETE FROM bans WHERE member_did = 'did:plc:member'`))
+  }
+})

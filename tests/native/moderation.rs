@@ -416,6 +416,31 @@ fn r30_what_is_not_known_or_not_blocked_cannot_be_unblocked() {
     assert_eq!(service.visible_texts(), ["again"]);
 }
 
+// ---- rows that an admin writes by hand ----
+
+#[test]
+fn a_ban_that_is_written_by_hand_counts_within_a_minute() {
+    let mut story = garden(true);
+    let mut service = after(&story);
+    let mut say = |service: &mut Service, rkey: &str, text: &str| {
+        go_on(service, &mut story, |story| {
+            story.say("bob", rkey, text);
+        });
+    };
+    say(&mut service, "2", "his standing is cached");
+    service.store.by_hand(
+        "INSERT INTO bans (community_uri, member_did, banned_at)
+         VALUES ('at://did:plc:alice/social.colibri.community/c', 'did:plc:bob', '2026-03-01T12:00:00.000Z')",
+    );
+    say(&mut service, "3", "it still is");
+    service.now += 60_000_000;
+    say(&mut service, "4", "banned");
+    service.store.by_hand("DELETE FROM bans");
+    service.now += 60_000_000;
+    say(&mut service, "5", "not any more");
+    assert_eq!(service.visible_texts(), ["hello", "his standing is cached", "it still is", "not any more"]);
+}
+
 // ---- R08: bans that end by themselves ----
 
 #[test]

@@ -169,8 +169,13 @@ impl Sqlite {
     /// Runs SQL as another writer would, and raises the ledger version. For facts that no event
     /// creates.
     pub(crate) fn exec(&self, sql: &str) {
+        self.by_hand(sql);
+        self.by_hand("UPDATE ledger SET version = version + 1");
+    }
+
+    /// Runs SQL as an admin in the D1 console, who knows nothing of the ledger.
+    pub(crate) fn by_hand(&self, sql: &str) {
         self.db.borrow().execute_batch(sql).unwrap();
-        self.db.borrow().execute_batch("UPDATE ledger SET version = version + 1").unwrap();
     }
 
     /// Values for rusqlite.
