@@ -29,16 +29,20 @@ use crate::wire::time::Micros;
 
 /// 🔑: admits the holder of the API key (X01).
 pub(super) fn operator(call: &Call) -> Result<(), ApiError> {
-    match read(call)? {
+    if config::api_key(&call.env).is_none() {
+        return Err(ApiError::NotConfigured(NO_KEY)); // X02: whatever the caller sends
+    }
+    match read(call) {
         Shown::Key => Ok(()),
         Shown::Token(_) | Shown::Nothing => Err(ApiError::AuthRequired(MISSING)),
     }
 }
 
 /// 🔑👤: admits the holder of the API key, or a person with a proof of their own (X03): a
-/// service-auth JWT or a socket token.
+/// service-auth JWT or a socket token. On a server without a key only such a person is admitted, and anybody
+/// else gets a 500 (X02).
 pub(super) async fn moderator(call: &Call) -> Result<Caller, ApiError> {
-    match read(call)? {
+    let admitted = match read(call) {
         Shown::Key => Ok(Caller::Operator),
         Shown::Token(token) => verify(call, &token).await.map(Caller::Person),
         // A ticket opens sockets only (X12).
@@ -46,6 +50,13 @@ pub(super) async fn moderator(call: &Call) -> Result<Caller, ApiError> {
             Some(proof) => vouched(call, &proof).await.map(Caller::Person),
             None => Err(ApiError::AuthRequired(MISSING)),
         },
+    };
+    let has_key = config::api_key(&call.env).is_some();
+    match admitted {
+        Err(ApiError::AuthRequired(_) | ApiError::NoProof(_)) if !has_key => {
+            Err(ApiError::NotConfigured(NO_KEY))
+        }
+        admitted => admitted,
     }
 }
 
@@ -95,7 +106,7 @@ fn bearer(call: &Call) -> Option<String> {
 /// Whether a request has the API key: such requests are not limited (H14).
 pub(super) fn shows_key(request: &Request, env: &Env) -> bool {
     let header = request.headers().get("authorization").ok().flatten();
-    config::api_key(env).is_some_and(|key| shown(&key, header.as_deref()) == Shown::Key)
+    shown(config::api_key(env).as_deref(), header.as_deref()) == Shown::Key
 }
 
 /// Whether the caller may act for the community `named`, as its owner or a moderator (X20). A text
@@ -163,15 +174,15 @@ enum Shown {
     Nothing,
 }
 
-fn read(call: &Call) -> Result<Shown, ApiError> {
-    let key = config::api_key(&call.env).ok_or(ApiError::NotConfigured(NO_KEY))?; // X02: whatever the caller sends
-    Ok(shown(&key, call.header("authorization").as_deref()))
+fn read(call: &Call) -> Shown {
+    shown(config::api_key(&call.env).as_deref(), call.header("authorization").as_deref())
 }
 
-/// Parses the header: the scheme, spelled exactly `Bearer`, one blank, and the proof.
-fn shown(key: &str, header: Option<&str>) -> Shown {
+/// Parses the header: the scheme, spelled exactly `Bearer`, one blank, and the proof. Without a `key` nobody
+/// has it.
+fn shown(key: Option<&str>, header: Option<&str>) -> Shown {
     match header.and_then(|header| header.strip_prefix("Bearer ")) {
-        Some(proof) if same(proof, key) => Shown::Key,
+        Some(proof) if key.is_some_and(|key| same(proof, key)) => Shown::Key,
         Some(proof) if looks_like_jwt(proof) => Shown::Token(proof.to_owned()),
         _ => Shown::Nothing,
     }
@@ -316,8 +327,8 @@ mod tests {
             (Some("Bearer a..c".into()), Shown::Nothing, "no empty part"),
             (Some(format!("Bearer {jwt}")), Shown::Token(jwt.into()), "a JWT"),
         ] {
-            assert_eq!(shown("secret", header.as_deref()), expected, "{why}");
+            assert_eq!(shown(Some("secret"), header.as_deref()), expected, "{why}");
         }
-        assert_eq!(shown("a.b.c", Some("Bearer a.b.c")), Shown::Key, "a key may look like a JWT");
+        assert_eq!(shown(Some("a.b.c"), Some("Bearer a.b.c")), Shown::Key, "a key may look like a JWT");
     }
 }

@@ -99,6 +99,32 @@ describe('with a real PDS', () => {
     assert.deepEqual(await bans(), [])
   })
 
+  test('X02 X03: on a server without a key, the owner still moderates with a token, and nobody else does', async () => {
+    await service.restart({ env: { INVITE_API_KEY: undefined } })
+    await connected(service)
+    try {
+      assert.equal((await ban(await alice.serviceToken(did, MODERATE), bob.did)).status, 204)
+      const unban = `/api/community/ban?community=${community.uri}&member_did=${bob.did}`
+      const lift = async () => service.fetch(unban, { method: 'DELETE', headers: bearer(await alice.serviceToken(did, MODERATE)) })
+      assert.equal((await lift()).status, 204)
+      assert.equal((await ban(await bob.serviceToken(did, MODERATE), bob.did)).status, 403, 'a proof of somebody else')
+      for (const [token, why] of [
+        [KEY, 'a key that no longer is one'],
+        ['a.b.c', 'no token'],
+        [await alice.serviceToken(did, SUBSCRIBE), 'a token for something else'],
+      ]) {
+        const { status, body } = await ban(token, bob.did)
+        assert.deepEqual([status, body.error], [500, 'NotConfigured'], why)
+      }
+      const vouching = { method: 'POST', headers: bearer(await alice.serviceToken(did, MODERATE)), body: JSON.stringify({ did: alice.did }) }
+      assert.equal((await service.fetch('/api/authentication', vouching)).status, 500, 'X02: for the holder of a key alone')
+    } finally {
+      await service.restart({ env: { INVITE_API_KEY: KEY } })
+      await connected(service)
+    }
+    assert.deepEqual(await bans(), [])
+  })
+
   test('X06 X07: sockets act for the person of the token, by sub-protocol and by address', async () => {
     const token = await alice.serviceToken(did, SUBSCRIBE)
     const socket = await service.connect('/api/subscribe', { protocols: ['colibri.auth.bearer', token] })
