@@ -13,7 +13,9 @@ import { atEnd } from './harness.js'
 export async function openCable(port) {
   /** @type {{ near: import('node:net').Socket, far: import('node:net').Socket }[]} */
   let lines = []
+  let isCut = false
   const server = createServer((near) => {
+    if (isCut) return near.destroy()
     const far = connect(port, '127.0.0.1')
     for (const [from, to] of [
       [near, far],
@@ -39,11 +41,20 @@ export async function openCable(port) {
     }
     lines = []
   }
+  /** Ends all connections, and refuses new ones until `mend`. */
+  const cut = () => {
+    isCut = true
+    for (const { near, far } of lines) [near, far].forEach((socket) => socket.destroy())
+    lines = []
+  }
+  const mend = () => {
+    isCut = false
+  }
   atEnd(() => {
     goDead()
     for (const socket of dead) socket.destroy()
     server.close()
   })
   const { port: own } = /** @type {import('node:net').AddressInfo} */ (server.address())
-  return { wsUrl: `ws://127.0.0.1:${own}`, goDead }
+  return { wsUrl: `ws://127.0.0.1:${own}`, url: `http://127.0.0.1:${own}`, goDead, cut, mend }
 }

@@ -216,6 +216,18 @@ fn every_path_and_command_in_the_documents_exists() {
 }
 
 #[test]
+fn the_page_for_bots_shows_the_program_that_the_test_runs() {
+    let shown = read("docs/bots.md");
+    let (_, shown) = shown.split_once("```js\n").expect("it shows a program");
+    let (shown, _) = shown.split_once("```\n").expect("the program ends");
+    assert!(
+        shown == read("docs/bot.js"),
+        "docs/bots.md and docs/bot.js differ: copy the program into the page"
+    );
+    assert!(read("tests/e2e/bots.test.js").contains("docs/bot.js"), "a test runs it");
+}
+
+#[test]
 fn readme_is_short() {
     let count = read("README.md").split_whitespace().count();
     assert!(count <= 900, "README has {count} words; what is more than an entrance belongs into docs/");
