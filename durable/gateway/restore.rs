@@ -1,10 +1,10 @@
-//! What a socket that says nothing starts to hear, and gets of what was missed (Q10–Q15).
+//! Restores sockets that subscribe to nothing: they get the subscriptions of other sockets of their
+//! person, and the events that those missed (Q10–Q15).
 //!
-//! The shipped client does not subscribe again after a reconnect (W03). So what a socket had is
-//! kept when it closes; a new one of the same person that subscribes to nothing at first is given
-//! what others had (`domain::restore` says which); and a task sends what came meanwhile: each
-//! community's events from its log, and the people who changed as they are now. What it is to look
-//! up, and what is made of it, is decided in `domain::gateway::restoring`.
+//! The shipped client does not subscribe again after a reconnect (W03). So the gateway keeps the
+//! subscriptions of a closed socket; `domain::restore` chooses whose a new socket gets. A task then
+//! sends the missed events: those of each community from its log, and the current values of people
+//! who changed. `domain::gateway::restoring` decides; this file looks up what it asks for.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -30,15 +30,15 @@ use crate::wire::events::stamp_state;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
 
-/// How long a client has to say itself what it wants (Q10): that long one on a slow line needs, in
-/// milliseconds.
+/// How long a client has for its first `subscribe` before it is restored (Q10), in milliseconds: enough
+/// for one on a slow connection.
 const FIRST_WORD_MS: u64 = 500;
 
-/// The pauses after tries that failed, in milliseconds.
+/// The pauses after failed attempts, in milliseconds.
 const PAUSES: Pauses = Pauses::new(2_000, 60_000);
 
 impl GatewayObject {
-    /// Gives silent sockets what others had, and sends what they missed, in the background.
+    /// Restores, in the background, the sockets that are due.
     pub(super) fn restore_soon(self: &Rc<Self>) {
         let due = self.with(|gateway| Ok(gateway.take_restoring()));
         for id in due.unwrap_or_default() {
@@ -52,13 +52,13 @@ impl GatewayObject {
         }
     }
 
-    /// One try. Ends well when the socket is gone, too.
+    /// One attempt. It also succeeds if the socket is gone.
     async fn restore(&self, id: i64) -> Outcome<()> {
         self.inherit(id)?;
         let Some(subscriptions) = self.with(|gateway| Ok(gateway.restores(id).cloned()))? else {
             return Ok(());
         };
-        // Listening first: what comes from now on waits until the replay is through.
+        // Listening comes first: new events wait until the replay is complete.
         let wanted = self.wanted_by(&subscriptions).await?;
         self.with(|gateway| {
             gateway.owe_new_ones(id, &wanted);
@@ -77,20 +77,20 @@ impl GatewayObject {
         })
     }
 
-    /// Gives a socket that has said nothing yet what others of its person had (Q10).
+    /// Copies subscriptions of other sockets of the person to a socket that has not subscribed yet (Q10).
     fn inherit(&self, id: i64) -> Outcome<()> {
         self.with_moment(|gateway, moment| {
             let closed: Vec<Inner<Trace>> = match gateway.waits_for_traces(id) {
                 Some(did) => rows(Some(&self.sql.run(&gateway_people::traces(did))?))?,
                 None => return Ok(()),
             };
-            // What cannot be read back is as if it had not been kept.
+            // A trace that cannot be read back is ignored.
             gateway.inherit(id, closed.into_iter().filter_map(|trace| trace.0).collect(), moment);
             Ok(())
         })
     }
 
-    /// Asks the logs where those were of whom only a moment is known.
+    /// Asks the communities' logs for the `seq` of positions of which only the time is known.
     async fn locate(&self, id: i64) -> Outcome<()> {
         let mut found = Vec::new();
         for (community, at) in self.with(|gateway| Ok(gateway.unlocated(id)))? {

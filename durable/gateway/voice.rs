@@ -1,8 +1,8 @@
 //! Who is in which voice channel: `join` and `leave` of this gateway's people (contract section
 //! 6).
 //!
-//! How a person gets from one channel into another is decided in `domain::gateway::moving`; here the
-//! database and the communities are asked. One move at a time for each person (V01).
+//! `domain::gateway::moving` decides how a person gets from one channel into another; this file asks
+//! the database and the communities. One move at a time for each person (V01).
 
 use std::rc::Rc;
 
@@ -48,7 +48,7 @@ impl GatewayObject {
         Rc::clone(self.moves.borrow_mut().entry(did.clone()).or_default())
     }
 
-    /// Nobody waits for it any more: only the map and the caller hold it.
+    /// Drops a person's lock unless another move waits for it: then more than the map and the caller hold it.
     fn forget_turn(&self, did: &Did, turn: Rc<Mutex<()>>) {
         if Rc::strong_count(&turn) <= 2 {
             self.moves.borrow_mut().remove(did);
@@ -79,8 +79,8 @@ impl GatewayObject {
         }
     }
 
-    /// Whether a person may be in a channel, and the version of the ledger before that was read: what is decided
-    /// later has a greater one.
+    /// Whether a person may be in a channel, and the ledger version that was read before these facts: every
+    /// later decision has a greater one.
     async fn judge(&self, did: &Did, place: &Place) -> Outcome<(i64, Result<(), VoiceRefusal>)> {
         let db = D1::of(&self.env)?;
         let (_, version) = outbox::position(&db).await?;
@@ -104,14 +104,14 @@ impl GatewayObject {
         })
     }
 
-    /// Takes out, in the background, everybody whose time in a voice channel is over.
+    /// Removes, in the background, everybody whose time in a voice channel is over.
     pub(super) fn seat_soon(self: &Rc<Self>) {
         let Ok(leaving) = self.with(|gateway| Ok(gateway.take_leaving())) else { return };
         for did in leaving {
             let object = Rc::clone(self);
             spawn_local(async move {
                 let result = object.stand_up(&did).await;
-                // Who is still to be taken out is found again.
+                // After a failure this finds again that the person must be removed.
                 let marked = object.with(|gateway| {
                     gateway.mark(&did);
                     Ok(())
@@ -126,7 +126,7 @@ impl GatewayObject {
         }
     }
 
-    /// Takes a person out, unless they joined again meanwhile.
+    /// Removes a person, unless they joined again in the meantime.
     pub(super) async fn stand_up(&self, did: &Did) -> Outcome<()> {
         let turn = self.turn(did);
         let result = {

@@ -20,8 +20,9 @@ use crate::wire::time::Micros;
 /// isolate.
 const QUEUE_BYTES: usize = 16 * 1024 * 1024;
 
-/// A connection that searches for a frame that is too large is beyond it if it receives nothing for
-/// four times as long as the slowest took to meet it; the minimum and the maximum, in milliseconds.
+/// A connection that searches for a frame that is too large waits for it four times as long as the
+/// slowest connection so far needed to meet it. If nothing comes in that time, it started after the
+/// frame. The minimum and the maximum of that time, in milliseconds.
 const PROBE_FOR: (i64, i64) = (1_500, 60_000);
 
 /// The code of a connection that ends because of a frame that is too large (RFC 6455, 7.4.1).

@@ -170,8 +170,8 @@ impl Host {
         }
         if self.name.is_none() {
             self.found.take(); // all of them are due
-            // Includes hosts with something due in a moment: each sets its own alarm, and nothing
-            // else would wake it then.
+            // Also wakes hosts whose next repository is due in a moment, because nothing else would
+            // wake them then: each sets its own alarm.
             self.wake_hosts(repos::hosts_due(&db, Micros(now().0 + DUE_WITHIN)).await?).await;
         }
         if self.workers.get() > 0 || self.again.get() {
@@ -180,8 +180,8 @@ impl Host {
         let rested = self.rests_until.get().filter(|until| *until > now());
         match due.map(|due| rested.map_or(due, |until| until.max(due))) {
             Some(at) => self.wake_within((at.millis() - now().millis() + 1).max(1)).await,
-            // It would find nothing to do. But deleting it is a write: while commands keep arriving
-            // it stays, and rings once more after they stop.
+            // The alarm would find nothing to do, but deleting it is a write. So it stays while
+            // commands keep arriving, and rings once more after they stop.
             None if self.rang.get() => self.alarm.delete().await,
             None => {}
         }

@@ -3,7 +3,7 @@
 //! - Guarantee: a due repository is read until that succeeds; at most two requests to the host at a
 //!   time (K07). One object per host ensures it.
 //! - Gates: none is needed. The set of repositories being read changes without an await in between,
-//!   and each is committed by commits that may be repeated.
+//!   and repeating a commit of a repository changes nothing.
 //! - Stored here: nothing. The queue is in D1 (`repos`), with the data it is about.
 //! - Commands: [`Work`]. Wakes on its alarm: while it works every 25 s, then when something is next
 //!   due. One instance, [`DISPATCH`], finds the hosts of repositories without one and wakes their

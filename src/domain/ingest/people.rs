@@ -28,7 +28,7 @@ pub struct AccountChange {
 /// those that follow it.
 const STREAM_LAG: i64 = 10_000_000;
 
-/// The status that is stored of a person while their rows go (I56). No host says it.
+/// The account status of a person whose rows are being erased (I56). No host reports it.
 const ERASED: &str = "erased";
 
 /// The status of an account that does not return (I52).
@@ -66,7 +66,7 @@ impl Fold {
         self.tell_watchers(did, Topic::Other, &event);
     }
 
-    /// I36: only of people whose profile is cached, and only the rkey `self`.
+    /// I36: stores a profile if the person's profile is cached and the rkey is `self`.
     pub(super) fn put_profile(&mut self, version: &Version, record: &Profile) {
         self.set_profile(version, record.clone());
     }
@@ -200,8 +200,8 @@ impl Fold {
         self.accounts.push(AccountChange { did: did.clone(), hidden: !active, purged, returned });
     }
 
-    /// I55: everything of a person is out of sight as if their account went (I51), and nothing of them is told
-    /// but that they are gone.
+    /// I55: hides everything of a person as if their account became inactive (I51). The only thing that is
+    /// published is that they are gone.
     pub(super) fn erase(&mut self, did: &Did) {
         self.working_set.erased.insert(did.clone());
         let Some(before) = self.working_set.people.get(did).cloned() else { return };
@@ -222,7 +222,7 @@ impl Fold {
         self.accounts.push(AccountChange { did: did.clone(), hidden: true, purged: false, returned: false });
     }
 
-    /// Whether everything of a person is erased, so that nothing of theirs is let in (I57); counted.
+    /// Whether a person is erased, so that their record is refused (I57). Counts the refused ones.
     pub(super) fn is_shut_out(&mut self, did: &Did) -> bool {
         let is_erased = self.working_set.erased.contains(did);
         self.shut_out += u64::from(is_erased);
