@@ -486,7 +486,9 @@ impl World {
                 let had = source.had_at_the_end(name);
                 let least = socket.base.entry(name.clone()).or_insert(had);
                 *least = had.min(*least);
-                if source.odd.contains(name) || !source.base.contains_key(name) {
+                // Whoever read the community anew has more than the frames show.
+                let reads_anew = source.inbox.iter().any(|frame| resync(frame) == Some(name));
+                if reads_anew || source.odd.contains(name) || !source.base.contains_key(name) {
                     socket.odd.insert(name.clone());
                 }
             }
