@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use worker::{Env, Headers, Method, Request, RequestInit, WebSocket};
 
-use crate::domain::pending::Told;
+use crate::domain::pending::OutboxEvents;
 use crate::domain::replay::Replayed;
 use crate::durable::replies::{Announced, Delivered, Done};
 use crate::platform::objects::{Command, Object, lobby_of};
@@ -13,14 +13,15 @@ use crate::storage::gateway_people::Saying;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
 
-/// To `Community`: number these events, store and deliver them. Idempotent by [`Told::id`]: rows
+/// To `Community`: number these events, store and deliver them. Idempotent by [`OutboxEvents::id`]: rows
 /// that it has are not numbered again. Reply: the last row that it has.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Announce {
     /// The community, for a new object that does not know its name.
     pub community: AtUri,
     /// In the order of commits.
-    pub told: Vec<Told>,
+    #[serde(rename = "told")]
+    pub rows: Vec<OutboxEvents>,
 }
 
 impl Command for Announce {

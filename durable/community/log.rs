@@ -139,9 +139,9 @@ impl CommunityLog {
     }
 
     pub(super) fn announce(&self, command: Announce) -> Outcome<Announced> {
-        let Announce { community, told } = command;
+        let Announce { community, rows } = command;
         self.with(|core| {
-            core.announced(&community, told)
+            core.announced(&community, rows)
                 .map_err(|error| Fault::new("writing an event of voice", error))?;
             Ok(Announced { through: core.counters().announced })
         })

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::pending::Told;
+use crate::domain::pending::OutboxEvents;
 use crate::domain::presence::State;
 use crate::durable::replies::{Announced, Delivered, Done};
 use crate::platform::objects::{Command, Object};
@@ -40,13 +40,14 @@ impl Command for Deliver {
     const NAME: &'static str = "deliver";
 }
 
-/// To the `Gateway` of these people: events of records about them. Idempotent by [`Told::id`].
+/// To the `Gateway` of these people: events of records about them. Idempotent by [`OutboxEvents::id`].
 /// The gateway adds the state of the moment (P12) and says them to all gateways. They have no
 /// `seq`: they are state, not log (Q01).
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Watch {
     /// In the order of commits.
-    pub told: Vec<Told>,
+    #[serde(rename = "told")]
+    pub rows: Vec<OutboxEvents>,
 }
 
 impl Command for Watch {

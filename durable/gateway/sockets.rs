@@ -138,7 +138,7 @@ impl GatewayObject {
 
     /// Events of records about this gateway's people.
     pub(super) fn watch(&self, command: Watch) -> Outcome<Announced> {
-        self.on(Input::Records(command.told))?;
+        self.on(Input::Records(command.rows))?;
         self.with(|gateway| Ok(Announced { through: gateway.has_records_through() }))
     }
 

@@ -36,7 +36,7 @@ const UNTOLD_MAX: usize = 20_000;
 
 /// While batches are full, delivery waits for this many events: a call to a community costs the same
 /// for one event as for fifty.
-const TELL_AT: usize = 10_000;
+const DELIVER_AT: usize = 10_000;
 
 /// How long to wait for frames that have arrived, at a time. The runtime reads its sockets only
 /// when it has nothing else to do, and then 16 KiB: about 20 frames. During commits and deliveries
@@ -105,7 +105,7 @@ impl Consumer {
     /// One step of [`Self::flush`]; `false` when there is nothing left to do.
     async fn flush_once(&self) -> std::result::Result<bool, Fault> {
         let db = D1::of(&self.env)?;
-        if self.telling.waiting() < UNTOLD_MAX {
+        if self.deliveries.waiting() < UNTOLD_MAX {
             self.fill_batch();
         }
         let (due, full) = {
@@ -122,12 +122,12 @@ impl Consumer {
         }
         self.end_bans(&db).await;
         // A full batch shows a backlog even if the runtime has not read the next frames yet.
-        if (full || self.batch_waits()) && self.telling.waiting() < TELL_AT {
+        if (full || self.batch_waits()) && self.deliveries.waiting() < DELIVER_AT {
             return Ok(true);
         }
-        let unreadable = self.telling.catch_up(&db).await?;
+        let unreadable = self.deliveries.catch_up(&db).await?;
         incidents::note(&self.env, Incident::Outbox, unreadable, "outbox");
-        let outcome = self.telling.tell(&self.objects, now()).await;
+        let outcome = self.deliveries.deliver(&self.objects, now()).await;
         for (scope, fault) in outcome.failed {
             log::fault(&fault, &format!("delivery to {scope} is retried after a pause"));
         }
@@ -135,11 +135,11 @@ impl Consumer {
             let count = u32::try_from(events).unwrap_or(u32::MAX);
             incidents::note(&self.env, Incident::Outbox, count, &scope.to_string());
         }
-        let more = || !self.queue.borrow().is_empty() || self.telling.is_behind();
+        let more = || !self.queue.borrow().is_empty() || self.deliveries.is_behind();
         if more() {
             return Ok(true);
         }
-        if let Err(fault) = self.telling.forget(&db).await {
+        if let Err(fault) = self.deliveries.forget(&db).await {
             log::fault(&fault, "delivered rows stay in the outbox and are deleted later");
         }
         Ok(more())
@@ -155,7 +155,7 @@ impl Consumer {
         self.bans_ended_at.set(now);
         match end_bans(db, &self.config.pipeline, now).await {
             Ok(more) => {
-                self.telling.look();
+                self.deliveries.look();
                 if more {
                     self.bans_ended_at.set(Micros(0));
                 }
@@ -168,7 +168,7 @@ impl Consumer {
     async fn commit(&self, db: &D1) -> std::result::Result<(), Fault> {
         let mut batch = self.passing.take();
         self.ahead.set(self.ahead.get() + std::mem::take(&mut batch.ahead));
-        let forget = self.telling.to_forget();
+        let forget = self.deliveries.to_forget();
         let mut known = self.known.take();
         let walked = walk(db, &batch, &self.config.pipeline, forget, &mut known, now()).await;
         self.known.replace(known);
@@ -181,7 +181,7 @@ impl Consumer {
             }
         };
         if let Some(id) = forget {
-            self.telling.forgot(id);
+            self.deliveries.forgot(id);
         }
         let (cost, mut spent) = (db.cost(), self.spent.get());
         spent.commits += 1;
@@ -197,7 +197,7 @@ impl Consumer {
         if committed.looks {
             spawn_local(look(self.env.clone()));
         }
-        self.telling.take(committed);
+        self.deliveries.take(committed);
         Ok(())
     }
 

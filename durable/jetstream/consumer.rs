@@ -21,7 +21,7 @@ use crate::domain::standing_cache::StandingCache;
 use crate::durable::identities::commands::Look;
 use crate::durable::jetstream::commands::{Spent, StreamStatus};
 use crate::pipeline::Batch;
-use crate::pipeline::delivery::Telling;
+use crate::pipeline::delivery::Deliveries;
 use crate::platform::alarm::Alarm;
 use crate::platform::clock::{chance, now};
 use crate::platform::config::{self, Stream};
@@ -36,7 +36,7 @@ use crate::wire::time::Micros;
 /// How often the cursor is stored while only irrelevant events arrive, in microseconds.
 pub(super) const CURSOR_EVERY: i64 = 5_000_000;
 
-/// How soon the object looks again at an erasure that waits until something is told, in milliseconds.
+/// How soon the object looks again at an erasure that waits for deliveries, in milliseconds.
 const ERASURE_WAITS_MS: i64 = 1_000;
 
 /// The shared state of the object's tasks. No borrow of it lasts over an await.
@@ -62,7 +62,7 @@ pub(super) struct Consumer {
     pub(super) ahead: Cell<u64>,
     pub(super) stepped_over: Cell<u64>,
     pub(super) objects: Objects,
-    pub(super) telling: Telling,
+    pub(super) deliveries: Deliveries,
     pub(super) spent: Cell<Spent>,
     pub(super) swept: RefCell<Swept>,
     pub(super) points: RefCell<Points>,
@@ -73,7 +73,7 @@ pub(super) struct Consumer {
     pub(super) flushing: Cell<bool>,
     /// A task goes on with erasures.
     pub(super) erasing: Cell<bool>,
-    /// Some erasure waits for something to be told.
+    /// Some erasure waits for deliveries.
     pub(super) erasures_wait: Cell<bool>,
 }
 
@@ -83,7 +83,7 @@ impl Consumer {
         Self {
             link: RefCell::new(Link::new(config.idle_ms)),
             objects: Objects::of(env.clone()),
-            telling: Telling::default(),
+            deliveries: Deliveries::default(),
             points: RefCell::new(Points::new(config.points)),
             obstacle: RefCell::default(),
             met_within: Cell::new(0),
@@ -126,7 +126,7 @@ impl Consumer {
         }
         self.on(Input::Tick);
         // Decisions made through REST are in the outbox; their request calls this.
-        self.telling.look();
+        self.deliveries.look();
         self.flush_soon();
         self.erase_soon();
         self.schedule().await;
@@ -174,7 +174,7 @@ impl Consumer {
             failures: self.link.borrow().failures(),
             last_frame_at: self.last_frame.get().map(Micros::shown),
             queued: self.queue.borrow().len(),
-            untold: self.telling.waiting(),
+            untold: self.deliveries.waiting(),
             binary: self.binary.get(),
             ahead: self.ahead.get(),
             stepped_over: self.stepped_over.get(),
@@ -204,7 +204,7 @@ impl Consumer {
         let waiting = !self.passing.borrow().frames.is_empty();
         let let_in = waiting.then(|| Micros(self.stored_at.get().0 + CURSOR_EVERY));
         let next =
-            [self.link.borrow().next_tick(), self.telling.next_try(), let_in].into_iter().flatten().min();
+            [self.link.borrow().next_tick(), self.deliveries.next_try(), let_in].into_iter().flatten().min();
         let longest = if self.erasures_wait.get() { ERASURE_WAITS_MS } else { ALARM_MS };
         let wait = next.map_or(longest, |at| (at.millis() - now().millis() + 1).clamp(1, longest));
         self.wake_within(wait).await;

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use worker::Env;
 
 use crate::domain::announcement::{Audience as Watched, Scope, Topic};
-use crate::domain::pending::Told;
+use crate::domain::pending::OutboxEvents;
 use crate::durable::community::commands::{Announce, Known};
 use crate::durable::gateway::commands::{Reindexed, Watch};
 use crate::pipeline::delivery::Audience;
@@ -28,60 +28,60 @@ impl Objects {
 
     /// Delivers events about people to each person's gateway. If one fails, the delivery fails, and
     /// all are called again.
-    async fn tell_people(&self, told: &[Told]) -> Result<(), Fault> {
+    async fn deliver_to_people(&self, rows: &[OutboxEvents]) -> Result<(), Fault> {
         let shards = config::sockets(&self.env).gateway_shards;
-        let mut homes: BTreeMap<String, Vec<Told>> = BTreeMap::new();
-        for row in told {
+        let mut homes: BTreeMap<String, Vec<OutboxEvents>> = BTreeMap::new();
+        for row in rows {
             for event in &row.events {
                 let Watched::Watchers(person) = &event.audience else { continue };
                 let of_home = homes.entry(gateway_of(person, shards)).or_default();
                 match of_home.last_mut() {
                     Some(last) if last.id == row.id => last.events.push(event.clone()),
-                    _ => of_home.push(Told { id: row.id, events: vec![event.clone()] }),
+                    _ => of_home.push(OutboxEvents { id: row.id, events: vec![event.clone()] }),
                 }
             }
         }
         let calls = homes
             .into_iter()
-            .map(|(name, told)| async move { call(&self.env, &name, &Watch { told }).await.map(drop) });
+            .map(|(name, rows)| async move { call(&self.env, &name, &Watch { rows }).await.map(drop) });
         join_all(calls).await.into_iter().collect()
     }
 }
 
 impl Audience for Objects {
-    async fn tell(&self, scope: &Scope, told: &[Told]) -> Result<i64, Fault> {
+    async fn deliver(&self, scope: &Scope, rows: &[OutboxEvents]) -> Result<i64, Fault> {
         let community = match scope {
             Scope::Community(community) => community,
             Scope::People => {
-                self.tell_people(told).await?;
-                return Ok(told.last().map_or(0, |last| last.id));
+                self.deliver_to_people(rows).await?;
+                return Ok(rows.last().map_or(0, |last| last.id));
             }
         };
         // Gateways first, so that a socket that waits for a channel receives its first message
         // (A34).
-        if let Some(rkeys) = reindexed(told) {
+        if let Some(rkeys) = reindexed(rows) {
             let shards = config::sockets(&self.env).gateway_shards;
             let reindexed = Reindexed { community: community.clone(), rkeys };
             call_gateways(&self.env, shards, &reindexed).await?;
         }
-        let announce = Announce { community: community.clone(), told: told.to_vec() };
+        let announce = Announce { community: community.clone(), rows: rows.to_vec() };
         let through = call(&self.env, community.as_str(), &announce).await?.through;
         // After its first events are in its log, because waiting observers start with them (A21).
-        if topics(told).any(|topic| *topic == Topic::CommunityShown) {
+        if topics(rows).any(|topic| *topic == Topic::CommunityShown) {
             call(&self.env, &lobby_of(community.as_str()), &Known { community: community.clone() }).await?;
         }
         Ok(through)
     }
 }
 
-fn topics(told: &[Told]) -> impl Iterator<Item = &Topic> {
-    told.iter().flat_map(|told| &told.events).map(|event| &event.topic)
+fn topics(rows: &[OutboxEvents]) -> impl Iterator<Item = &Topic> {
+    rows.iter().flat_map(|row| &row.events).map(|event| &event.topic)
 }
 
 /// The keys of channels that appeared or disappeared in these events; an empty list if the whole
 /// community did; `None` if nothing of the kind happened.
-fn reindexed(told: &[Told]) -> Option<Vec<Rkey>> {
-    let topics = || topics(told);
+fn reindexed(rows: &[OutboxEvents]) -> Option<Vec<Rkey>> {
+    let topics = || topics(rows);
     if topics().any(|topic| matches!(topic, Topic::CommunityShown | Topic::CommunityGone)) {
         return Some(Vec::new());
     }

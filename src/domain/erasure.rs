@@ -32,7 +32,7 @@ pub fn stand_in(did: &Did) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Wait until earlier announcements are delivered: until then they may still enter a log.
-    Telling,
+    Delivering,
     /// Close their sockets, and delete what gateways store about them.
     Sockets,
     /// Clear the logs of communities. The place is the last community whose log was cleared.
@@ -49,7 +49,7 @@ impl Step {
     /// The word under which a step is stored.
     pub fn word(self) -> &'static str {
         match self {
-            Step::Telling => "telling",
+            Step::Delivering => "telling",
             Step::Sockets => "sockets",
             Step::Logs => "logs",
             Step::Rows => "rows",
@@ -63,13 +63,13 @@ impl Step {
         [Step::Sockets, Step::Logs, Step::Rows, Step::Again, Step::Lifting]
             .into_iter()
             .find(|step| step.word() == word)
-            .unwrap_or(Step::Telling)
+            .unwrap_or(Step::Delivering)
     }
 
     /// The next step. No log mentions a person whom the index did not know.
     pub fn next(self, known: bool) -> Option<Self> {
         match self {
-            Step::Telling => Some(Step::Sockets),
+            Step::Delivering => Some(Step::Sockets),
             Step::Sockets if known => Some(Step::Logs),
             Step::Sockets | Step::Logs => Some(Step::Rows),
             Step::Rows => Some(Step::Again),
@@ -204,13 +204,13 @@ mod tests {
         for (known, expected) in
             [(true, "telling sockets logs rows again"), (false, "telling sockets rows again")]
         {
-            let steps = std::iter::successors(Some(Step::Telling), |step| step.next(known));
+            let steps = std::iter::successors(Some(Step::Delivering), |step| step.next(known));
             assert_eq!(steps.map(Step::word).collect::<Vec<_>>().join(" "), expected);
         }
-        for step in [Step::Telling, Step::Sockets, Step::Logs, Step::Rows, Step::Again, Step::Lifting] {
+        for step in [Step::Delivering, Step::Sockets, Step::Logs, Step::Rows, Step::Again, Step::Lifting] {
             assert_eq!(Step::named(step.word()), step);
         }
-        assert_eq!((Step::Lifting.next(true), Step::named("nonsense")), (None, Step::Telling));
+        assert_eq!((Step::Lifting.next(true), Step::named("nonsense")), (None, Step::Delivering));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::wire::time::Micros;
 
 /// The events of one commit for one scope. A receiver ignores an id that it has already.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Told {
+pub struct OutboxEvents {
     /// The id of the outbox row.
     pub id: i64,
     /// The events, in order.
@@ -28,7 +28,7 @@ pub struct PendingDeliveries {
 
 #[derive(Debug, Default)]
 struct Queue {
-    told: Vec<Told>,
+    rows: Vec<OutboxEvents>,
     failures: u32,
     next_try: Micros,
 }
@@ -49,10 +49,10 @@ impl PendingDeliveries {
         }
         self.seen = id;
         for announcement in announcements {
-            let queue = &mut self.pending.entry(announcement.scope.clone()).or_default().told;
+            let queue = &mut self.pending.entry(announcement.scope.clone()).or_default().rows;
             match queue.last_mut() {
                 Some(last) if last.id == id => last.events.push(announcement),
-                _ => queue.push(Told { id, events: vec![announcement] }),
+                _ => queue.push(OutboxEvents { id, events: vec![announcement] }),
             }
         }
     }
@@ -64,18 +64,18 @@ impl PendingDeliveries {
 
     /// The events to deliver now to each scope, in order, and how: after some failures row by row,
     /// and in the end without the contents of the first row (Q21).
-    pub fn due(&self, now: Micros) -> impl Iterator<Item = (&Scope, Attempt, &[Told])> {
+    pub fn due(&self, now: Micros) -> impl Iterator<Item = (&Scope, Attempt, &[OutboxEvents])> {
         let due = self.pending.iter().filter(move |(_, queue)| queue.next_try <= now);
         due.map(|(scope, queue)| {
             let attempt = Attempt::after(queue.failures);
-            let first = queue.told.get(..1).unwrap_or_default();
-            (scope, attempt, if attempt == Attempt::All { queue.told.as_slice() } else { first })
+            let first = queue.rows.get(..1).unwrap_or_default();
+            (scope, attempt, if attempt == Attempt::All { queue.rows.as_slice() } else { first })
         })
     }
 
     /// The undelivered events of all communities.
     pub fn len(&self) -> usize {
-        self.pending.values().flat_map(|queue| &queue.told).map(|told| told.events.len()).sum()
+        self.pending.values().flat_map(|queue| &queue.rows).map(|row| row.events.len()).sum()
     }
 
     /// Whether everything is delivered.
@@ -84,11 +84,11 @@ impl PendingDeliveries {
     }
 
     /// A scope received everything up to and including `id`.
-    pub fn told(&mut self, scope: &Scope, id: i64) {
+    pub fn delivered(&mut self, scope: &Scope, id: i64) {
         if let Some(queue) = self.pending.get_mut(scope) {
-            queue.told.retain(|told| told.id > id);
+            queue.rows.retain(|row| row.id > id);
             queue.failures = Attempt::after(queue.failures).failures_after_success();
-            if queue.told.is_empty() {
+            if queue.rows.is_empty() {
                 self.pending.remove(scope);
             }
         }
@@ -109,8 +109,8 @@ impl PendingDeliveries {
     }
 
     /// The last row up to which everything is delivered: the outbox can drop these rows.
-    pub fn told_through(&self) -> i64 {
-        let oldest = self.pending.values().filter_map(|queue| queue.told.first()).map(|told| told.id).min();
+    pub fn delivered_through(&self) -> i64 {
+        let oldest = self.pending.values().filter_map(|queue| queue.rows.first()).map(|row| row.id).min();
         oldest.map_or(self.seen, |id| id - 1)
     }
 }
@@ -138,50 +138,50 @@ mod tests {
 
     #[test]
     fn a_community_that_fails_holds_up_nobody_and_keeps_its_rows() {
-        let mut untold = PendingDeliveries::default();
-        untold.take(1, vec![event("a"), event("b"), event("a")]);
-        untold.take(2, vec![event("a")]);
-        untold.take(3, vec![event("b")]);
-        untold.take(2, vec![event("a")]);
-        assert_eq!(untold.len(), 5, "a row that came in before changes nothing");
-        untold.told(&community("b"), 3);
-        assert_eq!(untold.told_through(), 0, "a has not even had row 1");
-        let due = |untold: &PendingDeliveries, secs: i64| -> Vec<_> {
-            untold.due(Micros(secs * 1_000_000)).map(|(c, _, queue)| (c.clone(), queue.len())).collect()
+        let mut pending = PendingDeliveries::default();
+        pending.take(1, vec![event("a"), event("b"), event("a")]);
+        pending.take(2, vec![event("a")]);
+        pending.take(3, vec![event("b")]);
+        pending.take(2, vec![event("a")]);
+        assert_eq!(pending.len(), 5, "a row that came in before changes nothing");
+        pending.delivered(&community("b"), 3);
+        assert_eq!(pending.delivered_through(), 0, "a has not even had row 1");
+        let due = |pending: &PendingDeliveries, secs: i64| -> Vec<_> {
+            pending.due(Micros(secs * 1_000_000)).map(|(c, _, queue)| (c.clone(), queue.len())).collect()
         };
-        assert_eq!(due(&untold, 0), [(community("a"), 2)]);
-        untold.failed(&community("a"), Micros(0));
-        assert_eq!(due(&untold, 0), [], "not before its pause is over");
-        assert_eq!(due(&untold, 1), [(community("a"), 2)]);
-        untold.told(&community("a"), 1);
-        assert_eq!(untold.told_through(), 1);
-        untold.told(&community("a"), 2);
-        assert!(untold.is_empty());
-        assert_eq!(untold.told_through(), 3);
+        assert_eq!(due(&pending, 0), [(community("a"), 2)]);
+        pending.failed(&community("a"), Micros(0));
+        assert_eq!(due(&pending, 0), [], "not before its pause is over");
+        assert_eq!(due(&pending, 1), [(community("a"), 2)]);
+        pending.delivered(&community("a"), 1);
+        assert_eq!(pending.delivered_through(), 1);
+        pending.delivered(&community("a"), 2);
+        assert!(pending.is_empty());
+        assert_eq!(pending.delivered_through(), 3);
     }
 
     #[test]
     fn q21_after_some_failures_rows_are_delivered_one_by_one_and_in_the_end_set_aside() {
-        let mut untold = PendingDeliveries::default();
-        untold.take(1, vec![event("a"), event("a")]);
-        untold.take(2, vec![event("a")]);
+        let mut pending = PendingDeliveries::default();
+        pending.take(1, vec![event("a"), event("a")]);
+        pending.take(2, vec![event("a")]);
         let mut now = Micros(0);
         let mut tried = Vec::new();
-        while untold.told_through() == 0 {
-            now = untold.next_try().unwrap().max(now);
-            let (scope, attempt, told) = untold.due(now).next().unwrap();
+        while pending.delivered_through() == 0 {
+            now = pending.next_try().unwrap().max(now);
+            let (scope, attempt, rows) = pending.due(now).next().unwrap();
             let scope = scope.clone();
-            tried.push((attempt, told.len()));
+            tried.push((attempt, rows.len()));
             match attempt {
-                Attempt::SetAside => untold.told(&scope, 1),
-                _ => untold.failed(&scope, now),
+                Attempt::SetAside => pending.delivered(&scope, 1),
+                _ => pending.failed(&scope, now),
             }
         }
         assert_eq!(tried[..5], [(Attempt::All, 2); 5]);
         assert_eq!(tried[5..8], [(Attempt::First, 1); 3]);
         assert_eq!(tried[8..], [(Attempt::SetAside, 1)]);
         assert!(now.0 <= 240_000_000, "it takes minutes, not hours: {now:?}");
-        let (_, attempt, told) = untold.due(now).next().unwrap();
-        assert_eq!((attempt, told.len()), (Attempt::All, 1), "the next row is told as ever");
+        let (_, attempt, rows) = pending.due(now).next().unwrap();
+        assert_eq!((attempt, rows.len()), (Attempt::All, 1), "the next row is delivered as ever");
     }
 }

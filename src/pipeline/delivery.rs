@@ -12,7 +12,7 @@ use futures::future::join_all;
 use super::Committed;
 use crate::domain::announcement::Scope;
 use crate::domain::lost::{self, Attempt};
-use crate::domain::pending::{PendingDeliveries, Told};
+use crate::domain::pending::{OutboxEvents, PendingDeliveries};
 use crate::storage::{CommitError, Fault, Store, outbox};
 use crate::wire::time::Micros;
 
@@ -25,7 +25,7 @@ const AT_ONCE: usize = 32;
 pub trait Audience {
     /// Delivers events to one scope, in order, and returns the id of the last row that the scope
     /// has. After a fault it is unknown whether they arrived; a second delivery is safe.
-    async fn tell(&self, scope: &Scope, told: &[Told]) -> Result<i64, Fault>;
+    async fn deliver(&self, scope: &Scope, rows: &[OutboxEvents]) -> Result<i64, Fault>;
 }
 
 /// The result of a delivery.
@@ -43,18 +43,18 @@ async fn try_once(
     audience: &impl Audience,
     scope: &Scope,
     attempt: Attempt,
-    told: &[Told],
+    rows: &[OutboxEvents],
 ) -> Result<(i64, usize), Fault> {
-    match audience.tell(scope, told).await {
+    match audience.deliver(scope, rows).await {
         Ok(through) => Ok((through, 0)),
         Err(_) if attempt == Attempt::SetAside => {
-            if let Ok(through) = audience.tell(scope, told).await {
+            if let Ok(through) = audience.deliver(scope, rows).await {
                 return Ok((through, 0));
             }
-            let mut without = told.to_vec();
-            let events = without.iter_mut().flat_map(|told| &mut told.events);
+            let mut without = rows.to_vec();
+            let events = without.iter_mut().flat_map(|row| &mut row.events);
             let count = events.map(|event| event.event = lost::event()).count();
-            audience.tell(scope, &without).await.map(|through| (through, count))
+            audience.deliver(scope, &without).await.map(|through| (through, count))
         }
         Err(fault) => Err(fault),
     }
@@ -62,8 +62,8 @@ async fn try_once(
 
 /// The committed events that some scope has not received.
 #[derive(Debug)]
-pub struct Telling {
-    untold: RefCell<PendingDeliveries>,
+pub struct Deliveries {
+    pending: RefCell<PendingDeliveries>,
     forgotten: Cell<i64>,
     /// Whether the outbox may have rows that are not loaded.
     behind: Cell<bool>,
@@ -71,10 +71,10 @@ pub struct Telling {
     unread: Cell<usize>,
 }
 
-impl Default for Telling {
+impl Default for Deliveries {
     fn default() -> Self {
         Self {
-            untold: RefCell::default(),
+            pending: RefCell::default(),
             forgotten: Cell::new(0),
             behind: Cell::new(true),
             unread: Cell::new(0),
@@ -82,21 +82,21 @@ impl Default for Telling {
     }
 }
 
-impl Telling {
+impl Deliveries {
     /// The number of undelivered events of this writer's commits, those in the outbox included, and
     /// of the other commits that were loaded.
     pub fn waiting(&self) -> usize {
-        self.untold.borrow().len().saturating_add(self.unread.get())
+        self.pending.borrow().len().saturating_add(self.unread.get())
     }
 
     /// When to retry a scope that could not be reached.
     pub fn next_try(&self) -> Option<Micros> {
-        self.untold.borrow().next_try()
+        self.pending.borrow().next_try()
     }
 
     /// The row up to which everything was delivered, if the outbox has not been trimmed to it.
     pub fn to_forget(&self) -> Option<i64> {
-        let through = self.untold.borrow().told_through();
+        let through = self.pending.borrow().delivered_through();
         (through > self.forgotten.get()).then_some(through)
     }
 
@@ -108,16 +108,16 @@ impl Telling {
     /// Adds the announcements of a commit. If other writers committed before it, their rows come
     /// first: the next [`Self::catch_up`] loads all of them from the database.
     pub fn take(&self, committed: Committed) {
-        let mut untold = self.untold.borrow_mut();
-        if committed.before != untold.seen() {
+        let mut pending = self.pending.borrow_mut();
+        if committed.before != pending.seen() {
             let events = committed.outbox.iter().map(|(_, announcements)| announcements.len()).sum();
             self.unread.set(self.unread.get().saturating_add(events));
             return self.behind.set(true);
         }
         for (id, announcements) in committed.outbox {
-            untold.take(id, announcements);
+            pending.take(id, announcements);
         }
-        untold.nothing_until(committed.after);
+        pending.nothing_until(committed.after);
     }
 
     /// Another writer may have committed: the next [`Self::catch_up`] reads the outbox.
@@ -149,45 +149,45 @@ impl Telling {
         // Read before the rows, so that the next call picks up a commit that comes in between.
         let (_, version) = outbox::position(store).await?;
         // Each commit moves the version, so there is nothing to load.
-        if version == self.untold.borrow().seen() {
+        if version == self.pending.borrow().seen() {
             return Ok(0);
         }
         loop {
-            let after = self.untold.borrow().seen();
-            let rows = outbox::untold(store, after).await?;
+            let after = self.pending.borrow().seen();
+            let rows = outbox::pending(store, after).await?;
             if rows.is_empty() {
                 break;
             }
-            let mut untold = self.untold.borrow_mut();
+            let mut pending = self.pending.borrow_mut();
             for row in rows {
                 unreadable += row.unreadable;
-                untold.take(row.id, row.announcements);
+                pending.take(row.id, row.announcements);
             }
         }
-        self.untold.borrow_mut().nothing_until(version);
+        self.pending.borrow_mut().nothing_until(version);
         self.unread.set(0);
         Ok(unreadable)
     }
 
     /// Delivers to every scope what it has not received. A scope that cannot be reached is retried
     /// later, and delays no other; a row that alone is refused again and again is set aside (Q21).
-    pub async fn tell(&self, audience: &impl Audience, now: Micros) -> Outcome {
+    pub async fn deliver(&self, audience: &impl Audience, now: Micros) -> Outcome {
         let mut outcome = Outcome::default();
-        let waiting: Vec<(Scope, Attempt, Vec<Told>)> = (self.untold.borrow().due(now))
-            .map(|(scope, attempt, told)| (scope.clone(), attempt, told.to_vec()))
+        let waiting: Vec<(Scope, Attempt, Vec<OutboxEvents>)> = (self.pending.borrow().due(now))
+            .map(|(scope, attempt, rows)| (scope.clone(), attempt, rows.to_vec()))
             .collect();
         for some in waiting.chunks(AT_ONCE) {
-            let calls = some.iter().map(|(scope, attempt, told)| try_once(audience, scope, *attempt, told));
+            let calls = some.iter().map(|(scope, attempt, rows)| try_once(audience, scope, *attempt, rows));
             for ((scope, ..), result) in some.iter().zip(join_all(calls).await) {
                 match result {
                     Ok((through, set_aside)) => {
-                        self.untold.borrow_mut().told(scope, through);
+                        self.pending.borrow_mut().delivered(scope, through);
                         if set_aside > 0 {
                             outcome.set_aside.push((scope.clone(), set_aside));
                         }
                     }
                     Err(fault) => {
-                        self.untold.borrow_mut().failed(scope, now);
+                        self.pending.borrow_mut().failed(scope, now);
                         outcome.failed.push((scope.clone(), fault));
                     }
                 }
@@ -199,7 +199,7 @@ impl Telling {
     /// Deletes delivered rows if no commit does so on the way.
     pub async fn forget(&self, store: &impl Store) -> Result<(), Fault> {
         let Some(id) = self.to_forget() else { return Ok(()) };
-        match store.commit(vec![outbox::told(id)]).await {
+        match store.commit(vec![outbox::delivered(id)]).await {
             Ok(()) => {
                 self.forgot(id);
                 Ok(())

@@ -118,8 +118,8 @@ pub async fn round(store: &impl Store, keepers: &impl Keepers, now: Micros) -> R
 async fn piece(store: &impl Store, keepers: &impl Keepers, work: &Work, now: Micros) -> Result<Done, Fault> {
     let step = Step::named(&work.step);
     match step {
-        Step::Telling if !erasures::is_told(store, work).await? => return Ok(Done::Waits),
-        Step::Telling => {}
+        Step::Delivering if !erasures::is_delivered(store, work).await? => return Ok(Done::Waits),
+        Step::Delivering => {}
         Step::Sockets => keepers.forget(&work.did, false).await?,
         Step::Logs => {
             if logs(store, keepers, work).await? {

@@ -1,4 +1,4 @@
-//! An object's alarm. An object has one, and setting it moves it.
+//! An object's alarm. Each object has exactly one: setting it replaces an earlier one.
 
 use std::cell::Cell;
 
@@ -12,26 +12,26 @@ use crate::wire::time::Micros;
 /// An alarm that is later than this, in microseconds, counts as lost.
 const LATE: i64 = 60_000_000;
 
-/// The alarm of an object, and when it rings as far as the object knows: one that has just woken does not.
+/// The alarm of an object, and the time it is set to. An object that has just woken does not know that time.
 pub struct Alarm {
     storage: Storage,
     at: Cell<Option<Micros>>,
-    /// What happens if it cannot be set.
+    /// For the log: what happens if the alarm cannot be set.
     instead: &'static str,
 }
 
 impl Alarm {
-    /// The alarm of the object with this state. What happens if it cannot be set is logged: `instead`.
+    /// The alarm of the object with this state. If the alarm cannot be set, the log says what happens `instead`.
     pub fn of(state: &State, instead: &'static str) -> Self {
         Self { storage: state.storage(), at: Cell::new(None), instead }
     }
 
-    /// It rang: there is none any more.
+    /// The alarm rang, so none is set now.
     pub fn rang(&self) {
         self.at.set(None);
     }
 
-    /// Has the object woken in this many milliseconds; whether that can be.
+    /// Wakes the object after this many milliseconds. `false` if the alarm could not be set.
     pub async fn ring_in(&self, millis: i64) -> bool {
         self.at.set(Some(Micros(now().0.saturating_add(millis.saturating_mul(1_000)))));
         let set = self.storage.set_alarm(millis).await;
@@ -42,7 +42,7 @@ impl Alarm {
         set.is_ok()
     }
 
-    /// Has the object woken within this many milliseconds. Setting it is a write, so an alarm that rings sooner stays.
+    /// Wakes the object after at most this many milliseconds. Setting an alarm is a write, so an earlier one stays.
     pub async fn ring_within(&self, millis: i64) {
         let now = now();
         let at = now.0.saturating_add(millis.saturating_mul(1_000));
@@ -51,12 +51,12 @@ impl Alarm {
         }
     }
 
-    /// Has the object woken at this moment, or sooner.
+    /// Wakes the object at this moment or earlier.
     pub async fn ring_by(&self, at: Micros) {
         self.ring_within(at.millis().saturating_sub(now().millis()).max(0) + 1).await;
     }
 
-    /// There is nothing to wake for. An alarm that cannot be deleted rings once more.
+    /// Deletes the alarm. If that fails, it rings once more.
     pub async fn delete(&self) {
         self.at.set(None);
         if let Err(error) = self.storage.delete_alarm().await {
@@ -64,7 +64,7 @@ impl Alarm {
         }
     }
 
-    /// Whether the object will be woken, asked of the runtime if the object does not know.
+    /// Whether an alarm is set. Asks the runtime if the object does not know.
     pub async fn is_set(&self) -> bool {
         self.at.get().is_some() || matches!(self.storage.get_alarm().await, Ok(Some(_)))
     }

@@ -137,7 +137,7 @@ pub fn prepare(commit: &Commit) -> Prepared {
         ));
     }
     if let Some(announced) = commit.announced {
-        statements.push(super::outbox::told(announced));
+        statements.push(super::outbox::delivered(announced));
     }
     if let Some(gap) = commit.gap {
         statements.push(Statement::new(

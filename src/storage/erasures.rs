@@ -110,8 +110,8 @@ pub async fn working(store: &impl Store, after: &str, limit: i64) -> Result<Vec<
     rows(store.read(&[statement]).await?.first())
 }
 
-/// Whether everything is told that was announced before.
-pub async fn is_told(store: &impl Store, work: &Work) -> Result<bool, Fault> {
+/// Whether everything is delivered that was announced before.
+pub async fn is_delivered(store: &impl Store, work: &Work) -> Result<bool, Fault> {
     let statement =
         Statement::new("SELECT 'null' AS row FROM outbox WHERE id <= ?1 LIMIT 1", [work.since.into()]);
     Ok(store.read(&[statement]).await?.iter().all(Vec::is_empty))

@@ -45,7 +45,7 @@ impl OutboxRow {
 }
 
 /// The oldest rows after `after`, in order; empty if everything was delivered.
-pub async fn untold(store: &impl Store, after: i64) -> Result<Vec<OutboxRow>, Fault> {
+pub async fn pending(store: &impl Store, after: i64) -> Result<Vec<OutboxRow>, Fault> {
     let statement = Statement::new(
         "SELECT json_array(id, announcements) AS row FROM outbox WHERE id > ?1 ORDER BY id LIMIT ?2",
         [after.into(), PAGE.into()],
@@ -55,7 +55,7 @@ pub async fn untold(store: &impl Store, after: i64) -> Result<Vec<OutboxRow>, Fa
 }
 
 /// Deletes the rows up to and including `id`, which their communities have received.
-pub fn told(id: i64) -> Statement {
+pub fn delivered(id: i64) -> Statement {
     Statement::new("DELETE FROM outbox WHERE id <= ?1", [Param::Int(id)])
 }
 

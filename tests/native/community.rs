@@ -7,7 +7,7 @@ use super::histories::config;
 use super::sqlite::run;
 use colibri_edge::domain::announcement::{Announcement, Audience, Scope, Topic};
 use colibri_edge::domain::community::{Community, Effect, Settings};
-use colibri_edge::domain::pending::Told;
+use colibri_edge::domain::pending::OutboxEvents;
 use colibri_edge::storage::{community, community_log};
 use colibri_edge::wire::ids::{AtUri, Did};
 use colibri_edge::wire::time::Micros;
@@ -141,8 +141,8 @@ impl World {
     fn announce(&mut self, events: Vec<Announcement>) {
         self.rows += 1;
         self.announced.extend(events.iter().map(|event| event.event.get().to_owned()));
-        let told = vec![Told { id: self.rows, events }];
-        self.with(|core| core.announced(&uri(), told)).unwrap();
+        let rows = vec![OutboxEvents { id: self.rows, events }];
+        self.with(|core| core.announced(&uri(), rows)).unwrap();
     }
 
     fn commit(&mut self, count: usize, ends: Option<usize>) {
@@ -259,12 +259,12 @@ impl World {
         match step {
             Step::Commit(count, ends) => self.commit(*count, *ends),
             Step::Again => {
-                let told = vec![Told {
+                let rows = vec![OutboxEvents {
                     id: self.rows,
                     events: vec![announcement(Topic::CommunityGone, Audience::Community, "again")],
                 }];
                 if self.rows > 0 {
-                    self.with(|core| core.announced(&uri(), told)).unwrap();
+                    self.with(|core| core.announced(&uri(), rows)).unwrap();
                 }
             }
             Step::Private(n) => {

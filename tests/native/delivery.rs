@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 use colibri_edge::domain::announcement::Scope;
 use colibri_edge::domain::community::{Community, Effect, Settings};
-use colibri_edge::domain::pending::Told;
-use colibri_edge::pipeline::delivery::{Audience, Telling};
+use colibri_edge::domain::pending::OutboxEvents;
+use colibri_edge::pipeline::delivery::{Audience, Deliveries};
 use colibri_edge::storage::{Fault, Statement};
 use colibri_edge::storage::{bound_rooms, community, community_log, community_voice};
 use colibri_edge::wire::ids::AtUri;
@@ -24,7 +24,7 @@ use super::story::{START, Service, Story, message};
 
 /// Where a delivery to a community fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Deaf {
+enum Loss {
     /// The call does not arrive.
     CallLost,
     /// The community stores everything, and the answer is lost.
@@ -39,27 +39,27 @@ struct Receivers {
     logs: RefCell<BTreeMap<String, Connection>>,
     /// The delivered rows with events about people.
     people: RefCell<Vec<i64>>,
-    deaf: Cell<Option<Deaf>>,
+    loses: Cell<Option<Loss>>,
     struck: Cell<u32>,
     /// A community whose object fails at any event that contains this text.
     poison: Cell<Option<(&'static str, &'static str)>>,
 }
 
 impl Receivers {
-    fn strikes(&self, at: Deaf) -> bool {
-        let strikes = self.deaf.get() == Some(at);
+    fn strikes(&self, at: Loss) -> bool {
+        let strikes = self.loses.get() == Some(at);
         if strikes {
-            self.deaf.set(None);
+            self.loses.set(None);
             self.struck.set(self.struck.get() + 1);
         }
         strikes
     }
 
     /// What a community does with a delivery (`durable/community/log.rs`).
-    fn take(&self, name: &str, told: &[Told]) -> Result<i64, Fault> {
+    fn take(&self, name: &str, rows: &[OutboxEvents]) -> Result<i64, Fault> {
         if let Some((who, what)) = self.poison.get()
             && name.contains(who)
-            && told.iter().flat_map(|told| &told.events).any(|event| event.event.get().contains(what))
+            && rows.iter().flat_map(|row| &row.events).any(|event| event.event.get().contains(what))
         {
             return Err(Fault::new("announce", "it ends without a word"));
         }
@@ -78,7 +78,7 @@ impl Receivers {
         };
         let settings = Settings { shards: 1, home_of: |_, _| "gateway-0".into(), log_max: i64::MAX };
         let mut core = Community::wake(settings, community::load(&load).unwrap());
-        core.announced(&AtUri::parse(name).unwrap(), told.to_vec()).unwrap();
+        core.announced(&AtUri::parse(name).unwrap(), rows.to_vec()).unwrap();
         let effects = core.take_effects();
         let keeps = effects.iter().filter_map(|effect| match effect {
             Effect::Keep(keep) => Some(community::statements(keep, Micros(START))),
@@ -90,7 +90,7 @@ impl Receivers {
                 db.execute(statement.sql, params_from_iter(Sqlite::bind(&statement.params))).unwrap();
             }
         };
-        if statements.len() > 2 && self.strikes(Deaf::HalfWay) {
+        if statements.len() > 2 && self.strikes(Loss::HalfWay) {
             run(&statements[..statements.len() / 2]);
             return Err(Fault::new("announce", "the disk is full"));
         }
@@ -125,20 +125,20 @@ impl Receivers {
 }
 
 impl Audience for Receivers {
-    async fn tell(&self, scope: &Scope, told: &[Told]) -> Result<i64, Fault> {
-        if self.strikes(Deaf::CallLost) {
+    async fn deliver(&self, scope: &Scope, rows: &[OutboxEvents]) -> Result<i64, Fault> {
+        if self.strikes(Loss::CallLost) {
             return Err(Fault::new("announce", "nobody answers"));
         }
         let through = match scope {
-            Scope::Community(community) => self.take(community.as_str(), told)?,
+            Scope::Community(community) => self.take(community.as_str(), rows)?,
             Scope::People => {
                 let mut had = self.people.borrow_mut();
                 let last = had.last().copied().unwrap_or(0);
-                had.extend(told.iter().map(|told| told.id).filter(|id| *id > last));
-                told.last().unwrap().id
+                had.extend(rows.iter().map(|row| row.id).filter(|id| *id > last));
+                rows.last().unwrap().id
             }
         };
-        if self.strikes(Deaf::ReplyLost) {
+        if self.strikes(Loss::ReplyLost) {
             return Err(Fault::new("announce", "the answer was lost"));
         }
         Ok(through)
@@ -150,7 +150,7 @@ impl Audience for Receivers {
 struct Reader {
     service: Service,
     receivers: Receivers,
-    telling: Telling,
+    deliveries: Deliveries,
     now: i64,
     set_aside: usize,
 }
@@ -160,7 +160,7 @@ struct Reader {
 enum Crash {
     Committed,
     Taken,
-    Told,
+    Delivered,
     Forgotten,
 }
 
@@ -169,7 +169,7 @@ impl Reader {
         Self {
             service: Service::new(),
             receivers: Receivers::default(),
-            telling: Telling::default(),
+            deliveries: Deliveries::default(),
             now: START,
             set_aside: 0,
         }
@@ -184,7 +184,7 @@ impl Reader {
         if crash == Some(Crash::Committed) {
             return self.die();
         }
-        self.telling.take(committed);
+        self.deliveries.take(committed);
         if crash == Some(Crash::Taken) {
             return self.die();
         }
@@ -193,21 +193,21 @@ impl Reader {
 
     /// One pass of delivery, with the reader's retries of the database.
     fn pass(&mut self, crash: Option<Crash>) {
-        while block_on(self.telling.catch_up(&self.service.store)).is_err() {}
+        while block_on(self.deliveries.catch_up(&self.service.store)).is_err() {}
         self.now += 60_000_000; // pauses after failures are over
-        let outcome = block_on(self.telling.tell(&self.receivers, Micros(self.now)));
+        let outcome = block_on(self.deliveries.deliver(&self.receivers, Micros(self.now)));
         self.set_aside += outcome.set_aside.iter().map(|(_, events)| events).sum::<usize>();
-        if crash == Some(Crash::Told) {
+        if crash == Some(Crash::Delivered) {
             return self.die();
         }
-        while block_on(self.telling.forget(&self.service.store)).is_err() {}
+        while block_on(self.deliveries.forget(&self.service.store)).is_err() {}
         if crash == Some(Crash::Forgotten) {
             self.die();
         }
     }
 
     fn die(&mut self) {
-        self.telling = Telling::default();
+        self.deliveries = Deliveries::default();
     }
 
     /// Repeats passes until everything is delivered.
@@ -215,11 +215,11 @@ impl Reader {
         for _ in 0..5 {
             self.pass(None);
         }
-        assert_eq!(self.telling.waiting(), 0);
+        assert_eq!(self.deliveries.waiting(), 0);
         assert_eq!(
             self.service.store.look("SELECT count(*) FROM outbox"),
             ["0"],
-            "all told is all forgotten"
+            "all delivered is all forgotten"
         );
     }
 }
@@ -282,16 +282,16 @@ fn the_plain_run_numbers_every_event_of_a_community_from_one_on() {
 fn a_check_of_the_outbox_keeps_what_is_in_memory() {
     let story = story();
     let mut reader = Reader::new();
-    while block_on(reader.telling.catch_up(&reader.service.store)).is_err() {}
+    while block_on(reader.deliveries.catch_up(&reader.service.store)).is_err() {}
     for frame in &story.frames {
-        reader.telling.look();
+        reader.deliveries.look();
         let committed = reader.service.try_batch(std::slice::from_ref(frame)).unwrap();
-        reader.telling.look();
-        reader.telling.take(committed);
+        reader.deliveries.look();
+        reader.deliveries.take(committed);
         // `exec` raises the version, as another writer does; this is not one.
         reader.service.store.exec("DELETE FROM outbox; UPDATE ledger SET version = version - 1");
     }
-    let waiting = reader.telling.waiting();
+    let waiting = reader.deliveries.waiting();
     reader.settle();
     assert_eq!(reader.receivers.transcript(), plain(&story).receivers.transcript());
     assert!(waiting > reader.receivers.transcript().len(), "all events and the status: {waiting}");
@@ -306,11 +306,11 @@ fn events_that_are_not_loaded_count_as_waiting() {
         // Another writer's commit comes before each.
         reader.service.store.exec("UPDATE ledger SET version = version + 1");
         let committed = reader.service.try_batch(std::slice::from_ref(frame)).unwrap();
-        reader.telling.take(committed);
+        reader.deliveries.take(committed);
     }
-    let waiting = reader.telling.waiting();
-    while block_on(reader.telling.catch_up(&reader.service.store)).is_err() {}
-    assert_eq!(reader.telling.waiting(), waiting, "loaded, they are as many");
+    let waiting = reader.deliveries.waiting();
+    while block_on(reader.deliveries.catch_up(&reader.service.store)).is_err() {}
+    assert_eq!(reader.deliveries.waiting(), waiting, "loaded, they are as many");
     reader.settle();
     assert_eq!(reader.receivers.transcript(), plain(&story).receivers.transcript());
 }
@@ -374,7 +374,7 @@ fn q21_what_cannot_be_read_in_the_outbox_is_set_aside() {
         ));
     }
     reader.die();
-    let unreadable = block_on(reader.telling.catch_up(&reader.service.store)).unwrap();
+    let unreadable = block_on(reader.deliveries.catch_up(&reader.service.store)).unwrap();
     assert_eq!(unreadable, 3, "a row, another row, and one event");
     reader.settle();
     let told = reader.receivers.transcript();
@@ -393,13 +393,13 @@ fn q21_what_cannot_be_read_in_the_outbox_is_set_aside() {
 fn j03_a_fault_at_announce_tells_each_event_once() {
     let story = story();
     let plain = plain(&story);
-    for fault in [Deaf::CallLost, Deaf::ReplyLost, Deaf::HalfWay] {
+    for fault in [Loss::CallLost, Loss::ReplyLost, Loss::HalfWay] {
         for at in 0..story.frames.len() {
             let reader = run(
                 &story,
                 |reader, n| {
                     if n == at {
-                        reader.receivers.deaf.set(Some(fault))
+                        reader.receivers.loses.set(Some(fault))
                     }
                 },
                 |_| None,
@@ -425,12 +425,12 @@ fn j03_an_unreachable_community_delays_nobody_and_loses_nothing() {
     let mut failures = 0;
     for frame in &story.frames {
         // The first scope receives nothing during the whole test.
-        reader.receivers.deaf.set(Some(Deaf::CallLost));
+        reader.receivers.loses.set(Some(Loss::CallLost));
         reader.commit(frame, None);
         failures = reader.receivers.struck.get();
     }
     assert!(failures > 5, "only {failures} calls were lost");
-    reader.receivers.deaf.set(None);
+    reader.receivers.loses.set(None);
     reader.settle();
     assert_eq!(reader.receivers.transcript(), plain.receivers.transcript());
 }
@@ -439,7 +439,7 @@ fn j03_an_unreachable_community_delays_nobody_and_loses_nothing() {
 fn j03_a_crash_between_any_two_steps_of_telling_tells_each_event_once() {
     let story = story();
     let plain = plain(&story);
-    for crash in [Crash::Committed, Crash::Taken, Crash::Told, Crash::Forgotten] {
+    for crash in [Crash::Committed, Crash::Taken, Crash::Delivered, Crash::Forgotten] {
         for at in 0..story.frames.len() {
             let reader = run(&story, |_, _| {}, |n| (n == at).then_some(crash));
             assert_eq!(reader.receivers.transcript(), plain.receivers.transcript(), "{crash:?} at {at}");

@@ -373,7 +373,7 @@ impl Service {
 
     /// Everything that was announced is told.
     fn tell_all(&self) {
-        block_on(self.store.commit(vec![outbox::told(i64::MAX)])).unwrap();
+        block_on(self.store.commit(vec![outbox::delivered(i64::MAX)])).unwrap();
     }
 
     fn round(&self, kept: &Kept) -> Result<Round, Fault> {
@@ -405,7 +405,7 @@ pub(crate) async fn exercise(store: &Sqlite, settings: &Settings, did: &Did) {
     let known = store.look("SELECT owner_did FROM communities LIMIT 1").remove(0);
     erase(store, &Did::parse(&known).unwrap(), settings, now, async |_| ()).await.unwrap();
     kept.fails.set(1);
-    store.commit(vec![outbox::told(i64::MAX)]).await.unwrap();
+    store.commit(vec![outbox::delivered(i64::MAX)]).await.unwrap();
     while round(store, &kept, now).await.unwrap().did_something || kept.fails.get() > 0 {}
     while round(store, &kept, now).await.unwrap().did_something {}
     assert!(erasures::lift(store, did).await.unwrap().is_some());

@@ -173,11 +173,11 @@ fn exercise() -> Sqlite {
     let did = Did::parse("did:plc:bob").unwrap();
     let message = AtUri::of(&did, Collection::Message, &Rkey::parse("m").unwrap());
     block_on(async {
-        outbox::untold(&store, 0).await.unwrap();
+        outbox::pending(&store, 0).await.unwrap();
         outbox::position(&store).await.unwrap();
         store.write(&[outbox::set_back(Micros(START))]).await.unwrap();
         store.write(&[outbox::begin(&StreamPosition::beginning(None, Micros(0)), Micros(0))]).await.unwrap();
-        store.commit(vec![outbox::told(1)]).await.unwrap();
+        store.commit(vec![outbox::delivered(1)]).await.unwrap();
         reads::messages(&store, "", "k", &Start::Newest, 50).await.unwrap();
         reads::history(&store, "", "k", &Start::Newest, 50).await.unwrap();
         let before = Start::Before { created_at: String::new(), instant: String::new() };

@@ -1,4 +1,4 @@
-//! Which gateway gets which events of the log next: everything, in order, one call at a time each (A39).
+//! Deliveries to gateways: each receives every event of the log, in order, one call at a time (A39).
 
 use super::{Community, Keep, Listener, PAGE};
 use crate::domain::lost::Attempt;
@@ -7,51 +7,52 @@ use crate::domain::lost::Attempt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     listener: Listener,
-    /// How it is tried: after some failures event by event, in the end without what the first says (Q21).
+    /// After some failures, events go one by one; in the end an empty event takes the place of the first (Q21).
     pub attempt: Attempt,
-    /// The last `seq` given when the events were read.
+    /// The last `seq` assigned when the events were read.
     seq: u64,
 }
 
 impl Delivery {
-    /// The events after this `seq` are sent.
+    /// The call contains the events after this `seq`.
     pub fn after(&self) -> u64 {
         self.listener.delivered
     }
 
-    /// At most so many of them.
+    /// The most events in the call.
     pub fn limit(&self) -> i64 {
         if self.attempt == Attempt::All { PAGE } else { 1 }
     }
 
-    /// How far the gateway is with the events that were read, the last of them `last`; there may be `more`.
+    /// The gateway's position after this call: `last` is the last event read, and `more` says whether there are
+    /// further ones.
     pub fn through(&self, last: Option<u64>, more: bool) -> u64 {
         last.filter(|_| more || self.limit() == 1).unwrap_or(self.seq)
     }
 }
 
 impl Community {
-    /// A gateway listens from now on; the last `seq`.
+    /// Attaches a gateway, which receives all later events. Returns the last `seq`.
     pub fn attach(&mut self, gateway: &str) -> u64 {
         let seq = self.counters.seq;
         self.listen(gateway, seq);
         seq
     }
 
-    /// One that listens already keeps its place.
+    /// A gateway that is attached already keeps its position.
     pub(super) fn listen(&mut self, name: &str, delivered: u64) {
         let new = || Listener { name: name.to_owned(), delivered, attachments: 0 };
         self.listeners.entry(name.to_owned()).or_insert_with(new).attachments += 1;
         self.keep(Keep::Listen(name.to_owned(), delivered));
     }
 
-    /// Who listens, by name.
+    /// The attached gateways, by name.
     pub fn listeners(&self) -> Vec<Listener> {
         self.listeners.values().cloned().collect()
     }
 
-    /// The gateways that have not had everything and that nobody delivers to. Each is answered once, until
-    /// [`Community::next_delivery`] has nothing more for it, or its call failed.
+    /// The gateways that lack events and have no delivery in progress. Returns each one once, until
+    /// [`Community::next_delivery`] has nothing more for it or its call fails.
     pub fn take_due(&mut self) -> Vec<String> {
         let seq = self.counters.seq;
         let behind = self.listeners.values().filter(|listener| listener.delivered < seq);
@@ -61,7 +62,7 @@ impl Community {
         due
     }
 
-    /// What a gateway gets next; `None` if it has everything, or listens no more.
+    /// The next delivery to a gateway; `None` if it has everything or has detached.
     pub fn next_delivery(&mut self, name: &str) -> Option<Delivery> {
         let seq = self.counters.seq;
         let listener = self.listeners.get(name);
@@ -76,11 +77,11 @@ impl Community {
         Some(Delivery { listener: listener.clone(), attempt, seq })
     }
 
-    /// A gateway has everything up to and with `through`. If it is not listening any more, it is left out, unless it
-    /// asked to listen since.
+    /// A gateway received everything up to and including `through`. If it no longer needs this community, it is
+    /// detached, unless it attached again during the call.
     pub fn delivered(&mut self, delivery: &Delivery, through: u64, listening: bool) {
         let Listener { name, attachments, .. } = &delivery.listener;
-        // While one is looked for that is to blame, they go on one by one.
+        // While the event that makes calls fail is not found, deliveries stay one by one.
         self.failures.insert(name.clone(), delivery.attempt.failures_after_success());
         if let Some(listener) = self.listeners.get_mut(name) {
             listener.delivered = listener.delivered.max(through);
@@ -94,7 +95,7 @@ impl Community {
         }
     }
 
-    /// A gateway could not be delivered to: it is tried again later.
+    /// A delivery failed and is retried later.
     pub fn not_delivered(&mut self, name: &str) {
         self.delivering.remove(name);
         *self.failures.entry(name.to_owned()).or_default() += 1;

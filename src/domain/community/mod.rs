@@ -14,7 +14,7 @@ use std::rc::Rc;
 use serde::Deserialize;
 
 use super::announcement::{Announcement, Audience};
-use super::pending::Told;
+use super::pending::OutboxEvents;
 use super::replay::{Replayed, Resume, resume};
 use super::voice::Rooms;
 use super::voice_right::{Concern, concerns};
@@ -169,14 +169,14 @@ impl Community {
     /// What was committed: every event of a row that did not arrive before gets the next `seq` (T14), and the gateway
     /// of a private event's person is asked to listen (E06b). Whatever ends in voice gets its event first (V06).
     ///
-    /// Numbers come from the counters alone, and those are kept last: should keeping fail half way, the same rows told
-    /// again get the same numbers.
-    pub fn announced(&mut self, community: &AtUri, told: Vec<Told>) -> Result<(), serde_json::Error> {
+    /// Numbers come from the counters alone, and those are kept last: should keeping fail half way, the same rows
+    /// get the same numbers again.
+    pub fn announced(&mut self, community: &AtUri, rows: Vec<OutboxEvents>) -> Result<(), serde_json::Error> {
         let before = self.counters;
         let mut announced = before.announced;
         let mut events = Vec::new();
         let mut is_voice_changed = false;
-        for row in told.into_iter().filter(|row| row.id > before.announced) {
+        for row in rows.into_iter().filter(|row| row.id > before.announced) {
             announced = announced.max(row.id);
             for event in row.events {
                 let ended = self.end_voice(community, &event)?;

@@ -30,7 +30,7 @@ use super::actions::{Seat, Subscribe};
 use super::announcement::Numbered;
 use super::frame_budget::Rate;
 use super::lease;
-use super::pending::Told;
+use super::pending::OutboxEvents;
 use super::person::Person;
 use super::presence::{Periods, State};
 use super::restore::{Course, Trace};
@@ -102,7 +102,7 @@ pub enum Input {
         full: BTreeMap<i64, u32>,
     },
     /// Events of records about this gateway's people arrived, in the order of commits.
-    Records(Vec<Told>),
+    Records(Vec<OutboxEvents>),
     /// Another gateway, or this one, publishes what changed about its people; `had` is how far this one is.
     Published {
         /// The gateway that publishes it.
@@ -315,7 +315,7 @@ impl Gateway {
             Input::HungUp(id) => self.hung_up(id, moment),
             Input::Broke(id) => self.depart(id, sockets::Gone::Broke, moment),
             Input::Delivered { community, events, full } => self.deliver(&community, &events, &full, moment),
-            Input::Records(told) => self.records(told, moment),
+            Input::Records(rows) => self.records(rows, moment),
             Input::Published { from, sayings, had } => self.published(&from, &sayings, had, moment),
             Input::Adopted(dids) => self.adopted(&dids, moment),
             Input::Proved(did) => self.proved(&did, moment),

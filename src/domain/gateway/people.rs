@@ -3,7 +3,7 @@
 use super::{FRESH, Gateway, Keep, Moment, Present};
 use crate::domain::announcement::{Audience, Topic};
 use crate::domain::lost::is_lost;
-use crate::domain::pending::Told;
+use crate::domain::pending::OutboxEvents;
 use crate::domain::person::Person;
 use crate::domain::presence::{Input as Happened, Periods};
 use crate::domain::voice::Input as Moved;
@@ -71,10 +71,10 @@ impl Gateway {
 
     /// Events of records about this gateway's people: kept until they are published with the state of that
     /// moment. An account that comes or goes changes presence instead (P13).
-    pub(super) fn records(&mut self, told: Vec<Told>, moment: &Moment<'_>) {
+    pub(super) fn records(&mut self, rows: Vec<OutboxEvents>, moment: &Moment<'_>) {
         let had = self.records;
-        let through = told.last().map_or(had, |told| told.id.max(had));
-        for event in told.into_iter().filter(|told| told.id > had).flat_map(|told| told.events) {
+        let through = rows.last().map_or(had, |row| row.id.max(had));
+        for event in rows.into_iter().filter(|row| row.id > had).flat_map(|row| row.events) {
             match (event.audience, event.topic) {
                 (Audience::Watchers(did), Topic::Account(active)) => self.account(&did, active, moment.now),
                 // Set aside (Q21): what is published about people is state, and the next is complete.
