@@ -11,7 +11,8 @@ use sha2::{Digest as _, Sha256};
 use worker::{Env, Request};
 
 use super::error::ApiError;
-use super::{Call, limits};
+use super::params::Query;
+use super::{Call, sockets};
 use crate::domain::auth_mode::AuthMode;
 use crate::domain::moderation::{Caller, Once, Proof};
 use crate::domain::service_auth::{Asked, Claim, Verdict, Verification};
@@ -100,7 +101,42 @@ pub(super) fn once(call: &Call, asked: &str) -> Result<Option<Once>, ApiError> {
 const KEY_MAX: usize = 255;
 
 fn bearer(call: &Call) -> Option<String> {
-    call.header("authorization")?.strip_prefix("Bearer ").map(str::to_owned)
+    in_authorization(&call.request)
+}
+
+fn in_authorization(request: &Request) -> Option<String> {
+    request.headers().get("authorization").ok()??.strip_prefix("Bearer ").map(str::to_owned)
+}
+
+/// The proof that a request shows, wherever one may stand (X03, X06).
+fn anywhere(request: &Request) -> Option<String> {
+    in_authorization(request).or_else(|| sockets::proof(request, &Query::of(&request.url().ok()?)))
+}
+
+/// Whether a request shows what may be a proof, as far as that can be told without asking anybody (C14).
+pub(super) fn may_prove(request: &Request, env: &Env) -> bool {
+    anywhere(request).is_some_and(|proof| {
+        looks_like_jwt(&proof) || tokens(env).is_some_and(|tokens| tokens.open(&proof, now()).is_some())
+    })
+}
+
+/// Has the proof of a request hold before anything else, where its address has nothing left (C14). This does
+/// not use the proof up.
+pub(super) async fn settle(call: &Call) -> Result<(), ApiError> {
+    if !call.spends.is_in_doubt() {
+        return Ok(());
+    }
+    let proof = anywhere(&call.request).unwrap_or_default();
+    let held = if looks_like_jwt(&proof) {
+        fits(call, &proof).await.map(|claim| claim.did)
+    } else {
+        stands(call, &proof).await.map(|(vouched, _)| vouched.did)
+    };
+    match held {
+        Ok(did) => call.spends.prove(&did),
+        Err(ApiError::Fault(fault)) => Err(ApiError::Fault(fault)),
+        Err(_) => call.spends.refuse(),
+    }
 }
 
 /// Whether a request has the API key: such requests are not limited (H14).
@@ -137,7 +173,11 @@ pub(super) fn must_own(caller: &Caller, named: &str) -> Result<(), ApiError> {
 ///   2. a proof of another person than the one that the socket names is refused;
 ///   3. the socket acts for the person of its proof.
 pub(super) async fn proven(call: &Call, named: Option<&Did>, proof: &str) -> Result<Did, ApiError> {
-    let did = if looks_like_jwt(proof) { verify(call, proof).await? } else { vouched(call, proof).await? };
+    let proved = if looks_like_jwt(proof) { verify(call, proof).await } else { vouched(call, proof).await };
+    if proved.is_err() {
+        call.spends.prove_nothing()?;
+    }
+    let did = proved?;
     if named.is_some_and(|named| *named != did) {
         return Err(ApiError::Forbidden("the proof belongs to another did"));
     }
@@ -146,8 +186,12 @@ pub(super) async fn proven(call: &Call, named: Option<&Did>, proof: &str) -> Res
 
 /// Signs and verifies socket tokens and tickets (R25, X12), if the server has a secret.
 pub(super) fn socket_tokens(call: &Call) -> Option<SocketTokens> {
-    let before = config::token_secret_previous(&call.env);
-    SocketTokens::new(&config::token_secret(&call.env)?, before.as_deref())
+    tokens(&call.env)
+}
+
+fn tokens(env: &Env) -> Option<SocketTokens> {
+    let before = config::token_secret_previous(env);
+    SocketTokens::new(&config::token_secret(env)?, before.as_deref())
 }
 
 /// Whether a DID ever showed a proof to this service (X13).
@@ -208,16 +252,25 @@ fn looks_like_jwt(text: &str) -> bool {
     text.split('.').count() == 3 && text.split('.').all(is_part)
 }
 
-/// X04: the person of a service-auth JWT. The first rule that applies decides:
+/// X04: the person of a service-auth JWT, which is used up by this. They pay before that, so a token that
+/// comes too early stays good.
+async fn verify(call: &Call, token: &str) -> Result<Did, ApiError> {
+    let claim = fits(call, token).await?;
+    call.spends.prove(&claim.did)?;
+    used(call, &claim).await?;
+    let noted = proofs::find(&call.db()?, &claim.did).await?;
+    note(call, &claim.did, noted.as_ref()).await?;
+    Ok(claim.did)
+}
+
+/// X04: what a service-auth JWT proves. The first rule that applies decides:
 ///   1. while `SERVICE_DID` is unset, no token can be for this service;
 ///   2. its claims and its signature must be valid (`domain::service_auth`); a stored document may
-///      be older than the key, so it is fetched again once;
-///   3. this uses the token up.
-async fn verify(call: &Call, token: &str) -> Result<Did, ApiError> {
+///      be older than the key, so it is fetched again once.
+async fn fits(call: &Call, token: &str) -> Result<Claim, ApiError> {
     let service = config::service_did(&call.env).ok_or(ApiError::AuthRequired(NO_TOKENS))?;
     let asked = Asked { service: service.as_str(), methods: call.methods, now: now() };
-    let refused = |refusal| ApiError::NoProof(refusal);
-    let verification = Verification::begin(token, &asked).map_err(refused)?;
+    let verification = Verification::begin(token, &asked).map_err(ApiError::NoProof)?;
     let (db, outside) = (call.db()?, call.outside()?);
     let issuer = verification.issuer();
     let unresolved = |unresolved: crate::platform::identity::Unresolved| match unresolved.into_fault() {
@@ -231,16 +284,10 @@ async fn verify(call: &Call, token: &str) -> Result<Did, ApiError> {
         verdict = verification.on_key(anew.unwrap_or(remembered).key.as_ref(), true);
     }
     match verdict {
-        Verdict::Fits(claim) => {
-            limits::count_person(issuer, &call.env)?; // before the token is used up
-            used(call, &claim).await?;
-        }
-        Verdict::Refused(refusal) => return Err(ApiError::NoProof(refusal)),
-        Verdict::AskAnew => return Err(ApiError::Internal),
+        Verdict::Fits(claim) => Ok(claim),
+        Verdict::Refused(refusal) => Err(ApiError::NoProof(refusal)),
+        Verdict::AskAnew => Err(ApiError::Internal),
     }
-    let noted = proofs::find(&db, issuer).await?;
-    note(call, issuer, noted.as_ref()).await?;
-    Ok(issuer.clone())
 }
 
 /// Uses up the `jti` of a token (X04). The stored value is a digest, which is short whatever the
@@ -260,28 +307,33 @@ async fn use_token(call: &Call, did: &Did, token: String, ends: Micros) -> Resul
     }
 }
 
-/// The person of a socket token or ticket of this service (R25, R26, X12). The first rule that
-/// applies decides:
-///   1. one that this service did not sign, or that has expired, is no proof;
-///   2. one made before the person's last revocation is no proof;
-///   3. this uses a ticket up.
+/// The person of a socket token or ticket of this service (R25, R26, X12). They pay, and then a ticket is
+/// used up.
 async fn vouched(call: &Call, proof: &str) -> Result<Did, ApiError> {
-    let invalid = || ApiError::AuthRequired("the proof is not valid, or has expired");
-    let opened = socket_tokens(call).and_then(|tokens| tokens.open(proof, now()));
-    let Vouched { did, issued_at, once } = opened.ok_or_else(invalid)?;
-    let noted = proofs::find(&call.db()?, &did).await?;
-    // In milliseconds, the precision of tokens: one made in the millisecond of the revocation is
-    // revoked.
-    let revoked_at = noted.as_ref().and_then(|noted| noted.revoked_at);
-    if revoked_at.is_some_and(|at| issued_at.millis() <= at.millis()) {
-        return Err(invalid());
-    }
-    limits::count_person(&did, &call.env)?;
+    let (Vouched { did, once, .. }, noted) = stands(call, proof).await?;
+    call.spends.prove(&did)?;
     if let Some((number, ends)) = once {
         use_token(call, &did, format!("ticket {number}"), ends).await?;
     }
     note(call, &did, noted.as_ref()).await?;
     Ok(did)
+}
+
+/// What a socket token or ticket says, and what is noted of its person. The first rule that applies decides:
+///   1. one that this service did not sign, or that has expired, is no proof;
+///   2. one made before the person's last revocation is no proof.
+async fn stands(call: &Call, proof: &str) -> Result<(Vouched, Option<proofs::Noted>), ApiError> {
+    let invalid = || ApiError::AuthRequired("the proof is not valid, or has expired");
+    let opened = socket_tokens(call).and_then(|tokens| tokens.open(proof, now()));
+    let vouched = opened.ok_or_else(invalid)?;
+    let noted = proofs::find(&call.db()?, &vouched.did).await?;
+    // In milliseconds, the precision of tokens: one made in the millisecond of the revocation is
+    // revoked.
+    let revoked_at = noted.as_ref().and_then(|noted| noted.revoked_at);
+    if revoked_at.is_some_and(|at| vouched.issued_at.millis() <= at.millis()) {
+        return Err(invalid());
+    }
+    Ok((vouched, noted))
 }
 
 /// Stores that a person showed a proof (X13), once a day, before the proof counts. In `mixed` mode

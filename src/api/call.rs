@@ -6,6 +6,7 @@ use std::rc::Rc;
 use worker::{ByteStream, Context, Env, Request};
 
 use super::error::ApiError;
+use super::limits::Spends;
 use super::params::Query;
 use super::{body, response_cache};
 use crate::domain::hosts::place_of;
@@ -26,6 +27,8 @@ pub(super) struct Call {
     pub(super) stream: RefCell<Option<ByteStream>>,
     /// What the response cache stores of the answer.
     pub(super) keeps: Rc<response_cache::Keeps>,
+    /// Whose budget it spends (C14).
+    pub(super) spends: Spends,
 }
 
 impl Call {

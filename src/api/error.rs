@@ -4,6 +4,7 @@ use serde_json::json;
 use worker::{Response, Result};
 
 use crate::domain::service_auth::Refusal;
+use crate::domain::spending::Over;
 use crate::storage::Fault;
 
 /// Why a request failed: the table H20, in its order. Messages are plain sentences that name the
@@ -49,6 +50,12 @@ impl From<Fault> for ApiError {
     }
 }
 
+impl From<Over> for ApiError {
+    fn from(Over(seconds): Over) -> Self {
+        ApiError::RateLimited(seconds)
+    }
+}
+
 impl From<worker::Error> for ApiError {
     fn from(error: worker::Error) -> Self {
         ApiError::Fault(Fault::new("answering a request", error))
@@ -69,9 +76,7 @@ impl ApiError {
             ApiError::Gone(sentence) => (410, "Gone", sentence),
             ApiError::PayloadTooLarge => (413, "PayloadTooLarge", "the body is larger than 64 KiB"),
             ApiError::InvalidRange(_) => (416, "InvalidRange", "the range lies outside of the blob"),
-            ApiError::RateLimited(_) => {
-                (429, "RateLimited", "too many requests from this address, slow down")
-            }
+            ApiError::RateLimited(_) => (429, "RateLimited", "too many requests, slow down"),
             ApiError::NotConfigured(sentence) => (500, "NotConfigured", sentence),
             ApiError::Internal => (500, "InternalError", "the service made a mistake"),
             ApiError::Upstream(sentence) => (502, "UpstreamFailure", sentence),

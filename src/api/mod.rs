@@ -46,6 +46,7 @@ use worker::{Context, Env, Headers, Request, Response, Result};
 
 use call::Call;
 use error::ApiError;
+use limits::Spends;
 use params::Query;
 use router::{Method, Route, methods, routes};
 
@@ -156,14 +157,11 @@ pub async fn answer(request: Request, env: Env, context: Context) -> Result<Resp
     // The method as sent: `Request::method` maps an unknown method to GET.
     let method = request.inner().method();
     let over_tls = request.inner().url().starts_with("https:");
-    let is_exempt = authority::shows_key(&request, &env);
-    let budget = if is_exempt { None } else { limits::count(&request, &env) };
-    let answer = match budget.and_then(|budget| budget.over) {
-        Some(secs) => Err(ApiError::RateLimited(secs)),
-        None => match cors::admit(&request, &origins, origin.as_deref()) {
-            Ok(()) => route(request, env, context, &method).await,
-            Err(refused) => Err(refused),
-        },
+    let spends = Spends::of(&request, &env);
+    let admitted = spends.admit().and_then(|()| cors::admit(&request, &origins, origin.as_deref()));
+    let answer = match admitted {
+        Ok(()) => route(request, env, context, &method, spends.clone()).await,
+        Err(refused) => Err(refused),
     };
     let response = match answer {
         Ok(response) => response,
@@ -174,20 +172,20 @@ pub async fn answer(request: Request, env: Env, context: Context) -> Result<Resp
             error.response()?
         }
     };
-    // An upgrade passes through unchanged: its headers belong to the runtime.
+    // Of an upgrade the other headers belong to the runtime; they cannot be changed, so a copy is.
     if response.status_code() == 101 {
-        return Ok(response);
+        let headers = response.headers().clone();
+        spends.tell(&headers)?;
+        return Ok(response.with_headers(headers));
     }
     let response = if method == "HEAD" { without_body(response)? } else { response };
-    if let Some(budget) = budget {
-        limits::tell(&response, &budget)?;
-    }
+    spends.tell(response.headers())?;
     protection::protect(&response, over_tls)?;
     cors::allow(response, &origins, origin.as_deref())
 }
 
 /// Parses the request, finds its handler and runs it.
-async fn route(mut request: Request, env: Env, context: Context, method: &str) -> Answer {
+async fn route(mut request: Request, env: Env, context: Context, method: &str, spends: Spends) -> Answer {
     if method == "OPTIONS" {
         return cors::preflight();
     }
@@ -207,7 +205,8 @@ async fn route(mut request: Request, env: Env, context: Context, method: &str) -
     let keeps =
         if route.is_cached { response_cache::Keeps::of(&url) } else { response_cache::Keeps::default() };
     let keeps = Rc::new(keeps);
-    let call = Call { request, env, context, query, segment, methods, stream, keeps };
+    let call = Call { request, env, context, query, segment, methods, stream, keeps, spends };
+    authority::settle(&call).await?;
     match response_cache::find(&call).await? {
         Some(answer) => Ok(answer),
         None => (route.handler)(&call).await,

@@ -4,7 +4,8 @@ use sha2::{Digest as _, Sha256};
 use worker::{Headers, Method, Request, RequestInit, Response};
 
 use super::error::ApiError;
-use super::{Answer, Call, authority, erasure, limits, sync, waiting};
+use super::params::Query;
+use super::{Answer, Call, authority, erasure, sync, waiting};
 use crate::domain::auth_mode::{AuthMode, Standing};
 use crate::durable::community::commands::{CURSOR_HEADER, OBSERVE};
 use crate::durable::gateway::commands::{ORIGIN_HEADER, PRESENT_HEADER, SESSION_HEADER, UNPROVEN_HEADER};
@@ -84,11 +85,12 @@ async fn hand_on(call: &Call, object: Object, name: &str, path: &str, headers: H
     echo(call, upgraded(object.stub(&call.env, name)?.fetch_with_request(request).await?)?)
 }
 
-/// Refuses a request that is not a WebSocket upgrade, and one of an address that opens too many
-/// (C14).
+/// Refuses a request that is not a WebSocket upgrade. Who pays for one is known when it is known who asks
+/// ([`acts`], C14).
 pub(super) fn upgrade(call: &Call) -> Result<(), ApiError> {
     if call.header("upgrade").is_some_and(|value| value.eq_ignore_ascii_case("websocket")) {
-        limits::count_opening(&call.request, &call.env)
+        call.spends.opens_a_socket();
+        Ok(())
     } else {
         Err(ApiError::BadRequest("this path takes a WebSocket upgrade"))
     }
@@ -132,13 +134,17 @@ pub(super) enum By {
 ///   1. a malformed `did` is refused;
 ///   2. with a proof, the socket acts for the person of the proof, or is refused
 ///      ([`authority::proven`]);
-///   3. without one, the mode decides how far `did` is believed (`domain::auth_mode`);
-///   4. no socket acts for an erased person (I57).
+///   3. an address that opens too many is refused (C14);
+///   4. without a proof, the mode decides how far `did` is believed (`domain::auth_mode`);
+///   5. no socket acts for an erased person (I57).
 pub(super) async fn acts(call: &Call, mode: AuthMode) -> Result<Option<Acting>, ApiError> {
-    let (named, proof) = (call.query.optional_did("did")?, proof(call));
+    let (named, proof) = (call.query.optional_did("did")?, proof(&call.request, &call.query));
     let did = match &proof {
         Some(proof) => Some(authority::proven(call, named.as_ref(), proof).await?),
-        None => named,
+        None => {
+            call.spends.prove_nothing()?;
+            named
+        }
     };
     let Some(did) = did else { return Ok(None) };
     if erasure::is_erased(call, &did).await? {
@@ -157,9 +163,10 @@ pub(super) async fn acts(call: &Call, mode: AuthMode) -> Result<Option<Acting>, 
 }
 
 /// The proof that a caller sends (X06).
-fn proof(call: &Call) -> Option<String> {
-    let offered = call.header("sec-websocket-protocol").and_then(|offered| bearer(&offered));
-    offered.or_else(|| call.query.optional("auth").map(str::to_owned))
+pub(super) fn proof(request: &Request, query: &Query) -> Option<String> {
+    let offered = request.headers().get("sec-websocket-protocol").ok().flatten();
+    let offered = offered.and_then(|offered| bearer(&offered));
+    offered.or_else(|| query.optional("auth").map(str::to_owned))
 }
 
 /// The sub-protocol that announces a proof (X06).

@@ -35,6 +35,11 @@ impl Bucket {
         fits
     }
 
+    /// Gives a token back that was taken.
+    pub fn give_back(&mut self) {
+        self.used = self.used.saturating_sub(TOKEN).max(0);
+    }
+
     /// Whole tokens left, as of the last [`Bucket::take`].
     pub fn left(&self, size: Size) -> i64 {
         size.capacity.saturating_mul(TOKEN).saturating_sub(self.used).max(0).div_euclid(TOKEN)

@@ -74,6 +74,13 @@ impl Buckets {
             over: (!taken).then(|| bucket.secs_until(size, 1)),
         }
     }
+
+    /// Gives back what a request of `client` took.
+    pub fn give_back(&mut self, client: &str) {
+        if let Some(bucket) = self.of.get_mut(client) {
+            bucket.give_back();
+        }
+    }
 }
 
 #[cfg(test)]

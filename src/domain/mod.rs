@@ -76,3 +76,4 @@ pub mod lru;
 pub mod memory_budget;
 pub mod secrets;
 pub mod sidebar;
+pub mod spending;

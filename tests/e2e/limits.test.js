@@ -97,12 +97,66 @@ test('C14 H14: an address at ten times its limit', async () => {
 test('C14: a person at ten times their limit, from as many addresses', async () => {
   const token = await vouch(service, KEY, 'did:plc:o')
   const since = performance.now()
-  const answers = await beside({ service }, LIMIT * TIMES, () => service.fetchJson(BANS, from(somewhere(), bearer(token))))
-  const got = answers.filter(({ status }) => status === 200).length
+  const used = []
+  const answers = await beside({ service }, LIMIT * TIMES, () => {
+    used.push(somewhere())
+    return service.fetchJson(BANS, from(used.at(-1), bearer(token)))
+  })
+  const got = letIn(answers)
   assert(got >= LIMIT && got <= most(LIMIT, LIMIT, since), `${got} of ${answers.length}`)
-  assert(answers.every(({ status }) => status === 200 || status === 429))
+  const neighbour = await service.fetchJson('/api/server', from(used[0]))
+  assert.equal(neighbour.headers.get('ratelimit-remaining'), String(LIMIT - 1), 'what the person was let in for cost no address anything')
   const other = await service.fetchJson(BANS, from(somewhere(), bearer(await vouch(service, KEY, 'did:plc:other'))))
   assert.equal(other.status, 403, 'somebody else is judged, not throttled')
+})
+
+test('C14: many people behind one address, of whom one floods without a proof', async () => {
+  const school = somewhere()
+  const since = performance.now()
+  const flood = () => service.fetchJson('/api/server', from(school))
+  const got = letIn(await beside({ service }, LIMIT * TIMES, flood))
+  assert(got >= LIMIT && got <= most(LIMIT, LIMIT, since))
+  const pupils = await Promise.all(['ann', 'ben', 'cat'].map((name) => vouch(service, KEY, `did:plc:${name}`)))
+  const drained = async () => assert.equal((await flood()).status === 429 || (await flood()).status === 429, true, 'the address has nothing left')
+  for (const token of pupils) {
+    for (const path of ['/api/server', '/api/messages?channel=k', BANS.replace('did:plc:o', 'did:plc:else')]) {
+      await drained()
+      const { status, headers } = await service.fetchJson(path, from(school, bearer(token)))
+      assert.equal(status, path.startsWith('/api/community') ? 403 : 200, path)
+      assert(Number(headers.get('ratelimit-remaining')) >= LIMIT - 10, 'from their own')
+    }
+    await drained()
+    const socket = await service.connect(`/api/subscribe?auth=${encodeURIComponent(token)}`, from(school))
+    assert.deepEqual(await socket.request({ action: 'set_state', state: 'away' }), ACK)
+    await socket.close()
+  }
+  // A proof that fails helps nobody, and soon is not looked at.
+  for (const proof of ['a.b.c', `${pupils[0].slice(0, -4)}AAAA`]) {
+    await drained()
+    const answers = []
+    for (let n = 0; n < LIMIT; n++) answers.push(await service.fetchJson('/api/server', from(school, bearer(proof))))
+    assert(letIn(answers) <= most(0, LIMIT, since), 'what the address had back, and no more')
+  }
+})
+
+test('C14: pupils of one address open their own sockets', async () => {
+  const [limit, atOnce] = [1200, 40]
+  const school = somewhere()
+  const service = await startService({ env: { ...ENV, RATE_LIMIT_PER_MIN: String(limit) } })
+  const open = (token) =>
+    service.connect(`/api/subscribe${token ? `?auth=${encodeURIComponent(token)}` : ''}`, from(school)).then(
+      async (socket) => (await socket.close(), 101),
+      (refused) => refused.status,
+    )
+  const opened = async (token) => {
+    const statuses = []
+    for (let n = 0; n < atOnce + 20; n++) statuses.push(await open(token))
+    assert(statuses.every((status) => status === 101 || status === 429), statuses.join())
+    return statuses.filter((status) => status === 101).length
+  }
+  for (const name of ['ann', 'ben']) assert((await opened(await vouch(service, KEY, `did:plc:${name}`))) >= atOnce, name)
+  assert((await opened()) >= atOnce, 'and the address has its own')
+  await service.stop()
 })
 
 test('C14 H14: the API key has no limit and spends no address’s; a wrong one does', async () => {
