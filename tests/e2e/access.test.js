@@ -6,7 +6,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { before, test } from 'node:test'
 
-import { UpgradeRefused } from './harness.js'
+import { eventually, UpgradeRefused } from './harness.js'
 import { answers, connected, openPlace } from './place.js'
 
 const KEY = 'the key of the access tests'
@@ -31,19 +31,19 @@ const ask = (proof, method, path, body) =>
 before(async () => {
   place = await openPlace({ env: { INVITE_API_KEY: KEY, TOKEN_SECRET: SECRET } })
   service = place.service
-  const [owner, member, pending, banned, other] = await Promise.all(
-    ['owner', 'member', 'pending', 'banned', 'other'].map((name) => place.network.createAccount(`the-${name}`)),
+  const [owner, member, shy, pending, banned, other] = await Promise.all(
+    ['owner', 'member', 'shy', 'pending', 'banned', 'other'].map((name) => place.network.createAccount(`the-${name}`)),
   )
   const community = await owner.community({ name: 'Closed', requiresApprovalToJoin: true })
   const channel = await owner.channel({ name: 'hall', type: 'text', community: community.rkey })
+  const voice = await owner.channel({ name: 'stage', type: 'voice', community: community.rkey })
   await other.community({ name: 'Elsewhere', requiresApprovalToJoin: false })
-  const membership = await member.membership(community.uri)
-  await owner.approval(membership.uri, community.uri)
+  for (const one of [member, shy]) await owner.approval((await one.membership(community.uri)).uri, community.uri)
   await pending.membership(community.uri)
   await banned.membership(community.uri)
-  await answers(service, `/api/members?community=${community.uri}`, 200, (members) => members.length === 4)
+  await answers(service, `/api/members?community=${community.uri}`, 200, (members) => members.length === 5)
   await answers(service, `/api/members?community=${community.uri}`, 200, (members) =>
-    members.some(({ member_did, status }) => member_did === member.did && status === 'approved'),
+    [member, shy].every(({ did }) => members.some(({ member_did, status }) => member_did === did && status === 'approved')),
   )
   const message = await member.message(channel.rkey, TEXT)
   await answers(service, `/api/message?author=${member.did}&rkey=${message.rkey}`)
@@ -54,7 +54,7 @@ before(async () => {
   assert.equal((await ask(KEY, 'POST', '/api/community/ban', ban)).status, 204)
   const { body } = await ask(KEY, 'POST', '/api/invite', { community_uri: community.uri, owner_did: owner.did })
   Object.assign(made, { community: community.uri, channel: channel.uri, message: message.rkey, code: body.code })
-  Object.assign(made, { moderator, owner: owner.did, member: member.did })
+  Object.assign(made, { moderator, owner: owner.did, member: member.did, shy: shy.did, voice })
   const dids = { stranger: 'did:plc:stranger', member, pending, banned, moderator, owner, other_owner: other }
   for (const [caller, who] of Object.entries(dids)) {
     const vouched = await ask(KEY, 'POST', '/api/authentication', { did: who.did ?? who, ttl: 86_400 })
@@ -109,7 +109,7 @@ test('X24: every route, as every caller, in every mode, is as docs/access.json s
 })
 
 test('X24: every socket, as every caller', async () => {
-  for (const mode of ['open', 'verified']) {
+  for (const mode of TABLE.modes) {
     await service.restart({ env: { AUTH_MODE: mode } })
     await connected(service)
     for (const [path, modes] of Object.entries(TABLE.sockets)) {
@@ -126,6 +126,71 @@ test('X24: every socket, as every caller', async () => {
         }
       }
       assert.deepEqual(got, byCaller(modes[mode]), `${mode}: ${path}`)
+    }
+  }
+})
+
+/** What a socket shows. `shy` never showed a proof, and here never does. */
+const shown = () => ({
+  nothing: '',
+  claim: `did=${made.shy}`,
+  claim_of_proven: `did=${made.member}`,
+  proof: `auth=${encodeURIComponent(proofs.member)}`,
+})
+const person = (shows) => (shows === 'claim' ? made.shy : made.member)
+
+/** Every action of the events socket (4.2). */
+const ACTIONS = {
+  subscribe: { action: 'subscribe', event_type: 'message', channel: 'k' },
+  unsubscribe: { action: 'unsubscribe', event_type: 'message', channel: 'k' },
+  heartbeat: { action: 'heartbeat' },
+  activity: { action: 'activity' },
+  set_state: { action: 'set_state', state: 'away' },
+  session: { action: 'session' },
+  voice_join: () => ({ action: 'voice_event', community_uri: made.community, voice_channel_rkey: made.voice.rkey, voice_action: 'join' }),
+  voice_leave: { action: 'voice_event', voice_action: 'leave' },
+  anything_else: { action: 'dance' },
+}
+const JOINS = {
+  join_as_anybody: (_, n) => ({ room: 'free', peer_id: `peer ${n}` }),
+  join_as_the_person: (shows, n) => ({ room: 'free', peer_id: `${person(shows)}#${n}` }),
+  join_the_voice_channel: (shows, n) => ({ room: made.voice.uri, peer_id: `${person(shows)}#${n}` }),
+}
+
+/** What an answer is called in the table. */
+function named({ type, message }) {
+  if (type !== 'error') return type
+  const names = { 'DID required for ': 'did', 'Authentication required for ': 'proof', 'Unknown action: ': 'unknown', 'Invalid signal: peer_id ': 'name', 'Not allowed in this ': 'right' }
+  return Object.entries(names).find(([begin]) => message.startsWith(begin))?.[1] ?? message
+}
+
+test('X05 X13 X24: every frame, by what its socket shows, in every mode, is as docs/access.json says', async () => {
+  const { shows: kinds, '/api/subscribe': events, '/api/webrtc/signal': signals } = TABLE.frames
+  assert.deepEqual([Object.keys(events), Object.keys(signals)], [Object.keys(ACTIONS), Object.keys(JOINS)], 'every action has a row')
+  // Whatever ran before: the member has shown a proof here.
+  await (await service.connect(`/api/subscribe?${shown().proof}`)).close()
+  for (const mode of TABLE.modes) {
+    await service.restart({ env: { AUTH_MODE: mode } })
+    await connected(service)
+    for (const [at, shows] of kinds.entries()) {
+      const socket = await service.connect(`/api/subscribe?${shown()[shows]}`)
+      for (const [action, frame] of Object.entries(ACTIONS)) {
+        const reply = named(await socket.request(typeof frame === 'function' ? frame() : frame))
+        assert.equal(reply, events[action][mode][at], `${mode}: ${action} showing ${shows}`)
+      }
+      await socket.close()
+      for (const [n, [action, frame]] of Object.entries(JOINS).entries()) {
+        const expected = signals[action][mode][at]
+        try {
+          const peer = await service.connect(`/api/webrtc/signal?${shown()[shows]}`)
+          peer.send({ type: 'join', ...frame(shows, `${at} ${n}`) })
+          assert.equal(named(await eventually(() => peer.frames[0])), expected, `${mode}: ${action} showing ${shows}`)
+          await peer.close()
+        } catch (error) {
+          if (!(error instanceof UpgradeRefused)) throw error
+          assert.equal(error.status, expected, `${mode}: ${action} showing ${shows}`)
+        }
+      }
     }
   }
 })

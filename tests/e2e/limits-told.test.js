@@ -2,11 +2,12 @@
 // kind of answer that there is. What is over a limit is in limits.test.js; what the runtime answers itself is no answer of ours.
 
 import assert from 'node:assert/strict'
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { before, test } from 'node:test'
 import WebSocket from 'ws'
 
+import { cidOf } from '../network/cid.js'
 import { openStage } from './stage.js'
 import { bearer, vouch } from './tokens.js'
 
@@ -96,12 +97,6 @@ test('H14: a person hears what is left to them', async () => {
 
 test('H14: blobs, refusals of bodies, and what goes wrong elsewhere', async () => {
   const { host } = stage
-  const base32 = (bytes) => {
-    const bits = [...bytes].map((byte) => byte.toString(2).padStart(8, '0')).join('')
-    const fives = bits.padEnd(Math.ceil(bits.length / 5) * 5, '0').match(/.{5}/g)
-    return `b${fives.map((five) => 'abcdefghijklmnopqrstuvwxyz234567'[parseInt(five, 2)]).join('')}`
-  }
-  const cidOf = (bytes) => base32(Buffer.concat([Buffer.from([1, 0x55, 0x12, 0x20]), createHash('sha256').update(bytes).digest()]))
   const did = 'did:plc:painter'
   const pds = { id: '#atproto_pds', type: 'AtprotoPersonalDataServer', serviceEndpoint: host.url }
   host.routes.set(`/plc/${did}`, { id: did, service: [pds] })

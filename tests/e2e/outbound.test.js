@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 
+import { cidOf } from '../network/cid.js'
 import { eventually, freePort, startService } from './harness.js'
 import { openHost, openStage } from './stage.js'
 
@@ -27,13 +28,6 @@ const documentOf = (did, pds) => ({
   ],
   service: [{ id: '#atproto_pds', type: 'AtprotoPersonalDataServer', serviceEndpoint: pds }],
 })
-const cidOf = (bytes) => inBase32(Buffer.concat([Buffer.from([1, 0x55, 0x12, 0x20]), createHash('sha256').update(bytes).digest()]))
-function inBase32(bytes) {
-  let bits = [...bytes].map((byte) => byte.toString(2).padStart(8, '0')).join('')
-  bits = bits.padEnd(Math.ceil(bits.length / 5) * 5, '0')
-  const digits = bits.match(/.{5}/g).map((five) => 'abcdefghijklmnopqrstuvwxyz234567'[parseInt(five, 2)])
-  return `b${digits.join('')}`
-}
 /** The parameters of a request. */
 const asked = (request) => new URL(request.url, 'http://host').searchParams
 const json = (response, body, status = 200) => {

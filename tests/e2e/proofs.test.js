@@ -7,6 +7,7 @@ import { before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 
 import { MODES, modeIn, modeOf, withMode } from '../../scripts/choose-mode.js'
+import { cidOf } from '../network/cid.js'
 import { eventually, freePort, startService, UpgradeRefused } from './harness.js'
 import { answers, connected, garden, openPlace } from './place.js'
 import { openHost, openStage } from './stage.js'
@@ -463,6 +464,29 @@ for (const mode of ['open', 'mixed', 'verified']) {
       // The service also asks about people of the index.
       const asked = stage.host.news().filter((url) => /did:(?!plc:(alice|bob|eve|mallory)\b)/.test(url))
       assert.deepEqual(asked, ['/plc/did:plc:x%26did%3Ddid:plc:other'], 'asked about as it stands')
+    })
+
+    test('B-20: a blob is its bytes and nothing that runs, whatever its host says of it', async () => {
+      const path = (bytes) => {
+        const cid = cidOf(bytes)
+        return { ours: `/api/blob?did=${owner.did}&cid=${cid}`, theirs: `/xrpc/com.atproto.sync.getBlob?did=${encodeURIComponent(owner.did)}&cid=${cid}` }
+      }
+      for (const type of ['text/html', 'image/svg+xml', 'application/xhtml+xml', 'text/javascript', undefined]) {
+        const bytes = Buffer.from(`<script>alert(${JSON.stringify(type ?? mode)})</script>`)
+        const { ours, theirs } = path(bytes)
+        stage.host.routes.set(theirs, [200, bytes, type ? { 'content-type': type } : {}])
+        for (const proof of [undefined, owner.token(MODERATE)]) {
+          const answer = await stage.service.fetch(ours, { headers: proof ? bearer(proof) : {} })
+          assert.equal(answer.status, 200, type)
+          assert.deepEqual(Buffer.from(await answer.arrayBuffer()), bytes)
+          const said = (name) => answer.headers.get(name)
+          assert.deepEqual([said('x-content-type-options'), said('content-disposition')], ['nosniff', 'attachment'], type)
+          assert.match(said('content-security-policy'), /sandbox/, type)
+        }
+      }
+      const { ours, theirs } = path(Buffer.from('what the CID names'))
+      stage.host.routes.set(theirs, [200, Buffer.from('something else'), { 'content-type': 'image/png' }])
+      assert.equal((await stage.service.fetch(ours)).status, 502, 'R21.2')
     })
 
     test('B-22 B-23: an invite made with a token counts like any other', async () => {

@@ -2,10 +2,11 @@
 // directory and every PDS, and records the requests.
 
 import assert from 'node:assert/strict'
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { before, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 
+import { cidOf, inBase32 } from '../network/cid.js'
 import { eventually } from './harness.js'
 import { openHost, openStage } from './stage.js'
 
@@ -117,17 +118,6 @@ test('R04, I37: who is cached without a profile is answered, whatever comes of t
 })
 
 // --- R21
-
-const RAW_SHA256 = Buffer.from([1, 0x55, 0x12, 0x20])
-const cidOf = (bytes) => inBase32(Buffer.concat([RAW_SHA256, createHash('sha256').update(bytes).digest()]))
-function inBase32(bytes) {
-  let bits = [...bytes].map((byte) => byte.toString(2).padStart(8, '0')).join('')
-  bits = bits.padEnd(Math.ceil(bits.length / 5) * 5, '0')
-  return `b${bits
-    .match(/.{5}/g)
-    .map((five) => 'abcdefghijklmnopqrstuvwxyz234567'[parseInt(five, 2)])
-    .join('')}`
-}
 
 let people = 0
 /** A person with a PDS, by default the host itself. */

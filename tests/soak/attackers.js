@@ -12,7 +12,8 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { parentPort } from 'node:worker_threads'
 import WebSocket from 'ws'
 
-import { blobOf, cidOf, json, openHost } from './hosts.js'
+import { cidOf } from '../network/cid.js'
+import { blobOf, json, openHost } from './hosts.js'
 
 const MEBIBYTE = 1 << 20
 const TIMEOUT_MILLIS = 20_000

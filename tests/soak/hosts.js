@@ -3,7 +3,6 @@
 //
 // Promises: a closed host has released every connection.
 
-import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 
@@ -46,14 +45,6 @@ export const documentOf = (did, pds) => ({
   ],
   service: [{ id: '#atproto_pds', type: 'AtprotoPersonalDataServer', serviceEndpoint: pds }],
 })
-
-/** The CID of a blob (version 1, raw, SHA-256). @param {Buffer} bytes */
-export function cidOf(bytes) {
-  const cid = Buffer.concat([Buffer.from([1, 0x55, 0x12, 0x20]), createHash('sha256').update(bytes).digest()])
-  const bits = [...cid].map((byte) => byte.toString(2).padStart(8, '0')).join('')
-  const digits = (bits.match(/.{1,5}/g) ?? []).map((five) => 'abcdefghijklmnopqrstuvwxyz234567'[parseInt(five.padEnd(5, '0'), 2)])
-  return `b${digits.join('')}`
-}
 
 /** The `n`th of many blobs of `size` bytes. @param {number} n @param {number} size */
 export function blobOf(n, size) {

@@ -18,12 +18,13 @@ import { Worker } from 'node:worker_threads'
 import { freePort } from '../../scripts/port.js'
 import { cpuSeconds } from '../bench/process.js'
 import { serve } from '../bench/service.js'
+import { cidOf } from '../network/cid.js'
 import { Jetstream } from '../network/jetstream.js'
 import { FrameLog } from '../network/log.js'
 import { bounds, look } from './bounds.js'
 import { flood } from './flood.js'
 import { CHANNEL, COMMUNITY, Honest, HonestRepositories, memberOf } from './honest.js'
-import { blobOf, cidOf, documentOf, json, openHost } from './hosts.js'
+import { blobOf, documentOf, json, openHost } from './hosts.js'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 export const SOCKETS = 200
