@@ -11,6 +11,7 @@ mod bounds;
 mod community;
 mod community_log;
 mod defects;
+mod deferred;
 mod delivery;
 mod discovery;
 mod documents;

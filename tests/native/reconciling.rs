@@ -52,7 +52,7 @@ pub(super) fn snapshot_of(who: &str, frames: &[String]) -> Snapshot {
     Snapshot { rev, records: records.collect(), complete: Collection::ALL.iter().copied().collect() }
 }
 
-struct Steady(Cell<i64>);
+pub(super) struct Steady(pub(super) Cell<i64>);
 
 impl Pace for Steady {
     fn now(&self) -> Micros {
@@ -65,7 +65,7 @@ impl Pace for Steady {
 /// Long after the stories, within the hours of the logs.
 const LATER: i64 = START + 3_600_000_000;
 
-fn did(who: &str) -> Did {
+pub(super) fn did(who: &str) -> Did {
     Did::parse(&format!("did:plc:{who}")).unwrap()
 }
 
@@ -116,7 +116,7 @@ fn is_live(told: &Announcement) -> bool {
 
 /// What people see, without what the repository does not contain: when an edit was made and what it
 /// replaced.
-fn visible(service: &Service) -> Vec<String> {
+pub(super) fn visible(service: &Service) -> Vec<String> {
     let shown = "FROM messages m JOIN channels ch ON ch.uri = m.channel_uri JOIN communities c ON c.uri = ch.community_uri
          WHERE NOT c.hidden AND NOT m.hidden AND m.uri NOT IN (SELECT uri FROM blocks)";
     let mut all = Vec::new();
@@ -443,7 +443,7 @@ fn k01_who_becomes_known() {
 }
 
 impl Service {
-    fn run(&self, statement: colibri_edge::storage::Statement) {
+    pub(super) fn run(&self, statement: colibri_edge::storage::Statement) {
         block_on(self.store.commit(vec![statement])).unwrap();
     }
 
@@ -614,7 +614,7 @@ fn k05_a_revision_moves_on_with_live_events_but_not_past_a_gap() {
 
 /// A step of a random history. Numbers are taken modulo the available choices.
 #[derive(Clone, Debug)]
-enum Act {
+pub(super) enum Act {
     Say(usize, u8, Option<usize>),
     Edit(usize),
     Unsay(usize),
@@ -627,7 +627,7 @@ enum Act {
     Welcome,
 }
 
-fn acts(most: usize) -> impl Strategy<Value = Vec<Act>> {
+pub(super) fn acts(most: usize) -> impl Strategy<Value = Vec<Act>> {
     let n = 0..1000usize;
     let act = prop_oneof![
         6 => (n.clone(), any::<u8>(), prop::option::of(n.clone())).prop_map(|(who, channel, parent)| Act::Say(who, channel, parent)),
@@ -647,9 +647,9 @@ fn acts(most: usize) -> impl Strategy<Value = Vec<Act>> {
 /// A history in which everybody does only what they may do, so that the gate's verdicts do not
 /// depend on the time (the exception of K05), and no key is used twice.
 #[derive(Default)]
-struct Life {
-    story: Story,
-    people: Vec<String>,
+pub(super) struct Life {
+    pub(super) story: Story,
+    pub(super) people: Vec<String>,
     channels: Vec<String>,
     messages: Vec<(String, String)>,
     reactions: Vec<(String, String)>,
@@ -657,7 +657,7 @@ struct Life {
 }
 
 impl Life {
-    fn begin() -> Self {
+    pub(super) fn begin() -> Self {
         let mut life = Self { people: vec!["alice".into(), "bob".into(), "carol".into()], ..Self::default() };
         life.story.community("alice", true);
         for who in ["bob", "carol"] {
@@ -667,7 +667,7 @@ impl Life {
         life
     }
 
-    fn live(&mut self, acts: &[Act]) {
+    pub(super) fn live(&mut self, acts: &[Act]) {
         for act in acts {
             self.count += 1;
             self.act(act);
@@ -813,7 +813,7 @@ fn catch_up(service: &mut Service, frames: &[String], from: usize, mut dice: imp
     panic!("there is no end to it: {:?}", service.store.look("SELECT * FROM repos"));
 }
 
-fn dice(seed: u64) -> impl FnMut(usize) -> usize {
+pub(super) fn dice(seed: u64) -> impl FnMut(usize) -> usize {
     let mut state = seed | 1;
     move |sides| {
         state ^= state << 13;
