@@ -21,7 +21,7 @@ const TLS_ONLY: (&str, &str) = ("strict-transport-security", "max-age=31536000")
 pub(super) fn protect(response: &Response, over_tls: bool) -> Result<()> {
     let headers = response.headers();
     for (name, value) in HEADERS.into_iter().chain(over_tls.then_some(TLS_ONLY)) {
-        if headers.get(name)?.is_none() {
+        if !headers.has(name)? {
             headers.set(name, value)?;
         }
     }

@@ -26,6 +26,11 @@ impl Proxies {
         (Self(networks), wrong)
     }
 
+    /// Whether no proxy is trusted, so that no header counts where a peer is known.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn trust(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(&address))
     }

@@ -1,6 +1,10 @@
-//! The variables of the service (contract section 10), read once per object or request.
+//! The variables of the service (contract section 10), read from the runtime once per isolate: they
+//! change only with a new deployment, which has new isolates, and each read is a call to the runtime.
 //!
 //! An empty value means the default, and so does a number that does not parse (C30).
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 use serde_json::json;
 use url::Url;
@@ -19,6 +23,11 @@ use crate::pipeline::Settings;
 use crate::storage::commit::HeldBounds;
 use crate::wire::ice::{self, IceServer};
 use crate::wire::ids::Did;
+
+thread_local! {
+    /// The text of each variable that was read; empty where it is not set.
+    static GIVEN: RefCell<BTreeMap<&'static str, String>> = const { RefCell::new(BTreeMap::new()) };
+}
 
 /// What the Jetstream object needs.
 #[derive(Clone, Debug)]
@@ -160,7 +169,7 @@ pub fn api_key(env: &Env) -> Option<String> {
 }
 
 /// A secret that is too short counts as unset (C25), with one warning.
-fn secret(env: &Env, name: &str) -> Option<String> {
+fn secret(env: &Env, name: &'static str) -> Option<String> {
     let given = Some(text(env, name, "")).filter(|secret| !secret.is_empty())?;
     if secrets::is_long_enough(&given) || secrets::is_test_stream(&text(env, "JETSTREAM_URL", "")) {
         return Some(given);
@@ -249,7 +258,7 @@ pub fn follow_log_level(env: &Env) {
 }
 
 /// A number of milliseconds, in microseconds.
-fn micros(env: &Env, name: &str, default: i64) -> i64 {
+fn micros(env: &Env, name: &'static str, default: i64) -> i64 {
     number(env, name, default).saturating_mul(1000)
 }
 
@@ -320,19 +329,20 @@ pub fn allowed_origins(env: &Env) -> Vec<String> {
     list(env, "ALLOWED_ORIGINS")
 }
 
-fn list(env: &Env, name: &str) -> Vec<String> {
+fn list(env: &Env, name: &'static str) -> Vec<String> {
     let list = text(env, name, "");
     list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
 }
 
-fn text(env: &Env, name: &str, default: &str) -> String {
-    match env.var(name).map(|value| value.to_string()) {
-        Ok(value) if !value.trim().is_empty() => value.trim().to_owned(),
-        _ => default.to_owned(),
-    }
+fn text(env: &Env, name: &'static str, default: &str) -> String {
+    let read = || env.var(name).ok().map(|value| value.to_string().trim().to_owned());
+    GIVEN.with_borrow_mut(|given| {
+        let text = given.entry(name).or_insert_with(|| read().unwrap_or_default());
+        if text.is_empty() { default.to_owned() } else { text.clone() }
+    })
 }
 
-fn number(env: &Env, name: &str, default: i64) -> i64 {
+fn number(env: &Env, name: &'static str, default: i64) -> i64 {
     let given = text(env, name, "");
     if given.is_empty() {
         return default;

@@ -9,8 +9,11 @@ use crate::domain::callers::{self, Origin};
 
 /// The address that rate limits count a request by (C14, C24).
 pub fn client(request: &Request, env: &Env) -> String {
-    let header = |name: &str| request.headers().get(name).ok().flatten();
+    let proxies = config::trusted_proxies(env);
     let peer = peer(request);
+    // Each header costs a call to the runtime, and without a proxy they do not count.
+    let headers = (peer.is_none() || !proxies.is_empty()).then(|| request.headers());
+    let header = |name: &str| headers.as_ref().and_then(|headers| headers.get(name).ok().flatten());
     let (cloudflare, forwarded_for) = (header("cf-connecting-ip"), header("x-forwarded-for"));
     let forwarded = header("forwarded");
     let origin = Origin {
@@ -19,7 +22,7 @@ pub fn client(request: &Request, env: &Env) -> String {
         forwarded_for: forwarded_for.as_deref(),
         forwarded: forwarded.as_deref(),
     };
-    callers::client(&origin, &config::trusted_proxies(env))
+    callers::client(&origin, &proxies)
 }
 
 /// The peer of a request as `address:port`, where the runtime provides it: workerd on one machine
