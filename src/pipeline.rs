@@ -26,7 +26,7 @@ use crate::domain::standing_cache::StandingCache;
 use crate::domain::working_set::WorkingSet;
 use crate::storage::commit::{Commit, HeldBounds, Prepared, prepare};
 use crate::storage::facts::{self, Facts};
-use crate::storage::{Fault, Statement, Store, audit, idempotency, moderators};
+use crate::storage::{Fault, Statement, Store, audit, idempotency, members_only, moderators};
 use crate::wire::ids::{Collection, Did};
 use crate::wire::jetstream::{Frame, ParseError, What, parse, time_of};
 use crate::wire::profile::LookedUp;
@@ -324,11 +324,15 @@ pub async fn decide(
 }
 
 /// The rows that a decision stores in addition: its entry in the audit log (X22), its
-/// `Idempotency-Key` (X23), and the moderators (R32).
+/// `Idempotency-Key` (X23), the moderators (R32), and who reads (R45).
 fn beside(decision: &Decision, folded: &Folded, now: Micros) -> Vec<Statement> {
     let mut statements = Vec::new();
-    if let Measure::Moderators(community, people) = &decision.what {
-        statements.extend(moderators::replace(community, people, now));
+    match &decision.what {
+        Measure::Moderators(community, people) => {
+            statements.extend(moderators::replace(community, people, now));
+        }
+        Measure::MembersOnly(community, on) => statements.push(members_only::set(community, *on, now)),
+        _ => {}
     }
     if let Some(community) = folded.acted_in.first() {
         statements.extend(audit::add(&audit::Act::of(decision, community), now));

@@ -47,7 +47,8 @@ impl CommunityLog {
         while let Some(delivery) = self.with(|core| Ok(core.next_delivery(gateway)))? {
             let (events, more) = self.page(&community_log::after(delivery.after(), delivery.limit()))?;
             let through = delivery.through(events.last().map(|event| event.seq), more);
-            let deliver = Deliver { community: community.clone(), events };
+            let members_only = self.with(|core| Ok(core.counters().members_only))?;
+            let deliver = Deliver { community: community.clone(), events, members_only };
             let mut delivered = call(&self.env, gateway, &deliver).await;
             let mut set_aside = 0;
             if delivered.is_err() && delivery.attempt == Attempt::SetAside {

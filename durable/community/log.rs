@@ -97,6 +97,7 @@ impl CommunityLog {
             match effect {
                 Effect::Keep(keep) => self.keep(&keep)?,
                 Effect::Publish(first, events) => self.observers.tell(&self.state, first, events.iter()),
+                Effect::EndObservers => self.observers.end_all(&self.state),
                 Effect::Forget => self.forget(core)?,
             }
         }

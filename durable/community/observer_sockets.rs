@@ -8,10 +8,11 @@ use worker::wasm_bindgen_futures::spawn_local;
 use worker::{Delay, Response, WebSocket, WebSocketPair};
 
 use super::log::CommunityLog;
-use super::observers::{Attachment, Observers, tag};
+use super::observers::{Attachment, MEMBERS_ONLY, Observers, tag};
 use crate::domain::community::PAGE;
 use crate::domain::community::observers::{CatchUp, is_behind, is_open};
 use crate::domain::replay::Replayed;
+use crate::domain::signaling::door::close::POLICY;
 use crate::domain::signaling::hall;
 use crate::domain::slow_sockets::SLOW_BYTES;
 use crate::durable::community::commands::{Known, Overhear, Replay};
@@ -79,7 +80,7 @@ impl CommunityLog {
         community: &AtUri,
         cursor: i64,
     ) -> Result<Replayed, Fault> {
-        if !self.may_read(socket, id).await {
+        if !self.may_read(socket, id).await || self.is_for_members_only()? {
             return Ok(Replayed::Resync { oldest: 0 });
         }
         let page = self.replay(&Replay { community: community.clone(), cursor });
@@ -98,12 +99,23 @@ impl CommunityLog {
         wait_to_read(may_read).await.unwrap_or(false)
     }
 
-    /// Accepts an observer from `address`; with a cursor it catches up first (Q02).
+    /// A community for members only has no observers (X43).
+    fn is_for_members_only(&self) -> Result<bool, Fault> {
+        self.with(|core| Ok(core.counters().members_only))
+    }
+
+    /// Accepts an observer from `address`; with a cursor it catches up first (Q02). One of a
+    /// community for members only comes too late, and is closed.
     pub(super) fn observe(self: &Rc<Self>, cursor: Option<i64>, address: String) -> worker::Result<Response> {
         if self.is_full() {
             return full();
         }
         let pair = WebSocketPair::new()?;
+        if self.is_for_members_only().map_err(|fault| worker::Error::RustError(fault.to_string()))? {
+            self.state.accept_web_socket(&pair.server);
+            socket_state::close(&pair.server, POLICY, MEMBERS_ONLY);
+            return Response::from_websocket(pair.client);
+        }
         let id = self.next_observer();
         self.state.accept_web_socket(&pair.server);
         pair.server.serialize_attachment((id, cursor))?;

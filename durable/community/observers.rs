@@ -17,6 +17,7 @@ use crate::domain::community::observers::{LET_GO, hears, reply};
 use crate::domain::frame_budget::{Budget, Rate, Verdict};
 use crate::domain::lost::frame;
 use crate::domain::replay::Readers;
+use crate::domain::signaling::door::close::POLICY;
 use crate::domain::slow_sockets::SLOW_BYTES;
 use crate::platform::clock::now;
 use crate::platform::socket_state;
@@ -27,6 +28,9 @@ use crate::wire::socket::Reply;
 /// An observer's number, and while it catches up the last `seq` it received (negative: it requested
 /// none).
 pub(super) type Attachment = (i64, Option<i64>);
+
+/// Why an observer is closed (X43).
+pub(super) const MEMBERS_ONLY: &str = "this community is for members only";
 
 /// The state of a community's observers beyond their attachments.
 pub(super) struct Observers {
@@ -103,6 +107,18 @@ impl Observers {
         let _ = socket.serialize_attachment((0, Some(LET_GO)));
         socket_state::close(socket, 1013, "too slow");
         true
+    }
+
+    /// Only members may hear the community from now on: whoever observes it is let go (X43).
+    pub(super) fn end_all(&self, state: &State) {
+        for (socket, (_, behind)) in Self::all(state) {
+            if behind != Some(LET_GO) {
+                self.gone(&socket);
+                // Nothing more is sent to it.
+                let _ = socket.serialize_attachment((0, Some(LET_GO)));
+                socket_state::close(&socket, POLICY, MEMBERS_ONLY);
+            }
+        }
     }
 
     /// A socket closed.

@@ -32,6 +32,9 @@ pub struct Deliver {
     pub community: AtUri,
     /// In order.
     pub events: Vec<Numbered>,
+    /// Whether only members may hear them (X43).
+    #[serde(default)]
+    pub members_only: bool,
 }
 
 impl Command for Deliver {

@@ -15,6 +15,7 @@
 //!   answered by the runtime and wakes nobody (A10). Ends with its last socket.
 
 pub mod commands;
+mod members_only;
 mod object;
 mod presence;
 mod proofs;
@@ -93,7 +94,7 @@ impl DurableObject for Gateway {
             }
             Watch::NAME => serve(&mut request, async |command: Watch| object.watch(command)).await,
             Say::NAME => {
-                serve(&mut request, async |command: Say| object.hear(command).map(|()| Done {})).await
+                serve(&mut request, async |command: Say| object.hear(command).await.map(|()| Done {})).await
             }
             Observed::NAME => {
                 serve(&mut request, async |command: Observed| object.observed(&command.community)).await

@@ -109,7 +109,7 @@ impl GatewayObject {
         }
         let say = Say { from: from.to_owned(), sayings };
         if name == from {
-            self.hear(say)?;
+            self.hear(say).await?;
         } else {
             call(&self.env, name, &say).await?;
         }
@@ -126,12 +126,13 @@ impl GatewayObject {
     }
 
     /// What another gateway says about its people, or this one about its own.
-    pub(super) fn hear(&self, say: Say) -> Outcome<()> {
+    pub(super) async fn hear(&self, say: Say) -> Outcome<()> {
         self.wake()?;
+        let audible = self.hearers_of(&say.sayings).await?;
         let had: Vec<i64> = rows(Some(&self.sql.run(&gateway_people::speaker(&say.from))?))?;
         let had = had.first().copied().unwrap_or(0);
         let Say { from, sayings } = say;
-        self.on(Input::Published { from, sayings, had })
+        self.on(Input::Published { from, sayings, had, audible })
     }
 
     /// The observers of a community hear about people from now on (A21).

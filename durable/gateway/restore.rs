@@ -16,7 +16,8 @@ use worker::wasm_bindgen_futures::spawn_local;
 use super::object::{GatewayObject, Outcome};
 use super::subscriptions::NAMES;
 use crate::domain::gateway::catching_up::{Catching, Replay};
-use crate::domain::gateway::restoring::Change;
+use crate::domain::gateway::restoring::{Change, still_open};
+use crate::domain::gateway::settling::Known;
 use crate::domain::restore::Trace;
 use crate::domain::subscriptions::Subscriptions;
 use crate::durable::community::commands::Locate;
@@ -67,7 +68,7 @@ impl GatewayObject {
         self.listen(wanted).await?;
         self.locate(id).await?;
         while let Some((community, cursor)) = self.with(|gateway| Ok(gateway.next_owed(id)))? {
-            let first = self.page(id, &community, cursor).await?;
+            let Some(first) = self.page(id, &community, cursor).await? else { continue };
             self.catch_up(Replay::new(id, community, cursor, Catching::Restored), first).await;
         }
         self.restore_people(id).await?;
@@ -122,18 +123,21 @@ impl GatewayObject {
 
     /// Q13: one frame for each watched person whose status or profile changed, as they are now.
     async fn restore_people(&self, id: i64) -> Outcome<()> {
-        let missed = self.with(|gateway| {
-            let Some(since) = gateway.missed_since(id) else { return Ok(Vec::new()) };
+        let (changes, missed) = self.with(|gateway| {
+            let Some(since) = gateway.missed_since(id) else { return Ok((Vec::new(), Vec::new())) };
             let changes = self.changes(since)?;
-            Ok(gateway.missed_people(id, &changes))
+            let missed = gateway.missed_people(id, &changes);
+            Ok((changes, missed))
         })?;
         if missed.is_empty() {
             return Ok(());
         }
-        let dids: Vec<Did> = missed.iter().map(|one| one.did.clone()).collect();
+        let dids: Vec<Did> = missed.into_iter().map(|one| one.did).collect();
         let found = presence::people(&D1::of(&self.env)?, &dids).await?;
+        let found: Vec<Known> = found.into_iter().map(|found| found.known(&self.cdn)).collect();
         self.with(|gateway| {
-            for known in found.into_iter().map(|found| found.known(&self.cdn)) {
+            let missed = gateway.missed_people(id, &still_open(changes, &found));
+            for known in found {
                 let Some(missed) = missed.iter().find(|missed| missed.did == known.did) else { continue };
                 for event in missed.events(&known.now()) {
                     let text = event.text().map_err(|error| Fault::new("writing an event", error))?;

@@ -8,6 +8,7 @@ use worker::{Delay, Response, WebSocket, WebSocketPair};
 use super::object::{GatewayObject, Outcome, number, temporary};
 use crate::domain::gateway::session::Caller;
 use crate::domain::gateway::{Input, Job, ROOM_MILLIS, ROOM_TRIES};
+use crate::domain::members_only::Audible;
 use crate::domain::signaling::hall;
 use crate::durable::gateway::commands::{Adopt, Deliver, Watch};
 use crate::durable::replies::{Announced, Delivered, Done};
@@ -122,7 +123,7 @@ impl GatewayObject {
 
     /// Delivers when the sockets concerned have room, or when they had a moment for it (Q20).
     pub(super) async fn deliver_with_room(&self, command: Deliver) -> Outcome<Delivered> {
-        let Deliver { community, events } = command;
+        let Deliver { community, events, members_only } = command;
         let full = || self.with_moment(|gateway, moment| Ok(gateway.has_no_room(community.as_str(), moment)));
         let before = full()?;
         for _ in 0..ROOM_TRIES {
@@ -131,7 +132,8 @@ impl GatewayObject {
             }
             Delay::from(Duration::from_millis(ROOM_MILLIS)).await;
         }
-        self.on(Input::Delivered { community: community.clone(), events, full: before })?;
+        let audible = if members_only { self.readers(&community).await? } else { Audible::ToAll };
+        self.on(Input::Delivered { community: community.clone(), events, full: before, audible })?;
         let listening = self.with(|gateway| Ok(gateway.listens_to(community.as_str())))?;
         Ok(Delivered { listening })
     }

@@ -10,6 +10,7 @@ use super::object::{GatewayObject, Outcome, temporary};
 use crate::domain::actions::Subscribe;
 use crate::domain::community::PAGE;
 use crate::domain::gateway::catching_up::{Catching, Replay};
+use crate::domain::members_only::Audible;
 use crate::domain::replay::{Replayed, nothing_yet};
 use crate::domain::slow_sockets::SLOW_BYTES;
 use crate::domain::subscriptions::Kind;
@@ -30,13 +31,24 @@ use crate::wire::socket::Reply;
 const ROOM_MS: u64 = 50;
 const ROOM_TRIES: u32 = 600;
 
+/// What a session hears that may not subscribe (A15, X43).
+const MEMBERS_ONLY: &str = "This community is for members only";
+
 /// Names looked up at a time: with the longest of keys, a megabyte.
 pub(super) const NAMES: usize = 1_000;
+
+/// A page of a replay, and who may hear it.
+pub(super) type Page = (Replayed, Audible);
 
 impl GatewayObject {
     /// Subscribes, and resumes if the client asks for it (Q02): ack, replay, `resumed`. Should
     /// anything fail before the ack, nothing was changed.
     pub(super) async fn subscribe(&self, id: i64, subscribe: Subscribe) {
+        match self.is_refused(id, &subscribe).await {
+            Ok(false) => {}
+            Ok(true) => return self.send(id, &Reply::error(MEMBERS_ONLY).text()),
+            Err(fault) => return self.send(id, &temporary(&fault).text()),
+        }
         let noted = match self.with(|gateway| Ok(gateway.subscribe(id, &subscribe))) {
             Ok(Some(Ok(noted))) => noted,
             Ok(Some(Err(bound))) => return self.send(id, &Reply::error(bound.text()).text()),
@@ -57,13 +69,13 @@ impl GatewayObject {
             }
         };
         self.send(id, &subscribe.reply.text());
-        if let Some((community, cursor, first)) = replay {
+        if let Some((community, cursor, Some(first))) = replay {
             self.catch_up(Replay::new(id, community, cursor, Catching::Asked), first).await;
         }
     }
 
     /// Listens to what the subscription needs, and fetches the first page of its replay.
-    async fn reach(&self, id: i64, subscribe: &Subscribe) -> Outcome<Option<(AtUri, i64, Replayed)>> {
+    async fn reach(&self, id: i64, subscribe: &Subscribe) -> Outcome<Option<(AtUri, i64, Option<Page>)>> {
         let communities = match (subscribe.kind, &subscribe.key) {
             (Kind::UserStatus, _) => Vec::new(),
             (Kind::Message | Kind::Community, None) => reads::all_communities(&D1::of(&self.env)?).await?,
@@ -80,12 +92,14 @@ impl GatewayObject {
 
     /// A page of a community's log, for the session `id`. One that this gateway does not listen to was
     /// never seen, and is not asked: its log is empty (Q05). It waits while the session's address has
-    /// read too much; in vain, what it missed is lost to it (Q08).
-    pub(super) async fn page(&self, id: i64, community: &AtUri, cursor: i64) -> Outcome<Replayed> {
+    /// read too much; in vain, what it missed is lost to it (Q08). `None`: what it hears of the community
+    /// has ended, for only members may (X43).
+    pub(super) async fn page(&self, id: i64, community: &AtUri, cursor: i64) -> Outcome<Option<Page>> {
         if self.with(|sessions| Ok(!sessions.communities.contains_key(community.as_str())))? {
-            return Ok(nothing_yet(cursor));
+            return Ok(Some((nothing_yet(cursor), Audible::ToAll)));
         }
         let lost = Replayed::Resync { oldest: u64::try_from(cursor).unwrap_or(0) };
+        let lost = Some((lost, Audible::ToAll));
         let address_of =
             || self.with(|gateway| Ok(gateway.open.get(&id).map(|open| open.session.origin.address.clone())));
         let may_read = || -> Outcome<_> {
@@ -98,7 +112,19 @@ impl GatewayObject {
             call(&self.env, community.as_str(), &ReadLog { community: community.clone(), cursor }).await;
         let read = page.as_ref().map_or(0, Replayed::count);
         self.readers.borrow_mut().give_back(&address, PAGE.saturating_sub(read));
-        page
+        let page = page?;
+        if !matches!(page, Replayed::Page { members_only: true, .. }) {
+            return Ok(Some((page, Audible::ToAll)));
+        }
+        if !self.may_hear(id, community).await? {
+            self.with(|gateway| {
+                gateway.end_hearing(id, community);
+                Ok(())
+            })?;
+            return Ok(None);
+        }
+        let reader = self.with(|gateway| Ok(gateway.proven_by(id)))?;
+        Ok(Some((page, Audible::To(reader.into_iter().collect()))))
     }
 
     /// Waits until a socket has taken most of what was sent to it, so that a long replay needs
@@ -168,10 +194,11 @@ impl GatewayObject {
     }
 
     /// Sends what the session missed, page by page (Q02, Q10).
-    pub(super) async fn catch_up(&self, mut replay: Replay, first: Replayed) {
+    pub(super) async fn catch_up(&self, mut replay: Replay, first: Page) {
         let (id, community) = (replay.session(), replay.community().clone());
-        let mut page = first;
+        let (mut page, mut audible) = first;
         loop {
+            replay.audible = audible;
             let next = match self.with(|gateway| Ok(gateway.replayed(&mut replay, page))) {
                 Ok(Some(next)) => next,
                 Ok(None) => return,
@@ -181,10 +208,14 @@ impl GatewayObject {
                 }
             };
             self.room(id).await;
-            page = self.page(id, &community, next).await.unwrap_or_else(|fault| {
-                log::fault(&fault, "the client reads anew");
-                replay.broken()
-            });
+            (page, audible) = match self.page(id, &community, next).await {
+                Ok(Some(page)) => page,
+                Ok(None) => return,
+                Err(fault) => {
+                    log::fault(&fault, "the client reads anew");
+                    (replay.broken(), Audible::ToAll)
+                }
+            };
         }
         let page = replay.broken();
         if let Err(fault) = self.with(|gateway| Ok(gateway.replayed(&mut replay, page))) {

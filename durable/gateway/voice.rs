@@ -61,7 +61,7 @@ impl GatewayObject {
         loop {
             let answer = match step {
                 Step::Over(ending) => return Ok(ending),
-                Step::Judge(place) => self.judge(moving.did(), &place).await.map(|(at, may)| {
+                Step::Judge(place) => self.judge(&moving, &place).await.map(|(at, may)| {
                     version = at;
                     Answer::Judged(may)
                 }),
@@ -81,11 +81,13 @@ impl GatewayObject {
 
     /// Whether a person may be in a channel, and the ledger version that was read before these facts: every
     /// later decision has a greater one.
-    async fn judge(&self, did: &Did, place: &Place) -> Outcome<(i64, Result<(), VoiceRefusal>)> {
+    async fn judge(&self, moving: &Move, place: &Place) -> Outcome<(i64, Result<(), VoiceRefusal>)> {
+        let did = moving.did();
         let db = D1::of(&self.env)?;
         let (_, version) = outbox::position(&db).await?;
         let facts = facts::right_to_be_in(&db, &place.channel, std::slice::from_ref(did), now()).await?;
-        Ok((version, may_be_in(&facts, did, &place.channel, Some(&place.community))))
+        let proven = self.with(|gateway| Ok(gateway.proven_by(moving.session()).as_ref() == Some(did)))?;
+        Ok((version, may_be_in(&facts, did, proven, &place.channel, Some(&place.community))))
     }
 
     async fn leave(&self, did: &Did, place: Place) -> Outcome<Answer> {

@@ -191,8 +191,9 @@ impl VoiceRoom {
     /// Joins a socket to its room, if allowed (S01, S20).
     async fn join(&self, id: SocketId, wish: &Wish) {
         let lease = self.settings.lease_ms;
-        let did = self
-            .with(|peers| peers.room_of(id).and_then(|room| room.seat(id)).and_then(|seat| seat.did.clone()));
+        let (did, proven) = self
+            .with(|peers| peers.room_of(id)?.seat(id).map(|seat| (seat.did.clone(), seat.proven)))
+            .unwrap_or_default();
         let free = || match self.settings.proven {
             true => access_proven(did.as_ref(), &wish.peer_id),
             false => Access::Free,
@@ -205,7 +206,7 @@ impl VoiceRoom {
         self.rights(&channel, |rights| rights.joining = rights.joining.saturating_sub(1));
         match facts {
             Ok((working_set, people)) => {
-                let access = match access(&working_set, &channel, did.as_ref(), &wish.peer_id) {
+                let access = match access(&working_set, &channel, did.as_ref(), proven, &wish.peer_id) {
                     Access::Free => free(),
                     access => access,
                 };

@@ -70,6 +70,41 @@ pub(super) async fn person(call: &Call) -> Result<Did, ApiError> {
     }
 }
 
+/// Who reads what is for members only: whoever holds the API key, or a person with a proof of their own,
+/// as in [`moderator`] (X41). Without a key on the server, proofs count all the same.
+pub(super) async fn reader(call: &Call) -> Result<Caller, ApiError> {
+    if shows_key(&call.request, &call.env) {
+        return Ok(Caller::Operator);
+    }
+    match bearer(call) {
+        Some(proof) if looks_like_jwt(&proof) => verify(call, &proof).await.map(Caller::Person),
+        Some(proof) if is_socket_token(call, &proof) => vouched(call, &proof).await.map(Caller::Person),
+        _ => Err(ApiError::AuthRequired(MEMBERS_ONLY)),
+    }
+}
+
+/// Who reads what everybody may read, but some are told more of (X42). What is no proof counts as none.
+pub(super) async fn reader_if_any(call: &Call) -> Result<Option<Caller>, ApiError> {
+    if call.header("authorization").is_none() {
+        return Ok(None);
+    }
+    call.keeps.is_for_its_caller();
+    match reader(call).await {
+        Ok(caller) => Ok(Some(caller)),
+        Err(ApiError::AuthRequired(_) | ApiError::NoProof(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a caller is this person, or may know all that is known of anybody.
+pub(super) fn is_themselves(caller: Option<&Caller>, did: &Did) -> bool {
+    match caller {
+        Some(Caller::Operator) => true,
+        Some(Caller::Person(person)) => person == did,
+        Some(Caller::Service) | None => false,
+    }
+}
+
 fn is_socket_token(call: &Call, proof: &str) -> bool {
     let opened = socket_tokens(call).and_then(|tokens| tokens.open(proof, now()));
     opened.is_some_and(|vouched| vouched.once.is_none())
@@ -205,6 +240,9 @@ pub(super) const NOT_YOURS: &str = "the proof is of nobody who may act for this 
 pub(super) const NOT_YOUR_DID: &str = "the token is of another did";
 /// 500 while the server has no API key (X02).
 pub(super) const NO_KEY: &str = "this server has no API key configured";
+/// 401 for whoever reads what is for members only without a proof.
+pub(super) const MEMBERS_ONLY: &str = "this community is for members only: the header Authorization must be: \
+    Bearer and the proof of a member, or the API key; the shipped web client shows none";
 const MISSING: &str = "the header Authorization must be: Bearer and the API key";
 
 /// The contents of the `Authorization` header.

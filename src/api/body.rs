@@ -130,6 +130,11 @@ impl Body {
         if dids.len() > max { Err(ApiError::Invalid(format!("{name} must be {what}"))) } else { Ok(dids) }
     }
 
+    /// Yes or no, which must be there.
+    pub(super) fn bool(&self, name: &str) -> Checked<bool> {
+        self.required(name, "true or false")
+    }
+
     /// An optional integer. One too long for an i64 counts as out of range on its side.
     pub(super) fn whole(&self, name: &str) -> Checked<Option<i64>> {
         self.number(name, "a whole number")

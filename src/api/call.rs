@@ -8,10 +8,11 @@ use worker::{ByteStream, Context, Env, Request};
 use super::error::ApiError;
 use super::limits::Spends;
 use super::params::Query;
-use super::{body, response_cache};
+use super::{body, members_only, response_cache};
 use crate::domain::hosts::place_of;
 use crate::platform::d1::D1;
 use crate::platform::{config, outbound};
+use crate::storage::reads::members_only::About;
 
 /// A request in parsed form.
 pub(super) struct Call {
@@ -29,11 +30,19 @@ pub(super) struct Call {
     pub(super) keeps: Rc<response_cache::Keeps>,
     /// Whose budget it spends (C14).
     pub(super) spends: Spends,
+    /// Whether the caller may read what is for members only.
+    pub(super) door: Rc<members_only::Door>,
 }
 
 impl Call {
     pub(super) fn db(&self) -> std::result::Result<D1, ApiError> {
         Ok(D1::of(&self.env)?.noting(self.keeps.shows()))
+    }
+
+    /// The database for a read about something of one community: what is for members only comes to
+    /// nobody else (X41).
+    pub(super) fn db_about(&self, about: About) -> std::result::Result<members_only::Guarded, ApiError> {
+        Ok(members_only::Guarded::new(self.db()?, D1::of(&self.env)?, &about, &self.door, &self.keeps))
     }
 
     /// The hosts that this request may contact. Handlers get them only here, so that no request

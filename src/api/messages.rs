@@ -3,6 +3,7 @@
 use super::error::ApiError;
 use super::reply::{List, array, shown};
 use super::{Answer, Call};
+use crate::storage::reads::members_only::About;
 use crate::storage::reads::{self, Start};
 use crate::wire::ids::{AtUri, Collection};
 
@@ -17,7 +18,7 @@ const WHOLE_PAGE: i64 = 500;
 /// ends at a message after which the next one can start.
 pub(super) async fn page(call: &Call) -> Answer {
     let channel = call.query.at_uri_or_rkey("channel")?;
-    let (db, cdn) = (call.db()?, call.cdn());
+    let (db, cdn) = (call.db_about(About::Channel(channel.to_owned()))?, call.cdn());
     let list = List { call, id: "R01", about: channel };
     if call.query.flag("all") {
         let channel = channel.to_owned();
@@ -45,7 +46,7 @@ pub(super) async fn page(call: &Call) -> Answer {
 /// R02 `GET /api/message`: one visible message.
 pub(super) async fn one(call: &Call) -> Answer {
     let uri = AtUri::of(&call.query.did("author")?, Collection::Message, &call.query.rkey("rkey")?);
-    match reads::message(&call.db()?, &call.cdn(), &uri).await? {
+    match reads::message(&call.db_about(About::Message(uri.clone()))?, &call.cdn(), &uri).await? {
         Some(message) => shown(call, &message),
         None => Err(ApiError::NotFound("there is no such message")),
     }

@@ -13,6 +13,7 @@ mod cors;
 mod cursor;
 mod error;
 mod limits;
+mod members_only;
 mod params;
 mod protection;
 mod reply;
@@ -48,7 +49,7 @@ use call::Call;
 use error::ApiError;
 use limits::Spends;
 use params::Query;
-use router::{Method, Route, methods, routes};
+use router::{Cached, Method, Route, methods, routes};
 
 use crate::platform::{config, log};
 
@@ -60,11 +61,11 @@ const ROUTES: &[Route] = routes! {
     GET    "/api/authors"            R04 people::author cached;
     GET    "/api/reactions"          R05 reactions::of_message cached;
     GET    "/api/reactions/channel"  R06 reactions::of_channel cached;
-    GET    "/api/community"          R07 communities::one cached;
+    GET    "/api/community"          R07 communities::one cached_for_nobody;
     POST   "/api/community/ban"      R08 moderation::ban;
     DELETE "/api/community/ban"      R09 moderation::unban;
     GET    "/api/community/bans"     R10 moderation::bans;
-    GET    "/api/communities"        R11 communities::of_person cached;
+    GET    "/api/communities"        R11 communities::of_person cached_for_nobody;
     GET    "/api/channels"           R12 communities::channels cached;
     GET    "/api/sidebar"            R13 communities::sidebar cached;
     GET    "/api/members"            R14 communities::members cached;
@@ -75,7 +76,7 @@ const ROUTES: &[Route] = routes! {
     POST   "/api/invite/{code}/use"  R19 invites::count_use;
     POST   "/api/user/state"         R20 people::set_state;
     GET    "/api/blob"               R21 blob::blob;
-    GET    "/api/channel-reads"      R22 people::channel_reads cached;
+    GET    "/api/channel-reads"      R22 people::channel_reads cached_for_nobody;
     GET    "/api/subscribe"          R23 sockets::subscribe;
     GET    "/api/webrtc/signal"      R24 signaling::signal;
     POST   "/api/authentication"     R25 authentication::vouch;
@@ -89,6 +90,8 @@ const ROUTES: &[Route] = routes! {
     DELETE "/api/user"               R40 erasure::erase;
     GET    "/api/user/erasure"       R41 erasure::shown;
     DELETE "/api/user/erasure"       R42 erasure::lift;
+    PUT    "/api/community/members-only" R45 moderation::set_members_only;
+    GET    "/api/community/members-only" R46 moderation::members_only;
     GET    "/api/webrtc/ice-servers" ice signaling::ice_servers;
     GET    "/api/identity"           identity identity::identity;
     GET    "/api/health"             health health::health;
@@ -113,6 +116,8 @@ const MODERATE: &str = "social.colibri.community.moderate";
 const METHODS: &[Method] = methods! {
     R01 "social.colibri.channel.listMessages";
     R02 "social.colibri.message.get";
+    R05 "social.colibri.reaction.list";
+    R06 "social.colibri.channel.listReactions";
     R07 "social.colibri.community.get";
     R11 "social.colibri.community.list";
     R12 "social.colibri.channel.list";
@@ -138,6 +143,7 @@ const METHODS: &[Method] = methods! {
     R40 "social.colibri.sync.eraseUser";
     R41 "social.colibri.sync.getErasure";
     R42 "social.colibri.sync.liftErasure";
+    R45 "social.colibri.community.setMembersOnly" MODERATE;
     ice "social.colibri.voice.getIceServers" SUBSCRIBE;
     sync_now "social.colibri.sync.requestRepo" MODERATE;
 };
@@ -202,14 +208,18 @@ async fn route(mut request: Request, env: Env, context: Context, method: &str, s
         }
     };
     let stream = RefCell::new(request.stream().ok()); // a request without a body has no stream
-    let keeps =
-        if route.is_cached { response_cache::Keeps::of(&url) } else { response_cache::Keeps::default() };
-    let keeps = Rc::new(keeps);
-    let call = Call { request, env, context, query, segment, methods, stream, keeps, spends };
+    let shows_proof = request.headers().has("authorization").unwrap_or(true);
+    let keeps = match route.cached {
+        Cached::Always => response_cache::Keeps::of(&url),
+        Cached::ForNobody if !shows_proof => response_cache::Keeps::of(&url),
+        Cached::ForNobody | Cached::Never => response_cache::Keeps::default(),
+    };
+    let (keeps, door) = (Rc::new(keeps), Rc::default());
+    let call = Call { request, env, context, query, segment, methods, stream, keeps, spends, door };
     authority::settle(&call).await?;
     match response_cache::find(&call).await? {
         Some(answer) => Ok(answer),
-        None => (route.handler)(&call).await,
+        None => members_only::answer(route.handler, &call).await,
     }
 }
 

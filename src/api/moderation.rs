@@ -1,4 +1,4 @@
-//! Moderators' decisions, and lists of them: R03, R08, R09, R10, R30–R34.
+//! Moderators' decisions, and lists of them: R03, R08, R09, R10, R30–R34, R45, R46.
 //!
 //! A decision and its announcements are stored before the answer (H11). The stream's object
 //! publishes them. If that fails, the answer is still valid, and the outbox is delivered later.
@@ -6,7 +6,8 @@
 use super::authority::{self, NOT_YOURS};
 use super::error::ApiError;
 use super::reply::{List, shown};
-use super::{Answer, Call, empty};
+use super::{Answer, Call, empty, json};
+use crate::domain::members_only::meaning;
 use crate::domain::moderation::{Caller, Decision, MODERATORS_MAX, Measure, Ruling};
 use crate::durable::jetstream::commands::Ensure;
 use crate::pipeline;
@@ -14,8 +15,10 @@ use crate::platform::clock::{lost_a_race, now};
 use crate::platform::objects::{JETSTREAM, call as ask};
 use crate::platform::{config, log};
 use crate::storage::audit::{self, Filter};
+use crate::storage::members_only::is_set;
 use crate::storage::moderators;
 use crate::storage::reads::bans;
+use crate::wire::bodies::MembersOnly;
 use crate::wire::ids::{AtUri, Collection};
 
 /// 422 for an `Idempotency-Key` that was used for another request (X23).
@@ -103,6 +106,29 @@ pub(super) async fn moderators(call: &Call) -> Answer {
     let community = call.query.at_uri("community")?;
     authority::may_act_for(call, &caller, community).await?;
     shown(call, &moderators::list(&call.db()?, community).await?)
+}
+
+/// R45 `PUT /api/community/members-only`: only members read the community, or everybody.
+pub(super) async fn set_members_only(call: &Call) -> Answer {
+    let caller = authority::moderator(call).await?;
+    let body = call.body().await?;
+    let (community, on) = (body.community("community_uri")?, body.bool("members_only")?);
+    let measure = Measure::MembersOnly(community.clone(), on);
+    match decide(call, caller, measure, body.reason()?).await? {
+        Ruling::Made | Ruling::Stood => json(&setting(community.as_str(), on)),
+        ruling => answer(ruling, "there is no such community"),
+    }
+}
+
+/// R46 `GET /api/community/members-only`: which of the two.
+pub(super) async fn members_only(call: &Call) -> Answer {
+    let community = call.query.at_uri("community")?;
+    let on = is_set(&call.db()?, community).await?;
+    shown(call, &setting(community, on))
+}
+
+fn setting(community: &str, on: bool) -> MembersOnly {
+    MembersOnly { community_uri: community.to_owned(), members_only: on, meaning: meaning(on) }
 }
 
 /// R34 `GET /api/audit`: the actions in a community, newest first.

@@ -70,13 +70,16 @@ pub(super) async fn set_state(call: &Call) -> Answer {
     empty(204)
 }
 
-/// R22 `GET /api/channel-reads`: a person's read positions, newest first.
+/// R22 `GET /api/channel-reads`: a person's read positions, newest first. Only they themselves
+/// see those in communities for members only (X42).
 pub(super) async fn channel_reads(call: &Call) -> Answer {
     let did = call.query.did("did")?;
+    let caller = authority::reader_if_any(call).await?;
+    let themselves = authority::is_themselves(caller.as_ref(), &did);
     let (db, name) = (call.db()?, did.to_string());
     let list = List { call, id: "R22", about: did.as_str() };
     list.answer(async move |after: Option<_>, limit| {
-        people::channel_reads(&db, &name, after.as_ref(), limit).await
+        people::channel_reads(&db, &name, themselves, after.as_ref(), limit).await
     })
     .await
 }

@@ -4,19 +4,21 @@ use serde::Serializer as _;
 
 use super::reply::{List, shown};
 use super::{Answer, Call};
+use crate::storage::reads::members_only::About;
 use crate::storage::reads::reactions;
 use crate::wire::bodies::ReactionGroup;
 
 /// R05 `GET /api/reactions`: the reactions to one message.
 pub(super) async fn of_message(call: &Call) -> Answer {
     let message = call.query.at_uri_or_rkey("message")?;
-    shown(call, &reactions::of_message(&call.db()?, message).await?)
+    let db = call.db_about(About::MessageNamed(message.to_owned()))?;
+    shown(call, &reactions::of_message(&db, message).await?)
 }
 
 /// R06 `GET /api/reactions/channel`: the reactions in a channel, by message.
 pub(super) async fn of_channel(call: &Call) -> Answer {
     let channel = call.query.at_uri_or_rkey("channel")?;
-    let (db, name) = (call.db()?, channel.to_owned());
+    let (db, name) = (call.db_about(About::Channel(channel.to_owned()))?, channel.to_owned());
     let list = List { call, id: "R06", about: channel };
     list.answer_as(object, async move |after, limit| reactions::of_channel(&db, &name, after, limit).await)
         .await

@@ -48,7 +48,7 @@ pub(super) fn answered(call: &Call, tag: &str, next: Option<&str>, whole: impl F
     let response = if fresh { empty(304)? } else { whole()? };
     let headers = response.headers();
     headers.set("etag", tag)?;
-    headers.set("cache-control", "no-cache")?;
+    headers.set("cache-control", call.keeps.cache_control())?;
     if let Some(next) = next {
         headers.set("colibri-cursor", next)?;
     }
@@ -148,7 +148,7 @@ impl List<'_> {
         });
         let response = Response::from_stream(pages)?;
         response.headers().set("content-type", "application/json")?;
-        response.headers().set("cache-control", "no-cache")?;
+        response.headers().set("cache-control", self.call.keeps.cache_control())?;
         Ok(response)
     }
 }

@@ -71,6 +71,8 @@ pub(super) struct Keeps {
     /// The rows cached for this address.
     rows: RefCell<Option<Rc<dyn Any>>>,
     has_read: Cell<bool>,
+    /// The answer is for its caller alone.
+    is_private: Cell<bool>,
 }
 
 impl Keeps {
@@ -88,6 +90,16 @@ impl Keeps {
     /// The answer contains more than the index: only [`Keeps::rows`] are cached.
     pub(super) fn shows_more(&self) {
         self.shows.set(self.shows.get().and(Parts::ELSEWHERE));
+    }
+
+    /// The answer is for its caller alone (X41): nothing of it is kept.
+    pub(super) fn is_for_its_caller(&self) {
+        self.is_private.set(true);
+    }
+
+    /// What other caches may do with the answer (H11): ask again before they show it.
+    pub(super) fn cache_control(&self) -> &'static str {
+        if self.is_private.get() { "private, no-cache" } else { "no-cache" }
     }
 
     /// The rows that `read` returns, or those cached for this address. For a list of several pages,
@@ -114,6 +126,9 @@ impl Keeps {
 
     /// Caches a value built from everything that was read, if nothing of that has changed.
     fn put(&self, bytes: usize, holds: impl FnOnce() -> Holds) {
+        if self.is_private.get() {
+            return;
+        }
         let edition = self.edition.borrow();
         let (Some(key), Some((edition, since))) = (&self.key, edition.as_ref()) else { return };
         let parts = self.shows.get();

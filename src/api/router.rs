@@ -20,26 +20,38 @@ pub(super) struct Route {
     pub(super) id: &'static str,
     /// The function that answers.
     pub(super) handler: Handler,
-    /// Whether the response cache may hold its answers (`cached`): they depend only on the address
-    /// and the index, unless the handler says otherwise.
-    pub(super) is_cached: bool,
+    /// Whether the response cache may hold its answers.
+    pub(super) cached: Cached,
+}
+
+/// Whether the response cache may hold the answers of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cached {
+    /// It may (`cached`): they depend only on the address and the index, unless the handler says
+    /// otherwise.
+    Always,
+    /// As long as the caller shows no proof (`cached_for_nobody`): who shows one may be told more (X42).
+    ForNobody,
+    /// It may not.
+    Never,
 }
 
 /// A route's function.
 pub(super) type Handler = for<'a> fn(&'a Call) -> LocalBoxFuture<'a, Answer>;
 
-/// Builds the table of routes: `METHOD "path" ID handler`, and an optional `cached`. Any other word
-/// does not compile.
+/// Builds the table of routes: `METHOD "path" ID handler`, and an optional `cached` or
+/// `cached_for_nobody`. Any other word does not compile.
 macro_rules! routes {
-    (@is_cached) => { false };
-    (@is_cached cached) => { true };
+    (@cached) => { $crate::api::router::Cached::Never };
+    (@cached cached) => { $crate::api::router::Cached::Always };
+    (@cached cached_for_nobody) => { $crate::api::router::Cached::ForNobody };
     ($($method:ident $path:literal $id:ident $($handler:ident)::+ $($cached:ident)?;)*) => {
         &[$(Route {
             method: stringify!($method),
             path: $path,
             id: stringify!($id),
             handler: |call| Box::pin($($handler)::+(call)),
-            is_cached: routes!(@is_cached $($cached)?),
+            cached: routes!(@cached $($cached)?),
         }),*]
     };
 }

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::error::ApiError;
 use super::sockets::{By, acts, echo, upgrade};
-use super::{Answer, Call, json, limits, relay};
+use super::{Answer, Call, authority, json, limits, relay};
 use crate::domain::auth_mode::AuthMode;
 use crate::domain::ice::{Asking, credential, keep_secs, lifetime};
 use crate::domain::signaling::room::Caller;
@@ -66,7 +66,7 @@ fn named(room: &str) -> Result<&str, ApiError> {
 pub(super) async fn ice_servers(call: &Call) -> Answer {
     let Caller { did, proven, .. } = caller(call).await?;
     let room = named(call.query.required("room")?)?;
-    let bound = is_bound(call, room, did.as_ref()).await?;
+    let bound = is_bound(call, room, did.as_ref(), proven).await?;
     let calls = config::calls(&call.env);
     let asking = Asking { bound, proven, seated: !bound && !proven && is_seated(call, room).await? };
     let lifetime = lifetime(asking, calls.ttl_secs);
@@ -114,16 +114,17 @@ async fn is_seated(call: &Call, room: &str) -> Result<bool, ApiError> {
 }
 
 /// Whether the room is a voice channel. A caller who may not enter it is refused.
-async fn is_bound(call: &Call, room: &str, did: Option<&Did>) -> Result<bool, ApiError> {
+async fn is_bound(call: &Call, room: &str, did: Option<&Did>, proven: bool) -> Result<bool, ApiError> {
     let Some(channel) = AtUri::parse(room).ok().filter(|uri| uri.is(Collection::Channel)) else {
         return Ok(false);
     };
     let people: Vec<Did> = did.cloned().into_iter().collect();
     let working_set = right_to_be_in(&call.db()?, &channel, &people, now()).await?;
-    if home(&working_set, &channel, None).is_err() {
-        return Ok(false);
+    let Ok((_, community)) = home(&working_set, &channel, None) else { return Ok(false) };
+    if !proven && working_set.members_only.contains(&community.uri) {
+        return Err(ApiError::AuthRequired(authority::MEMBERS_ONLY)); // X43
     }
-    match did.map(|did| may_be_in(&working_set, did, &channel, None)) {
+    match did.map(|did| may_be_in(&working_set, did, proven, &channel, None)) {
         Some(Ok(())) => Ok(true),
         _ => Err(ApiError::Forbidden("did may not be in this voice channel")),
     }

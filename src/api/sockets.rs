@@ -4,6 +4,7 @@ use sha2::{Digest as _, Sha256};
 use worker::{Headers, Method, Request, RequestInit, Response};
 
 use super::error::ApiError;
+use super::members_only::NO_OBSERVERS;
 use super::params::Query;
 use super::{Answer, Call, authority, erasure, sync, waiting};
 use crate::domain::auth_mode::{AuthMode, Standing};
@@ -12,6 +13,7 @@ use crate::durable::gateway::commands::{ORIGIN_HEADER, PRESENT_HEADER, SESSION_H
 use crate::platform::clock::chance;
 use crate::platform::objects::{CONNECT, DID_HEADER, Object, PROVEN_HEADER, gateway, gateway_of, upgraded};
 use crate::platform::{config, peer};
+use crate::storage::members_only::is_set;
 use crate::wire::ids::Did;
 
 /// R23 `GET /api/subscribe`: the events socket. A DID always gets the same gateway, a socket
@@ -24,7 +26,7 @@ pub(super) async fn subscribe(call: &Call) -> Answer {
     headers.set("upgrade", "websocket")?;
     headers.set(ORIGIN_HEADER, &origin(call))?;
     if let Some(community) = call.query.optional("community") {
-        return observe(call, community, &headers).await;
+        return observe(call, acting.as_ref(), community, &headers).await;
     }
     #[expect(
         clippy::cast_possible_truncation,
@@ -57,14 +59,21 @@ pub(super) async fn subscribe(call: &Call) -> Answer {
 
 /// A21: an observer of one community, which holds the socket itself. An unknown community can be
 /// waited for ([`waiting`]); a value that cannot name one stays unknown, and its socket stays
-/// silent.
-async fn observe(call: &Call, community: &str, headers: &Headers) -> Answer {
+/// silent. A community for members only has no observers (X43).
+async fn observe(call: &Call, acting: Option<&Acting>, community: &str, headers: &Headers) -> Answer {
     let named = call.query.at_uri("community")?;
     if community.len() > NAME_MAX {
         return Err(ApiError::Invalid(format!("community is longer than {NAME_MAX} characters")));
     }
     let cursor = call.query.optional("cursor").map(str::parse::<i64>).transpose();
     let cursor = cursor.map_err(|_| ApiError::Invalid("cursor must be a whole number".into()))?;
+    if is_set(&call.db()?, named).await? {
+        let is_proven = acting.is_some_and(|acting| acting.by == By::Proof);
+        return Err(match is_proven {
+            true => ApiError::Forbidden(NO_OBSERVERS),
+            false => ApiError::AuthRequired(authority::MEMBERS_ONLY),
+        });
+    }
     if !waiting::is_known(&call.env, named).await? {
         return echo(call, waiting::accept(call.env.clone(), named.to_owned(), cursor).await?);
     }

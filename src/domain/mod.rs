@@ -23,6 +23,7 @@ pub mod community;
 pub mod form;
 pub mod gate;
 pub mod gateway;
+pub mod members_only;
 pub mod moderation;
 pub mod roles;
 pub mod service_auth;

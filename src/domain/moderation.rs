@@ -1,5 +1,5 @@
-//! Moderators' decisions by REST, and who may make them (contract R03, R08, R09, R30–R32, X01–X03,
-//! X20–X23).
+//! Moderators' decisions by REST, and who may make them (contract R03, R08, R09, R30–R32, R45,
+//! X01–X03, X20–X23).
 //!
 //! A decision takes the same pipeline as a record (invariant 8): the fold applies it to the facts
 //! of its moment (`ingest::decisions`), and returns the result. The same transaction writes the
@@ -123,6 +123,8 @@ pub enum Measure {
     Kick(AtUri, Did),
     /// R32: makes these people the only moderators of this community.
     Moderators(AtUri, BTreeSet<Did>),
+    /// R45: only members read this community, or everybody.
+    MembersOnly(AtUri, bool),
 }
 
 /// The result of a decision. Only [`Ruling::Made`] changed anything.
@@ -154,7 +156,8 @@ impl Measure {
             | Measure::Unban(community, _)
             | Measure::EndBan(community, _)
             | Measure::Kick(community, _)
-            | Measure::Moderators(community, _) => Some(community.clone()),
+            | Measure::Moderators(community, _)
+            | Measure::MembersOnly(community, _) => Some(community.clone()),
         }
     }
 
@@ -183,6 +186,7 @@ impl Measure {
             Measure::EndBan(..) => "ban_ended",
             Measure::Kick(..) => "kick",
             Measure::Moderators(..) => "moderators",
+            Measure::MembersOnly(..) => "members_only",
         }
     }
 
@@ -195,6 +199,7 @@ impl Measure {
             | Measure::EndBan(_, member)
             | Measure::Kick(_, member) => member.to_string(),
             Measure::Moderators(_, people) => people.iter().map(Did::as_str).collect::<Vec<_>>().join(" "),
+            Measure::MembersOnly(_, on) => if *on { "on" } else { "off" }.to_owned(),
         }
     }
 
@@ -206,7 +211,7 @@ impl Measure {
 
 /// Whether `caller` may decide this for `community`. The first rule that applies decides:
 ///   1. the operator and the owner may decide everything (X03);
-///   2. only the owner decides who moderates (X20);
+///   2. only the owner decides who moderates (X20), and who reads (R45);
 ///   3. a moderator may decide the rest, unless they are banned there, but may not remove another
 ///      moderator (X20);
 ///   4. nobody else may decide anything.
@@ -222,7 +227,7 @@ pub(super) fn may_decide(
     let Caller::Person(person) = caller else { return false };
     let place = |did: &Did| (community.clone(), did.clone());
     let moderates = |did: &Did| working_set.moderators.contains(&place(did));
-    !matches!(what, Measure::Moderators(..))
+    !matches!(what, Measure::Moderators(..) | Measure::MembersOnly(..))
         && moderates(person)
         && !working_set.bans.contains(&place(person))
         && !what.puts_out().is_some_and(|(_, member)| member != person && moderates(member))
@@ -246,6 +251,7 @@ mod tests {
         let ban = |name: &str| Measure::Ban(community.clone(), did(name), None);
         let kick = |name: &str| Measure::Kick(community.clone(), did(name));
         let moderators = || Measure::Moderators(community.clone(), BTreeSet::new());
+        let members_only = || Measure::MembersOnly(community.clone(), true);
         for (caller, at, what, expected, why) in [
             (Caller::Operator, &community, ban("bob"), true, "the key moderates every community"),
             (Caller::Operator, &other, moderators(), true, "and names its moderators"),
@@ -258,6 +264,9 @@ mod tests {
             (person("mod"), &community, ban("peer"), false, "not another moderator"),
             (person("mod"), &community, kick("peer"), false, "not another moderator"),
             (person("mod"), &community, moderators(), false, "who moderates is the owner's to say"),
+            (person("mod"), &community, members_only(), false, "and who reads"),
+            (person("owner"), &community, members_only(), true, "its owner"),
+            (Caller::Operator, &other, members_only(), true, "the key"),
             (person("mod"), &other, ban("bob"), false, "not in another community of the same owner"),
             (person("mad"), &community, ban("bob"), false, "not while banned there"),
         ] {

@@ -59,6 +59,9 @@ pub enum Replayed {
         through: u64,
         /// The last `seq` assigned.
         last: u64,
+        /// Whether only members may hear them (X43).
+        #[serde(default)]
+        members_only: bool,
     },
     /// Events are missing (Q05).
     Resync {
@@ -80,7 +83,9 @@ impl Replayed {
 /// The result of a cursor in a community that was never seen: its log is empty (Q05).
 pub fn nothing_yet(cursor: i64) -> Replayed {
     match resume(cursor, 1, 0) {
-        Resume::From(through) => Replayed::Page { events: Vec::new(), through, last: through },
+        Resume::From(through) => {
+            Replayed::Page { events: Vec::new(), through, last: through, members_only: false }
+        }
         Resume::Resync { oldest } => Replayed::Resync { oldest },
     }
 }

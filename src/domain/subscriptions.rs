@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::announcement::Audience;
+use super::members_only::Audible;
 use crate::wire::ids::{AtUri, Did};
 
 /// The most keys of all kinds per socket. The shipped client has two.
@@ -249,6 +250,38 @@ impl Subscriptions {
             || communities.iter().any(|community| self.hears_community(community.as_str()))
     }
 
+    /// The same without *all*.
+    fn named(&self) -> std::borrow::Cow<'_, Self> {
+        let is_named = Kind::ALL.into_iter().all(|kind| !self.kind(kind).all);
+        if is_named {
+            return std::borrow::Cow::Borrowed(self);
+        }
+        let mut named = self.clone();
+        Kind::ALL.into_iter().for_each(|kind| named.kind_mut(kind).all = false);
+        std::borrow::Cow::Owned(named)
+    }
+
+    /// The keys that name `community`, or channels of which all that are known are in it.
+    pub fn naming(&self, community: &str, meanings: &Meanings) -> Vec<(Kind, String)> {
+        let is_inside = |name: &&String| {
+            let mut found = meanings.of(name).map(|candidate| candidate.community == community);
+            found.next() == Some(true) && found.all(|inside| inside)
+        };
+        let channels = self.message.keys.iter().filter(is_inside).map(|name| (Kind::Message, name.clone()));
+        let named = self.community.keys.contains(community);
+        channels.chain(named.then(|| (Kind::Community, community.to_owned()))).collect()
+    }
+
+    /// Whether they name `community`, or a channel that may be one of it.
+    pub fn names(&self, community: &str, meanings: &Meanings) -> bool {
+        self.community.keys.contains(community)
+            || self
+                .message
+                .keys
+                .iter()
+                .any(|name| meanings.of(name).any(|candidate| candidate.community == community))
+    }
+
     /// Whether events of this community are received.
     pub fn hears_community(&self, community: &str) -> bool {
         self.community.all || self.community.keys.contains(community)
@@ -334,6 +367,42 @@ impl Meanings {
     }
 }
 
+/// What is asked about an event: who may hear its community, and what names mean.
+#[derive(Clone, Copy, Debug)]
+pub struct Hearing<'a> {
+    /// The community.
+    pub community: &'a str,
+    /// Who may hear it.
+    pub audible: &'a Audible,
+    /// What channel names mean.
+    pub meanings: &'a Meanings,
+}
+
+impl Hearing<'_> {
+    /// Whether a socket of `did`, `proven` or not, with these subscriptions hears an event (A37, X43). Of a
+    /// community for members only:
+    ///   1. a private event, the sockets of its person that proved who they are;
+    ///   2. other events, those whose person may read it, and that named the community or the channel:
+    ///      *all* does not mean it.
+    pub fn hears(
+        &self,
+        subscriptions: &Subscriptions,
+        did: Option<&Did>,
+        proven: bool,
+        audience: &Audience,
+    ) -> bool {
+        let Self { community, audible, meanings } = *self;
+        match (audible, audience) {
+            (Audible::ToAll, _) => hears(subscriptions, did, audience, community, meanings),
+            (Audible::To(_), Audience::Private(addressee)) => proven && did == Some(addressee),
+            (Audible::To(_), _) => {
+                audible.lets_in(did, proven)
+                    && hears(&subscriptions.named(), did, audience, community, meanings)
+            }
+        }
+    }
+}
+
 /// Whether a socket of `did` with these subscriptions receives an event of `community` (A35, A37):
 ///   1. a private event goes only to its person's sockets, subscribed or not (E06b);
 ///   2. an event of the community goes to its subscribers;
@@ -365,11 +434,7 @@ pub fn hears(
 pub fn needs(subscriptions: &Subscriptions, community: &str, meanings: &Meanings) -> bool {
     subscriptions.hears_community(community)
         || subscriptions.message.all
-        || subscriptions
-            .message
-            .keys
-            .iter()
-            .any(|name| meanings.of(name).any(|candidate| candidate.community == community))
+        || subscriptions.names(community, meanings)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use super::announcement::{Announcement, Topic};
 use super::gate::may_be_present;
 use super::rows::{ChannelRow, CommunityRow};
+use super::standing::{Standing, standing};
 use super::working_set::WorkingSet;
 use crate::wire::ids::{AtUri, Collection, Did, Rkey};
 
@@ -71,16 +72,23 @@ pub fn home<'w>(
 
 /// Whether `person` may be in the voice channel `channel`, of `community` if one is named (V02): it
 /// is a voice channel ([`home`]), and the gate accepts the person, in the old form ignoring "owner
-/// only" (G2, G4–G6, N15).
+/// only" (G2, G4–G6, N15). In a community for members only the person must also have proved who they
+/// are, and be the owner or an approved member (X43).
 ///
 /// `working_set` must hold what `storage::facts::right_to_be_in` loads.
 pub fn may_be_in(
     working_set: &WorkingSet,
     person: &Did,
+    proven: bool,
     channel: &AtUri,
     community: Option<&AtUri>,
 ) -> Result<(), VoiceRefusal> {
     let (channel, home) = home(working_set, channel, community)?;
+    let is_in =
+        || matches!(standing(working_set, &home.uri, person), Standing::Owner | Standing::Approved(_));
+    if working_set.members_only.contains(&home.uri) && !(proven && is_in()) {
+        return Err(VoiceRefusal::NotAllowed);
+    }
     may_be_present(working_set, person, channel, home).map_err(|_| VoiceRefusal::NotAllowed)
 }
 
@@ -100,7 +108,7 @@ pub enum Concern {
 }
 
 /// Whose rights must be checked again because of an event of a community (S20, V06): a member left,
-/// was banned or is pending again; the community changed its rule or was deleted; a channel was
+/// was banned or is pending again; the community changed its rules or was deleted; a channel was
 /// deleted, changed or created. The event's contents alone decide, whoever caused it.
 pub fn concerns(announcement: &Announcement) -> Option<Concern> {
     #[derive(Deserialize)]
@@ -114,7 +122,7 @@ pub fn concerns(announcement: &Announcement) -> Option<Concern> {
     }
     let words: Words = serde_json::from_str(announcement.event.get()).ok()?;
     match words.r#type.as_str() {
-        "member_left" | "member_pending" | "community_upserted" | "community_deleted" => {
+        "member_left" | "member_pending" | "community_upserted" | "community_deleted" | "members_only" => {
             Some(Concern::Community)
         }
         "channel_created" => Some(Concern::Channel {
@@ -248,9 +256,9 @@ mod tests {
             if banned {
                 working_set.bans.insert((uri(COMMUNITY), did(person)), None);
             }
-            assert_eq!(may_be_in(&working_set, &did(person), &channel(rkey), None), expected, "{why}");
+            assert_eq!(may_be_in(&working_set, &did(person), false, &channel(rkey), None), expected, "{why}");
             assert_eq!(
-                may_be_in(&working_set, &did(person), &channel(rkey), Some(&uri(COMMUNITY))),
+                may_be_in(&working_set, &did(person), false, &channel(rkey), Some(&uri(COMMUNITY))),
                 expected,
                 "{why}; the community named"
             );
@@ -262,10 +270,10 @@ mod tests {
         let mut working_set = working_set(false);
         let other = uri("at://did:plc:owner/social.colibri.community/other");
         let refused = Err(VoiceRefusal::Unknown);
-        assert_eq!(may_be_in(&working_set, &did("owner"), &channel("v"), Some(&other)), refused);
+        assert_eq!(may_be_in(&working_set, &did("owner"), false, &channel("v"), Some(&other)), refused);
         working_set.communities.remove(&uri(COMMUNITY));
         assert_eq!(
-            may_be_in(&working_set, &did("owner"), &channel("v"), None),
+            may_be_in(&working_set, &did("owner"), false, &channel("v"), None),
             refused,
             "I70: voice is cleared"
         );

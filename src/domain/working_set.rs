@@ -44,6 +44,8 @@ macro_rules! tables {
             pub bans: Bans,
             /// Who may moderate the communities that a decision concerns (X20).
             pub moderators: BTreeSet<(AtUri, Did)>,
+            /// Of the communities concerned, those for members only (X40).
+            pub members_only: BTreeSet<AtUri>,
             /// Blocked messages (T11), known or not.
             pub blocks: Marks<AtUri>,
             /// Cached profiles.

@@ -32,6 +32,7 @@ pub fn counters(run: &Run<'_>) -> Result<Counters, Fault> {
 pub fn statements(keep: &Keep, now: Micros) -> Vec<Statement> {
     match keep {
         Keep::Concern(concern, seq) => vec![bound_rooms::concern(concern, *seq)],
+        Keep::MembersOnly(on) => vec![log::set_members_only(*on)],
         Keep::Listen(name, seq) => vec![log::listen(name, *seq)],
         Keep::Append(first, events) => log::append(*first, events.iter(), now),
         Keep::Seat(did, channel, gateway) => vec![voice::seat(did, channel, gateway)],

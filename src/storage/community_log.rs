@@ -29,6 +29,8 @@ pub const SCHEMA: &[&str] = &[
     // requests of a gateway, so that a late detach does not undo a newer attach.
     "CREATE TABLE IF NOT EXISTS gateways (
         name TEXT PRIMARY KEY, delivered INTEGER NOT NULL, attachments INTEGER NOT NULL)",
+    // A row while only members may hear the community (X43).
+    "CREATE TABLE IF NOT EXISTS members_only (id INTEGER PRIMARY KEY CHECK (id = 1))",
 ];
 
 fn int(number: u64) -> Param {
@@ -40,10 +42,18 @@ pub fn is_used() -> Statement {
     Statement::new("SELECT name AS row FROM sqlite_master WHERE type = 'table' AND name = 'counters'", [])
 }
 
+/// From now on only members may hear the community, or everybody (X43).
+pub fn set_members_only(on: bool) -> Statement {
+    let sql =
+        if on { "INSERT OR IGNORE INTO members_only (id) VALUES (1)" } else { "DELETE FROM members_only" };
+    Statement::new(sql, [])
+}
+
 /// Reads [`Counters`].
 pub fn counters() -> Statement {
     Statement::new(
-        "SELECT json_object('seq', seq, 'announced', announced, 'oldest', (SELECT min(seq) FROM log)) AS row
+        "SELECT json_object('seq', seq, 'announced', announced, 'oldest', (SELECT min(seq) FROM log),
+                'members_only', json(iif(EXISTS (SELECT 1 FROM members_only), 'true', 'false'))) AS row
          FROM counters",
         [],
     )
@@ -103,6 +113,7 @@ pub fn append<'a>(
             | Topic::ChannelShown(_)
             | Topic::CommunityShown
             | Topic::MemberOut(_)
+            | Topic::MembersOnly(_)
             | Topic::Account(_)
             | Topic::Other => {}
         }

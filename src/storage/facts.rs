@@ -46,7 +46,7 @@ async fn load_once(store: &impl Store, needs: &Needs, recent_since: Micros) -> R
     let mut questions = vec![ledger()];
     if !needs.is_empty() {
         questions.extend(KINDS.iter().map(|kind| (kind.question)(&asked)));
-        questions.extend([gone(&asked), bans(&asked), blocks(&asked), people(&asked), erased(&asked)]);
+        questions.extend([gone, bans, blocks, people, erased, members_only].map(|question| question(&asked)));
     }
     if needs.judges {
         questions.push(moderators(&asked));
@@ -77,6 +77,7 @@ pub async fn right_to_be_in(
         question::<MemberRow>,
         question::<RoleRow>,
         bans,
+        members_only,
     ];
     let mut facts = ask(store, questions.map(|question| question(&asked)).into()).await?;
     facts.working_set.bans.at(now);
@@ -144,6 +145,16 @@ fn moderators(asked: &Asked) -> Question {
         statement: Statement::new(MODERATORS, [asked.communities(), asked.messages()]),
         load: |facts, texts| {
             facts.working_set.moderators = rows(Some(texts))?.into_iter().collect();
+            Ok(())
+        },
+    }
+}
+
+fn members_only(asked: &Asked) -> Question {
+    Question {
+        statement: Statement::new(MEMBERS_ONLY, [asked.communities(), asked.channels(), asked.messages()]),
+        load: |facts, texts| {
+            facts.working_set.members_only = rows(Some(texts))?.into_iter().collect();
             Ok(())
         },
     }
@@ -221,6 +232,15 @@ const MODERATORS: &str = "
         SELECT value FROM json_each(?1)
         UNION SELECT ch.community_uri FROM messages m JOIN channels ch ON ch.uri = m.channel_uri
                WHERE m.uri IN (SELECT value FROM json_each(?2)))";
+
+// Of the communities named (?1), of those of channels (?2), and of those in which messages (?3) stand: a
+// message that is answered from another community is named by its AT-URI (X44).
+const MEMBERS_ONLY: &str = "
+    SELECT json_quote(community_uri) AS row FROM members_only WHERE community_uri IN (
+        SELECT value FROM json_each(?1)
+        UNION SELECT community_uri FROM channels WHERE uri IN (SELECT value FROM json_each(?2))
+        UNION SELECT ch.community_uri FROM messages m JOIN channels ch ON ch.uri = m.channel_uri
+               WHERE m.uri IN (SELECT value FROM json_each(?3)))";
 
 const BLOCKS: &str = "
     SELECT json_quote(uri) AS row FROM blocks WHERE uri IN (

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::audit::{self, Act};
+use super::reads::communities::community_json;
 use super::reads::{Page, cut};
 use super::{Fault, Statement, Store, idempotency, rows};
 use crate::domain::moderation::Once;
@@ -212,10 +213,9 @@ const LIST: &str = concat!(
 const SHOWN: &str = concat!(
     "SELECT json_object('invite', ",
     invite_json!(),
-    ", 'community', json_object('uri', c.uri, 'name', c.name, 'description', c.description,
-        'picture', c.picture, 'category_order', c.category_order,
-        'requires_approval_to_join', json(iif(c.requires_approval_to_join, 'true', 'false')),
-        'hidden', json('false'), 'rev', c.rev, 'indexed_at', c.indexed_at)) AS row
+    ", 'community', ",
+    community_json!(),
+    ") AS row
     FROM invites i JOIN communities c ON c.uri = i.community_uri
     WHERE i.code = ?1 AND NOT c.hidden"
 );

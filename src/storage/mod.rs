@@ -20,6 +20,7 @@ pub mod idempotency;
 pub mod identities;
 pub mod incidents;
 pub mod invites;
+pub mod members_only;
 pub mod moderators;
 pub mod outbox;
 pub mod parts;

@@ -312,7 +312,7 @@ macro_rules! meant {
 }
 
 // The visible message that `m.parent` names (T21): by AT-URI, or by the meaning of an rkey in the
-// same channel.
+// same channel. Of another community only if that is not for members only (X44).
 macro_rules! shown_joins {
     () => {
         concat!(
@@ -324,14 +324,34 @@ macro_rules! shown_joins {
                  AND (m.parent LIKE 'at://%' OR p.channel_uri = m.channel_uri)
                  AND NOT p.hidden AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = p.uri)
                  AND EXISTS (SELECT 1 FROM channels pch JOIN communities pc ON pc.uri = pch.community_uri
-                              WHERE pch.uri = p.channel_uri AND NOT pc.hidden)
+                              WHERE pch.uri = p.channel_uri AND NOT pc.hidden
+                                AND (NOT EXISTS (SELECT 1 FROM members_only x WHERE x.community_uri = pc.uri)
+                                     OR pc.uri = (SELECT mch.community_uri FROM channels mch
+                                                   WHERE mch.uri = m.channel_uri)))
              LEFT JOIN people pa ON pa.did = p.author_did"
         )
     };
 }
 
+// The message that ?1 means, an AT-URI or an rkey (T21), with its channel and community.
+macro_rules! message_named {
+    () => {
+        "WITH named(uri, channel_uri, indexed_at) AS (
+            SELECT uri, channel_uri, indexed_at FROM messages WHERE uri = ?1
+            UNION ALL SELECT uri, channel_uri, indexed_at FROM messages WHERE rkey = ?1
+            UNION ALL SELECT uri, channel_uri, indexed_at FROM gone_messages WHERE rkey = ?1),
+        target(uri, community_uri) AS (
+            SELECT n.uri, ch.community_uri FROM named n
+            JOIN channels ch ON ch.uri = n.channel_uri
+            JOIN communities c ON c.uri = ch.community_uri
+            WHERE NOT c.hidden
+            ORDER BY n.indexed_at, n.uri LIMIT 1) "
+    };
+}
+
 pub mod bans;
 pub mod communities;
+pub mod members_only;
 pub mod people;
 pub mod reactions;
 

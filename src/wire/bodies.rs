@@ -238,6 +238,17 @@ pub struct Invite {
     pub active: bool,
 }
 
+/// O21: whether only members read a community.
+#[derive(Clone, Debug, Serialize)]
+pub struct MembersOnly {
+    /// The community, as it was named.
+    pub community_uri: String,
+    /// Whether they do.
+    pub members_only: bool,
+    /// What that means.
+    pub meaning: &'static str,
+}
+
 /// O20: an entry of the audit log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AuditEntry {

@@ -1,4 +1,4 @@
-//! The events of a community on the wire (contract 4.5, E01–E16).
+//! The events of a community on the wire (contract 4.5, E01–E17).
 //!
 //! An event is serialised in two steps: [`Event`] holds all fields but `seq` and `live`, which only
 //! the community's object knows; [`stamp`] appends those two. Every client gets the same text. A
@@ -132,6 +132,13 @@ pub enum Event {
         channel_rkey: Rkey,
         /// All its members, sorted.
         member_dids: Vec<Did>,
+    },
+    /// E17: only members may read the community from now on, or everybody may.
+    MembersOnly {
+        /// The community.
+        community_uri: AtUri,
+        /// Which of the two.
+        members_only: bool,
     },
     /// E15: the current state changed, or an actor record was applied or deleted.
     UserStatusChanged(UserStatus),

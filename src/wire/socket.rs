@@ -100,6 +100,11 @@ pub enum Reply {
         /// The smallest `seq` in the log.
         oldest: u64,
     },
+    /// The subscriptions to a community for members only have ended (X43).
+    SubscriptionEnded {
+        /// The community.
+        community_uri: AtUri,
+    },
 }
 
 impl Reply {

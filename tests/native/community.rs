@@ -130,6 +130,7 @@ impl World {
                 Effect::Publish(first, events) => {
                     self.published.extend((first..).take(events.len()));
                 }
+                Effect::EndObservers => panic!("nobody sets it here"),
                 Effect::Forget => panic!("the log holds all"),
             }
         }

@@ -82,7 +82,7 @@ impl Receivers {
         let effects = core.take_effects();
         let keeps = effects.iter().filter_map(|effect| match effect {
             Effect::Keep(keep) => Some(community::statements(keep, Micros(START))),
-            Effect::Publish(..) | Effect::Forget => None,
+            Effect::Publish(..) | Effect::EndObservers | Effect::Forget => None,
         });
         let statements: Vec<Statement> = keeps.flatten().collect();
         let run = |statements: &[Statement]| {

@@ -95,7 +95,7 @@ const ERASED: [&str; 61] = [
 ];
 
 /// Columns that may still name them, and why.
-const STAYS: [(&str, &str); 29] = [
+const STAYS: [(&str, &str); 30] = [
     ("approvals.community_uri", "of others: what they approved"),
     ("approvals.membership_uri", "of others: it counts again if the erasure is lifted"),
     ("audit_log.actor", "what moderators did is written down for those it was done to (X22); it ends"),
@@ -118,6 +118,7 @@ const STAYS: [(&str, &str); 29] = [
     ("held.waits_for", "of others: what they wait for"),
     ("members.from_membership", "as the person"),
     ("members.member_did", "of others: whom they admit; it counts again if the erasure is lifted"),
+    ("members_only.community_uri", "should the erasure be lifted, others' words are not for everybody (X40)"),
     ("memberships.community_uri", "of others: what they belong to"),
     ("messages.channel", "of others, as they wrote it"),
     ("messages.channel_uri", "of others: where their messages are"),
@@ -128,7 +129,7 @@ const STAYS: [(&str, &str); 29] = [
 ];
 
 /// Columns that name nobody.
-const NOBODY: [&str; 123] = [
+const NOBODY: [&str; 124] = [
     "actors.indexed_at",
     "actors.rev",
     "approvals.indexed_at",
@@ -200,6 +201,7 @@ const NOBODY: [&str; 123] = [
     "members.rev",
     "members.rkey",
     "members.roles",
+    "members_only.set_at",
     "memberships.indexed_at",
     "memberships.rev",
     "messages.created_at",

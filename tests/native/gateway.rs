@@ -17,6 +17,7 @@ use colibri_edge::domain::frame_budget::Rate;
 use colibri_edge::domain::gateway::catching_up::{Catching, Noted, Replay};
 use colibri_edge::domain::gateway::session::Caller;
 use colibri_edge::domain::gateway::{Effect, Gateway, Input, Job, Keep, Moment, Settings};
+use colibri_edge::domain::members_only::Audible;
 use colibri_edge::domain::presence::{Periods, State};
 use colibri_edge::domain::replay::{Replayed, Resume, nothing_yet, resume};
 use colibri_edge::domain::restore::{self, Origin, PROMPT};
@@ -573,7 +574,7 @@ impl World {
             Resume::From(after) => {
                 let through = last.min(after + PAGE);
                 let events = (after + 1..=through).map(|seq| event_of(&name, seq)).collect();
-                Replayed::Page { events, through, last }
+                Replayed::Page { events, through, last, members_only: false }
             }
         };
         let end = match &page {
@@ -652,7 +653,7 @@ impl World {
                 }
             }
         }
-        self.on(Input::Delivered { community: uri, events, full })?;
+        self.on(Input::Delivered { community: uri, events, full, audible: Audible::ToAll })?;
         let sockets = self.sockets.borrow();
         assert!(!stuck.iter().any(|id| sockets.contains_key(id)), "Q20: who is stuck is let go");
         drop(sockets);

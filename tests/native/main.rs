@@ -25,6 +25,7 @@ mod history;
 mod identities;
 mod invites;
 mod keys;
+mod members_only;
 mod moderation;
 mod newest;
 mod pipeline;

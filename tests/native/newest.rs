@@ -55,7 +55,7 @@ fn listed(service: &Service, place: &str) -> Vec<String> {
 
 /// Where somebody takes part (R11).
 fn joined(service: &Service, who: &str) -> Vec<String> {
-    let of = block_on(communities::of_person(&service.store, &did(who))).unwrap();
+    let of = block_on(communities::of_person(&service.store, &did(who), false)).unwrap();
     of.joined.iter().map(|one| format!("{}/{}", one.owner_did, one.rkey)).collect()
 }
 
@@ -332,7 +332,9 @@ fn n05_n15_voice_follows_the_lists() {
             block_on(facts::right_to_be_in(&service.store, &voice, &people, Micros(service.now))).unwrap();
         people
             .iter()
-            .map(|one| may_be_in(&set, one, &voice, None).map_or_else(VoiceRefusal::text, |()| "welcome"))
+            .map(|one| {
+                may_be_in(&set, one, false, &voice, None).map_or_else(VoiceRefusal::text, |()| "welcome")
+            })
             .collect()
     };
     const NO: &str = "Not allowed in this voice channel";

@@ -27,11 +27,12 @@ use colibri_edge::storage::gateway_people::{self, Saying};
 use colibri_edge::storage::gateway_sessions::{self, Session};
 use colibri_edge::storage::incidents::Incident;
 use colibri_edge::storage::presence::Shown;
+use colibri_edge::storage::reads::members_only::About;
 use colibri_edge::storage::reads::{self, Start, bans, communities, people, reactions};
 use colibri_edge::storage::sweep::{Place, sweep, sweep_approvals, sweep_people};
 use colibri_edge::storage::{
-    Statement, Store, community_voice, discovery, identities, incidents, invites, moderators, outbox, parts,
-    presence, proofs, repos, used_tokens,
+    Statement, Store, community_voice, discovery, identities, incidents, invites,
+    members_only as settings_of, moderators, outbox, parts, presence, proofs, repos, used_tokens,
 };
 use colibri_edge::wire::ids::{AtUri, Collection, Did, Rkey};
 use colibri_edge::wire::time::Micros;
@@ -39,10 +40,12 @@ use futures::executor::block_on;
 use serde_json::json;
 
 use super::sqlite::Sqlite;
-use super::story::{START, Service, Story, ban, block, kick, moderators as moderators_of, unban, unblock};
+use super::story::{
+    START, Service, Story, ban, block, kick, members_only, moderators as moderators_of, unban, unblock,
+};
 
 /// Tables of unbounded size. The others have one row, or a row per reason (`refusal_counts`).
-const GROWING: [&str; 29] = [
+const GROWING: [&str; 30] = [
     "actors",
     "approvals",
     "audit_log",
@@ -61,6 +64,7 @@ const GROWING: [&str; 29] = [
     "identities",
     "invites",
     "members",
+    "members_only",
     "memberships",
     "messages",
     "moderators",
@@ -129,6 +133,8 @@ fn exercise() -> Sqlite {
     service.decide(unblock("bob", "m"));
     service.decide(block("bob", "m"));
     service.decide(moderators_of("alice", &["carol"]));
+    service.decide(members_only("alice", true));
+    service.decide(members_only("alice", false));
     let once = Once { key: "key".into(), request: "request".into() };
     service.decide_once(kick("alice", "bob"), once);
     let mut end = Story { frames: story.frames };
@@ -188,7 +194,9 @@ fn exercise() -> Sqlite {
         reads::all_communities(&store).await.unwrap();
         reads::ingest_status(&store).await.unwrap();
         communities::community(&store, "c").await.unwrap();
-        communities::of_person(&store, &did).await.unwrap();
+        communities::community_in_full(&store, "c").await.unwrap();
+        communities::of_person(&store, &did, false).await.unwrap();
+        communities::of_person(&store, &did, true).await.unwrap();
         communities::channels(&store, "at://c", None, 50).await.unwrap();
         communities::sidebar_of(&store, "at://c").await.unwrap();
         communities::members(&store, "", "at://c", None, 50).await.unwrap();
@@ -208,6 +216,19 @@ fn exercise() -> Sqlite {
         let once = Once { key: "key".into(), request: "request".into() };
         invites::create(&store, &act, &did, None, Some(&once), Micros(0)).await.unwrap();
         moderators::list(&store, "at://c").await.unwrap();
+        settings_of::is_set(&store, "at://c").await.unwrap();
+        settings_of::places(&store, &community, std::slice::from_ref(&did), Micros(0)).await.unwrap();
+        for kind in Kind::ALL {
+            settings_of::behind(&store, kind, "k").await.unwrap();
+        }
+        for about in [
+            About::Community("at://c".into()),
+            About::Channel("k".into()),
+            About::Message(message.clone()),
+            About::MessageNamed("m".into()),
+        ] {
+            store.read(&[about.statement()]).await.unwrap();
+        }
         moderators::moderates(&store, &community, &did, Micros(0)).await.unwrap();
         audit::page(&store, "at://c", &Filter::default(), None, 50).await.unwrap();
         end_bans(&store, &settings, Micros(START)).await.unwrap();
@@ -220,7 +241,7 @@ fn exercise() -> Sqlite {
         presence::people(&store, std::slice::from_ref(&did)).await.unwrap();
         let shown = Shown { did: did.clone(), preferred: None, current: Some(State::Online), exists: false };
         store.commit(presence::store(&[shown], Micros(0))).await.unwrap();
-        people::channel_reads(&store, "did:plc:bob", None, 50).await.unwrap();
+        people::channel_reads(&store, "did:plc:bob", false, None, 50).await.unwrap();
         repos::hosts_due(&store, Micros(0)).await.unwrap();
         repos::due(&store, Some("host"), Micros(0), 10).await.unwrap();
         repos::next_due(&store, None).await.unwrap();
@@ -301,6 +322,7 @@ fn objects() -> Vec<(Vec<&'static str>, Vec<Statement>)> {
     log.extend(append(Topic::MessageGone(uri.clone())));
     log.extend(append(Topic::ChannelGone(uri.clone())));
     log.extend(append(Topic::CommunityGone));
+    log.extend([true, false].map(community_log::set_members_only));
     log.extend(community_log::forget(Micros(0), 1));
     let mut sessions = vec![
         gateway_sessions::told_people(),
@@ -359,6 +381,7 @@ fn of_people() -> Vec<Statement> {
         id: 0,
         did: did.clone(),
         communities: Vec::new(),
+        closed: Vec::new(),
         status,
         live: true,
         event: event.clone(),

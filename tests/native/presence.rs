@@ -151,7 +151,15 @@ impl Object {
 
 fn saying(name: &str, status: bool) -> Saying {
     let event = RawValue::from_string(r#"{"type":"x","n":1.50}"#.into()).unwrap();
-    Saying { id: 0, did: did(name), communities: vec![of("alice")], status, live: true, event }
+    Saying {
+        id: 0,
+        did: did(name),
+        communities: vec![of("alice")],
+        closed: Vec::new(),
+        status,
+        live: true,
+        event,
+    }
 }
 
 #[test]

@@ -353,7 +353,7 @@ fn r11_owned_by_rkey_and_joined_by_uri() {
         .store
         .exec("INSERT INTO bans (community_uri, member_did, banned_at) VALUES ('at://did:plc:dan/social.colibri.community/c', 'did:plc:bob', '')");
     let body = |who: &str| {
-        let found = block_on(communities::of_person(&service.store, &did(who))).unwrap();
+        let found = block_on(communities::of_person(&service.store, &did(who), false)).unwrap();
         let names = |list: Vec<colibri_edge::wire::bodies::Community>| {
             list.iter().map(|row| format!("{} {}", row.owner_did, row.rkey)).collect::<Vec<_>>()
         };
@@ -371,7 +371,7 @@ fn r11_owned_by_rkey_and_joined_by_uri() {
     let mut gone = story.clone();
     gone.delete("alice", "community/c");
     let gone = Service::live(&gone);
-    let joined = block_on(communities::of_person(&gone.store, &did("bob"))).unwrap().joined;
+    let joined = block_on(communities::of_person(&gone.store, &did("bob"), false)).unwrap().joined;
     assert!(joined.iter().all(|row| row.owner_did != did("alice")), "I70: listed nowhere");
 }
 
@@ -432,7 +432,7 @@ fn r22_how_far_a_person_has_read() {
     for limit in [1, 2, 3, 1000] {
         let walked = walk(async |after| {
             let (reads, end) =
-                people::channel_reads(&service.store, "did:plc:bob", after.as_ref(), limit).await?;
+                people::channel_reads(&service.store, "did:plc:bob", false, after.as_ref(), limit).await?;
             Ok((reads.iter().map(|row| format!("{} {}", row.channel_uri, row.cursor_at)).collect(), end))
         });
         assert_eq!(
@@ -445,7 +445,7 @@ fn r22_how_far_a_person_has_read() {
             "I38: never back; newest first, ties by channel; pages of {limit}"
         );
     }
-    let nobody = block_on(people::channel_reads(&service.store, "did:plc:x", None, 10)).unwrap();
+    let nobody = block_on(people::channel_reads(&service.store, "did:plc:x", false, None, 10)).unwrap();
     assert!(nobody.0.is_empty());
 }
 

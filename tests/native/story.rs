@@ -293,6 +293,11 @@ pub(crate) fn moderators(owner: &str, people: &[&str]) -> Measure {
     Measure::Moderators(community(owner), people.iter().map(|who| did(who)).collect())
 }
 
+/// Only members read the community of `owner`, or everybody.
+pub(crate) fn members_only(owner: &str, on: bool) -> Measure {
+    Measure::MembersOnly(community(owner), on)
+}
+
 pub(crate) fn unblock(author: &str, rkey: &str) -> Measure {
     let Measure::Block(message) = block(author, rkey) else { unreachable!() };
     Measure::Unblock(message)

@@ -48,7 +48,8 @@ fn answers(service: &Service, channel: &str, people: &[&str]) -> Vec<&'static st
     people
         .iter()
         .map(|person| {
-            may_be_in(&working_set, person, &channel, None).map_or_else(VoiceRefusal::text, |()| "welcome")
+            may_be_in(&working_set, person, false, &channel, None)
+                .map_or_else(VoiceRefusal::text, |()| "welcome")
         })
         .collect()
 }

@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use serde::Deserialize;
 
-use super::announcement::{Announcement, Audience};
+use super::announcement::{Announcement, Audience, Topic};
 use super::pending::OutboxEvents;
 use super::replay::{Replayed, Resume, resume};
 use super::voice::Rooms;
@@ -33,6 +33,9 @@ pub struct Counters {
     pub announced: i64,
     /// The smallest `seq` in the log, if it is not empty.
     pub oldest: Option<u64>,
+    /// Whether only members may hear the community, after all of that (X43).
+    #[serde(default)]
+    pub members_only: bool,
 }
 
 impl Counters {
@@ -83,6 +86,8 @@ pub struct Stored {
 /// A change of the object's database. `storage::community` has the statements.
 #[derive(Clone, Debug)]
 pub enum Keep {
+    /// From now on only members may hear the community, or everybody (X43).
+    MembersOnly(bool),
     /// These rooms must look at their rights, because of the event with this `seq` (S20).
     Concern(Concern, u64),
     /// A gateway asks to listen, from the event after this `seq` on.
@@ -108,6 +113,8 @@ pub enum Effect {
     Keep(Keep),
     /// Send these events, the first of them under this `seq`, to the observers that are up to date.
     Publish(u64, Rc<[Announcement]>),
+    /// Only members may hear the community: let its observers go (X43).
+    EndObservers,
     /// The log holds too much: forget what is over (Q06), and say where it begins then.
     Forget,
 }
@@ -179,6 +186,10 @@ impl Community {
         for row in rows.into_iter().filter(|row| row.id > before.announced) {
             announced = announced.max(row.id);
             for event in row.events {
+                if let Topic::MembersOnly(on) = event.topic {
+                    self.counters.members_only = on;
+                    self.keep(Keep::MembersOnly(on));
+                }
                 let ended = self.end_voice(community, &event)?;
                 is_voice_changed |= !ended.is_empty();
                 events.extend(ended);
@@ -214,7 +225,9 @@ impl Community {
         self.counters.announced = announced;
         self.effects.extend(cause.map(Effect::Keep));
         self.keep(Keep::Count(self.counters.seq, announced));
-        if !events.is_empty() {
+        if self.counters.members_only {
+            self.effects.push(Effect::EndObservers);
+        } else if !events.is_empty() {
             self.effects.push(Effect::Publish(first, events));
         }
     }
@@ -233,7 +246,7 @@ impl Community {
     pub fn page(&self, events: Vec<Numbered>, more: bool) -> Replayed {
         let last = self.counters.seq;
         let through = events.last().filter(|_| more).map_or(last, |event| event.seq);
-        Replayed::Page { events, through, last }
+        Replayed::Page { events, through, last, members_only: self.counters.members_only }
     }
 
     fn keep(&mut self, keep: Keep) {

@@ -47,7 +47,7 @@ impl CatchUp {
     /// texts the observer gets what is new.
     pub fn page(&mut self, page: Option<Replayed>) -> (Vec<String>, bool) {
         let (events, through, last) = match page {
-            Some(Replayed::Page { events, through, last }) => (events, through, last),
+            Some(Replayed::Page { events, through, last, .. }) => (events, through, last),
             Some(Replayed::Resync { oldest }) => return (vec![self.read_anew(oldest)], true),
             None => return (vec![self.read_anew(0)], true),
         };

@@ -66,7 +66,8 @@ impl Community {
         let changed = match &event.topic {
             _ if self.rooms.is_empty() => Vec::new(), // nearly always
             Topic::MemberOut(did) => self.rooms.leave(did),
-            Topic::CommunityGone => self.rooms.clear_all(),
+            // Whoever may be there with a proof joins again (X43).
+            Topic::CommunityGone | Topic::MembersOnly(true) => self.rooms.clear_all(),
             _ => silenced(event).map_or_else(Vec::new, |channel| self.rooms.clear(channel)),
         };
         if !changed.is_empty() {

@@ -5,6 +5,7 @@ use super::{Gateway, Keep};
 use crate::domain::actions::Subscribe;
 use crate::domain::announcement::Numbered;
 use crate::domain::lost::{frame, is_lost};
+use crate::domain::members_only::Audible;
 use crate::domain::replay::Replayed;
 use crate::domain::subscriptions::{Bound, Subscribed};
 use crate::wire::ids::AtUri;
@@ -38,13 +39,15 @@ pub struct Replay {
     from: Option<u64>,
     /// How far the pages reached.
     through: u64,
+    /// Who may hear the page that comes next; its session may (X43).
+    pub audible: Audible,
 }
 
 impl Replay {
     /// The session `session` had everything of `community` up to and with `cursor`.
     pub fn new(session: i64, community: AtUri, cursor: i64, how: Catching) -> Self {
         let through = u64::try_from(cursor).unwrap_or(0);
-        Self { session, community, how, cursor, from: None, through }
+        Self { session, community, how, cursor, from: None, through, audible: Audible::ToAll }
     }
 
     /// Whose it is.
@@ -136,7 +139,7 @@ impl Gateway {
     /// more to do: the replay is over, its socket is gone, or the client has taken it over (Q11).
     pub fn replayed(&mut self, replay: &mut Replay, page: Replayed) -> Option<i64> {
         let (events, through, last) = match page {
-            Replayed::Page { events, through, last } => (events, through, last),
+            Replayed::Page { events, through, last, .. } => (events, through, last),
             Replayed::Resync { oldest } => {
                 self.caught_up(replay, Err(oldest));
                 return None;
@@ -156,7 +159,7 @@ impl Gateway {
 
     /// Sends a page; `false` if there is nobody any more who needs it.
     fn send_page(&mut self, replay: &Replay, events: &[Numbered], through: u64) -> bool {
-        let Replay { session: id, community, how, .. } = replay;
+        let Replay { session: id, community, how, audible, .. } = replay;
         let is_asked = *how == Catching::Asked;
         let Some(open) = self.open.get_mut(id) else { return false };
         if !is_asked {
@@ -168,7 +171,7 @@ impl Gateway {
             self.keep_session(*id);
         }
         for event in events {
-            if is_lost(&event.event) || self.hears_replayed(*id, community, event, is_asked) {
+            if is_lost(&event.event) || self.hears_replayed(*id, community, event, audible, is_asked) {
                 self.send(*id, frame(&event.event, community, event.seq, false));
             }
         }

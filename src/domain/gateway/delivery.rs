@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::saying::Saying;
+use super::session::Open;
 use super::{Effect, Gateway, Keep, Moment};
 use crate::domain::announcement::Numbered;
 use crate::domain::lost::{frame, is_lost};
+use crate::domain::members_only::Audible;
 use crate::domain::restore::Course;
 use crate::domain::slow_sockets::{FULL_BYTES, SLOW_BYTES};
-use crate::domain::subscriptions::{Subscriptions, hears, needs};
+use crate::domain::subscriptions::{Hearing, Subscriptions, needs};
 use crate::wire::events::stamp_state;
 use crate::wire::ids::AtUri;
 use crate::wire::time::Micros;
@@ -41,9 +43,11 @@ impl Gateway {
         uri: &AtUri,
         events: &[Numbered],
         full: &BTreeMap<i64, u32>,
+        audible: &Audible,
         moment: &Moment<'_>,
     ) {
         let community = uri.as_str();
+        self.end_unheard(uri, audible);
         let is_stuck = |id: &i64, unsent: u32| {
             unsent > FULL_BYTES || full.get(id).is_some_and(|before| unsent >= *before)
         };
@@ -54,7 +58,7 @@ impl Gateway {
         }
         let had = self.communities.get(community).copied().unwrap_or(0);
         for event in events.iter().filter(|event| event.seq > had) {
-            self.send_event(uri, event);
+            self.send_event(uri, event, audible);
         }
         if self.is_needed(community) {
             let last = events.last().map_or(had, |event| event.seq.max(had));
@@ -69,18 +73,23 @@ impl Gateway {
     }
 
     /// Sends an event to every session that hears it and has not had it in a replay.
-    fn send_event(&mut self, uri: &AtUri, event: &Numbered) {
+    fn send_event(&mut self, uri: &AtUri, event: &Numbered, audible: &Audible) {
         let community = uri.as_str();
+        let hearing = Hearing { community, audible, meanings: &self.meanings };
         let lost = is_lost(&event.event);
         let mut text: Option<String> = None;
         let mut to = Vec::new();
         for (id, open) in &mut self.open {
             let session = &open.session;
             // An event that was set aside goes to everybody who hears its community: its audience is lost (Q21).
-            let hears = if lost {
-                needs(&open.subscriptions, community, &self.meanings)
-            } else {
-                hears(&open.subscriptions, session.did.as_ref(), &event.audience, community, &self.meanings)
+            let did = session.did.as_ref();
+            let hears = match (lost, audible) {
+                (false, _) => hearing.hears(&open.subscriptions, did, session.proven, &event.audience),
+                (true, Audible::ToAll) => needs(&open.subscriptions, community, &self.meanings),
+                (true, Audible::To(_)) => {
+                    audible.lets_in(did, session.proven)
+                        && open.subscriptions.names(community, &self.meanings)
+                }
             };
             if !hears || session.replayed.get(community).is_some_and(|seq| event.seq <= *seq) {
                 continue;
@@ -116,12 +125,19 @@ impl Gateway {
 
     /// Whether the session `id` hears an event of a replay. Of what was restored: if one of those whose
     /// subscriptions it was given missed it, and the client has not taken the key into its own hands (Q11).
-    pub fn hears_replayed(&self, id: i64, community: &AtUri, event: &Numbered, asked: bool) -> bool {
+    pub fn hears_replayed(
+        &self,
+        id: i64,
+        community: &AtUri,
+        event: &Numbered,
+        audible: &Audible,
+        asked: bool,
+    ) -> bool {
         let Some(open) = self.open.get(&id) else { return false };
-        let did = open.session.did.as_ref();
-        let hears = |subscriptions: &Subscriptions| {
-            hears(subscriptions, did, &event.audience, community.as_str(), &self.meanings)
-        };
+        let (did, proven) = (open.session.did.as_ref(), open.session.proven);
+        let hearing = Hearing { community: community.as_str(), audible, meanings: &self.meanings };
+        let hears =
+            |subscriptions: &Subscriptions| hearing.hears(subscriptions, did, proven, &event.audience);
         if asked {
             return hears(&open.subscriptions);
         }
@@ -141,7 +157,14 @@ impl Gateway {
 
     /// What a gateway publishes about its people goes to everybody who watches them. It is small: no room needs
     /// to be made first.
-    pub(super) fn published(&mut self, from: &str, sayings: &[Saying], had: i64, moment: &Moment<'_>) {
+    pub(super) fn published(
+        &mut self,
+        from: &str,
+        sayings: &[Saying],
+        had: i64,
+        audible: &BTreeMap<AtUri, Audible>,
+        moment: &Moment<'_>,
+    ) {
         let full = self.full(moment, |subscriptions| {
             sayings.iter().any(|saying| subscriptions.watches(&saying.did, &saying.communities))
         });
@@ -149,7 +172,7 @@ impl Gateway {
             self.let_go(id, moment);
         }
         for saying in sayings.iter().filter(|saying| saying.id > had) {
-            self.send_state(saying);
+            self.send_state(saying, audible);
             self.note_change(saying, moment);
         }
         let through = sayings.last().map_or(had, |saying| saying.id.max(had));
@@ -157,14 +180,23 @@ impl Gateway {
     }
 
     /// Sends an event about a person to every session that watches them.
-    fn send_state(&mut self, saying: &Saying) {
-        let watching = self.open.iter();
-        let watching =
-            watching.filter(|(_, open)| open.subscriptions.watches(&saying.did, &saying.communities));
+    fn send_state(&mut self, saying: &Saying, audible: &BTreeMap<AtUri, Audible>) {
+        let watching = self.open.iter().filter(|(_, open)| {
+            open.subscriptions.watches(&saying.did, &saying.communities)
+                || saying.closed.iter().any(|community| is_watched(open, community, audible))
+        });
         let to: Vec<i64> = watching.map(|(id, _)| *id).collect();
         if !to.is_empty() {
             let text = stamp_state(saying.event.get(), saying.live);
             self.effects.push(Effect::Send { to, text });
         }
     }
+}
+
+/// Whether a socket hears about people of a community for members only: its person may read it, and it
+/// named it (X43).
+fn is_watched(open: &Open, community: &AtUri, audible: &BTreeMap<AtUri, Audible>) -> bool {
+    let session = &open.session;
+    open.subscriptions.community.keys.contains(community.as_str())
+        && audible.get(community).is_some_and(|to| to.lets_in(session.did.as_ref(), session.proven))
 }

@@ -15,6 +15,7 @@ pub mod settling;
 
 mod delivery;
 mod frames;
+mod members_only;
 mod people;
 mod sockets;
 mod traces;
@@ -30,6 +31,7 @@ use super::actions::{Seat, Subscribe};
 use super::announcement::Numbered;
 use super::frame_budget::Rate;
 use super::lease;
+use super::members_only::Audible;
 use super::pending::OutboxEvents;
 use super::person::Person;
 use super::presence::{Periods, State};
@@ -100,6 +102,8 @@ pub enum Input {
         events: Vec<Numbered>,
         /// The sockets that were full before the wait, with their bytes.
         full: BTreeMap<i64, u32>,
+        /// Who may hear them (X43): of a community for members only, those of [`Gateway::askers`] who may.
+        audible: Audible,
     },
     /// Events of records about this gateway's people arrived, in the order of commits.
     Records(Vec<OutboxEvents>),
@@ -111,6 +115,8 @@ pub enum Input {
         sayings: Vec<Saying>,
         /// The last of its ids that arrived before.
         had: i64,
+        /// Of the communities for members only through which people are watched, who may hear them.
+        audible: BTreeMap<AtUri, Audible>,
     },
     /// These people had their sockets at another gateway before `GATEWAY_SHARDS` changed.
     Adopted(Vec<Did>),
@@ -314,9 +320,13 @@ impl Gateway {
             Input::Secret(id, secret) => self.make_secret(id, secret, moment),
             Input::HungUp(id) => self.hung_up(id, moment),
             Input::Broke(id) => self.depart(id, sockets::Gone::Broke, moment),
-            Input::Delivered { community, events, full } => self.deliver(&community, &events, &full, moment),
+            Input::Delivered { community, events, full, audible } => {
+                self.deliver(&community, &events, &full, &audible, moment);
+            }
             Input::Records(rows) => self.records(rows, moment),
-            Input::Published { from, sayings, had } => self.published(&from, &sayings, had, moment),
+            Input::Published { from, sayings, had, audible } => {
+                self.published(&from, &sayings, had, &audible, moment);
+            }
             Input::Adopted(dids) => self.adopted(&dids, moment),
             Input::Proved(did) => self.proved(&did, moment),
             Input::Erased { did, last } => self.erased(&did, last, moment),

@@ -32,6 +32,11 @@ pub struct Move {
 }
 
 impl Move {
+    /// The session that asked for it.
+    pub fn session(&self) -> i64 {
+        self.session
+    }
+
     /// Who moves.
     pub fn did(&self) -> &Did {
         &self.did

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::session::{Restoring, Sent};
+use super::settling::Known;
 use super::traces::LOST;
 use super::{Gateway, Keep, Moment};
 use crate::domain::restore::{Declined, Newcomer, Part, Place, Trace, sources};
@@ -196,7 +197,7 @@ impl Gateway {
     }
 
     /// Of people who changed, those whom a session watches by what it was given, and of whom it missed
-    /// something (Q13).
+    /// something (Q13). Communities that are for members only by now count for nobody ([`still_open`]).
     pub fn missed_people(&self, id: i64, changes: &[Change]) -> Vec<Missed> {
         let restoring = self.open.get(&id).and_then(|open| open.session.restoring.as_ref());
         let Some(restoring) = restoring else { return Vec::new() };
@@ -218,6 +219,17 @@ impl Gateway {
             restoring.map(|restoring| Sent { at: now, heard: restoring.heard(), since: restoring.since() });
         self.keep_session(id);
     }
+}
+
+/// These changes, without the communities through which the person is watched by their members alone by now (X43).
+pub fn still_open(mut changes: Vec<Change>, known: &[Known]) -> Vec<Change> {
+    let closed: BTreeMap<&Did, &[AtUri]> =
+        known.iter().map(|known| (&known.did, known.closed.as_slice())).collect();
+    for change in &mut changes {
+        let closed = closed.get(&change.did).copied().unwrap_or_default();
+        change.communities.retain(|community| !closed.contains(community));
+    }
+    changes
 }
 
 /// What a new socket gets of what `sources` had, without what its client has `declined`, and whose it is. The most

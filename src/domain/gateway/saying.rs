@@ -12,8 +12,11 @@ pub struct Saying {
     pub id: i64,
     /// About whom.
     pub did: Did,
-    /// The communities through which they are watched (A36).
+    /// The communities through which they are watched (A36), but those for members only.
     pub communities: Vec<AtUri>,
+    /// Those for members only: they count for nobody who does not look at them (X43).
+    #[serde(default)]
+    pub closed: Vec<AtUri>,
     /// Whether it is about the status (E15) or the profile (E16).
     pub status: bool,
     /// Whether it is news (Q01).

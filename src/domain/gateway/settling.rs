@@ -53,8 +53,10 @@ pub struct Known {
     pub exists: bool,
     /// Whether their account is there (P13).
     pub active: bool,
-    /// The communities through which they are watched (A36).
+    /// The communities through which they are watched (A36), but those for members only.
     pub communities: Vec<AtUri>,
+    /// Those for members only (X43).
+    pub closed: Vec<AtUri>,
     /// What is shown of them.
     pub shown: bodies::Person,
 }
@@ -261,8 +263,9 @@ impl Gateway {
         text: Result<String, serde_json::Error>,
     ) -> bool {
         let Ok(event) = text.and_then(RawValue::from_string) else { return false };
-        let (did, communities) = (known.did.clone(), known.communities.clone());
-        self.keep(Keep::Publish(Saying { id: 0, did, communities, status, live, event }));
+        let did = known.did.clone();
+        let (communities, closed) = (known.communities.clone(), known.closed.clone());
+        self.keep(Keep::Publish(Saying { id: 0, did, communities, closed, status, live, event }));
         self.said = true;
         true
     }

@@ -1,15 +1,17 @@
-//! Moderators' decisions: blocks, bans, kicks, and who moderates (R03, R08, R09, R30–R32).
+//! Moderators' decisions: blocks, bans, kicks, who moderates and who reads (R03, R08, R09, R30–R32, R45).
 //!
 //! Blocks and bans outlive their subjects (T10, T11): they are stored beside the records, and no
 //! event of the stream sets or lifts them.
 
 use std::collections::BTreeSet;
 
+use super::super::announcement::Topic;
 use super::super::form::Admission;
 use super::super::moderation::{Caller, Decision, Measure, Ruling, may_decide};
 use super::super::rows::{ApprovalRow, MemberRow, MembershipRow, Outcome, SettledRow, member_group};
 use super::super::standing::{MemberChange, Standing, standing};
 use super::Fold;
+use crate::wire::events::Event;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
 
@@ -17,8 +19,8 @@ impl Fold {
     /// Applies a decision. The first rule that applies decides:
     ///   1. nobody can ban or kick the owner;
     ///   2. a caller without rights there changes nothing (X03, X20);
-    ///   3. an unknown community has no moderators, and only the operator bans from it: anybody
-    ///      could prove to own what they invent (R08, R32);
+    ///   3. an unknown community has no moderators and no setting, and only the operator bans from it:
+    ///      anybody could prove to own what they invent (R08, R32, R45);
     ///   4. otherwise the rules of the measure apply.
     ///
     /// It notes the community for the audit log (X22).
@@ -34,7 +36,7 @@ impl Fold {
         }
         let is_known = community.as_ref().is_some_and(|uri| self.working_set.community(uri).is_some());
         match &decision.what {
-            Measure::Moderators(..) if !is_known => return Ruling::NothingThere,
+            Measure::Moderators(..) | Measure::MembersOnly(..) if !is_known => return Ruling::NothingThere,
             Measure::Ban(..) if !is_known && decision.caller != Caller::Operator => {
                 return Ruling::NothingThere;
             }
@@ -48,6 +50,7 @@ impl Fold {
             Measure::EndBan(community, member) => self.end_ban(community, member),
             Measure::Kick(community, member) => self.kick(community, member),
             Measure::Moderators(community, people) => self.moderators(community, people),
+            Measure::MembersOnly(community, on) => self.members_only(community, *on),
         };
         if ruling == Ruling::Made {
             self.acted_in.extend(community);
@@ -162,6 +165,17 @@ impl Fold {
     fn moderators(&mut self, community: &AtUri, people: &BTreeSet<Did>) -> Ruling {
         let before = self.working_set.moderators.iter().filter(|(at, _)| at == community);
         if before.map(|(_, did)| did).eq(people.iter()) { Ruling::Stood } else { Ruling::Made }
+    }
+
+    /// R45. What is set already is not set again. Otherwise it counts from this event on (E17): nobody
+    /// else hears what comes after it.
+    fn members_only(&mut self, community: &AtUri, on: bool) -> Ruling {
+        if self.working_set.members_only.contains(community) == on {
+            return Ruling::Stood;
+        }
+        let event = Event::MembersOnly { community_uri: community.clone(), members_only: on };
+        self.tell(community, Topic::MembersOnly(on), &event);
+        Ruling::Made
     }
 
     /// R09. An existing approval counts again at once. A person with a membership returns as if it

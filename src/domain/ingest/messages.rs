@@ -165,7 +165,14 @@ fn parent<'w>(working_set: &'w WorkingSet, row: &MessageRow) -> Option<&'w Messa
             working_set.messages.get(&meant).filter(|parent| parent.channel_uri == row.channel_uri)
         }
     };
-    found.filter(|parent| working_set.visible(parent))
+    found.filter(|parent| working_set.visible(parent) && is_told_with(working_set, parent, row))
+}
+
+/// Whether those who see `row` may see the message it answers: of another community only if everybody
+/// reads that (X44).
+fn is_told_with(working_set: &WorkingSet, parent: &MessageRow, row: &MessageRow) -> bool {
+    let home = |row: &MessageRow| working_set.channel(&row.channel_uri).map(|(_, community)| &community.uri);
+    home(parent).is_some_and(|of| home(row) == Some(of) || !working_set.members_only.contains(of))
 }
 
 fn core(working_set: &WorkingSet, row: &MessageRow) -> bodies::MessageCore {

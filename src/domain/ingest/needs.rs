@@ -115,7 +115,9 @@ impl Needs {
                 needs.communities.insert(community.clone());
                 needs.people.insert(member.clone());
             }
-            Measure::Moderators(community, _) => drop(needs.communities.insert(community.clone())),
+            Measure::Moderators(community, _) | Measure::MembersOnly(community, _) => {
+                needs.communities.insert(community.clone());
+            }
         }
         needs
     }

@@ -170,16 +170,22 @@ pub enum Access {
     WrongName,
 }
 
-/// The access of a socket of `did` to the room `channel`, under the name `peer_id` (S20):
+/// The access of a socket of `did`, `proven` or not, to the room `channel`, under the name `peer_id` (S20):
 ///   1. a room that is not a known voice channel is free;
 ///   2. a voice channel refuses sockets without a DID, and people whom V02 refuses;
 ///   3. in a voice channel the name must be the DID, or begin with it and `#`.
-pub fn access(working_set: &WorkingSet, channel: &AtUri, did: Option<&Did>, peer_id: &str) -> Access {
+pub fn access(
+    working_set: &WorkingSet,
+    channel: &AtUri,
+    did: Option<&Did>,
+    proven: bool,
+    peer_id: &str,
+) -> Access {
     if home(working_set, channel, None).is_err() {
         return Access::Free;
     }
     let Some(did) = did else { return Access::NotAllowed };
-    if may_be_in(working_set, did, channel, None).is_err() {
+    if may_be_in(working_set, did, proven, channel, None).is_err() {
         return Access::NotAllowed;
     }
     if is_name_of(peer_id, did) { Access::Bound } else { Access::WrongName }
@@ -540,7 +546,7 @@ impl Room {
             if seat.did.as_ref().is_some_and(|did| !people.contains(did)) {
                 continue;
             }
-            match access(working_set, &channel, seat.did.as_ref(), &peer.peer_id) {
+            match access(working_set, &channel, seat.did.as_ref(), seat.proven, &peer.peer_id) {
                 Access::Free if !peer.bound => {}
                 Access::Bound if peer.bound => {}
                 Access::Bound => {

@@ -499,7 +499,7 @@ fn s20_access() {
         (working_set(true, false), owner, "did:plc:owner#1", Access::Bound, "the owner"),
     ] {
         let did = did.map(|did| Did::parse(did).unwrap());
-        assert_eq!(access(&working_set, &channel, did.as_ref(), peer_id), expected, "{why}");
+        assert_eq!(access(&working_set, &channel, did.as_ref(), false, peer_id), expected, "{why}");
     }
 }
 

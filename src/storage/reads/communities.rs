@@ -7,7 +7,7 @@ use super::{Page, cut, shown};
 use crate::domain::rows::{CategoryRow, ChannelRow, CommunityRow, PersonRow};
 use crate::domain::sidebar::{Sidebar, sidebar};
 use crate::wire::bodies;
-use crate::wire::ids::Did;
+use crate::wire::ids::{AtUri, Did};
 
 impl From<CommunityRow> for bodies::Community {
     fn from(row: CommunityRow) -> Self {
@@ -23,17 +23,34 @@ impl From<CommunityRow> for bodies::Community {
     }
 }
 
-/// R07: the community that an AT-URI or rkey names (T22).
+/// R07: the community that an AT-URI or rkey names (T22), as everybody sees it.
 pub async fn community(store: &impl Store, name: &str) -> Result<Option<bodies::Community>, Fault> {
-    let found: Vec<CommunityRow> =
-        rows(store.read(&[Statement::new(COMMUNITY, [name.into()])]).await?.first())?;
-    Ok(found.into_iter().next().map(Into::into))
+    Ok(found(store, COMMUNITY, name).await?.map(Into::into))
 }
 
-/// R11: the communities that a person owns, by rkey, and those that they take part in, by AT-URI.
-pub async fn of_person(store: &impl Store, did: &Did) -> Result<bodies::Communities, Fault> {
+/// The same as those see it who may read it, and its AT-URI (X42).
+pub async fn community_in_full(
+    store: &impl Store,
+    name: &str,
+) -> Result<Option<(AtUri, bodies::Community)>, Fault> {
+    Ok(found(store, COMMUNITY_IN_FULL, name).await?.map(|row| (row.uri.clone(), row.into())))
+}
+
+async fn found(store: &impl Store, sql: &'static str, name: &str) -> Result<Option<CommunityRow>, Fault> {
+    let found: Vec<CommunityRow> = rows(store.read(&[Statement::new(sql, [name.into()])]).await?.first())?;
+    Ok(found.into_iter().next())
+}
+
+/// R11: the communities that a person owns, by rkey, and those that they take part in, by AT-URI, as
+/// everybody sees them, or as they see them themselves (X42).
+pub async fn of_person(
+    store: &impl Store,
+    did: &Did,
+    themselves: bool,
+) -> Result<bodies::Communities, Fault> {
     let asked = |sql| Statement::new(sql, [did.as_str().into()]);
-    let answers = store.read(&[asked(OWNED), asked(JOINED)]).await?;
+    let (owned, joined) = if themselves { (OWNED_IN_FULL, JOINED_BY_THEMSELVES) } else { (OWNED, JOINED) };
+    let answers = store.read(&[asked(owned), asked(joined)]).await?;
     let mut answers = answers.iter();
     let mut next = || -> Result<Vec<bodies::Community>, Fault> {
         Ok(rows::<CommunityRow>(answers.next())?.into_iter().map(Into::into).collect())
@@ -109,31 +126,62 @@ pub async fn members(
     Ok((found.into_iter().map(body).collect(), end))
 }
 
+// A community as everybody sees it: of one for members only its name and picture, and whether it asks
+// for approval (X42); "in full": to those who may read it.
 macro_rules! community_json {
-    () => {
-        "json_object('uri', c.uri, 'name', c.name, 'description', c.description, 'picture', c.picture,
-            'category_order', c.category_order,
-            'requires_approval_to_join', json(iif(c.requires_approval_to_join, 'true', 'false')),
+    (@ $description:literal, $order:literal) => {
+        concat!(
+            "json_object('uri', c.uri, 'name', c.name, 'description', ",
+            $description,
+            ", 'picture', c.picture, 'category_order', ",
+            $order,
+            ", 'requires_approval_to_join', json(iif(c.requires_approval_to_join, 'true', 'false')),
             'banner', NULL, 'link_embeds', NULL, 'migrated_to', NULL, 'migrated_from', NULL, 'appview', NULL,
-            'hidden', json('false'), 'rev', c.rev, 'indexed_at', c.indexed_at) AS row"
+            'hidden', json('false'), 'rev', c.rev, 'indexed_at', c.indexed_at)"
+        )
+    };
+    () => {
+        community_json!(@
+            "iif(EXISTS (SELECT 1 FROM members_only x WHERE x.community_uri = c.uri), NULL, c.description)",
+            "iif(EXISTS (SELECT 1 FROM members_only x WHERE x.community_uri = c.uri), NULL, c.category_order)"
+        )
+    };
+    ("in full") => {
+        community_json!(@ "c.description", "c.category_order")
     };
 }
+pub(in crate::storage) use community_json;
 
-const COMMUNITY: &str = concat!(
+macro_rules! community {
+    ($json:expr) => {
+        concat!(
+            "SELECT ",
+            $json,
+            " AS row FROM communities c WHERE NOT c.hidden AND (c.uri = ?1 OR c.rkey = ?1)
+            ORDER BY c.uri = ?1 DESC, c.indexed_at, c.uri LIMIT 1"
+        )
+    };
+}
+const COMMUNITY: &str = community!(community_json!());
+const COMMUNITY_IN_FULL: &str = community!(community_json!("in full"));
+
+const COMMUNITY_BY_URI: &str = concat!(
     "SELECT ",
-    community_json!(),
-    " FROM communities c WHERE NOT c.hidden AND (c.uri = ?1 OR c.rkey = ?1)
-    ORDER BY c.uri = ?1 DESC, c.indexed_at, c.uri LIMIT 1"
+    community_json!("in full"),
+    " AS row FROM communities c WHERE NOT c.hidden AND c.uri = ?1"
 );
 
-const COMMUNITY_BY_URI: &str =
-    concat!("SELECT ", community_json!(), " FROM communities c WHERE NOT c.hidden AND c.uri = ?1");
-
-const OWNED: &str = concat!(
-    "SELECT ",
-    community_json!(),
-    " FROM communities c WHERE NOT c.hidden AND c.owner_did = ?1 ORDER BY c.rkey"
-);
+macro_rules! owned {
+    ($json:expr) => {
+        concat!(
+            "SELECT ",
+            $json,
+            " AS row FROM communities c WHERE NOT c.hidden AND c.owner_did = ?1 ORDER BY c.rkey"
+        )
+    };
+}
+const OWNED: &str = owned!(community_json!());
+const OWNED_IN_FULL: &str = owned!(community_json!("in full"));
 
 // Whether the community `$community`, which is of the newest form, has admitted `$did` (N12, N17).
 macro_rules! admitted {
@@ -149,25 +197,36 @@ macro_rules! admitted {
         )
     };
 }
+pub(in crate::storage) use admitted;
 
 // Approved, or pending in an open community; not banned, and not the owner (R11). In a community of the
-// newest form only who is admitted (N04).
-const JOINED: &str = concat!(
-    "SELECT ",
-    community_json!(),
-    " FROM communities c
-    WHERE c.uri IN (SELECT community_uri FROM memberships WHERE member_did = ?1 AND NOT hidden
-                    UNION SELECT community_uri FROM members WHERE member_did = ?1 AND NOT hidden)
-      AND NOT c.hidden AND c.owner_did <> ?1
-      AND NOT EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = ?1)
-      AND CASE WHEN c.rkey = 'self' THEN ",
-    admitted!("c.uri", "?1"),
-    " WHEN NOT c.requires_approval_to_join THEN true ELSE EXISTS (
-          SELECT 1 FROM memberships m JOIN approvals a ON a.membership_uri = m.uri
-          WHERE m.member_did = ?1 AND m.community_uri = c.uri AND NOT m.hidden
-            AND a.approver_did = c.owner_did AND (a.community_uri IS NULL OR a.community_uri = c.uri)) END
-    ORDER BY c.uri"
+// newest form only who is admitted (N04). What stands there of communities for members only is for the person alone (X42), who reads those that let them in.
+macro_rules! joined {
+    ($json:expr, $whom:literal) => {
+        concat!(
+            "SELECT ",
+            $json,
+            " AS row FROM communities c
+            WHERE c.uri IN (SELECT community_uri FROM memberships WHERE member_did = ?1 AND NOT hidden
+                            UNION SELECT community_uri FROM members WHERE member_did = ?1 AND NOT hidden)
+              AND NOT c.hidden AND c.owner_did <> ?1 ",
+            $whom,
+            " AND NOT EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = ?1)
+              AND CASE WHEN c.rkey = 'self' THEN ",
+            admitted!("c.uri", "?1"),
+            " WHEN NOT c.requires_approval_to_join THEN true ELSE EXISTS (
+                  SELECT 1 FROM memberships m JOIN approvals a ON a.membership_uri = m.uri
+                  WHERE m.member_did = ?1 AND m.community_uri = c.uri AND NOT m.hidden
+                    AND a.approver_did = c.owner_did AND (a.community_uri IS NULL OR a.community_uri = c.uri)) END
+            ORDER BY c.uri"
+        )
+    };
+}
+const JOINED: &str = joined!(
+    community_json!("in full"),
+    "AND NOT EXISTS (SELECT 1 FROM members_only x WHERE x.community_uri = c.uri)"
 );
+const JOINED_BY_THEMSELVES: &str = joined!(community_json!(), "");
 
 const CHANNELS: &str = "
     SELECT json_object('uri', ch.uri, 'community_uri', ch.community_uri, 'name', ch.name,

@@ -55,17 +55,8 @@ pub async fn of_channel(
 // If a message is blocked or gone, or its author's account is inactive, it shows no reactions, and
 // no other message with that rkey takes its place.
 const OF_MESSAGE: &str = concat!(
-    "WITH named(uri, channel_uri, indexed_at) AS (
-        SELECT uri, channel_uri, indexed_at FROM messages WHERE uri = ?1
-        UNION ALL SELECT uri, channel_uri, indexed_at FROM messages WHERE rkey = ?1
-        UNION ALL SELECT uri, channel_uri, indexed_at FROM gone_messages WHERE rkey = ?1),
-    target(uri) AS (
-        SELECT n.uri FROM named n
-        JOIN channels ch ON ch.uri = n.channel_uri
-        JOIN communities c ON c.uri = ch.community_uri
-        WHERE NOT c.hidden
-        ORDER BY n.indexed_at, n.uri LIMIT 1),
-    page(uri) AS (
+    message_named!(),
+    ", page(uri) AS (
         SELECT m.uri FROM target t CROSS JOIN messages m ON m.uri = t.uri
         WHERE NOT m.hidden AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = m.uri)) ",
     reactions_of!("page")

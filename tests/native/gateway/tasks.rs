@@ -223,6 +223,7 @@ impl World {
             exists: exists(did),
             active: true,
             communities: if exists(did) { vec![community(0)] } else { Vec::new() },
+            closed: Vec::new(),
             shown: Person::default(),
         }
     }
@@ -293,7 +294,12 @@ impl World {
             self.outside.changed.insert(saying.did.clone(), self.now);
         }
         if !sayings.is_empty() {
-            self.on(Input::Published { from: "gateway-0".to_owned(), sayings, had })?;
+            self.on(Input::Published {
+                from: "gateway-0".to_owned(),
+                sayings,
+                had,
+                audible: BTreeMap::new(),
+            })?;
         }
         Ok(())
     }
@@ -545,7 +551,7 @@ impl World {
             Resume::From(after) => {
                 let through = last.min(after + PAGE);
                 let events = (after + 1..=through).map(|seq| event_of(&name, seq)).collect();
-                Replayed::Page { events, through, last }
+                Replayed::Page { events, through, last, members_only: false }
             }
         };
         match self.change(|gateway, _| gateway.replayed(&mut replay, page))? {

@@ -17,6 +17,7 @@ use crate::api::identity::Shown;
 use crate::api::server::Server;
 use crate::domain::auth_mode::AuthMode;
 use crate::domain::identity::HandleStatus;
+use crate::domain::members_only::meaning;
 use crate::domain::sidebar::Sidebar;
 use crate::durable::jetstream::commands::{Spent, StreamStatus};
 use crate::storage::discovery;
@@ -24,7 +25,7 @@ use crate::storage::reads::{DeferredShown, GapShown, IngestStatus};
 use crate::storage::repos::{self, Counts};
 use crate::wire::bodies::{
     AuditEntry, Author, Category, Channel, ChannelRead, Communities, Community, Invite, InviteCode,
-    InviteToCommunity, Member, Message, MessageCore, Person, ReactionGroup,
+    InviteToCommunity, Member, MembersOnly, Message, MessageCore, Person, ReactionGroup,
 };
 use crate::wire::handle::Handle;
 use crate::wire::ice::{IceServer, IceServers};
@@ -285,6 +286,7 @@ fn samples() -> Vec<Samples> {
         of("ChannelRead", |_| ChannelRead { channel_uri: text(), cursor_at: text() }),
         of("Invite", invite),
         of("AuditEntry", audit_entry),
+        of("MembersOnly", |on| MembersOnly { community_uri: text(), members_only: on, meaning: meaning(on) }),
         of("InviteToCommunity", |all| InviteToCommunity { invite: invite(all), community: community(true) }),
         of("InviteCode", |_| InviteCode { code: text() }),
         of("Erasure", |_| Erasure { state: "erased".into(), erased_at: text() }),

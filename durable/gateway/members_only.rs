@@ -1,0 +1,78 @@
+//! Who of a gateway's people may hear a community for members only (X43).
+//!
+//! D1 is asked for each delivery, each page of a replay and each subscription, and nothing is remembered: a
+//! right that ended counts for nothing that is sent after D1 said so. Deliveries of a busy community come
+//! many at a time, so the question is asked a few times a second.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::object::{GatewayObject, Outcome};
+use crate::domain::actions::Subscribe;
+use crate::domain::gateway::Gateway as Core;
+use crate::domain::gateway::saying::Saying;
+use crate::domain::members_only::{Audible, may_read};
+use crate::platform::clock::now;
+use crate::platform::d1::D1;
+use crate::storage::{Fault, members_only};
+use crate::wire::ids::{AtUri, Did};
+
+/// How often it is asked again because somebody subscribed meanwhile.
+const TRIES: u32 = 8;
+
+impl GatewayObject {
+    /// Those of the people here who named the community and may read it.
+    pub(super) async fn readers(&self, community: &AtUri) -> Outcome<Audible> {
+        self.readers_among(community, |gateway| gateway.askers(community.as_str())).await
+    }
+
+    /// Asks about the people that `among` finds, until nobody came meanwhile.
+    async fn readers_among(
+        &self,
+        community: &AtUri,
+        among: impl Fn(&Core) -> BTreeSet<Did>,
+    ) -> Outcome<Audible> {
+        let (mut asked, mut readers) = (BTreeSet::new(), BTreeSet::new());
+        for _ in 0..TRIES {
+            let people = self.with(|gateway| Ok(among(gateway)))?;
+            let new: Vec<Did> = people.difference(&asked).cloned().collect();
+            if new.is_empty() {
+                return Ok(Audible::To(readers));
+            }
+            let places = members_only::places(&D1::of(&self.env)?, community, &new, now()).await?;
+            readers
+                .extend(places.into_iter().filter(|place| may_read(community, place)).map(|place| place.did));
+            asked.extend(new);
+        }
+        Err(Fault::new("looking at rights to read", "people come faster than they can be asked about"))
+    }
+
+    /// Who may hear what is said of people through communities for members only.
+    pub(super) async fn hearers_of(&self, sayings: &[Saying]) -> Outcome<BTreeMap<AtUri, Audible>> {
+        let closed: BTreeSet<&AtUri> = sayings.iter().flat_map(|saying| &saying.closed).collect();
+        let mut audible = BTreeMap::new();
+        for community in closed {
+            let to = self.readers_among(community, |gateway| gateway.watchers(community.as_str())).await?;
+            audible.insert(community.clone(), to);
+        }
+        Ok(audible)
+    }
+
+    /// Whether the person of a session proved who they are, and may read the community.
+    pub(super) async fn may_hear(&self, id: i64, community: &AtUri) -> Outcome<bool> {
+        let Some(did) = self.with(|gateway| Ok(gateway.proven_by(id)))? else { return Ok(false) };
+        let places = members_only::places(&D1::of(&self.env)?, community, &[did], now()).await?;
+        Ok(places.iter().any(|place| may_read(community, place)))
+    }
+
+    /// Whether everything that a subscription may mean is for members only, and not for this session.
+    pub(super) async fn is_refused(&self, id: i64, subscribe: &Subscribe) -> Outcome<bool> {
+        let Some(key) = &subscribe.key else { return Ok(false) };
+        let behind = members_only::behind(&D1::of(&self.env)?, subscribe.kind, key).await?;
+        for (community, is_closed) in &behind {
+            if !is_closed || self.may_hear(id, community).await? {
+                return Ok(false);
+            }
+        }
+        Ok(!behind.is_empty())
+    }
+}
