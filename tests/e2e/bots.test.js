@@ -27,7 +27,8 @@ before(async () => {
   await connected(service)
   ;({ alice, bob, community, channel } = await garden(place))
   await answers(service, `/api/members?community=${community.uri}`, 200, (members) => members.length === 2)
-  cable = await openCable(port)
+  // So slow that messages come between two frames of the bot.
+  cable = await openCable(port, { frameEvery: 400 })
   const account = { PDS: place.network.pds, HANDLE: 'bob.test', PASSWORD: 'bob-password' }
   env = { ...process.env, ...account, SERVICE: cable.url, COMMUNITY: community.uri, CURSOR_FILE: join(freshFolder(), 'cursor') }
 })
@@ -64,7 +65,7 @@ test('Q02: whatever is posted while connections are cut, the bot handles each ev
   await follows(bot)
   const first = bot.heard.length
   let [n, isPosting] = [0, true]
-  // Somebody posts all the time, so events also come between the subscription to messages and the resume.
+  // Somebody posts all the time, so events also come between the subscription to messages and the ack of the resume.
   const posting = (async () => {
     while (isPosting) await post(`n ${n++}`)
   })()

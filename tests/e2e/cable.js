@@ -3,14 +3,49 @@
 
 import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
+import { setTimeout } from 'node:timers/promises'
 
 import { atEnd } from './harness.js'
 
+/** Where the first frame in these bytes of a client ends, or 0 if it is not complete (RFC 6455, 5.2). @param {Buffer} bytes */
+function frameEnd(bytes) {
+  if (bytes.length < 2) return 0
+  const short = bytes[1] & 0x7f
+  if (short > 126) throw new Error('a client of a test sends a frame of more than 64 KiB')
+  const head = short === 126 ? 8 : 6
+  if (bytes.length < head) return 0
+  const end = head + (short === 126 ? bytes.readUInt16BE(2) : short)
+  return bytes.length < end ? 0 : end
+}
+
+/**
+ * Carries what a client sends; of a WebSocket each frame, and that long after the one before.
+ * @param {import('node:net').Socket} near @param {import('node:net').Socket} far @param {number} millis
+ */
+function carrySlowly(near, far, millis) {
+  let [isSocket, rest, line] = [false, Buffer.alloc(0), Promise.resolve()]
+  near.on('end', () => far.end())
+  near.on('data', (chunk) => {
+    if (!isSocket) {
+      // Clients send the upgrade on a connection that they have already, and in one piece.
+      isSocket = /^upgrade: websocket/im.test(chunk.toString('latin1'))
+      far.write(chunk)
+      return
+    }
+    rest = Buffer.concat([rest, chunk])
+    for (let end = frameEnd(rest); end > 0; end = frameEnd(rest)) {
+      const frame = rest.subarray(0, end)
+      rest = rest.subarray(end)
+      line = line.then(() => setTimeout(millis)).then(() => void (far.destroyed || far.write(frame)))
+    }
+  })
+}
+
 /**
  * Opens a relay to a port of this machine. Connections that are opened after `goDead()` work again.
- * @param {number} port
+ * @param {number} port @param {{ frameEvery?: number }} [options] `frameEvery`: the milliseconds between two frames of a client
  */
-export async function openCable(port) {
+export async function openCable(port, { frameEvery } = {}) {
   /** @type {{ near: import('node:net').Socket, far: import('node:net').Socket }[]} */
   let lines = []
   let isCut = false
@@ -21,7 +56,8 @@ export async function openCable(port) {
       [near, far],
       [far, near],
     ]) {
-      from.pipe(to)
+      if (from === near && frameEvery) carrySlowly(near, far, frameEvery)
+      else from.pipe(to)
       // A reset is an end like any other here.
       from.on('error', () => to.destroy())
     }
