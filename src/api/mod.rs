@@ -24,6 +24,7 @@ mod communities;
 mod demo;
 mod did;
 mod erasure;
+mod export;
 mod health;
 mod identity;
 mod invites;
@@ -90,6 +91,7 @@ const ROUTES: &[Route] = routes! {
     DELETE "/api/user"               R40 erasure::erase;
     GET    "/api/user/erasure"       R41 erasure::shown;
     DELETE "/api/user/erasure"       R42 erasure::lift;
+    GET    "/api/export"             R43 export::export;
     PUT    "/api/community/members-only" R45 moderation::set_members_only;
     GET    "/api/community/members-only" R46 moderation::members_only;
     GET    "/api/webrtc/ice-servers" ice signaling::ice_servers;
@@ -143,6 +145,7 @@ const METHODS: &[Method] = methods! {
     R40 "social.colibri.sync.eraseUser";
     R41 "social.colibri.sync.getErasure";
     R42 "social.colibri.sync.liftErasure";
+    R43 "social.colibri.sync.exportRecords" MODERATE;
     R45 "social.colibri.community.setMembersOnly" MODERATE;
     ice "social.colibri.voice.getIceServers" SUBSCRIBE;
     sync_now "social.colibri.sync.requestRepo" MODERATE;

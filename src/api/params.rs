@@ -90,6 +90,11 @@ impl Query {
         }
     }
 
+    /// An AT-URI that may be missing.
+    pub(super) fn optional_at_uri(&self, name: &str) -> Checked<Option<&str>> {
+        self.optional(name).map(|_| self.at_uri(name)).transpose()
+    }
+
     /// A required AT-URI or record key.
     pub(super) fn at_uri_or_rkey(&self, name: &str) -> Checked<&str> {
         let value = self.required(name)?;

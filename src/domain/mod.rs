@@ -70,6 +70,7 @@ pub mod answers;
 pub mod bans;
 pub mod breaker;
 pub mod editions;
+pub mod export;
 pub mod hosts;
 pub mod ice;
 pub mod identity;

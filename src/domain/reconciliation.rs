@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use super::snapshot::{Snapshot, SnapshotRecord};
 use crate::wire::ids::{AtUri, Collection, Did};
-use crate::wire::jetstream::{Commit, Write};
+use crate::wire::jetstream::{Commit, Write, is_cid};
 use crate::wire::records::Record;
 use crate::wire::time::Micros;
 
@@ -112,16 +112,17 @@ fn deciding(snapshot: &Snapshot) -> Option<&SnapshotRecord> {
 impl Step<'_> {
     /// The finding, at revision `rev` of the repository of `did`.
     pub fn found(&self, did: &Did, rev: &str) -> Option<Found> {
-        let (uri, write) = match self {
+        let (uri, cid, write) = match self {
             Step::Stands(record) => {
                 let parsed = Record::parse(record.collection, did, &record.json);
                 let json = if parsed.is_ok() { record.json.clone() } else { String::new() };
-                (record.uri(did), Write::Put { is_create: false, json, record: parsed })
+                let cid = Some(&record.cid).filter(|cid| is_cid(cid)).cloned();
+                (record.uri(did), cid, Write::Put { is_create: false, json, record: parsed })
             }
-            Step::Gone(uri) => ((*uri).clone(), Write::Delete),
+            Step::Gone(uri) => ((*uri).clone(), None, Write::Delete),
         };
         let collection = Collection::from_nsid(uri.nsid())?;
-        let commit = Commit { collection, rkey: uri.rkey(), uri, rev: rev.to_owned(), write };
+        let commit = Commit { collection, rkey: uri.rkey(), uri, rev: rev.to_owned(), cid, write };
         Some(Found { did: did.clone(), what: Finding::Record(Box::new(commit)) })
     }
 

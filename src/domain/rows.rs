@@ -404,6 +404,7 @@ pub struct HeldRow {
     pub waits_for: String,
     pub record: String,
     pub rev: String,
+    pub cid: Option<String>,
     pub arrived_at: Micros,
 }
 

@@ -52,6 +52,8 @@ macro_rules! tables {
             pub people: People,
             /// People of whom everything is erased (I57).
             pub erased: BTreeSet<Did>,
+            /// The CIDs of the versions that rows stand for since this batch.
+            cids: BTreeMap<AtUri, Option<String>>,
             /// `CDN_URL`, for links (O10).
             pub cdn: String,
         }
@@ -66,9 +68,17 @@ macro_rules! tables {
             pub bans: BansDelta,
             pub blocks: MarksDelta<AtUri>,
             pub people: Vec<PersonRow>,
+            /// Of rows that stand for another version now: its CID, if it is known.
+            pub cids: BTreeMap<AtUri, Option<String>>,
         }
 
         impl Changes {
+            /// The CID of the version that the row of this record stands for since this batch: empty if it
+            /// is not known, `None` if the row stands for the version that it stood for before.
+            pub fn cid_of(&self, uri: &AtUri) -> Option<&str> {
+                self.cids.get(uri).map(|cid| cid.as_deref().unwrap_or_default())
+            }
+
             /// Whether nothing was touched.
             pub fn is_empty(&self) -> bool {
                 $(self.$table.is_empty() &&)*
@@ -92,6 +102,7 @@ macro_rules! tables {
                     bans,
                     blocks: self.blocks.into_parts().0,
                     people: self.people.into_touched(),
+                    cids: self.cids,
                 };
                 (changes, Standings { memberships, approvals, bans: all_bans })
             }
@@ -113,6 +124,11 @@ macro_rules! tables {
                     Some(Collection::Profile) | None => {}
                 }
                 $(self.$trace.decided(uri, rev);)*
+            }
+
+            /// Notes that the row of this record stands for the version with this CID, if that is known.
+            pub fn note_cid(&mut self, uri: &AtUri, cid: Option<&str>) {
+                self.cids.insert(uri.clone(), cid.map(str::to_owned));
             }
 
             /// Whether this record has a row.

@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 pub mod d1;
 pub mod editions;
+pub mod exports;
 pub mod handles;
 pub mod identity;
 pub mod incidents;

@@ -6,12 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::Serialize;
+
 use super::kinds::KINDS;
 use super::{Param, Statement, chunks, identities, invites, json_text, repos};
 use crate::domain::announcement::Announcement;
 use crate::domain::ingest::{AccountChange, Refusal};
 use crate::domain::link::{Gap, StreamPosition};
 use crate::domain::repos::known_by;
+use crate::domain::rows::PersonRow;
 use crate::domain::working_set::Changes;
 use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::jetstream::{Frame, What};
@@ -112,7 +115,7 @@ pub fn prepare(commit: &Commit) -> Prepared {
     purge(&mut statements, commit.accounts, commit.now);
     KINDS.iter().for_each(|kind| (kind.store)(&mut statements, changes));
     gone(&mut statements, commit);
-    for text in chunks(changes.people.iter()) {
+    for text in chunks(changes.people.iter().map(|person| WithCid::of(person, changes))) {
         statements.push(Statement::new(PEOPLE, [text.into(), commit.now.shown().into()]));
     }
     if commit.looks_at_new {
@@ -168,6 +171,23 @@ pub fn prepare(commit: &Commit) -> Prepared {
     repositories(&mut statements, commit, &known);
     let outbox = outbox.into_iter().map(|(id, range, _)| (id, range)).collect();
     Prepared { statements, outbox, version, known }
+}
+
+/// A person as they are bound, with the CID of their profile record. It is missing and empty as in
+/// `kinds::Bound`.
+#[derive(Serialize)]
+struct WithCid<'a> {
+    #[serde(flatten)]
+    person: &'a PersonRow,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile_cid: Option<&'a str>,
+}
+
+impl<'a> WithCid<'a> {
+    fn of(person: &'a PersonRow, changes: &'a Changes) -> Self {
+        let profile_cid = changes.cid_of(&AtUri::profile(&person.did));
+        Self { person, profile_cid }
+    }
 }
 
 /// Updates what the service knows of repositories along with what it stores of them (K01, K05,
@@ -413,18 +433,19 @@ fn refusals(statements: &mut Vec<Statement>, commit: &Commit) {
 // state.
 const PEOPLE: &str = "
     INSERT INTO people (did, handle, display_name, avatar_cid, banner_cid, description, status_text,
-        emoji, profile_rev, active, account_status, account_at, account_said, away_since, deleted_at,
+        emoji, profile_rev, profile_cid, active, account_status, account_at, account_said, away_since, deleted_at,
         updated_at, state, preferred_state)
     SELECT value ->> 'did', value ->> 'handle', value ->> 'display_name', value ->> 'avatar_cid',
         value ->> 'banner_cid', value ->> 'description', value ->> 'status_text', value ->> 'emoji',
-        value ->> 'profile_rev', value ->> 'active', value ->> 'account_status',
+        value ->> 'profile_rev', value ->> 'profile_cid', value ->> 'active', value ->> 'account_status',
         value ->> 'account_at', value ->> 'account_said', value ->> 'away_since', value ->> 'deleted_at',
         ?2, v.state, v.preferred_state
     FROM json_each(?1) LEFT JOIN visitors v ON v.did = value ->> 'did' WHERE true
     ON CONFLICT (did) DO UPDATE SET handle = excluded.handle, display_name = excluded.display_name,
         avatar_cid = excluded.avatar_cid, banner_cid = excluded.banner_cid,
         description = excluded.description, status_text = excluded.status_text,
-        emoji = excluded.emoji, profile_rev = excluded.profile_rev, active = excluded.active,
+        emoji = excluded.emoji, profile_rev = excluded.profile_rev, profile_cid = coalesce(excluded.profile_cid, profile_cid),
+        active = excluded.active,
         account_status = excluded.account_status, account_at = excluded.account_at,
         account_said = excluded.account_said, away_since = excluded.away_since,
         deleted_at = excluded.deleted_at,

@@ -172,20 +172,23 @@ pub(super) fn question<R: Stored>(asked: &Asked) -> Question {
     }
 }
 
-/// A row with its bound columns, and the two columns of its AT-URI.
+/// A row as it is bound: its columns, the two that stand in its AT-URI, and the CID of the version it
+/// stands for. That is missing if the version is the one it stood for before, and empty if nobody said it.
 #[derive(Serialize)]
 struct Bound<'a, R> {
     #[serde(flatten)]
     row: &'a R,
     authority: Did,
     rkey: Rkey,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cid: Option<&'a str>,
 }
 
 fn store<R: Stored>(statements: &mut Vec<Statement>, changes: &Changes, remove: &'static str) {
     let delta = R::delta(changes);
     for text in chunks(delta.put.iter().map(|row| {
         let uri: &AtUri = row.uri();
-        Bound { row, authority: uri.authority(), rkey: uri.rkey() }
+        Bound { row, authority: uri.authority(), rkey: uri.rkey(), cid: changes.cid_of(uri) }
     })) {
         statements.push(Statement::new(R::STORE, [Param::Text(text)]));
     }

@@ -15,6 +15,7 @@ pub mod audit;
 pub mod commit;
 pub mod discovery;
 pub mod erasures;
+pub mod export;
 pub mod facts;
 pub mod idempotency;
 pub mod identities;

@@ -107,6 +107,11 @@ impl AtUri {
         Self(format!("at://{}/{}/{}", did.0, collection.nsid(), rkey.0))
     }
 
+    /// Names the profile record of `did`.
+    pub fn profile(did: &Did) -> Self {
+        Self(format!("at://{}/{}/self", did.0, Collection::Profile.nsid()))
+    }
+
     /// The DID of the repository. For a community, this is the owner (T05).
     pub fn authority(&self) -> Did {
         Did(self.part(0).to_owned())

@@ -83,6 +83,8 @@ pub struct Commit {
     pub rkey: Rkey,
     /// The revision of the repository: a TID; a newer one is greater as text.
     pub rev: String,
+    /// The CID of the record that was written, if the frame has one.
+    pub cid: Option<String>,
     /// The operation.
     pub write: Write,
 }
@@ -246,7 +248,8 @@ fn commit(did: &Did, fields: &CommitFields) -> Result<Option<Commit>, ParseError
         _ => return Err(ParseError::Malformed),
     };
     let uri = AtUri::of(did, collection, &rkey);
-    Ok(Some(Commit { uri, collection, rkey, rev: fields.rev.clone().into_owned(), write }))
+    let (rev, cid) = (fields.rev.clone().into_owned(), fields.cid.clone().map(Cow::into_owned));
+    Ok(Some(Commit { uri, collection, rkey, rev, cid, write }))
 }
 
 /// Parameters that would make the stream unreadable or incomplete: the server would compress
@@ -267,7 +270,7 @@ pub fn left_out_of(base: &str) -> Vec<String> {
 }
 
 /// Whether a text may be a CID. The service does not use it, so it need not name anything.
-fn is_cid(text: &str) -> bool {
+pub fn is_cid(text: &str) -> bool {
     (1..=CID_MAX).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+=".contains(&byte))
 }

@@ -25,6 +25,7 @@ pub mod permissions;
 pub mod profile;
 pub mod range;
 pub mod rate_limit;
+pub mod record_json;
 pub mod records;
 pub mod relay;
 pub mod repository;

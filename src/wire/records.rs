@@ -663,8 +663,12 @@ fn checked(
 
 /// The text of a JSON value that must be an array of texts.
 fn rkeys(value: Option<&RawValue>) -> Result<Option<Verbatim>, Invalid> {
-    let are_texts = |text: &str| serde_json::from_str::<Vec<String>>(text).is_ok();
     checked(value, '[', are_texts, Invalid::Shape)
+}
+
+/// Whether a JSON text is an array of texts.
+pub fn are_texts(text: &str) -> bool {
+    serde_json::from_str::<Vec<String>>(text).is_ok()
 }
 
 /// Whether a JSON text is an array of facets that a client can show (8.3): each is an object with a

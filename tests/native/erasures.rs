@@ -29,7 +29,7 @@ use super::sqlite::{Break, Sqlite};
 use super::story::{START, Service, Story, ban, block, frame, kick, moderators};
 
 /// Columns with nothing of a person in them when that person is erased.
-const ERASED: [&str; 61] = [
+const ERASED: [&str; 74] = [
     "actors.did",
     "actors.uri",
     "approvals.approver_did",
@@ -69,17 +69,27 @@ const ERASED: [&str; 61] = [
     "roles.uri",
     "visitors.did",
     // What goes with the row of a column above: what the person wrote, or is called, or where they are.
+    "actors.cid",
+    "approvals.cid",
+    "categories.cid",
     "categories.name",
+    "channel_reads.cid",
+    "channels.cid",
     "channels.description",
     "channels.name",
+    "communities.cid",
     "communities.description",
     "communities.name",
     "communities.banner",
     "communities.picture",
+    "held.cid",
     "identities.handle",
     "identities.pds",
     "identities.signing_key",
+    "members.cid",
+    "memberships.cid",
     "messages.attachments",
+    "messages.cid",
     "messages.facets",
     "messages.text",
     "people.account_said",
@@ -89,7 +99,10 @@ const ERASED: [&str; 61] = [
     "people.display_name",
     "people.emoji",
     "people.handle",
+    "people.profile_cid",
     "people.status_text",
+    "reactions.cid",
+    "roles.cid",
     "repos.pds",
     "repos.signed_by",
 ];
@@ -498,11 +511,11 @@ fn i56_then_nothing_is_left() {
     );
     service.store.exec(
         "INSERT INTO members VALUES ('at://did:plc:bob/social.colibri.member/d', 'd', 'did:plc:dora',
-             'at://did:plc:bob/social.colibri.community/self', '[]', NULL, NULL, 0, 0, '1', '')",
+             'at://did:plc:bob/social.colibri.community/self', '[]', NULL, NULL, 0, 0, '1', '', NULL)",
     );
     service.store.exec(
         "INSERT INTO roles VALUES ('at://did:plc:bob/social.colibri.role/r', 'r', 'did:plc:bob',
-             'at://did:plc:bob/social.colibri.community/self', 'r', NULL, '[]', 1, 0, 0, 0, NULL, '1', '')",
+             'at://did:plc:bob/social.colibri.community/self', 'r', NULL, '[]', 1, 0, 0, 0, NULL, '1', '', NULL)",
     );
     let before = holding(&service.store, "did:plc:bob");
     for column in ERASED.iter().take(38) {

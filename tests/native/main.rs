@@ -16,6 +16,7 @@ mod delivery;
 mod discovery;
 mod documents;
 mod erasures;
+mod export;
 mod fuzz;
 mod fuzz_identity;
 mod fuzz_repository;

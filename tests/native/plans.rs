@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use colibri_edge::domain::announcement::{Announcement, Audience, Scope, Topic};
 use colibri_edge::domain::discovery::Walk;
 use colibri_edge::domain::editions::Parts;
+use colibri_edge::domain::export::{Question, Step, Subject};
 use colibri_edge::domain::link::{Gap, Missed, StreamPosition};
 use colibri_edge::domain::moderation::{Caller, Once, Proof};
 use colibri_edge::domain::person::Person;
@@ -31,7 +32,7 @@ use colibri_edge::storage::reads::members_only::About;
 use colibri_edge::storage::reads::{self, Start, bans, communities, people, reactions};
 use colibri_edge::storage::sweep::{Place, sweep, sweep_approvals, sweep_people};
 use colibri_edge::storage::{
-    Statement, Store, community_voice, discovery, identities, incidents, invites,
+    Statement, Store, community_voice, discovery, export, identities, incidents, invites,
     members_only as settings_of, moderators, outbox, parts, presence, proofs, repos, used_tokens,
 };
 use colibri_edge::wire::ids::{AtUri, Collection, Did, Rkey};
@@ -289,6 +290,13 @@ fn exercise() -> Sqlite {
         proofs::find(&store, &did).await.unwrap();
         super::erasures::exercise(&store, &settings, &did).await;
         store.write(&[incidents::count(Incident::Log, 1, "place", Micros(0))]).await.unwrap();
+        for subject in [Subject::Community(community.clone()), Subject::Person(did.clone())] {
+            for step in Step::ALL {
+                let targets = std::slice::from_ref(&message);
+                let question = Question { subject: &subject, step: *step, after: &[], targets };
+                export::page(&store, &question).await.unwrap();
+            }
+        }
     });
     store
 }
@@ -648,4 +656,102 @@ fn literals(text: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// R43: a page of an export is found by its place, however long the list is. What is sorted is at most the page
+/// itself, the actor records of one person, or the reactions to one page of messages.
+#[test]
+fn r43_pages_of_an_export_are_found_by_place() {
+    const PAGE: &str = "USE TEMP B-TREE FOR ORDER BY";
+    let store = exercise();
+    let seen = store.seen.borrow();
+    let by_uri = |name: &str| format!("SEARCH {name} USING PRIMARY KEY (uri>? AND uri<?)");
+    let once = |rest: &str| {
+        [
+            "SEARCH m USING INDEX memberships_by_community (community_uri=? AND (member_did,uri)>(?,?))"
+                .to_owned(),
+            rest.to_owned(),
+        ]
+    };
+    let admitted =
+        |rest: &str| once(rest).map(|step| step.replace("memberships_by_community", "members_by_community"));
+    for (part, found, sorts) in [
+        ("FROM communities c WHERE c.uri >", vec![by_uri("c")], vec![PAGE]),
+        ("FROM categories g WHERE g.uri >", vec![by_uri("g")], vec![PAGE]),
+        ("FROM roles r WHERE r.uri >", vec![by_uri("r")], vec![PAGE]),
+        ("FROM channels ch WHERE ch.uri >", vec![by_uri("ch")], vec![PAGE]),
+        (
+            "NOT a.hidden AND (NOT a.withdrawn",
+            vec![
+                by_uri("a"),
+                "SEARCH m USING INDEX memberships_by_community (community_uri=? AND member_did=?)".to_owned(),
+            ],
+            vec![PAGE],
+        ),
+        ("true AS shown FROM members a", vec![by_uri("a")], vec![PAGE]),
+        ("FROM memberships WHERE uri >", vec![by_uri("memberships")], vec![]),
+        (
+            "FROM memberships WHERE community_uri = ?1 AND (member_did, uri) >",
+            vec![
+                "SEARCH memberships USING INDEX memberships_by_community (community_uri=? AND (member_did,uri)>(?,?))"
+                    .to_owned(),
+            ],
+            vec![],
+        ),
+        ("FROM approvals a WHERE a.uri >", vec![by_uri("a")], vec![]),
+        ("FROM actors a LEFT JOIN people p", vec![by_uri("a")], vec![]),
+        (
+            "FROM memberships m LEFT JOIN actors a ON",
+            once("SEARCH a USING INDEX actors_by_person (did=? AND uri>?) LEFT-JOIN").to_vec(),
+            vec!["USE TEMP B-TREE FOR LAST TERM OF ORDER BY"],
+        ),
+        (
+            "FROM members m LEFT JOIN actors a ON",
+            admitted("SEARCH a USING INDEX actors_by_person (did=? AND uri>?) LEFT-JOIN").to_vec(),
+            vec!["USE TEMP B-TREE FOR LAST TERM OF ORDER BY"],
+        ),
+        (
+            "FROM members m LEFT JOIN people p ON",
+            admitted("SEARCH p USING PRIMARY KEY (did=?) LEFT-JOIN").to_vec(),
+            vec![],
+        ),
+        (
+            "FROM memberships m LEFT JOIN people p ON",
+            once("SEARCH p USING PRIMARY KEY (did=?) LEFT-JOIN").to_vec(),
+            vec![],
+        ),
+        (
+            "FROM messages m WHERE m.uri >",
+            vec!["SEARCH m USING INDEX sqlite_autoindex_messages_1 (uri>? AND uri<?)".to_owned()],
+            vec![PAGE],
+        ),
+        (
+            "FROM channels ch CROSS JOIN messages m",
+            vec![
+                by_uri("ch"),
+                "SEARCH m USING INDEX messages_by_channel (channel_uri=? AND (sort_at,rkey,author_did)>(?,?,?))"
+                    .to_owned(),
+            ],
+            vec![PAGE, PAGE],
+        ),
+        ("FROM reactions WHERE uri >", vec![by_uri("reactions")], vec![]),
+        (
+            "p CROSS JOIN reactions r ON r.target_uri = p.value",
+            vec!["SEARCH r USING INDEX reactions_by_target (target_uri=?)".to_owned()],
+            vec![PAGE],
+        ),
+        ("FROM channel_reads WHERE uri >", vec![by_uri("channel_reads")], vec![]),
+        ("FROM held h WHERE h.uri >", vec![by_uri("h")], vec![PAGE]),
+    ] {
+        let sql = seen.iter().find(|sql| sql.contains(part) && sql.contains("'cid', ")).unwrap();
+        let plan = store.plan(sql);
+        for step in found {
+            assert!(plan.contains(&step), "{step}: {plan:#?}");
+        }
+        let sorted: Vec<_> = plan.iter().filter(|step| step.contains("TEMP B-TREE")).collect();
+        assert_eq!(sorted, sorts, "{part}: {plan:#?}");
+        // What is sorted has been cut off before.
+        let cut = plan.iter().position(|step| step == "SCAN p").unwrap_or(0);
+        assert!(!plan[..cut].iter().any(|step| step.contains("TEMP B-TREE")), "{part}: {plan:#?}");
+    }
 }

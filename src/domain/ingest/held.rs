@@ -12,12 +12,13 @@ impl Fold {
     /// Holds a version until `waits_for` is known: a community's AT-URI, the channel as a message
     /// names it, or an admission ([`awaited`](super::super::gate::awaited)).
     pub(super) fn hold(&mut self, version: &Version, waits_for: &str) {
-        self.unsettle(version.uri);
+        self.working_set.settled.remove(version.uri);
         self.working_set.held.put(HeldRow {
             uri: version.uri.clone(),
             waits_for: waits_for.to_owned(),
             record: version.json.to_owned(),
             rev: version.rev.to_owned(),
+            cid: version.cid.map(str::to_owned),
             arrived_at: version.received,
         });
     }
@@ -86,6 +87,7 @@ impl Fold {
             uri: &row.uri,
             author: &author,
             rev: &row.rev,
+            cid: row.cid.as_deref(),
             json: &row.record,
             received: row.arrived_at,
         };

@@ -34,7 +34,7 @@ impl Fold {
             indexed_at: before.filter(|_| !moved).map_or(version.received, |row| row.indexed_at),
             hidden: !self.working_set.is_active(version.author),
         };
-        self.unsettle(version.uri);
+        self.accept(version);
         self.working_set.people.know(version.author);
         self.with_standing(&record.community, version.author, |fold| {
             fold.working_set.memberships.put(row);
@@ -109,7 +109,7 @@ impl Fold {
             rev: version.rev.to_owned(),
             indexed_at: before.filter(|_| !moved).map_or(version.received, |row| row.indexed_at),
         };
-        self.unsettle(version.uri);
+        self.accept(version);
         if !is_erased {
             self.working_set.people.know(&record.subject);
         }
@@ -162,7 +162,7 @@ impl Fold {
             rev: version.rev.to_owned(),
             indexed_at: before.map_or(version.received, |row| row.indexed_at),
         };
-        self.unsettle(version.uri);
+        self.accept(version);
         self.working_set.roles.put(row);
     }
 
@@ -191,7 +191,7 @@ impl Fold {
                 .get(version.uri)
                 .map_or(version.received, |row| row.indexed_at),
         };
-        self.unsettle(version.uri);
+        self.accept(version);
         self.with_membership(&record.membership, |fold| fold.working_set.approvals.put(row));
     }
 

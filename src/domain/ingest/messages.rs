@@ -37,7 +37,7 @@ impl Fold {
             Verdict::Awaits(admission) => self.hold(version, &admission),
             Verdict::Refused(refused) => self.turn_away(version, refused.reason()),
             Verdict::Accepted(channel) => {
-                self.unsettle(version.uri);
+                self.accept(version);
                 self.working_set.people.know(version.author);
                 let is_active = self.working_set.is_active(version.author);
                 let row = stored(version, record, channel, before.as_ref(), is_active);

@@ -240,6 +240,8 @@ struct Version<'a> {
     uri: &'a AtUri,
     author: &'a Did,
     rev: &'a str,
+    /// The CID of the record, if it is known.
+    cid: Option<&'a str>,
     /// The record as it arrived.
     json: &'a str,
     /// The receive time (T12). A held record keeps the time of its first arrival (I61).
@@ -257,7 +259,8 @@ impl Fold {
             return;
         }
         let json = if let Write::Put { json, .. } = &commit.write { json.as_str() } else { "" };
-        let version = Version { uri: &commit.uri, author, rev: &commit.rev, json, received: self.clock };
+        let cid = commit.cid.as_deref();
+        let version = Version { uri: &commit.uri, author, rev: &commit.rev, cid, json, received: self.clock };
         match &commit.write {
             Write::Delete => self.delete(&version),
             Write::Put { record: Err(invalid), .. } => {
@@ -360,9 +363,10 @@ impl Fold {
         });
     }
 
-    /// Drops the stored outcome of a record that is indexed or held again.
-    fn unsettle(&mut self, uri: &AtUri) {
-        self.working_set.settled.remove(uri);
+    /// A version is indexed: its CID is noted, and an outcome that was stored is dropped.
+    fn accept(&mut self, version: &Version) {
+        self.working_set.settled.remove(version.uri);
+        self.working_set.note_cid(version.uri, version.cid);
     }
 
     /// Stores the revision of a version that was decided and changed nothing.

@@ -40,7 +40,7 @@ impl Fold {
     pub(super) fn put_actor(&mut self, version: &Version, record: &Actor) {
         let indexed_at =
             self.working_set.actors.get(version.uri).map_or(version.received, |row| row.indexed_at);
-        self.unsettle(version.uri);
+        self.accept(version);
         self.working_set.actors.put(ActorRow {
             uri: version.uri.clone(),
             did: version.author.clone(),
@@ -91,6 +91,7 @@ impl Fold {
             person.banner_cid = profile.banner_cid;
             person.profile_rev = Some(version.rev.to_owned());
         });
+        self.working_set.note_cid(version.uri, version.cid);
         self.tell_profile(did, &before);
     }
 
@@ -121,7 +122,7 @@ impl Fold {
         let latest = self.working_set.channel_reads.group(&group).map(|row| row.cursor_at).max();
         let indexed_at =
             self.working_set.channel_reads.get(version.uri).map_or(version.received, |row| row.indexed_at);
-        self.unsettle(version.uri);
+        self.accept(version);
         self.working_set.channel_reads.put(ChannelReadRow {
             uri: version.uri.clone(),
             did: version.author.clone(),

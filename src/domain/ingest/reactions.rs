@@ -69,7 +69,7 @@ impl Fold {
             hidden: !self.working_set.is_active(version.author),
         };
         let is_first = !self.stands(&row);
-        self.unsettle(version.uri);
+        self.accept(version);
         self.working_set.reactions.put(row.clone());
         let written = record.created_at.as_deref().and_then(Micros::parse);
         let sort_at = written.map_or(version.received, |instant| instant.min(version.received));

@@ -50,7 +50,8 @@ impl Fold {
         }
         let decided_now = decided == Some(commit.rev.as_str());
         let json = if let Write::Put { json, .. } = &commit.write { json.as_str() } else { "" };
-        let version = Version { uri, author, rev: &commit.rev, json, received: self.clock };
+        let cid = commit.cid.as_deref();
+        let version = Version { uri, author, rev: &commit.rev, cid, json, received: self.clock };
         match &commit.write {
             Write::Delete if self.holds(author, uri) => self.delete(&version),
             Write::Delete => {}

@@ -37,7 +37,7 @@ impl Fold {
             unread: before.as_ref().is_none_or(|row| row.unread),
         };
         let same = before.as_ref().is_some_and(|old| old.looks_like(&row));
-        self.unsettle(version.uri);
+        self.accept(version);
         self.working_set.people.know(version.author);
         self.working_set.communities.put(row.clone());
         if same {
@@ -150,7 +150,7 @@ impl Fold {
         let same = before
             .as_ref()
             .is_some_and(|old| old.looks_like(&row) && (!is_voice(&row.channel_type) || names_the_same(old)));
-        self.unsettle(version.uri);
+        self.accept(version);
         self.working_set.channels.put(row.clone());
         if same || self.working_set.community(&community).is_none() {
             return;
@@ -211,7 +211,7 @@ impl Fold {
         };
         let same =
             before.as_ref().is_some_and(|old| CategoryRow { rev: row.rev.clone(), ..old.clone() } == row);
-        self.unsettle(version.uri);
+        self.accept(version);
         self.working_set.categories.put(row.clone());
         if same || self.working_set.community(&community).is_none() {
             return;

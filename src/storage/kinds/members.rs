@@ -14,12 +14,12 @@ impl Stored for MembershipRow {
     FROM memberships WHERE member_did IN (SELECT did FROM concerned)"
     );
     const STORE: &'static str = "
-    INSERT INTO memberships (uri, member_did, community_uri, hidden, rev, indexed_at)
+    INSERT INTO memberships (uri, member_did, community_uri, hidden, rev, indexed_at, cid)
     SELECT value ->> 'uri', value ->> 'member_did', value ->> 'community_uri', value ->> 'hidden',
-        value ->> 'rev', value ->> 'indexed_at'
+        value ->> 'rev', value ->> 'indexed_at', value ->> 'cid'
     FROM json_each(?1) WHERE true
     ON CONFLICT (uri) DO UPDATE SET community_uri = excluded.community_uri, hidden = excluded.hidden,
-        rev = excluded.rev, indexed_at = excluded.indexed_at
+        rev = excluded.rev, indexed_at = excluded.indexed_at, cid = coalesce(excluded.cid, cid)
     WHERE excluded.rev >= rev";
     const PURGE: &'static [Purge] = purges!(
         "DELETE FROM memberships WHERE uri IN (
@@ -45,12 +45,12 @@ impl Stored for ApprovalRow {
     WHERE membership_uri IN (SELECT uri FROM wanted) OR uri IN (SELECT value FROM json_each(?2))"
     );
     const STORE: &'static str = "
-    INSERT INTO approvals (uri, approver_did, membership_uri, community_uri, rev, indexed_at)
+    INSERT INTO approvals (uri, approver_did, membership_uri, community_uri, rev, indexed_at, cid)
     SELECT value ->> 'uri', value ->> 'authority', value ->> 'membership_uri', value ->> 'community_uri',
-        value ->> 'rev', value ->> 'indexed_at'
+        value ->> 'rev', value ->> 'indexed_at', value ->> 'cid'
     FROM json_each(?1) WHERE true
     ON CONFLICT (uri) DO UPDATE SET membership_uri = excluded.membership_uri,
-        community_uri = excluded.community_uri, rev = excluded.rev, indexed_at = excluded.indexed_at
+        community_uri = excluded.community_uri, rev = excluded.rev, indexed_at = excluded.indexed_at, cid = coalesce(excluded.cid, cid)
     WHERE excluded.rev >= rev";
     const PURGE: &'static [Purge] = purges!(
         "DELETE FROM approvals WHERE uri IN (SELECT a.uri FROM json_each(?1) d CROSS JOIN approvals a
@@ -75,15 +75,15 @@ impl Stored for MemberRow {
     );
     const STORE: &'static str = "
     INSERT INTO members (uri, rkey, member_did, community_uri, roles, nickname, from_membership, withdrawn,
-        hidden, rev, indexed_at)
+        hidden, rev, indexed_at, cid)
     SELECT value ->> 'uri', value ->> 'rkey', value ->> 'member_did', value ->> 'community_uri',
         value ->> 'roles', value ->> 'nickname', value ->> 'from_membership', value ->> 'withdrawn',
-        value ->> 'hidden', value ->> 'rev', value ->> 'indexed_at'
+        value ->> 'hidden', value ->> 'rev', value ->> 'indexed_at', value ->> 'cid'
     FROM json_each(?1) WHERE true
     ON CONFLICT (uri) DO UPDATE SET member_did = excluded.member_did, roles = excluded.roles,
         nickname = excluded.nickname, from_membership = excluded.from_membership,
         withdrawn = excluded.withdrawn, hidden = excluded.hidden, rev = excluded.rev,
-        indexed_at = excluded.indexed_at
+        indexed_at = excluded.indexed_at, cid = coalesce(excluded.cid, cid)
     WHERE excluded.rev >= rev";
     const PURGE: &'static [Purge] = purges!(
         "DELETE FROM members WHERE uri IN (SELECT m.uri FROM json_each(?1) d CROSS JOIN members m
@@ -115,16 +115,17 @@ impl Stored for RoleRow {
     FROM roles WHERE uri IN (SELECT uri FROM wanted)";
     const STORE: &'static str = "
     INSERT INTO roles (uri, rkey, did, community_uri, name, color, permissions, position, hoisted,
-        mentionable, protected, channel_overrides, rev, indexed_at)
+        mentionable, protected, channel_overrides, rev, indexed_at, cid)
     SELECT value ->> 'uri', value ->> 'rkey', value ->> 'did', value ->> 'community_uri', value ->> 'name',
         value ->> 'color', value ->> 'permissions', value ->> 'position', value ->> 'hoisted',
         value ->> 'mentionable', value ->> 'protected', value ->> 'channel_overrides', value ->> 'rev',
-        value ->> 'indexed_at'
+        value ->> 'indexed_at', value ->> 'cid'
     FROM json_each(?1) WHERE true
     ON CONFLICT (uri) DO UPDATE SET name = excluded.name, color = excluded.color,
         permissions = excluded.permissions, position = excluded.position, hoisted = excluded.hoisted,
         mentionable = excluded.mentionable, protected = excluded.protected,
-        channel_overrides = excluded.channel_overrides, rev = excluded.rev, indexed_at = excluded.indexed_at
+        channel_overrides = excluded.channel_overrides, rev = excluded.rev, indexed_at = excluded.indexed_at,
+        cid = coalesce(excluded.cid, cid)
     WHERE excluded.rev >= rev";
     const PURGE: &'static [Purge] = purges!(
         "DELETE FROM roles WHERE uri IN (

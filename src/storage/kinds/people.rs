@@ -13,10 +13,10 @@ impl Stored for ActorRow {
     SELECT json_object('uri', uri, 'did', did, 'rev', rev, 'indexed_at', indexed_at) AS row
     FROM actors WHERE uri IN (SELECT value FROM json_each(?1))";
     const STORE: &'static str = "
-    INSERT INTO actors (uri, did, rev, indexed_at)
-    SELECT value ->> 'uri', value ->> 'did', value ->> 'rev', value ->> 'indexed_at'
+    INSERT INTO actors (uri, did, rev, indexed_at, cid)
+    SELECT value ->> 'uri', value ->> 'did', value ->> 'rev', value ->> 'indexed_at', value ->> 'cid'
     FROM json_each(?1) WHERE true
-    ON CONFLICT (uri) DO UPDATE SET rev = excluded.rev, indexed_at = excluded.indexed_at
+    ON CONFLICT (uri) DO UPDATE SET rev = excluded.rev, indexed_at = excluded.indexed_at, cid = coalesce(excluded.cid, cid)
     WHERE excluded.rev >= rev";
     const PURGE: &'static [Purge] = purges!(
         "DELETE FROM actors WHERE uri IN (
@@ -45,12 +45,12 @@ impl Stored for ChannelReadRow {
         'rev', rev, 'indexed_at', indexed_at) AS row
     FROM channel_reads WHERE uri IN (SELECT uri FROM wanted)";
     const STORE: &'static str = "
-    INSERT INTO channel_reads (uri, did, channel_uri, cursor_at, rev, indexed_at)
+    INSERT INTO channel_reads (uri, did, channel_uri, cursor_at, rev, indexed_at, cid)
     SELECT value ->> 'uri', value ->> 'did', value ->> 'channel_uri', value ->> 'cursor_at',
-        value ->> 'rev', value ->> 'indexed_at'
+        value ->> 'rev', value ->> 'indexed_at', value ->> 'cid'
     FROM json_each(?1) WHERE true
     ON CONFLICT (uri) DO UPDATE SET channel_uri = excluded.channel_uri, cursor_at = excluded.cursor_at,
-        rev = excluded.rev, indexed_at = excluded.indexed_at
+        rev = excluded.rev, indexed_at = excluded.indexed_at, cid = coalesce(excluded.cid, cid)
     WHERE excluded.rev >= rev";
     const PURGE: &'static [Purge] = purges!(
         "DELETE FROM channel_reads WHERE uri IN (

@@ -50,18 +50,18 @@ impl Stored for CommunityRow {
     const STORE: &'static str = "
     INSERT INTO communities (uri, owner_did, rkey, name, description, picture, category_order,
         requires_approval_to_join, banner, link_embeds, migrated_to, migrated_from, appview, hidden, rev,
-        indexed_at)
+        indexed_at, cid)
     SELECT value ->> 'uri', value ->> 'authority', value ->> 'rkey', value ->> 'name',
         value ->> 'description', value ->> 'picture', value ->> 'category_order',
         value ->> 'requires_approval_to_join', value ->> 'banner', value ->> 'link_embeds',
-        value ->> 'migrated_to', value ->> 'migrated_from', value ->> 'appview', value ->> 'hidden', value ->> 'rev', value ->> 'indexed_at'
+        value ->> 'migrated_to', value ->> 'migrated_from', value ->> 'appview', value ->> 'hidden', value ->> 'rev', value ->> 'indexed_at', value ->> 'cid'
     FROM json_each(?1) WHERE true
     ON CONFLICT (uri) DO UPDATE SET name = excluded.name, description = excluded.description,
         picture = excluded.picture, category_order = excluded.category_order,
         requires_approval_to_join = excluded.requires_approval_to_join, banner = excluded.banner,
         link_embeds = excluded.link_embeds, migrated_to = excluded.migrated_to,
         migrated_from = excluded.migrated_from, appview = excluded.appview, hidden = excluded.hidden, rev = excluded.rev,
-        indexed_at = excluded.indexed_at
+        indexed_at = excluded.indexed_at, cid = coalesce(excluded.cid, cid)
     WHERE excluded.rev >= rev";
     const PURGE: &'static [Purge] = purges!(
         "DELETE FROM communities WHERE uri IN (
@@ -116,17 +116,18 @@ impl Stored for ChannelRow {
     FROM channels WHERE uri IN (SELECT uri FROM wanted)";
     const STORE: &'static str = "
     INSERT INTO channels (uri, rkey, community_uri, name, description, channel_type, category_rkey,
-        owner_only, allowed_roles, allowed_members, link_embeds, migrated_from, rev, indexed_at)
+        owner_only, allowed_roles, allowed_members, link_embeds, migrated_from, rev, indexed_at, cid)
     SELECT value ->> 'uri', value ->> 'rkey', value ->> 'community_uri', value ->> 'name',
         value ->> 'description', value ->> 'channel_type', value ->> 'category_rkey',
         value ->> 'owner_only', value ->> 'allowed_roles', value ->> 'allowed_members',
-        value ->> 'link_embeds', value ->> 'migrated_from', value ->> 'rev', value ->> 'indexed_at'
+        value ->> 'link_embeds', value ->> 'migrated_from', value ->> 'rev', value ->> 'indexed_at', value ->> 'cid'
     FROM json_each(?1) WHERE true
     ON CONFLICT (uri) DO UPDATE SET community_uri = excluded.community_uri, name = excluded.name,
         description = excluded.description, channel_type = excluded.channel_type,
         category_rkey = excluded.category_rkey, owner_only = excluded.owner_only,
         allowed_roles = excluded.allowed_roles, allowed_members = excluded.allowed_members,
-        link_embeds = excluded.link_embeds, migrated_from = excluded.migrated_from, rev = excluded.rev, indexed_at = excluded.indexed_at
+        link_embeds = excluded.link_embeds, migrated_from = excluded.migrated_from, rev = excluded.rev, indexed_at = excluded.indexed_at,
+        cid = coalesce(excluded.cid, cid)
     WHERE excluded.rev >= rev";
     const PURGE: &'static [Purge] = purges!(
         "DELETE FROM channels WHERE uri IN (SELECT c.uri FROM json_each(?1) d CROSS JOIN channels c
@@ -155,12 +156,12 @@ impl Stored for CategoryRow {
         'channel_order', channel_order, 'rev', rev, 'indexed_at', indexed_at) AS row
     FROM categories WHERE uri IN (SELECT value FROM json_each(?1))";
     const STORE: &'static str = "
-    INSERT INTO categories (uri, rkey, community_uri, name, channel_order, rev, indexed_at)
+    INSERT INTO categories (uri, rkey, community_uri, name, channel_order, rev, indexed_at, cid)
     SELECT value ->> 'uri', value ->> 'rkey', value ->> 'community_uri', value ->> 'name',
-        value ->> 'channel_order', value ->> 'rev', value ->> 'indexed_at'
+        value ->> 'channel_order', value ->> 'rev', value ->> 'indexed_at', value ->> 'cid'
     FROM json_each(?1) WHERE true
     ON CONFLICT (uri) DO UPDATE SET community_uri = excluded.community_uri, name = excluded.name,
-        channel_order = excluded.channel_order, rev = excluded.rev, indexed_at = excluded.indexed_at
+        channel_order = excluded.channel_order, rev = excluded.rev, indexed_at = excluded.indexed_at, cid = coalesce(excluded.cid, cid)
     WHERE excluded.rev >= rev";
     const PURGE: &'static [Purge] = purges!(
         "DELETE FROM categories WHERE uri IN (SELECT c.uri FROM json_each(?1) d CROSS JOIN categories c

@@ -19,16 +19,16 @@ impl Stored for HeldRow {
                WHERE m.rkey = replace(h.waits_for, rtrim(h.waits_for, replace(h.waits_for, '/', '')), '')
                  AND m.channel_uri = c.value AND h.waits_for IN (m.uri, m.rkey))
     )
-    SELECT json_object('uri', uri, 'waits_for', waits_for, 'record', record, 'rev', rev,
+    SELECT json_object('uri', uri, 'waits_for', waits_for, 'record', record, 'rev', rev, 'cid', cid,
         'arrived_at', arrived_at) AS row
     FROM held WHERE uri IN (SELECT uri FROM wanted)";
     const STORE: &'static str = "
-    INSERT INTO held (uri, author_did, waits_for, record, bytes, rev, arrived_at)
+    INSERT INTO held (uri, author_did, waits_for, record, bytes, rev, arrived_at, cid)
     SELECT value ->> 'uri', value ->> 'authority', value ->> 'waits_for', value ->> 'record',
-        length(CAST(value ->> 'record' AS BLOB)), value ->> 'rev', value ->> 'arrived_at'
+        length(CAST(value ->> 'record' AS BLOB)), value ->> 'rev', value ->> 'arrived_at', value ->> 'cid'
     FROM json_each(?1) WHERE true
     ON CONFLICT (uri) DO UPDATE SET waits_for = excluded.waits_for, record = excluded.record,
-        bytes = excluded.bytes, rev = excluded.rev, arrived_at = excluded.arrived_at
+        bytes = excluded.bytes, rev = excluded.rev, arrived_at = excluded.arrived_at, cid = excluded.cid
     WHERE excluded.rev >= rev";
     const PURGE: &'static [Purge] = purges!(
         "DELETE FROM held WHERE uri IN (SELECT h.uri FROM json_each(?1) d CROSS JOIN held h

@@ -109,6 +109,7 @@ fn parameter(kind: &str) -> (bool, Value) {
         "optional_did" => (false, named("Did")),
         "rkey" => (true, named("Rkey")),
         "at_uri" => (true, named("AtUri")),
+        "optional_at_uri" => (false, named("AtUri")),
         "at_uri_or_rkey" => (true, named("UriOrRkey")),
         "did_or_handle" => (true, named("DidOrHandle")),
         "cid" => (true, named("Cid")),
