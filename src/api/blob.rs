@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use url::Url;
-use worker::{Headers, Response};
+use worker::{Env, Headers, Response};
 
 use super::error::ApiError;
 use super::identity::refused;
@@ -16,10 +16,12 @@ use super::{Answer, Call, empty, erasure};
 use crate::domain::breaker::Errand;
 use crate::platform::blobs::{self, Blob, Compared};
 use crate::platform::config;
+use crate::platform::d1::D1;
 use crate::platform::identity::{self, Recalled, Unresolved};
 use crate::platform::log;
 use crate::platform::memory::{Pool, Seat};
 use crate::platform::outbound::{Answered, Failure, get};
+use crate::storage::{Fault, erasures};
 use crate::wire::cid::Cid;
 use crate::wire::ids::Did;
 use crate::wire::media::may_show;
@@ -226,8 +228,9 @@ impl Wanted<'_> {
         };
         // A client that requests a range will request more of them.
         if blobs::is_asked_again(&key) || self.range.is_some() {
+            let (env, did) = (self.call.env.clone(), self.did.clone());
             self.call.after_answer(async move {
-                if let Err(fault) = blob.keep(&key, is_known).await {
+                if let Err(fault) = keep(&env, &blob, &key, &did, is_known).await {
                     log::fault(&fault, "the blob is not cached and is fetched again at the next request");
                 }
             });
@@ -271,6 +274,20 @@ impl Wanted<'_> {
         let body = response.body().clone();
         with_headers(Response::from_body(body)?.with_status(status).with_headers(headers), &self.tag)
     }
+}
+
+/// Caches a blob, unless its owner was erased while it was being fetched: an erasure looks for cached blobs
+/// only once (I56).
+async fn keep(env: &Env, blob: &Blob, key: &str, did: &Did, is_known: bool) -> Result<(), Fault> {
+    blob.keep(key, is_known).await?;
+    let erased = match D1::of(env) {
+        Ok(db) => erasures::find(&db, did).await.map(|found| found.is_some()),
+        Err(fault) => Err(fault),
+    };
+    if !matches!(erased, Ok(false)) {
+        blobs::forget(key).await?;
+    }
+    erased.map(drop)
 }
 
 fn with_headers(response: Response, tag: &str) -> Answer {

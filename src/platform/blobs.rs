@@ -178,11 +178,23 @@ pub async fn forget_of(did: &Did) -> Result<(), Fault> {
     let part = format!("/api/blob/{did}/");
     for shelf in [&KNOWN, &STRANGERS] {
         for key in shelf.with_borrow_mut(|shelf| shelf.forget_where(|key| key.contains(&part))) {
-            let deleted = Cache::default().delete(&*key, true).await;
-            deleted.map_err(|error| Fault::new("taking a blob out of the cache", error))?;
+            delete(&key).await?;
         }
     }
     Ok(())
+}
+
+/// Takes one blob out of the cache.
+pub async fn forget(key: &str) -> Result<(), Fault> {
+    for shelf in [&KNOWN, &STRANGERS] {
+        shelf.with_borrow_mut(|shelf| shelf.forget_where(|kept| kept == key));
+    }
+    delete(key).await
+}
+
+async fn delete(key: &str) -> Result<(), Fault> {
+    let deleted = Cache::default().delete(key, true).await;
+    deleted.map(drop).map_err(|error| Fault::new("taking a blob out of the cache", error))
 }
 
 const KEEPING: &str = "caching a blob";

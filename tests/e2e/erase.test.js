@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { before, describe, test } from 'node:test'
 
 import { databaseFiles, inDatabase } from '../bench/databases.js'
+import { cidOf } from '../network/cid.js'
 import { eventually } from './harness.js'
 import { answers, connected, garden, openPlace } from './place.js'
 import { openStage } from './stage.js'
@@ -204,4 +205,52 @@ test('I55, I56: by key; an owner, whom others followed, a crash in the middle, a
   const may = ['channels.community', 'communities.uri', 'log.event', 'memberships.community_uri', 'messages.channel_uri']
   const others = columns(whereStands(service, did)).filter((column) => !may.includes(column))
   assert.deepEqual(others, [], 'what is bob’s, what clients listen to, and that it is gone')
+})
+
+test('R21, I55, I56: an erased person has no blobs, and what was cached of them is gone, also what was under way', async () => {
+  const stage = await openStage({ env: { INVITE_API_KEY: KEY, TOKEN_SECRET: SECRET } })
+  const { service, host } = stage
+  const did = 'did:plc:bob'
+  host.routes.set(`/plc/${did}`, { id: did, service: [{ id: '#atproto_pds', type: 'AtprotoPersonalDataServer', serviceEndpoint: host.url }] })
+  await stage.say(['bob', 'create', 'community/c', { name: 'Garden', requiresApprovalToJoin: false }])
+  const path = (cid) => `/xrpc/com.atproto.sync.getBlob?did=${encodeURIComponent(did)}&cid=${cid}`
+  const get = (cid, headers = {}) => service.fetch(`/api/blob?did=${did}&cid=${cid}`, { headers })
+  const asked = () => host.news().filter((url) => url.includes('getBlob'))
+  const [picture, slow] = ['a picture', 'a slow one'].map((text) => Buffer.from(text.padEnd(100_000, '.')))
+  host.routes.set(path(cidOf(picture)), [200, picture, { 'content-type': 'image/png' }])
+  /** @type {() => void} */
+  let goOn
+  host.routes.set(path(cidOf(slow)), (_, response) => {
+    response.writeHead(200, { 'content-type': 'image/png', 'content-length': slow.length })
+    response.write(slow.subarray(0, 10))
+    goOn = () => response.end(slow.subarray(10))
+  })
+  // A range is asked for again, so the whole blob is cached.
+  const cached = () => get(cidOf(picture), { range: 'bytes=0-9' })
+  await eventually(async () => (await cached()).status === 206 && asked().length === 0, { what: 'the picture to be cached' })
+  const underWay = get(cidOf(slow), { range: 'bytes=0-9' })
+  await eventually(() => goOn, { what: 'the slow one to begin' })
+  asked()
+
+  assert.equal((await ask(service, KEY, 'DELETE', `/api/user?did=${did}`)).status, 202)
+  goOn()
+  assert.equal((await underWay).status, 206, 'it was asked for before')
+  for (const cid of [cidOf(picture), cidOf(slow)]) {
+    const gone = async () => {
+      const answers = await Promise.all([get(cid), get(cid, { range: 'bytes=0-9' }), get(cid, { 'if-none-match': '*' })])
+      return answers.map(({ status }) => status).join()
+    }
+    await eventually(async () => (await gone()) === '404,404,404', { what: 'the blob to be gone' })
+    const answer = await get(cid)
+    assert.deepEqual([answer.status, (await answer.json()).error], [404, 'NotFound'])
+  }
+  assert.deepEqual(asked(), [], 'nor is their PDS asked')
+  await erased(service, did)
+  for (const cid of [cidOf(picture), cidOf(slow)]) assert.equal((await get(cid)).status, 404)
+
+  assert.equal((await ask(service, KEY, 'DELETE', `/api/user/erasure?did=${did}`)).status, 202)
+  await eventually(async () => (await erasure(service, KEY, did)).status === 404, { what: 'the erasure to be lifted' })
+  const again = await get(cidOf(picture))
+  assert.equal(again.status, 200)
+  assert.deepEqual(Buffer.from(await again.arrayBuffer()), picture)
 })
