@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 
-import { UpgradeRefused } from './harness.js'
+import { eventually, UpgradeRefused } from './harness.js'
 import { lobbyOf } from './rooms.js'
 import { openStage } from './stage.js'
 
@@ -104,4 +104,48 @@ test('a21 it waits for a community that nobody knows, in no object of its own, a
   assert.equal(waiting.all({ type: 'resumed' }).length, 0, 'it asked for no replay')
   await stage.say(['carol', 'create', 'actor.data/self', { status: 'Reading' }])
   await waiting.next({ type: 'user_status_changed', did: 'did:plc:carol', status: 'Reading' }, { timeout: 20_000 })
+})
+
+test('q08 one address reads so much of logs at once and then so fast, and reads anew after a minute in vain; others and live events do not wait', async () => {
+  const busy = 'at://did:plc:alice/social.colibri.community/busy'
+  const message = (rkey) => ['bob', 'create', `message/${rkey}`, { text: 'hi', channel: 'b', createdAt: new Date().toISOString() }]
+  await stage.say(
+    ['alice', 'create', 'community/busy', { name: 'Busy', requiresApprovalToJoin: false }],
+    ['alice', 'create', 'channel/b', { name: 'hall', type: 'text', community: 'busy' }],
+    ['bob', 'create', 'membership/busy', { community: busy, createdAt: '2026-03-01T12:00:00Z' }],
+    ...Array.from({ length: 480 }, (_, n) => message(`b${n}`)),
+  )
+  const path = `/api/subscribe?community=${busy}`
+  const to = (await (await stage.service.connect(`${path}&cursor=-1`)).next({ type: 'resumed' })).to
+  assert(to > 480 && to <= 500, `one page of the log: ${to}`)
+  const live = await stage.service.connect(path)
+  // A whole log each: more than one address reads at once and in a minute.
+  const readers = await Promise.all(Array.from({ length: 190 }, () => stage.service.connect(`${path}&cursor=0`)))
+  const began = Date.now()
+  const ends = (wanted) => readers.filter(({ frames }) => frames.some(({ type }) => type === wanted))
+  await eventually(() => ends('resumed').length >= 35, { what: 'what is read at once' })
+
+  const other = await stage.service.connect(`${path}&cursor=0`, { localAddress: '127.0.0.2' })
+  await other.next({ type: 'resumed' })
+  await stage.say(message('live'))
+  await live.next({ type: 'message', rkey: 'live', live: true })
+  const soon = Date.now() - began
+  const waiting = readers.length - ends('resumed').length
+  assert(waiting > 60, `${waiting} wait after ${soon} ms`)
+  assert.deepEqual(ends('resync_required'), [], 'nobody has waited for a minute')
+
+  await eventually(() => ends('resumed').length + ends('resync_required').length === readers.length, {
+    what: 'the last to be told',
+    timeout: 90_000,
+  })
+  const took = (Date.now() - began) / 1000
+  const [whole, none] = [ends('resumed'), ends('resync_required')]
+  assert(took > 55, `it took ${took} s`)
+  assert(none.length > 0)
+  assert(whole.length * to <= 20_000 + 1000 * took + to, `${whole.length} read everything in ${took} s`)
+  assert(whole.length > 60, `${whole.length} read everything`)
+  for (const reader of whole) assert.deepEqual(seqs(reader).slice(0, to), Array.from({ length: to }, (_, n) => n + 1))
+  for (const reader of none) assert.deepEqual(reader.all({ live: false }), [], 'nothing of what it missed')
+  await stage.say(message('after'))
+  for (const reader of [...whole, ...none]) await reader.next({ type: 'message', rkey: 'after', live: true })
 })
