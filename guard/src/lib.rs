@@ -37,6 +37,8 @@ const DESCRIPTORS: usize = 1 << 20;
 const OTHER: u8 = 0;
 const SILENT: u8 = 1;
 const ASKED: u8 = 2;
+/// A refused request was left out of what was read: the next read answers it, and is the end.
+const REFUSED: u8 = 3;
 
 /// The kind of each descriptor, readable without a lock.
 static KINDS: [AtomicU8; DESCRIPTORS] = [const { AtomicU8::new(OTHER) }; DESCRIPTORS];
@@ -298,7 +300,26 @@ pub unsafe extern "C" fn close(fd: c_int) -> c_int {
     unsafe { (REAL.close)(fd) }
 }
 
-/// Checks what a connection sent. A refused request is answered, and then reads as the end.
+/// Answers a refused request. It does not wait for a peer that reads nothing.
+fn refuse(fd: c_int) {
+    let answer = refusal::ANSWER;
+    // SAFETY: the pointer and the length belong to the answer.
+    unsafe { libc::send(fd, answer.as_ptr().cast(), answer.len(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+}
+
+/// Whether a refused request is to be answered before anything else is read: workerd reads on when it has
+/// answered what came before.
+fn is_refused(fd: c_int) -> bool {
+    let refused = is(fd, REFUSED);
+    if refused {
+        mark(fd, ASKED);
+        refuse(fd);
+    }
+    refused
+}
+
+/// Checks what a connection sent. A refused request is answered, and then reads as the end; what came before
+/// it is read first.
 fn heard(fd: c_int, bytes: *const c_void, count: ssize_t) -> ssize_t {
     if count <= 0 || is(fd, OTHER) {
         return count;
@@ -313,16 +334,20 @@ fn heard(fd: c_int, bytes: *const c_void, count: ssize_t) -> ssize_t {
             mark(fd, ASKED);
         }
     }
-    if refusal::refuses(bytes, is_first) {
-        let answer = refusal::ANSWER;
-        // SAFETY: the pointer and the length belong to the answer. It does not wait for a peer that
-        // reads nothing.
-        unsafe {
-            libc::send(fd, answer.as_ptr().cast(), answer.len(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
-        };
-        return 0;
+    match refusal::refused_from(bytes, is_first) {
+        Some(0) => {
+            refuse(fd);
+            0
+        }
+        Some(before) => {
+            mark(fd, REFUSED);
+            // workerd read all that there was, so it waits for news. This is some.
+            // SAFETY: it takes a number.
+            unsafe { libc::shutdown(fd, libc::SHUT_RD) };
+            ssize_t::try_from(before).unwrap_or(count)
+        }
+        None => count,
     }
-    count
 }
 
 /// Reads from a socket.
@@ -331,6 +356,9 @@ fn heard(fd: c_int, bytes: *const c_void, count: ssize_t) -> ssize_t {
 /// As for the function of the C library.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn recv(fd: c_int, buffer: *mut c_void, size: usize, flags: c_int) -> ssize_t {
+    if is_refused(fd) {
+        return 0;
+    }
     // SAFETY: the caller's arguments, as they are.
     heard(fd, buffer, unsafe { (REAL.recv)(fd, buffer, size, flags) })
 }
@@ -348,6 +376,9 @@ pub unsafe extern "C" fn recvfrom(
     address: *mut sockaddr,
     length: *mut socklen_t,
 ) -> ssize_t {
+    if is_refused(fd) {
+        return 0;
+    }
     // SAFETY: the caller's arguments, as they are.
     heard(fd, buffer, unsafe { (REAL.recvfrom)(fd, buffer, size, flags, address, length) })
 }
@@ -358,6 +389,9 @@ pub unsafe extern "C" fn recvfrom(
 /// As for the function of the C library.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, size: usize) -> ssize_t {
+    if is_refused(fd) {
+        return 0;
+    }
     // SAFETY: the caller's arguments, as they are.
     heard(fd, buffer, unsafe { (REAL.read)(fd, buffer, size) })
 }

@@ -330,6 +330,11 @@ test('odd methods, hosts and addresses get an answer, and the log no exception',
   await eventually(() => second.received().includes('200 OK'), { what: 'the first answer' })
   second.socket.write(`CONNECT example.com:443 HTTP/1.1\r\n${end}`)
   assert.match(await second.closed, /HTTP\/1\.1 405 /, 'also on a connection that has asked before')
+  const tunnel = `CONNECT example.com:443 HTTP/1.1\r\n${end}`
+  for (const before of [1, 3]) {
+    const answers = (await raw(service, `${`${HEAD}\r\n`.repeat(before)}${tunnel}`).closed).match(/HTTP\/1\.1 \d+/g)
+    assert.deepEqual(answers, [...Array(before).fill('HTTP/1.1 200'), 'HTTP/1.1 405'], 'in the packet of others, after their answers')
+  }
   assert.deepEqual(
     service.logs().split('\n').filter((line) => /exception|connect event/i.test(line)).map((line) => line.slice(0, 300)),
     [],
