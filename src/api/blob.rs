@@ -14,6 +14,7 @@ use super::error::ApiError;
 use super::identity::refused;
 use super::{Answer, Call, empty, erasure};
 use crate::domain::breaker::Errand;
+use crate::platform::blob_relay;
 use crate::platform::blobs::{self, Blob, Compared};
 use crate::platform::config;
 use crate::platform::d1::D1;
@@ -248,7 +249,8 @@ impl Wanted<'_> {
         let length =
             answered.header("content-length").filter(|_| answered.header("content-encoding").is_none());
         let (status, part) = (answered.status, answered.header("content-range"));
-        self.answer(answered.into_response(), status, kind.as_deref(), length.as_deref(), part.as_deref())
+        let body = blob_relay::relay(answered, length.as_deref().and_then(|text| text.parse().ok()))?;
+        self.answer(body, status, kind.as_deref(), length.as_deref(), part.as_deref())
     }
 
     /// The body of `response`, with this service's headers (R21.4, R21.5).

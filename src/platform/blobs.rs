@@ -232,16 +232,18 @@ pub async fn cached(key: &str, range: Option<Range>) -> Result<Option<(u16, Resp
 #[wasm_bindgen]
 extern "C" {
     /// A reader into a given buffer (`ReadableStreamBYOBReader`).
-    type Reader;
+    pub type Reader;
     /// The runtime's own method: reads at least `min` bytes into `view`, unless the stream ends
     /// (developers.cloudflare.com/workers/runtime-apis/streams/readablestreambyobreader).
     #[wasm_bindgen(method, catch, js_name = readAtLeast)]
-    fn read_at_least(this: &Reader, min: u32, view: &Uint8Array) -> Result<Promise, JsValue>;
+    pub fn read_at_least(this: &Reader, min: u32, view: &Uint8Array) -> Result<Promise, JsValue>;
+    /// Gives the rest of the stream up.
     #[wasm_bindgen(method, catch)]
-    fn cancel(this: &Reader) -> Result<Promise, JsValue>;
+    pub fn cancel(this: &Reader) -> Result<Promise, JsValue>;
 }
 
-fn reader(body: &web_sys::ReadableStream) -> Result<Reader, JsValue> {
+/// A reader of a body of the runtime.
+pub(super) fn reader(body: &web_sys::ReadableStream) -> Result<Reader, JsValue> {
     let options = Object::new();
     Reflect::set(&options, &"mode".into(), &"byob".into())?;
     let open: Function = Reflect::get(body, &"getReader".into())?.unchecked_into();

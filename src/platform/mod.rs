@@ -6,6 +6,7 @@
 
 pub mod alarm;
 pub mod background;
+pub mod blob_relay;
 pub mod blobs;
 pub mod clock;
 pub mod config;

@@ -568,25 +568,26 @@ const CHANNELS: &str = sized!(
 macro_rules! admissions {
     ($shown:literal) => {
         sized!(
+            "'uri', uri, 'cid', cid, 'rev', rev, 'member_did', member_did, 'roles', roles,
+             'nickname', nickname, 'from_membership', from_membership,
+             'shown', json(iif(shown, 'true', 'false'))",
             concat!(
-                "'uri', uri, 'cid', cid, 'rev', rev, 'member_did', member_did, 'roles', roles,
-                 'nickname', nickname, 'from_membership', from_membership, 'shown', json(iif(",
+                "SELECT a.*, length(a.roles) AS size, ",
                 $shown,
-                ", 'true', 'false'))"
+                " AS shown FROM members a
+                 WHERE a.uri > ?1 AND a.uri < ?2 AND (?3 = '' OR a.community_uri = ?3) ORDER BY a.uri LIMIT ?4"
             ),
-            "SELECT a.*, length(a.roles) AS size FROM members a
-             WHERE a.uri > ?1 AND a.uri < ?2 AND (?3 = '' OR a.community_uri = ?3) ORDER BY a.uri LIMIT ?4",
             "uri",
             5
         )
     };
 }
 
-// Those that count (N16, N17). An index that never saw that a membership was deleted would count the others.
+// Those that count (N16, N17): an index that never saw a membership go would count the others too.
 const ADMISSIONS: &str = admissions!(
-    "NOT p.hidden AND (NOT p.withdrawn OR EXISTS (
+    "NOT a.hidden AND (NOT a.withdrawn OR EXISTS (
          SELECT 1 FROM memberships m
-         WHERE m.member_did = p.member_did AND m.community_uri = p.community_uri AND NOT m.hidden))"
+         WHERE m.member_did = a.member_did AND m.community_uri = a.community_uri AND NOT m.hidden))"
 );
 const OWN_ADMISSIONS: &str = admissions!("true");
 

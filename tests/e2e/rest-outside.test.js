@@ -3,11 +3,13 @@
 
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { before, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 
 import { cidOf, inBase32 } from '../network/cid.js'
-import { eventually } from './harness.js'
+import { atEnd, eventually } from './harness.js'
 import { openHost, openStage } from './stage.js'
 
 /** Large enough for a short video, small enough to test what is beyond. */
@@ -269,6 +271,47 @@ test('R21.2, B-20: bytes that do not fit the CID are a 502, no byte of them is s
   news()
   assert.equal((await blob(person(), unknown)).status, 404)
   assert.deepEqual(news(), [])
+})
+
+test('R21.2: a host that trickles a larger blob, and a caller that hardly takes it, end the connection; others get theirs', async () => {
+  const size = 64 * 1024 * 1024
+  const cid = cidOf(randomBytes(8))
+  /** Resolves with whether all of it was sent, when the connection is closed. */
+  const serving = (did, send) =>
+    new Promise((closed) =>
+      host.routes.set(blobPath(did, cid), (_, response) => {
+        response.writeHead(200, { 'content-length': String(size), 'content-type': 'video/mp4' })
+        response.once('close', () => closed(response.writableFinished))
+        send(response)
+      }),
+    )
+  const [trickled, ignored, fine] = [person(), person(), person()]
+  const everything = (response) => response.end(Buffer.alloc(size, 'x'))
+  const slowHost = serving(trickled, (response) => {
+    response.write(Buffer.alloc(1024 * 1024, 'x'))
+    const drop = setInterval(() => response.write('x'), 200)
+    response.once('close', () => clearInterval(drop))
+  })
+  const slowCaller = serving(ignored, everything)
+  const fast = serving(fine, everything)
+
+  const begun = await blob(trickled, cid)
+  assert.deepEqual([begun.status, begun.headers.get('content-length')], [200, String(size)])
+  const broken = assert.rejects(begun.arrayBuffer(), 'what ends early is not taken for the whole')
+  const caller = connect(service.port, '127.0.0.1', () => caller.write(`GET /api/blob?did=${ignored}&cid=${cid} HTTP/1.1\r\nHost: a\r\n\r\n`))
+  atEnd(() => caller.destroy())
+  caller.on('error', () => {})
+  // It reads the beginning, and then nothing more.
+  const [head] = await once(caller, 'data')
+  caller.pause()
+  assert.match(String(head), /^HTTP\/1\.1 200 /)
+
+  const whole = await (await blob(fine, cid)).arrayBuffer()
+  assert.equal(whole.byteLength, size, 'who takes it gets all of it')
+  assert.equal(await fast, true)
+  await broken
+  assert.equal(await slowHost, false, 'the host that trickles is left')
+  assert.equal(await slowCaller, false, 'and so is the one whose caller takes nothing')
 })
 
 test('R21.2: a body that is compressed on the way is compared as what it is', async () => {
