@@ -13,10 +13,12 @@ use crate::domain::gateway::saying::Saying;
 use crate::domain::members_only::{Audible, may_read};
 use crate::platform::clock::now;
 use crate::platform::d1::D1;
-use crate::storage::{Fault, members_only};
+use crate::storage::members_only::{self, BEHIND_MAX};
 use crate::wire::ids::{AtUri, Did};
 
-/// How often it is asked again because somebody subscribed meanwhile.
+/// How often it is asked again because somebody subscribed meanwhile. After that nobody is waited for: who
+/// was not asked about counts as no reader, is told that their subscription has ended, and may subscribe
+/// again. Else a crowd that comes and goes could hold up the others' events.
 const TRIES: u32 = 8;
 
 impl GatewayObject {
@@ -43,7 +45,7 @@ impl GatewayObject {
                 .extend(places.into_iter().filter(|place| may_read(community, place)).map(|place| place.did));
             asked.extend(new);
         }
-        Err(Fault::new("looking at rights to read", "people come faster than they can be asked about"))
+        Ok(Audible::To(readers))
     }
 
     /// Who may hear what is said of people through communities for members only.
@@ -64,15 +66,19 @@ impl GatewayObject {
         Ok(places.iter().any(|place| may_read(community, place)))
     }
 
-    /// Whether everything that a subscription may mean is for members only, and not for this session.
+    /// Whether everything that a subscription may mean is for members only, and not for this session. A
+    /// name that means more than can be looked at is let through: each delivery looks again.
     pub(super) async fn is_refused(&self, id: i64, subscribe: &Subscribe) -> Outcome<bool> {
         let Some(key) = &subscribe.key else { return Ok(false) };
         let behind = members_only::behind(&D1::of(&self.env)?, subscribe.kind, key).await?;
-        for (community, is_closed) in &behind {
-            if !is_closed || self.may_hear(id, community).await? {
+        if behind.is_empty() || behind.len() > BEHIND_MAX || behind.iter().any(|(_, is_closed)| !is_closed) {
+            return Ok(false);
+        }
+        for (community, _) in &behind {
+            if self.may_hear(id, community).await? {
                 return Ok(false);
             }
         }
-        Ok(!behind.is_empty())
+        Ok(true)
     }
 }

@@ -120,9 +120,12 @@ pub fn concerns(announcement: &Announcement) -> Option<Concern> {
     if matches!(announcement.topic, Topic::MessageShown(_) | Topic::MessageGone(_)) {
         return None;
     }
+    if let Topic::MembersOnly(_) = announcement.topic {
+        return Some(Concern::Community); // also where its text was lost (Q21)
+    }
     let words: Words = serde_json::from_str(announcement.event.get()).ok()?;
     match words.r#type.as_str() {
-        "member_left" | "member_pending" | "community_upserted" | "community_deleted" | "members_only" => {
+        "member_left" | "member_pending" | "community_upserted" | "community_deleted" => {
             Some(Concern::Community)
         }
         "channel_created" => Some(Concern::Channel {

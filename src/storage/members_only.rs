@@ -46,15 +46,22 @@ pub async fn places(
     rows(store.read(&[statement]).await?.first())
 }
 
-/// The communities that a key of a subscription may mean, each with whether only members read it: a
+/// The most communities behind a name of which it is asked who may read them. Anybody may call a channel
+/// what another is called.
+pub const BEHIND_MAX: usize = 16;
+
+/// The communities that a key of a subscription may mean, at most one more than [`BEHIND_MAX`], each with whether only members read it: a
 /// community that is for members only, known or not, or those of the channels of that name.
 pub async fn behind(store: &impl Store, kind: Kind, key: &str) -> Result<Vec<(AtUri, bool)>, Fault> {
-    let sql = match kind {
-        Kind::Community => BEHIND_COMMUNITY,
-        Kind::Message => BEHIND_CHANNEL,
+    let statement = match kind {
+        Kind::Community => Statement::new(BEHIND_COMMUNITY, [key.into()]),
+        Kind::Message => {
+            let limit = i64::try_from(BEHIND_MAX).unwrap_or(i64::MAX).saturating_add(1);
+            Statement::new(BEHIND_CHANNEL, [key.into(), limit.into()])
+        }
         Kind::UserStatus => return Ok(Vec::new()),
     };
-    rows(store.read(&[Statement::new(sql, [key.into()])]).await?.first())
+    rows(store.read(&[statement]).await?.first())
 }
 
 // In the newest form who is admitted (N12), in the old form who is approved (I40).
@@ -81,4 +88,4 @@ const BEHIND_CHANNEL: &str = "
     SELECT json_array(c.uri, json(iif(EXISTS (
         SELECT 1 FROM members_only x WHERE x.community_uri = c.uri), 'true', 'false'))) AS row
     FROM channels ch JOIN communities c ON c.uri = ch.community_uri
-    WHERE NOT c.hidden AND (ch.uri = ?1 OR ch.rkey = ?1)";
+    WHERE NOT c.hidden AND (ch.uri = ?1 OR ch.rkey = ?1) LIMIT ?2";

@@ -15,8 +15,9 @@ use colibri_edge::domain::moderation::{Caller, Measure, Ruling};
 use colibri_edge::domain::pending::OutboxEvents;
 use colibri_edge::domain::presence::Periods;
 use colibri_edge::domain::subscriptions::{Candidate, Kind};
-use colibri_edge::domain::voice_right::may_be_in;
+use colibri_edge::domain::voice_right::{Concern, concerns, may_be_in};
 use colibri_edge::storage::audit::{self, Filter};
+use colibri_edge::storage::members_only::BEHIND_MAX;
 use colibri_edge::storage::reads::members_only::About;
 use colibri_edge::storage::reads::{self, Start, communities, people};
 use colibri_edge::storage::{
@@ -235,6 +236,30 @@ fn x41_a_read_knows_what_it_is_about() {
         [community("alice")],
         "blocked, it is still of it"
     );
+}
+
+/// X43: what a name of a subscription may mean is looked at within a bound, whatever others call theirs.
+#[test]
+fn x43_a_name_leads_to_its_communities_and_to_no_more_than_can_be_looked_at() {
+    let mut story = garden();
+    story.community("zoe", false);
+    let mut service = Service::live(&story);
+    service.decide(only("alice", true));
+    let behind = |service: &Service, kind, key: &str| {
+        block_on(members_only::behind(&service.store, kind, key)).unwrap()
+    };
+    let closed = || vec![(community("alice"), true)];
+    assert_eq!(behind(&service, Kind::Community, community("alice").as_str()), closed());
+    assert_eq!(behind(&service, Kind::Community, community("zoe").as_str()), []);
+    assert_eq!(behind(&service, Kind::Message, CHANNEL), closed());
+    assert_eq!(behind(&service, Kind::Message, "k"), [(community("alice"), true), (community("zoe"), false)]);
+    assert_eq!(behind(&service, Kind::UserStatus, "did:plc:bob"), []);
+    go_on(&mut service, &mut story, |story| {
+        for n in 0..2 * BEHIND_MAX {
+            story.community(&format!("p{n}"), true);
+        }
+    });
+    assert_eq!(behind(&service, Kind::Message, "k").len(), BEHIND_MAX + 1);
 }
 
 #[test]
@@ -701,6 +726,8 @@ fn x43_a_community_obeys_the_setting_also_when_it_wakes() {
         live: true,
         event: RawValue::from_string(r#"{"type":"members_only"}"#.into()).unwrap(),
     };
+    let lost = event(Topic::MembersOnly(true)).set_aside();
+    assert_eq!(concerns(&lost), Some(Concern::Community), "S20: also where the text of the event was lost");
     let voice = AtUri::parse("at://did:plc:alice/social.colibri.channel/v").unwrap();
     let act = |act: &dyn Fn(&mut core::Community), performs: usize| {
         let mut core = core::Community::wake(settings, object::load(&run).unwrap());
