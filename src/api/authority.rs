@@ -14,7 +14,9 @@ use super::error::ApiError;
 use super::params::Query;
 use super::{Call, sockets};
 use crate::domain::auth_mode::AuthMode;
+use crate::domain::form::Form;
 use crate::domain::moderation::{Caller, Once, Proof};
+use crate::domain::roles::may;
 use crate::domain::service_auth::{Asked, Claim, Verdict, Verification};
 use crate::domain::socket_token::{SocketTokens, Vouched};
 use crate::durable::gateway::commands::{Proved, UseToken};
@@ -22,10 +24,11 @@ use crate::platform::clock::now;
 use crate::platform::identity::{signer, signer_anew};
 use crate::platform::objects::{call as ask, gateway_of};
 use crate::platform::{config, log};
-use crate::storage::moderators;
 use crate::storage::proofs;
 use crate::storage::used_tokens::Use;
+use crate::storage::{facts, moderators};
 use crate::wire::ids::{AtUri, Did};
+use crate::wire::permissions::Permission;
 use crate::wire::time::Micros;
 
 /// 🔑: admits the holder of the API key (X01).
@@ -180,18 +183,45 @@ pub(super) fn shows_key(request: &Request, env: &Env) -> bool {
     shown(config::api_key(env).as_deref(), header.as_deref()) == Shown::Key
 }
 
-/// Whether the caller may act for the community `named`, as its owner or a moderator (X20). A text
-/// that cannot name a community has neither.
-pub(super) async fn may_act_for(call: &Call, caller: &Caller, named: &str) -> Result<(), ApiError> {
+/// Whether the caller may act for the community `named`: as its owner or a moderator (X20), in the
+/// newest form also by a role that permits `what` (N23). A text that cannot name a community has none
+/// of them.
+pub(super) async fn may_act_for(
+    call: &Call,
+    caller: &Caller,
+    named: &str,
+    what: Permission,
+) -> Result<(), ApiError> {
     if must_own(caller, named).is_ok() {
         return Ok(());
     }
     if let (Caller::Person(did), Ok(community)) = (caller, AtUri::parse(named))
-        && moderators::moderates(&call.db()?, &community, did, now()).await?
+        && (moderators::moderates(&call.db()?, &community, did, now()).await?
+            || may_by_role(call, &community, did, what).await?)
     {
         return Ok(());
     }
     Err(ApiError::Forbidden(NOT_YOURS))
+}
+
+/// Whether the caller may read the audit log (R34): the owner, in the newest form also by a role (N23).
+pub(super) async fn may_view_log(call: &Call, caller: &Caller, named: &str) -> Result<(), ApiError> {
+    match (must_own(caller, named), caller, AtUri::parse(named)) {
+        (Err(_), Caller::Person(did), Ok(community))
+            if may_by_role(call, &community, did, Permission::ModerationViewLog).await? =>
+        {
+            Ok(())
+        }
+        (owns, ..) => owns,
+    }
+}
+
+async fn may_by_role(call: &Call, community: &AtUri, did: &Did, what: Permission) -> Result<bool, ApiError> {
+    if Form::of(community) == Form::Old {
+        return Ok(false);
+    }
+    let facts = facts::standing_in(&call.db()?, community, did, now()).await?;
+    Ok(facts.community(community).is_some() && may(&facts, community, did, what))
 }
 
 /// Whether the caller may do what only the owner of the community `named` may do.

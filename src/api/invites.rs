@@ -11,6 +11,7 @@ use crate::storage::audit::Act;
 use crate::storage::invites::{self, Created, Use};
 use crate::wire::bodies::InviteCode;
 use crate::wire::ids::AtUri;
+use crate::wire::permissions::Permission;
 
 /// The maximum of `max_uses` (R17).
 const MAX_USES: i64 = i32::MAX as i64;
@@ -20,7 +21,7 @@ const NO_SUCH_CODE: &str = "there is no such invite";
 pub(super) async fn list(call: &Call) -> Answer {
     let caller = authority::moderator(call).await?;
     let community = call.query.at_uri("community")?;
-    authority::may_act_for(call, &caller, community).await?;
+    authority::may_act_for(call, &caller, community, Permission::InvitationCreate).await?;
     let (db, name) = (call.db()?, community.to_owned());
     let list = List { call, id: "R15", about: community };
     list.answer(async move |after: Option<_>, limit| invites::list(&db, &name, after.as_ref(), limit).await)
@@ -44,7 +45,7 @@ pub(super) async fn create(call: &Call) -> Answer {
     let max_uses = body.count("max_uses", MAX_USES)?;
     let reason = body.reason()?;
     let once = authority::once(call, &format!("invite {community} {owner} {max_uses:?} {reason:?}"))?;
-    authority::may_act_for(call, &caller, &community).await?;
+    authority::may_act_for(call, &caller, &community, Permission::InvitationCreate).await?;
     let created = match AtUri::parse(&community) {
         Ok(uri) => {
             let code = format!("{:016x}", u64::from_be_bytes(unguessable()?));
@@ -73,7 +74,8 @@ pub(super) async fn revoke(call: &Call) -> Answer {
     let Some(invite) = invites::find(&db, &call.segment).await? else {
         return Err(ApiError::NotFound(NO_SUCH_CODE));
     };
-    authority::may_act_for(call, &caller, invite.community_uri.as_str()).await?;
+    let community = invite.community_uri.as_str();
+    authority::may_act_for(call, &caller, community, Permission::InvitationDelete).await?;
     if invite.created_by_did != owner {
         return Err(ApiError::Forbidden("owner_did did not create this invite"));
     }

@@ -20,6 +20,7 @@ use crate::storage::moderators;
 use crate::storage::reads::bans;
 use crate::wire::bodies::MembersOnly;
 use crate::wire::ids::{AtUri, Collection};
+use crate::wire::permissions::Permission;
 
 /// 422 for an `Idempotency-Key` that was used for another request (X23).
 pub(super) const KEY_REUSED: &str = "the header Idempotency-Key was sent with another request before";
@@ -74,7 +75,7 @@ pub(super) async fn unban(call: &Call) -> Answer {
 pub(super) async fn bans(call: &Call) -> Answer {
     let caller = authority::moderator(call).await?;
     let community = call.query.at_uri("community")?;
-    authority::may_act_for(call, &caller, community).await?;
+    authority::may_act_for(call, &caller, community, Permission::MemberBan).await?;
     let (db, cdn, name) = (call.db()?, call.cdn(), community.to_owned());
     let list = List { call, id: "R10", about: community };
     list.answer(async move |after: Option<_>, limit| {
@@ -104,7 +105,7 @@ pub(super) async fn set_moderators(call: &Call) -> Answer {
 pub(super) async fn moderators(call: &Call) -> Answer {
     let caller = authority::moderator(call).await?;
     let community = call.query.at_uri("community")?;
-    authority::may_act_for(call, &caller, community).await?;
+    authority::may_act_for(call, &caller, community, Permission::ModerationViewLog).await?;
     shown(call, &moderators::list(&call.db()?, community).await?)
 }
 
@@ -140,7 +141,7 @@ pub(super) async fn audit(call: &Call) -> Answer {
         action: call.query.optional("action").unwrap_or_default().to_owned(),
         subject: call.query.optional("subject").unwrap_or_default().to_owned(),
     };
-    authority::must_own(&caller, community)?;
+    authority::may_view_log(call, &caller, community).await?;
     let about = format!("{community} {filter:?}");
     let (db, name) = (call.db()?, community.to_owned());
     let list = List { call, id: "R34", about: &about };
@@ -149,6 +150,9 @@ pub(super) async fn audit(call: &Call) -> Answer {
     })
     .await
 }
+
+const BY_RECORD: &str =
+    "a record of the community itself bans this person; this service can lift only its own bans";
 
 /// Sends a decision through the pipeline, and has it published.
 async fn decide(
@@ -185,6 +189,7 @@ fn answer(ruling: Ruling, not_there: &'static str) -> Answer {
         Ruling::IsOwner => {
             Err(ApiError::Invalid("member_did is the owner, who can be neither banned nor kicked".into()))
         }
+        Ruling::ByRecord => Err(ApiError::NotFound(BY_RECORD)),
         Ruling::Forbidden => Err(ApiError::Forbidden(NOT_YOURS)),
         Ruling::KeyReused => Err(ApiError::Invalid(KEY_REUSED.into())),
     }

@@ -22,12 +22,23 @@ pub struct BanRow {
     pub community_uri: AtUri,
     pub member_did: Did,
     pub until: Option<Micros>,
+    pub by_service: bool,
+    pub by_record: bool,
+}
+
+/// By whom a person is banned: each lifts only its own ban (N21).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Ban {
+    /// By this service (R08), until a time if one is given.
+    by_service: Option<Option<Micros>>,
+    /// By a record of the community.
+    by_record: bool,
 }
 
 /// Bans, with a record of those that a fold touched.
 #[derive(Clone, Debug, Default)]
 pub struct Bans {
-    rows: BTreeMap<Place, Option<Micros>>,
+    rows: BTreeMap<Place, Ban>,
     touched: BTreeSet<Place>,
     now: Micros,
 }
@@ -65,51 +76,84 @@ impl Bans {
 
     /// Adds a fact.
     pub fn seed(&mut self, row: BanRow) {
-        self.rows.insert((row.community_uri, row.member_did), row.until);
+        let ban = Ban { by_service: row.by_service.then_some(row.until), by_record: row.by_record };
+        self.rows.insert((row.community_uri, row.member_did), ban);
+    }
+
+    fn of(&self, place: &Place) -> Ban {
+        self.rows.get(place).copied().unwrap_or_default()
+    }
+
+    fn set(&mut self, place: Place, ban: Ban) {
+        if ban == Ban::default() {
+            self.rows.remove(&place);
+        } else {
+            self.rows.insert(place.clone(), ban);
+        }
+        self.touched.insert(place);
     }
 
     /// Whether a person is banned. The first rule that applies decides:
     ///   1. without a row they are not;
-    ///   2. a ban without an end is in force;
-    ///   3. a ban with an end is in force until then.
+    ///   2. a ban by a record is in force (N21);
+    ///   3. a ban without an end is in force;
+    ///   4. a ban with an end is in force until then.
     pub fn contains(&self, place: &Place) -> bool {
-        self.rows.get(place).is_some_and(|until| until.is_none_or(|until| self.now < until))
+        let ban = self.of(place);
+        ban.by_record || ban.by_service.is_some_and(|until| until.is_none_or(|until| self.now < until))
     }
 
-    /// Whether a ban has expired and its row still exists.
+    /// Whether a record of the community bans a person.
+    pub fn is_by_record(&self, place: &Place) -> bool {
+        self.of(place).by_record
+    }
+
+    /// Whether a ban of this service has expired and its row still exists.
     pub fn is_over(&self, place: &Place) -> bool {
-        self.rows.contains_key(place) && !self.contains(place)
+        self.of(place).by_service.is_some_and(|until| until.is_some_and(|until| self.now >= until))
     }
 
-    /// Sets a ban; `false` if exactly this one exists.
+    /// Sets a ban of this service; `false` if exactly this one exists.
     pub fn insert(&mut self, place: Place, until: Option<Micros>) -> bool {
-        if self.contains(&place) && self.rows.get(&place) == Some(&until) {
+        let ban = self.of(&place);
+        if ban.by_service == Some(until) && !self.is_over(&place) {
             return false;
         }
-        self.rows.insert(place.clone(), until);
-        self.touched.insert(place);
+        self.set(place, Ban { by_service: Some(until), ..ban });
         true
     }
 
-    /// Lifts a ban; `false` if there was none.
+    /// Lifts a ban of this service; `false` if there was none.
     pub fn remove(&mut self, place: &Place) -> bool {
-        self.rows.remove(place).is_some() && {
-            self.touched.insert(place.clone());
+        let ban = self.of(place);
+        ban.by_service.is_some() && {
+            self.set(place.clone(), Ban { by_service: None, ..ban });
+            true
+        }
+    }
+
+    /// Sets or lifts a ban by a record; `false` if it was as it is.
+    pub fn record(&mut self, place: Place, by_record: bool) -> bool {
+        let ban = self.of(&place);
+        ban.by_record != by_record && {
+            self.set(place, Ban { by_record, ..ban });
             true
         }
     }
 
     /// The touched bans, and all bans.
     pub(super) fn into_parts(self) -> (BansDelta, Vec<BanRow>) {
-        let row = |((community_uri, member_did), until): (Place, Option<Micros>)| BanRow {
+        let row = |((community_uri, member_did), ban): (Place, Ban)| BanRow {
             community_uri,
             member_did,
-            until,
+            until: ban.by_service.flatten(),
+            by_service: ban.by_service.is_some(),
+            by_record: ban.by_record,
         };
         let mut delta = BansDelta::default();
         for place in self.touched {
             match self.rows.get(&place) {
-                Some(until) => delta.set.push(row((place, *until))),
+                Some(ban) => delta.set.push(row((place, *ban))),
                 None => delta.lifted.push(place),
             }
         }
@@ -161,5 +205,19 @@ mod tests {
             bans.at(Micros(10));
             assert_eq!(bans.insert(place(), after), made, "{why}");
         }
+    }
+
+    #[test]
+    fn n21_each_lifts_its_own() {
+        let mut bans = Bans::default();
+        bans.at(Micros(10));
+        assert!(bans.record(place(), true) && !bans.record(place(), true));
+        assert!(bans.contains(&place()) && !bans.remove(&place()), "only a record bans");
+        assert!(bans.insert(place(), Some(Micros(20))) && bans.remove(&place()) && bans.contains(&place()));
+        bans.insert(place(), Some(Micros(5)));
+        assert!(bans.is_over(&place()) && bans.contains(&place()), "one is over, one is not");
+        assert!(bans.record(place(), false) && !bans.contains(&place()) && bans.remove(&place()));
+        let (delta, all) = bans.into_parts();
+        assert_eq!((delta.set.len(), delta.lifted.len(), all.len()), (0, 1, 0));
     }
 }

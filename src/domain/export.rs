@@ -31,6 +31,8 @@ pub enum Step {
     Memberships,
     /// By communities of the newest form.
     Admissions,
+    /// Likewise.
+    Decisions,
     Approvals,
     /// Of one person: the one it is about, or the owner.
     Actors,
@@ -61,6 +63,7 @@ impl Step {
         Step::Channels,
         Step::Memberships,
         Step::Admissions,
+        Step::Decisions,
         Step::Approvals,
         Step::Actors,
         Step::Profile,
@@ -83,6 +86,7 @@ const OF_COMMUNITY: &[Step] = &[
     Step::Channels,
     Step::Memberships,
     Step::Admissions,
+    Step::Decisions,
     Step::Approvals,
     Step::Actors,
     Step::Profile,
@@ -99,6 +103,7 @@ const OF_PERSON: &[Step] = &[
     Step::Channels,
     Step::Memberships,
     Step::Admissions,
+    Step::Decisions,
     Step::Approvals,
     Step::Actors,
     Step::Profile,

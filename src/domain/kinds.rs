@@ -29,6 +29,9 @@ macro_rules! each_kind {
                     grouped by |row| member_group(&row.community_uri, &row.member_did);
                 /// Roles of such communities.
                 roles: RoleRow of Role, grouped by |row| row.community_uri.to_string();
+                /// Decisions of such communities.
+                moderations: ModerationRow of Moderation,
+                    grouped by |row| decided_group(&row.community_uri, &row.about, &row.subject);
                 /// Messages, visible or not.
                 messages: MessageRow of Message, grouped by |row| row.uri.rkey().to_string();
                 /// Reactions that count: all to messages that are written or deleted; for other

@@ -7,8 +7,11 @@
 
 use std::collections::BTreeSet;
 
+use super::form::Form;
+use super::roles::{is_protected, outranks, rights, roles_of};
 use super::working_set::WorkingSet;
 use crate::wire::ids::{AtUri, Did};
+use crate::wire::permissions::{Permission, Permissions};
 use crate::wire::time::Micros;
 
 /// The most moderators of a community besides its owner (X20).
@@ -142,6 +145,8 @@ pub enum Ruling {
     Forbidden,
     /// The `Idempotency-Key` was used for a different request (X23).
     KeyReused,
+    /// Only a record of the community bans the person, which nothing here lifts (N21).
+    ByRecord,
 }
 
 impl Measure {
@@ -209,12 +214,39 @@ impl Measure {
     }
 }
 
+/// Whether `person` may decide this for a community of the newest form by their roles (N23). The first rule
+/// that applies decides:
+///   1. who moderates by the service's own list, and who reads, is for holders of a protected role to say;
+///   2. everything else takes its permission, in the channel of a message with the exceptions made there;
+///   3. who puts somebody out must outrank them.
+fn may_by_role(working_set: &WorkingSet, person: &Did, community: &AtUri, what: &Measure) -> bool {
+    let needed = match what {
+        Measure::Block(_) | Measure::Unblock(_) => Permission::MessageHide,
+        Measure::Ban(..) => Permission::MemberBan,
+        Measure::Unban(..) | Measure::EndBan(..) => Permission::MemberUnban,
+        Measure::Kick(..) => Permission::MemberKick,
+        Measure::Moderators(..) | Measure::MembersOnly(..) => {
+            return rights(working_set, community, person, None) == Permissions::all();
+        }
+    };
+    let channel = match what {
+        Measure::Block(message) | Measure::Unblock(message) => {
+            working_set.messages.get(message).map(|row| row.channel_uri.rkey())
+        }
+        _ => None,
+    };
+    rights(working_set, community, person, channel.as_ref()).contains(needed)
+        && what.puts_out().is_none_or(|(_, member)| outranks(working_set, community, person, member))
+}
+
 /// Whether `caller` may decide this for `community`. The first rule that applies decides:
 ///   1. the operator and the owner may decide everything (X03);
 ///   2. only the owner decides who moderates (X20), and who reads (R45);
-///   3. a moderator may decide the rest, unless they are banned there, but may not remove another
+///   3. in the newest form, whose roles permit it may (N23), and nobody else puts out a holder of a
+///      protected role;
+///   4. a moderator may decide the rest, unless they are banned there, but may not remove another
 ///      moderator (X20);
-///   4. nobody else may decide anything.
+///   5. nobody else may decide anything.
 pub(super) fn may_decide(
     working_set: &WorkingSet,
     caller: &Caller,
@@ -227,6 +259,15 @@ pub(super) fn may_decide(
     let Caller::Person(person) = caller else { return false };
     let place = |did: &Did| (community.clone(), did.clone());
     let moderates = |did: &Did| working_set.moderators.contains(&place(did));
+    if Form::of(community) == Form::New {
+        let is_above = |did: &Did| is_protected(&roles_of(working_set, community, did));
+        if may_by_role(working_set, person, community, what) {
+            return true;
+        }
+        if what.puts_out().is_some_and(|(_, member)| member != person && is_above(member)) {
+            return false;
+        }
+    }
     !matches!(what, Measure::Moderators(..) | Measure::MembersOnly(..))
         && moderates(person)
         && !working_set.bans.contains(&place(person))

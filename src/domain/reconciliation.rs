@@ -16,12 +16,13 @@ use crate::wire::time::Micros;
 /// The order of collections (K02). Approvals alone decide nothing (I41); they come first because a
 /// channel releases the messages that waited for it, and the gate then needs the approvals. The
 /// collections in one row are equal.
-const ORDER: [&[Collection]; 10] = [
+const ORDER: [&[Collection]; 11] = [
     &[Collection::Approval],
     &[Collection::Community],
     &[Collection::Channel, Collection::Category, Collection::Role],
     &[Collection::Membership],
     &[Collection::Member],
+    &[Collection::Moderation],
     &[Collection::Message],
     &[Collection::Reaction],
     &[Collection::ActorData],

@@ -5,7 +5,9 @@
 
 use super::rows::{MemberRow, RoleRow, member_group};
 use super::working_set::WorkingSet;
-use crate::wire::ids::{AtUri, Collection, Did};
+use crate::wire::ids::{AtUri, Collection, Did, Rkey};
+use crate::wire::permissions::{Permission, Permissions};
+use crate::wire::records::Override;
 
 /// Whose rows count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,4 +50,58 @@ pub fn roles_of<'w>(working_set: &'w WorkingSet, community: &AtUri, person: &Did
 /// Whether `person` holds a role that may do everything (N22).
 pub fn is_protected(roles: &[&RoleRow]) -> bool {
     roles.iter().any(|role| role.protected)
+}
+
+/// What `person` may do in a community of the newest form (N22), in a channel of it if one is named. The
+/// first rule that applies decides:
+///   1. the community's account may do everything;
+///   2. who is banned there, or holds no role, nothing;
+///   3. who holds a protected role everything;
+///   4. otherwise what their roles permit, in a channel with what these permit there and without what they
+///      deny there.
+pub fn rights(
+    working_set: &WorkingSet,
+    community: &AtUri,
+    person: &Did,
+    channel: Option<&Rkey>,
+) -> Permissions {
+    if community.authority() == *person {
+        return Permissions::all();
+    }
+    if working_set.bans.contains(&(community.clone(), person.clone())) {
+        return Permissions::default();
+    }
+    let roles = roles_of(working_set, community, person);
+    if is_protected(&roles) {
+        return Permissions::all();
+    }
+    let (mut base, mut allowed, mut denied) = <(Permissions, Permissions, Permissions)>::default();
+    for role in roles {
+        base = base.and(serde_json::from_str(&role.permissions).unwrap_or_default());
+        let exceptions = role.channel_overrides.as_deref();
+        let exceptions: Vec<Override> =
+            exceptions.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        for exception in exceptions.iter().filter(|one| Some(&one.channel) == channel) {
+            allowed = allowed.and(exception.allow);
+            denied = denied.and(exception.deny);
+        }
+    }
+    base.and(allowed).without(denied)
+}
+
+/// Whether `person` may do `what` in the community.
+pub fn may(working_set: &WorkingSet, community: &AtUri, person: &Did, what: Permission) -> bool {
+    rights(working_set, community, person, None).contains(what)
+}
+
+/// Whether `actor` may act on `other` (N22). The first rule that applies decides:
+///   1. everybody may act on themselves;
+///   2. nobody acts on the community's account, which acts on everybody;
+///   3. otherwise the higher role decides, strictly: a protected one is above all others, then the position.
+pub fn outranks(working_set: &WorkingSet, community: &AtUri, actor: &Did, other: &Did) -> bool {
+    let account = community.authority();
+    let rank = |did: &Did| {
+        roles_of(working_set, community, did).iter().map(|role| (role.protected, role.position)).max()
+    };
+    actor == other || (*other != account && (*actor == account || rank(actor) > rank(other)))
 }

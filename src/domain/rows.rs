@@ -244,6 +244,37 @@ pub struct RoleRow {
     pub indexed_at: Micros,
 }
 
+/// What the decisions of a community about one subject are looked up by.
+pub fn decided_group(community: &AtUri, about: &str, subject: &str) -> String {
+    format!("{community} {about} {subject}")
+}
+
+/// A decision of a community of the newest form (section 12).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "columns, described in migrations/")]
+pub struct ModerationRow {
+    pub uri: AtUri,
+    pub community_uri: AtUri,
+    pub action: String,
+    pub about: String,
+    pub subject: String,
+    pub embeds: Option<String>,
+    pub reason: Option<String>,
+    pub created_by: Option<Did>,
+    pub created_at: Option<String>,
+    pub rev: String,
+    pub indexed_at: Micros,
+}
+
+impl ModerationRow {
+    /// The word of what decisions about a person are about.
+    pub const PERSON: &'static str = "person";
+    /// Of those about a message.
+    pub const MESSAGE: &'static str = "message";
+    /// Of all others.
+    pub const NOTHING: &'static str = "nothing";
+}
+
 /// A message that passed the gate (section 8.3).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "columns, described in migrations/")]
@@ -262,6 +293,9 @@ pub struct MessageRow {
     pub attachments: Option<String>,
     pub rev: String,
     pub hidden: bool,
+    /// The second bit of the column `hidden`: a record bans the author (N21).
+    #[serde(default)]
+    pub banned: bool,
 }
 
 /// A reaction that passed the gate (section 8.4).

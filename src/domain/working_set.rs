@@ -48,6 +48,8 @@ macro_rules! tables {
             pub members_only: BTreeSet<AtUri>,
             /// Blocked messages (T11), known or not.
             pub blocks: Marks<AtUri>,
+            /// Messages that a record of their community hides (N21), known or not.
+            pub hides: Marks<AtUri>,
             /// Cached profiles.
             pub people: People,
             /// People of whom everything is erased (I57).
@@ -67,6 +69,7 @@ macro_rules! tables {
             pub gone: MarksDelta<GoneRow>,
             pub bans: BansDelta,
             pub blocks: MarksDelta<AtUri>,
+            pub hides: MarksDelta<AtUri>,
             pub people: Vec<PersonRow>,
             /// Of rows that stand for another version now: its CID, if it is known.
             pub cids: BTreeMap<AtUri, Option<String>>,
@@ -86,6 +89,7 @@ macro_rules! tables {
                 self.gone.is_empty()
                     && self.bans.is_empty()
                     && self.blocks.is_empty()
+                    && self.hides.is_empty()
                     && self.people.is_empty()
             }
         }
@@ -101,6 +105,7 @@ macro_rules! tables {
                     gone: self.gone.into_parts().0,
                     bans,
                     blocks: self.blocks.into_parts().0,
+                    hides: self.hides.into_parts().0,
                     people: self.people.into_touched(),
                     cids: self.cids,
                 };
@@ -459,13 +464,32 @@ impl WorkingSet {
     /// Whether this message is visible (T16): not blocked, its channel and community known, its
     /// author's account active.
     pub fn visible(&self, message: &MessageRow) -> bool {
-        !message.hidden && self.stands(message)
+        !message.hidden && !message.banned && self.stands(message)
     }
 
     /// Whether this message would be visible if its author's account were active: not blocked, its
     /// channel and community known.
     pub fn stands(&self, message: &MessageRow) -> bool {
-        !self.blocks.contains(&message.uri) && self.channel(&message.channel_uri).is_some()
+        !self.is_blocked(&message.uri) && self.channel(&message.channel_uri).is_some()
+    }
+
+    /// Whether a message appears nowhere, by the service's decision (T11) or the community's (N21).
+    pub fn is_blocked(&self, message: &AtUri) -> bool {
+        self.blocks.contains(message) || self.hides.contains(message)
+    }
+
+    /// Puts what is known of a person in a community out of sight, or shows it again (N21).
+    pub fn set_banned_messages(&mut self, community: &AtUri, did: &Did, banned: bool) {
+        let channels: BTreeSet<AtUri> = self
+            .channels
+            .iter()
+            .filter(|row| row.community_uri == *community)
+            .map(|row| row.uri.clone())
+            .collect();
+        self.messages.change_where(
+            |row| row.author_did == *did && channels.contains(&row.channel_uri),
+            |row| row.banned = banned,
+        );
     }
 
     /// Whether a person's account is active, as far as is known.

@@ -73,6 +73,10 @@ pub struct Commit<'a> {
     pub doubtful: &'a BTreeSet<Did>,
     /// People whom a community admitted: what they wrote before is judged anew (N16).
     pub admitted: &'a BTreeSet<Did>,
+    /// Whom a community banned by record, or not any more (N21).
+    pub banned_by_record: &'a [(AtUri, Did, bool)],
+    /// Channels that appeared or came to another community, with that community (N21).
+    pub channels_placed: &'a [(AtUri, AtUri)],
     /// The last outbox row that has been delivered; it and all before it are deleted.
     pub announced: Option<i64>,
     /// The limits on held records (I63).
@@ -312,12 +316,15 @@ fn hide(statements: &mut Vec<Statement>, accounts: &[AccountChange]) {
 fn decisions(statements: &mut Vec<Statement>, commit: &Commit) {
     let now = || Param::from(commit.now.sortable());
     let (bans, blocks) = (&commit.changes.bans, &commit.changes.blocks);
+    let hides = &commit.changes.hides;
     for text in chunks(bans.set.iter()) {
         statements.push(Statement::new(
-            "INSERT INTO bans (community_uri, member_did, banned_at, until)
-             SELECT value ->> 'community_uri', value ->> 'member_did', ?2, value ->> 'until' FROM json_each(?1)
+            "INSERT INTO bans (community_uri, member_did, banned_at, until, by_service, by_record)
+             SELECT value ->> 'community_uri', value ->> 'member_did', ?2, value ->> 'until',
+                 value ->> 'by_service', value ->> 'by_record' FROM json_each(?1)
              WHERE true
-             ON CONFLICT (community_uri, member_did) DO UPDATE SET until = excluded.until",
+             ON CONFLICT (community_uri, member_did) DO UPDATE SET until = excluded.until,
+                 by_service = excluded.by_service, by_record = excluded.by_record",
             [text.into(), now()],
         ));
     }
@@ -331,20 +338,55 @@ fn decisions(statements: &mut Vec<Statement>, commit: &Commit) {
     for text in chunks(blocks.set.iter()) {
         statements.push(Statement::new(
             "INSERT INTO blocks (uri, blocked_at) SELECT value, ?2 FROM json_each(?1) WHERE true
-             ON CONFLICT DO NOTHING",
+             ON CONFLICT (uri) DO UPDATE SET by_service = 1",
             [text.into(), now()],
         ));
     }
-    for text in chunks(blocks.lifted.iter()) {
+    for text in chunks(hides.set.iter()) {
         statements.push(Statement::new(
-            "DELETE FROM blocks WHERE uri IN (SELECT value FROM json_each(?1))",
-            [text.into()],
+            "INSERT INTO blocks (uri, blocked_at, by_service, by_record)
+             SELECT value, ?2, 0, 1 FROM json_each(?1) WHERE true
+             ON CONFLICT (uri) DO UPDATE SET by_record = 1",
+            [text.into(), now()],
         ));
+    }
+    for (lifted, sql) in [
+        (&blocks.lifted, "UPDATE blocks SET by_service = 0 WHERE uri IN (SELECT value FROM json_each(?1))"),
+        (&hides.lifted, "UPDATE blocks SET by_record = 0 WHERE uri IN (SELECT value FROM json_each(?1))"),
+    ] {
+        for text in chunks(lifted.iter()) {
+            statements.push(Statement::new(sql, [text.as_str().into()]));
+            statements.push(Statement::new(
+                "DELETE FROM blocks WHERE NOT by_service AND NOT by_record
+                   AND uri IN (SELECT value FROM json_each(?1))",
+                [text.into()],
+            ));
+        }
+    }
+    for (community, person, banned) in commit.banned_by_record {
+        statements.push(Statement::new(
+            "UPDATE messages SET hidden = (hidden & 1) + 2 * ?3
+             WHERE author_did = ?2 AND channel_uri IN (SELECT uri FROM channels WHERE community_uri = ?1)",
+            [community.as_str().into(), person.as_str().into(), i64::from(*banned).into()],
+        ));
+    }
+    for text in chunks(commit.channels_placed.iter()) {
+        statements.push(Statement::new(PLACED, [text.into()]));
     }
     for text in chunks(commit.deleted_communities.iter()) {
         statements.push(invites::end_of(text, commit.now));
     }
 }
+
+// A message of a channel that appears is out of sight exactly if its author is banned by record in the
+// channel's community.
+const PLACED: &str = "
+    UPDATE messages SET hidden = hidden & 1 | 2 * (hidden & 2 = 0)
+    WHERE uri IN (
+        SELECT m.uri FROM json_each(?1) p CROSS JOIN messages m ON m.channel_uri = p.value ->> 0
+        WHERE (m.hidden & 2 <> 0) <> EXISTS (
+            SELECT 1 FROM bans b
+            WHERE b.community_uri = p.value ->> 1 AND b.member_did = m.author_did AND b.by_record))";
 
 /// I63: deletes records that were held too long. Over the maximum, in number or in bytes, the
 /// authors with the most held records lose theirs: everybody keeps the same number of their newest.

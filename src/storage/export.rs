@@ -13,8 +13,8 @@ use crate::domain::export::{Entry, Page, Question, Step, Subject};
 use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::record_json::{one_line, written};
 use crate::wire::records::{
-    Actor, Approval, Category, Channel, ChannelRead, Community, Member, Membership, Message, Profile,
-    Reaction, Record, Role,
+    About, Actor, Approval, Category, Channel, ChannelRead, Community, Member, Membership, Message,
+    Moderation, Profile, Reaction, Record, Role,
 };
 use crate::wire::time::Micros;
 
@@ -44,6 +44,9 @@ pub async fn page(store: &impl Store, question: &Question<'_>) -> Result<Page, F
         Step::Admissions => {
             let sql = if in_community { ADMISSIONS } else { OWN_ADMISSIONS };
             read::<AdmissionFound>(store, own(question, Collection::Member, sql)).await
+        }
+        Step::Decisions => {
+            read::<DecisionFound>(store, own(question, Collection::Moderation, DECISIONS)).await
         }
         Step::Approvals => read::<ApprovalFound>(store, own(question, Collection::Approval, APPROVALS)).await,
         Step::Actors => read::<ActorFound>(store, own(question, Collection::ActorData, ACTORS)).await,
@@ -358,6 +361,33 @@ impl Found for AdmissionFound {
 }
 
 #[derive(Deserialize)]
+struct DecisionFound {
+    #[serde(flatten)]
+    head: Head,
+    action: String,
+    subject: String,
+    embeds: Option<String>,
+    reason: Option<String>,
+    created_by: Option<Did>,
+    created_at: Option<String>,
+}
+
+impl Found for DecisionFound {
+    const IS_LONG: bool = true;
+
+    fn entry(self) -> Entry {
+        let Self { head, action, subject, embeds, reason, created_by, created_at } = self;
+        let about = match (Did::parse(&subject), AtUri::parse(&subject)) {
+            (Ok(did), _) => About::Person(did),
+            (_, Ok(uri)) => About::Message(uri),
+            _ => About::Nothing,
+        };
+        let record = Moderation { action, about, embeds, reason, created_by, created_at };
+        head.by_uri(&Record::Moderation(record))
+    }
+}
+
+#[derive(Deserialize)]
 struct ApprovalFound {
     #[serde(flatten)]
     head: Head,
@@ -561,6 +591,16 @@ const CHANNELS: &str = sized!(
     "SELECT ch.*, length(ch.name) + ifnull(length(ch.allowed_roles), 0) + ifnull(length(ch.allowed_members), 0) AS size
      FROM channels ch WHERE ch.uri > ?1 AND ch.uri < ?2 AND (?3 = '' OR ch.community_uri = ?3)
      ORDER BY ch.uri LIMIT ?4",
+    "uri",
+    5
+);
+
+const DECISIONS: &str = sized!(
+    "'uri', uri, 'cid', cid, 'rev', rev, 'action', action, 'subject', subject, 'embeds', embeds,
+     'reason', reason, 'created_by', created_by, 'created_at', created_at",
+    "SELECT d.*, length(d.subject) + ifnull(length(d.embeds), 0) + ifnull(length(d.reason), 0) AS size
+     FROM moderations d WHERE d.uri > ?1 AND d.uri < ?2 AND (?3 = '' OR d.community_uri = ?3)
+     ORDER BY d.uri LIMIT ?4",
     "uri",
     5
 );

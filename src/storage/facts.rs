@@ -56,6 +56,29 @@ async fn load_once(store: &impl Store, needs: &Needs, recent_since: Micros) -> R
     Ok(facts)
 }
 
+/// The facts that decide what `did` may do in a community (N22). Bans are judged at `now`.
+pub async fn standing_in(
+    store: &impl Store,
+    community: &AtUri,
+    did: &Did,
+    now: Micros,
+) -> Result<WorkingSet, Fault> {
+    let mut needs = Needs::default();
+    needs.communities.insert(community.clone());
+    needs.people.insert(did.clone());
+    let asked = Asked { needs: &needs, recent_since: Micros::default() };
+    let questions = [
+        question::<CommunityRow>,
+        question::<MembershipRow>,
+        question::<MemberRow>,
+        question::<RoleRow>,
+        bans,
+    ];
+    let mut facts = ask(store, questions.map(|question| question(&asked)).into()).await?;
+    facts.working_set.bans.at(now);
+    Ok(facts.working_set)
+}
+
 /// The facts that decide whether `people` may be in `channel` (V02): the channel, its community,
 /// and the people's standings. One round trip for any number of people; an unknown channel is
 /// absent from the answer. Bans are judged at `now`.
@@ -174,7 +197,14 @@ fn blocks(asked: &Asked) -> Question {
             ],
         ),
         load: |facts, texts| {
-            facts.working_set.blocks = rows(Some(texts))?.into_iter().collect();
+            for (uri, by_service, by_record) in rows::<(AtUri, bool, bool)>(Some(texts))? {
+                if by_service {
+                    facts.working_set.blocks.seed(uri.clone());
+                }
+                if by_record {
+                    facts.working_set.hides.seed(uri);
+                }
+            }
             Ok(())
         },
     }
@@ -222,7 +252,8 @@ const GONE: &str = "
        OR rkey IN (SELECT value FROM json_each(?4))";
 
 const BANS: &str = people_concerned!(
-    "SELECT json_object('community_uri', community_uri, 'member_did', member_did, 'until', until) AS row
+    "SELECT json_object('community_uri', community_uri, 'member_did', member_did, 'until', until,
+        'by_service', json(iif(by_service, 'true', 'false')), 'by_record', json(iif(by_record, 'true', 'false'))) AS row
     FROM bans WHERE member_did IN (SELECT did FROM concerned)"
 );
 
@@ -243,7 +274,8 @@ const MEMBERS_ONLY: &str = "
                WHERE m.uri IN (SELECT value FROM json_each(?3)))";
 
 const BLOCKS: &str = "
-    SELECT json_quote(uri) AS row FROM blocks WHERE uri IN (
+    SELECT json_array(uri, json(iif(by_service, 'true', 'false')), json(iif(by_record, 'true', 'false'))) AS row
+    FROM blocks WHERE uri IN (
         SELECT value FROM json_each(?1)
         UNION SELECT uri FROM messages WHERE rkey IN (SELECT value FROM json_each(?2))
         UNION SELECT uri FROM messages WHERE rkey IN (SELECT value FROM json_each(?3))

@@ -38,7 +38,7 @@ pub async fn moderates(store: &impl Store, community: &AtUri, did: &Did, now: Mi
     let statement = Statement::new(
         "SELECT 'true' AS row FROM moderators m WHERE m.community_uri = ?1 AND m.did = ?2
            AND NOT EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = ?1 AND b.member_did = ?2
-                            AND (b.until IS NULL OR b.until > ?3))",
+                            AND (b.by_record OR b.until IS NULL OR b.until > ?3))",
         [community.as_str().into(), did.as_str().into(), now.sortable().into()],
     );
     let found: Vec<bool> = rows(store.read(&[statement]).await?.first())?;

@@ -215,6 +215,10 @@ pub struct Member {
     pub member_did: Did,
     /// `owner`, `approved`, `pending`; `banned` in R10.
     pub status: String,
+    /// In R10 `record` for whom only a record of the community bans, `both` for whom the service does too
+    /// (N21).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// The person as others see them.
     #[serde(flatten)]
     pub person: Person,

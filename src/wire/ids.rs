@@ -214,6 +214,8 @@ collections! {
     Member = "social.colibri.member",
     /// What members of a community may do, by name; likewise.
     Role = "social.colibri.role",
+    /// A decision about a person or a message; likewise.
+    Moderation = "social.colibri.moderation",
     /// A person's status text and emoji.
     ActorData = "social.colibri.actor.data",
     /// The position up to which a person has read a channel.

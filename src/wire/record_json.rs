@@ -12,8 +12,8 @@ use super::ids::{AtUri, Collection, Did, Rkey};
 use super::json::is_too_deep;
 use super::permissions::Permissions;
 use super::records::{
-    Actor, Approval, Category, Channel, ChannelRead, Community, Member, Membership, Message, Override,
-    Profile, Reaction, Record, Role, are_attachments, are_facets, are_texts, is_blob,
+    About, Actor, Approval, Category, Channel, ChannelRead, Community, Member, Membership, Message,
+    Moderation, Override, Profile, Reaction, Record, Role, are_attachments, are_facets, are_texts, is_blob,
 };
 
 /// Fields as they stand in a record, and the name of its collection.
@@ -37,6 +37,7 @@ pub fn written(record: &Record) -> String {
         Record::Approval(record) => approval(record),
         Record::Member(record) => member(record),
         Record::Role(record) => role(record),
+        Record::Moderation(record) => moderation(record),
         Record::Actor(record) => actor(record),
         Record::ChannelRead(record) => channel_read(record),
         Record::Profile(record) => profile(record),
@@ -255,6 +256,44 @@ fn role(record: &Role) -> String {
     text(Collection::Role, fields)
 }
 
+fn moderation(record: &Moderation) -> String {
+    #[derive(Serialize)]
+    struct Subject<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        did: Option<&'a Did>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        uri: Option<&'a AtUri>,
+    }
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Fields<'a> {
+        action: &'a str,
+        subject: Subject<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        embeds: Option<Box<RawValue>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'a String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        created_by: Option<&'a Did>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        created_at: Option<&'a String>,
+    }
+    let (did, uri) = match &record.about {
+        About::Person(did) => (Some(did), None),
+        About::Message(uri) => (None, Some(uri)),
+        About::Nothing => (None, None),
+    };
+    let fields = Fields {
+        action: &record.action,
+        subject: Subject { did, uri },
+        embeds: verbatim(record.embeds.as_ref(), are_texts),
+        reason: record.reason.as_ref(),
+        created_by: record.created_by.as_ref(),
+        created_at: record.created_at.as_ref(),
+    };
+    text(Collection::Moderation, fields)
+}
+
 fn actor(record: &Actor) -> String {
     #[derive(Serialize)]
     struct Fields<'a> {
@@ -328,7 +367,7 @@ mod tests {
     const AUTHOR: &str = "did:plc:a";
 
     /// Records of every collection, with everything and with as little as may be.
-    const RECORDS: [(Collection, &str); 27] = [
+    const RECORDS: [(Collection, &str); 30] = [
         (Collection::Message, r#"{"text":"","createdAt":"2026-03-01T12:00:00+00:00","channel":"k"}"#),
         (
             Collection::Message,
@@ -390,6 +429,13 @@ mod tests {
             r##"{"name":"r","permissions":["member.ban","odd"],"position":100,"color":"#ff8800","hoisted":true,
                 "mentionable":true,"protected":true,"channelOverrides":[{"channel":"k","deny":["message.hide"]}]}"##,
         ),
+        (Collection::Moderation, r#"{"action":"ban","subject":{"did":"did:plc:b"}}"#),
+        (
+            Collection::Moderation,
+            r#"{"action":"hideMessage","subject":{"uri":"at://did:plc:b/social.colibri.message/m"},"reason":"r",
+                "createdBy":"did:plc:c","createdAt":"2026-03-01T12:00:00Z"}"#,
+        ),
+        (Collection::Moderation, r#"{"action":"suppressEmbeds","embeds":["https://a.example"]}"#),
         (Collection::ActorData, r#"{"status":""}"#),
         (Collection::ActorData, r#"{"status":"Reading","emoji":"📚"}"#),
         (

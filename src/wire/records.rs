@@ -31,6 +31,10 @@ const ROLES_MAX: usize = 100;
 /// Channels for which a role has exceptions, and the words of each of their lists that are kept.
 const OVERRIDES_MAX: usize = 200;
 const COLOR_MAX: usize = 32;
+const ACTION_MAX: usize = 64;
+/// Addresses of links that one decision names.
+const EMBEDS_MAX: usize = 100;
+const REASON: Limit = Limit::characters(512);
 const STATUS: Limit = Limit::characters(32);
 const EMOJI: Limit = Limit::characters(64);
 /// Limits of a profile, from the lexicon of `app.bsky.actor.profile` (8.6).
@@ -61,6 +65,8 @@ pub enum Record {
     Member(Member),
     /// `social.colibri.role`
     Role(Role),
+    /// `social.colibri.moderation`
+    Moderation(Moderation),
     /// `social.colibri.actor.data`
     Actor(Actor),
     /// `social.colibri.channel.read`
@@ -213,6 +219,34 @@ pub struct Role {
     pub overrides: Vec<Override>,
 }
 
+/// Section 12.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moderation {
+    /// What is decided: a word, at most 64 bytes.
+    pub action: String,
+    /// About whom or what, if the action knows it.
+    pub about: About,
+    /// Addresses of links, as written; at most [`EMBEDS_MAX`].
+    pub embeds: Option<Verbatim>,
+    /// At most 512 characters.
+    pub reason: Option<String>,
+    /// Who issued it: information, and no authority.
+    pub created_by: Option<Did>,
+    /// As written, if it is a time.
+    pub created_at: Option<String>,
+}
+
+/// What a decision is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum About {
+    /// A person is banned, or no more.
+    Person(Did),
+    /// A message is hidden, or no more.
+    Message(AtUri),
+    /// Nothing that changes what this API shows.
+    Nothing,
+}
+
 /// What a role permits beyond, or less, in one channel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Override {
@@ -320,6 +354,7 @@ impl Record {
             Collection::Approval => approval(json).map(Record::Approval),
             Collection::Member => member(json).map(Record::Member),
             Collection::Role => role(json).map(Record::Role),
+            Collection::Moderation => moderation(json).map(Record::Moderation),
             Collection::ActorData => actor(json).map(Record::Actor),
             Collection::ChannelRead => channel_read(json).map(Record::ChannelRead),
             Collection::Profile => profile(json).map(Record::Profile),
@@ -518,6 +553,54 @@ fn member(json: &str) -> Result<Member, Invalid> {
         nickname: shown(read(fields.nickname), NAME),
         from_membership: from.filter(|uri| uri.is(Collection::Membership) && uri.authority() == subject),
         subject,
+    })
+}
+
+fn moderation(json: &str) -> Result<Moderation, Invalid> {
+    #[derive(Deserialize)]
+    struct Subject<'a> {
+        #[serde(borrow)]
+        did: Option<&'a RawValue>,
+        #[serde(borrow)]
+        uri: Option<&'a RawValue>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Fields<'a> {
+        action: String,
+        #[serde(borrow)]
+        subject: Option<&'a RawValue>,
+        #[serde(borrow)]
+        embeds: Option<&'a RawValue>,
+        #[serde(borrow)]
+        reason: Option<&'a RawValue>,
+        #[serde(borrow)]
+        created_by: Option<&'a RawValue>,
+        #[serde(borrow)]
+        created_at: Option<&'a RawValue>,
+    }
+    let fields: Fields = fields(json)?;
+    if fields.action.is_empty() || fields.action.len() > ACTION_MAX {
+        return Err(Invalid::Shape);
+    }
+    let subject = fields.subject.and_then(|raw| json::object::<Subject>(raw.get()));
+    let person = subject.as_ref().and_then(|subject| read::<Did>(subject.did)).map(About::Person);
+    let message = subject.as_ref().and_then(|subject| read::<AtUri>(subject.uri));
+    let message = message.filter(|uri| uri.is(Collection::Message)).map(About::Message);
+    let about = match fields.action.as_str() {
+        "ban" | "unban" => person,
+        "hideMessage" | "unhideMessage" => message,
+        _ => None,
+    };
+    let are_few =
+        |text: &&str| serde_json::from_str::<Vec<String>>(text).is_ok_and(|list| list.len() <= EMBEDS_MAX);
+    Ok(Moderation {
+        action: fields.action,
+        about: about.unwrap_or(About::Nothing),
+        embeds: fields.embeds.map(RawValue::get).filter(are_few).map(str::to_owned),
+        reason: shown(read(fields.reason), REASON),
+        created_by: read(fields.created_by),
+        created_at: read::<String>(fields.created_at).filter(|text| Micros::parse(text).is_some()),
     })
 }
 

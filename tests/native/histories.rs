@@ -3,7 +3,8 @@
 //! the plain run (I01, J03).
 
 use super::story::{
-    Service, Story, approval, ban, block, frame, member, membership, message_in, reaction, role, unban, wish,
+    Service, Story, approval, ban, block, frame, member, membership, message_in, moderation, reaction, role,
+    unban, wish,
 };
 use colibri_edge::domain::moderation::Measure;
 use colibri_edge::wire::ids::{AtUri, Did};
@@ -22,6 +23,7 @@ pub(crate) enum Step {
     Community { owner: usize, approval: bool },
     Channel { owner: usize, rkey: u8, owner_only: bool, lists: u8 },
     Admit { by: usize, who: usize, rkey: u8, roles: u8 },
+    Moderate { by: usize, rkey: u8, lifts: bool, who: usize, message: Option<u8> },
     Role { by: usize, rkey: u8, protected: bool },
     Join { who: usize, owner: usize },
     Approve { by: usize, who: usize },
@@ -41,6 +43,8 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (owners.clone(), any::<bool>()).prop_map(|(owner, approval)| Step::Community { owner, approval }),
         2 => (owners.clone(), 0..2u8, prop::bool::weighted(0.2), 0..6u8).prop_map(|(owner, rkey, owner_only, lists)| Step::Channel { owner, rkey, owner_only, lists }),
         4 => (prop::bool::weighted(0.9), people.clone(), 0..2u8, 0..4u8).prop_map(|(nest, who, rkey, roles)| Step::Admit { by: if nest { 4 } else { 1 }, who, rkey, roles }),
+        3 => (prop::bool::weighted(0.9), 0..4u8, any::<bool>(), people.clone(), prop::option::of(0..3u8))
+            .prop_map(|(nest, rkey, lifts, who, message)| Step::Moderate { by: if nest { 4 } else { 1 }, rkey, lifts, who, message }),
         1 => (prop::bool::weighted(0.9), 0..2u8, any::<bool>()).prop_map(|(nest, rkey, protected)| Step::Role { by: if nest { 4 } else { 1 }, rkey, protected }),
         3 => (people.clone(), owners.clone()).prop_map(|(who, owner)| Step::Join { who, owner }),
         3 => (people.clone(), people.clone()).prop_map(|(by, who)| Step::Approve { by, who }),
@@ -48,7 +52,7 @@ pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
         5 => (people.clone(), 0..2u8, any::<bool>(), 0..3u8, prop::option::of(people.clone()))
             .prop_map(|(who, rkey, emoji, target, of)| Step::React { who, rkey, emoji, target, of }),
         3 => (people.clone(), 0..3u8, 0..5u8).prop_map(|(who, rkey, channel)| Step::Edit { who, rkey, channel }),
-        3 => (people.clone(), 0..8u8, 0..3u8).prop_map(|(who, what, rkey)| Step::Delete { who, what, rkey }),
+        3 => (people.clone(), 0..9u8, 0..3u8).prop_map(|(who, what, rkey)| Step::Delete { who, what, rkey }),
         2 => (people.clone(), 0..3u8).prop_map(|(author, rkey)| Step::Block { author, rkey }),
         2 => (owners.clone(), people.clone()).prop_map(|(owner, who)| Step::Ban { owner, who }),
         2 => (owners, people.clone()).prop_map(|(owner, who)| Step::Unban { owner, who }),
@@ -143,6 +147,16 @@ fn write(story: &mut Story, n: usize, step: &Step) {
             let roles: &[&str] = [&[][..], &["w0"], &["w1"], &["w0", "w1"]][usize::from(*roles)];
             story.update(PEOPLE[*by], &format!("member/m{rkey}"), member(PEOPLE[*who], roles))
         }
+        Step::Moderate { by, rkey, lifts, who, message } => {
+            let (action, subject) = match message {
+                Some(message) => (
+                    if *lifts { "unhideMessage" } else { "hideMessage" },
+                    format!("at://did:plc:{}/social.colibri.message/r{message}", PEOPLE[*who]),
+                ),
+                None => (if *lifts { "unban" } else { "ban" }, format!("did:plc:{}", PEOPLE[*who])),
+            };
+            story.update(PEOPLE[*by], &format!("moderation/x{rkey}"), moderation(action, &subject))
+        }
         Step::Role { by, rkey, protected } => {
             story.update(PEOPLE[*by], &format!("role/w{rkey}"), role(i64::from(*rkey), &[], *protected))
         }
@@ -181,6 +195,7 @@ fn write(story: &mut Story, n: usize, step: &Step) {
                 4 => format!("reaction/x{}", rkey % 2),
                 5 => format!("member/m{}", rkey % 2),
                 6 => format!("role/w{}", rkey % 2),
+                7 => format!("moderation/x{rkey}"),
                 _ => format!("community/{}", key(PEOPLE[*who])),
             };
             story.delete(PEOPLE[*who], &path)

@@ -191,7 +191,9 @@ fn r01_a_message_keeps_its_place() {
     };
     assert_eq!(texts("2039-01-01T00:00:00Z"), ["old"], "I11: the place it had");
     assert!(texts("2001-01-01T00:00:00Z").is_empty(), "nobody shows this: an instant");
-    service.store.exec("INSERT INTO blocks VALUES ('at://did:plc:bob/social.colibri.message/ahead', '')");
+    service.store.exec(
+        "INSERT INTO blocks (uri, blocked_at) VALUES ('at://did:plc:bob/social.colibri.message/ahead', '')",
+    );
     assert_eq!(texts("2039-01-01T00:00:00Z"), ["old"], "who shows it goes on from it");
     assert_eq!(texts("2039-01-01T00:00:00.000Z"), ["new", "old"], "another text is an instant");
 }

@@ -3,13 +3,15 @@
 use colibri_edge::domain::moderation::{Measure, Ruling};
 use colibri_edge::domain::voice_right::{VoiceRefusal, may_be_in};
 use colibri_edge::storage::facts;
-use colibri_edge::storage::reads::communities;
+use colibri_edge::storage::reads::{bans, communities};
 use colibri_edge::wire::ids::{AtUri, Did};
 use colibri_edge::wire::time::Micros;
 use futures::executor::block_on;
 use serde_json::json;
 
-use super::story::{Service, Story, frame, member, message_in, newest_channel, role, wish};
+use super::story::{
+    Service, Story, frame, member, membership, message_in, moderation, newest_channel, person, role, wish,
+};
 
 const PLACE: &str = "at://did:plc:nest/social.colibri.community/self";
 const HALL: &str = "at://did:plc:nest/social.colibri.channel/k";
@@ -380,4 +382,163 @@ fn n31_what_clients_of_march_do_not_show_is_not_told() {
         service.store.look("SELECT allowed_members, link_embeds FROM channels"),
         ["[\"did:plc:bob\"]|0"]
     );
+}
+
+const FIRST: &str = "at://did:plc:bob/social.colibri.message/1";
+
+#[test]
+fn n21_a_ban_by_record() {
+    let mut story = nest();
+    story.tell("bob", "1", "hello").create("nest", "moderation/1", moderation("ban", "did:plc:bob"));
+    story.tell("bob", "2", "still here?").update("bob", "message/1", message_in(HALL, "edited"));
+    let seen = story.frames.len();
+    let mut service = Service::live(&story);
+    assert_eq!(service.heard()[5..], ["message_deleted 1", "member_left bob"]);
+    assert!(listed(&service, PLACE).is_empty() && joined(&service, "bob").is_empty());
+    assert_eq!(service.store.look("SELECT hidden FROM messages"), ["2"]);
+    // The admission goes a moment later, and comes back with the end of the ban.
+    story.delete("nest", "member/bob").create("nest", "moderation/2", moderation("unban", "did:plc:bob"));
+    story.admit("nest", "bob", &[]);
+    service.batch(&story.frames[seen..]);
+    assert_eq!(service.heard()[7..], ["member_pending bob", "member_joined bob"], "N30: each change once");
+    assert_eq!(service.store.look("SELECT hidden FROM messages"), ["0"], "what was hidden is back, untold");
+}
+
+#[test]
+fn n21_the_highest_key_decides_whatever_the_order() {
+    let records = [("1", "ban"), ("2", "unban"), ("3", "ban")];
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let mut story = nest();
+        for at in order {
+            let (rkey, action) = records[at];
+            story.create("nest", &format!("moderation/{rkey}"), moderation(action, "did:plc:bob"));
+        }
+        let banned = |story: &Story| Service::live(story).store.look("SELECT by_record FROM bans");
+        assert_eq!(banned(&story), ["1"], "{order:?}");
+        story.delete("nest", "moderation/3");
+        assert!(banned(&story).is_empty(), "{order:?}: a deletion takes its effect away");
+        story.update("nest", "moderation/2", moderation("ban", "did:plc:carol"));
+        assert_eq!(banned(&story), ["1", "1"], "{order:?}: an update is another word");
+    }
+}
+
+#[test]
+fn n21_records_count_in_their_own_community_only() {
+    let mut story = nest();
+    story.newest("other").community("alice", false).create("bob", "membership/a", membership("alice"));
+    story.create("bob", "message/9", message_in("at://did:plc:alice/social.colibri.channel/k", "at alice's"));
+    story.tell("bob", "1", "hello");
+    for who in ["other", "alice", "bob"] {
+        story.create(who, "moderation/1", moderation("ban", "did:plc:bob"));
+        story.create(who, "moderation/2", moderation("hideMessage", FIRST));
+        let elsewhere = "at://did:plc:bob/social.colibri.message/9";
+        story.create(who, "moderation/3", moderation("hideMessage", elsewhere));
+    }
+    story.create("nest", "moderation/5", moderation("ban", "did:plc:nest"));
+    story.create("nest", "moderation/6", moderation("kick", "did:plc:bob"));
+    let service = Service::live(&story);
+    assert_eq!(service.visible_texts(), ["hello", "at alice's"]);
+    assert_eq!(listed(&service, PLACE), ["bob approved"], "a kick alone says nothing");
+}
+
+#[test]
+fn n21_hidden_and_shown_again_whatever_comes_first() {
+    let mut story = nest();
+    story.create("nest", "moderation/1", moderation("hideMessage", FIRST));
+    story.tell("bob", "1", "hidden from the start").update("bob", "message/1", message_in(HALL, "edited"));
+    story.create("nest", "moderation/2", moderation("unhideMessage", FIRST)).react("bob", "r", "👍", FIRST);
+    story.create("nest", "moderation/3", moderation("hideMessage", FIRST)).delete("nest", "moderation/3");
+    let mut service = Service::live(&story);
+    let expected =
+        ["message 1 \"edited\"", "reaction_added 👍 r", "message_deleted 1", "message 1 \"edited\""];
+    assert_eq!(service.heard()[4..], expected);
+    // Beside a block of the service's own: each lifts only its own.
+    assert_eq!(service.decide(Measure::Block(uri(FIRST))), Ruling::Made);
+    let seen = story.frames.len();
+    story.create("nest", "moderation/4", moderation("hideMessage", FIRST)).delete("nest", "moderation/4");
+    service.batch(&story.frames[seen..]);
+    assert!(service.visible_texts().is_empty());
+    assert_eq!(service.decide(Measure::Unblock(uri(FIRST))), Ruling::Made);
+    assert_eq!(service.visible_texts(), ["edited"]);
+}
+
+#[test]
+fn n21_rest_and_records_lift_only_their_own() {
+    let mut story = nest();
+    story.create("nest", "moderation/1", moderation("ban", "did:plc:bob"));
+    let mut service = Service::live(&story);
+    let ban = || Measure::Ban(uri(PLACE), did("bob"), None);
+    let unban = || Measure::Unban(uri(PLACE), did("bob"));
+    let told = service.heard().len();
+    assert_eq!(service.decide(unban()), Ruling::ByRecord);
+    assert_eq!(service.decide(ban()), Ruling::Made);
+    let source = |service: &Service| {
+        let (bans, _) = block_on(bans::bans(&service.store, "", PLACE, None, 9)).unwrap();
+        bans.into_iter().map(|ban| ban.source).collect::<Vec<_>>()
+    };
+    assert_eq!(source(&service), [Some("both".to_owned())]);
+    assert_eq!(service.decide(unban()), Ruling::Made);
+    assert_eq!(source(&service), [Some("record".to_owned())]);
+    assert_eq!(service.heard().len(), told, "banned all the time");
+    assert_eq!(service.decide(ban()), Ruling::Made);
+    let seen = story.frames.len();
+    story.delete("nest", "moderation/1");
+    service.batch(&story.frames[seen..]);
+    assert_eq!((source(&service), service.heard().len()), (vec![None], told));
+    assert_eq!(service.decide(unban()), Ruling::Made);
+    assert_eq!(service.heard()[told..], ["member_joined bob"]);
+}
+
+#[test]
+fn n22_n23_who_may_moderate_by_their_roles() {
+    let mut story = nest();
+    story.admit("nest", "olga", &["owner"]).admit("nest", "moe", &["mod"]).admit("nest", "pat", &["high"]);
+    story.create("nest", "role/high", role(60, &["member.ban", "member.kick"], false));
+    story.tell("bob", "1", "hello").tell("olga", "1", "mine");
+    let mut service = Service::live(&story);
+    let ban = |who: &str| Measure::Ban(uri(PLACE), did(who), None);
+    let moderators = || Measure::Moderators(uri(PLACE), [did("eve")].into());
+    for (caller, what, expected, why) in [
+        ("bob", ban("moe"), Ruling::Forbidden, "no role"),
+        ("eve", ban("bob"), Ruling::Forbidden, "no member"),
+        ("moe", Measure::Kick(uri(PLACE), did("bob")), Ruling::Forbidden, "his role permits bans, no kicks"),
+        ("moe", ban("pat"), Ruling::Forbidden, "pat's role is above his"),
+        ("moe", ban("olga"), Ruling::Forbidden, "a protected role is above all"),
+        ("moe", ban("nest"), Ruling::IsOwner, "nobody acts on the account"),
+        ("moe", moderators(), Ruling::Forbidden, "not his to say"),
+        ("moe", Measure::Block(uri(FIRST)), Ruling::Made, "message.hide"),
+        ("pat", Measure::Unblock(uri(FIRST)), Ruling::Forbidden, "not in pat's role"),
+        ("moe", Measure::Unblock(uri(FIRST)), Ruling::Made, "message.hide"),
+        ("pat", ban("moe"), Ruling::Made, "above him"),
+        ("moe", Measure::Block(uri(FIRST)), Ruling::Forbidden, "banned"),
+        ("moe", ban("bob"), Ruling::Forbidden, "banned"),
+        (
+            "olga",
+            Measure::Unban(uri(PLACE), did("moe")),
+            Ruling::Made,
+            "a protected role has all permissions",
+        ),
+        ("eve", ban("olga"), Ruling::Forbidden, "a stranger"),
+        ("nest", ban("olga"), Ruling::Made, "the account acts on everybody"),
+    ] {
+        assert_eq!(service.try_decide(person(caller), what).unwrap(), expected, "{why}");
+    }
+    service.decide(moderators());
+    service.decide(Measure::Unban(uri(PLACE), did("olga")));
+    assert_eq!(service.try_decide(person("eve"), ban("olga")).unwrap(), Ruling::Forbidden, "N23: protected");
+    assert_eq!(service.try_decide(person("eve"), ban("bob")).unwrap(), Ruling::Made, "X20");
+    let mut change = |record: serde_json::Value| {
+        let seen = story.frames.len();
+        story.update("nest", "role/mod", record);
+        service.batch(&story.frames[seen..]);
+        let ruling = service.try_decide(person("moe"), Measure::Block(uri(FIRST))).unwrap();
+        service.decide(Measure::Unblock(uri(FIRST)));
+        ruling
+    };
+    let mut exception = role(50, &[], false);
+    exception["channelOverrides"] = json!([{ "channel": "k", "allow": ["message.hide"] }]);
+    assert_eq!(change(exception.clone()), Ruling::Made, "allowed in this channel");
+    exception["permissions"] = json!(["message.hide"]);
+    exception["channelOverrides"][0]["deny"] = json!(["message.hide"]);
+    assert_eq!(change(exception), Ruling::Forbidden, "what is denied wins");
 }

@@ -274,7 +274,9 @@ fn b11_b12_a_block_outlives_edits_and_a_second_writing() {
     let mut story = Story::default();
     story.community("alice", false).join("bob", "alice").say("bob", "1", "bad");
     let mut service = Service::live(&story);
-    service.store.exec("INSERT INTO blocks VALUES ('at://did:plc:bob/social.colibri.message/1', '')");
+    service.store.exec(
+        "INSERT INTO blocks (uri, blocked_at) VALUES ('at://did:plc:bob/social.colibri.message/1', '')",
+    );
     let told = service.heard().len();
     let mut more = story.clone();
     more.update("bob", "message/1", message("worse")).delete("bob", "message/1").say("bob", "1", "again");

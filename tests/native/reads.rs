@@ -77,7 +77,9 @@ fn r01_what_is_visible() {
         .say("bob", "3", "deleted")
         .delete("bob", "message/3");
     let service = Service::live(&story);
-    service.store.exec("INSERT INTO blocks VALUES ('at://did:plc:bob/social.colibri.message/2', '')");
+    service.store.exec(
+        "INSERT INTO blocks (uri, blocked_at) VALUES ('at://did:plc:bob/social.colibri.message/2', '')",
+    );
     assert_eq!(page(&service, "k", &Start::Newest, 50).0, ["shown"]);
     let by_uri = "at://did:plc:alice/social.colibri.channel/k";
     assert_eq!(page(&service, by_uri, &Start::Newest, 50).0, ["shown"]);
@@ -252,7 +254,7 @@ fn r05_t21_the_reactions_of_what_a_name_means() {
         ],
         "B-05: each message shows its own"
     );
-    service.store.exec(&format!("INSERT INTO blocks VALUES ('{}', '')", uri("alice")));
+    service.store.exec(&format!("INSERT INTO blocks (uri, blocked_at) VALUES ('{}', '')", uri("alice")));
     assert_eq!(of("m"), Vec::<String>::new(), "B-14: blocked, and nobody takes its place");
     assert_eq!(of(&uri("alice")), Vec::<String>::new());
     let mut gone = story.clone();
@@ -322,7 +324,7 @@ fn r06_b05_the_reactions_of_a_channel() {
         );
     }
     assert!(walked(&service, "unknown", 10).is_empty());
-    service.store.exec(&format!("INSERT INTO blocks VALUES ('{}', '')", uri("alice")));
+    service.store.exec(&format!("INSERT INTO blocks (uri, blocked_at) VALUES ('{}', '')", uri("alice")));
     assert_eq!(
         walked(&service, "k", 10),
         ["n: 🌿 1".to_owned(), format!("{second}: 🎉 1")],

@@ -93,6 +93,7 @@ fn said(record: &Record) -> String {
         ),
         Record::Member(member) => format!("{} with {} roles", member.subject, member.roles.len()),
         Record::Role(role) => format!("{:?} at {}", role.name, role.position),
+        Record::Moderation(moderation) => format!("{} {:?}", moderation.action, moderation.about),
         Record::Actor(actor) => format!("{:?} {:?}", actor.status, actor.emoji),
         Record::ChannelRead(read) => format!("{} until {}", read.channel, read.cursor.shown()),
         Record::Profile(profile) => format!(

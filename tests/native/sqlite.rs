@@ -157,8 +157,10 @@ impl Sqlite {
             "SELECT 'reaction', uri, target_uri, emoji, rev FROM reactions ORDER BY uri",
             "SELECT 'held', uri, waits_for, rev FROM held ORDER BY uri",
             "SELECT 'settled', uri, outcome, rev FROM settled ORDER BY uri",
-            "SELECT 'ban', community_uri, member_did FROM bans ORDER BY community_uri, member_did",
-            "SELECT 'block', uri FROM blocks ORDER BY uri",
+            "SELECT 'moderation', uri, action, subject, rev FROM moderations ORDER BY uri",
+            "SELECT 'hidden', uri, hidden FROM messages WHERE hidden ORDER BY uri",
+            "SELECT 'ban', community_uri, member_did, by_service, by_record FROM bans ORDER BY community_uri, member_did",
+            "SELECT 'block', uri, by_service, by_record FROM blocks ORDER BY uri",
             "SELECT 'refusals', reason, count FROM refusal_counts ORDER BY reason",
         ] {
             all.extend(self.look(sql));

@@ -140,6 +140,15 @@ pub(crate) fn role(position: i64, permissions: &[&str], protected: bool) -> Valu
     json!({ "name": "r", "permissions": permissions, "position": position, "protected": protected })
 }
 
+/// A decision about somebody, or about a message.
+pub(crate) fn moderation(action: &str, subject: &str) -> Value {
+    let field = if subject.starts_with("at://") { "uri" } else { "did" };
+    json!({
+        "action": action, "subject": { field: subject }, "createdBy": "did:plc:olga",
+        "createdAt": "2026-03-01T12:00:00Z", "reason": "because",
+    })
+}
+
 pub(crate) fn newest_channel(kind: &str) -> Value {
     json!({ "name": "hall", "type": kind, "category": "g", "community": "self" })
 }

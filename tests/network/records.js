@@ -13,6 +13,7 @@ export const COLLECTION = Object.freeze({
   approval: 'social.colibri.approval',
   member: 'social.colibri.member',
   role: 'social.colibri.role',
+  moderation: 'social.colibri.moderation',
   message: 'social.colibri.message',
   reaction: 'social.colibri.reaction',
   actor: 'social.colibri.actor.data',
@@ -61,6 +62,14 @@ export function member(subject, extra) {
 /** @param {{name: string, position: number, permissions?: string[], protected?: boolean}} fields @returns {AtRecord} */
 export function role(fields) {
   return { $type: COLLECTION.role, permissions: [], ...fields }
+}
+
+/**
+ * A decision of a community of the newest form.
+ * @param {string} action @param {{did: string} | {uri: string}} subject @param {object} [extra] @returns {AtRecord}
+ */
+export function moderation(action, subject, extra) {
+  return { $type: COLLECTION.moderation, action, subject, createdAt: now(), ...extra }
 }
 
 /** @param {string} channel rkey or AT-URI @param {string} text @param {object} [extra] @returns {AtRecord} */

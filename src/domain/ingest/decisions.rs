@@ -182,8 +182,13 @@ impl Fold {
     /// were new (I45): they join if they may take part, and are pending if they still wait for an
     /// approval.
     fn unban(&mut self, community: &AtUri, member: &Did) -> Ruling {
-        if !self.working_set.bans.remove(&(community.clone(), member.clone())) {
-            return Ruling::NothingThere;
+        let place = (community.clone(), member.clone());
+        let is_by_record = self.working_set.bans.is_by_record(&place);
+        match (self.working_set.bans.remove(&place), is_by_record) {
+            (true, false) => {}
+            (true, true) => return Ruling::Made, // still banned
+            (false, true) => return Ruling::ByRecord,
+            (false, false) => return Ruling::NothingThere,
         }
         let Some(row) = self.working_set.community(community) else { return Ruling::Made };
         let change = match standing(&self.working_set, community, member) {

@@ -52,6 +52,7 @@ impl Fold {
             before.is_some_and(|old| MessageRow { rev: row.rev.clone(), ..old.clone() } == row);
         let shown_before = before.filter(|old| self.working_set.visible(old)).cloned();
         let stood = before.is_some_and(|old| self.working_set.stands(old));
+        self.judge_hidden(&row);
         self.working_set.messages.put(row.clone());
         if same_content {
             return;
@@ -142,6 +143,7 @@ fn stored(
         attachments: record.attachments.clone(),
         rev: version.rev.to_owned(),
         hidden: before.map_or(!is_active, |old| old.hidden),
+        banned: false, // the gate lets in nobody whom a record bans (N11)
     };
     if let Some(old) = before {
         row.created_at.clone_from(&old.created_at);

@@ -8,6 +8,7 @@ mod decisions;
 mod held;
 mod members;
 mod messages;
+mod moderations;
 mod needs;
 mod people;
 mod reactions;
@@ -69,6 +70,12 @@ pub struct Folded {
     pub doubtful: BTreeSet<Did>,
     /// People whom a community of the newest form admitted: what they wrote before is judged anew (N16).
     pub admitted: BTreeSet<Did>,
+    /// Whom a community banned by record, or not any more: what they wrote there goes out of sight or comes
+    /// back, loaded or not (N21).
+    pub banned_by_record: Vec<(AtUri, Did, bool)>,
+    /// Channels that appeared, or came to another community, each with its community: who is banned by
+    /// record may have written there before (N21, I72).
+    pub channels_placed: Vec<(AtUri, AtUri)>,
 }
 
 impl Folded {
@@ -145,6 +152,8 @@ pub fn fold<'a>(
         shut_out: 0,
         doubtful: BTreeSet::new(),
         admitted: BTreeSet::new(),
+        banned_by_record: Vec::new(),
+        channels_placed: Vec::new(),
         identities: Vec::new(),
     };
     fold.working_set.bans.at(now);
@@ -204,6 +213,8 @@ pub fn fold<'a>(
         shut_out: fold.shut_out,
         doubtful: fold.doubtful,
         admitted: fold.admitted,
+        banned_by_record: fold.banned_by_record,
+        channels_placed: fold.channels_placed,
         identities: fold.identities,
     }
 }
@@ -232,6 +243,8 @@ struct Fold {
     shut_out: u64,
     doubtful: BTreeSet<Did>,
     admitted: BTreeSet<Did>,
+    banned_by_record: Vec<(AtUri, Did, bool)>,
+    channels_placed: Vec<(AtUri, AtUri)>,
     identities: Vec<Did>,
 }
 
@@ -294,6 +307,7 @@ impl Fold {
             Record::Approval(approval) => self.put_approval(version, approval),
             Record::Member(member) => self.put_member(version, member),
             Record::Role(role) => self.put_role(version, role),
+            Record::Moderation(moderation) => self.put_moderation(version, moderation),
             Record::Actor(actor) => self.put_actor(version, actor),
             Record::ChannelRead(read) => self.put_channel_read(version, read),
             Record::Profile(profile) => self.put_profile(version, profile),
@@ -319,6 +333,7 @@ impl Fold {
             Some(Collection::Approval) => self.delete_approval(version.uri),
             Some(Collection::Member) => self.delete_member(version.uri),
             Some(Collection::Role) => self.delete_role(version.uri),
+            Some(Collection::Moderation) => self.delete_moderation(version.uri),
             Some(Collection::ActorData) => self.delete_actor(version.uri),
             Some(Collection::ChannelRead) => self.delete_channel_read(version.uri),
             // The person's row stores the revision.

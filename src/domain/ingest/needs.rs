@@ -9,11 +9,12 @@ use super::super::form::{Form, community_of};
 use super::super::gate::awaited;
 use super::super::moderation::{Caller, Decision, Measure};
 use super::super::reconciliation::{Finding, Found};
+use super::super::rows::ModerationRow;
 use super::super::working_set::WorkingSet;
 use crate::wire::emoji::compared;
 use crate::wire::ids::{AtUri, Collection, Did, Rkey};
 use crate::wire::jetstream::{Commit, Frame, What, Write};
-use crate::wire::records::Record;
+use crate::wire::records::{About, Record};
 
 /// Keys of the facts that a batch needs. They are sets, so a repeated key is loaded once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub struct Needs {
     pub appearing: BTreeSet<String>,
     /// Whether there is a decision: the moderators of its community are needed (X20).
     pub judges: bool,
+    /// Subjects that communities decide about by record: the community, what it is about, and the subject.
+    pub subjects: BTreeSet<(AtUri, String, String)>,
     /// Messages that may be shown again: with what they answer, and their reactions (R30).
     showing: BTreeSet<AtUri>,
     /// Held records whose own needs are included already.
@@ -126,7 +129,26 @@ impl Needs {
     /// names of channels that return with their community (I72). Returns `false` if there is
     /// nothing to add, which is nearly always the case.
     pub fn add_following(&mut self, working_set: &WorkingSet) -> bool {
-        let before = (self.records.len(), self.appearing.len(), self.followed.len());
+        let size = |needs: &Self| {
+            (needs.records.len(), needs.appearing.len(), needs.followed.len(), needs.subjects.len())
+        };
+        let before = size(self);
+        // Also decisions that go: what they are about stands in their rows.
+        for row in working_set
+            .moderations
+            .iter()
+            .filter(|row| self.records.contains(&row.uri))
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            let about = match row.about.as_str() {
+                ModerationRow::PERSON => Did::parse(&row.subject).ok().map(About::Person),
+                ModerationRow::MESSAGE => AtUri::parse(&row.subject).ok().map(About::Message),
+                _ => None,
+            };
+            self.communities.insert(row.community_uri.clone());
+            self.decided(&row.community_uri, &about.unwrap_or(About::Nothing));
+        }
         for row in working_set.held.iter() {
             // Includes a record that the batch itself writes, because it may be released before
             // that.
@@ -173,7 +195,7 @@ impl Needs {
                 self.appears(&channel.uri);
             }
         }
-        before != (self.records.len(), self.appearing.len(), self.followed.len())
+        before != size(self)
     }
 
     /// Everybody whose records, account or identity this is about.
@@ -227,11 +249,33 @@ impl Needs {
                     | Collection::Category
                     | Collection::Approval
                     | Collection::Role
+                    | Collection::Moderation
                     | Collection::ActorData
                     | Collection::ChannelRead
                     | Collection::Profile => {}
                 }
             }
+        }
+    }
+
+    /// What a decision by record concerns (N21): all of a person that an account that goes concerns (I51),
+    /// or a message as it is shown again.
+    fn decided(&mut self, community: &AtUri, about: &About) {
+        match about {
+            About::Person(did) => {
+                self.people.insert(did.clone());
+                self.accounts.insert(did.clone());
+                let subject = (community.clone(), ModerationRow::PERSON.to_owned(), did.to_string());
+                self.subjects.insert(subject);
+            }
+            About::Message(uri) => {
+                self.parent_uris.insert(uri.clone());
+                self.appears(uri);
+                self.showing.insert(uri.clone());
+                let subject = (community.clone(), ModerationRow::MESSAGE.to_owned(), uri.to_string());
+                self.subjects.insert(subject);
+            }
+            About::Nothing => {}
         }
     }
 
@@ -285,6 +329,10 @@ impl Needs {
                 self.people.insert(member.subject.clone());
                 // Whether it was taken back (N17).
                 self.memberships.extend(member.from_membership.clone());
+            }
+            Record::Moderation(moderation) => {
+                self.communities.insert(community_of(author));
+                self.decided(&community_of(author), &moderation.about);
             }
             Record::Role(_) => drop(self.communities.insert(community_of(author))),
             Record::ChannelRead(read) => {

@@ -285,7 +285,7 @@ impl Fold {
         }
     }
 
-    fn is_recent(&self, message: &MessageRow) -> bool {
+    pub(super) fn is_recent(&self, message: &MessageRow) -> bool {
         message.sort_at >= self.recent_since
     }
 

@@ -152,7 +152,7 @@ impl Fold {
 
     /// A message as a target; `None` if it does not exist.
     fn as_target(&self, uri: &AtUri) -> Option<Target> {
-        if self.working_set.blocks.contains(uri) {
+        if self.working_set.is_blocked(uri) {
             return Some(Target::Gone);
         }
         let row = self.working_set.messages.get(uri)?;

@@ -12,7 +12,7 @@ use super::structure::listed;
 use super::{Fold, Version};
 use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::jetstream::{Commit, Write};
-use crate::wire::records::Record;
+use crate::wire::records::{About, Record};
 
 /// The status of an account that does not return (I52).
 const DELETED: &str = "deleted";
@@ -148,6 +148,17 @@ impl Fold {
                         == (new.hoisted, new.mentionable, new.protected)
                     && serde_json::from_str(&row.permissions).ok() == Some(new.permissions)
                     && row.channel_overrides == overrides(new)
+            }),
+            Record::Moderation(new) => working_set.moderations.get(uri).is_some_and(|row| {
+                let subject = match &new.about {
+                    About::Person(did) => did.as_str(),
+                    About::Message(uri) => uri.as_str(),
+                    About::Nothing => "",
+                };
+                (row.action.as_str(), row.subject.as_str()) == (new.action.as_str(), subject)
+                    && (&row.reason, &row.created_by) == (&new.reason, &new.created_by)
+                    && row.created_at == new.created_at
+                    && same_json(row.embeds.as_deref(), new.embeds.as_deref())
             }),
             Record::Actor(new) => {
                 working_set.actors.get(uri).is_some()

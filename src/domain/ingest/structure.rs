@@ -152,6 +152,9 @@ impl Fold {
             .is_some_and(|old| old.looks_like(&row) && (!is_voice(&row.channel_type) || names_the_same(old)));
         self.accept(version);
         self.working_set.channels.put(row.clone());
+        if before.is_none() || moved {
+            self.channels_placed.push((row.uri.clone(), community.clone()));
+        }
         if same || self.working_set.community(&community).is_none() {
             return;
         }

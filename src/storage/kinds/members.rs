@@ -2,7 +2,7 @@
 
 use super::{Asked, Purge, Stored, people_concerned, purges};
 use crate::domain::editions::Part;
-use crate::domain::rows::{ApprovalRow, MemberRow, MembershipRow, RoleRow};
+use crate::domain::rows::{ApprovalRow, MemberRow, MembershipRow, ModerationRow, RoleRow};
 use crate::storage::Param;
 use crate::wire::ids::Collection;
 
@@ -136,5 +136,80 @@ impl Stored for RoleRow {
 
     fn asked(asked: &Asked) -> Vec<Param> {
         vec![asked.touched(Collection::Role), asked.communities(), asked.people()]
+    }
+}
+
+/// Of the subjects concerned, all decisions that are touched and the newest of the others: the last word is
+/// among them.
+impl Stored for ModerationRow {
+    const PART: Option<Part> = None;
+    const READ: &'static str = "
+    WITH subjects(community, about, subject) AS (
+        SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?2)
+        UNION SELECT community_uri, about, subject FROM moderations
+               WHERE uri IN (SELECT value FROM json_each(?1))
+        UNION SELECT m.community_uri, m.about, m.subject FROM json_each(?3) p
+                CROSS JOIN moderations m ON m.subject = p.value AND m.about = 'message'
+    ), wanted(uri) AS (
+        SELECT value FROM json_each(?1)
+        UNION SELECT (SELECT m.uri FROM moderations m
+                       WHERE m.subject = s.subject AND m.about = s.about AND m.community_uri = s.community
+                         AND m.uri NOT IN (SELECT value FROM json_each(?1))
+                       ORDER BY m.uri DESC LIMIT 1) FROM subjects s
+    )
+    SELECT json_object('uri', uri, 'community_uri', community_uri, 'action', action, 'about', about,
+        'subject', subject, 'embeds', embeds, 'reason', reason, 'created_by', created_by,
+        'created_at', created_at, 'rev', rev, 'indexed_at', indexed_at) AS row
+    FROM moderations WHERE uri IN (SELECT uri FROM wanted)";
+    const STORE: &'static str = "
+    INSERT INTO moderations (uri, rkey, community_uri, action, about, subject, embeds, reason, created_by,
+        created_at, rev, indexed_at, cid)
+    SELECT value ->> 'uri', value ->> 'rkey', value ->> 'community_uri', value ->> 'action',
+        value ->> 'about', value ->> 'subject', value ->> 'embeds', value ->> 'reason',
+        value ->> 'created_by', value ->> 'created_at', value ->> 'rev', value ->> 'indexed_at',
+        value ->> 'cid'
+    FROM json_each(?1) WHERE true
+    ON CONFLICT (uri) DO UPDATE SET action = excluded.action, about = excluded.about,
+        subject = excluded.subject, embeds = excluded.embeds, reason = excluded.reason,
+        created_by = excluded.created_by, created_at = excluded.created_at, rev = excluded.rev,
+        indexed_at = excluded.indexed_at, cid = coalesce(excluded.cid, cid)
+    WHERE excluded.rev >= rev";
+    // What they came to goes with them: bans by record with what these hide, then hidden messages, each
+    // before the decision by which it is found.
+    const PURGE: &'static [Purge] = purges!(
+        "UPDATE messages SET hidden = hidden & 1 WHERE uri IN (
+             SELECT m.uri FROM json_each(?1) d
+             CROSS JOIN bans b ON b.community_uri = 'at://' || d.value || '/social.colibri.community/self'
+             CROSS JOIN messages m ON m.author_did = b.member_did
+             WHERE b.by_record AND m.hidden & 2
+               AND m.channel_uri > 'at://' || d.value || '/' AND m.channel_uri < 'at://' || d.value || '0' LIMIT ?2)",
+        "UPDATE bans SET by_record = 0 WHERE (community_uri, member_did) IN (
+             SELECT b.community_uri, b.member_did FROM json_each(?1) d
+             CROSS JOIN bans b ON b.community_uri = 'at://' || d.value || '/social.colibri.community/self'
+             WHERE b.by_record AND NOT EXISTS (
+                 SELECT 1 FROM messages m WHERE m.author_did = b.member_did AND m.hidden & 2
+                    AND m.channel_uri > 'at://' || d.value || '/' AND m.channel_uri < 'at://' || d.value || '0')
+             LIMIT ?2)",
+        "DELETE FROM bans WHERE (community_uri, member_did) IN (
+             SELECT b.community_uri, b.member_did FROM json_each(?1) d
+             CROSS JOIN bans b ON b.community_uri = 'at://' || d.value || '/social.colibri.community/self'
+             WHERE NOT b.by_record AND NOT b.by_service LIMIT ?2)",
+        "UPDATE blocks SET by_record = 0 WHERE by_record AND uri IN (SELECT subject FROM (
+             SELECT m.subject FROM json_each(?1) d CROSS JOIN moderations m
+               ON m.uri > 'at://' || d.value || '/' AND m.uri < 'at://' || d.value || '0'
+             ORDER BY m.uri LIMIT ?2))",
+        "DELETE FROM blocks WHERE NOT by_record AND NOT by_service AND uri IN (SELECT subject FROM (
+             SELECT m.subject FROM json_each(?1) d CROSS JOIN moderations m
+               ON m.uri > 'at://' || d.value || '/' AND m.uri < 'at://' || d.value || '0'
+             ORDER BY m.uri LIMIT ?2))",
+        "DELETE FROM moderations WHERE uri IN (
+             SELECT m.uri FROM json_each(?1) d CROSS JOIN moderations m
+               ON m.uri > 'at://' || d.value || '/' AND m.uri < 'at://' || d.value || '0'
+             ORDER BY m.uri LIMIT ?2)",
+    );
+    const HIDE: Option<&'static str> = None;
+
+    fn asked(asked: &Asked) -> Vec<Param> {
+        vec![asked.touched(Collection::Moderation), Param::json(&asked.needs.subjects), asked.messages()]
     }
 }

@@ -22,7 +22,7 @@ impl Stored for MessageRow {
     )
     SELECT json_object('uri', uri, 'author_did', author_did, 'channel_uri', channel_uri,
         'channel', channel, 'text', text, 'created_at', created_at, 'sort_at', sort_at,
-        'indexed_at', indexed_at, 'edited', json(iif(edited, 'true', 'false')), 'hidden', json(iif(hidden, 'true', 'false')), 'parent', parent,
+        'indexed_at', indexed_at, 'edited', json(iif(edited, 'true', 'false')), 'hidden', json(iif(hidden & 1, 'true', 'false')), 'banned', json(iif(hidden & 2, 'true', 'false')), 'parent', parent,
         'facets', facets, 'attachments', attachments, 'rev', rev) AS row
     FROM messages WHERE uri IN (SELECT uri FROM wanted)";
     const STORE: &'static str = "
@@ -30,7 +30,7 @@ impl Stored for MessageRow {
         indexed_at, edited, hidden, parent, facets, attachments, rev, cid)
     SELECT value ->> 'uri', value ->> 'author_did', value ->> 'rkey', value ->> 'channel_uri',
         value ->> 'channel', value ->> 'text', value ->> 'created_at', value ->> 'sort_at',
-        value ->> 'indexed_at', value ->> 'edited', value ->> 'hidden', value ->> 'parent', value ->> 'facets',
+        value ->> 'indexed_at', value ->> 'edited', (value ->> 'hidden') + 2 * (value ->> 'banned'), value ->> 'parent', value ->> 'facets',
         value ->> 'attachments', value ->> 'rev', value ->> 'cid'
     FROM json_each(?1) WHERE true
     ON CONFLICT (uri) DO UPDATE SET channel_uri = excluded.channel_uri, channel = excluded.channel,
@@ -59,7 +59,8 @@ impl Stored for MessageRow {
              SELECT m.uri FROM json_each(?1) d CROSS JOIN messages m ON m.author_did = d.value
              WHERE NOT EXISTS (SELECT 1 FROM reactions r WHERE r.target_uri = m.uri) LIMIT ?2)",
     );
-    const HIDE: Option<&'static str> = Some("UPDATE messages SET hidden = ?2 WHERE author_did = ?1");
+    const HIDE: Option<&'static str> =
+        Some("UPDATE messages SET hidden = (hidden & 2) + ?2 WHERE author_did = ?1");
 
     fn asked(asked: &Asked) -> Vec<Param> {
         vec![

@@ -24,8 +24,15 @@ pub async fn bans(
     struct Found {
         member_did: Did,
         banned_at: String,
+        by_service: i64,
+        by_record: i64,
         person: Option<PersonRow>,
     }
+    let source = |row: &Found| match (row.by_service, row.by_record) {
+        (_, 0) => None,
+        (0, _) => Some("record".to_owned()),
+        _ => Some("both".to_owned()),
+    };
     // '~' sorts after every time.
     let (banned_at, member) = after.map_or(("~", ""), |BanPlace(at, member)| (at, member));
     let statement =
@@ -33,6 +40,7 @@ pub async fn bans(
     let found: Vec<Found> = rows(store.read(&[statement]).await?.first())?;
     let (found, end) = cut(found, limit, |row| BanPlace(row.banned_at.clone(), row.member_did.to_string()));
     let members = found.into_iter().map(|row| bodies::Member {
+        source: source(&row),
         member_did: row.member_did,
         status: "banned".into(),
         person: shown(row.person.as_ref(), cdn),
@@ -41,7 +49,8 @@ pub async fn bans(
 }
 
 const BANS: &str = concat!(
-    "SELECT json_object('member_did', b.member_did, 'banned_at', b.banned_at, 'person', ",
+    "SELECT json_object('member_did', b.member_did, 'banned_at', b.banned_at,
+        'by_service', b.by_service, 'by_record', b.by_record, 'person', ",
     person_json!("p"),
     ") AS row
     FROM bans b JOIN communities c ON c.uri = b.community_uri

@@ -121,6 +121,7 @@ pub async fn members(
     let body = |row: Found| bodies::Member {
         member_did: row.member_did,
         status: row.status,
+        source: None,
         person: shown(row.person.as_ref(), cdn),
     };
     Ok((found.into_iter().map(body).collect(), end))

@@ -135,7 +135,12 @@ fn author(all: bool) -> Author {
 }
 
 fn member(all: bool) -> Member {
-    Member { member_did: did(), status: "owner".into(), person: person(all) }
+    Member {
+        member_did: did(),
+        status: "owner".into(),
+        source: all.then(|| "record".into()),
+        person: person(all),
+    }
 }
 
 fn invite(all: bool) -> Invite {

@@ -1,0 +1,156 @@
+//! Decisions by records of a community of the newest form (N21).
+//!
+//! Of the decisions about one subject the one with the highest key counts, whatever order they come in; what
+//! is announced is the difference between before and after. Decisions by REST stand beside them.
+
+use super::super::form::community_of;
+use super::super::rows::{MessageRow, ModerationRow, decided_group};
+use super::super::standing::{MemberChange, Standing, standing};
+use super::{Fold, Version};
+use crate::wire::ids::{AtUri, Did};
+use crate::wire::records::{About, Moderation};
+
+impl Fold {
+    /// N21; held while the community is not known (I60).
+    pub(super) fn put_moderation(&mut self, version: &Version, record: &Moderation) {
+        let community = community_of(version.author);
+        let before = self.working_set.moderations.get(version.uri).cloned();
+        if self.working_set.community(&community).is_none() && before.is_none() {
+            return self.hold(version, community.as_str());
+        }
+        let (about, subject) = match &record.about {
+            About::Person(did) => (ModerationRow::PERSON, did.to_string()),
+            About::Message(uri) => (ModerationRow::MESSAGE, uri.to_string()),
+            About::Nothing => (ModerationRow::NOTHING, String::new()),
+        };
+        let row = ModerationRow {
+            uri: version.uri.clone(),
+            community_uri: community,
+            action: record.action.clone(),
+            about: about.to_owned(),
+            subject,
+            embeds: record.embeds.clone(),
+            reason: record.reason.clone(),
+            created_by: record.created_by.clone(),
+            created_at: record.created_at.clone(),
+            rev: version.rev.to_owned(),
+            indexed_at: before.as_ref().map_or(version.received, |row| row.indexed_at),
+        };
+        self.accept(version);
+        self.working_set.moderations.put(row.clone());
+        if let Some(before) = before.filter(|old| (&old.about, &old.subject) != (&row.about, &row.subject)) {
+            self.judge(&before);
+        }
+        self.judge(&row);
+    }
+
+    pub(super) fn delete_moderation(&mut self, uri: &AtUri) {
+        if let Some(row) = self.working_set.moderations.remove(uri) {
+            self.judge(&row);
+        }
+    }
+
+    /// What the decisions about the subject of `row` come to now.
+    fn judge(&mut self, row: &ModerationRow) {
+        match row.about.as_str() {
+            ModerationRow::PERSON => {
+                if let Ok(did) = Did::parse(&row.subject) {
+                    let banned =
+                        self.last_word(&row.community_uri, ModerationRow::PERSON, &row.subject) == "ban";
+                    self.ban_by_record(&row.community_uri, &did, banned);
+                }
+            }
+            ModerationRow::MESSAGE => {
+                let message = AtUri::parse(&row.subject).ok();
+                if let Some(message) = message.and_then(|uri| self.working_set.messages.get(&uri).cloned()) {
+                    self.hide_by_record(&message);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The action of the decision that counts; empty without one.
+    fn last_word(&self, community: &AtUri, about: &str, subject: &str) -> String {
+        let group = decided_group(community, about, subject);
+        self.working_set.moderations.group(&group).last().map(|row| row.action.clone()).unwrap_or_default()
+    }
+
+    /// A ban by record, or its end. The first rule that applies decides:
+    ///   1. nobody bans the community's account;
+    ///   2. what was as it is says nothing;
+    ///   3. otherwise the person's messages go out of sight or come back: E02 for recent ones (I51), no E01;
+    ///   4. if they are banned only now, or not any more, the community is told (I45).
+    fn ban_by_record(&mut self, community: &AtUri, person: &Did, banned: bool) {
+        let place = (community.clone(), person.clone());
+        let was_banned = self.working_set.bans.contains(&place);
+        if community.authority() == *person || self.working_set.bans.is_by_record(&place) == banned {
+            return;
+        }
+        let is_known = self.working_set.community(community).is_some();
+        let change = self.change_of_ban(community, person, banned);
+        if banned && is_known {
+            let of = |fold: &Self, row: &MessageRow| {
+                let there = fold.working_set.channel(&row.channel_uri);
+                there.is_some_and(|(_, home)| home.uri == *community)
+            };
+            let shown = |row: &&MessageRow| {
+                row.author_did == *person
+                    && self.working_set.visible(row)
+                    && self.is_recent(row)
+                    && of(self, row)
+            };
+            let shown: Vec<MessageRow> = self.working_set.messages.iter().filter(shown).cloned().collect();
+            shown.iter().for_each(|message| self.announce_gone(message));
+        }
+        self.working_set.bans.record(place.clone(), banned);
+        self.working_set.set_banned_messages(community, person, banned);
+        self.banned_by_record.push((community.clone(), person.clone(), banned));
+        if is_known && was_banned != self.working_set.bans.contains(&place) {
+            self.announce_change(community, person, change);
+        }
+    }
+
+    /// What others learn of a person who is banned by record, or not any more.
+    fn change_of_ban(&self, community: &AtUri, person: &Did, banned: bool) -> Option<MemberChange> {
+        match standing(&self.working_set, community, person) {
+            Standing::Owner | Standing::None => None,
+            Standing::Approved(_) | Standing::Pending(_) if banned => Some(MemberChange::Demoted),
+            Standing::Approved(membership) => Some(MemberChange::Joined(membership)),
+            Standing::Pending(membership) => Some(MemberChange::Pending(membership)),
+        }
+    }
+
+    /// A message is hidden by record, or not any more: E02, or E01 and what waits for it.
+    fn hide_by_record(&mut self, message: &MessageRow) {
+        let was_visible = self.working_set.visible(message);
+        let stood = self.working_set.stands(message);
+        if was_visible && self.is_hidden(message) {
+            self.announce_gone(message);
+        }
+        self.judge_hidden(message);
+        if !was_visible && self.working_set.visible(message) {
+            self.announce_shown(message);
+        }
+        if !stood && self.working_set.stands(message) {
+            self.release_after_message(&message.uri);
+        }
+    }
+
+    fn is_hidden(&self, message: &MessageRow) -> bool {
+        let channel = self.working_set.channels.get(&message.channel_uri);
+        channel.is_some_and(|channel| {
+            self.last_word(&channel.community_uri, ModerationRow::MESSAGE, message.uri.as_str())
+                == "hideMessage"
+        })
+    }
+
+    /// Notes whether the community in which a message stands hides it.
+    pub(super) fn judge_hidden(&mut self, message: &MessageRow) {
+        if self.is_hidden(message) {
+            self.working_set.hides.insert(message.uri.clone());
+        } else {
+            self.working_set.hides.remove(&message.uri);
+        }
+    }
+}
