@@ -50,6 +50,10 @@ pub enum Step {
     /// To the messages of the page before, or of the person.
     Reactions,
     ChannelReads,
+    /// Of N50.
+    OwnProfile,
+    Mutes,
+    Preferences,
     /// Records that wait for others (I60).
     Held,
 }
@@ -74,6 +78,9 @@ impl Step {
         Step::Messages,
         Step::Reactions,
         Step::ChannelReads,
+        Step::OwnProfile,
+        Step::Mutes,
+        Step::Preferences,
         Step::Held,
     ];
 }
@@ -110,6 +117,9 @@ const OF_PERSON: &[Step] = &[
     Step::Messages,
     Step::Reactions,
     Step::ChannelReads,
+    Step::OwnProfile,
+    Step::Mutes,
+    Step::Preferences,
     Step::Held,
 ];
 

@@ -40,6 +40,12 @@ macro_rules! each_kind {
                 reactions: ReactionRow of Reaction, grouped by |row| row.target_uri.to_string();
                 /// Actor records of the people concerned.
                 actors: ActorRow of ActorData, grouped by |row| row.did.to_string();
+                /// Profiles of the newest form, likewise.
+                actor_profiles: ActorProfileRow of ActorProfile, grouped by |row| row.did.to_string();
+                /// What people muted, likewise.
+                mutes: MuteRow of Mute, grouped by |row| row.did.to_string();
+                /// Of what people want notifications, likewise.
+                preferences: PreferenceRow of Preference, grouped by |row| row.did.to_string();
                 /// Read records of the people concerned.
                 channel_reads: ChannelReadRow of ChannelRead,
                     grouped by |row| format!("{} {}", row.did, row.channel_uri);

@@ -16,7 +16,7 @@ use crate::wire::time::Micros;
 /// The order of collections (K02). Approvals alone decide nothing (I41); they come first because a
 /// channel releases the messages that waited for it, and the gate then needs the approvals. The
 /// collections in one row are equal.
-const ORDER: [&[Collection]; 11] = [
+const ORDER: [&[Collection]; 13] = [
     &[Collection::Approval],
     &[Collection::Community],
     &[Collection::Channel, Collection::Category, Collection::Role],
@@ -28,6 +28,8 @@ const ORDER: [&[Collection]; 11] = [
     &[Collection::ActorData],
     &[Collection::ChannelRead],
     &[Collection::Profile],
+    &[Collection::ActorProfile],
+    &[Collection::Mute, Collection::Preference],
 ];
 
 /// One finding of a reconciliation about a repository.

@@ -12,7 +12,7 @@ use super::kinds::each_kind;
 use crate::wire::bodies::{Channel, Person};
 use crate::wire::ids::{AtUri, Did, Rkey};
 use crate::wire::profile::LookedUp;
-use crate::wire::records::is_blob;
+use crate::wire::records::{Profile, is_blob};
 use crate::wire::time::Micros;
 
 /// A row with the AT-URI of its record.
@@ -291,6 +291,8 @@ pub struct MessageRow {
     pub parent: Option<String>,
     pub facets: Option<String>,
     pub attachments: Option<String>,
+    #[serde(default)]
+    pub suppressed_embeds: Option<String>,
     pub rev: String,
     pub hidden: bool,
     /// The second bit of the column `hidden`: a record bans the author (N21).
@@ -329,6 +331,47 @@ pub struct ChannelReadRow {
     pub did: Did,
     pub channel_uri: AtUri,
     pub cursor_at: Micros,
+    pub cursor_uri: Option<AtUri>,
+    pub rev: String,
+    pub indexed_at: Micros,
+}
+
+/// What a person says of themselves in the newest form (N50).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "columns, described in migrations/")]
+pub struct ActorProfileRow {
+    pub uri: AtUri,
+    pub did: Did,
+    pub display_name: Option<String>,
+    pub description: Option<String>,
+    pub avatar: Option<String>,
+    pub banner: Option<String>,
+    pub sync_bluesky: bool,
+    pub theme: Option<String>,
+    pub presence_service: Option<Did>,
+    pub preferred_badge: Option<String>,
+    pub rev: String,
+    pub indexed_at: Micros,
+}
+
+/// A channel or community that a person muted (N51).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "columns, described in migrations/")]
+pub struct MuteRow {
+    pub uri: AtUri,
+    pub did: Did,
+    pub subject: AtUri,
+    pub rev: String,
+    pub indexed_at: Micros,
+}
+
+/// Of what a person wants notifications (N51).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "columns, described in migrations/")]
+pub struct PreferenceRow {
+    pub uri: AtUri,
+    pub did: Did,
+    pub level: String,
     pub rev: String,
     pub indexed_at: Micros,
 }
@@ -353,6 +396,30 @@ pub struct PersonRow {
     pub account_said: Option<String>,
     pub away_since: Option<Micros>,
     pub deleted_at: Option<Micros>,
+    #[serde(default)]
+    pub bluesky: Option<String>,
+}
+
+/// How a profile makes a person look.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "columns, described in migrations/")]
+#[serde(default)]
+pub struct Looks {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub avatar_cid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub banner_cid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+impl From<Profile> for Looks {
+    fn from(profile: Profile) -> Self {
+        let Profile { display_name, description, avatar_cid, banner_cid } = profile;
+        Self { display_name, avatar_cid, banner_cid, description }
+    }
 }
 
 impl PersonRow {
@@ -375,19 +442,57 @@ impl PersonRow {
             account_said: None,
             away_since: None,
             deleted_at: None,
+            bluesky: None,
         }
+    }
+
+    /// How others see the person.
+    pub fn looks(&self) -> Looks {
+        Looks {
+            display_name: self.display_name.clone(),
+            avatar_cid: self.avatar_cid.clone(),
+            banner_cid: self.banner_cid.clone(),
+            description: self.description.clone(),
+        }
+    }
+
+    fn set_looks(&mut self, looks: Looks) {
+        let Looks { display_name, avatar_cid, banner_cid, description } = looks;
+        (self.display_name, self.description) = (display_name, description);
+        (self.avatar_cid, self.banner_cid) = (avatar_cid, banner_cid);
+    }
+
+    /// How the person's Bluesky profile makes them look, shown or not.
+    pub fn bluesky_looks(&self) -> Looks {
+        match &self.bluesky {
+            Some(text) => serde_json::from_str(text).unwrap_or_default(),
+            None => self.looks(),
+        }
+    }
+
+    /// Stores what the Bluesky profile says. It is shown unless the person has one of their own (N50).
+    pub fn set_bluesky(&mut self, looks: Looks) {
+        match &mut self.bluesky {
+            Some(text) => *text = serde_json::to_string(&looks).unwrap_or_default(),
+            None => self.set_looks(looks),
+        }
+    }
+
+    /// Shows the person's own profile, or, without one, that of Bluesky (N50).
+    pub fn show(&mut self, own: Option<Looks>) {
+        let bluesky = self.bluesky_looks();
+        self.bluesky = own.is_some().then(|| serde_json::to_string(&bluesky).unwrap_or_default());
+        self.set_looks(own.unwrap_or(bluesky));
     }
 
     /// Whether nothing of their profile is known: no record of it arrived, and it was not looked up
     /// (R04).
     pub fn is_blank(&self) -> bool {
-        self.handle.is_none() && self.has_no_profile()
+        self.handle.is_none() && self.bluesky.is_none() && self.has_no_profile()
     }
 
     fn has_no_profile(&self) -> bool {
-        let profile =
-            [&self.profile_rev, &self.display_name, &self.avatar_cid, &self.banner_cid, &self.description];
-        profile.into_iter().all(Option::is_none)
+        self.profile_rev.is_none() && self.bluesky_looks() == Looks::default()
     }
 
     /// Stores a looked-up profile, unless something is stored already: the person's own record is
@@ -395,8 +500,7 @@ impl PersonRow {
     pub fn look_up(&mut self, profile: &LookedUp) {
         if self.has_no_profile() {
             let LookedUp { handle, display_name, description, avatar_cid, banner_cid } = profile.clone();
-            (self.display_name, self.description) = (display_name, description);
-            (self.avatar_cid, self.banner_cid) = (avatar_cid, banner_cid);
+            self.set_bluesky(Looks { display_name, avatar_cid, banner_cid, description });
             self.handle = self.handle.take().or(handle);
         }
     }

@@ -72,6 +72,9 @@ pub(super) fn among<'d>(dids: impl Iterator<Item = &'d Did>) -> Statement {
     Statement::new(AMONG, [Param::json(&marked)])
 }
 
+/// Kinds of few rows that an inactive account does not hide (I33, I38, N50, N51).
+const IN_SIGHT: [&str; 5] = ["channel_reads", "actors", "actor_profiles", "mutes", "preferences"];
+
 /// The statements of the first transaction: they store the hash and the work, and delete the few rows at once that
 /// an inactive account does not hide (I33, I38). `version` is the ledger version after it.
 pub fn begin(did: &Did, version: i64, now: Micros) -> Vec<Statement> {
@@ -79,7 +82,7 @@ pub fn begin(did: &Did, version: i64, now: Micros) -> Vec<Statement> {
         Statement::new(BEGIN, [mark(did).into(), did.as_str().into(), now.shown().into()]),
         Statement::new(BEGIN_WORK, [mark(did).into(), did.as_str().into(), version.into()]),
     ];
-    for kind in KINDS.iter().filter(|kind| ["channel_reads", "actors"].contains(&kind.table)) {
+    for kind in KINDS.iter().filter(|kind| IN_SIGHT.contains(&kind.table)) {
         let purges = kind.purge.iter();
         statements.extend(purges.map(|purge| Statement::new(purge.all, purge.params(&[did], PIECE, now))));
     }

@@ -10,11 +10,12 @@ use serde::de::DeserializeOwned;
 
 use super::{Fault, Param, Statement, Store, rows};
 use crate::domain::export::{Entry, Page, Question, Step, Subject};
+use crate::domain::rows::Looks;
 use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::record_json::{one_line, written};
 use crate::wire::records::{
-    About, Actor, Approval, Category, Channel, ChannelRead, Community, Member, Membership, Message,
-    Moderation, Profile, Reaction, Record, Role,
+    About, Actor, ActorProfile, Approval, Category, Channel, ChannelRead, Community, Member, Membership,
+    Message, Moderation, Mute, Preference, Profile, Reaction, ReadUpTo, Record, Role,
 };
 use crate::wire::time::Micros;
 
@@ -66,6 +67,13 @@ pub async fn page(store: &impl Store, question: &Question<'_>) -> Result<Page, F
             read::<ReactionFound>(store, own(question, Collection::Reaction, OWN_REACTIONS)).await
         }
         Step::ChannelReads => read::<ReadFound>(store, own(question, Collection::ChannelRead, READS)).await,
+        Step::OwnProfile => {
+            read::<OwnProfileFound>(store, own(question, Collection::ActorProfile, OWN_PROFILES)).await
+        }
+        Step::Mutes => read::<MuteFound>(store, own(question, Collection::Mute, MUTES)).await,
+        Step::Preferences => {
+            read::<PreferenceFound>(store, own(question, Collection::Preference, PREFERENCES)).await
+        }
         Step::Held => read::<HeldFound>(store, held(question)).await,
     }
 }
@@ -429,11 +437,16 @@ struct ProfileFound {
     description: Option<String>,
     avatar_cid: Option<String>,
     banner_cid: Option<String>,
+    /// What Bluesky says, while another profile is shown (N50).
+    bluesky: Option<String>,
 }
 
 impl Found for ProfileFound {
     fn entry(self) -> Entry {
-        let Self { head, listed, display_name, description, avatar_cid, banner_cid } = self;
+        let Self { head, listed, display_name, description, avatar_cid, banner_cid, bluesky } = self;
+        let shown = Looks { display_name, avatar_cid, banner_cid, description };
+        let Looks { display_name, avatar_cid, banner_cid, description } =
+            if bluesky.is_some() { stored(bluesky.as_ref()) } else { shown };
         let record = Record::Profile(Profile { display_name, description, avatar_cid, banner_cid });
         head.by_membership(&record, listed)
     }
@@ -452,6 +465,7 @@ struct MessageFound {
     parent: Option<String>,
     facets: Option<String>,
     attachments: Option<String>,
+    suppressed_embeds: Option<String>,
 }
 
 impl Found for MessageFound {
@@ -469,11 +483,13 @@ impl Found for MessageFound {
             parent,
             facets,
             attachments,
+            suppressed_embeds,
         } = self;
         let (rkey, author) = (head.uri.rkey().to_string(), head.uri.authority().to_string());
         let place = vec![channel_uri, sort_at, rkey, author, head.uri.to_string()];
-        let record = Message { text, created_at, channel, parent, facets, attachments, edited };
-        head.entry(&Record::Message(record), place)
+        let record =
+            Message { text, created_at, channel, parent, facets, attachments, edited, suppressed_embeds };
+        head.entry(&Record::Message(Box::new(record)), place)
     }
 }
 
@@ -503,12 +519,70 @@ struct ReadFound {
     head: Head,
     channel_uri: AtUri,
     cursor_at: Micros,
+    cursor_uri: Option<AtUri>,
 }
 
 impl Found for ReadFound {
     fn entry(self) -> Entry {
-        let Self { head, channel_uri, cursor_at } = self;
-        head.by_uri(&Record::ChannelRead(ChannelRead { channel: channel_uri, cursor: cursor_at }))
+        let Self { head, channel_uri, cursor_at, cursor_uri } = self;
+        let cursor = cursor_uri.map_or(ReadUpTo::Time(cursor_at), ReadUpTo::Message);
+        head.by_uri(&Record::ChannelRead(ChannelRead { channel: channel_uri, cursor }))
+    }
+}
+
+#[derive(Deserialize)]
+struct OwnProfileFound {
+    #[serde(flatten)]
+    head: Head,
+    display_name: Option<String>,
+    description: Option<String>,
+    avatar: Option<String>,
+    banner: Option<String>,
+    sync_bluesky: bool,
+    theme: Option<String>,
+    presence_service: Option<Did>,
+    preferred_badge: Option<String>,
+}
+
+impl Found for OwnProfileFound {
+    fn entry(self) -> Entry {
+        let (display_name, description) = (self.display_name, self.description);
+        let record = ActorProfile {
+            profile: Profile { display_name, description, ..Profile::default() },
+            avatar: self.avatar,
+            banner: self.banner,
+            sync_bluesky: self.sync_bluesky,
+            theme: self.theme,
+            presence_service: self.presence_service,
+            preferred_badge: self.preferred_badge,
+        };
+        self.head.by_uri(&Record::ActorProfile(Box::new(record)))
+    }
+}
+
+#[derive(Deserialize)]
+struct MuteFound {
+    #[serde(flatten)]
+    head: Head,
+    subject: AtUri,
+}
+
+impl Found for MuteFound {
+    fn entry(self) -> Entry {
+        self.head.by_uri(&Record::Mute(Mute { subject: self.subject }))
+    }
+}
+
+#[derive(Deserialize)]
+struct PreferenceFound {
+    #[serde(flatten)]
+    head: Head,
+    level: String,
+}
+
+impl Found for PreferenceFound {
+    fn entry(self) -> Entry {
+        self.head.by_uri(&Record::Preference(Preference { level: self.level }))
     }
 }
 
@@ -701,14 +775,15 @@ macro_rules! profile {
             $did,
             " || '/app.bsky.actor.profile/self', 'cid', p.profile_cid, 'rev', p.profile_rev,
                 'display_name', p.display_name, 'description', p.description, 'avatar_cid', p.avatar_cid,
-                'banner_cid', p.banner_cid",
+                'banner_cid', p.banner_cid, 'bluesky', p.bluesky",
             $more,
             ") AS row ",
             $from
         )
     };
     () => {
-        "coalesce(p.display_name, p.description, p.avatar_cid, p.banner_cid) IS NOT NULL"
+        "iif(p.bluesky IS NULL, coalesce(p.display_name, p.description, p.avatar_cid, p.banner_cid) IS NOT NULL,
+             p.bluesky <> '{}')"
     };
 }
 
@@ -743,7 +818,7 @@ macro_rules! message_columns {
     () => {
         "'uri', uri, 'cid', cid, 'rev', rev, 'channel_uri', channel_uri, 'channel', channel, 'text', text,
          'created_at', created_at, 'sort_at', sort_at, 'edited', json(iif(edited, 'true', 'false')),
-         'parent', parent, 'facets', facets, 'attachments', attachments"
+         'parent', parent, 'facets', facets, 'attachments', attachments, 'suppressed_embeds', suppressed_embeds"
     };
 }
 macro_rules! message_size {
@@ -794,8 +869,23 @@ const REACTIONS: &str = "
 
 const READS: &str = "
     SELECT json_object('uri', uri, 'cid', cid, 'rev', rev, 'channel_uri', channel_uri,
-        'cursor_at', cursor_at) AS row
+        'cursor_at', cursor_at, 'cursor_uri', cursor_uri) AS row
     FROM channel_reads WHERE uri > ?1 AND uri < ?2 ORDER BY uri LIMIT ?4";
+
+const OWN_PROFILES: &str = "
+    SELECT json_object('uri', uri, 'cid', cid, 'rev', rev, 'display_name', display_name,
+        'description', description, 'avatar', avatar, 'banner', banner,
+        'sync_bluesky', json(iif(sync_bluesky, 'true', 'false')), 'theme', theme,
+        'presence_service', presence_service, 'preferred_badge', preferred_badge) AS row
+    FROM actor_profiles WHERE uri > ?1 AND uri < ?2 ORDER BY uri LIMIT ?4";
+
+const MUTES: &str = "
+    SELECT json_object('uri', uri, 'cid', cid, 'rev', rev, 'subject', subject) AS row
+    FROM mutes WHERE uri > ?1 AND uri < ?2 ORDER BY uri LIMIT ?4";
+
+const PREFERENCES: &str = "
+    SELECT json_object('uri', uri, 'cid', cid, 'rev', rev, 'level', level) AS row
+    FROM preferences WHERE uri > ?1 AND uri < ?2 ORDER BY uri LIMIT ?4";
 
 const HELD: &str = sized!(
     "'uri', uri, 'cid', cid, 'rev', rev, 'record', record",

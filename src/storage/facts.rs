@@ -1,8 +1,9 @@
 //! Loads the facts for a batch, in one round trip (second step of the pipeline).
 //!
 //! [`load`] turns [`Needs`] into a [`WorkingSet`]. Lists are bound as JSON, so a batch of any size
-//! takes one statement per kind of record and a few more. They run again only when a held record
-//! turns up that waits for one of the batch, because its contents decide what it needs.
+//! takes one statement for each kind of record that it needs, and a few more. They run again only
+//! when a held record turns up that waits for one of the batch, because its contents decide what it
+//! needs.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,9 @@ use serde::Deserialize;
 use super::kinds::{Asked, KINDS, Question, people_concerned, question};
 use super::{Fault, Statement, Store, erasures, rows};
 use crate::domain::ingest::Needs;
-use crate::domain::rows::{ApprovalRow, ChannelRow, CommunityRow, MemberRow, MembershipRow, RoleRow};
+use crate::domain::rows::{
+    ApprovalRow, ChannelRow, CommunityRow, MemberRow, MembershipRow, PersonRow, RoleRow,
+};
 use crate::domain::working_set::WorkingSet;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
@@ -47,6 +50,7 @@ async fn load_once(store: &impl Store, needs: &Needs, recent_since: Micros) -> R
     if !needs.is_empty() {
         questions.extend(KINDS.iter().map(|kind| (kind.question)(&asked)));
         questions.extend([gone, bans, blocks, people, erased, members_only].map(|question| question(&asked)));
+        questions.retain(|question| !question.statement.asks_for_nothing());
     }
     if needs.judges {
         questions.push(moderators(&asked));
@@ -235,7 +239,9 @@ fn people(asked: &Asked) -> Question {
             ],
         ),
         load: |facts, texts| {
-            rows(Some(texts))?.into_iter().for_each(|row| facts.working_set.people.seed(row));
+            for (row, bluesky) in rows::<(PersonRow, Option<String>)>(Some(texts))? {
+                facts.working_set.people.seed(PersonRow { bluesky, ..row });
+            }
             Ok(())
         },
     }
@@ -290,11 +296,11 @@ const PEOPLE: &str = people_concerned!(
         UNION SELECT author_did FROM messages WHERE rkey IN (SELECT value FROM json_each(?5))
         UNION SELECT value FROM json_each(?6)
     )
-    SELECT json_object('did', did, 'handle', handle, 'display_name', display_name,
+    SELECT json_array(json_object('did', did, 'handle', handle, 'display_name', display_name,
         'avatar_cid', avatar_cid, 'banner_cid', banner_cid, 'description', description,
         'status_text', status_text, 'emoji', emoji, 'state', state, 'profile_rev', profile_rev,
         'active', json(iif(active, 'true', 'false')), 'account_status', account_status,
         'account_at', account_at, 'account_said', account_said, 'away_since', away_since,
-        'deleted_at', deleted_at) AS row
+        'deleted_at', deleted_at), bluesky) AS row   -- D1 takes 32 arguments of json_object
     FROM people WHERE did IN (SELECT did FROM wanted)"
 );

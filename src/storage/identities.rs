@@ -103,8 +103,9 @@ const FIND: &str = "
 
 const DUE: &str = "
     SELECT json_object('did', i.did, 'since', i.check_at, 'failures', i.failures,
-        'wants_profile', json(iif(p.did IS NOT NULL AND coalesce(p.profile_rev, p.display_name,
-            p.avatar_cid, p.banner_cid, p.description) IS NULL, 'true', 'false'))) AS row
+        'wants_profile', json(iif(p.did IS NOT NULL AND CASE WHEN p.bluesky IS NULL
+            THEN coalesce(p.profile_rev, p.display_name, p.avatar_cid, p.banner_cid, p.description)
+            ELSE coalesce(p.profile_rev, nullif(p.bluesky, '{}')) END IS NULL, 'true', 'false'))) AS row
     FROM identities i LEFT JOIN people p ON p.did = i.did
     WHERE i.check_at <= ?1 ORDER BY i.check_at LIMIT ?2";
 

@@ -289,9 +289,9 @@ pub async fn hosts_due(store: &impl Store, now: Micros) -> Result<Vec<HostDue>, 
     rows(store.read(&[statement]).await?.first())
 }
 
-/// The repositories of a host that are due at `now`, at most `limit`: owners' first, because the
-/// gate judges members' records by the owners' records (K02), and those from a relay last. `None`:
-/// those without a host.
+/// The repositories of a host that are due at `now`, at most `limit`: first owners', because the
+/// gate judges members' records by the owners' records (K02), and those that somebody named (K01);
+/// those from a relay last. `None`: those without a host.
 pub async fn due(store: &impl Store, host: Option<&str>, now: Micros, limit: i64) -> Result<Vec<Due>, Fault> {
     let statement = Statement::new(
         "SELECT json_object('did', did, 'pds', pds, 'rev', rev, 'reason', reason,
@@ -300,7 +300,8 @@ pub async fn due(store: &impl Store, host: Option<&str>, now: Micros, limit: i64
              'is_synced', json(iif(synced_at IS NULL, 'false', 'true'))) AS row
          FROM repos r
          WHERE host IS ?1 AND next_attempt_at IS NOT NULL AND next_attempt_at <= ?2
-         ORDER BY reason = 'found', NOT EXISTS (SELECT 1 FROM communities c WHERE c.owner_did = r.did),
+         ORDER BY reason = 'found',
+             reason <> 'lookup' AND NOT EXISTS (SELECT 1 FROM communities c WHERE c.owner_did = r.did),
              next_attempt_at, did
          LIMIT ?3",
         [host.into(), now.shown().into(), limit.into()],

@@ -93,6 +93,12 @@ impl Statement {
     pub fn new(sql: &'static str, params: impl IntoIterator<Item = Param>) -> Self {
         Self { sql, params: params.into_iter().collect() }
     }
+
+    /// Whether all that it asks about are empty lists, so that its answer is empty.
+    pub(super) fn asks_for_nothing(&self) -> bool {
+        !self.params.is_empty()
+            && self.params.iter().all(|param| matches!(param, Param::Text(text) if text == "[]"))
+    }
 }
 
 /// A failure of the database, the network or the platform. The caller retries and never treats it

@@ -194,6 +194,7 @@ macro_rules! nothing_left_of {
                   AND NOT EXISTS (SELECT 1 FROM messages WHERE author_did = p.did)
                   AND NOT EXISTS (SELECT 1 FROM reactions WHERE reactor_did = p.did)
                   AND NOT EXISTS (SELECT 1 FROM actors WHERE did = p.did)
+                  AND NOT EXISTS (SELECT 1 FROM actor_profiles WHERE did = p.did)
                   AND NOT EXISTS (SELECT 1 FROM channel_reads WHERE did = p.did)
                   AND NOT EXISTS (SELECT 1 FROM bans WHERE member_did = p.did))
             RETURNING 'null' AS row"

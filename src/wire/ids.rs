@@ -218,6 +218,12 @@ collections! {
     Moderation = "social.colibri.moderation",
     /// A person's status text and emoji.
     ActorData = "social.colibri.actor.data",
+    /// What a person says of themselves beside, or in the place of, their Bluesky profile.
+    ActorProfile = "social.colibri.actor.profile",
+    /// A channel or community of which a person wants no notifications.
+    Mute = "social.colibri.actor.mute",
+    /// Of what a person wants notifications.
+    Preference = "social.colibri.actor.notificationPreference",
     /// The position up to which a person has read a channel.
     ChannelRead = "social.colibri.channel.read",
     /// A Bluesky profile.

@@ -12,8 +12,9 @@ use super::ids::{AtUri, Collection, Did, Rkey};
 use super::json::is_too_deep;
 use super::permissions::Permissions;
 use super::records::{
-    About, Actor, Approval, Category, Channel, ChannelRead, Community, Member, Membership, Message,
-    Moderation, Override, Profile, Reaction, Record, Role, are_attachments, are_facets, are_texts, is_blob,
+    About, Actor, ActorProfile, Approval, Category, Channel, ChannelRead, Community, Member, Membership,
+    Message, Moderation, Mute, Override, Preference, Profile, Reaction, ReadUpTo, Record, Role,
+    are_attachments, are_facets, are_texts, is_blob,
 };
 
 /// Fields as they stand in a record, and the name of its collection.
@@ -39,6 +40,9 @@ pub fn written(record: &Record) -> String {
         Record::Role(record) => role(record),
         Record::Moderation(record) => moderation(record),
         Record::Actor(record) => actor(record),
+        Record::ActorProfile(record) => actor_profile(record),
+        Record::Mute(record) => mute(record),
+        Record::Preference(record) => preference(record),
         Record::ChannelRead(record) => channel_read(record),
         Record::Profile(record) => profile(record),
     }
@@ -76,8 +80,11 @@ fn message(record: &Message) -> String {
         attachments: Option<Box<RawValue>>,
         #[serde(skip_serializing_if = "is_false")]
         edited: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        suppressed_embeds: Option<Box<RawValue>>,
     }
-    let Message { text: words, created_at, channel, parent, facets, attachments, edited } = record;
+    let Message { text: words, created_at, channel, parent, facets, attachments, edited, suppressed_embeds } =
+        record;
     let fields = Fields {
         text: words,
         channel,
@@ -86,6 +93,7 @@ fn message(record: &Message) -> String {
         facets: verbatim(facets.as_ref(), are_facets),
         attachments: verbatim(attachments.as_ref(), are_attachments),
         edited: *edited,
+        suppressed_embeds: verbatim(suppressed_embeds.as_ref(), are_texts),
     };
     text(Collection::Message, fields)
 }
@@ -311,9 +319,60 @@ fn channel_read(record: &ChannelRead) -> String {
         channel: &'a AtUri,
         cursor: String,
     }
-    let ChannelRead { channel, cursor } = record;
-    // With all of its digits.
-    text(Collection::ChannelRead, Fields { channel, cursor: cursor.sortable() })
+    let cursor = match &record.cursor {
+        ReadUpTo::Time(time) => time.sortable(), // with all of its digits
+        ReadUpTo::Message(message) => message.to_string(),
+    };
+    text(Collection::ChannelRead, Fields { channel: &record.channel, cursor })
+}
+
+fn actor_profile(record: &ActorProfile) -> String {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Fields<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        display_name: Option<&'a String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        description: Option<&'a String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        avatar: Option<Box<RawValue>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        banner: Option<Box<RawValue>>,
+        sync_bluesky: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        theme: Option<Box<RawValue>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        presence_service: Option<&'a Did>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        preferred_badge: Option<&'a String>,
+    }
+    let fields = Fields {
+        display_name: record.profile.display_name.as_ref(),
+        description: record.profile.description.as_ref(),
+        avatar: verbatim(record.avatar.as_ref(), is_blob),
+        banner: verbatim(record.banner.as_ref(), is_blob),
+        sync_bluesky: record.sync_bluesky,
+        theme: verbatim(record.theme.as_ref(), |theme| theme.starts_with('{')),
+        presence_service: record.presence_service.as_ref(),
+        preferred_badge: record.preferred_badge.as_ref(),
+    };
+    text(Collection::ActorProfile, fields)
+}
+
+fn mute(record: &Mute) -> String {
+    #[derive(Serialize)]
+    struct Fields<'a> {
+        subject: &'a AtUri,
+    }
+    text(Collection::Mute, Fields { subject: &record.subject })
+}
+
+fn preference(record: &Preference) -> String {
+    #[derive(Serialize)]
+    struct Fields<'a> {
+        level: &'a str,
+    }
+    text(Collection::Preference, Fields { level: &record.level })
 }
 
 fn profile(record: &Profile) -> String {
@@ -367,7 +426,7 @@ mod tests {
     const AUTHOR: &str = "did:plc:a";
 
     /// Records of every collection, with everything and with as little as may be.
-    const RECORDS: [(Collection, &str); 30] = [
+    const RECORDS: [(Collection, &str); 36] = [
         (Collection::Message, r#"{"text":"","createdAt":"2026-03-01T12:00:00+00:00","channel":"k"}"#),
         (
             Collection::Message,
@@ -442,6 +501,23 @@ mod tests {
             Collection::ChannelRead,
             r#"{"channel":"at://did:plc:o/social.colibri.channel/k","cursor":"2026-03-01T12:00:00.123456Z"}"#,
         ),
+        (
+            Collection::ChannelRead,
+            r#"{"channel":"at://did:plc:o/social.colibri.channel/k","cursor":"at://did:plc:b/social.colibri.message/m"}"#,
+        ),
+        (
+            Collection::Message,
+            r#"{"text":"a","createdAt":"x","channel":"k","suppressedEmbeds":["https://a.example"]}"#,
+        ),
+        (Collection::ActorProfile, "{}"),
+        (
+            Collection::ActorProfile,
+            r##"{"displayName":"A","description":"d","syncBluesky":true,"theme":{"accentColor":"#ff8800"},
+                "avatar":{"$type":"blob","ref":{"$link":"bafa"},"mimeType":"a/b","size":1},
+                "presenceService":"did:web:a.example","preferredBadge":"b"}"##,
+        ),
+        (Collection::Mute, r#"{"subject":"at://did:plc:o/social.colibri.channel/k"}"#),
+        (Collection::Preference, r#"{"level":"all"}"#),
         (Collection::Profile, "{}"),
         (Collection::Profile, r#"{"displayName":"A"}"#),
         (
@@ -485,7 +561,7 @@ mod tests {
         let author = Did::parse(AUTHOR).unwrap();
         let deep = |levels: usize| format!("[{}{}]", "[".repeat(levels), "]".repeat(levels));
         for odd in ["[null]", "{", "", "7", &deep(100)] {
-            let message = Record::Message(Message {
+            let message = Record::Message(Box::new(Message {
                 text: "a".into(),
                 created_at: "x".into(),
                 channel: "c".into(),
@@ -493,7 +569,8 @@ mod tests {
                 facets: Some(odd.into()),
                 attachments: Some(odd.into()),
                 edited: false,
-            });
+                suppressed_embeds: Some(odd.into()),
+            }));
             let community = Record::Community(Box::new(Community {
                 name: "n".into(),
                 description: None,

@@ -35,6 +35,11 @@ const ACTION_MAX: usize = 64;
 /// Addresses of links that one decision names.
 const EMBEDS_MAX: usize = 100;
 const REASON: Limit = Limit::characters(512);
+/// The longest blob reference and theme of a profile of section 12, in bytes.
+const BLOB_MAX: usize = 1_024;
+const THEME_MAX: usize = 1_024;
+const BADGE: Limit = Limit::characters(64);
+const LEVEL_MAX: usize = 64;
 const STATUS: Limit = Limit::characters(32);
 const EMOJI: Limit = Limit::characters(64);
 /// Limits of a profile, from the lexicon of `app.bsky.actor.profile` (8.6).
@@ -48,7 +53,7 @@ pub(super) const CID_MAX: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     /// `social.colibri.message`
-    Message(Message),
+    Message(Box<Message>),
     /// `social.colibri.reaction`
     Reaction(Reaction),
     /// `social.colibri.community`
@@ -69,6 +74,12 @@ pub enum Record {
     Moderation(Moderation),
     /// `social.colibri.actor.data`
     Actor(Actor),
+    /// `social.colibri.actor.profile`
+    ActorProfile(Box<ActorProfile>),
+    /// `social.colibri.actor.mute`
+    Mute(Mute),
+    /// `social.colibri.actor.notificationPreference`
+    Preference(Preference),
     /// `social.colibri.channel.read`
     ChannelRead(ChannelRead),
     /// `app.bsky.actor.profile`
@@ -95,6 +106,8 @@ pub struct Message {
     pub attachments: Option<Verbatim>,
     /// The record's own `edited`.
     pub edited: bool,
+    /// A JSON array of the addresses whose preview the author does not want shown, as written (N53).
+    pub suppressed_embeds: Option<Verbatim>,
 }
 
 /// Section 8.4.
@@ -273,7 +286,49 @@ pub struct ChannelRead {
     /// The channel.
     pub channel: AtUri,
     /// The position up to which it is read.
-    pub cursor: Micros,
+    pub cursor: ReadUpTo,
+}
+
+/// How a read mark names its position (N52).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadUpTo {
+    /// A time.
+    Time(Micros),
+    /// The last message that was read.
+    Message(AtUri),
+}
+
+/// Section 12 (N50).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActorProfile {
+    /// What is shown, unless `sync_bluesky`.
+    pub profile: Profile,
+    /// The picture as a blob reference, as written.
+    pub avatar: Option<Verbatim>,
+    /// The banner, likewise.
+    pub banner: Option<Verbatim>,
+    /// Whether the Bluesky profile is shown all the same.
+    pub sync_bluesky: bool,
+    /// Colours, as written.
+    pub theme: Option<Verbatim>,
+    /// The service that may tell of the person's presence.
+    pub presence_service: Option<Did>,
+    /// The badge that the person prefers, at most 64 characters.
+    pub preferred_badge: Option<String>,
+}
+
+/// Section 12 (N51).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mute {
+    /// A channel or a community.
+    pub subject: AtUri,
+}
+
+/// Section 12 (N51).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preference {
+    /// 1–64 bytes, as written.
+    pub level: String,
 }
 
 /// Section 8.6. Empty texts count as none (O10).
@@ -345,7 +400,7 @@ impl Record {
             return Err(Invalid::TooDeep);
         }
         match collection {
-            Collection::Message => message(json).map(Record::Message),
+            Collection::Message => message(json).map(Box::new).map(Record::Message),
             Collection::Reaction => reaction(json).map(Record::Reaction),
             Collection::Community => community(json).map(Box::new).map(Record::Community),
             Collection::Channel => channel(json, author).map(Box::new).map(Record::Channel),
@@ -356,6 +411,9 @@ impl Record {
             Collection::Role => role(json).map(Record::Role),
             Collection::Moderation => moderation(json).map(Record::Moderation),
             Collection::ActorData => actor(json).map(Record::Actor),
+            Collection::ActorProfile => actor_profile(json).map(Box::new).map(Record::ActorProfile),
+            Collection::Mute => mute(json).map(Record::Mute),
+            Collection::Preference => preference(json).map(Record::Preference),
             Collection::ChannelRead => channel_read(json).map(Record::ChannelRead),
             Collection::Profile => profile(json).map(Record::Profile),
         }
@@ -375,6 +433,8 @@ fn message(json: &str) -> Result<Message, Invalid> {
         #[serde(borrow)]
         attachments: Option<&'a RawValue>,
         edited: Option<bool>,
+        #[serde(borrow)]
+        suppressed_embeds: Option<&'a RawValue>,
     }
     let fields: Fields = fields(json)?;
     if fields.text.chars().nth(TEXT_MAX).is_some() {
@@ -390,6 +450,7 @@ fn message(json: &str) -> Result<Message, Invalid> {
         facets: checked(fields.facets, '[', are_facets, Invalid::Facets)?,
         attachments: checked(fields.attachments, '[', are_attachments, Invalid::Attachments)?,
         edited: fields.edited.unwrap_or(false),
+        suppressed_embeds: links(fields.suppressed_embeds),
     })
 }
 
@@ -592,12 +653,10 @@ fn moderation(json: &str) -> Result<Moderation, Invalid> {
         "hideMessage" | "unhideMessage" => message,
         _ => None,
     };
-    let are_few =
-        |text: &&str| serde_json::from_str::<Vec<String>>(text).is_ok_and(|list| list.len() <= EMBEDS_MAX);
     Ok(Moderation {
         action: fields.action,
         about: about.unwrap_or(About::Nothing),
-        embeds: fields.embeds.map(RawValue::get).filter(are_few).map(str::to_owned),
+        embeds: links(fields.embeds),
         reason: shown(read(fields.reason), REASON),
         created_by: read(fields.created_by),
         created_at: read::<String>(fields.created_at).filter(|text| Micros::parse(text).is_some()),
@@ -641,6 +700,13 @@ fn role(json: &str) -> Result<Role, Invalid> {
     })
 }
 
+/// An array of at most [`EMBEDS_MAX`] addresses of links, as written; anything else says nothing.
+fn links(value: Option<&RawValue>) -> Option<Verbatim> {
+    let text = value?.get();
+    let list: Vec<String> = serde_json::from_str(text).ok()?;
+    (1..=EMBEDS_MAX).contains(&list.len()).then(|| text.to_owned())
+}
+
 /// A field that says nothing where it is not what it should be.
 fn read<'a, T: Deserialize<'a>>(value: Option<&'a RawValue>) -> Option<T> {
     value.and_then(|value| serde_json::from_str(value.get()).ok())
@@ -670,10 +736,70 @@ fn channel_read(json: &str) -> Result<ChannelRead, Invalid> {
         cursor: String,
     }
     let fields: Fields = fields(json)?;
+    let message = || AtUri::parse(&fields.cursor).ok().filter(|uri| uri.is(Collection::Message));
     Ok(ChannelRead {
         channel: reference(&fields.channel, Collection::Channel)?,
-        cursor: Micros::parse(&fields.cursor).ok_or(Invalid::Shape)?,
+        cursor: match Micros::parse(&fields.cursor) {
+            Some(time) => ReadUpTo::Time(time),
+            None => message().map(ReadUpTo::Message).ok_or(Invalid::Shape)?,
+        },
     })
+}
+
+fn actor_profile(json: &str) -> Result<ActorProfile, Invalid> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Fields<'a> {
+        #[serde(borrow)]
+        avatar: Option<&'a RawValue>,
+        #[serde(borrow)]
+        banner: Option<&'a RawValue>,
+        sync_bluesky: Option<bool>,
+        #[serde(borrow)]
+        theme: Option<&'a RawValue>,
+        #[serde(borrow)]
+        presence_service: Option<&'a RawValue>,
+        #[serde(borrow)]
+        preferred_badge: Option<&'a RawValue>,
+    }
+    let fields: Fields = fields(json)?;
+    let blob = |value: Option<&RawValue>| {
+        value.map(RawValue::get).filter(|text| text.len() <= BLOB_MAX && is_blob(text)).map(str::to_owned)
+    };
+    let theme =
+        fields.theme.map(RawValue::get).filter(|text| text.starts_with('{') && text.len() <= THEME_MAX);
+    Ok(ActorProfile {
+        profile: profile(json)?,
+        avatar: blob(fields.avatar),
+        banner: blob(fields.banner),
+        sync_bluesky: fields.sync_bluesky.unwrap_or(false),
+        theme: theme.map(str::to_owned),
+        presence_service: read(fields.presence_service),
+        preferred_badge: shown(read(fields.preferred_badge), BADGE),
+    })
+}
+
+fn mute(json: &str) -> Result<Mute, Invalid> {
+    #[derive(Deserialize)]
+    struct Fields {
+        subject: String,
+    }
+    let fields: Fields = fields(json)?;
+    let subject = AtUri::parse(&fields.subject).map_err(|_| Invalid::Reference)?;
+    if subject.is(Collection::Channel) || subject.is(Collection::Community) {
+        Ok(Mute { subject })
+    } else {
+        Err(Invalid::Reference)
+    }
+}
+
+fn preference(json: &str) -> Result<Preference, Invalid> {
+    #[derive(Deserialize)]
+    struct Fields {
+        level: String,
+    }
+    let Fields { level } = fields(json)?;
+    if (1..=LEVEL_MAX).contains(&level.len()) { Ok(Preference { level }) } else { Err(Invalid::Shape) }
 }
 
 fn profile(json: &str) -> Result<Profile, Invalid> {

@@ -200,6 +200,22 @@ test('N01, N02: the old form beside it goes by its own rules', async () => {
   assert.deepEqual(members.body.map(({ status }) => status), ['owner', 'pending'])
 })
 
+test('N50, N52: what the newest client writes about a person', async () => {
+  const said = await owner.message(hall.uri, 'the last word')
+  const shown = await socket.next({ type: 'message', rkey: said.rkey })
+  await bob.put(COLLECTION.read, hall.rkey, { $type: COLLECTION.read, channel: hall.uri, cursor: said.uri })
+  const mark = [{ channel_uri: hall.uri, cursor_at: shown.created_at }]
+  await answers(service, `/api/channel-reads?did=${bob.did}`, 200, (list) => isDeepStrictEqual(list, mark))
+  const profile = (fields) => ({ $type: COLLECTION.actorProfile, displayName: 'Bob of the nest', ...fields })
+  const named = (name) => answers(service, `/api/authors?did=${bob.did}`, 200, ({ display_name }) => display_name === name)
+  await bob.put(COLLECTION.profile, 'self', { $type: COLLECTION.profile, displayName: 'Bob' })
+  await named('Bob')
+  await bob.put(COLLECTION.actorProfile, 'self', profile())
+  await named('Bob of the nest')
+  await bob.put(COLLECTION.actorProfile, 'self', profile({ syncBluesky: true }))
+  await named('Bob')
+})
+
 test('K01: a service that knows nothing finds it all once somebody names the community', async () => {
   const fresh = await startService({ ...place.settings, state: join(freshFolder(), 'service') })
   await connected(fresh)

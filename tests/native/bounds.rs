@@ -133,6 +133,9 @@ fn i33_i38_marks_and_actor_records_of_one_person_are_bounded() {
             json!({ "channel": channel, "cursor": "2026-03-01T12:00:00Z" }),
         );
         story.create("evil", &format!("actor.data/{n}"), json!({ "status": "spam" }));
+        story.create("evil", &format!("actor.mute/{n}"), json!({ "subject": channel }));
+        story.create("evil", &format!("actor.profile/{n}"), json!({ "displayName": "spam" }));
+        story.create("evil", &format!("actor.notificationPreference/{n}"), json!({ "level": "spam" }));
         match n {
             0 => drop(story.newest("evil")),
             1..300 => drop(story.create("evil", &format!("role/{n}"), role(1, &[], false))),
@@ -150,6 +153,12 @@ fn i33_i38_marks_and_actor_records_of_one_person_are_bounded() {
     assert_eq!(count(&service, "channel_reads WHERE did = 'did:plc:evil'"), 1_000);
     assert_eq!(count(&service, "actors"), 20);
     assert_eq!(count(&service, "roles"), 250);
+    assert_eq!(count(&service, "mutes"), 1_000);
+    assert_eq!(
+        (count(&service, "actor_profiles"), count(&service, "preferences")),
+        (0, 0),
+        "only `self` counts"
+    );
     assert_eq!(
         count(&service, "channel_reads WHERE did = 'did:plc:bob'"),
         3,

@@ -29,7 +29,7 @@ use super::sqlite::{Break, Sqlite};
 use super::story::{START, Service, Story, ban, block, frame, kick, moderators};
 
 /// Columns with nothing of a person in them when that person is erased.
-const ERASED: [&str; 76] = [
+const ERASED: [&str; 91] = [
     "actors.did",
     "actors.uri",
     "approvals.approver_did",
@@ -70,6 +70,12 @@ const ERASED: [&str; 76] = [
     "roles.did",
     "roles.uri",
     "visitors.did",
+    "actor_profiles.did",
+    "actor_profiles.uri",
+    "mutes.did",
+    "mutes.uri",
+    "preferences.did",
+    "preferences.uri",
     // What goes with the row of a column above: what the person wrote, or is called, or where they are.
     "actors.cid",
     "approvals.cid",
@@ -107,10 +113,19 @@ const ERASED: [&str; 76] = [
     "roles.cid",
     "repos.pds",
     "repos.signed_by",
+    "actor_profiles.avatar",
+    "actor_profiles.banner",
+    "actor_profiles.cid",
+    "actor_profiles.description",
+    "actor_profiles.display_name",
+    "moderations.cid",
+    "mutes.cid",
+    "people.bluesky",
+    "preferences.cid",
 ];
 
 /// Columns that may still name them, and why.
-const STAYS: [(&str, &str); 32] = [
+const STAYS: [(&str, &str); 35] = [
     ("approvals.community_uri", "of others: what they approved"),
     ("approvals.membership_uri", "of others: it counts again if the erasure is lifted"),
     ("audit_log.actor", "what moderators did is written down for those it was done to (X22); it ends"),
@@ -143,10 +158,13 @@ const STAYS: [(&str, &str); 32] = [
     ("outbox.announcements", "until it is told"),
     ("proofs.did", "a revocation, until no token is left that it refuses (R26)"),
     ("settled.uri", "that a moderator ended a membership (R31), somebody else's decision"),
+    ("actor_profiles.presence_service", "of others: the service that tells of them"),
+    ("channel_reads.cursor_uri", "of others: how far they have read"),
+    ("mutes.subject", "of others: what they muted"),
 ];
 
 /// Columns that name nobody.
-const NOBODY: [&str; 132] = [
+const NOBODY: [&str; 142] = [
     "actors.indexed_at",
     "actors.rev",
     "approvals.indexed_at",
@@ -279,6 +297,16 @@ const NOBODY: [&str; 132] = [
     "stream.updated_at",
     "visitors.preferred_state",
     "visitors.state",
+    "actor_profiles.indexed_at",
+    "actor_profiles.preferred_badge",
+    "actor_profiles.rev",
+    "actor_profiles.theme",
+    "mutes.indexed_at",
+    "mutes.rev",
+    "preferences.indexed_at",
+    "preferences.level",
+    "preferences.rev",
+    "messages.suppressed_embeds",
 ];
 
 fn did(who: &str) -> Did {
@@ -466,6 +494,9 @@ fn garden() -> Story {
     );
     let channel = "at://did:plc:alice/social.colibri.channel/k";
     story.create("bob", "channel.read/r", json!({ "channel": channel, "cursor": "2026-03-01T12:00:00Z" }));
+    story.create("bob", "actor.profile/self", json!({ "displayName": "Bob of his own" }));
+    story.create("bob", "actor.mute/m", json!({ "subject": channel }));
+    story.create("bob", "actor.notificationPreference/self", json!({ "level": "all" }));
     story.create("bob", "message/refused", json!({ "text": "x", "channel": "k", "createdAt": 1 }));
     story.delete("bob", "message/gone");
     story
@@ -484,7 +515,9 @@ fn i55_at_once_nothing_is_shown_or_let_in() {
     let left = service.told.iter().map(frame).find(|event| event["type"] == "member_left").unwrap();
     assert_eq!(left.get("display_name"), None, "and nothing more is said of him: {left}");
     assert_eq!(service.visible_texts(), ["yes", "hello"], "what others wrote stays, but at bob's");
-    assert!(service.store.look("SELECT * FROM channel_reads").is_empty());
+    for table in ["channel_reads", "actor_profiles", "mutes", "preferences"] {
+        assert!(service.store.look(&format!("SELECT * FROM {table}")).is_empty(), "{table}");
+    }
     let mut more = garden();
     let written = more.frames.len();
     more.say("bob", "later", "I am back").join("bob", "alice").delete("bob", "message/m");
@@ -532,10 +565,10 @@ fn i56_then_nothing_is_left() {
     service.store.exec(
         "INSERT INTO moderations VALUES ('at://did:plc:bob/social.colibri.moderation/b', 'b',
              'at://did:plc:bob/social.colibri.community/self', 'ban', 'person', 'did:plc:dora', NULL, NULL, NULL, NULL,
-             '1', '')",
+             '1', '', NULL)",
     );
     let before = holding(&service.store, "did:plc:bob");
-    for column in ERASED.iter().take(40) {
+    for column in ERASED.iter().take(46) {
         assert!(before.contains(*column), "the test has nothing of bob in {column}");
     }
     for column in NOBODY {

@@ -542,3 +542,175 @@ fn n22_n23_who_may_moderate_by_their_roles() {
     exception["channelOverrides"][0]["deny"] = json!(["message.hide"]);
     assert_eq!(change(exception), Ruling::Forbidden, "what is denied wins");
 }
+
+/// A profile of the collection `kind`.
+fn looks(name: &str) -> serde_json::Value {
+    json!({ "displayName": name, "description": format!("{name} says") })
+}
+
+/// How bob looks, and what Bluesky says meanwhile.
+fn bob_looks(service: &Service) -> Vec<String> {
+    service.store.look(
+        "SELECT coalesce(display_name, '-'), coalesce(description, '-'), coalesce(avatar_cid, '-'),
+             coalesce(bluesky ->> 'display_name', '-') FROM people WHERE did = 'did:plc:bob'",
+    )
+}
+
+#[test]
+fn n50_a_profile_of_their_own() {
+    let mut story = nest();
+    story.profile("bob", looks("Bluesky"));
+    let told = Service::live(&story).heard().len();
+    let mut own = looks("Own");
+    own["theme"] = json!({ "accentColor": "#ff8800" });
+    own["avatar"] =
+        json!({ "$type": "blob", "ref": { "$link": "bafyown" }, "mimeType": "image/png", "size": 1 });
+    story.create("bob", "actor.profile/self", own.clone());
+    let service = Service::live(&story);
+    assert_eq!(bob_looks(&service), ["Own|Own says|bafyown|Bluesky"]);
+    assert_eq!(service.heard()[told..], ["user_profile_updated bob \"Own\""]);
+    // Meanwhile Bluesky says something else, which nobody sees.
+    story.profile("bob", looks("Newer"));
+    let service = Service::live(&story);
+    assert_eq!(bob_looks(&service), ["Own|Own says|bafyown|Newer"]);
+    assert_eq!(service.heard()[told..].len(), 1);
+    // A field that is gone is absent.
+    story.update("bob", "actor.profile/self", json!({ "displayName": "Own" }));
+    assert_eq!(bob_looks(&Service::live(&story)), ["Own|-|-|Newer"]);
+    own["syncBluesky"] = json!(true);
+    story.update("bob", "actor.profile/self", own);
+    assert_eq!(bob_looks(&Service::live(&story)), ["Newer|Newer says|-|-"], "theirs is what Bluesky says");
+    story.update("bob", "actor.profile/self", looks("Again")).delete("bob", "actor.profile/self");
+    let service = Service::live(&story);
+    assert_eq!(bob_looks(&service), ["Newer|Newer says|-|-"]);
+    assert!(service.store.look("SELECT uri FROM actor_profiles").is_empty());
+    // One that is not `self` says nothing; one of somebody unknown makes them known (I37).
+    story.create("bob", "actor.profile/other", looks("Other")).create(
+        "zoe",
+        "actor.profile/self",
+        looks("Zoe"),
+    );
+    let service = Service::live(&story);
+    assert_eq!(bob_looks(&service), ["Newer|Newer says|-|-"]);
+    assert_eq!(service.store.look("SELECT display_name FROM people WHERE did = 'did:plc:zoe'"), ["Zoe"]);
+    // A deleted account takes it away.
+    story.create("bob", "actor.profile/self", looks("Last"));
+    super::pipeline::account(&mut story, "bob", false, "deleted");
+    let service = Service::live(&story);
+    assert_eq!(bob_looks(&service), ["Newer|Newer says|-|-"]);
+    assert_eq!(service.store.look("SELECT did FROM actor_profiles"), ["did:plc:zoe"]);
+}
+
+#[test]
+fn n51_mutes_and_preferences_are_kept() {
+    let mut story = nest();
+    let told = Service::live(&story).heard().len();
+    story.create("bob", "actor.mute/1", json!({ "subject": HALL })).create(
+        "bob",
+        "actor.mute/2",
+        json!({ "subject": PLACE }),
+    );
+    story.create("bob", "actor.mute/3", json!({ "subject": FIRST }));
+    story.create("bob", "actor.notificationPreference/self", json!({ "level": "mentionsAndReplies" }));
+    story
+        .create("bob", "actor.notificationPreference/x", json!({ "level": "all" }))
+        .delete("bob", "actor.mute/2");
+    let service = Service::live(&story);
+    assert_eq!(service.store.look("SELECT did, subject FROM mutes"), [format!("did:plc:bob|{HALL}")]);
+    assert_eq!(service.store.look("SELECT level FROM preferences"), ["mentionsAndReplies"]);
+    assert_eq!(service.heard().len(), told);
+}
+
+#[test]
+fn n52_a_read_mark_that_names_a_message() {
+    let mut story = nest();
+    story.tell("bob", "1", "hello");
+    // The time of this key is 2026-03-01T12:00:00Z.
+    let tid = "at://did:plc:bob/social.colibri.message/3mfyouuy62222";
+    let mark = |cursor: &str| json!({ "channel": HALL, "cursor": cursor });
+    let at = |story: &Story| {
+        let service = Service::live(story);
+        service.store.look(
+            "SELECT r.cursor_at = m.sort_at, coalesce(r.cursor_uri, '-') FROM channel_reads r, messages m",
+        )
+    };
+    story.create("bob", "channel.read/k", mark(FIRST));
+    assert_eq!(at(&story), [format!("1|{FIRST}")], "where the message is");
+    story.update("bob", "channel.read/k", mark("2020-01-01T00:00:00Z"));
+    assert_eq!(at(&story), ["1|-"], "never back");
+    story.update("bob", "channel.read/k", mark(tid));
+    assert_eq!(at(&story).len(), 1, "one that is not known");
+    let seen = Service::live(&story).store.look("SELECT count(*) FROM refusals");
+    story.update("bob", "channel.read/k", mark("at://did:plc:bob/social.colibri.message/nowhere"));
+    story.update("bob", "channel.read/k", mark(HALL));
+    let service = Service::live(&story);
+    assert_eq!(
+        (seen, service.store.look("SELECT count(*) FROM refusals")),
+        (vec!["0".into()], vec!["2".into()])
+    );
+    assert_eq!(service.store.look("SELECT cursor_uri FROM channel_reads"), [tid]);
+}
+
+#[test]
+fn n53_previews_are_no_news() {
+    let mut story = nest();
+    let mut message = message_in(HALL, "https://example.com");
+    message["suppressedEmbeds"] = json!(["https://example.com"]);
+    story.tell("bob", "1", "https://example.com");
+    let told = Service::live(&story).heard().len();
+    story.update("bob", "message/1", message.clone());
+    let service = Service::live(&story);
+    assert_eq!(service.heard().len(), told);
+    let stored = "SELECT suppressed_embeds, edited FROM messages";
+    assert_eq!(service.store.look(stored), ["[\"https://example.com\"]|0"]);
+    message["suppressedEmbeds"] = json!([7]);
+    story.update("bob", "message/1", message);
+    assert_eq!(
+        Service::live(&story).store.look("SELECT coalesce(suppressed_embeds, '-') FROM messages"),
+        ["-"]
+    );
+}
+
+#[test]
+fn n07_a_community_that_moved_leaves_the_lists() {
+    let mut story = nest();
+    story.community("alice", false).join("carol", "alice");
+    let old = "at://did:plc:alice/social.colibri.community/c";
+    let lists = |story: &Story| {
+        let service = Service::live(story);
+        let of = block_on(communities::of_person(&service.store, &did("alice"), false)).unwrap();
+        (of.owned.len(), joined(&service, "carol").len())
+    };
+    let record = json!({ "name": "c", "description": "", "requiresApprovalToJoin": false });
+    let (mut from, mut to) = (record.clone(), record);
+    to["migratedFrom"] = json!(old);
+    from["migratedTo"] = json!(PLACE);
+    assert_eq!(lists(&story), (1, 1));
+    story.update("nest", "community/self", to);
+    assert_eq!(lists(&story), (1, 1), "only a claim");
+    story.update("alice", "community/c", from);
+    assert_eq!(lists(&story), (0, 0), "both say so");
+    let service = Service::live(&story);
+    assert!(
+        block_on(communities::community(&service.store, old)).unwrap().is_some(),
+        "by its address as before"
+    );
+    story.delete("nest", "community/self");
+    assert_eq!(lists(&story), (1, 1), "what took its place is gone");
+}
+
+#[test]
+fn n21_i72_a_channel_that_returns_shows_nothing_of_who_is_banned_meanwhile() {
+    let mut story = nest();
+    story.tell("bob", "1", "hello").delete("nest", "channel/k").create(
+        "nest",
+        "moderation/1",
+        moderation("ban", "did:plc:bob"),
+    );
+    story.create("nest", "channel/k", newest_channel("social.colibri.channel.text"));
+    let hidden = "SELECT hidden FROM messages";
+    assert_eq!(Service::live(&story).store.look(hidden), ["2"]);
+    story.delete("nest", "channel/k").create("nest", "moderation/2", moderation("unban", "did:plc:bob"));
+    story.create("nest", "channel/k", newest_channel("social.colibri.channel.text"));
+    assert_eq!(Service::live(&story).store.look(hidden), ["0"]);
+}

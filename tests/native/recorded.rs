@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use colibri_edge::storage::reads::communities;
 use colibri_edge::wire::jetstream::{Frame, What, Write, parse};
-use colibri_edge::wire::records::Record;
+use colibri_edge::wire::records::{ReadUpTo, Record};
 use futures::executor::block_on;
 
 use super::story::{Service, Story};
@@ -95,7 +95,17 @@ fn said(record: &Record) -> String {
         Record::Role(role) => format!("{:?} at {}", role.name, role.position),
         Record::Moderation(moderation) => format!("{} {:?}", moderation.action, moderation.about),
         Record::Actor(actor) => format!("{:?} {:?}", actor.status, actor.emoji),
-        Record::ChannelRead(read) => format!("{} until {}", read.channel, read.cursor.shown()),
+        Record::ActorProfile(own) => format!("{:?} {}", own.profile.display_name, own.sync_bluesky),
+        Record::Mute(mute) => mute.subject.to_string(),
+        Record::Preference(preference) => preference.level.clone(),
+        Record::ChannelRead(read) => format!(
+            "{} until {}",
+            read.channel,
+            match &read.cursor {
+                ReadUpTo::Time(time) => time.shown(),
+                ReadUpTo::Message(message) => message.to_string(),
+            }
+        ),
         Record::Profile(profile) => format!(
             "{:?} {:?}{}{}",
             profile.display_name,

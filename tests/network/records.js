@@ -17,6 +17,7 @@ export const COLLECTION = Object.freeze({
   message: 'social.colibri.message',
   reaction: 'social.colibri.reaction',
   actor: 'social.colibri.actor.data',
+  actorProfile: 'social.colibri.actor.profile',
   read: 'social.colibri.channel.read',
   profile: 'app.bsky.actor.profile',
 })

@@ -48,8 +48,7 @@ impl Fold {
 
     /// Stores `row` and announces the difference (E01, E02, I12).
     fn replace_message(&mut self, before: Option<&MessageRow>, row: MessageRow) {
-        let same_content =
-            before.is_some_and(|old| MessageRow { rev: row.rev.clone(), ..old.clone() } == row);
+        let same_content = before.is_some_and(|old| old.looks_like(&row));
         let shown_before = before.filter(|old| self.working_set.visible(old)).cloned();
         let stood = before.is_some_and(|old| self.working_set.stands(old));
         self.judge_hidden(&row);
@@ -141,6 +140,7 @@ fn stored(
         parent: record.parent.clone(),
         facets: record.facets.clone(),
         attachments: record.attachments.clone(),
+        suppressed_embeds: record.suppressed_embeds.clone(),
         rev: version.rev.to_owned(),
         hidden: before.map_or(!is_active, |old| old.hidden),
         banned: false, // the gate lets in nobody whom a record bans (N11)
@@ -150,8 +150,7 @@ fn stored(
         row.sort_at = old.sort_at;
         row.indexed_at = old.indexed_at;
         row.edited |= old.edited;
-        let same = MessageRow { rev: row.rev.clone(), ..old.clone() } == row;
-        row.edited |= !same;
+        row.edited |= !old.looks_like(&row);
     }
     row
 }
@@ -182,6 +181,13 @@ fn core(working_set: &WorkingSet, row: &MessageRow) -> bodies::MessageCore {
 }
 
 impl MessageRow {
+    /// Whether the two are the same to clients of 2026-03: previews, which these do not have, do not
+    /// count (N53).
+    fn looks_like(&self, other: &Self) -> bool {
+        let (rev, suppressed_embeds) = (other.rev.clone(), other.suppressed_embeds.clone());
+        Self { rev, suppressed_embeds, ..self.clone() } == *other
+    }
+
     /// The channel as clients of 2026-03 look for it (N06): by its key, also where the record names it
     /// by its AT-URI.
     pub fn shown_channel(&self) -> String {

@@ -11,6 +11,7 @@ mod messages;
 mod moderations;
 mod needs;
 mod people;
+mod personal;
 mod reactions;
 mod recovered;
 mod structure;
@@ -309,6 +310,9 @@ impl Fold {
             Record::Role(role) => self.put_role(version, role),
             Record::Moderation(moderation) => self.put_moderation(version, moderation),
             Record::Actor(actor) => self.put_actor(version, actor),
+            Record::ActorProfile(profile) => self.put_actor_profile(version, profile),
+            Record::Mute(mute) => self.put_mute(version, mute),
+            Record::Preference(preference) => self.put_preference(version, preference),
             Record::ChannelRead(read) => self.put_channel_read(version, read),
             Record::Profile(profile) => self.put_profile(version, profile),
         }
@@ -335,6 +339,9 @@ impl Fold {
             Some(Collection::Role) => self.delete_role(version.uri),
             Some(Collection::Moderation) => self.delete_moderation(version.uri),
             Some(Collection::ActorData) => self.delete_actor(version.uri),
+            Some(Collection::ActorProfile) => self.delete_actor_profile(version.uri),
+            Some(Collection::Mute) => drop(self.working_set.mutes.remove(version.uri)),
+            Some(Collection::Preference) => drop(self.working_set.preferences.remove(version.uri)),
             Some(Collection::ChannelRead) => self.delete_channel_read(version.uri),
             // The person's row stores the revision.
             Some(Collection::Profile) => return self.delete_profile(version),

@@ -14,7 +14,7 @@ use super::super::working_set::WorkingSet;
 use crate::wire::emoji::compared;
 use crate::wire::ids::{AtUri, Collection, Did, Rkey};
 use crate::wire::jetstream::{Commit, Frame, What, Write};
-use crate::wire::records::{About, Record};
+use crate::wire::records::{About, ReadUpTo, Record};
 
 /// Keys of the facts that a batch needs. They are sets, so a repeated key is loaded once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub struct Needs {
     pub read_channels: BTreeSet<(Did, AtUri)>,
     /// Memberships that are written, or that approvals name.
     pub memberships: BTreeSet<AtUri>,
-    /// Messages that are answered or decided about, by AT-URI.
+    /// Messages that are answered, read up to or decided about, by AT-URI.
     pub parent_uris: BTreeSet<AtUri>,
     /// Messages that are answered, by rkey (T21).
     pub parent_rkeys: BTreeSet<Rkey>,
@@ -251,6 +251,9 @@ impl Needs {
                     | Collection::Role
                     | Collection::Moderation
                     | Collection::ActorData
+                    | Collection::ActorProfile
+                    | Collection::Mute
+                    | Collection::Preference
                     | Collection::ChannelRead
                     | Collection::Profile => {}
                 }
@@ -337,8 +340,15 @@ impl Needs {
             Record::Role(_) => drop(self.communities.insert(community_of(author))),
             Record::ChannelRead(read) => {
                 self.read_channels.insert((author.clone(), read.channel.clone()));
+                if let ReadUpTo::Message(message) = &read.cursor {
+                    self.parent_uris.insert(message.clone());
+                }
             }
-            Record::Actor(_) | Record::Profile(_) => {}
+            Record::Actor(_)
+            | Record::Profile(_)
+            | Record::ActorProfile(_)
+            | Record::Mute(_)
+            | Record::Preference(_) => {}
         }
     }
 }

@@ -7,7 +7,8 @@ use super::super::standing::MemberChange;
 use super::{Fold, Version};
 use crate::wire::events::Event;
 use crate::wire::ids::{AtUri, Did};
-use crate::wire::records::{Actor, ChannelRead, Profile};
+use crate::wire::records::{Actor, ChannelRead, Invalid, Profile, ReadUpTo};
+use crate::wire::tid;
 use crate::wire::time::Micros;
 
 /// The effect of an account event on everything that is stored of a person, loaded or not.
@@ -85,10 +86,7 @@ impl Fold {
             return;
         }
         self.working_set.people.change(did, |person| {
-            person.display_name = profile.display_name;
-            person.description = profile.description;
-            person.avatar_cid = profile.avatar_cid;
-            person.banner_cid = profile.banner_cid;
+            person.set_bluesky(profile.into());
             person.profile_rev = Some(version.rev.to_owned());
         });
         self.working_set.note_cid(version.uri, version.cid);
@@ -96,17 +94,9 @@ impl Fold {
     }
 
     /// E16, if a shown value changed.
-    fn tell_profile(&mut self, did: &Did, before: &PersonRow) {
+    pub(super) fn tell_profile(&mut self, did: &Did, before: &PersonRow) {
         let Some(after) = self.working_set.people.get(did) else { return };
-        let shown = |row: &PersonRow| {
-            (
-                row.display_name.clone(),
-                row.avatar_cid.clone(),
-                row.banner_cid.clone(),
-                row.description.clone(),
-                row.handle.clone(),
-            )
-        };
+        let shown = |row: &PersonRow| (row.looks(), row.handle.clone());
         if shown(before) == shown(after) {
             return;
         }
@@ -114,10 +104,25 @@ impl Fold {
         self.tell_watchers(did, Topic::Other, &event);
     }
 
-    /// I38: a person's read position in a channel never moves back, and never ahead of the clock: a
-    /// position in the future would stay for good.
+    /// I38, N52: a person's read position in a channel never moves back, and never ahead of the clock:
+    /// a position in the future would stay for good. The first rule that applies says where a message
+    /// stands:
+    ///   1. where it is sorted (T13), if it is known;
+    ///   2. at the time of its rkey, if that is one;
+    ///   3. nowhere: the mark is refused.
     pub(super) fn put_channel_read(&mut self, version: &Version, record: &ChannelRead) {
-        let cursor = record.cursor.min(version.received);
+        let (position, named) = match &record.cursor {
+            ReadUpTo::Time(time) => (Some(*time), None),
+            ReadUpTo::Message(uri) => {
+                let known = self.working_set.messages.get(uri).map(|message| message.sort_at);
+                (known.or_else(|| tid::time(uri.rkey().as_str())), Some(uri.clone()))
+            }
+        };
+        let Some(position) = position else {
+            self.refuse(version, Invalid::Reference.reason());
+            return self.note_rev(version);
+        };
+        let cursor = position.min(version.received);
         let group = format!("{} {}", version.author, record.channel);
         let latest = self.working_set.channel_reads.group(&group).map(|row| row.cursor_at).max();
         let indexed_at =
@@ -128,6 +133,7 @@ impl Fold {
             did: version.author.clone(),
             channel_uri: record.channel.clone(),
             cursor_at: latest.map_or(cursor, |latest| latest.max(cursor)),
+            cursor_uri: named,
             rev: version.rev.to_owned(),
             indexed_at,
         });
@@ -181,6 +187,7 @@ impl Fold {
             person.away_since = away_since;
             if purged {
                 person.deleted_at = Some(at);
+                person.show(None); // N50: the record goes
             }
         });
         if before.active != active {

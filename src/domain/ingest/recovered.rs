@@ -12,7 +12,7 @@ use super::structure::listed;
 use super::{Fold, Version};
 use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::jetstream::{Commit, Write};
-use crate::wire::records::{About, Record};
+use crate::wire::records::{About, ReadUpTo, Record};
 
 /// The status of an account that does not return (I52).
 const DELETED: &str = "deleted";
@@ -99,6 +99,7 @@ impl Fold {
                     && row.parent == new.parent
                     && same_json(row.facets.as_deref(), new.facets.as_deref())
                     && same_json(row.attachments.as_deref(), new.attachments.as_deref())
+                    && same_json(row.suppressed_embeds.as_deref(), new.suppressed_embeds.as_deref())
                     && (row.edited || !new.edited)
             }),
             // I23: the first version of a reaction stays.
@@ -167,16 +168,29 @@ impl Fold {
                     })
             }
             // I38: the read position never moves back.
-            Record::ChannelRead(new) => working_set
-                .channel_reads
-                .get(uri)
-                .is_some_and(|row| row.channel_uri == new.channel && row.cursor_at >= new.cursor),
-            Record::Profile(new) => working_set.people.get(version.author).is_some_and(|person| {
-                person.display_name == new.display_name
-                    && person.description == new.description
-                    && person.avatar_cid == new.avatar_cid
-                    && person.banner_cid == new.banner_cid
+            Record::ChannelRead(new) => working_set.channel_reads.get(uri).is_some_and(|row| {
+                row.channel_uri == new.channel
+                    && match &new.cursor {
+                        ReadUpTo::Time(time) => row.cursor_uri.is_none() && row.cursor_at >= *time,
+                        ReadUpTo::Message(message) => row.cursor_uri.as_ref() == Some(message),
+                    }
             }),
+            Record::ActorProfile(new) => working_set.actor_profiles.get(uri).is_some_and(|row| {
+                (&row.display_name, &row.description) == (&new.profile.display_name, &new.profile.description)
+                    && same_json(row.avatar.as_deref(), new.avatar.as_deref())
+                    && same_json(row.banner.as_deref(), new.banner.as_deref())
+                    && same_json(row.theme.as_deref(), new.theme.as_deref())
+                    && (row.sync_bluesky, &row.presence_service) == (new.sync_bluesky, &new.presence_service)
+                    && row.preferred_badge == new.preferred_badge
+            }),
+            Record::Mute(new) => working_set.mutes.get(uri).is_some_and(|row| row.subject == new.subject),
+            Record::Preference(new) => {
+                working_set.preferences.get(uri).is_some_and(|row| row.level == new.level)
+            }
+            Record::Profile(new) => working_set
+                .people
+                .get(version.author)
+                .is_some_and(|person| person.bluesky_looks() == new.clone().into()),
         }
     }
 }

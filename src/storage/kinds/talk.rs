@@ -23,20 +23,21 @@ impl Stored for MessageRow {
     SELECT json_object('uri', uri, 'author_did', author_did, 'channel_uri', channel_uri,
         'channel', channel, 'text', text, 'created_at', created_at, 'sort_at', sort_at,
         'indexed_at', indexed_at, 'edited', json(iif(edited, 'true', 'false')), 'hidden', json(iif(hidden & 1, 'true', 'false')), 'banned', json(iif(hidden & 2, 'true', 'false')), 'parent', parent,
-        'facets', facets, 'attachments', attachments, 'rev', rev) AS row
+        'facets', facets, 'attachments', attachments, 'suppressed_embeds', suppressed_embeds, 'rev', rev) AS row
     FROM messages WHERE uri IN (SELECT uri FROM wanted)";
     const STORE: &'static str = "
     INSERT INTO messages (uri, author_did, rkey, channel_uri, channel, text, created_at, sort_at,
-        indexed_at, edited, hidden, parent, facets, attachments, rev, cid)
+        indexed_at, edited, hidden, parent, facets, attachments, suppressed_embeds, rev, cid)
     SELECT value ->> 'uri', value ->> 'author_did', value ->> 'rkey', value ->> 'channel_uri',
         value ->> 'channel', value ->> 'text', value ->> 'created_at', value ->> 'sort_at',
         value ->> 'indexed_at', value ->> 'edited', (value ->> 'hidden') + 2 * (value ->> 'banned'), value ->> 'parent', value ->> 'facets',
-        value ->> 'attachments', value ->> 'rev', value ->> 'cid'
+        value ->> 'attachments', value ->> 'suppressed_embeds', value ->> 'rev', value ->> 'cid'
     FROM json_each(?1) WHERE true
     ON CONFLICT (uri) DO UPDATE SET channel_uri = excluded.channel_uri, channel = excluded.channel,
         text = excluded.text, created_at = excluded.created_at, sort_at = excluded.sort_at,
         indexed_at = excluded.indexed_at, edited = excluded.edited, hidden = excluded.hidden, parent = excluded.parent,
-        facets = excluded.facets, attachments = excluded.attachments, rev = excluded.rev, cid = coalesce(excluded.cid, cid)
+        facets = excluded.facets, attachments = excluded.attachments, suppressed_embeds = excluded.suppressed_embeds,
+        rev = excluded.rev, cid = coalesce(excluded.cid, cid)
     WHERE excluded.rev >= rev";
     // I71: reactions are gone for good, even if the message is written again. A message goes when none
     // is left on it.

@@ -172,12 +172,22 @@ const COMMUNITY_BY_URI: &str = concat!(
     " AS row FROM communities c WHERE NOT c.hidden AND c.uri = ?1"
 );
 
+// Whether the community moved: it and the one that takes its place name each other (N07).
+macro_rules! moved {
+    () => {
+        "EXISTS (SELECT 1 FROM communities next
+             WHERE next.uri = c.migrated_to AND next.migrated_from = c.uri AND NOT next.hidden)"
+    };
+}
+
 macro_rules! owned {
     ($json:expr) => {
         concat!(
             "SELECT ",
             $json,
-            " AS row FROM communities c WHERE NOT c.hidden AND c.owner_did = ?1 ORDER BY c.rkey"
+            " AS row FROM communities c WHERE NOT c.hidden AND c.owner_did = ?1 AND NOT ",
+            moved!(),
+            " ORDER BY c.rkey"
         )
     };
 }
@@ -210,7 +220,9 @@ macro_rules! joined {
             " AS row FROM communities c
             WHERE c.uri IN (SELECT community_uri FROM memberships WHERE member_did = ?1 AND NOT hidden
                             UNION SELECT community_uri FROM members WHERE member_did = ?1 AND NOT hidden)
-              AND NOT c.hidden AND c.owner_did <> ?1 ",
+              AND NOT c.hidden AND c.owner_did <> ?1 AND NOT ",
+            moved!(),
+            " ",
             $whom,
             " AND NOT EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = ?1)
               AND CASE WHEN c.rkey = 'self' THEN ",
