@@ -80,13 +80,19 @@ async function buildGuard() {
   copyFileSync(join(ROOT, folder, 'release', 'libcolibri_guard.so'), GUARD)
 }
 
-/** Builds if necessary. Resolves with the line that names the size of the wasm. */
-export async function build() {
-  await setUp()
+/** What takes so long: the title of the step. */
+export const BUILD_TITLE = 'building the Worker (seconds when warm, about 2 minutes the first time)'
+
+/**
+ * Builds if necessary. Resolves with the line that names the size of the wasm.
+ * @param {(title: string) => void} [announce] hears of a build that is necessary
+ */
+export async function build(announce = say) {
+  await setUp({ rust: true })
   // Computed before the compiler reads the files, so that an edit during the build causes another build.
   const inputs = inputsDigest()
   if (!buildIsCurrent()) {
-    say('building the Worker (seconds when warm, about 2 minutes the first time)')
+    announce(BUILD_TITLE)
     rmSync(STAMP, { force: true })
     await runQuietly(workerBuild().path, ['--release'], {
       cwd: ROOT,

@@ -7,10 +7,9 @@
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { createInterface } from 'node:readline/promises'
-import { pathToFileURL } from 'node:url'
 
 import { WRANGLER_CONFIG } from './paths.js'
-import { exitWith, Refusal } from './progress.js'
+import { Refusal } from './progress.js'
 
 /** In the order in which the script offers them. */
 export const MODES = {
@@ -29,6 +28,16 @@ export function modeIn(variables) {
   return { mode, isChosen: given !== '' }
 }
 
+/**
+ * Refuses a mode that is none. The Worker takes it for `verified` (C06), which is safe and not what was meant.
+ * @param {unknown} given
+ */
+export function checkMode(given) {
+  const mode = String(given ?? '').trim()
+  if (mode !== '' && !Object.hasOwn(MODES, mode))
+    throw new Refusal(`AUTH_MODE is ${mode}, which is none of ${Object.keys(MODES).join(', ')}.`)
+}
+
 /** The mode that a configuration sets, if any. @param {string} config */
 export function modeOf(config) {
   const vars = config.split(/^\[/m).find((part) => part.startsWith('vars]'))
@@ -41,9 +50,11 @@ export function withMode(config, mode) {
   return /^\[vars\]/m.test(config) ? config.replace(/^\[vars\].*$/m, (vars) => `${vars}\n${line}`) : `${config.trimEnd()}\n\n[vars]\n${line}\n`
 }
 
-async function choose() {
+/** Asks unless wrangler.toml has a mode; one that is none is refused. */
+export async function chooseMode() {
   const config = readFileSync(WRANGLER_CONFIG, 'utf8')
-  if (modeOf(config)) return
+  const given = modeOf(config)
+  if (given) return checkMode(given)
   const offered = Object.entries(MODES).map(([name, meaning]) => `  ${name.padEnd(8)}  ${meaning}`)
   const text = `Who is believed is not chosen yet (AUTH_MODE):\n${offered.join('\n')}\n`
   if (!process.stdin.isTTY || !process.stdout.isTTY)
@@ -62,5 +73,3 @@ async function choose() {
     terminal.close()
   }
 }
-
-if (import.meta.url === pathToFileURL(process.argv[1]).href) choose().catch(exitWith)

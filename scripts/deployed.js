@@ -8,7 +8,7 @@ import { execFileSync } from 'node:child_process'
 
 import { node24 } from './node24.js'
 import { WRANGLER } from './paths.js'
-import { exitWith, Refusal } from './progress.js'
+import { Refusal } from './progress.js'
 
 const HOW = "openssl rand -base64 32 | tr -d '\\n' | npm exec wrangler secret put"
 
@@ -23,11 +23,10 @@ function secrets() {
   }
 }
 
-try {
+/** Says what lacks; throws a Refusal if no socket token would count. */
+export function nameMissingSecrets() {
   const set = secrets()
   if (!set.includes('INVITE_API_KEY')) console.log(`note: without INVITE_API_KEY nobody can moderate. Set it with:\n  ${HOW} INVITE_API_KEY`)
   if (!set.includes('TOKEN_SECRET'))
     throw new Refusal(`TOKEN_SECRET is missing, so that /api/authentication answers 500 and no socket token counts. Set it with:\n  ${HOW} TOKEN_SECRET`)
-} catch (error) {
-  exitWith(error)
 }

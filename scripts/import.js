@@ -18,9 +18,9 @@ import { isAbsolute, join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
-import { parseArgs } from 'node:util'
 import { WebSocketServer } from 'ws'
 
+import { readArguments } from './commands.js'
 import { END_SIGNALS, node24 } from './node24.js'
 import { ROOT } from './paths.js'
 import { freePort } from './port.js'
@@ -199,15 +199,7 @@ function send(socket, text) {
 }
 
 function readOptions() {
-  const { values, positionals } = parseArgs({
-    options: {
-      state: { type: 'string' },
-      url: { type: 'string' },
-      port: { type: 'string' },
-      merge: { type: 'boolean', default: false },
-    },
-    allowPositionals: true,
-  })
+  const { values, positionals } = readArguments('import')
   if (positionals.length !== 1) throw new Refusal(USAGE)
   if (!values.state === !values.url) throw new Refusal(`Say where to: --state DIR or --url URL.\n${USAGE}`)
   if (!values.url !== !values.port) throw new Refusal(`--url and --port belong together.\n${USAGE}`)

@@ -2,9 +2,9 @@
 // `npm run listen`: subscribes to a community and its messages, and prints each frame as one line of JSON. Options:
 // --service URL, --community AT-URI; the default is the demo of a running `npm start`.
 
-import { parseArgs } from 'node:util'
 import WebSocket from 'ws'
 
+import { readArguments } from './commands.js'
 import { runningDemo } from './demo.js'
 import { exitWith, Refusal, say } from './progress.js'
 
@@ -13,7 +13,7 @@ const HEARTBEAT = '{"action":"heartbeat","event_type":"heartbeat"}'
 const HEARTBEAT_EVERY_MILLIS = 20_000
 
 function listen() {
-  const { values } = parseArgs({ options: { service: { type: 'string' }, community: { type: 'string' } } })
+  const { values } = readArguments('listen')
   const service = values.service ?? runningDemo().service
   const community = values.community ?? runningDemo().communityUri
   const socket = new WebSocket(`${service.replace(/^http/, 'ws')}/api/subscribe`)

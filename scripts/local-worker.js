@@ -2,8 +2,8 @@
 // Converts wrangler.toml and the environment into options for miniflare, which runs the Worker on this machine.
 //
 // Promises: bindings, objects, compatibility date and crons come from wrangler.toml through wrangler's own reader, and
-// are repeated nowhere; the environment overrides each variable in wrangler.toml, and each variable and secret in
-// package.json ("colibri").
+// are repeated nowhere; the environment overrides each variable in wrangler.toml, and sets each variable and secret in
+// the table of variables.
 
 import { createHash, randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
@@ -13,6 +13,7 @@ import { fileURLToPath } from 'node:url'
 
 import { ROOT } from './paths.js'
 import { Refusal } from './progress.js'
+import { NAMES } from './variables.js'
 
 const require = createRequire(import.meta.url)
 /** Change this when the cached data below changes its shape. */
@@ -54,9 +55,8 @@ function readWranglerConfig(configPath) {
 
 /** The variables of the Worker: those in wrangler.toml, overridden by the environment for every known name. */
 function variables(ofConfig, environment) {
-  const { variables, secrets } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).colibri
   const values = { ...ofConfig }
-  for (const name of [...Object.keys(ofConfig), ...variables, ...secrets]) {
+  for (const name of [...Object.keys(ofConfig), ...NAMES]) {
     if (environment[name] !== undefined) values[name] = environment[name]
   }
   return values

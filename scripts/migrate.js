@@ -14,7 +14,8 @@ import { Refusal } from './progress.js'
 const require = createRequire(import.meta.url)
 
 const quoted = (identifier) => `"${identifier.replaceAll('"', '""')}"`
-const filesOf = ({ migrationsDir }) =>
+/** The migrations that this program has, in order. */
+export const filesOf = ({ migrationsDir }) =>
   existsSync(migrationsDir)
     ? readdirSync(migrationsDir)
         .filter((file) => file.endsWith('.sql'))

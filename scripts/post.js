@@ -2,13 +2,12 @@
 // `npm run post -- "hello"`: bob posts a message in the demo of a running `npm start`, as any atproto client would: as
 // a record in his repository. Option: --as alice.
 
-import { parseArgs } from 'node:util'
-
+import { readArguments } from './commands.js'
 import { runningDemo } from './demo.js'
 import { exitWith, Refusal } from './progress.js'
 
 async function post() {
-  const { values, positionals } = parseArgs({ options: { as: { type: 'string', default: 'bob' } }, allowPositionals: true })
+  const { values, positionals } = readArguments('post')
   const text = positionals.join(' ')
   if (!text) throw new Refusal('Usage: npm run post -- "hello"')
   const { pds, people, textChannel } = runningDemo()

@@ -22,7 +22,10 @@ export function say(line) {
   process.stderr.write(`${line}\n`)
 }
 
-/** Ends the process in the common way for failures: a plain message for a Refusal, a stack trace for a defect. */
+/**
+ * Ends the process in the common way for failures: a plain message for a Refusal, a stack trace for a defect.
+ * @returns {never}
+ */
 export function exitWith(error) {
   say(error instanceof Refusal ? `\n${error.message}` : `\n${error?.stack ?? error}`)
   process.exit(1)

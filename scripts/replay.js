@@ -21,8 +21,8 @@ import { isAbsolute, join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
-import { parseArgs } from 'node:util'
 
+import { readArguments } from './commands.js'
 import { DEMO_DIR, readDemo } from './demo.js'
 import { END_SIGNALS, endWithParent } from './node24.js'
 import { freePort } from './port.js'
@@ -90,16 +90,10 @@ function sayWhatIsSkipped(skipped) {
 }
 
 function readOptions() {
-  const { values, positionals } = parseArgs({
-    options: { control: { type: 'string' }, port: { type: 'string' } },
-    allowPositionals: true,
-  })
+  const { values, positionals } = readArguments('replay')
   if (positionals.length !== 1) throw new Refusal(USAGE)
   if (values.control && values.port) throw new Refusal(`--control and --port are two ways; choose one.\n${USAGE}`)
   const port = values.port === undefined ? undefined : Number(values.port)
-  if (port !== undefined && (!Number.isInteger(port) || port < 0 || port > 65_535)) {
-    throw new Refusal(`--port must be a number from 0 to 65535, not ${values.port}`)
-  }
   // npm runs scripts in the package folder; a relative path refers to the folder in which the person typed it.
   const typedIn = process.env.npm_lifecycle_event === 'replay' ? process.env.INIT_CWD : undefined
   const [named] = positionals

@@ -16,17 +16,6 @@ function isTestStream(url) {
   return hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname)
 }
 
-/** Numbers that are read outside the Worker (guard/), where bad ones cause no message. C30 applies to them too. */
-const NUMBERS = ['MAX_CONNECTIONS', 'MAX_CONNECTIONS_PER_ADDRESS']
-
-/** @param {Record<string, string | undefined>} environment @param {(line: string) => void} say */
-export function checkNumbers(environment, say) {
-  for (const name of NUMBERS) {
-    const given = (environment[name] ?? '').trim()
-    if (given !== '' && !/^\d{1,9}$/.test(given)) say(`note: ${name} is not a whole number of at least 0; using the default`)
-  }
-}
-
 /**
  * @param {Record<string, string | undefined>} variables of the Worker
  * @param {(line: string) => void} say

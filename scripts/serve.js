@@ -15,21 +15,23 @@
 // Options: --port (8787), --host (127.0.0.1), --state (.local/serve), --config (wrangler.toml). Variables: see
 // local-worker.js; MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS.
 
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { isAbsolute, join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 
 import { build, buildIsCurrent } from './build.js'
+import { readArguments } from './commands.js'
 import { continueUnderNode24, END_SIGNALS, endWithParent } from './node24.js'
-import { BUILD_DIR, GUARD, LOCAL_DIR, WRANGLER_CONFIG } from './paths.js'
+import { BUILD_DIR, GUARD, ROOT, WRANGLER_CONFIG } from './paths.js'
+import { stateFolder } from './folder.js'
 import { freePort } from './port.js'
 import { exitWith, Refusal, say } from './progress.js'
 import { Restarts } from './restarts.js'
-import { modeIn, MODES } from './choose-mode.js'
-import { checkNumbers, checkSecrets } from './secrets.js'
+import { checkMode, modeIn, MODES } from './choose-mode.js'
+import { checkSecrets } from './secrets.js'
+import { mistakes, VARIABLES } from './variables.js'
 
 const MINUTE_MILLIS = 60_000
 /** How long a dead runtime may take to release its resources. */
@@ -42,21 +44,23 @@ const OVERDUE_AFTER_MILLIS = 20_000
 const STOP_WITHIN_MILLIS = 2_500
 
 function readOptions() {
-  const { values } = parseArgs({
-    options: {
-      port: { type: 'string', default: '8787' },
-      host: { type: 'string', default: '127.0.0.1' },
-      state: { type: 'string', default: join(LOCAL_DIR, 'serve') },
-      config: { type: 'string', default: WRANGLER_CONFIG },
-    },
-  })
-  const port = Number(values.port)
-  if (!Number.isInteger(port) || port < 0 || port > 65_535)
-    throw new Refusal(`--port must be a number from 0 to 65535, not ${values.port}`)
+  const { values } = readArguments('serve')
   // npm runs scripts in the package folder; a relative path refers to the folder in which the person typed it.
   const typedIn = process.env.npm_lifecycle_event === 'serve' ? process.env.INIT_CWD : undefined
   const full = (path) => (isAbsolute(path) ? path : resolve(typedIn ?? process.cwd(), path))
-  return { port, host: values.host, state: full(values.state), config: full(values.config) }
+  const config = full(values.config)
+  if (!existsSync(config)) throw new Refusal(`There is no file ${config}, which --config names.`)
+  return { port: Number(values.port), host: values.host, state: full(values.state), config }
+}
+
+/** What is about to run, in one line. @param {any} worker @param {string} mode @param {(database: any) => string[]} filesOf */
+function startLine({ bindings, databases }, mode, filesOf) {
+  const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
+  const given = bindings.JETSTREAM_URL || VARIABLES.find(({ name }) => name === 'JETSTREAM_URL').default
+  const stream = URL.canParse(given) ? new URL(given).origin + new URL(given).pathname : given
+  const schema = databases.flatMap((database) => filesOf(database).slice(-1)).join(', ').replace(/\.sql$/, '')
+  const key = bindings.INVITE_API_KEY ? 'yes' : 'no'
+  return `colibri-edge ${version}, schema ${schema || 'none'}, AUTH_MODE ${mode}, INVITE_API_KEY ${key}, stream ${stream}`
 }
 
 /**
@@ -92,7 +96,7 @@ function startCron(runtime, { crons, atGate }) {
 async function serve() {
   const startedAt = performance.now()
   const options = readOptions()
-  const [{ localWorker }, { migrate }, { StateFolder }] = await Promise.all([
+  const [{ localWorker }, { filesOf, migrate }, { StateFolder }] = await Promise.all([
     import('./local-worker.js'),
     import('./migrate.js'),
     import('./state.js'),
@@ -125,9 +129,10 @@ async function serve() {
     tokenSecret: () => state.secret('token-secret'),
   })
   checkSecrets(worker.bindings, say)
-  checkNumbers(process.env, say)
+  for (const mistake of mistakes({ ...process.env, ...worker.bindings })) say(`note: ${mistake}`)
+  checkMode(worker.bindings.AUTH_MODE)
   const { mode, isChosen } = modeIn(worker.bindings)
-  say(`${isChosen ? '' : 'note: '}AUTH_MODE ${isChosen ? 'is' : 'is not set, which means'} ${mode}: ${MODES[mode]}`)
+  if (!isChosen) say(`note: AUTH_MODE is not set, which means ${mode}: ${MODES[mode]}`)
 
   let runtime
   let stopCode
@@ -222,6 +227,7 @@ async function serve() {
   }
 
   await migrate(state, worker, say)
+  say(startLine(worker, mode, filesOf))
   if (stopCode !== undefined) return
   await launch()
   started = true
@@ -244,7 +250,12 @@ async function serve() {
 }
 
 try {
-  if (readOptions().config === WRANGLER_CONFIG && !existsSync(join(BUILD_DIR, 'index.js'))) await build()
+  // What a person must mend first is said before a build, which takes minutes.
+  const { config, state, host, port } = readOptions()
+  stateFolder(state)
+  await freePort(host, port)
+  checkMode(process.env.AUTH_MODE)
+  if (config === WRANGLER_CONFIG && !existsSync(join(BUILD_DIR, 'index.js'))) await build()
   await continueUnderNode24(fileURLToPath(import.meta.url), serve)
 } catch (error) {
   exitWith(error)

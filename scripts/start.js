@@ -2,9 +2,8 @@
 // `npm start`: from a clone to a running service with a demo community.
 //
 // Promises: sets up what is missing, builds, starts a local atproto network and the service, creates the demo once,
-// waits until the service shows it, and prints what to try. A second start takes seconds. Ctrl-C, and even kill -9,
-// ends all of it. Options: --live (the public network instead of a local one), --port N (8787), --reset (forget the
-// demo first).
+// waits until the service shows it, and prints what to try; the number of steps in `[1/5]` is the number that follow. A
+// second start takes seconds. Ctrl-C, and even kill -9, ends all of it. It opens no window and no page.
 
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
@@ -14,31 +13,65 @@ import { join, relative } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 
-import { build } from './build.js'
+import { build, BUILD_TITLE, buildIsCurrent } from './build.js'
+import { readArguments } from './commands.js'
 import { createDemo, DEMO_DIR } from './demo.js'
 import { continueUnderNode24, END_SIGNALS, endWithParent } from './node24.js'
 import { LOCAL_DIR, ROOT } from './paths.js'
+import { stateFolder } from './folder.js'
 import { freePort } from './port.js'
+import { checkMode } from './choose-mode.js'
 import { exitWith, Refusal, say } from './progress.js'
-import { setUp } from './toolchain.js'
+import { missingSteps } from './toolchain.js'
 
 const SHOWN_WITHIN_MILLIS = 60_000
 const LOG_LINES_SHOWN = 20
 /** The folder in which state.js keeps its lock. */
 const LOCK_FOLDER = 'serve'
 
-const { values: options } = parseArgs({
-  options: {
-    live: { type: 'boolean', default: false },
-    port: { type: 'string', default: '8787' },
-    reset: { type: 'boolean', default: false },
-  },
-})
+const options = optionsOrEnd()
 /** The default AUTH_MODE, which works for the shipped web client. */
 const AUTH_MODE = 'mixed'
 const folder = options.live ? join(LOCAL_DIR, 'live') : DEMO_DIR
+const NETWORK = 'starting the local atproto network'
+const SERVICE = 'starting the service'
+const DEMO = 'waiting until the service shows the demo community'
+/** What a start always does, after what is missing. */
+const ALWAYS = options.live ? [SERVICE] : [NETWORK, SERVICE, DEMO]
+/** How many steps were announced, and of how many; a process that continues under Node 24 goes on counting. */
+const steps = { done: 0, all: ALWAYS.length, ...JSON.parse(process.env.COLIBRI_STEPS ?? '{}') }
+
+function optionsOrEnd() {
+  try {
+    return readArguments('start').values
+  } catch (error) {
+    return exitWith(error)
+  }
+}
+
+/** @param {string} title */
+function announce(title) {
+  steps.done += 1
+  say(`[${steps.done}/${steps.all}] ${title}`)
+}
+
+/** Installs and builds what is missing. */
+async function prepare() {
+  checkMode(process.env.AUTH_MODE)
+  await freePort('127.0.0.1', Number(options.port))
+  stateFolder(folder)
+  const missing = await missingSteps({ rust: true, network: !options.live })
+  const builds = !buildIsCurrent()
+  steps.all += missing.length + Number(builds)
+  for (const step of missing) {
+    announce(step.title)
+    await step.install()
+  }
+  if (builds) announce(BUILD_TITLE)
+  say(await build(() => {}))
+  process.env.COLIBRI_STEPS = JSON.stringify(steps)
+}
 
 /** The key of the guarded endpoints: generated once per folder, so that a copied key stays valid. */
 function apiKey() {
@@ -115,10 +148,18 @@ async function shown({ service, communityUri, textChannel }) {
   )
 }
 
-function printDemo({ pds, plc, jetstream, service, textChannel }, key, logFile, choice) {
+/** The addresses that exist for people. @param {string} service */
+const pages = (service) => `colibri-edge    ${service}
+  reference     ${service}/docs
+  calls         ${service}/demo/call
+  health        ${service}/api/health`
+
+function printDemo({ pds, plc, jetstream, service, textChannel, people }, key, logFile, choice) {
+  const accounts = Object.values(people).map(({ handle, password }) => `  account       ${handle}, password ${password}`)
   console.log(`
-colibri-edge    ${service}/api
-PDS             ${pds}   (accounts alice.test and bob.test)
+${pages(service)}
+PDS             ${pds}
+${accounts.join('\n')}
 PLC directory   ${plc}
 Jetstream       ${jetstream}
 API key         ${key}
@@ -136,7 +177,7 @@ Ctrl-C stops everything. \`npm start -- --reset\` begins with an empty demo.`)
 
 function printLive(service, key, logFile, choice) {
   console.log(`
-colibri-edge    ${service}/api
+${pages(service)}
 reads           ${process.env.JETSTREAM_URL ?? 'the public network, from the JETSTREAM_URL of wrangler.toml'}
 API key         ${key}
 ${choice}
@@ -172,13 +213,14 @@ async function start() {
   try {
     const key = apiKey()
     if (options.live) {
+      announce(SERVICE)
       service = await startService(port, { ...identity(port), INVITE_API_KEY: process.env.INVITE_API_KEY ?? key })
       printLive(service.url, key, service.logFile, await chosen(service.url))
     } else {
       const { startNetwork, records } = await import('../tests/network/client.js')
-      say('starting the local atproto network')
+      announce(NETWORK)
       network = await startNetwork({ state: join(folder, 'network'), node: process.execPath })
-      say('starting the service')
+      announce(SERVICE)
       service = await startService(port, {
         JETSTREAM_URL: network.jetstream,
         PLC_URL: network.plc,
@@ -191,7 +233,7 @@ async function start() {
         ...identity(port),
       })
       const demo = await createDemo(network, records, service.url)
-      say('waiting until the service shows the demo community')
+      announce(DEMO)
       await Promise.race([shown(demo), service.ended])
       printDemo(demo, key, service.logFile, await chosen(service.url))
     }
@@ -206,8 +248,7 @@ async function start() {
 try {
   // A process that continues under Node 24 has done this already.
   if (!process.env.COLIBRI_END_WITH_PARENT) {
-    await setUp({ network: !options.live })
-    say(await build())
+    await prepare()
   }
   await continueUnderNode24(fileURLToPath(import.meta.url), start)
 } catch (error) {

@@ -13,6 +13,7 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { setTimeout as pause } from 'node:timers/promises'
 
+import { noState, stateFolder } from './folder.js'
 import { Refusal } from './progress.js'
 
 const SQLITE_BUSY = 5
@@ -48,8 +49,7 @@ export class StateFolder {
 
   /** Takes the folder for this process, or throws, names the process that has it, and adds the advice. */
   async take(advice) {
-    mkdirSync(join(this.path, 'serve'), { recursive: true })
-    this.#lock = new DatabaseSync(join(this.path, 'serve', 'lock.sqlite'))
+    this.#lock = this.#openLock()
     try {
       // An open exclusive transaction is a file lock, held until this process ends in any way. Nothing is written.
       this.#lock.exec('BEGIN EXCLUSIVE')
@@ -63,6 +63,15 @@ export class StateFolder {
       )
     }
     await this.#endOrphan()
+  }
+
+  #openLock() {
+    const file = join(stateFolder(this.path), 'lock.sqlite')
+    try {
+      return new DatabaseSync(file)
+    } catch (error) {
+      throw noState(this.path, error)
+    }
   }
 
   /** Notes who has the folder, for the message to a second service. This is not a lock. */

@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 
 import { build } from './build.js'
+import { readArguments } from './commands.js'
 import { checkLocks } from './locks.js'
 import { node24 } from './node24.js'
 import { packaged, ROOT, WRANGLER } from './paths.js'
@@ -20,7 +21,12 @@ import { setUp } from './toolchain.js'
 /** The time limit of a test; one that hangs would otherwise use up the time of all. */
 const TEST_TIMEOUT_MILLIS = 180_000
 
-const chosen = process.argv.slice(2)
+let chosen = []
+try {
+  chosen = readArguments('test').positionals
+} catch (error) {
+  exitWith(error)
+}
 const chosenFiles = chosen.filter((argument) => argument.endsWith('.test.js'))
 const chosenSteps = chosen.filter((argument) => !argument.endsWith('.test.js'))
 
@@ -51,11 +57,17 @@ function nodeTests(folder, { concurrency }) {
 
 /** In the order of how fast they fail. `counts`: the step is a test runner. */
 const steps = [
-  { name: 'setup', title: 'set-up', run: () => setUp({ lints: true, network: true, calls: true }) },
-  { name: 'format', title: 'formatting (rustfmt)', spawn: () => cargo('fmt', '--all', '--check') },
+  { name: 'setup', title: 'set-up', run: () => setUp({ rust: true, lints: true, network: true, calls: true }) },
+  {
+    name: 'format',
+    title: 'formatting (rustfmt)',
+    before: () => setUp({ rust: true, lints: true }),
+    spawn: () => cargo('fmt', '--all', '--check'),
+  },
   {
     name: 'clippy',
     title: 'lints (clippy)',
+    before: () => setUp({ rust: true, lints: true }),
     spawn: () => cargo('clippy', '--workspace', '--all-targets', '--', '-D', 'warnings'),
   },
   {
@@ -65,11 +77,12 @@ const steps = [
     spawn: () => command(node24(), packaged('tsc')),
   },
   { name: 'locks', title: 'what the lock files install', run: checkLocks },
-  { name: 'native', title: 'native tests', counts: true, spawn: () => cargo('test', '--workspace') },
+  { name: 'native', title: 'native tests', counts: true, before: () => setUp({ rust: true }), spawn: () => cargo('test', '--workspace') },
   { name: 'build', title: 'build of the Worker', run: async () => console.log(await build()) },
   {
     name: 'deploy',
     title: 'what would be deployed (wrangler, dry run)',
+    before: () => setUp({ rust: true }),
     spawn: () => command(node24(), WRANGLER, 'deploy', '--dry-run'),
   },
   {

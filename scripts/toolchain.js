@@ -205,35 +205,47 @@ async function localNetwork() {
 }
 
 /**
- * Makes sure that everything is installed. Prints nothing if it is.
- * @param {object} [wanted]
- * @param {boolean} [wanted.lints] also needs clippy and rustfmt
- * @param {boolean} [wanted.network] also installs the local atproto network
- * @param {boolean} [wanted.calls] also installs a browser and a TURN server, if possible
+ * What a command needs besides the npm packages.
+ * @typedef {object} Needs
+ * @property {boolean} [rust] all that builds the Worker
+ * @property {boolean} [lints] clippy and rustfmt
+ * @property {boolean} [network] the local atproto network
+ * @property {boolean} [calls] a browser and a TURN server, if possible
+ *
+ * @typedef {{ title: string, install: () => Promise<unknown> }} Step
  */
-export async function setUp({ lints = false, network = false, calls = false } = {}) {
+
+/**
+ * What is not installed yet, in the order in which it must be.
+ * @param {Needs} [needs] @returns {Promise<Step[]>}
+ */
+export async function missingSteps({ rust = false, lints = false, network = false, calls = false } = {}) {
   if (!atLeast(process.versions.node, '20')) {
     throw new Refusal(`Node 20 or later is needed; this is ${process.versions.node}. Install a newer one from https://nodejs.org`)
   }
   const [, targetReady, lintParts, networkPackages] = await Promise.all([
-    requireCompilers(),
-    wasmTargetIsInstalled(),
+    rust || lints ? requireCompilers() : undefined,
+    rust ? wasmTargetIsInstalled() : undefined,
     lints ? lintSteps() : [],
     network ? localNetwork() : undefined,
   ])
-  const builder = workerBuild()
-  const bindgen = wasmBindgen()
+  const [builder, bindgen] = [workerBuild(), wasmBindgen()]
   // Rust components are added explicitly, not through rust-toolchain.toml: with RUSTUP_AUTO_INSTALL=0 rustup ignores
   // that list. The network's packages come after ours, whose Node installs them.
-  const steps = [
-    { ready: targetReady, title: `adding the Rust target ${WASM_TARGET}`, install: () => rustup('target', 'add', WASM_TARGET) },
+  return [
+    { ready: !rust || targetReady, title: `adding the Rust target ${WASM_TARGET}`, install: () => rustup('target', 'add', WASM_TARGET) },
     ...lintParts,
     { ready: packagesAreInstalled(), title: 'installing the npm packages (under a minute)', install: installPackages },
     ...(networkPackages ? [networkPackages] : []),
     ...(calls ? [callPrograms()] : []),
-    { ready: existsSync(bindgen.path), title: bindgen.title, install: bindgen.install },
-    { ready: existsSync(builder.path), title: builder.title, install: builder.install },
+    { ready: !rust || existsSync(bindgen.path), title: bindgen.title, install: bindgen.install },
+    { ready: !rust || existsSync(builder.path), title: builder.title, install: builder.install },
   ].filter((step) => !step.ready)
+}
+
+/** Installs what is missing. Prints nothing if nothing is. @param {Needs} [needs] */
+export async function setUp(needs) {
+  const steps = await missingSteps(needs)
   for (const [index, step] of steps.entries()) {
     say(`[${index + 1}/${steps.length}] ${step.title}`)
     await step.install()
@@ -241,5 +253,5 @@ export async function setUp({ lints = false, network = false, calls = false } = 
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
-  setUp({ lints: true, network: true, calls: true }).then(() => say('Everything is installed.'), exitWith)
+  setUp({ rust: true, lints: true, network: true, calls: true }).then(() => say('Everything is installed.'), exitWith)
 }

@@ -29,6 +29,7 @@ pub mod roles;
 pub mod service_auth;
 pub mod socket_token;
 pub mod standing;
+pub mod variables;
 pub mod voice_right;
 
 pub mod erasure;

@@ -1,7 +1,8 @@
 //! The variables of the service (contract section 10), read from the runtime once per isolate: they
 //! change only with a new deployment, which has new isolates, and each read is a call to the runtime.
 //!
-//! An empty value means the default, and so does a number that does not parse (C30).
+//! Names, defaults and ranges stand in the table of `domain::variables`. An empty value means the
+//! default, and so does a number outside its range (C30).
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use crate::domain::ice::IcePolicy;
 use crate::domain::points::Limits;
 use crate::domain::presence::Periods;
 use crate::domain::secrets;
+use crate::domain::variables::row;
 use crate::pipeline::Settings;
 use crate::storage::commit::HeldBounds;
 use crate::wire::ice::{self, IceServer};
@@ -123,12 +125,9 @@ pub struct EventLog {
 /// Reads the variables of the stream.
 pub fn stream(env: &Env) -> Stream {
     Stream {
-        url: text(env, "JETSTREAM_URL", "wss://jetstream2.us-east.bsky.network/subscribe"),
-        idle_ms: number(env, "STREAM_IDLE_MS", 90_000),
-        points: Limits {
-            hour: number(env, "INGEST_POINTS_HOUR", 5_000),
-            day: number(env, "INGEST_POINTS_DAY", 35_000),
-        },
+        url: text(env, "JETSTREAM_URL"),
+        idle_ms: number(env, "STREAM_IDLE_MS"),
+        points: Limits { hour: number(env, "INGEST_POINTS_HOUR"), day: number(env, "INGEST_POINTS_DAY") },
         pipeline: pipeline(env),
     }
 }
@@ -137,7 +136,7 @@ pub fn stream(env: &Env) -> Stream {
 pub fn pipeline(env: &Env) -> Settings {
     Settings {
         cdn: cdn(env),
-        held: HeldBounds { hours: number(env, "HELD_HOURS", 24), max: number(env, "HELD_MAX", 10_000) },
+        held: HeldBounds { hours: number(env, "HELD_HOURS"), max: number(env, "HELD_MAX") },
         log_hours: event_log(env).hours,
     }
 }
@@ -154,7 +153,7 @@ pub fn token_secret_previous(env: &Env) -> Option<String> {
 
 /// `SERVICE_DID` (C07), if it is set and valid.
 pub fn service_did(env: &Env) -> Option<Did> {
-    let given = text(env, "SERVICE_DID", "");
+    let given = text(env, "SERVICE_DID");
     let did = Did::parse(&given).ok();
     if did.is_none() && !given.is_empty() {
         let message = "SERVICE_DID is no DID; no service-auth token is a proof";
@@ -170,8 +169,8 @@ pub fn api_key(env: &Env) -> Option<String> {
 
 /// A secret that is too short counts as unset (C25), with one warning.
 fn secret(env: &Env, name: &'static str) -> Option<String> {
-    let given = Some(text(env, name, "")).filter(|secret| !secret.is_empty())?;
-    if secrets::is_long_enough(&given) || secrets::is_test_stream(&text(env, "JETSTREAM_URL", "")) {
+    let given = Some(text(env, name)).filter(|secret| !secret.is_empty())?;
+    if secrets::is_long_enough(&given) || secrets::is_test_stream(&text(env, "JETSTREAM_URL")) {
         return Some(given);
     }
     log::once(
@@ -195,58 +194,65 @@ pub fn trusted_proxies(env: &Env) -> Proxies {
 
 /// Reads the variables of the sockets.
 pub fn sockets(env: &Env) -> Sockets {
-    let shards = number(env, "GATEWAY_SHARDS", 4);
     Sockets {
-        gateway_shards: u32::try_from(shards).unwrap_or(4).max(1),
-        mode: AuthMode::named(&text(env, "AUTH_MODE", "open")),
-        periods: Periods {
-            away_after: micros(env, "AWAY_AFTER_MS", 300_000),
-            grace: micros(env, "OFFLINE_GRACE_MS", 5_000),
-        },
-        lease: micros(env, "LEASE_MS", 75_000),
-        restore: micros(env, "RESTORE_MS", 60_000),
-        restore_keep: micros(env, "RESTORE_KEEP_MS", 3 * 24 * 3_600_000),
-        rate: Rate { per_second: number(env, "WS_RATE", 20), burst: number(env, "WS_BURST", 120) },
+        gateway_shards: u32::try_from(number(env, "GATEWAY_SHARDS")).unwrap_or(4),
+        mode: auth_mode(env),
+        periods: Periods { away_after: micros(env, "AWAY_AFTER_MS"), grace: micros(env, "OFFLINE_GRACE_MS") },
+        lease: micros(env, "LEASE_MS"),
+        restore: micros(env, "RESTORE_MS"),
+        restore_keep: micros(env, "RESTORE_KEEP_MS"),
+        rate: Rate { per_second: number(env, "WS_RATE"), burst: number(env, "WS_BURST") },
     }
+}
+
+/// `AUTH_MODE` (C06). A word that is no mode is safe, and not what was meant: the log says so.
+fn auth_mode(env: &Env) -> AuthMode {
+    let given = text(env, "AUTH_MODE");
+    let mode = AuthMode::named(&given);
+    if mode.name() != given {
+        let message = "AUTH_MODE is none of open, mixed, verified; it counts as verified";
+        log::once(Level::Error, message, &json!({ "given": given }));
+    }
+    mode
 }
 
 /// Reads the variables of signaling.
 pub fn signaling(env: &Env) -> Signaling {
     Signaling {
-        max_peers: usize::try_from(number(env, "SIGNAL_MAX_PEERS", 64)).unwrap_or(64),
-        lease_ms: number(env, "LEASE_MS", 75_000),
+        max_peers: usize::try_from(number(env, "SIGNAL_MAX_PEERS")).unwrap_or(64),
+        lease_ms: number(env, "LEASE_MS"),
         proven: sockets(env).mode != AuthMode::Open,
     }
 }
 
 /// Reads the variables of calls. An invalid list of servers counts as none, with one warning.
 pub fn calls(env: &Env) -> Calls {
-    let servers = text(env, "ICE_SERVERS", "stun:stun.cloudflare.com:3478");
+    let servers = text(env, "ICE_SERVERS");
     let servers = ice::configured(&servers).unwrap_or_else(|| {
         log::once(Level::Warn, "ICE_SERVERS cannot be parsed; using none", &json!({}));
         Vec::new()
     });
-    let ttl_secs = number(env, "TURN_TTL_SECS", 43_200).max(1);
-    let secret = text(env, "TURN_SECRET", "");
-    let key_id = text(env, "TURN_KEY_ID", "");
-    let key_token = text(env, "TURN_KEY_TOKEN", "");
+    let ttl_secs = number(env, "TURN_TTL_SECS");
+    let secret = text(env, "TURN_SECRET");
+    let key_id = text(env, "TURN_KEY_ID");
+    let key_token = text(env, "TURN_KEY_TOKEN");
     Calls {
         servers,
         ttl_secs,
         shared: (!secret.is_empty()).then(|| (list(env, "TURN_URLS"), secret)),
         cloudflare: (!key_id.is_empty() && !key_token.is_empty()).then(|| TurnKey {
-            api: text(env, "TURN_API_URL", "https://rtc.live.cloudflare.com"),
+            api: text(env, "TURN_API_URL"),
             id: key_id,
             token: key_token,
         }),
-        policy: IcePolicy::named(&text(env, "ICE_POLICY", "all")),
+        policy: IcePolicy::named(&text(env, "ICE_POLICY")),
     }
 }
 
 /// Sets the log's level to `LOG_LEVEL` (C23). Each request and each object calls this first, as
 /// soon as variables are available.
 pub fn follow_log_level(env: &Env) {
-    let name = text(env, "LOG_LEVEL", "info");
+    let name = text(env, "LOG_LEVEL");
     log::at_least(Level::named(&name).unwrap_or(Level::Info));
     if Level::named(&name).is_none() {
         log::once(
@@ -258,21 +264,21 @@ pub fn follow_log_level(env: &Env) {
 }
 
 /// A number of milliseconds, in microseconds.
-fn micros(env: &Env, name: &'static str, default: i64) -> i64 {
-    number(env, name, default).saturating_mul(1000)
+fn micros(env: &Env, name: &'static str) -> i64 {
+    number(env, name).saturating_mul(1000)
 }
 
 /// Reads the variables of the event log.
 pub fn event_log(env: &Env) -> EventLog {
-    EventLog { hours: number(env, "EVENT_LOG_HOURS", 24), max: number(env, "EVENT_LOG_MAX", 10_000) }
+    EventLog { hours: number(env, "EVENT_LOG_HOURS"), max: number(env, "EVENT_LOG_MAX") }
 }
 
 /// Reads the variables of the other hosts.
 pub fn outside(env: &Env) -> Outside {
     Outside {
-        plc: text(env, "PLC_URL", "https://plc.directory"),
-        profiles: text(env, "BSKY_API_URL", "https://public.api.bsky.app"),
-        dns: text(env, "DOH_URL", "https://cloudflare-dns.com/dns-query"),
+        plc: text(env, "PLC_URL"),
+        profiles: text(env, "BSKY_API_URL"),
+        dns: text(env, "DOH_URL"),
         reach: Reach { insecure: list(env, "INSECURE_HOSTS"), own: own_places(env) },
     }
 }
@@ -296,12 +302,12 @@ pub fn web_host(did: &Did) -> Option<String> {
 
 /// The address on which `serve` listens; `None` on Cloudflare.
 pub fn listens_on(env: &Env) -> Option<String> {
-    Some(text(env, LISTENS_ON, "")).filter(|place| !place.is_empty())
+    Some(text(env, LISTENS_ON)).filter(|place| !place.is_empty())
 }
 
 /// `RELAY_URL`: the relay that lists repositories. If unset, no relay is asked.
 pub fn relay(env: &Env) -> Option<Url> {
-    let given = text(env, "RELAY_URL", "");
+    let given = text(env, "RELAY_URL");
     let url = Url::parse(&given).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
     if url.is_none() && !given.is_empty() {
         log::once(Level::Warn, "RELAY_URL is not a valid URL; no relay is used", &json!({ "given": given }));
@@ -311,17 +317,17 @@ pub fn relay(env: &Env) -> Option<Url> {
 
 /// `BLOB_VERIFY_MAX` (C18): the largest blob that is verified against its CID, in bytes.
 pub fn blob_verify_max(env: &Env) -> u64 {
-    u64::try_from(number(env, "BLOB_VERIFY_MAX", 32 * 1024 * 1024)).unwrap_or(0)
+    u64::try_from(number(env, "BLOB_VERIFY_MAX")).unwrap_or(0)
 }
 
 /// `RATE_LIMIT_PER_MIN` (C14): requests per client address and minute; 0 is no limit.
 pub fn rate_limit(env: &Env) -> i64 {
-    number(env, "RATE_LIMIT_PER_MIN", 3000)
+    number(env, "RATE_LIMIT_PER_MIN")
 }
 
 /// `CDN_URL` (C05).
 pub fn cdn(env: &Env) -> String {
-    text(env, "CDN_URL", "https://cdn.bsky.app")
+    text(env, "CDN_URL")
 }
 
 /// `ALLOWED_ORIGINS` (C09); empty means every origin.
@@ -330,32 +336,27 @@ pub fn allowed_origins(env: &Env) -> Vec<String> {
 }
 
 fn list(env: &Env, name: &'static str) -> Vec<String> {
-    let list = text(env, name, "");
+    let list = text(env, name);
     list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
 }
 
-fn text(env: &Env, name: &'static str, default: &str) -> String {
+fn text(env: &Env, name: &'static str) -> String {
     let read = || env.var(name).ok().map(|value| value.to_string().trim().to_owned());
     GIVEN.with_borrow_mut(|given| {
         let text = given.entry(name).or_insert_with(|| read().unwrap_or_default());
-        if text.is_empty() { default.to_owned() } else { text.clone() }
+        if text.is_empty() { row(name).default.clone() } else { text.clone() }
     })
 }
 
-fn number(env: &Env, name: &'static str, default: i64) -> i64 {
-    let given = text(env, name, "");
-    if given.is_empty() {
-        return default;
-    }
-    match given.parse::<i64>() {
-        Ok(value) if value >= 0 => value,
-        _ => {
-            log::once(
-                Level::Warn,
-                &format!("{name} is not a whole number of at least 0; using the default"),
-                &json!({ "given": given, "default": default }),
-            );
-            default
-        }
-    }
+fn number(env: &Env, name: &'static str) -> i64 {
+    let (row, given) = (row(name), text(env, name));
+    row.number(&given).unwrap_or_else(|| {
+        let default = row.default_number();
+        log::once(
+            Level::Warn,
+            &format!("{name} is not a whole number in its range; using the default"),
+            &json!({ "given": given, "default": default, "least": row.min }),
+        );
+        default
+    })
 }

@@ -12,8 +12,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 
+import { readArguments } from '../../scripts/commands.js'
 import { startNetwork } from '../network/client.js'
 import { chatter, gather, listedMessages, shownMessages } from '../network/crowd.js'
 import { cpuSeconds, peakMemory } from './process.js'
@@ -23,9 +23,7 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const LOOK_EVERY_MILLIS = 100
 const GIVE_UP_AFTER_MILLIS = 10 * 60_000
 
-const { values: options } = parseArgs({
-  options: { people: { type: 'string', default: '30' }, records: { type: 'string', default: '12000' } },
-})
+const { values: options } = readArguments('bench:backfill')
 
 const folder = mkdtempSync(join(tmpdir(), 'colibri-edge-backfill-'))
 const network = await startNetwork({ state: join(folder, 'network'), two: true })

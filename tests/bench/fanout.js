@@ -20,8 +20,8 @@ import { availableParallelism, loadavg, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 
+import { readArguments } from '../../scripts/commands.js'
 import { COLLECTION } from '../network/records.js'
 import { Crowd } from './crowd.js'
 import { didOf, Repositories, writeFrames } from './frames.js'
@@ -43,15 +43,7 @@ const SINGLES = { alone: 200, many: 20 }
 const SLEEPERS = 100
 const AIM = { ofFloor: 0.95, aloneMillis: 50 }
 
-const { values: options } = parseArgs({
-  options: {
-    sockets: { type: 'string', default: '1,100,1000,5000' },
-    rounds: { type: 'string', default: '5' },
-    sleep: { type: 'string', default: '30' },
-    root: { type: 'string', default: ROOT },
-    json: { type: 'boolean', default: false },
-  },
-})
+const { values: options } = readArguments('bench:fanout')
 const root = resolve(options.root)
 const say = (/** @type {string} */ line) => process.stderr.write(`${line}\n`)
 

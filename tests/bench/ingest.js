@@ -17,8 +17,8 @@ import { availableParallelism, loadavg, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 
+import { readArguments } from '../../scripts/commands.js'
 import { writeFrames } from './frames.js'
 import { Mix } from './mix.js'
 import { quantile } from './numbers.js'
@@ -34,16 +34,7 @@ const LOOK_EVERY_MILLIS = 100
 const STUCK_AFTER_MILLIS = 60_000
 const AIM_PER_SECOND = 12_000
 
-const { values: options } = parseArgs({
-  options: {
-    events: { type: 'string', default: '100000' },
-    runs: { type: 'string', default: '3' },
-    seed: { type: 'string', default: '1' },
-    root: { type: 'string', default: ROOT },
-    against: { type: 'string' },
-    json: { type: 'boolean', default: false },
-  },
-})
+const { values: options } = readArguments('bench:ingest')
 
 /** @param {'events' | 'runs' | 'seed'} name */
 function wholeNumber(name) {

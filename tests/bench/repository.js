@@ -14,8 +14,8 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 
+import { readArguments } from '../../scripts/commands.js'
 import { COLLECTION } from '../network/records.js'
 import { makeArchive } from './archive.js'
 import { databaseFile, inDatabase } from './databases.js'
@@ -27,13 +27,7 @@ const ofNetwork = createRequire(new URL('../network/package.json', import.meta.u
 const LOOK_EVERY_MILLIS = 100
 const GIVE_UP_AFTER_MILLIS = 10 * 60_000
 
-const { values: options } = parseArgs({
-  options: {
-    megabytes: { type: 'string', default: '50' },
-    shares: { type: 'string', default: '0.001,0.1' },
-    root: { type: 'string', default: ROOT },
-  },
-})
+const { values: options } = readArguments('bench:repository')
 
 /**
  * A directory and a PDS of one account.

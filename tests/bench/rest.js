@@ -16,9 +16,9 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { availableParallelism, loadavg, tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import { Client } from 'undici'
 
+import { readArguments } from '../../scripts/commands.js'
 import { fill, PATHS } from './index.js'
 import { quantile } from './numbers.js'
 import { cpuSeconds } from './process.js'
@@ -31,17 +31,7 @@ const WARM_UP_MILLIS = 500
 const AIM_OF_FLOOR = 0.5
 const AIM_OF_LENGTH = 1.2
 
-const { values: options } = parseArgs({
-  options: {
-    connections: { type: 'string', default: '1,8,32' },
-    rounds: { type: 'string', default: '5' },
-    seconds: { type: 'string', default: '1' },
-    large: { type: 'string', default: '1000000' },
-    only: { type: 'string', default: '' },
-    root: { type: 'string', default: ROOT },
-    json: { type: 'boolean', default: false },
-  },
-})
+const { values: options } = readArguments('bench:rest')
 
 let asked = 0
 

@@ -9,7 +9,7 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after } from 'node:test'
@@ -19,10 +19,10 @@ import { isDeepStrictEqual } from 'node:util'
 import WebSocket from 'ws'
 
 import { freePort as portOf } from '../../scripts/port.js'
+import { NAMES } from '../../scripts/variables.js'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const SERVE = join(ROOT, 'scripts', 'serve.js')
-const { variables, secrets } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).colibri
 
 /** A service that needs longer is a defect; on a busy machine two seconds become several. */
 const READY_WITHIN_MILLIS = 30_000
@@ -151,7 +151,7 @@ export class Service {
     assert(!this.alive, 'the service runs already')
     const { state, env, port, config } = this.#settings
     // A variable of the environment must not change what a test means.
-    const outside = Object.fromEntries(Object.entries(process.env).filter(([name]) => ![...variables, ...secrets].includes(name)))
+    const outside = Object.fromEntries(Object.entries(process.env).filter(([name]) => !NAMES.includes(name)))
     const args = [SERVE, '--port', String(port), '--state', state, ...(config ? ['--config', config] : [])]
     const child = spawn(process.execPath, args, {
       // A separate group, so that kill9() can end the service with everything it started, and nothing else.

@@ -63,7 +63,7 @@ describe('with a real PDS', () => {
     const server = (await service.fetchJson('/api/server')).body
     assert.deepEqual([server.did, server.auth_mode], [did, 'verified'])
     const health = (await service.fetchJson('/api/health')).body
-    assert.match(service.logs(), /^AUTH_MODE is verified: /m, 'and so does the console')
+    assert.match(service.logs(), /^.*colibri-edge .*, AUTH_MODE verified, INVITE_API_KEY yes, /m, 'and so does the console')
     assert.deepEqual([health.auth_mode, health.auth_meaning], ['verified', server.auth_meaning])
     assert.match(health.auth_meaning, /nobody acts as somebody without a proof/)
   })
@@ -521,7 +521,7 @@ for (const mode of ['open', 'mixed', 'verified']) {
 }
 
 test('C06: a deployment is asked who is believed, once', () => {
-  const script = fileURLToPath(new URL('../../scripts/choose-mode.js', import.meta.url))
+  const script = fileURLToPath(new URL('../../scripts/deploy.js', import.meta.url))
   const { status, stderr } = spawnSync(process.execPath, [script], { encoding: 'utf8', input: '' })
   assert.equal(status, 1, 'nobody can be asked here')
   for (const mode of Object.keys(MODES)) assert.match(stderr, new RegExp(`^  ${mode} `, 'm'))

@@ -7,8 +7,8 @@
 // attackers whose names contain one of these (the flood is `the stream`); --json.
 
 import { availableParallelism, loadavg } from 'node:os'
-import { parseArgs } from 'node:util'
 
+import { readArguments } from '../../scripts/commands.js'
 import { EVENTS_PER_SECOND, SOCKETS, soak } from './soak.js'
 
 const SETTLE_MILLIS = 120_000
@@ -19,7 +19,7 @@ const SLOWER_AT_MOST = 2
  */
 const P99_FLOOR_MILLIS = 250
 
-const { values: options } = parseArgs({ options: { minutes: { type: 'string', default: '10' }, only: { type: 'string' }, json: { type: 'boolean', default: false } } })
+const { values: options } = readArguments('soak')
 const hostileMillis = Number(options.minutes) * 60_000
 if (!(hostileMillis >= 10_000)) throw new Error(`--minutes must be a number, a sixth at least, not ${options.minutes}`)
 
