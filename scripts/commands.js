@@ -96,7 +96,7 @@ export const COMMANDS = {
     arguments: 'FILE',
     options: {
       state: { value: 'DIR', about: 'the folder of a service that is started for it' },
-      url: { value: 'URL', about: 'a running service instead' },
+      url: { value: 'SERVICE', about: 'the URL of a running service instead' },
       port: { value: 'PORT', about: 'where that service reads its stream' },
       merge: { about: 'add to what is there: from the second file on' },
     },
@@ -173,6 +173,12 @@ export const COMMANDS = {
   },
   record: { script: 'tests/fixtures/record.js', about: 'Records tests/fixtures/network.jsonl anew.', needs: NETWORK },
   'record:archives': { script: 'tests/fixtures/record-archives.js', about: 'Records the archives in tests/fixtures anew.', needs: NETWORK },
+  studio: {
+    script: 'scripts/studio.js',
+    about: "Opens the runtime's own explorer on the database of a state folder.",
+    options: { port: { ...PORT, default: '0' }, state: STATE },
+    needs: {},
+  },
   variables: {
     script: 'scripts/variables.js',
     about: 'Writes docs/configuration.md and .dev.vars.example from the table of variables.',

@@ -3,7 +3,8 @@
 //
 // Promises: uses wrangler's own table d1_migrations, so `wrangler d1 migrations apply --local --persist-to` and this
 // script agree on what was applied; a file and its entry are one transaction; nothing starts if there is nothing to
-// apply. It uses D1 itself, not the file, so that it refuses a statement that D1 would refuse.
+// apply; a database with a migration that is newer than all of this program's is refused. It uses D1 itself, not the
+// file, so that it refuses a statement that D1 would refuse.
 
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -21,6 +22,20 @@ export const filesOf = ({ migrationsDir }) =>
         .filter((file) => file.endsWith('.sql'))
         .sort()
     : []
+
+/**
+ * Refuses a database that a newer program made: what this one does not know, it would damage or not show.
+ * @param {string[]} applied @param {string[]} known @param {string} folder
+ */
+export function refuseNewer(applied, known, folder) {
+  const newest = known.at(-1) ?? ''
+  const unknown = applied.filter((name) => !known.includes(name) && name > newest).sort()
+  if (unknown.length === 0) return
+  throw new Refusal(
+    `The database in ${folder} was made by a newer version: it has the migration ${unknown.at(-1)}, and this program knows ` +
+      `none after ${newest || 'the first'}. Start that version, or take a copy of the folder from before.`,
+  )
+}
 
 async function applyTo(d1, database, file, say) {
   const table = quoted(database.migrationsTable)
@@ -61,6 +76,7 @@ export async function migrate(state, { databases, databasesOnly }, say) {
         .run()
       const { results } = await d1.prepare(`SELECT name FROM ${table}`).all()
       const applied = new Set(results.map(({ name }) => name))
+      refuseNewer(results.map(({ name }) => name), filesOf(database), state.path)
       for (const file of filesOf(database)) if (!applied.has(file)) await applyTo(d1, database, file, say)
     }
   } finally {

@@ -23,16 +23,19 @@ import { fileURLToPath } from 'node:url'
 
 import { build, buildIsCurrent } from './build.js'
 import { readArguments } from './commands.js'
+import { ServiceLog } from './log.js'
 import { continueUnderNode24, END_SIGNALS, endWithParent } from './node24.js'
 import { BUILD_DIR, GUARD, ROOT, WRANGLER_CONFIG } from './paths.js'
 import { stateFolder } from './folder.js'
 import { freePort } from './port.js'
-import { exitWith, Refusal, say } from './progress.js'
+import { exitWith, Refusal } from './progress.js'
 import { Restarts } from './restarts.js'
 import { checkMode, modeIn, MODES } from './choose-mode.js'
 import { checkSecrets } from './secrets.js'
 import { mistakes, VARIABLES } from './variables.js'
 
+const log = new ServiceLog((text) => process.stderr.write(text))
+const say = log.say
 const MINUTE_MILLIS = 60_000
 /** How long a dead runtime may take to release its resources. */
 const DISPOSE_WITHIN_MILLIS = 3_000
@@ -195,7 +198,7 @@ async function serve() {
     runtime = new Miniflare({
       ...worker.options,
       log: new RuntimeLog(),
-      handleStructuredLogs: ({ message }) => say(message),
+      handleStructuredLogs: ({ message }) => log.heard(message),
       handleUncaughtError: (error) => say(String(error.stack ?? error)),
       unsafeHandleRuntimeRestart: () => {
         clearTimeout(overdue)

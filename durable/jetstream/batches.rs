@@ -11,6 +11,7 @@ use super::consumer::Consumer;
 use super::consumer::host;
 use super::consumer::look;
 use crate::domain::link::Input;
+use crate::domain::troubles;
 use crate::durable::repo_sync::commands::Work;
 use crate::pipeline::{Batch, Committed, end_bans, walk};
 use crate::platform::background::Pauses;
@@ -69,9 +70,15 @@ impl Consumer {
         loop {
             self.gather().await;
             match self.flush_once().await {
-                Ok(true) => pauses.reset(),
-                Ok(false) => break,
+                Ok(more) => {
+                    self.unstored.take();
+                    if !more {
+                        break;
+                    }
+                    pauses.reset();
+                }
                 Err(fault) => {
+                    self.unstored.replace(Some(troubles::of_database(&fault.because)));
                     let instead =
                         "ingest retries after a pause; the cursor does not move and no event is lost";
                     pauses.after(&fault, instead).await;

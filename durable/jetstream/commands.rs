@@ -37,6 +37,9 @@ pub struct StreamStatus {
     /// Events of deferred repositories that were left out since the object woke (K17).
     #[serde(default)]
     pub left_out: u64,
+    /// Why frames are not read or not stored, if they are not: a sentence.
+    #[serde(default)]
+    pub because: Option<String>,
     /// The work since the object woke.
     pub since_woken: Spent,
 }

@@ -11,6 +11,7 @@ use worker::{Delay, Error, Result, WebSocket, WebsocketEvent};
 use super::consumer::Consumer;
 use super::consumer::host;
 use crate::domain::link::{Gap, Input, Missed, Obstacle, Reach, Step, StreamPosition};
+use crate::domain::troubles;
 use crate::platform::clock::now;
 use crate::platform::log::{self, Level};
 use crate::wire::jetstream::{subscribe_url, time_of};
@@ -51,6 +52,7 @@ impl Consumer {
         let end = self.read_frames(number).await;
         if let Err(error) = &end {
             let failures = self.link.borrow().failures();
+            self.unread.replace(Some(troubles::of_stream(&self.config.url, &error.to_string())));
             log::line(
                 Level::Warn,
                 "the stream cannot be read; trying again after a pause",

@@ -18,6 +18,7 @@ use super::sweep::Swept;
 use crate::domain::link::{Action, Input, Link, Obstacle, StreamPosition};
 use crate::domain::points::Points;
 use crate::domain::standing_cache::StandingCache;
+use crate::domain::troubles;
 use crate::durable::identities::commands::Look;
 use crate::durable::jetstream::commands::{Spent, StreamStatus};
 use crate::pipeline::Batch;
@@ -69,6 +70,9 @@ pub(super) struct Consumer {
     pub(super) bans_ended_at: Cell<Micros>,
     /// People whose repositories are known already, so that they are not made due again.
     pub(super) met: RefCell<BTreeSet<Did>>,
+    /// Why the last attempt to read the stream failed, and the last to store from it.
+    pub(super) unread: RefCell<Option<String>>,
+    pub(super) unstored: RefCell<Option<String>>,
     pub(super) started: Cell<bool>,
     pub(super) flushing: Cell<bool>,
     /// A task goes on with erasures.
@@ -105,6 +109,8 @@ impl Consumer {
             swept: RefCell::default(),
             bans_ended_at: Cell::default(),
             met: RefCell::default(),
+            unread: RefCell::default(),
+            unstored: RefCell::default(),
             started: Cell::new(false),
             flushing: Cell::new(false),
             erasing: Cell::new(false),
@@ -119,6 +125,7 @@ impl Consumer {
                 Ok(()) => self.started.set(true),
                 Err(fault) => {
                     log::fault(&fault, "the stream is not connected; retrying after a pause");
+                    self.unread.replace(Some(troubles::of_database(&fault.because)));
                     self.wake_within(2_000).await;
                     return;
                 }
@@ -168,8 +175,11 @@ impl Consumer {
     }
 
     pub(super) fn status(&self) -> StreamStatus {
+        let connected = self.link.borrow().is_connected();
+        let unread = || (!connected).then(|| self.unread.borrow().clone()).flatten();
         StreamStatus {
-            connected: self.link.borrow().is_connected(),
+            connected,
+            because: self.unstored.borrow().clone().or_else(unread),
             host: host(&self.config.url),
             failures: self.link.borrow().failures(),
             last_frame_at: self.last_frame.get().map(Micros::shown),

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Answer, Call, error::ApiError, json_text};
+use crate::domain::troubles;
 use crate::durable::jetstream::commands::{Ensure, StreamStatus};
 use crate::platform::objects::{JETSTREAM, call};
 use crate::platform::{config, log};
@@ -11,7 +12,7 @@ use crate::storage::reads::{self, IngestStatus};
 /// The body of `/api/health`.
 #[derive(Serialize)]
 pub(super) struct Health {
-    /// Whether the stream is connected and the database answers.
+    /// Whether the stream is read and stored, and the database answers.
     pub(super) ok: bool,
     pub(super) ingest: Ingest,
     /// Whether the database answers.
@@ -23,7 +24,7 @@ pub(super) struct Health {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) message: Option<&'static str>,
+    pub(super) message: Option<String>,
 }
 
 /// The state of ingest: the stream now, and what is stored.
@@ -35,16 +36,26 @@ pub(super) struct Ingest {
     pub(super) stored: Option<IngestStatus>,
 }
 
-/// `GET /api/health`: 200 if the stream is connected and the database answers, otherwise 503 with
-/// the same body. The request wakes the stream's object, as the cron does.
+/// `GET /api/health`: 200 if the stream is read and stored and the database answers, otherwise 503
+/// with the same body, whose message says why. The request wakes the stream's object, as the cron does.
 pub(super) async fn health(request: &Call) -> Answer {
     let stream = call(&request.env, JETSTREAM, &Ensure {}).await;
-    let stream = stream.map_err(|fault| log::fault(&fault, "health says so")).unwrap_or_default();
-    let stored = match request.db() {
-        Ok(db) => reads::ingest_status(&db).await.map_err(|fault| log::fault(&fault, "health says so")).ok(),
-        Err(_) => None,
+    let stream = stream.unwrap_or_else(|fault| {
+        log::fault(&fault, "health says so");
+        StreamStatus { because: Some(troubles::of_reader(&fault.because)), ..Default::default() }
+    });
+    let (stored, trouble) = match request.db() {
+        Ok(db) => match reads::ingest_status(&db).await {
+            Ok(stored) => (Some(stored), None),
+            Err(fault) => {
+                log::fault(&fault, "health says so");
+                (None, Some(troubles::of_database(&fault.because)))
+            }
+        },
+        Err(_) => (None, Some(troubles::of_database("it is not configured"))),
     };
-    let ok = stream.connected && stored.is_some();
+    let ok = stream.connected && stream.because.is_none() && stored.is_some();
+    let because = trouble.or_else(|| stream.because.clone());
     let mode = config::sockets(&request.env).mode;
     let health = Health {
         ok,
@@ -53,7 +64,7 @@ pub(super) async fn health(request: &Call) -> Answer {
         database: stored.is_some(),
         ingest: Ingest { stream, stored },
         error: (!ok).then_some("Unavailable"),
-        message: (!ok).then_some("the stream is not connected or the database does not answer"),
+        message: (!ok).then(|| because.unwrap_or_else(|| "the stream is not connected yet".into())),
     };
     let text = serde_json::to_string(&health).map_err(|_| ApiError::Internal)?;
     let response = json_text(text, if ok { 200 } else { 503 })?;

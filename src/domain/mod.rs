@@ -7,7 +7,7 @@
 //! - what events do, and whom they reach: `ingest`, `announcement`, `subscriptions`, `restore`,
 //!   `presence`, `voice`, `lease`, `slow_sockets`;
 //! - the stream and repositories: `link`, `pages`, `pause`, `snapshot`, `repository`,
-//!   `reconciliation`, `repos`, `discovery`;
+//!   `reconciliation`, `repos`, `discovery`, `troubles`;
 //! - other hosts: `identity`, `hosts`, `breaker`, `allowance`, `answers`, `memory_budget`;
 //! - REST: `callers`, `budget`, `sidebar`, `admission`, `editions`, `lru`.
 
@@ -58,6 +58,7 @@ pub mod lost;
 pub mod pages;
 pub mod pause;
 pub mod pending;
+pub mod troubles;
 
 pub mod discovery;
 pub mod reconciliation;

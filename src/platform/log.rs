@@ -1,14 +1,17 @@
 //! The log: one JSON line per noteworthy event, logged once, where it is handled.
 //!
-//! `message` is readable alone; further fields are for queries. DIDs and AT-URIs are allowed; the
+//! A line begins with its time; `message` is readable alone and comes before the fields, which are
+//! for queries. DIDs and AT-URIs are allowed; the
 //! text of a record, a token or a secret is never logged (C23).
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
+use serde::Serialize;
 use serde_json::json;
 use worker::{console_error, console_log, console_warn};
 
+use super::clock::now;
 use crate::storage::Fault;
 
 /// The severity (C23).
@@ -59,12 +62,22 @@ pub fn at_least(level: Level) {
     LEAST.set(level);
 }
 
+/// A line, in the order in which it is written.
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    level: &'static str,
+    message: &'a str,
+    fields: &'a serde_json::Value,
+}
+
 /// Writes a line. `fields` is a JSON object.
 pub fn line(level: Level, message: &str, fields: &serde_json::Value) {
     if level < LEAST.get() {
         return;
     }
-    let line = json!({ "level": level.name(), "message": message, "fields": fields });
+    let line = Line { time: now().shown(), level: level.name(), message, fields };
+    let line = serde_json::to_string(&line).unwrap_or_default();
     match level {
         Level::Trace | Level::Debug | Level::Info => console_log!("{line}"),
         Level::Warn => console_warn!("{line}"),

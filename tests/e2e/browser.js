@@ -27,6 +27,8 @@ const FLAGS = [
   '--disable-sync',
   '--use-fake-device-for-media-stream',
   '--use-fake-ui-for-media-stream',
+  // A page of this name is one of another machine to the browser: no secure context.
+  '--host-resolver-rules=MAP lan.test 127.0.0.1',
   // Without this, a browser without a network finds no way to itself.
   '--allow-loopback-in-peer-connection',
 ]

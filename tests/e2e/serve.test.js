@@ -12,6 +12,7 @@ import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
+import { ServiceLog } from '../../scripts/log.js'
 import { birthOf } from '../../scripts/state.js'
 import { atEnd, eventually, freePort, freshFolder, startService } from './harness.js'
 
@@ -132,7 +133,7 @@ test('the Worker may fetch from this machine, and its log is plain text on stder
   const answer = await service.fetch(`/fetch?url=${encodeURIComponent(`http://127.0.0.1:${port}/`)}`)
   assert.equal(await answer.text(), 'neighbour')
   await service.fetch('/log')
-  await eventually(() => service.logs().includes('\n{"level":"info","message":"a line of the Worker"}\n'), {
+  await eventually(() => /^\S+Z \{"level":"info","message":"a line of the Worker"\}$/m.test(service.logs()), {
     what: 'the logged line',
   })
 })
@@ -371,6 +372,69 @@ test('migrations are applied once, new ones at the next start, and wrangler agre
   const rows = await wrangler(copy.config, service.state, 'execute', 'DB', '--json', '--command', 'SELECT text FROM notes')
   assert.deepEqual(JSON.parse(rows)[0].results, [{ text: 'kept' }], 'the same database, read while the service runs')
   assert.match(await wrangler(copy.config, service.state, 'migrations', 'list', 'DB'), /No migrations to apply/)
+})
+
+test('npm run studio shows the database of a folder, while no service has it', async (t) => {
+  const service = await startService()
+  t.after(() => service.kill9())
+  const script = join(ROOT, 'scripts', 'studio.js')
+  const run = (/** @type {string} */ state) => promisify(execFile)(process.execPath, [script, '--state', state], { timeout: 20_000 })
+  const stopped = (/** @type {any} */ { code, stderr }) => ({ code, stderr })
+  const taken = await run(service.state).then(() => assert.fail('it started'), stopped)
+  assert.match(taken.stderr, /in use by another service.*\n.*two programs must not write one database/)
+  const empty = await run(freshFolder()).then(() => assert.fail('it started'), stopped)
+  assert.match(empty.stderr, /^\nThere is no database in \S+\. Name the folder of a service: --state DIR\n$/)
+  await service.stop()
+  const child = spawn(process.execPath, [script, '--state', service.state], { stdio: ['ignore', 'pipe', 'ignore'] })
+  atEnd(() => child.kill('SIGKILL'))
+  let printed = ''
+  child.stdout.setEncoding('utf8').on('data', (text) => (printed += text))
+  const url = await eventually(() => printed.match(/^ready (\S+)$/m)?.[1], { what: 'the explorer' })
+  const page = await fetch(url)
+  assert.deepEqual([page.status, /<title>[^<]*Explorer/.test(await page.text())], [200, true])
+  const { result } = await (await fetch(`${url}/api/d1/database`)).json()
+  const query = { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"sql":"SELECT name, owner FROM community_overview"}' }
+  const answer = await fetch(`${url}/api/d1/database/${result[0].uuid}/raw`, query)
+  assert.equal((await answer.json()).success, true)
+  child.kill('SIGTERM')
+  const [code] = await once(child, 'exit')
+  assert.equal(code, 0)
+  await service.start()
+})
+
+test('a database that a newer version made is refused, and is not touched', async (t) => {
+  const copy = copyOfProbe()
+  copy.addMigration('0009_later.sql', 'CREATE TABLE later (id INTEGER);\n')
+  const service = await probe(t, { config: copy.config })
+  await service.stop()
+  const { code, stderr } = await refused(['--config', config, '--state', service.state, '--port', '0'])
+  assert.equal(code, 1)
+  assert.match(stderr, /was made by a newer version: it has the migration 0009_later\.sql, and this program knows none after 0001_notes\.sql/)
+  assert.doesNotMatch(stderr, /^\s+at /m)
+  await service.start()
+})
+
+test('every line of the log begins with its time; a stack that comes again is not shown again', async (t) => {
+  let now = Date.parse('2026-03-01T12:00:00Z')
+  let said = ''
+  const log = new ServiceLog((text) => (said += text), () => now)
+  const stack = (/** @type {number} */ n) => `e = failed: no such host\nstack: workerd@3fdf${n} workerd@3fde${n}; wdErrId = a${n}b`
+  for (let n = 0; n < 3; n++) log.heard(stack(n))
+  log.say('{"time":"2026-03-01T11:59:59.000Z","level":"warn"}')
+  now += 61_000
+  log.heard(stack(4))
+  assert.deepEqual(said.split('\n'), [
+    `2026-03-01T12:00:00.000Z ${stack(0).split('\n')[0]}`,
+    stack(0).split('\n')[1],
+    '{"time":"2026-03-01T11:59:59.000Z","level":"warn"}',
+    '2026-03-01T12:01:01.000Z e = failed: no such host (and 2 times more in the last minute)',
+    '',
+  ])
+  const service = await probe(t)
+  await service.fetch('/log')
+  await eventually(() => service.logs().includes('a line of the Worker'), { what: 'the logged line' })
+  const untimed = service.logs().trim().split('\n').filter((line) => !/^(\d{4}-\d\d-\d\dT[\d:.]+Z |\{"time":")/.test(line))
+  assert.deepEqual(untimed, [])
 })
 
 test('a migration that fails changes nothing and stops the start', async (t) => {

@@ -486,14 +486,41 @@ fn the_views_answer() {
     let mut story = garden();
     story.say("bob", "1", "hello").say("eve", "2", "let me in");
     let service = Service::live(&story);
-    assert_eq!(
-        service.store.look("SELECT name, joining, channels, members, messages, bans FROM community_overview"),
-        ["Garden|open|1|1|1|0"]
-    );
+    let overview = "SELECT name, joining, channels, members, messages, bans FROM community_overview";
+    assert_eq!(service.store.look(overview), ["Garden|open|1|2|1|0"], "the owner and bob");
     assert_eq!(
         service.store.look("SELECT community, channel, text FROM recent_messages"),
         ["Garden|hall|hello"]
     );
+    service.store.exec(
+        "UPDATE people SET handle = 'bob.test' WHERE did = 'did:plc:bob';
+         UPDATE people SET handle = 'alice.test' WHERE did = 'did:plc:alice';
+         INSERT INTO people (did, handle, updated_at) VALUES ('did:plc:eve', 'eve.test', '') ON CONFLICT DO UPDATE SET handle = 'eve.test'",
+    );
+    assert_eq!(
+        service.store.look("SELECT at, author FROM recent_messages"),
+        ["2026-03-01T12:00:00.000Z|bob.test"],
+        "a handle, and the API's form of a time"
+    );
+    assert_eq!(
+        service.store.look("SELECT owner, last_message_at FROM community_overview"),
+        ["alice.test|2026-03-01T12:00:00.000Z"]
+    );
+    assert_eq!(service.store.look("SELECT newest_author FROM refusals_by_reason"), ["eve.test"]);
+    // What clients do not see is not counted.
+    service.store.exec(
+        "INSERT INTO blocks (uri, blocked_at) VALUES ('at://did:plc:bob/social.colibri.message/1', '')",
+    );
+    assert_eq!(service.store.look(overview), ["Garden|open|1|2|0|0"], "a blocked message");
+    service.store.exec(
+        "INSERT INTO bans (community_uri, member_did, banned_at)
+         SELECT uri, 'did:plc:bob', '' FROM communities",
+    );
+    assert_eq!(service.store.look(overview), ["Garden|open|1|1|0|1"], "a banned member");
+    service.store.exec("DELETE FROM bans; UPDATE communities SET requires_approval_to_join = 1");
+    assert_eq!(service.store.look(overview), ["Garden|approval|1|1|0|0"], "nobody approved bob");
+    service.store.exec("UPDATE communities SET hidden = 1");
+    assert!(service.store.look(overview).is_empty(), "a community whose owner is not active");
     assert_eq!(
         service.store.look("SELECT host, cursor_at, held_records FROM ingest_status"),
         ["test|2026-03-01T12:00:04.000Z|0"]

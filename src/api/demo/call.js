@@ -2,13 +2,19 @@
 //
 // There is one RTCPeerConnection per other peer. A joining peer sends offers to everybody in the room, so no two peers
 // send offers to each other at once. If the socket breaks, the call continues without it, and the page joins again.
-// `window.call` exposes everything for inspection and tests.
+// In a voice channel the page also joins its voice list (A12), so that others see who is there. `window.call` exposes
+// everything for inspection and tests.
 
 const HEARTBEAT = '{"type":"heartbeat"}'
+/** The same for the events socket, byte by byte (A10). */
+const ALIVE = '{"action":"heartbeat","event_type":"heartbeat"}'
 const HEARTBEAT_EVERY_MILLIS = 20_000
+const JOIN_AGAIN_MILLIS = 180_000
 const RETRY_MILLIS = [500, 1000, 2000, 4000, 8000]
 
 const element = (id) => document.getElementById(id)
+// The browser gives this name to the section with the id; nobody calls yet.
+window.call = undefined
 const [form, section, tiles, status, problem] = ['join', 'call', 'tiles', 'status', 'problem'].map(element)
 
 const say = (text) => {
@@ -60,7 +66,43 @@ function testStream(name) {
   return { stream, end }
 }
 
+/** What the service answers, or an error with its message. */
+async function ask(path, query) {
+  const answer = await fetch(`${path}?${new URLSearchParams(query)}`)
+  const body = await answer.json()
+  if (!answer.ok) throw new Error(body.message)
+  return body
+}
+
+/** The DID of a handle or a DID; empty for nothing. */
+const didOf = async (given) =>
+  given === '' || given.startsWith('did:') ? given : (await ask('/api/identity', { id: given.replace(/^@/, '') })).did
+
+/** The handle of a DID, or undefined. */
+const handleOf = (did) => ask('/api/identity', { id: did }).then(({ handle }) => handle ?? undefined, () => undefined)
+
+/** The voice channels of the communities that a person owns or belongs to. */
+async function voiceChannels(did) {
+  const { owned, joined } = await ask('/api/communities', { did })
+  const found = await Promise.all(
+    [...owned, ...joined].map(async ({ owner_did: owner, rkey, name }) => {
+      const uri = `at://${owner}/social.colibri.community/${rkey}`
+      const channels = await ask('/api/channels', { community: uri })
+      return channels
+        .filter(({ channel_type: type }) => type === 'voice' || type === 'social.colibri.channel.voice')
+        .map((channel) => ({ uri: channel.uri, rkey: channel.rkey, community: uri, name: `${channel.name}, ${name}` }))
+    }),
+  )
+  return found.flat()
+}
+
 async function cameraStream() {
+  // Browsers give no devices to a page that came over plain http from another machine.
+  if (!navigator.mediaDevices) {
+    throw new Error(
+      'The browser gives camera and microphone only to pages over https, or from this machine itself (http://localhost). Open the page that way, or choose the test picture.',
+    )
+  }
   const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 640, height: 480 } })
   return { stream, end: () => stream.getTracks().forEach((track) => track.stop()) }
 }
@@ -121,8 +163,10 @@ class Call {
   #retries = 0
   #over = false
 
-  constructor({ room, name, did, inFrame, media, test }) {
+  constructor({ room, channel, name, did, inFrame, media, test }) {
     this.room = room
+    // The voice channel whose AT-URI the room is, if the person has such a one.
+    this.channel = channel
     this.did = did
     this.inFrame = inFrame
     this.media = media
@@ -216,6 +260,7 @@ class Call {
         this.started?.resolve()
         this.started = undefined
         if (this.#over) return
+        this.#list()
         this.#send({ type: 'voice_state', ...this.state })
         // Somebody may have left while we were disconnected.
         for (const known of [...this.peers.keys()]) if (!frame.peers.includes(known) && !this.#stands(known)) this.#drop(known)
@@ -248,9 +293,32 @@ class Call {
     this.#count()
   }
 
+  /** Joins the voice list of the channel, for as long as this socket is open (V07). */
+  #list() {
+    if (!this.channel || this.listing) return
+    const url = new URL(`/api/subscribe?${new URLSearchParams({ did: this.did })}`, location.href)
+    url.protocol = url.protocol.replace('http', 'ws')
+    const socket = (this.listing = new WebSocket(url))
+    const { community, rkey } = this.channel
+    const join = JSON.stringify({ action: 'voice_event', community_uri: community, voice_channel_rkey: rkey, voice_action: 'join' })
+    const send = (text) => socket.readyState === WebSocket.OPEN && socket.send(text)
+    // A repeated join says that the person is still there (V04).
+    const timers = [setInterval(send, HEARTBEAT_EVERY_MILLIS, ALIVE), setInterval(send, JOIN_AGAIN_MILLIS, join)]
+    socket.onopen = () => send(join)
+    socket.onmessage = ({ data }) => {
+      const { type, message } = JSON.parse(data)
+      if (type === 'error') complain(`Others do not see you in the list of the channel: ${message}.`)
+    }
+    socket.onclose = () => {
+      timers.forEach(clearInterval)
+      this.listing = undefined
+      if (!this.#over) setTimeout(() => this.#over || this.#list(), RETRY_MILLIS.at(-1))
+    }
+  }
+
   #count() {
     const others = this.peers.size
-    say(`In “${this.room}” with ${others === 0 ? 'nobody else yet' : others === 1 ? 'one other' : `${others} others`}.`)
+    say(`In “${this.channel?.name ?? this.room}” with ${others === 0 ? 'nobody else yet' : others === 1 ? 'one other' : `${others} others`}.`)
   }
 
   /** Whether the connection to a peer carries a call. */
@@ -262,8 +330,15 @@ class Call {
     let peer = this.peers.get(id)
     if (!peer) {
       // The name without the DID before it and the page's own suffix after it.
-      peer = { tile: new Tile(id.replace(/^did:[^#]*#/, '').replace(/[-#][^-#]*$/, '')), waiting: [] }
+      const name = id.replace(/^did:[^#]*#/, '').replace(/[-#][^-#]*$/, '')
+      peer = { tile: new Tile(name), waiting: [] }
       this.peers.set(id, peer)
+      const { tile } = peer
+      if (id.startsWith('did:')) {
+        handleOf(id.split('#')[0]).then((handle) => {
+          if (handle) tile.who.textContent = `${name} (${handle})`
+        })
+      }
     }
     return peer
   }
@@ -344,6 +419,8 @@ class Call {
     clearTimeout(this.renewing)
     this.#send({ type: 'leave' })
     this.socket?.close()
+    if (this.listing?.readyState === WebSocket.OPEN) this.listing.send(JSON.stringify({ action: 'voice_event', voice_action: 'leave' }))
+    this.listing?.close()
     for (const id of [...this.peers.keys()]) this.#drop(id)
     this.tile.remove()
     this.media.end()
@@ -359,14 +436,16 @@ class Call {
 form.addEventListener('submit', async (event) => {
   event.preventDefault()
   complain('')
-  const [room, name, did] = ['room', 'name', 'did'].map((id) => element(id).value.trim())
+  const [room, name, who] = ['room', 'name', 'did'].map((id) => element(id).value.trim())
   const test = new FormData(form).get('source') === 'test'
   const button = form.querySelector('button')
   button.disabled = true
   say('Starting …')
   try {
+    const did = await didOf(who)
+    const channel = did && room.startsWith('at://') ? (await voiceChannels(did)).find(({ uri }) => uri === room) : undefined
     const media = test ? testStream(name) : await cameraStream()
-    const call = new Call({ room, name, did, inFrame: element('in-frame').checked, media, test })
+    const call = new Call({ room, channel, name, did, inFrame: element('in-frame').checked, media, test })
     window.call = call
     try {
       await call.start()
@@ -395,6 +474,14 @@ const toggle = (id, change) =>
 toggle('mute', (muted) => ({ muted }))
 toggle('deafen', (deafened) => ({ deafened }))
 toggle('camera', (hidden) => ({ camera: !hidden }))
+
+/** Offers the voice channels of whoever is named. */
+async function offer() {
+  const who = element('did').value.trim()
+  const channels = who ? await didOf(who).then(voiceChannels).catch(() => []) : []
+  element('rooms').replaceChildren(...channels.map(({ uri, name }) => new Option(name, uri)))
+}
+element('did').addEventListener('change', offer)
 element('leave').addEventListener('click', () => window.call?.end())
 addEventListener('pagehide', () => window.call?.end())
 
@@ -403,3 +490,4 @@ const given = new URLSearchParams(location.search)
 for (const id of ['room', 'name', 'did']) element(id).value = given.get(id) ?? ''
 if (given.get('source') === 'test') form.querySelector('[value=test]').checked = true
 if (given.has('in-frame')) element('in-frame').checked = true
+offer()

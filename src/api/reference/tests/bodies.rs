@@ -233,6 +233,7 @@ fn ingest(all: bool, stored: bool) -> Ingest {
             ahead: 0,
             stepped_over: 0,
             left_out: 0,
+            because: all.then(text),
             untold: 1,
             since_woken: Spent { commits: 1, events: 1, rows_read: 1, rows_written: 1 },
         },
@@ -259,7 +260,7 @@ fn health(all: bool) -> Health {
         auth_mode: AuthMode::Open.name(),
         auth_meaning: AuthMode::Open.meaning(),
         error: all.then_some("Unavailable"),
-        message: all.then_some("text"),
+        message: all.then(text),
     }
 }
 
