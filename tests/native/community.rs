@@ -1,6 +1,8 @@
 //! A community without a runtime: its state machine, its real SQL, gateways that listen, fail and come back, people
 //! who join and leave voice, and commits that end something there. Between two steps the object may lose its memory.
 
+mod rules;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::histories::config;

@@ -4,6 +4,7 @@
 //! sockets close).
 
 mod returns;
+mod rules;
 mod tasks;
 
 use std::cell::RefCell;
@@ -413,9 +414,12 @@ impl World {
     }
 
     fn open(&mut self, who: Option<usize>, address: u8) -> Result<i64, Died> {
-        let did = who.map(|who| did(PEOPLE[who]));
         let origin = Origin { address: format!("a{address}"), agent: "client".to_owned() };
-        let caller = Caller { did: did.clone(), origin, ..Caller::default() };
+        self.open_as(Caller { did: who.map(|who| did(PEOPLE[who])), origin, ..Caller::default() })
+    }
+
+    fn open_as(&mut self, caller: Caller) -> Result<i64, Died> {
+        let did = caller.did.clone();
         let has_traces = match &did {
             Some(did) => {
                 // The object creates its tables when it wakes.

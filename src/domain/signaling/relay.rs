@@ -239,6 +239,16 @@ mod tests {
     }
 
     #[test]
+    fn s16_frames_that_wait_for_a_room_are_bounded() {
+        let mut relay = Relay::default();
+        run(&mut relay, Event::Client(Some(r#"{"type":"join","room":"a","peer_id":"p"}"#)));
+        // Slow enough for the budget.
+        let mut waits = |n: i64| relay.on(Event::Client(Some(OFFER)), Micros(n * 100_000)).is_empty();
+        assert!((1..=256).all(&mut waits), "the room is being opened");
+        assert!(!waits(257), "one more is refused");
+    }
+
+    #[test]
     fn s13_before_a_join_there_is_no_room() {
         let mut relay = Relay::default();
         let first = [Order::ToClient(error("Join a room first"))];

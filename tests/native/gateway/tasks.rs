@@ -416,7 +416,7 @@ impl World {
         }
     }
 
-    fn listed(&self, did: &Did) -> Option<Place> {
+    pub(super) fn listed(&self, did: &Did) -> Option<Place> {
         let mut lists = self.outside.lists.iter();
         lists.find_map(|(community, rooms)| {
             let community = AtUri::parse(community).unwrap();

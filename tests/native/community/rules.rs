@@ -1,0 +1,107 @@
+//! Single rules of a community that random histories do not prove.
+
+use colibri_edge::domain::announcement::{Announcement, Audience, Scope, Topic};
+use colibri_edge::domain::community::observers::{CatchUp, hears};
+use colibri_edge::domain::community::{Community, Effect, Keep, Settings, Stored};
+use colibri_edge::domain::lost::Attempt;
+use colibri_edge::domain::pending::OutboxEvents;
+use serde_json::value::RawValue;
+
+use super::{channel, person, settings, uri};
+
+fn core(log_max: i64) -> Community {
+    Community::wake(Settings { log_max, ..settings() }, Stored::default())
+}
+
+fn row(id: i64, topic: Topic) -> OutboxEvents {
+    let event = RawValue::from_string(r#"{"type":"cause"}"#.to_owned()).unwrap();
+    let scope = Scope::Community(uri());
+    OutboxEvents {
+        id,
+        events: vec![Announcement { scope, audience: Audience::Community, topic, live: true, event }],
+    }
+}
+
+fn appended(effects: &[Effect]) -> Vec<String> {
+    let events = effects.iter().filter_map(|effect| match effect {
+        Effect::Keep(Keep::Append(_, events)) => Some(events.to_vec()),
+        _ => None,
+    });
+    events.flatten().map(|event| event.event.get().to_owned()).collect()
+}
+
+/// V06, V10: the event about a voice channel comes before the event that emptied it, and nobody is removed twice.
+#[test]
+fn v06_who_loses_membership_leaves_voice_first() {
+    let mut core = core(i64::MAX);
+    assert!(core.join_voice(&uri(), &person(0), &channel(0), "gateway-0", 0).unwrap());
+    core.take_effects();
+    core.announced(&uri(), vec![row(1, Topic::MemberOut(person(0)))]).unwrap();
+    let events = appended(&core.take_effects());
+    assert_eq!(events.len(), 2, "{events:?}");
+    assert!(events[0].contains("voice_channel_updated") && events[1].contains("cause"), "{events:?}");
+    core.leave_voice(&uri(), &person(0), "gateway-0").unwrap();
+    assert!(core.take_effects().is_empty(), "they have left already");
+}
+
+/// Q06: a log over its limit is shortened.
+#[test]
+fn q06_the_log_is_bounded() {
+    let mut core = core(2);
+    let mut forgets = |id: i64| {
+        core.announced(&uri(), vec![row(id, Topic::Other)]).unwrap();
+        core.take_effects().iter().any(|effect| matches!(effect, Effect::Forget))
+    };
+    assert_eq!([1, 2, 3].map(&mut forgets), [false, false, true]);
+}
+
+/// A39: a gateway that attaches again while a delivery says that it needs nothing stays attached.
+#[test]
+fn a39_a_gateway_that_attached_again_stays() {
+    for again in [false, true] {
+        let mut core = core(i64::MAX);
+        core.attach("gateway-0");
+        core.announced(&uri(), vec![row(1, Topic::Other)]).unwrap();
+        assert_eq!(core.take_due(), ["gateway-0"]);
+        let delivery = core.next_delivery("gateway-0").unwrap();
+        if again {
+            core.attach("gateway-0");
+        }
+        core.delivered(&delivery, delivery.through(Some(1), false), false);
+        assert_eq!(!core.listeners().is_empty(), again);
+    }
+}
+
+/// Q21: after some failures a gateway gets its events one by one, and has only those that it got.
+#[test]
+fn q21_after_failures_events_go_one_by_one() {
+    let mut core = core(i64::MAX);
+    core.attach("gateway-0");
+    core.announced(&uri(), vec![row(1, Topic::Other), row(2, Topic::Other)]).unwrap();
+    let mut failures = 0;
+    let delivery = loop {
+        assert_eq!(core.take_due(), ["gateway-0"]);
+        let delivery = core.next_delivery("gateway-0").unwrap();
+        if delivery.attempt != Attempt::All {
+            break delivery;
+        }
+        failures += 1;
+        assert!(failures < 20, "failures are forgotten");
+        core.not_delivered("gateway-0");
+    };
+    assert_eq!((delivery.limit(), delivery.through(Some(1), false)), (1, 1));
+    core.delivered(&delivery, 1, true);
+    assert_eq!(
+        core.next_delivery("gateway-0").map(|next| next.after()),
+        Some(1),
+        "the second is still to come"
+    );
+}
+
+/// A21, Q05: observers get nothing private, and are told to read anew if the log cannot be read.
+#[test]
+fn a21_what_observers_receive() {
+    assert!(hears(&Audience::Community) && !hears(&Audience::Private(person(0))));
+    let (texts, is_over) = CatchUp::new(uri(), 3).page(None);
+    assert!(is_over && texts.len() == 1 && texts[0].contains("resync_required"), "{texts:?}");
+}
