@@ -9,7 +9,7 @@ use crate::domain::replay::Replayed;
 use crate::durable::replies::{Announced, Delivered, Done};
 use crate::platform::objects::{Command, Object, lobby_of};
 use crate::storage::Fault;
-use crate::storage::gateway_people::Saying;
+use crate::storage::gateway_people::Publication;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
 
@@ -120,12 +120,13 @@ impl Command for Locate {
 /// receive one twice if the reply is lost, which changes nothing for them. Reply: whether it has
 /// observers.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Overhear {
+pub struct PublishToObservers {
     /// The events, in order.
-    pub sayings: Vec<Saying>,
+    #[serde(rename = "sayings")]
+    pub publications: Vec<Publication>,
 }
 
-impl Command for Overhear {
+impl Command for PublishToObservers {
     type Reply = Delivered;
     const OBJECT: Object = Object::Community;
     const NAME: &'static str = "overhear";
@@ -270,5 +271,5 @@ async fn open_socket(env: &Env, community: &str, url: &Url, headers: Headers) ->
     let request = Request::new_with_init(url.as_str(), &init).map_err(fault)?;
     let response =
         Object::Community.stub(env, community)?.fetch_with_request(request).await.map_err(fault)?;
-    response.websocket().ok_or_else(|| Fault::new("opening a socket to a community", "it said no"))
+    response.websocket().ok_or_else(|| Fault::new("opening a socket to a community", "the object refused"))
 }

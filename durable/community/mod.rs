@@ -9,7 +9,7 @@
 //! - Stored: `storage::community_log`, `storage::community_voice`, `storage::bound_rooms`; an
 //!   observer's attachment has its number, and its position while it catches up.
 //! - Commands: [`Announce`], [`Attach`], [`Replay`], [`Locate`], [`JoinVoice`], [`LeaveVoice`],
-//!   [`Voices`], [`Overhear`], [`ClearLog`], [`Observe`](OBSERVE), [`Bind`]; of a lobby, which stores
+//!   [`Voices`], [`PublishToObservers`], [`ClearLog`], [`Observe`](OBSERVE), [`Bind`]; of a lobby, which stores
 //!   nothing, [`Wait`](WAIT) and [`Known`].
 //! - Wakes on a command, a frame of an observer, and its alarm, which delivers what is left and
 //!   deletes old events. Its log expires; the counters stay, because a `seq` is never reused.
@@ -33,7 +33,7 @@ use worker::{
 use self::log::CommunityLog;
 use crate::durable::community::commands::{
     Announce, Attach, Bind, COMMUNITY_PARAMETER, CURSOR_HEADER, ClearLog, JoinVoice, Known, LeaveVoice,
-    Locate, OBSERVE, Overhear, Replay, Voices, WAIT,
+    Locate, OBSERVE, PublishToObservers, Replay, Voices, WAIT,
 };
 use crate::durable::gateway::commands::ORIGIN_HEADER;
 use crate::platform::config::follow_log_level;
@@ -98,7 +98,10 @@ impl DurableObject for Community {
                 serve(&mut request, leave).await
             }
             Voices::NAME => serve(&mut request, async |_: Voices| log.voices()).await,
-            Overhear::NAME => serve(&mut request, async |command: Overhear| Ok(log.overhear(&command))).await,
+            PublishToObservers::NAME => {
+                serve(&mut request, async |command: PublishToObservers| Ok(log.publish_people(&command)))
+                    .await
+            }
             Known::NAME => serve(&mut request, async |command: Known| Ok(log.known(&command))).await,
             WAIT => {
                 let url = request.url()?;

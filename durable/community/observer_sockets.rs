@@ -15,7 +15,7 @@ use crate::domain::replay::Replayed;
 use crate::domain::signaling::door::close::POLICY;
 use crate::domain::signaling::hall;
 use crate::domain::slow_sockets::SLOW_BYTES;
-use crate::durable::community::commands::{Known, Overhear, Replay};
+use crate::durable::community::commands::{Known, PublishToObservers, Replay};
 use crate::durable::gateway::commands::Observed;
 use crate::durable::reading::wait_to_read;
 use crate::durable::replies::{Delivered, Done};
@@ -196,14 +196,14 @@ impl CommunityLog {
     }
 
     /// Events about people who are watched through this community (A36).
-    pub(super) fn overhear(&self, command: &Overhear) -> Delivered {
+    pub(super) fn publish_people(&self, command: &PublishToObservers) -> Delivered {
         let open = |(_, (_, behind)): &(WebSocket, Attachment)| is_open(*behind);
         let observers: Vec<_> = Observers::all(&self.state).filter(open).collect();
         if observers.is_empty() {
             self.observers.registered.set(false);
         }
-        for saying in &command.sayings {
-            let text = stamp_state(saying.event.get(), saying.live);
+        for publication in &command.publications {
+            let text = stamp_state(publication.event.get(), publication.live);
             observers.iter().for_each(|(socket, _)| send(socket, &text));
         }
         Delivered { listening: !observers.is_empty() }

@@ -7,7 +7,7 @@ use crate::domain::presence::State;
 use crate::durable::replies::{Announced, Delivered, Done};
 use crate::platform::objects::{Command, Object};
 use crate::storage::community_log::Numbered;
-use crate::storage::gateway_people::Saying;
+use crate::storage::gateway_people::Publication;
 use crate::storage::used_tokens::Use;
 use crate::wire::ids::{AtUri, Did, Rkey};
 use crate::wire::time::Micros;
@@ -44,7 +44,7 @@ impl Command for Deliver {
 }
 
 /// To the `Gateway` of these people: events of records about them. Idempotent by [`OutboxEvents::id`].
-/// The gateway adds the state of the moment (P12) and says them to all gateways. They have no
+/// The gateway adds the current state (P12) and publishes them to all gateways. They have no
 /// `seq`: they are state, not log (Q01).
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Watch {
@@ -59,17 +59,18 @@ impl Command for Watch {
     const NAME: &'static str = "watch";
 }
 
-/// To `Gateway`: what another gateway has to say about its people, for whoever watches them
-/// (class U). Idempotent by [`Saying::id`].
+/// To `Gateway`: events that another gateway publishes about its people, for whoever watches them
+/// (class U). Idempotent by [`Publication::id`].
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Say {
-    /// The gateway that says it.
+pub struct Publish {
+    /// The publishing gateway.
     pub from: String,
     /// In order.
-    pub sayings: Vec<Saying>,
+    #[serde(rename = "sayings")]
+    pub publications: Vec<Publication>,
 }
 
-impl Command for Say {
+impl Command for Publish {
     type Reply = Done;
     const OBJECT: Object = Object::Gateway;
     const NAME: &'static str = "say";

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::object::{GatewayObject, Outcome};
 use crate::domain::actions::Subscribe;
 use crate::domain::gateway::Gateway as Core;
-use crate::domain::gateway::saying::Saying;
+use crate::domain::gateway::publication::Publication;
 use crate::domain::members_only::{Audible, may_read};
 use crate::platform::clock::now;
 use crate::platform::d1::D1;
@@ -49,8 +49,9 @@ impl GatewayObject {
     }
 
     /// Who may hear what is said of people through communities for members only.
-    pub(super) async fn hearers_of(&self, sayings: &[Saying]) -> Outcome<BTreeMap<AtUri, Audible>> {
-        let closed: BTreeSet<&AtUri> = sayings.iter().flat_map(|saying| &saying.closed).collect();
+    pub(super) async fn hearers_of(&self, publications: &[Publication]) -> Outcome<BTreeMap<AtUri, Audible>> {
+        let closed: BTreeSet<&AtUri> =
+            publications.iter().flat_map(|publication| &publication.closed).collect();
         let mut audible = BTreeMap::new();
         for community in closed {
             let to = self.readers_among(community, |gateway| gateway.watchers(community.as_str())).await?;

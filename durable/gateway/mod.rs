@@ -9,7 +9,7 @@
 //!   D1 and to communities let other events in, so nothing read before one is trusted after it.
 //! - Stored: `storage::gateway_sessions`, `storage::gateway_people`, `storage::used_tokens`; the
 //!   attachment of a socket is the number of its session.
-//! - Commands: [`Connect`](CONNECT), [`Deliver`], [`Watch`], [`Say`], [`Observed`],
+//! - Commands: [`Connect`](CONNECT), [`Deliver`], [`Watch`], [`Publish`], [`Observed`],
 //!   [`Reindexed`], [`SetState`], [`Adopt`], [`UseToken`], [`Proved`], [`Forget`].
 //! - Wakes on a frame, a delivery, a socket's end, its alarm. The shipped client's heartbeat is
 //!   answered by the runtime and wakes nobody (A10). Ends with its last socket.
@@ -38,8 +38,8 @@ use crate::domain::gateway::Input;
 use crate::domain::gateway::session::Caller;
 use crate::domain::restore::Origin;
 use crate::durable::gateway::commands::{
-    Adopt, Deliver, Forget, ORIGIN_HEADER, Observed, PRESENT_HEADER, Proved, Reindexed, SESSION_HEADER, Say,
-    SetState, UNPROVEN_HEADER, UseToken, Watch,
+    Adopt, Deliver, Forget, ORIGIN_HEADER, Observed, PRESENT_HEADER, Proved, Publish, Reindexed,
+    SESSION_HEADER, SetState, UNPROVEN_HEADER, UseToken, Watch,
 };
 use crate::durable::replies::Done;
 use crate::platform::config::follow_log_level;
@@ -93,8 +93,9 @@ impl DurableObject for Gateway {
                 serve(&mut request, async |command: Deliver| object.deliver_with_room(command).await).await
             }
             Watch::NAME => serve(&mut request, async |command: Watch| object.watch(command)).await,
-            Say::NAME => {
-                serve(&mut request, async |command: Say| object.hear(command).await.map(|()| Done {})).await
+            Publish::NAME => {
+                serve(&mut request, async |command: Publish| object.receive(command).await.map(|()| Done {}))
+                    .await
             }
             Observed::NAME => {
                 serve(&mut request, async |command: Observed| object.observed(&command.community)).await

@@ -53,11 +53,11 @@ pub(super) struct GatewayObject {
     pub(super) settling: Cell<bool>,
     /// When the next round of that task may begin.
     pub(super) next_round: Cell<Micros>,
-    /// Whom a task is telling about people: one call at a time each, so that events keep their
-    /// order.
-    pub(super) telling: RefCell<BTreeSet<String>>,
-    /// How often in a row each of them could not be told.
-    pub(super) untold: RefCell<BTreeMap<String, u32>>,
+    /// To whom a task publishes events about people: one call at a time each, so that events keep
+    /// their order.
+    pub(super) publishing_to: RefCell<BTreeSet<String>>,
+    /// The number of failed calls in a row, for each of them.
+    pub(super) failures: RefCell<BTreeMap<String, u32>>,
     /// One move between voice channels at a time for each person (V01).
     pub(super) moves: RefCell<BTreeMap<Did, Rc<Mutex<()>>>>,
     /// What addresses have read of logs (Q08).
@@ -85,8 +85,8 @@ impl GatewayObject {
             chosen: RefCell::default(),
             settling: Cell::new(false),
             next_round: Cell::default(),
-            telling: RefCell::default(),
-            untold: RefCell::default(),
+            publishing_to: RefCell::default(),
+            failures: RefCell::default(),
             moves: RefCell::default(),
             readers: RefCell::default(),
             wanted_at: Cell::new(None),
@@ -218,7 +218,7 @@ impl GatewayObject {
     pub(super) async fn stir(self: &Rc<Self>) {
         self.hand_over_soon();
         self.settle_soon();
-        self.tell_soon();
+        self.publish_soon();
         self.seat_soon();
         self.restore_soon();
         self.arm().await;
@@ -258,6 +258,6 @@ pub(super) fn number(socket: &WebSocket) -> Option<i64> {
 }
 
 pub(super) fn temporary(fault: &Fault) -> Reply {
-    log::fault(fault, "the client is told to try again");
+    log::fault(fault, "the client gets an error and should retry");
     Reply::error("Temporary failure, try again")
 }

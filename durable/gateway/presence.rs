@@ -19,7 +19,7 @@ use crate::durable::gateway::commands::SetState;
 use crate::durable::replies::Done;
 use crate::platform::clock::now;
 use crate::platform::d1::D1;
-use crate::storage::gateway_people::{self, Unsaid};
+use crate::storage::gateway_people::{self, HeldEvent};
 use crate::storage::presence;
 use crate::storage::{CommitError, Fault, Store, rows};
 use crate::wire::ids::Did;
@@ -68,11 +68,11 @@ impl GatewayObject {
         spawn_local(async move {
             let result = object.settle_all().await;
             object.settling.set(false);
-            object.tell_soon();
+            object.publish_soon();
             object.seat_soon();
             match result {
                 Ok(()) => object.arm().await,
-                Err(fault) => object.retry(&fault, "states are stored and told later").await,
+                Err(fault) => object.retry(&fault, "states are stored and published later").await,
             }
         });
     }
@@ -88,7 +88,7 @@ impl GatewayObject {
             self.settle(round, waiting).await?;
             let took = now().0.saturating_sub(began.0).clamp(*ROUND_PAUSE.start(), *ROUND_PAUSE.end());
             self.next_round.set(Micros(now().0.saturating_add(took)));
-            self.tell_soon();
+            self.publish_soon();
         }
     }
 
@@ -97,7 +97,7 @@ impl GatewayObject {
         let (choices, waiting) = self.chosen.take().into_iter().unzip();
         let round = self.with(|gateway| {
             let held = match gateway.may_hold() {
-                true => Unsaid::read(&self.sql.run(&gateway_people::held(HELD))?)?,
+                true => HeldEvent::read(&self.sql.run(&gateway_people::held(HELD))?)?,
                 false => Vec::new(),
             };
             Ok(gateway.round(held, choices))
@@ -105,7 +105,7 @@ impl GatewayObject {
         Ok(round.map(|round| (round, waiting)))
     }
 
-    /// One round. Should it fail, nobody's choice was changed, and whoever waits is told so.
+    /// One round. Should it fail, no choice takes effect, and those who wait get an error.
     async fn settle(&self, mut round: Round, waiting: Vec<Waiting>) -> Outcome<()> {
         let db = D1::of(&self.env)?;
         let found = presence::people(&db, &round.dids()).await?;

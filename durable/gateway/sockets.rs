@@ -21,7 +21,7 @@ use crate::storage::{Fault, gateway, gateway_people};
 impl GatewayObject {
     /// Takes in a socket. The session is stored before the socket exists to the client.
     pub(super) fn take_in(&self, caller: Caller) -> worker::Result<Response> {
-        // What cannot be counted is told below.
+        // A fault is handled below.
         if self.with(|gateway| Ok(hall::is_full(gateway.open.len()))).is_ok_and(|is_full| is_full) {
             return full();
         }
@@ -29,7 +29,7 @@ impl GatewayObject {
         match self.accept(caller, pair.server) {
             Ok(()) => Response::from_websocket(pair.client),
             Err(fault) => {
-                log::fault(&fault, "the client is told to come back");
+                log::fault(&fault, "the client gets a 503 and should reconnect");
                 Response::error("temporary failure", 503)
             }
         }

@@ -134,9 +134,9 @@ fn open(env: &Env, room: String, caller: Caller, line: Line, tell: &UnboundedSen
     });
     spawn_local(async move {
         let opened = match connect_to_room(&env, &room, &caller).await {
-            Ok(response) => {
-                response.websocket().ok_or_else(|| Fault::new("opening a socket to a room", "it said no"))
-            }
+            Ok(response) => response
+                .websocket()
+                .ok_or_else(|| Fault::new("opening a socket to a room", "the object refused")),
             Err(fault) => Err(fault),
         };
         let _ = match opened {

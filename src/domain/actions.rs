@@ -49,7 +49,7 @@ impl Actor {
     }
 
     /// As [`Actor::person`], for actions beyond presence (X13).
-    pub fn speaker(&self, action: &str) -> Result<Did, Reply> {
+    pub fn person_beyond_presence(&self, action: &str) -> Result<Did, Reply> {
         match self {
             Actor::Present(_) => Actor::Unproven.person(action),
             actor => actor.person(action),
@@ -116,7 +116,7 @@ pub fn wanted_state(actor: &Actor, state: Option<&str>) -> Result<(Did, State), 
 /// The person and the requested voice channel, or the error (A15, in this order). The later errors
 /// of A15 depend on the index: [`super::voice_right`].
 pub fn wanted_seat(actor: &Actor, frame: VoiceFrame) -> Result<(Did, Seat), Reply> {
-    let did = actor.speaker("voice_event")?;
+    let did = actor.person_beyond_presence("voice_event")?;
     match frame.action.as_deref() {
         Some("leave") => return Ok((did, Seat::Nowhere)),
         None | Some("join") => {}

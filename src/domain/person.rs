@@ -27,7 +27,9 @@ pub struct Person {
     /// Their voice channel.
     pub seat: Seat,
     stored: Stored,
-    told: Option<State>,
+    /// The state that was last published.
+    #[serde(rename = "told")]
+    published: Option<State>,
     /// A state is being stored: until that is done, nobody can say what the database contains.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     storing: bool,
@@ -40,7 +42,7 @@ impl Person {
             && !self.presence.is_loaded()
         {
             self.stored = Stored { preferred, current };
-            self.told = current;
+            self.published = current;
         }
         let fell_silent = self.presence.on(input, now, periods);
         let ended = fell_silent || matches!(input, Input::Set(State::Offline) | Input::Account(false));
@@ -84,19 +86,19 @@ impl Person {
 
     /// The state to publish to the watchers, if they know a different one (E15). A person who was
     /// never seen counts as offline.
-    pub fn to_tell(&self) -> Option<State> {
-        let known = self.told.unwrap_or(State::Offline);
+    pub fn to_publish(&self) -> Option<State> {
+        let known = self.published.unwrap_or(State::Offline);
         self.stored.current.filter(|state| *state != known)
     }
 
     /// This state was published.
-    pub fn told(&mut self, state: State) {
-        self.told = Some(state);
+    pub fn published(&mut self, state: State) {
+        self.published = Some(state);
     }
 
     /// Whether something is to be read, stored or published.
     pub fn is_unsettled(&self) -> bool {
-        !self.presence.is_loaded() || self.to_store().is_some() || self.to_tell().is_some()
+        !self.presence.is_loaded() || self.to_store().is_some() || self.to_publish().is_some()
     }
 
     /// Whether nothing about the person exists only here.
@@ -121,10 +123,10 @@ mod tests {
         assert!(person.is_unsettled() && person.to_store().is_none(), "nothing before it is loaded");
         person.on(Input::Loaded { preferred: None, current: None, active: true }, Micros(0), &PERIODS);
         let online = Stored { preferred: None, current: Some(State::Online) };
-        assert_eq!((person.to_store(), person.to_tell()), (Some(online), None));
+        assert_eq!((person.to_store(), person.to_publish()), (Some(online), None));
         person.stored(online);
-        assert_eq!((person.to_store(), person.to_tell()), (None, Some(State::Online)));
-        person.told(State::Online);
+        assert_eq!((person.to_store(), person.to_publish()), (None, Some(State::Online)));
+        person.published(State::Online);
         assert!(!person.is_unsettled() && !person.is_over());
         person.on(Input::Closed(1), Micros(S), &PERIODS);
         person.on(Input::Tick, Micros(6 * S), &PERIODS);
@@ -135,8 +137,25 @@ mod tests {
         person.on(Input::Closed(2), Micros(8 * S), &PERIODS);
         person.on(Input::Tick, Micros(13 * S), &PERIODS);
         person.stored(offline);
-        person.told(State::Offline);
+        person.published(State::Offline);
         assert!(person.is_over());
+    }
+
+    /// Objects keep it in their database: a changed form makes everybody of a gateway unknown.
+    #[test]
+    fn the_stored_form_is_pinned() {
+        let mut person = Person::default();
+        person.on(Input::Loaded { preferred: None, current: None, active: true }, Micros(0), &PERIODS);
+        person.published(State::Away);
+        let text = serde_json::to_string(&person).unwrap();
+        let end = r#""stored":{"preferred":null,"current":null},"told":"away"}"#;
+        assert!(text.ends_with(end), "{text}");
+        person.begin_storing();
+        let storing = serde_json::to_string(&person).unwrap();
+        assert!(storing.ends_with(r#""told":"away","storing":true}"#), "{storing}");
+        assert_eq!(serde_json::from_str::<Person>(&storing).unwrap(), person);
+        person.stored(Stored::default());
+        assert_eq!(serde_json::from_str::<Person>(&text).unwrap(), person, "an older build's");
     }
 
     #[test]

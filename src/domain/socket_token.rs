@@ -21,8 +21,8 @@ pub const TTL_DEFAULT: i64 = 3_600;
 /// The lifetime of a ticket, in seconds (X12).
 pub const TICKET_TTL: i64 = 60;
 
-/// The longest token, in characters: a DID of 256 characters, two times, a number and a signature
-/// take less than half of it.
+/// The longest token, in characters. A DID of 256 characters, two timestamps, a number and a
+/// signature take less than half of it.
 const TOKEN_MAX: usize = 1_024;
 const SIGNATURE: usize = 32;
 const TIME: usize = 8;

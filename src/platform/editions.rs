@@ -70,5 +70,5 @@ async fn ask(env: &Env, path: &str) -> Result<String, Fault> {
     let response: Response =
         stub.fetch_with_str(&format!("https://do.internal{path}")).await.map_err(fault)?;
     let answer = response.headers().get(ANSWER).map_err(fault)?;
-    answer.ok_or_else(|| Fault::new("asking for the edition", "it does not know what it is asked"))
+    answer.ok_or_else(|| Fault::new("asking for the edition", "it does not know this request"))
 }

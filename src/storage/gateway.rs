@@ -30,23 +30,23 @@ fn statements(keep: &Keep) -> Vec<Statement> {
             over.push(people::silence(*id));
             over
         }
-        Keep::Sign(id, at, beats) => vec![people::heard(*id, *at, *beats)],
+        Keep::Sign(id, at, beats) => vec![people::sign(*id, *at, *beats)],
         Keep::Person(did, person) => vec![people::keep(did, person)],
         Keep::PersonOver(did) => vec![people::forget(did)],
-        Keep::Heard(community, seq) => vec![sessions::heard(community, *seq)],
-        Keep::Deaf(community) => vec![sessions::deafen(community)],
+        Keep::Received(community, seq) => vec![sessions::received(community, *seq)],
+        Keep::Detached(community) => vec![sessions::detach(community)],
         Keep::Meanings(names, channels) => sessions::mean(names, channels),
         Keep::Trace(did, at, trace) => people::leave(did, &trace.origin.address, *at, trace),
         Keep::TidyTraces(since) => vec![people::forget_traces(*since)],
-        Keep::Changed(saying, at) => vec![people::changed(saying, *at)],
+        Keep::Changed(publication, at) => vec![people::changed(publication, *at)],
         Keep::TidyChanges(since) => people::forget_changes(*since),
         Keep::Hold(did, live, event) => vec![people::hold(did, *live, event)],
         Keep::Released(id) => vec![people::release(*id)],
-        Keep::Publish(saying) => vec![people::say(saying)],
+        Keep::Publish(publication) => vec![people::publish(publication)],
         Keep::Chosen(did, Some(state), at) => people::choose(did, *state, *at),
         Keep::Chosen(did, None, _) => vec![people::unchoose(did)],
-        Keep::Records(through) => vec![sessions::tell_people(*through)],
-        Keep::Listened(from, through) => vec![people::listened(from, *through)],
+        Keep::Records(through) => vec![sessions::keep_records(*through)],
+        Keep::PublishedBy(from, through) => vec![people::published_by(from, *through)],
         Keep::Erased(did, last) => people::erase(did, *last),
         Keep::Run(run) => vec![people::runs(run)],
     }
@@ -77,7 +77,7 @@ pub fn load(run: &Run<'_>) -> Result<Stored, Fault> {
     let signs = rows::<(i64, i64, bool)>(Some(&run(&people::signs())?))?;
     let stored = rows::<(i64, Inner<Session>)>(Some(&run(&sessions::sessions())?))?;
     let persons = rows::<(Did, Inner<Person>)>(Some(&run(&people::persons())?))?;
-    let records: Vec<i64> = rows(Some(&run(&sessions::told_people())?))?;
+    let records: Vec<i64> = rows(Some(&run(&sessions::records())?))?;
     Ok(Stored {
         subscribed: subscribed.collect(),
         signs: signs.into_iter().map(|(id, at, beats)| (id, Micros(at), beats)).collect(),

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Fault, Inner, Param, Statement, json_text, rows};
+pub use crate::domain::gateway::publication::{HeldEvent, Publication};
 use crate::domain::gateway::restoring::Change;
-pub use crate::domain::gateway::saying::{Saying, Unsaid};
 use crate::domain::person::Person;
 use crate::domain::presence::State;
 use crate::domain::restore::{self, Trace};
@@ -68,7 +68,7 @@ pub const SCHEMA: &[&str] = &[
     "CREATE TABLE IF NOT EXISTS observed (uri TEXT PRIMARY KEY)",
 ];
 
-impl Unsaid {
+impl HeldEvent {
     /// Parses the answer of [`held`].
     pub fn read(texts: &Vec<String>) -> Result<Vec<Self>, Fault> {
         let found: Vec<(i64, Did, u8, Inner<Box<RawValue>>)> = rows(Some(texts))?;
@@ -77,21 +77,21 @@ impl Unsaid {
     }
 }
 
-impl Saying {
-    /// Parses the answer of [`sayings`]: the last id, the readable events, and the number of
+impl Publication {
+    /// Parses the answer of [`publications`]: the last id, the readable events, and the number of
     /// unreadable ones.
     pub fn read(texts: &Vec<String>) -> Result<(Option<i64>, Vec<Self>, u32), Fault> {
         let found: Vec<(i64, Inner<Self>)> = rows(Some(texts))?;
         let last = found.last().map(|(id, _)| *id);
         let mut unreadable = 0;
-        let mut sayings = Vec::new();
-        for (id, saying) in found {
-            match saying.0 {
-                Some(saying) => sayings.push(Self { id, ..saying }),
+        let mut publications = Vec::new();
+        for (id, publication) in found {
+            match publication.0 {
+                Some(publication) => publications.push(Self { id, ..publication }),
                 None => unreadable += 1,
             }
         }
-        Ok((last, sayings, unreadable))
+        Ok((last, publications, unreadable))
     }
 }
 
@@ -135,8 +135,8 @@ pub fn forget(did: &Did) -> Statement {
     Statement::new("DELETE FROM persons WHERE did = ?1", [did.as_str().into()])
 }
 
-/// Nothing is kept of a person whose everything is erased (I56); without `last`, but what others are still to
-/// hear: that they are gone.
+/// Nothing is kept of a person whose everything is erased (I56); without `last`, but what others must
+/// still receive: that they are gone.
 pub fn erase(did: &Did, last: bool) -> Vec<Statement> {
     let theirs = |sql| Statement::new(sql, [did.as_str().into()]);
     let mut all = vec![
@@ -158,7 +158,7 @@ pub fn signs() -> Statement {
 }
 
 /// A session showed a sign of life.
-pub fn heard(id: i64, at: Micros, beats: bool) -> Statement {
+pub fn sign(id: i64, at: Micros, beats: bool) -> Statement {
     Statement::new(
         "INSERT INTO signs (id, heard_at, beats) VALUES (?1, ?2, ?3)
          ON CONFLICT (id) DO UPDATE SET heard_at = excluded.heard_at, beats = excluded.beats",
@@ -193,12 +193,12 @@ pub fn release(id: i64) -> Statement {
 }
 
 /// Stores an event for the other gateways, and assigns its id.
-pub fn say(saying: &Saying) -> Statement {
-    Statement::new("INSERT INTO sayings (saying) VALUES (?1)", [Param::json(saying)])
+pub fn publish(publication: &Publication) -> Statement {
+    Statement::new("INSERT INTO sayings (saying) VALUES (?1)", [Param::json(publication)])
 }
 
-/// The next `limit` such events after `after`, in order, as `[id, saying]`, the latter [`Inner`].
-pub fn sayings(after: i64, limit: i64) -> Statement {
+/// The next `limit` such events after `after`, in order, as `[id, publication]`, the latter [`Inner`].
+pub fn publications(after: i64, limit: i64) -> Statement {
     Statement::new(
         "SELECT json_array(id, saying) AS row FROM sayings WHERE id > ?1 ORDER BY id LIMIT ?2",
         [after.into(), limit.into()],
@@ -206,17 +206,17 @@ pub fn sayings(after: i64, limit: i64) -> Statement {
 }
 
 /// The id of the last one.
-pub fn last_saying() -> Statement {
+pub fn last_publication() -> Statement {
     Statement::new("SELECT CAST(coalesce(max(id), 0) AS TEXT) AS row FROM sayings", [])
 }
 
 /// The position of each receiving gateway, as `[name, through]`.
-pub fn hearers() -> Statement {
+pub fn receivers() -> Statement {
     Statement::new("SELECT json_array(name, through) AS row FROM hearers", [])
 }
 
 /// A receiving gateway has everything up to and including `through`.
-pub fn hearer(name: &str, through: i64) -> Statement {
+pub fn receiver(name: &str, through: i64) -> Statement {
     Statement::new(
         "INSERT INTO hearers (name, through) VALUES (?1, ?2)
          ON CONFLICT (name) DO UPDATE SET through = max(through, excluded.through)",
@@ -225,17 +225,17 @@ pub fn hearer(name: &str, through: i64) -> Statement {
 }
 
 /// Deletes the events up to and including `id`, which every gateway has received.
-pub fn forget_sayings(id: i64) -> Statement {
+pub fn forget_publications(id: i64) -> Statement {
     Statement::new("DELETE FROM sayings WHERE id <= ?1", [id.into()])
 }
 
 /// The last event received from another gateway, as its id.
-pub fn speaker(name: &str) -> Statement {
+pub fn publisher(name: &str) -> Statement {
     Statement::new("SELECT CAST(through AS TEXT) AS row FROM speakers WHERE name = ?1", [name.into()])
 }
 
 /// This gateway received another's events up to and including `through`.
-pub fn listened(name: &str, through: i64) -> Statement {
+pub fn published_by(name: &str, through: i64) -> Statement {
     Statement::new(
         "INSERT INTO speakers (name, through) VALUES (?1, ?2)
          ON CONFLICT (name) DO UPDATE SET through = max(through, excluded.through)",
@@ -244,15 +244,15 @@ pub fn listened(name: &str, through: i64) -> Statement {
 }
 
 /// A person's status or profile changed at `at`.
-pub fn changed(saying: &Saying, at: Micros) -> Statement {
-    let sql = if saying.status {
+pub fn changed(publication: &Publication, at: Micros) -> Statement {
+    let sql = if publication.status {
         "INSERT INTO changed (did, status_at, communities) VALUES (?1, ?2, ?3)
          ON CONFLICT (did) DO UPDATE SET status_at = excluded.status_at, communities = excluded.communities"
     } else {
         "INSERT INTO changed (did, profile_at, communities) VALUES (?1, ?2, ?3)
          ON CONFLICT (did) DO UPDATE SET profile_at = excluded.profile_at, communities = excluded.communities"
     };
-    Statement::new(sql, [saying.did.as_str().into(), at.0.into(), Param::json(&saying.communities)])
+    Statement::new(sql, [publication.did.as_str().into(), at.0.into(), Param::json(&publication.communities)])
 }
 
 /// Deletes changes from before `since`, and all but the newest: many for members of communities,

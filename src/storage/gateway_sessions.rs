@@ -124,12 +124,12 @@ fn int(number: u64) -> Param {
 }
 
 /// The last outbox row with events about people that was received.
-pub fn told_people() -> Statement {
+pub fn records() -> Statement {
     Statement::new("SELECT CAST(told AS TEXT) AS row FROM people", [])
 }
 
 /// Stores it.
-pub fn tell_people(id: i64) -> Statement {
+pub fn keep_records(id: i64) -> Statement {
     Statement::new("UPDATE people SET told = max(told, ?1)", [id.into()])
 }
 
@@ -193,7 +193,7 @@ pub fn communities() -> Statement {
 }
 
 /// The gateway is attached to a community and has everything up to and including `delivered`.
-pub fn heard(community: &str, delivered: u64) -> Statement {
+pub fn received(community: &str, delivered: u64) -> Statement {
     Statement::new(
         "INSERT INTO communities (uri, delivered) VALUES (?1, ?2)
          ON CONFLICT (uri) DO UPDATE SET delivered = max(delivered, excluded.delivered)",
@@ -202,6 +202,6 @@ pub fn heard(community: &str, delivered: u64) -> Statement {
 }
 
 /// The gateway detached from a community.
-pub fn deafen(community: &str) -> Statement {
+pub fn detach(community: &str) -> Statement {
     Statement::new("DELETE FROM communities WHERE uri = ?1", [community.into()])
 }

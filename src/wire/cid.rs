@@ -116,7 +116,7 @@ mod tests {
             (&blob[1..], false, "no multibase prefix"),
             (&blob[..58], false, "cut"),
             (&format!("{blob}a"), false, "longer than its hash"),
-            (&blob.replace('h', "1"), false, "a character that base32 has not"),
+            (&blob.replace('h', "1"), false, "a character that is not in base32"),
             ("x&did=did:plc:other", false, "a parameter pasted into it"),
             (&format!("{blob}&did=x"), false, "likewise"),
             (&"b".repeat(10_000), false, "long"),

@@ -311,9 +311,10 @@ impl World {
                         }
                     }
                 }
-                Effect::Keep(Keep::Publish(saying)) => {
-                    self.published(&saying);
-                    gateway::keep(&|statement| run(&self.db, statement), &Keep::Publish(saying)).unwrap();
+                Effect::Keep(Keep::Publish(publication)) => {
+                    self.published(&publication);
+                    gateway::keep(&|statement| run(&self.db, statement), &Keep::Publish(publication))
+                        .unwrap();
                 }
                 Effect::Keep(keep) => gateway::keep(&|statement| run(&self.db, statement), &keep).unwrap(),
                 Effect::Close { socket, code, .. } => {

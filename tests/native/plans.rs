@@ -24,7 +24,7 @@ use colibri_edge::pipeline::{Batch, end_bans, walk};
 use colibri_edge::storage::audit::{self, Act, Filter};
 use colibri_edge::storage::bound_rooms::{self, Due};
 use colibri_edge::storage::community_log::{self, Listener};
-use colibri_edge::storage::gateway_people::{self, Saying};
+use colibri_edge::storage::gateway_people::{self, Publication};
 use colibri_edge::storage::gateway_sessions::{self, Session};
 use colibri_edge::storage::incidents::Incident;
 use colibri_edge::storage::presence::Shown;
@@ -355,8 +355,8 @@ fn objects() -> Vec<(Vec<&'static str>, Vec<Statement>)> {
     log.extend([true, false].map(community_log::set_members_only));
     log.extend(community_log::forget(Micros(0), 1));
     let mut sessions = vec![
-        gateway_sessions::told_people(),
-        gateway_sessions::tell_people(1),
+        gateway_sessions::records(),
+        gateway_sessions::keep_records(1),
         gateway_sessions::sessions(),
         gateway_sessions::open(&Session::default(), 0),
         gateway_sessions::keep(1, &Session::default()),
@@ -365,8 +365,8 @@ fn objects() -> Vec<(Vec<&'static str>, Vec<Statement>)> {
         gateway_sessions::subscribe(1, Kind::Message, None),
         gateway_sessions::channels(),
         gateway_sessions::communities(),
-        gateway_sessions::heard("at://c", 1),
-        gateway_sessions::deafen("at://c"),
+        gateway_sessions::received("at://c", 1),
+        gateway_sessions::detach("at://c"),
     ];
     sessions.extend(gateway_sessions::mean(&[], &[]));
     sessions.extend(gateway_sessions::close(1));
@@ -407,7 +407,7 @@ fn of_used_tokens() -> Vec<Statement> {
 fn of_people() -> Vec<Statement> {
     let did = Did::parse("did:plc:bob").unwrap();
     let event = serde_json::value::RawValue::from_string("{}".into()).unwrap();
-    let saying = |status| Saying {
+    let publication = |status| Publication {
         id: 0,
         did: did.clone(),
         communities: Vec::new(),
@@ -421,19 +421,19 @@ fn of_people() -> Vec<Statement> {
         gateway_people::keep(&did, &Person::default()),
         gateway_people::forget(&did),
         gateway_people::signs(),
-        gateway_people::heard(1, Micros(0), true),
+        gateway_people::sign(1, Micros(0), true),
         gateway_people::silence(1),
         gateway_people::hold(&did, true, &event),
         gateway_people::held(1),
         gateway_people::release(1),
-        gateway_people::say(&saying(true)),
-        gateway_people::sayings(0, 1),
-        gateway_people::last_saying(),
-        gateway_people::hearers(),
-        gateway_people::hearer("gateway-0", 1),
-        gateway_people::forget_sayings(1),
-        gateway_people::speaker("gateway-0"),
-        gateway_people::listened("gateway-0", 1),
+        gateway_people::publish(&publication(true)),
+        gateway_people::publications(0, 1),
+        gateway_people::last_publication(),
+        gateway_people::receivers(),
+        gateway_people::receiver("gateway-0", 1),
+        gateway_people::forget_publications(1),
+        gateway_people::publisher("gateway-0"),
+        gateway_people::published_by("gateway-0", 1),
         gateway_people::changed_since(Micros(0)),
         gateway_people::traces(&did),
         gateway_people::has_traces(&did),
@@ -443,8 +443,8 @@ fn of_people() -> Vec<Statement> {
         gateway_people::oldest_trace(),
         gateway_people::chosen(&did),
         gateway_people::unchoose(&did),
-        gateway_people::changed(&saying(true), Micros(0)),
-        gateway_people::changed(&saying(false), Micros(0)),
+        gateway_people::changed(&publication(true), Micros(0)),
+        gateway_people::changed(&publication(false), Micros(0)),
         gateway_people::run(),
         gateway_people::runs("one"),
         gateway_people::observed(),

@@ -6,7 +6,7 @@ use colibri_edge::domain::presence::State;
 use colibri_edge::domain::restore::{self, Place, Trace};
 use colibri_edge::domain::subscriptions::{Kind, Subscriptions};
 use colibri_edge::domain::voice::Rooms;
-use colibri_edge::storage::gateway_people::{self, Changed, Saying, Unsaid};
+use colibri_edge::storage::gateway_people::{self, Changed, HeldEvent, Publication};
 use colibri_edge::storage::gateway_sessions::{self, Session};
 use colibri_edge::storage::presence::Shown;
 use colibri_edge::storage::reads::communities;
@@ -149,9 +149,9 @@ impl Object {
     }
 }
 
-fn saying(name: &str, status: bool) -> Saying {
+fn publication(name: &str, status: bool) -> Publication {
     let event = RawValue::from_string(r#"{"type":"x","n":1.50}"#.into()).unwrap();
-    Saying {
+    Publication {
         id: 0,
         did: did(name),
         communities: vec![of("alice")],
@@ -165,31 +165,31 @@ fn saying(name: &str, status: bool) -> Saying {
 #[test]
 fn what_is_said_is_numbered_and_kept_until_everybody_has_it() {
     let object = Object::new(gateway_people::SCHEMA);
-    object.run(&gateway_people::say(&saying("a", true)));
-    object.run(&gateway_people::say(&saying("b", false)));
-    let sayings = || Saying::read(&object.run(&gateway_people::sayings(0, 10))).unwrap();
-    let (last, all, unreadable) = sayings();
+    object.run(&gateway_people::publish(&publication("a", true)));
+    object.run(&gateway_people::publish(&publication("b", false)));
+    let publications = || Publication::read(&object.run(&gateway_people::publications(0, 10))).unwrap();
+    let (last, all, unreadable) = publications();
     assert_eq!((last, unreadable), (Some(2), 0));
     assert_eq!(
         all.iter().map(|one| (one.id, one.did.clone())).collect::<Vec<_>>(),
         [(1, did("a")), (2, did("b"))]
     );
     assert_eq!(all[0].event.get(), r#"{"type":"x","n":1.50}"#, "not a byte changes");
-    assert_eq!(object.run(&gateway_people::last_saying()), ["2"]);
-    object.run(&gateway_people::forget_sayings(2));
-    object.run(&gateway_people::say(&saying("c", true)));
-    assert_eq!(sayings().1[0].id, 3, "an id is never given twice");
+    assert_eq!(object.run(&gateway_people::last_publication()), ["2"]);
+    object.run(&gateway_people::forget_publications(2));
+    object.run(&gateway_people::publish(&publication("c", true)));
+    assert_eq!(publications().1[0].id, 3, "an id is never given twice");
     object.0.execute_batch("INSERT INTO sayings (saying) VALUES ('nonsense')").unwrap();
-    object.run(&gateway_people::say(&saying("d", true)));
-    let (last, rest, unreadable) = sayings();
-    let said: Vec<i64> = rest.iter().map(|saying| saying.id).collect();
+    object.run(&gateway_people::publish(&publication("d", true)));
+    let (last, rest, unreadable) = publications();
+    let said: Vec<i64> = rest.iter().map(|publication| publication.id).collect();
     assert_eq!((last, said, unreadable), (Some(5), vec![3, 5], 1), "Q21: one that cannot be read hides none");
     for through in [5, 3] {
-        object.run(&gateway_people::hearer("gateway-1", through));
-        object.run(&gateway_people::listened("gateway-1", through));
+        object.run(&gateway_people::receiver("gateway-1", through));
+        object.run(&gateway_people::published_by("gateway-1", through));
     }
-    assert_eq!(object.read::<(String, i64)>(&gateway_people::hearers()), [("gateway-1".to_owned(), 5)]);
-    assert_eq!(object.run(&gateway_people::speaker("gateway-1")), ["5"], "it never goes back");
+    assert_eq!(object.read::<(String, i64)>(&gateway_people::receivers()), [("gateway-1".to_owned(), 5)]);
+    assert_eq!(object.run(&gateway_people::publisher("gateway-1")), ["5"], "it never goes back");
 }
 
 #[test]
@@ -207,16 +207,16 @@ fn what_a_gateway_keeps_of_people_and_sockets() {
     object.run(&gateway_people::forget(&did("a")));
     assert_eq!(object.run(&gateway_people::persons()), Vec::<String>::new());
 
-    object.run(&gateway_people::heard(7, Micros(5), false));
-    object.run(&gateway_people::heard(7, Micros(9), true));
+    object.run(&gateway_people::sign(7, Micros(5), false));
+    object.run(&gateway_people::sign(7, Micros(9), true));
     assert_eq!(object.read::<(i64, i64, bool)>(&gateway_people::signs()), [(7, 9, true)]);
     object.run(&gateway_people::silence(7));
     assert!(object.run(&gateway_people::signs()).is_empty());
 
-    let event = saying("a", true).event;
+    let event = publication("a", true).event;
     object.run(&gateway_people::hold(&did("a"), false, &event));
     object.0.execute_batch("INSERT INTO unsaid VALUES (2, 'did:plc:a', 1, '{')").unwrap();
-    let held = Unsaid::read(&object.run(&gateway_people::held(10))).unwrap();
+    let held = HeldEvent::read(&object.run(&gateway_people::held(10))).unwrap();
     let held: Vec<_> =
         held.iter().map(|one| (one.id, one.live, one.event.as_ref().map(|event| event.get()))).collect();
     assert_eq!(held, [(1, false, Some(event.get())), (2, true, None)]);
@@ -224,7 +224,7 @@ fn what_a_gateway_keeps_of_people_and_sockets() {
     assert!(object.run(&gateway_people::held(10)).is_empty());
 
     for (name, status, at) in [("a", true, 10), ("a", false, 30), ("b", true, 20)] {
-        object.run(&gateway_people::changed(&saying(name, status), Micros(at)));
+        object.run(&gateway_people::changed(&publication(name, status), Micros(at)));
     }
     let changed: Vec<Changed> = object.read(&gateway_people::changed_since(Micros(25)));
     assert_eq!(changed.len(), 1);
@@ -288,9 +288,9 @@ fn q10_traces_are_bounded_and_the_address_with_the_most_loses_its_oldest() {
 #[test]
 fn q13_changes_of_people_who_belong_nowhere_push_nobody_out() {
     let object = Object::new(gateway_people::SCHEMA);
-    object.run(&gateway_people::changed(&saying("member", true), Micros(1)));
+    object.run(&gateway_people::changed(&publication("member", true), Micros(1)));
     for n in 0..1_200 {
-        let made_up = Saying { communities: Vec::new(), ..saying(&format!("x{n}"), true) };
+        let made_up = Publication { communities: Vec::new(), ..publication(&format!("x{n}"), true) };
         object.run(&gateway_people::changed(&made_up, Micros(10 + n)));
     }
     gateway_people::forget_changes(Micros(0)).iter().for_each(|statement| drop(object.run(statement)));

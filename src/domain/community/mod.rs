@@ -1,8 +1,8 @@
 //! A community: the numbers of its events, the gateways that listen, and who is in its voice channels.
 //!
-//! A state machine without I/O. What happens changes the memory and is answered with [`Effect`]s; the object performs
-//! them in order, before it waits for anything. Whatever must survive the memory is an [`Effect::Keep`]. The log
-//! itself stays in the database: the memory knows where it begins and ends.
+//! A state machine without I/O. Each method changes the memory and adds [`Effect`]s; the object performs them in
+//! order, before it waits for anything. Whatever must survive the memory is an [`Effect::Keep`]. The log itself stays
+//! in the database: the memory knows only where it begins and ends.
 
 pub mod deliveries;
 pub mod observers;
@@ -27,9 +27,9 @@ pub const PAGE: i64 = 500;
 /// The counters of a community.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Counters {
-    /// The last `seq` given.
+    /// The last `seq` assigned.
     pub seq: u64,
-    /// The last row of the outbox that arrived.
+    /// The last outbox row received.
     pub announced: i64,
     /// The smallest `seq` in the log, if it is not empty.
     pub oldest: Option<u64>,
@@ -39,7 +39,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// The smallest `seq` in the log, or the next one to be given (Q05).
+    /// The smallest `seq` in the log, or the next one to be assigned (Q05).
     pub fn oldest(&self) -> u64 {
         self.oldest.unwrap_or(self.seq + 1)
     }
@@ -50,36 +50,36 @@ impl Counters {
     }
 }
 
-/// A gateway that listens.
+/// A gateway that is attached.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Listener {
     /// Its instance name.
     pub name: String,
-    /// The last `seq` it has.
+    /// The last `seq` it received.
     pub delivered: u64,
-    /// How often it asked to listen.
+    /// How often it attached.
     pub attachments: u64,
 }
 
-/// What a community is set up with.
+/// The configuration of a community.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// `GATEWAY_SHARDS` (C13).
     pub shards: u32,
-    /// The name of the gateway that is a person's home, with so many shards.
+    /// The name of a person's home gateway, with this many shards.
     pub home_of: fn(&Did, u32) -> String,
     /// `EVENT_LOG_MAX` (C17).
     pub log_max: i64,
 }
 
-/// Everything that was kept, as it was read back.
+/// The stored state.
 #[derive(Clone, Debug, Default)]
 pub struct Stored {
     /// The counters.
     pub counters: Counters,
-    /// Who listens.
+    /// The attached gateways.
     pub listeners: Vec<Listener>,
-    /// Who is in which voice channel, and the gateway that joined them.
+    /// Each person in a voice channel: the person, the channel, and the gateway that joined them.
     pub seats: Vec<(Did, AtUri, String)>,
 }
 
@@ -88,34 +88,34 @@ pub struct Stored {
 pub enum Keep {
     /// From now on only members may hear the community, or everybody (X43).
     MembersOnly(bool),
-    /// These rooms must look at their rights, because of the event with this `seq` (S20).
+    /// These rooms must check rights again, because of the event with this `seq` (S20).
     Concern(Concern, u64),
-    /// A gateway asks to listen, from the event after this `seq` on.
+    /// A gateway attaches and receives the events after this `seq`.
     Listen(String, u64),
-    /// Events, the first of them under this `seq`.
+    /// Adds events to the log; the first one has this `seq`.
     Append(u64, Rc<[Announcement]>),
-    /// A person is in a voice channel; the gateway that joined them.
+    /// A person joined a voice channel through this gateway.
     Seat(Did, AtUri, String),
-    /// Nobody else is in any voice channel.
+    /// Removes everybody from voice who is not in these lists.
     Seats(Rooms),
-    /// The last `seq` given, and the last row of the outbox that arrived.
+    /// The last `seq` assigned, and the last outbox row received.
     Count(u64, i64),
-    /// A gateway has everything up to and with this `seq`.
+    /// A gateway received everything up to and including this `seq`.
     Delivered(String, u64),
-    /// A gateway listens no more, unless it asked to since.
+    /// A gateway detaches, unless it attached again meanwhile.
     Leave(Listener),
 }
 
-/// What there is to do. Effects are performed in order, and all of them before the next await.
+/// What the object must do. It performs effects in order, and all of them before the next await.
 #[derive(Clone, Debug)]
 pub enum Effect {
     /// Write to the object's database.
     Keep(Keep),
-    /// Send these events, the first of them under this `seq`, to the observers that are up to date.
+    /// Send these events to the observers that have caught up; the first one has this `seq`.
     Publish(u64, Rc<[Announcement]>),
-    /// Only members may hear the community: let its observers go (X43).
+    /// Only members may read the community: close its observers (X43).
     EndObservers,
-    /// The log holds too much: forget what is over (Q06), and say where it begins then.
+    /// The log is too long: delete its oldest events (Q06), and report its new beginning.
     Forget,
 }
 
@@ -126,18 +126,18 @@ pub struct Community {
     counters: Counters,
     listeners: BTreeMap<String, Listener>,
     rooms: Rooms,
-    /// The gateway that joined each person who is in voice: another one, of a time with another number of gateways,
-    /// does not take them out.
+    /// For each person in voice, the gateway that joined them. Only that one can remove them: after a change of
+    /// `GATEWAY_SHARDS`, a former home must not.
     joined_by: BTreeMap<Did, String>,
-    /// Gateways that are being delivered to: one call at a time, so that events arrive in order.
+    /// Gateways with a delivery in progress: one call at a time, so that events arrive in order.
     delivering: BTreeSet<String>,
-    /// How often in a row gateways could not be delivered to.
+    /// The number of failed deliveries in a row, per gateway.
     failures: BTreeMap<String, u32>,
     effects: Vec<Effect>,
 }
 
 impl Community {
-    /// The community that was kept.
+    /// Rebuilds a community from its stored state.
     pub fn wake(settings: Settings, stored: Stored) -> Self {
         let mut community = Self {
             settings,
@@ -153,7 +153,7 @@ impl Community {
         community
     }
 
-    /// Something could not be kept: what was kept counts.
+    /// A write failed: replaces the memory by the stored state.
     pub fn reload(&mut self, stored: Stored) {
         let Stored { counters, listeners, seats } = stored;
         self.counters = counters;
@@ -163,20 +163,20 @@ impl Community {
         self.effects.clear();
     }
 
-    /// The effects of what was done.
+    /// Returns the effects that were added.
     pub fn take_effects(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)
     }
 
-    /// Where the community stands.
+    /// The counters.
     pub fn counters(&self) -> Counters {
         self.counters
     }
 
-    /// What was committed: every event of a row that did not arrive before gets the next `seq` (T14), and the gateway
-    /// of a private event's person is asked to listen (E06b). Whatever ends in voice gets its event first (V06).
+    /// Takes committed events. Every event of a new row gets the next `seq` (T14); for a private event, the gateway of
+    /// its person is attached (E06b). If an event ends somebody's time in voice, the E14 about it comes first (V06).
     ///
-    /// Numbers come from the counters alone, and those are kept last: should keeping fail half way, the same rows
+    /// Numbers follow from the counters alone, and those are written last: if a write fails half way, the same rows
     /// get the same numbers again.
     pub fn announced(&mut self, community: &AtUri, rows: Vec<OutboxEvents>) -> Result<(), serde_json::Error> {
         let before = self.counters;
@@ -213,7 +213,7 @@ impl Community {
         Ok(())
     }
 
-    /// Gives events their numbers, and keeps them with what caused them.
+    /// Numbers events and stores them, together with the change that caused them.
     fn append(&mut self, events: Vec<Announcement>, cause: Option<Keep>, announced: i64) {
         let first = self.counters.seq + 1;
         let events: Rc<[Announcement]> = events.into();
@@ -232,17 +232,17 @@ impl Community {
         }
     }
 
-    /// The log was tidied and begins here.
+    /// The log was shortened and begins here.
     pub fn begins_at(&mut self, oldest: Option<u64>) {
         self.counters.oldest = oldest;
     }
 
-    /// Whoever comes back with this cursor (Q02–Q05).
+    /// Where a client with this cursor resumes (Q02–Q05).
     pub fn resume(&self, cursor: i64) -> Resume {
         resume(cursor, self.counters.oldest(), self.counters.seq)
     }
 
-    /// A page of a replay, with `events` of the log, and whether there are `more` behind them.
+    /// A page of a replay with these events; `more` says whether the log has further ones.
     pub fn page(&self, events: Vec<Numbered>, more: bool) -> Replayed {
         let last = self.counters.seq;
         let through = events.last().filter(|_| more).map_or(last, |event| event.seq);

@@ -1,5 +1,5 @@
-//! What an observer hears (A21): a socket that reads one community and acts for nobody. It catches up with the log
-//! page by page until nothing is left (Q02); from then on it gets what is new.
+//! Observers (A21): sockets that read one community and act for nobody. An observer catches up with the log page by
+//! page (Q02), and then gets live events.
 
 use crate::domain::actions::{Action, Actor, Sign, action, wanted_seat, wanted_state};
 use crate::domain::announcement::Audience;
@@ -9,25 +9,25 @@ use crate::domain::replay::Replayed;
 use crate::wire::ids::AtUri;
 use crate::wire::socket::Reply;
 
-/// Stands for an observer that is let go: it is behind for ever, and gets nothing more.
+/// The position of an observer that is being closed: it gets nothing more.
 pub const LET_GO: i64 = i64::MAX;
 
-/// Whether observers hear an event: what is private is for one person.
+/// Whether observers get an event: private ones go to one person only.
 pub fn hears(audience: &Audience) -> bool {
     !matches!(audience, Audience::Private(_))
 }
 
-/// Whether an observer that is `behind` so far has not been let go.
+/// Whether an observer with this position is not being closed.
 pub fn is_open(behind: Option<i64>) -> bool {
     behind != Some(LET_GO)
 }
 
-/// Where an observer that must still catch up is.
+/// The position of an observer that must still catch up.
 pub fn is_behind(behind: Option<i64>) -> Option<i64> {
     behind.filter(|behind| *behind != LET_GO)
 }
 
-/// An observer on its way through the log.
+/// An observer's walk through the log.
 #[derive(Clone, Debug)]
 pub struct CatchUp {
     community: AtUri,
@@ -38,13 +38,13 @@ pub struct CatchUp {
 }
 
 impl CatchUp {
-    /// The observer has everything up to and with `cursor`.
+    /// The observer has everything up to and including `cursor`.
     pub fn new(community: AtUri, cursor: i64) -> Self {
         Self { community, cursor, from: None, after: cursor }
     }
 
-    /// A page arrived; `None` could not be read. What is sent, and whether that is the end: after the last of these
-    /// texts the observer gets what is new.
+    /// Takes a page; `None` if it could not be read. Returns the texts to send, and whether the walk is over: live
+    /// events follow after these texts.
     pub fn page(&mut self, page: Option<Replayed>) -> (Vec<String>, bool) {
         let (events, through, last) = match page {
             Some(Replayed::Page { events, through, last, .. }) => (events, through, last),
@@ -68,7 +68,7 @@ impl CatchUp {
     }
 }
 
-/// The usual reply to a frame, which has no effect. `verdict` is what the budget says to it.
+/// The usual reply to a frame, which has no effect here. `verdict` is the decision of the frame budget.
 pub fn reply(text: Option<&str>, verdict: Verdict) -> Reply {
     let decided = action(text);
     match (verdict, decided.action, decided.sign) {
@@ -82,7 +82,7 @@ pub fn reply(text: Option<&str>, verdict: Verdict) -> Reply {
     }
 }
 
-/// An observer acts for nobody, so there is always a reason why not.
+/// The reply to a request that needs a person, which an observer never has.
 fn refusal<T>(wanted: Result<T, Reply>) -> Reply {
     wanted.err().unwrap_or_else(|| Reply::ack(""))
 }

@@ -1,4 +1,4 @@
-//! Who is in a community's voice channels (contract section 6). Every change gets its E14 in the same step (V10).
+//! The members of a community's voice channels (contract section 6). Every change sends E14 in the same step (V10).
 
 use serde_json::value::RawValue;
 
@@ -10,8 +10,8 @@ use crate::wire::events::Event;
 use crate::wire::ids::{AtUri, Did};
 
 impl Community {
-    /// V03, V04: `gateway` has a person join a channel. A right that was read before something else was decided here
-    /// counts for nothing: `false`.
+    /// V03, V04: a person joins a channel through `gateway`. `false` if the community received an event after
+    /// `version`: the person's right must be read again.
     pub fn join_voice(
         &mut self,
         community: &AtUri,
@@ -30,7 +30,7 @@ impl Community {
         Ok(true)
     }
 
-    /// V05, V06. A gateway takes out only whom it joined.
+    /// V05, V06: a person leaves through `gateway`, which must be the one that joined them.
     pub fn leave_voice(
         &mut self,
         community: &AtUri,
@@ -43,7 +43,7 @@ impl Community {
         Ok(())
     }
 
-    /// Takes a person out, whoever joined them.
+    /// Removes a person, whichever gateway joined them.
     pub fn take_out(&mut self, community: &AtUri, did: &Did) -> Result<(), serde_json::Error> {
         if self.joined_by.remove(did).is_some() {
             let changed = events(community, self.rooms.leave(did), true)?;
@@ -52,12 +52,12 @@ impl Community {
         Ok(())
     }
 
-    /// Who is where (V10): the channels that are not empty.
+    /// The occupied channels with their members (V10).
     pub fn voices(&self) -> Vec<(AtUri, Vec<Did>)> {
         self.rooms.lists().into_iter().collect()
     }
 
-    /// What an event ends in voice (V06): the events of that.
+    /// Removes those from voice whose right an event ends (V06). Returns the events about it.
     pub(super) fn end_voice(
         &mut self,
         community: &AtUri,

@@ -1,5 +1,5 @@
-//! How a session starts to hear something: it subscribes, and catches up with what it missed, page by page
-//! (Q02, Q03, Q05, Q10, Q11). Events are neither lost nor doubled between the replay and what comes meanwhile.
+//! Subscriptions, and replays of missed events page by page (Q02, Q03, Q05, Q10, Q11). Between a replay and the live
+//! events that arrive during it, nothing is lost and nothing comes twice.
 
 use super::{Gateway, Keep};
 use crate::domain::actions::Subscribe;
@@ -14,28 +14,28 @@ use crate::wire::socket::Reply;
 /// Why a session catches up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Catching {
-    /// The client asked for it, and hears when it is done (Q02).
+    /// The client asked for it, and gets `resumed` at the end (Q02).
     Asked,
-    /// Its person missed it, and the client knows nothing of it (Q10).
+    /// It is part of a restore, of which the client knows nothing (Q10).
     Restored,
 }
 
-/// What a subscription changed, so that it can be taken back.
+/// What a subscription changed, for undoing it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Noted {
     is_new: bool,
-    /// What was remembered of an earlier resume of the same community.
+    /// The end of an earlier replay of the same community.
     replayed: Option<u64>,
 }
 
-/// A session that catches up with a community.
+/// The replay of a community to a session.
 #[derive(Clone, Debug)]
 pub struct Replay {
     session: i64,
     community: AtUri,
     how: Catching,
     cursor: i64,
-    /// Where it began, once the first page is there.
+    /// Where it began; set with the first page.
     from: Option<u64>,
     /// How far the pages reached.
     through: u64,
@@ -44,13 +44,13 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// The session `session` had everything of `community` up to and with `cursor`.
+    /// The session `session` has everything of `community` up to and including `cursor`.
     pub fn new(session: i64, community: AtUri, cursor: i64, how: Catching) -> Self {
         let through = u64::try_from(cursor).unwrap_or(0);
         Self { session, community, how, cursor, from: None, through, audible: Audible::ToAll }
     }
 
-    /// Whose it is.
+    /// Its session.
     pub fn session(&self) -> i64 {
         self.session
     }
@@ -60,26 +60,26 @@ impl Replay {
         self.how == Catching::Asked
     }
 
-    /// What is replayed.
+    /// Its community.
     pub fn community(&self) -> &AtUri {
         &self.community
     }
 
-    /// The last event that its pages brought, or 0: until the first page confirms it, the client's cursor may be of
-    /// another log (Q05).
+    /// The last event that its pages brought, or 0. Before the first page, the client's cursor proves nothing: it may
+    /// belong to another log (Q05).
     pub fn had(&self) -> u64 {
         self.from.map_or(0, |_| self.through)
     }
 
-    /// What stands in for a page that could not be read or sent: the client reads anew.
+    /// Replaces a page that could not be read: the client must read the community anew.
     pub fn broken(&self) -> Replayed {
         Replayed::Resync { oldest: self.through }
     }
 }
 
 impl Gateway {
-    /// Subscribes, before anything is looked up for it: what was changed, or why there is no room. `None` if
-    /// the session is gone. A subscription costs as much as its key, whatever else the session listens to.
+    /// Subscribes a session, before the object looks up the communities. Returns what changed, or which bound is
+    /// reached; `None` if the session is gone. The cost depends on the key alone, not on other subscriptions.
     pub fn subscribe(&mut self, id: i64, subscribe: &Subscribe) -> Option<Result<Noted, Bound>> {
         let (kind, key) = (subscribe.kind, subscribe.key.as_deref());
         let is_new =
@@ -92,7 +92,7 @@ impl Gateway {
         }
         let mut noted = Noted { is_new, replayed: None };
         let open = self.open.get_mut(&id)?;
-        // A client that subscribes itself is given nothing (Q10).
+        // A client that subscribes itself gets no restore (Q10).
         let mut changed = open.session.silent.take().is_some();
         if let Some(restoring) = &mut open.session.restoring {
             restoring.unsubscribe(kind, key); // Q11
@@ -112,8 +112,8 @@ impl Gateway {
         Some(Ok(noted))
     }
 
-    /// Takes a subscription back whose community could not be reached. What came for it meanwhile is sent: the
-    /// session may have heard that community before.
+    /// Undoes a subscription whose community could not be reached. Sends the events that arrived meanwhile, because
+    /// the session may have been subscribed before.
     pub fn take_back(&mut self, id: i64, noted: Noted, subscribe: &Subscribe) {
         if noted.is_new {
             let (kind, key) = (subscribe.kind, subscribe.key.as_deref());
@@ -135,8 +135,8 @@ impl Gateway {
         missed.for_each(|(_, text)| self.send(id, text));
     }
 
-    /// A page of a replay arrived: sends it, and answers the cursor of the next one. `None` if there is nothing
-    /// more to do: the replay is over, its socket is gone, or the client has taken it over (Q11).
+    /// Sends a page of a replay, and returns the cursor of the next page. `None` at the end: the replay is complete,
+    /// its socket is gone, or the client resumes the community itself (Q11).
     pub fn replayed(&mut self, replay: &mut Replay, page: Replayed) -> Option<i64> {
         let (events, through, last) = match page {
             Replayed::Page { events, through, last, .. } => (events, through, last),
@@ -157,7 +157,7 @@ impl Gateway {
         Some(i64::try_from(through).unwrap_or(-1))
     }
 
-    /// Sends a page; `false` if there is nobody any more who needs it.
+    /// Sends a page; `false` if nobody needs it any more.
     fn send_page(&mut self, replay: &Replay, events: &[Numbered], through: u64) -> bool {
         let Replay { session: id, community, how, audible, .. } = replay;
         let is_asked = *how == Catching::Asked;
@@ -178,7 +178,8 @@ impl Gateway {
         true
     }
 
-    /// The end of a replay: `resumed`, if it was asked for, or `resync_required`; then what came meanwhile.
+    /// Ends a replay: sends `resumed` if the client asked for it, or `resync_required`, and then the events that
+    /// arrived meanwhile.
     fn caught_up(&mut self, replay: &Replay, end: Result<u64, u64>) {
         let (id, community) = (replay.session, replay.community.as_str());
         let Some(open) = self.open.get_mut(&id) else { return };
@@ -207,8 +208,7 @@ impl Gateway {
         }
         let replayed = open.session.replayed.entry(community.to_owned()).or_insert(to);
         *replayed = to.max(*replayed);
-        // What the gateway has had itself by now does not come again, nor anything of a community that it does
-        // not listen to.
+        // Only positions ahead of the gateway's own are needed: earlier events do not arrive again.
         let communities = &self.communities;
         let is_ahead =
             |community: &String, seq: &u64| communities.get(community).is_some_and(|had| had < seq);

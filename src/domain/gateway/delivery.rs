@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::saying::Saying;
+use super::publication::Publication;
 use super::session::Open;
 use super::{Effect, Gateway, Keep, Moment};
 use crate::domain::announcement::Numbered;
@@ -64,11 +64,11 @@ impl Gateway {
             let last = events.last().map_or(had, |event| event.seq.max(had));
             self.communities.insert(community.to_owned(), last);
             self.courses.entry(community.to_owned()).or_default().note(moment.now, last);
-            self.keep(Keep::Heard(community.to_owned(), last));
+            self.keep(Keep::Received(community.to_owned(), last));
         } else {
             self.communities.remove(community);
             self.courses.remove(community);
-            self.keep(Keep::Deaf(community.to_owned()));
+            self.keep(Keep::Detached(community.to_owned()));
         }
     }
 
@@ -111,7 +111,7 @@ impl Gateway {
         let had = *self.communities.entry(community.to_string()).or_insert(seq);
         let begins = || Course::begins(now, had);
         self.courses.entry(community.to_string()).or_insert_with(begins);
-        self.keep(Keep::Heard(community.to_string(), had));
+        self.keep(Keep::Received(community.to_string(), had));
     }
 
     /// The channel names some session listens to.
@@ -160,34 +160,36 @@ impl Gateway {
     pub(super) fn published(
         &mut self,
         from: &str,
-        sayings: &[Saying],
+        publications: &[Publication],
         had: i64,
         audible: &BTreeMap<AtUri, Audible>,
         moment: &Moment<'_>,
     ) {
         let full = self.full(moment, |subscriptions| {
-            sayings.iter().any(|saying| subscriptions.watches(&saying.did, &saying.communities))
+            publications
+                .iter()
+                .any(|publication| subscriptions.watches(&publication.did, &publication.communities))
         });
         for id in full.into_iter().filter(|(_, unsent)| *unsent > FULL_BYTES).map(|(id, _)| id) {
             self.let_go(id, moment);
         }
-        for saying in sayings.iter().filter(|saying| saying.id > had) {
-            self.send_state(saying, audible);
-            self.note_change(saying, moment);
+        for publication in publications.iter().filter(|publication| publication.id > had) {
+            self.send_state(publication, audible);
+            self.note_change(publication, moment);
         }
-        let through = sayings.last().map_or(had, |saying| saying.id.max(had));
-        self.keep(Keep::Listened(from.to_owned(), through));
+        let through = publications.last().map_or(had, |publication| publication.id.max(had));
+        self.keep(Keep::PublishedBy(from.to_owned(), through));
     }
 
     /// Sends an event about a person to every session that watches them.
-    fn send_state(&mut self, saying: &Saying, audible: &BTreeMap<AtUri, Audible>) {
+    fn send_state(&mut self, publication: &Publication, audible: &BTreeMap<AtUri, Audible>) {
         let watching = self.open.iter().filter(|(_, open)| {
-            open.subscriptions.watches(&saying.did, &saying.communities)
-                || saying.closed.iter().any(|community| is_watched(open, community, audible))
+            open.subscriptions.watches(&publication.did, &publication.communities)
+                || publication.closed.iter().any(|community| is_watched(open, community, audible))
         });
         let to: Vec<i64> = watching.map(|(id, _)| *id).collect();
         if !to.is_empty() {
-            let text = stamp_state(saying.event.get(), saying.live);
+            let text = stamp_state(publication.event.get(), publication.live);
             self.effects.push(Effect::Send { to, text });
         }
     }

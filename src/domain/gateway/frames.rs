@@ -68,7 +68,7 @@ impl Gateway {
         let Decided { action, sign } = action(text);
         let Some((verdict, actor)) = self.note_frame(id, sign, moment) else { return false };
         if verdict != Verdict::Fine {
-            // What could not be read is told so, whatever the budget says (A15, in this order).
+            // An unreadable frame gets its own error, whatever the budget says (A15, in this order).
             let reply = match (action, sign) {
                 (Action::Reply(reply), Sign::Refused) => reply,
                 _ => Reply::error("Rate limit exceeded"),

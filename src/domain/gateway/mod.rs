@@ -8,8 +8,8 @@
 
 pub mod catching_up;
 pub mod moving;
+pub mod publication;
 pub mod restoring;
-pub mod saying;
 pub mod session;
 pub mod settling;
 
@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::value::RawValue;
 
-use self::saying::Saying;
+use self::publication::Publication;
 use self::session::{Caller, Open, Session};
 use super::actions::{Seat, Subscribe};
 use super::announcement::Numbered;
@@ -94,7 +94,7 @@ pub enum Input {
     HungUp(i64),
     /// The line of a socket broke, as the runtime noticed.
     Broke(i64),
-    /// Events of a community arrived. [`Gateway::has_no_room`] told, before the wait, which sockets were full.
+    /// Events of a community arrived. Before the wait, [`Gateway::has_no_room`] returned the full sockets.
     Delivered {
         /// The community.
         community: AtUri,
@@ -112,7 +112,7 @@ pub enum Input {
         /// The gateway that publishes it.
         from: String,
         /// In order.
-        sayings: Vec<Saying>,
+        publications: Vec<Publication>,
         /// The last of its ids that arrived before.
         had: i64,
         /// Of the communities for members only through which people are watched, who may hear them.
@@ -122,7 +122,7 @@ pub enum Input {
     Adopted(Vec<Did>),
     /// A person showed a proof for the first time.
     Proved(Did),
-    /// Everything of a person is erased (I56); the last time, also what was still to be told of them.
+    /// A person is erased (I56); the last time, undelivered events about them are deleted, too.
     Erased {
         /// Who.
         did: Did,
@@ -154,7 +154,7 @@ pub enum Effect {
         /// In words.
         reason: &'static str,
     },
-    /// A frame needs something from outside: do it, then tell [`Input::Done`].
+    /// A frame needs something from outside: do it, and then call with [`Input::Done`].
     Start(i64, Job),
     /// See that the alarm rings at this time or earlier.
     WakeAt(Micros),
@@ -203,9 +203,9 @@ pub enum Keep {
     /// Nothing is to be remembered of a person.
     PersonOver(Did),
     /// The gateway listens to a community and has everything up to and with this `seq`.
-    Heard(String, u64),
+    Received(String, u64),
     /// The gateway listens to a community no more.
-    Deaf(String),
+    Detached(String),
     /// These names mean these channels, and nothing else.
     Meanings(Vec<String>, Vec<Candidate>),
     /// What a socket of a person had that closed at this time.
@@ -213,22 +213,22 @@ pub enum Keep {
     /// Forget the traces of before this time, and those that are too many.
     TidyTraces(Micros),
     /// A person's status or profile changed at this time (Q13).
-    Changed(Saying, Micros),
+    Changed(Publication, Micros),
     /// Forget changes of before this time, and those that are too many.
     TidyChanges(Micros),
     /// An event of a record waits for the state of its person.
     Hold(Did, bool, Box<RawValue>),
     /// Events up to and with this one wait no more.
     Released(i64),
-    /// Every gateway is to hear this about a person.
-    Publish(Saying),
+    /// Every gateway must receive this event about a person.
+    Publish(Publication),
     /// What a visitor chose at this time, who exists nowhere else (P01); `None` is nothing.
     Chosen(Did, Option<State>, Micros),
     /// Events of records up to and with this row of the outbox arrived.
     Records(i64),
     /// Everything up to and with this id arrived from another gateway.
-    Listened(String, i64),
-    /// Nothing is kept of a person; without the `bool`, but what is still to be told of them.
+    PublishedBy(String, i64),
+    /// Deletes everything of a person; undelivered events about them only if the `bool` is set.
     Erased(Did, bool),
     /// This is the run of the runtime that the object last saw.
     Run(String),
@@ -277,10 +277,10 @@ pub struct Gateway {
     /// Events of records about people wait for the state of their person.
     held: bool,
     /// Something was published that some gateway may not have.
-    pub said: bool,
+    pub unpublished: bool,
     /// Some people's home is another gateway since `GATEWAY_SHARDS` changed.
     pub strangers: bool,
-    /// Communities whose observers hear about people.
+    /// Communities whose observers receive events about people.
     pub observed: BTreeSet<String>,
     /// The last row of the outbox with events of records about people.
     records: i64,
@@ -303,7 +303,7 @@ impl Gateway {
             leaving: BTreeSet::new(),
             restoring: BTreeSet::new(),
             held: true,
-            said: true,
+            unpublished: true,
             strangers: false,
             observed: BTreeSet::new(),
             records: 0,
@@ -324,8 +324,8 @@ impl Gateway {
                 self.deliver(&community, &events, &full, &audible, moment);
             }
             Input::Records(rows) => self.records(rows, moment),
-            Input::Published { from, sayings, had, audible } => {
-                self.published(&from, &sayings, had, &audible, moment);
+            Input::Published { from, publications, had, audible } => {
+                self.published(&from, &publications, had, &audible, moment);
             }
             Input::Adopted(dids) => self.adopted(&dids, moment),
             Input::Proved(did) => self.proved(&did, moment),

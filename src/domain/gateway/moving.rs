@@ -1,8 +1,8 @@
-//! A person moves between voice channels (V01–V05): out of the old community first, then into the new channel.
+//! Moves between voice channels (V01–V05): a person leaves the old community first, and then joins the new channel.
 //!
-//! The community holds the lists; the gateway knows a person's one channel, and takes them out of it before they are
-//! in another. A move is noted before the community is asked, so a crash leaves nobody in a list that no gateway
-//! remembers. The object asks what a [`Step`] says, one move at a time for each person, and tells the [`Answer`].
+//! Communities hold the lists of members. The gateway knows the one channel of each of its people, and stores a new
+//! one before it calls the community: after a crash, nobody stands in a list that no gateway knows of. The object
+//! performs each [`Step`], one move at a time for each person, and passes the [`Answer`] to [`Gateway::go_on`].
 
 use super::Gateway;
 use crate::domain::actions::Seat;
@@ -12,8 +12,8 @@ use crate::domain::voice_right::{VoiceRefusal, voice_channel};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
 
-/// A right that was read is read again when the community has heard of something since. A busy community hears
-/// something many times a second, and reading takes milliseconds.
+/// How often a right is read in one move. The community answers "stale" if it received an event after the right was
+/// read; a busy one receives many a second, and reading takes milliseconds.
 const ATTEMPTS: u32 = 20;
 
 /// A move under way.
@@ -22,12 +22,12 @@ pub struct Move {
     /// The session that asked for it.
     session: i64,
     did: Did,
-    /// Where to; `None` is out.
+    /// The destination; `None`: the person only leaves.
     to: Option<Place>,
     attempts: u32,
-    /// The person counts as being there from here on.
+    /// Whether the gateway has stored the destination as the person's channel.
     noted: bool,
-    /// They may not be there, and are to be told so when they are out.
+    /// Why the person may not be there: the reply once they have left.
     refusal: Option<VoiceRefusal>,
 }
 
@@ -43,14 +43,14 @@ impl Move {
     }
 }
 
-/// What is to be asked next.
+/// What the object does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The database: may the person be in this channel? The version of the ledger is read before that.
+    /// Read from the database whether the person may be in this channel, and before that the ledger's version.
     Judge(Place),
-    /// The community of this place: take the person out.
+    /// Call the community of this place: the person leaves.
     Leave(Place),
-    /// The community of this place: take the person in, if it knows of nothing newer than what was judged.
+    /// Call the community of this place: the person joins, unless it received an event after the right was read.
     Join(Place),
     /// Nothing: the move is over.
     Over(Ending),
@@ -59,31 +59,31 @@ pub enum Step {
 /// How a move ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// As it was wished.
+    /// The person is where they wanted to be.
     Done,
     /// The person may not be there.
     Refused(VoiceRefusal),
-    /// The community changed all the time, or somebody could not be reached.
+    /// The right was stale too often, or a call failed.
     Failed,
 }
 
-/// What came of a [`Step`].
+/// The result of a [`Step`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// Whether the person may be there.
     Judged(Result<(), VoiceRefusal>),
-    /// They are out.
+    /// They left.
     Left,
-    /// They are in.
+    /// They joined.
     In,
-    /// The community has heard of something since the right was read.
+    /// The community received an event after the right was read.
     Stale,
-    /// There was no answer: whether it was done is not known.
+    /// No answer came, so the community may have done it or not.
     None,
 }
 
 impl Gateway {
-    /// The session `session` wants its person somewhere (A12, A12b).
+    /// The session `session` asks to move its person (A12, A12b).
     pub fn begin_move(&self, session: i64, did: &Did, seat: &Seat) -> (Move, Step) {
         let begin = |to| Move { session, did: did.clone(), to, attempts: 0, noted: false, refusal: None };
         let Seat::In(community, channel) = seat else {
@@ -98,21 +98,21 @@ impl Gateway {
         (begin(place), step)
     }
 
-    /// Takes a person out whose time in a voice channel is over, unless they joined again meanwhile; `None` if there
-    /// is nothing to do.
+    /// Begins to remove a person from a voice channel in which nothing keeps them any more. `None` if they joined
+    /// again meanwhile.
     pub fn begin_end(&self, did: &Did) -> Option<(Move, Step)> {
         let person = &self.persons.get(did)?.person;
         let is_over = person.seat.leaving().is_some() || person.presence.sockets().is_empty();
         is_over.then(|| self.begin_move(0, did, &Seat::Nowhere))
     }
 
-    /// Goes on with a move.
+    /// Continues a move.
     pub fn go_on(&mut self, moving: &mut Move, answer: Answer, now: Micros) -> Step {
         let over = |moving: &Move| Step::Over(moving.refusal.map_or(Ending::Done, Ending::Refused));
         match (answer, moving.to.clone()) {
             (Answer::Judged(Err(refusal)), _) => {
                 moving.refusal = Some(refusal);
-                // They were allowed a moment ago, and count as being there.
+                // An earlier right allowed it, and the community may have let them join.
                 let leave = moving.noted.then(|| self.leave_first(moving)).flatten();
                 leave.unwrap_or_else(|| over(moving))
             }
@@ -143,7 +143,7 @@ impl Gateway {
             }
             (Answer::Stale | Answer::None | Answer::Judged(_), _) => {
                 if moving.noted {
-                    // Whether they are in is not known: they are taken out, and may try again.
+                    // They may have joined: remove them, so that they can try again.
                     self.seat(&moving.did, Input::Ended, now);
                 }
                 Step::Over(Ending::Failed)
@@ -169,7 +169,7 @@ impl Gateway {
         self.change(did, |person, periods| person.seat.on(input, now, periods));
     }
 
-    /// Those whose time in a voice channel is over. Each is answered once, until [`Gateway::mark`] finds them again.
+    /// The people to remove from a voice channel. Returns each one once, until [`Gateway::mark`] finds them again.
     pub fn take_leaving(&mut self) -> Vec<Did> {
         std::mem::take(&mut self.leaving).into_iter().collect()
     }

@@ -1,6 +1,6 @@
-//! What a session gets that says nothing: what other sockets of its person listened to, and what those missed
-//! (Q10–Q15). The object looks up, asks the logs and reads the database; what it is to look up, which of the
-//! answers counts, and who gets what of it, is decided here.
+//! Restores: a session that does not subscribe gets the subscriptions of its person's other sockets, and the events
+//! that those missed (Q10–Q15). The object asks the logs and the database. This file decides what to ask, which
+//! answers count, and what the session gets.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::wire::events::Event;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
 
-/// The last changes of a person that a gateway knows of (Q13).
+/// When a person last changed, as far as the gateway knows (Q13).
 #[derive(Clone, Debug)]
 pub struct Change {
     /// Who.
@@ -24,7 +24,7 @@ pub struct Change {
     pub status_at: Micros,
     /// When their profile last changed.
     pub profile_at: Micros,
-    /// The communities through which they were watched then.
+    /// The communities through which others watched them at that time.
     pub communities: Vec<AtUri>,
 }
 
@@ -40,7 +40,7 @@ pub struct Missed {
 }
 
 impl Missed {
-    /// What there is to say of them, as they are now.
+    /// The events to send, with the current values.
     pub fn events(&self, now: &Person) -> Vec<Event> {
         let status = self.status.then(|| Event::status_of(&self.did, now.clone()));
         let profile = self.profile.then(|| Event::profile_of(&self.did, now.clone()));
@@ -48,24 +48,24 @@ impl Missed {
     }
 }
 
-/// A place in the log of a community that was asked for by its moment: `None` if the log does not reach back.
+/// A community, a moment, and the last `seq` before it: `None` if the log does not reach back so far.
 pub type Located = (AtUri, Micros, Option<u64>);
 
 impl Gateway {
-    /// The sessions that still have to get what others had. Each is answered once.
+    /// The sessions to restore. Returns each one once.
     pub fn take_restoring(&mut self) -> BTreeSet<i64> {
         std::mem::take(&mut self.restoring)
     }
 
-    /// The person whose closed sockets count, too, if a session has said nothing until now (Q10).
+    /// The person of a session that has sent nothing so far: the traces of their closed sockets are needed (Q10).
     pub fn waits_for_traces(&self, id: i64) -> Option<&Did> {
         let session = &self.open.get(&id)?.session;
         session.silent.as_ref()?;
         session.did.as_ref()
     }
 
-    /// Gives a session that has said nothing until now what others of its person have, and what those had that
-    /// `closed` (Q10).
+    /// Gives a session that has sent nothing so far the subscriptions of its person's other sockets: the open ones,
+    /// and those of the traces in `closed` (Q10).
     pub fn inherit(&mut self, id: i64, closed: Vec<Trace>, moment: &Moment<'_>) {
         let Some(open) = self.open.get_mut(&id) else { return };
         let Some(declined) = open.session.silent.take() else { return };
@@ -86,7 +86,7 @@ impl Gateway {
         });
         let Some(open) = self.open.get_mut(&id) else { return };
         if !parts.is_empty() {
-            // What became known and is listened to since, for others, was missed from its beginning.
+            // Communities that the gateway attached to since then, for other sessions: all of their events were missed.
             let unknown = self.communities.keys().filter(|community| {
                 needs(&open.subscriptions, community, &self.meanings)
                     && !parts.iter().any(|part| part.heard.contains_key(*community))
@@ -95,7 +95,7 @@ impl Gateway {
             let mut restoring = Restoring { parts, ..Restoring::default() };
             unknown.iter().for_each(|community| restoring.owe_all(community));
             for community in restoring.parts.iter().flat_map(|part| part.heard.keys()) {
-                // From now on live events wait until the replay is through.
+                // From now on live events wait until the replay is over.
                 open.resuming.entry(community.clone()).or_insert_with(|| Some(Vec::new()));
             }
             open.session.restoring = Some(restoring);
@@ -106,7 +106,7 @@ impl Gateway {
         self.keep_session(id);
     }
 
-    /// What the other open sockets of a person have.
+    /// The state of the other open sockets of a person.
     fn open_traces(&self, did: &Did, id: i64, moment: &Moment<'_>) -> Vec<Trace> {
         let present = self.persons.get(did).into_iter();
         let open =
@@ -114,15 +114,15 @@ impl Gateway {
         open.filter_map(|other| self.trace(*other, self.last_sign(*other, moment)?, false)).collect()
     }
 
-    /// What a session listens to that has something restored; `None` if there is nothing to restore.
+    /// The subscriptions of a session that is being restored; `None` if there is nothing to restore.
     pub fn restores(&self, id: i64) -> Option<&Subscriptions> {
         let open = self.open.get(&id)?;
         open.session.restoring.as_ref().map(|_| &open.subscriptions)
     }
 
-    /// Of the communities a restored session `wants`, those that nobody at this gateway listens to, and none of
-    /// those before it had heard, were not known then: their whole log was missed. Those that came to be listened
-    /// to since the socket opened have told it everything.
+    /// Owes a restored session the whole log of each community in `wants` that is new: the gateway is not attached
+    /// to it, and none of the former sockets has a position in it. The session already receives every event of a
+    /// community that the gateway attached to since the socket opened.
     pub fn owe_new_ones(&mut self, id: i64, wants: &[AtUri]) {
         let Some(open) = self.open.get_mut(&id) else { return };
         let Some(restoring) = &mut open.session.restoring else { return };
@@ -142,8 +142,8 @@ impl Gateway {
         }
     }
 
-    /// The places of which only a moment is known, for their logs to be asked. A community that nobody here
-    /// listens to any more is not there any more, and is not asked.
+    /// The positions of which only a moment is known: the object asks the logs for each `seq`. Leaves out communities
+    /// that the gateway is not attached to, because they are gone.
     pub fn unlocated(&self, id: i64) -> BTreeSet<(AtUri, Micros)> {
         let restoring = self.open.get(&id).and_then(|open| open.session.restoring.as_ref());
         let heard = restoring.into_iter().flat_map(|one| &one.parts).flat_map(|part| &part.heard);
@@ -154,14 +154,14 @@ impl Gateway {
         unknown.filter(|(community, _)| self.listens_to(community.as_str())).collect()
     }
 
-    /// The logs said where those were of whom only a moment was known; one that was not asked is empty. Each
-    /// community is owed from the earliest place of all.
+    /// The logs answered for the positions of which only a moment was known; a log that was not asked is empty. Owes
+    /// each community from the earliest of its positions on.
     pub fn located(&mut self, id: i64, found: &[Located]) {
         let open = self.open.get_mut(&id);
         let Some(restoring) = open.and_then(|open| open.session.restoring.as_mut()) else { return };
         let cursor = |name: &str, since: Micros| {
             let asked = found.iter().find(|(community, at, _)| community.as_str() == name && *at == since);
-            // Q12: what the log does not reach back to is lost.
+            // Q12: events from before the beginning of the log are lost.
             asked.map_or(0, |(_, _, seq)| seq.map_or(LOST, |seq| i64::try_from(seq).unwrap_or(LOST)))
         };
         let Restoring { parts, owed, done } = restoring;
@@ -170,7 +170,7 @@ impl Gateway {
             if let Place::Since { since } = *place {
                 *place = Place::Seq(cursor(community, since));
             }
-            // What is owed already may have been sent in part: it does not begin anew.
+            // A part of what is owed already may have been sent: it does not start again.
             if let Place::Seq(seq) = *place
                 && !done.contains(community)
                 && !owed.contains_key(community)
@@ -183,21 +183,22 @@ impl Gateway {
         self.keep_session(id);
     }
 
-    /// The next community a session has to catch up with, and from where.
+    /// The next community to replay to a session, and the cursor.
     pub fn next_owed(&self, id: i64) -> Option<(AtUri, i64)> {
         let restoring = self.open.get(&id)?.session.restoring.as_ref()?;
         let mut owed = restoring.owed.iter();
         owed.find_map(|(community, cursor)| Some((AtUri::parse(community).ok()?, *cursor)))
     }
 
-    /// Since when changes of people may have been missed.
+    /// Since when the session may have missed changes of people.
     pub fn missed_since(&self, id: i64) -> Option<Micros> {
         let restoring = self.open.get(&id)?.session.restoring.as_ref()?;
         restoring.since()
     }
 
-    /// Of people who changed, those whom a session watches by what it was given, and of whom it missed
-    /// something (Q13). Communities that are for members only by now count for nobody ([`still_open`]).
+    /// What a session missed of the people in `changes`: those whom it watches through a restored subscription, and
+    /// who changed after the former socket's last sign of life (Q13). Communities that are for members only by now
+    /// count for nobody ([`still_open`]).
     pub fn missed_people(&self, id: i64, changes: &[Change]) -> Vec<Missed> {
         let restoring = self.open.get(&id).and_then(|open| open.session.restoring.as_ref());
         let Some(restoring) = restoring else { return Vec::new() };
@@ -211,7 +212,7 @@ impl Gateway {
         missed.collect()
     }
 
-    /// A session has got everything that was missed.
+    /// A restore is over: everything that was missed is sent.
     pub fn restored(&mut self, id: i64, now: Micros) {
         let Some(open) = self.open.get_mut(&id) else { return };
         let restoring = open.session.restoring.take();
@@ -232,8 +233,8 @@ pub fn still_open(mut changes: Vec<Change>, known: &[Known]) -> Vec<Change> {
     changes
 }
 
-/// What a new socket gets of what `sources` had, without what its client has `declined`, and whose it is. The most
-/// recent come first; what finds no room is left out.
+/// What a new socket gets from `sources`, without what its client has `declined`, and the ids of these sources. The
+/// most recent come first; those over the limit for subscriptions are left out.
 fn copies(sources: &[&Trace], declined: &Declined) -> (Vec<Part>, BTreeSet<i64>) {
     let (mut parts, mut copied, mut cost) = (Vec::new(), BTreeSet::new(), 0);
     for source in sources {

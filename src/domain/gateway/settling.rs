@@ -1,15 +1,15 @@
-//! The states of people are settled: read, stored, and then published (H11, E15, P12). One round is about all of a
-//! gateway whose state moved meanwhile, so a thousand who come at once cost a few queries.
+//! Settles the states of people: reads them, stores them, and then publishes them (H11, E15, P12). One round covers
+//! everybody whose state changed since the last one, so a thousand arrivals cost a few queries.
 //!
-//! What a round is about, what is stored of whom, which of two choices wins, and what is published when, is decided
-//! here. The object reads what [`Round::dids`] names, stores [`Round::states`], and says when that is done.
+//! This file decides who is in a round, what is stored, which of two choices wins, and what is published when. The
+//! object reads the people of [`Round::dids`], stores [`Round::states`], and reports that with [`Gateway::settled`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::saying::{Saying, Unsaid};
+use super::publication::{HeldEvent, Publication};
 use super::{Effect, Gateway, Keep, Present};
 use crate::domain::person::{Person, Stored};
 use crate::domain::presence::{Input as Happened, State};
@@ -22,18 +22,18 @@ use crate::wire::time::Micros;
 /// change may be 200 kB, but nearly all are below 1 kB.
 pub const ROUND: usize = 200;
 
-/// A state that somebody chose and that is not stored yet.
+/// A chosen state that is not stored yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
     /// Whose.
     pub did: Did,
     /// Which.
     pub state: State,
-    /// Through REST (R20) rather than a socket (A13).
+    /// Whether they chose through REST (R20), not through a socket (A13).
     pub by_api: bool,
 }
 
-/// What came of a choice.
+/// The result of a choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chosen {
     /// It is stored.
@@ -49,20 +49,20 @@ pub struct Known {
     pub did: Did,
     /// Their states.
     pub stored: Stored,
-    /// Whether they exist there (I37), beyond being here just now.
+    /// Whether they have a row there (I37).
     pub exists: bool,
-    /// Whether their account is there (P13).
+    /// Whether their account is active (P13).
     pub active: bool,
-    /// The communities through which they are watched (A36), but those for members only.
+    /// The communities through which others watch them (A36), but those for members only.
     pub communities: Vec<AtUri>,
     /// Those for members only (X43).
     pub closed: Vec<AtUri>,
-    /// What is shown of them.
+    /// Their public profile.
     pub shown: bodies::Person,
 }
 
 impl Known {
-    /// What is shown of them, with the state that is stored.
+    /// Their public profile with the stored state.
     pub fn now(&self) -> bodies::Person {
         let state = self.stored.current.map(|state| state.word().to_owned());
         bodies::Person { state, ..self.shown.clone() }
@@ -78,7 +78,7 @@ pub struct Shown {
     pub preferred: Option<State>,
     /// The state others see.
     pub current: Option<State>,
-    /// Whether they get a row in `people`: proven, or named by the holder of the API key (I37).
+    /// Whether they get a row in `people`: they showed a proof, or the holder of the API key named them (I37).
     pub exists: bool,
 }
 
@@ -86,7 +86,7 @@ pub struct Shown {
 #[derive(Debug, Default)]
 pub struct Round {
     dids: BTreeSet<Did>,
-    held: Vec<Unsaid>,
+    held: Vec<HeldEvent>,
     choices: Vec<Choice>,
     known: BTreeMap<Did, Known>,
     anonymous: BTreeSet<Did>,
@@ -94,12 +94,12 @@ pub struct Round {
 }
 
 impl Round {
-    /// Those it is about.
+    /// The people of the round.
     pub fn dids(&self) -> Vec<Did> {
         self.dids.iter().cloned().collect()
     }
 
-    /// What is to be stored before anything takes effect.
+    /// The states to store before anything takes effect.
     pub fn states(&self) -> &[Shown] {
         &self.states
     }
@@ -110,7 +110,7 @@ impl Round {
 }
 
 impl Gateway {
-    /// Whether there is anybody to settle.
+    /// Whether a round has anything to do.
     pub fn is_unsettled(&self) -> bool {
         self.held || !self.unsettled.is_empty()
     }
@@ -122,7 +122,7 @@ impl Gateway {
 
     /// Begins a round: `held` are the first events that wait for the state of their person. `None` if there is
     /// nothing to do.
-    pub fn round(&mut self, held: Vec<Unsaid>, choices: Vec<Choice>) -> Option<Round> {
+    pub fn round(&mut self, held: Vec<HeldEvent>, choices: Vec<Choice>) -> Option<Round> {
         self.held = !held.is_empty();
         let mut dids: BTreeSet<Did> = self.unsettled.iter().take(ROUND).cloned().collect();
         dids.extend(held.iter().map(|held| held.did.clone()));
@@ -130,8 +130,8 @@ impl Gateway {
         (!dids.is_empty()).then(|| Round { dids, held, choices, ..Round::default() })
     }
 
-    /// The people of a round are `known`. Answered are those who exist nowhere, and whose last choice this gateway
-    /// may remember (P01).
+    /// Takes the rows of the people of a round. Returns those without a row: this gateway may have stored what they
+    /// chose last (P01).
     pub fn known(&self, round: &mut Round, known: Vec<Known>) -> Vec<Did> {
         round.known = known.into_iter().map(|one| (one.did.clone(), one)).collect();
         let known = round.known.values();
@@ -144,11 +144,11 @@ impl Gateway {
         present.map_or(round.is_chosen(did), |present| !present.person.presence.is_loaded())
     }
 
-    /// Takes in what the database knows, and what visitors chose when they were last here, and decides what is to
-    /// be stored ([`Round::states`]):
-    ///   1. what was chosen, the last choice of each person; of an account that is not active through REST only, and
-    ///      it is shown as before (P13);
-    ///   2. otherwise what the person's sockets make of it, if that is not what is stored.
+    /// Loads the people of a round, with the states that visitors `chose` earlier, and decides what to store
+    /// ([`Round::states`]). The first rule that applies to a person decides:
+    ///   1. their last choice in this round. For an account that is not active, only a choice through REST counts, and
+    ///      others see the same state as before (P13);
+    ///   2. the state that follows from their sockets, if it differs from the stored one.
     pub fn load_round(&mut self, round: &mut Round, chosen: &BTreeMap<Did, State>, now: Micros) {
         let mut states: BTreeMap<Did, Stored> = BTreeMap::new();
         for one in
@@ -189,15 +189,15 @@ impl Gateway {
     fn load_person(&mut self, did: &Did, loaded: Happened, now: Micros) {
         self.person(did, loaded, now);
         if !self.persons.contains_key(did) {
-            // Loaded and over at once: whoever chose something stays in memory until that is done.
+            // Nothing keeps this person in memory, but a choice of theirs is being stored: keep them until then.
             let mut person = Person::default();
             person.on(loaded, now, &self.settings.periods);
             self.persons.insert(did.clone(), Present::of(person));
         }
     }
 
-    /// The states of a round are stored: what was chosen takes effect, what others do not know yet is published,
-    /// and so is what waited for it. Answered is what came of each choice, in order.
+    /// The states of a round are stored: applies the choices, publishes each state that changed, and publishes the
+    /// events that waited for a state. Returns the result of each choice, in order.
     pub fn settled(&mut self, round: Round, now: Micros) -> Vec<Chosen> {
         self.remember_choices(&round, now);
         let chosen = |choice: &Choice| match round.anonymous.contains(&choice.did) {
@@ -225,7 +225,7 @@ impl Gateway {
         round.choices.iter().map(chosen).collect()
     }
 
-    /// What visitors chose is remembered here: they have no row in the database once they are gone (P01).
+    /// Stores what visitors chose here, because they have no row in the database (P01).
     fn remember_choices(&mut self, round: &Round, now: Micros) {
         for one in &round.states {
             let exists = one.exists || round.known.get(&one.did).is_some_and(|known| known.exists);
@@ -234,18 +234,18 @@ impl Gateway {
         }
     }
 
-    /// Publishes the state of a person, if others know another one; `false` if it cannot be written.
+    /// Publishes the state of a person if it differs from the published one; `false` if it cannot be written.
     fn publish_state(&mut self, known: &Known) -> bool {
         let person = self.persons.get(&known.did).map(|present| &present.person);
-        let Some(state) = person.and_then(Person::to_tell) else { return true };
+        let Some(state) = person.and_then(Person::to_publish) else { return true };
         let shown = bodies::Person { state: Some(state.word().to_owned()), ..known.shown.clone() };
         let is_written = self.publish(known, true, true, Event::status_of(&known.did, shown).text());
-        self.change(&known.did, |person, _| person.told(state));
+        self.change(&known.did, |person, _| person.published(state));
         is_written
     }
 
     /// Publishes an event of a record with the state of this moment (P12); `false` if it cannot be read or written.
-    fn publish_held(&mut self, held: &Unsaid, round: &Round) -> bool {
+    fn publish_held(&mut self, held: &HeldEvent, round: &Round) -> bool {
         let Some(known) = round.known.get(&held.did) else { return true };
         let Some(event) = &held.event else { return false };
         let here = self.persons.get(&held.did).and_then(|present| present.person.presence.current());
@@ -265,8 +265,8 @@ impl Gateway {
         let Ok(event) = text.and_then(RawValue::from_string) else { return false };
         let did = known.did.clone();
         let (communities, closed) = (known.communities.clone(), known.closed.clone());
-        self.keep(Keep::Publish(Saying { id: 0, did, communities, closed, status, live, event }));
-        self.said = true;
+        self.keep(Keep::Publish(Publication { id: 0, did, communities, closed, status, live, event }));
+        self.unpublished = true;
         true
     }
 }

@@ -21,12 +21,12 @@ pub(super) enum Gone {
     Broke,
     /// Its lease ran out (P11).
     Silent,
-    /// It did not take what was sent to it, and was told so (Q20).
+    /// It did not read what was sent to it, and got a notice (Q20).
     Slow,
 }
 
 impl Gone {
-    /// Whether the client took everything that was sent to it before, as far as can be told (Q10c).
+    /// Whether the client took everything that was sent to it before, as far as the service can know (Q10c).
     fn took_everything(self, alive_at: Micros, now: Micros) -> bool {
         match self {
             Gone::Closed => true,
@@ -138,8 +138,8 @@ impl Gateway {
         }
     }
 
-    /// Everything of a person is erased (I56): their sockets are closed, and leave nothing. That they are not
-    /// here any more is told like that of an account that went (P13), unless it is the last time.
+    /// Everything of a person is erased (I56): their sockets are closed, and leave nothing. Others
+    /// see them go as with an account that went (P13), unless it is the last time.
     pub(super) fn erased(&mut self, did: &Did, last: bool, moment: &Moment<'_>) {
         if self.persons.contains_key(did) {
             self.person(did, Happened::Account(false), moment.now);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::saying::Saying;
+use super::publication::Publication;
 use super::{Effect, Gateway, Keep, Moment};
 use crate::domain::restore::{self, Place, Trace};
 use crate::wire::ids::Did;
@@ -103,11 +103,11 @@ impl Gateway {
     }
 
     /// Notes that a person changed, for those who miss it (Q13).
-    pub(super) fn note_change(&mut self, saying: &Saying, moment: &Moment<'_>) {
+    pub(super) fn note_change(&mut self, publication: &Publication, moment: &Moment<'_>) {
         if self.settings.restore == 0 {
             return;
         }
-        self.keep(Keep::Changed(saying.clone(), moment.now));
+        self.keep(Keep::Changed(publication.clone(), moment.now));
         self.changes += 1;
         self.tidy_changes(CHANGES_EVERY, moment.now);
     }

@@ -20,8 +20,7 @@ pub struct AccountChange {
     pub hidden: bool,
     /// Whether all records of the repository are deleted for good (I52).
     pub purged: bool,
-    /// Whether the stream reports the account as active again, and it did not count as active: its
-    /// repository is read (I53).
+    /// Whether the account becomes active again: its repository must be read (I53).
     pub returned: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Histories that were wrong once, or that the random ones meet too rarely: replays that break, and restores that are
-//! restored themselves.
+//! Histories that went wrong once, or that the random ones meet too rarely: replays that break, and restores whose
+//! own socket is replaced.
 
 use colibri_edge::wire::time::Micros;
 use serde_json::json;
@@ -30,8 +30,8 @@ fn a38_a_replay_that_breaks_repeats_nothing() {
     assert_eq!(seqs, [1, 2, 3, 4], "{inbox:?}");
 }
 
-/// Q05: a client came with a cursor beyond the log, the log grew past it before it was read, and then it could not
-/// be read. The cursor was of another log, so the client has nothing of this one: what came meanwhile is sent.
+/// Q05: a client resumes with a cursor beyond the log. The log grows past that cursor, and then its first page cannot
+/// be read. The cursor belongs to another log, so the client gets all events that arrived meanwhile.
 #[test]
 fn q05_a_cursor_of_another_log_withholds_nothing() {
     use Step::{Deliver, Look, Open, Page, Resume, Work};
@@ -47,8 +47,8 @@ fn q05_a_cursor_of_another_log_withholds_nothing() {
     assert_eq!(last, [(json!("event"), event_one), (json!("resync_required"), None)], "{inbox:?}");
 }
 
-/// The object died before it noted that a community delivers to it. The community repeats what came after that at
-/// most, so a socket that subscribes then gets nothing from before.
+/// The object attached to a community and died before it stored that. The community repeats only events from after
+/// the attachment, so a socket that subscribes later gets no earlier ones.
 #[test]
 fn a_community_repeats_nothing_from_before_it_was_asked_to_deliver() {
     use Step::{Crash, Deliver, Look, Open, Publish, Resume, Subscribe, Work};
@@ -80,9 +80,9 @@ enum End {
     Died,
 }
 
-/// Bob watches a community and its member alice, and closes his socket. Two events and a change of alice come. His
-/// second socket is restored and ends so; his third one is restored. What each of the two received: the events, and
-/// whether the change.
+/// Bob watches a community and its member alice, and closes his socket. Then the community sends two events, and alice
+/// changes her state. Bob's second socket is restored and ends as `end` says; then his third one is restored. Returns
+/// what each of the two received: the events, and whether alice's change.
 fn restored_twice(end: End) -> Result<[(Vec<u64>, bool); 2], Died> {
     let (mut world, name) = (World::new(), community(0).to_string());
     let first = world.open(Some(1), 0)?;
@@ -100,7 +100,7 @@ fn restored_twice(end: End) -> Result<[(Vec<u64>, bool); 2], Died> {
     let second = world.open(Some(1), 0)?;
     world.pass(SECOND)?;
     if end == End::Died {
-        // It is given the subscriptions, and told how far those reached.
+        // It gets the subscriptions and their positions, but no events yet.
         (0..3).try_for_each(|_| world.restore(0, false))?;
         world.crash();
     } else {

@@ -13,7 +13,7 @@ use colibri_edge::domain::gateway::{Gateway, Input, LOST, Moment};
 use colibri_edge::domain::pending::OutboxEvents;
 use colibri_edge::domain::person::Stored;
 use colibri_edge::domain::replay::Replayed;
-use colibri_edge::storage::gateway_people::Saying;
+use colibri_edge::storage::gateway_people::Publication;
 use colibri_edge::wire::time::Micros;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -141,10 +141,13 @@ fn a_publication_that_arrives_again_is_not_sent_again() {
         let text = r#"{"type":"user_status_changed","state":"dnd"}"#.to_owned();
         let event = RawValue::from_string(text).unwrap();
         let (communities, alice) = (vec![community(0)], did(PEOPLE[0]));
-        let saying = Saying { id: 7, did: alice, communities, status: true, live: true, event };
+        let closed = Vec::new();
+        let publication =
+            Publication { id: 7, did: alice, communities, closed, status: true, live: true, event };
         for had in [6, 7] {
-            let (from, sayings) = ("gateway-1".to_owned(), vec![saying.clone()]);
-            world.on(Input::Published { from, sayings, had })?;
+            let (from, publications) = ("gateway-1".to_owned(), vec![publication.clone()]);
+            let audible = BTreeMap::new();
+            world.on(Input::Published { from, publications, had, audible })?;
         }
         Ok(world.types(watcher).iter().filter(|of| *of == "user_status_changed").count())
     });
@@ -216,6 +219,7 @@ fn chosen_once(by_api: bool, active: bool) -> (Vec<States>, Vec<Chosen>) {
             exists: true,
             active,
             communities: Vec::new(),
+            closed: Vec::new(),
             shown: Default::default(),
         };
         let (done, _) = world.with(|gateway, moment| {

@@ -17,7 +17,7 @@ use colibri_edge::domain::restore::Trace;
 use colibri_edge::domain::voice::{Place, Rooms};
 use colibri_edge::domain::voice_right::VoiceRefusal;
 use colibri_edge::storage::Inner;
-use colibri_edge::storage::gateway_people::{self, Changed, Saying, Unsaid};
+use colibri_edge::storage::gateway_people::{self, Changed, HeldEvent, Publication};
 use colibri_edge::wire::bodies::Person;
 use colibri_edge::wire::events::stamp_state;
 use colibri_edge::wire::ids::{AtUri, Did};
@@ -202,7 +202,7 @@ impl World {
         let waiting = choices.iter().map(|(id, choice)| (*id, choice.did.clone())).collect();
         let choices = choices.into_iter().map(|(_, choice)| choice).collect();
         let held = run_on(self, &gateway_people::held(100))?;
-        let held = Unsaid::read(&held).unwrap();
+        let held = HeldEvent::read(&held).unwrap();
         let Some(mut round) = self.change(|gateway, _| gateway.round(held, choices))? else { return Ok(()) };
         let known: Vec<Known> = round.dids().iter().map(|did| self.known(did)).collect();
         let strangers = self.change(|gateway, _| gateway.known(&mut round, known))?;
@@ -274,29 +274,29 @@ impl World {
     }
 
     /// A gateway publishes a state: it is stored already (H11), and others know another one (P02, P10).
-    pub(super) fn published(&mut self, saying: &Saying) {
-        let event: serde_json::Value = serde_json::from_str(saying.event.get()).unwrap();
+    pub(super) fn published(&mut self, publication: &Publication) {
+        let event: serde_json::Value = serde_json::from_str(publication.event.get()).unwrap();
         let state = State::named(event["state"].as_str().unwrap()).unwrap();
-        let stored = self.outside.stored.get(&saying.did).and_then(|stored| stored.current);
+        let stored = self.outside.stored.get(&publication.did).and_then(|stored| stored.current);
         assert_eq!(stored.unwrap_or(State::Offline), state, "H11: stored first, published second");
-        let before = self.outside.told.insert(saying.did.clone(), state).unwrap_or(State::Offline);
+        let before = self.outside.told.insert(publication.did.clone(), state).unwrap_or(State::Offline);
         assert!(self.run > 0 || before != state, "P02, P10: {state:?} is no news");
     }
 
     /// What is published reaches the gateways, this one included.
     pub(super) fn tell(&mut self) -> Result<(), Died> {
-        let had: Vec<i64> = read(&run_on(self, &gateway_people::speaker("gateway-0"))?);
+        let had: Vec<i64> = read(&run_on(self, &gateway_people::publisher("gateway-0"))?);
         let had = had.first().copied().unwrap_or(0);
-        let (_, sayings, unreadable) =
-            Saying::read(&run_on(self, &gateway_people::sayings(had, 100))?).unwrap();
+        let (_, publications, unreadable) =
+            Publication::read(&run_on(self, &gateway_people::publications(had, 100))?).unwrap();
         assert_eq!(unreadable, 0);
-        for saying in &sayings {
-            self.outside.changed.insert(saying.did.clone(), self.now);
+        for publication in &publications {
+            self.outside.changed.insert(publication.did.clone(), self.now);
         }
-        if !sayings.is_empty() {
+        if !publications.is_empty() {
             self.on(Input::Published {
                 from: "gateway-0".to_owned(),
-                sayings,
+                publications,
                 had,
                 audible: BTreeMap::new(),
             })?;

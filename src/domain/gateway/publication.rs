@@ -1,4 +1,4 @@
-//! Events about people, on their way from their own gateway to every other one (E15, E16).
+//! Publications: events about people, on their way from their own gateway to every gateway (E15, E16).
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -7,8 +7,8 @@ use crate::wire::ids::{AtUri, Did};
 
 /// An event about a person, for every gateway.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Saying {
-    /// Counts up for each gateway that says something.
+pub struct Publication {
+    /// Counts up for each publishing gateway.
     pub id: i64,
     /// About whom.
     pub did: Did,
@@ -27,7 +27,7 @@ pub struct Saying {
 
 /// An event of a record that waits for the state of its person.
 #[derive(Clone, Debug)]
-pub struct Unsaid {
+pub struct HeldEvent {
     /// In the order in which they came.
     pub id: i64,
     /// About whom.
