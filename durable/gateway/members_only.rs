@@ -67,19 +67,29 @@ impl GatewayObject {
         Ok(places.iter().any(|place| may_read(community, place)))
     }
 
-    /// Whether everything that a subscription may mean is for members only, and not for this session. A
+    /// Of each subscription: whether everything that it may mean is for members only, and not for this session. A
     /// name that means more than can be looked at is let through: each delivery looks again.
-    pub(super) async fn is_refused(&self, id: i64, subscribe: &Subscribe) -> Outcome<bool> {
-        let Some(key) = &subscribe.key else { return Ok(false) };
-        let behind = members_only::behind(&D1::of(&self.env)?, subscribe.kind, key).await?;
-        if behind.is_empty() || behind.len() > BEHIND_MAX || behind.iter().any(|(_, is_closed)| !is_closed) {
-            return Ok(false);
-        }
-        for (community, _) in &behind {
-            if self.may_hear(id, community).await? {
-                return Ok(false);
+    pub(super) async fn refused(&self, id: i64, all: &[Subscribe]) -> Outcome<Vec<bool>> {
+        let keys: Vec<_> = all.iter().map(|one| (one.kind, one.key.as_deref())).collect();
+        let behind = members_only::behind(&D1::of(&self.env)?, &keys).await?;
+        let mut may_hear: BTreeMap<&AtUri, bool> = BTreeMap::new();
+        let mut refused = Vec::new();
+        for means in &behind {
+            let is_open = means.iter().any(|(_, is_closed)| !is_closed);
+            let mut is_refused = !means.is_empty() && means.len() <= BEHIND_MAX && !is_open;
+            for (community, _) in means {
+                if !is_refused {
+                    break;
+                }
+                let may = match may_hear.get(community) {
+                    Some(may) => *may,
+                    None => self.may_hear(id, community).await?,
+                };
+                may_hear.insert(community, may);
+                is_refused = !may;
             }
+            refused.push(is_refused);
         }
-        Ok(true)
+        Ok(refused)
     }
 }

@@ -109,7 +109,7 @@ impl GatewayObject {
     async fn wanted_by(&self, subscriptions: &Subscriptions) -> Outcome<Vec<AtUri>> {
         let (message, community) = (&subscriptions.message, &subscriptions.community);
         let names: Vec<String> = message.keys.iter().cloned().collect();
-        let mut wanted: BTreeSet<AtUri> = self.look_up(&names).await?.into_iter().collect();
+        let mut wanted: BTreeSet<AtUri> = self.look_up(&names, &[]).await?.into_iter().collect();
         let db = D1::of(&self.env)?;
         let keys: Vec<String> = community.keys.iter().cloned().collect();
         for keys in keys.chunks(NAMES) {

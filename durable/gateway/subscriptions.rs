@@ -9,11 +9,11 @@ use worker::Delay;
 use super::object::{GatewayObject, Outcome, temporary};
 use crate::domain::actions::Subscribe;
 use crate::domain::community::PAGE;
-use crate::domain::gateway::catching_up::{Catching, Replay};
+use crate::domain::gateway::catching_up::{Catching, Noted, Replay};
 use crate::domain::members_only::Audible;
 use crate::domain::replay::{Replayed, nothing_yet};
 use crate::domain::slow_sockets::SLOW_BYTES;
-use crate::domain::subscriptions::Kind;
+use crate::domain::subscriptions::{Bound, Kind, may_be_known};
 use crate::durable::community::commands::{Attach, Replay as ReadLog};
 use crate::durable::gateway::commands::Reindexed;
 use crate::durable::reading::wait_to_read;
@@ -40,52 +40,87 @@ pub(super) const NAMES: usize = 1_000;
 /// A page of a replay, and who may hear it.
 pub(super) type Page = (Replayed, Audible);
 
+/// Why a subscription has no effect.
+#[derive(Clone, Copy)]
+enum Without {
+    /// Only members may (X43).
+    Right,
+    Room(Bound),
+}
+
+/// The reply to a subscription: this one, unless it has no effect anyway.
+fn unless(without: Option<Without>, reply: &Reply) -> Reply {
+    match without {
+        Some(Without::Right) => Reply::error(MEMBERS_ONLY),
+        Some(Without::Room(bound)) => Reply::error(bound.text()),
+        None => reply.clone(),
+    }
+}
+
 impl GatewayObject {
-    /// Subscribes, and resumes if the client asks for it (Q02): ack, replay, `resumed`. Should
-    /// anything fail before the ack, nothing was changed.
-    pub(super) async fn subscribe(&self, id: i64, subscribe: Subscribe) {
-        match self.is_refused(id, &subscribe).await {
-            Ok(false) => {}
-            Ok(true) => return self.send(id, &Reply::error(MEMBERS_ONLY).text()),
-            Err(fault) => return self.send(id, &temporary(&fault).text()),
-        }
-        let noted = match self.with(|gateway| Ok(gateway.subscribe(id, &subscribe))) {
-            Ok(Some(Ok(noted))) => noted,
-            Ok(Some(Err(bound))) => return self.send(id, &Reply::error(bound.text()).text()),
-            Ok(None) => return, // it is gone
-            Err(fault) => return self.send(id, &temporary(&fault).text()),
+    /// Subscribes to each of these, and resumes if the client asks for it (Q02): acks, replay, `resumed`. Should
+    /// anything fail before the acks, nothing was changed.
+    pub(super) async fn subscribe(&self, id: i64, all: Vec<Subscribe>) {
+        let refused = match self.refused(id, &all).await {
+            Ok(refused) => refused,
+            Err(fault) => return self.send_each(id, all.iter().map(|_| temporary(&fault))),
         };
-        let replay = match self.reach(id, &subscribe).await {
+        let noted = self.with(|gateway| {
+            let note = |(one, refused): (&Subscribe, bool)| match refused {
+                true => Some(Err(Without::Right)),
+                false => Some(gateway.subscribe(id, one)?.map_err(Without::Room)),
+            };
+            Ok(all.iter().zip(refused).map(note).collect::<Option<Vec<_>>>())
+        });
+        let noted = match noted {
+            Ok(Some(noted)) => noted,
+            Ok(None) => return, // it is gone
+            Err(fault) => return self.send_each(id, all.iter().map(|_| temporary(&fault))),
+        };
+        let wanted: Vec<_> =
+            all.iter().zip(&noted).filter_map(|(one, noted)| Some((one, (*noted).ok()?))).collect();
+        let replay = match self.reach(id, &wanted).await {
             Ok(replay) => replay,
             Err(fault) => {
                 let undone = self.with(|gateway| {
-                    gateway.take_back(id, noted, &subscribe);
+                    wanted.iter().rev().for_each(|(one, noted)| gateway.take_back(id, *noted, one));
                     Ok(())
                 });
                 if let Err(fault) = undone {
-                    log::fault(&fault, "a subscription that failed stays until the socket closes");
+                    log::fault(&fault, "subscriptions that failed stay until the socket closes");
                 }
-                return self.send(id, &temporary(&fault).text());
+                let failed = temporary(&fault);
+                return self.send_each(id, noted.iter().map(|noted| unless(noted.err(), &failed)));
             }
         };
-        self.send(id, &subscribe.reply.text());
+        self.send_each(id, all.iter().zip(&noted).map(|(one, noted)| unless(noted.err(), &one.reply)));
         if let Some((community, cursor, Some(first))) = replay {
             self.catch_up(Replay::new(id, community, cursor, Catching::Asked), first).await;
         }
     }
 
-    /// Listens to what the subscription needs, and fetches the first page of its replay.
-    async fn reach(&self, id: i64, subscribe: &Subscribe) -> Outcome<Option<(AtUri, i64, Option<Page>)>> {
-        let communities = match (subscribe.kind, &subscribe.key) {
-            (Kind::UserStatus, _) => Vec::new(),
-            (Kind::Message | Kind::Community, None) => reads::all_communities(&D1::of(&self.env)?).await?,
-            (Kind::Message, Some(name)) => self.look_up(std::slice::from_ref(name)).await?,
-            (Kind::Community, Some(name)) => {
-                reads::listed(&D1::of(&self.env)?, std::slice::from_ref(name)).await?
-            }
+    fn send_each(&self, id: i64, replies: impl Iterator<Item = Reply>) {
+        replies.for_each(|reply| self.send(id, &reply.text()));
+    }
+
+    /// Listens to what the subscriptions need, and fetches the first page of the replay.
+    async fn reach(
+        &self,
+        id: i64,
+        wanted: &[(&Subscribe, Noted)],
+    ) -> Outcome<Option<(AtUri, i64, Option<Page>)>> {
+        let of = |kind| wanted.iter().map(|(one, _)| *one).filter(move |one| one.kind == kind);
+        let named = |kind| {
+            let names = of(kind).filter_map(|one| one.key.clone());
+            names.filter(|name| may_be_known(kind, name)).collect::<Vec<_>>()
         };
+        let mut communities = self.look_up(&named(Kind::Message), &named(Kind::Community)).await?;
+        if of(Kind::Message).chain(of(Kind::Community)).any(|one| one.key.is_none()) {
+            communities.extend(reads::all_communities(&D1::of(&self.env)?).await?);
+        }
         self.listen(communities).await?;
-        let Some((community, cursor)) = subscribe.resume.clone() else { return Ok(None) };
+        let resume = wanted.iter().find_map(|(one, _)| one.resume.clone());
+        let Some((community, cursor)) = resume else { return Ok(None) };
         let first = self.page(id, &community, cursor).await?;
         Ok(Some((community, cursor, first)))
     }
@@ -138,19 +173,29 @@ impl GatewayObject {
         }
     }
 
-    /// Looks up what names mean, remembers it, and answers the communities concerned.
-    pub(super) async fn look_up(&self, names: &[String]) -> Outcome<Vec<AtUri>> {
-        let mut communities = Vec::new();
-        for names in names.chunks(NAMES) {
-            let found = reads::candidates(&D1::of(&self.env)?, names).await?;
-            communities.extend(found.iter().filter_map(|channel| AtUri::parse(&channel.community).ok()));
+    /// Looks up what names of channels mean, and remembers it; also which of these communities are known. Answers
+    /// the communities concerned.
+    pub(super) async fn look_up(&self, channels: &[String], communities: &[String]) -> Outcome<Vec<AtUri>> {
+        let (mut names_left, mut communities) = (channels, communities);
+        let mut found = Vec::new();
+        loop {
+            let (names, later) = names_left.split_at(names_left.len().min(NAMES));
+            let (candidates, listed) = reads::named(&D1::of(&self.env)?, names, communities).await?;
+            found.extend(listed);
+            found.extend(candidates.iter().filter_map(|channel| AtUri::parse(&channel.community).ok()));
             self.with(|sessions| {
-                self.sql.run_all(&gateway_sessions::mean(names, &found))?;
-                sessions.meanings.set(names, found);
+                if candidates.is_empty() && sessions.meanings.knows_none(names) {
+                    return Ok(()); // what nobody knows costs no write
+                }
+                self.sql.run_all(&gateway_sessions::mean(names, &candidates))?;
+                sessions.meanings.set(names, candidates);
                 Ok(())
             })?;
+            (names_left, communities) = (later, &[]);
+            if names_left.is_empty() {
+                return Ok(found);
+            }
         }
-        Ok(communities)
     }
 
     /// Channels appeared or went: looks again what the names of the sessions mean (A34).
@@ -163,7 +208,7 @@ impl GatewayObject {
             }
             Ok((names, sessions.is_needed(command.community.as_str())))
         })?;
-        let mut communities = self.look_up(&names).await?;
+        let mut communities = self.look_up(&names, &[]).await?;
         if wanted {
             communities.push(command.community.clone());
         }

@@ -24,7 +24,7 @@ use crate::platform::clock::now;
 use crate::platform::identity::{signer, signer_anew};
 use crate::platform::objects::{call as ask, gateway_of};
 use crate::platform::{config, log};
-use crate::storage::proofs;
+use crate::storage::proofs::{self, Noted};
 use crate::storage::used_tokens::Use;
 use crate::storage::{facts, moderators};
 use crate::wire::ids::{AtUri, Did};
@@ -48,10 +48,10 @@ pub(super) fn operator(call: &Call) -> Result<(), ApiError> {
 pub(super) async fn moderator(call: &Call) -> Result<Caller, ApiError> {
     let admitted = match read(call) {
         Shown::Key => Ok(Caller::Operator),
-        Shown::Token(token) => verify(call, &token).await.map(Caller::Person),
+        Shown::Token(token) => verify(call, &token).await.map(|(did, _)| Caller::Person(did)),
         // A ticket opens sockets only (X12).
         Shown::Nothing => match bearer(call).filter(|proof| is_socket_token(call, proof)) {
-            Some(proof) => vouched(call, &proof).await.map(Caller::Person),
+            Some(proof) => vouched(call, &proof).await.map(|(did, _)| Caller::Person(did)),
             None => Err(ApiError::AuthRequired(MISSING)),
         },
     };
@@ -68,7 +68,7 @@ pub(super) async fn moderator(call: &Call) -> Result<Caller, ApiError> {
 pub(super) async fn person(call: &Call) -> Result<Did, ApiError> {
     let header = call.header("authorization");
     match header.as_deref().and_then(|header| header.strip_prefix("Bearer ")) {
-        Some(token) if looks_like_jwt(token) => verify(call, token).await,
+        Some(token) if looks_like_jwt(token) => verify(call, token).await.map(|(did, _)| did),
         _ => Err(ApiError::AuthRequired("the header Authorization must be: Bearer and a service-auth token")),
     }
 }
@@ -80,8 +80,12 @@ pub(super) async fn reader(call: &Call) -> Result<Caller, ApiError> {
         return Ok(Caller::Operator);
     }
     match bearer(call) {
-        Some(proof) if looks_like_jwt(&proof) => verify(call, &proof).await.map(Caller::Person),
-        Some(proof) if is_socket_token(call, &proof) => vouched(call, &proof).await.map(Caller::Person),
+        Some(proof) if looks_like_jwt(&proof) => {
+            verify(call, &proof).await.map(|(did, _)| Caller::Person(did))
+        }
+        Some(proof) if is_socket_token(call, &proof) => {
+            vouched(call, &proof).await.map(|(did, _)| Caller::Person(did))
+        }
         _ => Err(ApiError::AuthRequired(MEMBERS_ONLY)),
     }
 }
@@ -237,16 +241,16 @@ pub(super) fn must_own(caller: &Caller, named: &str) -> Result<(), ApiError> {
 ///   1. a proof that cannot be verified is refused;
 ///   2. a proof of another person than the one that the socket names is refused;
 ///   3. the socket acts for the person of its proof.
-pub(super) async fn proven(call: &Call, named: Option<&Did>, proof: &str) -> Result<Did, ApiError> {
+pub(super) async fn proven(call: &Call, named: Option<&Did>, proof: &str) -> Result<(Did, Noted), ApiError> {
     let proved = if looks_like_jwt(proof) { verify(call, proof).await } else { vouched(call, proof).await };
     if proved.is_err() {
         call.spends.prove_nothing()?;
     }
-    let did = proved?;
+    let (did, noted) = proved?;
     if named.is_some_and(|named| *named != did) {
         return Err(ApiError::Forbidden("the proof belongs to another did"));
     }
-    Ok(did)
+    Ok((did, noted))
 }
 
 /// Signs and verifies socket tokens and tickets (R25, X12), if the server has a secret.
@@ -259,9 +263,9 @@ fn tokens(env: &Env) -> Option<SocketTokens> {
     SocketTokens::new(&config::token_secret(env)?, before.as_deref())
 }
 
-/// Whether a DID ever showed a proof to this service (X13).
-pub(super) async fn has_proven(call: &Call, did: &Did) -> Result<bool, ApiError> {
-    Ok(proofs::find(&call.db()?, did).await?.is_some_and(|noted| noted.proven))
+/// Whether a DID ever showed a proof to this service (X13), and whether it is erased (I57).
+pub(super) async fn noted(call: &Call, did: &Did) -> Result<Noted, ApiError> {
+    Ok(proofs::find(&call.db()?, did).await?)
 }
 
 /// 403 for a person without rights in the community (X03, X20).
@@ -322,13 +326,13 @@ fn looks_like_jwt(text: &str) -> bool {
 
 /// X04: the person of a service-auth JWT, which is used up by this. They pay before that, so a token that
 /// comes too early stays good.
-async fn verify(call: &Call, token: &str) -> Result<Did, ApiError> {
+async fn verify(call: &Call, token: &str) -> Result<(Did, Noted), ApiError> {
     let claim = fits(call, token).await?;
     call.spends.prove(&claim.did)?;
     used(call, &claim).await?;
-    let noted = proofs::find(&call.db()?, &claim.did).await?;
-    note(call, &claim.did, noted.as_ref()).await?;
-    Ok(claim.did)
+    let noted = noted(call, &claim.did).await?;
+    note(call, &claim.did, &noted).await?;
+    Ok((claim.did, noted))
 }
 
 /// X04: what a service-auth JWT proves. The first rule that applies decides:
@@ -377,28 +381,27 @@ async fn use_token(call: &Call, did: &Did, token: String, ends: Micros) -> Resul
 
 /// The person of a socket token or ticket of this service (R25, R26, X12). They pay, and then a ticket is
 /// used up.
-async fn vouched(call: &Call, proof: &str) -> Result<Did, ApiError> {
+async fn vouched(call: &Call, proof: &str) -> Result<(Did, Noted), ApiError> {
     let (Vouched { did, once, .. }, noted) = stands(call, proof).await?;
     call.spends.prove(&did)?;
     if let Some((number, ends)) = once {
         use_token(call, &did, format!("ticket {number}"), ends).await?;
     }
-    note(call, &did, noted.as_ref()).await?;
-    Ok(did)
+    note(call, &did, &noted).await?;
+    Ok((did, noted))
 }
 
 /// What a socket token or ticket says, and what is noted of its person. The first rule that applies decides:
 ///   1. one that this service did not sign, or that has expired, is no proof;
 ///   2. one made before the person's last revocation is no proof.
-async fn stands(call: &Call, proof: &str) -> Result<(Vouched, Option<proofs::Noted>), ApiError> {
+async fn stands(call: &Call, proof: &str) -> Result<(Vouched, Noted), ApiError> {
     let invalid = || ApiError::AuthRequired("the proof is not valid, or has expired");
     let opened = socket_tokens(call).and_then(|tokens| tokens.open(proof, now()));
     let vouched = opened.ok_or_else(invalid)?;
-    let noted = proofs::find(&call.db()?, &vouched.did).await?;
+    let noted = noted(call, &vouched.did).await?;
     // In milliseconds, the precision of tokens: one made in the millisecond of the revocation is
     // revoked.
-    let revoked_at = noted.as_ref().and_then(|noted| noted.revoked_at);
-    if revoked_at.is_some_and(|at| vouched.issued_at.millis() <= at.millis()) {
+    if noted.revoked_at.is_some_and(|at| vouched.issued_at.millis() <= at.millis()) {
         return Err(invalid());
     }
     Ok((vouched, noted))
@@ -406,13 +409,13 @@ async fn stands(call: &Call, proof: &str) -> Result<(Vouched, Option<proofs::Not
 
 /// Stores that a person showed a proof (X13), once a day, before the proof counts. In `mixed` mode
 /// the first proof closes sockets that only claimed the DID.
-async fn note(call: &Call, did: &Did, noted: Option<&proofs::Noted>) -> Result<(), ApiError> {
-    if noted.is_some_and(|noted| !noted.is_stale(now())) {
+async fn note(call: &Call, did: &Did, noted: &Noted) -> Result<(), ApiError> {
+    if !noted.is_stale(now()) {
         return Ok(());
     }
     proofs::prove(&call.db()?, did, now()).await?;
     let sockets = config::sockets(&call.env);
-    if sockets.mode == AuthMode::Mixed && !noted.is_some_and(|noted| noted.proven) {
+    if sockets.mode == AuthMode::Mixed && !noted.proven {
         let proved = Proved { did: did.clone() };
         if let Err(fault) = ask(&call.env, &gateway_of(did, sockets.gateway_shards), &proved).await {
             log::fault(&fault, "unproven sockets of this person stay open until they close");

@@ -6,7 +6,7 @@ use worker::{Headers, Method, Request, RequestInit, Response};
 use super::error::ApiError;
 use super::members_only::NO_OBSERVERS;
 use super::params::Query;
-use super::{Answer, Call, authority, erasure, sync, waiting};
+use super::{Answer, Call, authority, sync, waiting};
 use crate::domain::auth_mode::{AuthMode, Standing};
 use crate::durable::community::commands::{CURSOR_HEADER, OBSERVE};
 use crate::durable::gateway::commands::{ORIGIN_HEADER, PRESENT_HEADER, SESSION_HEADER, UNPROVEN_HEADER};
@@ -148,23 +148,22 @@ pub(super) enum By {
 ///   5. no socket acts for an erased person (I57).
 pub(super) async fn acts(call: &Call, mode: AuthMode) -> Result<Option<Acting>, ApiError> {
     let (named, proof) = (call.query.optional_did("did")?, proof(&call.request, &call.query));
-    let did = match &proof {
-        Some(proof) => Some(authority::proven(call, named.as_ref(), proof).await?),
-        None => {
-            call.spends.prove_nothing()?;
-            named
-        }
+    let (did, noted) = if let Some(proof) = &proof {
+        authority::proven(call, named.as_ref(), proof).await?
+    } else {
+        call.spends.prove_nothing()?;
+        let Some(did) = named else { return Ok(None) };
+        let noted = authority::noted(call, &did).await?;
+        (did, noted)
     };
-    let Some(did) = did else { return Ok(None) };
-    if erasure::is_erased(call, &did).await? {
+    if noted.erased {
         return Ok(None);
     }
     if proof.is_some() {
         sync::know(call, &did);
         return Ok(Some(Acting { did, by: By::Proof }));
     }
-    let has_proven = mode == AuthMode::Mixed && authority::has_proven(call, &did).await?;
-    Ok(match mode.without_proof(has_proven) {
+    Ok(match mode.without_proof(noted.proven) {
         Standing::Believed => Some(Acting { did, by: By::Claim }),
         Standing::Present => Some(Acting { did, by: By::Presence }),
         Standing::Nobody => None,

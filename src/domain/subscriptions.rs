@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::announcement::Audience;
 use super::members_only::Audible;
-use crate::wire::ids::{AtUri, Did};
+use crate::wire::ids::{AtUri, Collection, Did, Rkey};
 
 /// The most keys of all kinds per socket. The shipped client has two.
 pub const KEYS_MAX: usize = 10_000;
@@ -301,6 +301,17 @@ fn can_name(key: &str) -> bool {
     !key.is_empty() && key.len() <= KEY_MAX && !key.contains(char::is_control)
 }
 
+/// Whether a channel or a community may ever have this name; people are not looked up. A name of any other form
+/// need not be asked about.
+pub fn may_be_known(kind: Kind, name: &str) -> bool {
+    let is_record = |collection| AtUri::parse(name).is_ok_and(|uri| uri.is(collection));
+    match kind {
+        Kind::Message => Rkey::parse(name).is_ok() || is_record(Collection::Channel),
+        Kind::Community => is_record(Collection::Community),
+        Kind::UserStatus => false,
+    }
+}
+
 /// A channel that a name may refer to (T20), in the order of T20.4.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Candidate {
@@ -326,13 +337,21 @@ pub struct Meanings {
 }
 
 impl Meanings {
+    /// Whether the names refer to nothing known, as far as this remembers.
+    pub fn knows_none(&self, names: &[String]) -> bool {
+        names.iter().all(|name| self.of(name).next().is_none())
+    }
+
     /// From now on the rkeys and AT-URIs in `names` refer to `candidates`, and to nothing else.
     pub fn set(&mut self, names: &[String], candidates: impl IntoIterator<Item = Candidate>) {
-        for known in self.by_rkey.values_mut() {
-            known.retain(|candidate| !names.contains(&candidate.uri));
-        }
         for name in names {
-            self.by_rkey.remove(name);
+            let rkey = name.rsplit('/').next().unwrap_or(name);
+            if let Some(known) = self.by_rkey.get_mut(rkey) {
+                known.retain(|candidate| name != rkey && candidate.uri != *name);
+                if known.is_empty() {
+                    self.by_rkey.remove(rkey);
+                }
+            }
         }
         for candidate in candidates {
             self.by_rkey.entry(candidate.rkey().to_owned()).or_default().insert(candidate);
@@ -456,6 +475,42 @@ mod tests {
         subs.subscribe(Kind::Message, Some(""), 0);
         assert!(!subs.hears_channel("at://x", "x", |_| true), "A33: an empty key matches nothing");
         assert!(!subs.message.all, "A33: and is not all");
+    }
+
+    #[test]
+    fn only_what_may_be_known_is_asked_about() {
+        for (kind, name, expected) in [
+            (Kind::Message, "3kchan", true),
+            (Kind::Message, "at://did:plc:o/social.colibri.channel/k", true),
+            (Kind::Message, "at://did:plc:o/social.colibri.community/k", false),
+            (Kind::Message, "two words", false),
+            (Kind::Message, "", false),
+            (Kind::Community, "at://did:plc:o/social.colibri.community/c", true),
+            (Kind::Community, "at://did:plc:o/social.colibri.channel/c", false),
+            (Kind::Community, "c", false),
+            (Kind::UserStatus, "did:plc:o", false),
+        ] {
+            assert_eq!(may_be_known(kind, name), expected, "{kind:?} {name}");
+        }
+    }
+
+    #[test]
+    fn names_mean_what_was_said_last() {
+        let of = |did: &str, rkey: &str| Candidate {
+            indexed_at: "2026".into(),
+            uri: format!("at://did:plc:{did}/social.colibri.channel/{rkey}"),
+            community: format!("at://did:plc:{did}/social.colibri.community/c"),
+        };
+        let (a, b, other) = (of("a", "k"), of("b", "k"), of("a", "x"));
+        let mut meanings = Meanings::default();
+        let known = |meanings: &Meanings, name: &str| meanings.of(name).count();
+        meanings.set(&["k".into(), "x".into()], [a.clone(), b.clone(), other]);
+        assert_eq!((known(&meanings, "k"), known(&meanings, &a.uri), known(&meanings, "x")), (2, 1, 1));
+        assert!(meanings.knows_none(&["y".into()]) && !meanings.knows_none(&["y".into(), a.uri.clone()]));
+        meanings.set(std::slice::from_ref(&a.uri), []);
+        assert_eq!((known(&meanings, "k"), known(&meanings, &b.uri), known(&meanings, "x")), (1, 1, 1));
+        meanings.set(&["k".into()], []);
+        assert!(meanings.knows_none(&["k".into(), b.uri]) && known(&meanings, "x") == 1);
     }
 
     #[test]

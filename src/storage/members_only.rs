@@ -3,7 +3,7 @@
 use super::reads::communities::admitted;
 use super::{Fault, Param, Statement, Store, rows};
 use crate::domain::members_only::Place;
-use crate::domain::subscriptions::Kind;
+use crate::domain::subscriptions::{Kind, may_be_known};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
 
@@ -50,18 +50,27 @@ pub async fn places(
 /// what another is called.
 pub const BEHIND_MAX: usize = 16;
 
-/// The communities that a key of a subscription may mean, at most one more than [`BEHIND_MAX`], each with whether only members read it: a
-/// community that is for members only, known or not, or those of the channels of that name.
-pub async fn behind(store: &impl Store, kind: Kind, key: &str) -> Result<Vec<(AtUri, bool)>, Fault> {
-    let statement = match kind {
-        Kind::Community => Statement::new(BEHIND_COMMUNITY, [key.into()]),
-        Kind::Message => {
-            let limit = i64::try_from(BEHIND_MAX).unwrap_or(i64::MAX).saturating_add(1);
-            Statement::new(BEHIND_CHANNEL, [key.into(), limit.into()])
+/// The communities that each key of a subscription may mean, at most one more than [`BEHIND_MAX`], each with
+/// whether only members read it: a community that is for members only, known or not, or those of the channels
+/// of that name. Nothing is asked about what can be neither.
+pub async fn behind(
+    store: &impl Store,
+    keys: &[(Kind, Option<&str>)],
+) -> Result<Vec<Vec<(AtUri, bool)>>, Fault> {
+    let limit = i64::try_from(BEHIND_MAX).unwrap_or(i64::MAX).saturating_add(1);
+    let question = |(kind, key): &(Kind, Option<&str>)| {
+        let key = key.filter(|key| may_be_known(*kind, key))?;
+        match kind {
+            Kind::Community => Some(Statement::new(BEHIND_COMMUNITY, [key.into()])),
+            Kind::Message => Some(Statement::new(BEHIND_CHANNEL, [key.into(), limit.into()])),
+            Kind::UserStatus => None,
         }
-        Kind::UserStatus => return Ok(Vec::new()),
     };
-    rows(store.read(&[statement]).await?.first())
+    let questions: Vec<Option<Statement>> = keys.iter().map(question).collect();
+    let asked: Vec<Statement> = questions.iter().flatten().cloned().collect();
+    let answers = if asked.is_empty() { Vec::new() } else { store.read(&asked).await? };
+    let mut answers = answers.iter();
+    questions.iter().map(|asked| asked.as_ref().map_or(Ok(Vec::new()), |_| rows(answers.next()))).collect()
 }
 
 // In the newest form who is admitted (N12), in the old form who is approved (I40).

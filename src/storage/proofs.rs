@@ -1,5 +1,5 @@
 //! What is stored about people's proofs: that they once showed one (X13), and since when socket
-//! tokens are valid (R26).
+//! tokens are valid (R26). Whether a person is erased comes with it: whoever asks the one needs the other.
 
 use serde::Deserialize;
 
@@ -13,28 +13,30 @@ use crate::wire::time::Micros;
 const NOTED_FOR: i64 = 24 * 3_600_000_000;
 
 /// What is stored about one person.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Noted {
     /// When a proof was last noted.
-    pub noted_at: Micros,
+    pub noted_at: Option<Micros>,
     /// Whether they ever showed a proof.
     pub proven: bool,
     /// Tokens issued before this are invalid.
     pub revoked_at: Option<Micros>,
+    /// Whether they are erased (I57).
+    pub erased: bool,
 }
 
 impl Noted {
     /// Whether a proof shown at `now` must be noted again.
     pub fn is_stale(&self, now: Micros) -> bool {
-        !self.proven || now.0.saturating_sub(self.noted_at.0) >= NOTED_FOR
+        !self.proven || self.noted_at.is_none_or(|at| now.0.saturating_sub(at.0) >= NOTED_FOR)
     }
 }
 
-/// What is stored about a person, if anything.
-pub async fn find(store: &impl Store, did: &Did) -> Result<Option<Noted>, Fault> {
-    let statement = Statement::new(FIND, [did.as_str().into()]);
+/// What is stored about a person.
+pub async fn find(store: &impl Store, did: &Did) -> Result<Noted, Fault> {
+    let statement = Statement::new(FIND, [did.as_str().into(), mark(did).into()]);
     let found: Vec<Noted> = rows(store.read(&[statement]).await?.first())?;
-    Ok(found.into_iter().next())
+    Ok(found.into_iter().next().unwrap_or_default())
 }
 
 /// A person showed a proof. Of whoever is erased it is not noted (I57).
@@ -50,9 +52,9 @@ pub async fn revoke(store: &impl Store, did: &Did, now: Micros) -> Result<(), Fa
 }
 
 const FIND: &str = "
-    SELECT json_object('noted_at', noted_at, 'proven', json(iif(proven, 'true', 'false')),
-        'revoked_at', revoked_at) AS row
-    FROM proofs WHERE did = ?1";
+    SELECT json_object('noted_at', noted_at, 'proven', json(iif(proven, 'true', 'false')), 'revoked_at', revoked_at,
+        'erased', json(iif(EXISTS (SELECT 1 FROM erasures WHERE hash = ?2), 'true', 'false'))) AS row
+    FROM (SELECT ?1 AS whose) LEFT JOIN proofs ON did = whose";
 
 const PROVE: &str = "
     INSERT INTO proofs (did, noted_at, proven)

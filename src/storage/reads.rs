@@ -434,21 +434,33 @@ pub async fn message(store: &impl Store, cdn: &str, uri: &AtUri) -> Result<Optio
     Ok(found.into_iter().next().map(|row| row.body(cdn, &reactions)))
 }
 
-/// The known channels that these names (rkeys or AT-URIs) may refer to (T20).
-pub async fn candidates(store: &impl Store, names: &[String]) -> Result<Vec<Candidate>, Fault> {
-    rows(store.read(&[Statement::new(CANDIDATES, [Param::json(&names)])]).await?.first())
+/// The known channels that the names `channels` (rkeys or AT-URIs) may refer to (T20), and those of
+/// `communities` that are or were known. Nothing is asked about no names.
+pub async fn named(
+    store: &impl Store,
+    channels: &[String],
+    communities: &[String],
+) -> Result<(Vec<Candidate>, Vec<AtUri>), Fault> {
+    let mut questions = Vec::new();
+    if !channels.is_empty() {
+        questions.push(Statement::new(CANDIDATES, [Param::json(&channels)]));
+    }
+    if !communities.is_empty() {
+        questions.push(Statement::new(LISTED, [Param::json(&communities)]));
+    }
+    if questions.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let answers = store.read(&questions).await?;
+    let mut answers = answers.iter();
+    let mut next = |asked: bool| if asked { answers.next() } else { None };
+    let (candidates, listed) = (next(!channels.is_empty()), next(!communities.is_empty()));
+    Ok((rows(candidates)?, rows(listed)?))
 }
 
 /// Those of `communities` that are or were known: one that was never seen has no events.
 pub async fn listed(store: &impl Store, communities: &[String]) -> Result<Vec<AtUri>, Fault> {
-    let statement = Statement::new(
-        "SELECT json_quote(uri) AS row FROM (
-             SELECT uri FROM communities WHERE uri IN (SELECT value FROM json_each(?1))
-             UNION SELECT uri FROM settled
-              WHERE uri IN (SELECT value FROM json_each(?1)) AND uri LIKE 'at://%/social.colibri.community/%')",
-        [Param::json(&communities)],
-    );
-    rows(store.read(&[statement]).await?.first())
+    Ok(named(store, &[], communities).await?.1)
 }
 
 /// Every known community: for sockets that subscribe to all of them (A31).
@@ -591,6 +603,12 @@ const MESSAGE: &str = concat!(
 );
 
 const REACTIONS_OF_MESSAGE: &str = concat!("WITH page(uri) AS (SELECT ?1) ", reactions_of!("page"));
+
+const LISTED: &str = "
+    SELECT json_quote(uri) AS row FROM (
+        SELECT uri FROM communities WHERE uri IN (SELECT value FROM json_each(?1))
+        UNION SELECT uri FROM settled
+         WHERE uri IN (SELECT value FROM json_each(?1)) AND uri LIKE 'at://%/social.colibri.community/%')";
 
 const CANDIDATES: &str = "
     SELECT json_object('uri', ch.uri, 'community', ch.community_uri, 'indexed_at', ch.indexed_at) AS row

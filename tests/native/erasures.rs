@@ -687,8 +687,13 @@ fn i56_a_revocation_stays_until_no_token_is_left() {
     let mut service = Service::live(&garden());
     block_on(proofs::prove(&service.store, &did("bob"), Micros(START))).unwrap();
     block_on(proofs::revoke(&service.store, &did("bob"), Micros(START))).unwrap();
+    assert!(!block_on(proofs::find(&service.store, &did("bob"))).unwrap().erased);
     service.erase("bob");
     service.finish(&Kept::default());
+    assert!(
+        block_on(proofs::find(&service.store, &did("bob"))).unwrap().erased,
+        "I57: one question tells both"
+    );
     assert_eq!(service.store.look("SELECT proven FROM proofs"), ["0"]);
     let day_later = Micros(START + 26 * 3_600_000_000);
     block_on(sweep(&service.store, &mut Place::default(), day_later)).unwrap();

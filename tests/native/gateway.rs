@@ -153,6 +153,11 @@ impl Socket {
 /// A subscription whose communities are being looked up.
 struct Looking {
     id: i64,
+    each: Vec<Noticed>,
+}
+
+/// One of them.
+struct Noticed {
     subscribe: Subscribe,
     noted: Noted,
     /// The socket's state before it: whether it was subscribed, and the position after an earlier
@@ -493,63 +498,70 @@ impl World {
         Ok(done)
     }
 
-    /// Notes a subscription, before its communities are looked up.
-    fn subscribe(&mut self, id: i64, subscribe: Subscribe) -> Result<(), Died> {
-        let Some(noted) = self.change(|gateway, _| gateway.subscribe(id, &subscribe))? else {
-            return self.on(Input::Done(id, None));
-        };
-        let noted = noted.unwrap_or_else(|_| unreachable!("two communities find room"));
-        let name = subscribe.key.clone().unwrap();
-        let (mut listened, mut had) = (false, None);
-        if let Some(socket) = self.sockets.borrow_mut().get_mut(&id) {
-            listened = !socket.listens.insert(name.clone());
-            if listened || subscribe.resume.is_some() {
-                socket.odd.insert(name.clone());
+    /// Notes subscriptions, before their communities are looked up.
+    fn subscribe(&mut self, id: i64, all: Vec<Subscribe>) -> Result<(), Died> {
+        let noted = self.change(|gateway, _| {
+            all.iter().map(|one| gateway.subscribe(id, one)).collect::<Option<Vec<_>>>()
+        })?;
+        let Some(noted) = noted else { return self.on(Input::Done(id, None)) };
+        let mut each = Vec::new();
+        for (subscribe, noted) in all.into_iter().zip(noted) {
+            let noted = noted.unwrap_or_else(|_| unreachable!("two communities find room"));
+            let name = subscribe.key.clone().unwrap();
+            let (mut listened, mut had) = (false, None);
+            if let Some(socket) = self.sockets.borrow_mut().get_mut(&id) {
+                listened = !socket.listens.insert(name.clone());
+                if listened || subscribe.resume.is_some() {
+                    socket.odd.insert(name.clone());
+                }
+                if let Some(acked) = self.acked.get(&name) {
+                    socket.base.entry(name.clone()).or_insert(*acked);
+                }
+                if subscribe.resume.is_some() {
+                    socket.resuming.insert(name.clone(), Vec::new());
+                    had = socket.had.remove(&name);
+                }
             }
-            if let Some(acked) = self.acked.get(&name) {
-                socket.base.entry(name.clone()).or_insert(*acked);
-            }
-            if subscribe.resume.is_some() {
-                socket.resuming.insert(name.clone(), Vec::new());
-                had = socket.had.remove(&name);
-            }
+            let last = i64::try_from(self.number(&name, 0)).unwrap();
+            let ahead = subscribe.resume.as_ref().is_some_and(|(_, cursor)| *cursor > last);
+            each.push(Noticed { subscribe, noted, listened, had, ahead });
         }
-        let last = i64::try_from(self.number(&name, 0)).unwrap();
-        let ahead = subscribe.resume.as_ref().is_some_and(|(_, cursor)| *cursor > last);
-        self.looking.push(Looking { id, subscribe, noted, listened, had, ahead });
+        if each.len() > 1 {
+            self.saw("subscribed together");
+        }
+        self.looking.push(Looking { id, each });
         Ok(())
     }
 
-    /// The communities of a subscription are known and attached, or cannot be reached: then the
-    /// subscription is undone.
+    /// The communities of subscriptions are known and attached, or cannot be reached: then the
+    /// subscriptions are undone.
     fn look(&mut self, n: usize, fails: bool) -> Result<(), Died> {
-        let Looking { id, subscribe, noted, listened, had, ahead } = self.looking.remove(n);
-        let name = subscribe.key.clone().unwrap();
+        let Looking { id, mut each } = self.looking.remove(n);
         if fails {
-            self.change(|gateway, _| gateway.take_back(id, noted, &subscribe))?;
-            if let Some(socket) = self.sockets.borrow_mut().get_mut(&id) {
-                if !listened {
-                    socket.listens.remove(&name);
-                    socket.base.remove(&name);
-                }
-                socket.odd.insert(name.clone());
-                let meanwhile = socket.resuming.remove(&name).into_iter().flatten();
-                let missed = meanwhile.filter(|seq| had.is_none_or(|had| *seq > had));
-                socket.expected.extend(missed.map(|seq| (name.clone(), seq)));
-                socket.had.extend(had.map(|had| (name.clone(), had)));
+            return self.take_back(id, each);
+        }
+        for Noticed { subscribe, .. } in &each {
+            let name = subscribe.key.clone().unwrap();
+            let seq = self.number(&name, 0);
+            if !self.with(|gateway, _| gateway.listens_to(&name))?.0 {
+                self.attach(&name, seq);
+                let uri = AtUri::parse(&name).unwrap();
+                self.change(|gateway, moment| gateway.attached(&uri, seq, moment.now))?;
             }
-            self.saw("taken back");
-            return self.on(Input::Done(id, Some(Reply::error("Temporary failure, try again"))));
+            if let (Some(socket), Some(acked)) =
+                (self.sockets.borrow_mut().get_mut(&id), self.acked.get(&name))
+            {
+                socket.base.entry(name.clone()).or_insert(*acked);
+            }
         }
+        let Noticed { subscribe, ahead, .. } = each.pop().unwrap();
+        if let Some(socket) = self.sockets.borrow_mut().get_mut(&id) {
+            for one in &each {
+                socket.get(serde_json::from_str(&one.subscribe.reply.text()).unwrap(), self.now);
+            }
+        }
+        let name = subscribe.key.clone().unwrap();
         let seq = self.number(&name, 0);
-        if !self.with(|gateway, _| gateway.listens_to(&name))?.0 {
-            self.attach(&name, seq);
-            let uri = AtUri::parse(&name).unwrap();
-            self.change(|gateway, moment| gateway.attached(&uri, seq, moment.now))?;
-        }
-        if let (Some(socket), Some(acked)) = (self.sockets.borrow_mut().get_mut(&id), self.acked.get(&name)) {
-            socket.base.entry(name.clone()).or_insert(*acked);
-        }
         let Some((uri, cursor)) = subscribe.resume else {
             return self.on(Input::Done(id, Some(subscribe.reply)));
         };
@@ -560,6 +572,33 @@ impl World {
         }
         self.replays.push((Replay::new(id, uri, cursor, Catching::Asked), cursor));
         Ok(())
+    }
+
+    /// The communities of subscriptions cannot be reached.
+    fn take_back(&mut self, id: i64, each: Vec<Noticed>) -> Result<(), Died> {
+        self.change(|gateway, _| {
+            each.iter().rev().for_each(|one| gateway.take_back(id, one.noted, &one.subscribe));
+        })?;
+        let failed = Reply::error("Temporary failure, try again");
+        if let Some(socket) = self.sockets.borrow_mut().get_mut(&id) {
+            for Noticed { subscribe, listened, had, .. } in each.iter().rev() {
+                let name = subscribe.key.clone().unwrap();
+                if !listened {
+                    socket.listens.remove(&name);
+                    socket.base.remove(&name);
+                }
+                socket.odd.insert(name.clone());
+                let meanwhile = socket.resuming.remove(&name).into_iter().flatten();
+                let missed = meanwhile.filter(|seq| had.is_none_or(|had| *seq > had));
+                socket.expected.extend(missed.map(|seq| (name.clone(), seq)));
+                socket.had.extend(had.map(|had| (name.clone(), had)));
+            }
+            for _ in 1..each.len() {
+                socket.get(serde_json::from_str(&failed.text()).unwrap(), self.now);
+            }
+        }
+        self.saw("taken back");
+        self.on(Input::Done(id, Some(failed)))
     }
 
     /// A page of a replay arrives, or cannot be read.
@@ -1096,6 +1135,27 @@ proptest! {
     }
 }
 
+/// A03: subscriptions that wait right behind each other are looked up together, and one that resumes alone.
+#[test]
+fn a03_subscriptions_that_wait_are_looked_up_together() {
+    use Step::{Frame, Look, Open, Resume, Subscribe, Work};
+    let asked =
+        [Subscribe(0, 0), Subscribe(0, 1), Subscribe(0, 0), Frame(0, 0), Subscribe(0, 1), Resume(0, 1, 0)];
+    let mut world = World::new();
+    for step in [Open(None, 0)].iter().chain(&asked) {
+        assert!(act(&mut world, step).is_ok());
+    }
+    for expected in [1, 2, 1, 1] {
+        let [(_, Job::Subscribe(together))] = world.jobs.as_slice() else { panic!("{:?}", world.jobs) };
+        assert_eq!(together.len(), expected);
+        for step in [Work(0), Look(0, false)] {
+            assert!(act(&mut world, &step).is_ok());
+            world.check();
+        }
+    }
+    assert!(world.jobs.is_empty());
+}
+
 /// The histories above prove something only if the cases in question occur in them.
 #[test]
 fn random_histories_meet_what_they_are_about() {
@@ -1110,7 +1170,7 @@ fn random_histories_meet_what_they_are_about() {
     let replays = ["second page", "resumed", "read anew", "replay for nobody", "taken back"];
     let restores = ["restored", "restored page", "located", "person restored", "eviction while restoring"];
     let people = ["round", "round failed", "moved", "not moved", "out", "stale", "answer lost", "in voice"];
-    let all = ["lease", "slow", "flood", "eviction", "crash"].into_iter();
+    let all = ["lease", "slow", "flood", "eviction", "crash", "subscribed together"].into_iter();
     for what in all.chain(replays).chain(restores).chain(people) {
         assert!(seen.contains_key(what), "no {what} in so many histories: {seen:?}");
     }

@@ -246,7 +246,7 @@ fn x43_a_name_leads_to_its_communities_and_to_no_more_than_can_be_looked_at() {
     let mut service = Service::live(&story);
     service.decide(only("alice", true));
     let behind = |service: &Service, kind, key: &str| {
-        block_on(members_only::behind(&service.store, kind, key)).unwrap()
+        block_on(members_only::behind(&service.store, &[(kind, Some(key))])).unwrap().remove(0)
     };
     let closed = || vec![(community("alice"), true)];
     assert_eq!(behind(&service, Kind::Community, community("alice").as_str()), closed());
@@ -254,6 +254,10 @@ fn x43_a_name_leads_to_its_communities_and_to_no_more_than_can_be_looked_at() {
     assert_eq!(behind(&service, Kind::Message, CHANNEL), closed());
     assert_eq!(behind(&service, Kind::Message, "k"), [(community("alice"), true), (community("zoe"), false)]);
     assert_eq!(behind(&service, Kind::UserStatus, "did:plc:bob"), []);
+    let together =
+        [(Kind::UserStatus, None), (Kind::Message, Some("two words")), (Kind::Message, Some(CHANNEL))];
+    let means = block_on(members_only::behind(&service.store, &together)).unwrap();
+    assert_eq!(means, [vec![], vec![], closed()], "each has its own answer, also where nothing is asked");
     go_on(&mut service, &mut story, |story| {
         for n in 0..2 * BEHIND_MAX {
             story.community(&format!("p{n}"), true);

@@ -211,7 +211,7 @@ fn exercise() -> Sqlite {
         let before = Start::Before { created_at: String::new(), instant: String::new() };
         reads::history(&store, "", "k", &before, 50).await.unwrap();
         reads::message(&store, "", &message).await.unwrap();
-        reads::candidates(&store, &["k".to_owned()]).await.unwrap();
+        reads::named(&store, &["k".to_owned()], &["at://c".to_owned()]).await.unwrap();
         reads::listed(&store, &["at://c".to_owned()]).await.unwrap();
         reads::all_communities(&store).await.unwrap();
         reads::ingest_status(&store).await.unwrap();
@@ -240,9 +240,12 @@ fn exercise() -> Sqlite {
         moderators::list(&store, "at://c").await.unwrap();
         settings_of::is_set(&store, "at://c").await.unwrap();
         settings_of::places(&store, &community, std::slice::from_ref(&did), Micros(0)).await.unwrap();
-        for kind in Kind::ALL {
-            settings_of::behind(&store, kind, "k").await.unwrap();
-        }
+        let keys = [
+            (Kind::Message, Some("k")),
+            (Kind::Community, Some(community.as_str())),
+            (Kind::UserStatus, None),
+        ];
+        settings_of::behind(&store, &keys).await.unwrap();
         for about in [
             About::Community("at://c".into()),
             About::Channel("k".into()),

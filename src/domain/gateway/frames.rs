@@ -3,7 +3,7 @@
 use super::session::Waiting;
 use super::sockets::Gone;
 use super::{Effect, FRESH, Gateway, Job, Keep, Moment};
-use crate::domain::actions::{Action, Actor, Decided, Sign, action, wanted_seat, wanted_state};
+use crate::domain::actions::{Action, Actor, Decided, Sign, Subscribe, action, wanted_seat, wanted_state};
 use crate::domain::frame_budget::Verdict;
 use crate::domain::presence::Input as Happened;
 use crate::domain::subscriptions::Kind;
@@ -12,6 +12,9 @@ use crate::wire::socket::Reply;
 /// Frames of one socket that wait for their turn, in bytes: a client that resumes sends a few hundred bytes.
 /// One with more than this is flooding (A18).
 const WAITING_BYTES: usize = 2 * 1024 * 1024;
+
+/// The most subscriptions that are looked up together.
+const TOGETHER: usize = 128;
 
 impl Gateway {
     /// A frame came. The runtime hands over the next frame while one still waits for an answer from elsewhere
@@ -79,7 +82,7 @@ impl Gateway {
             }
             return false;
         }
-        match self.decide(id, action, &actor) {
+        match self.decide(id, action, &actor, moment) {
             Ok(reply) => {
                 self.send(id, reply.text());
                 false
@@ -92,10 +95,12 @@ impl Gateway {
     }
 
     /// The reply to a frame, or what is needed for it.
-    fn decide(&mut self, id: i64, action: Action, actor: &Actor) -> Result<Reply, Job> {
+    fn decide(&mut self, id: i64, action: Action, actor: &Actor, moment: &Moment<'_>) -> Result<Reply, Job> {
         match action {
             Action::Reply(reply) => Ok(reply),
-            Action::Subscribe(subscribe) => Err(Job::Subscribe(subscribe)),
+            Action::Subscribe(subscribe) => {
+                Err(Job::Subscribe(self.with_those_behind(id, subscribe, moment)))
+            }
             Action::Unsubscribe { kind, key, reply } => {
                 self.unsubscribe(id, kind, key.as_deref());
                 Ok(reply)
@@ -114,6 +119,30 @@ impl Gateway {
                 Err(reply) => Ok(reply),
             },
         }
+    }
+
+    /// A subscription, with those that wait right behind it: what they name is looked up together. One that
+    /// resumes comes alone.
+    fn with_those_behind(&mut self, id: i64, first: Subscribe, moment: &Moment<'_>) -> Vec<Subscribe> {
+        let is_alone = first.resume.is_some();
+        let mut together = vec![first];
+        while !is_alone && together.len() < TOGETHER {
+            let Some((next, sign)) = self.subscription_behind(id, moment) else { break };
+            self.open.get_mut(&id).and_then(|open| open.waiting.as_mut()?.pop());
+            self.note_frame(id, sign, moment);
+            together.push(next);
+        }
+        together
+    }
+
+    /// The next waiting frame, if it is a subscription that resumes nothing and is within the budget.
+    fn subscription_behind(&self, id: i64, moment: &Moment<'_>) -> Option<(Subscribe, Sign)> {
+        let open = self.open.get(&id)?;
+        let Decided { action, sign } = action(open.waiting.as_ref()?.peek()?);
+        let Action::Subscribe(subscribe) = action else { return None };
+        let mut budget = open.budget;
+        let is_within = budget.take(self.settings.rate, moment.now) == Verdict::Fine;
+        (is_within && subscribe.resume.is_none()).then_some((subscribe, sign))
     }
 
     /// Notes that a frame came: what the budget says to it, and for whom the socket acts now. `None` if its

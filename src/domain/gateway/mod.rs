@@ -171,8 +171,8 @@ pub enum Effect {
 /// What a frame needs from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Job {
-    /// Subscribe, and resume if asked (Q02).
-    Subscribe(Subscribe),
+    /// Subscribe to each of these, in order. Only the last may resume (Q02).
+    Subscribe(Vec<Subscribe>),
     /// Make a secret (Q15): see [`Input::Secret`].
     MakeSecret,
     /// Store the state that a person chose (A13).

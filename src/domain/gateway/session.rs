@@ -173,6 +173,11 @@ impl Waiting {
         self.bytes
     }
 
+    /// The next frame, which goes on waiting.
+    pub(super) fn peek(&self) -> Option<Option<&str>> {
+        self.frames.front().map(Option::as_deref)
+    }
+
     /// The next frame.
     pub(super) fn pop(&mut self) -> Option<Option<String>> {
         let frame = self.frames.pop_front()?;
