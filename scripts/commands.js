@@ -161,6 +161,18 @@ export const COMMANDS = {
     },
     needs: BENCH,
   },
+  'bench:limits': {
+    script: 'tests/bench/limits.js',
+    about: 'How much longer others wait beside a client at ten times its limits.',
+    options: {
+      rounds: { value: 'N', default: '5', about: 'rounds' },
+      seconds: { value: 'N', default: '5', about: 'seconds of each part of a round' },
+      only: { value: 'WORD', default: '', about: 'floods whose names contain this' },
+      root: ROOT_OPTION,
+      json: JSON_OPTION,
+    },
+    needs: BENCH,
+  },
   soak: {
     script: 'tests/soak/main.js',
     about: 'Honest people next to all attacks of strangers, and a table of the results.',
