@@ -220,10 +220,12 @@ test('K01: a service that knows nothing finds it all once somebody names the com
   const fresh = await startService({ ...place.settings, state: join(freshFolder(), 'service') })
   await connected(fresh)
   await answers(fresh, `/api/community?community=${home}`)
-  const admitted = (await nest.list(COLLECTION.member)).map(({ value }) => value.subject).sort()
+  // Whether the farewell of the one who left is seen depends on how far back the stream begins (N17).
+  const others = (dids) => dids.filter((did) => did !== gone.did).sort()
+  const admitted = others((await nest.list(COLLECTION.member)).map(({ value }) => value.subject))
   await answers(fresh, `/api/members?community=${home}`, 200, (list) => {
     const approved = list.filter(({ status }) => status === 'approved')
-    return isDeepStrictEqual(approved.map(({ member_did }) => member_did).sort(), admitted.filter((did) => did !== gone.did))
+    return isDeepStrictEqual(others(approved.map(({ member_did }) => member_did)), admitted)
   })
   const { body: sidebar } = await service.fetchJson(`/api/sidebar?community=${home}`)
   const bare = ({ categories }) => categories[0].channels.map(({ uri, channel_type }) => [uri, channel_type])
