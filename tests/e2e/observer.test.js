@@ -119,9 +119,9 @@ test('q08 one address reads so much of logs at once and then so fast, and reads 
   const to = (await (await stage.service.connect(`${path}&cursor=-1`)).next({ type: 'resumed' })).to
   assert(to > 480 && to <= 500, `one page of the log: ${to}`)
   const live = await stage.service.connect(path)
-  // A whole log each: more than one address reads at once and in a minute.
-  const readers = await Promise.all(Array.from({ length: 190 }, () => stage.service.connect(`${path}&cursor=0`)))
+  // A whole log each: more than one address reads at once and in a minute. What may be read grows from the first of them on.
   const began = Date.now()
+  const readers = await Promise.all(Array.from({ length: 190 }, () => stage.service.connect(`${path}&cursor=0`)))
   const ends = (wanted) => readers.filter(({ frames }) => frames.some(({ type }) => type === wanted))
   await eventually(() => ends('resumed').length >= 35, { what: 'what is read at once' })
 
