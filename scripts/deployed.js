@@ -26,7 +26,7 @@ function secrets() {
 /** Says what lacks; throws a Refusal if no socket token would count. */
 export function nameMissingSecrets() {
   const set = secrets()
-  if (!set.includes('INVITE_API_KEY')) console.log(`note: without INVITE_API_KEY nobody can moderate. Set it with:\n  ${HOW} INVITE_API_KEY`)
+  if (!set.includes('INVITE_API_KEY')) console.log(`note: without INVITE_API_KEY only owners and moderators with a proof of their own can moderate. Set it with:\n  ${HOW} INVITE_API_KEY`)
   if (!set.includes('TOKEN_SECRET'))
     throw new Refusal(`TOKEN_SECRET is missing, so that /api/authentication answers 500 and no socket token counts. Set it with:\n  ${HOW} TOKEN_SECRET`)
 }
