@@ -1,5 +1,6 @@
 //! Communities that only members may read (X40): the setting, and where people stand there.
 
+use super::moderators::banned_now;
 use super::reads::communities::admitted;
 use super::{Fault, Param, Statement, Store, rows};
 use crate::domain::members_only::Place;
@@ -76,8 +77,9 @@ pub async fn behind(
 // In the newest form who is admitted (N12), in the old form who is approved (I40).
 const PLACES: &str = concat!(
     "SELECT json_object('did', w.value,
-        'banned', json(iif(EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = ?1 AND b.member_did = w.value
-            AND (b.until IS NULL OR b.until > ?3)), 'true', 'false')),
+        'banned', json(iif(",
+    banned_now!("?1", "w.value", "?3"),
+    ", 'true', 'false')),
         'moderates', json(iif(EXISTS (SELECT 1 FROM moderators o
             WHERE o.community_uri = ?1 AND o.did = w.value), 'true', 'false')),
         'approved', json(iif(CASE WHEN substr(?1, -5) = '/self' THEN ",

@@ -33,12 +33,30 @@ pub async fn list(store: &impl Store, community: &str) -> Result<Vec<Did>, Fault
     rows(store.read(&[statement]).await?.first())
 }
 
+/// Whether a person is banned from a community at a time: by a record (N21), which does not expire, or by the
+/// service, for good or until later (R30). The three are SQL expressions.
+macro_rules! banned_now {
+    ($community:literal, $person:literal, $now:literal) => {
+        concat!(
+            "EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = ",
+            $community,
+            " AND b.member_did = ",
+            $person,
+            " AND (b.by_record OR b.until IS NULL OR b.until > ",
+            $now,
+            "))"
+        )
+    };
+}
+pub(super) use banned_now;
+
 /// Whether `did` moderates the community at the time `now`; a person who is banned there does not.
 pub async fn moderates(store: &impl Store, community: &AtUri, did: &Did, now: Micros) -> Result<bool, Fault> {
     let statement = Statement::new(
-        "SELECT 'true' AS row FROM moderators m WHERE m.community_uri = ?1 AND m.did = ?2
-           AND NOT EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = ?1 AND b.member_did = ?2
-                            AND (b.by_record OR b.until IS NULL OR b.until > ?3))",
+        concat!(
+            "SELECT 'true' AS row FROM moderators m WHERE m.community_uri = ?1 AND m.did = ?2 AND NOT ",
+            banned_now!("?1", "?2", "?3")
+        ),
         [community.as_str().into(), did.as_str().into(), now.sortable().into()],
     );
     let found: Vec<bool> = rows(store.read(&[statement]).await?.first())?;

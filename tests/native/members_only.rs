@@ -187,6 +187,21 @@ fn x40_in_the_newest_form_who_is_admitted_reads() {
     assert_eq!(inside(&service), ["nest", "carol"]);
 }
 
+/// A ban by record does not end with a timed ban of the service on the same person (N21, R30).
+#[test]
+fn x40_who_is_banned_by_record_stays_banned_when_a_timed_ban_ends() {
+    let place = AtUri::parse("at://did:plc:nest/social.colibri.community/self").unwrap();
+    let mut story = Story::default();
+    story.newest("nest").wish("bob", "nest").admit("nest", "bob", &[]);
+    story.create("nest", "moderation/1", super::story::moderation("ban", "did:plc:bob"));
+    let mut service = Service::live(&story);
+    service.decide(Measure::MembersOnly(place.clone(), true));
+    let until = service.now + 60_000_000;
+    assert_eq!(service.decide(Measure::Ban(place.clone(), did("bob"), Some(Micros(until)))), Ruling::Made);
+    service.now = until + 1;
+    assert_eq!(readers_of(&service, &place, &["nest", "bob"]), ["nest"]);
+}
+
 /// X41: each way to name something of the community, and nothing else, leads to it.
 #[test]
 fn x41_a_read_knows_what_it_is_about() {
