@@ -345,6 +345,7 @@ async fn fits(call: &Call, token: &str) -> Result<Claim, ApiError> {
     let verification = Verification::begin(token, &asked).map_err(ApiError::NoProof)?;
     let (db, outside) = (call.db()?, call.outside()?);
     let issuer = verification.issuer();
+    call.spends.claim(issuer)?;
     let unresolved = |unresolved: crate::platform::identity::Unresolved| match unresolved.into_fault() {
         Some(fault) => ApiError::Fault(fault),
         None => ApiError::Internal, // an account that does not exist has no key
@@ -398,6 +399,7 @@ async fn stands(call: &Call, proof: &str) -> Result<(Vouched, Noted), ApiError> 
     let invalid = || ApiError::AuthRequired("the proof is not valid, or has expired");
     let opened = socket_tokens(call).and_then(|tokens| tokens.open(proof, now()));
     let vouched = opened.ok_or_else(invalid)?;
+    call.spends.claim(&vouched.did)?;
     let noted = noted(call, &vouched.did).await?;
     // In milliseconds, the precision of tokens: one made in the millisecond of the revocation is
     // revoked.

@@ -68,6 +68,11 @@ impl Spends {
         }
     }
 
+    /// The request claims that `did` asks, which is not verified yet: refused where that person has nothing left.
+    pub(super) fn claim(&self, did: &Did) -> std::result::Result<(), ApiError> {
+        self.spend(|purse, spending| purse.claim(spending, did, now()))
+    }
+
     /// The request proves that `did` asks: they pay, or are refused.
     pub(super) fn prove(&self, did: &Did) -> std::result::Result<(), ApiError> {
         self.spend(|purse, spending| purse.prove(spending, did, now()))

@@ -51,6 +51,18 @@ pub struct Budget {
     pub over: Option<i64>,
 }
 
+impl Budget {
+    /// What is left in a bucket after a request that it had a token for, or had not.
+    fn of(bucket: &Bucket, size: Size, taken: bool) -> Self {
+        Self {
+            limit: size.per_minute,
+            remaining: bucket.left(size),
+            reset_secs: bucket.secs_until(size, size.capacity),
+            over: (!taken).then(|| bucket.secs_until(size, 1)),
+        }
+    }
+}
+
 impl Buckets {
     /// Without any requests yet.
     pub const fn new() -> Self {
@@ -67,12 +79,13 @@ impl Buckets {
         let mut once = Bucket::default();
         let bucket = if is_counted { self.of.entry(client.to_owned()).or_default() } else { &mut once };
         let taken = bucket.take(size, now);
-        Budget {
-            limit: size.per_minute,
-            remaining: bucket.left(size),
-            reset_secs: bucket.secs_until(size, size.capacity),
-            over: (!taken).then(|| bucket.secs_until(size, 1)),
-        }
+        Budget::of(bucket, size, taken)
+    }
+
+    /// The budget of a client who has nothing left at the time `now`; none while a request is left.
+    pub fn used_up(&self, client: &str, size: Size, now: Micros) -> Option<Budget> {
+        let mut bucket = *self.of.get(client)?;
+        (!bucket.take(size, now)).then(|| Budget::of(&bucket, size, false))
     }
 
     /// Gives back what a request of `client` took.
@@ -102,6 +115,21 @@ mod tests {
         assert_eq!(ask("b", 20), (1, 30, None), "others have their own");
         assert_eq!(ask("a", 30), (0, 60, None), "one came back");
         assert_eq!(ask("a", 300), (1, 30, None), "all came back");
+    }
+
+    #[test]
+    fn whether_a_client_has_nothing_left_is_asked_without_counting() {
+        let mut buckets = Buckets::new();
+        let at = |seconds: i64| Micros(START + seconds * 1_000_000);
+        assert_eq!(buckets.used_up("a", requests(2), at(0)), None, "nobody asked yet");
+        buckets.count("a", requests(2), at(0));
+        assert_eq!(buckets.used_up("a", requests(2), at(0)), None, "one is left");
+        buckets.count("a", requests(2), at(0));
+        for _ in 0..2 {
+            let budget = buckets.used_up("a", requests(2), at(20)).unwrap();
+            assert_eq!((budget.remaining, budget.over), (0, Some(10)));
+        }
+        assert_eq!(buckets.used_up("a", requests(2), at(30)), None, "one came back");
     }
 
     #[test]

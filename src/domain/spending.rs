@@ -151,6 +151,17 @@ impl Purse {
         spending.take(budget)
     }
 
+    /// The request claims to be of `did`, and the proof is not verified yet. Where that person has nothing left, the
+    /// request is refused at once: verifying it costs a question to the database, and would change nothing for who
+    /// sends a good proof. A forged proof takes nothing from the person, and is refused with another answer.
+    pub fn claim(&self, spending: &mut Spending, did: &Did, now: Micros) -> Result<(), Over> {
+        if spending.payer == Payer::Person(did.clone()) {
+            return Ok(());
+        }
+        let used_up = self.people.used_up(did.as_str(), requests(spending.limit), now);
+        used_up.map_or(Ok(()), |budget| spending.take(budget))
+    }
+
     /// Nobody has proven anything: the address pays for the socket that the request opens, if it opens one.
     pub fn open(&mut self, spending: &mut Spending, now: Micros) -> Result<(), Over> {
         if !spending.opens || matches!(spending.payer, Payer::Person(_)) {
@@ -268,6 +279,30 @@ mod tests {
         spending = elsewhere;
         assert_eq!(purse.prove(&mut spending, &did("a"), START), Err(Over(1)), "at whatever address");
         assert_eq!(spending.budget().remaining, 0, "and the answer says so of the person");
+    }
+
+    #[test]
+    fn c14_a_person_with_nothing_left_is_refused_before_their_proof_is_verified() {
+        let mut purse = Purse::new();
+        let mut next = 0;
+        let mut claim = |purse: &mut Purse, name: &str| {
+            next += 1;
+            let mut spending = purse.enter(LIMIT, format!("203.0.113.{next}"), || true, START);
+            purse.claim(&mut spending, &did(name), START).map(|()| spending)
+        };
+        for _ in 0..LIMIT {
+            for _ in 0..2 {
+                assert!(claim(&mut purse, "a").is_ok(), "a claim takes nothing");
+            }
+            let mut spending = claim(&mut purse, "a").unwrap();
+            assert_eq!(purse.prove(&mut spending, &did("a"), START), Ok(()));
+            assert_eq!(purse.claim(&mut spending, &did("a"), START), Ok(()), "who has paid is not refused");
+        }
+        assert_eq!(claim(&mut purse, "a").unwrap_err(), Over(1));
+        assert!(claim(&mut purse, "b").is_ok());
+        let mut spending = purse.enter(LIMIT, SCHOOL.into(), || true, START);
+        assert!(purse.claim(&mut spending, &did("a"), START).is_err());
+        assert_eq!(spending.budget().remaining, 0, "H14: of the person");
     }
 
     #[test]
