@@ -30,29 +30,47 @@ try {
 const chosenFiles = chosen.filter((argument) => argument.endsWith('.test.js'))
 const chosenSteps = chosen.filter((argument) => !argument.endsWith('.test.js'))
 
+/** End-to-end tests that measure time or fill the machine: nothing else runs beside them. */
+const ALONE = ['flood', 'limits', 'outbound', 'signaling', 'soak', 'strangers-rooms']
+
 const command = (program, ...args) => ({ program, args })
 const cargo = (...args) => command('cargo', ...args)
 
 /** The test files of a folder, or the requested ones among them. */
-function nodeTests(folder, { concurrency }) {
+function testFiles(folder) {
   const directory = join(ROOT, folder)
   const files = existsSync(directory)
     ? readdirSync(directory)
         .filter((file) => file.endsWith('.test.js'))
         .map((file) => `${folder}/${file}`)
     : []
-  const asked = files.filter((file) => chosenFiles.some((wanted) => wanted.endsWith(file)))
-  const run = chosenFiles.length > 0 ? asked : files
-  return run.length === 0
-    ? undefined
-    : command(
-        node24(),
-        '--test',
-        '--test-reporter=spec',
-        `--test-concurrency=${concurrency}`,
-        `--test-timeout=${TEST_TIMEOUT_MILLIS}`,
-        ...run,
-      )
+  return chosenFiles.length > 0 ? files.filter((file) => chosenFiles.some((wanted) => wanted.endsWith(file))) : files
+}
+
+/** Runs test files, so many at the same time; no command for no files. */
+function nodeTests(files, { atOnce }) {
+  return files.length === 0
+    ? []
+    : [
+        command(
+          node24(),
+          '--test',
+          '--test-reporter=spec',
+          `--test-concurrency=${atOnce}`,
+          `--test-timeout=${TEST_TIMEOUT_MILLIS}`,
+          ...files,
+        ),
+      ]
+}
+
+/** Each file starts its own services and ends them, so two run side by side, and those of `ALONE` after them. */
+function endToEnd() {
+  const files = testFiles('tests/e2e')
+  const isAlone = (file) => ALONE.some((name) => file === `tests/e2e/${name}.test.js`)
+  return [
+    ...nodeTests(files.filter((file) => !isAlone(file)), { atOnce: 2 }),
+    ...nodeTests(files.filter(isAlone), { atOnce: 1 }),
+  ]
 }
 
 /** In the order of how fast they fail. `counts`: the step is a test runner. */
@@ -62,35 +80,35 @@ const steps = [
     name: 'format',
     title: 'formatting (rustfmt)',
     before: () => setUp({ rust: true, lints: true }),
-    spawn: () => cargo('fmt', '--all', '--check'),
+    spawn: () => [cargo('fmt', '--all', '--check')],
   },
   {
     name: 'clippy',
     title: 'lints (clippy)',
     before: () => setUp({ rust: true, lints: true }),
-    spawn: () => cargo('clippy', '--workspace', '--all-targets', '--', '-D', 'warnings'),
+    spawn: () => [cargo('clippy', '--workspace', '--all-targets', '--', '-D', 'warnings')],
   },
   {
     name: 'types',
     title: 'types of scripts and tests (tsc)',
     before: () => setUp({ network: true }),
-    spawn: () => command(node24(), packaged('tsc')),
+    spawn: () => [command(node24(), packaged('tsc'))],
   },
   { name: 'locks', title: 'what the lock files install', run: checkLocks },
-  { name: 'native', title: 'native tests', counts: true, before: () => setUp({ rust: true }), spawn: () => cargo('test', '--workspace') },
+  { name: 'native', title: 'native tests', counts: true, before: () => setUp({ rust: true }), spawn: () => [cargo('test', '--workspace')] },
   { name: 'build', title: 'build of the Worker', run: async () => console.log(await build()) },
   {
     name: 'deploy',
     title: 'what would be deployed (wrangler, dry run)',
     before: () => setUp({ rust: true }),
-    spawn: () => command(node24(), WRANGLER, 'deploy', '--dry-run'),
+    spawn: () => [command(node24(), WRANGLER, 'deploy', '--dry-run')],
   },
   {
     name: 'network',
     title: 'tests of the local atproto network',
     counts: true,
     before: () => setUp({ network: true }),
-    spawn: () => nodeTests('tests/network', { concurrency: 1 }),
+    spawn: () => nodeTests(testFiles('tests/network'), { atOnce: 1 }),
   },
   {
     name: 'e2e',
@@ -100,15 +118,14 @@ const steps = [
       await setUp({ network: true })
       await build()
     },
-    // One file at a time: each starts its own services, and tests of timing need the machine for themselves.
-    spawn: () => nodeTests('tests/e2e', { concurrency: 1 }),
+    spawn: endToEnd,
   },
   {
     name: 'schemathesis',
     title: 'the service against its own description (schemathesis)',
     counts: true,
     before: build,
-    spawn: () => nodeTests('tests/schemathesis', { concurrency: 1 }),
+    spawn: () => nodeTests(testFiles('tests/schemathesis'), { atOnce: 1 }),
   },
 ]
 
@@ -146,18 +163,22 @@ const inWords = ({ passed, failed, skipped }) => `${passed} passed, ${failed} fa
 async function runStep(step) {
   await step.before?.()
   if (step.run) return step.run()
-  const spawned = step.spawn()
-  if (!spawned) return console.log('nothing to run')
+  const commands = step.spawn()
+  if (commands.length === 0) return console.log('nothing to run')
   let output = ''
-  const code = await runShown(spawned.program, spawned.args, {
-    cwd: ROOT,
-    env: { WRANGLER_SEND_METRICS: 'false', WRANGLER_HIDE_BANNER: 'true' },
-    onOutput: step.counts
-      ? (text) => {
-          output += text
-        }
-      : undefined,
-  })
+  let code = 0
+  for (const { program, args } of commands) {
+    if (code !== 0) break
+    code = await runShown(program, args, {
+      cwd: ROOT,
+      env: { WRANGLER_SEND_METRICS: 'false', WRANGLER_HIDE_BANNER: 'true' },
+      onOutput: step.counts
+        ? (text) => {
+            output += text
+          }
+        : undefined,
+    })
+  }
   const counted = step.counts ? count(step.title, output) : undefined
   if (code === 0) return
   // A failure that no runner counted (a lint, a compiler error) must not end in "0 failed".
