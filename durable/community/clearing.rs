@@ -1,4 +1,4 @@
-//! The log of a community says nothing any more of somebody of whom everything is erased (I58).
+//! Clears a community's log of everything about an erased person (I58).
 
 use super::log::{CommunityLog, PAGE_BYTES};
 use crate::domain::community::PAGE;
@@ -7,13 +7,13 @@ use crate::durable::community::commands::{ClearLog, ClearedLog};
 use crate::storage::{Fault, community_log};
 
 impl CommunityLog {
-    /// Clears one page of the log. Numbers stay: whoever resumes sees no hole.
+    /// Clears one page of the log. Numbers stay, so a client that resumes sees no gap.
     pub(super) fn clear_log(&self, command: &ClearLog) -> Result<ClearedLog, Fault> {
         if self.was_never_seen()? {
             return Ok(ClearedLog { through: None });
         }
         let ClearLog { community, did, after } = command;
-        self.stand_up(community, did)?;
+        self.remove_from_voice(community, did)?;
         let page = community_log::everything_after(*after, PAGE);
         let (texts, cut) = self.sql.run_within(&page, PAGE_BYTES)?;
         let (mut withdrawn, mut set_aside, mut changed, mut last) = (Vec::new(), Vec::new(), Vec::new(), 0);

@@ -1,5 +1,5 @@
-//! Delivers a community's events to the gateways that listen to it: one call at a time each, from
-//! where each of them stands. Which events come next is decided in `domain::community::deliveries`.
+//! Delivers a community's events to the gateways that listen to it: one call at a time each,
+//! from the gateway's own position. Which events come next is decided in `domain::community::deliveries`.
 
 use std::rc::Rc;
 
@@ -43,7 +43,7 @@ impl CommunityLog {
 
     /// Delivers to one gateway until it has everything.
     async fn deliver(&self, community: &AtUri, gateway: &str) -> Outcome<()> {
-        // Looked at anew each time: more may have been announced during the last call.
+        // Read again each time: more may have been announced during the last call.
         while let Some(delivery) = self.with(|core| Ok(core.next_delivery(gateway)))? {
             let (events, more) = self.page(&community_log::after(delivery.after(), delivery.limit()))?;
             let through = delivery.through(events.last().map(|event| event.seq), more);

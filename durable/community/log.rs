@@ -43,10 +43,10 @@ pub(super) struct CommunityLog {
     pub(super) sql: ObjectSql,
     log: EventLog,
     pub(super) shards: u32,
-    /// What stands in the database, as this object, its only writer, last saw it: a statement costs more than all
-    /// else in taking in an event.
+    /// A copy of the database, of which this object is the only writer: reading it for each event would cost more
+    /// than everything else about the event.
     memory: RefCell<Option<Core>>,
-    /// Something could not be written: what stands in the database counts.
+    /// A write failed, so the database counts and not the copy in memory.
     is_stale: Cell<bool>,
     /// Whether a task is asking voice rooms to look at rights again.
     pub(super) asking_rooms: Cell<bool>,
@@ -96,7 +96,7 @@ impl CommunityLog {
         for effect in core.take_effects() {
             match effect {
                 Effect::Keep(keep) => self.keep(&keep)?,
-                Effect::Publish(first, events) => self.observers.tell(&self.state, first, events.iter()),
+                Effect::Publish(first, events) => self.observers.publish(&self.state, first, events.iter()),
                 Effect::EndObservers => self.observers.end_all(&self.state),
                 Effect::Forget => self.forget(core)?,
             }
@@ -105,7 +105,7 @@ impl CommunityLog {
         Ok(done)
     }
 
-    /// A gateway could not be delivered to. That stands in the memory alone, and is noted whatever the database says.
+    /// A delivery to a gateway failed. This is noted in memory only, so it cannot fail with the database.
     pub(super) fn not_delivered(&self, gateway: &str) {
         self.memory.borrow_mut().as_mut().into_iter().for_each(|core| core.not_delivered(gateway));
     }
@@ -192,8 +192,8 @@ impl CommunityLog {
         })
     }
 
-    /// Where in the log somebody stands who had what came before a moment. An event is numbered a
-    /// moment before it is sent, so what was numbered just before may not have arrived.
+    /// The position in the log of a client that received everything before a moment. An event is numbered a
+    /// moment before it is sent, so the last one numbered before that moment may not have arrived.
     pub(super) fn locate(&self, command: &Locate) -> Outcome<Located> {
         if self.was_never_seen()? {
             return Ok(Located { cursor: Some(0) });

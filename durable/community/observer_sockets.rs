@@ -1,4 +1,4 @@
-//! The sockets of observers: accepts them, lets them catch up with the log (Q02), and tells the
+//! The sockets of observers: accepts them, lets them catch up with the log (Q02), and notifies the
 //! gateways that the community has observers.
 
 use std::rc::Rc;
@@ -167,7 +167,7 @@ impl CommunityLog {
         }
     }
 
-    /// Tells all gateways, in the background, that there are observers. Only for a known community:
+    /// Notifies all gateways, in the background, that there are observers. Only for a known community:
     /// anybody may name an unknown one, and each costs the gateways a row.
     fn register_soon(self: &Rc<Self>) {
         let Some(community) = self.name() else { return };

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use worker::{State, WebSocket};
 
 use crate::domain::announcement::Announcement;
-use crate::domain::community::observers::{LET_GO, hears, reply};
+use crate::domain::community::observers::{LET_GO, receives, reply};
 use crate::domain::frame_budget::{Budget, Rate, Verdict};
 use crate::domain::lost::frame;
 use crate::domain::replay::Readers;
@@ -74,7 +74,7 @@ impl Observers {
 
     /// Sends events, numbered from `first`, to all that are not catching up. Closes a slow observer
     /// with a notice (Q20).
-    pub(super) fn tell<'a>(
+    pub(super) fn publish<'a>(
         &self,
         state: &State,
         first: u64,
@@ -88,7 +88,7 @@ impl Observers {
             return;
         }
         for (seq, event) in (first..).zip(events) {
-            if hears(&event.audience) {
+            if receives(&event.audience) {
                 let text = frame(&event.event, &community, seq, event.live);
                 observers.iter().for_each(|socket| send(socket, &text));
             }
@@ -109,7 +109,7 @@ impl Observers {
         true
     }
 
-    /// Only members may hear the community from now on: whoever observes it is let go (X43).
+    /// Only members may read the community from now on: its observers are closed (X43).
     pub(super) fn end_all(&self, state: &State) {
         for (socket, (_, behind)) in Self::all(state) {
             if behind != Some(LET_GO) {

@@ -23,8 +23,8 @@ impl CommunityLog {
         Ok(Done {})
     }
 
-    /// Takes a person out who is erased (I58), whoever joined them.
-    pub(super) fn stand_up(&self, community: &AtUri, did: &Did) -> Outcome<()> {
+    /// Removes an erased person from voice (I58), whichever gateway joined them.
+    pub(super) fn remove_from_voice(&self, community: &AtUri, did: &Did) -> Outcome<()> {
         self.with(|core| core.take_out(community, did).map_err(unwritten))
     }
 

@@ -32,7 +32,7 @@ pub struct Deliver {
     pub community: AtUri,
     /// In order.
     pub events: Vec<Numbered>,
-    /// Whether only members may hear them (X43).
+    /// Whether only members may read them (X43).
     #[serde(default)]
     pub members_only: bool,
 }
@@ -59,7 +59,7 @@ impl Command for Watch {
     const NAME: &'static str = "watch";
 }
 
-/// To `Gateway`: events that another gateway publishes about its people, for whoever watches them
+/// To `Gateway`: events that another gateway publishes about its people, for those who watch them
 /// (class U). Idempotent by [`Publication::id`].
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Publish {
@@ -76,7 +76,7 @@ impl Command for Publish {
     const NAME: &'static str = "say";
 }
 
-/// To `Gateway`: a community has observers; let them hear about its people from now on.
+/// To `Gateway`: a community has observers, who receive events about its people from now on.
 /// Idempotent.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Observed {
@@ -111,7 +111,7 @@ impl Command for SetState {
 pub struct UseToken {
     /// Whose.
     pub did: Did,
-    /// What tells it from their others.
+    /// Its number: a person may have several tokens.
     pub token: String,
     /// From when on it would be refused anyway.
     pub ends: Micros,
@@ -138,7 +138,7 @@ impl Command for Proved {
 }
 
 /// To every `Gateway`: everything of this person is erased (I56). Idempotent. Reply: their sockets are closed,
-/// and nothing is kept of them but, unless it is the last time, what others are still to hear.
+/// and nothing is kept of them but, unless it is the last call, events that others must still receive.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Forget {
     /// Who.

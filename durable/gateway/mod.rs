@@ -1,9 +1,9 @@
-//! `Gateway`: holds the sockets of clients, knows who of them is there, and sends them what they
-//! want to hear.
+//! `Gateway`: holds the sockets of clients, knows which people are online, and sends the sockets the
+//! events that they subscribed to.
 //!
 //! - Guarantee: a socket gets an event once, in order of `seq` (A38, A39); every frame gets one
-//!   reply, in order (A03); whoever has presence here has an open socket, and the other way
-//!   round (P04). A socket's frames wait for each other (`domain::gateway`), and a community delivers to a
+//!   reply, in order (A03); a person has presence here exactly while they have an open socket
+//!   (P04). A socket's frames wait for each other (`domain::gateway`), and a community delivers to a
 //!   gateway one call at a time.
 //! - Gates: the memory and the object's database change together between two awaits. Calls to
 //!   D1 and to communities let other events in, so nothing read before one is trusted after it.
@@ -55,7 +55,7 @@ pub struct Gateway {
     object: Rc<GatewayObject>,
 }
 
-/// What wakes a sleeping gateway costs money: `LOG_LEVEL=trace` tells each time.
+/// Waking a sleeping gateway costs money: `LOG_LEVEL=trace` logs each time.
 fn woken(by: &str) {
     log::line(log::Level::Trace, "a gateway is at work", &json!({ "because": by }));
 }

@@ -47,7 +47,7 @@ pub(super) struct GatewayObject {
     pub(super) given: Cell<i64>,
     /// What frames need from outside, in the order in which they came.
     pub(super) jobs: RefCell<Vec<(i64, crate::domain::gateway::Job)>>,
-    /// States that were chosen, with whoever waits until that is stored.
+    /// States that were chosen, each with the task that waits until it is stored.
     pub(super) chosen: RefCell<Vec<(Choice, oneshot::Sender<Chosen>)>>,
     /// A task settles what is known of people.
     pub(super) settling: Cell<bool>,
@@ -219,7 +219,7 @@ impl GatewayObject {
         self.hand_over_soon();
         self.settle_soon();
         self.publish_soon();
-        self.seat_soon();
+        self.clear_voice_soon();
         self.restore_soon();
         self.arm().await;
     }

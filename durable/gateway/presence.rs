@@ -69,7 +69,7 @@ impl GatewayObject {
             let result = object.settle_all().await;
             object.settling.set(false);
             object.publish_soon();
-            object.seat_soon();
+            object.clear_voice_soon();
             match result {
                 Ok(()) => object.arm().await,
                 Err(fault) => object.retry(&fault, "states are stored and published later").await,
@@ -124,7 +124,7 @@ impl GatewayObject {
         }
         let chosen = self.with(|gateway| Ok(gateway.settled(round, now())))?;
         for (waiting, chosen) in waiting.into_iter().zip(chosen) {
-            // Whoever waited may be gone.
+            // The task that waited may be gone.
             let _ = waiting.send(chosen);
         }
         Ok(())

@@ -1,5 +1,5 @@
-//! Proofs of this gateway's people: tokens that are good once (X04, X12), and the end of sockets that
-//! only claimed to be somebody's (X13), or that were somebody's of whom everything is erased (I56).
+//! Proofs of this gateway's people: tokens that count once (X04, X12), and the end of sockets that
+//! merely claimed a DID (X13), or whose person is erased (I56).
 
 use super::object::{GatewayObject, Outcome};
 use crate::domain::gateway::Input;

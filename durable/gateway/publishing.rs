@@ -128,11 +128,11 @@ impl GatewayObject {
     /// Receives what a gateway publishes about its people: another one, or this one.
     pub(super) async fn receive(&self, command: Publish) -> Outcome<()> {
         self.wake()?;
-        let audible = self.hearers_of(&command.publications).await?;
+        let readers = self.readers_of(&command.publications).await?;
         let had: Vec<i64> = rows(Some(&self.sql.run(&gateway_people::publisher(&command.from))?))?;
         let had = had.first().copied().unwrap_or(0);
         let Publish { from, publications } = command;
-        self.on(Input::Published { from, publications, had, audible })
+        self.on(Input::Published { from, publications, had, readers })
     }
 
     /// From now on the observers of a community receive events about people (A21).
@@ -172,7 +172,7 @@ impl GatewayObject {
         let homes = self.with(|sessions| Ok(sessions.strangers()))?;
         for (home, dids) in homes {
             for did in &dids {
-                self.stand_up(did).await?;
+                self.leave_voice(did).await?;
             }
             call(&self.env, &home, &Adopt { dids: dids.clone() }).await?;
             self.with(|sessions| {

@@ -8,7 +8,7 @@ use worker::{Delay, Response, WebSocket, WebSocketPair};
 use super::object::{GatewayObject, Outcome, number, temporary};
 use crate::domain::gateway::session::Caller;
 use crate::domain::gateway::{Input, Job, ROOM_MILLIS, ROOM_TRIES};
-use crate::domain::members_only::Audible;
+use crate::domain::members_only::Readers;
 use crate::domain::signaling::hall;
 use crate::durable::gateway::commands::{Adopt, Deliver, Watch};
 use crate::durable::replies::{Announced, Delivered, Done};
@@ -116,7 +116,7 @@ impl GatewayObject {
                 Err(fault) => temporary(&fault),
             },
             Job::SetState(did, state) => self.set_by_socket(did, state).await,
-            Job::Move(did, seat) => self.move_to(id, &did, seat).await,
+            Job::Move(did, destination) => self.move_to(id, &did, destination).await,
         };
         Input::Done(id, Some(reply))
     }
@@ -132,8 +132,8 @@ impl GatewayObject {
             }
             Delay::from(Duration::from_millis(ROOM_MILLIS)).await;
         }
-        let audible = if members_only { self.readers(&community).await? } else { Audible::ToAll };
-        self.on(Input::Delivered { community: community.clone(), events, full: before, audible })?;
+        let readers = if members_only { self.readers(&community).await? } else { Readers::All };
+        self.on(Input::Delivered { community: community.clone(), events, full: before, readers })?;
         let listening = self.with(|gateway| Ok(gateway.listens_to(community.as_str())))?;
         Ok(Delivered { listening })
     }

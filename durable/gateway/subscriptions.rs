@@ -1,4 +1,4 @@
-//! How a session of a `Gateway` starts to hear: subscribing, listening to communities, catching
+//! How a session of a `Gateway` starts to receive events: subscribing, listening to communities, catching
 //! up with what was missed (contract 4.3, 4.4).
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::object::{GatewayObject, Outcome, temporary};
 use crate::domain::actions::Subscribe;
 use crate::domain::community::PAGE;
 use crate::domain::gateway::catching_up::{Catching, Noted, Replay};
-use crate::domain::members_only::Audible;
+use crate::domain::members_only::Readers;
 use crate::domain::replay::{Replayed, nothing_yet};
 use crate::domain::slow_sockets::SLOW_BYTES;
 use crate::domain::subscriptions::{Bound, Kind, may_be_known};
@@ -27,18 +27,18 @@ use crate::storage::reads;
 use crate::wire::ids::AtUri;
 use crate::wire::socket::Reply;
 
-/// How often, and how many times, a full socket is looked at again: half a minute in all.
+/// How often, and how many times, a full socket is checked again: half a minute in all.
 const ROOM_MS: u64 = 50;
 const ROOM_TRIES: u32 = 600;
 
-/// What a session hears that may not subscribe (A15, X43).
+/// The error for a session that may not subscribe (A15, X43).
 const MEMBERS_ONLY: &str = "This community is for members only";
 
 /// Names looked up at a time: with the longest of keys, a megabyte.
 pub(super) const NAMES: usize = 1_000;
 
-/// A page of a replay, and who may hear it.
-pub(super) type Page = (Replayed, Audible);
+/// A page of a replay, and who may read it.
+pub(super) type Page = (Replayed, Readers);
 
 /// Why a subscription has no effect.
 #[derive(Clone, Copy)]
@@ -125,16 +125,16 @@ impl GatewayObject {
         Ok(Some((community, cursor, first)))
     }
 
-    /// A page of a community's log, for the session `id`. One that this gateway does not listen to was
-    /// never seen, and is not asked: its log is empty (Q05). It waits while the session's address has
-    /// read too much; in vain, what it missed is lost to it (Q08). `None`: what it hears of the community
-    /// has ended, for only members may (X43).
+    /// A page of a community's log, for the session `id`. A community that this gateway does not listen to is
+    /// unknown, so its log is empty and it is not asked (Q05). Waits while the session's address has read
+    /// too much; after too long a wait, the session must read anew (Q08). `None`: the session's subscription
+    /// has ended, because it may not read a community for members only (X43).
     pub(super) async fn page(&self, id: i64, community: &AtUri, cursor: i64) -> Outcome<Option<Page>> {
         if self.with(|sessions| Ok(!sessions.communities.contains_key(community.as_str())))? {
-            return Ok(Some((nothing_yet(cursor), Audible::ToAll)));
+            return Ok(Some((nothing_yet(cursor), Readers::All)));
         }
         let lost = Replayed::Resync { oldest: u64::try_from(cursor).unwrap_or(0) };
-        let lost = Some((lost, Audible::ToAll));
+        let lost = Some((lost, Readers::All));
         let address_of =
             || self.with(|gateway| Ok(gateway.open.get(&id).map(|open| open.session.origin.address.clone())));
         let may_read = || -> Outcome<_> {
@@ -149,17 +149,17 @@ impl GatewayObject {
         self.readers.borrow_mut().give_back(&address, PAGE.saturating_sub(read));
         let page = page?;
         if !matches!(page, Replayed::Page { members_only: true, .. }) {
-            return Ok(Some((page, Audible::ToAll)));
+            return Ok(Some((page, Readers::All)));
         }
-        if !self.may_hear(id, community).await? {
+        if !self.is_reader(id, community).await? {
             self.with(|gateway| {
-                gateway.end_hearing(id, community);
+                gateway.end_subscriptions(id, community);
                 Ok(())
             })?;
             return Ok(None);
         }
         let reader = self.with(|gateway| Ok(gateway.proven_by(id)))?;
-        Ok(Some((page, Audible::To(reader.into_iter().collect()))))
+        Ok(Some((page, Readers::Only(reader.into_iter().collect()))))
     }
 
     /// Waits until a socket has taken most of what was sent to it, so that a long replay needs
@@ -241,9 +241,9 @@ impl GatewayObject {
     /// Sends what the session missed, page by page (Q02, Q10).
     pub(super) async fn catch_up(&self, mut replay: Replay, first: Page) {
         let (id, community) = (replay.session(), replay.community().clone());
-        let (mut page, mut audible) = first;
+        let (mut page, mut readers) = first;
         loop {
-            replay.audible = audible;
+            replay.readers = readers;
             let next = match self.with(|gateway| Ok(gateway.replayed(&mut replay, page))) {
                 Ok(Some(next)) => next,
                 Ok(None) => return,
@@ -253,12 +253,12 @@ impl GatewayObject {
                 }
             };
             self.room(id).await;
-            (page, audible) = match self.page(id, &community, next).await {
+            (page, readers) = match self.page(id, &community, next).await {
                 Ok(Some(page)) => page,
                 Ok(None) => return,
                 Err(fault) => {
                     log::fault(&fault, "the client reads anew");
-                    (replay.broken(), Audible::ToAll)
+                    (replay.broken(), Readers::All)
                 }
             };
         }

@@ -10,7 +10,7 @@ use futures::lock::Mutex;
 use worker::wasm_bindgen_futures::spawn_local;
 
 use super::object::{GatewayObject, Outcome, temporary};
-use crate::domain::actions::Seat;
+use crate::domain::actions::Destination;
 use crate::domain::gateway::moving::{Answer, Ending, Move, Step};
 use crate::domain::voice::Place;
 use crate::domain::voice_right::{VoiceRefusal, may_be_in};
@@ -24,11 +24,11 @@ use crate::wire::socket::Reply;
 
 impl GatewayObject {
     /// A12, A12b: moves the person of session `id`; the reply.
-    pub(super) async fn move_to(&self, id: i64, did: &Did, seat: Seat) -> Reply {
+    pub(super) async fn move_to(&self, id: i64, did: &Did, destination: Destination) -> Reply {
         let turn = self.turn(did);
         let moved = {
             let _turn = turn.lock().await;
-            match self.with(|gateway| Ok(gateway.begin_move(id, did, &seat))) {
+            match self.with(|gateway| Ok(gateway.begin_move(id, did, &destination))) {
                 Ok((moving, step)) => self.walk(moving, step).await,
                 Err(fault) => Err(fault),
             }
@@ -107,12 +107,12 @@ impl GatewayObject {
     }
 
     /// Removes, in the background, everybody whose time in a voice channel is over.
-    pub(super) fn seat_soon(self: &Rc<Self>) {
+    pub(super) fn clear_voice_soon(self: &Rc<Self>) {
         let Ok(leaving) = self.with(|gateway| Ok(gateway.take_leaving())) else { return };
         for did in leaving {
             let object = Rc::clone(self);
             spawn_local(async move {
-                let result = object.stand_up(&did).await;
+                let result = object.leave_voice(&did).await;
                 // After a failure this finds again that the person must be removed.
                 let marked = object.with(|gateway| {
                     gateway.mark(&did);
@@ -129,7 +129,7 @@ impl GatewayObject {
     }
 
     /// Removes a person, unless they joined again in the meantime.
-    pub(super) async fn stand_up(&self, did: &Did) -> Outcome<()> {
+    pub(super) async fn leave_voice(&self, did: &Did) -> Outcome<()> {
         let turn = self.turn(did);
         let result = {
             let _turn = turn.lock().await;

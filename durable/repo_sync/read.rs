@@ -17,7 +17,7 @@ use crate::platform::clock::{lost_a_race, now};
 use crate::platform::d1::D1;
 use crate::platform::identity::Account;
 use crate::platform::log;
-use crate::platform::memory::{Pool, Seat};
+use crate::platform::memory::{Pool, Slot};
 use crate::platform::objects::{DISPATCH, JETSTREAM, call};
 use crate::platform::pds::{self, Unread};
 use crate::storage::repos::{self, Due, Succeeded};
@@ -70,11 +70,11 @@ async fn exported(
     due: &Due,
     account: &Account,
     key: Option<&Multikey>,
-    seat: &Seat,
+    slot: &Slot,
 ) -> Result<(Snapshot, Option<Multikey>), Unread> {
     let signing = key.and_then(|key| SigningKey::of_multikey(key.as_str()));
     let signing = signing.ok_or(Unread::Refused(Refused::WrongSignature))?;
-    Ok((pds::export(&account.pds, &due.did, &signing, seat).await?, key.cloned()))
+    Ok((pds::export(&account.pds, &due.did, &signing, slot).await?, key.cloned()))
 }
 
 impl Host {
@@ -86,7 +86,7 @@ impl Host {
         self.must_be_here(db, host, &account, due).await?;
         // Held until the commit: the number of repositories read at a time is limited over all
         // hosts.
-        let seat = Pool::Repositories.seat(host).await.map_err(Unread::NoRoom)?;
+        let slot = Pool::Repositories.slot(host).await.map_err(Unread::NoRoom)?;
         let head = match pds::latest_rev(&account.pds, &due.did).await {
             Err(Unread::Absent(status)) => {
                 // It may have moved without notice.
@@ -111,13 +111,13 @@ impl Host {
         if unchanged && !due.is_deferred && !reason.reads_unchanged() {
             write(db, vec![repos::succeeded(&look, now())]).await?;
         } else {
-            let (snapshot, signed_by) = self.snapshot(db, due, &account, &head, &seat).await?;
-            seat.settle().map_err(Unread::NoRoom)?;
+            let (snapshot, signed_by) = self.snapshot(db, due, &account, &head, &slot).await?;
+            slot.settle().map_err(Unread::NoRoom)?;
             must_be_newer(due, &snapshot.rev)?;
             let wait = wait_for_stream(&snapshot.rev, now());
             Delay::from(Duration::from_micros(wait.unsigned_abs())).await;
             let found = reconcile(db, &due.did, &snapshot, since(due), &self.pipeline, &Steps).await?;
-            done.told |= found.told;
+            done.announced |= found.announced;
             look.rev = Some(&snapshot.rev);
             look.refused = Some(found.refused);
             look.signed_by = signed_by.as_ref();
@@ -135,8 +135,8 @@ impl Host {
                 self.wake_host(DISPATCH).await; // others may be due because of this
             }
         }
-        if done.told {
-            self.tell().await;
+        if done.announced {
+            self.deliver_soon().await;
         }
         Ok(())
     }
@@ -152,8 +152,8 @@ impl Host {
         let status = if is_found { "empty" } else { "absent" };
         let look = Succeeded { did: &due.did, rev: None, status, began, refused: None, signed_by: None };
         write(db, vec![repos::succeeded(&look, now())]).await?;
-        if done.told {
-            self.tell().await;
+        if done.announced {
+            self.deliver_soon().await;
         }
         Ok(())
     }
@@ -184,16 +184,16 @@ impl Host {
         due: &Due,
         account: &Account,
         head: &str,
-        seat: &Seat,
+        slot: &Slot,
     ) -> Result<(Snapshot, Option<Multikey>), Miss> {
-        let exported = match exported(due, account, account.signing_key.as_ref(), seat).await {
+        let exported = match exported(due, account, account.signing_key.as_ref(), slot).await {
             Err(Unread::Refused(Refused::WrongSignature)) => {
                 let anew = self.account(db, due, true).await?;
                 let others = [anew.signing_key.as_ref(), due.signed_by.as_ref()];
                 let mut tried = Err(Unread::Refused(Refused::WrongSignature));
                 for key in others.into_iter().filter(|key| *key != account.signing_key.as_ref()) {
                     if matches!(tried, Err(Unread::Refused(Refused::WrongSignature))) {
-                        tried = exported(due, account, key, seat).await;
+                        tried = exported(due, account, key, slot).await;
                     }
                 }
                 tried
@@ -202,17 +202,17 @@ impl Host {
         };
         match exported {
             Err(Unread::Unserved(400..=499 | 501)) => {
-                Ok((pds::listing(&account.pds, &due.did, head.to_owned(), seat).await?, None))
+                Ok((pds::listing(&account.pds, &due.did, head.to_owned(), slot).await?, None))
             }
             Err(Unread::Refused(refused)) if refused.is_for_its_size() => {
-                Ok((pds::listing(&account.pds, &due.did, head.to_owned(), seat).await?, None))
+                Ok((pds::listing(&account.pds, &due.did, head.to_owned(), slot).await?, None))
             }
             exported => Ok(exported?),
         }
     }
 
-    /// Has the outbox delivered.
-    async fn tell(&self) {
+    /// Wakes the Jetstream object, which delivers the outbox.
+    async fn deliver_soon(&self) {
         if let Err(fault) = call(&self.env, JETSTREAM, &Ensure {}).await {
             log::fault(&fault, "the Jetstream object delivers the events when it wakes");
         }

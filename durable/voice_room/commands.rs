@@ -39,7 +39,7 @@ impl Command for Recheck {
 
 /// To `VoiceRoom`: whether the client with this secret is in this room (S12). Reads only.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Seated {
+pub struct HasPeer {
     /// The room.
     pub room: String,
     /// Its name there.
@@ -55,7 +55,7 @@ pub struct Found {
     pub found: bool,
 }
 
-impl Command for Seated {
+impl Command for HasPeer {
     type Reply = Found;
     const OBJECT: Object = Object::VoiceRoom;
     const NAME: &'static str = "seated";

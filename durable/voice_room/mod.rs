@@ -5,8 +5,8 @@
 //! - Gates: a frame is read, decided and sent without an await. Only the join of a room that
 //!   belongs to a channel waits, for D1 and for the community (S20); what it read before is read
 //!   again if something happened in the meantime ([`Rights::epoch`]).
-//! - Stored: only the seats, in the sockets' attachments (`domain::signaling::room`).
-//! - Commands: [`Connect`](CONNECT), [`Recheck`], [`Seated`], [`Forget`].
+//! - Stored: only the sessions, in the sockets' attachments (`domain::signaling::room`).
+//! - Commands: [`Connect`](CONNECT), [`Recheck`], [`HasPeer`], [`Forget`].
 //! - Wakes on a frame and on a socket's end; while rooms have peers, on its alarm once after it was
 //!   last awake, and every `LEASE_MS` while they send heartbeats, to find those that stopped. The
 //!   runtime answers heartbeats and wakes nobody. A room ends with its last socket; the objects are
@@ -23,14 +23,14 @@ use worker::{
     WebSocketPair, WebSocketRequestResponsePair, durable_object, wasm_bindgen,
 };
 
-use self::peers::{Peers, seat};
+use self::peers::{Peers, session};
 use crate::domain::signaling::door::error;
-use crate::domain::signaling::room::{Access, Caller, Room, SocketId, Wish, access, access_proven};
+use crate::domain::signaling::room::{Access, Caller, JoinRequest, Room, SocketId, access, access_proven};
 use crate::domain::voice_right::home;
 use crate::domain::working_set::WorkingSet;
 use crate::durable::community::commands::Bind;
 use crate::durable::voice_room::commands::{
-    Forget, Found, RELAYED_HEADER, ROOM_PARAMETER, Recheck, Rechecked, Seated,
+    Forget, Found, HasPeer, RELAYED_HEADER, ROOM_PARAMETER, Recheck, Rechecked,
 };
 use crate::platform::alarm::Alarm;
 use crate::platform::clock::now;
@@ -110,13 +110,13 @@ impl DurableObject for VoiceRoom {
                 self.with(|peers| peers.enter(pair.server, &room, caller))?;
                 Response::from_websocket(pair.client)
             }
-            Seated::NAME => {
-                let seated = async |asked: Seated| {
-                    let wish = Wish::new(asked.peer_id, Some(&asked.secret));
-                    let knows = |room: &Room| room.knows(&wish);
+            HasPeer::NAME => {
+                let is_peer = async |asked: HasPeer| {
+                    let request = JoinRequest::new(asked.peer_id, Some(&asked.secret));
+                    let knows = |room: &Room| room.knows(&request);
                     Ok(Found { found: self.with(|peers| peers.room(&asked.room).is_some_and(knows)) })
                 };
-                serve(&mut request, seated).await
+                serve(&mut request, is_peer).await
             }
             Forget::NAME => {
                 let forget = |forget: Forget| self.with(|peers| peers.forget(&forget.did));
@@ -140,10 +140,10 @@ impl DurableObject for VoiceRoom {
             WebSocketIncomingMessage::String(text) => Some(text.as_str()),
             WebSocketIncomingMessage::Binary(_) => None,
         };
-        let Some(id) = seat(&socket).map(|seat| seat.id) else { return Ok(()) };
-        let wish = self.with(|peers| peers.frame(id, text));
-        if let Some(wish) = wish {
-            self.join(id, &wish).await;
+        let Some(id) = session(&socket).map(|session| session.id) else { return Ok(()) };
+        let request = self.with(|peers| peers.frame(id, text));
+        if let Some(request) = request {
+            self.join(id, &request).await;
         }
         self.tidy();
         self.look_after().await;
@@ -189,35 +189,35 @@ impl VoiceRoom {
     }
 
     /// Joins a socket to its room, if allowed (S01, S20).
-    async fn join(&self, id: SocketId, wish: &Wish) {
+    async fn join(&self, id: SocketId, request: &JoinRequest) {
         let lease = self.settings.lease_ms;
         let (did, proven) = self
-            .with(|peers| peers.room_of(id)?.seat(id).map(|seat| (seat.did.clone(), seat.proven)))
+            .with(|peers| peers.room_of(id)?.session(id).map(|session| (session.did.clone(), session.proven)))
             .unwrap_or_default();
         let free = || match self.settings.proven {
-            true => access_proven(did.as_ref(), &wish.peer_id),
+            true => access_proven(did.as_ref(), &request.peer_id),
             false => Access::Free,
         };
         let Some(channel) = self.with(|peers| peers.room_of(id).and_then(Room::channel)) else {
-            return self.with(|peers| peers.join(&self.state, id, wish, free(), lease));
+            return self.with(|peers| peers.join(&self.state, id, request, free(), lease));
         };
         self.rights(&channel, |rights| rights.joining += 1);
         let facts = self.facts(&channel, Some(id)).await;
         self.rights(&channel, |rights| rights.joining = rights.joining.saturating_sub(1));
         match facts {
             Ok((working_set, people)) => {
-                let access = match access(&working_set, &channel, did.as_ref(), proven, &wish.peer_id) {
+                let access = match access(&working_set, &channel, did.as_ref(), proven, &request.peer_id) {
                     Access::Free => free(),
                     access => access,
                 };
                 self.with(|peers| {
                     peers.act(channel.as_str(), |room| (room.recheck(&working_set, &people), ()));
-                    peers.join(&self.state, id, wish, access, lease);
+                    peers.join(&self.state, id, request, access, lease);
                 });
             }
             Err(fault) => {
                 log::fault(&fault, "the client gets an error and may try again");
-                self.with(|peers| peers.tell(id, error("Temporary failure, try again")));
+                self.with(|peers| peers.send(id, error("Temporary failure, try again")));
             }
         }
     }
@@ -231,7 +231,7 @@ impl VoiceRoom {
             let epoch = self.rights(channel, |rights| rights.epoch);
             let people = self.with(|peers| {
                 let Some(room) = peers.room(channel.as_str()) else { return Vec::new() };
-                let asks = joining.and_then(|id| room.seat(id)).and_then(|seat| seat.did.clone());
+                let asks = joining.and_then(|id| room.session(id)).and_then(|session| session.did.clone());
                 room.people().into_iter().chain(asks).collect::<Vec<Did>>()
             });
             let working_set = facts::right_to_be_in(&db, channel, &people, now()).await?;

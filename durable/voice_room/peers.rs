@@ -1,6 +1,6 @@
-//! The memory of a `VoiceRoom` object: its rooms, and the socket of each seat.
+//! The memory of a `VoiceRoom` object: its rooms, and the socket of each session.
 //!
-//! It is rebuilt from the sockets' attachments when the object wakes; every change of a seat is
+//! It is rebuilt from the sockets' attachments when the object wakes; every change of a session is
 //! written there in the same step. Nothing here awaits, so nothing comes in between.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +9,9 @@ use worker::{State, WebSocket};
 
 use crate::domain::signaling::door::{UNSENT_MAX, close, error};
 use crate::domain::signaling::hall::{self, Hall};
-use crate::domain::signaling::room::{Access, Caller, Effect, Lease, Next, Room, Seat, SocketId, Wish};
+use crate::domain::signaling::room::{
+    Access, Caller, Effect, JoinRequest, Lease, Next, Room, Session, SocketId,
+};
 use crate::durable::replies::Done;
 use crate::platform::clock::{lot, now};
 use crate::platform::log;
@@ -27,14 +29,14 @@ pub(super) struct Peers {
 
 impl Peers {
     /// Rebuilds the memory. Removes peers whose sockets ended while the object slept, if nothing
-    /// reported that. `object` is the name of the object, see [`Seat::room`].
+    /// reported that. `object` is the name of the object, see [`Session::room`].
     pub(super) fn load(state: &State, object: &str, max_peers: usize) -> Self {
         let mut peers = Self { hall: Hall::new(max_peers), sockets: BTreeMap::new() };
         for socket in state.get_websockets() {
-            if let Some(seat) = seat(&socket) {
-                let room = seat.room.clone().unwrap_or_else(|| object.to_owned());
-                peers.hall.restore(&room, seat.clone());
-                peers.sockets.insert(seat.id, (socket, room));
+            if let Some(session) = session(&socket) {
+                let room = session.room.clone().unwrap_or_else(|| object.to_owned());
+                peers.hall.restore(&room, session.clone());
+                peers.sockets.insert(session.id, (socket, room));
             }
         }
         peers.drop_dead();
@@ -43,9 +45,9 @@ impl Peers {
 
     /// Adds a socket that the runtime has accepted.
     pub(super) fn enter(&mut self, socket: WebSocket, room: &str, caller: Caller) -> worker::Result<()> {
-        let seat = self.hall.enter(room, lot(), caller, now());
-        self.sockets.insert(seat.id, (socket.clone(), room.to_owned()));
-        socket.serialize_attachment(Some(seat))
+        let session = self.hall.enter(room, lot(), caller, now());
+        self.sockets.insert(session.id, (socket.clone(), room.to_owned()));
+        socket.serialize_attachment(Some(session))
     }
 
     /// Whether there is no room for another socket.
@@ -81,32 +83,39 @@ impl Peers {
     }
 
     /// Processes a frame of a socket; returns its join, if it is one.
-    pub(super) fn frame(&mut self, id: SocketId, text: Option<&str>) -> Option<Wish> {
+    pub(super) fn frame(&mut self, id: SocketId, text: Option<&str>) -> Option<JoinRequest> {
         let room = self.sockets.get(&id)?.1.clone();
         self.act(&room, |room| match room.on_frame(id, text, now()) {
             Next::Done(effects) => (effects, None),
-            Next::Join(wish) => (Vec::new(), Some(wish)),
+            Next::Join(request) => (Vec::new(), Some(request)),
         })?
     }
 
     /// Joins a socket to its room, if allowed (S01).
-    pub(super) fn join(&mut self, state: &State, id: SocketId, wish: &Wish, access: Access, lease_ms: i64) {
+    pub(super) fn join(
+        &mut self,
+        state: &State,
+        id: SocketId,
+        request: &JoinRequest,
+        access: Access,
+        lease_ms: i64,
+    ) {
         let Some((_, room)) = self.sockets.get(&id) else { return };
         let room = room.clone();
         if access == Access::Free && !self.hall.may_open(&room, now()) {
-            return self.tell(id, error("Too many rooms, try again later"));
+            return self.send(id, error("Too many rooms, try again later"));
         }
         let sockets = &self.sockets;
         let beat = |id| last_auto_response(state, &sockets.get(&id)?.0);
         let lease = Lease { now: now(), millis: lease_ms, beat: &beat };
         let Some(room_now) = self.hall.room_mut(&room) else { return };
-        let effects = room_now.join(id, wish, access, &lease);
+        let effects = room_now.join(id, request, access, &lease);
         self.perform(effects);
     }
 
     /// Sends a frame to a socket.
-    pub(super) fn tell(&mut self, id: SocketId, frame: String) {
-        self.perform(vec![Effect::Tell { to: vec![id], frame }]);
+    pub(super) fn send(&mut self, id: SocketId, frame: String) {
+        self.perform(vec![Effect::Send { to: vec![id], frame }]);
     }
 
     /// A socket closed.
@@ -114,12 +123,12 @@ impl Peers {
         // Without an answer the client would wait until the object sleeps. An error means that it
         // is closed already.
         let _ = socket.close(Some(1000), None::<&str>);
-        let Some(seat) = seat(socket) else { return };
-        let Some((_, room)) = self.sockets.remove(&seat.id) else { return };
-        self.act(&room, |room| (room.close(seat.id), ()));
+        let Some(session) = session(socket) else { return };
+        let Some((_, room)) = self.sockets.remove(&session.id) else { return };
+        self.act(&room, |room| (room.close(session.id), ()));
     }
 
-    /// Closes the sockets of somebody of whom everything is erased (I56).
+    /// Closes the sockets of an erased person (I56).
     pub(super) fn forget(&mut self, did: &Did) -> Done {
         for name in self.hall.names() {
             self.act(&name, |room| (room.dismiss(&room.sockets_of(did), 1008, "Erased", None), ()));
@@ -156,7 +165,7 @@ impl Peers {
         let mut slow: BTreeMap<String, BTreeSet<SocketId>> = BTreeMap::new();
         for effect in effects {
             match effect {
-                Effect::Tell { to, frame } => {
+                Effect::Send { to, frame } => {
                     for id in to {
                         let Some((socket, room)) = self.sockets.get(&id) else { continue };
                         // A socket that does not accept it is closing, and its close event will
@@ -169,19 +178,21 @@ impl Peers {
                 }
                 Effect::Keep(id) => {
                     let Some((socket, room)) = self.sockets.get(&id) else { continue };
-                    let Some(seat) = self.hall.room(room).and_then(|room| room.seat(id)) else { continue };
-                    if let Err(error) = socket.serialize_attachment(Some(seat)) {
+                    let Some(session) = self.hall.room(room).and_then(|room| room.session(id)) else {
+                        continue;
+                    };
+                    if let Err(error) = socket.serialize_attachment(Some(session)) {
                         log::fault(
-                            &Fault::new("keeping a seat", error),
-                            "the peer has its previous seat when the object wakes",
+                            &Fault::new("keeping a session", error),
+                            "the peer has its previous session when the object wakes",
                         );
                     }
                 }
                 Effect::Close { socket: id, code, reason } => {
                     let Some((socket, _)) = self.sockets.remove(&id) else { continue };
-                    // Without its seat the socket has no peer, even if the object sleeps before the
+                    // Without its session the socket has no peer, even if the object sleeps before the
                     // close.
-                    let _ = socket.serialize_attachment(None::<Seat>);
+                    let _ = socket.serialize_attachment(None::<Session>);
                     // An error means that it is closing already.
                     let _ = socket.close(Some(code), Some(reason));
                 }
@@ -194,7 +205,7 @@ impl Peers {
     }
 }
 
-/// The seat in a socket's attachment.
-pub(super) fn seat(socket: &WebSocket) -> Option<Seat> {
-    socket.deserialize_attachment::<Option<Seat>>().ok().flatten().flatten()
+/// The session in a socket's attachment.
+pub(super) fn session(socket: &WebSocket) -> Option<Session> {
+    socket.deserialize_attachment::<Option<Session>>().ok().flatten().flatten()
 }

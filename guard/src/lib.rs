@@ -320,7 +320,7 @@ fn is_refused(fd: c_int) -> bool {
 
 /// Checks what a connection sent. A refused request is answered, and then reads as the end; what came before
 /// it is read first.
-fn heard(fd: c_int, bytes: *const c_void, count: ssize_t) -> ssize_t {
+fn check_received(fd: c_int, bytes: *const c_void, count: ssize_t) -> ssize_t {
     if count <= 0 || is(fd, OTHER) {
         return count;
     }
@@ -360,7 +360,7 @@ pub unsafe extern "C" fn recv(fd: c_int, buffer: *mut c_void, size: usize, flags
         return 0;
     }
     // SAFETY: the caller's arguments, as they are.
-    heard(fd, buffer, unsafe { (REAL.recv)(fd, buffer, size, flags) })
+    check_received(fd, buffer, unsafe { (REAL.recv)(fd, buffer, size, flags) })
 }
 
 /// Reads from a socket.
@@ -380,7 +380,7 @@ pub unsafe extern "C" fn recvfrom(
         return 0;
     }
     // SAFETY: the caller's arguments, as they are.
-    heard(fd, buffer, unsafe { (REAL.recvfrom)(fd, buffer, size, flags, address, length) })
+    check_received(fd, buffer, unsafe { (REAL.recvfrom)(fd, buffer, size, flags, address, length) })
 }
 
 /// Reads from a descriptor.
@@ -393,7 +393,7 @@ pub unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, size: usize) -> ss
         return 0;
     }
     // SAFETY: the caller's arguments, as they are.
-    heard(fd, buffer, unsafe { (REAL.read)(fd, buffer, size) })
+    check_received(fd, buffer, unsafe { (REAL.read)(fd, buffer, size) })
 }
 
 /// Whether a connection has sent bytes that workerd has not read yet.
@@ -407,7 +407,7 @@ fn is_unread(fd: c_int) -> bool {
 /// Ends connections that were silent for too long, and logs from time to time how many were closed.
 #[expect(clippy::disallowed_methods, reason = "a thread of this machine, not of the Worker")]
 fn watch() {
-    let mut told = Instant::now();
+    let mut reported = Instant::now();
     loop {
         std::thread::sleep(LOOK_EVERY);
         let mut state = state();
@@ -417,12 +417,12 @@ fn watch() {
             state.ended += 1;
         }
         let (refused, ended, open) = (state.refused, state.ended, state.table.len());
-        if refused + ended == 0 || told.elapsed() < SAY_EVERY {
+        if refused + ended == 0 || reported.elapsed() < SAY_EVERY {
             continue;
         }
         (state.refused, state.ended) = (0, 0);
         drop(state);
-        told = Instant::now();
+        reported = Instant::now();
         eprintln!("connections: {open} open; refused {refused}, ended {ended} that had asked nothing");
     }
 }

@@ -172,7 +172,7 @@ pub(super) async fn settle(call: &Call) -> Result<(), ApiError> {
     let held = if looks_like_jwt(&proof) {
         fits(call, &proof).await.map(|claim| claim.did)
     } else {
-        stands(call, &proof).await.map(|(vouched, _)| vouched.did)
+        read_token(call, &proof).await.map(|(vouched, _)| vouched.did)
     };
     match held {
         Ok(did) => call.spends.prove(&did),
@@ -383,7 +383,7 @@ async fn use_token(call: &Call, did: &Did, token: String, ends: Micros) -> Resul
 /// The person of a socket token or ticket of this service (R25, R26, X12). They pay, and then a ticket is
 /// used up.
 async fn vouched(call: &Call, proof: &str) -> Result<(Did, Noted), ApiError> {
-    let (Vouched { did, once, .. }, noted) = stands(call, proof).await?;
+    let (Vouched { did, once, .. }, noted) = read_token(call, proof).await?;
     call.spends.prove(&did)?;
     if let Some((number, ends)) = once {
         use_token(call, &did, format!("ticket {number}"), ends).await?;
@@ -395,7 +395,7 @@ async fn vouched(call: &Call, proof: &str) -> Result<(Did, Noted), ApiError> {
 /// What a socket token or ticket says, and what is noted of its person. The first rule that applies decides:
 ///   1. one that this service did not sign, or that has expired, is no proof;
 ///   2. one made before the person's last revocation is no proof.
-async fn stands(call: &Call, proof: &str) -> Result<(Vouched, Noted), ApiError> {
+async fn read_token(call: &Call, proof: &str) -> Result<(Vouched, Noted), ApiError> {
     let invalid = || ApiError::AuthRequired("the proof is not valid, or has expired");
     let opened = socket_tokens(call).and_then(|tokens| tokens.open(proof, now()));
     let vouched = opened.ok_or_else(invalid)?;

@@ -20,7 +20,7 @@ use crate::platform::config;
 use crate::platform::d1::D1;
 use crate::platform::identity::{self, Recalled, Unresolved};
 use crate::platform::log;
-use crate::platform::memory::{Pool, Seat};
+use crate::platform::memory::{Pool, Slot};
 use crate::platform::outbound::{Answered, Failure, get};
 use crate::storage::{Fault, erasures};
 use crate::wire::cid::Cid;
@@ -76,8 +76,8 @@ pub(super) async fn blob(call: &Call) -> Answer {
     if erasure::is_erased(call, &wanted.did).await? {
         return Err(ApiError::NotFound("there is no such blob"));
     }
-    let Fetched { answered, seat, is_known } = fetch(&wanted).await?;
-    match blobs::compare(found(answered)?, &hash, config::blob_verify_max(&call.env), seat).await {
+    let Fetched { answered, slot, is_known } = fetch(&wanted).await?;
+    match blobs::compare(found(answered)?, &hash, config::blob_verify_max(&call.env), slot).await {
         Ok(Compared::Fits(blob)) => wanted.compared(blob, key, is_known),
         Ok(Compared::Differs) => Err(upstream("the bytes are not those that the CID names")),
         Ok(Compared::TooLarge(Some(answered))) if range.is_none() => wanted.relay(answered),
@@ -107,16 +107,16 @@ fn found(answered: Answered) -> Result<Answered, ApiError> {
 /// The response of a PDS.
 struct Fetched {
     answered: Answered,
-    seat: Seat,
+    slot: Slot,
     /// Whether the index knows the owner.
     is_known: bool,
 }
 
-/// Requests the whole blob from the PDS once there is a seat. If a cached address does not have it,
+/// Requests the whole blob from the PDS once there is a slot. If a cached address does not have it,
 /// the account may have moved, so its document is fetched again.
 async fn fetch(wanted: &Wanted<'_>) -> Result<Fetched, ApiError> {
     let Recalled { account, remembered, is_known } = resolve(wanted).await?;
-    let of = |(answered, seat): (Answered, Seat)| Fetched { answered, seat, is_known };
+    let of = |(answered, slot): (Answered, Slot)| Fetched { answered, slot, is_known };
     let first = ask(wanted, &account.pds, is_known, None).await;
     if !remembered || matches!(&first, Ok((answered, _)) if answered.status == 200) {
         return first.map(of);
@@ -142,7 +142,7 @@ async fn ask(
     pds: &Url,
     is_known: bool,
     range: Option<Range>,
-) -> Result<(Answered, Seat), ApiError> {
+) -> Result<(Answered, Slot), ApiError> {
     let named = [("did", wanted.did.as_str()), ("cid", wanted.cid.as_str())];
     let url = address(pds, "com.atproto.sync.getBlob", &named);
     let range = range.map(|range| range.to_string());
@@ -150,12 +150,12 @@ async fn ask(
     let mut headers = vec![("accept-encoding", "identity")];
     headers.extend(range.as_deref().map(|range| ("range", range)));
     let host = pds.origin().ascii_serialization();
-    let seat = Pool::Blobs.seat(&host).await;
-    let seat =
-        seat.map_err(|_| ApiError::Upstream("too many blobs are being downloaded, try again later"))?;
+    let slot = Pool::Blobs.slot(&host).await;
+    let slot =
+        slot.map_err(|_| ApiError::Upstream("too many blobs are being downloaded, try again later"))?;
     let errand = if is_known { Errand::Known } else { Errand::Stranger(wanted.did.as_str()) };
     match get("fetching a blob", errand, &url, &headers, WITHIN).await {
-        Ok(answered) => Ok((answered, seat)),
+        Ok(answered) => Ok((answered, slot)),
         Err(Failure::ElsewhereRefused) => Err(ApiError::NotFound("this did resolves to no PDS")),
         Err(Failure::Resting(_)) => {
             Err(ApiError::Upstream("the PDS of this did is failing, try again later"))

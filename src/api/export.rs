@@ -10,7 +10,7 @@ use crate::domain::export::{Rest, Subject, Walk};
 use crate::domain::moderation::Caller;
 use crate::platform::clock::now;
 use crate::platform::d1::D1;
-use crate::platform::exports::Seat;
+use crate::platform::exports::Slot;
 use crate::platform::log;
 use crate::storage::reads::communities;
 use crate::storage::{Fault, export as pages};
@@ -32,8 +32,8 @@ pub(super) async fn export(call: &Call) -> Answer {
         Caller::Operator | Caller::Service => about.clone(),
     };
     let full = || Fault::new("beginning an export", "as many as there may be are being written");
-    let seat = Seat::take(&who).ok_or_else(full)?;
-    let export = Export { db: call.db()?, walk: Walk::of(subject, rest, now()), about, seat, is_over: false };
+    let slot = Slot::take(&who).ok_or_else(full)?;
+    let export = Export { db: call.db()?, walk: Walk::of(subject, rest, now()), about, slot, is_over: false };
     // Before the status is sent: a fault here is a 503.
     let first = export.next().await?;
     let lines = futures::stream::try_unfold(Next::Ready(first), |next| async {
@@ -80,7 +80,7 @@ struct Export {
     walk: Walk,
     /// What it is about, for its cursor.
     about: String,
-    seat: Seat,
+    slot: Slot,
     is_over: bool,
 }
 
@@ -99,8 +99,8 @@ impl Export {
             return Ok(None);
         }
         loop {
-            if !self.seat.goes_on() {
-                return Err(Fault::new("exporting", "the seat went to another export"));
+            if !self.slot.goes_on() {
+                return Err(Fault::new("exporting", "the slot went to another export"));
             }
             let cursor = self.walk.pause().map(|rest| cursor::write(LIST, &self.about, &rest));
             let question = self.walk.question().filter(|_| cursor.is_none());

@@ -93,7 +93,7 @@ impl Spends {
     }
 
     /// Adds the headers of H14.
-    pub(super) fn tell(&self, headers: &Headers) -> Result<()> {
+    pub(super) fn set_headers(&self, headers: &Headers) -> Result<()> {
         let Some(budget) = self.0.borrow().as_ref().map(Spending::budget) else { return Ok(()) };
         headers.set("ratelimit-limit", &budget.limit.to_string())?;
         headers.set("ratelimit-remaining", &budget.remaining.max(0).to_string())?;

@@ -184,11 +184,11 @@ pub async fn answer(request: Request, env: Env, context: Context) -> Result<Resp
     // Of an upgrade the other headers belong to the runtime; they cannot be changed, so a copy is.
     if response.status_code() == 101 {
         let headers = response.headers().clone();
-        spends.tell(&headers)?;
+        spends.set_headers(&headers)?;
         return Ok(response.with_headers(headers));
     }
     let response = if method == "HEAD" { without_body(response)? } else { response };
-    spends.tell(response.headers())?;
+    spends.set_headers(response.headers())?;
     protection::protect(&response, over_tls)?;
     cors::allow(response, &origins, origin.as_deref())
 }

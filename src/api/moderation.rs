@@ -167,13 +167,13 @@ async fn decide(
     let settings = config::pipeline(&call.env);
     let ruling = pipeline::decide(&call.db()?, &decision, &settings, now(), lost_a_race).await?;
     if ruling == Ruling::Made {
-        tell_soon(call);
+        deliver_soon(call);
     }
     Ok(ruling)
 }
 
 /// Wakes the stream's object, which publishes from the outbox. The answer does not wait for it.
-fn tell_soon(call: &Call) {
+fn deliver_soon(call: &Call) {
     let env = call.env.clone();
     call.after_answer(async move {
         if let Err(fault) = ask(&env, JETSTREAM, &Ensure {}).await {

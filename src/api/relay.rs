@@ -35,7 +35,7 @@ enum Who {
 }
 
 /// The messages from the tasks of a relay to its loop.
-enum Heard {
+enum Incoming {
     Said(Who, Option<String>),
     Gone(Who, u16),
     Opened(Line, WebSocket),
@@ -50,27 +50,27 @@ pub(super) fn accept(env: Env, caller: Caller) -> Result<Response> {
 }
 
 async fn run(client: WebSocket, env: Env, caller: Caller) {
-    let (tell, mut heard) = unbounded::<Heard>();
-    listen(client.clone(), Who::Client, tell.clone());
+    let (sender, mut incoming) = unbounded::<Incoming>();
+    listen(client.clone(), Who::Client, sender.clone());
     let mut relay = Relay::default();
     let mut rooms: BTreeMap<Line, WebSocket> = BTreeMap::new();
-    while let Some(heard) = heard.next().await {
+    while let Some(incoming) = incoming.next().await {
         let mut ends = false;
-        let mut orders = match &heard {
-            Heard::Said(Who::Client, text) => relay.on(Event::Client(text.as_deref()), now()),
-            Heard::Said(Who::Room(line), text) => {
+        let mut orders = match &incoming {
+            Incoming::Said(Who::Client, text) => relay.on(Event::Client(text.as_deref()), now()),
+            Incoming::Said(Who::Room(line), text) => {
                 relay.on(Event::Room(*line, text.as_deref().unwrap_or_default()), now())
             }
-            Heard::Gone(Who::Client, _) => {
+            Incoming::Gone(Who::Client, _) => {
                 ends = true;
                 relay.on(Event::ClientGone, now())
             }
-            Heard::Gone(Who::Room(line), code) => relay.on(Event::RoomGone(*line, *code), now()),
-            Heard::Opened(line, socket) => {
+            Incoming::Gone(Who::Room(line), code) => relay.on(Event::RoomGone(*line, *code), now()),
+            Incoming::Opened(line, socket) => {
                 rooms.insert(*line, socket.clone());
                 relay.on(Event::Opened(*line), now())
             }
-            Heard::Failed(line) => relay.on(Event::Failed(*line), now()),
+            Incoming::Failed(line) => relay.on(Event::Failed(*line), now()),
         };
         if unsent(&client) > UNSENT_MAX {
             orders.extend(relay.on(Event::ClientSlow, now()));
@@ -84,7 +84,7 @@ async fn run(client: WebSocket, env: Env, caller: Caller) {
                     ends = true;
                     let _ = client.close(Some(code), None::<&str>);
                 }
-                Order::Open(line, room) => open(&env, room, caller.clone(), line, &tell),
+                Order::Open(line, room) => open(&env, room, caller.clone(), line, &sender),
                 Order::ToRoom(line, text) => {
                     if let Some(socket) = rooms.get(&line) {
                         let _ = socket.send_with_str(&text);
@@ -104,14 +104,14 @@ async fn run(client: WebSocket, env: Env, caller: Caller) {
 }
 
 /// Forwards every event of a socket to the loop, until the socket ends.
-fn listen(socket: WebSocket, from: Who, tell: UnboundedSender<Heard>) {
+fn listen(socket: WebSocket, from: Who, sender: UnboundedSender<Incoming>) {
     spawn_local(async move {
         let ended = match (socket.events(), socket.accept()) {
             (Ok(mut events), Ok(())) => loop {
                 match events.next().await {
                     Some(Ok(WebsocketEvent::Message(message))) => {
                         // The relay has ended.
-                        if tell.unbounded_send(Heard::Said(from, message.text())).is_err() {
+                        if sender.unbounded_send(Incoming::Said(from, message.text())).is_err() {
                             break BROKEN;
                         }
                     }
@@ -121,16 +121,16 @@ fn listen(socket: WebSocket, from: Who, tell: UnboundedSender<Heard>) {
             },
             _ => BROKEN,
         };
-        let _ = tell.unbounded_send(Heard::Gone(from, ended));
+        let _ = sender.unbounded_send(Incoming::Gone(from, ended));
     });
 }
 
 /// Opens a socket to a room. Reports when it is open, and in any case when its time is over.
-fn open(env: &Env, room: String, caller: Caller, line: Line, tell: &UnboundedSender<Heard>) {
-    let (env, tell, late) = (env.clone(), tell.clone(), tell.clone());
+fn open(env: &Env, room: String, caller: Caller, line: Line, sender: &UnboundedSender<Incoming>) {
+    let (env, sender, late) = (env.clone(), sender.clone(), sender.clone());
     spawn_local(async move {
         Delay::from(OPEN_WITHIN).await;
-        let _ = late.unbounded_send(Heard::Failed(line));
+        let _ = late.unbounded_send(Incoming::Failed(line));
     });
     spawn_local(async move {
         let opened = match connect_to_room(&env, &room, &caller).await {
@@ -141,12 +141,12 @@ fn open(env: &Env, room: String, caller: Caller, line: Line, tell: &UnboundedSen
         };
         let _ = match opened {
             Ok(socket) => {
-                listen(socket.clone(), Who::Room(line), tell.clone());
-                tell.unbounded_send(Heard::Opened(line, socket))
+                listen(socket.clone(), Who::Room(line), sender.clone());
+                sender.unbounded_send(Incoming::Opened(line, socket))
             }
             Err(fault) => {
                 log::fault(&fault, "the client gets an error and may try again");
-                tell.unbounded_send(Heard::Failed(line))
+                sender.unbounded_send(Incoming::Failed(line))
             }
         };
     });

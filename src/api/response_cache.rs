@@ -132,7 +132,7 @@ impl Keeps {
         let edition = self.edition.borrow();
         let (Some(key), Some((edition, since))) = (&self.key, edition.as_ref()) else { return };
         let parts = self.shows.get();
-        if !parts.is_none() && edition.stands(parts) && bytes <= SIZE.one {
+        if !parts.is_none() && edition.is_stable(parts) && bytes <= SIZE.one {
             let copy = Copy { holds: holds(), parts, edition: edition.clone(), since: *since };
             KEPT.with_borrow_mut(|kept| drop(kept.put(key, Rc::new(copy), bytes, &SIZE)));
         }
@@ -154,10 +154,10 @@ pub(super) async fn find(call: &Call) -> Result<Option<Response>, ApiError> {
         }
     };
     let now = now();
-    let stands = |copy: &Rc<Copy>| {
-        copy.edition.still_stands(&edition, copy.parts) && now.0.saturating_sub(copy.since.0) < KEPT_WITHIN
+    let is_current = |copy: &Rc<Copy>| {
+        copy.edition.is_current(&edition, copy.parts) && now.0.saturating_sub(copy.since.0) < KEPT_WITHIN
     };
-    match copy.filter(stands).map(|copy| copy.holds.clone()) {
+    match copy.filter(is_current).map(|copy| copy.holds.clone()) {
         Some(Holds::Answer { body, tag, next }) => {
             reply::answered(call, &tag, next.as_deref(), || response(&body)).map(Some)
         }

@@ -13,7 +13,7 @@ use crate::domain::auth_mode::AuthMode;
 use crate::domain::ice::{Asking, credential, keep_secs, lifetime};
 use crate::domain::signaling::room::Caller;
 use crate::domain::voice_right::{home, may_be_in};
-use crate::durable::voice_room::commands::{Seated, connect_to_room};
+use crate::durable::voice_room::commands::{HasPeer, connect_to_room};
 use crate::platform::clock::now;
 use crate::platform::config::{self, TurnKey};
 use crate::platform::log;
@@ -68,7 +68,7 @@ pub(super) async fn ice_servers(call: &Call) -> Answer {
     let room = named(call.query.required("room")?)?;
     let bound = is_bound(call, room, did.as_ref(), proven).await?;
     let calls = config::calls(&call.env);
-    let asking = Asking { bound, proven, seated: !bound && !proven && is_seated(call, room).await? };
+    let asking = Asking { bound, proven, is_peer: !bound && !proven && has_peer(call, room).await? };
     let lifetime = lifetime(asking, calls.ttl_secs);
     let mut ice_servers = calls.servers;
     let mut expires = None;
@@ -103,14 +103,14 @@ pub(super) async fn ice_servers(call: &Call) -> Answer {
 }
 
 /// Whether the caller is in the room: it sends the `peer_id` and the `secret` of its join (S12).
-async fn is_seated(call: &Call, room: &str) -> Result<bool, ApiError> {
+async fn has_peer(call: &Call, room: &str) -> Result<bool, ApiError> {
     let (Some(peer_id), Some(secret)) = (call.query.optional("peer_id"), call.query.optional("secret"))
     else {
         return Ok(false);
     };
     let [room, peer_id, secret] = [room, peer_id, secret].map(str::to_owned);
     let object = rooms_of(&room);
-    Ok(ask(&call.env, &object, &Seated { room, peer_id, secret }).await?.found)
+    Ok(ask(&call.env, &object, &HasPeer { room, peer_id, secret }).await?.found)
 }
 
 /// Whether the room is a voice channel. A caller who may not enter it is refused.

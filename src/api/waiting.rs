@@ -29,7 +29,7 @@ const TRIES: u32 = 10;
 const BROKEN: u16 = 1006;
 
 /// The events of both sockets.
-enum Heard {
+enum Incoming {
     Client(Option<String>),
     ClientGone,
     Object(Option<String>),
@@ -67,34 +67,34 @@ async fn run(
     mut waits: bool,
     cursor: Option<i64>,
 ) {
-    let (tell, mut heard) = unbounded::<Heard>();
+    let (sender, mut incoming) = unbounded::<Incoming>();
     let answer = cursor.and_then(|cursor| nothing_yet(&community, cursor));
-    listen(client.clone(), answer, tell.clone(), Heard::Client, |_| Heard::ClientGone);
-    listen(object.clone(), None, tell.clone(), Heard::Object, Heard::ObjectGone);
+    listen(client.clone(), answer, sender.clone(), Incoming::Client, |_| Incoming::ClientGone);
+    listen(object.clone(), None, sender.clone(), Incoming::Object, Incoming::ObjectGone);
     // The `resumed` frame of a replay that the client did not request.
     let mut hides_resumed = false;
-    while let Some(heard) = heard.next().await {
+    while let Some(incoming) = incoming.next().await {
         // A socket that does not accept a frame or a close is closing; its close event will follow.
-        match heard {
-            Heard::Client(text) => drop(object.send_with_str(text.unwrap_or_default())),
-            Heard::Object(Some(text)) if hides_resumed && text.starts_with(r#"{"type":"resumed""#) => {
+        match incoming {
+            Incoming::Client(text) => drop(object.send_with_str(text.unwrap_or_default())),
+            Incoming::Object(Some(text)) if hides_resumed && text.starts_with(r#"{"type":"resumed""#) => {
                 hides_resumed = false;
             }
-            Heard::Object(text) => drop(client.send_with_str(text.unwrap_or_default())),
-            Heard::ClientGone => {
+            Incoming::Object(text) => drop(client.send_with_str(text.unwrap_or_default())),
+            Incoming::ClientGone => {
                 let _ = object.close(Some(1000), None::<&str>);
                 return;
             }
-            Heard::ObjectGone(close::RESTART) if waits => {
+            Incoming::ObjectGone(close::RESTART) if waits => {
                 let Some(own) = reach(&env, &community).await else { break };
                 (object, waits, hides_resumed) = (own, false, true);
-                listen(object.clone(), None, tell.clone(), Heard::Object, Heard::ObjectGone);
+                listen(object.clone(), None, sender.clone(), Incoming::Object, Incoming::ObjectGone);
             }
-            Heard::ObjectGone(code @ (close::POLICY | close::GONE | close::TOO_SLOW)) => {
+            Incoming::ObjectGone(code @ (close::POLICY | close::GONE | close::TOO_SLOW)) => {
                 let _ = client.close(Some(code), None::<&str>);
                 return;
             }
-            Heard::ObjectGone(_) => break,
+            Incoming::ObjectGone(_) => break,
         }
         if unsent(&client) > UNSENT_MAX {
             let _ = client.close(Some(close::TOO_SLOW), Some("too slow"));
@@ -131,9 +131,9 @@ fn nothing_yet(community: &str, cursor: i64) -> Option<Reply> {
 fn listen(
     socket: WebSocket,
     greeting: Option<Reply>,
-    tell: UnboundedSender<Heard>,
-    said: fn(Option<String>) -> Heard,
-    gone: fn(u16) -> Heard,
+    sender: UnboundedSender<Incoming>,
+    said: fn(Option<String>) -> Incoming,
+    gone: fn(u16) -> Incoming,
 ) {
     spawn_local(async move {
         let accepted = (socket.events(), socket.accept());
@@ -145,7 +145,7 @@ fn listen(
                 match events.next().await {
                     Some(Ok(WebsocketEvent::Message(message))) => {
                         // The relay has ended.
-                        if tell.unbounded_send(said(message.text())).is_err() {
+                        if sender.unbounded_send(said(message.text())).is_err() {
                             break BROKEN;
                         }
                     }
@@ -155,6 +155,6 @@ fn listen(
             },
             _ => BROKEN,
         };
-        let _ = tell.unbounded_send(gone(code));
+        let _ = sender.unbounded_send(gone(code));
     });
 }

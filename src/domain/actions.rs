@@ -80,7 +80,7 @@ pub enum Action {
         /// The requested state.
         state: Option<String>,
     },
-    /// `voice_event` (A12): see [`wanted_seat`].
+    /// `voice_event` (A12): see [`wanted_channel`].
     Voice(VoiceFrame),
 }
 
@@ -97,7 +97,7 @@ pub struct VoiceFrame {
 
 /// The requested voice channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Seat {
+pub enum Destination {
     /// None (A12b).
     Nowhere,
     /// This channel of this community; both as named in the frame (A12).
@@ -115,17 +115,17 @@ pub fn wanted_state(actor: &Actor, state: Option<&str>) -> Result<(Did, State), 
 
 /// The person and the requested voice channel, or the error (A15, in this order). The later errors
 /// of A15 depend on the index: [`super::voice_right`].
-pub fn wanted_seat(actor: &Actor, frame: VoiceFrame) -> Result<(Did, Seat), Reply> {
+pub fn wanted_channel(actor: &Actor, frame: VoiceFrame) -> Result<(Did, Destination), Reply> {
     let did = actor.person_beyond_presence("voice_event")?;
     match frame.action.as_deref() {
-        Some("leave") => return Ok((did, Seat::Nowhere)),
+        Some("leave") => return Ok((did, Destination::Nowhere)),
         None | Some("join") => {}
         Some(other) => {
             return Err(Reply::error(format!("Invalid voice_action: {other}. Use join or leave")));
         }
     }
     match (frame.community, frame.channel) {
-        (Some(community), Some(channel)) => Ok((did, Seat::In(community, channel))),
+        (Some(community), Some(channel)) => Ok((did, Destination::In(community, channel))),
         _ => Err(Reply::error("community_uri and voice_channel_rkey are required for voice_event")),
     }
 }
@@ -290,7 +290,7 @@ mod tests {
         let person = Actor::Person(did.clone());
         let present = Actor::Present(did.clone());
         let required = Err("community_uri and voice_channel_rkey are required for voice_event");
-        let in_k = || Ok(Seat::In("u".into(), "k".into()));
+        let in_k = || Ok(Destination::In("u".into(), "k".into()));
         for (actor, action, community, channel, expected) in [
             (&Actor::Nobody, Some("jump"), None, None, Err("DID required for voice_event")),
             (&Actor::Unproven, Some("leave"), None, None, Err("Authentication required for voice_event")),
@@ -301,14 +301,14 @@ mod tests {
             (&person, None, None, Some("k"), required),
             (&person, None, Some("u"), Some("k"), in_k()),
             (&person, Some("join"), Some("u"), Some("k"), in_k()),
-            (&person, Some("leave"), None, None, Ok(Seat::Nowhere)),
-            (&person, Some("leave"), Some("u"), Some("media room"), Ok(Seat::Nowhere)),
+            (&person, Some("leave"), None, None, Ok(Destination::Nowhere)),
+            (&person, Some("leave"), Some("u"), Some("media room"), Ok(Destination::Nowhere)),
         ] {
             let text = |text: Option<&str>| text.map(str::to_owned);
             let frame =
                 VoiceFrame { action: text(action), community: text(community), channel: text(channel) };
-            let expected = expected.map(|seat| (did.clone(), seat)).map_err(Reply::error);
-            assert_eq!(wanted_seat(actor, frame), expected);
+            let expected = expected.map(|to| (did.clone(), to)).map_err(Reply::error);
+            assert_eq!(wanted_channel(actor, frame), expected);
         }
     }
 }

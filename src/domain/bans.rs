@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn t10_a_ban_ends_by_the_clock() {
-        for (until, now, stands, why) in [
+        for (until, now, banned, why) in [
             (None, 0, true, "one without an end stands"),
             (None, i64::MAX, true, "for ever"),
             (Some(Micros(10)), 9, true, "until its end"),
@@ -184,8 +184,8 @@ mod tests {
             let mut bans = Bans::default();
             bans.insert(place(), until);
             bans.at(Micros(now));
-            assert_eq!(bans.contains(&place()), stands, "{why}");
-            assert_eq!(bans.is_over(&place()), !stands, "{why}");
+            assert_eq!(bans.contains(&place()), banned, "{why}");
+            assert_eq!(bans.is_over(&place()), !banned, "{why}");
         }
         assert!(!Bans::default().contains(&place()) && !Bans::default().is_over(&place()));
     }

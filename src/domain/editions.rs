@@ -91,13 +91,13 @@ pub struct Edition {
 
 impl Edition {
     /// Whether none of these parts is being changed.
-    pub fn stands(&self, parts: Parts) -> bool {
+    pub fn is_stable(&self, parts: Parts) -> bool {
         !parts.has(PARTS) && self.of(parts).all(|number| number.is_some())
     }
 
     /// Whether these parts are the same `now`.
-    pub fn still_stands(&self, now: &Self, parts: Parts) -> bool {
-        self.run == now.run && self.stands(parts) && self.of(parts).eq(now.of(parts))
+    pub fn is_current(&self, now: &Self, parts: Parts) -> bool {
+        self.run == now.run && self.is_stable(parts) && self.of(parts).eq(now.of(parts))
     }
 
     fn of(&self, parts: Parts) -> impl Iterator<Item = Option<u64>> {
@@ -222,28 +222,28 @@ mod tests {
         let mut editions = Editions::new(7);
         let (talk, people) = (parts(&[Part::Talk]), parts(&[Part::People]));
         let before = editions.now(T0);
-        assert!(before.stands(Parts::ALL) && before.still_stands(&editions.now(T0), Parts::ALL));
+        assert!(before.is_stable(Parts::ALL) && before.is_current(&editions.now(T0), Parts::ALL));
 
         let change = editions.begin(talk, T0);
         let during = editions.now(T0);
-        assert!(!during.stands(talk) && during.stands(people));
-        assert!(!before.still_stands(&during, talk), "what is kept is not shown while it may change");
-        assert!(before.still_stands(&during, people), "other parts are");
-        assert!(!during.still_stands(&during, talk), "nor is anything kept from then");
+        assert!(!during.is_stable(talk) && during.is_stable(people));
+        assert!(!before.is_current(&during, talk), "what is kept is not shown while it may change");
+        assert!(before.is_current(&during, people), "other parts are");
+        assert!(!during.is_current(&during, talk), "nor is anything kept from then");
 
         let second = editions.begin(talk, T0);
         editions.end(change, talk);
-        assert!(!editions.now(T0).stands(talk), "another change goes on");
+        assert!(!editions.now(T0).is_stable(talk), "another change goes on");
         editions.end(second, talk);
         let now = editions.now(T0);
-        assert!(now.stands(talk) && !before.still_stands(&now, talk) && before.still_stands(&now, people));
+        assert!(now.is_stable(talk) && !before.is_current(&now, talk) && before.is_current(&now, people));
     }
 
     #[test]
-    fn what_stands_in_no_part_is_never_kept() {
+    fn what_is_in_no_part_is_never_cached() {
         let edition = Editions::new(7).now(T0);
         for parts in [Parts::ELSEWHERE, Parts::ELSEWHERE.and(Part::Talk.into())] {
-            assert!(!edition.stands(parts) && !edition.still_stands(&edition, parts));
+            assert!(!edition.is_stable(parts) && !edition.is_current(&edition, parts));
         }
     }
 
@@ -253,18 +253,18 @@ mod tests {
         let talk = parts(&[Part::Talk]);
         let before = editions.now(T0);
         let change = editions.begin(talk, T0);
-        assert!(!editions.now(after(CHANGE_WITHIN - 1)).stands(talk));
+        assert!(!editions.now(after(CHANGE_WITHIN - 1)).is_stable(talk));
         let given_up = editions.now(after(CHANGE_WITHIN));
-        assert!(given_up.stands(talk) && !before.still_stands(&given_up, talk), "it may have happened");
+        assert!(given_up.is_stable(talk) && !before.is_current(&given_up, talk), "it may have happened");
         editions.end(change, talk);
         let late = editions.now(after(CHANGE_WITHIN));
-        assert!(!given_up.still_stands(&late, talk), "it ends after all: another number");
+        assert!(!given_up.is_current(&late, talk), "it ends after all: another number");
     }
 
     #[test]
     fn another_run_is_another_edition() {
         let (mut one, mut two) = (Editions::new(1), Editions::new(2));
-        assert!(!one.now(T0).still_stands(&two.now(T0), parts(&[Part::Talk])));
+        assert!(!one.now(T0).is_current(&two.now(T0), parts(&[Part::Talk])));
     }
 
     #[test]
@@ -275,8 +275,8 @@ mod tests {
             editions.begin(talk, after(n));
         }
         assert_eq!(editions.changes.len(), CHANGES_MAX + 1, "and the one of everything");
-        assert!(!editions.now(after(20_000)).stands(parts(&[Part::People])), "not known what they change");
-        assert!(editions.now(after(2 * CHANGE_WITHIN)).stands(Parts::ALL));
+        assert!(!editions.now(after(20_000)).is_stable(parts(&[Part::People])), "not known what they change");
+        assert!(editions.now(after(2 * CHANGE_WITHIN)).is_stable(Parts::ALL));
     }
 
     #[test]
@@ -358,7 +358,7 @@ mod tests {
                 let edition = editions.now(now);
                 for (at, copy) in &copies {
                     for part in 0..PARTS {
-                        if at.still_stands(&edition, Parts(1 << part)) {
+                        if at.is_current(&edition, Parts(1 << part)) {
                             assert_eq!(copy[part], index[part], "{at} {edition}");
                             shown += 1;
                         } else {

@@ -3,7 +3,7 @@
 //! Promises: every record that is there all the time comes once, those that others need before them;
 //! one page is in memory at a time, and one answer asks a bounded number of questions; the last line
 //! says whether it is the last, or how to go on. An export whose reader went away, or takes almost
-//! nothing, holds its seat only until somebody wants it.
+//! nothing, holds its slot only until somebody wants it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -311,74 +311,74 @@ fn line(entry: &Entry) -> String {
 
 /// How many exports are written at once. Each holds a page of half a megabyte, and asks the database
 /// one question after the other.
-pub const SEATS: usize = 4;
-/// A reader who took nothing for so long makes room for another, in microseconds.
+pub const SLOTS: usize = 4;
+/// A reader who read nothing for so long makes room for another, in microseconds.
 const SILENCE: i64 = 60_000_000;
 /// So does one who took so long for a page, on average.
 const PACE: i64 = 10_000_000;
 
 /// The exports that are being written.
 #[derive(Debug, Default)]
-pub struct Seats {
-    taken: Vec<Seat>,
+pub struct Slots {
+    taken: Vec<Slot>,
     numbers: u64,
 }
 
 #[derive(Debug)]
-struct Seat {
+struct Slot {
     number: u64,
     who: String,
     began: Micros,
-    heard: Micros,
+    read_at: Micros,
     pages: i64,
 }
 
-impl Seat {
+impl Slot {
     /// Whether its reader makes room for another.
     fn is_idle(&self, now: Micros) -> bool {
         let took = now.0.saturating_sub(self.began.0);
-        now.0.saturating_sub(self.heard.0) >= SILENCE
+        now.0.saturating_sub(self.read_at.0) >= SILENCE
             || took >= SILENCE && self.pages.saturating_mul(PACE) < took
     }
 }
 
-impl Seats {
+impl Slots {
     /// None is taken.
     pub const fn new() -> Self {
         Self { taken: Vec::new(), numbers: 0 }
     }
 
-    /// A seat for `who`. The first rule that applies decides:
-    ///   1. who has one already asks anew, and the earlier export ends: the line may have broken, and
-    ///      nobody is told when a reader goes away;
+    /// A slot for `who`. The first rule that applies decides:
+    ///   1. the one that `who` has ends: its connection may have broken, and the service does not notice
+    ///      when a reader goes away;
     ///   2. a free one;
-    ///   3. the seat of a reader who took nothing for [`SILENCE`], or less than a page in [`PACE`]: of
+    ///   3. the slot of a reader who read nothing for [`SILENCE`], or less than a page in [`PACE`]: of
     ///      the one who began first;
     ///   4. none.
     pub fn take(&mut self, who: &str, now: Micros) -> Option<u64> {
-        self.taken.retain(|seat| seat.who != who);
-        if self.taken.len() >= SEATS {
-            let idle = self.taken.iter().find(|seat| seat.is_idle(now))?.number;
+        self.taken.retain(|slot| slot.who != who);
+        if self.taken.len() >= SLOTS {
+            let idle = self.taken.iter().find(|slot| slot.is_idle(now))?.number;
             self.leave(idle);
         }
         self.numbers += 1;
         let (number, who) = (self.numbers, who.to_owned());
-        self.taken.push(Seat { number, who, began: now, heard: now, pages: 0 });
+        self.taken.push(Slot { number, who, began: now, read_at: now, pages: 0 });
         Some(self.numbers)
     }
 
-    /// Its reader takes more; `false` if it has its seat no more.
+    /// Its reader takes more; `false` if it has its slot no more.
     pub fn goes_on(&mut self, number: u64, now: Micros) -> bool {
-        let seat = self.taken.iter_mut().find(|seat| seat.number == number);
-        let Some(seat) = seat else { return false };
-        seat.heard = now;
-        seat.pages = seat.pages.saturating_add(1);
+        let slot = self.taken.iter_mut().find(|slot| slot.number == number);
+        let Some(slot) = slot else { return false };
+        slot.read_at = now;
+        slot.pages = slot.pages.saturating_add(1);
         true
     }
 
     /// It is over.
     pub fn leave(&mut self, number: u64) {
-        self.taken.retain(|seat| seat.number != number);
+        self.taken.retain(|slot| slot.number != number);
     }
 }
 
@@ -497,26 +497,26 @@ mod tests {
     }
 
     #[test]
-    fn r43_seats() {
-        let (mut seats, minute) = (Seats::new(), 60_000_000);
-        let first = seats.take("a", Micros(0)).unwrap();
-        let again = seats.take("a", Micros(1)).unwrap();
-        assert!(!seats.goes_on(first, Micros(1)) && seats.goes_on(again, Micros(1)), "the same asks anew");
-        let others: Vec<u64> = (1..SEATS).map(|n| seats.take(&n.to_string(), Micros(2)).unwrap()).collect();
-        assert_eq!(seats.take("late", Micros(3)), None, "all are taken");
+    fn r43_slots() {
+        let (mut slots, minute) = (Slots::new(), 60_000_000);
+        let first = slots.take("a", Micros(0)).unwrap();
+        let again = slots.take("a", Micros(1)).unwrap();
+        assert!(!slots.goes_on(first, Micros(1)) && slots.goes_on(again, Micros(1)), "the same asks anew");
+        let others: Vec<u64> = (1..SLOTS).map(|n| slots.take(&n.to_string(), Micros(2)).unwrap()).collect();
+        assert_eq!(slots.take("late", Micros(3)), None, "all are taken");
         for number in others.iter().chain([&again]) {
-            assert!(seats.goes_on(*number, Micros(4)), "nobody lost one for that");
+            assert!(slots.goes_on(*number, Micros(4)), "nobody lost one for that");
         }
-        others.iter().for_each(|number| assert!(seats.goes_on(*number, Micros(minute))));
-        let late = seats.take("late", Micros(minute + 4)).unwrap();
-        assert!(!seats.goes_on(again, Micros(minute + 5)), "a reader who took nothing for a minute");
+        others.iter().for_each(|number| assert!(slots.goes_on(*number, Micros(minute))));
+        let late = slots.take("late", Micros(minute + 4)).unwrap();
+        assert!(!slots.goes_on(again, Micros(minute + 5)), "a reader who took nothing for a minute");
         for number in others.iter().chain([&late]) {
             // Something each half minute.
-            assert!((2..=20).all(|half| seats.goes_on(*number, Micros(half * minute / 2))));
+            assert!((2..=20).all(|half| slots.goes_on(*number, Micros(half * minute / 2))));
         }
-        assert!(seats.take("patient", Micros(10 * minute + 1)).is_some(), "less than a page in ten seconds");
-        assert!(!seats.goes_on(others[0], Micros(10 * minute + 1)), "whoever began first");
-        seats.leave(late);
-        assert!(seats.take("next", Micros(minute + 6)).is_some(), "a seat that was left is free");
+        assert!(slots.take("patient", Micros(10 * minute + 1)).is_some(), "less than a page in ten seconds");
+        assert!(!slots.goes_on(others[0], Micros(10 * minute + 1)), "whoever began first");
+        slots.leave(late);
+        assert!(slots.take("next", Micros(minute + 6)).is_some(), "a slot that was left is free");
     }
 }

@@ -56,7 +56,7 @@ pub struct Asking {
     /// The caller proved their DID (X06).
     pub proven: bool,
     /// The caller showed that they are in the room (S12).
-    pub seated: bool,
+    pub is_peer: bool,
 }
 
 /// The lifetime of the caller's TURN credentials, in seconds; `None` if they get none (S22). A
@@ -68,7 +68,7 @@ pub struct Asking {
 pub fn lifetime(asking: Asking, ttl_secs: i64) -> Option<i64> {
     match asking {
         Asking { bound: true, proven: true, .. } => Some(ttl_secs),
-        Asking { bound: false, proven: false, seated: false } => None,
+        Asking { bound: false, proven: false, is_peer: false } => None,
         _ => Some(ttl_secs.min(SHORT_SECS)),
     }
 }
@@ -116,17 +116,17 @@ mod tests {
 
     #[test]
     fn s22_credentials_are_for_callers() {
-        for (bound, proven, seated, expected, why) in [
+        for (bound, proven, is_peer, expected, why) in [
             (false, false, false, None, "a passer-by"),
             (false, false, true, Some(600), "somebody in the room"),
             (false, true, false, Some(600), "a free room, with a proof"),
             (true, false, false, Some(600), "whoever says that they are a member"),
             (true, true, false, Some(43_200), "a member"),
         ] {
-            assert_eq!(lifetime(Asking { bound, proven, seated }, 43_200), expected, "{why}");
+            assert_eq!(lifetime(Asking { bound, proven, is_peer }, 43_200), expected, "{why}");
         }
         assert_eq!(
-            lifetime(Asking { bound: false, proven: true, seated: false }, 60),
+            lifetime(Asking { bound: false, proven: true, is_peer: false }, 60),
             Some(60),
             "never longer"
         );

@@ -14,7 +14,7 @@ pub const ROUND: i64 = 25_000_000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Life {
     /// Its last frame of any kind, or its opening.
-    pub heard_at: Micros,
+    pub alive_at: Micros,
     /// Whether it ever sent a heartbeat.
     pub beats: bool,
 }
@@ -23,7 +23,7 @@ impl Life {
     /// When its lease of `lease` microseconds ends without a further sign of life. A socket that
     /// never sent a heartbeat has no lease; a lease of 0 is off.
     pub fn ends(&self, lease: i64) -> Option<Micros> {
-        (self.beats && lease > 0).then(|| Micros(self.heard_at.0.saturating_add(lease)))
+        (self.beats && lease > 0).then(|| Micros(self.alive_at.0.saturating_add(lease)))
     }
 }
 
@@ -50,7 +50,7 @@ mod tests {
         let (mut now, mut looks) = (Micros(0), 0);
         loop {
             let last = beats.iter().map(|at| at * S).filter(|at| *at <= now.0).max();
-            let life = Life { heard_at: Micros(last.unwrap_or(0)), beats: last.is_some() };
+            let life = Life { alive_at: Micros(last.unwrap_or(0)), beats: last.is_some() };
             if life.ends(lease * S).is_some_and(|ends| ends <= now) {
                 return Some(now.0 / S);
             }
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn p11_the_earliest_of_many_counts() {
-        let at = |secs: i64, beats| Life { heard_at: Micros(secs * S), beats };
+        let at = |secs: i64, beats| Life { alive_at: Micros(secs * S), beats };
         let lives = [at(10, true), at(5, true), at(0, false)];
         assert_eq!(next_look(Micros(70 * S), lives.into_iter(), 75 * S), Micros(80 * S));
         assert_eq!(next_look(Micros(70 * S), std::iter::empty(), 75 * S), Micros(95 * S), "P10");

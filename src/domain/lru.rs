@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_to_go_goes() {
+    fn removes_the_key_it_is_given() {
         let mut kept = Lru::new();
         ["a1", "b1", "a2"].iter().for_each(|key| drop(kept.put(key, 0, 10, &SIZE)));
         assert_eq!(kept.forget_where(|key| key.starts_with('a')), ["a1".into(), "a2".into()]);

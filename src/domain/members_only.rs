@@ -1,7 +1,7 @@
 //! Who may read a community that is for members only (contract X40–X44, R45, R46), for REST and for sockets.
 //!
-//! Whether a community is, stands in the index; so does where a person stands there ([`Place`]). Only
-//! a person who proved who they are is asked about: naming a DID opens nothing here, in no mode.
+//! The index has both: whether a community is for members only, and each person's [`Place`] there. Only
+//! people who proved who they are may read it: naming a DID opens nothing here, in no mode.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::moderation::Caller;
 use crate::wire::ids::{AtUri, Did};
 
-/// Where a person stands in a community, as far as it decides about reading.
+/// A person's place in a community, as far as it decides about reading.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Place {
     /// Who.
@@ -28,10 +28,10 @@ pub struct Place {
 /// Whether a person may read a community for members only. The first rule that applies decides:
 ///   1. whose account is not active may not;
 ///   2. its owner may;
-///   3. whoever is banned there may not;
+///   3. a person who is banned there may not;
 ///   4. a moderator may, and a member whom the owner approved;
-///   5. nobody else may. Whoever waits for an approval is not in yet, also where nobody needs one to
-///      take part: anybody could let themselves in there.
+///   5. nobody else may. A person who waits for an approval is no member yet, even where nobody needs one to
+///      take part: anybody could make themselves a reader there.
 pub fn may_read(community: &AtUri, place: &Place) -> bool {
     if place.away {
         false
@@ -42,8 +42,8 @@ pub fn may_read(community: &AtUri, place: &Place) -> bool {
     }
 }
 
-/// Whether a caller may read a community for members only, and what they lack. `place` is where a
-/// person stands there.
+/// Whether a caller may read a community for members only, and what they lack. `place` is the
+/// person's place there.
 pub fn admits(community: &AtUri, caller: Option<&Caller>, place: Option<&Place>) -> Verdict {
     match (caller, place) {
         (None, _) => Verdict::ProofNeeded,
@@ -66,26 +66,26 @@ pub enum Verdict {
     NoMember,
 }
 
-/// Whose sockets may hear a community.
+/// Whose sockets may receive the events of a community.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Audible {
-    /// Everybody's who asks for it.
-    ToAll,
+pub enum Readers {
+    /// Those of everybody who asks for it.
+    All,
     /// Those of these people, if they proved who they are; and only those that named it.
-    To(BTreeSet<Did>),
+    Only(BTreeSet<Did>),
 }
 
-impl Audible {
-    /// Whether a socket of `did` may hear it.
-    pub fn lets_in(&self, did: Option<&Did>, proven: bool) -> bool {
+impl Readers {
+    /// Whether a socket of `did` may receive them.
+    pub fn includes(&self, did: Option<&Did>, proven: bool) -> bool {
         match self {
-            Audible::ToAll => true,
-            Audible::To(people) => proven && did.is_some_and(|did| people.contains(did)),
+            Readers::All => true,
+            Readers::Only(people) => proven && did.is_some_and(|did| people.contains(did)),
         }
     }
 }
 
-/// What the owner is told about the setting (O21).
+/// The setting in words, for the owner (O21).
 pub fn meaning(on: bool) -> &'static str {
     if on {
         "only the owner, moderators and approved members read this community, and only with a proof \
@@ -134,11 +134,11 @@ mod tests {
         let member = Place { approved: true, ..place("bob") };
         for (caller, place, expected, why) in [
             (None, None, Verdict::ProofNeeded, "nobody"),
-            (None, Some(&member), Verdict::ProofNeeded, "nobody, whoever is asked about"),
+            (None, Some(&member), Verdict::ProofNeeded, "an anonymous caller, about any person"),
             (Some(Caller::Operator), None, Verdict::In, "the API key"),
             (Some(person("bob")), Some(&member), Verdict::In, "a member"),
             (Some(person("eve")), Some(&member), Verdict::NoMember, "somebody else's place"),
-            (Some(person("bob")), None, Verdict::NoMember, "of whom nothing is known"),
+            (Some(person("bob")), None, Verdict::NoMember, "a person unknown to the index"),
         ] {
             assert_eq!(admits(&community(), caller.as_ref(), place), expected, "{why}");
         }
@@ -146,15 +146,15 @@ mod tests {
 
     #[test]
     fn x43_a_socket_needs_a_proof_and_the_right() {
-        let to = Audible::To([did("bob")].into());
+        let to = Readers::Only([did("bob")].into());
         for (did, proven, expected) in [
             (Some(did("bob")), true, true),
             (Some(did("bob")), false, false),
             (Some(did("eve")), true, false),
             (None, true, false),
         ] {
-            assert_eq!(to.lets_in(did.as_ref(), proven), expected, "{did:?} {proven}");
-            assert!(Audible::ToAll.lets_in(did.as_ref(), proven));
+            assert_eq!(to.includes(did.as_ref(), proven), expected, "{did:?} {proven}");
+            assert!(Readers::All.includes(did.as_ref(), proven));
         }
     }
 }

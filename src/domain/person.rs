@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::presence::{Input, Periods, Presence, State};
-use super::voice::{self, Seat};
+use super::voice::{self, VoicePresence};
 use crate::wire::time::Micros;
 
 /// The stored state of a person.
@@ -25,7 +25,8 @@ pub struct Person {
     /// Their presence.
     pub presence: Presence,
     /// Their voice channel.
-    pub seat: Seat,
+    #[serde(rename = "seat")]
+    pub voice: VoicePresence,
     stored: Stored,
     /// The state that was last published.
     #[serde(rename = "told")]
@@ -46,18 +47,18 @@ impl Person {
         }
         let fell_silent = self.presence.on(input, now, periods);
         let ended = fell_silent || matches!(input, Input::Set(State::Offline) | Input::Account(false));
-        let seat = match input {
+        let voice = match input {
             _ if ended => voice::Input::Ended,
             Input::Opened(socket) => voice::Input::Opened(socket),
             Input::Closed(socket) => voice::Input::Closed(socket),
             _ => voice::Input::Tick,
         };
-        self.seat.on(seat, now, periods);
+        self.voice.on(voice, now, periods);
     }
 
     /// When [`Input::Tick`] would change something.
     pub fn deadline(&self, periods: &Periods) -> Option<Micros> {
-        [self.presence.deadline(periods), self.seat.deadline()].into_iter().flatten().min()
+        [self.presence.deadline(periods), self.voice.deadline()].into_iter().flatten().min()
     }
 
     /// What the database should contain, if it contains something else.
@@ -103,7 +104,7 @@ impl Person {
 
     /// Whether nothing about the person exists only here.
     pub fn is_over(&self) -> bool {
-        self.presence.is_over() && self.seat.place().is_none() && !self.is_unsettled()
+        self.presence.is_over() && self.voice.place().is_none() && !self.is_unsettled()
     }
 }
 
@@ -175,9 +176,9 @@ mod tests {
             person.on(Input::Loaded { preferred: None, current: None, active: true }, Micros(0), &PERIODS);
             person.on(Input::Opened(1), Micros(0), &PERIODS);
             person.on(Input::Set(State::Dnd), Micros(0), &PERIODS);
-            person.seat.on(voice::Input::Joined(1, place.clone()), Micros(0), &PERIODS);
+            person.voice.on(voice::Input::Joined(1, place.clone()), Micros(0), &PERIODS);
             person.on(input, Micros(at * S), &PERIODS);
-            assert_eq!(person.seat.leaving().is_some(), out, "{why}");
+            assert_eq!(person.voice.leaving().is_some(), out, "{why}");
         }
     }
 }

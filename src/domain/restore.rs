@@ -87,7 +87,8 @@ pub struct Trace {
     /// Its subscriptions.
     pub subscriptions: Subscriptions,
     /// Its position in each community that it could receive events from.
-    pub heard: BTreeMap<String, Place>,
+    #[serde(rename = "heard")]
+    pub positions: BTreeMap<String, Place>,
 }
 
 impl Trace {
@@ -184,14 +185,15 @@ pub struct Part {
     /// Its subscriptions, without those that the client has decided about (Q11).
     pub subscriptions: Subscriptions,
     /// Its positions.
-    pub heard: BTreeMap<String, Place>,
+    #[serde(rename = "heard")]
+    pub positions: BTreeMap<String, Place>,
 }
 
 impl Part {
     /// Whether the former socket missed an event. A community that is absent from its positions was
     /// unknown then, so it missed all of it.
     pub fn missed(&self, community: &str, seq: u64) -> bool {
-        match self.heard.get(community) {
+        match self.positions.get(community) {
             Some(Place::Seq(had)) => u64::try_from(*had).is_ok_and(|had| seq > had),
             Some(Place::Since { .. }) | None => true,
         }
@@ -277,7 +279,7 @@ mod tests {
         Origin { address: address.into(), agent: agent.into() }
     }
 
-    fn hears(key: &str) -> Subscriptions {
+    fn receives(key: &str) -> Subscriptions {
         let mut subscriptions = Subscriptions::default();
         subscriptions.subscribe(Kind::Message, Some(key), 0);
         subscriptions
@@ -291,7 +293,7 @@ mod tests {
             opened_at: Micros(opened * S),
             alive_at: Micros(alive * S),
             origin: origin("home", "browser"),
-            subscriptions: hears(&format!("channel {id}")),
+            subscriptions: receives(&format!("channel {id}")),
             ..Trace::default()
         }
     }
@@ -449,19 +451,19 @@ mod tests {
 
     #[test]
     fn q10_what_was_missed_is_counted_for_each_source() {
-        let part = |heard: &[(&str, Place)]| Part {
+        let part = |positions: &[(&str, Place)]| Part {
             since: Micros(0),
-            subscriptions: hears("k"),
-            heard: heard.iter().map(|(community, place)| ((*community).to_owned(), *place)).collect(),
+            subscriptions: receives("k"),
+            positions: positions.iter().map(|(community, place)| ((*community).to_owned(), *place)).collect(),
         };
-        for (heard, seq, expected, why) in [
+        for (positions, seq, expected, why) in [
             (Some(Place::Seq(7)), 7, false, "it had it"),
             (Some(Place::Seq(7)), 8, true, "after that"),
             (None, 1, true, "a community that was not known then"),
             (Some(Place::Seq(i64::MAX)), 9, false, "lost: the client reads anew"),
         ] {
-            let heard: Vec<_> = heard.map(|place| ("c", place)).into_iter().collect();
-            assert_eq!(part(&heard).missed("c", seq), expected, "{why}");
+            let positions: Vec<_> = positions.map(|place| ("c", place)).into_iter().collect();
+            assert_eq!(part(&positions).missed("c", seq), expected, "{why}");
         }
     }
 
@@ -470,15 +472,15 @@ mod tests {
         let mut declined = Declined::default();
         declined.note(Kind::Message, Some("k"));
         declined.note(Kind::Community, None);
-        let mut subscriptions = hears("k");
+        let mut subscriptions = receives("k");
         subscriptions.subscribe(Kind::Message, Some("l"), 0);
         subscriptions.subscribe(Kind::Community, Some("c"), 0);
         declined.apply(&mut subscriptions);
-        assert_eq!(subscriptions, hears("l"));
+        assert_eq!(subscriptions, receives("l"));
     }
 
     #[test]
-    fn q10_what_was_had_when_somebody_was_last_heard_of() {
+    fn q10_the_position_at_the_last_sign_of_life() {
         let mut course = Course::default();
         assert_eq!(course.place(Micros(5 * S)), Place::Since { since: Micros(5 * S) }, "nothing is known");
         for (at, seq) in [(10 * S, 4), (20 * S, 5), (20 * S + 5_000, 6), (20 * S + 15_000, 7), (30 * S, 8)] {
@@ -518,7 +520,7 @@ mod tests {
     fn the_stored_form_is_pinned() {
         let text = r#"{"id":7,"opened_at":"2026-03-01T12:00:00.000000Z","closed_at":"2026-03-01T12:00:01.000000Z","alive_at":"2026-03-01T12:00:01.000000Z","origin":{"address":"a","agent":"b"},"proven":true,"secret":"s","copied":[5],"subscriptions":{"message":{"all":false,"keys":["k"]},"community":{"all":false,"keys":[]},"user_status":{"all":false,"keys":[]}},"heard":{"at://c":41,"at://d":{"since":"2026-03-01T12:00:00.000000Z"}}}"#;
         let read: Trace = serde_json::from_str(text).unwrap();
-        assert_eq!(read.heard["at://c"], Place::Seq(41));
+        assert_eq!(read.positions["at://c"], Place::Seq(41));
         assert_eq!(serde_json::to_string(&read).unwrap(), text);
         let least = r#"{"id":-1,"alive_at":"1970-01-01T00:00:00.000000Z","subscriptions":{"message":{"all":false,"keys":[]},"community":{"all":false,"keys":[]},"user_status":{"all":false,"keys":[]}},"heard":{}}"#;
         assert_eq!(serde_json::from_str::<Trace>(least).unwrap().id, -1, "a row of before this form");

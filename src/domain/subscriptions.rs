@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::announcement::Audience;
-use super::members_only::Audible;
+use super::members_only::Readers;
 use crate::wire::ids::{AtUri, Collection, Did, Rkey};
 
 /// The most keys of all kinds per socket. The shipped client has two.
@@ -247,7 +247,7 @@ impl Subscriptions {
     pub fn watches(&self, person: &Did, communities: &[AtUri]) -> bool {
         self.user_status.all
             || self.user_status.keys.contains(person.as_str())
-            || communities.iter().any(|community| self.hears_community(community.as_str()))
+            || communities.iter().any(|community| self.receives_community(community.as_str()))
     }
 
     /// The same without *all*.
@@ -283,14 +283,14 @@ impl Subscriptions {
     }
 
     /// Whether events of this community are received.
-    pub fn hears_community(&self, community: &str) -> bool {
+    pub fn receives_community(&self, community: &str) -> bool {
         self.community.all || self.community.keys.contains(community)
     }
 
     /// Whether messages of this channel are received, by a subscription to its AT-URI, or to its
     /// rkey if that rkey means this channel for this socket (A35). `rkey_means_it` decides that,
     /// and is called only when it matters.
-    pub fn hears_channel(&self, uri: &str, rkey: &str, rkey_means_it: impl FnOnce(&Self) -> bool) -> bool {
+    pub fn receives_channel(&self, uri: &str, rkey: &str, rkey_means_it: impl FnOnce(&Self) -> bool) -> bool {
         let keys = &self.message;
         keys.all || keys.keys.contains(uri) || (keys.keys.contains(rkey) && rkey_means_it(self))
     }
@@ -377,7 +377,7 @@ impl Meanings {
     pub fn meant(&self, rkey: &str, subscriptions: &Subscriptions) -> Option<&Candidate> {
         let candidates = self.by_rkey.get(rkey)?;
         let mut subscribed =
-            candidates.iter().filter(|candidate| subscriptions.hears_community(&candidate.community));
+            candidates.iter().filter(|candidate| subscriptions.receives_community(&candidate.community));
         match (candidates.len(), subscribed.next(), subscribed.next()) {
             (0 | 1, _, _) => candidates.first(),
             (_, Some(only), None) => Some(only),
@@ -386,37 +386,37 @@ impl Meanings {
     }
 }
 
-/// What is asked about an event: who may hear its community, and what names mean.
+/// What decides about an event's receivers beyond their subscriptions.
 #[derive(Clone, Copy, Debug)]
-pub struct Hearing<'a> {
+pub struct Routing<'a> {
     /// The community.
     pub community: &'a str,
-    /// Who may hear it.
-    pub audible: &'a Audible,
+    /// Who may read it.
+    pub readers: &'a Readers,
     /// What channel names mean.
     pub meanings: &'a Meanings,
 }
 
-impl Hearing<'_> {
-    /// Whether a socket of `did`, `proven` or not, with these subscriptions hears an event (A37, X43). Of a
+impl Routing<'_> {
+    /// Whether a socket of `did`, `proven` or not, with these subscriptions receives an event (A37, X43). Of a
     /// community for members only:
     ///   1. a private event, the sockets of its person that proved who they are;
     ///   2. other events, those whose person may read it, and that named the community or the channel:
     ///      *all* does not mean it.
-    pub fn hears(
+    pub fn receives(
         &self,
         subscriptions: &Subscriptions,
         did: Option<&Did>,
         proven: bool,
         audience: &Audience,
     ) -> bool {
-        let Self { community, audible, meanings } = *self;
-        match (audible, audience) {
-            (Audible::ToAll, _) => hears(subscriptions, did, audience, community, meanings),
-            (Audible::To(_), Audience::Private(addressee)) => proven && did == Some(addressee),
-            (Audible::To(_), _) => {
-                audible.lets_in(did, proven)
-                    && hears(&subscriptions.named(), did, audience, community, meanings)
+        let Self { community, readers, meanings } = *self;
+        match (readers, audience) {
+            (Readers::All, _) => receives(subscriptions, did, audience, community, meanings),
+            (Readers::Only(_), Audience::Private(addressee)) => proven && did == Some(addressee),
+            (Readers::Only(_), _) => {
+                readers.includes(did, proven)
+                    && receives(&subscriptions.named(), did, audience, community, meanings)
             }
         }
     }
@@ -427,7 +427,7 @@ impl Hearing<'_> {
 ///   2. an event of the community goes to its subscribers;
 ///   3. an event of a channel's messages goes to the subscribers of that channel;
 ///   4. an event about a person never takes this way ([`Subscriptions::watches`]).
-pub fn hears(
+pub fn receives(
     subscriptions: &Subscriptions,
     did: Option<&Did>,
     audience: &Audience,
@@ -437,10 +437,10 @@ pub fn hears(
     match audience {
         Audience::Private(addressee) => did == Some(addressee),
         Audience::Watchers(_) => false,
-        Audience::Community => subscriptions.hears_community(community),
+        Audience::Community => subscriptions.receives_community(community),
         Audience::Messages(channel) => {
             let rkey = channel.rkey();
-            subscriptions.hears_channel(channel.as_str(), rkey.as_str(), |subscriptions| {
+            subscriptions.receives_channel(channel.as_str(), rkey.as_str(), |subscriptions| {
                 meanings
                     .meant(rkey.as_str(), subscriptions)
                     .is_some_and(|meant| meant.uri == channel.as_str())
@@ -451,7 +451,7 @@ pub fn hears(
 
 /// Whether a socket with these subscriptions may receive anything of `community`.
 pub fn needs(subscriptions: &Subscriptions, community: &str, meanings: &Meanings) -> bool {
-    subscriptions.hears_community(community)
+    subscriptions.receives_community(community)
         || subscriptions.message.all
         || subscriptions.names(community, meanings)
 }
@@ -473,7 +473,7 @@ mod tests {
         subs.unsubscribe(Kind::Message, None);
         assert_eq!(subs, Subscriptions::default(), "A32: all and every key");
         subs.subscribe(Kind::Message, Some(""), 0);
-        assert!(!subs.hears_channel("at://x", "x", |_| true), "A33: an empty key matches nothing");
+        assert!(!subs.receives_channel("at://x", "x", |_| true), "A33: an empty key matches nothing");
         assert!(!subs.message.all, "A33: and is not all");
     }
 
@@ -671,13 +671,13 @@ mod tests {
             subscriptions.subscribe(kind, key, 0);
             let person = did("did:plc:m");
             assert_eq!(
-                hears(&subscriptions, Some(&person), audience, community, &meanings),
+                receives(&subscriptions, Some(&person), audience, community, &meanings),
                 expected,
                 "{why}"
             );
             let stranger = did("did:plc:x");
             assert!(
-                !hears(&subscriptions, Some(&stranger), &private, community, &meanings),
+                !receives(&subscriptions, Some(&stranger), &private, community, &meanings),
                 "E06b: nobody else"
             );
         }

@@ -1,7 +1,7 @@
 //! Voice presence (contract section 6): the one channel a person is in, and the socket that keeps
 //! them there.
 //!
-//! Pure, like [`super::presence`]. A [`Seat`] belongs to one person and is held where their sockets
+//! Pure, like [`super::presence`]. A [`VoicePresence`] belongs to one person and is held where their sockets
 //! are. The list that others see, of who is in a channel, is with the community and follows from
 //! [`Rooms`].
 
@@ -13,7 +13,7 @@ use super::presence::Periods;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
 
-/// A seat that a socket took over by merely opening ends after this, in microseconds, unless a
+/// A presence that a socket took over by merely opening ends after this, in microseconds, unless a
 /// `join` confirms it (V08). The web client repeats its `join` every 180 s.
 pub const CONFIRM_WITHIN: i64 = 200 * 1_000_000;
 
@@ -40,7 +40,7 @@ pub enum Input {
     /// A socket opened.
     Opened(i64),
     /// The client of this socket showed a sign of life at this moment.
-    Heard(i64, Micros),
+    Alive(i64, Micros),
     /// A socket closed.
     Closed(i64),
     /// The person may not stay: inactivity, `set_state offline`, account (V06).
@@ -51,7 +51,7 @@ pub enum Input {
 
 /// A person's channel, and what keeps them there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seat {
+pub struct VoicePresence {
     place: Option<Place>,
     /// The socket of the latest `join`, or the one that took over (V07, V08).
     holder: Option<i64>,
@@ -62,14 +62,14 @@ pub struct Seat {
     /// Whether the person must be removed, and the community does not know yet.
     leaving: bool,
     /// The last sign of life of the holder's client.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    heard: Option<Micros>,
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "heard")]
+    alive_at: Option<Micros>,
     /// Sockets that opened while the holder was open, and when.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     beside: Vec<(i64, Micros)>,
 }
 
-impl Seat {
+impl VoicePresence {
     /// The channel the person is in, from the person's side.
     pub fn place(&self) -> Option<&Place> {
         self.place.as_ref()
@@ -94,35 +94,37 @@ impl Seat {
     ///   4. when the grace period or the time for confirmation runs out, and after
     ///      [`Input::Ended`], the person must be removed.
     pub fn on(&mut self, input: Input, now: Micros, periods: &Periods) {
-        let seated = self.place.is_some() && !self.leaving;
+        let present = self.place.is_some() && !self.leaving;
         match input {
             Input::Joined(socket, place) => {
-                let heard = Some(now);
-                *self = Self { place: Some(place), holder: Some(socket), heard, ..Self::default() };
+                let alive_at = Some(now);
+                *self = Self { place: Some(place), holder: Some(socket), alive_at, ..Self::default() };
             }
             Input::Left => *self = Self::default(),
-            Input::Opened(socket) if seated && self.holder.is_none() => {
+            Input::Opened(socket) if present && self.holder.is_none() => {
                 if self.grace_until.is_some_and(|until| until > now) {
                     self.take_over(socket, now, now);
                 }
             }
-            Input::Opened(socket) if seated => {
+            Input::Opened(socket) if present => {
                 self.beside.push((socket, now));
                 let too_many = self.beside.len().saturating_sub(BESIDE_MAX);
                 self.beside.drain(..too_many);
             }
-            Input::Heard(socket, at) if self.holder == Some(socket) => self.heard = self.heard.max(Some(at)),
-            Input::Closed(socket) if seated && self.holder == Some(socket) => {
+            Input::Alive(socket, at) if self.holder == Some(socket) => {
+                self.alive_at = self.alive_at.max(Some(at))
+            }
+            Input::Closed(socket) if present && self.holder == Some(socket) => {
                 self.holder = None;
-                let heard = self.heard.unwrap_or(now);
-                match self.beside.iter().rev().find(|(_, opened)| *opened > heard).copied() {
+                let alive_at = self.alive_at.unwrap_or(now);
+                match self.beside.iter().rev().find(|(_, opened)| *opened > alive_at).copied() {
                     Some((successor, opened)) => self.take_over(successor, opened, now),
                     None => self.grace_until = Some(Micros(now.0.saturating_add(periods.grace))),
                 }
             }
             Input::Closed(socket) => self.beside.retain(|(beside, _)| *beside != socket),
             Input::Ended => self.leaving = self.place.is_some(),
-            Input::Opened(_) | Input::Heard(..) | Input::Tick => {}
+            Input::Opened(_) | Input::Alive(..) | Input::Tick => {}
         }
         let over = |at: Option<Micros>| at.is_some_and(|at| at <= now);
         if over(self.grace_until) || over(self.confirm_by) {
@@ -133,7 +135,7 @@ impl Seat {
     /// A socket that has not joined becomes the holder, for a limited time.
     fn take_over(&mut self, socket: i64, opened: Micros, now: Micros) {
         self.holder = Some(socket);
-        self.heard = Some(opened);
+        self.alive_at = Some(opened);
         self.grace_until = None;
         self.beside.retain(|(beside, at)| *beside != socket && *at > opened);
         self.confirm_by.get_or_insert(Micros(now.0.saturating_add(CONFIRM_WITHIN)));
@@ -228,7 +230,7 @@ mod tests {
 
     #[test]
     fn v04_to_v08_what_holds_a_person() {
-        use Input::{Closed, Ended, Heard, Joined, Left, Opened};
+        use Input::{Alive, Closed, Ended, Joined, Left, Opened};
         let join = |socket| Joined(socket, place("a"));
         for (why, steps, expected) in [
             ("V07: the holder closes", vec![(0, join(1)), (10, Closed(1))], Some(15)),
@@ -254,7 +256,7 @@ mod tests {
             ("V08: an open socket is no new one", vec![(0, join(1)), (10, Opened(2))], None),
             (
                 "V08: the line changes: the new socket opened when the old was silent already",
-                vec![(0, join(1)), (10, Heard(1, Micros(10 * S))), (12, Opened(2)), (80, Closed(1))],
+                vec![(0, join(1)), (10, Alive(1, Micros(10 * S))), (12, Opened(2)), (80, Closed(1))],
                 Some(280),
             ),
             (
@@ -264,12 +266,12 @@ mod tests {
             ),
             (
                 "V07: a second device beside a live one is no successor",
-                vec![(0, join(1)), (12, Opened(2)), (20, Heard(1, Micros(20 * S))), (80, Closed(1))],
+                vec![(0, join(1)), (12, Opened(2)), (20, Alive(1, Micros(20 * S))), (80, Closed(1))],
                 Some(85),
             ),
             (
                 "V07: what another socket says counts for nothing",
-                vec![(0, join(1)), (12, Opened(2)), (20, Heard(2, Micros(20 * S))), (80, Closed(1))],
+                vec![(0, join(1)), (12, Opened(2)), (20, Alive(2, Micros(20 * S))), (80, Closed(1))],
                 Some(280),
             ),
             (
@@ -297,12 +299,12 @@ mod tests {
             ("V05", vec![(0, join(1)), (10, Left)], None),
             ("nowhere", vec![(0, Opened(1)), (10, Ended), (11, Closed(1))], None),
         ] {
-            let mut seat = Seat::default();
+            let mut voice = VoicePresence::default();
             let mut out_at = None;
             let mut steps = steps.into_iter().peekable();
             let mut now = 0;
             while out_at.is_none() {
-                let due = seat.deadline().map(|at| at.0 / S);
+                let due = voice.deadline().map(|at| at.0 / S);
                 let next = steps.peek().map(|(at, _)| *at);
                 let (at, input) = match (due, next) {
                     (Some(due), Some(next)) if due < next => (due, Input::Tick),
@@ -311,8 +313,8 @@ mod tests {
                     (None, None) => break,
                 };
                 now = at.max(now);
-                seat.on(input, Micros(now * S), &PERIODS);
-                out_at = seat.leaving().map(|_| now);
+                voice.on(input, Micros(now * S), &PERIODS);
+                out_at = voice.leaving().map(|_| now);
             }
             assert_eq!(out_at, expected, "{why}");
         }
@@ -348,17 +350,17 @@ mod tests {
     /// Objects store it in their database: a change of its form would lose who is in a call.
     #[test]
     fn the_stored_form_is_pinned() {
-        let mut seat = Seat::default();
-        seat.on(Input::Joined(7, place("a")), Micros(0), &PERIODS);
+        let mut voice = VoicePresence::default();
+        voice.on(Input::Joined(7, place("a")), Micros(0), &PERIODS);
         let text = r#"{"place":{"community":"at://did:plc:o/social.colibri.community/c","channel":"at://did:plc:o/social.colibri.channel/a"},"holder":7,"grace_until":null,"confirm_by":null,"leaving":false,"heard":"1970-01-01T00:00:00.000000Z","beside":[[8,"1970-01-01T00:00:01.000000Z"]]}"#;
-        seat.on(Input::Opened(8), Micros(S), &PERIODS);
-        assert_eq!(serde_json::to_string(&seat).unwrap(), text);
-        assert_eq!(serde_json::from_str::<Seat>(text).unwrap(), seat);
+        voice.on(Input::Opened(8), Micros(S), &PERIODS);
+        assert_eq!(serde_json::to_string(&voice).unwrap(), text);
+        assert_eq!(serde_json::from_str::<VoicePresence>(text).unwrap(), voice);
         let (before, _) = text.split_once(r#","heard""#).unwrap();
-        let older: Seat = serde_json::from_str(&format!("{before}}}")).unwrap();
+        let older: VoicePresence = serde_json::from_str(&format!("{before}}}")).unwrap();
         assert_eq!(
             (older.place(), older.holder, older.beside.len()),
-            (seat.place(), Some(7), 0),
+            (voice.place(), Some(7), 0),
             "an older build's"
         );
     }
@@ -380,35 +382,35 @@ mod tests {
         /// V07, V11: whatever happens, evictions included, at rest a person without a socket is in
         /// no channel.
         #[test]
-        fn v11_at_rest_a_seat_has_an_open_socket(
+        fn v11_at_rest_a_voice_presence_has_an_open_socket(
             steps in proptest::collection::vec((input(), 0..30_i64, any::<bool>()), 1..60)
         ) {
-            let mut seat = Seat::default();
+            let mut voice = VoicePresence::default();
             let mut open = BTreeSet::new();
             let mut now = Micros(0);
             for (input, secs, evicted) in steps {
                 now = Micros(now.0 + secs * S);
                 if evicted {
-                    seat = serde_json::from_str(&serde_json::to_string(&seat).unwrap()).unwrap();
+                    voice = serde_json::from_str(&serde_json::to_string(&voice).unwrap()).unwrap();
                 }
                 match &input {
                     Input::Opened(socket) | Input::Joined(socket, _) => drop(open.insert(*socket)),
                     Input::Closed(socket) => drop(open.remove(socket)),
                     _ => {}
                 }
-                seat.on(input, now, &PERIODS);
-                if seat.leaving().is_some() {
-                    seat.on(Input::Left, now, &PERIODS);
+                voice.on(input, now, &PERIODS);
+                if voice.leaving().is_some() {
+                    voice.on(Input::Left, now, &PERIODS);
                 }
             }
             for socket in open {
-                seat.on(Input::Closed(socket), now, &PERIODS);
+                voice.on(Input::Closed(socket), now, &PERIODS);
             }
-            while let Some(at) = seat.deadline() {
+            while let Some(at) = voice.deadline() {
                 now = now.max(at);
-                seat.on(Input::Tick, now, &PERIODS);
+                voice.on(Input::Tick, now, &PERIODS);
             }
-            prop_assert!(seat.place().is_none() || seat.leaving().is_some());
+            prop_assert!(voice.place().is_none() || voice.leaving().is_some());
         }
 
         /// V01, V10: one channel per person, and every list equals what the events said last.

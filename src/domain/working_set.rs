@@ -464,12 +464,12 @@ impl WorkingSet {
     /// Whether this message is visible (T16): not blocked, its channel and community known, its
     /// author's account active.
     pub fn visible(&self, message: &MessageRow) -> bool {
-        !message.hidden && !message.banned && self.stands(message)
+        !message.hidden && !message.banned && self.visible_if_active(message)
     }
 
     /// Whether this message would be visible if its author's account were active: not blocked, its
     /// channel and community known.
-    pub fn stands(&self, message: &MessageRow) -> bool {
+    pub fn visible_if_active(&self, message: &MessageRow) -> bool {
         !self.is_blocked(&message.uri) && self.channel(&message.channel_uri).is_some()
     }
 

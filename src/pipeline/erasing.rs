@@ -51,7 +51,7 @@ pub async fn erase(
         let inputs = [Input::Erased(did)];
         let Considered { folded, version: before, .. } =
             consider(store, &needs, inputs, settings, known, now).await?;
-        // Read after the facts: whoever began first has moved the ledger, or is found here.
+        // Read after the facts: an erasure that began first has moved the ledger, or is found here.
         let begins = match erasures::find(store, did).await? {
             None => true,
             Some(Erasure { step: None, .. }) => return Ok(Attempt::Done(())),

@@ -33,7 +33,7 @@ pub struct Reconciled {
     /// records differently now.
     pub changed_gate: bool,
     /// Whether the outbox has new announcements.
-    pub told: bool,
+    pub announced: bool,
 }
 
 /// The caller's part in the commits.
@@ -125,7 +125,7 @@ async fn commit_findings(
     if committed {
         done.commits += 1;
         done.changed_gate |= folded.changes_gate();
-        done.told |= !folded.announcements.is_empty();
+        done.announced |= !folded.announcements.is_empty();
         pace.pause(0).await;
     }
     Ok(())

@@ -3,7 +3,7 @@
 //!
 //! The bytes stay in the runtime, which reads, hashes, cuts and sends them natively; only their
 //! hash enters the program. Promises: every cached blob was verified; every blob in progress has a
-//! seat, and room as its bytes arrive (`platform::memory`); a host that hardly sends anything is
+//! slot, and room as its bytes arrive (`platform::memory`); a host that hardly sends anything is
 //! given up.
 
 use std::cell::RefCell;
@@ -20,7 +20,7 @@ use worker::web_sys;
 use worker::{Cache, Delay, Headers, Method, Request, RequestInit, Response};
 
 use super::clock::now;
-use super::memory::{NoRoom, Seat};
+use super::memory::{NoRoom, Slot};
 use super::outbound::Answered;
 use crate::domain::admission::Admission;
 use crate::domain::lru::{Lru, Size};
@@ -76,16 +76,16 @@ pub enum Compared {
 pub struct Blob {
     bytes: Uint8Array,
     kind: Option<String>,
-    _seat: Seat,
+    _slot: Slot,
 }
 
 /// Reads the body of `answered`, if it has at most `max` bytes, and verifies it against the
-/// expected SHA-256. `seat` is released with the bytes.
+/// expected SHA-256. `slot` is released with the bytes.
 pub async fn compare(
     answered: Answered,
     expected: &[u8; 32],
     max: u64,
-    seat: Seat,
+    slot: Slot,
 ) -> Result<Compared, Fault> {
     let kind = answered.header("content-type");
     // The length of a body that is compressed in transit differs from that of its bytes.
@@ -97,16 +97,16 @@ pub async fn compare(
     let response = web_sys::Response::from(answered.into_response());
     let Some(body) = response.body() else {
         let bytes = Uint8Array::new_with_length(0);
-        return fitting(bytes, kind, expected, seat).await;
+        return fitting(bytes, kind, expected, slot).await;
     };
     let reader = reader(&body).map_err(fault)?;
-    let read = read(&reader, length, max, &seat).await;
+    let read = read(&reader, length, max, &slot).await;
     if !matches!(read, Ok(Some(_))) {
         // Nobody waits for the rest of the body. A failed reader needs no cancelling.
         let _ = reader.cancel();
     }
     match read? {
-        Some(bytes) => fitting(bytes, kind, expected, seat).await,
+        Some(bytes) => fitting(bytes, kind, expected, slot).await,
         None => Ok(Compared::TooLarge(None)),
     }
 }
@@ -115,13 +115,13 @@ async fn fitting(
     bytes: Uint8Array,
     kind: Option<String>,
     expected: &[u8; 32],
-    seat: Seat,
+    slot: Slot,
 ) -> Result<Compared, Fault> {
     let hash = sha256(&bytes).await.map_err(fault)?;
     if hash != expected {
         return Ok(Compared::Differs);
     }
-    Ok(Compared::Fits(Blob { bytes, kind, _seat: seat }))
+    Ok(Compared::Fits(Blob { bytes, kind, _slot: slot }))
 }
 
 impl Blob {
@@ -255,20 +255,20 @@ async fn read(
     reader: &Reader,
     length: Option<u64>,
     max: u64,
-    seat: &Seat,
+    slot: &Slot,
 ) -> Result<Option<Uint8Array>, Fault> {
     // One byte more than allowed shows that the body is too long.
     let most = u32::try_from(length.unwrap_or(max.saturating_add(1))).unwrap_or(u32::MAX);
     let until = now().millis().saturating_add(BODY_WITHIN_MILLIS);
     let room = |none| Fault::new(DOING, no_room(none));
     let mut room_for = most.min(FIRST);
-    seat.hold(u64::from(room_for)).await.map_err(room)?;
+    slot.hold(u64::from(room_for)).await.map_err(room)?;
     let mut bytes = Uint8Array::new_with_length(room_for);
     let (mut filled, mut step) = (0, STEP);
     while filled < most {
         if filled == room_for {
             room_for = most.min(room_for.saturating_mul(GROWTH));
-            seat.hold(u64::from(room_for)).await.map_err(room)?;
+            slot.hold(u64::from(room_for)).await.map_err(room)?;
             let larger = Uint8Array::new_with_length(room_for);
             larger.set(&bytes, 0);
             bytes = larger;
@@ -284,7 +284,7 @@ async fn read(
         let Some(came) = came.dyn_ref::<Uint8Array>() else { break };
         bytes = Uint8Array::new(&came.buffer());
         filled += came.length();
-        seat.came(u64::from(filled)).map_err(room)?;
+        slot.came(u64::from(filled)).map_err(room)?;
         if came.length() == 0 || Reflect::get(&next, &"done".into()).map_err(fault)?.is_truthy() {
             break;
         }

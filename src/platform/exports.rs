@@ -3,31 +3,31 @@
 use std::cell::RefCell;
 
 use super::clock::now;
-use crate::domain::export::Seats;
+use crate::domain::export::Slots;
 
 thread_local! {
     // Plain data only: nothing here belongs to a request (platform facts 5.5).
-    static SEATS: RefCell<Seats> = const { RefCell::new(Seats::new()) };
+    static SLOTS: RefCell<Slots> = const { RefCell::new(Slots::new()) };
 }
 
-/// A seat, until it is dropped or somebody else needs it.
+/// A slot, until it is dropped or somebody else needs it.
 #[derive(Debug)]
-pub struct Seat(u64);
+pub struct Slot(u64);
 
-impl Seat {
-    /// A seat for `who`, if there is one.
+impl Slot {
+    /// A slot for `who`, if there is one.
     pub fn take(who: &str) -> Option<Self> {
-        SEATS.with_borrow_mut(|seats| seats.take(who, now())).map(Self)
+        SLOTS.with_borrow_mut(|slots| slots.take(who, now())).map(Self)
     }
 
-    /// Its reader takes more; `false` if it has its seat no more.
+    /// Its reader takes more; `false` if it has its slot no more.
     pub fn goes_on(&self) -> bool {
-        SEATS.with_borrow_mut(|seats| seats.goes_on(self.0, now()))
+        SLOTS.with_borrow_mut(|slots| slots.goes_on(self.0, now()))
     }
 }
 
-impl Drop for Seat {
+impl Drop for Slot {
     fn drop(&mut self) {
-        SEATS.with_borrow_mut(|seats| seats.leave(self.0));
+        SLOTS.with_borrow_mut(|slots| slots.leave(self.0));
     }
 }

@@ -1,6 +1,6 @@
-//! Seats and room for the contents of other hosts, in this isolate (`domain::memory_budget`).
+//! Slots and room for the contents of other hosts, in this isolate (`domain::memory_budget`).
 //!
-//! Promises: each wait ends; a seat is released when it is dropped, and reclaimed when its holder
+//! Promises: each wait ends; a slot is released when it is dropped, and reclaimed when its holder
 //! shows no sign of life, because the runtime does not notify a request that ends.
 
 use std::cell::RefCell;
@@ -28,8 +28,8 @@ pub enum Pool {
 /// accepts blobs of 5 MiB by default. A host that sends less than a megabyte a second yields its
 /// room when others wait.
 const BLOBS: Size = Size {
-    seats: 96,
-    seats_of_host: 32,
+    slots: 96,
+    slots_of_host: 32,
     all: 40 * MB,
     of_host: 32 * MB,
     small: MB,
@@ -40,8 +40,8 @@ const BLOBS: Size = Size {
 };
 /// Two per host at a time (K07). A host may take some time to prepare an export.
 const REPOSITORIES: Size = Size {
-    seats: 24,
-    seats_of_host: 2,
+    slots: 24,
+    slots_of_host: 2,
     all: 24 * MB,
     of_host: 16 * MB,
     small: 256 * KB,
@@ -81,19 +81,19 @@ impl Pool {
         }
     }
 
-    /// Waits for a seat for a download from this host.
-    pub async fn seat(self, host: &str) -> Result<Seat, NoRoom> {
-        let seat = Seat { pool: self, by: self.with(|room| room.queue(host, now())) };
-        let is_seated = || self.with(|room| room.sit(seat.by, self.size(), now()));
+    /// Waits for a slot for a download from this host.
+    pub async fn slot(self, host: &str) -> Result<Slot, NoRoom> {
+        let slot = Slot { pool: self, by: self.with(|room| room.queue(host, now())) };
+        let is_active = || self.with(|room| room.start(slot.by, self.size(), now()));
         let (patience, every) = self.patience();
         let until = now().millis().saturating_add(patience);
-        while !is_seated() {
+        while !is_active() {
             if now().millis() >= until {
                 return Err(NoRoom::Crowded);
             }
             Delay::from(Duration::from_millis(every)).await;
         }
-        Ok(seat)
+        Ok(slot)
     }
 }
 
@@ -106,15 +106,15 @@ pub enum NoRoom {
     Slow,
 }
 
-/// A seat, held until it is dropped.
+/// A slot, held until it is dropped.
 #[derive(Debug)]
-pub struct Seat {
+pub struct Slot {
     pool: Pool,
     by: u64,
 }
 
-impl Seat {
-    /// Waits until this seat may hold this many bytes in all.
+impl Slot {
+    /// Waits until this slot may hold this many bytes in all.
     pub async fn hold(&self, bytes: u64) -> Result<(), NoRoom> {
         let (patience, every) = self.pool.patience();
         let until = now().millis().saturating_add(patience);
@@ -141,7 +141,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Slot {
     fn drop(&mut self) {
         self.pool.with(|room| room.leave(self.by));
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::clock::now;
-use super::memory::{NoRoom, Seat};
+use super::memory::{NoRoom, Slot};
 use super::outbound::{Bounds, Failure, Streamed, get_stream, get_text};
 use crate::domain::breaker::Errand;
 use crate::domain::pages::{Held, Pages};
@@ -94,7 +94,7 @@ pub async fn latest_rev(pds: &Url, did: &Did) -> Result<String, Unread> {
 }
 
 /// The repository from its signed export (`com.atproto.sync.getRepo`), parsed as it arrives.
-pub async fn export(pds: &Url, did: &Did, key: &SigningKey, seat: &Seat) -> Result<Snapshot, Unread> {
+pub async fn export(pds: &Url, did: &Did, key: &SigningKey, slot: &Slot) -> Result<Snapshot, Unread> {
     const DOING: &str = "reading the export of a repository";
     let url = address(pds, "com.atproto.sync.getRepo", &[("did", did.as_str())]);
     let headers = [("accept", "application/vnd.ipld.car")];
@@ -102,7 +102,7 @@ pub async fn export(pds: &Url, did: &Did, key: &SigningKey, seat: &Seat) -> Resu
         .await
         .map_err(|failure| Unread::of(DOING, failure))?;
     if streamed.status != 200 {
-        let refusal = whole(&mut streamed, SHORT_MAX, seat, 0).await?;
+        let refusal = whole(&mut streamed, SHORT_MAX, slot, 0).await?;
         return Err(Unread::of_status(streamed.status, &String::from_utf8_lossy(&refusal)));
     }
     let mut reading = Reading::new(Collection::ALL);
@@ -110,11 +110,11 @@ pub async fn export(pds: &Url, did: &Did, key: &SigningKey, seat: &Seat) -> Resu
     while let Some(piece) = streamed.next().await {
         let piece = piece.map_err(Unread::Fault)?;
         came = came.saturating_add(piece.len() as u64);
-        seat.came(came).map_err(Unread::NoRoom)?;
+        slot.came(came).map_err(Unread::NoRoom)?;
         reading.take(&piece).map_err(Unread::Refused)?;
         if reading.held() > held {
             held = reading.held().saturating_add(CHARGED_AHEAD);
-            seat.hold(held).await.map_err(Unread::NoRoom)?;
+            slot.hold(held).await.map_err(Unread::NoRoom)?;
         }
     }
     reading.finish(did, key).map_err(Unread::Refused)
@@ -122,19 +122,19 @@ pub async fn export(pds: &Url, did: &Did, key: &SigningKey, seat: &Seat) -> Resu
 
 /// The whole body, at most `max` bytes, in addition to `holds` bytes that are held already. The
 /// excess is skipped.
-async fn whole(streamed: &mut Streamed, max: usize, seat: &Seat, holds: u64) -> Result<Vec<u8>, Unread> {
+async fn whole(streamed: &mut Streamed, max: usize, slot: &Slot, holds: u64) -> Result<Vec<u8>, Unread> {
     let mut bytes = Vec::new();
     let (mut came, mut held) = (0_u64, 0);
     while let Some(piece) = streamed.next().await {
         let piece = piece.map_err(Unread::Fault)?;
         came = came.saturating_add(piece.len() as u64);
-        seat.came(holds.saturating_add(came)).map_err(Unread::NoRoom)?;
+        slot.came(holds.saturating_add(came)).map_err(Unread::NoRoom)?;
         if bytes.len() + piece.len() <= max {
             bytes.extend_from_slice(&piece);
         }
         if bytes.capacity() as u64 > held {
             held = (bytes.capacity() as u64).saturating_add(CHARGED_AHEAD);
-            seat.hold(holds.saturating_add(held)).await.map_err(Unread::NoRoom)?;
+            slot.hold(holds.saturating_add(held)).await.map_err(Unread::NoRoom)?;
         }
     }
     Ok(bytes)
@@ -144,7 +144,7 @@ async fn whole(streamed: &mut Streamed, max: usize, seat: &Seat, holds: u64) -> 
 /// cannot serve the export. Nothing in it is signed. `rev` was its newest revision before.
 ///
 /// An incomplete listing is a fault; nothing is concluded from a part of it (K04).
-pub async fn listing(pds: &Url, did: &Did, rev: String, seat: &Seat) -> Result<Snapshot, Unread> {
+pub async fn listing(pds: &Url, did: &Did, rev: String, slot: &Slot) -> Result<Snapshot, Unread> {
     let until = Micros(now().0.saturating_add(LISTING_MICROS));
     let mut collections = Collection::ALL.to_vec();
     collections.sort_by_key(|collection| collection.nsid());
@@ -157,7 +157,7 @@ pub async fn listing(pds: &Url, did: &Did, rev: String, seat: &Seat) -> Result<S
             if now() > until {
                 return Err(Unread::Fault(Fault::new(LISTING, "the listing takes too long")));
             }
-            let page = page(pds, did, (collection, cursor.as_deref()), seat, bytes as u64).await?;
+            let page = page(pds, did, (collection, cursor.as_deref()), slot, bytes as u64).await?;
             let entries = page.records.len();
             let mut new = 0;
             for (rkey, cid, json) in page.records {
@@ -187,7 +187,7 @@ async fn page(
     pds: &Url,
     did: &Did,
     (collection, cursor): (Collection, Option<&str>),
-    seat: &Seat,
+    slot: &Slot,
     holds: u64,
 ) -> Result<pds::Page, Unread> {
     let mut params = vec![
@@ -202,13 +202,13 @@ async fn page(
         .await
         .map_err(|failure| Unread::of(LISTING, failure))?;
     let max = if streamed.status == 200 { usize::MAX } else { SHORT_MAX };
-    let bytes = whole(&mut streamed, max, seat, holds).await?;
+    let bytes = whole(&mut streamed, max, slot, holds).await?;
     if streamed.status != 200 {
         return Err(Unread::of_status(streamed.status, &String::from_utf8_lossy(&bytes)));
     }
     // The parsed records of the page and its text are both in memory for a moment.
     let twice = (bytes.len() as u64).saturating_mul(2);
-    seat.hold(holds.saturating_add(twice)).await.map_err(Unread::NoRoom)?;
+    slot.hold(holds.saturating_add(twice)).await.map_err(Unread::NoRoom)?;
     let page = std::str::from_utf8(&bytes).ok().and_then(|text| pds::page(text, did, collection));
     page.ok_or_else(|| Unread::Fault(Fault::new(LISTING, "the host answered nonsense")))
 }

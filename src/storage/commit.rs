@@ -31,8 +31,8 @@ const GONE_FROM: i64 = 16;
 const GONE_DAYS: i64 = 30;
 /// No limit of the rows that a statement takes out.
 const EVERYTHING: i64 = -1;
-/// The reason under which records of people are counted of whom everything is erased (I57). None of them
-/// is an example: nothing of theirs is kept.
+/// The reason under which records of erased people are counted (I57). None of them becomes an example:
+/// nothing of theirs is kept.
 const ERASED: &str = "erased";
 /// The number of examples kept per reason of refusal.
 const REFUSALS_KEPT: i64 = 100;
@@ -52,7 +52,7 @@ pub struct Commit<'a> {
     pub announcements: &'a [Announcement],
     /// Records that the rules refused.
     pub refusals: &'a [Refusal],
-    /// How many records were not let in because everything of their authors is erased (I57).
+    /// How many records were not indexed because their authors are erased (I57).
     pub shut_out: u64,
     /// Frames that could not be read, by reason.
     pub unread: &'a BTreeMap<&'static str, u64>,

@@ -18,7 +18,7 @@ pub fn load(run: &Run<'_>) -> Result<Stored, Fault> {
     Ok(Stored {
         counters: counters(run)?,
         listeners: rows(Some(&run(&log::listeners())?))?,
-        seats: rows(Some(&run(&voice::seats())?))?,
+        in_voice: rows(Some(&run(&voice::members())?))?,
     })
 }
 
@@ -35,8 +35,8 @@ pub fn statements(keep: &Keep, now: Micros) -> Vec<Statement> {
         Keep::MembersOnly(on) => vec![log::set_members_only(*on)],
         Keep::Listen(name, seq) => vec![log::listen(name, *seq)],
         Keep::Append(first, events) => log::append(*first, events.iter(), now),
-        Keep::Seat(did, channel, gateway) => vec![voice::seat(did, channel, gateway)],
-        Keep::Seats(rooms) => vec![voice::only(rooms)],
+        Keep::InVoice(did, channel, gateway) => vec![voice::join(did, channel, gateway)],
+        Keep::OnlyInVoice(rooms) => vec![voice::only(rooms)],
         Keep::Count(seq, announced) => vec![log::count(*seq, *announced)],
         Keep::Delivered(name, seq) => vec![log::delivered(name, *seq)],
         Keep::Leave(listener) => vec![log::leave(listener)],

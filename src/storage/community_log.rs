@@ -29,7 +29,7 @@ pub const SCHEMA: &[&str] = &[
     // requests of a gateway, so that a late detach does not undo a newer attach.
     "CREATE TABLE IF NOT EXISTS gateways (
         name TEXT PRIMARY KEY, delivered INTEGER NOT NULL, attachments INTEGER NOT NULL)",
-    // A row while only members may hear the community (X43).
+    // A row while only members may read the community (X43).
     "CREATE TABLE IF NOT EXISTS members_only (id INTEGER PRIMARY KEY CHECK (id = 1))",
 ];
 
@@ -42,7 +42,7 @@ pub fn is_used() -> Statement {
     Statement::new("SELECT name AS row FROM sqlite_master WHERE type = 'table' AND name = 'counters'", [])
 }
 
-/// From now on only members may hear the community, or everybody (X43).
+/// From now on only members may read the community, or everybody (X43).
 pub fn set_members_only(on: bool) -> Statement {
     let sql =
         if on { "INSERT OR IGNORE INTO members_only (id) VALUES (1)" } else { "DELETE FROM members_only" };
@@ -191,12 +191,12 @@ pub fn set_aside(seqs: &[u64]) -> Statement {
     )
 }
 
-/// An event as it stands in the log.
+/// An event as stored in the log.
 #[derive(Clone, Debug)]
 pub struct Logged {
     /// T14.
     pub seq: u64,
-    /// Who may hear it; the community where that cannot be read.
+    /// Who receives it; the community if the stored audience is unreadable.
     pub audience: Audience,
     /// Its text; empty where that cannot be read, which is set aside when it is read (Q21).
     pub event: String,
@@ -221,8 +221,8 @@ pub fn logged(texts: &[String]) -> Result<Vec<Logged>, Fault> {
     texts.iter().map(read).collect()
 }
 
-/// Empties events of somebody of whom everything is erased (I58): some are withdrawn, and some, which are
-/// somebody else's, set aside. Others get another text.
+/// Clears events of an erased person (I58): some are withdrawn, and some, which are somebody else's, are set
+/// aside. Others get another text.
 pub fn clear(withdrawn: &[u64], set_aside: &[u64], changed: &[(u64, String)]) -> Vec<Statement> {
     let mut statements = Vec::new();
     if !withdrawn.is_empty() {

@@ -13,12 +13,12 @@ pub const SCHEMA: &[&str] = &["CREATE TABLE IF NOT EXISTS voice (
         did TEXT PRIMARY KEY, channel TEXT NOT NULL, gateway TEXT NOT NULL)"];
 
 /// Everybody in voice, as `[did, channel, gateway]`.
-pub fn seats() -> Statement {
+pub fn members() -> Statement {
     Statement::new("SELECT json_array(did, channel, gateway) AS row FROM voice", [])
 }
 
 /// Puts a person into a channel.
-pub fn seat(did: &Did, channel: &AtUri, gateway: &str) -> Statement {
+pub fn join(did: &Did, channel: &AtUri, gateway: &str) -> Statement {
     Statement::new(
         "INSERT INTO voice (did, channel, gateway) VALUES (?1, ?2, ?3)
          ON CONFLICT (did) DO UPDATE SET channel = excluded.channel, gateway = excluded.gateway",

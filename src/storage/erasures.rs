@@ -120,7 +120,7 @@ pub async fn is_delivered(store: &impl Store, work: &Work) -> Result<bool, Fault
     Ok(store.read(&[statement]).await?.iter().all(Vec::is_empty))
 }
 
-/// The next communities whose logs are looked at, in order.
+/// The next communities whose logs are cleared, in order.
 pub async fn communities(store: &impl Store, work: &Work, limit: i64) -> Result<Vec<AtUri>, Fault> {
     let statement = Statement::new(
         "SELECT json_quote(uri) AS row FROM communities WHERE uri > ?1 ORDER BY uri LIMIT ?2",
@@ -235,7 +235,7 @@ pub fn all(did: &Did, now: Micros) -> Vec<Statement> {
     (0..).map_while(|number| pieces(did, number, now)).flatten().collect()
 }
 
-/// Forgets hashes of people of whom nothing was in the index, if there are too many.
+/// Forgets hashes of people who were not in the index, if there are too many.
 pub(super) fn forget_strangers() -> Statement {
     Statement::new(STRANGERS, [STRANGERS_MAX.into(), PIECE.into()])
 }

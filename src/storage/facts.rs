@@ -214,7 +214,7 @@ fn blocks(asked: &Asked) -> Question {
     }
 }
 
-/// Of whom everything is erased (I57).
+/// The people who are erased (I57).
 fn erased(asked: &Asked) -> Question {
     Question {
         statement: erasures::among(asked.needs.everybody().iter()),

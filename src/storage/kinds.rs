@@ -172,8 +172,8 @@ pub(super) fn question<R: Stored>(asked: &Asked) -> Question {
     }
 }
 
-/// A row as it is bound: its columns, the two that stand in its AT-URI, and the CID of the version it
-/// stands for. That is missing if the version is the one it stood for before, and empty if nobody said it.
+/// A row as it is bound: its columns, the two that its AT-URI contains, and the CID of its version. The CID
+/// is missing if the version did not change, and empty if it is unknown.
 #[derive(Serialize)]
 struct Bound<'a, R> {
     #[serde(flatten)]

@@ -72,7 +72,7 @@ pub async fn people(store: &impl Store, dids: &[Did]) -> Result<Vec<Found>, Faul
     rows(store.read(&[statement]).await?.first())
 }
 
-/// A state, and the hash that tells whether its person is erased.
+/// A state, and the hash that shows whether its person is erased.
 #[derive(Serialize)]
 struct Marked<'s> {
     #[serde(flatten)]

@@ -1,5 +1,5 @@
 //! What is stored about people's proofs: that they once showed one (X13), and since when socket
-//! tokens are valid (R26). Whether a person is erased comes with it: whoever asks the one needs the other.
+//! tokens are valid (R26). Each read also says whether the person is erased: every caller needs both.
 
 use serde::Deserialize;
 
@@ -39,7 +39,7 @@ pub async fn find(store: &impl Store, did: &Did) -> Result<Noted, Fault> {
     Ok(found.into_iter().next().unwrap_or_default())
 }
 
-/// A person showed a proof. Of whoever is erased it is not noted (I57).
+/// A person showed a proof. It is not noted for an erased person (I57).
 pub async fn prove(store: &impl Store, did: &Did, now: Micros) -> Result<(), Fault> {
     let statement = Statement::new(PROVE, [did.as_str().into(), now.sortable().into(), mark(did).into()]);
     store.write(&[statement]).await.map(drop)

@@ -24,7 +24,7 @@ const GAPS_KEPT: i64 = 200;
 /// How long a repository is kept that was only looked up, or that cannot be read, if the index
 /// never accepted anything of it.
 const VAIN_KEPT: i64 = 30 * 24 * HOUR;
-/// The most proofs and revocations (`proofs`) of people of whom the index has nothing: the newest,
+/// The most proofs and revocations (`proofs`) of people who are not in the index: the newest,
 /// about 20 MB. Revocations lose their meaning sooner: no socket token lasts longer than a day.
 const PROOFS_MAX: i64 = 100_000;
 /// How long the audit log keeps an act (X22).
@@ -154,7 +154,7 @@ const REVOCATIONS: &str = "
         SELECT did FROM proofs WHERE noted_at < ?1 AND NOT proven ORDER BY noted_at LIMIT ?2)
     RETURNING 'null' AS row";
 
-// Over the limit, the oldest of people of whom the index has nothing.
+// Over the limit, the oldest of people who are not in the index.
 const PROOFS: &str = "
     DELETE FROM proofs WHERE did IN (
         SELECT p.did FROM proofs p WHERE NOT EXISTS (SELECT 1 FROM people WHERE did = p.did)

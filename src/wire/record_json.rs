@@ -2,8 +2,8 @@
 //!
 //! Promises: [`Record::parse`](super::records::Record::parse) reads it as the same record; it has no
 //! line breaks; JSON that is kept verbatim stays so, but for line breaks between its tokens, which
-//! become blanks. Fields that the index does not keep are not made up. What an earlier version let in
-//! and is refused today is left out, as it is left out of what clients see.
+//! become blanks. Fields that the index does not keep are not made up. Values that an earlier
+//! build accepted and this one refuses are left out, as they are for clients.
 
 use serde::Serialize;
 use serde_json::value::RawValue;

@@ -311,7 +311,7 @@ pub struct ActorProfile {
     pub sync_bluesky: bool,
     /// Colours, as written.
     pub theme: Option<Verbatim>,
-    /// The service that may tell of the person's presence.
+    /// The service that may publish the person's presence.
     pub presence_service: Option<Did>,
     /// The badge that the person prefers, at most 64 characters.
     pub preferred_badge: Option<String>,

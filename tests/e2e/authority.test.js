@@ -109,7 +109,7 @@ test('X03, X20, B-18: owner, moderator, and nobody else', async () => {
   await socket.close()
 })
 
-test('R31: a kick is published, empties the seat, and a new membership counts', async () => {
+test('R31: a kick is published, ends voice presence, and a new membership counts', async () => {
   const kim = await place.network.createAccount('kim')
   const socket = await listen()
   await kim.membership(community.uri)

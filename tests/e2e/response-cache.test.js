@@ -145,12 +145,12 @@ test('H11: a looked-up handle, and presence through a socket, are visible once t
 })
 
 test('V10: voice members are asked for each time', async () => {
-  const seat = await service.connect('/api/subscribe?did=did:plc:owner')
+  const socket = await service.connect('/api/subscribe?did=did:plc:owner')
   const watcher = await service.connect('/api/subscribe')
   await watcher.subscribe({ event_type: 'community', community_uri: COMMUNITY })
   for (const [voice_action, members] of /** @type {[string, string[]][]} */ ([['join', ['did:plc:owner']], ['leave', []]])) {
     for (const id of ['R12', 'R13']) await hot(GOLDEN[id].path)
-    await seat.request({ action: 'voice_event', community_uri: COMMUNITY, voice_channel_rkey: '3kvoice', voice_action })
+    await socket.request({ action: 'voice_event', community_uri: COMMUNITY, voice_channel_rkey: '3kvoice', voice_action })
     await watcher.next({ type: 'voice_channel_updated', channel_rkey: '3kvoice', member_dids: members })
     const { body: channels } = await service.fetchJson(GOLDEN.R12.path)
     assert.deepEqual(channels.find(({ rkey }) => rkey === '3kvoice').voice_members, members, 'R12')

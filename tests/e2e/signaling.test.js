@@ -401,7 +401,7 @@ test('X05-X08: in verified mode signaling needs a proof, in either form', async 
 
 const iceServers = (of, query = 'room=r') => of.fetchJson(`/api/webrtc/ice-servers?${query}`)
 /** A query by somebody who is in the room with that name. */
-async function seated(of, room) {
+async function joinRoom(of, room) {
   const secret = 'a secret of this test'
   const socket = await of.connect(`/api/webrtc/signal?room=${room}`)
   assert.equal((await ask(socket, { ...join(room, 'p'), secret })).type, 'joined')
@@ -430,7 +430,7 @@ test('S22: ICE servers: a fixed list, and credentials for callers that end after
     },
   })
   const before = Math.floor(Date.now() / 1000)
-  const inRoom = await seated(own, 'r')
+  const inRoom = await joinRoom(own, 'r')
   for (const query of ['room=r', 'room=r&did=did:plc:bob', 'room=other', inRoom.replace('secret=a', 'secret=b'), inRoom.replace('room=r', 'room=s')]) {
     const { status, body } = await iceServers(own, query)
     assert.deepEqual([status, body], [200, { ice_servers: [], relay_only: true, expires_at: null }], `nothing for passers-by: ${query}`)
@@ -457,7 +457,7 @@ test('S22: ICE servers: a fixed list, and credentials for callers that end after
 
 test('S22: credentials live for minutes where nobody proved anything, for TURN_TTL_SECS where somebody did', async () => {
   const turn = await startService({ env: { ICE_SERVERS: 'none', TURN_URLS: 'turn:turn.example', TURN_SECRET: 'north' } })
-  const answer = await iceServers(turn, await seated(turn, 'kitchen'))
+  const answer = await iceServers(turn, await joinRoom(turn, 'kitchen'))
   const lives = Date.parse(answer.body.expires_at) - Date.now()
   assert(lives > 590_000 && lives <= 600_000, `${lives}`)
 })
@@ -480,7 +480,7 @@ test("ICE servers: Cloudflare's TURN service is asked with the key's token; its 
   const issued = { urls: ['turn:turn.example:3478?transport=udp', 'turn:turn.example:53?transport=udp'], username: 'u', credential: 'c' }
   answer = { status: 201, body: { iceServers: [issued] } }
   assert.deepEqual((await iceServers(cloud)).body.ice_servers, [], 'S22: nobody is asked for a passer-by')
-  const inRoom = await seated(cloud, 'r')
+  const inRoom = await joinRoom(cloud, 'r')
   const { status, body } = await iceServers(cloud, inRoom)
   assert.deepEqual([status, body.ice_servers], [200, [{ ...issued, urls: ['turn:turn.example:3478?transport=udp'] }]])
   assert.deepEqual(asked, [

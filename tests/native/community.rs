@@ -312,7 +312,7 @@ impl World {
                 let did = person(*who);
                 let before = self.with(|core| core.voices());
                 let joined_by: Vec<(Did, AtUri, String)> =
-                    community::load(&|statement| run(&self.db, statement)).unwrap().seats;
+                    community::load(&|statement| run(&self.db, statement)).unwrap().in_voice;
                 self.with(|core| core.leave_voice(&uri(), &did, GATEWAYS[*by])).unwrap();
                 let after = self.with(|core| core.voices());
                 let is_theirs =

@@ -52,7 +52,7 @@ fn b04_a_stolen_rkey_opens_no_door_in_whatever_order_the_records_arrive() {
         for n in &order {
             service.batch(std::slice::from_ref(&story.frames[*n]));
         }
-        let heard_in_hers = service.told.iter().any(|told| match &told.audience {
+        let heard_in_hers = service.announced.iter().any(|announced| match &announced.audience {
             Audience::Messages(channel) => channel.authority().as_str() == "did:plc:alice",
             _ => false,
         });
@@ -93,7 +93,7 @@ fn b14_who_is_no_member_of_an_approval_community_does_not_react() {
         service.store.look("SELECT uri FROM reactions").is_empty(),
         "neither a stranger nor one who waits"
     );
-    assert!(!service.heard().iter().any(|event| event.starts_with("reaction_added")));
+    assert!(!service.published().iter().any(|event| event.starts_with("reaction_added")));
 }
 
 #[test]
@@ -101,9 +101,9 @@ fn b16_when_a_member_leaves_only_the_leaver_hears_that_the_community_is_gone() {
     let mut story = Story::default();
     story.community("alice", false).join("bob", "alice").join("carol", "alice").delete("bob", "membership/m");
     let service = Service::live(&story);
-    let left: Vec<_> = service.told.iter().skip(4).map(|told| told.audience.clone()).collect();
+    let left: Vec<_> = service.announced.iter().skip(4).map(|announced| announced.audience.clone()).collect();
     let bob = colibri_edge::wire::ids::Did::parse("did:plc:bob").unwrap();
-    assert_eq!(service.heard()[4..], ["member_left bob", "community_deleted c *bob"]);
+    assert_eq!(service.published()[4..], ["member_left bob", "community_deleted c *bob"]);
     assert_eq!(left, [Audience::Community, Audience::Private(bob)], "E06b");
 }
 
@@ -128,14 +128,14 @@ fn b24_a_thousand_times_created_changed_and_deleted_with_storage_that_fails() {
                 break committed;
             }
         };
-        service.told.extend(committed.outbox.into_iter().flat_map(|(_, announcements)| announcements));
+        service.announced.extend(committed.outbox.into_iter().flat_map(|(_, announcements)| announcements));
     }
     assert_eq!(service.store.struck.get(), faults, "every fault struck");
     assert!(service.visible_texts().is_empty(), "the last event of the record was its deletion");
-    let heard = service.heard();
-    let heard: Vec<&str> = heard[4..].iter().map(|event| event.split(' ').next().unwrap()).collect();
+    let events = service.published();
+    let events: Vec<&str> = events[4..].iter().map(|event| event.split(' ').next().unwrap()).collect();
     let round = ["message", "message", "reaction_added", "message_deleted"];
-    assert_eq!(heard, round.repeat(1000), "a reaction directly after its message finds it");
+    assert_eq!(events, round.repeat(1000), "a reaction directly after its message finds it");
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn b30_profiles_of_strangers_cost_no_query_each_and_the_one_known_is_applied() {
     service.batch(&frames);
     assert_eq!(service.store.read_times.get(), read + 1, "one round trip for all thousand");
     assert_eq!(service.store.look("SELECT count(*) FROM people"), people, "nobody new is stored");
-    assert_eq!(service.heard().last().unwrap(), "user_profile_updated bob \"Name 500\"");
+    assert_eq!(service.published().last().unwrap(), "user_profile_updated bob \"Name 500\"");
 
     // A batch of nothing else may wait for others (J08).
     let mut batch = Batch::default();
@@ -194,7 +194,7 @@ fn b42_deletions_cascade() {
     assert!(service.visible_texts().is_empty(), "R01");
     assert!(block_on(communities::members(&service.store, "", uri, None, 50)).unwrap().0.is_empty(), "R14");
     assert!(block_on(communities::community(&service.store, uri)).unwrap().is_none(), "R07");
-    assert_eq!(service.heard().last().unwrap(), "community_deleted c", "one event says it all");
+    assert_eq!(service.published().last().unwrap(), "community_deleted c", "one event says it all");
 }
 
 /// A small record can cause a large event: a message event contains everybody who reacted to it. An
@@ -213,7 +213,7 @@ fn b30_a_message_with_very_many_reactions_can_still_be_edited() {
     );
     story.update("bob", "message/1", message("hello, all of you"));
     service.batch(&story.frames[4..]);
-    let event = frame(service.told.last().unwrap());
+    let event = frame(service.announced.last().unwrap());
     let bytes = event.to_string().len();
     assert!(bytes < 512 * 1024, "the event has {bytes} bytes");
     assert_eq!(event["text"], "hello, all of you");
@@ -262,7 +262,8 @@ fn t23_what_is_nested_too_deeply_is_refused_and_not_carried_on() {
     let before = more.frames.len();
     more.create("bob", "message/5", answer);
     service.batch(&more.frames[before..]);
-    let told: serde_json::Value = serde_json::from_str(service.told.last().unwrap().event.get()).unwrap();
-    assert_eq!(told["message"]["parent_message"]["text"], "hello");
-    assert_eq!(told["message"]["parent_message"]["facets"], json!(null));
+    let announced: serde_json::Value =
+        serde_json::from_str(service.announced.last().unwrap().event.get()).unwrap();
+    assert_eq!(announced["message"]["parent_message"]["text"], "hello");
+    assert_eq!(announced["message"]["parent_message"]["facets"], json!(null));
 }

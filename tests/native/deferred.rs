@@ -116,7 +116,7 @@ impl<D: FnMut(usize) -> usize> Run<D> {
             match block_on(walk(store, &batch, &settings, None, known, now)) {
                 Ok(committed) => {
                     let announced = committed.outbox.into_iter().flat_map(|(_, announcements)| announcements);
-                    self.service.told.extend(announced);
+                    self.service.announced.extend(announced);
                     break;
                 }
                 Err(_) if (self.dice)(3) == 0 => {
@@ -191,7 +191,7 @@ impl<D: FnMut(usize) -> usize> Run<D> {
         let (store, settings) = (&self.service.store, self.service.settings());
         let done = block_on(reconcile(store, &did(&who), &snapshot, since, &settings, &pace));
         self.service.store.unbreak();
-        self.service.told.extend(self.service.outbox_after(&before));
+        self.service.announced.extend(self.service.outbox_after(&before));
         self.now = pace.0.get() + SECOND;
         let Ok(done) = done else { return };
         let look = Succeeded {
@@ -257,14 +257,14 @@ proptest! {
         prop_assert_eq!(run.service.store.look("SELECT did FROM repos WHERE deferred_until IS NOT NULL"), Vec::<String>::new());
 
         // A second reading of everything changes and publishes nothing.
-        let (index, told) = (run.service.store.index(), run.service.told.len());
+        let (index, count) = (run.service.store.index(), run.service.announced.len());
         let frames = run.texts(0..run.frames.len());
         for who in &life.people {
             run.service.reconcile(who, &snapshot_of(who, &frames));
         }
         prop_assert_eq!(run.service.store.index(), index);
-        prop_assert_eq!(run.service.told.len(), told);
-        let shown: Vec<String> = run.service.told.iter().map(|told| frame(told).to_string())
+        prop_assert_eq!(run.service.announced.len(), count);
+        let shown: Vec<String> = run.service.announced.iter().map(|one| frame(one).to_string())
             .filter(|event| event.contains("\"message\"") && !event.contains("\"edited\":true")).collect();
         let mut once = shown.clone();
         once.sort();

@@ -333,9 +333,10 @@ fn q21_an_undeliverable_event_delays_nobody() {
     }
     reader.settle();
     assert_eq!(reader.set_aside, 1, "the edit");
-    let (told, expected) = (of(&reader, "at://did:plc:alice/"), of(&plain, "at://did:plc:alice/"));
-    assert_eq!(told.len(), expected.len(), "each has its number");
-    let differs: Vec<_> = told.iter().zip(&expected).filter(|(told, expected)| told != expected).collect();
+    let (delivered, expected) = (of(&reader, "at://did:plc:alice/"), of(&plain, "at://did:plc:alice/"));
+    assert_eq!(delivered.len(), expected.len(), "each has its number");
+    let differs: Vec<_> =
+        delivered.iter().zip(&expected).filter(|(delivered, expected)| delivered != expected).collect();
     assert_eq!(differs.len(), 1, "{differs:#?}");
     assert!(differs[0].0.ends_with(" null") && differs[0].1.contains("edited"));
 }
@@ -377,10 +378,10 @@ fn q21_what_cannot_be_read_in_the_outbox_is_set_aside() {
     let unreadable = block_on(reader.deliveries.catch_up(&reader.service.store)).unwrap();
     assert_eq!(unreadable, 3, "a row, another row, and one event");
     reader.settle();
-    let told = reader.receivers.transcript();
-    assert_eq!(told.len(), before + 6, "{told:#?}");
+    let delivered = reader.receivers.transcript();
+    assert_eq!(delivered.len(), before + 6, "{delivered:#?}");
     let last = |who: &str, n: usize| -> Vec<String> {
-        let mine: Vec<_> = told.iter().filter(|line| line.starts_with(&community(who))).collect();
+        let mine: Vec<_> = delivered.iter().filter(|line| line.starts_with(&community(who))).collect();
         mine[mine.len() - n..].iter().map(|line| line.splitn(3, ' ').nth(2).unwrap().to_owned()).collect()
     };
     assert_eq!(last("alice", 3), ["null", "{}", r#"{"type":"y"}"#]);

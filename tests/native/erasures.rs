@@ -417,7 +417,7 @@ impl Service {
     fn erase(&mut self, who: &str) {
         let before = self.store.look("SELECT version FROM ledger").remove(0);
         self.try_erase(who).unwrap();
-        self.told.extend(self.outbox_after(&before));
+        self.announced.extend(self.outbox_after(&before));
     }
 
     fn try_erase(&mut self, who: &str) -> Result<(), Fault> {
@@ -505,14 +505,14 @@ fn garden() -> Story {
 #[test]
 fn i55_at_once_nothing_is_shown_or_let_in() {
     let mut service = Service::live(&garden());
-    service.told.clear();
+    service.announced.clear();
     service.erase("bob");
     assert_eq!(
-        service.heard(),
+        service.published(),
         ["message_deleted m", "member_left bob", "community_deleted c"],
         "as of an account that went"
     );
-    let left = service.told.iter().map(frame).find(|event| event["type"] == "member_left").unwrap();
+    let left = service.announced.iter().map(frame).find(|event| event["type"] == "member_left").unwrap();
     assert_eq!(left.get("display_name"), None, "and nothing more is said of him: {left}");
     assert_eq!(service.visible_texts(), ["yes", "hello"], "what others wrote stays, but at bob's");
     for table in ["channel_reads", "actor_profiles", "mutes", "preferences"] {
@@ -808,12 +808,12 @@ fn i55_strangers_leave_a_bounded_number_of_hashes() {
 }
 
 /// The log of alice's community, with what a story announced.
-fn log_of(told: &[Announcement]) -> Sqlite {
+fn log_of(announced: &[Announcement]) -> Sqlite {
     let sqlite = Sqlite::new();
     let run = |statements| block_on(sqlite.commit(statements)).unwrap();
     run(community_log::SCHEMA.iter().map(|sql| Statement::new(sql, [])).collect());
     let of_alice = Scope::Community(super::story::community("alice"));
-    let events: Vec<Announcement> = told.iter().filter(|one| one.scope == of_alice).cloned().collect();
+    let events: Vec<Announcement> = announced.iter().filter(|one| one.scope == of_alice).cloned().collect();
     run(community_log::append(1, &events, Micros(START)));
     sqlite
 }
@@ -822,7 +822,7 @@ fn log_of(told: &[Announcement]) -> Sqlite {
 fn i58_the_log_says_nothing_any_more_and_keeps_its_numbers() {
     let mut service = Service::live(&garden());
     service.erase("bob");
-    let log = log_of(&service.told);
+    let log = log_of(&service.announced);
     let numbers = log.look("SELECT seq FROM log ORDER BY seq");
     let text = |sql: &str| log.look(sql).join("\n");
     assert!(text("SELECT event FROM log").contains("a secret"), "withdrawn, but there");

@@ -18,7 +18,7 @@ use colibri_edge::domain::frame_budget::Rate;
 use colibri_edge::domain::gateway::catching_up::{Catching, Noted, Replay};
 use colibri_edge::domain::gateway::session::Caller;
 use colibri_edge::domain::gateway::{Effect, Gateway, Input, Job, Keep, Moment, Settings};
-use colibri_edge::domain::members_only::Audible;
+use colibri_edge::domain::members_only::Readers;
 use colibri_edge::domain::presence::{Periods, State};
 use colibri_edge::domain::replay::{Replayed, Resume, nothing_yet, resume};
 use colibri_edge::domain::restore::{self, Origin, PROMPT};
@@ -289,11 +289,11 @@ impl World {
             return self.perform_each(effects);
         }
         self.db.execute_batch("SAVEPOINT together").unwrap();
-        let told = self.outside.told();
+        let published = self.outside.published();
         let performed = self.perform_each(effects);
         if performed.is_err() {
             self.db.execute_batch("ROLLBACK TO together").unwrap();
-            self.outside.only_told(told);
+            self.outside.only_published(published);
         }
         self.db.execute_batch("RELEASE together").unwrap();
         performed
@@ -366,11 +366,11 @@ impl World {
                 resyncs.sort_unstable();
                 resyncs.dedup();
                 let known = |community: &&String| self.acked.contains_key(*community);
-                let hears: Vec<&String> = socket.listens.iter().filter(known).collect();
-                let is_told = |hears: &&String| resyncs.contains(&hears.as_str());
+                let receiving: Vec<&String> = socket.listens.iter().filter(known).collect();
+                let is_named = |uri: &&String| resyncs.contains(&uri.as_str());
                 assert!(
-                    resyncs == hears || (socket.is_restored && hears.iter().all(is_told)),
-                    "Q20: word for each community, and nothing after it: {resyncs:?} of {hears:?}"
+                    resyncs == receiving || (socket.is_restored && receiving.iter().all(is_named)),
+                    "Q20: word for each community, and nothing after it: {resyncs:?} of {receiving:?}"
                 );
                 self.saw("slow");
             }
@@ -474,8 +474,8 @@ impl World {
                 self.choose(Some(id), did, state);
                 Ok(())
             }
-            Job::Move(did, seat) => {
-                self.wants(id, did, seat);
+            Job::Move(did, destination) => {
+                self.wants(id, did, destination);
                 Ok(())
             }
         }
@@ -697,7 +697,7 @@ impl World {
                 }
             }
         }
-        self.on(Input::Delivered { community: uri, events, full, audible: Audible::ToAll })?;
+        self.on(Input::Delivered { community: uri, events, full, readers: Readers::All })?;
         let sockets = self.sockets.borrow();
         assert!(!stuck.iter().any(|id| sockets.contains_key(id)), "Q20: who is stuck is let go");
         drop(sockets);
@@ -924,7 +924,7 @@ enum Step {
     /// A round of states begins or ends.
     Settle(Call),
     /// What was published arrives.
-    Tell,
+    DeliverPublications,
     /// A move between voice channels goes on.
     Walk(usize, Call),
     /// The restore of a socket goes on.
@@ -946,7 +946,7 @@ fn step() -> impl Strategy<Value = Step> {
     let (socket, community) = (0..8usize, 0..2usize);
     let background = prop_oneof![
         6 => call().prop_map(Step::Settle),
-        4 => Just(Step::Tell),
+        4 => Just(Step::DeliverPublications),
         8 => (0..3usize, call()).prop_map(|(n, call)| Step::Walk(n, call)),
         6 => (0..3usize, prop::bool::weighted(0.1)).prop_map(|(n, fails)| Step::Restore(n, fails)),
     ];
@@ -1000,7 +1000,7 @@ fn act(world: &mut World, step: &Step) -> Result<(), Died> {
             Ok(())
         }
         Step::Settle(call) => world.settle(*call),
-        Step::Tell => world.tell(),
+        Step::DeliverPublications => world.publish(),
         Step::Walk(n, call) => world.walk(*n, *call),
         Step::Restore(n, fails) => world.restore(*n, *fails),
         Step::Finish => world.finish(),

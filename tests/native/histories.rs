@@ -235,16 +235,16 @@ fn live(moments: &[Moment]) -> Service {
 /// The published events, without what depends on when the batch came.
 fn transcript(service: &Service) -> Vec<String> {
     service
-        .told
+        .announced
         .iter()
-        .map(|told| {
-            let mut event: serde_json::Value = frame(told);
+        .map(|announced| {
+            let mut event: serde_json::Value = frame(announced);
             for object in ["/message", "/parent_message", "/message/parent_message", ""] {
                 if let Some(fields) = event.pointer_mut(object).and_then(serde_json::Value::as_object_mut) {
                     fields.remove("indexed_at");
                 }
             }
-            format!("{} {:?} {event}", told.scope, told.audience)
+            format!("{} {:?} {event}", announced.scope, announced.audience)
         })
         .collect()
 }

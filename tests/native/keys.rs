@@ -28,11 +28,14 @@ fn uri(who: &str, rkey: &str) -> AtUri {
 
 /// The text of a message's parent: as last published on the socket, and as REST shows it.
 fn parents(service: &Service, who: &str, rkey: &str) -> [Value; 2] {
-    let told =
-        service.told.iter().map(frame).rfind(|event| event["type"] == "message" && event["rkey"] == rkey);
+    let announced = service
+        .announced
+        .iter()
+        .map(frame)
+        .rfind(|event| event["type"] == "message" && event["rkey"] == rkey);
     let shown = block_on(reads::message(&service.store, "", &uri(who, rkey))).unwrap().unwrap();
     let shown = serde_json::to_value(&shown).unwrap();
-    [told.unwrap(), shown].map(|message| message["parent_message"]["text"].clone())
+    [announced.unwrap(), shown].map(|message| message["parent_message"]["text"].clone())
 }
 
 /// Live, and everything in one batch: the cuts between batches must not matter (I01).

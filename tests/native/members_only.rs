@@ -10,7 +10,7 @@ use colibri_edge::domain::frame_budget::Rate;
 use colibri_edge::domain::gateway::restoring::{Change, still_open};
 use colibri_edge::domain::gateway::session::Caller as Opens;
 use colibri_edge::domain::gateway::{Effect, Gateway, Input, Moment, Settings, Stored};
-use colibri_edge::domain::members_only::{Audible, may_read};
+use colibri_edge::domain::members_only::{Readers, may_read};
 use colibri_edge::domain::moderation::{Caller, Measure, Ruling};
 use colibri_edge::domain::pending::OutboxEvents;
 use colibri_edge::domain::presence::Periods;
@@ -72,7 +72,7 @@ fn readers_of(service: &Service, community: &AtUri, who: &[&str]) -> Vec<String>
 #[test]
 fn r45_the_owner_decides_once_it_is_written_down_and_told() {
     let mut service = Service::live(&garden());
-    service.told.clear();
+    service.announced.clear();
     for (caller, why) in
         [(person("mod"), "a moderator"), (person("bob"), "a member"), (person("zoe"), "nobody")]
     {
@@ -83,11 +83,11 @@ fn r45_the_owner_decides_once_it_is_written_down_and_told() {
     assert_eq!(service.decide(only("alice", false)), Ruling::Stood, "off by default");
     assert_eq!(service.decide(only("alice", true)), Ruling::Made);
     assert_eq!(service.decide(only("alice", true)), Ruling::Stood, "it is set already");
-    assert_eq!(service.told.len(), 1, "E17 once");
-    assert_eq!(service.told[0].topic, Topic::MembersOnly(true));
-    let told = frame(&service.told[0]);
+    assert_eq!(service.announced.len(), 1, "E17 once");
+    assert_eq!(service.announced[0].topic, Topic::MembersOnly(true));
+    let published = frame(&service.announced[0]);
     assert_eq!(
-        (&told["type"], &told["members_only"], &told["community_uri"]),
+        (&published["type"], &published["members_only"], &published["community_uri"]),
         (&json!("members_only"), &json!(true), &json!(community("alice").as_str()))
     );
     assert_eq!(service.try_decide(person("alice"), only("alice", false)).unwrap(), Ruling::Made);
@@ -397,7 +397,7 @@ fn x44_a_parent_of_it_is_shown_only_inside() {
     story.community("zoe", false);
     let mut service = Service::live(&story);
     service.decide(only("alice", true));
-    service.told.clear();
+    service.announced.clear();
     let parent = "at://did:plc:bob/social.colibri.message/1";
     let answer = |channel: &str| {
         let mut record = message_in(&format!("at://did:plc:{channel}/social.colibri.channel/k"), "an answer");
@@ -407,7 +407,8 @@ fn x44_a_parent_of_it_is_shown_only_inside() {
     go_on(&mut service, &mut story, |story| {
         story.create("zoe", "message/out", answer("zoe")).create("bob", "message/in", answer("alice"));
     });
-    let shown: Vec<_> = service.told.iter().map(frame).filter(|frame| frame["type"] == "message").collect();
+    let shown: Vec<_> =
+        service.announced.iter().map(frame).filter(|frame| frame["type"] == "message").collect();
     let texts: Vec<_> = shown
         .iter()
         .map(|one| (one["rkey"].as_str().unwrap(), one["parent_message"]["text"].as_str()))
@@ -480,7 +481,7 @@ struct Socket {
     expected: Vec<u64>,
     ended: usize,
     got: Vec<u64>,
-    told_ended: usize,
+    ends_received: usize,
 }
 
 /// A gateway with the sockets of some people, and a community whose setting and members change.
@@ -490,7 +491,7 @@ struct World {
     closed: bool,
     members: BTreeSet<&'static str>,
     seq: u64,
-    told: usize,
+    delivered: usize,
     kept_from: usize,
 }
 
@@ -519,7 +520,7 @@ impl World {
         };
         gateway.meanings.set(&[], [channel]);
         let (sockets, members) = (BTreeMap::new(), BTreeSet::from(["alice"]));
-        Self { gateway, sockets, closed: false, members, seq: 0, told: 0, kept_from: 0 }
+        Self { gateway, sockets, closed: false, members, seq: 0, delivered: 0, kept_from: 0 }
     }
 
     /// Takes in what the gateway sends.
@@ -531,7 +532,7 @@ impl World {
                     for id in to {
                         let socket = self.sockets.get_mut(&id).unwrap();
                         match frame["type"].as_str().unwrap() {
-                            "subscription_ended" => socket.told_ended += 1,
+                            "subscription_ended" => socket.ends_received += 1,
                             _ => socket.got.extend(frame["seq"].as_u64()),
                         }
                     }
@@ -553,7 +554,7 @@ impl World {
             expected: vec![],
             ended: 0,
             got: vec![],
-            told_ended: 0,
+            ends_received: 0,
         };
         self.sockets.insert(id, socket);
         let effects = moment(|moment| self.gateway.on(Input::Opened(id, Box::new(session)), moment));
@@ -590,7 +591,7 @@ impl World {
     /// An event of the community, or to one person.
     fn deliver(&mut self, audience: Audience) {
         self.seq += 1;
-        self.told += 1;
+        self.delivered += 1;
         let closed = self.closed;
         let members = self.members.clone();
         for socket in self.sockets.values_mut() {
@@ -602,7 +603,7 @@ impl World {
                 socket.ended += 1;
             }
             let has = |kinds: &[&str]| kinds.iter().any(|kind| socket.kinds.contains(kind));
-            let hears = match (&audience, closed) {
+            let receives = match (&audience, closed) {
                 (Audience::Private(person), false) => *person == did_of(socket.who),
                 (Audience::Private(person), true) => socket.proven && *person == did_of(socket.who),
                 (Audience::Community, false) => has(&["community", "community all"]),
@@ -610,22 +611,22 @@ impl World {
                 (_, false) => has(&["channel", "rkey", "message all"]),
                 (_, true) => may && has(&["channel", "rkey"]),
             };
-            if hears {
+            if receives {
                 socket.expected.push(self.seq);
             }
         }
         let event = RawValue::from_string(r#"{"type":"x","text":"a secret"}"#.into()).unwrap();
         let events = vec![Numbered { seq: self.seq, audience, live: true, event }];
-        let audible = if closed {
+        let readers = if closed {
             let asked = self.gateway.askers(community("alice").as_str());
-            Audible::To(
+            Readers::Only(
                 asked.into_iter().filter(|person| members.iter().any(|who| *person == did(who))).collect(),
             )
         } else {
-            Audible::ToAll
+            Readers::All
         };
         let input =
-            Input::Delivered { community: community("alice"), events, full: BTreeMap::new(), audible };
+            Input::Delivered { community: community("alice"), events, full: BTreeMap::new(), readers };
         let effects = moment(|moment| self.gateway.on(input, moment));
         self.perform(effects);
     }
@@ -633,7 +634,7 @@ impl World {
     fn check(&self) {
         for (id, socket) in &self.sockets {
             assert_eq!(socket.got, socket.expected, "socket {id}: {socket:?}");
-            assert_eq!(socket.told_ended, socket.ended, "told once each time: {socket:?}");
+            assert_eq!(socket.ends_received, socket.ended, "one `subscription_ended` each time: {socket:?}");
         }
     }
 }
@@ -667,7 +668,7 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// X43: whatever happens while sockets are open, each hears exactly what it may.
+    /// X43: whatever happens while sockets are open, each receives exactly what it may.
     #[test]
     fn x43_histories_of_rights_and_sockets(steps in prop::collection::vec(step(), 1..60)) {
         let mut world = World::new();
@@ -676,7 +677,7 @@ proptest! {
                 Step::Open(who, proven) => world.open(who, proven),
                 Step::Subscribe(id, what) => world.subscribe(id, what),
                 Step::Set(on) => {
-                    // The event itself is for those who may hear what comes after it (E17).
+                    // The event itself is for those who may read what comes after it (E17).
                     world.closed = on;
                     world.deliver(Audience::Community);
                 }
@@ -694,7 +695,7 @@ proptest! {
     }
 }
 
-/// The history above can fail: a gateway that is told that everybody may hear tells everybody.
+/// The history above can fail: a gateway that takes everybody for a reader sends to everybody.
 #[test]
 fn x43_the_world_of_the_test_would_notice_a_leak() {
     let mut world = World::new();
@@ -708,7 +709,7 @@ fn x43_the_world_of_the_test_would_notice_a_leak() {
         community: community("alice"),
         events,
         full: BTreeMap::new(),
-        audible: Audible::ToAll,
+        readers: Readers::All,
     };
     let effects = moment(|moment| world.gateway.on(input, moment));
     world.perform(effects);
@@ -763,7 +764,7 @@ fn x43_a_community_obeys_the_setting_also_when_it_wakes() {
         }
         ended
     };
-    let told = |id, topic| vec![OutboxEvents { id, events: vec![event(topic)] }];
+    let row = |id, topic| vec![OutboxEvents { id, events: vec![event(topic)] }];
     let is_closed = || core::Community::wake(settings, object::load(&run).unwrap()).counters().members_only;
     let join = |core: &mut core::Community| {
         assert!(core.join_voice(&community("alice"), &did("bob"), &voice, "gateway-0", 9).unwrap());
@@ -771,11 +772,11 @@ fn x43_a_community_obeys_the_setting_also_when_it_wakes() {
     act(&join, usize::MAX);
     let set = |on| {
         move |core: &mut core::Community| {
-            core.announced(&community("alice"), told(1, Topic::MembersOnly(on))).unwrap()
+            core.announced(&community("alice"), row(1, Topic::MembersOnly(on))).unwrap()
         }
     };
     for dies_after in 0..4 {
-        act(&set(true), dies_after); // told again, it has the same effects
+        act(&set(true), dies_after); // announced again, it has the same effects
     }
     assert!(act(&set(true), usize::MAX), "observers are let go");
     assert!(is_closed());
@@ -784,10 +785,10 @@ fn x43_a_community_obeys_the_setting_also_when_it_wakes() {
     let page = core.page(Vec::new(), false);
     assert!(matches!(page, colibri_edge::domain::replay::Replayed::Page { members_only: true, .. }));
     let more =
-        |core: &mut core::Community| core.announced(&community("alice"), told(2, Topic::Other)).unwrap();
+        |core: &mut core::Community| core.announced(&community("alice"), row(2, Topic::Other)).unwrap();
     assert!(act(&more, usize::MAX), "an event is published to no observer");
     let unset = |core: &mut core::Community| {
-        core.announced(&community("alice"), told(3, Topic::MembersOnly(false))).unwrap()
+        core.announced(&community("alice"), row(3, Topic::MembersOnly(false))).unwrap()
     };
     assert!(!act(&unset, usize::MAX));
     assert!(!is_closed());

@@ -33,7 +33,7 @@ fn garden(requires_approval: bool) -> Story {
 /// A service that has processed `story`, and records events from now on.
 fn after(story: &Story) -> Service {
     let mut service = Service::live(story);
-    service.told.clear();
+    service.announced.clear();
     service
 }
 
@@ -51,8 +51,8 @@ fn r03_a_block_hides_the_message_and_is_published_once() {
     let mut service = after(&garden(false));
     assert_eq!(service.decide(block("bob", "1")), Ruling::Made);
     assert_eq!(service.decide(block("bob", "1")), Ruling::Stood, "R03: 404 if it is blocked already");
-    assert_eq!(service.heard(), ["message_deleted 1"]);
-    assert!(service.told[0].live, "Q01: made by the service itself");
+    assert_eq!(service.published(), ["message_deleted 1"]);
+    assert!(service.announced[0].live, "Q01: made by the service itself");
     assert!(service.visible_texts().is_empty());
 }
 
@@ -85,7 +85,7 @@ fn b11_an_edit_of_a_blocked_message_stays_hidden() {
     go_on(&mut service, &mut story, |story| {
         story.update("bob", "message/1", message("edited"));
     });
-    assert_eq!(service.heard(), ["message_deleted 1"], "I13");
+    assert_eq!(service.published(), ["message_deleted 1"], "I13");
     assert_eq!(service.store.look("SELECT text FROM messages"), ["edited"], "stored all the same");
 }
 
@@ -97,7 +97,7 @@ fn b12_a_block_outlives_the_message_and_the_community() {
     go_on(&mut service, &mut story, |story| {
         story.delete("bob", "message/1").say("bob", "1", "again");
     });
-    assert_eq!(service.heard(), ["message_deleted 1"], "T11, I15: neither deleted again nor shown again");
+    assert_eq!(service.published(), ["message_deleted 1"], "T11, I15: neither deleted again nor shown again");
     go_on(&mut service, &mut story, |story| {
         story.delete("alice", "community/c").create(
             "alice",
@@ -119,7 +119,7 @@ fn i22_a_blocked_message_takes_no_reactions_and_loses_none_aloud() {
         story.react("carol", "r2", "🌿", "at://did:plc:bob/social.colibri.message/1");
         story.delete("carol", "reaction/r1");
     });
-    assert_eq!(service.heard(), ["message_deleted 1"], "E04 is of visible messages");
+    assert_eq!(service.published(), ["message_deleted 1"], "E04 is of visible messages");
     assert_eq!(service.store.look("SELECT count(*) FROM reactions"), ["0"]);
 }
 
@@ -132,7 +132,7 @@ fn i51_an_account_that_goes_does_not_speak_of_blocked_messages() {
     let gone = json!({ "did": "did:plc:bob", "time_us": at, "kind": "account",
         "account": { "active": false, "did": "did:plc:bob", "seq": 1, "status": "deactivated", "time": "2026-03-01T12:00:00Z" } });
     service.batch(&[gone.to_string()]);
-    assert_eq!(service.heard(), ["message_deleted 1", "member_left bob"], "E02 once");
+    assert_eq!(service.published(), ["message_deleted 1", "member_left bob"], "E02 once");
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn r03_a_message_that_is_hidden_with_its_author_is_blocked_without_an_event() {
     let mut service = after(&garden(false));
     service.store.exec("UPDATE messages SET hidden = 1");
     assert_eq!(service.decide(block("bob", "1")), Ruling::Made, "it is known (T07)");
-    assert!(service.heard().is_empty(), "E02 is of visible messages");
+    assert!(service.published().is_empty(), "E02 is of visible messages");
 }
 
 // ---- R08, R09: bans ----
@@ -156,7 +156,11 @@ fn r08_a_ban_is_published_once_and_keeps_earlier_messages() {
             story.say("bob", "2", "still here?").update("bob", "message/1", message("edited"));
             story.delete("bob", "membership/m").join("bob", "alice").delete("bob", "membership/m");
         });
-        assert_eq!(service.heard(), ["member_left bob"], "B-17: what a banned person joins sends nothing");
+        assert_eq!(
+            service.published(),
+            ["member_left bob"],
+            "B-17: what a banned person joins sends nothing"
+        );
         assert_eq!(service.visible_texts(), ["hello"], "G2, G8: earlier messages stay");
     }
 }
@@ -167,7 +171,7 @@ fn b17_the_owner_cannot_be_banned_and_that_is_checked_first() {
     assert_eq!(service.decide(ban("alice", "alice")), Ruling::IsOwner);
     let by_stranger = service.try_decide(person("eve"), ban("alice", "alice")).unwrap();
     assert_eq!(by_stranger, Ruling::IsOwner, "H03: 422 beats 403");
-    assert!(service.heard().is_empty());
+    assert!(service.published().is_empty());
 }
 
 #[test]
@@ -178,7 +182,7 @@ fn r09_a_return_is_published() {
         service.decide(ban("alice", "bob"));
         assert_eq!(service.decide(unban("alice", "bob")), Ruling::Made);
         assert_eq!(service.decide(unban("alice", "bob")), Ruling::NothingThere);
-        assert_eq!(service.heard(), ["member_left bob", "member_joined bob"]);
+        assert_eq!(service.published(), ["member_left bob", "member_joined bob"]);
         go_on(&mut service, &mut story, |story| {
             story.say("bob", "2", "back");
         });
@@ -196,8 +200,10 @@ fn r09_who_is_back_and_has_no_approval_asks_for_one() {
         story.delete("alice", "approval/bob");
     });
     service.decide(unban("alice", "bob"));
-    assert_eq!(service.heard(), ["member_left bob", "member_pending bob"]);
-    let Topic::MemberOut(who) = &service.told[1].topic else { panic!("{:?}", service.told[1].topic) };
+    assert_eq!(service.published(), ["member_left bob", "member_pending bob"]);
+    let Topic::MemberOut(who) = &service.announced[1].topic else {
+        panic!("{:?}", service.announced[1].topic)
+    };
     assert_eq!(who.as_str(), "did:plc:bob", "A36, V02: no member yet, whatever is watched");
 }
 
@@ -210,7 +216,7 @@ fn r09_without_a_membership_nobody_joins() {
         story.delete("bob", "membership/m");
     });
     service.decide(unban("alice", "bob"));
-    assert_eq!(service.heard(), ["member_left bob"]);
+    assert_eq!(service.published(), ["member_left bob"]);
 }
 
 #[test]
@@ -220,7 +226,7 @@ fn r09_names_the_membership_that_decides() {
     let mut service = after(&story);
     service.decide(ban("alice", "bob"));
     service.decide(unban("alice", "bob"));
-    let joined: serde_json::Value = serde_json::from_str(service.told[1].event.get()).unwrap();
+    let joined: serde_json::Value = serde_json::from_str(service.announced[1].event.get()).unwrap();
     assert_eq!(joined["membership_uri"], "at://did:plc:bob/social.colibri.membership/m", "I44: the approved");
 }
 
@@ -232,7 +238,7 @@ fn r08_a_ban_may_come_before_the_community() {
     go_on(&mut service, &mut story, |story| {
         story.community("alice", false).join("bob", "alice").say("bob", "1", "hello");
     });
-    assert_eq!(service.heard(), ["community_upserted c", "channel_created k"], "it counts from then on");
+    assert_eq!(service.published(), ["community_upserted c", "channel_created k"], "it counts from then on");
     assert_eq!(service.store.look("SELECT reason FROM refusals_by_reason"), ["author_banned"]);
 }
 
@@ -248,7 +254,7 @@ fn i72_a_ban_outlives_membership_approval_and_community() {
     });
     assert_eq!(service.visible_texts(), ["hello"], "T10");
     assert_eq!(
-        service.heard(),
+        service.published(),
         ["member_left bob", "community_deleted c", "community_upserted c"],
         "nothing of bob while banned"
     );
@@ -263,7 +269,7 @@ fn i26_a_community_that_closes_does_not_speak_of_the_banned() {
     go_on(&mut service, &mut story, |story| {
         story.update("alice", "community/c", json!({ "name": "Garden", "requiresApprovalToJoin": true }));
     });
-    assert_eq!(service.heard(), ["member_left bob", "community_upserted c", "member_pending carol"]);
+    assert_eq!(service.published(), ["member_left bob", "community_upserted c", "member_pending carol"]);
 }
 
 /// The web client's moderation page reads the members of this list by name.
@@ -351,8 +357,8 @@ fn a_fault_anywhere_neither_loses_a_decision_nor_tells_it_twice() {
             }
             assert_eq!(service.store.struck.get(), 1, "{fault:?} did not strike");
             assert_eq!(asked, if fault == Break::Conflict { 1 } else { 2 }, "{fault:?}");
-            let told = service.outbox_after(&before);
-            assert_eq!(told.len(), 1, "{fault:?}: told once");
+            let announced = service.outbox_after(&before);
+            assert_eq!(announced.len(), 1, "{fault:?}: told once");
         }
     }
 }
@@ -388,10 +394,10 @@ fn r30_an_unblocked_message_is_shown_with_what_belongs_to_it() {
     assert_eq!(service.decide(unblock("bob", "1")), Ruling::NothingThere, "it is not blocked any more");
     assert_eq!(service.decide(unblock("carol", "2")), Ruling::Made);
     assert_eq!(
-        service.heard(),
+        service.published(),
         ["message_deleted 1", "message_deleted 2", "message 1 \"hello\"", "message 2 \"yes\""]
     );
-    let event = |at: usize| super::story::frame(&service.told[at]);
+    let event = |at: usize| super::story::frame(&service.announced[at]);
     assert_eq!(event(3)["parent_message"]["text"], "hello", "with what it answers");
     assert_eq!(service.visible_texts(), ["hello", "yes"]);
     assert_eq!(service.decide(block("bob", "1")), Ruling::Made, "and may be blocked again");
@@ -458,10 +464,10 @@ fn t10_a_ban_ends_by_the_clock_and_the_service_publishes_it() {
         story.say("bob", "3", "back");
     });
     assert_eq!(service.visible_texts(), ["hello", "back"], "the gate goes by the clock, before any job ran");
-    assert_eq!(service.heard(), ["member_left bob", "message 3 \"back\""]);
+    assert_eq!(service.published(), ["member_left bob", "message 3 \"back\""]);
     assert!(ended(&mut service));
     assert!(!ended(&mut service), "once");
-    assert_eq!(service.heard().last().unwrap(), "member_joined bob");
+    assert_eq!(service.published().last().unwrap(), "member_joined bob");
     assert_eq!(service.store.look("SELECT count(*) FROM bans"), ["0"]);
 }
 
@@ -469,9 +475,9 @@ fn t10_a_ban_ends_by_the_clock_and_the_service_publishes_it() {
 fn ended(service: &mut Service) -> bool {
     let before = service.store.look("SELECT version FROM ledger").remove(0);
     block_on(end_bans(&service.store, &service.settings(), Micros(service.now))).unwrap();
-    let told = service.outbox_after(&before);
-    let any = !told.is_empty();
-    service.told.extend(told);
+    let announced = service.outbox_after(&before);
+    let any = !announced.is_empty();
+    service.announced.extend(announced);
     any
 }
 
@@ -489,7 +495,7 @@ fn r08_a_ban_is_made_longer_without_an_event_also_after_its_end() {
     go_on(&mut service, &mut story, |story| {
         story.say("bob", "2", "never");
     });
-    assert_eq!(service.heard(), ["member_left bob"], "told once");
+    assert_eq!(service.published(), ["member_left bob"], "told once");
     assert_eq!(service.decide(unban("alice", "bob")), Ruling::Made);
 }
 
@@ -522,7 +528,7 @@ fn r31_a_kick_ends_the_membership_and_its_approval() {
         assert_eq!(service.decide(kick("alice", "bob")), Ruling::Made);
         assert_eq!(service.decide(kick("alice", "bob")), Ruling::NothingThere, "he is no member any more");
         assert_eq!(
-            service.heard(),
+            service.published(),
             ["member_left bob", "community_deleted c *bob"],
             "as if he had left (E06b)"
         );
@@ -535,19 +541,19 @@ fn r31_a_kick_ends_the_membership_and_its_approval() {
             ["hello"],
             "what he said stays, and a replay brings nothing back"
         );
-        service.told.clear();
+        service.announced.clear();
         go_on(&mut service, &mut story, |story| {
             story.update("bob", "membership/m", membership("alice"));
         });
         assert_eq!(
-            service.heard(),
+            service.published(),
             ["member_pending bob"],
             "written anew it counts; an approval of before does not"
         );
         go_on(&mut service, &mut story, |story| {
             story.update("alice", "approval/bob", super::story::approval("bob"));
         });
-        assert_eq!(service.heard().last().unwrap(), "member_joined bob", "approved anew");
+        assert_eq!(service.published().last().unwrap(), "member_joined bob", "approved anew");
     }
 }
 
@@ -557,7 +563,7 @@ fn r31_the_owner_and_strangers_cannot_be_kicked() {
     assert_eq!(service.decide(kick("alice", "alice")), Ruling::IsOwner);
     assert_eq!(service.decide(kick("alice", "eve")), Ruling::NothingThere);
     assert_eq!(service.decide(kick("nobody", "eve")), Ruling::NothingThere);
-    assert!(service.heard().is_empty());
+    assert!(service.published().is_empty());
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn n12_n16_n30_from_the_wish_to_the_farewell() {
     story.delete("nest", "member/bob").tell("bob", "3", "too late").delete("bob", "membership/m");
     let service = Service::live(&story);
     assert_eq!(
-        service.heard(),
+        service.published(),
         [
             "community_upserted self",
             "channel_created k",
@@ -94,12 +94,12 @@ fn n12_n16_n30_from_the_wish_to_the_farewell() {
         ],
         "N30"
     );
-    let shown = frame(&service.told[5]);
+    let shown = frame(&service.announced[5]);
     assert_eq!(shown["channel"], "k", "N06: by its key");
     assert_eq!(shown["channel_uri"], HALL);
     assert_eq!((&shown["parent"], &shown["parent_message"]["text"]), (&json!(first), &json!("hello")));
-    assert_eq!(frame(&service.told[6])["channel"], "k", "N06");
-    let pending = frame(&service.told[2]);
+    assert_eq!(frame(&service.announced[6])["channel"], "k", "N06");
+    let pending = frame(&service.announced[2]);
     assert_eq!(pending["membership_uri"], "at://did:plc:bob/social.colibri.membership/m");
     assert_eq!(service.visible_texts(), ["hello", "hello yourself"], "G8");
 }
@@ -151,7 +151,10 @@ fn n12_what_waits_for_an_admission() {
         let held = service.store.look("SELECT waits_for FROM held ORDER BY uri");
         assert_eq!(held, [format!("{PLACE} did:plc:bob"), "1".into()]);
         service.batch(&story.frames[seen..]);
-        assert_eq!(service.heard()[3..], ["member_joined bob", "message 1 \"early\"", "reaction_added 👍 r"]);
+        assert_eq!(
+            service.published()[3..],
+            ["member_joined bob", "message 1 \"early\"", "reaction_added 👍 r"]
+        );
         assert!(service.store.look("SELECT uri FROM held").is_empty());
     }
 }
@@ -215,7 +218,7 @@ fn n16_one_of_two_admissions_is_as_good_as_both() {
     story.create("nest", "member/again", member("bob", &["mod"])).delete("nest", "member/bob");
     story.update("nest", "member/again", member("bob", &[])).tell("bob", "1", "still here");
     let service = Service::live(&story);
-    assert_eq!(service.heard()[before - 2..], ["message 1 \"still here\""], "nobody left, nobody joined");
+    assert_eq!(service.published()[before - 2..], ["message 1 \"still here\""], "nobody left, nobody joined");
 }
 
 #[test]
@@ -223,16 +226,16 @@ fn n17_leaving_counts_at_once_whatever_comes_first() {
     let mut story = nest();
     story.delete("bob", "membership/m");
     let mut service = Service::live(&story);
-    assert_eq!(service.heard()[4..], ["member_left bob", "community_deleted self *bob"]);
+    assert_eq!(service.published()[4..], ["member_left bob", "community_deleted self *bob"]);
     assert!(listed(&service, PLACE).is_empty());
     assert!(joined(&service, "bob").is_empty());
-    let told = service.heard().len();
+    let announced = service.published().len();
     let seen = story.frames.len();
     story.delete("nest", "member/bob").tell("bob", "1", "gone");
     service.batch(&story.frames[seen..]);
     assert_eq!(
-        service.heard().len(),
-        told,
+        service.published().len(),
+        announced,
         "N30: the program that deletes it is late, and tells nothing new"
     );
 
@@ -241,18 +244,21 @@ fn n17_leaving_counts_at_once_whatever_comes_first() {
     late.newest("nest").wish("bob", "nest").delete("bob", "membership/m").admit("nest", "bob", &[]);
     let service = Service::live(&late);
     assert_eq!(
-        service.heard()[2..],
+        service.published()[2..],
         ["member_pending bob", "member_left bob", "community_deleted self *bob"]
     );
     // Nor of one that was never seen.
     let mut unseen = Story::default();
     unseen.newest("nest").admit("nest", "bob", &[]).delete("bob", "membership/m");
     let service = Service::live(&unseen);
-    assert_eq!(service.heard()[2..], ["member_joined bob", "member_left bob", "community_deleted self *bob"]);
-    assert!(frame(&service.told[2]).get("membership_uri").is_none(), "N30: left out");
+    assert_eq!(
+        service.published()[2..],
+        ["member_joined bob", "member_left bob", "community_deleted self *bob"]
+    );
+    assert!(frame(&service.announced[2]).get("membership_uri").is_none(), "N30: left out");
     // Written again, it is as if nothing had been.
     unseen.wish("bob", "nest");
-    assert_eq!(Service::live(&unseen).heard()[5..], ["member_joined bob"]);
+    assert_eq!(Service::live(&unseen).published()[5..], ["member_joined bob"]);
 }
 
 #[test]
@@ -271,8 +277,8 @@ fn n04_who_is_listed_and_where() {
     assert_eq!(listed(&service, PLACE)[1], "dave approved");
     assert_eq!(service.decide(Measure::Unban(uri(PLACE), did("bob"))), Ruling::Made);
     assert_eq!(service.decide(Measure::Ban(uri(PLACE), did("nest"), None)), Ruling::IsOwner);
-    let heard = service.heard();
-    assert_eq!(heard[heard.len() - 2..], ["member_left bob", "member_joined bob"]);
+    let events = service.published();
+    assert_eq!(events[events.len() - 2..], ["member_left bob", "member_joined bob"]);
 }
 
 #[test]
@@ -280,7 +286,7 @@ fn n41_a_kick_ends_what_admitted() {
     let story = nest();
     let mut service = Service::live(&story);
     assert_eq!(service.decide(Measure::Kick(uri(PLACE), did("bob"))), Ruling::Made);
-    assert_eq!(service.heard()[4..], ["member_left bob", "community_deleted self *bob"]);
+    assert_eq!(service.published()[4..], ["member_left bob", "community_deleted self *bob"]);
     service.batch(&story.frames);
     assert!(listed(&service, PLACE).is_empty(), "nor does a repetition bring it back");
     assert_eq!(service.decide(Measure::Kick(uri(PLACE), did("bob"))), Ruling::NothingThere);
@@ -301,9 +307,9 @@ fn i51_i52_accounts_come_and_go() {
     super::pipeline::account(&mut story, "nest", false, "deactivated");
     super::pipeline::account(&mut story, "nest", true, "");
     let service = Service::live(&story);
-    let heard: Vec<_> = service.heard()[5..].to_vec();
+    let events: Vec<_> = service.published()[5..].to_vec();
     assert_eq!(
-        heard,
+        events,
         [
             "message_deleted 1",
             "member_left bob",
@@ -326,7 +332,7 @@ fn n05_n15_voice_follows_the_lists() {
     story.admit("nest", "dave", &["owner"]).admit("nest", "mo", &["mod"]).wish("carol", "nest");
     let mut channel = newest_channel("social.colibri.channel.voice");
     story.create("nest", "channel/v", channel.clone());
-    let told = |story: &Story| -> Vec<&'static str> {
+    let announced = |story: &Story| -> Vec<&'static str> {
         let service = Service::live(story);
         let people = ["bob", "dave", "mo", "carol", "eve"].map(did);
         let voice = uri("at://did:plc:nest/social.colibri.channel/v");
@@ -340,29 +346,29 @@ fn n05_n15_voice_follows_the_lists() {
             .collect()
     };
     const NO: &str = "Not allowed in this voice channel";
-    assert_eq!(told(&story), ["welcome", "welcome", "welcome", NO, NO]);
+    assert_eq!(announced(&story), ["welcome", "welcome", "welcome", NO, NO]);
     channel["allowedRoles"] = json!(["mod"]);
     story.update("nest", "channel/v", channel.clone());
-    assert_eq!(told(&story), [NO, "welcome", "welcome", NO, NO], "a protected role passes");
+    assert_eq!(announced(&story), [NO, "welcome", "welcome", NO, NO], "a protected role passes");
     let service = Service::live(&story);
     assert_eq!(
-        service.heard().last().unwrap(),
+        service.published().last().unwrap(),
         "channel_created v",
         "N15: who may not be there has to leave"
     );
     channel["ownerOnly"] = json!(true);
     story.update("nest", "channel/v", channel);
-    assert_eq!(told(&story), [NO, "welcome", NO, NO, NO]);
+    assert_eq!(announced(&story), [NO, "welcome", NO, NO, NO]);
     story.delete("nest", "role/owner");
-    assert_eq!(told(&story), [NO, NO, NO, NO, NO], "N20: a role that is gone says nothing");
+    assert_eq!(announced(&story), [NO, NO, NO, NO, NO], "N20: a role that is gone says nothing");
     story.create("nest", "role/owner", role(100, &[], true));
-    assert_eq!(told(&story), [NO, "welcome", NO, NO, NO]);
+    assert_eq!(announced(&story), [NO, "welcome", NO, NO, NO]);
 }
 
 #[test]
 fn n31_what_clients_of_march_do_not_show_is_not_told() {
     let mut story = nest();
-    let before = Service::live(&story).heard().len();
+    let before = Service::live(&story).published().len();
     story.update("nest", "member/bob", member("bob", &["mod"])).update(
         "nest",
         "role/mod",
@@ -376,7 +382,7 @@ fn n31_what_clients_of_march_do_not_show_is_not_told() {
         "linkEmbeds": false, "appview": "did:web:example.com" });
     story.update("nest", "community/self", record);
     let service = Service::live(&story);
-    assert_eq!(service.heard().len(), before);
+    assert_eq!(service.published().len(), before);
     assert_eq!(service.store.look("SELECT link_embeds, appview FROM communities"), ["0|did:web:example.com"]);
     assert_eq!(
         service.store.look("SELECT allowed_members, link_embeds FROM channels"),
@@ -393,14 +399,18 @@ fn n21_a_ban_by_record() {
     story.tell("bob", "2", "still here?").update("bob", "message/1", message_in(HALL, "edited"));
     let seen = story.frames.len();
     let mut service = Service::live(&story);
-    assert_eq!(service.heard()[5..], ["message_deleted 1", "member_left bob"]);
+    assert_eq!(service.published()[5..], ["message_deleted 1", "member_left bob"]);
     assert!(listed(&service, PLACE).is_empty() && joined(&service, "bob").is_empty());
     assert_eq!(service.store.look("SELECT hidden FROM messages"), ["2"]);
     // The admission goes a moment later, and comes back with the end of the ban.
     story.delete("nest", "member/bob").create("nest", "moderation/2", moderation("unban", "did:plc:bob"));
     story.admit("nest", "bob", &[]);
     service.batch(&story.frames[seen..]);
-    assert_eq!(service.heard()[7..], ["member_pending bob", "member_joined bob"], "N30: each change once");
+    assert_eq!(
+        service.published()[7..],
+        ["member_pending bob", "member_joined bob"],
+        "N30: each change once"
+    );
     assert_eq!(service.store.look("SELECT hidden FROM messages"), ["0"], "what was hidden is back, untold");
 }
 
@@ -451,7 +461,7 @@ fn n21_hidden_and_shown_again_whatever_comes_first() {
     let mut service = Service::live(&story);
     let expected =
         ["message 1 \"edited\"", "reaction_added 👍 r", "message_deleted 1", "message 1 \"edited\""];
-    assert_eq!(service.heard()[4..], expected);
+    assert_eq!(service.published()[4..], expected);
     // Beside a block of the service's own: each lifts only its own.
     assert_eq!(service.decide(Measure::Block(uri(FIRST))), Ruling::Made);
     let seen = story.frames.len();
@@ -469,7 +479,7 @@ fn n21_rest_and_records_lift_only_their_own() {
     let mut service = Service::live(&story);
     let ban = || Measure::Ban(uri(PLACE), did("bob"), None);
     let unban = || Measure::Unban(uri(PLACE), did("bob"));
-    let told = service.heard().len();
+    let announced = service.published().len();
     assert_eq!(service.decide(unban()), Ruling::ByRecord);
     assert_eq!(service.decide(ban()), Ruling::Made);
     let source = |service: &Service| {
@@ -479,14 +489,14 @@ fn n21_rest_and_records_lift_only_their_own() {
     assert_eq!(source(&service), [Some("both".to_owned())]);
     assert_eq!(service.decide(unban()), Ruling::Made);
     assert_eq!(source(&service), [Some("record".to_owned())]);
-    assert_eq!(service.heard().len(), told, "banned all the time");
+    assert_eq!(service.published().len(), announced, "banned all the time");
     assert_eq!(service.decide(ban()), Ruling::Made);
     let seen = story.frames.len();
     story.delete("nest", "moderation/1");
     service.batch(&story.frames[seen..]);
-    assert_eq!((source(&service), service.heard().len()), (vec![None], told));
+    assert_eq!((source(&service), service.published().len()), (vec![None], announced));
     assert_eq!(service.decide(unban()), Ruling::Made);
-    assert_eq!(service.heard()[told..], ["member_joined bob"]);
+    assert_eq!(service.published()[announced..], ["member_joined bob"]);
 }
 
 #[test]
@@ -560,7 +570,7 @@ fn bob_looks(service: &Service) -> Vec<String> {
 fn n50_a_profile_of_their_own() {
     let mut story = nest();
     story.profile("bob", looks("Bluesky"));
-    let told = Service::live(&story).heard().len();
+    let announced = Service::live(&story).published().len();
     let mut own = looks("Own");
     own["theme"] = json!({ "accentColor": "#ff8800" });
     own["avatar"] =
@@ -568,12 +578,12 @@ fn n50_a_profile_of_their_own() {
     story.create("bob", "actor.profile/self", own.clone());
     let service = Service::live(&story);
     assert_eq!(bob_looks(&service), ["Own|Own says|bafyown|Bluesky"]);
-    assert_eq!(service.heard()[told..], ["user_profile_updated bob \"Own\""]);
+    assert_eq!(service.published()[announced..], ["user_profile_updated bob \"Own\""]);
     // Meanwhile Bluesky says something else, which nobody sees.
     story.profile("bob", looks("Newer"));
     let service = Service::live(&story);
     assert_eq!(bob_looks(&service), ["Own|Own says|bafyown|Newer"]);
-    assert_eq!(service.heard()[told..].len(), 1);
+    assert_eq!(service.published()[announced..].len(), 1);
     // A field that is gone is absent.
     story.update("bob", "actor.profile/self", json!({ "displayName": "Own" }));
     assert_eq!(bob_looks(&Service::live(&story)), ["Own|-|-|Newer"]);
@@ -604,7 +614,7 @@ fn n50_a_profile_of_their_own() {
 #[test]
 fn n51_mutes_and_preferences_are_kept() {
     let mut story = nest();
-    let told = Service::live(&story).heard().len();
+    let announced = Service::live(&story).published().len();
     story.create("bob", "actor.mute/1", json!({ "subject": HALL })).create(
         "bob",
         "actor.mute/2",
@@ -618,7 +628,7 @@ fn n51_mutes_and_preferences_are_kept() {
     let service = Service::live(&story);
     assert_eq!(service.store.look("SELECT did, subject FROM mutes"), [format!("did:plc:bob|{HALL}")]);
     assert_eq!(service.store.look("SELECT level FROM preferences"), ["mentionsAndReplies"]);
-    assert_eq!(service.heard().len(), told);
+    assert_eq!(service.published().len(), announced);
 }
 
 #[test]
@@ -657,10 +667,10 @@ fn n53_previews_are_no_news() {
     let mut message = message_in(HALL, "https://example.com");
     message["suppressedEmbeds"] = json!(["https://example.com"]);
     story.tell("bob", "1", "https://example.com");
-    let told = Service::live(&story).heard().len();
+    let announced = Service::live(&story).published().len();
     story.update("bob", "message/1", message.clone());
     let service = Service::live(&story);
-    assert_eq!(service.heard().len(), told);
+    assert_eq!(service.published().len(), announced);
     let stored = "SELECT suppressed_embeds, edited FROM messages";
     assert_eq!(service.store.look(stored), ["[\"https://example.com\"]|0"]);
     message["suppressedEmbeds"] = json!([7]);

@@ -8,7 +8,7 @@ use serde_json::json;
 /// Processes a story event by event and compares the published events.
 fn check(story: &Story, expected: &[&str], why: &str) -> Service {
     let service = Service::live(story);
-    assert_eq!(service.heard(), expected, "{why}");
+    assert_eq!(service.published(), expected, "{why}");
     service
 }
 
@@ -63,7 +63,7 @@ fn b02_a_strangers_approval_changes_nothing() {
     story.create("eve", "approval/x", super::story::approval("bob")).delete("eve", "approval/x");
     story.say("bob", "1", "still here");
     let service = Service::live(&story);
-    assert!(!service.heard().iter().any(|event| event.starts_with("member_left")));
+    assert!(!service.published().iter().any(|event| event.starts_with("member_left")));
     assert_eq!(service.visible_texts(), ["still here"]);
 }
 
@@ -76,7 +76,7 @@ fn b08_closing_a_community_tells_every_pending_member_once() {
     story.say("bob", "2", "closed");
     let service = Service::live(&story);
     assert_eq!(
-        service.heard()[7..],
+        service.published()[7..],
         ["community_upserted c", "member_pending bob", "member_pending carol"],
         "I26: by DID, approved members not; and the next message is refused"
     );
@@ -137,7 +137,7 @@ fn i42_a_membership_that_names_another_community_moves() {
     story.community("alice", false).community("zoe", false).join("bob", "alice");
     story.update("bob", "membership/m", membership("zoe"));
     assert_eq!(
-        Service::live(&story).heard()[4..],
+        Service::live(&story).published()[4..],
         ["member_pending bob", "member_left bob", "community_deleted c *bob", "member_pending bob"]
     );
 }
@@ -159,7 +159,7 @@ fn i45_losing_approval() {
         let mut story = Story::default();
         story.community("alice", requires_approval).join("bob", "alice").approve("alice", "bob");
         story.delete("alice", "approval/bob");
-        assert_eq!(Service::live(&story).heard().last().map(String::as_str), Some(expected));
+        assert_eq!(Service::live(&story).published().last().map(String::as_str), Some(expected));
     }
 }
 
@@ -246,7 +246,7 @@ fn b15_an_edit_that_moves_a_message() {
     story.update("bob", "message/1", message_in("o", "nowhere"));
     let service = Service::live(&story);
     assert_eq!(
-        service.heard()[5..],
+        service.published()[5..],
         ["message 1 \"here\"", "message_deleted 1", "message 1 \"there\""],
         "I12; refused: nothing (I11)"
     );
@@ -264,7 +264,7 @@ fn g2_a_banned_author_is_refused_and_members_events_about_them_are_silent() {
     let mut more = story.clone();
     more.say("bob", "1", "banned").delete("bob", "membership/m").join("bob", "alice");
     service.batch(&more.frames[story.frames.len()..]);
-    assert_eq!(service.heard().len(), 3, "no message, no member_left, no member_pending (I45)");
+    assert_eq!(service.published().len(), 3, "no message, no member_left, no member_pending (I45)");
 }
 
 // ---- moderation (theme 3) ----
@@ -277,11 +277,11 @@ fn b11_b12_a_block_outlives_edits_and_a_second_writing() {
     service.store.exec(
         "INSERT INTO blocks (uri, blocked_at) VALUES ('at://did:plc:bob/social.colibri.message/1', '')",
     );
-    let told = service.heard().len();
+    let announced = service.published().len();
     let mut more = story.clone();
     more.update("bob", "message/1", message("worse")).delete("bob", "message/1").say("bob", "1", "again");
     service.batch(&more.frames[story.frames.len()..]);
-    assert_eq!(service.heard().len(), told, "I13, I14, I15: not a word");
+    assert_eq!(service.published().len(), announced, "I13, I14, I15: not a word");
     assert!(service.visible_texts().is_empty());
 }
 
@@ -309,10 +309,14 @@ fn i02_stale_and_repeated_events_change_nothing() {
     let mut story = Story::default();
     story.community("alice", false).join("bob", "alice").say("bob", "1", "a").delete("bob", "message/1");
     let mut service = Service::live(&story);
-    let (index, told) = (service.store.index(), service.heard());
+    let (index, announced) = (service.store.index(), service.published());
     service.batch(&story.frames);
     service.batch(&story.frames[3..4]);
-    assert_eq!((service.store.index(), service.heard()), (index, told), "I06: the late create stays out");
+    assert_eq!(
+        (service.store.index(), service.published()),
+        (index, announced),
+        "I06: the late create stays out"
+    );
 }
 
 #[test]
@@ -359,7 +363,7 @@ fn i28_a_channel_moves_between_communities_of_its_owner() {
     story.create("alice", "community/d", json!({ "name": "Second", "requiresApprovalToJoin": false }));
     story.update("alice", "channel/k", json!({ "name": "hall", "type": "text", "community": "d" }));
     assert_eq!(
-        Service::live(&story).heard()[2..],
+        Service::live(&story).published()[2..],
         ["community_upserted d", "channel_deleted k", "channel_created k"]
     );
 }
@@ -381,7 +385,7 @@ fn t21_a_parent_is_found_in_the_same_channel_and_only_while_visible() {
     );
     let service = Service::live(&story);
     let parents: Vec<_> = service
-        .told
+        .announced
         .iter()
         .map(frame)
         .filter(|event| event["type"] == "message" && event["rkey"] == "1")
@@ -419,10 +423,10 @@ fn a_fault_anywhere_loses_nothing_and_tells_nothing_twice() {
             }
             assert_eq!(service.store.struck.get(), 1, "{fault:?} at {at} did not strike");
             assert_eq!(service.store.index(), plain.store.index(), "{fault:?} at {at}");
-            let told: Vec<String> = service.store.look(
+            let announced: Vec<String> = service.store.look(
                 "SELECT j.value ->> '$.event' FROM outbox o, json_each(o.announcements) j ORDER BY o.id, j.key",
             );
-            assert_eq!(told.len(), plain.told.len(), "{fault:?} at {at}: each event once");
+            assert_eq!(announced.len(), plain.announced.len(), "{fault:?} at {at}: each event once");
         }
     }
 }
@@ -449,7 +453,7 @@ fn a_malformed_frame_is_counted_and_skipped() {
     story.frames.insert(1, "{ this is not a frame".into());
     let mut service = Service::new();
     service.batch(&story.frames);
-    assert_eq!(service.heard(), ["community_upserted c", "channel_created k"]);
+    assert_eq!(service.published(), ["community_upserted c", "channel_created k"]);
     assert_eq!(service.store.look("SELECT reason, count FROM refusals_by_reason"), ["frame_malformed|1"]);
 }
 
@@ -465,10 +469,10 @@ fn talk() -> Story {
 /// What was published after `story` of [`talk`] continued with `more`.
 fn after_talk(more: impl FnOnce(&mut Story)) -> Service {
     let mut story = talk();
-    let told = Service::live(&story).heard().len();
+    let announced = Service::live(&story).published().len();
     more(&mut story);
     let mut service = Service::live(&story);
-    service.told.drain(..told);
+    service.announced.drain(..announced);
     service
 }
 
@@ -478,7 +482,10 @@ fn b38_a_person_counts_once_per_emoji_until_the_last_record_is_gone() {
         story.react("carol", "r1", "👍", "1").react("carol", "r2", "👍", "1").react("carol", "r3", "🌿", "1");
         story.delete("carol", "reaction/r1").delete("carol", "reaction/r2");
     });
-    assert_eq!(service.heard(), ["reaction_added 👍 r1", "reaction_added 🌿 r3", "reaction_removed 👍 r2"]);
+    assert_eq!(
+        service.published(),
+        ["reaction_added 👍 r1", "reaction_added 🌿 r3", "reaction_removed 👍 r2"]
+    );
 }
 
 #[test]
@@ -492,7 +499,7 @@ fn b14_reactions_pass_the_gate_without_owner_only() {
         );
         story.react("carol", "r2", "👍", "1");
     });
-    assert_eq!(service.heard(), ["channel_created k", "reaction_added 👍 r2"], "eve is no member (I20)");
+    assert_eq!(service.published(), ["channel_created k", "reaction_added 👍 r2"], "eve is no member (I20)");
 }
 
 #[test]
@@ -511,7 +518,7 @@ fn b14_a_banned_persons_reaction_is_refused_whenever_the_message_comes() {
     let mut more = story.clone();
     more.say("bob", "1", "hello");
     service.batch(&more.frames[story.frames.len()..]);
-    assert_eq!(service.heard().last().unwrap(), "message 1 \"hello\"");
+    assert_eq!(service.published().last().unwrap(), "message 1 \"hello\"");
     assert_eq!(service.store.look("SELECT count(*) FROM reactions"), ["0"]);
 }
 
@@ -521,9 +528,9 @@ fn i21_a_reaction_waits_for_its_message_by_rkey_and_by_at_uri() {
         let mut story = Story::default();
         story.community("alice", false).join("bob", "alice").join("carol", "alice");
         story.react("carol", "r1", "👍", target).say("bob", "1", "hello");
-        let heard = Service::live(&story).heard();
+        let events = Service::live(&story).published();
         assert_eq!(
-            heard[heard.len() - 2..],
+            events[events.len() - 2..],
             ["message 1 \"hello\"", "reaction_added 👍 r1"],
             "K10: {target}"
         );
@@ -536,7 +543,7 @@ fn i22_no_reactions_to_blocked_or_deleted_messages() {
     let service = after_talk(|story| {
         story.delete("bob", "message/1").react("carol", "r1", "👍", target);
     });
-    assert_eq!(service.heard(), ["message_deleted 1"]);
+    assert_eq!(service.published(), ["message_deleted 1"]);
     assert_eq!(service.store.look("SELECT reason FROM refusals_by_reason"), ["target_blocked_or_deleted"]);
 }
 
@@ -550,7 +557,7 @@ fn i23_an_update_of_a_reaction_is_ignored() {
         );
         story.delete("carol", "reaction/r1");
     });
-    assert_eq!(service.heard(), ["reaction_added 👍 r1", "reaction_removed 👍 r1"]);
+    assert_eq!(service.published(), ["reaction_added 👍 r1", "reaction_removed 👍 r1"]);
 }
 
 #[test]
@@ -575,7 +582,7 @@ fn b05_a_reaction_by_at_uri_means_that_message_and_no_namesake() {
         story.react("alice", "r2", "👍", "1");
     });
     let targets: Vec<_> = service
-        .told
+        .announced
         .iter()
         .map(frame)
         .filter(|event| event["type"] == "reaction_added")
@@ -599,8 +606,8 @@ fn o03_emoji_that_look_the_same_are_one_and_spelt_as_the_first() {
         story.react("alice", "r4", "👍", "1").react("alice", "r5", "👍🏽", "1");
         story.delete("carol", "reaction/r3").delete("alice", "reaction/r2").react("alice", "r6", fire, "1");
     };
-    let told = |service: &Service| -> Vec<(String, String)> {
-        let events = service.told.iter().map(frame).filter(|event| event["emoji"].is_string());
+    let announced = |service: &Service| -> Vec<(String, String)> {
+        let events = service.announced.iter().map(frame).filter(|event| event["emoji"].is_string());
         let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
         events
             .filter(|event| event["type"] != "user_status_changed")
@@ -619,14 +626,14 @@ fn o03_emoji_that_look_the_same_are_one_and_spelt_as_the_first() {
     .map(|(rkey, emoji)| (rkey.to_owned(), emoji.to_owned()))
     .to_vec();
     let live = after_talk(act);
-    assert_eq!(told(&live), expected, "E03, E04: by the spelling that the group is shown with");
+    assert_eq!(announced(&live), expected, "E03, E04: by the spelling that the group is shown with");
     let mut story = talk();
     let before = story.frames.len();
     act(&mut story);
     let mut at_once = Service::live(&talk());
-    at_once.told.clear();
+    at_once.announced.clear();
     at_once.batch(&story.frames[before..]);
-    assert_eq!(told(&at_once), expected, "I01");
+    assert_eq!(announced(&at_once), expected, "I01");
     let rows = "SELECT uri, emoji FROM reactions ORDER BY uri";
     assert_eq!(live.store.look(rows), at_once.store.look(rows));
 }
@@ -637,7 +644,7 @@ fn i11_an_edit_carries_all_reactions() {
         story.react("carol", "r1", "👍", "1").react("alice", "r2", "👍", "1").react("alice", "r3", "🌿", "1");
         story.react("carol", "r4", "👍", "1").update("bob", "message/1", message("edited"));
     });
-    let edit: serde_json::Value = frame(service.told.last().unwrap());
+    let edit: serde_json::Value = frame(service.announced.last().unwrap());
     assert_eq!(
         edit["reactions"],
         json!([
@@ -659,7 +666,7 @@ fn i72_a_reaction_to_a_hidden_message_waits_until_it_shows_again() {
             channel,
         );
     });
-    assert_eq!(service.heard(), ["channel_deleted k", "channel_created k", "reaction_added 👍 r1"]);
+    assert_eq!(service.published(), ["channel_deleted k", "channel_created k", "reaction_added 👍 r1"]);
 }
 
 #[test]
@@ -689,15 +696,15 @@ fn i33_every_actor_record_of_a_person_speaks_for_them() {
         story.create("bob", "actor.data/third", json!({ "communities": ["c"] }));
         story.delete("bob", "actor.data/self");
     });
-    let told: Vec<_> = service
-        .told
+    let announced: Vec<_> = service
+        .announced
         .iter()
         .map(frame)
         .map(|event| (event["status"].clone(), event["emoji"].clone(), event["state"].clone()))
         .collect();
     let (none, offline) = (json!(null), json!("offline"));
     assert_eq!(
-        told,
+        announced,
         [
             (json!("Reading"), json!("📚"), offline.clone()),
             (json!("Writing"), none.clone(), offline.clone()),
@@ -740,15 +747,15 @@ fn b44_a_profile_becomes_exactly_what_its_record_says() {
         profile(story, "create", "bob", "other", &json!({ "displayName": "Nobody" }));
         profile(story, "create", "stranger", "self", &json!({ "displayName": "Stranger" }));
     });
-    let told: Vec<_> = service
-        .told
+    let announced: Vec<_> = service
+        .announced
         .iter()
         .map(frame)
         .map(|event| (event["display_name"].clone(), event["avatar_url"].clone()))
         .collect();
     let link = json!("https://cdn.test/img/avatar/plain/did:plc:bob/bafkreia@jpeg");
     assert_eq!(
-        told,
+        announced,
         [(json!("Bob"), link), (json!(null), json!(null))],
         "E16 when something shown changed (I36)"
     );
@@ -768,7 +775,7 @@ fn b43_a_read_cursor_never_goes_back() {
     });
     let cursors = "SELECT did, max(cursor_at) FROM channel_reads GROUP BY did, channel_uri";
     assert_eq!(service.store.look(cursors), ["did:plc:bob|2026-02-10T12:00:00.000000Z"]);
-    assert!(service.told.is_empty(), "I38: no event");
+    assert!(service.announced.is_empty(), "I38: no event");
     let gone = after_talk(|story| {
         story.create("bob", "channel.read/a", read("10")).create("bob", "channel.read/b", read("05"));
         story.delete("bob", "channel.read/a");
@@ -815,7 +822,7 @@ fn b28_i51_to_i53_an_account_goes_and_comes_back() {
         story.say("bob", "2", "back");
     });
     assert_eq!(
-        service.heard(),
+        service.published(),
         ["message_deleted 1", "member_left bob", "member_pending bob", "message 2 \"back\""],
         "hidden once, shown again without E01 for old messages"
     );
@@ -839,7 +846,7 @@ fn i51_an_owner_takes_the_communities_along() {
         account(story, "alice", true, "");
     });
     assert_eq!(
-        service.heard(),
+        service.published(),
         ["community_deleted c", "community_upserted c", "message 2 \"anybody here?\""],
         "I70: nothing is accepted meanwhile; what was written is held, and let in when she is back"
     );
@@ -851,7 +858,7 @@ fn i52_a_deleted_account_is_gone_for_good() {
     story.react("carol", "r1", "👍", "1").create("bob", "actor.data/self", json!({ "status": "x" }));
     account(&mut story, "bob", false, "deleted");
     let mut service = Service::live(&story);
-    assert!(service.heard().ends_with(&["message_deleted 1".into(), "member_left bob".into()]));
+    assert!(service.published().ends_with(&["message_deleted 1".into(), "member_left bob".into()]));
     service.batch(&story.frames);
     for table in ["messages", "memberships", "reactions", "actors"] {
         assert_eq!(
@@ -875,7 +882,7 @@ fn i61_what_waits_for_a_waiting_channel_is_released_before_the_channel_goes() {
     service.batch(&story.frames[..waiting]);
     service.batch(&story.frames[waiting..]);
     assert_eq!(
-        service.heard(),
+        service.published(),
         ["community_upserted c", "channel_created k", "message 1 \"early\"", "channel_deleted k"],
         "one batch or two"
     );

@@ -465,8 +465,8 @@ fn of_voice() -> Vec<Statement> {
     let did = Did::parse("did:plc:bob").unwrap();
     let channel = AtUri::parse("at://did:plc:a/social.colibri.channel/v").unwrap();
     vec![
-        community_voice::seats(),
-        community_voice::seat(&did, &channel, "gateway-0"),
+        community_voice::members(),
+        community_voice::join(&did, &channel, "gateway-0"),
         community_voice::only(&Rooms::default()),
     ]
 }

@@ -246,7 +246,12 @@ fn what_a_gateway_keeps_of_people_and_sockets() {
 fn trace(id: i64, key: &str) -> Trace {
     let mut subscriptions = Subscriptions::default();
     subscriptions.subscribe(Kind::Message, Some(key), 0);
-    Trace { id, subscriptions, heard: [(of("alice").to_string(), Place::Seq(41))].into(), ..Trace::default() }
+    Trace {
+        id,
+        subscriptions,
+        positions: [(of("alice").to_string(), Place::Seq(41))].into(),
+        ..Trace::default()
+    }
 }
 
 #[test]
@@ -397,7 +402,7 @@ fn rows_of_before_are_brought_over() {
         let traces: Vec<Trace> = traces.into_iter().filter_map(|trace| trace.0).collect();
         let at = Micros(1_772_366_400_000_000);
         let expected = Trace { id: -3, alive_at: at, closed_at: Some(at), ..trace(0, "k") };
-        assert_eq!(traces, [Trace { heard: [("at://c".into(), Place::Seq(41))].into(), ..expected }]);
+        assert_eq!(traces, [Trace { positions: [("at://c".into(), Place::Seq(41))].into(), ..expected }]);
     }
 }
 
@@ -406,11 +411,11 @@ fn what_a_community_keeps_of_voice() {
     let object = Object::new(community_voice::SCHEMA);
     let channel =
         |rkey: &str| AtUri::parse(&format!("at://did:plc:alice/social.colibri.channel/{rkey}")).unwrap();
-    object.run(&community_voice::seat(&did("a"), &channel("v"), "gateway-1"));
-    object.run(&community_voice::seat(&did("b"), &channel("v"), "gateway-2"));
-    object.run(&community_voice::seat(&did("a"), &channel("w"), "gateway-1"));
-    let seats = || object.read::<(Did, AtUri, String)>(&community_voice::seats());
-    assert!(seats().contains(&(did("a"), channel("w"), "gateway-1".to_owned())), "{:?}", seats());
+    object.run(&community_voice::join(&did("a"), &channel("v"), "gateway-1"));
+    object.run(&community_voice::join(&did("b"), &channel("v"), "gateway-2"));
+    object.run(&community_voice::join(&did("a"), &channel("w"), "gateway-1"));
+    let members = || object.read::<(Did, AtUri, String)>(&community_voice::members());
+    assert!(members().contains(&(did("a"), channel("w"), "gateway-1".to_owned())), "{:?}", members());
     object.run(&community_voice::only(&Rooms::of([(did("a"), channel("w"))])));
-    assert_eq!(seats(), [(did("a"), channel("w"), "gateway-1".to_owned())]);
+    assert_eq!(members(), [(did("a"), channel("w"), "gateway-1".to_owned())]);
 }

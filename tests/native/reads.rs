@@ -477,7 +477,10 @@ fn r04_i37_what_is_looked_up_is_cached() {
     service.batch(&story.frames[story.frames.len() - 1..]);
     look_up(&service, "bob", "Old name");
     assert_eq!(name(&service, "bob"), Some((Some("Bob".into()), true)), "his own record is newer");
-    assert!(service.told.iter().all(|told| !told.event.get().contains("Stranger")), "R04: no events");
+    assert!(
+        service.announced.iter().all(|announced| !announced.event.get().contains("Stranger")),
+        "R04: no events"
+    );
 }
 
 /// An admin's first questions; this finds a broken view before the console does.

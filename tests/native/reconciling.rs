@@ -85,7 +85,7 @@ impl Service {
             &self.settings(),
             &Steady(Cell::new(at)),
         ));
-        self.told.extend(self.outbox_after(&before));
+        self.announced.extend(self.outbox_after(&before));
         done
     }
 
@@ -94,9 +94,9 @@ impl Service {
     }
 
     fn news(&mut self) -> Vec<String> {
-        let heard = self.heard();
-        self.told.clear();
-        heard
+        let events = self.published();
+        self.announced.clear();
+        events
     }
 }
 
@@ -110,8 +110,8 @@ fn garden(requires_approval: bool) -> Story {
     story
 }
 
-fn is_live(told: &Announcement) -> bool {
-    told.live
+fn is_live(announced: &Announcement) -> bool {
+    announced.live
 }
 
 /// What people see, without what the repository does not contain: when an edit was made and what it
@@ -150,12 +150,12 @@ fn k05_b27_b41_what_an_outage_lost_is_made_up_for() {
     let undisturbed = Service::live(&story);
 
     let mut service = Service::live(&Story { frames: story.frames[..seen].to_vec() });
-    service.told.clear();
+    service.announced.clear();
     service.reconcile("alice", &snapshot_of("alice", &story.frames));
     assert_eq!(service.news(), ["channel_created k", "reaction_removed 👍 r1"], "the reaction on m4 waits");
     let bob = snapshot_of("bob", &story.frames);
     service.reconcile("bob", &bob);
-    assert!(!service.told.iter().any(is_live), "K08");
+    assert!(!service.announced.iter().any(is_live), "K08");
     assert_eq!(
         service.news(),
         ["message m3 \"after\"", "message m4 \"new\"", "reaction_added 🌿 r2", "message_deleted m2"]
@@ -180,7 +180,7 @@ fn b06_what_is_found_passes_the_gate() {
     story.join("eve", "alice").approve("alice", "eve");
     let mut service = Service::live(&story);
     service.decide(ban("alice", "eve"));
-    service.told.clear();
+    service.announced.clear();
     story.say("eve", "e", "banned").say("mallory", "x", "no member");
     story.create("bob", "message/o", message_in("o", "owner only")).say("bob", "b", "fine");
     for (who, refused) in [("eve", 1), ("mallory", 1), ("bob", 1)] {
@@ -205,10 +205,10 @@ fn b39_g7_a_reconciliation_asks_the_gate_again() {
     story.update("bob", "message/m", message_in("k", "still too early"));
     let mut service = Service::live(&story);
     assert_eq!(service.visible_texts(), [""; 0], "neither the approval nor the edit brings it back");
-    service.told.clear();
+    service.announced.clear();
     service.reconcile("bob", &snapshot_of("bob", &story.frames));
     assert_eq!(service.visible_texts(), ["still too early"]);
-    assert!(!service.told.iter().any(is_live));
+    assert!(!service.announced.iter().any(is_live));
     assert_eq!(service.news(), ["message m \"still too early\""], "once, as backfilled");
     service.reconcile("bob", &snapshot_of("bob", &story.frames));
     assert_eq!(service.news(), [""; 0]);
@@ -261,7 +261,7 @@ fn b33_k04_only_a_complete_listing_deletes() {
     let mut fewer = whole;
     fewer.records.retain(|record| record.rkey.as_str() != "c7");
     fewer.rev = super::story::rev(1_000);
-    service.told.clear();
+    service.announced.clear();
     service.reconcile("alice", &fewer);
     assert_eq!((count(&service).as_str(), service.news()), ("119", vec!["channel_deleted c7".to_owned()]));
 }
@@ -277,7 +277,7 @@ fn k09_a_live_event_newer_than_what_was_found_wins() {
         .say("bob", "m3", "newest");
     let mut service = Service::live(&story);
     let before = (service.store.index(), service.store.look("SELECT version FROM ledger"));
-    service.told.clear();
+    service.announced.clear();
     service.reconcile("bob", &old);
     assert_eq!((service.store.index(), service.store.look("SELECT version FROM ledger")), before);
     assert_eq!(service.news(), [""; 0]);
@@ -287,7 +287,7 @@ fn k09_a_live_event_newer_than_what_was_found_wins() {
 fn k08_b35_old_changes_are_not_published_as_live() {
     let mut story = garden(false);
     let mut service = Service::live(&story);
-    service.told.clear();
+    service.announced.clear();
     let mut old = message_in("k", "a year ago");
     old["createdAt"] = json!("2025-03-01T12:00:00Z");
     story.create("bob", "message/m0", old).say("bob", "m1", "just now");
@@ -334,7 +334,7 @@ fn k11_the_same_records_from_another_host_are_no_news() {
     let channel = "at://did:plc:alice/social.colibri.channel/k";
     story.create("bob", "channel.read/r", json!({ "channel": channel, "cursor": "2026-03-01T12:00:00Z" }));
     let mut service = Service::live(&story);
-    service.told.clear();
+    service.announced.clear();
     let before = service.store.index();
     for who in ["alice", "bob"] {
         let mut moved = snapshot_of(who, &story.frames);
@@ -360,12 +360,12 @@ fn i51_i53_an_account_that_its_host_does_not_have_is_hidden_until_it_is_back() {
     let tell = |service: &Service, status, at| {
         block_on(account(&service.store, &did("bob"), status, &settings, &Steady(Cell::new(at)))).unwrap()
     };
-    assert!(tell(&service, Some("deactivated"), LATER).told);
+    assert!(tell(&service, Some("deactivated"), LATER).announced);
     assert_eq!(service.store.look("SELECT hidden FROM messages"), ["1"]);
     assert_eq!(tell(&service, Some("deactivated"), LATER + 5_000_000), Reconciled::default(), "no news");
     assert!(tell(&service, None, LATER + 10_000_000).commits == 1);
     assert_eq!(service.store.look("SELECT hidden FROM messages"), ["0"]);
-    assert!(service.outbox_after("0").iter().rev().take(2).all(|told| !told.live), "K08");
+    assert!(service.outbox_after("0").iter().rev().take(2).all(|announced| !announced.live), "K08");
 }
 
 #[test]
@@ -388,7 +388,7 @@ fn i71_a_reaction_whose_message_went_does_not_come_back() {
         .delete("bob", "message/m")
         .say("bob", "m", "again");
     let mut service = Service::live(&story);
-    service.told.clear();
+    service.announced.clear();
     service.reconcile("alice", &snapshot_of("alice", &story.frames));
     assert_eq!(
         (service.news().len(), service.store.look("SELECT count(*) FROM reactions").remove(0)),
@@ -405,14 +405,14 @@ fn k03_a_fault_anywhere_loses_nothing_and_tells_nothing_twice() {
     let snapshot = snapshot_of("bob", &story.frames);
     for broken in [Break::Read, Break::CommitLost, Break::CommitStored, Break::Conflict] {
         let mut service = Service::live(&garden(false));
-        service.told.clear();
+        service.announced.clear();
         service.store.break_next(broken);
         let first = service.try_reconcile("bob", &snapshot, LATER);
         assert_eq!(service.store.struck.get(), 1, "{broken:?}");
         assert_eq!(first.is_ok(), broken == Break::Conflict, "{broken:?}");
         service.reconcile("bob", &snapshot);
-        let told = service.news();
-        assert_eq!(told.len(), 1200, "{broken:?}");
+        let announced = service.news();
+        assert_eq!(announced.len(), 1200, "{broken:?}");
         assert_eq!(service.store.look("SELECT count(*) FROM messages"), ["1200"]);
     }
 }
@@ -845,20 +845,20 @@ proptest! {
         }
         service.run(repos::close_gaps(Micros(LATER)));
         service.gap(LATER);
-        service.told.clear();
+        service.announced.clear();
         catch_up(&mut service, &frames, back, dice(seed));
         let (ours, theirs) = (visible(&service), visible(&undisturbed));
         let only = |one: &[String], other: &[String]| one.iter().filter(|row| !other.contains(row)).cloned().collect::<Vec<_>>();
         prop_assert_eq!(only(&ours, &theirs), only(&theirs, &ours), "{:#?}", frames);
 
         // Everything once more: a second reading of everything changes and publishes nothing.
-        let (index, told) = (service.store.index(), service.told.len());
+        let (index, announced) = (service.store.index(), service.announced.len());
         for who in &life.people {
             service.reconcile(who, &snapshot_of(who, &frames));
         }
         prop_assert_eq!(service.store.index(), index);
-        prop_assert_eq!(service.told.len(), told);
-        let shown: Vec<String> = service.told.iter().map(|told| frame(told).to_string())
+        prop_assert_eq!(service.announced.len(), announced);
+        let shown: Vec<String> = service.announced.iter().map(|announced| frame(announced).to_string())
             .filter(|event| event.contains("\"message\"") && !event.contains("\"edited\":true")).collect();
         let mut once = shown.clone();
         once.sort();

@@ -201,10 +201,10 @@ fn the_recorded_stream_ends_in_the_state_its_story_says() {
     let mut whole = Service { now: then, ..Service::new() };
     whole.batch(&recording.frames);
     whole.batch(&recording.frames);
-    let heard = |service: &Service| -> Vec<String> {
-        service.heard().iter().map(|event| without_tids(event)).collect()
+    let events = |service: &Service| -> Vec<String> {
+        service.published().iter().map(|event| without_tids(event)).collect()
     };
-    assert_eq!(heard(&whole), heard(&live), "one batch or many; twice");
+    assert_eq!(events(&whole), events(&live), "one batch or many; twice");
     // An invalid record leaves nothing behind, so it counts each time it comes.
     let index = |service: &Service| -> Vec<String> {
         service.store.index().into_iter().filter(|row| row != "refusals|record_malformed|2").collect()
@@ -213,7 +213,7 @@ fn the_recorded_stream_ends_in_the_state_its_story_says() {
         live.store.index().into_iter().filter(|row| row != "refusals|record_malformed|1").collect();
     assert_eq!(index(&whole), index_live, "one batch or many; twice");
     assert_eq!(
-        heard(&live),
+        events(&live),
         [
             "community_upserted garden",
             "category_created paths",

@@ -24,10 +24,10 @@ fn after(before: &Story, more: impl FnOnce(&mut Story)) -> (Service, Vec<String>
     let mut service = Service::live(before);
     let mut story = before.clone();
     more(&mut story);
-    let told = service.heard().len();
+    let announced = service.published().len();
     story.frames[before.frames.len()..].iter().for_each(|frame| service.batch(std::slice::from_ref(frame)));
-    let heard = service.heard().split_off(told);
-    (service, heard)
+    let events = service.published().split_off(announced);
+    (service, events)
 }
 
 /// An identity event of a person.
@@ -53,7 +53,7 @@ fn all_read(service: &Service) {
 #[test]
 fn i51_what_is_written_while_an_account_is_not_active_shows_when_it_is() {
     for status in ["deactivated", "suspended", "takendown", "desynchronized", "throttled", "a new word"] {
-        let (service, heard) = after(&garden(), |story| {
+        let (service, events) = after(&garden(), |story| {
             account(story, "bob", false, status);
             story.say("bob", "2", "two").update("bob", "message/1", message("edited"));
             story.say("bob", "3", "never mind").delete("bob", "message/3").react("bob", "r", "👍", "1");
@@ -62,7 +62,7 @@ fn i51_what_is_written_while_an_account_is_not_active_shows_when_it_is() {
         assert_eq!(service.visible_texts(), ["edited", "two"], "{status}");
         assert_eq!(service.store.look("SELECT hidden FROM reactions"), ["0"]);
         assert_eq!(
-            heard,
+            events,
             ["message_deleted 1", "member_left bob", "member_pending bob", "message 2 \"two\""],
             "{status}: what was not told yet is told; what is older is read anew (I53)"
         );
@@ -80,19 +80,22 @@ fn t21_i53_what_was_written_meanwhile_comes_with_what_it_answers() {
         story.create("bob", "message/9", reply);
         account(story, "bob", true, "");
     });
-    let told = frame(service.told.last().unwrap());
-    assert_eq!(told["message"]["text"], "an answer");
-    assert_eq!(told["parent_message"]["text"], "a question", "the first that has this key in the channel");
+    let announced = frame(service.announced.last().unwrap());
+    assert_eq!(announced["message"]["text"], "an answer");
+    assert_eq!(
+        announced["parent_message"]["text"], "a question",
+        "the first that has this key in the channel"
+    );
 }
 
 #[test]
 fn i51_nothing_is_seen_meanwhile() {
-    let (service, heard) = after(&garden(), |story| {
+    let (service, events) = after(&garden(), |story| {
         account(story, "bob", false, "deactivated");
         story.say("bob", "2", "two").react("bob", "r", "👍", "2").react("carol", "r", "👍", "1");
         story.react("carol", "s", "🌿", "2").delete("bob", "reaction/r");
     });
-    assert_eq!(heard, ["message_deleted 1", "member_left bob"]);
+    assert_eq!(events, ["message_deleted 1", "member_left bob"]);
     assert_eq!(service.visible_texts(), Vec::<String>::new());
     assert_eq!(
         service.store.look("SELECT count(*) FROM held"),
@@ -103,7 +106,7 @@ fn i51_nothing_is_seen_meanwhile() {
 
 #[test]
 fn i51_a_membership_written_meanwhile_counts_from_the_return_on() {
-    let (service, heard) = after(&garden(), |story| {
+    let (service, events) = after(&garden(), |story| {
         account(story, "bob", false, "suspended");
         story.delete("bob", "membership/m").create("bob", "membership/n", membership("alice"));
         story.create(
@@ -115,7 +118,7 @@ fn i51_a_membership_written_meanwhile_counts_from_the_return_on() {
         account(story, "bob", true, "");
     });
     assert_eq!(
-        heard,
+        events,
         ["message_deleted 1", "member_left bob", "member_joined bob", "message 2 \"two\""],
         "approved while away"
     );
@@ -124,27 +127,27 @@ fn i51_a_membership_written_meanwhile_counts_from_the_return_on() {
 
 #[test]
 fn i51_the_gate_judges_who_is_away_as_if_they_were_here() {
-    let (service, heard) = after(&garden(), |story| {
+    let (service, events) = after(&garden(), |story| {
         let closed = json!({ "name": "Garden", "requiresApprovalToJoin": true });
         story.update("alice", "community/c", closed);
         account(story, "bob", false, "deactivated");
         story.say("bob", "2", "two");
         account(story, "bob", true, "");
     });
-    assert_eq!(heard.last().unwrap(), "member_pending bob");
+    assert_eq!(events.last().unwrap(), "member_pending bob");
     assert_eq!(service.store.look("SELECT reason FROM refusal_counts"), ["author_not_approved"]);
 }
 
 #[test]
 fn i51_an_owner_who_is_away_loses_nothing() {
-    let (mut service, heard) = after(&garden(), |story| {
+    let (mut service, events) = after(&garden(), |story| {
         account(story, "alice", false, "deactivated");
         story.create("alice", "channel/new", json!({ "name": "new", "type": "text", "community": "c" }));
         story.say("bob", "2", "two").react("carol", "r", "👍", "1");
         story.join("dave", "alice").create("alice", "approval/dave", approval("dave"));
         story.say("alice", "3", "three");
     });
-    assert_eq!(heard, ["community_deleted c"]);
+    assert_eq!(events, ["community_deleted c"]);
     assert_eq!(service.visible_texts(), Vec::<String>::new());
     // Much longer than the limit of held records (I63): what waits for an account has no limit.
     service.now += 100 * 3_600_000_000;
@@ -153,12 +156,12 @@ fn i51_an_owner_who_is_away_loses_nothing() {
     let from = story.frames.len();
     story.create("eve", "message/x", message_in("nowhere", "waits"));
     account(&mut story, "alice", true, "");
-    let told = service.heard().len();
+    let announced = service.published().len();
     story.frames[from..].iter().for_each(|frame| service.batch(std::slice::from_ref(frame)));
-    let heard = service.heard().split_off(told);
-    assert_eq!(heard[0], "community_upserted c");
+    let events = service.published().split_off(announced);
+    assert_eq!(events[0], "community_upserted c");
     for event in ["channel_created new", "member_joined dave", "reaction_added 👍"] {
-        assert!(heard.iter().any(|told| told.starts_with(event)), "{event}: {heard:?}");
+        assert!(events.iter().any(|announced| announced.starts_with(event)), "{event}: {events:?}");
     }
     assert_eq!(service.visible_texts(), ["three", "one", "two"]);
 }
@@ -258,11 +261,11 @@ fn two_account_events_of_one_time_count_in_their_order_and_once() {
         story.frames[from + 1] = story.frames[from + 1].replace(&later.to_string(), &at.to_string());
         let mut service = Service::live(&story);
         assert_eq!(service.visible_texts().len(), texts, "the last of them stands: {first}");
-        let told = service.told.len();
+        let announced = service.announced.len();
         for again in 0..3 {
             service.batch(&story.frames[from..from + 1]);
             service.batch(&story.frames[from..]);
-            assert_eq!(service.told.len(), told, "repeated {again}: nothing is told twice");
+            assert_eq!(service.announced.len(), announced, "repeated {again}: nothing is told twice");
         }
         assert_eq!(service.visible_texts().len(), texts);
         // The reverse order, together with the rest.

@@ -172,7 +172,7 @@ pub(crate) fn message_in(channel: &str, text: &str) -> Value {
 /// A service without a runtime: a database, and the published events.
 pub(crate) struct Service {
     pub(crate) store: Sqlite,
-    pub(crate) told: Vec<Announcement>,
+    pub(crate) announced: Vec<Announcement>,
     /// The standings that it caches from one batch to the next.
     pub(crate) known: StandingCache,
     /// When the last batch came.
@@ -185,7 +185,7 @@ impl Service {
     pub(crate) fn new() -> Self {
         Self {
             store: Sqlite::new(),
-            told: Vec::new(),
+            announced: Vec::new(),
             known: StandingCache::default(),
             now: START,
             points: Points::default(),
@@ -228,7 +228,7 @@ impl Service {
     pub(crate) fn decide(&mut self, what: Measure) -> Ruling {
         let before = self.store.look("SELECT version FROM ledger").remove(0);
         let ruling = self.try_decide(Caller::Operator, what).unwrap();
-        self.told.extend(self.outbox_after(&before));
+        self.announced.extend(self.outbox_after(&before));
         ruling
     }
 
@@ -242,7 +242,7 @@ impl Service {
 
     pub(crate) fn batch(&mut self, frames: &[String]) {
         let committed = self.try_batch(frames).unwrap();
-        self.told.extend(committed.outbox.into_iter().flat_map(|(_, announcements)| announcements));
+        self.announced.extend(committed.outbox.into_iter().flat_map(|(_, announcements)| announcements));
     }
 
     /// Processes a story, one batch for each event.
@@ -253,10 +253,10 @@ impl Service {
     }
 
     /// The published events in short form: `type subject`, with `*name` for a private event.
-    pub(crate) fn heard(&self) -> Vec<String> {
+    pub(crate) fn published(&self) -> Vec<String> {
         // The gateway decides whether an account event is published.
-        let is_told = |one: &&Announcement| !matches!(one.topic, Topic::Account(_));
-        self.told.iter().filter(is_told).map(short).collect()
+        let is_published = |one: &&Announcement| !matches!(one.topic, Topic::Account(_));
+        self.announced.iter().filter(is_published).map(short).collect()
     }
 
     /// The texts of the visible messages, oldest first.

@@ -33,7 +33,7 @@ pub struct Counters {
     pub announced: i64,
     /// The smallest `seq` in the log, if it is not empty.
     pub oldest: Option<u64>,
-    /// Whether only members may hear the community, after all of that (X43).
+    /// Whether only members may read the community, after all of that (X43).
     #[serde(default)]
     pub members_only: bool,
 }
@@ -80,13 +80,13 @@ pub struct Stored {
     /// The attached gateways.
     pub listeners: Vec<Listener>,
     /// Each person in a voice channel: the person, the channel, and the gateway that joined them.
-    pub seats: Vec<(Did, AtUri, String)>,
+    pub in_voice: Vec<(Did, AtUri, String)>,
 }
 
 /// A change of the object's database. `storage::community` has the statements.
 #[derive(Clone, Debug)]
 pub enum Keep {
-    /// From now on only members may hear the community, or everybody (X43).
+    /// From now on only members may read the community, or everybody (X43).
     MembersOnly(bool),
     /// These rooms must check rights again, because of the event with this `seq` (S20).
     Concern(Concern, u64),
@@ -95,9 +95,9 @@ pub enum Keep {
     /// Adds events to the log; the first one has this `seq`.
     Append(u64, Rc<[Announcement]>),
     /// A person joined a voice channel through this gateway.
-    Seat(Did, AtUri, String),
+    InVoice(Did, AtUri, String),
     /// Removes everybody from voice who is not in these lists.
-    Seats(Rooms),
+    OnlyInVoice(Rooms),
     /// The last `seq` assigned, and the last outbox row received.
     Count(u64, i64),
     /// A gateway received everything up to and including this `seq`.
@@ -155,11 +155,11 @@ impl Community {
 
     /// A write failed: replaces the memory by the stored state.
     pub fn reload(&mut self, stored: Stored) {
-        let Stored { counters, listeners, seats } = stored;
+        let Stored { counters, listeners, in_voice } = stored;
         self.counters = counters;
         self.listeners = listeners.into_iter().map(|one| (one.name.clone(), one)).collect();
-        self.joined_by = seats.iter().map(|(did, _, gateway)| (did.clone(), gateway.clone())).collect();
-        self.rooms = Rooms::of(seats.into_iter().map(|(did, channel, _)| (did, channel)));
+        self.joined_by = in_voice.iter().map(|(did, _, gateway)| (did.clone(), gateway.clone())).collect();
+        self.rooms = Rooms::of(in_voice.into_iter().map(|(did, channel, _)| (did, channel)));
         self.effects.clear();
     }
 
@@ -205,7 +205,7 @@ impl Community {
                 self.listen(&home, seq - 1);
             }
         }
-        let cause = is_voice_changed.then(|| Keep::Seats(self.rooms.clone()));
+        let cause = is_voice_changed.then(|| Keep::OnlyInVoice(self.rooms.clone()));
         self.append(events, cause, announced);
         if self.counters.kept() > self.settings.log_max {
             self.effects.push(Effect::Forget);

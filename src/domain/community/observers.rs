@@ -1,7 +1,7 @@
 //! Observers (A21): sockets that read one community and act for nobody. An observer catches up with the log page by
 //! page (Q02), and then gets live events.
 
-use crate::domain::actions::{Action, Actor, Sign, action, wanted_seat, wanted_state};
+use crate::domain::actions::{Action, Actor, Sign, action, wanted_channel, wanted_state};
 use crate::domain::announcement::Audience;
 use crate::domain::frame_budget::Verdict;
 use crate::domain::lost::frame;
@@ -13,7 +13,7 @@ use crate::wire::socket::Reply;
 pub const LET_GO: i64 = i64::MAX;
 
 /// Whether observers get an event: private ones go to one person only.
-pub fn hears(audience: &Audience) -> bool {
+pub fn receives(audience: &Audience) -> bool {
     !matches!(audience, Audience::Private(_))
 }
 
@@ -52,9 +52,9 @@ impl CatchUp {
             None => return (vec![self.read_anew(0)], true),
         };
         let from = *self.from.get_or_insert_with(|| u64::try_from(self.cursor).unwrap_or(last));
-        let heard = events.iter().filter(|event| hears(&event.audience));
+        let received = events.iter().filter(|event| receives(&event.audience));
         let mut texts: Vec<String> =
-            heard.map(|event| frame(&event.event, &self.community, event.seq, false)).collect();
+            received.map(|event| frame(&event.event, &self.community, event.seq, false)).collect();
         self.after = i64::try_from(through).unwrap_or(LET_GO);
         let is_over = through >= last;
         if is_over {
@@ -78,7 +78,7 @@ pub fn reply(text: Option<&str>, verdict: Verdict) -> Reply {
         (_, Action::Subscribe(subscribe), _) => subscribe.reply,
         (_, Action::Session, _) => refusal(Actor::Nobody.person("session")),
         (_, Action::SetState { state }, _) => refusal(wanted_state(&Actor::Nobody, state.as_deref())),
-        (_, Action::Voice(frame), _) => refusal(wanted_seat(&Actor::Nobody, frame)),
+        (_, Action::Voice(frame), _) => refusal(wanted_channel(&Actor::Nobody, frame)),
     }
 }
 

@@ -25,8 +25,8 @@ impl Community {
         }
         let changed = events(community, self.rooms.join(did, channel), true)?;
         self.joined_by.insert(did.clone(), gateway.to_owned());
-        let seat = Keep::Seat(did.clone(), channel.clone(), gateway.to_owned());
-        self.append(changed, Some(seat), self.counters.announced);
+        let joined = Keep::InVoice(did.clone(), channel.clone(), gateway.to_owned());
+        self.append(changed, Some(joined), self.counters.announced);
         Ok(true)
     }
 
@@ -47,7 +47,7 @@ impl Community {
     pub fn take_out(&mut self, community: &AtUri, did: &Did) -> Result<(), serde_json::Error> {
         if self.joined_by.remove(did).is_some() {
             let changed = events(community, self.rooms.leave(did), true)?;
-            self.append(changed, Some(Keep::Seats(self.rooms.clone())), self.counters.announced);
+            self.append(changed, Some(Keep::OnlyInVoice(self.rooms.clone())), self.counters.announced);
         }
         Ok(())
     }
@@ -66,7 +66,7 @@ impl Community {
         let changed = match &event.topic {
             _ if self.rooms.is_empty() => Vec::new(), // nearly always
             Topic::MemberOut(did) => self.rooms.leave(did),
-            // Whoever may be there with a proof joins again (X43).
+            // People who may be there with a proof join again (X43).
             Topic::CommunityGone | Topic::MembersOnly(true) => self.rooms.clear_all(),
             _ => silenced(event).map_or_else(Vec::new, |channel| self.rooms.clear(channel)),
         };

@@ -5,7 +5,7 @@ use super::{Gateway, Keep};
 use crate::domain::actions::Subscribe;
 use crate::domain::announcement::Numbered;
 use crate::domain::lost::{frame, is_lost};
-use crate::domain::members_only::Audible;
+use crate::domain::members_only::Readers;
 use crate::domain::replay::Replayed;
 use crate::domain::subscriptions::{Bound, Subscribed};
 use crate::wire::ids::AtUri;
@@ -39,15 +39,15 @@ pub struct Replay {
     from: Option<u64>,
     /// How far the pages reached.
     through: u64,
-    /// Who may hear the page that comes next; its session may (X43).
-    pub audible: Audible,
+    /// Who may read the page that comes next; its session may (X43).
+    pub readers: Readers,
 }
 
 impl Replay {
     /// The session `session` has everything of `community` up to and including `cursor`.
     pub fn new(session: i64, community: AtUri, cursor: i64, how: Catching) -> Self {
         let through = u64::try_from(cursor).unwrap_or(0);
-        Self { session, community, how, cursor, from: None, through, audible: Audible::ToAll }
+        Self { session, community, how, cursor, from: None, through, readers: Readers::All }
     }
 
     /// Its session.
@@ -159,7 +159,7 @@ impl Gateway {
 
     /// Sends a page; `false` if nobody needs it any more.
     fn send_page(&mut self, replay: &Replay, events: &[Numbered], through: u64) -> bool {
-        let Replay { session: id, community, how, audible, .. } = replay;
+        let Replay { session: id, community, how, readers, .. } = replay;
         let is_asked = *how == Catching::Asked;
         let Some(open) = self.open.get_mut(id) else { return false };
         if !is_asked {
@@ -171,7 +171,7 @@ impl Gateway {
             self.keep_session(*id);
         }
         for event in events {
-            if is_lost(&event.event) || self.hears_replayed(*id, community, event, audible, is_asked) {
+            if is_lost(&event.event) || self.receives_replayed(*id, community, event, readers, is_asked) {
                 self.send(*id, frame(&event.event, community, event.seq, false));
             }
         }

@@ -1,4 +1,4 @@
-//! How an event reaches the sockets that hear it: once, in order, and not at the expense of others (A38, Q20).
+//! How an event reaches the sockets that receive it: once, in order, and not at the expense of others (A38, Q20).
 
 use std::collections::BTreeMap;
 
@@ -7,15 +7,15 @@ use super::session::Open;
 use super::{Effect, Gateway, Keep, Moment};
 use crate::domain::announcement::Numbered;
 use crate::domain::lost::{frame, is_lost};
-use crate::domain::members_only::Audible;
+use crate::domain::members_only::Readers;
 use crate::domain::restore::Course;
 use crate::domain::slow_sockets::{FULL_BYTES, SLOW_BYTES};
-use crate::domain::subscriptions::{Hearing, Subscriptions, needs};
+use crate::domain::subscriptions::{Routing, Subscriptions, needs};
 use crate::wire::events::stamp_state;
 use crate::wire::ids::AtUri;
 use crate::wire::time::Micros;
 
-/// How often, and how many times, full sockets are looked at again before a delivery: a second in all.
+/// How often, and how many times, full sockets are checked again before a delivery: a second in all.
 pub const ROOM_MILLIS: u64 = 50;
 /// See [`ROOM_MILLIS`].
 pub const ROOM_TRIES: u32 = 20;
@@ -24,30 +24,30 @@ pub const ROOM_TRIES: u32 = 20;
 const PENDING_MAX: usize = 2_000;
 
 impl Gateway {
-    /// Sockets that hear something of a community and have not taken what was sent to them, with the number of
-    /// bytes. A burst of many events is no slowness, so a delivery waits a moment for them.
+    /// Sockets that receive events of a community and have not taken what was sent to them, with the number of
+    /// unsent bytes. A burst of many events does not make a socket slow, so a delivery waits a moment for them.
     pub fn has_no_room(&self, community: &str, moment: &Moment<'_>) -> BTreeMap<i64, u32> {
         self.full(moment, |subscriptions| needs(subscriptions, community, &self.meanings))
     }
 
-    fn full(&self, moment: &Moment<'_>, hears: impl Fn(&Subscriptions) -> bool) -> BTreeMap<i64, u32> {
+    fn full(&self, moment: &Moment<'_>, receives: impl Fn(&Subscriptions) -> bool) -> BTreeMap<i64, u32> {
         let unsent = self.open.iter().map(|(id, open)| (*id, (moment.unsent)(*id), open));
-        let full = unsent.filter(|(_, unsent, open)| *unsent > SLOW_BYTES && hears(&open.subscriptions));
+        let full = unsent.filter(|(_, unsent, open)| *unsent > SLOW_BYTES && receives(&open.subscriptions));
         full.map(|(id, unsent, _)| (id, unsent)).collect()
     }
 
-    /// Events of a community, to whoever hears them. Whoever took nothing while the delivery waited, or has far
-    /// too much, is let go first, with word of what is missing (Q20).
+    /// Delivers events of a community to the sockets that receive them. A socket that took nothing while the
+    /// delivery waited, or has far too many unsent bytes, is closed first, after `resync_required` (Q20).
     pub(super) fn deliver(
         &mut self,
         uri: &AtUri,
         events: &[Numbered],
         full: &BTreeMap<i64, u32>,
-        audible: &Audible,
+        readers: &Readers,
         moment: &Moment<'_>,
     ) {
         let community = uri.as_str();
-        self.end_unheard(uri, audible);
+        self.end_outsiders(uri, readers);
         let is_stuck = |id: &i64, unsent: u32| {
             unsent > FULL_BYTES || full.get(id).is_some_and(|before| unsent >= *before)
         };
@@ -58,7 +58,7 @@ impl Gateway {
         }
         let had = self.communities.get(community).copied().unwrap_or(0);
         for event in events.iter().filter(|event| event.seq > had) {
-            self.send_event(uri, event, audible);
+            self.send_event(uri, event, readers);
         }
         if self.is_needed(community) {
             let last = events.last().map_or(had, |event| event.seq.max(had));
@@ -72,26 +72,27 @@ impl Gateway {
         }
     }
 
-    /// Sends an event to every session that hears it and has not had it in a replay.
-    fn send_event(&mut self, uri: &AtUri, event: &Numbered, audible: &Audible) {
+    /// Sends an event to every session that receives it and has not had it in a replay.
+    fn send_event(&mut self, uri: &AtUri, event: &Numbered, readers: &Readers) {
         let community = uri.as_str();
-        let hearing = Hearing { community, audible, meanings: &self.meanings };
+        let routing = Routing { community, readers, meanings: &self.meanings };
         let lost = is_lost(&event.event);
         let mut text: Option<String> = None;
         let mut to = Vec::new();
         for (id, open) in &mut self.open {
             let session = &open.session;
-            // An event that was set aside goes to everybody who hears its community: its audience is lost (Q21).
+            // The audience of an event that was set aside is lost, so it goes to all sockets that receive events
+            // of its community (Q21).
             let did = session.did.as_ref();
-            let hears = match (lost, audible) {
-                (false, _) => hearing.hears(&open.subscriptions, did, session.proven, &event.audience),
-                (true, Audible::ToAll) => needs(&open.subscriptions, community, &self.meanings),
-                (true, Audible::To(_)) => {
-                    audible.lets_in(did, session.proven)
+            let receives = match (lost, readers) {
+                (false, _) => routing.receives(&open.subscriptions, did, session.proven, &event.audience),
+                (true, Readers::All) => needs(&open.subscriptions, community, &self.meanings),
+                (true, Readers::Only(_)) => {
+                    readers.includes(did, session.proven)
                         && open.subscriptions.names(community, &self.meanings)
                 }
             };
-            if !hears || session.replayed.get(community).is_some_and(|seq| event.seq <= *seq) {
+            if !receives || session.replayed.get(community).is_some_and(|seq| event.seq <= *seq) {
                 continue;
             }
             let text = text.get_or_insert_with(|| frame(&event.event, uri, event.seq, event.live));
@@ -123,26 +124,26 @@ impl Gateway {
         names
     }
 
-    /// Whether the session `id` hears an event of a replay. Of what was restored: if one of those whose
+    /// Whether the session `id` receives an event of a replay. Of what was restored: if one of those whose
     /// subscriptions it was given missed it, and the client has not taken the key into its own hands (Q11).
-    pub fn hears_replayed(
+    pub fn receives_replayed(
         &self,
         id: i64,
         community: &AtUri,
         event: &Numbered,
-        audible: &Audible,
+        readers: &Readers,
         asked: bool,
     ) -> bool {
         let Some(open) = self.open.get(&id) else { return false };
         let (did, proven) = (open.session.did.as_ref(), open.session.proven);
-        let hearing = Hearing { community: community.as_str(), audible, meanings: &self.meanings };
-        let hears =
-            |subscriptions: &Subscriptions| hearing.hears(subscriptions, did, proven, &event.audience);
+        let routing = Routing { community: community.as_str(), readers, meanings: &self.meanings };
+        let receives =
+            |subscriptions: &Subscriptions| routing.receives(subscriptions, did, proven, &event.audience);
         if asked {
-            return hears(&open.subscriptions);
+            return receives(&open.subscriptions);
         }
         let mut parts = open.session.restoring.iter().flat_map(|restoring| &restoring.parts);
-        parts.any(|part| part.missed(community.as_str(), event.seq) && hears(&part.subscriptions))
+        parts.any(|part| part.missed(community.as_str(), event.seq) && receives(&part.subscriptions))
     }
 
     /// Whether some session needs a community.
@@ -162,7 +163,7 @@ impl Gateway {
         from: &str,
         publications: &[Publication],
         had: i64,
-        audible: &BTreeMap<AtUri, Audible>,
+        readers: &BTreeMap<AtUri, Readers>,
         moment: &Moment<'_>,
     ) {
         let full = self.full(moment, |subscriptions| {
@@ -174,7 +175,7 @@ impl Gateway {
             self.let_go(id, moment);
         }
         for publication in publications.iter().filter(|publication| publication.id > had) {
-            self.send_state(publication, audible);
+            self.send_state(publication, readers);
             self.note_change(publication, moment);
         }
         let through = publications.last().map_or(had, |publication| publication.id.max(had));
@@ -182,10 +183,10 @@ impl Gateway {
     }
 
     /// Sends an event about a person to every session that watches them.
-    fn send_state(&mut self, publication: &Publication, audible: &BTreeMap<AtUri, Audible>) {
+    fn send_state(&mut self, publication: &Publication, readers: &BTreeMap<AtUri, Readers>) {
         let watching = self.open.iter().filter(|(_, open)| {
             open.subscriptions.watches(&publication.did, &publication.communities)
-                || publication.closed.iter().any(|community| is_watched(open, community, audible))
+                || publication.closed.iter().any(|community| is_watched(open, community, readers))
         });
         let to: Vec<i64> = watching.map(|(id, _)| *id).collect();
         if !to.is_empty() {
@@ -195,10 +196,10 @@ impl Gateway {
     }
 }
 
-/// Whether a socket hears about people of a community for members only: its person may read it, and it
+/// Whether a socket receives events about people of a community for members only: its person may read it, and it
 /// named it (X43).
-fn is_watched(open: &Open, community: &AtUri, audible: &BTreeMap<AtUri, Audible>) -> bool {
+fn is_watched(open: &Open, community: &AtUri, readers: &BTreeMap<AtUri, Readers>) -> bool {
     let session = &open.session;
     open.subscriptions.community.keys.contains(community.as_str())
-        && audible.get(community).is_some_and(|to| to.lets_in(session.did.as_ref(), session.proven))
+        && readers.get(community).is_some_and(|to| to.includes(session.did.as_ref(), session.proven))
 }

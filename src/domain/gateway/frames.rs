@@ -3,7 +3,7 @@
 use super::session::Waiting;
 use super::sockets::Gone;
 use super::{Effect, FRESH, Gateway, Job, Keep, Moment};
-use crate::domain::actions::{Action, Actor, Decided, Sign, Subscribe, action, wanted_seat, wanted_state};
+use crate::domain::actions::{Action, Actor, Decided, Sign, Subscribe, action, wanted_channel, wanted_state};
 use crate::domain::frame_budget::Verdict;
 use crate::domain::presence::Input as Happened;
 use crate::domain::subscriptions::Kind;
@@ -22,7 +22,7 @@ impl Gateway {
     pub(super) fn frame(&mut self, id: i64, text: Option<String>, moment: &Moment<'_>) {
         let Some(open) = self.open.get_mut(&id) else { return };
         // It is a sign of life when it comes, not when its turn does (P11).
-        open.signs.heard_at = moment.now;
+        open.signs.alive_at = moment.now;
         open.signs.surely_at = moment.now;
         // The client received what a restore sent before (Q10c).
         let is_received = open.session.sent.take().is_some();
@@ -114,8 +114,8 @@ impl Gateway {
                 Ok((did, state)) => Err(Job::SetState(did, state)),
                 Err(reply) => Ok(reply),
             },
-            Action::Voice(frame) => match wanted_seat(actor, frame) {
-                Ok((did, seat)) => Err(Job::Move(did, seat)),
+            Action::Voice(frame) => match wanted_channel(actor, frame) {
+                Ok((did, destination)) => Err(Job::Move(did, destination)),
                 Err(reply) => Ok(reply),
             },
         }

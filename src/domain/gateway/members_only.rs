@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::session::Open;
 use super::{Gateway, Keep};
-use crate::domain::members_only::Audible;
+use crate::domain::members_only::Readers;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::socket::Reply;
 
@@ -16,7 +16,7 @@ impl Gateway {
         named.filter_map(|open| self.proven(open)).cloned().collect()
     }
 
-    /// Those of them who named the community itself, and so hear about its people.
+    /// Those of them who named the community itself, and so receive events about its people.
     pub fn watchers(&self, community: &str) -> BTreeSet<Did> {
         let named = self.open.values().filter(|open| open.subscriptions.community.keys.contains(community));
         named.filter_map(|open| self.proven(open)).cloned().collect()
@@ -31,26 +31,26 @@ impl Gateway {
         open.session.did.as_ref().filter(|_| open.session.proven)
     }
 
-    /// Ends what sockets hear of a community that they may not read.
-    pub(super) fn end_unheard(&mut self, community: &AtUri, audible: &Audible) {
-        if *audible == Audible::ToAll {
+    /// Ends the subscriptions of sockets to a community that they may not read.
+    pub(super) fn end_outsiders(&mut self, community: &AtUri, readers: &Readers) {
+        if *readers == Readers::All {
             return;
         }
         let names = |open: &Open| {
             open.subscriptions.names(community.as_str(), &self.meanings)
                 || open.resuming.contains_key(community.as_str())
         };
-        let unheard = self.open.iter().filter(|(_, open)| {
-            !audible.lets_in(open.session.did.as_ref(), open.session.proven) && names(open)
+        let outsiders = self.open.iter().filter(|(_, open)| {
+            !readers.includes(open.session.did.as_ref(), open.session.proven) && names(open)
         });
-        let unheard: Vec<i64> = unheard.map(|(id, _)| *id).collect();
-        for id in unheard {
-            self.end_hearing(id, community);
+        let outsiders: Vec<i64> = outsiders.map(|(id, _)| *id).collect();
+        for id in outsiders {
+            self.end_subscriptions(id, community);
         }
     }
 
-    /// Ends what a socket hears of a community, and what it still was to get of it. It is told once.
-    pub fn end_hearing(&mut self, id: i64, community: &AtUri) {
+    /// Ends a socket's subscriptions to a community, and its replay of it. The socket gets one `subscription_ended`.
+    pub fn end_subscriptions(&mut self, id: i64, community: &AtUri) {
         let name = community.as_str();
         let Some(open) = self.open.get(&id) else { return };
         let ended = open.subscriptions.naming(name, &self.meanings);

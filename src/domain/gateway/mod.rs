@@ -27,11 +27,11 @@ use serde_json::value::RawValue;
 
 use self::publication::Publication;
 use self::session::{Caller, Open, Session};
-use super::actions::{Seat, Subscribe};
+use super::actions::{Destination, Subscribe};
 use super::announcement::Numbered;
 use super::frame_budget::Rate;
 use super::lease;
-use super::members_only::Audible;
+use super::members_only::Readers;
 use super::pending::OutboxEvents;
 use super::person::Person;
 use super::presence::{Periods, State};
@@ -102,8 +102,8 @@ pub enum Input {
         events: Vec<Numbered>,
         /// The sockets that were full before the wait, with their bytes.
         full: BTreeMap<i64, u32>,
-        /// Who may hear them (X43): of a community for members only, those of [`Gateway::askers`] who may.
-        audible: Audible,
+        /// Who may read them (X43): of a community for members only, those of [`Gateway::askers`] who may.
+        readers: Readers,
     },
     /// Events of records about this gateway's people arrived, in the order of commits.
     Records(Vec<OutboxEvents>),
@@ -115,8 +115,8 @@ pub enum Input {
         publications: Vec<Publication>,
         /// The last of its ids that arrived before.
         had: i64,
-        /// Of the communities for members only through which people are watched, who may hear them.
-        audible: BTreeMap<AtUri, Audible>,
+        /// Of the communities for members only through which people are watched, who may read them.
+        readers: BTreeMap<AtUri, Readers>,
     },
     /// These people had their sockets at another gateway before `GATEWAY_SHARDS` changed.
     Adopted(Vec<Did>),
@@ -178,7 +178,7 @@ pub enum Job {
     /// Store the state that a person chose (A13).
     SetState(Did, State),
     /// Move a person between voice channels (A12).
-    Move(Did, Seat),
+    Move(Did, Destination),
 }
 
 /// A change of the object's database. `storage::gateway` has the statements.
@@ -244,7 +244,7 @@ pub struct Present {
 }
 
 impl Present {
-    /// A person of whom nothing is stored here.
+    /// A person without a stored session.
     pub fn of(person: Person) -> Self {
         Self { person, ..Self::default() }
     }
@@ -268,7 +268,7 @@ pub struct Gateway {
     changes: u32,
     /// People with presence or a voice channel.
     pub persons: BTreeMap<Did, Present>,
-    /// Those of whom something is to be read, stored or published.
+    /// People whose state must still be read, stored or published.
     unsettled: BTreeSet<Did>,
     /// Those who are to be taken out of a voice channel.
     leaving: BTreeSet<Did>,
@@ -320,12 +320,12 @@ impl Gateway {
             Input::Secret(id, secret) => self.make_secret(id, secret, moment),
             Input::HungUp(id) => self.hung_up(id, moment),
             Input::Broke(id) => self.depart(id, sockets::Gone::Broke, moment),
-            Input::Delivered { community, events, full, audible } => {
-                self.deliver(&community, &events, &full, &audible, moment);
+            Input::Delivered { community, events, full, readers } => {
+                self.deliver(&community, &events, &full, &readers, moment);
             }
             Input::Records(rows) => self.records(rows, moment),
-            Input::Published { from, publications, had, audible } => {
-                self.published(&from, &publications, had, &audible, moment);
+            Input::Published { from, publications, had, readers } => {
+                self.published(&from, &publications, had, &readers, moment);
             }
             Input::Adopted(dids) => self.adopted(&dids, moment),
             Input::Proved(did) => self.proved(&did, moment),

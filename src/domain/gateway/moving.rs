@@ -1,11 +1,11 @@
 //! Moves between voice channels (V01–V05): a person leaves the old community first, and then joins the new channel.
 //!
 //! Communities hold the lists of members. The gateway knows the one channel of each of its people, and stores a new
-//! one before it calls the community: after a crash, nobody stands in a list that no gateway knows of. The object
+//! one before it calls the community: after a crash, nobody is in a list that no gateway knows of. The object
 //! performs each [`Step`], one move at a time for each person, and passes the [`Answer`] to [`Gateway::go_on`].
 
 use super::Gateway;
-use crate::domain::actions::Seat;
+use crate::domain::actions::Destination;
 use crate::domain::presence::Input as Happened;
 use crate::domain::voice::{Input, Place};
 use crate::domain::voice_right::{VoiceRefusal, voice_channel};
@@ -84,9 +84,9 @@ pub enum Answer {
 
 impl Gateway {
     /// The session `session` asks to move its person (A12, A12b).
-    pub fn begin_move(&self, session: i64, did: &Did, seat: &Seat) -> (Move, Step) {
+    pub fn begin_move(&self, session: i64, did: &Did, destination: &Destination) -> (Move, Step) {
         let begin = |to| Move { session, did: did.clone(), to, attempts: 0, noted: false, refusal: None };
-        let Seat::In(community, channel) = seat else {
+        let Destination::In(community, channel) = destination else {
             let out = begin(None);
             let step = self.leave_first(&out).unwrap_or(Step::Over(Ending::Done));
             return (out, step);
@@ -102,8 +102,8 @@ impl Gateway {
     /// again meanwhile.
     pub fn begin_end(&self, did: &Did) -> Option<(Move, Step)> {
         let person = &self.persons.get(did)?.person;
-        let is_over = person.seat.leaving().is_some() || person.presence.sockets().is_empty();
-        is_over.then(|| self.begin_move(0, did, &Seat::Nowhere))
+        let is_over = person.voice.leaving().is_some() || person.presence.sockets().is_empty();
+        is_over.then(|| self.begin_move(0, did, &Destination::Nowhere))
     }
 
     /// Continues a move.
@@ -124,7 +124,7 @@ impl Gateway {
                 }
             }
             (Answer::Left, to) => {
-                self.seat(&moving.did, Input::Left, now);
+                self.note_voice(&moving.did, Input::Left, now);
                 match to.filter(|_| moving.refusal.is_none()) {
                     Some(to) => self.join(moving, to, now),
                     None => over(moving),
@@ -144,7 +144,7 @@ impl Gateway {
             (Answer::Stale | Answer::None | Answer::Judged(_), _) => {
                 if moving.noted {
                     // They may have joined: remove them, so that they can try again.
-                    self.seat(&moving.did, Input::Ended, now);
+                    self.note_voice(&moving.did, Input::Ended, now);
                 }
                 Step::Over(Ending::Failed)
             }
@@ -152,7 +152,7 @@ impl Gateway {
     }
 
     fn join(&mut self, moving: &mut Move, to: Place, now: Micros) -> Step {
-        self.seat(&moving.did, Input::Joined(moving.session, to.clone()), now);
+        self.note_voice(&moving.did, Input::Joined(moving.session, to.clone()), now);
         moving.noted = true;
         Step::Join(to)
     }
@@ -162,11 +162,11 @@ impl Gateway {
     }
 
     fn place_of(&self, did: &Did) -> Option<&Place> {
-        self.persons.get(did)?.person.seat.place()
+        self.persons.get(did)?.person.voice.place()
     }
 
-    fn seat(&mut self, did: &Did, input: Input, now: Micros) {
-        self.change(did, |person, periods| person.seat.on(input, now, periods));
+    fn note_voice(&mut self, did: &Did, input: Input, now: Micros) {
+        self.change(did, |person, periods| person.voice.on(input, now, periods));
     }
 
     /// The people to remove from a voice channel. Returns each one once, until [`Gateway::mark`] finds them again.

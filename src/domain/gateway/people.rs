@@ -50,7 +50,7 @@ impl Gateway {
         let person = self.persons.get(did).map(|present| &present.person);
         let marks = [
             (&mut self.unsettled, person.is_some_and(Person::is_unsettled)),
-            (&mut self.leaving, person.is_some_and(|person| person.seat.leaving().is_some())),
+            (&mut self.leaving, person.is_some_and(|person| person.voice.leaving().is_some())),
         ];
         for (set, belongs) in marks {
             if belongs {
@@ -63,9 +63,9 @@ impl Gateway {
 
     /// The client of a socket was there at this moment: should it have held its person in a voice channel, a
     /// socket that opened later is another line of the same client (V08).
-    pub(super) fn last_heard(&mut self, did: &Did, id: i64, at: Micros, now: Micros) {
-        if self.persons.get(did).is_some_and(|present| present.person.seat.place().is_some()) {
-            self.change(did, |person, periods| person.seat.on(Moved::Heard(id, at), now, periods));
+    pub(super) fn note_alive(&mut self, did: &Did, id: i64, at: Micros, now: Micros) {
+        if self.persons.get(did).is_some_and(|present| present.person.voice.place().is_some()) {
+            self.change(did, |person, periods| person.voice.on(Moved::Alive(id, at), now, periods));
         }
     }
 

@@ -89,12 +89,12 @@ impl Gateway {
             // Communities that the gateway attached to since then, for other sessions: all of their events were missed.
             let unknown = self.communities.keys().filter(|community| {
                 needs(&open.subscriptions, community, &self.meanings)
-                    && !parts.iter().any(|part| part.heard.contains_key(*community))
+                    && !parts.iter().any(|part| part.positions.contains_key(*community))
             });
             let unknown: Vec<String> = unknown.cloned().collect();
             let mut restoring = Restoring { parts, ..Restoring::default() };
             unknown.iter().for_each(|community| restoring.owe_all(community));
-            for community in restoring.parts.iter().flat_map(|part| part.heard.keys()) {
+            for community in restoring.parts.iter().flat_map(|part| part.positions.keys()) {
                 // From now on live events wait until the replay is over.
                 open.resuming.entry(community.clone()).or_insert_with(|| Some(Vec::new()));
             }
@@ -128,7 +128,7 @@ impl Gateway {
         let Some(restoring) = &mut open.session.restoring else { return };
         let mut is_changed = false;
         for community in wants.iter().map(AtUri::as_str) {
-            let is_known = restoring.parts.iter().any(|part| part.heard.contains_key(community));
+            let is_known = restoring.parts.iter().any(|part| part.positions.contains_key(community));
             let is_new =
                 !is_known && !restoring.done.contains(community) && !self.communities.contains_key(community);
             if is_new && !restoring.owed.contains_key(community) {
@@ -146,8 +146,8 @@ impl Gateway {
     /// that the gateway is not attached to, because they are gone.
     pub fn unlocated(&self, id: i64) -> BTreeSet<(AtUri, Micros)> {
         let restoring = self.open.get(&id).and_then(|open| open.session.restoring.as_ref());
-        let heard = restoring.into_iter().flat_map(|one| &one.parts).flat_map(|part| &part.heard);
-        let unknown = heard.filter_map(|(community, place)| match place {
+        let positions = restoring.into_iter().flat_map(|one| &one.parts).flat_map(|part| &part.positions);
+        let unknown = positions.filter_map(|(community, place)| match place {
             Place::Since { since } => Some((AtUri::parse(community).ok()?, *since)),
             Place::Seq(_) => None,
         });
@@ -166,7 +166,7 @@ impl Gateway {
         };
         let Restoring { parts, owed, done } = restoring;
         let mut earliest: BTreeMap<String, i64> = BTreeMap::new();
-        for (community, place) in parts.iter_mut().flat_map(|part| &mut part.heard) {
+        for (community, place) in parts.iter_mut().flat_map(|part| &mut part.positions) {
             if let Place::Since { since } = *place {
                 *place = Place::Seq(cursor(community, since));
             }
@@ -216,8 +216,11 @@ impl Gateway {
     pub fn restored(&mut self, id: i64, now: Micros) {
         let Some(open) = self.open.get_mut(&id) else { return };
         let restoring = open.session.restoring.take();
-        open.session.sent =
-            restoring.map(|restoring| Sent { at: now, heard: restoring.heard(), since: restoring.since() });
+        open.session.sent = restoring.map(|restoring| Sent {
+            at: now,
+            positions: restoring.positions(),
+            since: restoring.since(),
+        });
         self.keep_session(id);
     }
 }
@@ -245,7 +248,7 @@ fn copies(sources: &[&Trace], declined: &Declined) -> (Vec<Part>, BTreeSet<i64>)
             break;
         }
         copied.insert(source.id);
-        parts.push(Part { since: source.lacks_since(), subscriptions, heard: source.heard.clone() });
+        parts.push(Part { since: source.lacks_since(), subscriptions, positions: source.positions.clone() });
     }
     (parts, copied)
 }

@@ -10,8 +10,7 @@ use crate::domain::subscriptions::{Kind, Subscriptions};
 use crate::wire::ids::Did;
 use crate::wire::time::Micros;
 
-/// A socket's session, but for what it listens to, which stands in rows of its own. Pinned: it is stored
-/// as JSON.
+/// A socket's session without its subscriptions, which have rows of their own. Pinned: it is stored as JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     /// The person the socket acts for (A02).
@@ -57,7 +56,8 @@ pub struct Sent {
     /// When the restore ended.
     pub at: Micros,
     /// The positions where the restore began.
-    pub heard: BTreeMap<String, Place>,
+    #[serde(rename = "heard")]
+    pub positions: BTreeMap<String, Place>,
     /// Since when changes of people were missing.
     pub since: Option<Micros>,
 }
@@ -78,17 +78,17 @@ pub struct Restoring {
 impl Restoring {
     /// The position in each community where the restore begins: the earliest of all parts. Of two positions that
     /// cannot be compared, the one of the part with the earlier last sign of life.
-    pub fn heard(&self) -> BTreeMap<String, Place> {
+    pub fn positions(&self) -> BTreeMap<String, Place> {
         let mut parts: Vec<&Part> = self.parts.iter().collect();
         parts.sort_by_key(|part| part.since);
-        let mut heard: BTreeMap<String, Place> = BTreeMap::new();
-        for (community, place) in parts.into_iter().flat_map(|part| &part.heard) {
-            let earliest = heard.entry(community.clone()).or_insert(*place);
+        let mut positions: BTreeMap<String, Place> = BTreeMap::new();
+        for (community, place) in parts.into_iter().flat_map(|part| &part.positions) {
+            let earliest = positions.entry(community.clone()).or_insert(*place);
             if let (Place::Seq(before), Place::Seq(seq)) = (*earliest, *place) {
                 *earliest = Place::Seq(before.min(seq));
             }
         }
-        heard
+        positions
     }
 
     /// Since when changes of people are missing.
@@ -99,7 +99,7 @@ impl Restoring {
     /// The whole log of this community was missed.
     pub fn owe_all(&mut self, community: &str) {
         for part in &mut self.parts {
-            part.heard.entry(community.to_owned()).or_insert(Place::Seq(0));
+            part.positions.entry(community.to_owned()).or_insert(Place::Seq(0));
         }
         self.owed.insert(community.to_owned(), 0);
     }
@@ -108,7 +108,7 @@ impl Restoring {
     pub fn resume(&mut self, community: &str) {
         self.owed.remove(community);
         for part in &mut self.parts {
-            part.heard.remove(community);
+            part.positions.remove(community);
         }
         self.done.insert(community.to_owned());
     }
@@ -142,7 +142,7 @@ pub struct Caller {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Signs {
     /// Its last frame that reached the object, or up to a second later if the object slept since.
-    pub(super) heard_at: Micros,
+    pub(super) alive_at: Micros,
     /// The same, or earlier.
     pub(super) surely_at: Micros,
     /// The one that is stored.
@@ -205,12 +205,12 @@ pub struct Open {
 impl Open {
     pub(super) fn new(session: Session, subscriptions: Subscriptions) -> Self {
         let owed = session.restoring.iter().flat_map(|restoring| {
-            let heard = restoring.parts.iter().flat_map(|part| part.heard.keys());
-            restoring.owed.keys().chain(heard.filter(|community| !restoring.done.contains(*community)))
+            let positions = restoring.parts.iter().flat_map(|part| part.positions.keys());
+            restoring.owed.keys().chain(positions.filter(|community| !restoring.done.contains(*community)))
         });
         let resuming = owed.map(|community| (community.clone(), Some(Vec::new()))).collect();
         let opened_at = session.opened_at;
-        let signs = Signs { heard_at: opened_at, surely_at: opened_at, ..Signs::default() };
+        let signs = Signs { alive_at: opened_at, surely_at: opened_at, ..Signs::default() };
         Self { session, subscriptions, resuming, budget: Budget::default(), signs, waiting: None }
     }
 }

@@ -73,7 +73,7 @@ impl Gateway {
     /// A client closed its socket in order: it was there until then (V07).
     pub(super) fn hung_up(&mut self, id: i64, moment: &Moment<'_>) {
         if let Some(did) = self.open.get(&id).and_then(|open| open.session.did.clone()) {
-            self.last_heard(&did, id, moment.now, moment.now);
+            self.note_alive(&did, id, moment.now, moment.now);
         }
         self.depart(id, Gone::Closed, moment);
     }
@@ -89,14 +89,14 @@ impl Gateway {
                 trace.alive_at = moment.now;
             }
             if how == Gone::Slow {
-                trace.heard.values_mut().for_each(|place| *place = Place::Seq(LOST));
+                trace.positions.values_mut().for_each(|place| *place = Place::Seq(LOST));
             }
         }
         self.resubscribe(id, |open, _| open.subscriptions = Subscriptions::default());
         let did = self.open.remove(&id).and_then(|open| open.session.did);
         self.restoring.remove(&id);
         if let Some(did) = &did {
-            self.last_heard(did, id, alive_at, moment.now);
+            self.note_alive(did, id, alive_at, moment.now);
         }
         if let Some(trace) = trace {
             self.end(trace, did, moment.now);
@@ -187,8 +187,8 @@ impl Gateway {
     pub(super) fn life(id: i64, open: &Open, moment: &Moment<'_>) -> Option<Life> {
         open.session.did.as_ref()?;
         let answered = (moment.answered)(id);
-        let heard_at = answered.unwrap_or_default().max(open.signs.heard_at);
-        Some(Life { heard_at, beats: open.signs.beats || answered.is_some() })
+        let alive_at = answered.unwrap_or_default().max(open.signs.alive_at);
+        Some(Life { alive_at, beats: open.signs.beats || answered.is_some() })
     }
 
     /// Q20: lets a slow socket go. What it has not taken yet, and `resync_required` for each community behind
@@ -196,7 +196,7 @@ impl Gateway {
     pub(super) fn let_go(&mut self, id: i64, moment: &Moment<'_>) {
         let Some(open) = self.open.get(&id) else { return };
         let behind: Vec<(AtUri, u64)> = self
-            .heard_by(&open.subscriptions)
+            .received_by(&open.subscriptions)
             .filter_map(|(community, seq)| Some((AtUri::parse(community).ok()?, seq)))
             .collect();
         for (community_uri, seq) in behind {
@@ -205,9 +205,9 @@ impl Gateway {
         self.dismiss(id, 1013, "too slow", Gone::Slow, moment);
     }
 
-    /// The communities that somebody with these subscriptions hears something of, of those listened to,
-    /// each with the last `seq` that arrived.
-    pub(super) fn heard_by<'s>(
+    /// The communities that this gateway listens to and these subscriptions receive events of, each with the
+    /// last `seq` that arrived.
+    pub(super) fn received_by<'s>(
         &'s self,
         subscriptions: &'s Subscriptions,
     ) -> impl Iterator<Item = (&'s String, u64)> {

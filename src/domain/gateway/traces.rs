@@ -38,8 +38,8 @@ impl Gateway {
     /// sent to it if the client has `taken` all of that.
     pub fn trace(&self, id: i64, alive_at: Micros, taken: bool) -> Option<Trace> {
         let open = self.open.get(&id)?;
-        let mut heard: BTreeMap<String, Place> = self
-            .heard_by(&open.subscriptions)
+        let mut positions: BTreeMap<String, Place> = self
+            .received_by(&open.subscriptions)
             .map(|(community, seq)| {
                 let place = match self.courses.get(community) {
                     _ if taken => place_of(seq),
@@ -50,23 +50,23 @@ impl Gateway {
             })
             .collect();
         // A replay that the client asked for and has not got: it must read anew.
-        heard.extend(open.resuming.keys().map(|community| (community.clone(), Place::Seq(LOST))));
+        positions.extend(open.resuming.keys().map(|community| (community.clone(), Place::Seq(LOST))));
         let mut people_since = None;
         // Its own restore is not over: the next session continues it, or repeats it if its frames may be lost.
         if let Some(restoring) = &open.session.restoring {
-            let mut left = restoring.heard();
+            let mut left = restoring.positions();
             if taken {
                 left.retain(|community, _| !restoring.done.contains(community));
                 left.extend(
                     restoring.owed.iter().map(|(community, seq)| (community.clone(), Place::Seq(*seq))),
                 );
             }
-            heard.extend(left);
+            positions.extend(left);
             people_since = restoring.since();
         }
         // Its restore ended after the last sign of life: the next session repeats it (Q10c).
         if let Some(sent) = open.session.sent.as_ref().filter(|sent| !taken && alive_at < sent.at) {
-            heard.extend(sent.heard.clone());
+            positions.extend(sent.positions.clone());
             people_since = sent.since;
         }
         let session = &open.session;
@@ -81,7 +81,7 @@ impl Gateway {
             secret: session.secret.clone(),
             copied: session.copied.clone(),
             subscriptions: open.subscriptions.clone(),
-            heard,
+            positions,
         })
     }
 

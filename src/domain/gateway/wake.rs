@@ -86,7 +86,7 @@ impl Gateway {
         (gateway, effects)
     }
 
-    /// Whoever has presence has an open socket (P04), whatever was lost of what was kept.
+    /// Everybody with presence has an open socket (P04), whatever part of the stored state was lost.
     fn close_what_no_session_has(&mut self, now: Micros) {
         let sockets = |present: &Present| present.person.presence.sockets().clone();
         let all: Vec<(Did, BTreeSet<i64>)> =
@@ -109,7 +109,7 @@ impl Gateway {
         let mut vanished = Vec::new();
         for (id, session) in stored.sessions {
             let Some(session) = session else {
-                // Nobody knows any more what its socket wants to hear: the client comes again.
+                // The subscriptions of its socket are lost, so the socket is closed and the client reconnects.
                 unreadable += 1;
                 self.keep(Keep::Ended(id));
                 if sockets.contains(&id) {
@@ -129,8 +129,8 @@ impl Gateway {
             let mut open = Open::new(session, subscriptions);
             if let Some((at, beats)) = signs.get(&id).copied() {
                 // A later sign may have come within the time that is not stored.
-                let heard_at = Micros(at.0.saturating_add(FRESH));
-                open.signs = Signs { heard_at, surely_at: at, stored_at: at, beats };
+                let alive_at = Micros(at.0.saturating_add(FRESH));
+                open.signs = Signs { alive_at, surely_at: at, stored_at: at, beats };
             }
             self.open.insert(id, open);
         }
@@ -142,7 +142,7 @@ impl Gateway {
         }
         for (did, person) in stored.persons {
             let Some(mut person) = person else {
-                // Whoever has a socket here is noticed at their next frame.
+                // A person with a socket here is noticed at their next frame.
                 unreadable += 1;
                 self.keep(Keep::PersonOver(did));
                 continue;
@@ -160,8 +160,8 @@ impl Gateway {
         vanished
     }
 
-    /// People of this gateway whose home is another one since `GATEWAY_SHARDS` changed, by that home. Whoever
-    /// has a socket here is served here until it closes.
+    /// People of this gateway whose home is another one since `GATEWAY_SHARDS` changed, by that home. A
+    /// person with a socket here is served here until it closes.
     pub fn strangers(&self) -> BTreeMap<String, Vec<Did>> {
         let mut homes: BTreeMap<String, Vec<Did>> = BTreeMap::new();
         for (did, present) in &self.persons {

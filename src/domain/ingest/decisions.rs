@@ -102,11 +102,11 @@ impl Fold {
     ///      Subscribers of the community receive `member_left` (I45).
     fn ban(&mut self, community: &AtUri, member: &Did, until: Option<Micros>) -> Ruling {
         let place = (community.clone(), member.clone());
-        let is_told = self.working_set.bans.contains(&place) || self.working_set.bans.is_over(&place);
+        let is_known = self.working_set.bans.contains(&place) || self.working_set.bans.is_over(&place);
         if !self.working_set.bans.insert(place, until) {
             return Ruling::Stood;
         }
-        if !is_told && self.working_set.community(community).is_some() {
+        if !is_known && self.working_set.community(community).is_some() {
             self.announce_change(community, member, Some(MemberChange::Demoted));
         }
         Ruling::Made
@@ -174,7 +174,7 @@ impl Fold {
             return Ruling::Stood;
         }
         let event = Event::MembersOnly { community_uri: community.clone(), members_only: on };
-        self.tell(community, Topic::MembersOnly(on), &event);
+        self.announce_to_community(community, Topic::MembersOnly(on), &event);
         Ruling::Made
     }
 

@@ -244,7 +244,7 @@ impl Fold {
             Some(MemberChange::Pending(membership)) => self.announce_pending(community, person, membership),
             Some(MemberChange::Joined(membership)) => {
                 let event = Event::MemberJoined(self.membership_event(community, person, membership));
-                self.tell(community, Topic::Other, &event);
+                self.announce_to_community(community, Topic::Other, &event);
             }
             Some(MemberChange::Demoted) => self.announce_left(community, person),
             Some(MemberChange::Gone) => self.announce_gone_for(community, person),
@@ -260,7 +260,7 @@ impl Fold {
         let asks = |row: &CommunityRow| row.admission() != Admission::Open;
         let asks = self.working_set.community(community).is_some_and(asks);
         let topic = if asks { Topic::MemberOut(person.clone()) } else { Topic::Other };
-        self.tell(community, topic, &event);
+        self.announce_to_community(community, topic, &event);
     }
 
     fn announce_left(&mut self, community: &AtUri, person: &Did) {
@@ -269,7 +269,7 @@ impl Fold {
             member_did: person.clone(),
             person: PersonIfKnown(self.working_set.person(person)),
         };
-        self.tell(community, Topic::MemberOut(person.clone()), &event);
+        self.announce_to_community(community, Topic::MemberOut(person.clone()), &event);
     }
 
     /// E13, then E06b.

@@ -50,7 +50,7 @@ impl Fold {
     fn replace_message(&mut self, before: Option<&MessageRow>, row: MessageRow) {
         let same_content = before.is_some_and(|old| old.looks_like(&row));
         let shown_before = before.filter(|old| self.working_set.visible(old)).cloned();
-        let stood = before.is_some_and(|old| self.working_set.stands(old));
+        let stood = before.is_some_and(|old| self.working_set.visible_if_active(old));
         self.judge_hidden(&row);
         self.working_set.messages.put(row.clone());
         if same_content {
@@ -63,10 +63,10 @@ impl Fold {
         if let Some(old) = moved {
             self.announce_gone(&old);
         }
-        if self.working_set.visible(&row) && (before.is_some() || self.is_told(row.sort_at)) {
+        if self.working_set.visible(&row) && (before.is_some() || self.is_announced(row.sort_at)) {
             self.announce_shown(&row);
         }
-        if !stood && self.working_set.stands(&row) {
+        if !stood && self.working_set.visible_if_active(&row) {
             self.release_after_message(&row.uri);
         }
     }
@@ -100,7 +100,7 @@ impl Fold {
         let message = bodies::Message {
             core: core(&self.working_set, row),
             parent_message: parent(&self.working_set, row).map(|parent| core(&self.working_set, parent)),
-            reactions: reactions::groups_told(self.working_set.reactions.group(row.uri.as_str())),
+            reactions: reactions::groups_shown(self.working_set.reactions.group(row.uri.as_str())),
         };
         let event = Event::Message(Box::new(MessageEvent {
             message,
@@ -166,12 +166,12 @@ fn parent<'w>(working_set: &'w WorkingSet, row: &MessageRow) -> Option<&'w Messa
             working_set.messages.get(&meant).filter(|parent| parent.channel_uri == row.channel_uri)
         }
     };
-    found.filter(|parent| working_set.visible(parent) && is_told_with(working_set, parent, row))
+    found.filter(|parent| working_set.visible(parent) && may_be_shown_with(working_set, parent, row))
 }
 
 /// Whether those who see `row` may see the message it answers: of another community only if everybody
 /// reads that (X44).
-fn is_told_with(working_set: &WorkingSet, parent: &MessageRow, row: &MessageRow) -> bool {
+fn may_be_shown_with(working_set: &WorkingSet, parent: &MessageRow, row: &MessageRow) -> bool {
     let home = |row: &MessageRow| working_set.channel(&row.channel_uri).map(|(_, community)| &community.uri);
     home(parent).is_some_and(|of| home(row) == Some(of) || !working_set.members_only.contains(of))
 }

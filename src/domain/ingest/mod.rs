@@ -414,7 +414,7 @@ impl Fold {
 
     /// Whether to announce a message or reaction that is new in the index. Those that a
     /// reconciliation found are announced only if the event logs still cover their time (K08).
-    fn is_told(&self, sort_at: Micros) -> bool {
+    fn is_announced(&self, sort_at: Micros) -> bool {
         !self.recovering || sort_at >= self.recent_since
     }
 

@@ -124,7 +124,7 @@ impl Fold {
     /// A message is hidden by record, or not any more: E02, or E01 and what waits for it.
     fn hide_by_record(&mut self, message: &MessageRow) {
         let was_visible = self.working_set.visible(message);
-        let stood = self.working_set.stands(message);
+        let stood = self.working_set.visible_if_active(message);
         if was_visible && self.is_hidden(message) {
             self.announce_gone(message);
         }
@@ -132,7 +132,7 @@ impl Fold {
         if !was_visible && self.working_set.visible(message) {
             self.announce_shown(message);
         }
-        if !stood && self.working_set.stands(message) {
+        if !stood && self.working_set.visible_if_active(message) {
             self.release_after_message(&message.uri);
         }
     }

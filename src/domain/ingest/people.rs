@@ -63,7 +63,7 @@ impl Fold {
             person.emoji = emoji;
         });
         let event = Event::status_of(did, self.working_set.person(did));
-        self.tell_watchers(did, Topic::Other, &event);
+        self.announce_to_watchers(did, Topic::Other, &event);
     }
 
     /// I36: stores a profile if the person's profile is cached and the rkey is `self`.
@@ -89,18 +89,18 @@ impl Fold {
             person.profile_rev = Some(version.rev.to_owned());
         });
         self.working_set.note_cid(version.uri, version.cid);
-        self.tell_profile(did, &before);
+        self.announce_profile(did, &before);
     }
 
     /// E16, if a shown value changed.
-    pub(super) fn tell_profile(&mut self, did: &Did, before: &PersonRow) {
+    pub(super) fn announce_profile(&mut self, did: &Did, before: &PersonRow) {
         let Some(after) = self.working_set.people.get(did) else { return };
         let shown = |row: &PersonRow| (row.looks(), row.handle.clone());
         if shown(before) == shown(after) {
             return;
         }
         let event = Event::profile_of(did, self.working_set.person(did));
-        self.tell_watchers(did, Topic::Other, &event);
+        self.announce_to_watchers(did, Topic::Other, &event);
     }
 
     /// I38, N52: a person's read position in a channel never moves back, and never ahead of the clock:
@@ -149,7 +149,7 @@ impl Fold {
         self.identities.push(did.clone());
         if before.handle.is_some() && before.handle.as_deref() != handle {
             self.working_set.people.change(did, |person| person.handle = None);
-            self.tell_profile(did, &before);
+            self.announce_profile(did, &before);
         }
     }
 
@@ -160,7 +160,7 @@ impl Fold {
         after.learn(finding);
         if after != before {
             self.working_set.people.change(did, |person| *person = after);
-            self.tell_profile(did, &before);
+            self.announce_profile(did, &before);
         }
     }
 
@@ -192,7 +192,7 @@ impl Fold {
         if before.active != active {
             // The gateway owns presence: it decides whether to publish this (P13).
             let event = Event::status_of(did, self.working_set.person(did));
-            self.tell_watchers(did, Topic::Account(active), &event);
+            self.announce_to_watchers(did, Topic::Account(active), &event);
         }
         if before.active && !active {
             self.hide(did);
@@ -222,7 +222,7 @@ impl Fold {
         });
         if before.active {
             let event = Event::status_of(did, self.working_set.person(did));
-            self.tell_watchers(did, Topic::Account(false), &event);
+            self.announce_to_watchers(did, Topic::Account(false), &event);
             self.hide(did);
         }
         self.deleted_communities.extend(self.owned_communities(did));
@@ -327,7 +327,7 @@ impl Fold {
     }
 
     /// Announces to everybody who watches a person.
-    fn tell_watchers(&mut self, did: &Did, topic: Topic, event: &Event) {
+    fn announce_to_watchers(&mut self, did: &Did, topic: Topic, event: &Event) {
         let Ok(text) = event.text().and_then(serde_json::value::RawValue::from_string) else { return };
         self.announcements.push(Announcement {
             scope: Scope::People,

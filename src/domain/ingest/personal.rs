@@ -44,7 +44,7 @@ impl Fold {
         let did = uri.authority();
         if let Some(before) = self.working_set.people.get(&did).cloned() {
             self.working_set.people.change(&did, |person| person.show(own));
-            self.tell_profile(&did, &before);
+            self.announce_profile(&did, &before);
         }
     }
 

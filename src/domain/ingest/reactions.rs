@@ -68,12 +68,12 @@ impl Fold {
             indexed_at: version.received,
             hidden: !self.working_set.is_active(version.author),
         };
-        let is_first = !self.stands(&row);
+        let is_first = !self.has_same_reaction(&row);
         self.accept(version);
         self.working_set.reactions.put(row.clone());
         let written = record.created_at.as_deref().and_then(Micros::parse);
         let sort_at = written.map_or(version.received, |instant| instant.min(version.received));
-        if is_first && !row.hidden && self.working_set.visible(&target) && self.is_told(sort_at) {
+        if is_first && !row.hidden && self.working_set.visible(&target) && self.is_announced(sort_at) {
             self.announce_reaction(&row, &target, Event::ReactionAdded);
         }
     }
@@ -84,7 +84,7 @@ impl Fold {
         let target = self.working_set.messages.get(&row.target_uri).cloned();
         if let Some(target) = target.filter(|target| self.working_set.visible(target))
             && !row.hidden
-            && !self.stands(&row)
+            && !self.has_same_reaction(&row)
         {
             self.announce_reaction(&row, &target, Event::ReactionRemoved);
         }
@@ -107,7 +107,7 @@ impl Fold {
     }
 
     /// Whether another record of the same person has the same emoji on the same message.
-    fn stands(&self, row: &ReactionRow) -> bool {
+    fn has_same_reaction(&self, row: &ReactionRow) -> bool {
         self.working_set.reactions.group(row.target_uri.as_str()).any(|other| {
             other.uri != row.uri && other.reactor_did == row.reactor_did && other.emoji == row.emoji
         })
@@ -156,7 +156,7 @@ impl Fold {
             return Some(Target::Gone);
         }
         let row = self.working_set.messages.get(uri)?;
-        Some(if self.working_set.stands(row) {
+        Some(if self.working_set.visible_if_active(row) {
             Target::Visible(Box::new(row.clone()))
         } else {
             Target::Unseen
@@ -187,7 +187,7 @@ impl Fold {
 
 /// The same for an event, which has a size limit: every group with its full `count`, but only as
 /// many people as fit into [`NAMED_MAX`], oldest first. REST names all.
-pub(super) fn groups_told<'r>(reactions: impl IntoIterator<Item = &'r ReactionRow>) -> Vec<ReactionGroup> {
+pub(super) fn groups_shown<'r>(reactions: impl IntoIterator<Item = &'r ReactionRow>) -> Vec<ReactionGroup> {
     let mut left = NAMED_MAX;
     let mut groups = groups(reactions);
     for group in &mut groups {

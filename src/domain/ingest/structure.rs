@@ -57,7 +57,7 @@ impl Fold {
     /// E05, if the community is known.
     pub(super) fn announce_community(&mut self, uri: &AtUri, topic: Topic) {
         let Some(row) = self.working_set.community(uri).cloned() else { return };
-        self.tell(
+        self.announce_to_community(
             uri,
             topic,
             &Event::CommunityUpserted {
@@ -91,7 +91,7 @@ impl Fold {
             {
                 let event =
                     Event::MemberPending(self.membership_event(community, &member, Some(membership_uri)));
-                self.tell(community, Topic::MemberOut(member), &event);
+                self.announce_to_community(community, Topic::MemberOut(member), &event);
             }
         }
     }
@@ -113,7 +113,7 @@ impl Fold {
             owner_did: uri.authority(),
             rkey: uri.rkey(),
         };
-        self.tell(uri, Topic::CommunityGone, &event);
+        self.announce_to_community(uri, Topic::CommunityGone, &event);
     }
 
     /// I27, I28.
@@ -158,7 +158,7 @@ impl Fold {
         if same || self.working_set.community(&community).is_none() {
             return;
         }
-        self.tell(
+        self.announce_to_community(
             &community,
             Topic::ChannelShown(row.uri.clone()),
             &Event::ChannelCreated {
@@ -188,7 +188,7 @@ impl Fold {
                 uri: uri.clone(),
                 rkey: uri.rkey(),
             };
-            self.tell(&row.community_uri, Topic::ChannelGone(uri.clone()), &event);
+            self.announce_to_community(&row.community_uri, Topic::ChannelGone(uri.clone()), &event);
         }
     }
 
@@ -219,7 +219,7 @@ impl Fold {
         if same || self.working_set.community(&community).is_none() {
             return;
         }
-        self.tell(
+        self.announce_to_community(
             &community,
             Topic::Other,
             &Event::CategoryCreated {
@@ -242,12 +242,12 @@ impl Fold {
                 uri: uri.clone(),
                 rkey: uri.rkey(),
             };
-            self.tell(&row.community_uri, Topic::Other, &event);
+            self.announce_to_community(&row.community_uri, Topic::Other, &event);
         }
     }
 
     /// Announces to everybody subscribed to the community.
-    pub(super) fn tell(&mut self, community: &AtUri, topic: Topic, event: &Event) {
+    pub(super) fn announce_to_community(&mut self, community: &AtUri, topic: Topic, event: &Event) {
         self.announce(community, Audience::Community, topic, event);
     }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::room::{Caller, Room, Seat, SocketId};
+use super::room::{Caller, Room, Session, SocketId};
 use crate::domain::frame_budget::{Budget, Rate, Verdict};
 use crate::wire::time::Micros;
 
@@ -61,13 +61,13 @@ impl Hall {
     }
 
     /// Adds a new socket to a room.
-    pub fn enter(&mut self, name: &str, id: SocketId, caller: Caller, now: Micros) -> Seat {
+    pub fn enter(&mut self, name: &str, id: SocketId, caller: Caller, now: Micros) -> Session {
         self.open(name).enter(id, caller, now)
     }
 
     /// Adds a socket after the object woke.
-    pub fn restore(&mut self, name: &str, seat: Seat) {
-        self.open(name).restore(seat);
+    pub fn restore(&mut self, name: &str, session: Session) {
+        self.open(name).restore(session);
     }
 
     fn open(&mut self, name: &str) -> &mut Room {
@@ -95,7 +95,7 @@ impl Hall {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::signaling::room::{Access, Lease, Wish};
+    use crate::domain::signaling::room::{Access, JoinRequest, Lease};
 
     const NOW: Micros = Micros(1_772_366_400_000_000);
 
@@ -104,8 +104,8 @@ mod tests {
         hall.enter(name, id, Caller::default(), now);
         let may = access == Access::Bound || hall.may_open(name, now);
         if may {
-            let wish = Wish { peer_id: format!("p{id}"), secret: None };
-            hall.room_mut(name).unwrap().join(id, &wish, access, &Lease::none(now));
+            let request = JoinRequest { peer_id: format!("p{id}"), secret: None };
+            hall.room_mut(name).unwrap().join(id, &request, access, &Lease::none(now));
         }
         may
     }

@@ -1,7 +1,7 @@
 //! One signaling room: its peers, and the effects of each frame (S01–S20).
 //!
-//! The [`Seat`] of a socket holds everything that the room stores about it. It lives in the
-//! socket's attachment, and the object rebuilds the room from its sockets' seats whenever it wakes
+//! The [`Session`] of a socket holds everything that the room stores about it. It lives in the
+//! socket's attachment, and the object rebuilds the room from its sockets' sessions whenever it wakes
 //! (invariant 6). A room knows nothing of other rooms.
 
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ pub type SocketId = u64;
 
 /// The attachment of a socket, joined or not. The format is pinned: sockets outlive builds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seat {
+pub struct Session {
     /// The socket's number.
     pub id: SocketId,
     /// The DID that the socket acts for.
@@ -51,24 +51,24 @@ pub struct Seat {
 /// The caller that opens a socket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Caller {
-    /// See [`Seat::did`].
+    /// See [`Session::did`].
     pub did: Option<Did>,
-    /// See [`Seat::proven`].
+    /// See [`Session::proven`].
     pub proven: bool,
-    /// See [`Seat::relayed`].
+    /// See [`Session::relayed`].
     pub relayed: bool,
 }
 
 /// A request to join.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wish {
+pub struct JoinRequest {
     /// The requested name.
     pub peer_id: String,
     /// The digest of the client's secret (S12).
     pub secret: Option<String>,
 }
 
-impl Wish {
+impl JoinRequest {
     /// A request for a name, with the client's secret. Only the secret's digest is stored: its
     /// length is fixed, and it does not reveal the secret.
     pub fn new(peer_id: String, secret: Option<&str>) -> Self {
@@ -93,19 +93,19 @@ impl Lease<'_> {
         Lease { now, millis: 0, beat: &|_| None }
     }
 
-    /// When the lease of a seat ends; `None` if it never does.
-    fn ends(&self, seat: &Seat) -> Option<Micros> {
-        let heard = (self.beat)(seat.id).map_or(seat.seen, |at| at.max(seat.seen));
-        (self.millis > 0).then(|| Micros(heard.0.saturating_add(self.millis.saturating_mul(1000))))
+    /// When the lease of a session ends; `None` if it never does.
+    fn ends(&self, session: &Session) -> Option<Micros> {
+        let alive_at = (self.beat)(session.id).map_or(session.seen, |at| at.max(session.seen));
+        (self.millis > 0).then(|| Micros(alive_at.0.saturating_add(self.millis.saturating_mul(1000))))
     }
 
-    fn is_over(&self, seat: &Seat) -> bool {
-        self.ends(seat).is_some_and(|ends| ends <= self.now)
+    fn is_over(&self, session: &Session) -> bool {
+        self.ends(session).is_some_and(|ends| ends <= self.now)
     }
 
     /// Whether the client ever sent a heartbeat; only then does its silence mean that it is gone.
-    fn promised(&self, seat: &Seat) -> bool {
-        seat.beats || (self.beat)(seat.id).is_some()
+    fn promised(&self, session: &Session) -> bool {
+        session.beats || (self.beat)(session.id).is_some()
     }
 }
 
@@ -129,15 +129,15 @@ pub struct Peer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// Send a frame to each of these sockets.
-    Tell {
+    Send {
         /// The recipients, in any order.
         to: Vec<SocketId>,
         /// JSON text.
         frame: String,
     },
-    /// Store a seat that changed.
+    /// Store a session that changed.
     Keep(SocketId),
-    /// Close a socket, which no longer has a seat.
+    /// Close a socket, which no longer has a session.
     Close {
         /// The socket.
         socket: SocketId,
@@ -154,7 +154,7 @@ pub enum Next {
     /// The frame is handled; perform these effects.
     Done(Vec<Effect>),
     /// The socket asks to join: determine its [`Access`], then call [`Room::join`].
-    Join(Wish),
+    Join(JoinRequest),
 }
 
 /// How a room treats a socket that asks to join (S20).
@@ -206,7 +206,7 @@ fn is_name_of(peer_id: &str, did: &Did) -> bool {
     peer_id.strip_prefix(did.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('#'))
 }
 
-/// [`Seat::seen`] is stored at most this often, in microseconds; a lease is far longer (P11).
+/// [`Session::seen`] is stored at most this often, in microseconds; a lease is far longer (P11).
 const SEEN_STEP_MICROS: i64 = 5_000_000;
 
 /// A room and its sockets.
@@ -214,22 +214,22 @@ const SEEN_STEP_MICROS: i64 = 5_000_000;
 pub struct Room {
     name: String,
     max_peers: usize,
-    seats: BTreeMap<SocketId, Open>,
+    sessions: BTreeMap<SocketId, Open>,
     next_order: u64,
 }
 
 #[derive(Debug)]
 struct Open {
-    seat: Seat,
+    session: Session,
     budget: Budget,
-    /// The stored value of [`Seat::seen`].
+    /// The stored value of [`Session::seen`].
     stored_seen: Micros,
 }
 
 impl Room {
     /// An empty room. `max_peers` is `SIGNAL_MAX_PEERS` (S15).
     pub fn new(name: String, max_peers: usize) -> Self {
-        Self { name, max_peers, seats: BTreeMap::new(), next_order: 0 }
+        Self { name, max_peers, sessions: BTreeMap::new(), next_order: 0 }
     }
 
     /// The channel that the room is named after, known or not (S20).
@@ -238,30 +238,30 @@ impl Room {
     }
 
     /// Adds a new socket, which has not joined the room yet.
-    pub fn enter(&mut self, id: SocketId, caller: Caller, now: Micros) -> Seat {
+    pub fn enter(&mut self, id: SocketId, caller: Caller, now: Micros) -> Session {
         let Caller { did, proven, relayed } = caller;
         let room = Some(self.name.clone());
-        let seat = Seat { id, did, proven, room, relayed, seen: now, beats: false, peer: None };
-        self.restore(seat.clone());
-        seat
+        let session = Session { id, did, proven, room, relayed, seen: now, beats: false, peer: None };
+        self.restore(session.clone());
+        session
     }
 
     /// Restores a socket after the object woke.
-    pub fn restore(&mut self, seat: Seat) {
-        let order = seat.peer.as_ref().map_or(0, |peer| peer.order.saturating_add(1));
+    pub fn restore(&mut self, session: Session) {
+        let order = session.peer.as_ref().map_or(0, |peer| peer.order.saturating_add(1));
         self.next_order = self.next_order.max(order);
-        let open = Open { budget: Budget::default(), stored_seen: seat.seen, seat };
-        self.seats.insert(open.seat.id, open);
+        let open = Open { budget: Budget::default(), stored_seen: session.seen, session };
+        self.sessions.insert(open.session.id, open);
     }
 
-    /// The seat of a socket, for its attachment.
-    pub fn seat(&self, socket: SocketId) -> Option<&Seat> {
-        self.seats.get(&socket).map(|open| &open.seat)
+    /// The session of a socket, for its attachment.
+    pub fn session(&self, socket: SocketId) -> Option<&Session> {
+        self.sessions.get(&socket).map(|open| &open.session)
     }
 
     /// The DIDs of the peers.
     pub fn people(&self) -> Vec<Did> {
-        let mut people: Vec<Did> = self.peers().filter_map(|(seat, _)| seat.did.clone()).collect();
+        let mut people: Vec<Did> = self.peers().filter_map(|(session, _)| session.did.clone()).collect();
         people.sort_unstable();
         people.dedup();
         people
@@ -274,7 +274,7 @@ impl Room {
 
     /// Whether the room has no socket, joined or not.
     pub fn is_deserted(&self) -> bool {
-        self.seats.is_empty()
+        self.sessions.is_empty()
     }
 
     /// Whether any peer joined it as a voice channel (S20).
@@ -283,21 +283,21 @@ impl Room {
     }
 
     /// Whether a peer with this name and this secret has joined.
-    pub fn knows(&self, wish: &Wish) -> bool {
-        wish.secret.is_some()
-            && self.peers().any(|(_, peer)| peer.peer_id == wish.peer_id && peer.secret == wish.secret)
+    pub fn knows(&self, request: &JoinRequest) -> bool {
+        request.secret.is_some()
+            && self.peers().any(|(_, peer)| peer.peer_id == request.peer_id && peer.secret == request.secret)
     }
 
-    fn peers(&self) -> impl Iterator<Item = (&Seat, &Peer)> {
-        self.seats.values().filter_map(|open| Some((&open.seat, open.seat.peer.as_ref()?)))
+    fn peers(&self) -> impl Iterator<Item = (&Session, &Peer)> {
+        self.sessions.values().filter_map(|open| Some((&open.session, open.session.peer.as_ref()?)))
     }
 
     fn peer(&self, socket: SocketId) -> Option<&Peer> {
-        self.seat(socket)?.peer.as_ref()
+        self.session(socket)?.peer.as_ref()
     }
 
     fn others(&self, socket: SocketId) -> Vec<SocketId> {
-        self.peers().map(|(seat, _)| seat.id).filter(|id| *id != socket).collect()
+        self.peers().map(|(session, _)| session.id).filter(|id| *id != socket).collect()
     }
 
     /// Handles a frame; `None` is a binary one. If [`admit`] accepts it, the first rule that
@@ -309,18 +309,18 @@ impl Room {
     ///   4. a frame that names another room gets an error (S13);
     ///   5. all other frames are performed (S02–S05).
     pub fn on_frame(&mut self, socket: SocketId, text: Option<&str>, now: Micros) -> Next {
-        let Some(open) = self.seats.get_mut(&socket) else { return Next::Done(Vec::new()) };
+        let Some(open) = self.sessions.get_mut(&socket) else { return Next::Done(Vec::new()) };
         let mut effects = Vec::new();
-        open.seat.seen = now;
+        open.session.seen = now;
         if now.0.saturating_sub(open.stored_seen.0) >= SEEN_STEP_MICROS {
             open.stored_seen = now;
             effects.push(Effect::Keep(socket));
         }
-        let budget = (!open.seat.relayed).then_some(&mut open.budget);
+        let budget = (!open.session.relayed).then_some(&mut open.budget);
         let frame = match admit(budget, text, now) {
             Ok(frame) => frame,
             Err(refused) => {
-                effects.push(Effect::Tell { to: vec![socket], frame: refused.reply });
+                effects.push(Effect::Send { to: vec![socket], frame: refused.reply });
                 if refused.close {
                     effects.extend(self.dismiss(&[socket], close::POLICY, "too many frames", None));
                 }
@@ -329,13 +329,13 @@ impl Room {
         };
         let (room, done): (String, Doing) = match frame {
             ClientFrame::Heartbeat => {
-                open.seat.beats = true;
+                open.session.beats = true;
                 effects.push(Effect::Keep(socket));
-                effects.push(Effect::Tell { to: vec![socket], frame: HEARTBEAT_ACK.to_owned() });
+                effects.push(Effect::Send { to: vec![socket], frame: HEARTBEAT_ACK.to_owned() });
                 return Next::Done(effects);
             }
             ClientFrame::Join { room, peer_id, secret } if room == self.name => {
-                return Next::Join(Wish::new(peer_id, secret.as_deref()));
+                return Next::Join(JoinRequest::new(peer_id, secret.as_deref()));
             }
             ClientFrame::Join { room, .. } => {
                 return Next::Done(refuse(socket, &format!("Not in room {room}")));
@@ -346,7 +346,7 @@ impl Room {
             ClientFrame::Leave { room } => (room, Doing::Leave),
             ClientFrame::VoiceState { room, change } => (room, Doing::Voice(change)),
         };
-        let more = if open.seat.peer.is_none() {
+        let more = if open.session.peer.is_none() {
             refuse(socket, "Join a room first")
         } else if room != self.name {
             refuse(socket, &format!("Not in room {room}"))
@@ -371,9 +371,15 @@ impl Room {
     ///      the name gets an error and is closed.
     ///
     /// A refusal changes nothing: the socket stays joined as before (S12).
-    pub fn join(&mut self, socket: SocketId, wish: &Wish, access: Access, lease: &Lease<'_>) -> Vec<Effect> {
-        let Some(seat) = self.seat(socket) else { return Vec::new() };
-        let peer_id = wish.peer_id.as_str();
+    pub fn join(
+        &mut self,
+        socket: SocketId,
+        request: &JoinRequest,
+        access: Access,
+        lease: &Lease<'_>,
+    ) -> Vec<Effect> {
+        let Some(session) = self.session(socket) else { return Vec::new() };
+        let peer_id = request.peer_id.as_str();
         match access {
             Access::Free | Access::Bound => {}
             Access::NotAllowed => return refuse(socket, VoiceRefusal::NotAllowed.text()),
@@ -385,18 +391,18 @@ impl Room {
             }
         }
         let bound = access == Access::Bound;
-        if seat.peer.as_ref().is_some_and(|peer| peer.peer_id == peer_id) {
-            if let Some(peer) = self.seats.get_mut(&socket).and_then(|open| open.seat.peer.as_mut()) {
+        if session.peer.as_ref().is_some_and(|peer| peer.peer_id == peer_id) {
+            if let Some(peer) = self.sessions.get_mut(&socket).and_then(|open| open.session.peer.as_mut()) {
                 peer.bound = bound;
-                peer.secret = wish.secret.clone().or_else(|| peer.secret.take());
+                peer.secret = request.secret.clone().or_else(|| peer.secret.take());
             }
             return vec![Effect::Keep(socket), self.welcome(socket, peer_id)];
         }
         let holder = self.peers().find(|(_, peer)| peer.peer_id == peer_id);
-        if holder.is_some_and(|(old, peer)| !self.supersedes(seat, wish, access, (old, peer), lease)) {
+        if holder.is_some_and(|(old, peer)| !self.supersedes(session, request, access, (old, peer), lease)) {
             return refuse(socket, "peer_id already in use");
         }
-        let old: Vec<SocketId> = holder.map(|(seat, _)| seat.id).into_iter().collect();
+        let old: Vec<SocketId> = holder.map(|(session, _)| session.id).into_iter().collect();
         if self.others(socket).len().saturating_sub(old.len()) >= self.max_peers {
             return refuse(socket, "Room is full");
         }
@@ -404,15 +410,15 @@ impl Room {
         effects.extend(self.dismiss(&old, close::POLICY, TAKEN_OVER, Some(TAKEN_OVER)));
         let order = self.next_order;
         self.next_order = order.saturating_add(1);
-        if let Some(open) = self.seats.get_mut(&socket) {
-            let secret = wish.secret.clone();
-            open.seat.peer = Some(Peer { peer_id: peer_id.to_owned(), order, bound, voice: None, secret });
+        if let Some(open) = self.sessions.get_mut(&socket) {
+            let secret = request.secret.clone();
+            open.session.peer = Some(Peer { peer_id: peer_id.to_owned(), order, bound, voice: None, secret });
         }
         effects.push(Effect::Keep(socket));
         effects.push(self.welcome(socket, peer_id));
         effects.extend(self.known_voices(socket));
         let frame = ServerFrame::PeerJoined { room: &self.name, peer_id }.text();
-        effects.push(Effect::Tell { to: self.others(socket), frame });
+        effects.push(Effect::Send { to: self.others(socket), frame });
         effects
     }
 
@@ -425,13 +431,13 @@ impl Room {
     ///      whose connection is lost, so it keeps its name only until another socket wants it.
     fn supersedes(
         &self,
-        new: &Seat,
-        wish: &Wish,
+        new: &Session,
+        request: &JoinRequest,
         access: Access,
-        (old, peer): (&Seat, &Peer),
+        (old, peer): (&Session, &Peer),
         lease: &Lease<'_>,
     ) -> bool {
-        let same_client = wish.secret.is_some() && wish.secret == peer.secret;
+        let same_client = request.secret.is_some() && request.secret == peer.secret;
         let own_channel = access == Access::Bound && (new.proven || !old.proven);
         let claims = |did: &Did| old.did.as_ref() == Some(did) || is_name_of(&peer.peer_id, did);
         let own_name = new.proven && new.did.as_ref().is_some_and(claims);
@@ -441,19 +447,19 @@ impl Room {
     /// The `joined` frame, which lists the other peers in order of joining.
     fn welcome(&self, socket: SocketId, peer_id: &str) -> Effect {
         let mut others: Vec<&Peer> =
-            self.peers().filter(|(seat, _)| seat.id != socket).map(|(_, peer)| peer).collect();
+            self.peers().filter(|(session, _)| session.id != socket).map(|(_, peer)| peer).collect();
         others.sort_by_key(|peer| peer.order);
         let peers = others.into_iter().map(|peer| peer.peer_id.as_str()).collect();
         let frame = ServerFrame::Joined { room: &self.name, peer_id, peers }.text();
-        Effect::Tell { to: vec![socket], frame }
+        Effect::Send { to: vec![socket], frame }
     }
 
     /// The device states of the other peers, sent to a socket that joins.
     fn known_voices(&self, socket: SocketId) -> Vec<Effect> {
         self.peers()
-            .filter(|(seat, _)| seat.id != socket)
+            .filter(|(session, _)| session.id != socket)
             .filter_map(|(_, peer)| Some(self.voice_state(&peer.peer_id, peer.voice?)))
-            .map(|frame| Effect::Tell { to: vec![socket], frame })
+            .map(|frame| Effect::Send { to: vec![socket], frame })
             .collect()
     }
 
@@ -464,47 +470,47 @@ impl Room {
     /// Relays a signal to another peer (S02–S04, S14).
     fn relay(&self, socket: SocketId, target: &str, signal: &Signal) -> Vec<Effect> {
         let Some(from) = self.peer(socket) else { return Vec::new() };
-        let found = self.peers().find(|(seat, peer)| peer.peer_id == target && seat.id != socket);
+        let found = self.peers().find(|(session, peer)| peer.peer_id == target && session.id != socket);
         match found {
-            Some((seat, _)) => {
+            Some((session, _)) => {
                 let frame = ServerFrame::relayed(&self.name, &from.peer_id, signal).text();
-                vec![Effect::Tell { to: vec![seat.id], frame }]
+                vec![Effect::Send { to: vec![session.id], frame }]
             }
             None => refuse(socket, &format!("Unknown peer: {target}")),
         }
     }
 
     fn voice(&mut self, socket: SocketId, change: VoiceChange) -> Vec<Effect> {
-        let Some(peer) = self.seats.get_mut(&socket).and_then(|open| open.seat.peer.as_mut()) else {
+        let Some(peer) = self.sessions.get_mut(&socket).and_then(|open| open.session.peer.as_mut()) else {
             return Vec::new();
         };
         let state = peer.voice.unwrap_or_default().after(change);
         peer.voice = Some(state);
         let peer_id = peer.peer_id.clone();
         let frame = self.voice_state(&peer_id, state);
-        vec![Effect::Keep(socket), Effect::Tell { to: self.others(socket), frame }]
+        vec![Effect::Keep(socket), Effect::Send { to: self.others(socket), frame }]
     }
 
     /// Removes a socket's peer; the socket stays open (S05).
     fn leave(&mut self, socket: SocketId) -> Vec<Effect> {
-        let Some(peer) = self.seats.get_mut(&socket).and_then(|open| open.seat.peer.take()) else {
+        let Some(peer) = self.sessions.get_mut(&socket).and_then(|open| open.session.peer.take()) else {
             return Vec::new();
         };
         let frame = ServerFrame::PeerLeft { room: &self.name, peer_id: &peer.peer_id }.text();
-        vec![Effect::Keep(socket), Effect::Tell { to: self.others(socket), frame }]
+        vec![Effect::Keep(socket), Effect::Send { to: self.others(socket), frame }]
     }
 
     /// Removes a socket that closed (S06).
     pub fn close(&mut self, socket: SocketId) -> Vec<Effect> {
         let effects = self.leave(socket);
-        self.seats.remove(&socket);
+        self.sessions.remove(&socket);
         effects.into_iter().filter(|effect| *effect != Effect::Keep(socket)).collect()
     }
 
     /// The sockets that act for a person.
     pub fn sockets_of(&self, did: &Did) -> Vec<SocketId> {
-        let theirs = self.seats.values().filter(|open| open.seat.did.as_ref() == Some(did));
-        theirs.map(|open| open.seat.id).collect()
+        let theirs = self.sessions.values().filter(|open| open.session.did.as_ref() == Some(did));
+        theirs.map(|open| open.session.id).collect()
     }
 
     /// Closes sockets, each after an error frame if there is one. Only the remaining peers hear who
@@ -519,17 +525,17 @@ impl Room {
         let mut effects = Vec::new();
         let mut left: Vec<Peer> = Vec::new();
         for socket in sockets {
-            let Some(open) = self.seats.remove(socket) else { continue };
-            left.extend(open.seat.peer);
+            let Some(open) = self.sessions.remove(socket) else { continue };
+            left.extend(open.session.peer);
             if let Some(text) = last_word {
-                effects.push(Effect::Tell { to: vec![*socket], frame: error(text) });
+                effects.push(Effect::Send { to: vec![*socket], frame: error(text) });
             }
             effects.push(Effect::Close { socket: *socket, code, reason });
         }
-        let to: Vec<SocketId> = self.peers().map(|(seat, _)| seat.id).collect();
+        let to: Vec<SocketId> = self.peers().map(|(session, _)| session.id).collect();
         effects.extend(left.iter().map(|peer| {
             let frame = ServerFrame::PeerLeft { room: &self.name, peer_id: &peer.peer_id }.text();
-            Effect::Tell { to: to.clone(), frame }
+            Effect::Send { to: to.clone(), frame }
         }));
         effects
     }
@@ -540,20 +546,20 @@ impl Room {
     pub fn recheck(&mut self, working_set: &WorkingSet, people: &[Did]) -> Vec<Effect> {
         let Some(channel) = self.channel() else { return Vec::new() };
         let (mut out, mut effects) = (Vec::new(), Vec::new());
-        for open in self.seats.values_mut() {
-            let seat = &mut open.seat;
-            let Some(peer) = &mut seat.peer else { continue };
-            if seat.did.as_ref().is_some_and(|did| !people.contains(did)) {
+        for open in self.sessions.values_mut() {
+            let session = &mut open.session;
+            let Some(peer) = &mut session.peer else { continue };
+            if session.did.as_ref().is_some_and(|did| !people.contains(did)) {
                 continue;
             }
-            match access(working_set, &channel, seat.did.as_ref(), seat.proven, &peer.peer_id) {
+            match access(working_set, &channel, session.did.as_ref(), session.proven, &peer.peer_id) {
                 Access::Free if !peer.bound => {}
                 Access::Bound if peer.bound => {}
                 Access::Bound => {
                     peer.bound = true;
-                    effects.push(Effect::Keep(seat.id));
+                    effects.push(Effect::Keep(session.id));
                 }
-                Access::Free | Access::NotAllowed | Access::WrongName => out.push(seat.id),
+                Access::Free | Access::NotAllowed | Access::WrongName => out.push(session.id),
             }
         }
         let text = VoiceRefusal::NotAllowed.text();
@@ -566,9 +572,11 @@ impl Room {
     /// ends, if there is one.
     pub fn sweep(&mut self, lease: &Lease<'_>) -> (Vec<Effect>, Option<Micros>) {
         let (mut gone, mut next) = (Vec::new(), None);
-        for seat in self.seats.values().map(|open| &open.seat).filter(|seat| lease.promised(seat)) {
-            match lease.ends(seat) {
-                Some(ends) if ends <= lease.now => gone.push(seat.id),
+        for session in
+            self.sessions.values().map(|open| &open.session).filter(|session| lease.promised(session))
+        {
+            match lease.ends(session) {
+                Some(ends) if ends <= lease.now => gone.push(session.id),
                 ends => next = next.into_iter().chain(ends).min(),
             }
         }
@@ -586,7 +594,7 @@ enum Doing {
 }
 
 fn refuse(socket: SocketId, message: &str) -> Vec<Effect> {
-    vec![Effect::Tell { to: vec![socket], frame: error(message) }]
+    vec![Effect::Send { to: vec![socket], frame: error(message) }]
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ const LEASE: i64 = 75_000;
 /// A room with sockets, and the frames that each of them received.
 struct Hall {
     room: Room,
-    heard: BTreeMap<SocketId, Vec<Value>>,
+    received: BTreeMap<SocketId, Vec<Value>>,
     closed: BTreeMap<SocketId, u16>,
     now: Micros,
     entered: SocketId,
@@ -24,7 +24,7 @@ struct Hall {
 impl Hall {
     fn new(name: &str, max_peers: usize) -> Self {
         let room = Room::new(name.into(), max_peers);
-        Self { room, heard: BTreeMap::new(), closed: BTreeMap::new(), now: NOW, entered: 0 }
+        Self { room, received: BTreeMap::new(), closed: BTreeMap::new(), now: NOW, entered: 0 }
     }
 
     fn enter(&mut self) -> SocketId {
@@ -44,13 +44,13 @@ impl Hall {
     fn perform(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Tell { to, frame } => {
+                Effect::Send { to, frame } => {
                     for socket in to {
                         assert!(!self.closed.contains_key(&socket), "nothing is sent to a closed socket");
-                        self.heard.entry(socket).or_default().push(serde_json::from_str(&frame).unwrap());
+                        self.received.entry(socket).or_default().push(serde_json::from_str(&frame).unwrap());
                     }
                 }
-                Effect::Keep(socket) => assert!(self.room.seat(socket).is_some(), "what is kept is there"),
+                Effect::Keep(socket) => assert!(self.room.session(socket).is_some(), "what is kept is there"),
                 Effect::Close { socket, code, .. } => drop(self.closed.insert(socket, code)),
             }
         }
@@ -59,9 +59,9 @@ impl Hall {
     fn say_with(&mut self, socket: SocketId, frame: &Value, access: Access) {
         let effects = match self.room.on_frame(socket, Some(&frame.to_string()), self.now) {
             Next::Done(effects) => effects,
-            Next::Join(wish) => {
+            Next::Join(request) => {
                 let lease = Lease { now: self.now, millis: LEASE, beat: &|_| None };
-                self.room.join(socket, &wish, access, &lease)
+                self.room.join(socket, &request, access, &lease)
             }
         };
         self.perform(effects);
@@ -87,16 +87,16 @@ impl Hall {
     }
 
     /// The frames that a socket received since the last call.
-    fn heard(&mut self, socket: SocketId) -> Vec<Value> {
-        self.heard.remove(&socket).unwrap_or_default()
+    fn received(&mut self, socket: SocketId) -> Vec<Value> {
+        self.received.remove(&socket).unwrap_or_default()
     }
 
-    /// The object sleeps and wakes: only seats remain.
+    /// The object sleeps and wakes: only sessions remain.
     fn evict(&mut self) {
-        let seats: Vec<Seat> = self.room.seats.values().map(|open| open.seat.clone()).collect();
+        let sessions: Vec<Session> = self.room.sessions.values().map(|open| open.session.clone()).collect();
         self.room = Room::new(self.room.name.clone(), self.room.max_peers);
-        for seat in seats {
-            let stored = serde_json::to_string(&seat).unwrap();
+        for session in sessions {
+            let stored = serde_json::to_string(&session).unwrap();
             self.room.restore(serde_json::from_str(&stored).unwrap());
         }
     }
@@ -125,7 +125,7 @@ fn three() -> (Hall, [SocketId; 3]) {
     for (socket, name) in sockets.iter().zip(["a", "b", "c"]) {
         hall.join(*socket, name);
     }
-    hall.heard.clear();
+    hall.received.clear();
     (hall, sockets)
 }
 
@@ -137,9 +137,12 @@ fn s01_joining() {
     hall.join(a, "bob");
     hall.evict();
     hall.join(b, "amy");
-    assert_eq!(hall.heard(c), [joined("zoe", &[]), about("peer_joined", "bob"), about("peer_joined", "amy")]);
-    assert_eq!(hall.heard(a), [joined("bob", &["zoe"]), about("peer_joined", "amy")]);
-    assert_eq!(hall.heard(b), [joined("amy", &["zoe", "bob"])], "in order of joining, not of names");
+    assert_eq!(
+        hall.received(c),
+        [joined("zoe", &[]), about("peer_joined", "bob"), about("peer_joined", "amy")]
+    );
+    assert_eq!(hall.received(a), [joined("bob", &["zoe"]), about("peer_joined", "amy")]);
+    assert_eq!(hall.received(b), [joined("amy", &["zoe", "bob"])], "in order of joining, not of names");
 }
 
 #[test]
@@ -157,8 +160,8 @@ fn s02_s03_s04_relays_reach_their_target_and_nobody_else() {
         ),
     ] {
         hall.say(a, sent);
-        assert_eq!(hall.heard(b), [got]);
-        assert!(hall.heard(a).is_empty() && hall.heard(c).is_empty());
+        assert_eq!(hall.received(b), [got]);
+        assert!(hall.received(a).is_empty() && hall.received(c).is_empty());
     }
 }
 
@@ -166,16 +169,16 @@ fn s02_s03_s04_relays_reach_their_target_and_nobody_else() {
 fn s05_s06_leaving_and_closing() {
     let (mut hall, [a, b, c]) = three();
     hall.say(a, json!({ "type": "leave", "room": "r" }));
-    assert!(hall.heard(a).is_empty(), "the leaver gets nothing");
+    assert!(hall.received(a).is_empty(), "the leaver gets nothing");
     assert_eq!(
-        (hall.heard(b), hall.heard(c)),
+        (hall.received(b), hall.received(c)),
         (vec![about("peer_left", "a")], vec![about("peer_left", "a")])
     );
     hall.say(a, offer("r", "b"));
-    assert_eq!(hall.heard(a), [error_frame("Join a room first")], "it is out");
+    assert_eq!(hall.received(a), [error_frame("Join a room first")], "it is out");
     hall.close(b);
     hall.close(b);
-    assert_eq!(hall.heard(c), [about("peer_left", "b")], "once");
+    assert_eq!(hall.received(c), [about("peer_left", "b")], "once");
     hall.close(c);
     assert!(hall.room.is_empty());
 }
@@ -185,15 +188,15 @@ fn s12_s18_b61_a_used_peer_id_is_refused_and_nobody_is_replaced() {
     let (mut hall, [a, b, c]) = three();
     let thief = hall.enter();
     hall.join(thief, "a");
-    assert_eq!(hall.heard(thief), [error_frame("peer_id already in use")]);
+    assert_eq!(hall.received(thief), [error_frame("peer_id already in use")]);
     hall.say(b, offer("r", "a"));
-    assert_eq!(hall.heard(a).len(), 1, "offers still reach the first");
+    assert_eq!(hall.received(a).len(), 1, "offers still reach the first");
     hall.close(thief);
-    assert!(hall.heard(b).is_empty() && hall.heard(c).is_empty(), "nobody left");
+    assert!(hall.received(b).is_empty() && hall.received(c).is_empty(), "nobody left");
     hall.join(b, "a");
-    assert_eq!(hall.heard(b), [error_frame("peer_id already in use")]);
+    assert_eq!(hall.received(b), [error_frame("peer_id already in use")]);
     hall.say(c, offer("r", "b"));
-    assert_eq!(hall.heard(b).len(), 1, "S12: a membership the sender already has stays");
+    assert_eq!(hall.received(b).len(), 1, "S12: a membership the sender already has stays");
 }
 
 #[test]
@@ -201,11 +204,11 @@ fn s13_b62_b63_another_room_is_refused() {
     let (mut hall, [a, b, c]) = three();
     for kind in ["offer", "leave", "voice_state", "join"] {
         hall.say(a, json!({ "type": kind, "room": "s", "target_peer_id": "b", "sdp": "", "peer_id": "a" }));
-        assert_eq!(hall.heard(a), [error_frame("Not in room s")], "{kind}");
+        assert_eq!(hall.received(a), [error_frame("Not in room s")], "{kind}");
     }
-    assert!(hall.heard(b).is_empty() && hall.heard(c).is_empty());
+    assert!(hall.received(b).is_empty() && hall.received(c).is_empty());
     hall.close(a);
-    assert_eq!(hall.heard(b), [about("peer_left", "a")], "it was still in its own room");
+    assert_eq!(hall.received(b), [about("peer_left", "a")], "it was still in its own room");
 }
 
 #[test]
@@ -213,11 +216,11 @@ fn s14_unknown_targets() {
     let (mut hall, [a, b, _]) = three();
     for target in ["nobody", "a", ""] {
         hall.say(a, offer("r", target));
-        assert_eq!(hall.heard(a), [error_frame(&format!("Unknown peer: {target}"))]);
+        assert_eq!(hall.received(a), [error_frame(&format!("Unknown peer: {target}"))]);
     }
     hall.close(b);
     hall.say(a, offer("r", "b"));
-    assert_eq!(hall.heard(a).last(), Some(&error_frame("Unknown peer: b")));
+    assert_eq!(hall.received(a).last(), Some(&error_frame("Unknown peer: b")));
 }
 
 #[test]
@@ -227,28 +230,28 @@ fn s15_b66_peer_65_finds_the_room_full() {
     for (n, socket) in sockets.iter().enumerate() {
         hall.join(*socket, &format!("p{n}"));
     }
-    assert_eq!(hall.heard(sockets[64]), [error_frame("Room is full")]);
-    hall.heard.clear();
+    assert_eq!(hall.received(sockets[64]), [error_frame("Room is full")]);
+    hall.received.clear();
     hall.join(sockets[0], "other");
-    assert_eq!(hall.heard(sockets[0])[0]["type"], "joined", "another name in a full room is no new peer");
+    assert_eq!(hall.received(sockets[0])[0]["type"], "joined", "another name in a full room is no new peer");
     hall.close(sockets[1]);
     hall.join(sockets[64], "p64");
-    assert_eq!(hall.heard(sockets[64]).pop().unwrap()["peers"].as_array().unwrap().len(), 63);
+    assert_eq!(hall.received(sockets[64]).pop().unwrap()["peers"].as_array().unwrap().len(), 63);
 }
 
 #[test]
 fn s17_joining_again() {
     let (mut hall, [a, b, c]) = three();
     hall.join(a, "a");
-    assert_eq!(hall.heard(a), [joined("a", &["b", "c"])], "exactly as joined");
-    assert!(hall.heard(b).is_empty() && hall.heard(c).is_empty(), "nothing to the others");
+    assert_eq!(hall.received(a), [joined("a", &["b", "c"])], "exactly as joined");
+    assert!(hall.received(b).is_empty() && hall.received(c).is_empty(), "nothing to the others");
     hall.join(a, "d");
-    assert_eq!(hall.heard(a), [joined("d", &["b", "c"])], "under another name");
-    assert_eq!(hall.heard(b), [about("peer_left", "a"), about("peer_joined", "d")]);
-    assert_eq!(hall.heard(c), [about("peer_left", "a"), about("peer_joined", "d")]);
+    assert_eq!(hall.received(a), [joined("d", &["b", "c"])], "under another name");
+    assert_eq!(hall.received(b), [about("peer_left", "a"), about("peer_joined", "d")]);
+    assert_eq!(hall.received(c), [about("peer_left", "a"), about("peer_joined", "d")]);
     hall.join(b, "a");
     assert_eq!(
-        hall.heard(b),
+        hall.received(b),
         [joined("a", &["c", "d"])],
         "the old name is free, and the order is that of joining"
     );
@@ -260,18 +263,18 @@ fn s16_b66_a_flood_is_throttled_and_then_closed() {
     for _ in 1..200 {
         hall.say(a, offer("r", "b"));
     }
-    assert_eq!(hall.heard(b).len(), 199, "the join was the first frame of 200");
+    assert_eq!(hall.received(b).len(), 199, "the join was the first frame of 200");
     for _ in 0..599 {
         hall.say(a, offer("r", "b"));
     }
-    assert!(hall.heard(b).is_empty(), "no effect");
-    let heard = hall.heard(a);
-    assert_eq!((heard.len(), &heard[0]), (599, &error_frame("Rate limit exceeded")));
+    assert!(hall.received(b).is_empty(), "no effect");
+    let received = hall.received(a);
+    assert_eq!((received.len(), &received[0]), (599, &error_frame("Rate limit exceeded")));
     hall.say(a, offer("r", "b"));
     assert_eq!(hall.closed.get(&a), Some(&1008));
-    assert_eq!(hall.heard(b), [about("peer_left", "a")]);
+    assert_eq!(hall.received(b), [about("peer_left", "a")]);
     hall.say(a, offer("r", "b"));
-    assert!(hall.heard(b).is_empty(), "a closed socket has no effect");
+    assert!(hall.received(b).is_empty(), "a closed socket has no effect");
 }
 
 #[test]
@@ -283,13 +286,13 @@ fn voice_states_reach_everybody_and_those_who_come_later() {
         json!({ "type": "voice_state", "room": "r", "from_peer_id": "a", "muted": muted, "deafened": false,
                 "camera": true, "screen": false })
     };
-    assert_eq!(hall.heard(b), [state(true), state(false)]);
-    assert!(hall.heard(a).is_empty());
+    assert_eq!(hall.received(b), [state(true), state(false)]);
+    assert!(hall.received(a).is_empty());
     hall.evict();
     let late = hall.enter();
     hall.join(late, "d");
-    assert_eq!(hall.heard(late), [joined("d", &["a", "b", "c"]), state(false)], "it survives eviction");
-    assert_eq!(hall.heard(c).len(), 3);
+    assert_eq!(hall.received(late), [joined("d", &["a", "b", "c"]), state(false)], "it survives eviction");
+    assert_eq!(hall.received(c).len(), 3);
 }
 
 #[test]
@@ -301,7 +304,7 @@ fn a_peer_that_beat_and_went_silent_is_gone() {
     let lease = |secs: i64| Lease { now: at(secs), millis: LEASE, beat: &beats };
     hall.now = at(10);
     hall.say(b, json!({ "type": "heartbeat" }));
-    assert_eq!(hall.heard(b), [json!({ "type": "ack" })]);
+    assert_eq!(hall.received(b), [json!({ "type": "ack" })]);
     let (effects, next) = hall.room.sweep(&lease(84));
     assert_eq!((effects, next), (vec![], Some(at(85))));
     hall.evict();
@@ -310,12 +313,12 @@ fn a_peer_that_beat_and_went_silent_is_gone() {
     hall.perform(effects);
     assert_eq!((hall.closed.get(&b), hall.closed.len()), (Some(&1001), 1));
     assert_eq!(
-        (hall.heard(a), hall.heard(c)),
+        (hall.received(a), hall.received(c)),
         (vec![about("peer_left", "b")], vec![about("peer_left", "b")])
     );
     let (effects, next) = hall.room.sweep(&lease(95));
     hall.perform(effects);
-    assert_eq!((hall.heard(c), next), (vec![about("peer_left", "a")], None), "nobody left to look after");
+    assert_eq!((hall.received(c), next), (vec![about("peer_left", "a")], None), "nobody left to look after");
     assert_eq!(hall.room.sweep(&lease(100_000)), (vec![], None), "c never promised anything");
 }
 
@@ -327,7 +330,7 @@ fn one_and_a_listener(caller: Caller, peer_id: &str, access: Access) -> (Hall, S
     let (old, listener) = (hall.enter_with(caller), hall.enter());
     hall.say_with(old, &json!({ "type": "join", "room": "r", "peer_id": peer_id, "secret": SECRET }), access);
     hall.join(listener, "listener");
-    hall.heard.clear();
+    hall.received.clear();
     (hall, old, listener)
 }
 
@@ -382,15 +385,19 @@ fn s12_a_name_passes_to_its_owner_and_to_nobody_else() {
         let frame = json!({ "type": "join", "room": "r", "peer_id": name, "secret": secret });
         hall.say_with(again, &frame, access);
         if passes {
-            assert_eq!(hall.heard(again), [joined(name, &["listener"])], "{why}");
-            assert_eq!(hall.heard(first), [error_frame("Taken over by another connection")], "{why}");
+            assert_eq!(hall.received(again), [joined(name, &["listener"])], "{why}");
+            assert_eq!(hall.received(first), [error_frame("Taken over by another connection")], "{why}");
             assert_eq!(hall.closed.get(&first), Some(&1008), "{why}");
-            assert_eq!(hall.heard(listener), [about("peer_left", name), about("peer_joined", name)], "{why}");
+            assert_eq!(
+                hall.received(listener),
+                [about("peer_left", name), about("peer_joined", name)],
+                "{why}"
+            );
         } else {
-            assert_eq!(hall.heard(again), [error_frame("peer_id already in use")], "{why}");
-            assert!(hall.closed.is_empty() && hall.heard(listener).is_empty(), "{why}");
+            assert_eq!(hall.received(again), [error_frame("peer_id already in use")], "{why}");
+            assert!(hall.closed.is_empty() && hall.received(listener).is_empty(), "{why}");
             hall.say(listener, offer("r", name));
-            assert_eq!(hall.heard(first).len(), 1, "{why}: it is still there");
+            assert_eq!(hall.received(first).len(), 1, "{why}: it is still there");
         }
     }
 }
@@ -403,13 +410,13 @@ fn s12_s15_a_full_room_takes_its_own_back() {
     hall.say(a, join("a"));
     hall.say(b, join("b"));
     hall.say(other, join("c"));
-    assert_eq!(hall.heard(other), [error_frame("Room is full")]);
+    assert_eq!(hall.received(other), [error_frame("Room is full")]);
     hall.say(again, join("a"));
-    assert_eq!(hall.heard(again), [joined("a", &["b"])]);
-    assert!(hall.room.knows(&Wish::new("a".into(), Some(SECRET))));
-    assert!(!hall.room.knows(&Wish::new("a".into(), Some("not its secret at all"))));
-    assert!(!hall.room.knows(&Wish::new("a".into(), None)), "no secret shows nothing");
-    assert!(!hall.room.knows(&Wish::new("c".into(), Some(SECRET))));
+    assert_eq!(hall.received(again), [joined("a", &["b"])]);
+    assert!(hall.room.knows(&JoinRequest::new("a".into(), Some(SECRET))));
+    assert!(!hall.room.knows(&JoinRequest::new("a".into(), Some("not its secret at all"))));
+    assert!(!hall.room.knows(&JoinRequest::new("a".into(), None)), "no secret shows nothing");
+    assert!(!hall.room.knows(&JoinRequest::new("c".into(), Some(SECRET))));
 }
 
 #[test]
@@ -510,25 +517,25 @@ fn s20_b17_a_peer_that_loses_its_right_gets_an_error_and_is_closed() {
     let join = |did: &str| json!({ "type": "join", "room": TALK, "peer_id": did });
     let refusal = error_frame("Not allowed in this voice channel");
     hall.say_with(member, &join("did:plc:member"), Access::NotAllowed);
-    assert_eq!(hall.heard(member), std::slice::from_ref(&refusal), "the socket stays");
+    assert_eq!(hall.received(member), std::slice::from_ref(&refusal), "the socket stays");
     hall.say_with(owner, &join("did:plc:owner"), Access::Bound);
     hall.say_with(member, &join("did:plc:member"), Access::Bound);
-    hall.heard.clear();
+    hall.received.clear();
     assert!(hall.recheck(&working_set(true, true)).is_empty(), "the right stands");
     let stale = hall.room.recheck(&working_set(true, false), &[Did::parse("did:plc:owner").unwrap()]);
     assert!(stale.is_empty(), "who joined after the facts were asked for is not in them");
     hall.evict();
     let effects = hall.recheck(&working_set(true, false));
     hall.perform(effects);
-    assert_eq!((hall.heard(member), hall.closed.get(&member)), (vec![refusal.clone()], Some(&1008)));
+    assert_eq!((hall.received(member), hall.closed.get(&member)), (vec![refusal.clone()], Some(&1008)));
     assert_eq!(
-        hall.heard(owner),
+        hall.received(owner),
         [json!({ "type": "peer_left", "room": TALK, "peer_id": "did:plc:member" })]
     );
     let effects = hall.recheck(&WorkingSet::default());
     hall.perform(effects);
     assert_eq!(
-        (hall.heard(owner), hall.closed.get(&owner)),
+        (hall.received(owner), hall.closed.get(&owner)),
         (vec![refusal], Some(&1008)),
         "the channel is gone"
     );
@@ -554,8 +561,8 @@ fn s20_a_name_that_becomes_a_channel_sends_strangers_away() {
 /// bytes. V8 takes one byte per character for a string of Latin letters, and two bytes per UTF-16
 /// unit for any other.
 #[test]
-fn seats_are_pinned_and_small() {
-    let seat = Seat {
+fn sessions_are_pinned_and_small() {
+    let session = Session {
         id: u64::MAX >> 11,
         did: Some(Did::parse(&format!("did:plc:{}", "d".repeat(248))).unwrap()),
         proven: true,
@@ -568,19 +575,19 @@ fn seats_are_pinned_and_small() {
             order: u64::MAX >> 11,
             bound: true,
             voice: Some(VoiceState::default()),
-            secret: Wish::new(String::new(), Some(SECRET)).secret,
+            secret: JoinRequest::new(String::new(), Some(SECRET)).secret,
         }),
     };
-    let stored = serde_json::to_string(&seat).unwrap();
-    let name = seat.peer.unwrap().peer_id;
+    let stored = serde_json::to_string(&session).unwrap();
+    let name = session.peer.unwrap().peer_id;
     let bytes = stored.len() - 2 * (name.len() - name.encode_utf16().count() * 2);
     assert!(bytes <= 16_384 / 4, "{bytes}");
     let full = r#"{"id":1,"did":"did:plc:a","proven":true,"room":"r","relayed":false,"seen":"2026-03-01T12:00:00.000000Z","beats":false,"peer":{"peer_id":"p","order":0,"bound":false,"voice":null,"secret":"x"}}"#;
-    let seat: Seat = serde_json::from_str(full).unwrap();
-    assert_eq!(serde_json::to_string(&seat).unwrap(), full);
+    let session: Session = serde_json::from_str(full).unwrap();
+    assert_eq!(serde_json::to_string(&session).unwrap(), full);
     let pinned = r#"{"id":1,"did":null,"relayed":false,"seen":"2026-03-01T12:00:00.000000Z","beats":false,"peer":{"peer_id":"p","order":0,"bound":false,"voice":null}}"#;
-    let seat: Seat = serde_json::from_str(pinned).unwrap();
-    assert_eq!(serde_json::to_string(&seat).unwrap(), pinned);
+    let session: Session = serde_json::from_str(pinned).unwrap();
+    assert_eq!(serde_json::to_string(&session).unwrap(), pinned);
 }
 
 /// An event at one of a few sockets.
@@ -616,7 +623,7 @@ struct Idea {
 }
 
 impl Idea {
-    fn hear(&mut self, frame: &Value) {
+    fn receive(&mut self, frame: &Value) {
         let peer = || frame["peer_id"].as_str().unwrap().to_owned();
         match frame["type"].as_str().unwrap() {
             "joined" => {
@@ -703,21 +710,21 @@ proptest! {
                     let effects = halls[room].room.dismiss(&[socket], 1008, "out", Some("out"));
                     halls[room].perform(effects);
                     ideas.remove(&clients[client]);
-                    halls[room].heard.remove(&socket);
+                    halls[room].received.remove(&socket);
                     clients[client].1 = halls[room].enter();
                 }
             }
             for (room, hall) in halls.iter_mut().enumerate() {
-                for (socket, frames) in std::mem::take(&mut hall.heard) {
+                for (socket, frames) in std::mem::take(&mut hall.received) {
                     prop_assert!(clients.contains(&(room, socket)), "a frame for a socket that is gone");
                     for frame in frames {
                         let named = frame["room"].as_str();
                         prop_assert!(named.is_none_or(|name| name == NAMES[room]), "{frame} in {}", NAMES[room]);
-                        ideas.entry((room, socket)).or_default().hear(&frame);
+                        ideas.entry((room, socket)).or_default().receive(&frame);
                     }
                 }
                 let mut here: Vec<(u64, SocketId, &str)> =
-                    hall.room.peers().map(|(seat, peer)| (peer.order, seat.id, peer.peer_id.as_str())).collect();
+                    hall.room.peers().map(|(session, peer)| (peer.order, session.id, peer.peer_id.as_str())).collect();
                 here.sort_unstable();
                 let names: BTreeSet<&str> = here.iter().map(|(_, _, name)| *name).collect();
                 prop_assert_eq!(names.len(), here.len(), "S12: names are used once");

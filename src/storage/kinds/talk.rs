@@ -12,7 +12,7 @@ impl Stored for MessageRow {
     WITH wanted(uri) AS (
         SELECT value FROM json_each(?1)
         UNION SELECT m.uri FROM messages m WHERE m.rkey IN (SELECT value FROM json_each(?2))
-           AND +m.channel_uri IN (   -- an rkey names few messages: each is looked at, not sought per channel
+           AND +m.channel_uri IN (   -- an rkey names few messages: reading each is cheaper than a search per channel
                SELECT value FROM json_each(?3)
                UNION SELECT uri FROM channels WHERE rkey IN (SELECT value FROM json_each(?4)))
         UNION SELECT uri FROM messages WHERE rkey IN (SELECT value FROM json_each(?5))

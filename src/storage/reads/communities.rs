@@ -211,7 +211,7 @@ macro_rules! admitted {
 pub(in crate::storage) use admitted;
 
 // Approved, or pending in an open community; not banned, and not the owner (R11). In a community of the
-// newest form only who is admitted (N04). What stands there of communities for members only is for the person alone (X42), who reads those that let them in.
+// newest form only who is admitted (N04). Communities for members only are listed to the person alone (X42), if they may read them.
 macro_rules! joined {
     ($json:expr, $whom:literal) => {
         concat!(

@@ -1,7 +1,7 @@
 //! Single rules of a community that random histories do not prove.
 
 use colibri_edge::domain::announcement::{Announcement, Audience, Scope, Topic};
-use colibri_edge::domain::community::observers::{CatchUp, hears};
+use colibri_edge::domain::community::observers::{CatchUp, receives};
 use colibri_edge::domain::community::{Community, Effect, Keep, Settings, Stored};
 use colibri_edge::domain::lost::Attempt;
 use colibri_edge::domain::pending::OutboxEvents;
@@ -101,7 +101,7 @@ fn q21_after_failures_events_go_one_by_one() {
 /// A21, Q05: observers get nothing private, and are told to read anew if the log cannot be read.
 #[test]
 fn a21_what_observers_receive() {
-    assert!(hears(&Audience::Community) && !hears(&Audience::Private(person(0))));
+    assert!(receives(&Audience::Community) && !receives(&Audience::Private(person(0))));
     let (texts, is_over) = CatchUp::new(uri(), 3).page(None);
     assert!(is_over && texts.len() == 1 && texts[0].contains("resync_required"), "{texts:?}");
 }

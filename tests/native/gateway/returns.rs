@@ -73,7 +73,7 @@ enum End {
     /// It breaks after a silence.
     Silent,
     /// Its client sends a heartbeat, and then it breaks after a silence.
-    Heard,
+    Alive,
     /// Its client closes it.
     HungUp,
     /// The object dies before the restore is over.
@@ -106,7 +106,7 @@ fn restored_twice(end: End) -> Result<[(Vec<u64>, bool); 2], Died> {
     } else {
         world.finish()?;
         world.pass(SECOND)?;
-        if end == End::Heard {
+        if end == End::Alive {
             world.frame(second, r#"{"action":"heartbeat","event_type":"heartbeat"}"#)?;
         }
         world.pass(10 * SECOND)?;
@@ -136,7 +136,7 @@ fn q10c_a_restore_that_nobody_received_is_repeated() {
 /// Q10c: nothing comes twice that surely arrived.
 #[test]
 fn q10c_a_restore_that_was_received_is_not_repeated() {
-    for end in [End::Heard, End::HungUp] {
+    for end in [End::Alive, End::HungUp] {
         let Ok([second, third]) = restored_twice(end) else { panic!("nothing dies") };
         assert_eq!((second, third), ((vec![3, 4], true), (Vec::new(), false)));
     }

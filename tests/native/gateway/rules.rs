@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use colibri_edge::domain::actions::Seat;
+use colibri_edge::domain::actions::Destination;
 use colibri_edge::domain::announcement::{Announcement, Audience, Scope, Topic};
 use colibri_edge::domain::gateway::catching_up::{Catching, Replay};
 use colibri_edge::domain::gateway::moving::{Answer, Ending, Step as Walk};
@@ -146,8 +146,8 @@ fn a_publication_that_arrives_again_is_not_sent_again() {
             Publication { id: 7, did: alice, communities, closed, status: true, live: true, event };
         for had in [6, 7] {
             let (from, publications) = ("gateway-1".to_owned(), vec![publication.clone()]);
-            let audible = BTreeMap::new();
-            world.on(Input::Published { from, publications, had, audible })?;
+            let readers = BTreeMap::new();
+            world.on(Input::Published { from, publications, had, readers })?;
         }
         Ok(world.types(watcher).iter().filter(|of| *of == "user_status_changed").count())
     });
@@ -270,9 +270,9 @@ fn v04_v06_how_a_move_goes_on_and_ends() {
     alive(|world| {
         let id = world.open(Some(0), 0)?;
         let (alice, at) = (did(PEOPLE[0]), place(0));
-        let seat = Seat::In(at.community.to_string(), at.channel.to_string());
+        let destination = Destination::In(at.community.to_string(), at.channel.to_string());
         world.core(|gateway, moment| {
-            let (mut moving, mut step) = gateway.begin_move(id, &alice, &seat);
+            let (mut moving, mut step) = gateway.begin_move(id, &alice, &destination);
             let mut judged = 0;
             while let Walk::Judge(_) = step {
                 judged += 1;
@@ -281,7 +281,7 @@ fn v04_v06_how_a_move_goes_on_and_ends() {
                 step = gateway.go_on(&mut moving, Answer::Stale, moment.now);
             }
             assert_eq!((judged, step), (20, Walk::Over(Ending::Failed)), "V04");
-            let (mut moving, _) = gateway.begin_move(id, &alice, &seat);
+            let (mut moving, _) = gateway.begin_move(id, &alice, &destination);
             gateway.go_on(&mut moving, Answer::Judged(Ok(())), moment.now);
             assert_eq!(gateway.go_on(&mut moving, Answer::In, moment.now), Walk::Over(Ending::Done));
             assert!(gateway.begin_end(&alice).is_none(), "V06: nothing ended their time in voice");

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use colibri_edge::domain::actions::Seat;
+use colibri_edge::domain::actions::Destination;
 use colibri_edge::domain::gateway::Input;
 use colibri_edge::domain::gateway::catching_up::{Catching, Replay};
 use colibri_edge::domain::gateway::moving::{Answer, Ending, Move, Step as Walk};
@@ -36,12 +36,12 @@ pub(super) struct Outside {
     lists: BTreeMap<String, Rooms>,
     /// When each event of a community was numbered.
     numbered: BTreeMap<String, Vec<Micros>>,
-    /// What the watchers were last told of each person, and when a gateway last noted a change.
-    told: BTreeMap<Did, State>,
+    /// The last state that watchers received of each person, and when a gateway last noted a change.
+    published: BTreeMap<Did, State>,
     changed: BTreeMap<Did, Micros>,
     /// What each person chose last.
     preferred: BTreeMap<Did, State>,
-    /// Nobody knows what they chose last: it was stored, and nobody heard of it.
+    /// Nobody knows what they chose last: it was stored, and not published.
     unsure: BTreeSet<Did>,
     /// States that R20 set without a socket, in this run.
     pinned: BTreeSet<Did>,
@@ -58,7 +58,7 @@ pub(super) struct Tasks {
     choices: Vec<(Option<i64>, Choice)>,
     round: Option<(Round, Vec<Waiting>)>,
     /// Moves that wait for their turn, and the one of each person that has it.
-    waiting: VecDeque<(Did, Option<(i64, Seat)>)>,
+    waiting: VecDeque<(Did, Option<(i64, Destination)>)>,
     moves: Vec<(Option<i64>, Move, Walk)>,
     restores: Vec<Restore>,
 }
@@ -88,7 +88,7 @@ pub(super) enum Call {
     /// It is done, but the answer is lost.
     AnswerLost,
     Failed,
-    /// The community has heard of something since, or the right is gone.
+    /// The community has received an event since, or the right is gone.
     Turned,
 }
 
@@ -127,14 +127,14 @@ impl Tasks {
 }
 
 impl Outside {
-    /// What the watchers were told.
-    pub(super) fn told(&self) -> BTreeMap<Did, State> {
-        self.told.clone()
+    /// What the watchers received.
+    pub(super) fn published(&self) -> BTreeMap<Did, State> {
+        self.published.clone()
     }
 
-    /// They were told this, and nothing after it.
-    pub(super) fn only_told(&mut self, told: BTreeMap<Did, State>) {
-        self.told = told;
+    /// They received this, and nothing after it.
+    pub(super) fn only_published(&mut self, published: BTreeMap<Did, State>) {
+        self.published = published;
     }
 
     pub(super) fn crashed(&mut self) {
@@ -279,12 +279,12 @@ impl World {
         let state = State::named(event["state"].as_str().unwrap()).unwrap();
         let stored = self.outside.stored.get(&publication.did).and_then(|stored| stored.current);
         assert_eq!(stored.unwrap_or(State::Offline), state, "H11: stored first, published second");
-        let before = self.outside.told.insert(publication.did.clone(), state).unwrap_or(State::Offline);
+        let before = self.outside.published.insert(publication.did.clone(), state).unwrap_or(State::Offline);
         assert!(self.run > 0 || before != state, "P02, P10: {state:?} is no news");
     }
 
     /// What is published reaches the gateways, this one included.
-    pub(super) fn tell(&mut self) -> Result<(), Died> {
+    pub(super) fn publish(&mut self) -> Result<(), Died> {
         let had: Vec<i64> = read(&run_on(self, &gateway_people::publisher("gateway-0"))?);
         let had = had.first().copied().unwrap_or(0);
         let (_, publications, unreadable) =
@@ -298,7 +298,7 @@ impl World {
                 from: "gateway-0".to_owned(),
                 publications,
                 had,
-                audible: BTreeMap::new(),
+                readers: BTreeMap::new(),
             })?;
         }
         Ok(())
@@ -306,8 +306,8 @@ impl World {
 
     // Voice.
 
-    pub(super) fn wants(&mut self, id: i64, did: Did, seat: Seat) {
-        self.tasks.waiting.push_back((did, Some((id, seat))));
+    pub(super) fn wants(&mut self, id: i64, did: Did, destination: Destination) {
+        self.tasks.waiting.push_back((did, Some((id, destination))));
     }
 
     /// Begins what has its turn: one move at a time for each person (V01).
@@ -319,8 +319,9 @@ impl World {
                 continue;
             }
             match wish {
-                Some((id, seat)) => {
-                    let (moving, step) = self.change(|gateway, _| gateway.begin_move(id, &did, &seat))?;
+                Some((id, destination)) => {
+                    let (moving, step) =
+                        self.change(|gateway, _| gateway.begin_move(id, &did, &destination))?;
                     self.tasks.moves.push((Some(id), moving, step));
                 }
                 None => {
@@ -578,12 +579,12 @@ impl World {
             socket.sources.iter().filter(|source| source.listens.contains(&watched)).collect();
         let alice = did(PEOPLE[0]);
         if let Some(at) = self.outside.changed.get(&alice).filter(|_| !is_odd && self.run == 0) {
-            let told = missed.iter().any(|one| one.did == alice && one.status);
+            let published = missed.iter().any(|one| one.did == alice && one.status);
             let must = sources.iter().any(|source| *at > source.lacks_since());
             let may = sources.iter().any(|source| at.0 + SECOND + SECOND / 10 >= source.lacks_since().0);
-            assert!(told || !must, "Q13: a change that was missed is told");
-            assert!(!told || may, "Q13: a change that was heard is not told again");
-            if told {
+            assert!(published || !must, "Q13: a missed change is published");
+            assert!(!published || may, "Q13: a received change is not published again");
+            if published {
                 self.saw("person restored");
             }
         }
@@ -637,7 +638,7 @@ impl World {
             } else if self.tasks.restores.iter().any(|task| task.due <= self.now) {
                 self.restore(0, false)?;
             } else {
-                return self.tell();
+                return self.publish();
             }
             self.jobs.retain(|(id, _)| self.sockets.borrow().contains_key(id));
         }
@@ -667,11 +668,11 @@ impl World {
                 sockets.iter().filter(|(_, one)| one.did.as_ref() == Some(&did)).map(|(id, _)| *id).collect()
             };
             self.check_presence(&did, !open.is_empty());
-            let seat = self.with(|gateway, _| {
-                gateway.present(&did).and_then(|present| present.person.seat.place().cloned())
+            let place = self.with(|gateway, _| {
+                gateway.present(&did).and_then(|present| present.person.voice.place().cloned())
             })?;
             if self.listed(&did).is_some() {
-                assert_eq!(self.listed(&did), seat.0, "V10, V11: the gateway knows where {name} is");
+                assert_eq!(self.listed(&did), place.0, "V10, V11: the gateway knows where {name} is");
                 let holder = self.outside.joined.get(&did).map(|(id, ..)| *id);
                 assert!(
                     holder.is_some_and(|id| open.contains(&id)),
@@ -694,8 +695,8 @@ impl World {
         };
         let is_unsure = is_open && self.outside.unsure.contains(did);
         assert!(is_unsure || expected.contains(&current), "P04, P10: {did} is {current:?}, not {expected:?}");
-        let told = self.outside.told.get(did).copied().unwrap_or(State::Offline);
-        assert_eq!(told, current, "E15: others know what is stored of {did}");
+        let published = self.outside.published.get(did).copied().unwrap_or(State::Offline);
+        assert_eq!(published, current, "E15: others know what is stored of {did}");
     }
 }
 
