@@ -7,9 +7,11 @@ use super::error::ApiError;
 use super::{Answer, empty};
 
 const METHODS: &str = "GET, POST, PUT, PATCH, DELETE, OPTIONS";
-const HEADERS: &str = "Authorization, Content-Type, Idempotency-Key, Range, If-None-Match";
+const HEADERS: &str = "Authorization, Content-Type, Idempotency-Key, Range, If-None-Match, \
+                       Atproto-Proxy, Atproto-Accept-Labelers";
 const EXPOSED: &str = "RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After, \
-                       Colibri-Cursor, ETag, Content-Range, Atproto-Repo-Rev";
+                       Colibri-Cursor, ETag, Content-Range, Atproto-Repo-Rev, \
+                       Content-Length, Accept-Ranges";
 
 /// `OPTIONS` on any path (H09).
 pub(super) fn preflight() -> Answer {

@@ -7,8 +7,9 @@ use super::{Answer, Call, error::ApiError};
 use crate::domain::secrets::is_test_stream;
 use crate::platform::config;
 
-/// The service entry in the document, which `atproto-proxy` names.
-const SERVICE_ID: &str = "#colibri_appview";
+/// The entries in the document, by the name that `atproto-proxy` has, and their types (N154).
+const SERVICES: [(&str, &str); 2] =
+    [("#colibri_appview", "ColibriAppView"), ("#colibri_notif", "ColibriNotificationService")];
 
 /// The document.
 #[derive(Serialize)]
@@ -16,7 +17,7 @@ pub(super) struct Document {
     #[serde(rename = "@context")]
     pub(super) context: [&'static str; 1],
     pub(super) id: String,
-    pub(super) service: [Service; 1],
+    pub(super) service: [Service; 2],
 }
 
 #[derive(Serialize)]
@@ -30,8 +31,8 @@ pub(super) struct Service {
 impl Document {
     /// The document for this DID and this address.
     pub(super) fn new(did: String, service_endpoint: String) -> Self {
-        let service = Service { id: SERVICE_ID, r#type: "ColibriAppView", service_endpoint };
-        Self { context: ["https://www.w3.org/ns/did/v1"], id: did, service: [service] }
+        let entry = |(id, r#type)| Service { id, r#type, service_endpoint: service_endpoint.clone() };
+        Self { context: ["https://www.w3.org/ns/did/v1"], id: did, service: SERVICES.map(entry) }
     }
 }
 

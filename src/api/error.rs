@@ -84,9 +84,20 @@ impl ApiError {
         }
     }
 
-    /// The response (H02).
-    pub(super) fn response(&self) -> Result<Response> {
-        let (status, code, message) = self.parts();
+    /// Status, code and message as the clients of the lexicons expect them (N157).
+    fn lexicon_parts(&self) -> (u16, &'static str, &str) {
+        match self.parts() {
+            (422, code, sentence) => (400, code, sentence),
+            (410, _, sentence) => (404, "NotFound", sentence),
+            (405, _, sentence) => (405, "InvalidRequest", sentence),
+            (503, _, sentence) => (503, "UpstreamFailure", sentence),
+            parts => parts,
+        }
+    }
+
+    /// The response (H02), to a request for a method of the lexicons as these spell it.
+    pub(super) fn response(&self, of_lexicon: bool) -> Result<Response> {
+        let (status, code, message) = if of_lexicon { self.lexicon_parts() } else { self.parts() };
         let response =
             Response::from_json(&json!({ "error": code, "message": message }))?.with_status(status);
         let headers = response.headers();
@@ -102,5 +113,32 @@ impl ApiError {
             _ => {}
         }
         Ok(response)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// N157: the client knows a list of codes, and reads others by their status.
+    #[test]
+    fn n157_the_errors_of_the_lexicons() {
+        for (error, expected) in [
+            (ApiError::BadRequest("x"), (400, "InvalidRequest")),
+            (ApiError::Invalid("x".into()), (400, "InvalidRequest")),
+            (ApiError::AuthRequired("x"), (401, "AuthRequired")),
+            (ApiError::Forbidden("x"), (403, "Forbidden")),
+            (ApiError::NotFound("x"), (404, "NotFound")),
+            (ApiError::Gone("x"), (404, "NotFound")),
+            (ApiError::MethodNotAllowed("GET".into()), (405, "InvalidRequest")),
+            (ApiError::RateLimited(1), (429, "RateLimited")),
+            (ApiError::Internal, (500, "InternalError")),
+            (ApiError::Upstream("x"), (502, "UpstreamFailure")),
+            (Fault::new("testing", "nothing").into(), (503, "UpstreamFailure")),
+        ] {
+            let (status, code, sentence) = error.lexicon_parts();
+            assert_eq!((status, code), expected, "{error:?}");
+            assert!(!sentence.is_empty());
+        }
     }
 }

@@ -49,15 +49,23 @@ pub(super) async fn identity(call: &Call) -> Answer {
     let (db, outside) = (call.db()?, call.outside()?);
     let did = match who {
         Who::Did(did) => did,
-        Who::Handle(handle) => match handles::lead_for_anybody(&handle, &outside).await {
-            Proof::Names(did) => did,
-            Proof::Nothing => return Err(ApiError::NotFound("this handle resolves to no DID")),
-            Proof::Failed => return Err(ApiError::Upstream("this handle could not be resolved")),
+        Who::Handle(handle) => match leads_to(call, &handle).await? {
+            Some(did) => did,
+            None => return Err(ApiError::NotFound("this handle resolves to no DID")),
         },
     };
     let found = identity::identify_anybody(&db, &did, &outside).await;
     let identity = found.map_err(|unresolved| refused(unresolved, "there is no such did"))?;
     shown(call, &Shown::from(identity))
+}
+
+/// The DID to which a handle resolves, if it does.
+pub(super) async fn leads_to(call: &Call, handle: &Handle) -> Result<Option<Did>, ApiError> {
+    match handles::lead_for_anybody(handle, &call.outside()?).await {
+        Proof::Names(did) => Ok(Some(did)),
+        Proof::Nothing => Ok(None),
+        Proof::Failed => Err(ApiError::Upstream("this handle could not be resolved")),
+    }
 }
 
 /// The error for a DID that does not resolve. `nobody` is the message if the DID does not exist.

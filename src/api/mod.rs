@@ -39,6 +39,7 @@ mod signaling;
 mod sockets;
 mod sync;
 mod waiting;
+mod xrpc;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -112,19 +113,23 @@ const ROUTES: &[Route] = routes! {
 const SUBSCRIBE: &str = "social.colibri.sync.subscribeEvents";
 /// The method that 🔑👤 endpoints share (X09); R40 to R42 accept only their own.
 const MODERATE: &str = "social.colibri.community.moderate";
+/// Methods of the lexicons that a token for the like endpoint of `/api` may name too (N150).
+const LIST_MESSAGES: &str = "social.colibri.channel.listMessages";
+const LIST_REACTIONS: &str = "social.colibri.channel.listReactions";
+const LIST_MEMBERS: &str = "social.colibri.community.listMembers";
 
 /// The methods that a service-auth token may name, by the rule of a route (X09), and the method
 /// through which somebody's PDS calls the route (X10). Every route that accepts a token has a row.
 const METHODS: &[Method] = methods! {
-    R01 "social.colibri.channel.listMessages";
+    R01 "social.colibri.message.list" LIST_MESSAGES;
     R02 "social.colibri.message.get";
     R05 "social.colibri.reaction.list";
-    R06 "social.colibri.channel.listReactions";
+    R06 "social.colibri.reaction.listOfChannel" LIST_REACTIONS;
     R07 "social.colibri.community.get";
     R11 "social.colibri.community.list";
     R12 "social.colibri.channel.list";
     R13 "social.colibri.community.getSidebar";
-    R14 "social.colibri.community.listMembers";
+    R14 "social.colibri.member.list" LIST_MEMBERS;
     R22 "social.colibri.channel.listReads";
     R03 "social.colibri.message.block" MODERATE;
     R08 "social.colibri.community.ban" MODERATE;
@@ -151,9 +156,14 @@ const METHODS: &[Method] = methods! {
     sync_now "social.colibri.sync.requestRepo" MODERATE;
 };
 
+/// Every route: those of `/api` and the pages, then the methods of the lexicons.
+fn every_route() -> impl Iterator<Item = &'static Route> {
+    ROUTES.iter().chain(xrpc::METHODS)
+}
+
 /// Every route: method, path and rule of the contract.
 pub fn listed() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
-    ROUTES.iter().map(|route| (route.method, route.path, route.id))
+    every_route().map(|route| (route.method, route.path, route.id))
 }
 
 /// The result of a handler.
@@ -166,6 +176,7 @@ pub async fn answer(request: Request, env: Env, context: Context) -> Result<Resp
     // The method as sent: `Request::method` maps an unknown method to GET.
     let method = request.inner().method();
     let over_tls = request.inner().url().starts_with("https:");
+    let of_lexicon = xrpc::has(&request.path());
     let spends = Spends::of(&request, &env);
     let admitted = spends.admit().and_then(|()| cors::admit(&request, &origins, origin.as_deref()));
     let answer = match admitted {
@@ -178,7 +189,7 @@ pub async fn answer(request: Request, env: Env, context: Context) -> Result<Resp
             if let ApiError::Fault(fault) = &error {
                 log::fault(fault, "the caller gets 503 and may retry");
             }
-            error.response()?
+            error.response(of_lexicon)?
         }
     };
     // Of an upgrade the other headers belong to the runtime; they cannot be changed, so a copy is.
@@ -201,6 +212,10 @@ async fn route(mut request: Request, env: Env, context: Context, method: &str, s
     let url = request.url().map_err(|_| ApiError::BadRequest("the address cannot be read"))?;
     let query = Query::of(&url);
     let (route, segment, methods) = match url.path().strip_prefix("/xrpc/") {
+        Some(_) if xrpc::has(url.path()) => {
+            let (route, _) = router::find(xrpc::METHODS, method, url.path())?;
+            (route, String::new(), route.own)
+        }
         Some(name) => {
             let (route, own) = router::named(ROUTES, METHODS, method, name)?;
             (route, query.optional("code").unwrap_or_default().to_owned(), own)

@@ -74,6 +74,12 @@ impl Query {
             .ok_or_else(|| ApiError::Invalid(format!("{name} must be a DID (did:…) or a handle")))
     }
 
+    /// A required handle.
+    pub(super) fn handle(&self, name: &str) -> Checked<Handle> {
+        Handle::parse(self.required(name)?)
+            .ok_or_else(|| ApiError::Invalid(format!("{name} must be a handle")))
+    }
+
     /// A required record key.
     pub(super) fn rkey(&self, name: &str) -> Checked<Rkey> {
         Rkey::parse(self.required(name)?)

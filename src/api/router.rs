@@ -22,6 +22,8 @@ pub(super) struct Route {
     pub(super) handler: Handler,
     /// Whether the response cache may hold its answers.
     pub(super) cached: Cached,
+    /// The method of a lexicon, the only one that a token for the route may name (N150); none of `/api`.
+    pub(super) own: &'static [&'static str],
 }
 
 /// Whether the response cache may hold the answers of a route.
@@ -52,10 +54,26 @@ macro_rules! routes {
             id: stringify!($id),
             handler: |call| Box::pin($($handler)::+(call)),
             cached: routes!(@cached $($cached)?),
+            own: &[],
         }),*]
     };
 }
 pub(super) use routes;
+
+/// Builds the table of the lexicons' methods: as [`routes`], with an NSID in the place of the path.
+macro_rules! lexicons {
+    ($($method:ident $nsid:literal $id:ident $($handler:ident)::+ $($cached:ident)?;)*) => {
+        &[$(Route {
+            method: stringify!($method),
+            path: concat!("/xrpc/", $nsid),
+            id: stringify!($id),
+            handler: |call| Box::pin($($handler)::+(call)),
+            cached: routes!(@cached $($cached)?),
+            own: &[$nsid],
+        }),*]
+    };
+}
+pub(super) use lexicons;
 
 /// The methods that a token may name.
 pub(super) struct Method {
@@ -197,10 +215,18 @@ mod tests {
     #[test]
     fn every_route_is_one() {
         let mut seen = std::collections::BTreeSet::new();
-        for Route { method, path, id, .. } in super::super::ROUTES {
+        for Route { method, path, id, own, .. } in super::super::every_route() {
             assert!(["GET", "POST", "PUT", "DELETE"].contains(method), "{method} {path}");
+            assert!(
+                own.is_empty() || ["GET", "POST"].contains(method),
+                "{path}: a PDS forwards no other method"
+            );
+            assert_eq!(path.strip_prefix("/xrpc/").as_slice(), *own, "{path}");
             let reference = ["/openapi.json", "/docs", "/.well-known/did.json"].contains(path);
-            assert!(reference || ["/api/", "/demo/"].iter().any(|root| path.starts_with(root)), "{path}");
+            assert!(
+                reference || ["/api/", "/demo/", "/xrpc/"].iter().any(|root| path.starts_with(root)),
+                "{path}"
+            );
             assert!(!path.ends_with('/'), "{path}");
             assert!(path.matches('{').count() <= 1, "{path}: one part of any text");
             assert!(seen.insert((method, path)), "{method} {path} stands here twice");

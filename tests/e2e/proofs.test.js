@@ -59,7 +59,11 @@ describe('with a real PDS', () => {
     const { status, body } = await service.fetchJson('/.well-known/did.json')
     assert.equal(status, 200)
     assert.equal(body.id, did)
-    assert.deepEqual(body.service, [{ id: '#colibri_appview', type: 'ColibriAppView', serviceEndpoint: `http://localhost:${service.port}` }])
+    const serviceEndpoint = `http://localhost:${service.port}`
+    assert.deepEqual(body.service, [
+      { id: '#colibri_appview', type: 'ColibriAppView', serviceEndpoint },
+      { id: '#colibri_notif', type: 'ColibriNotificationService', serviceEndpoint },
+    ])
     const server = (await service.fetchJson('/api/server')).body
     assert.deepEqual([server.did, server.auth_mode], [did, 'verified'])
     const health = (await service.fetchJson('/api/health')).body
@@ -216,7 +220,7 @@ describe('with a real PDS', () => {
     assert.deepEqual([refused.status, refused.body.error], [403, 'Forbidden'])
     const query = new URLSearchParams({ community: community.uri, member_did: bob.did })
     assert.equal((await post(alice, `social.colibri.community.unban?${query}`)).status, 204)
-    const messages = await proxied(bob, `social.colibri.channel.listMessages?channel=${channel.rkey}`)
+    const messages = await proxied(bob, `social.colibri.message.list?channel=${channel.rkey}`)
     assert.deepEqual([messages.status, messages.body], [200, []], 'reads')
     const { status, body } = await post(bob, 'social.colibri.sync.createTicket')
     assert.equal(status, 200)
@@ -226,6 +230,12 @@ describe('with a real PDS', () => {
     const direct = (path, method = 'GET', token = KEY) => service.fetchJson(`/xrpc/${path}`, { method, headers: bearer(token) })
     assert.equal((await direct('social.colibri.nothing')).status, 404)
     assert.equal((await direct('')).status, 404)
+    const described = await proxied(bob, 'social.colibri.server.describeServer')
+    assert.deepEqual([described.status, described.body.software], [200, 'colibri-appview'], 'N150: a method of the lexicons')
+    const posted = await direct('social.colibri.server.describeServer', 'POST')
+    assert.deepEqual([posted.status, posted.body.error, posted.headers.get('allow')], [405, 'InvalidRequest', 'GET, HEAD, OPTIONS'], 'N157')
+    const nameless = await direct('com.atproto.identity.resolveHandle')
+    assert.deepEqual([nameless.status, nameless.body.error], [400, 'InvalidRequest'], 'N157')
     assert.equal((await direct(SUBSCRIBE)).status, 404, 'a method of several endpoints is none of one')
     const wrong = await direct('social.colibri.community.ban')
     assert.deepEqual([wrong.status, wrong.headers.get('allow')], [405, 'POST, OPTIONS'])

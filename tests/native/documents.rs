@@ -43,15 +43,12 @@ fn words<'a>(text: &'a str, also: &'a str) -> impl Iterator<Item = &'a str> {
     text.split(move |c: char| !c.is_ascii_alphanumeric() && !also.contains(c)).filter(|word| !word.is_empty())
 }
 
-/// Whether a word has the shape of a rule: a letter of the contract, two digits, perhaps a letter
-/// (`A12b`).
+/// Whether a word has the shape of a rule: a letter of the contract, two or three digits, perhaps a
+/// letter (`A12b`, `N160a`).
 fn is_rule(word: &str) -> bool {
-    let mut chars = word.chars();
-    chars.next().is_some_and(|letter| LETTERS.contains(letter))
-        && chars.next().is_some_and(|c| c.is_ascii_digit())
-        && chars.next().is_some_and(|c| c.is_ascii_digit())
-        && chars.next().is_none_or(|c| c.is_ascii_lowercase())
-        && chars.next().is_none()
+    let number = word.strip_prefix(|letter: char| LETTERS.contains(letter)).unwrap_or_default();
+    let number = number.strip_suffix(|c: char| c.is_ascii_lowercase()).unwrap_or(number);
+    matches!(number.len(), 2 | 3) && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[test]
