@@ -1,6 +1,6 @@
 // @ts-check
-// Clients that do ten times what they may, for limits.js: in a thread of its own, so that the honest are not measured late because
-// of the flood's own work.
+// Clients that do as much as they may, or ten times that, for limits.js: in a thread of its own, so that the honest are not measured
+// late because of the flood's own work.
 //
 // Promises: it keeps its pace whatever it is answered; it says when it has begun, and when it is told to end, how much it planned,
 // sent and was refused.
@@ -10,7 +10,6 @@ import { isMainThread, parentPort, workerData } from 'node:worker_threads'
 import { Pool } from 'undici'
 import WebSocket from 'ws'
 
-const TIMES = 10
 const SOCKETS = 4
 /** At once, until the first is refused. */
 const TO_DRAIN = 50
@@ -43,7 +42,7 @@ export async function pace(perSecond, until, act) {
  * `one` resolves with whether it was refused, and with nothing if it could not be sent; `close` with how many were refused beside.
  * @typedef {{ one: (n: number) => Promise<boolean | undefined>, close: () => Promise<number> }} Running
  */
-/** @typedef {{ perSecond: (limit: number) => number, open: (at: At) => Promise<Running> }} Flood */
+/** `perSecond`: what the client may do. @typedef {{ perSecond: (limit: number) => number, open: (at: At) => Promise<Running> }} Flood */
 
 /** An address of the flood. @param {number} [n] */
 const address = (n = 0) => `2001:db8:0:${n.toString(16)}::1`
@@ -131,23 +130,23 @@ async function frames({ url }, path, frame) {
 /** @type {Record<string, Flood>} */
 export const FLOODS = {
   'requests of an address': {
-    perSecond: (limit) => (limit * TIMES) / 60,
+    perSecond: (limit) => limit / 60,
     open: (at) => requests(at, '/api/server', () => ({ 'x-forwarded-for': address() })),
   },
   'requests of a person': {
-    perSecond: (limit) => (limit * TIMES) / 60,
+    perSecond: (limit) => limit / 60,
     open: (at) =>
       requests(at, BANS, (n) => ({ 'x-forwarded-for': address(n % 1000), authorization: `Bearer ${at.token}` })),
   },
   'openings of sockets': {
-    perSecond: (limit) => limit / 60,
+    perSecond: (limit) => limit / 600,
     open: async ({ url }) => ({
       one: (n) =>
         new Promise((done) => {
           const paths = ['/api/subscribe', '/api/webrtc/signal?room=flood']
           const headers = { 'x-forwarded-for': address() }
           const ws = new WebSocket(url.replace('http', 'ws') + paths[n % 2], { headers, perMessageDeflate: false })
-          ws.on('error', () => {})
+          ws.on('error', () => done(undefined))
           ws.once('unexpected-response', (request, response) => {
             request.destroy()
             done(response.statusCode === 429)
@@ -161,16 +160,16 @@ export const FLOODS = {
     }),
   },
   'frames of four sockets': {
-    perSecond: () => SOCKETS * FRAMES * TIMES,
+    perSecond: () => SOCKETS * FRAMES,
     open: (at) => frames(at, '/api/subscribe', '{"action":"activity"}'),
   },
   'frames of four peers': {
-    perSecond: () => SOCKETS * SIGNALS * TIMES,
+    perSecond: () => SOCKETS * SIGNALS,
     open: (at) => frames(at, '/api/webrtc/signal?room=flood', '{"type":"leave","room":"nowhere"}'),
   },
 }
 
-/** @param {At & { name: string }} at */
+/** @param {At & { name: string, times: number }} at */
 async function flood(at) {
   const { perSecond, open } = FLOODS[at.name]
   const { one, close } = await open(at)
@@ -179,11 +178,11 @@ async function flood(at) {
   // What a bucket holds is gone at the beginning: from then on it is as it stays.
   const isRefused = async () => (await Promise.all(Array.from({ length: TO_DRAIN }, (_, n) => one(n)))).some((outcome) => outcome)
   const answersEach = !at.name.startsWith('frames')
-  while (answersEach && !(await isRefused()));
+  while (at.times > 1 && answersEach && !(await isRefused()));
   parentPort.postMessage('begun')
   const startedAt = performance.now()
-  const outcomes = await pace(perSecond(at.limit), () => isOver, one)
-  const planned = Math.round(((performance.now() - startedAt) * perSecond(at.limit)) / 1000)
+  const outcomes = await pace(at.times * perSecond(at.limit), () => isOver, one)
+  const planned = Math.round(((performance.now() - startedAt) * at.times * perSecond(at.limit)) / 1000)
   const beside = await close()
   const sent = outcomes.filter((outcome) => outcome !== undefined)
   parentPort.postMessage({ planned, sent: sent.length, refused: sent.filter(Boolean).length + beside })
