@@ -13,6 +13,7 @@ import { pathToFileURL } from 'node:url'
 import { gzipSync } from 'node:zlib'
 
 import { BUILD_DIR, GUARD, packaged, ROOT, WRANGLER_CONFIG } from './paths.js'
+import { buildPages, pagesAreCurrent } from './pages.js'
 import { exitWith, Refusal, runQuietly, say } from './progress.js'
 import { setUp, wasmBindgen, workerBuild } from './toolchain.js'
 
@@ -23,8 +24,11 @@ const GUARDS = process.platform === 'linux'
 const STAMP = join(BUILD_DIR, '.inputs')
 const WASM = join(BUILD_DIR, 'index_bg.wasm')
 
+/** The pages have their own inputs (pages.js): a change of theirs compiles no Rust. */
+const PAGES = join(ROOT, 'src', 'pages')
+
 function* filesUnder(path) {
-  if (!existsSync(path)) return
+  if (!existsSync(path) || path === PAGES) return
   const entries = readdirSync(path, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1))
   for (const entry of entries) {
     const child = join(path, entry.name)
@@ -44,7 +48,9 @@ function inputsDigest() {
 }
 
 /** Whether build/ was made from the current sources. */
-export function buildIsCurrent() {
+export const buildIsCurrent = () => workerIsCurrent() && pagesAreCurrent()
+
+function workerIsCurrent() {
   return existsSync(STAMP) && existsSync(WASM) && (existsSync(GUARD) || !GUARDS) && readFileSync(STAMP, 'utf8') === inputsDigest()
 }
 
@@ -91,7 +97,7 @@ export async function build(announce = say) {
   await setUp({ rust: true })
   // Computed before the compiler reads the files, so that an edit during the build causes another build.
   const inputs = inputsDigest()
-  if (!buildIsCurrent()) {
+  if (!workerIsCurrent()) {
     announce(BUILD_TITLE)
     rmSync(STAMP, { force: true })
     await runQuietly(workerBuild().path, ['--release'], {
@@ -116,6 +122,7 @@ export async function build(announce = say) {
     if (GUARDS) await buildGuard()
     writeFileSync(STAMP, inputs)
   }
+  await buildPages()
   return sizeLine()
 }
 

@@ -59,7 +59,7 @@ export const COMMANDS = {
     },
     needs: {},
   },
-  lint: { script: 'scripts/test.js', first: ['format', 'clippy', 'types'], about: 'The checks that run nothing.' },
+  lint: { script: 'scripts/test.js', first: ['format', 'clippy', 'types', 'pages'], about: 'The checks that run nothing.' },
   'test:native': { script: 'scripts/test.js', first: ['native'], about: 'The tests in Rust.' },
   'test:network': { script: 'scripts/test.js', first: ['network'], about: 'The tests of the local network.', arguments: STEPS },
   'test:e2e': { script: 'scripts/test.js', first: ['e2e'], about: 'The end-to-end tests on workerd.', arguments: STEPS },

@@ -11,13 +11,13 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-import { ROOT } from './paths.js'
+import { PAGES_DIR, ROOT } from './paths.js'
 import { Refusal } from './progress.js'
 import { NAMES } from './variables.js'
 
 const require = createRequire(import.meta.url)
 /** Change this when the cached data below changes its shape. */
-const CACHE_FORMAT = '1'
+const CACHE_FORMAT = '2'
 const CACHE = join(ROOT, 'node_modules', '.cache', 'colibri-edge')
 export const PUBLIC_SOCKET_PLUGIN = fileURLToPath(new URL('./public-socket.js', import.meta.url))
 
@@ -39,13 +39,14 @@ function readWranglerConfig(configPath) {
   const { workerOptions, main } = wrangler.unstable_getMiniflareWorkerOptions(config)
   // wrangler adds .dev.vars to the bindings. That file is for `npm run dev`; here secrets come only from the
   // environment, and none may be written to the cache file.
-  const { modulesRules: _, bindings: __, ...options } = workerOptions
+  // Miniflare's own assets would put two more Workers in front of every request; see ASSETS below.
+  const { modulesRules: _, bindings: __, assets: ___, ...options } = workerOptions
   const databases = config.d1_databases.map(({ binding, migrations_dir, migrations_table }) => ({
     binding,
     migrationsDir: join(dirname(configPath), migrations_dir ?? 'migrations'),
     migrationsTable: migrations_table ?? 'd1_migrations',
   }))
-  const read = { name: config.name, main, options, vars: config.vars, databases }
+  const read = { name: config.name, main, options, vars: config.vars, databases, assets: config.assets?.binding }
   mkdirSync(CACHE, { recursive: true })
   // Renamed into place, because several services may start at once.
   writeFileSync(`${kept}.${process.pid}`, JSON.stringify(read))
@@ -128,7 +129,7 @@ function builtModules(main) {
  * @param {() => string} where.tokenSecret what TOKEN_SECRET is unless the environment has one (C08)
  */
 export function localWorker(configPath, { storage, host, port, environment, tokenSecret }) {
-  const { name, main, options, vars, databases } = readWranglerConfig(configPath)
+  const { name, main, options, vars, databases, assets } = readWranglerConfig(configPath)
   const { convertV4MiniflareOptions } = require('miniflare')
   const address = `${host.includes(':') ? `[${host}]` : host}:${port}`
   // The address on which it listens, so that nobody can make the service request itself.
@@ -149,6 +150,8 @@ export function localWorker(configPath, { storage, host, port, environment, toke
   }
   const worker = converted.workers[1]
   const d1 = Object.fromEntries(databases.map(({ binding }) => [binding, worker.config.env[binding]]))
+  // The runtime's own service of a folder, which answers a path with its file.
+  if (assets) worker.config.env[assets] = { type: 'disk', path: PAGES_DIR, writable: false }
   worker.config.env.PUBLIC_SOCKET = {
     type: 'unsafe:public-socket',
     address,

@@ -10,6 +10,9 @@ export const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
 /** The built Worker. worker-build writes it here, and wrangler.toml's `main` points here. */
 export const BUILD_DIR = join(ROOT, 'build')
 
+/** The built pages, the folder of the binding ASSETS. */
+export const PAGES_DIR = join(BUILD_DIR, 'pages')
+
 /** The library that bounds workerd's connections (guard/), on Linux; `npm run build` builds it. */
 export const GUARD = join(BUILD_DIR, 'guard.so')
 

@@ -148,16 +148,20 @@ async function shown({ service, communityUri, textChannel }) {
   )
 }
 
-/** The addresses that exist for people. @param {string} service */
-const pages = (service) => `colibri-edge    ${service}
-  reference     ${service}/docs
+/**
+ * The addresses that exist for people. Accounts behind the `#` are offered for one click; browsers do not send that part.
+ * @param {string} service @param {{ handle: string, password: string }[]} [accounts]
+ */
+const pages = (service, accounts = []) => `colibri-edge    ${service}/
+  chat          ${service}/demo/chat${accounts.length > 0 ? `#${accounts.map(({ handle, password }) => `${handle}:${password}`)}` : ''}
   calls         ${service}/demo/call
+  reference     ${service}/docs
   health        ${service}/api/health`
 
 function printDemo({ pds, plc, jetstream, service, textChannel, people }, key, logFile, choice) {
   const accounts = Object.values(people).map(({ handle, password }) => `  account       ${handle}, password ${password}`)
   console.log(`
-${pages(service)}
+${pages(service, Object.values(people))}
 PDS             ${pds}
 ${accounts.join('\n')}
 PLC directory   ${plc}
@@ -166,7 +170,7 @@ API key         ${key}
 ${choice}
 log             ${relative(ROOT, logFile)}
 
-Three things to try in another terminal:
+Open the chat in two windows, as alice and as bob. Three things to try in another terminal:
 
   read what was said       curl '${service}/api/messages?channel=${textChannel}'
   listen to what is said   npm run listen

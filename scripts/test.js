@@ -94,13 +94,19 @@ const steps = [
     before: () => setUp({ network: true }),
     spawn: () => [command(node24(), packaged('tsc'))],
   },
+  {
+    name: 'pages',
+    title: 'types of the pages (tsc)',
+    before: () => setUp({}),
+    spawn: () => [command(node24(), packaged('tsc'), '-p', 'src/pages')],
+  },
   { name: 'locks', title: 'what the lock files install', run: checkLocks },
   { name: 'native', title: 'native tests', counts: true, before: () => setUp({ rust: true }), spawn: () => [cargo('test', '--workspace')] },
   { name: 'build', title: 'build of the Worker', run: async () => console.log(await build()) },
   {
     name: 'deploy',
     title: 'what would be deployed (wrangler, dry run)',
-    before: () => setUp({ rust: true }),
+    before: build,
     spawn: () => [command(node24(), WRANGLER, 'deploy', '--dry-run')],
   },
   {

@@ -3,7 +3,7 @@
 
 use worker::{Headers, Response};
 
-use super::error::ApiError;
+use super::pages::own_sockets;
 use super::{Answer, Call};
 
 const PAGE: &str = include_str!("demo/call.html");
@@ -13,13 +13,10 @@ const SCRIPT: &str = include_str!("demo/call.js");
 /// `GET /demo/call`.
 pub(super) async fn page(call: &Call) -> Answer {
     let response = file(PAGE, "text/html; charset=utf-8")?;
-    let url = call.request.url()?;
-    let host = url.host_str().ok_or(ApiError::BadRequest("the address has no host"))?;
-    let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
-    // Some browsers do not apply 'self' to a socket.
     let policy = format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
-         connect-src 'self' ws://{host} wss://{host}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+         connect-src 'self' {}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        own_sockets(call)?
     );
     let headers = response.headers();
     headers.set("content-security-policy", &policy)?;

@@ -30,6 +30,7 @@ mod identity;
 mod invites;
 mod messages;
 mod moderation;
+mod pages;
 mod people;
 mod reactions;
 mod reference;
@@ -104,6 +105,9 @@ const ROUTES: &[Route] = routes! {
     GET    "/.well-known/did.json"   did did::document;
     GET    "/openapi.json"           openapi reference::document;
     GET    "/docs"                   docs reference::page;
+    GET    "/"                       home pages::home;
+    GET    "/pages/{file}"           page_file pages::file;
+    GET    "/demo/chat"              chat pages::chat;
     GET    "/demo/call"              demo demo::page;
     GET    "/demo/call.css"          demo_css demo::looks;
     GET    "/demo/call.js"           demo_js demo::script;

@@ -222,12 +222,10 @@ mod tests {
                 "{path}: a PDS forwards no other method"
             );
             assert_eq!(path.strip_prefix("/xrpc/").as_slice(), *own, "{path}");
-            let reference = ["/openapi.json", "/docs", "/.well-known/did.json"].contains(path);
-            assert!(
-                reference || ["/api/", "/demo/", "/xrpc/"].iter().any(|root| path.starts_with(root)),
-                "{path}"
-            );
-            assert!(!path.ends_with('/'), "{path}");
+            let alone = ["/", "/openapi.json", "/docs", "/.well-known/did.json"].contains(path);
+            let roots = ["/api/", "/demo/", "/pages/", "/xrpc/"];
+            assert!(alone || roots.iter().any(|root| path.starts_with(root)), "{path}");
+            assert!(*path == "/" || !path.ends_with('/'), "{path}");
             assert!(path.matches('{').count() <= 1, "{path}: one part of any text");
             assert!(seen.insert((method, path)), "{method} {path} stands here twice");
             assert!(!id.is_empty());

@@ -5,6 +5,7 @@
 //! The only place that reads a clock, a random number or a binding. Contains no rule.
 
 pub mod alarm;
+pub mod assets;
 pub mod background;
 pub mod blob_relay;
 pub mod blobs;

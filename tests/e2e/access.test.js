@@ -17,7 +17,7 @@ const TABLE = JSON.parse(readFileSync(new URL('../../docs/access.json', import.m
 
 let place, service
 /** The values for braces. */
-const made = { target: 'did:plc:target' }
+const made = { target: 'did:plc:target', file: 'home.js' }
 /** The proof of each caller; `nobody` has none. */
 const proofs = { nobody: undefined, bad: 'nonsense', key: KEY }
 

@@ -5,7 +5,8 @@
 // tests are skipped with the reason, except in CI, where it is required.
 
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -71,15 +72,27 @@ export async function openBrowser() {
   const browser = await chromium.connect(server.wsEndpoint())
   return {
     kill,
-    /** A page of a new person. @param {{ width?: number, height?: number }} [size] */
-    async page({ width = 900, height = 760 } = {}) {
-      const context = await browser.newContext({ viewport: { width, height } })
+    /** A page of a new person. @param {{ width?: number, height?: number, locale?: string, dark?: boolean }} [options] */
+    async page({ width = 900, height = 760, locale = 'en-US', dark = false } = {}) {
+      const context = await browser.newContext({ viewport: { width, height }, locale, colorScheme: dark ? 'dark' : 'light' })
       await context.addInitScript(stayOnLoopback)
       return context.newPage()
     },
     /** Closes every page, so that the next test has the machine for itself. */
     clear: () => Promise.all(browser.contexts().map((context) => context.close())),
   }
+}
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+
+/**
+ * What axe-core finds wrong with a page for people who use a keyboard, a screen reader or weak eyes: a line for each rule.
+ * @param {import('playwright-core').Page} page
+ */
+export async function obstacles(page) {
+  await page.evaluate(AXE)
+  const { violations } = await page.evaluate(() => /** @type {any} */ (globalThis).axe.run())
+  return violations.map((/** @type {any} */ { id, nodes }) => `${id}: ${nodes.map((/** @type {any} */ { html }) => html).join(' ')}`)
 }
 
 /** Stores a screenshot of a page. @param {import('playwright-core').Page} page @param {string} name */

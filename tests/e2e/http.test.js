@@ -12,7 +12,7 @@ before(async () => {
 
 test('H02, H03, H20: errors have a code and a sentence that names the field', async () => {
   for (const [method, path, status, error, sentence] of [
-    ['GET', '/', 404, 'NotFound', /path/],
+    ['GET', '/nothing', 404, 'NotFound', /path/],
     ['GET', '/api/messages/', 404, 'NotFound', /path/],
     ['POST', '/api/messages', 405, 'MethodNotAllowed', /method/],
     ['GET', '/api/messages', 422, 'InvalidRequest', /channel/],

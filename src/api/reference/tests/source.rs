@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::Document;
 
 /// Files whose functions other files call to read parameters.
-const SHARED: [&str; 1] = ["sockets"];
+const SHARED: [&str; 2] = ["sockets", "pages"];
 
 /// The functions at the top level of a file and of the shared files that it uses, without blanks.
 fn functions(file: &str) -> BTreeMap<String, String> {

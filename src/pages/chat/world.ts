@@ -1,0 +1,369 @@
+// What the chat page knows, and how it changes: read once through REST, then kept current by the events of the line.
+//
+// Writing goes the other way: a record into the person's own repository. It is shown when the service publishes it, so
+// that everybody sees the same.
+
+import { Account } from '../client/account.ts'
+import * as api from '../client/api.ts'
+import { Line, type Frame, type LineState } from '../client/line.ts'
+import { facetsOf } from '../client/richtext.ts'
+import { t } from '../texts/index.ts'
+
+const NS = 'social.colibri'
+const SUBSCRIBE = `${NS}.sync.subscribeEvents`
+const PAGE = 50
+/** How long a post may take until the page says that it is not shown. */
+const UNSEEN_MILLIS = 15_000
+/** A person who types, clicks or moves is not away (P05). */
+const ACTIVE_EVERY_MILLIS = 30_000
+const STRUCTURE = ['community_upserted', 'channel_created', 'channel_deleted', 'category_created', 'category_deleted']
+const MEMBERS = ['member_joined', 'member_pending', 'member_left']
+
+export interface Room extends api.Channel {
+  /** The oldest first. */
+  messages: api.Message[]
+  /** The cursor of older messages, if there are any. */
+  older?: string
+  /** Up to when the person has read it. */
+  readAt: number
+}
+
+export interface Place {
+  uri: string
+  name: string
+  /** Whether its owner approves of members. */
+  isClosed: boolean
+  /** Channels by category; those without one come last, under an empty name. */
+  categories: { name: string; rooms: Room[] }[]
+  members: api.Member[]
+}
+
+/** A message that is in the author's repository, and not shown yet. */
+export interface Post {
+  rkey: string
+  channel: string
+  text: string
+  state: 'sending' | 'unseen' | 'rejected'
+  why?: string
+}
+
+const millis = (time: string) => Date.parse(time) || 0
+const isOf = (message: api.Quotation, author: string, rkey: string) =>
+  message.author_did === author && message.rkey === rkey
+
+export class World {
+  readonly places = new Map<string, Place>()
+  place?: Place
+  room?: Room
+  line: LineState = 'connecting'
+  posts: Post[] = []
+  /** What came back after the line was mended, in words. */
+  cameBack = ''
+  trouble = ''
+  private readonly socket: Line
+  private readonly missed = new Map<string, number>()
+  /** Of each community, what must be finished before its next event is applied. */
+  private readonly busy = new Map<string, Promise<void>>()
+  private activeAt = 0
+
+  private constructor(
+    readonly me: Account,
+    private readonly server: api.Server,
+    private readonly changed: () => void,
+  ) {
+    this.socket = new Line(() => this.address(), {
+      event: (frame, missed) => this.event(frame, missed),
+      readAnew: (uri) => this.after(uri, () => this.readAnew(uri)),
+      resumed: (uri) => this.after(uri, async () => this.report()),
+      state: (state) => {
+        this.line = state
+        if (state !== 'open') this.missed.clear()
+        this.changed()
+      },
+    })
+  }
+
+  static async enter(identifier: string, password: string, changed: () => void): Promise<World> {
+    const me = await Account.signIn(identifier, password)
+    const world = new World(me, await api.read<api.Server>('/api/server'), changed)
+    await world.findPlaces()
+    return world
+  }
+
+  /** Where a socket of this person opens, and its proof, if the service accepts any (X06). */
+  private async address(): Promise<[string, string[]]> {
+    const url = new URL(api.withQuery('/api/subscribe', { did: this.me.did }), location.href)
+    url.protocol = url.protocol.replace('http', 'ws')
+    return [url.href, this.server.did ? ['colibri.auth.bearer', await this.me.proof(this.server.did, SUBSCRIBE)] : []]
+  }
+
+  /** The communities that the person owns or belongs to. */
+  async findPlaces() {
+    const { owned, joined } = await api.read<{ owned: api.Community[]; joined: api.Community[] }>('/api/communities', {
+      did: this.me.did,
+    })
+    for (const community of [...owned, ...joined]) {
+      const uri = api.communityUri(community)
+      if (this.places.has(uri)) continue
+      this.places.set(uri, { uri, name: community.name, isClosed: false, categories: [], members: [] })
+      this.socket.follow(uri)
+    }
+    this.changed()
+  }
+
+  rooms = (place: Place | undefined = this.place) => place?.categories.flatMap(({ rooms }) => rooms) ?? []
+
+  unread = (room: Room) =>
+    room.messages.filter(({ author_did, created_at }) => author_did !== this.me.did && millis(created_at) > room.readAt)
+      .length
+
+  member = (did: string) => this.place?.members.find(({ member_did }) => member_did === did)
+
+  /** Does something of a community after everything that is under way there. */
+  private after(uri: string, work: () => Promise<void>) {
+    const done = (this.busy.get(uri) ?? Promise.resolve()).then(work).catch((error) => this.fail(error))
+    this.busy.set(uri, done.then(this.changed))
+  }
+
+  private async readAnew(uri: string) {
+    await Promise.all([this.readStructure(uri, true), this.readMembers(uri)])
+    if (!this.place) this.enterPlace(uri)
+  }
+
+  /** Channels by category. Messages are read of channels that are new here, or of all of them. */
+  private async readStructure(uri: string, all = false) {
+    const place = this.places.get(uri)
+    if (!place) return
+    const [{ name, requires_approval_to_join: isClosed }, { categories, uncategorized }, reads] = await Promise.all([
+      api.read<api.Community>('/api/community', { community: uri }),
+      api.read<api.Sidebar>('/api/sidebar', { community: uri }),
+      api.read<api.ChannelRead[]>('/api/channel-reads', { did: this.me.did }),
+    ])
+    const known = new Map(this.rooms(place).map((room) => [room.uri, room]))
+    const fresh: Room[] = []
+    const roomOf = (channel: api.Channel): Room => {
+      const room = known.get(channel.uri) ?? { ...channel, messages: [], readAt: 0 }
+      if (all || !known.has(channel.uri)) fresh.push(room)
+      const read = reads.find(({ channel_uri }) => channel_uri === channel.uri)
+      return Object.assign(room, channel, { readAt: Math.max(room.readAt, millis(read?.cursor_at ?? '')) })
+    }
+    const named = [...categories, ...(uncategorized.length > 0 ? [{ name: '', channels: uncategorized }] : [])]
+    Object.assign(place, { name, isClosed })
+    place.categories = named.map(({ name, channels }) => ({ name, rooms: channels.map(roomOf) }))
+    await Promise.all(fresh.filter((room) => !api.isVoice(room)).map((room) => this.readMessages(room)))
+  }
+
+  private async readMessages(room: Room) {
+    this.socket.followChannel(room.uri)
+    const { rows, next } = await api.readPage<api.Message>('/api/messages', { channel: room.uri, limit: PAGE })
+    Object.assign(room, { messages: rows.reverse(), older: next })
+  }
+
+  async readOlder(room: Room) {
+    const { rows, next } = await api.readPage<api.Message>('/api/messages', {
+      channel: room.uri,
+      limit: PAGE,
+      cursor: room.older,
+    })
+    room.messages = [...rows.reverse(), ...room.messages]
+    room.older = next
+    this.changed()
+  }
+
+  private async readMembers(uri: string) {
+    const members = await api.read<api.Member[]>('/api/members', { community: uri })
+    Object.assign(this.places.get(uri) ?? {}, { members })
+  }
+
+  enterPlace(uri: string) {
+    this.place = this.places.get(uri)
+    const text = this.rooms().find((room) => !api.isVoice(room))
+    this.room = undefined
+    if (text) this.enterRoom(text)
+    this.changed()
+  }
+
+  enterRoom(room: Room) {
+    this.room = room
+    this.markRead()
+    this.changed()
+  }
+
+  /** Remembers in the person's repository that the open channel is read. */
+  markRead() {
+    const { room } = this
+    const newest = room?.messages.at(-1)
+    if (!room || !newest || document.hidden || millis(newest.created_at) <= room.readAt) return
+    const isNews = this.unread(room) > 0
+    room.readAt = Math.max(Date.now(), millis(newest.created_at))
+    const cursor = new Date(room.readAt).toISOString()
+    if (isNews)
+      this.me.put(`${NS}.channel.read`, room.rkey, { channel: room.uri, cursor }).catch((error) => this.fail(error))
+  }
+
+  /** Applies an event. Each kind may come again after a reading, so applying it twice changes nothing. */
+  private event(frame: Frame, missed: boolean) {
+    const { type, community_uri: uri } = frame
+    if (type === 'error') this.trouble = frame.message
+    if (type === 'message_rejected') this.reject(frame)
+    if (type === 'user_status_changed' || type === 'user_profile_updated') this.person(frame)
+    if (type === 'community_deleted' || type === 'subscription_ended') this.forget(uri ?? '')
+    if (missed) this.missed.set(type, (this.missed.get(type) ?? 0) + 1)
+    if (!uri || !this.places.has(uri)) return this.changed()
+    this.after(uri, async () => {
+      if (STRUCTURE.includes(type)) await this.readStructure(uri)
+      else if (MEMBERS.includes(type)) await this.readMembers(uri)
+      else this.apply(this.rooms(this.places.get(uri)), frame)
+    })
+  }
+
+  private apply(rooms: Room[], frame: Frame) {
+    const room = rooms.find(
+      ({ uri, rkey }) => uri === frame.channel_uri || (frame.channel_uri === undefined && rkey === frame.channel_rkey),
+    )
+    if (!room) return
+    const target = room.messages.find((message) => isOf(message, frame.target_author_did, frame.target_rkey))
+    switch (frame.type) {
+      case 'message': {
+        const others = room.messages.filter(({ id }) => id !== frame.message.id)
+        const place = others.findLastIndex(({ created_at }) => millis(created_at) <= millis(frame.created_at)) + 1
+        room.messages = others.toSpliced(place, 0, frame.message)
+        this.posts = this.posts.filter(({ rkey }) => !isOf(frame.message, this.me.did, rkey))
+        if (room === this.room) this.markRead()
+        break
+      }
+      case 'message_deleted':
+        room.messages = room.messages.filter(({ id }) => id !== frame.id)
+        break
+      case 'reaction_added':
+      case 'reaction_removed':
+        if (target) target.reactions = withReaction(target.reactions, frame)
+        break
+      case 'voice_channel_updated':
+        room.voice_members = frame.member_dids
+    }
+  }
+
+  /** A state, a status or a name changed, wherever the person is shown. */
+  private person({ did, type, live: _, status, ...fields }: Frame) {
+    const news = { ...fields, ...(status !== undefined && { status_text: status }) }
+    for (const { members } of this.places.values())
+      Object.assign(members.find(({ member_did }) => member_did === did) ?? {}, news)
+  }
+
+  private reject({ rkey, reason, message }: Frame) {
+    for (const post of this.posts)
+      if (post.rkey === rkey) Object.assign(post, { state: 'rejected', why: message ?? reason })
+  }
+
+  private forget(uri: string) {
+    this.places.delete(uri)
+    if (this.place?.uri === uri) this.place = this.room = undefined
+  }
+
+  private report() {
+    if (this.missed.size === 0) this.cameBack ||= t.chat.nothingMissed
+    else {
+      const other = t.chat.events.other!
+      this.cameBack = t.chat.cameBack(
+        [...this.missed].map(([type, count]) => (t.chat.events[type] ?? other)(count)).join(', '),
+      )
+    }
+  }
+
+  cut() {
+    this.cameBack = ''
+    this.socket.cut()
+  }
+
+  mend = () => this.socket.mend()
+
+  setState(state: string) {
+    this.socket.send({ action: 'set_state', state })
+  }
+
+  active() {
+    if (Date.now() - this.activeAt < ACTIVE_EVERY_MILLIS) return
+    this.activeAt = Date.now()
+    this.socket.send({ action: 'activity' })
+  }
+
+  /** Posts in the open channel. */
+  async post(text: string, files: File[], parent?: api.Message) {
+    const { room } = this
+    if (!room) return
+    const attachments = await Promise.all(
+      files.map(async (file) => ({ blob: await this.me.upload(file), name: file.name })),
+    )
+    const createdAt = new Date().toISOString()
+    const fields = {
+      channel: room.rkey,
+      text,
+      facets: this.facets(text),
+      createdAt,
+      ...(parent && { parent: parent.rkey }),
+      attachments,
+    }
+    const rkey = await this.me.create(`${NS}.message`, fields)
+    // The service is often faster than the answer of the PDS.
+    if (room.messages.some((message) => isOf(message, this.me.did, rkey))) return
+    const post: Post = { rkey, channel: room.uri, text, state: 'sending' }
+    this.posts = [...this.posts, post]
+    this.changed()
+    setTimeout(() => {
+      if (post.state === 'sending') post.state = 'unseen'
+      this.changed()
+    }, UNSEEN_MILLIS)
+  }
+
+  /** Changes a message: the same record with another text. */
+  async change({ rkey, channel, created_at: createdAt, parent, attachments }: api.Message, text: string) {
+    const kept = { channel, createdAt, ...(parent && { parent }), ...(attachments && { attachments }) }
+    await this.me.put(`${NS}.message`, rkey, { ...kept, text, facets: this.facets(text), edited: true })
+  }
+
+  remove = ({ rkey }: api.Message) => this.me.remove(`${NS}.message`, rkey)
+
+  /** Reacts, or withdraws the reaction. */
+  async react(message: api.Message, emoji: string) {
+    const group = message.reactions.find((one) => one.emoji === emoji)
+    const own = group?.rkeys[group.authors.indexOf(this.me.did)]
+    if (own) await this.me.remove(`${NS}.reaction`, own)
+    else await this.me.create(`${NS}.reaction`, { targetMessage: message.rkey, emoji })
+  }
+
+  /** Asks to join: a membership in the person's own repository; some communities want the owner's approval. */
+  async join(named: string) {
+    const found = named.startsWith('at://')
+      ? { community_uri: named, community: await api.read<api.Community>('/api/community', { community: named }) }
+      : await api.read<{ community_uri: string; community: api.Community }>(`/api/invite/${encodeURIComponent(named)}`)
+    const community = found.community_uri
+    await this.me.create(`${NS}.membership`, { community, createdAt: new Date().toISOString() })
+    this.places.set(community, {
+      uri: community,
+      name: found.community.name,
+      isClosed: false,
+      categories: [],
+      members: [],
+    })
+    this.socket.follow(community)
+  }
+
+  private facets = (text: string) =>
+    facetsOf(text, (handle) => this.place?.members.find((member) => member.handle === handle)?.member_did)
+
+  fail = (error: unknown) => {
+    this.trouble = t.chat.failed(error instanceof Error ? error.message : String(error))
+    this.changed()
+  }
+}
+
+/** The reactions of a message after somebody's first one with an emoji, or without the last. */
+function withReaction(groups: api.Reactions[], { type, emoji, author_did: author, rkey }: Frame): api.Reactions[] {
+  const group = groups.find((one) => one.emoji === emoji) ?? { emoji, count: 0, authors: [], rkeys: [] }
+  const others = group.authors.map((did, n) => [did, group.rkeys[n] ?? ''] as const).filter(([did]) => did !== author)
+  const people = type === 'reaction_added' ? [...others, [author, rkey] as const] : others
+  const news = { emoji, count: people.length, authors: people.map(([did]) => did), rkeys: people.map(([, key]) => key) }
+  const rest = groups.map((one) => (one.emoji === emoji ? news : one))
+  return (groups.includes(group) ? rest : [...rest, news]).filter(({ count }) => count > 0)
+}

@@ -1,0 +1,259 @@
+// The first page and the chat page in a real browser: alice and bob talk in two windows, each through their own PDS; a
+// line that is cut and mended loses nothing; what the pages show is what the API answers.
+
+import assert from 'node:assert/strict'
+import { before, describe, test } from 'node:test'
+
+import { COLLECTION } from '../network/records.js'
+import * as records from '../network/records.js'
+import { missing, obstacles, openBrowser, screenshot } from './browser.js'
+import { eventually, freePort, startService } from './harness.js'
+import { answers, openPlace } from './place.js'
+
+const SIZES = [
+  { width: 390, height: 800 },
+  { width: 1600, height: 900 },
+]
+const PIXEL = Buffer.from(
+  'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==',
+  'base64',
+)
+
+describe('the first page and the chat', { skip: missing('chromium') }, () => {
+  let place, service, browser, alice, bob, community, hall, pond, lounge
+  before(async () => {
+    place = await openPlace({ serve: false })
+    const port = await freePort()
+    const env = { DOH_URL: place.network.dns, AUTH_MODE: 'mixed', SERVICE_DID: `did:web:localhost%3A${port}` }
+    service = await startService({ ...place.settings, port, env: { ...place.settings.env, ...env } })
+    ;[alice, bob] = await Promise.all(['alice', 'bob'].map((name) => place.network.createAccount(name)))
+    community = await alice.community({ name: 'Garden', requiresApprovalToJoin: false, categoryOrder: ['paths'] })
+    const inGarden = { community: community.rkey, category: 'paths' }
+    await alice.put(COLLECTION.category, 'paths', records.category({ name: 'Paths', community: community.rkey }))
+    hall = await alice.channel({ name: 'hall', ...inGarden })
+    pond = await alice.channel({ name: 'pond', ...inGarden })
+    lounge = await alice.channel({ name: 'lounge', type: 'voice', ...inGarden })
+    await bob.membership(community.uri)
+    await alice.message(hall.rkey, 'Welcome to the garden!')
+    await answers(service, `/api/messages?channel=${hall.uri}`, 200, (rows) => rows.length === 1)
+    await answers(service, `/api/members?community=${community.uri}`, 200, (rows) => rows.length === 2)
+    for (const { did } of [alice, bob])
+      await answers(service, `/api/identity?id=${did}`, 200, ({ handle }) => handle !== null)
+    browser = await openBrowser()
+  })
+
+  /** Opens a path, and keeps what goes wrong in the page. */
+  async function open(path, options) {
+    const page = await browser.page(options)
+    page.problems = []
+    page.on('pageerror', (error) => page.problems.push(String(error)))
+    page.on('console', (message) => message.type() === 'error' && page.problems.push(message.text()))
+    await page.goto(service.url + path)
+    return page
+  }
+
+  /** The chat, signed in with one click. */
+  async function enter(person, options = SIZES[1]) {
+    const page = await open(
+      `/demo/chat#${[alice, bob].map(({ handle, password }) => `${handle}:${password}`)}`,
+      options,
+    )
+    await page.getByRole('button', { name: `Sign in as ${person.handle}` }).click()
+    await page.locator('.line[data-state=open]').waitFor()
+    return page
+  }
+
+  const log = (page) => page.getByRole('log')
+  const said = (page, text) => log(page).locator('.message').filter({ hasText: text })
+  const texts = (page) => log(page).locator('.message:not(.waiting) .text').allTextContents()
+  const inApi = async (channel) =>
+    (await service.fetchJson(`/api/messages?channel=${channel.uri}&all`)).body.map(({ text }) => text).reverse()
+
+  /** Waits until a window shows exactly what the API answers. */
+  const agrees = (page, channel) =>
+    eventually(async () => {
+      const [shown, stored] = [await texts(page), await inApi(channel)]
+      assert.deepEqual(shown, stored)
+      return true
+    })
+
+  async function write(page, text) {
+    await page.locator('textarea').fill(text)
+    await page.keyboard.press('Enter')
+    await said(page, text).first().waitFor()
+    await said(page, text).locator('time').first().waitFor()
+  }
+
+  const isWide = (page) => page.evaluate(() => document.documentElement.scrollWidth > innerWidth)
+
+  test('the first page says what this is, in two languages, and all it names exists', async () => {
+    for (const [locale, words] of [
+      ['en-US', /It reads the network from/],
+      ['de-AT', /Er liest das Netz von/],
+    ])
+      for (const dark of [false, true])
+        for (const size of SIZES) {
+          const page = await open('/', { ...size, locale, dark })
+          await page.getByRole('status').filter({ hasText: words }).waitFor()
+          assert.equal(await page.locator('html').getAttribute('lang'), locale.slice(0, 2))
+          assert.deepEqual(await obstacles(page), [], `${locale} ${size.width}`)
+          assert(!(await isWide(page)))
+          await screenshot(page, `home-${locale.slice(0, 2)}-${size.width}-${dark ? 'dark' : 'light'}`)
+          const links = await page.getByRole('link').evaluateAll((all) => all.map((link) => link.href))
+          assert(links.length >= 5)
+          for (const link of links) assert.equal((await fetch(link)).status, 200, link)
+          assert.deepEqual(page.problems, [])
+        }
+    await browser.clear()
+  })
+
+  test('pages have their headers, missing ones are JSON', async () => {
+    for (const path of ['/', '/demo/chat']) {
+      const { headers } = await service.fetch(path)
+      assert.match(headers.get('content-type'), /^text\/html/)
+      assert.match(headers.get('content-security-policy'), /^default-src 'none'; script-src 'self'; style-src 'self';/)
+      assert.doesNotMatch(headers.get('content-security-policy'), /unsafe/)
+      const again = await service.fetch(path, { headers: { 'if-none-match': headers.get('etag') } })
+      assert.equal(again.status, 304)
+    }
+    for (const path of [
+      '/nothing',
+      '/api/nothing',
+      '/xrpc/nothing',
+      '/pages/home.html',
+      '/pages/..%2Findex.js',
+      '/pages/.inputs',
+      '/pages/nothing.js',
+    ]) {
+      const { status, body } = await service.fetchJson(path)
+      assert.deepEqual([status, body.error], [404, 'NotFound'], path)
+    }
+  })
+
+  test('a wrong password and an unknown handle are said in words', async () => {
+    const page = await open('/demo/chat', { locale: 'de-DE' })
+    assert.deepEqual(await obstacles(page), [])
+    for (const [handle, words] of [
+      [alice.handle, 'Der PDS lehnt dieses Passwort ab.'],
+      ['nobody.example.com', 'Es gibt kein Konto nobody.example.com'],
+    ]) {
+      await page.getByLabel('Handle').fill(handle)
+      await page.getByLabel('App-Passwort').fill('wrong-wrong')
+      await page.getByRole('button', { name: 'Anmelden' }).click()
+      await page.getByRole('status').filter({ hasText: words }).waitFor()
+    }
+    await browser.clear()
+  })
+
+  test('alice and bob talk: posts, replies, reactions, changes, attachments, presence, unread', async () => {
+    const [a, b] = [await enter(alice), await enter(bob)]
+    await said(b, 'Welcome to the garden!').waitFor()
+    await a.locator('.members [data-state=online]').nth(1).waitFor()
+
+    const text = `hello @${bob.handle}, see https://example.com/garden.`
+    await write(a, text)
+    await said(b, text)
+      .locator('.mention', { hasText: `@${bob.handle}` })
+      .waitFor()
+    assert.equal(await said(b, text).getByRole('link').getAttribute('href'), 'https://example.com/garden')
+    await said(b, text).getByRole('button', { name: 'Reply' }).click()
+    await write(b, 'hello too')
+    await said(a, 'hello too').locator('blockquote', { hasText: 'hello @' }).waitFor()
+
+    await said(a, 'hello too').locator('summary').click()
+    await said(a, 'hello too').getByRole('button', { name: 'React with ❤️' }).click()
+    await said(b, 'hello too').locator('.reaction[aria-pressed=false]', { hasText: '❤️ 1' }).click()
+    await said(a, 'hello too').locator('.reaction[aria-pressed=true]', { hasText: '❤️ 2' }).click()
+    await said(b, 'hello too').locator('.reaction', { hasText: '❤️ 1' }).waitFor()
+
+    await said(b, 'hello too').getByRole('button', { name: 'Edit' }).click()
+    await b.locator('textarea').fill('hello, also')
+    await b.getByRole('button', { name: 'Save' }).click()
+    await said(a, 'hello, also').getByText('edited').waitFor()
+    await write(b, 'a slip')
+    await said(a, 'a slip').waitFor()
+    await said(b, 'a slip').getByRole('button', { name: 'Delete' }).click()
+    await said(a, 'a slip').waitFor({ state: 'detached' })
+
+    await a.locator('input[type=file]').setInputFiles({ name: 'leaf.png', mimeType: 'image/png', buffer: PIXEL })
+    await write(a, 'a leaf')
+    const picture = said(b, 'a leaf').getByRole('img', { name: 'leaf.png' })
+    await eventually(() => picture.evaluate((image) => image.naturalWidth === 1), { what: 'the picture' })
+    await agrees(a, hall)
+    await agrees(b, hall)
+
+    await b.setViewportSize({ width: 1100, height: 560 })
+    await screenshot(b, 'chat')
+    await b.setViewportSize(SIZES[1])
+
+    await b.getByRole('button', { name: /# pond/ }).click()
+    await write(b, 'is it quiet here?')
+    await a.getByRole('button', { name: '# pond 1 unread' }).click()
+    await agrees(a, pond)
+    await answers(service, `/api/channel-reads?did=${alice.did}`, 200, (reads) =>
+      reads.some(({ channel_uri: uri }) => uri === pond.uri),
+    )
+
+    await b.getByLabel('Your state').selectOption('dnd')
+    await a.locator('.members [data-state=dnd]').waitFor()
+    assert.match(await a.locator('.voice a').getAttribute('href'), new RegExp(encodeURIComponent(lounge.uri)))
+    assert.deepEqual([...a.problems, ...b.problems], [])
+    await browser.clear()
+  })
+
+  test('a cut line is mended without loss, and the page says what came back', async () => {
+    const [a, b] = [await enter(alice), await enter(bob)]
+    await said(b, 'Welcome to the garden!').waitFor()
+    await write(a, 'before the cut')
+    await said(b, 'before the cut').waitFor()
+    await b.getByRole('button', { name: 'Cut the line' }).click()
+    for (const text of ['one', 'two', 'three']) await write(a, text)
+    await said(a, 'two').getByRole('button', { name: 'Delete' }).click()
+    await said(a, 'two').waitFor({ state: 'detached' })
+    const nook = await alice.channel({ name: 'nook', community: community.rkey, category: 'paths' })
+    await a.getByRole('button', { name: '# nook' }).click()
+    await write(a, 'in the new channel')
+    assert.equal(await said(b, 'three').count(), 0)
+    await screenshot(b, 'chat-cut')
+    await b.getByRole('button', { name: 'Mend the line' }).click()
+    // The replay leaves out a message that is gone, and sends its deletion (Q07).
+    await b.getByText('Came back: 2 messages, 1 deletion, 1 other event.').waitFor()
+    await agrees(b, hall)
+    await b.getByRole('button', { name: '# nook 1 unread' }).click()
+    await agrees(b, nook)
+
+    // Without the button: the service restarts, and nobody clicks.
+    await service.restart()
+    await Promise.all([a, b].map((page) => page.locator('.line[data-state=open]').waitFor({ timeout: 45_000 })))
+    await bob.message(nook.rkey, 'after the restart')
+    await said(a, 'after the restart').waitFor({ timeout: 45_000 })
+    await agrees(a, nook)
+    // The browser itself reports the broken sockets.
+    assert.deepEqual(
+      [...a.problems, ...b.problems].filter((problem) => !/WebSocket|Failed to load resource/.test(problem)),
+      [],
+    )
+    await browser.clear()
+  })
+
+  test('every size and both colours: readable, reachable by keyboard, nothing to scroll sideways', async () => {
+    for (const dark of [false, true])
+      for (const size of SIZES) {
+        const page = await enter(alice, { ...size, dark })
+        await said(page, 'Welcome to the garden!').waitFor()
+        const look = async (what) => {
+          assert.deepEqual(await obstacles(page), [], `${what} ${size.width}`)
+          assert(!(await isWide(page)), `${what} ${size.width}`)
+          await screenshot(page, `chat-${what}-${size.width}-${dark ? 'dark' : 'light'}`)
+        }
+        await look('messages')
+        if (size.width < 900)
+          for (const pane of ['Channels', 'Members']) {
+            await page.getByRole('button', { name: pane, exact: true }).click()
+            await look(pane.toLowerCase())
+          }
+        assert.deepEqual(page.problems, [])
+        await browser.clear()
+      }
+  })
+})
