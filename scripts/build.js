@@ -91,7 +91,7 @@ export const BUILD_TITLE = 'building the Worker (seconds when warm, about 2 minu
 
 /**
  * Builds if necessary. Resolves with the line that names the size of the wasm.
- * @param {(title: string) => void} [announce] hears of a build that is necessary
+ * @param {(title: string) => void} [announce] called before a build that is necessary
  */
 export async function build(announce = say) {
   await setUp({ rust: true })

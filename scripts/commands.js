@@ -20,7 +20,7 @@ import { Refusal } from './progress.js'
  * @property {string} script the module that does it
  * @property {string[]} [first] arguments that always come first
  * @property {string} about what it does, in one sentence
- * @property {string} [arguments] what stands after the options; without it, nothing may
+ * @property {string} [arguments] what may follow the options; without it, nothing
  * @property {Record<string, Option>} [options]
  * @property {import('./toolchain.js').Needs} [needs] what must be installed; without it, the script sees to that itself
  */

@@ -39,7 +39,7 @@ const OLDEST_REV = '2222222222222'
 const URI = /^at:\/\/(did:[a-z]+:[A-Za-z0-9._:%-]+)\/([A-Za-z0-9.-]+)\/([A-Za-z0-9._:~-]{1,512})$/
 const REV = /^[2-7a-z]{13}$/
 const CID = /^[A-Za-z0-9+=]{1,256}$/
-/** A line as the service writes it: what stands behind "value" is played letter by letter. */
+/** A line as the service writes it: the text after "value" is replayed byte for byte. */
 const LINE = /^\{"uri":"[^"\\]*","cid":(?:null|"[^"\\]*"),"rev":(?:null|"[^"\\]*"),"value":(\{.*\})\}$/s
 
 /** @typedef {{ records: number, at: number, collections: Map<string, number> }} Contents */
@@ -76,7 +76,7 @@ async function contentsOf(file) {
   let goesOn = false
   for await (const { number, text } of linesOf(file)) {
     last = number
-    if (end) refuse(number, 'something stands behind the last line')
+    if (end) refuse(number, 'there is a line after the last one')
     let line
     try {
       line = JSON.parse(text)
@@ -117,7 +117,7 @@ function frameOf(text, line, timeUs) {
   )
 }
 
-/** What stands behind "value", letter by letter where the line is as the service writes it. @param {string} text @param {any} line */
+/** The text after "value": byte for byte where the line is as the service writes it. @param {string} text @param {any} line */
 function valueIn(text, line) {
   const written = LINE.exec(text)?.[1]
   try {
@@ -129,8 +129,8 @@ function valueIn(text, line) {
 }
 
 /**
- * A Jetstream that plays a file, to whoever connects: nothing before it is opened, then from the cursor that is asked for. Frames
- * are a microsecond apart.
+ * A Jetstream that replays a file to every client: nothing before it is opened, then from the requested cursor. Frames are a
+ * microsecond apart.
  */
 class Player {
   #file
@@ -265,7 +265,7 @@ async function startService(state, stream) {
   return { url: String(url), stop, log: () => log.trim() }
 }
 
-/** Waits until the service reads the stream, and says how it stands. @param {string} url @param {Player} player */
+/** Waits until the service reads the stream, and returns its ingest status. @param {string} url @param {Player} player */
 async function connected(url, player) {
   const giveUpAt = Date.now() + STUCK_AFTER_MILLIS
   for (;;) {
@@ -277,7 +277,7 @@ async function connected(url, player) {
   }
 }
 
-/** Waits until everything up to this time is decided and told. @param {string} url @param {number} endUs @param {Player} player */
+/** Waits until everything up to this time is committed and delivered. @param {string} url @param {number} endUs @param {Player} player */
 async function decided(url, endUs, player) {
   let before = ''
   let movedAt = Date.now()
@@ -295,7 +295,7 @@ async function decided(url, endUs, player) {
     if (now !== before) movedAt = Date.now()
     before = now
     if (Date.now() - movedAt > STUCK_AFTER_MILLIS) {
-      throw new Refusal(`For ${STUCK_AFTER_MILLIS / 1000} s ${url} decided nothing; it stands at ${ingest.cursor_at}, ${ingest.queued} wait.`)
+      throw new Refusal(`For ${STUCK_AFTER_MILLIS / 1000} s ${url} committed nothing; its cursor is at ${ingest.cursor_at}, and ${ingest.queued} events wait.`)
     }
     await pause(LOOK_EVERY_MILLIS)
   }

@@ -30,7 +30,7 @@ export class ServiceLog {
   }
 
   /** What the runtime or the Worker logged; a stack of the runtime is said once. @param {string} text */
-  heard = (text) => {
+  onLog = (text) => {
     if (!/(^|\n)\s*stack: /.test(text)) return this.say(text)
     const now = this.#clock()
     const kind = kindOf(text)

@@ -161,7 +161,7 @@ async function sayWhatIsStored(before) {
     if (!ingest) return
   } while ((ingest.queued > 0 || ingest.untold > 0) && Date.now() < giveUpAt)
   say(
-    `the service stands at ${ingest.cursor_at}: ${ingest.refused - before.refused} more refused, ` +
+    `the service's cursor is at ${ingest.cursor_at}: ${ingest.refused - before.refused} more refused, ` +
       `${ingest.held_records} waiting for others${ingest.queued > 0 ? `, ${ingest.queued} not stored yet` : ''}`,
   )
 }

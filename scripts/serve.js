@@ -171,7 +171,7 @@ async function serve() {
   let overdue
   const giveUp = () => {
     if (relaunching || stopCode !== undefined) return
-    say(`workerd did not start: nothing was heard of it; ${pauseAfterDeath()}`)
+    say(`workerd did not start in time; ${pauseAfterDeath()}`)
     relaunch()
   }
   class RuntimeLog extends Log {
@@ -198,7 +198,7 @@ async function serve() {
     runtime = new Miniflare({
       ...worker.options,
       log: new RuntimeLog(),
-      handleStructuredLogs: ({ message }) => log.heard(message),
+      handleStructuredLogs: ({ message }) => log.onLog(message),
       handleUncaughtError: (error) => say(String(error.stack ?? error)),
       unsafeHandleRuntimeRestart: () => {
         clearTimeout(overdue)

@@ -72,7 +72,7 @@ export function example() {
   const lines = VARIABLES.filter(({ reader }) => reader === undefined).map(
     ({ name, secret, default: preset }) => `# ${name}=${preset === undefined ? '' : JSON.stringify(preset)}${secret ? '  # secret' : ''}`,
   )
-  return `# Copy this to .dev.vars, which \`npm run dev\` reads. What each means stands in docs/configuration.md.\n${lines.join('\n')}\n`
+  return `# Copy this to .dev.vars, which \`npm run dev\` reads. docs/configuration.md says what each means.\n${lines.join('\n')}\n`
 }
 
 /** docs/configuration.md with the sections of the table. @param {string} document */

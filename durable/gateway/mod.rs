@@ -6,7 +6,7 @@
 //!   (P04). A socket's frames wait for each other (`domain::gateway`), and a community delivers to a
 //!   gateway one call at a time.
 //! - Gates: the memory and the object's database change together between two awaits. Calls to
-//!   D1 and to communities let other events in, so nothing read before one is trusted after it.
+//!   D1 and to communities allow other events to run, so nothing read before one is trusted after it.
 //! - Stored: `storage::gateway_sessions`, `storage::gateway_people`, `storage::used_tokens`; the
 //!   attachment of a socket is the number of its session.
 //! - Commands: [`Connect`](CONNECT), [`Deliver`], [`Watch`], [`Publish`], [`Observed`],

@@ -216,7 +216,7 @@ fn named(fd: c_int, name: Name) -> Option<(u16, IpAddr)> {
     if answered == 0 { side(&address) } else { None }
 }
 
-/// Accepts a connection, if it may stay. `ECONNABORTED` tells the caller that this one is gone and
+/// Accepts a connection, if it may stay. `ECONNABORTED` means to the caller that this one is gone and
 /// that another may be waiting.
 ///
 /// # Safety

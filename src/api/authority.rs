@@ -73,8 +73,8 @@ pub(super) async fn person(call: &Call) -> Result<Did, ApiError> {
     }
 }
 
-/// Who reads what is for members only: whoever holds the API key, or a person with a proof of their own,
-/// as in [`moderator`] (X41). Without a key on the server, proofs count all the same.
+/// The caller who reads what is for members only: a holder of the API key, or a person with a proof of their
+/// own, as in [`moderator`] (X41). Without a key on the server, proofs count all the same.
 pub(super) async fn reader(call: &Call) -> Result<Caller, ApiError> {
     if shows_key(&call.request, &call.env) {
         return Ok(Caller::Operator);
@@ -90,7 +90,8 @@ pub(super) async fn reader(call: &Call) -> Result<Caller, ApiError> {
     }
 }
 
-/// Who reads what everybody may read, but some are told more of (X42). What is no proof counts as none.
+/// The caller of a route that everybody may read, but that shows more to some (X42). An invalid proof counts as
+/// none.
 pub(super) async fn reader_if_any(call: &Call) -> Result<Option<Caller>, ApiError> {
     if call.header("authorization").is_none() {
         return Ok(None);
@@ -155,7 +156,7 @@ fn anywhere(request: &Request) -> Option<String> {
     in_authorization(request).or_else(|| sockets::proof(request, &Query::of(&request.url().ok()?)))
 }
 
-/// Whether a request shows what may be a proof, as far as that can be told without asking anybody (C14).
+/// Whether a request shows what may be a proof, as far as the request itself shows that (C14).
 pub(super) fn may_prove(request: &Request, env: &Env) -> bool {
     anywhere(request).is_some_and(|proof| {
         looks_like_jwt(&proof) || tokens(env).is_some_and(|tokens| tokens.open(&proof, now()).is_some())
@@ -274,7 +275,7 @@ pub(super) const NOT_YOURS: &str = "the proof is of nobody who may act for this 
 pub(super) const NOT_YOUR_DID: &str = "the token is of another did";
 /// 500 while the server has no API key (X02).
 pub(super) const NO_KEY: &str = "this server has no API key configured";
-/// 401 for whoever reads what is for members only without a proof.
+/// 401 for a caller who reads what is for members only without a proof.
 pub(super) const MEMBERS_ONLY: &str = "this community is for members only: the header Authorization must be: \
     Bearer and the proof of a member, or the API key; the shipped web client shows none";
 const MISSING: &str = "the header Authorization must be: Bearer and the API key";

@@ -72,7 +72,7 @@ pub(super) async fn blob(call: &Call) -> Answer {
         Ok(None) => {}
         Err(fault) => log::fault(&fault, "the cache is skipped and the blob is fetched"),
     }
-    // What is cached was let go of where it was erased.
+    // An erasure purges only the cache of the location where it ran.
     if erasure::is_erased(call, &wanted.did).await? {
         return Err(ApiError::NotFound("there is no such blob"));
     }

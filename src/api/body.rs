@@ -179,7 +179,7 @@ impl<'de> Deserialize<'de> for Body {
                 let mut fields = BTreeMap::new();
                 while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
                     if fields.insert(name, value).is_some() {
-                        return Err(<A::Error as de::Error>::custom("a field stands there twice"));
+                        return Err(<A::Error as de::Error>::custom("a field occurs twice"));
                     }
                 }
                 Ok(Body { fields })

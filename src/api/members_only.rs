@@ -24,7 +24,7 @@ use crate::wire::ids::AtUri;
 
 /// 403 for a person who may not read the community.
 const NO_MEMBER: &str = "this community is for members only, and the proof is of nobody who may read it";
-/// 403 for an observer, whoever it is.
+/// 403 for every observer.
 pub(super) const NO_OBSERVERS: &str = "a community for members only has no observers; its members subscribe";
 
 /// Whether the caller of a request may read what is for members only.

@@ -32,7 +32,7 @@ pub(super) enum Cached {
     /// It may (`cached`): they depend only on the address and the index, unless the handler says
     /// otherwise.
     Always,
-    /// As long as the caller shows no proof (`cached_for_nobody`): who shows one may be told more (X42).
+    /// As long as the caller shows no proof (`cached_for_nobody`): a proof may show more (X42).
     ForNobody,
     /// It may not.
     Never,
@@ -227,7 +227,7 @@ mod tests {
             assert!(alone || roots.iter().any(|root| path.starts_with(root)), "{path}");
             assert!(*path == "/" || !path.ends_with('/'), "{path}");
             assert!(path.matches('{').count() <= 1, "{path}: one part of any text");
-            assert!(seen.insert((method, path)), "{method} {path} stands here twice");
+            assert!(seen.insert((method, path)), "{method} {path} is listed twice");
             assert!(!id.is_empty());
         }
     }

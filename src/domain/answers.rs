@@ -106,7 +106,7 @@ mod tests {
         let look = |answers: &mut Answers<u8>, at| answers.look("a", 10, Micros(at));
         assert_eq!(look(&mut answers, 0), Look::Ask);
         assert_eq!(look(&mut answers, 9), Look::Asked, "somebody asks");
-        assert_eq!(look(&mut answers, 10), Look::Ask, "and is not heard of again");
+        assert_eq!(look(&mut answers, 10), Look::Ask, "and is gone");
         assert_eq!(answers.look("b", 10, Micros(10)), Look::Ask, "another question");
         answers.say("a", 7, Micros(20), Micros(11));
         assert_eq!(look(&mut answers, 19), Look::Said(7));

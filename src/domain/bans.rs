@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn t10_a_ban_ends_by_the_clock() {
         for (until, now, banned, why) in [
-            (None, 0, true, "one without an end stands"),
+            (None, 0, true, "one without an end lasts"),
             (None, i64::MAX, true, "for ever"),
             (Some(Micros(10)), 9, true, "until its end"),
             (Some(Micros(10)), 10, false, "not at it"),
@@ -193,8 +193,8 @@ mod tests {
     #[test]
     fn r08_only_another_end_makes_a_ban_anew() {
         for (before, after, made, why) in [
-            (None, None, false, "it stands"),
-            (Some(Micros(20)), Some(Micros(20)), false, "it stands, with an end"),
+            (None, None, false, "the same"),
+            (Some(Micros(20)), Some(Micros(20)), false, "the same, with an end"),
             (Some(Micros(20)), Some(Micros(30)), true, "longer"),
             (Some(Micros(20)), None, true, "for good"),
             (None, Some(Micros(30)), true, "shorter"),

@@ -5,7 +5,7 @@
 //! and after ([`Editions::end`]); in between the part has no number, and afterwards a new one. A
 //! reader gets the numbers first ([`Editions::now`]). Promise: while a part keeps its number,
 //! nothing was committed to it, so reading it again gives the same result. A cached answer is
-//! therefore never older than the index (H11), whoever writes, and wherever.
+//! therefore never older than the index (H11), wherever a write comes from.
 //!
 //! If a writer dies without ending its change, the change ends after [`CHANGE_WITHIN`]. The numbers
 //! are not stored: they belong to a run, and the next run has another name.

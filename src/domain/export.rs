@@ -278,8 +278,8 @@ impl Walk {
         self.after.clear();
     }
 
-    /// The last line of an answer, which tells a complete export from one that was cut off. With the
-    /// cursor of its rest, if it goes on in another answer.
+    /// The last line of an answer, which an export that was cut off lacks. It has the cursor of the rest, if
+    /// the export goes on in another answer.
     pub fn end(&self, cursor: Option<&str>) -> String {
         #[derive(Serialize)]
         struct End<'a> {
@@ -515,7 +515,7 @@ mod tests {
             assert!((2..=20).all(|half| slots.goes_on(*number, Micros(half * minute / 2))));
         }
         assert!(slots.take("patient", Micros(10 * minute + 1)).is_some(), "less than a page in ten seconds");
-        assert!(!slots.goes_on(others[0], Micros(10 * minute + 1)), "whoever began first");
+        assert!(!slots.goes_on(others[0], Micros(10 * minute + 1)), "the one that began first");
         slots.leave(late);
         assert!(slots.take("next", Micros(minute + 6)).is_some(), "a slot that was left is free");
     }

@@ -1,4 +1,4 @@
-//! The two forms of communities (contract N01), told apart by the record itself.
+//! The two forms of communities (contract N01), distinguished by the record itself.
 //!
 //! Nothing else decides which form a community has, and none can change it: a record's name is for good.
 
@@ -15,7 +15,7 @@ pub enum Form {
 }
 
 impl Form {
-    /// The form of a community. One rule: at the key `self` stands one of the newest form (N01).
+    /// The form of a community. One rule: a community with the key `self` has the newest form (N01).
     pub fn of(community: &AtUri) -> Self {
         if community.is_itself() { Form::New } else { Form::Old }
     }
@@ -24,9 +24,9 @@ impl Form {
 /// How a person becomes somebody who may take part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// By wishing to (G6).
+    /// By a membership record alone (G6).
     Open,
-    /// By the owner's approval of that wish (G5).
+    /// By the owner's approval of the membership (G5).
     ByApproval,
     /// By a record in the community's own repository (N12).
     ByMember,

@@ -78,7 +78,7 @@ mod tests {
         assert_eq!(verdicts.last(), Some(&Verdict::Enough));
         let mut flood = Budget::default();
         let closed_at = (0..).find(|n| flood.take(RATE, Micros(n * 1_000)) == Verdict::Enough);
-        assert_eq!(closed_at, Some(745), "a thousand frames a second, of which twenty are let in");
+        assert_eq!(closed_at, Some(745), "a thousand frames a second, of which twenty are accepted");
         let mut patient = Budget::default();
         for n in 0..10_000 {
             let verdict = patient.take(RATE, Micros(n * 45_000));

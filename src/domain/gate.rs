@@ -11,7 +11,7 @@ use super::working_set::WorkingSet;
 use crate::wire::ids::{AtUri, Did, Rkey};
 use crate::wire::time::Micros;
 
-/// How long an admission may be on its way after the wish for it (N12).
+/// How long an admission may arrive after the membership that asks for it (N12).
 const ON_ITS_WAY: i64 = 120 * 1_000_000;
 
 /// The gate's verdict.
@@ -28,7 +28,7 @@ pub enum Verdict {
     Awaits(String),
 }
 
-/// Why the gate does not let somebody in, or not yet.
+/// Why the gate refuses a record, or does not accept it yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum No {
     /// For good.
@@ -111,7 +111,7 @@ fn candidates<'w>(working_set: &'w WorkingSet, channel: &str) -> Vec<(&'w Channe
 /// tables, the community's form does (N01).
 ///
 /// In the old form:
-///   1. a banned person may not, whoever they are (G2);
+///   1. a banned person may not (G2);
 ///   2. in an owner-only channel only the owner may (G3);
 ///   3. the owner may (G4);
 ///   4. in an approval community only approved members may (G5);
@@ -187,12 +187,12 @@ fn is_banned(working_set: &WorkingSet, person: &Did, community: &CommunityRow) -
     working_set.bans.contains(&(community.uri.clone(), person.clone()))
 }
 
-/// Whether the admission of `person` may be on its way at `at` (N12): they wished for it just now, or
-/// the community's repository, in which it would stand, was never read.
+/// Whether the admission of `person` may still arrive at `at` (N12): they wrote their membership just now,
+/// or the community's repository, which would contain it, was never read.
 fn may_be_on_its_way(working_set: &WorkingSet, person: &Did, community: &CommunityRow, at: Micros) -> bool {
-    let wishes =
+    let is_recent =
         |row: &crate::domain::rows::MembershipRow| at.0.saturating_sub(row.indexed_at.0) < ON_ITS_WAY;
-    community.unread || working_set.memberships.group(&member_group(&community.uri, person)).any(wishes)
+    community.unread || working_set.memberships.group(&member_group(&community.uri, person)).any(is_recent)
 }
 
 /// Whether `person` may be in the voice channel `channel` of `community` (V02, N15): as [`may_react`],
@@ -303,7 +303,7 @@ mod tests {
         let ok = Ok(());
         for (author, approval_community, owner_only, banned, expected, why) in [
             ("approved", true, false, true, Err(Refused::Banned), "G2: banned though approved"),
-            ("owner", true, false, true, Err(Refused::Banned), "G2: comes first, whoever it is"),
+            ("owner", true, false, true, Err(Refused::Banned), "G2: comes first, even for the owner"),
             ("approved", true, true, false, Err(Refused::OwnerOnly), "G3"),
             ("owner", true, true, false, ok, "G3: the owner in an owner-only channel"),
             ("owner", true, false, false, ok, "G4"),

@@ -120,7 +120,7 @@ mod tests {
             (false, false, false, None, "a passer-by"),
             (false, false, true, Some(600), "somebody in the room"),
             (false, true, false, Some(600), "a free room, with a proof"),
-            (true, false, false, Some(600), "whoever says that they are a member"),
+            (true, false, false, Some(600), "a caller who claims to be a member"),
             (true, true, false, Some(43_200), "a member"),
         ] {
             assert_eq!(lifetime(Asking { bound, proven, is_peer }, 43_200), expected, "{why}");

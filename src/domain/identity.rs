@@ -193,7 +193,7 @@ mod tests {
         const DAY: i64 = 86_400_000_000;
         let mut one = read(r#"{"id":"did:plc:a","alsoKnownAs":["at://a.test"]}"#, 5);
         assert!(one.is_believed(Micros(4 + DAY)) && !one.is_believed(Micros(5 + DAY)));
-        assert!(!one.is_checked(Micros(5)), "a claim that was not looked at");
+        assert!(!one.is_checked(Micros(5)), "a claim that was not checked");
         assert_eq!(one.proven_handle(), None, "O10");
         (one.handle_status, one.handle_checked_at) = (HandleStatus::Valid, Some(Micros(3)));
         assert!(one.is_checked(Micros(2 + DAY)) && !one.is_checked(Micros(3 + DAY)));

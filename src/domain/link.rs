@@ -114,7 +114,7 @@ pub enum Reach {
     Whole,
     /// This stretch is missing.
     Gap(Gap),
-    /// This frame does not tell; check the next one.
+    /// This frame does not show it; check the next one.
     Unknown,
 }
 
@@ -158,7 +158,7 @@ const OBSTACLE_WITHIN: i64 = 1_000;
 /// A frame that the runtime does not accept. It ends every connection that reaches it (with code
 /// 1009), so reading would never pass it. Its position is unknown, except that it comes after the
 /// cursor. So the service searches for it: it opens connections from one position after another,
-/// and each tells on which side of the frame that position is. Nothing is committed in the
+/// and each shows on which side of the frame that position is. Nothing is committed in the
 /// meantime.
 #[derive(Clone, Debug, Default)]
 pub struct Obstacle {
@@ -658,7 +658,7 @@ mod tests {
             match step {
                 Step::Again | Step::Probe => {}
                 Step::Over(before, to) => {
-                    assert_eq!(before, start, "the gap begins where reading last stood");
+                    assert_eq!(before, start, "the gap begins at the last position that was read");
                     assert!(obstacle.was_stepped_to(to) && obstacle.probe().is_none());
                     return (asked, Some(to));
                 }

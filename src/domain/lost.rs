@@ -3,7 +3,7 @@
 //!
 //! An event is set aside when its stored text is unreadable, when a database refuses it, or when
 //! its receiver repeatedly refuses it alone. An empty event takes its place and its number, and
-//! clients of its community are told to read anew. So nothing is retried for ever, nothing blocks
+//! clients of its community get `resync_required`. So nothing is retried for ever, nothing blocks
 //! later events, and no client misses an event without notice.
 
 use std::collections::BTreeSet;

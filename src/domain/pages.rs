@@ -34,7 +34,7 @@ pub struct Pages {
 pub struct Held {
     /// The number of entries.
     pub entries: usize,
-    /// The entries that no earlier page had. A caller that cannot tell counts all of them.
+    /// The entries that no earlier page had. A caller that does not know counts all of them.
     pub new: usize,
 }
 

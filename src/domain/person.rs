@@ -80,7 +80,7 @@ impl Person {
         self.storing = false;
     }
 
-    /// A state is about to be stored. Should nobody hear that it was, it is stored again.
+    /// A state is about to be stored. Without a confirmation it is stored again.
     pub fn begin_storing(&mut self) {
         self.storing = true;
     }
@@ -134,7 +134,7 @@ mod tests {
         let offline = Stored { preferred: None, current: Some(State::Offline) };
         assert_eq!(person.to_store(), Some(offline));
         person.on(Input::Opened(2), Micros(7 * S), &PERIODS);
-        assert!(!person.is_unsettled(), "back before anybody was told: nothing happened");
+        assert!(!person.is_unsettled(), "back before it was published: nothing happened");
         person.on(Input::Closed(2), Micros(8 * S), &PERIODS);
         person.on(Input::Tick, Micros(13 * S), &PERIODS);
         person.stored(offline);

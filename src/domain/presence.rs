@@ -392,7 +392,7 @@ mod tests {
                 vec![(0, Online), (15, Offline), (15, Online)],
             ),
             (
-                "P03: a close told twice",
+                "P03: a close reported twice",
                 vec![(0, Opened(1)), (0, Opened(2)), (9, Closed(1)), (9, Closed(1))],
                 100,
                 vec![(0, Online)],
@@ -412,7 +412,7 @@ mod tests {
                 vec![(0, Online), (1, Dnd)],
             ),
             (
-                "B-13, P07: the preferred state of now, whoever set it",
+                "B-13, P07: the current preferred state, set by any socket",
                 vec![(0, Opened(1)), (0, Opened(2)), (350, SetByApi(Dnd)), (400, Active)],
                 1000,
                 vec![(0, Online), (300, Away), (350, Dnd)],

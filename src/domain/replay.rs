@@ -17,7 +17,7 @@ const EVERY: i64 = 1_000;
 pub const ASK_AGAIN_MS: u64 = 250;
 /// See [`ASK_AGAIN_MS`].
 pub const ASK_AGAIN_TIMES: u32 = 240;
-/// The most addresses that are told apart; all others count as one.
+/// The most addresses that are counted separately; all others count as one.
 const ADDRESSES: usize = 1_000;
 
 /// The result of a cursor.
@@ -59,7 +59,7 @@ pub enum Replayed {
         through: u64,
         /// The last `seq` assigned.
         last: u64,
-        /// Whether only members may hear them (X43).
+        /// Whether only members may read them (X43).
         #[serde(default)]
         members_only: bool,
     },
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn q10_q12_a_moment_as_a_cursor() {
         for (before, oldest, reaches_back, expected, why) in [
-            (Some(40), 31, true, Some(40), "it stands in the log"),
+            (Some(40), 31, true, Some(40), "it is in the log"),
             (Some(40), 31, false, Some(40), "also in a log that was cut"),
             (None, 31, true, Some(30), "all that is left came later"),
             (None, 58, true, Some(57), "an empty log: nothing came"),

@@ -85,12 +85,12 @@ impl Reason {
 pub fn known_by(changes: &Changes) -> BTreeSet<(Did, Option<Did>)> {
     let owners = changes.communities.put.iter().map(|row| row.uri.authority());
     let members = changes.memberships.put.iter().map(|row| row.member_did.clone());
-    let wished = changes.held.put.iter().filter(|row| row.uri.is(Collection::Membership));
-    let wished = wished.filter_map(|row| AtUri::parse(&row.waits_for).ok()).map(|uri| uri.authority());
+    let awaited = changes.held.put.iter().filter(|row| row.uri.is(Collection::Membership));
+    let awaited = awaited.filter_map(|row| AtUri::parse(&row.waits_for).ok()).map(|uri| uri.authority());
     let approved =
         changes.approvals.put.iter().map(|row| (row.membership_uri.authority(), Some(row.uri.authority())));
     let admitted = changes.members.put.iter().map(|row| (row.member_did.clone(), Some(row.uri.authority())));
-    owners.chain(members).chain(wished).map(|did| (did, None)).chain(approved).chain(admitted).collect()
+    owners.chain(members).chain(awaited).map(|did| (did, None)).chain(approved).chain(admitted).collect()
 }
 
 /// The pause after this many consecutive failures (at least one), in microseconds. `chance`, from 0

@@ -30,13 +30,15 @@ pub fn admission<'w>(
 ) -> Option<&'w MemberRow> {
     let group = member_group(community, person);
     let is_there = |hidden: bool| of == Of::Everybody || !hidden;
-    let wishes = working_set.memberships.group(&group).any(|row| is_there(row.hidden));
-    working_set.members.group(&group).filter(|row| is_there(row.hidden) && (!row.withdrawn || wishes)).min_by(
-        |one, other| {
+    let is_member = working_set.memberships.group(&group).any(|row| is_there(row.hidden));
+    working_set
+        .members
+        .group(&group)
+        .filter(|row| is_there(row.hidden) && (!row.withdrawn || is_member))
+        .min_by(|one, other| {
             let (first, second) = (one.role_keys().len(), other.role_keys().len());
             second.cmp(&first).then_with(|| one.uri.cmp(&other.uri))
-        },
-    )
+        })
 }
 
 /// The roles of `person` in a community: none without an admission.

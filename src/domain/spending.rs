@@ -1,9 +1,9 @@
 //! Whose budget a request spends: its address's, or that of the person who proves who they are (C14).
 //!
 //! A request takes from its address first. A proof that holds gives that back and takes from the person instead, so
-//! people behind one address do not spend each other's budget, and a proof that fails stays with the address. Where
-//! the address has nothing left, a proof is looked at within a small budget of its own: whoever is proven is let in,
-//! and forged proofs do not cost more than the sockets of an address.
+//! people behind one address do not spend each other's budget, and a proof that fails stays with the address. When
+//! the address has nothing left, its proofs are verified within a small budget of their own: a proven person's request
+//! is accepted, and forged proofs cost no more than the sockets of an address.
 
 use super::budget::{Buckets, Budget, requests, sockets};
 use crate::wire::ids::Did;
@@ -31,9 +31,9 @@ pub struct Purse {
 enum Payer {
     /// Its address.
     Address,
-    /// Nobody yet: the address has nothing left, and the proof is still to be looked at.
+    /// Nobody yet: the address has nothing left, and the proof is not verified yet.
     Doubt,
-    /// Whoever proved who they are.
+    /// The person who proved who they are.
     Person(Did),
     /// Nobody: it is refused.
     Nobody,
@@ -82,7 +82,7 @@ impl Spending {
 
     fn take(&mut self, budget: Budget) -> Result<(), Over> {
         let over = budget.over;
-        // Of an opening that is let in, the answer says what is left of requests.
+        // The answer to an accepted opening shows the budget of requests.
         if over.is_some() || !self.opens {
             self.budget = budget;
         }
@@ -195,7 +195,7 @@ mod tests {
         Person(&'a str),
     }
 
-    /// Whether it is let in, and what it has left.
+    /// What is left after the request, or the refusal.
     fn ask(purse: &mut Purse, shows: &Shows<'_>, opens: bool, now: Micros) -> Result<i64, Over> {
         let mut spending = purse.enter(LIMIT, SCHOOL.into(), || !matches!(shows, Shows::Nothing), now);
         if opens {
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(
             ask(&mut purse, &Shows::Person("a"), false, START),
             Ok(LIMIT - 1),
-            "who is proven is let in"
+            "a proven person is accepted"
         );
     }
 
@@ -254,7 +254,7 @@ mod tests {
         };
         assert_eq!(looked_at(&mut purse, START), 10, "as many as it may open sockets");
         assert_eq!(looked_at(&mut purse, START), 0);
-        assert!(ask(&mut purse, &Shows::Person("b"), false, START).is_err(), "then nobody is looked at");
+        assert!(ask(&mut purse, &Shows::Person("b"), false, START).is_err(), "then no proof is verified");
         // A token of the address is back as well, so the first of these is not in doubt.
         assert_eq!(looked_at(&mut purse, later(6)), 1);
         assert_eq!(
@@ -271,7 +271,7 @@ mod tests {
             (0..10 * LIMIT).map(|_| ask(&mut purse, &Shows::Person("a"), false, START)).collect();
         let let_in = answers.iter().filter(|answer| answer.is_ok()).count();
         assert_eq!(i64::try_from(let_in).unwrap(), LIMIT);
-        // Over the limit, 60 were paid by the address and 10 looked at in doubt: the rest is refused unseen.
+        // Over the limit, 60 were paid by the address and 10 verified in doubt: the rest is refused unverified.
         let mut spending = purse.enter(LIMIT, SCHOOL.into(), || true, START);
         assert!(!spending.is_in_doubt() && spending.refused().is_err());
         let elsewhere = purse.enter(LIMIT, "203.0.113.2".into(), || true, START);
@@ -314,7 +314,7 @@ mod tests {
             .count();
         assert_eq!(i64::try_from(let_in).unwrap(), CROWD * LIMIT);
         let mut spending = purse.enter(LIMIT, "203.0.113.2".into(), || true, START);
-        assert_eq!(purse.prove(&mut spending, &did("p1"), START), Ok(()), "they are let in elsewhere");
+        assert_eq!(purse.prove(&mut spending, &did("p1"), START), Ok(()), "they are accepted elsewhere");
     }
 
     #[test]
@@ -347,7 +347,7 @@ mod tests {
         );
         let mut again = purse.enter(LIMIT, SCHOOL.into(), || false, START);
         assert_eq!(purse.prove(&mut again, &did("a"), START), Ok(()));
-        assert_eq!(purse.prove(&mut again, &did("a"), START), Ok(()), "looked at twice, it is paid once");
+        assert_eq!(purse.prove(&mut again, &did("a"), START), Ok(()), "verified twice, it is paid once");
         assert_eq!(again.budget().remaining, LIMIT - 1);
     }
 }

@@ -33,7 +33,7 @@ pub enum MemberChange {
     Demoted,
     /// `member_left`, then privately `community_deleted`: the last membership ended.
     Gone,
-    /// As [`MemberChange::Gone`], then `member_pending` with a membership that still stands.
+    /// As [`MemberChange::Gone`], then `member_pending` with a membership that still exists.
     PutOut(AtUri),
 }
 
@@ -72,8 +72,8 @@ fn standing_by(working_set: &WorkingSet, community: &AtUri, person: &Did, of: Of
         }
         Form::New => {
             if let Some(row) = admission(working_set, community, person, of) {
-                let named = memberships().find(|wish| row.from_membership.as_ref() == Some(&wish.uri));
-                return Standing::Approved(named.or(memberships().next()).map(|wish| wish.uri.clone()));
+                let named = memberships().find(|one| row.from_membership.as_ref() == Some(&one.uri));
+                return Standing::Approved(named.or(memberships().next()).map(|one| one.uri.clone()));
             }
         }
     }

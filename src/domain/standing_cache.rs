@@ -88,7 +88,7 @@ impl StandingCache {
         }
     }
 
-    /// Caches `people`, of whom `standings` has all rows, as of `version`.
+    /// Caches `people`, as of `version`; `standings` has all of their rows.
     pub fn keep(&mut self, version: i64, people: BTreeSet<Did>, standings: Standings) {
         self.version = version;
         if self.people.len() + people.len() > PEOPLE_MAX {
@@ -152,7 +152,7 @@ mod tests {
         let mut known = StandingCache::default();
         known.keep(7, [bob.clone(), carol.clone()].into(), standings(&["bob", "eve"]));
         assert!(known.knows(&bob) && known.knows(&carol), "also who has no membership");
-        assert!(!known.knows(&did("eve")), "of whom not everything was loaded");
+        assert!(!known.knows(&did("eve")), "not all of whose rows were loaded");
         let mut working_set = WorkingSet::default();
         known.give([&bob, &did("eve")], &mut working_set);
         assert_eq!(working_set.memberships.iter().count(), 1);

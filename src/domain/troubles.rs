@@ -1,4 +1,4 @@
-//! Why the service does not work, as a sentence for whoever runs it, with what to do.
+//! Why the service does not work, and what to do, as a sentence for its operator.
 
 use url::Url;
 

@@ -109,7 +109,7 @@ pub enum Concern {
 
 /// Whose rights must be checked again because of an event of a community (S20, V06): a member left,
 /// was banned or is pending again; the community changed its rules or was deleted; a channel was
-/// deleted, changed or created. The event's contents alone decide, whoever caused it.
+/// deleted, changed or created. The event's contents alone decide, not its cause.
 pub fn concerns(announcement: &Announcement) -> Option<Concern> {
     #[derive(Deserialize)]
     struct Words {
@@ -245,7 +245,7 @@ mod tests {
             ("owner", true, "t", false, Err(NotVoice), "a text channel"),
             ("stranger", true, "t", false, Err(NotVoice), "what the channel is comes first"),
             ("approved", true, "v", true, Err(NotAllowed), "G2: banned though approved"),
-            ("owner", true, "v", true, Err(NotAllowed), "G2: comes first, whoever it is"),
+            ("owner", true, "v", true, Err(NotAllowed), "G2: comes first, even for the owner"),
             ("owner", true, "v", false, Ok(()), "G4"),
             ("approved", true, "v", false, Ok(()), "G5: approved"),
             ("pending", true, "v", false, Err(NotAllowed), "G5: pending"),

@@ -52,9 +52,9 @@ macro_rules! tables {
             pub hides: Marks<AtUri>,
             /// Cached profiles.
             pub people: People,
-            /// People of whom everything is erased (I57).
+            /// The people who are erased (I57).
             pub erased: BTreeSet<Did>,
-            /// The CIDs of the versions that rows stand for since this batch.
+            /// The CIDs of the versions that this batch put into rows.
             cids: BTreeMap<AtUri, Option<String>>,
             /// `CDN_URL`, for links (O10).
             pub cdn: String,
@@ -76,8 +76,8 @@ macro_rules! tables {
         }
 
         impl Changes {
-            /// The CID of the version that the row of this record stands for since this batch: empty if it
-            /// is not known, `None` if the row stands for the version that it stood for before.
+            /// The CID of the version that this batch put into the record's row: empty if it is unknown,
+            /// `None` if the batch did not change the version.
             pub fn cid_of(&self, uri: &AtUri) -> Option<&str> {
                 self.cids.get(uri).map(|cid| cid.as_deref().unwrap_or_default())
             }
@@ -131,7 +131,7 @@ macro_rules! tables {
                 $(self.$trace.decided(uri, rev);)*
             }
 
-            /// Notes that the row of this record stands for the version with this CID, if that is known.
+            /// Notes that the record's row now has the version with this CID, if that is known.
             pub fn note_cid(&mut self, uri: &AtUri, cid: Option<&str>) {
                 self.cids.insert(uri.clone(), cid.map(str::to_owned));
             }
@@ -144,8 +144,8 @@ macro_rules! tables {
                 }
             }
 
-            /// Leaves out what stands in the facts of people who are erased (I57) and what others put on their
-            /// messages: it is gone, whenever its rows go.
+            /// Removes from the facts everything of erased people (I57) and others' reactions to their messages: it
+            /// counts as gone, whenever its rows go.
             pub fn leave_out_erased(&mut self) {
                 if self.erased.is_empty() {
                     return;

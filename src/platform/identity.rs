@@ -163,7 +163,7 @@ pub async fn recall(db: &impl Store, did: &Did, outside: &Outside) -> Result<Rec
     Ok(Recalled { account: account(&identity, outside)?, remembered, is_known })
 }
 
-/// Resolves any DID, and tells whether the index knows it and whether the result was cached.
+/// Resolves any DID; also returns whether the index knows it and whether the result was cached.
 async fn remembered(
     db: &impl Store,
     did: &Did,

@@ -27,10 +27,10 @@ class Client {
   /** @type {Buffer} */
   #rest = Buffer.alloc(0)
 
-  /** @param {import('node:net').Socket} socket @param {boolean} keep @param {() => void} heard */
-  constructor(socket, keep, heard) {
+  /** @param {import('node:net').Socket} socket @param {boolean} keep @param {() => void} received */
+  constructor(socket, keep, received) {
     this.socket = socket
-    this.heard = heard
+    this.received = received
     if (keep) this.texts = []
     socket.on('data', (chunk) => this.#take(chunk))
     socket.on('error', (error) => (this.broken ??= error))
@@ -58,7 +58,7 @@ class Client {
     }
     this.#rest = bytes.subarray(at)
     this.lastAt = performance.now()
-    this.heard()
+    this.received()
   }
 
   /** @param {string} text */

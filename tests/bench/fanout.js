@@ -51,7 +51,7 @@ const owner = didOf('owner')
 const member = didOf('member')
 const community = `at://${owner}/${COLLECTION.community}/c`
 
-/** The frames that the channel stands on. @param {Repositories} repos */
+/** The frames that the channel needs. @param {Repositories} repos */
 function* prologue(repos) {
   const createdAt = repos.now
   yield repos.create(owner, COLLECTION.community, { name: 'Hall', requiresApprovalToJoin: false, createdAt }, 'c')
@@ -104,17 +104,17 @@ async function spread(crowd, count, cause) {
   crowd.mark()
   let first = Infinity
   const [eldest] = crowd.clients
-  const heard = eldest.heard
-  eldest.heard = () => {
+  const received = eldest.received
+  eldest.received = () => {
     first = Math.min(first, performance.now())
-    heard()
+    received()
   }
   const all = crowd.heardAll(count)
   all.catch(() => {})
   const began = performance.now()
   await cause()
   const last = await all
-  eldest.heard = heard
+  eldest.received = received
   return { spread: last - Math.min(first, last), whole: last - began, texts: eldest.texts ?? [] }
 }
 

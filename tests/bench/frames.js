@@ -138,7 +138,7 @@ export class Repositories {
   }
 }
 
-/** Writes frames to a JSONL file, and tells the time of the last. @param {string} path @param {Iterable<Frame>} frames */
+/** Writes frames to a JSONL file, and returns the time of the last. @param {string} path @param {Iterable<Frame>} frames */
 export function writeFrames(path, frames) {
   const file = openSync(path, 'w')
   const written = { count: 0, bytes: 0, lastTimeUs: 0 }

@@ -2,7 +2,7 @@
 // Clients that do as much as they may, or ten times that, for limits.js: in a thread of its own, so that the honest are not measured
 // late because of the flood's own work.
 //
-// Promises: it keeps its pace whatever it is answered; it says when it has begun, and when it is told to end, how much it planned,
+// Promises: it keeps its pace whatever it is answered; it says when it has begun, and when it is asked to end, how much it planned,
 // sent and was refused.
 
 import { setTimeout as pause } from 'node:timers/promises'
@@ -21,7 +21,7 @@ const SIGNALS = 50
 /**
  * Calls `act` so many times a second, whether the call before has ended or not, and resolves with what all of them came to.
  * @template T
- * @param {number} perSecond @param {number | (() => boolean)} until milliseconds, or what tells that it is over
+ * @param {number} perSecond @param {number | (() => boolean)} until milliseconds, or what says that it is over
  * @param {(n: number) => Promise<T> | T} act
  * @returns {Promise<T[]>}
  */
@@ -111,7 +111,7 @@ class Loud {
   }
 }
 
-/** Frames of four sockets, each of which stands in for another that is opened anew. @param {At} at @param {string} path @param {string} frame */
+/** Frames of four sockets, each of which replaces another that is opened again. @param {At} at @param {string} path @param {string} frame */
 async function frames({ url }, path, frame) {
   const sockets = Array.from({ length: SOCKETS }, (_, n) => new Loud(url.replace('http', 'ws') + path, address(n)))
   await Promise.all(sockets.map((socket) => socket.open()))

@@ -16,7 +16,7 @@ const NOWHERE = '127.0.0.1:9'
 
 /**
  * @param {string} root a clone of this project @param {string} state @param {Record<string, string>} [env]
- * @param {{ config?: string, port?: number, onLine?: (line: string) => void }} [options] another wrangler.toml, and who hears the log
+ * @param {{ config?: string, port?: number, onLine?: (line: string) => void }} [options] another wrangler.toml, and who receives the log
  */
 export async function serve(root, state, env = {}, { config, port = 0, onLine } = {}) {
   const more = config ? ['--config', config] : []

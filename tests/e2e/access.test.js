@@ -12,7 +12,7 @@ import { answers, connected, openPlace } from './place.js'
 const KEY = 'the key of the access tests'
 const SECRET = 'what signs the tokens of the access tests'
 const TEXT = 'words that stand in no log'
-const REASON = 'a reason that stands in no log'
+const REASON = 'a reason that is in no log'
 const TABLE = JSON.parse(readFileSync(new URL('../../docs/access.json', import.meta.url), 'utf8'))
 
 let place, service
@@ -69,7 +69,7 @@ const kindIn = (kind, mode) => (typeof kind === 'string' ? kind : kind[mode])
 /** The table of a kind, by caller. */
 const byCaller = (outcomes) => Object.fromEntries(TABLE.callers.map((caller, n) => [caller, outcomes[n]]))
 
-test('X24: every row of docs/access.json is of a kind that stands there', () => {
+test('X24: every row of docs/access.json is of a kind that is listed there', () => {
   for (const [route, [kind]] of Object.entries(TABLE.routes)) {
     for (const mode of TABLE.modes) assert(TABLE.kinds[kindIn(kind, mode)], `${route}: ${kindIn(kind, mode)}`)
   }

@@ -138,7 +138,7 @@ test('T10: a ban with an end expires by itself, and that is published', async ()
   await socket.next({ type: 'member_left', member_did: kai.did })
   await eventually(() => socket.all({ type: 'member_joined', member_did: kai.did }).length === 1, {
     timeout: 40_000,
-    what: 'the end of the ban to be told',
+    what: 'the end of the ban to be published',
   })
   assert(Date.now() >= Date.parse(until), 'not before its end')
   const log = await ask(KEY, 'GET', `/api/audit?community=${community.uri}&subject=${kai.did}`)

@@ -36,37 +36,37 @@ before(async () => {
   env = { ...process.env, ...account, SERVICE: cable.url, COMMUNITY: community.uri, CURSOR_FILE: join(freshFolder(), 'cursor') }
 })
 
-/** Runs the bot. `heard` grows with what it handles. */
+/** Runs the bot. `received` grows with what it handles. */
 function startBot() {
   const child = spawn(node24(), [BOT], { env, stdio: ['ignore', 'pipe', 'ignore'] })
   atEnd(() => child.kill('SIGKILL'))
-  const heard = []
-  createInterface(child.stdout).on('line', (line) => heard.push(JSON.parse(line)))
+  const received = []
+  createInterface(child.stdout).on('line', (line) => received.push(JSON.parse(line)))
   /** Ends it once what it handled is noted. */
   const stop = async () => {
-    const last = () => String(heard.findLast(({ seq }) => seq)?.seq)
+    const last = () => String(received.findLast(({ seq }) => seq)?.seq)
     await eventually(() => readFileSync(env.CURSOR_FILE, 'utf8') === last(), { what: 'the bot to note its cursor' })
     const exit = once(child, 'exit')
     child.kill('SIGKILL')
     await exit
   }
-  return { heard, stop }
+  return { received, stop }
 }
 
 const post = (text, to = channel) => bob.message(to.rkey, text)
-const texts = (heard) => heard.filter(({ type }) => type === 'message').map(({ text }) => text)
+const texts = (received) => received.filter(({ type }) => type === 'message').map(({ text }) => text)
 const isStored = (message) => answers(service, `/api/message?author=${bob.did}&rkey=${message.rkey}`)
-/** Posts until `bot` hears of it: the bot follows. */
+/** Posts until `bot` receives it: then the bot follows the stream. */
 const follows = (bot) =>
   eventually(async () => {
     const { rkey } = await post('are you there?')
-    return eventually(() => bot.heard.some((event) => event.rkey === rkey), { timeout: 2_000 })
+    return eventually(() => bot.received.some((event) => event.rkey === rkey), { timeout: 2_000 })
   })
 
 test('Q02: whatever is posted while connections are cut, the bot handles each event once and in order', async () => {
   const bot = startBot()
   await follows(bot)
-  const first = bot.heard.length
+  const first = bot.received.length
   let [n, isPosting] = [0, true]
   // Somebody posts all the time, so events also come between the subscription to messages and the ack of the resume. Not as
   // fast as this machine can: while the bot is away the log, which is short here, keeps everything.
@@ -79,7 +79,7 @@ test('Q02: whatever is posted while connections are cut, the bot handles each ev
   let added
   for (let cut = 0; cut < 3; cut++) {
     const before = n
-    await eventually(() => texts(bot.heard).includes(`n ${before}`), { what: 'the bot to follow' })
+    await eventually(() => texts(bot.received).includes(`n ${before}`), { what: 'the bot to follow' })
     cable.cut()
     // A channel is created, and used, while the bot is away.
     added = await alice.channel({ name: `room ${cut}`, type: 'text', community: community.rkey })
@@ -87,27 +87,27 @@ test('Q02: whatever is posted while connections are cut, the bot handles each ev
     await isStored(await post(`in room ${cut}`, added))
     const away = n
     await eventually(() => n > away + 3)
-    assert(!texts(bot.heard).includes(`in room ${cut}`), 'the bot is away')
+    assert(!texts(bot.received).includes(`in room ${cut}`), 'the bot is away')
     cable.mend()
-    await eventually(() => texts(bot.heard).includes(`in room ${cut}`), { what: 'the bot to come back' })
+    await eventually(() => texts(bot.received).includes(`in room ${cut}`), { what: 'the bot to come back' })
   }
   isPosting = false
   await posting
   await post('the last')
-  await eventually(() => texts(bot.heard).includes('the last'))
-  const posted = texts(bot.heard.slice(first)).filter((text) => text.startsWith('n '))
+  await eventually(() => texts(bot.received).includes('the last'))
+  const posted = texts(bot.received.slice(first)).filter((text) => text.startsWith('n '))
   assert.deepEqual(posted, Array.from({ length: n }, (_, at) => `n ${at}`), 'each once, in order')
-  const seqs = bot.heard.map(({ seq }) => seq)
+  const seqs = bot.received.map(({ seq }) => seq)
   assert.deepEqual(seqs, Array.from(seqs, (_, at) => seqs[0] + at), 'every event of the community, without a gap')
-  assert.equal(bot.heard.filter(({ type }) => type === 'channel_created').length, 3)
+  assert.equal(bot.received.filter(({ type }) => type === 'channel_created').length, 3)
   await bot.stop()
 })
 
 test('a bot that was stopped continues where it was; one that was away for too long reads anew and goes on', async () => {
   await isStored(await post('while it was stopped'))
   const again = startBot()
-  await eventually(() => texts(again.heard).includes('while it was stopped'))
-  assert(!texts(again.heard).includes('the last'), 'nothing twice')
+  await eventually(() => texts(again.received).includes('while it was stopped'))
+  assert(!texts(again.received).includes('the last'), 'nothing twice')
   await again.stop()
   // More than the log keeps.
   await bob.createMany(
@@ -121,10 +121,10 @@ test('a bot that was stopped continues where it was; one that was away for too l
   )
   await isStored(await post('after them'))
   const late = startBot()
-  await eventually(() => late.heard.some(({ type }) => type === 'read_anew'), { what: 'the bot to read anew' })
+  await eventually(() => late.received.some(({ type }) => type === 'read_anew'), { what: 'the bot to read anew' })
   await follows(late)
-  assert(!texts(late.heard).some((text) => text.startsWith('lost')), 'Q05')
-  const seqs = late.heard.flatMap(({ seq }) => seq ?? [])
+  assert(!texts(late.received).some((text) => text.startsWith('lost')), 'Q05')
+  const seqs = late.received.flatMap(({ seq }) => seq ?? [])
   assert.deepEqual(seqs, Array.from(seqs, (_, at) => seqs[0] + at), 'from there on without a gap')
   await late.stop()
 })

@@ -45,7 +45,7 @@ const look = (page) =>
         name: tile.who.textContent,
         state: connection?.connectionState,
         frames: stats.find(({ type, kind }) => type === 'inbound-rtp' && kind === 'video')?.framesDecoded ?? 0,
-        heard: stats.find(({ type, kind }) => type === 'inbound-rtp' && kind === 'audio')?.packetsReceived ?? 0,
+        received: stats.find(({ type, kind }) => type === 'inbound-rtp' && kind === 'audio')?.packetsReceived ?? 0,
         light: bytes.filter((_, n) => n % 4 !== 3).reduce((sum, byte) => sum + byte, 0) / 192,
         note: tile.note.textContent,
         own: stats.filter(({ type }) => type === 'local-candidate').map(({ candidateType }) => candidateType),
@@ -63,7 +63,7 @@ async function sees(page, names) {
   return eventually(async () => {
     const seen = await look(page)
     const fine = seen.filter(
-      ({ id, state, frames, heard, light }) => state === 'connected' && frames > (before.get(id) ?? 0) && heard > 0 && light > 20,
+      ({ id, state, frames, received, light }) => state === 'connected' && frames > (before.get(id) ?? 0) && received > 0 && light > 20,
     )
     assert.deepEqual(fine.map(({ name }) => name).sort(), [...names].sort(), JSON.stringify(seen))
     assert.equal(seen.length, names.length)

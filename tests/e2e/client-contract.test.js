@@ -80,7 +80,7 @@ test('w02 w04 w05 w06 w07 w14 normal use: every frame answered, no reconnection,
   assert.deepEqual(seen.frames.filter(({ type }) => type === 'message').map(({ rkey }) => rkey), written)
 })
 
-test('w03 q10 a change of network: the old socket stays half-open, and the new one hears everything all the same', async () => {
+test('w03 q10 a change of network: the old socket stays half-open, and the new one receives everything all the same', async () => {
   const cable = await openCable(stage.service.port)
   const did = 'did:plc:carol'
   const { seen, say } = client(did, cable.wsUrl)
@@ -103,7 +103,7 @@ test('w03 q10 a change of network: the old socket stays half-open, and the new o
   const rkeys = (seen) => seen.frames.filter(({ type }) => type === 'message').map(({ rkey }) => rkey)
   // The new socket may repeat what the old one received after its last sign of life (Q10c).
   assert.deepEqual([...new Set(rkeys(seen))], [first, ...missed, later])
-  assert.deepEqual(rkeys(desktop.seen), [first, ...missed, later], 'the other device hears everything once')
+  assert.deepEqual(rkeys(desktop.seen), [first, ...missed, later], 'the other device receives everything once')
 })
 
 test('w03 after a crash it comes back without subscribing again, and has everything', async () => {
@@ -122,7 +122,7 @@ test('w03 after a crash it comes back without subscribing again, and has everyth
   assert.deepEqual(rkeys.slice(rkeys.indexOf(first)), [first, ...missed, later])
 })
 
-test('w10 history is read back to its beginning, though one clock is ahead and one stands', async () => {
+test('w10 history is read back to its beginning, though one clock is ahead and one has stopped', async () => {
   const at = (millis) => new Date(Date.now() + millis).toISOString()
   const names = []
   const create = (name, createdAt) => {

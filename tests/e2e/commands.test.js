@@ -54,7 +54,7 @@ function bareClone() {
   return { root, env, asked: () => (existsSync(asked) ? lines(readFileSync(asked, 'utf8')) : []) }
 }
 
-test('every npm script stands in the table of commands, and the other way round', () => {
+test('every npm script is in the table of commands, and the other way round', () => {
   assert.deepEqual(Object.keys(scripts).sort(), Object.keys(COMMANDS).sort())
   for (const [name, line] of Object.entries(scripts)) assert.equal(line, `exec node scripts/run.js ${name}`)
 })

@@ -95,7 +95,7 @@ const stored = (service, lastTime) =>
       const { ingest } = (await service.fetchJson('/api/health')).body
       return ingest.cursor_us === lastTime && ingest.untold === 0
     },
-    { what: 'the whole stream to be stored and told', timeout: 120_000 },
+    { what: 'the whole stream to be stored and delivered', timeout: 120_000 },
   )
 
 /**
@@ -173,10 +173,10 @@ test(`10,000 events and ${KILLS} kills at random points (seed ${SEED})`, { timeo
       `${uri}: undisturbed, every event once, in order`,
     )
     const deleted = new Set(all.filter((event) => event.type === 'message_deleted').map((event) => event.rkey))
-    const heard = new Set(client.seen.get(uri).map((event) => event.seq))
+    const received = new Set(client.seen.get(uri).map((event) => event.seq))
     // A replay omits messages that are gone by then (Q07); nothing else may be missing.
-    const expected = all.filter((event) => heard.has(event.seq) || !(event.type === 'message' && deleted.has(event.rkey)))
-    assert.deepEqual(client.seen.get(uri).map(story), expected.map(story), `${uri}: each event told once, in order`)
+    const expected = all.filter((event) => received.has(event.seq) || !(event.type === 'message' && deleted.has(event.rkey)))
+    assert.deepEqual(client.seen.get(uri).map(story), expected.map(story), `${uri}: each event published once, in order`)
   }
 })
 

@@ -24,7 +24,7 @@ const erasure = (service, proof, did) => ask(service, proof, 'GET', `/api/user/e
 const erased = (service, did) =>
   eventually(async () => (await erasure(service, KEY, did)).body.state === 'erased', { what: 'the erasure to be done' })
 
-/** Every value of every table in every database of a service, of D1 and of its objects, in which a text stands. */
+/** Every value of every table in every database of a service, of D1 and of its objects, that contains a text. */
 function whereStands(service, text) {
   const found = []
   for (const file of databaseFiles(join(service.state, 'v3'))) {
@@ -89,7 +89,7 @@ describe('of people on a real PDS', () => {
     assert.deepEqual(members.map(({ member_did }) => member_did), [alice.did])
     const shown = (await service.fetchJson(`/api/messages?channel=${channel.rkey}`)).body
     assert.deepEqual(shown.map(({ text, parent_message }) => [text, parent_message]), [['I heard you', null]])
-    // Others are told.
+    // Others are notified.
     await observer.next({ type: 'message_deleted', rkey: message.rkey })
     const left = await observer.next({ type: 'member_left', member_did: bob.did })
     assert.equal(left.display_name, undefined)
@@ -111,8 +111,8 @@ describe('of people on a real PDS', () => {
     const replayed = await resume(service, 0)
     assert(replayed.every((event) => event.type !== 'resync_required'))
     assert(!JSON.stringify(replayed).includes(SAID))
-    const heard = replayed.find((event) => event.type === 'message')
-    assert.deepEqual([heard.text, heard.parent_message], ['I heard you', null])
+    const received = replayed.find((event) => event.type === 'message')
+    assert.deepEqual([received.text, received.parent_message], ['I heard you', null])
     await observer.close()
   })
 

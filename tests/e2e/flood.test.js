@@ -78,7 +78,7 @@ test('b30 a flood of profiles, huge records and reactions: bounded memory, and e
   assert(!peak || peak - atRest < GROWTH_MIB, `workerd grew from ${atRest} to ${peak} MiB for ${count} events`)
 
   const added = socket.all({ type: 'reaction_added' })
-  assert.equal(new Set(added.map(({ author_did, emoji }) => `${author_did} ${emoji}`)).size, REACTIONS, 'every reaction is told')
+  assert.equal(new Set(added.map(({ author_did, emoji }) => `${author_did} ${emoji}`)).size, REACTIONS, 'every reaction is published')
   assert.equal(added.length, REACTIONS, 'and none twice')
   const seqs = socket.events.map(({ seq }) => seq)
   assert.deepEqual(seqs, [...seqs].sort((a, b) => a - b), 'A39: in order')
@@ -94,5 +94,5 @@ test('b30 a flood of profiles, huge records and reactions: bounded memory, and e
   await bob.put(COLLECTION.message, message.rkey, records.message(channel.rkey, 'hello, all of you'))
   const edited = await socket.next({ type: 'message', text: 'hello, all of you' }, patient)
   assert.equal(edited.reactions.reduce((sum, { count }) => sum + count, 0), REACTIONS)
-  await eventually(async () => (await service.fetchJson('/api/health')).body.ingest.untold === 0, { what: 'everything to be told' })
+  await eventually(async () => (await service.fetchJson('/api/health')).body.ingest.untold === 0, { what: 'everything to be published' })
 })

@@ -160,7 +160,7 @@ test('K12: what is known of people the index knows survives a restart, of strang
     timeout: 90_000,
   })
   await eventually(() => behind((db) => db.prepare('SELECT count(*) AS n FROM identities WHERE did = ? AND check_at IS NULL').get(bob).n) === 1, {
-    what: 'bob to have been looked at',
+    what: 'bob to have been resolved',
     timeout: 90_000,
   })
   const before = (await identity(bob)).body
@@ -184,13 +184,13 @@ test('I50, B-28: a changed handle is shown and published when it is verified, an
 
   const watcher = await service.connect('/api/subscribe?did=did:plc:carol')
   await watcher.subscribe({ event_type: 'community', community_uri: GARDEN })
-  const told = (handle) => watcher.next({ type: 'user_profile_updated', did, handle })
+  const received = (handle) => watcher.next({ type: 'user_profile_updated', did, handle })
   // The new handle resolves to her, so it is valid; until that is verified, none is shown.
   person('carol', { handle: 'caroline.test', pds: `${host.url}/new?x=y` }) // R21.8: the path is not a part of the endpoint
   host.routes.set(dns('caroline.test'), txt(`did=${did}`))
   await stage.identity('carol', 'caroline.test')
-  await told(null)
-  await told('caroline.test')
+  await received(null)
+  await received('caroline.test')
   assert.equal((await author()).handle, 'caroline.test')
   const { body } = await identity(did)
   assert.deepEqual([body.handle, body.handle_status, body.pds], ['caroline.test', 'valid', host.url])
@@ -199,13 +199,13 @@ test('I50, B-28: a changed handle is shown and published when it is verified, an
   person('carol', { handle: 'stolen.test' })
   host.routes.set(dns('stolen.test'), txt('did=did:plc:ann'))
   await stage.identity('carol', 'stolen.test')
-  await told(null)
+  await received(null)
   await eventually(async () => (await identity(did)).body.handle_status === 'invalid', { what: 'the claim to be refused' })
   assert.equal((await author()).handle, null)
   // It was hers after all.
   host.routes.set(dns('stolen.test'), txt(`did=${did}`))
   await stage.identity('carol', 'stolen.test')
-  await told('stolen.test')
+  await received('stolen.test')
   const shown = watcher.all({ type: 'user_profile_updated', did }).map(({ handle }) => handle)
   assert.deepEqual(shown, [null, 'caroline.test', null, 'stolen.test'], 'each change once')
 })

@@ -1,4 +1,4 @@
-// A client at ten times each limit is throttled, and told so; what others may do meanwhile is what it was (C14, C15, C26, C33, H14,
+// A client at ten times each limit is throttled, and the answer says so; what others may do meanwhile is what it was (C14, C15, C26, C33, H14,
 // A18, A40, S16, S22). How long others wait meanwhile is no test but `npm run bench:limits`.
 //
 // Not here, because ten times as much is more than a test may take, or cannot come from this machine: the sockets of one object
@@ -68,7 +68,7 @@ async function beside({ service, limit = LIMIT, read }, count, one) {
   return done
 }
 
-/** How many of these answers were let in; each of the others must say how it may go on. */
+/** How many of these answers were accepted; each of the others must say how it may go on. */
 function letIn(answers, { status = 200, limit = LIMIT } = {}) {
   for (const answer of answers) {
     if (answer.status === status) continue
@@ -105,12 +105,12 @@ test('C14: a person at ten times their limit, from as many addresses', async () 
   const got = letIn(answers)
   assert(got >= LIMIT && got <= most(LIMIT, LIMIT, since), `${got} of ${answers.length}`)
   const neighbour = await service.fetchJson('/api/server', from(used[0]))
-  assert.equal(neighbour.headers.get('ratelimit-remaining'), String(LIMIT - 1), 'what the person was let in for cost no address anything')
+  assert.equal(neighbour.headers.get('ratelimit-remaining'), String(LIMIT - 1), 'what the person was accepted for cost no address anything')
   const other = await service.fetchJson(BANS, from(somewhere(), bearer(await vouch(service, KEY, 'did:plc:other'))))
   assert.equal(other.status, 403, 'somebody else is judged, not throttled')
 })
 
-test('C14: many people behind one address, of whom one floods without a proof', async () => {
+test('C14: many people behind one address, one of whom floods without a proof', async () => {
   const school = somewhere()
   const since = performance.now()
   const flood = () => service.fetchJson('/api/server', from(school))
@@ -130,7 +130,7 @@ test('C14: many people behind one address, of whom one floods without a proof', 
     assert.deepEqual(await socket.request({ action: 'set_state', state: 'away' }), ACK)
     await socket.close()
   }
-  // A proof that fails helps nobody, and soon is not looked at.
+  // A proof that fails helps nobody, and soon is not verified.
   for (const proof of ['a.b.c', `${pupils[0].slice(0, -4)}AAAA`]) {
     await drained()
     const answers = []
@@ -167,7 +167,7 @@ test('C14 H14: the API key has no limit and spends no address’s; a wrong one d
   const since = performance.now()
   const guesses = await beside({ service }, LIMIT * TIMES, (n) => service.fetchJson(BANS, from(address, bearer(`a guess, ${n}`))))
   const got = letIn(guesses, { status: 401 })
-  assert(got >= LIMIT - 1 && got <= most(LIMIT, LIMIT, since), `${got} of ${guesses.length} guesses were looked at`)
+  assert(got >= LIMIT - 1 && got <= most(LIMIT, LIMIT, since), `${got} of ${guesses.length} guesses were verified`)
 })
 
 test('C14: an address that opens ten times its sockets', async () => {

@@ -58,14 +58,14 @@ async function write(channel = 'k') {
   await witness.close()
   return rkey
 }
-const hears = (channel) => ({ event_type: 'message', channel })
-const heard = (socket) => socket.all({ type: 'message' }).map(({ rkey }) => rkey)
+const messagesOf = (channel) => ({ event_type: 'message', channel })
+const received = (socket) => socket.all({ type: 'message' }).map(({ rkey }) => rkey)
 const gets = (socket, rkey) => socket.next({ type: 'message', rkey }, { timeout: 20_000 })
 
-test('q10 w03 a new socket beside a half-open old one hears what the old one heard, and what was missed, once', async () => {
+test('q10 w03 a new socket beside a half-open old one receives what the old one received, and what was missed, once', async () => {
   const { comeByCable, come } = somebody()
   const old = await comeByCable()
-  await old.subscribe(hears('k'))
+  await old.subscribe(messagesOf('k'))
   await gets(old, await write())
   // A sign of life in the same millisecond does not prove that the frame arrived: it would be sent again.
   const gotAt = Date.now()
@@ -77,7 +77,7 @@ test('q10 w03 a new socket beside a half-open old one hears what the old one hea
   await gets(socket, missed[1])
   const later = await write()
   await gets(socket, later)
-  assert.deepEqual(heard(socket), [...missed, later])
+  assert.deepEqual(received(socket), [...missed, later])
   assert.deepEqual(
     socket.all({ type: 'message' }).map(({ live }) => live),
     [false, false, true],
@@ -85,12 +85,12 @@ test('q10 w03 a new socket beside a half-open old one hears what the old one hea
   assert.equal(old.ws.readyState, 1, 'the old one still looks open')
 })
 
-test('q10 a phone that returns while the desktop stays hears its own channel again', async () => {
+test('q10 a phone that returns while the desktop stays receives its own channel again', async () => {
   const { comeByCable, come } = somebody()
   const desktop = await come()
-  await desktop.subscribe(hears('l'))
+  await desktop.subscribe(messagesOf('l'))
   const phone = await comeByCable()
-  await phone.subscribe(hears('k'))
+  await phone.subscribe(messagesOf('k'))
   cable.goDead()
   const missed = await write('k')
   const back = await come()
@@ -98,15 +98,15 @@ test('q10 a phone that returns while the desktop stays hears its own channel aga
   const [k, l] = [await write('k'), await write('l')]
   await gets(back, k)
   await gets(desktop, l)
-  assert.deepEqual(heard(back).filter((rkey) => rkey !== l), [missed, k])
-  assert.deepEqual(heard(desktop), [l], 'the desktop hears nothing else than before')
+  assert.deepEqual(received(back).filter((rkey) => rkey !== l), [missed, k])
+  assert.deepEqual(received(desktop), [l], 'the desktop receives nothing else than before')
 })
 
 test('q10 one of two tabs that comes back, after longer than RESTORE_MS', async () => {
   const { come } = somebody()
   const [stays, goes] = [await come(), await come()]
-  await stays.subscribe(hears('l'))
-  await goes.subscribe(hears('k'))
+  await stays.subscribe(messagesOf('l'))
+  await goes.subscribe(messagesOf('k'))
   await goes.close()
   const closedAt = Date.now()
   const missed = await write('k')
@@ -115,40 +115,40 @@ test('q10 one of two tabs that comes back, after longer than RESTORE_MS', async 
   await gets(back, missed)
   const after = await write('k')
   await gets(back, after)
-  assert.deepEqual(heard(back), [missed, after])
-  assert.deepEqual(heard(stays), [])
+  assert.deepEqual(received(back), [missed, after])
+  assert.deepEqual(received(stays), [])
 })
 
 test('q10 everything once over a chain of lost connections, whichever side ends them', async () => {
   const { come } = somebody()
   let socket = await come()
-  await socket.subscribe(hears('k'))
+  await socket.subscribe(messagesOf('k'))
   const [written, got] = [[], []]
   for (let round = 0; round < 3; round++) {
     written.push(await write())
     await gets(socket, written.at(-1))
-    got.push(...heard(socket))
+    got.push(...received(socket))
     await (round % 2 ? socket.drop() : socket.close())
     written.push(await write())
     socket = await come()
     await gets(socket, written.at(-1))
   }
-  got.push(...heard(socket))
+  got.push(...received(socket))
   assert.deepEqual(got, written)
 })
 
 test('q10 q11 a client that knows cursors gets what it asks for, once, and nothing else', async () => {
   const { come } = somebody()
   const old = await come()
-  await old.subscribe(hears('k'))
-  await old.subscribe(hears('l'))
+  await old.subscribe(messagesOf('k'))
+  await old.subscribe(messagesOf('l'))
   await old.subscribe({ event_type: 'community', community_uri: COMMUNITY })
   await gets(old, await write('k'))
   const cursor = old.all({ type: 'message' }).at(-1).seq
   await old.close()
   const [k] = [await write('k'), await write('l')]
   const socket = await come()
-  await socket.subscribe(hears('k'))
+  await socket.subscribe(messagesOf('k'))
   await socket.subscribe({ event_type: 'community', community_uri: COMMUNITY, cursor })
   await socket.next({ type: 'resumed' })
   const witness = await come()
@@ -156,13 +156,13 @@ test('q10 q11 a client that knows cursors gets what it asks for, once, and nothi
   const [later, other] = [await write('k'), await write('l')]
   await gets(witness, other)
   await gets(socket, later)
-  assert.deepEqual(heard(socket), [k, later])
+  assert.deepEqual(received(socket), [k, later])
 })
 
 test('q12 what left the log meanwhile: read anew', async () => {
   const { come } = somebody()
   const old = await come()
-  await old.subscribe(hears('m'))
+  await old.subscribe(messagesOf('m'))
   await gets(old, await write('m'))
   await old.close()
   const burst = Array.from({ length: 70 }, (_, at) => [
@@ -178,14 +178,14 @@ test('q12 what left the log meanwhile: read anew', async () => {
   assert.equal(resync.community_uri, COMMUNITY)
   const after = await write('m')
   await gets(socket, after)
-  assert.deepEqual(heard(socket), [after])
+  assert.deepEqual(received(socket), [after])
 })
 
 test('q15 a socket with the secret continues that socket alone, and no other gets anything of it', async () => {
   const { come } = somebody()
   const [guarded, other] = [await come(), await come()]
-  await guarded.subscribe(hears('k'))
-  await other.subscribe(hears('l'))
+  await guarded.subscribe(messagesOf('k'))
+  await other.subscribe(messagesOf('l'))
   const ask = async (socket) => (await socket.request({ action: 'session' })).message
   const secret = await ask(guarded)
   assert.match(secret, /^[0-9a-f]{32}$/)
@@ -196,24 +196,24 @@ test('q15 a socket with the secret continues that socket alone, and no other get
   const [k, l] = [await write('k'), await write('l')]
   const stranger = await come()
   await gets(stranger, l)
-  assert.deepEqual(heard(stranger), [l], 'what nobody guards')
+  assert.deepEqual(received(stranger), [l], 'what nobody guards')
   const socket = await come(`&session=${secret}`)
   await gets(socket, k)
   const later = await write('k')
   await gets(socket, later)
-  assert.deepEqual(heard(socket), [k, later])
+  assert.deepEqual(received(socket), [k, later])
   assert.equal(await ask(socket), secret)
   await socket.drop()
   const missed = await write('k')
   const again = await come(`&session=${secret}`)
   await gets(again, missed)
-  assert.deepEqual(heard(again), [missed], 'and so on')
+  assert.deepEqual(received(again), [missed], 'and so on')
 })
 
 test('q10d q14 a stranger who names the DID takes nothing away; a proof keeps strangers out', async () => {
   const { come, did } = somebody()
   const victim = await come()
-  await victim.subscribe(hears('k'))
+  await victim.subscribe(messagesOf('k'))
   await victim.close()
   const missed = await write('k')
   const elsewhere = { localAddress: '127.0.0.2' }
@@ -230,7 +230,7 @@ test('q10d q14 a stranger who names the DID takes nothing away; a proof keeps st
     body: JSON.stringify({ did }),
   })
   const proven = await come(`&auth=${body.token}`)
-  await proven.subscribe(hears('m'))
+  await proven.subscribe(messagesOf('m'))
   await proven.close()
   const m = await write('m')
   const again = await come('', elsewhere)
@@ -247,7 +247,7 @@ test('a03 replies keep the order of frames that are sent without waiting', async
   const socket = await come()
   const texts = []
   for (let at = 0; at < 20; at++) {
-    socket.send({ action: 'subscribe', ...hears(`nobody${at}`) })
+    socket.send({ action: 'subscribe', ...messagesOf(`nobody${at}`) })
     socket.send({ action: `nothing${at}` })
     texts.push('Subscribed to message', `Unknown action: nothing${at}`)
   }
@@ -260,12 +260,12 @@ test('a40 subscriptions are bounded in bytes; what is refused changes nothing', 
   const key = (at) => `at://did:plc:${'x'.repeat(900)}/social.colibri.channel/${String(at).padStart(80, '0')}`
   const fits = Math.floor((1024 * 1024) / key(0).length)
   const replies = await Promise.all(
-    Array.from({ length: fits + 1 }, (_, at) => socket.request({ action: 'subscribe', ...hears(key(at)) }, { timeout: 60_000 })),
+    Array.from({ length: fits + 1 }, (_, at) => socket.request({ action: 'subscribe', ...messagesOf(key(at)) }, { timeout: 60_000 })),
   )
   assert.deepEqual(replies.pop(), { type: 'error', message: 'Too many subscriptions (max 1048576 bytes)' })
   assert.deepEqual([...new Set(replies.map(({ type }) => type))], ['ack'])
-  await socket.request({ action: 'unsubscribe', ...hears(key(0)) })
-  await socket.subscribe(hears('k'))
-  await socket.subscribe(hears('x'.repeat(2_000)))
+  await socket.request({ action: 'unsubscribe', ...messagesOf(key(0)) })
+  await socket.subscribe(messagesOf('k'))
+  await socket.subscribe(messagesOf('x'.repeat(2_000)))
   await gets(socket, await write('k'))
 })

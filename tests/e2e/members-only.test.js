@@ -18,7 +18,7 @@ const OUTSIDE = ['nobody', 'bad', 'stranger', 'pending', 'banned', 'other_owner'
 const INSIDE = ['member', 'moderator', 'owner', 'key']
 
 let place, service, people, community, hall, voice, elsewhere, open, secrets
-/** What stands in braces in the table. */
+/** The values of names in braces in the table. */
 const made = { target: 'did:plc:target', moderator: 'did:plc:moderator' }
 const proofs = { nobody: undefined, bad: 'nonsense', key: KEY }
 
@@ -108,14 +108,14 @@ test('R45, R46: the owner or the key sets it, and it says what it means', async 
   assert.deepEqual(log.body.map(({ actor, subject }) => [actor, subject]), [[people.owner.did, 'on']], 'X22')
 })
 
-test('X41, X42: no route tells anything of it to anybody outside, in no byte', async () => {
+test('X41, X42: no route shows anything of it to outsiders, in no byte', async () => {
   const { body: reference } = await service.fetchJson('/openapi.json')
   const routes = Object.entries(reference.paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, spec]) => [`${method.toUpperCase()} ${path}`, spec]),
   )
   const { members, some, nothing } = TABLE.members_only
   const listed = [...members, ...some, ...nothing]
-  assert.deepEqual(listed.toSorted(), routes.map(([route]) => route).toSorted(), 'every route stands in one list')
+  assert.deepEqual(listed.toSorted(), routes.map(([route]) => route).toSorted(), 'every route is in one list')
   let looked = 0
   for (const [route, spec] of routes) {
     const [, query, body] = TABLE.routes[route]
@@ -157,7 +157,7 @@ test('X42, X44: what everybody sees of it, of its members, and of answers to it'
   assert.deepEqual([shown.name, shown.description, shown.category_order], ['Closed', null, null])
   for (const caller of ['member', 'member', 'member', 'nobody', 'nobody', 'nobody', 'member', 'stranger']) {
     const { body: full } = await ask(caller, 'GET', `/api/community?community=${community.uri}`)
-    assert.equal(full.description, caller === 'member' ? `about ${WORD}` : null, `${caller}, whoever asked before`)
+    assert.equal(full.description, caller === 'member' ? `about ${WORD}` : null, `${caller}, no matter who asked before`)
   }
   const joined = async (caller) => (await ask(caller, 'GET', `/api/communities?did=${made.member}`)).body.joined.length
   for (const caller of OUTSIDE) assert.equal(await joined(caller), 0, caller)
@@ -171,20 +171,20 @@ test('X42, X44: what everybody sees of it, of its members, and of answers to it'
   assert.equal(await status('nobody', `/api/messages?channel=${hall.uri}&all`), 401)
 })
 
-/** Everything that a client can ask of the events socket to hear of it. */
-const WISHES = () => [
+/** Every request to the events socket that would subscribe a client to it. */
+const SUBSCRIBES = () => [
   { action: 'subscribe', event_type: 'community', community_uri: community.uri },
   { action: 'subscribe', event_type: 'community', community_uri: community.uri, cursor: 0 },
   { action: 'subscribe', event_type: 'message', channel: hall.uri },
   { action: 'subscribe', event_type: 'message', channel: hall.rkey },
 ]
 
-test('X43: no socket hears anything of it that may not, by no action', async () => {
+test('X43: no socket of an outsider receives anything of it, by any action', async () => {
   const sockets = {}
   for (const caller of [...OUTSIDE.filter((caller) => caller !== 'bad'), 'claimed']) {
     const socket = caller === 'claimed' ? await as('nobody', `did=${made.member}`) : await as(caller)
     sockets[caller] = socket
-    for (const wish of WISHES()) assert.deepEqual(await socket.request(wish), REFUSED, `${caller}: ${JSON.stringify(wish)}`)
+    for (const frame of SUBSCRIBES()) assert.deepEqual(await socket.request(frame), REFUSED, `${caller}: ${JSON.stringify(frame)}`)
     await socket.subscribe({ event_type: 'message' })
     await socket.subscribe({ event_type: 'community' })
     for (const action of ['heartbeat', 'activity', 'session', 'set_state', 'dance']) await socket.request({ action, state: 'dnd' })
@@ -199,7 +199,7 @@ test('X43: no socket hears anything of it that may not, by no action', async () 
   const inside = {}
   for (const caller of ['member', 'moderator', 'owner']) {
     inside[caller] = await as(caller)
-    for (const wish of WISHES()) assert.equal((await inside[caller].request(wish)).type, 'ack', caller)
+    for (const frame of SUBSCRIBES()) assert.equal((await inside[caller].request(frame)).type, 'ack', caller)
     await inside[caller].next({ type: 'resumed' })
     assert(leaksIn(JSON.stringify(inside[caller].frames)).length > 0, `${caller} gets the log`)
   }
@@ -219,7 +219,7 @@ test('X43: no socket hears anything of it that may not, by no action', async () 
     await socket.next({ type: 'voice_channel_updated', member_dids: [people.hidden.did] })
     await socket.next({ type: 'user_status_changed', did: people.hidden.did, state: 'dnd' })
   }
-  // All are at one gateway, which has told everybody of these; what comes later tells that nothing more is on its way.
+  // All are at one gateway, which has published these; what comes later shows that nothing more is on its way.
   await people.other.message(open.rkey, 'the end')
   for (const [caller, socket] of Object.entries({ ...sockets, unnamed })) {
     await socket.next({ type: 'message', text: 'the end' })
@@ -262,7 +262,7 @@ test('X43: memberships and the setting change while sockets are open', async () 
     await sockets[name].subscribe({ event_type: 'message', channel: hall.uri })
   }
   for (const name of Object.keys(sockets)) await listen(name)
-  /** The owner says something, and then something in a place that all hear; who heard the first? */
+  /** The owner says something, and then something in a place that all receive; who received the first? */
   const heardBy = async (text) => {
     await people.owner.message(hall.rkey, text)
     await sockets.owner.next({ type: 'message', text })
@@ -284,7 +284,7 @@ test('X43: memberships and the setting change while sockets are open', async () 
   assert.equal((await observer.closed).code, 1008)
   await sockets.member.next({ type: 'members_only', members_only: true })
   assert.deepEqual(await heardBy('two'), ['member', 'owner'])
-  assert.deepEqual(await sockets.pending.request(WISHES()[0]), REFUSED)
+  assert.deepEqual(await sockets.pending.request(SUBSCRIBES()[0]), REFUSED)
 
   const approval = await people.owner.approval(people.waits.uri, community.uri)
   await sockets.owner.next({ type: 'member_joined', member_did: people.pending.did })
@@ -324,8 +324,8 @@ test('X43, Q10: a kill right after the answer, and what a socket left behind, op
   }
   const [pending, hidden, claimed] = [await as('pending'), await as('hidden'), await as('nobody', `did=${people.owner.did}`)]
   for (const socket of [pending, hidden, claimed]) await listen(socket)
-  await people.owner.message(hall.rkey, 'everybody hears this')
-  for (const socket of [pending, hidden, claimed]) await socket.next({ type: 'message', text: 'everybody hears this' })
+  await people.owner.message(hall.rkey, 'everybody receives this')
+  for (const socket of [pending, hidden, claimed]) await socket.next({ type: 'message', text: 'everybody receives this' })
   await Promise.all([pending.drop(), hidden.drop(), claimed.drop()])
   const missed = await people.owner.message(hall.rkey, `missed ${WORD}`)
   await answers(service, `/api/message?author=${people.owner.did}&rkey=${missed.rkey}`)
@@ -352,9 +352,9 @@ test('X43, Q10: a kill right after the answer, and what a socket left behind, op
     }
   }
   for (const cursor of [0, 1]) {
-    assert.deepEqual(await back.pending.request({ ...WISHES()[0], cursor }), REFUSED, 'a cursor is no proof')
+    assert.deepEqual(await back.pending.request({ ...SUBSCRIBES()[0], cursor }), REFUSED, 'a cursor is no proof')
   }
   assert.deepEqual((await set(true)).members_only, true, 'again, with the same outcome')
-  assert.equal(back.hidden.all({ type: 'members_only' }).length, 1, 'told once, though it was set three times over')
+  assert.equal(back.hidden.all({ type: 'members_only' }).length, 1, 'published once, though it was set three times over')
   for (const socket of Object.values(back)) await socket.close()
 })

@@ -32,7 +32,7 @@ test('K11: accounts move between two real PDSes', async (t) => {
     await answers(service, `/api/identity?id=${who.did}`, 200, (found) => hostOf(found.pds) === hostOf(pds) && found.handle_status === 'valid')
   }
   /** Every event of the community, except those about profiles. */
-  const told = () => socket.all(({ type }) => type.startsWith('message') || type.startsWith('member') || type.startsWith('c'))
+  const received = () => socket.all(({ type }) => type.startsWith('message') || type.startsWith('member') || type.startsWith('c'))
 
   const written = []
   for (let n = 0; n < 5; n++) written.push(await bob.message(channel.rkey, `from the old host ${n}`))
@@ -43,7 +43,7 @@ test('K11: accounts move between two real PDSes', async (t) => {
   for (const { rkey } of written) await socket.next({ type: 'message', rkey, live: true })
   await livesAt(alice, network.pds)
   await livesAt(bob, network.pds)
-  const before = told().length
+  const before = received().length
   let moved
 
   await t.test('the move is followed, and nothing is published, shown twice or lost because of it', async () => {
@@ -52,7 +52,7 @@ test('K11: accounts move between two real PDSes', async (t) => {
     assert.equal(moved.did, bob.did)
     // The new host's repository is signed with the old key, until something is written there.
     await livesAt(bob, network.pds2)
-    assert((await network.asked(1)).byDid[bob.did] > 0, 'it was looked at there')
+    assert((await network.asked(1)).byDid[bob.did] > 0, 'it was looked up there')
     assert.deepEqual([...(await messages()).keys()].sort(), written.map(({ rkey }) => rkey).sort())
     const { body: members } = await service.fetchJson(`/api/members?community=${encodeURIComponent(community.uri)}`)
     assert(members.some(({ member_did }) => member_did === bob.did))
@@ -61,10 +61,10 @@ test('K11: accounts move between two real PDSes', async (t) => {
     // Every event that had to be published comes before this one.
     const last = await alice.message(channel.rkey, 'he has moved')
     await socket.next({ type: 'message', rkey: last.rkey })
-    assert.deepEqual(told().slice(before).map(({ type, rkey }) => [type, rkey]), [['message', last.rkey]])
+    assert.deepEqual(received().slice(before).map(({ type, rkey }) => [type, rkey]), [['message', last.rkey]])
   })
 
-  await t.test('what is written at the new host is heard, once', async () => {
+  await t.test('what is written at the new host is received, once', async () => {
     const fresh = await moved.message(channel.rkey, 'from the new host')
     await moved.delete(COLLECTION.message, written[0].rkey)
     await socket.next({ type: 'message', rkey: fresh.rkey, live: true })
@@ -80,7 +80,7 @@ test('K11: accounts move between two real PDSes', async (t) => {
     assert.equal(socket.all({ type: 'message', rkey: fresh.rkey }).length, 1)
   })
 
-  await t.test('a move that nobody heard of, with what was written before and after it (K05)', async () => {
+  await t.test('a move without an event, with what was written before and after it (K05)', async () => {
     await read(alice)
     await network.stopJetstream()
     const { frames } = await network.stats()
@@ -93,7 +93,7 @@ test('K11: accounts move between two real PDSes', async (t) => {
     // on.
     await eventually(async () => (await network.stats()).frames >= frames + 7, { what: 'the stream to have all of it' })
     await network.lookback((await network.stats()).lastTimeUs + 1)
-    const heard = told().length
+    const count = received().length
     await network.resumeJetstream()
     await connected(service)
     const live = await moved.message(channel.rkey, 'and on it goes')
@@ -104,7 +104,7 @@ test('K11: accounts move between two real PDSes', async (t) => {
     await socket.next({ type: 'message_deleted', rkey: written[1].rkey, live: false })
     await livesAt(alice, network.pds2)
     await eventually(async () => (await service.fetchJson('/api/health')).body.ingest.gaps.length === 0, { what: 'the gap to be closed' })
-    const news = told().slice(heard)
+    const news = received().slice(count)
     assert.equal(news.length, 5, JSON.stringify(news))
     const all = await messages()
     assert.deepEqual([all.get(early.rkey), all.get(late.rkey)], ['still at the old host', 'at the new host'])

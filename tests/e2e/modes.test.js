@@ -67,7 +67,7 @@ function inMode(mode) {
 
   /** A socket that proves who it is. */
   const come = async (who) => service.connect(`/api/subscribe?auth=${encodeURIComponent(await vouch(service, KEY, did(who)))}`)
-  /** What everybody hears of a community. */
+  /** What everybody receives of a community. */
   async function listen(community = closed, channel = uriOf('owner', 'channel', hall), socket = undefined) {
     const listener = socket ?? (await service.connect('/api/subscribe'))
     await listener.subscribe({ event_type: 'community', community_uri: community })
@@ -75,8 +75,8 @@ function inMode(mode) {
     return listener
   }
   let marks = 0
-  /** What was heard until now: a later message has come. @returns {Promise<any[]>} */
-  async function heard(socket) {
+  /** What was received until now: a later message has come. @returns {Promise<any[]>} */
+  async function received(socket) {
     marks += 1
     const rkey = `mark${marks}`
     await say(message('owner', rkey, 'mark'))
@@ -104,17 +104,17 @@ function inMode(mode) {
     await say(join('selfmade', closed), approve('selfmade', 'selfmade'), message('selfmade', 'b01', 'let me in'))
     assert.equal(await statusOf('selfmade'), 'pending')
     assert(!(await texts()).includes('let me in'))
-    assert.deepEqual(about(await heard(socket), 'selfmade'), ['member_pending'])
+    assert.deepEqual(about(await received(socket), 'selfmade'), ['member_pending'])
   })
 
   test('B-02: a stranger’s approval, written and deleted, changes nothing', async () => {
     const socket = await listen()
     await say(approve('stranger', 'member', 'x'), ['stranger', 'delete', 'approval/x'])
     assert.equal(await statusOf('member'), 'approved')
-    assert.deepEqual(about(await heard(socket), 'member'), [])
+    assert.deepEqual(about(await received(socket), 'member'), [])
   })
 
-  test('B-08: a community that begins to ask for approval tells each of its members once', async () => {
+  test('B-08: a community that begins to ask for approval notifies each of its members once', async () => {
     const flips = uriOf('flipper', 'community', 'flips')
     const channel = called('flips')
     const fields = (requiresApprovalToJoin) => ({ name: 'Flips', requiresApprovalToJoin })
@@ -143,8 +143,8 @@ function inMode(mode) {
     await say(['nine', 'delete', 'membership/m'])
     assert.equal(await statusOf('nine'), undefined)
     await say(join('nine', closed))
-    assert.equal(await statusOf('nine'), 'approved', 'the approval stands')
-    const events = await heard(socket)
+    assert.equal(await statusOf('nine'), 'approved', 'the approval remains')
+    const events = await received(socket)
     assert.deepEqual(about(events, 'nine'), ['member_joined', 'member_left', 'member_joined'])
     assert.deepEqual(about(events, 'ten'), ['member_pending'])
   })
@@ -186,7 +186,7 @@ function inMode(mode) {
     assert.deepEqual(await reactionsOf(called('b14')), [])
   })
 
-  test('B-15: an edit moves a message only where its author may write, and its readers are told', async () => {
+  test('B-15: an edit moves a message only where its author may write, and its readers are notified', async () => {
     const [second, socket] = [called('second'), await listen()]
     await say(['owner', 'create', `channel/${second}`, { name: 'second', type: 'text', community: 'closed' }], message('member', 'b15', 'here'))
     await socket.subscribe({ event_type: 'message', channel: uriOf('owner', 'channel', second) })
@@ -195,7 +195,7 @@ function inMode(mode) {
     assert((await texts()).includes('here'), 'not allowed: unchanged')
     await say(move(second))
     const of = (events) => events.filter(({ rkey }) => rkey === 'b15').map(({ type, channel }) => [type, channel])
-    assert.deepEqual(of(await heard(socket)), [['message', hall], ['message_deleted', hall], ['message', second]])
+    assert.deepEqual(of(await received(socket)), [['message', hall], ['message_deleted', hall], ['message', second]])
     assert.deepEqual(await texts(second), ['moved'])
   })
 
@@ -209,7 +209,7 @@ function inMode(mode) {
     const shown = await texts()
     assert(!['blocked', 'edited', 'again'].some((text) => shown.includes(text)))
     assert.equal((await service.fetch(`/api/message?author=${did('member')}&rkey=${rkey}`)).status, 404)
-    const types = (await heard(socket)).filter((event) => event.rkey === rkey).map(({ type }) => type)
+    const types = (await received(socket)).filter((event) => event.rkey === rkey).map(({ type }) => type)
     assert.deepEqual(types, ['message', 'message_deleted'])
     const resumed = await service.connect('/api/subscribe')
     await resumed.subscribe({ event_type: 'message', channel: uriOf('owner', 'channel', hall) })
@@ -218,17 +218,17 @@ function inMode(mode) {
     assert.deepEqual(resumed.all({ type: 'message', rkey }), [], 'nor in a replay')
   })
 
-  test('B-16: one leaves: the others hear member_left, only the leaver that the community is gone', async () => {
+  test('B-16: one leaves: the others receive member_left, only the leaver that the community is gone', async () => {
     await admit('leaver')
     const [own, other] = [await listen(closed, undefined, await come('leaver')), await listen()]
     await say(['leaver', 'delete', 'membership/m'])
     await own.next({ type: 'community_deleted', community_uri: closed })
-    const events = await heard(other)
+    const events = await received(other)
     assert.deepEqual(about(events, 'leaver'), ['member_left'])
     assert.deepEqual(events.filter(({ type }) => type === 'community_deleted'), [])
   })
 
-  test('B-17: a ban ends voice and watching, a new membership is not told, and nobody bans the owner', async () => {
+  test('B-17: a ban ends voice and watching, a new membership is not published, and nobody bans the owner', async () => {
     await admit('loud')
     const [socket, calling] = [await listen(), await come('loud')]
     const voice = { action: 'voice_event', community_uri: closed, voice_channel_rkey: 'voice', voice_action: 'join' }
@@ -238,10 +238,10 @@ function inMode(mode) {
     assert.equal((await ban('owner', 'loud')).status, 204)
     await socket.next(list([]))
     assert.deepEqual(await calling.request(voice), { type: 'error', message: 'Not allowed in this voice channel' })
-    const before = (await heard(socket)).length
+    const before = (await received(socket)).length
     assert.equal((await calling.request({ action: 'set_state', state: 'dnd' })).type, 'ack')
     await say(['loud', 'delete', 'membership/m'], join('loud', closed, 'again'))
-    const since = (await heard(socket)).slice(before)
+    const since = (await received(socket)).slice(before)
     assert.deepEqual(since.filter((event) => [event.did, event.member_did].includes(did('loud'))), [])
     assert.equal((await ban('owner', 'owner')).status, 422)
   })
@@ -305,7 +305,7 @@ function inMode(mode) {
     const replies = [await claims.request({ action: 'set_state', state: 'dnd' }), await claims.request(voice)]
     const expected = mode === 'open' ? ['ack', 'ack'] : ['error', 'error']
     assert.deepEqual(replies.map(({ type }) => type), expected, 'X05: in open mode a claim is believed, as documented')
-    const events = await heard(socket)
+    const events = await received(socket)
     const victims = events.filter((event) => event.did === did('member') || event.member_dids?.includes(did('member')))
     if (mode === 'open') await eventually(() => socket.all({ type: 'voice_channel_updated' }).length > 0)
     else assert.deepEqual(victims, [])

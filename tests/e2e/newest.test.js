@@ -42,12 +42,12 @@ before(async () => {
   for (const { uri } of [hall, notices]) await socket.subscribe({ event_type: 'message', channel: uri })
 })
 
-/** Somebody wishes to belong, and is admitted with these roles. */
+/** Somebody asks to join, and is admitted with these roles. */
 async function belongs(person, ...given) {
-  const wish = await person.membership(home)
-  const admission = await nest.create(COLLECTION.member, member(person.did, { roles: given, fromMembership: wish.uri }))
-  await socket.next({ type: 'member_joined', member_did: person.did, membership_uri: wish.uri })
-  return { wish, admission }
+  const request = await person.membership(home)
+  const admission = await nest.create(COLLECTION.member, member(person.did, { roles: given, fromMembership: request.uri }))
+  await socket.next({ type: 'member_joined', member_did: person.did, membership_uri: request.uri })
+  return { request, admission }
 }
 const ask = (method, path, body) =>
   service.fetchJson(path, { method, headers: { authorization: `Bearer ${KEY}` }, body: body && JSON.stringify(body) })
@@ -68,18 +68,18 @@ test('N04: the community is its account, and everybody can read it', async () =>
 })
 
 test('N12, N16: what is said before the admission is shown with it', async () => {
-  const wish = await bob.membership(home)
-  await socket.next({ type: 'member_pending', member_did: bob.did, membership_uri: wish.uri })
+  const request = await bob.membership(home)
+  await socket.next({ type: 'member_pending', member_did: bob.did, membership_uri: request.uri })
   const early = await bob.message(hall.uri, 'am I in')
   const stranger = await old.alice.message(hall.uri, 'a stranger')
-  await nest.create(COLLECTION.member, member(bob.did, { fromMembership: wish.uri }))
+  await nest.create(COLLECTION.member, member(bob.did, { fromMembership: request.uri }))
   await socket.next({ type: 'member_joined', member_did: bob.did })
   const shown = await socket.next({ type: 'message', rkey: early.rkey })
   assert.deepEqual([shown.channel, shown.channel_uri, shown.community_uri], [hall.rkey, hall.uri, home], 'N06')
   await belongs(owner, roles.owner)
   const answer = await owner.message(hall.uri, 'welcome', { parent: early.uri })
-  const told = await socket.next({ type: 'message', rkey: answer.rkey })
-  assert.deepEqual([told.parent, told.parent_message.text], [early.uri, 'am I in'])
+  const received = await socket.next({ type: 'message', rkey: answer.rkey })
+  assert.deepEqual([received.parent, received.parent_message.text], [early.uri, 'am I in'])
   const reaction = await bob.create(COLLECTION.reaction, { parent: answer.uri, emoji: '🌿' })
   await socket.next({ type: 'reaction_added', rkey: reaction.rkey, channel: hall.rkey })
   const { body } = await service.fetchJson(`/api/messages?channel=${hall.rkey}`)
@@ -127,7 +127,7 @@ test('N17, N30: leaving, being put out, and a kick', async () => {
   const [left, out] = [await belongs(kim), await belongs(lee)]
   await belongs(max)
   gone = kim
-  await kim.delete(COLLECTION.membership, left.wish.rkey)
+  await kim.delete(COLLECTION.membership, left.request.rkey)
   await socket.next({ type: 'member_left', member_did: kim.did })
   await nest.delete(COLLECTION.member, out.admission.rkey)
   await socket.next({ type: 'member_left', member_did: lee.did })

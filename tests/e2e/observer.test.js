@@ -48,7 +48,7 @@ test('a21 everything of the community and its channels, from now on or from a cu
   assert.deepEqual(seqs(fromStart), [1, 2, 3, 4, 5])
 })
 
-test('a21 a36 it hears about the people of the community', async () => {
+test('a21 a36 it receives events about the people of the community', async () => {
   const observer = await observe()
   await stage.say(['bob', 'create', 'actor.data/self', { status: 'Reading' }])
   await observer.next({ type: 'user_status_changed', did: 'did:plc:bob', status: 'Reading' }, { timeout: 20_000 })
@@ -82,7 +82,7 @@ test('a21 it may say anything, and nothing comes of it', async () => {
   assert.deepEqual(await unknown.request({ action: 'activity' }), ACK, 'T03: unknown, not malformed')
 })
 
-test('a21 it waits for a community that nobody knows, in no object of its own, and hears everything of it from its first event on', async () => {
+test('a21 it waits for a community that nobody knows, in no object of its own, and receives everything of it from its first event on', async () => {
   const later = 'at://did:plc:alice/social.colibri.community/later'
   const waiting = await stage.service.connect(`/api/subscribe?community=${later}`)
   const asking = await stage.service.connect(`/api/subscribe?community=${later}&cursor=0`)
@@ -135,7 +135,7 @@ test('q08 one address reads so much of logs at once and then so fast, and reads 
   assert.deepEqual(ends('resync_required'), [], 'nobody has waited for a minute')
 
   await eventually(() => ends('resumed').length + ends('resync_required').length === readers.length, {
-    what: 'the last to be told',
+    what: 'the last to be published',
     timeout: 90_000,
   })
   const took = (Date.now() - began) / 1000

@@ -76,7 +76,7 @@ test('K04: nothing is deleted after a listing that does not end properly, and it
     ['bob', 'create', 'membership/m', { community, createdAt: '2026-03-01T12:00:00.000Z' }],
   )
   const shown = async () => (await service.fetchJson(`/api/messages?channel=${channel}&limit=100`)).body.length
-  await eventually(async () => (await shown()) === 10, { what: 'what is listed to be let in', timeout: 30_000 })
+  await eventually(async () => (await shown()) === 10, { what: 'what is listed to be accepted', timeout: 30_000 })
   const sync = async () => (await service.fetchJson(`/api/sync?did=${BOB}`, asOperator)).body
   const ask = () =>
     service.fetchJson(`/api/sync?did=${BOB}`, { method: 'POST', ...asOperator, body: JSON.stringify({ did: BOB }) })
@@ -188,7 +188,7 @@ test('K14: what strangers have asked costs the directory little, and does not co
     const statuses = await atOnce(300, (n) => `did:plc:none${n}`)
     const seconds = (Date.now() - began) / 1000
     const { length } = statuses.filter((status) => status === 404)
-    assert.equal(statuses.filter((status) => status === 429).length, 300 - length, 'others are told to come back')
+    assert.equal(statuses.filter((status) => status === 429).length, 300 - length, 'others are asked to come back')
     const count = questions()
     assert(count <= 21 + 8 * seconds, `${count} questions in ${seconds} s`)
     // The next one waits for its turn, and gets it.

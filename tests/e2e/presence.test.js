@@ -51,7 +51,7 @@ async function somebody() {
   return { did, watcher, states, becomes, come }
 }
 
-test('b49 somebody new is online at once, is acked twice, and heard once (P01, P02, A13)', async () => {
+test('b49 somebody new is online at once, is acked twice, and received once (P01, P02, A13)', async () => {
   const { watcher, states, becomes, come, did } = await somebody()
   const socket = await come()
   const event = await becomes('online')
@@ -88,10 +88,10 @@ test('a15 while the database fails a client gets an error, nothing changes, and 
   } finally {
     place.behindItsBack((db) => db.exec('ALTER TABLE away RENAME TO people; ALTER TABLE away2 RENAME TO channels'))
   }
-  await place.say(['bob', 'create', 'message/fault', { text: 'not heard', channel: 'k', createdAt: new Date().toISOString() }])
+  await place.say(['bob', 'create', 'message/fault', { text: 'not received', channel: 'k', createdAt: new Date().toISOString() }])
   await eventually(async () => (await choose()).type === 'ack', { what: 'the state to be stored' })
   await becomes('dnd')
-  assert.deepEqual(states(), ['online', 'dnd'], 'the choice that failed was told to nobody')
+  assert.deepEqual(states(), ['online', 'dnd'], 'the choice that failed was published to nobody')
   assert.deepEqual(socket.all({ type: 'message' }), [], 'the subscription that failed is none')
   await Promise.all([socket.close(), watcher.close()])
 })

@@ -473,7 +473,7 @@ for (const mode of ['open', 'mixed', 'verified']) {
       assert.deepEqual(trap.asked, [])
       // The service also asks about people of the index.
       const asked = stage.host.news().filter((url) => /did:(?!plc:(alice|bob|eve|mallory)\b)/.test(url))
-      assert.deepEqual(asked, ['/plc/did:plc:x%26did%3Ddid:plc:other'], 'asked about as it stands')
+      assert.deepEqual(asked, ['/plc/did:plc:x%26did%3Ddid:plc:other'], 'asked about unchanged')
     })
 
     test('B-20: a blob is its bytes and nothing that runs, whatever its host says of it', async () => {

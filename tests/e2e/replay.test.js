@@ -81,7 +81,7 @@ test('a recording is fed into a running network, and a second time it changes no
     socket.events.map(({ type }) => type),
     // dave's account became inactive and active again; such an event has no revision, only its time.
     ['message_deleted', 'member_left', 'member_pending', 'message'],
-    'nobody was told of a record twice',
+    'no record was published twice',
   )
   const after = await shown(service)
   assert.deepEqual(after.said, [...SAID, 'news'])

@@ -81,7 +81,7 @@ test('repositories that become known are read in full, and what a gap took comes
     assert.deepEqual([member.status, member.display_name, member.status_text], ['approved', 'Bob', 'reading'])
   })
 
-  await t.test('a client hears what a gap took, once, with live: false', async () => {
+  await t.test('a client receives what a gap took, once, with live: false', async () => {
     const socket = await service.connect('/api/subscribe')
     await socket.subscribe({ event_type: 'message', channel: channel.uri })
     await socket.subscribe({ event_type: 'community', community_uri: community.uri })
@@ -124,8 +124,8 @@ test('repositories that become known are read in full, and what a gap took comes
     const messages = await shown(service, channel.uri)
     assert.equal(messages.size, records.size + 2)
     for (const [rkey, { text }] of records) assert.equal(messages.get(`${bob.did} ${rkey}`)?.text, text)
-    const told = socket.all((frame) => frame.type === 'message' || frame.type === 'message_deleted')
-    assert.equal(told.length, 110 + 20 + 20 + 2, 'each once')
+    const received = socket.all((frame) => frame.type === 'message' || frame.type === 'message_deleted')
+    assert.equal(received.length, 110 + 20 + 20 + 2, 'each once')
   })
 
   await t.test('a quiet instance sends no requests, whatever lookups there were (K06, B-34)', async () => {
@@ -204,15 +204,15 @@ test('repositories that become known are read in full, and what a gap took comes
     await connected(service)
     await client.connect()
     const live = await alice.message(channel.rkey, 'here again')
-    const told = () => client.events().slice(heardBefore)
-    await eventually(() => told().length >= 151, { what: 'the client to hear of everything', timeout: 60_000 })
+    const received = () => client.events().slice(heardBefore)
+    await eventually(() => received().length >= 151, { what: 'the client to receive everything', timeout: 60_000 })
     await settled(service)
     const of = (events) => events.map(({ rkey }) => rkey).sort()
-    const found = told().filter((event) => !event.live)
+    const found = received().filter((event) => !event.live)
     assert.deepEqual(of(found.filter(({ type }) => type === 'message_deleted')), gone.toSorted())
     assert.deepEqual(of(found.filter(({ type, edited }) => type === 'message' && edited)), changed.toSorted())
     assert.deepEqual(of(found.filter(({ type, edited }) => type === 'message' && !edited)), of(written))
-    assert.deepEqual(of(told().filter((event) => event.live)), [live.rkey], 'and nothing else')
+    assert.deepEqual(of(received().filter((event) => event.live)), [live.rkey], 'and nothing else')
     const seqs = client.events().map(({ seq }) => seq)
     assert.deepEqual(seqs, seqs.toSorted((a, b) => a - b), 'in order')
     assert.equal(new Set(seqs).size, seqs.length, 'each once')

@@ -26,7 +26,7 @@ before(async () => {
       stage.behindItsBack((db) => (due = db.prepare("SELECT count(*) AS n FROM identities WHERE check_at < '2027' AND failures = 0").get().n))
       return due === 0
     },
-    { what: 'everybody to have been looked at' },
+    { what: 'everybody to have been resolved' },
   )
 })
 
@@ -139,8 +139,8 @@ test('H11: a looked-up handle, and presence through a socket, are visible once t
   })
   await hot(path)
   await stage.identity('member', handle)
-  const told = await socket.next({ type: 'user_profile_updated', did: 'did:plc:member', handle })
-  assert.equal(told.handle, handle)
+  const received = await socket.next({ type: 'user_profile_updated', did: 'did:plc:member', handle })
+  assert.equal(received.handle, handle)
   assert((await text(path)).includes(`"${handle}"`), 'E16 and R04 agree')
 })
 

@@ -563,11 +563,11 @@ test('I03, 8.3: what would break every client in the room is refused and counted
   const facets = [{ index, features: [{ $type: 'social.colibri.richtext.facet#bold' }, { $type: 'of.another#time', x: [null] }], more: 1 }]
   const attachments = [{ blob, name: 'ж'.repeat(256), alt: 'x' }, { blob }]
   await stage.say(say('ann', 'good', { facets, attachments }))
-  const told = await socket.next({ type: 'message', author_did: 'did:plc:ann' })
-  assert.equal(told.rkey, 'good', 'the first that was let in')
+  const received = await socket.next({ type: 'message', author_did: 'did:plc:ann' })
+  assert.equal(received.rkey, 'good', 'the first that was accepted')
   assert.equal(await refused(), before + bad.length)
   const { body } = await service.fetchJson('/api/message?author=did:plc:ann&rkey=good')
-  for (const message of [told, told.message, body]) assert.deepEqual([message.facets, message.attachments], [facets, attachments], 'W08')
+  for (const message of [received, received.message, body]) assert.deepEqual([message.facets, message.attachments], [facets, attachments], 'W08')
 
   await stage.say(['ann', 'create', 'community/bad', { name: 'Bad', picture: { $type: 'blob' } }])
   assert.equal((await service.fetchJson('/api/community?community=at://did:plc:ann/social.colibri.community/bad')).status, 404, 'W13')
@@ -579,8 +579,8 @@ test('T21: a key keeps its meaning on the socket and in REST', async () => {
   await stage.say(say('ann', 'key'), say('square', 'answer', { parent: 'key' }))
   await stage.say(['ann', 'delete', 'message/key'], say('ben', 'key'), say('square', 'later', { parent: 'key' }))
   await stage.say(['square', 'create', 'reaction/r', { emoji: '👍', parent: 'key' }])
-  const told = await socket.next({ type: 'message', rkey: 'later' })
-  assert.equal(told.parent_message, null)
+  const received = await socket.next({ type: 'message', rkey: 'later' })
+  assert.equal(received.parent_message, null)
   const { body } = await service.fetchJson('/api/messages?channel=s&all')
   const shown = new Map(body.map((message) => [message.rkey, message]))
   for (const rkey of ['answer', 'later']) assert.equal(shown.get(rkey).parent_message, null, rkey)

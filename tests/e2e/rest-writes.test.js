@@ -148,9 +148,9 @@ test('R08, R09: a ban and its lifting are published once each, also to clients t
   const welcome = await carol.message(channel.rkey, 'back')
   await socket.next({ type: 'message', rkey: welcome.rkey })
 
-  const told = socket.all((event) => event.seq > joined.seq).map(({ type, seq }) => ({ type, seq }))
+  const received = socket.all((event) => event.seq > joined.seq).map(({ type, seq }) => ({ type, seq }))
   assert.deepEqual(
-    told.map(({ type }) => type),
+    received.map(({ type }) => type),
     ['message', 'member_left', 'message', 'member_joined', 'message'],
     'B-17: nothing else of a banned person, and nothing twice',
   )
@@ -159,7 +159,7 @@ test('R08, R09: a ban and its lifting are published once each, also to clients t
   const replayed = resumed.events.filter(({ type }) => type !== 'resumed')
   assert.deepEqual(
     replayed.map(({ type, seq }) => ({ type, seq })),
-    told,
+    received,
     'Q02: once each, in order',
   )
   assert(replayed.every((event) => event.live === false))
@@ -172,11 +172,11 @@ test('R09: a person who returns to an approval community is published with their
   const closed = await people.alice.community({ name: 'Closed', requiresApprovalToJoin: true })
   const socket = await service.connect('/api/subscribe')
   await socket.subscribe({ event_type: 'community', community_uri: closed.uri })
-  const told = async (type, member_did) => (await socket.next({ type, member_did, community_uri: closed.uri })).seq
+  const received = async (type, member_did) => (await socket.next({ type, member_did, community_uri: closed.uri })).seq
   const membership = await dora.membership(closed.uri)
-  await told('member_pending', dora.did)
+  await received('member_pending', dora.did)
   await done(ban(dora.did, closed.uri))
-  const left = await told('member_left', dora.did)
+  const left = await received('member_left', dora.did)
   await done(unban(dora.did, closed.uri))
   const pending = await eventually(() => socket.all({ type: 'member_pending', member_did: dora.did })[1])
   assert(pending.seq > left && pending.membership_uri === membership.uri)
@@ -185,7 +185,7 @@ test('R09: a person who returns to an approval community is published with their
   assert.equal(await status(), 'pending', 'H11: as the list has it')
 
   await people.alice.approval(membership.uri, closed.uri)
-  await told('member_joined', dora.did)
+  await received('member_joined', dora.did)
   await done(ban(dora.did, closed.uri))
   await eventually(() => socket.all({ type: 'member_left', member_did: dora.did }).length === 2)
   await done(unban(dora.did, closed.uri))
@@ -514,7 +514,7 @@ test('kill -9 between a commit and its announcement: every decision is published
   const { body } = await ask('GET', `/api/community/bans?community=${community.uri}`)
   const banned = body.map((member) => member.member_did).filter((did) => strangers.includes(did))
   for (const member_did of banned) await resumed.next({ type: 'member_left', member_did }, { timeout: 20_000 })
-  const told = resumed.all({ type: 'member_left' }).map((event) => event.member_did)
-  assert.deepEqual(told.toSorted(), banned.toSorted(), 'each once')
+  const received = resumed.all({ type: 'member_left' }).map((event) => event.member_did)
+  assert.deepEqual(received.toSorted(), banned.toSorted(), 'each once')
   assert(answered.every((did) => banned.includes(did)), 'what was answered was stored')
 })

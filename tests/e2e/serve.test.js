@@ -419,10 +419,10 @@ test('every line of the log begins with its time; a stack that comes again is no
   let said = ''
   const log = new ServiceLog((text) => (said += text), () => now)
   const stack = (/** @type {number} */ n) => `e = failed: no such host\nstack: workerd@3fdf${n} workerd@3fde${n}; wdErrId = a${n}b`
-  for (let n = 0; n < 3; n++) log.heard(stack(n))
+  for (let n = 0; n < 3; n++) log.onLog(stack(n))
   log.say('{"time":"2026-03-01T11:59:59.000Z","level":"warn"}')
   now += 61_000
-  log.heard(stack(4))
+  log.onLog(stack(4))
   assert.deepEqual(said.split('\n'), [
     `2026-03-01T12:00:00.000Z ${stack(0).split('\n')[0]}`,
     stack(0).split('\n')[1],

@@ -153,10 +153,10 @@ test('q21 rows of an earlier build, broken or deep, are delivered or set aside, 
   const set_aside = await eventually(async () => {
     const now = await ingest(stage.service)
     return now.untold === 0 && now.set_aside >= 2 && now.set_aside
-  }, { what: 'the outbox to be told' })
+  }, { what: 'the outbox to be published' })
   assert.equal(set_aside, 2, 'a row, and an event')
   const [here, there] = await goesOn(stage, 'after', [])
-  assert(here.all({ type: 'of_an_earlier_build' }).length === 1, 'told, however deep')
+  assert(here.all({ type: 'of_an_earlier_build' }).length === 1, 'published, however deep')
   assert.equal(here.all({ type: 'at_the_end' }).length, 1)
   assert.equal(there.all({ type: 'behind_it' }).length, 1)
   const missing = here.all({ type: 'resync_required' })
@@ -165,7 +165,7 @@ test('q21 rows of an earlier build, broken or deep, are delivered or set aside, 
     [[COMMUNITY, seq + 1], [COMMUNITY, to + 3]],
     'one that broke in the log, one that broke in the outbox',
   )
-  assert(here.all({ type: 'message', rkey: 'third' }).length === 1, 'what stands behind it is told')
+  assert(here.all({ type: 'message', rkey: 'third' }).length === 1, 'what follows it is published')
   assert(here.all({ type: 'message', rkey: 'deep' }).length === 1)
   await eventually(async () => (await ingest(stage.service)).set_aside >= 3, { what: 'the event of the log to be counted' })
 

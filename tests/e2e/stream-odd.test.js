@@ -65,7 +65,7 @@ test('j04 an event with a time far behind or far ahead moves no cursor, and is a
   assert(jetstream.asked.at(-1).cursor <= Date.now() * 1000)
 })
 
-test('j07 a gap is found behind frames that do not tell', async () => {
+test('j07 a gap is found behind frames that do not show it', async () => {
   for (const odd of ['{"type":"info"}', '{"did":"did:plc:z","time_us":0,"kind":"sync"}', undefined]) {
     const { jetstream, say, ingest, shown, again } = await open()
     const late = say('late', { time: Date.now() * 1000 + 60_000_000 })

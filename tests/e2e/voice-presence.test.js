@@ -191,7 +191,7 @@ test('v06 v10 a voice channel that becomes text, or moves to another community: 
   await said('x')
   await watcher.next({ type: 'channel_created', rkey: 'x', channel_type: 'text' })
   const events = watcher.events.filter(({ channel_rkey, rkey }) => channel_rkey === 'x' || rkey === 'x')
-  assert.deepEqual(events.slice(-2).map(({ type }) => type), ['voice_channel_updated', 'channel_created'], 'before it is told why')
+  assert.deepEqual(events.slice(-2).map(({ type }) => type), ['voice_channel_updated', 'channel_created'], 'before it gets the reason')
   assert.deepEqual(await membersOf(G, 'x'), [])
   assert.deepEqual(await first.request(joining(G, 'x')), error('Not a voice channel'))
   await stage.say(['alice', 'update', 'channel/x', { name: 'x', type: 'voice', community: 'c' }])
@@ -242,7 +242,7 @@ test('b17 ban, membership, channel and community: out, in the order of the contr
   await watcher.next({ type: 'member_left', member_did: two.did })
   assert.deepEqual(order(two.did), ['voice_channel_updated', 'member_left'])
   await mine.next({ type: 'community_deleted', community_uri: G })
-  assert.deepEqual(watcher.all({ type: 'community_deleted' }), [], 'B-16: bystanders hear member_left only')
+  assert.deepEqual(watcher.all({ type: 'community_deleted' }), [], 'B-16: bystanders receive member_left only')
 
   await stage.say(['alice', 'delete', 'channel/v'])
   await watcher.next({ type: 'channel_deleted' })
@@ -272,7 +272,7 @@ test('v11 after eviction and after a crash the lists are those of open sockets',
   assert.deepEqual(await membersOf(H, 'v'), [one.did])
 })
 
-test('B-59, C23: no list of who is in voice stands in the log', async () => {
+test('B-59, C23: no list of who is in voice is in the log', async () => {
   const people = [await member(), await member()]
   const sockets = []
   for (const [at, person] of people.entries()) {

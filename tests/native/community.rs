@@ -57,7 +57,7 @@ struct World {
     /// The rows of the outbox, and the events that were numbered because of them.
     rows: i64,
     announced: Vec<String>,
-    /// What observers were told.
+    /// What observers received.
     published: Vec<u64>,
     seen: BTreeMap<&'static str, u32>,
 }
@@ -212,7 +212,7 @@ impl World {
         self.delivering.extend(due);
     }
 
-    /// What stands in the log.
+    /// What is in the log.
     fn log(&self) -> Vec<(u64, serde_json::Value)> {
         let texts = run(&self.db, &community_log::after(0, 100_000)).unwrap();
         let events = community_log::events(&texts, &mut Vec::new()).unwrap();
@@ -224,7 +224,7 @@ impl World {
         let seqs: Vec<u64> = log.iter().map(|(seq, _)| *seq).collect();
         let counters = self.with(|core| core.counters());
         assert_eq!(seqs, (1..=counters.seq).collect::<Vec<u64>>(), "T14: each number once, none left out");
-        assert_eq!(self.published, seqs, "observers hear everything, in order");
+        assert_eq!(self.published, seqs, "observers receive everything, in order");
         let commits = log.iter().filter(|(_, event)| event["type"] == "x");
         let commits: Vec<String> = commits.map(|(_, event)| event.to_string()).collect();
         let announced: Vec<String> = self
@@ -279,7 +279,7 @@ impl World {
                 self.announce(vec![announcement(Topic::Other, Audience::Private(did), &text)]);
                 let gateway = self.gateways.get_mut(name.as_str()).unwrap();
                 if !gateway.listens {
-                    // E06b: whoever is concerned hears of it, listening or not.
+                    // E06b: the person concerned receives it, subscribed or not.
                     gateway.from = gateway.from.max(before);
                     gateway.listens = true;
                 }

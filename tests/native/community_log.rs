@@ -91,7 +91,7 @@ fn q07_a_message_shown_again_after_it_was_gone_is_replayed_once() {
     assert_eq!(sqlite.look("SELECT seq FROM log WHERE NOT withdrawn ORDER BY seq"), ["2", "3"]);
 }
 
-/// Q21: one unreadable row hides no other, and the community's clients are told about it.
+/// Q21: one unreadable row hides no other, and the community's clients are notified of it.
 #[test]
 fn q21_what_cannot_be_read_is_set_aside() {
     let sqlite = log();

@@ -71,7 +71,7 @@ fn b07_storage_that_fails_during_the_check_decides_nothing() {
             story.say(who, "1", "hello");
             let frame = &story.frames[3..];
             service.store.break_next(fault);
-            assert!(service.try_batch(frame).is_err(), "the fault is told, not read as a no");
+            assert!(service.try_batch(frame).is_err(), "the fault is reported, not read as a refusal");
             assert_eq!(service.store.struck.get(), 1, "{fault:?} did not strike");
             if fault != Break::CommitStored {
                 assert!(service.visible_texts().is_empty(), "neither accepted");

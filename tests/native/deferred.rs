@@ -134,7 +134,7 @@ impl<D: FnMut(usize) -> usize> Run<D> {
     }
 
     /// Everybody who was never deferred has all their messages in the index, and no others unless their
-    /// repository was read. It is not looked at while the owner, on whom all depend, was deferred or read, nor
+    /// repository was read. It is not read while the owner, on whom all depend, was deferred or read, nor
     /// while the service may know more of the stream than it says.
     fn nobody_else_waits(&mut self) {
         for n in self.seen..self.stored {

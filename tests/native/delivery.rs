@@ -96,7 +96,7 @@ impl Receivers {
         }
         run(&statements);
         let stored = community::counters(&load).unwrap();
-        assert_eq!(stored, core.counters(), "what is kept in memory is what stands in the database");
+        assert_eq!(stored, core.counters(), "what is kept in memory is the database");
         Ok(stored.announced)
     }
 
@@ -273,7 +273,7 @@ fn the_plain_run_numbers_every_event_of_a_community_from_one_on() {
     };
     assert_eq!(seqs("zoe"), (1..=4).collect::<Vec<_>>(), "{transcript:#?}");
     assert_eq!(seqs("alice"), (1..=9).collect::<Vec<_>>(), "{transcript:#?}");
-    assert_eq!(reader.receivers.people.borrow().len(), 1, "the status is told once, and has no number");
+    assert_eq!(reader.receivers.people.borrow().len(), 1, "the status is published once, and has no number");
 }
 
 /// Health and moderators ask the reader to check the outbox. Events that it holds are not loaded again
@@ -327,7 +327,7 @@ fn q21_an_undeliverable_event_delays_nobody() {
     let of = |reader: &Reader, who: &str| -> Vec<String> {
         reader.receivers.transcript().into_iter().filter(|line| line.contains(who)).collect()
     };
-    assert_eq!(of(&reader, "did:plc:zoe/"), of(&plain, "did:plc:zoe/"), "told at once");
+    assert_eq!(of(&reader, "did:plc:zoe/"), of(&plain, "did:plc:zoe/"), "published at once");
     for _ in 0..20 {
         reader.pass(None);
     }
@@ -386,7 +386,7 @@ fn q21_what_cannot_be_read_in_the_outbox_is_set_aside() {
     };
     assert_eq!(last("alice", 3), ["null", "{}", r#"{"type":"y"}"#]);
     let zoe = last("zoe", 3);
-    assert!(zoe[0].contains("facets"), "told, however deep: {zoe:?}");
+    assert!(zoe[0].contains("facets"), "published, however deep: {zoe:?}");
     assert_eq!(zoe[1..], ["null", "null"]);
 }
 

@@ -253,3 +253,47 @@ fn lines_are_short() {
     }
     assert!(long.is_empty(), "more than 120 characters:\n{}", long.join("\n"));
 }
+
+/// Words for which this field has its own: a socket receives an event, the service publishes it, a rule accepts or
+/// refuses it, a reader checks it, and a person who does something is named as such.
+const NOT_OUR_WORDS: [&str; 11] = [
+    "asked anew",
+    "hearer",
+    "hearers",
+    "heard",
+    "hears",
+    "let in",
+    "lets in",
+    "looked at",
+    "of whom",
+    "told",
+    "whoever",
+];
+
+/// Documents, and the comments of code. Stored formats have some of these words, so strings do not count.
+#[test]
+fn sentences_use_the_words_of_the_field() {
+    let code = ["src", "durable", "guard/src", "scripts"].map(|folder| files(folder, &[".rs", ".js"]));
+    let mut found = Vec::new();
+    for path in documents().into_iter().chain(code.into_iter().flatten()) {
+        let is_document = path.extension().is_some_and(|ending| ending == "md");
+        let text = read(&path);
+        let sentences = text.lines().map(|line| match line.trim_start() {
+            line if is_document || line.starts_with('*') => line,
+            line if line.starts_with("/*") => line,
+            line => match line.strip_prefix("//") {
+                Some(comment) => comment,
+                None => line.split_once(" // ").map_or("", |(_, comment)| comment),
+            },
+        });
+        let sentences: Vec<String> =
+            sentences.map(|line| words(line, "_").collect::<Vec<_>>().join(" ").to_lowercase()).collect();
+        for (n, line) in sentences.iter().enumerate() {
+            // With the next line, because a phrase may be broken over two.
+            let line = format!(" {line} {} ", sentences.get(n + 1).map_or("", String::as_str));
+            let here = NOT_OUR_WORDS.iter().filter(|phrase| line.contains(&format!(" {phrase} ")));
+            found.extend(here.map(|phrase| format!("{}:{}: {phrase}", path.display(), n + 1)));
+        }
+    }
+    assert!(found.is_empty(), "words that this field does not use:\n{}", found.join("\n"));
+}

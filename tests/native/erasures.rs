@@ -24,7 +24,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::histories::{Moment, PEOPLE, config, steps, tell};
+use super::histories::{Moment, PEOPLE, config, moments, steps};
 use super::sqlite::{Break, Sqlite};
 use super::story::{START, Service, Story, ban, block, frame, kick, moderators};
 
@@ -155,10 +155,10 @@ const STAYS: [(&str, &str); 35] = [
     ("messages.parent", "of others, as they wrote it"),
     ("moderations.created_by", "as the subject"),
     ("moderations.subject", "of others: what they decided"),
-    ("outbox.announcements", "until it is told"),
+    ("outbox.announcements", "until it is delivered"),
     ("proofs.did", "a revocation, until no token is left that it refuses (R26)"),
     ("settled.uri", "that a moderator ended a membership (R31), somebody else's decision"),
-    ("actor_profiles.presence_service", "of others: the service that tells of them"),
+    ("actor_profiles.presence_service", "of others: the service that publishes them"),
     ("channel_reads.cursor_uri", "of others: how far they have read"),
     ("mutes.subject", "of others: what they muted"),
 ];
@@ -365,7 +365,7 @@ fn i56_every_column_is_erased_or_stays_for_a_reason() {
     let stays = STAYS.iter().map(|(column, _)| *column);
     let named: Vec<String> = ERASED.into_iter().chain(stays).chain(NOBODY).map(str::to_owned).collect();
     let listed: BTreeSet<String> = named.iter().cloned().collect();
-    assert_eq!(listed.len(), named.len(), "a column stands here twice");
+    assert_eq!(listed.len(), named.len(), "a column is listed here twice");
     let missing: Vec<_> = columns.difference(&listed).collect();
     assert!(missing.is_empty(), "is this erased (storage/erasures.rs)? {missing:#?}");
     let unknown: Vec<_> = listed.difference(&columns).collect();
@@ -383,7 +383,7 @@ fn i56_every_column_is_erased_or_stays_for_a_reason() {
     }
 }
 
-/// Objects that keep nothing; calls are counted, and fail as often as they are told to.
+/// Objects that keep nothing; calls are counted, and fail as often as the test asks.
 #[derive(Default)]
 struct Kept {
     calls: RefCell<Vec<String>>,
@@ -426,7 +426,7 @@ impl Service {
         block_on(erase(&self.store, &did(who), &settings, now, async |_| ()))
     }
 
-    /// Everything that was announced is told.
+    /// Everything that was announced is delivered.
     fn tell_all(&self) {
         block_on(self.store.commit(vec![outbox::delivered(i64::MAX)])).unwrap();
     }
@@ -456,7 +456,7 @@ pub(crate) async fn exercise(store: &Sqlite, settings: &Settings, did: &Did) {
     erase(store, did, settings, now, async |_| ()).await.unwrap();
     assert!(erasures::lift(store, did).await.unwrap().is_some());
     erase(store, did, settings, now, async |_| ()).await.unwrap();
-    // Somebody of whom something is in the index.
+    // Somebody who is in the index.
     let known = store.look("SELECT owner_did FROM communities LIMIT 1").remove(0);
     erase(store, &Did::parse(&known).unwrap(), settings, now, async |_| ()).await.unwrap();
     kept.fails.set(1);
@@ -581,7 +581,7 @@ fn i56_then_nothing_is_left() {
     let others_before = others(&service);
     service.erase("bob");
     let kept = Kept::default();
-    assert!(!service.round(&kept).unwrap().did_something, "what is announced is told first");
+    assert!(!service.round(&kept).unwrap().did_something, "what is announced is delivered first");
     assert!(service.round(&kept).unwrap().waits);
     service.finish(&kept);
     assert_eq!(left_over(&service.store, "bob"), [""; 0]);
@@ -667,7 +667,7 @@ fn i57_nobody_brings_them_back() {
         store.commit(presence::store(&[shown(true)], now)).await.unwrap();
         store.commit(presence::store(&[shown(false)], now)).await.unwrap();
     });
-    // Others who write about him: an approval of his membership, a wish to join his community.
+    // Others who write about him: an approval of his membership, a membership in his community.
     let mut more = garden();
     let written = more.frames.len();
     more.approve("alice", "bob").join("fred", "bob").newest("nest").admit("nest", "bob", &["mod"]);
@@ -692,7 +692,7 @@ fn i56_a_revocation_stays_until_no_token_is_left() {
     service.finish(&Kept::default());
     assert!(
         block_on(proofs::find(&service.store, &did("bob"))).unwrap().erased,
-        "I57: one question tells both"
+        "I57: one query answers both"
     );
     assert_eq!(service.store.look("SELECT proven FROM proofs"), ["0"]);
     let day_later = Micros(START + 26 * 3_600_000_000);
@@ -754,7 +754,7 @@ fn i59_lifted_it_comes_back_by_the_ordinary_way() {
     let mut again = Story { frames: story.frames.clone() };
     again.join("bob", "alice").say("bob", "m", "a secret");
     again.frames[story.frames.len()..].iter().for_each(|frame| service.batch(std::slice::from_ref(frame)));
-    assert_eq!(service.visible_texts(), ["a secret", "yes", "hello"], "alice's approval still stands (I41)");
+    assert_eq!(service.visible_texts(), ["a secret", "yes", "hello"], "alice's approval remains (I41)");
 }
 
 #[test]
@@ -883,7 +883,7 @@ fn i58_events_of_others_with_their_reactions_are_set_aside() {
     block_on(log.commit(community_log::clear(&[], &[1], &[]))).unwrap();
     let texts = block_on(log.read(&[community_log::standing_after(0, 9)])).unwrap().remove(0);
     let events = community_log::events(&texts, &mut Vec::new()).unwrap();
-    assert!(is_lost(&events[0].event), "Q21: whoever resumes reads anew");
+    assert!(is_lost(&events[0].event), "Q21: a client that resumes reads anew");
 }
 
 /// The index without the rows that name a person, without counts of refusals, and without notes about orphaned
@@ -922,7 +922,7 @@ proptest! {
         place in any::<prop::sample::Index>(),
         rounds in prop::collection::vec((0..4_u8, 0..8_u8, 0..12_usize), 1..40),
     ) {
-        let (moments, who) = (tell(&steps), PEOPLE[who]);
+        let (moments, who) = (moments(&steps), PEOPLE[who]);
         let place = PEOPLE.len() + place.index(moments.len() - PEOPLE.len() + 1);
         // By whom it is: a decision of others may be about them.
         let author = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap()["did"].clone();

@@ -170,8 +170,7 @@ fn r43_a_person_gets_everything_of_theirs() {
     }
 }
 
-/// The index that an import makes of an export is the one it came from, but for what stands beside the
-/// records.
+/// An import of an export makes the same index as the original, except for columns that are not of records.
 #[test]
 fn r43_an_import_makes_the_same_index() {
     let service = garden();
@@ -222,7 +221,7 @@ fn r43_an_import_makes_the_same_index() {
     assert_eq!(
         (again.store.index(), again.announced.len()),
         before,
-        "a second time changes and tells nothing"
+        "a second time changes and publishes nothing"
     );
 }
 
@@ -234,8 +233,8 @@ fn r43_a_community_of_the_newest_form() {
     let mut quiet = newest_channel("social.colibri.channel.text");
     quiet["allowedRoles"] = json!(["mod"]);
     story.create("nest", "channel/quiet", quiet);
-    story.wish("bob", "nest").admit("nest", "bob", &["mod"]).admit("nest", "carol", &[]);
-    story.wish("dave", "nest").admit("nest", "dave", &[]).wish("eve", "nest");
+    story.ask_to_join("bob", "nest").admit("nest", "bob", &["mod"]).admit("nest", "carol", &[]);
+    story.ask_to_join("dave", "nest").admit("nest", "dave", &[]).ask_to_join("eve", "nest");
     for who in ["bob", "carol", "dave"] {
         story.create(who, "actor.data/self", json!({ "status": "here" }));
         story.profile(who, json!({ "displayName": who }));

@@ -703,7 +703,7 @@ impl World {
         drop(sockets);
         let listening = self.with(|gateway, _| gateway.listens_to(&name))?.0;
         let needed = self.sockets.borrow().values().any(|socket| socket.listens.contains(&name));
-        assert_eq!(listening, needed, "a community is told to go on exactly while somebody needs it");
+        assert_eq!(listening, needed, "a community delivers exactly while somebody needs it");
         if listening {
             self.acked.insert(name, last)
         } else {
@@ -849,7 +849,7 @@ impl World {
                 person.presence = person.presence.at_activity(Micros(0));
                 person
             };
-            // Of whom nothing is kept, nothing is to be remembered.
+            // A person without stored state must not be in memory either.
             let persons = gateway.persons.iter().filter(|(_, present)| !present.person.is_over());
             persons.map(|(did, present)| (did.clone(), person(present))).collect()
         };

@@ -3,8 +3,8 @@
 //! the plain run (I01, J03).
 
 use super::story::{
-    Service, Story, approval, ban, block, frame, member, membership, message_in, moderation, reaction, role,
-    unban, wish,
+    Service, Story, approval, ban, block, frame, join_request, member, membership, message_in, moderation,
+    reaction, role, unban,
 };
 use colibri_edge::domain::moderation::Measure;
 use colibri_edge::wire::ids::{AtUri, Did};
@@ -83,7 +83,7 @@ pub(crate) enum Moment {
     Decision(Measure),
 }
 
-pub(crate) fn tell(steps: &[Step]) -> Vec<Moment> {
+pub(crate) fn moments(steps: &[Step]) -> Vec<Moment> {
     let mut story = Story::default();
     let mut moments = Vec::new();
     // Account events of unknown people are ignored, so everybody becomes known.
@@ -140,7 +140,7 @@ fn write(story: &mut Story, n: usize, step: &Step) {
             story.update(OWNERS[*owner], &format!("channel/k{rkey}"), record)
         }
         Step::Join { who, owner } if OWNERS[*owner] == NEWEST => {
-            story.update(PEOPLE[*who], "membership/m", wish(NEWEST))
+            story.update(PEOPLE[*who], "membership/m", join_request(NEWEST))
         }
         Step::Join { who, owner } => story.update(PEOPLE[*who], "membership/m", membership(OWNERS[*owner])),
         Step::Admit { by, who, rkey, roles } => {
@@ -257,7 +257,7 @@ proptest! {
         steps in steps(),
         cuts in prop::collection::vec((1..20usize, 0..15usize), 1..60),
     ) {
-        let moments = tell(&steps);
+        let moments = moments(&steps);
         let plain = live(&moments);
         let mut service = Service::new();
         let mut cuts = cuts.into_iter().cycle();
@@ -298,7 +298,7 @@ proptest! {
         sizes in prop::collection::vec(1..20usize, 1..20),
     ) {
         // Two histories of different people, and both interleaved.
-        let (ours, theirs) = (tell(&ours), elsewhere(tell(&theirs)));
+        let (ours, theirs) = (moments(&ours), elsewhere(moments(&theirs)));
         let mut woven = Vec::new();
         let (mut left, mut right, mut order) = (ours.iter(), theirs.iter(), order.into_iter().cycle());
         loop {

@@ -143,7 +143,7 @@ fn i51_a_suspended_owner_hides_the_invites_and_brings_them_back() {
     service.store.exec("UPDATE communities SET hidden = 1");
     assert_eq!(count_use(&service), Use::Gone);
     service.store.exec("UPDATE communities SET hidden = 0");
-    assert_eq!(count_use(&service), Use::Counted, "I53: what still stands");
+    assert_eq!(count_use(&service), Use::Counted, "I53: what remains");
 }
 
 #[test]

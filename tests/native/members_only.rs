@@ -64,7 +64,7 @@ fn readers_of(service: &Service, community: &AtUri, who: &[&str]) -> Vec<String>
     let asked: Vec<Did> = who.iter().map(|name| did(name)).collect();
     let places =
         block_on(members_only::places(&service.store, community, &asked, Micros(service.now))).unwrap();
-    assert_eq!(places.len(), asked.len(), "everybody stands somewhere");
+    assert_eq!(places.len(), asked.len(), "everybody has a place");
     let inside = places.iter().filter(|place| may_read(community, place));
     inside.map(|place| place.did.as_str().replace("did:plc:", "")).collect()
 }
@@ -165,9 +165,9 @@ fn x40_who_may_read_follows_everything_that_decides() {
 fn x40_in_the_newest_form_who_is_admitted_reads() {
     let place = AtUri::parse("at://did:plc:nest/social.colibri.community/self").unwrap();
     let mut story = Story::default();
-    story.newest("nest").wish("bob", "nest").admit("nest", "bob", &[]).wish("carol", "nest");
+    story.newest("nest").ask_to_join("bob", "nest").admit("nest", "bob", &[]).ask_to_join("carol", "nest");
     story.create("nest", "approval/carol", super::story::approval("carol"));
-    story.wish("dave", "nest").admit("nest", "dave", &["owner"]);
+    story.ask_to_join("dave", "nest").admit("nest", "dave", &["owner"]);
     let mut service = Service::live(&story);
     assert_eq!(service.decide(Measure::MembersOnly(place.clone(), true)), Ruling::Made);
     let inside = |service: &Service| readers_of(service, &place, &["nest", "bob", "carol", "dave", "zoe"]);
@@ -178,7 +178,7 @@ fn x40_in_the_newest_form_who_is_admitted_reads() {
     go_on(&mut service, &mut story, |story| {
         story.delete("dave", "membership/m");
     });
-    assert_eq!(inside(&service), ["nest", "bob"], "N17: who withdrew their wish has left");
+    assert_eq!(inside(&service), ["nest", "bob"], "N17: a person who withdrew their membership has left");
     service.decide(Measure::Kick(place.clone(), did("bob")));
     assert_eq!(inside(&service), ["nest"], "N41");
     go_on(&mut service, &mut story, |story| {
@@ -192,7 +192,7 @@ fn x40_in_the_newest_form_who_is_admitted_reads() {
 fn x40_who_is_banned_by_record_stays_banned_when_a_timed_ban_ends() {
     let place = AtUri::parse("at://did:plc:nest/social.colibri.community/self").unwrap();
     let mut story = Story::default();
-    story.newest("nest").wish("bob", "nest").admit("nest", "bob", &[]);
+    story.newest("nest").ask_to_join("bob", "nest").admit("nest", "bob", &[]);
     story.create("nest", "moderation/1", super::story::moderation("ban", "did:plc:bob"));
     let mut service = Service::live(&story);
     service.decide(Measure::MembersOnly(place.clone(), true));
@@ -253,7 +253,7 @@ fn x41_a_read_knows_what_it_is_about() {
     );
 }
 
-/// X43: what a name of a subscription may mean is looked at within a bound, whatever others call theirs.
+/// X43: what a name of a subscription may mean is resolved within a bound, whatever others call theirs.
 #[test]
 fn x43_a_name_leads_to_its_communities_and_to_no_more_than_can_be_looked_at() {
     let mut story = garden();
@@ -336,7 +336,7 @@ fn x42_what_everybody_sees_of_it() {
     assert_eq!(
         of(&service, "alice", false),
         (vec!["alice".into()], vec![], false),
-        "who owns it stands in its AT-URI"
+        "its AT-URI names its owner"
     );
     assert_eq!(of(&service, "alice", true), (vec!["alice".into()], vec![], true), "the owner sees it all");
     let marks = |service: &Service, themselves| {

@@ -358,7 +358,7 @@ fn a_fault_anywhere_neither_loses_a_decision_nor_tells_it_twice() {
             assert_eq!(service.store.struck.get(), 1, "{fault:?} did not strike");
             assert_eq!(asked, if fault == Break::Conflict { 1 } else { 2 }, "{fault:?}");
             let announced = service.outbox_after(&before);
-            assert_eq!(announced.len(), 1, "{fault:?}: told once");
+            assert_eq!(announced.len(), 1, "{fault:?}: published once");
         }
     }
 }
@@ -490,12 +490,12 @@ fn r08_a_ban_is_made_longer_without_an_event_also_after_its_end() {
     assert_eq!(service.decide(ban_until("alice", "bob", until)), Ruling::Stood);
     assert_eq!(service.decide(ban_until("alice", "bob", until + 10_000_000)), Ruling::Made, "longer");
     service.now = until + 10_000_000;
-    assert_eq!(service.decide(ban("alice", "bob")), Ruling::Made, "its end came and was not told");
-    assert!(!ended(&mut service), "it stands for good");
+    assert_eq!(service.decide(ban("alice", "bob")), Ruling::Made, "its end came and was not published");
+    assert!(!ended(&mut service), "it lasts for good");
     go_on(&mut service, &mut story, |story| {
         story.say("bob", "2", "never");
     });
-    assert_eq!(service.published(), ["member_left bob"], "told once");
+    assert_eq!(service.published(), ["member_left bob"], "published once");
     assert_eq!(service.decide(unban("alice", "bob")), Ruling::Made);
 }
 

@@ -10,7 +10,8 @@ use futures::executor::block_on;
 use serde_json::json;
 
 use super::story::{
-    Service, Story, frame, member, membership, message_in, moderation, newest_channel, person, role, wish,
+    Service, Story, frame, join_request, member, membership, message_in, moderation, newest_channel, person,
+    role,
 };
 
 const PLACE: &str = "at://did:plc:nest/social.colibri.community/self";
@@ -27,13 +28,13 @@ fn uri(text: &str) -> AtUri {
 /// The community of the newest form, with bob in it.
 fn nest() -> Story {
     let mut story = Story::default();
-    story.newest("nest").wish("bob", "nest").admit("nest", "bob", &[]);
+    story.newest("nest").ask_to_join("bob", "nest").admit("nest", "bob", &[]);
     story
 }
 
 impl Story {
     /// As the newest client writes it: by AT-URI.
-    fn tell(&mut self, who: &str, rkey: &str, text: &str) -> &mut Self {
+    fn post(&mut self, who: &str, rkey: &str, text: &str) -> &mut Self {
         self.create(who, &format!("message/{rkey}"), message_in(HALL, text))
     }
 }
@@ -64,7 +65,7 @@ fn joined(service: &Service, who: &str) -> Vec<String> {
 #[test]
 fn n12_n16_n30_from_the_wish_to_the_farewell() {
     let mut story = Story::default();
-    story.newest("nest").wish("bob", "nest").admit("nest", "bob", &[]).tell("bob", "1", "hello");
+    story.newest("nest").ask_to_join("bob", "nest").admit("nest", "bob", &[]).post("bob", "1", "hello");
     let first = "at://did:plc:bob/social.colibri.message/1";
     let mut answer = message_in(HALL, "hello yourself");
     answer["parent"] = json!(first);
@@ -74,7 +75,7 @@ fn n12_n16_n30_from_the_wish_to_the_farewell() {
         "👍",
         "at://did:plc:nest/social.colibri.message/2",
     );
-    story.delete("nest", "member/bob").tell("bob", "3", "too late").delete("bob", "membership/m");
+    story.delete("nest", "member/bob").post("bob", "3", "too late").delete("bob", "membership/m");
     let service = Service::live(&story);
     assert_eq!(
         service.published(),
@@ -110,14 +111,14 @@ fn n01_n02_the_two_forms_do_not_meet() {
     // alice's community of the old form asks for approval; mallory admits people to nest by records of her own.
     story.newest("nest").community("alice", true).join("bob", "alice");
     story.create("alice", "member/bob", member("bob", &[])).say("bob", "1", "admitted in the wrong place");
-    story.create("carol", "membership/m", wish("nest"));
+    story.create("carol", "membership/m", join_request("nest"));
     story.create(
         "nest",
         "approval/carol",
         json!({ "membership": "at://did:plc:carol/social.colibri.membership/m" }),
     );
     story.create("mallory", "member/carol", member("carol", &["owner"]));
-    story.tell("carol", "1", "approved in the wrong way");
+    story.post("carol", "1", "approved in the wrong way");
     let service = Service::live(&story);
     assert!(service.visible_texts().is_empty());
     assert_eq!(listed(&service, PLACE), ["carol pending"]);
@@ -130,14 +131,14 @@ fn n01_n02_the_two_forms_do_not_meet() {
     story.create("nest", "community/c", json!({ "name": "Old", "requiresApprovalToJoin": false }));
     story.create("nest", "channel/o", json!({ "name": "o", "type": "text", "community": "c" }));
     story.create("carol", "membership/o", super::story::membership("nest"));
-    story.create("carol", "message/2", message_in("o", "let in by the old rules"));
-    assert_eq!(Service::live(&story).visible_texts(), ["let in by the old rules"]);
+    story.create("carol", "message/2", message_in("o", "accepted by the old rules"));
+    assert_eq!(Service::live(&story).visible_texts(), ["accepted by the old rules"]);
 }
 
 #[test]
 fn n12_what_waits_for_an_admission() {
     let mut story = Story::default();
-    story.newest("nest").wish("bob", "nest").tell("bob", "1", "early").react("bob", "r", "👍", "1");
+    story.newest("nest").ask_to_join("bob", "nest").post("bob", "1", "early").react("bob", "r", "👍", "1");
     let seen = story.frames.len();
     story.admit("nest", "bob", &[]);
     for is_read in [false, true] {
@@ -162,29 +163,29 @@ fn n12_what_waits_for_an_admission() {
 #[test]
 fn n12_held_for_two_minutes_or_until_the_repository_is_read() {
     for (later, is_read, expected, why) in [
-        (119, true, "1|0", "119 s after the wish"),
+        (119, true, "1|0", "119 s after the membership"),
         (121, true, "0|1", "121 s after it"),
         (121, false, "1|0", "the community's repository was never read"),
     ] {
         let mut story = Story::default();
-        story.newest("nest").wish("bob", "nest");
+        story.newest("nest").ask_to_join("bob", "nest");
         let mut service = Service::live(&story);
         if is_read {
             was_read(&service, "nest");
         }
         service.now += (later - 1) * 1_000_000;
         let seen = story.frames.len();
-        story.tell("bob", "1", "is it time");
+        story.post("bob", "1", "is it time");
         service.batch(&story.frames[seen..]);
         let sql = "SELECT (SELECT count(*) FROM held), (SELECT count(*) FROM refusals WHERE reason = 'author_not_a_member')";
         assert_eq!(service.store.look(sql), [expected], "{why}");
     }
-    // Without a wish nobody waits once the repository is read.
+    // Without a membership nobody waits once the repository is read.
     let mut story = nest();
     let mut service = Service::live(&story);
     was_read(&service, "nest");
     let seen = story.frames.len();
-    story.tell("eve", "1", "a stranger");
+    story.post("eve", "1", "a stranger");
     service.batch(&story.frames[seen..]);
     assert!(service.store.look("SELECT uri FROM held").is_empty());
 }
@@ -192,7 +193,7 @@ fn n12_held_for_two_minutes_or_until_the_repository_is_read() {
 #[test]
 fn n16_whoever_is_admitted_is_read_again() {
     let mut story = Story::default();
-    story.newest("nest").wish("bob", "nest");
+    story.newest("nest").ask_to_join("bob", "nest");
     let mut service = Service::live(&story);
     was_read(&service, "bob");
     let seen = story.frames.len();
@@ -216,7 +217,7 @@ fn n16_one_of_two_admissions_is_as_good_as_both() {
     let mut story = nest();
     let before = story.frames.len();
     story.create("nest", "member/again", member("bob", &["mod"])).delete("nest", "member/bob");
-    story.update("nest", "member/again", member("bob", &[])).tell("bob", "1", "still here");
+    story.update("nest", "member/again", member("bob", &[])).post("bob", "1", "still here");
     let service = Service::live(&story);
     assert_eq!(service.published()[before - 2..], ["message 1 \"still here\""], "nobody left, nobody joined");
 }
@@ -231,17 +232,17 @@ fn n17_leaving_counts_at_once_whatever_comes_first() {
     assert!(joined(&service, "bob").is_empty());
     let announced = service.published().len();
     let seen = story.frames.len();
-    story.delete("nest", "member/bob").tell("bob", "1", "gone");
+    story.delete("nest", "member/bob").post("bob", "1", "gone");
     service.batch(&story.frames[seen..]);
     assert_eq!(
         service.published().len(),
         announced,
-        "N30: the program that deletes it is late, and tells nothing new"
+        "N30: the program that deletes it is late, and publishes nothing new"
     );
 
     // The admission comes after the farewell that it does not know of.
     let mut late = Story::default();
-    late.newest("nest").wish("bob", "nest").delete("bob", "membership/m").admit("nest", "bob", &[]);
+    late.newest("nest").ask_to_join("bob", "nest").delete("bob", "membership/m").admit("nest", "bob", &[]);
     let service = Service::live(&late);
     assert_eq!(
         service.published()[2..],
@@ -257,14 +258,14 @@ fn n17_leaving_counts_at_once_whatever_comes_first() {
     );
     assert!(frame(&service.announced[2]).get("membership_uri").is_none(), "N30: left out");
     // Written again, it is as if nothing had been.
-    unseen.wish("bob", "nest");
+    unseen.ask_to_join("bob", "nest");
     assert_eq!(Service::live(&unseen).published()[5..], ["member_joined bob"]);
 }
 
 #[test]
 fn n04_who_is_listed_and_where() {
     let mut story = nest();
-    story.wish("carol", "nest").admit("nest", "dave", &["owner"]).wish("eve", "nest");
+    story.ask_to_join("carol", "nest").admit("nest", "dave", &["owner"]).ask_to_join("eve", "nest");
     let mut service = Service::live(&story);
     assert_eq!(listed(&service, PLACE), ["bob approved", "dave approved", "carol pending", "eve pending"]);
     assert_eq!(joined(&service, "bob"), ["did:plc:nest/self"]);
@@ -300,7 +301,7 @@ fn n41_a_kick_ends_what_admitted() {
 #[test]
 fn i51_i52_accounts_come_and_go() {
     let mut story = nest();
-    story.tell("bob", "1", "hello");
+    story.post("bob", "1", "hello");
     let seen = story.frames.len();
     super::pipeline::account(&mut story, "bob", false, "deactivated");
     super::pipeline::account(&mut story, "bob", true, "");
@@ -329,7 +330,7 @@ fn i51_i52_accounts_come_and_go() {
 #[test]
 fn n05_n15_voice_follows_the_lists() {
     let mut story = nest();
-    story.admit("nest", "dave", &["owner"]).admit("nest", "mo", &["mod"]).wish("carol", "nest");
+    story.admit("nest", "dave", &["owner"]).admit("nest", "mo", &["mod"]).ask_to_join("carol", "nest");
     let mut channel = newest_channel("social.colibri.channel.voice");
     story.create("nest", "channel/v", channel.clone());
     let announced = |story: &Story| -> Vec<&'static str> {
@@ -395,8 +396,8 @@ const FIRST: &str = "at://did:plc:bob/social.colibri.message/1";
 #[test]
 fn n21_a_ban_by_record() {
     let mut story = nest();
-    story.tell("bob", "1", "hello").create("nest", "moderation/1", moderation("ban", "did:plc:bob"));
-    story.tell("bob", "2", "still here?").update("bob", "message/1", message_in(HALL, "edited"));
+    story.post("bob", "1", "hello").create("nest", "moderation/1", moderation("ban", "did:plc:bob"));
+    story.post("bob", "2", "still here?").update("bob", "message/1", message_in(HALL, "edited"));
     let seen = story.frames.len();
     let mut service = Service::live(&story);
     assert_eq!(service.published()[5..], ["message_deleted 1", "member_left bob"]);
@@ -437,7 +438,7 @@ fn n21_records_count_in_their_own_community_only() {
     let mut story = nest();
     story.newest("other").community("alice", false).create("bob", "membership/a", membership("alice"));
     story.create("bob", "message/9", message_in("at://did:plc:alice/social.colibri.channel/k", "at alice's"));
-    story.tell("bob", "1", "hello");
+    story.post("bob", "1", "hello");
     for who in ["other", "alice", "bob"] {
         story.create(who, "moderation/1", moderation("ban", "did:plc:bob"));
         story.create(who, "moderation/2", moderation("hideMessage", FIRST));
@@ -455,7 +456,7 @@ fn n21_records_count_in_their_own_community_only() {
 fn n21_hidden_and_shown_again_whatever_comes_first() {
     let mut story = nest();
     story.create("nest", "moderation/1", moderation("hideMessage", FIRST));
-    story.tell("bob", "1", "hidden from the start").update("bob", "message/1", message_in(HALL, "edited"));
+    story.post("bob", "1", "hidden from the start").update("bob", "message/1", message_in(HALL, "edited"));
     story.create("nest", "moderation/2", moderation("unhideMessage", FIRST)).react("bob", "r", "👍", FIRST);
     story.create("nest", "moderation/3", moderation("hideMessage", FIRST)).delete("nest", "moderation/3");
     let mut service = Service::live(&story);
@@ -504,7 +505,7 @@ fn n22_n23_who_may_moderate_by_their_roles() {
     let mut story = nest();
     story.admit("nest", "olga", &["owner"]).admit("nest", "moe", &["mod"]).admit("nest", "pat", &["high"]);
     story.create("nest", "role/high", role(60, &["member.ban", "member.kick"], false));
-    story.tell("bob", "1", "hello").tell("olga", "1", "mine");
+    story.post("bob", "1", "hello").post("olga", "1", "mine");
     let mut service = Service::live(&story);
     let ban = |who: &str| Measure::Ban(uri(PLACE), did(who), None);
     let moderators = || Measure::Moderators(uri(PLACE), [did("eve")].into());
@@ -634,7 +635,7 @@ fn n51_mutes_and_preferences_are_kept() {
 #[test]
 fn n52_a_read_mark_that_names_a_message() {
     let mut story = nest();
-    story.tell("bob", "1", "hello");
+    story.post("bob", "1", "hello");
     // The time of this key is 2026-03-01T12:00:00Z.
     let tid = "at://did:plc:bob/social.colibri.message/3mfyouuy62222";
     let mark = |cursor: &str| json!({ "channel": HALL, "cursor": cursor });
@@ -666,7 +667,7 @@ fn n53_previews_are_no_news() {
     let mut story = nest();
     let mut message = message_in(HALL, "https://example.com");
     message["suppressedEmbeds"] = json!(["https://example.com"]);
-    story.tell("bob", "1", "https://example.com");
+    story.post("bob", "1", "https://example.com");
     let announced = Service::live(&story).published().len();
     story.update("bob", "message/1", message.clone());
     let service = Service::live(&story);
@@ -712,7 +713,7 @@ fn n07_a_community_that_moved_leaves_the_lists() {
 #[test]
 fn n21_i72_a_channel_that_returns_shows_nothing_of_who_is_banned_meanwhile() {
     let mut story = nest();
-    story.tell("bob", "1", "hello").delete("nest", "channel/k").create(
+    story.post("bob", "1", "hello").delete("nest", "channel/k").create(
         "nest",
         "moderation/1",
         moderation("ban", "did:plc:bob"),

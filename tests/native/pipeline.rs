@@ -228,7 +228,7 @@ fn b07_nothing_is_accepted_in_a_deleted_community() {
     assert_eq!(
         service.visible_texts(),
         ["before", "after"],
-        "I72, I61: shown again, and the held one is let in"
+        "I72, I61: shown again, and the held one is accepted"
     );
 }
 
@@ -848,7 +848,7 @@ fn i51_an_owner_takes_the_communities_along() {
     assert_eq!(
         service.published(),
         ["community_deleted c", "community_upserted c", "message 2 \"anybody here?\""],
-        "I70: nothing is accepted meanwhile; what was written is held, and let in when she is back"
+        "I70: nothing is accepted meanwhile; what was written is held, and accepted when she is back"
     );
 }
 

@@ -129,7 +129,7 @@ fn exercise() -> Sqlite {
     story.create("bob", "actor.profile/self", json!({ "displayName": "Bob" }));
     story.create("bob", "actor.mute/m", json!({ "subject": channel }));
     story.create("bob", "actor.notificationPreference/self", json!({ "level": "all" }));
-    story.newest("nest").create("bob", "membership/n", super::story::wish("nest")).admit(
+    story.newest("nest").create("bob", "membership/n", super::story::join_request("nest")).admit(
         "nest",
         "bob",
         &["mod"],

@@ -61,5 +61,5 @@ fn x13_r26_what_is_remembered_is_bounded() {
     while block_on(sweep(&store, &mut place, Micros(2 * DAY))).unwrap() {}
     assert_eq!(store.look("SELECT count(*) FROM proofs"), ["100000"], "so many");
     assert_eq!(noted(&store, "stranger"), Noted::default(), "the oldest go");
-    assert!(noted(&store, "known").proven, "but whoever the index knows stays");
+    assert!(noted(&store, "known").proven, "but a person in the index stays");
 }

@@ -357,13 +357,13 @@ fn i51_i53_an_account_that_its_host_does_not_have_is_hidden_until_it_is_back() {
     story.say("bob", "m", "hello");
     let service = Service::live(&story);
     let settings = service.settings();
-    let tell = |service: &Service, status, at| {
+    let report = |service: &Service, status, at| {
         block_on(account(&service.store, &did("bob"), status, &settings, &Steady(Cell::new(at)))).unwrap()
     };
-    assert!(tell(&service, Some("deactivated"), LATER).announced);
+    assert!(report(&service, Some("deactivated"), LATER).announced);
     assert_eq!(service.store.look("SELECT hidden FROM messages"), ["1"]);
-    assert_eq!(tell(&service, Some("deactivated"), LATER + 5_000_000), Reconciled::default(), "no news");
-    assert!(tell(&service, None, LATER + 10_000_000).commits == 1);
+    assert_eq!(report(&service, Some("deactivated"), LATER + 5_000_000), Reconciled::default(), "no news");
+    assert!(report(&service, None, LATER + 10_000_000).commits == 1);
     assert_eq!(service.store.look("SELECT hidden FROM messages"), ["0"]);
     assert!(service.outbox_after("0").iter().rev().take(2).all(|announced| !announced.live), "K08");
 }
@@ -438,7 +438,7 @@ fn k01_who_becomes_known() {
             "did:plc:carol|waiting|new|1",
             "did:plc:elsewhere|waiting|new|1",
         ],
-        "owners, members, the approved, and the owner of a community that somebody wishes to join"
+        "owners, members, the approved, and the owner of a community that somebody asks to join"
     );
 }
 
@@ -863,7 +863,7 @@ proptest! {
         let mut once = shown.clone();
         once.sort();
         once.dedup();
-        prop_assert_eq!(once.len(), shown.len(), "no message is told twice as new");
+        prop_assert_eq!(once.len(), shown.len(), "no message is published twice as new");
     }
 }
 

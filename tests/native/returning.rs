@@ -64,7 +64,7 @@ fn i51_what_is_written_while_an_account_is_not_active_shows_when_it_is() {
         assert_eq!(
             events,
             ["message_deleted 1", "member_left bob", "member_pending bob", "message 2 \"two\""],
-            "{status}: what was not told yet is told; what is older is read anew (I53)"
+            "{status}: what was not published yet is published; what is older is read anew (I53)"
         );
         assert_eq!(service.store.look("SELECT count(*) FROM refusal_counts"), ["0"], "nothing was refused");
     }
@@ -260,12 +260,12 @@ fn two_account_events_of_one_time_count_in_their_order_and_once() {
         let (at, later) = (START + from as i64 * 1_000_000, START + (from as i64 + 1) * 1_000_000);
         story.frames[from + 1] = story.frames[from + 1].replace(&later.to_string(), &at.to_string());
         let mut service = Service::live(&story);
-        assert_eq!(service.visible_texts().len(), texts, "the last of them stands: {first}");
+        assert_eq!(service.visible_texts().len(), texts, "the last of them counts: {first}");
         let announced = service.announced.len();
         for again in 0..3 {
             service.batch(&story.frames[from..from + 1]);
             service.batch(&story.frames[from..]);
-            assert_eq!(service.announced.len(), announced, "repeated {again}: nothing is told twice");
+            assert_eq!(service.announced.len(), announced, "repeated {again}: nothing is published twice");
         }
         assert_eq!(service.visible_texts().len(), texts);
         // The reverse order, together with the rest.

@@ -84,9 +84,9 @@ impl Story {
             .create(account, "channel/k", newest_channel("social.colibri.channel.text"))
     }
 
-    /// `who` wishes to belong to the community that `account` is.
-    pub(crate) fn wish(&mut self, who: &str, account: &str) -> &mut Self {
-        self.create(who, "membership/m", wish(account))
+    /// `who` asks to join the newest-form community of `account`.
+    pub(crate) fn ask_to_join(&mut self, who: &str, account: &str) -> &mut Self {
+        self.create(who, "membership/m", join_request(account))
     }
 
     /// The community that `account` is admits `who`.
@@ -124,7 +124,7 @@ pub(crate) fn membership(owner: &str) -> Value {
     json!({ "community": format!("at://did:plc:{owner}/social.colibri.community/c"), "createdAt": "2026-03-01T12:00:00Z" })
 }
 
-pub(crate) fn wish(account: &str) -> Value {
+pub(crate) fn join_request(account: &str) -> Value {
     json!({ "community": format!("at://did:plc:{account}/social.colibri.community/self"), "createdAt": "2026-03-01T12:00:00Z" })
 }
 

@@ -236,7 +236,7 @@ describe('faults', () => {
     await network.stopJetstream()
     await before.closed()
     await assert.rejects(listen(), /closed/)
-    const made = await ann.message('general', 'nobody hears')
+    const made = await ann.message('general', 'nobody receives this')
     await assert.rejects(network.injectText('x'), /stopped: resume it first/)
     await network.resumeJetstream()
     await (await listen({ cursor: 1, wantedDids: ann.did })).commit('create', made)

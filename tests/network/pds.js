@@ -19,7 +19,7 @@ const BACKFILL_MILLIS = 10 * 365 * 24 * 3600 * 1000
 const SUBSCRIPTION_BUFFER = 100_000
 
 /**
- * @param {{state: string, port: number, plc: string, name?: string}} options `name` is that of its folder and tells several apart
+ * @param {{state: string, port: number, plc: string, name?: string}} options `name` is that of its folder and distinguishes several
  * @returns {Promise<{url: string, faults: Faults, mail: Map<string, string>, stop(): Promise<void>}>} `mail`: the last token by address
  */
 export async function startPds({ state, port, plc, name = 'pds' }) {
@@ -44,7 +44,7 @@ export async function startPds({ state, port, plc, name = 'pds' }) {
   config.service.publicUrl = url
   config.oauth.issuer = url
   const pds = await PDS.create(config, envToSecrets(secrets(join(state, name === 'pds' ? 'secrets.json' : `${name}-secrets.json`))))
-  // Nothing is mailed: what would be is kept, for whoever plays the owner of the mailbox.
+  // No mail is sent: a test that plays the owner of the mailbox reads it here.
   const mail = new Map()
   pds.ctx.mailer.sendPlcOperation = async ({ token }, { to }) => void mail.set(String(to), token)
   const faults = new Faults()

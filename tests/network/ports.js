@@ -65,7 +65,7 @@ function takenMessage(role, port, remembered, state) {
   const taken = `port ${port} (${role}) of ${HOST} is taken`
   if (!remembered) return `${taken}: name another with --${role}-port, or leave it out for a free one`
   return (
-    `${taken}, and this network has used it before: stop whoever listens there ` +
+    `${taken}, and this network has used it before: stop the process that listens there ` +
     `(perhaps this very network, already running on ${state}), or take a new state directory`
   )
 }

@@ -11,7 +11,7 @@ import { nowMicros } from './log.js'
 
 const HIGH_WATER = 1024 * 1024
 
-/** Frames looked at before others get their turn; about 10 ms. */
+/** Frames handled before others get their turn; about 10 ms. */
 const TURN = 2000
 
 const TEXT = { binary: false, compress: false }
@@ -49,7 +49,7 @@ export class Subscriber {
     this.#socket = socket
     this.#log = log
     this.#wanted = asked.wanted
-    ws.on('message', (message) => this.#heard(message.toString(), asked.cursor))
+    ws.on('message', (message) => this.#received(message.toString(), asked.cursor))
     ws.on('error', () => {}) // a close follows, which is all that matters
     socket.on('drain', () => this.advance())
     if (!asked.hello) this.#begin(asked.cursor)
@@ -125,7 +125,7 @@ export class Subscriber {
   }
 
   /** @param {string} message @param {number | undefined} cursor */
-  #heard(message, cursor) {
+  #received(message, cursor) {
     try {
       const { type, payload } = JSON.parse(message)
       if (type !== 'options_update') throw new Error(`${type} is not a type of message this server knows`)

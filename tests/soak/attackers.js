@@ -3,7 +3,7 @@
 // and does nothing else. flood.js writes the strangers' records into the stream.
 //
 // Promises: contacts only 127.0.0.1; each attacker has its own address (127.0.0.x), a rate and a limit on what it holds
-// open; all of it is closed when the thread is told to stop; each counts its answers, which shows whether an attack
+// open; all of it is closed when the thread is asked to stop; each counts its answers, which shows whether an attack
 // really happened.
 
 import { Agent, request } from 'node:http'
@@ -264,7 +264,7 @@ function attacks({ cids }, { only, victims, community, channel }) {
   return all
 }
 
-/** A socket that subscribes to as much as it may, a key a frame, as fast as frames are let in. @param {Attacker} attacker @param {number} n @param {string} channel */
+/** A socket that subscribes to as much as it may, a key a frame, as fast as frames are accepted. @param {Attacker} attacker @param {number} n @param {string} channel */
 function keys(attacker, n, channel) {
   // Names that may be known one day: those of any other form are not even looked up.
   const name = (/** @type {number} */ k, /** @type {string} */ kind) => `at://did:plc:${'n'.repeat(230)}${n}/social.colibri.${kind}/${'k'.repeat(480)}${k}`

@@ -156,14 +156,14 @@ export class Honest {
       ws.on('message', (data) => {
         const frame = JSON.parse(String(data))
         if (frame.type === 'ack' && ++acks === 2) resolve(undefined)
-        this.#heard(socket, frame)
+        this.#received(socket, frame)
       })
     })
     this.#sockets.push(socket)
   }
 
   /** @param {Socket} socket @param {any} frame */
-  #heard(socket, frame) {
+  #received(socket, frame) {
     if (frame.seq !== undefined) {
       if (frame.seq <= socket.seq) socket.disordered += 1
       socket.seq = frame.seq

@@ -82,7 +82,7 @@ async function run(folder, undo, { quietMillis, hostileMillis, settleMillis, onl
   undo.push(() => attackers.terminate())
   const broke = once(attackers, 'error').then(([error]) => Promise.reject(error))
   broke.catch(() => {})
-  const heard = (/** @type {string} */ key) =>
+  const received = (/** @type {string} */ key) =>
     Promise.race([
       broke,
       new Promise((resolve) => {
@@ -94,7 +94,7 @@ async function run(folder, undo, { quietMillis, hostileMillis, settleMillis, onl
         attackers.on('message', take)
       }),
     ])
-  const { leads, names } = await heard('leads')
+  const { leads, names } = await received('leads')
 
   const blobs = new Map(Array.from({ length: HONEST_BLOBS }, (_, n) => [cidOf(blobOf(n, HONEST_BLOB_BYTES)), n]))
   const repositories = new HonestRepositories()
@@ -180,7 +180,7 @@ async function run(folder, undo, { quietMillis, hostileMillis, settleMillis, onl
   }
   const hostile = { ...honest.phase(), busy: busy() }
   stop()
-  const stopped = heard('stopped')
+  const stopped = received('stopped')
   attackers.postMessage({ stop: true })
   const strangers = [...(await stopped).stopped, ...counts()]
   say(`hostile: p50 ${hostile.p50} ms, p99 ${hostile.p99} ms, at most ${Math.round(peak.memory)} MiB, ${peak.descriptors} descriptors, ${peak.files} files`)

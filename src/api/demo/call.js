@@ -223,7 +223,7 @@ class Call {
     // Frames are processed one after the other: offers wait while we request servers.
     let hearing = Promise.resolve()
     socket.onmessage = ({ data }) => {
-      hearing = hearing.then(() => this.#heard(JSON.parse(data))).catch((error) => this.#fail(error))
+      hearing = hearing.then(() => this.#receive(JSON.parse(data))).catch((error) => this.#fail(error))
     }
     socket.onclose = ({ code }) => {
       clearInterval(this.beating)
@@ -248,7 +248,7 @@ class Call {
     complain(inWords(error))
   }
 
-  async #heard(frame) {
+  async #receive(frame) {
     if (this.#over) return
     const from = frame.from_peer_id ?? frame.peer_id
     switch (frame.type) {
@@ -263,8 +263,8 @@ class Call {
         this.#list()
         this.#send({ type: 'voice_state', ...this.state })
         // Somebody may have left while we were disconnected.
-        for (const known of [...this.peers.keys()]) if (!frame.peers.includes(known) && !this.#stands(known)) this.#drop(known)
-        for (const peer of frame.peers) if (!this.#stands(peer)) this.#offer(peer)
+        for (const known of [...this.peers.keys()]) if (!frame.peers.includes(known) && !this.#isConnected(known)) this.#drop(known)
+        for (const peer of frame.peers) if (!this.#isConnected(peer)) this.#offer(peer)
         break
       case 'peer_joined':
         this.#send({ type: 'voice_state', ...this.state })
@@ -322,7 +322,7 @@ class Call {
   }
 
   /** Whether the connection to a peer carries a call. */
-  #stands(id) {
+  #isConnected(id) {
     return this.peers.get(id)?.connection?.connectionState === 'connected'
   }
 
@@ -475,7 +475,7 @@ toggle('mute', (muted) => ({ muted }))
 toggle('deafen', (deafened) => ({ deafened }))
 toggle('camera', (hidden) => ({ camera: !hidden }))
 
-/** Offers the voice channels of whoever is named. */
+/** Offers the voice channels of the person in the form. */
 async function offer() {
   const who = element('did').value.trim()
   const channels = who ? await didOf(who).then(voiceChannels).catch(() => []) : []

@@ -69,11 +69,11 @@ async function find(given) {
 /** Asks whose values the Try buttons use. `?who=` fills it in. */
 function whoForm() {
   const field = h('input', { id: 'who', name: 'who', autocomplete: 'off', spellcheck: 'false', placeholder: 'alice.example.com' })
-  const told = h('p', { class: 'faint', role: 'status' })
-  const form = h('form', { id: 'try' }, h('label', { for: 'who' }, 'Try it with what a person or a community has here (handle, DID or AT-URI)'), h('div', {}, field, h('button', {}, 'Use')), told)
+  const status = h('p', { class: 'faint', role: 'status' })
+  const form = h('form', { id: 'try' }, h('label', { for: 'who' }, 'Try it with what a person or a community has here (handle, DID or AT-URI)'), h('div', {}, field, h('button', {}, 'Use')), status)
   const use = async () => {
-    told.textContent = 'Looking …'
-    told.textContent = await find(field.value.trim()).then((what) => `Try uses ${what}.`, ({ message }) => `Not found: ${message}`)
+    status.textContent = 'Looking …'
+    status.textContent = await find(field.value.trim()).then((what) => `Try uses ${what}.`, ({ message }) => `Not found: ${message}`)
   }
   form.addEventListener('submit', (event) => {
     event.preventDefault()
@@ -198,10 +198,10 @@ function draw(spec) {
     const { description, headers = {}, content = {} } = resolve(reference)
     const [[kind, media] = []] = Object.entries(content)
     const good = status < 400
-    const told = Object.entries(headers).filter(([name]) => !name.startsWith('RateLimit'))
+    const own = Object.entries(headers).filter(([name]) => !name.startsWith('RateLimit'))
     const titled = (what) => [h('code', { class: good ? 'get' : 'delete' }, status), ' ', rich(description.replace(/^\d{3}: /, '')), media?.schema && [' ', h('span', { class: 'faint' }, what)]]
     const what = good && media?.schema ? type(media.schema) : media?.example?.error
-    if (media?.example === undefined && told.length === 0) return h('div', { class: 'answer bare' }, titled(what))
+    if (media?.example === undefined && own.length === 0) return h('div', { class: 'answer bare' }, titled(what))
     // What opens and closes must not hold links: they stand below.
     const title = titled(h('span', {}, what).textContent)
     return h(
@@ -214,7 +214,7 @@ function draw(spec) {
         h(
           'div',
           {},
-          told.length > 0 && h('dl', {}, told.map(([name, one]) => row(name, resolve(one).schema, resolve(one).description))),
+          own.length > 0 && h('dl', {}, own.map(([name, one]) => row(name, resolve(one).schema, resolve(one).description))),
           good && media?.schema && h('p', { class: 'faint' }, 'Form: ', type(media.schema)),
           media?.example !== undefined && [h('h4', {}, 'Example'), pretty(media.example)],
           kind && kind !== 'application/json' && h('p', { class: 'faint' }, `As ${kind}.`),

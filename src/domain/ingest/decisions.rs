@@ -167,8 +167,8 @@ impl Fold {
         if before.map(|(_, did)| did).eq(people.iter()) { Ruling::Stood } else { Ruling::Made }
     }
 
-    /// R45. What is set already is not set again. Otherwise it counts from this event on (E17): nobody
-    /// else hears what comes after it.
+    /// R45. What is set already is not set again. Otherwise it counts from this event on (E17): only
+    /// members receive later events.
     fn members_only(&mut self, community: &AtUri, on: bool) -> Ruling {
         if self.working_set.members_only.contains(community) == on {
             return Ruling::Stood;

@@ -140,7 +140,7 @@ impl Fold {
         }
     }
 
-    /// N20: what a role permits counts from now on; nobody is told (N31).
+    /// N20: what a role permits counts from now on, without an event (N31).
     pub(super) fn put_role(&mut self, version: &Version, record: &Role) {
         let community = community_of(version.author);
         let before = self.working_set.roles.get(version.uri).cloned();

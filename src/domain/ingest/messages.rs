@@ -143,7 +143,7 @@ fn stored(
         suppressed_embeds: record.suppressed_embeds.clone(),
         rev: version.rev.to_owned(),
         hidden: before.map_or(!is_active, |old| old.hidden),
-        banned: false, // the gate lets in nobody whom a record bans (N11)
+        banned: false, // the gate refuses everybody whom a record bans (N11)
     };
     if let Some(old) = before {
         row.created_at.clone_from(&old.created_at);

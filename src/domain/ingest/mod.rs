@@ -60,8 +60,7 @@ pub struct Folded {
     pub acted_in: Vec<AtUri>,
     /// Known people whose identity changed and must be resolved again (I50).
     pub identities: Vec<Did>,
-    /// How many records were not let in because everything of their authors is erased (I57). Nothing else is
-    /// kept of them.
+    /// How many records were not indexed because their authors are erased (I57). Nothing else is kept of them.
     pub shut_out: u64,
     /// How many records of a reconciliation the gate refused, repeated refusals included.
     pub turned_away: usize,

@@ -78,9 +78,9 @@ impl Fold {
 
     /// A ban by record, or its end. The first rule that applies decides:
     ///   1. nobody bans the community's account;
-    ///   2. what was as it is says nothing;
-    ///   3. otherwise the person's messages go out of sight or come back: E02 for recent ones (I51), no E01;
-    ///   4. if they are banned only now, or not any more, the community is told (I45).
+    ///   2. an unchanged state publishes nothing;
+    ///   3. otherwise the person's messages are hidden or shown again: E02 for recent ones (I51), no E01;
+    ///   4. a new ban, and the end of one, is published to the community (I45).
     fn ban_by_record(&mut self, community: &AtUri, person: &Did, banned: bool) {
         let place = (community.clone(), person.clone());
         let was_banned = self.working_set.bans.contains(&place);
@@ -145,7 +145,7 @@ impl Fold {
         })
     }
 
-    /// Notes whether the community in which a message stands hides it.
+    /// Notes whether a message's community hides it.
     pub(super) fn judge_hidden(&mut self, message: &MessageRow) {
         if self.is_hidden(message) {
             self.working_set.hides.insert(message.uri.clone());

@@ -33,7 +33,7 @@ pub struct Needs {
     pub people: BTreeSet<Did>,
     /// Those of them whose standing is cached and need not be read (`domain::standing_cache`).
     pub remembered: BTreeSet<Did>,
-    /// People of whom only the profile is needed.
+    /// People whose profile alone is needed.
     pub profiles: BTreeSet<Did>,
     /// People whose account was activated or deactivated: what they own, joined and recently wrote
     /// is needed (I51).
@@ -133,7 +133,7 @@ impl Needs {
             (needs.records.len(), needs.appearing.len(), needs.followed.len(), needs.subjects.len())
         };
         let before = size(self);
-        // Also decisions that go: what they are about stands in their rows.
+        // Also decisions that are deleted: their rows say what they are about.
         for row in working_set
             .moderations
             .iter()

@@ -105,7 +105,7 @@ impl Fold {
 
     /// I38, N52: a person's read position in a channel never moves back, and never ahead of the clock:
     /// a position in the future would stay for good. The first rule that applies says where a message
-    /// stands:
+    /// is:
     ///   1. where it is sorted (T13), if it is known;
     ///   2. at the time of its rkey, if that is one;
     ///   3. nowhere: the mark is refused.
@@ -340,7 +340,7 @@ impl Fold {
 }
 
 /// What the account events of the time `at` reported, including this one, one line each. `None` if
-/// this one was applied before. The time alone cannot tell: a stream may give two events the same
+/// this one was applied before. The time alone does not show that: a stream may give two events the same
 /// time, and repeats both.
 fn said_by_then(person: &PersonRow, active: bool, status: Option<&str>, at: Micros) -> Option<String> {
     let line = format!("{active} {:?}", status.unwrap_or_default());

@@ -427,8 +427,8 @@ impl Room {
     ///   2. the room is a voice channel, where a name belongs to a person, and it acts for that
     ///      person (S20); a proven holder yields only to a proven socket;
     ///   3. it proved the DID that the name or the other socket claims;
-    ///   4. the other has sent nothing for the whole lease. A quiet client cannot be told from one
-    ///      whose connection is lost, so it keeps its name only until another socket wants it.
+    ///   4. the other has sent nothing for the whole lease. A quiet client looks like one whose
+    ///      connection is lost, so it keeps its name only until another socket wants it.
     fn supersedes(
         &self,
         new: &Session,
@@ -513,8 +513,8 @@ impl Room {
         theirs.map(|open| open.session.id).collect()
     }
 
-    /// Closes sockets, each after an error frame if there is one. Only the remaining peers hear who
-    /// left.
+    /// Closes sockets, each after an error frame if there is one. Only the remaining peers get
+    /// `peer_left`.
     pub fn dismiss(
         &mut self,
         sockets: &[SocketId],

@@ -521,7 +521,7 @@ fn s20_b17_a_peer_that_loses_its_right_gets_an_error_and_is_closed() {
     hall.say_with(owner, &join("did:plc:owner"), Access::Bound);
     hall.say_with(member, &join("did:plc:member"), Access::Bound);
     hall.received.clear();
-    assert!(hall.recheck(&working_set(true, true)).is_empty(), "the right stands");
+    assert!(hall.recheck(&working_set(true, true)).is_empty(), "the right has not ended");
     let stale = hall.room.recheck(&working_set(true, false), &[Did::parse("did:plc:owner").unwrap()]);
     assert!(stale.is_empty(), "who joined after the facts were asked for is not in them");
     hall.evict();
@@ -645,7 +645,7 @@ impl Idea {
             }
             "offer" | "voice_state" => {
                 let from = frame["from_peer_id"].as_str().unwrap().to_owned();
-                assert!(self.peers.contains(&from), "only peers that were announced are heard");
+                assert!(self.peers.contains(&from), "frames come only from announced peers");
             }
             "error" => {}
             other => panic!("{other}"),

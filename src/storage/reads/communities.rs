@@ -259,7 +259,7 @@ const CATEGORIES: &str = "
 
 // In a community of the newest form its account is listed as owner if it is admitted itself (N04).
 const MEMBERS: &str = concat!(
-    "WITH wished(did) AS (
+    "WITH asked(did) AS (
         SELECT member_did FROM memberships WHERE community_uri = ?1 AND NOT hidden
         UNION SELECT member_did FROM members WHERE community_uri = ?1 AND NOT hidden),
     joined(did, approved) AS (
@@ -269,7 +269,7 @@ const MEMBERS: &str = concat!(
             SELECT 1 FROM memberships m JOIN approvals a ON a.membership_uri = m.uri
             WHERE m.community_uri = c.uri AND m.member_did = w.did AND NOT m.hidden
               AND a.approver_did = c.owner_did AND (a.community_uri IS NULL OR a.community_uri = c.uri)) END
-        FROM communities c CROSS JOIN wished w
+        FROM communities c CROSS JOIN asked w
         WHERE c.uri = ?1 AND NOT c.hidden AND w.did <> c.owner_did
           AND NOT EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = w.did)),
     listed(did, place, status) AS (

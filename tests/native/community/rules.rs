@@ -98,7 +98,7 @@ fn q21_after_failures_events_go_one_by_one() {
     );
 }
 
-/// A21, Q05: observers get nothing private, and are told to read anew if the log cannot be read.
+/// A21, Q05: observers get nothing private, and get `resync_required` if the log cannot be read.
 #[test]
 fn a21_what_observers_receive() {
     assert!(receives(&Audience::Community) && !receives(&Audience::Private(person(0))));

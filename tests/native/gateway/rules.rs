@@ -263,8 +263,8 @@ fn p01_choices_are_stored_here_for_visitors_only() {
     assert_eq!(chosen, (1, 1), "alice has a row, bob is a visitor");
 }
 
-/// V04: a right that the community calls stale is read again, but not for ever. V06: whoever joined again meanwhile is
-/// not removed.
+/// V04: a right that the community calls stale is read again, but not for ever. V06: a person who joined again
+/// meanwhile is not removed.
 #[test]
 fn v04_v06_how_a_move_goes_on_and_ends() {
     alive(|world| {

@@ -27,7 +27,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Died, LOG, PAGE, PEOPLE, SECOND, Socket, World, community, did, event_of, resync, run};
 
-/// What stands outside of the object, and survives it.
+/// What is outside of the object, and survives it.
 #[derive(Default)]
 pub(super) struct Outside {
     /// The states in D1: of alice always, of bob, a visitor, while he is there.
@@ -151,7 +151,7 @@ impl Outside {
         self.pinned.remove(did);
     }
 
-    /// Time has passed: whoever does nothing falls silent (V06).
+    /// Time has passed: a person who does nothing falls silent (V06).
     pub(super) fn passed(&mut self, now: Micros) {
         for (did, (_, _, is_sure)) in &mut self.joined {
             let active = self.active.get(did).copied().unwrap_or_default();
@@ -313,12 +313,12 @@ impl World {
     /// Begins what has its turn: one move at a time for each person (V01).
     fn take_turns(&mut self) -> Result<(), Died> {
         let mut later = VecDeque::new();
-        while let Some((did, wish)) = self.tasks.waiting.pop_front() {
+        while let Some((did, request)) = self.tasks.waiting.pop_front() {
             if self.tasks.moves.iter().any(|(_, moving, _)| *moving.did() == did) {
-                later.push_back((did, wish));
+                later.push_back((did, request));
                 continue;
             }
-            match wish {
+            match request {
                 Some((id, destination)) => {
                     let (moving, step) =
                         self.change(|gateway, _| gateway.begin_move(id, &did, &destination))?;
@@ -493,7 +493,7 @@ impl World {
                 let had = source.had_at_the_end(name);
                 let least = socket.base.entry(name.clone()).or_insert(had);
                 *least = had.min(*least);
-                // Whoever read the community anew has more than the frames show.
+                // A client that read the community anew has more than the frames show.
                 let reads_anew = source.inbox.iter().any(|frame| resync(frame) == Some(name));
                 if reads_anew || source.odd.contains(name) || !source.base.contains_key(name) {
                     socket.odd.insert(name.clone());
@@ -566,7 +566,7 @@ impl World {
         Ok(())
     }
 
-    /// Q13: whoever changed since one of those who watched them was last alive, and nobody else.
+    /// Q13: every person who changed since one of their watchers was last alive, and nobody else.
     fn restore_people(&mut self, id: i64) -> Result<(), Died> {
         let Some(since) = self.with(|gateway, _| gateway.missed_since(id))?.0 else { return Ok(()) };
         let changed: Vec<Changed> = read(&run_on(self, &gateway_people::changed_since(since))?);
@@ -598,8 +598,8 @@ impl World {
         Ok(())
     }
 
-    /// Q10, Q11, Q12: a restored socket has everything that those missed whose subscriptions it was given, or was told
-    /// to read anew; and nothing twice.
+    /// Q10, Q11, Q12: a restored socket has everything that its sources missed, or got `resync_required`; and nothing
+    /// twice.
     pub(super) fn check_restored(&self, socket: &Socket) {
         for name in socket.listens.iter().filter(|name| !socket.odd.contains(*name)) {
             let (Some(base), Some(acked)) = (socket.base.get(name), self.acked.get(name)) else { continue };

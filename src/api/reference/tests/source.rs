@@ -236,7 +236,10 @@ fn handlers() -> BTreeMap<String, (String, String)> {
         let below = format!("xrpc/{file}");
         let is_below = !route.contains("\"/") && std::fs::exists(format!("src/api/{below}.rs")).unwrap();
         let file = if is_below { below } else { file.replace("::", "/") };
-        assert!(found.insert(rule.to_owned(), (file, function.to_owned())).is_none(), "{rule} stands twice");
+        assert!(
+            found.insert(rule.to_owned(), (file, function.to_owned())).is_none(),
+            "{rule} is listed twice"
+        );
     }
     found
 }

@@ -11,12 +11,12 @@ import { cidOf } from '../network/cid.js'
 import { openStage } from './stage.js'
 import { bearer, vouch } from './tokens.js'
 
-const KEY = 'the key of the tests of what is told'
+const KEY = 'the key of the tests of the limit headers'
 const LIMIT = 1_000_000
 const VERIFY_MAX = 10_000
 const ROUTES = JSON.parse(readFileSync(new URL('../../docs/access.json', import.meta.url), 'utf8')).routes
-const TOLD = ['ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset']
-/** What stands in braces. */
+const HEADERS = ['ratelimit-limit', 'ratelimit-remaining', 'ratelimit-reset']
+/** The values of names in braces. */
 const made = { code: 'nobodys-code', target: 'did:plc:target' }
 const filled = (text) => text.replace(/\{(\w+)\}/g, (_, name) => made[name] ?? `did:plc:${name}`)
 
@@ -28,7 +28,7 @@ before(async () => {
   const env = {
     RATE_LIMIT_PER_MIN: String(LIMIT),
     INVITE_API_KEY: KEY,
-    TOKEN_SECRET: 'what signs the tokens of the tests of what is told',
+    TOKEN_SECRET: 'what signs the tokens of the tests of the limit headers',
     SERVICE_DID: 'did:web:service.test',
     BLOB_VERIFY_MAX: String(VERIFY_MAX),
   }
@@ -45,10 +45,10 @@ before(async () => {
   token = await vouch(service, KEY, 'did:plc:owner')
 })
 
-/** Fails unless these headers tell what is left. */
-function tells(headers, status, what) {
+/** Fails unless these headers say what is left. */
+function hasLimits(headers, status, what) {
   met.add(status)
-  const [limit, left, reset] = TOLD.map((name) => Number(headers.get(name) ?? NaN))
+  const [limit, left, reset] = HEADERS.map((name) => Number(headers.get(name) ?? NaN))
   assert.equal(limit, LIMIT, `${status} ${what}`)
   assert(left > 0 && left < LIMIT && Number.isInteger(reset) && reset >= 1, `${status} ${what}: ${left} left, ${reset} s`)
 }
@@ -56,7 +56,7 @@ function tells(headers, status, what) {
 async function ask(path, init, what = `${init?.method ?? 'GET'} ${path}`) {
   const response = await service.fetch(path, init)
   await response.arrayBuffer()
-  tells(response.headers, response.status, what)
+  hasLimits(response.headers, response.status, what)
   return response
 }
 
@@ -85,7 +85,7 @@ test('H14: every method of a token', async () => {
   for (const method of methods) for (const init of [{}, { method: 'POST' }, { method: 'PATCH' }]) await ask(`/xrpc/${method}`, init)
 })
 
-test('H14: a person hears what is left to them', async () => {
+test('H14: a person sees their own budget', async () => {
   const bans = `/api/community/bans?community=${made.community}`
   const left = async () => Number((await ask(bans, { headers: bearer(token) })).headers.get('ratelimit-remaining'))
   const before = await left()
@@ -125,7 +125,7 @@ test('H14: blobs, refusals of bodies, and what goes wrong elsewhere', async () =
     assert.equal((await ban(body)).status, status)
 })
 
-test('H14: upgrades, let in and refused', async () => {
+test('H14: upgrades, accepted and refused', async () => {
   for (const [path, status] of [
     ['/api/subscribe', 101],
     [`/api/subscribe?auth=TOKEN`, 101],
@@ -149,7 +149,7 @@ test('H14: upgrades, let in and refused', async () => {
     ws.on('error', () => {}) // it is ended before it is open
     ws.terminate()
     assert.equal(statusCode, status, path)
-    tells(new Headers(Object.entries(headers).map(([name, value]) => [name, String(value)])), statusCode, path)
+    hasLimits(new Headers(Object.entries(headers).map(([name, value]) => [name, String(value)])), statusCode, path)
   }
   const proven = await service.connect('/api/subscribe', { protocols: ['colibri.auth.bearer', token] })
   assert.equal(proven.ws.protocol, 'colibri.auth.bearer', 'X06')
@@ -161,7 +161,7 @@ test('every kind of answer was met', () => {
   assert.deepEqual(kinds.filter((status) => !met.has(status)), [])
 })
 
-test('H14: whoever shows the key hears nothing of limits, for there are none', async () => {
+test('H14: a request with the key gets no limit headers, because it has no limits', async () => {
   const { headers } = await service.fetch('/api/server', { headers: bearer(KEY) })
-  assert.deepEqual(TOLD.map((name) => headers.get(name)), [null, null, null])
+  assert.deepEqual(HEADERS.map((name) => headers.get(name)), [null, null, null])
 })
