@@ -25,7 +25,7 @@ use crate::platform::objects::{call_gateways, full};
 use crate::platform::socket_state::send;
 use crate::platform::{log, socket_state};
 use crate::storage::{Fault, reads};
-use crate::wire::events::stamp_state;
+use crate::wire::events::{march, stamp_state};
 use crate::wire::ids::AtUri;
 
 /// How often a full socket is checked again, in milliseconds.
@@ -203,7 +203,8 @@ impl CommunityLog {
             self.observers.registered.set(false);
         }
         for publication in &command.publications {
-            let text = stamp_state(publication.event.get(), publication.live);
+            let Some(event) = march(publication.event.get()) else { continue };
+            let text = stamp_state(event, publication.live);
             observers.iter().for_each(|(socket, _)| send(socket, &text));
         }
         Delivered { listening: !observers.is_empty() }

@@ -23,7 +23,7 @@ use crate::platform::clock::now;
 use crate::platform::socket_state;
 use crate::platform::socket_state::send;
 use crate::wire::ids::AtUri;
-use crate::wire::socket::Reply;
+use crate::wire::socket::{Reply, Spelling};
 
 /// An observer's number, and while it catches up the last `seq` it received (negative: it requested
 /// none).
@@ -89,8 +89,8 @@ impl Observers {
         }
         for (seq, event) in (first..).zip(events) {
             if receives(&event.audience) {
-                let text = frame(&event.event, &community, seq, event.live);
-                observers.iter().for_each(|socket| send(socket, &text));
+                let text = frame(&event.event, &community, seq, event.live, Spelling::March);
+                text.into_iter().for_each(|text| observers.iter().for_each(|socket| send(socket, &text)));
             }
         }
     }

@@ -24,6 +24,9 @@ pub const SESSION_HEADER: &str = "x-colibri-session";
 /// See `CONNECT`. Digests of where the socket came from: the address, a blank, the program.
 pub const ORIGIN_HEADER: &str = "x-colibri-origin";
 
+/// See `CONNECT`. Present for a socket of the newest client (section 14).
+pub const NEWEST_HEADER: &str = "x-colibri-newest";
+
 /// To `Gateway`: events of a community, in order. Idempotent by `seq`. Reply: whether the
 /// gateway still listens to it.
 #[derive(Debug, Serialize, Deserialize)]

@@ -15,6 +15,7 @@
 //!   answered by the runtime and wakes nobody (A10). Ends with its last socket.
 
 pub mod commands;
+mod following;
 mod members_only;
 mod object;
 mod presence;
@@ -38,8 +39,8 @@ use crate::domain::gateway::Input;
 use crate::domain::gateway::session::Caller;
 use crate::domain::restore::Origin;
 use crate::durable::gateway::commands::{
-    Adopt, Deliver, Forget, ORIGIN_HEADER, Observed, PRESENT_HEADER, Proved, Publish, Reindexed,
-    SESSION_HEADER, SetState, UNPROVEN_HEADER, UseToken, Watch,
+    Adopt, Deliver, Forget, NEWEST_HEADER, ORIGIN_HEADER, Observed, PRESENT_HEADER, Proved, Publish,
+    Reindexed, SESSION_HEADER, SetState, UNPROVEN_HEADER, UseToken, Watch,
 };
 use crate::durable::replies::Done;
 use crate::platform::config::follow_log_level;
@@ -47,7 +48,7 @@ use crate::platform::incidents;
 use crate::platform::objects::{CONNECT, Command, DID_HEADER, PROVEN_HEADER, serve, unknown};
 use crate::platform::{log, socket_state};
 use crate::wire::ids::Did;
-use crate::wire::socket::{HEARTBEAT, HEARTBEAT_ACK};
+use crate::wire::socket::{HEARTBEAT, HEARTBEAT_ACK, Spelling};
 
 /// See the module.
 #[durable_object]
@@ -71,6 +72,7 @@ fn caller(headers: &Headers) -> Result<Caller> {
         present: headers.has(PRESENT_HEADER)?,
         origin: Origin { address: address.to_owned(), agent: agent.to_owned() },
         secret: headers.get(SESSION_HEADER)?,
+        spelling: if headers.has(NEWEST_HEADER)? { Spelling::Newest } else { Spelling::March },
     })
 }
 
@@ -88,7 +90,7 @@ impl DurableObject for Gateway {
         woken("command");
         let object = &self.object;
         let response = match request.path().trim_start_matches('/') {
-            CONNECT => object.take_in(caller(request.headers())?),
+            CONNECT => object.take_in(caller(request.headers())?).await,
             Deliver::NAME => {
                 serve(&mut request, async |command: Deliver| object.deliver_with_room(command).await).await
             }

@@ -250,7 +250,7 @@ impl GatewayObject {
 }
 
 /// The attachment of a socket whose session is over: numbers of sessions begin at 1.
-const OF_NO_SESSION: i64 = -1;
+pub(super) const OF_NO_SESSION: i64 = -1;
 
 /// The number of a socket's session.
 pub(super) fn number(socket: &WebSocket) -> Option<i64> {

@@ -17,16 +17,22 @@ use crate::platform::log;
 use crate::platform::objects::full;
 use crate::platform::socket_state::{self, Text};
 use crate::storage::{Fault, gateway, gateway_people};
+use crate::wire::socket::Spelling;
 
 impl GatewayObject {
     /// Takes in a socket. The session is stored before the socket exists to the client.
-    pub(super) fn take_in(&self, caller: Caller) -> worker::Result<Response> {
+    pub(super) async fn take_in(&self, caller: Caller) -> worker::Result<Response> {
         // A fault is handled below.
         if self.with(|gateway| Ok(hall::is_full(gateway.open.len()))).is_ok_and(|is_full| is_full) {
             return full();
         }
         let pair = WebSocketPair::new()?;
-        match self.accept(caller, pair.server) {
+        let spelling = caller.spelling;
+        let accepted = match (self.accept(caller, pair.server), spelling) {
+            (Ok(id), Spelling::Newest) => self.follow_or_close(id).await,
+            (accepted, _) => accepted.map(drop),
+        };
+        match accepted {
             Ok(()) => Response::from_websocket(pair.client),
             Err(fault) => {
                 log::fault(&fault, "the client gets a 503 and should reconnect");
@@ -35,7 +41,7 @@ impl GatewayObject {
         }
     }
 
-    fn accept(&self, caller: Caller, socket: WebSocket) -> Outcome<()> {
+    fn accept(&self, caller: Caller, socket: WebSocket) -> Outcome<i64> {
         self.wake()?;
         let has_traces = match &caller.did {
             Some(did) => !self.sql.run(&gateway_people::has_traces(did))?.is_empty(),
@@ -47,7 +53,8 @@ impl GatewayObject {
         self.state.accept_web_socket(&socket);
         socket.serialize_attachment(id).map_err(|error| Fault::new("opening a session", error))?;
         self.holds(id, socket);
-        self.on(Input::Opened(id, Box::new(session)))
+        self.on(Input::Opened(id, Box::new(session)))?;
+        Ok(id)
     }
 
     /// Sends a text to each of these sockets.

@@ -1,4 +1,4 @@
-//! Entry of the events sockets: R23.
+//! Entry of the events sockets: R23, N161.
 
 use sha2::{Digest as _, Sha256};
 use worker::{Headers, Method, Request, RequestInit, Response};
@@ -9,7 +9,9 @@ use super::params::Query;
 use super::{Answer, Call, authority, sync, waiting};
 use crate::domain::auth_mode::{AuthMode, Standing};
 use crate::durable::community::commands::{CURSOR_HEADER, OBSERVE};
-use crate::durable::gateway::commands::{ORIGIN_HEADER, PRESENT_HEADER, SESSION_HEADER, UNPROVEN_HEADER};
+use crate::durable::gateway::commands::{
+    NEWEST_HEADER, ORIGIN_HEADER, PRESENT_HEADER, SESSION_HEADER, UNPROVEN_HEADER,
+};
 use crate::platform::clock::chance;
 use crate::platform::objects::{CONNECT, DID_HEADER, Object, PROVEN_HEADER, gateway, gateway_of, upgraded};
 use crate::platform::{config, peer};
@@ -55,6 +57,24 @@ pub(super) async fn subscribe(call: &Call) -> Answer {
         None => {}
     }
     hand_on(call, Object::Gateway, &name, CONNECT, headers).await
+}
+
+/// N161: the events socket of the newest client. It acts for the person of its proof, or is refused.
+pub(super) async fn subscribe_events(call: &Call) -> Answer {
+    upgrade(call)?;
+    let sockets = config::sockets(&call.env);
+    if proof(&call.request, &call.query).is_none() {
+        return Err(ApiError::AuthRequired("the events socket takes a proof"));
+    }
+    let acting = acts(call, sockets.mode).await?;
+    let did = acting.ok_or(ApiError::Forbidden("everything of this account is erased"))?.did;
+    let headers = Headers::new();
+    headers.set("upgrade", "websocket")?;
+    headers.set(ORIGIN_HEADER, &origin(call))?;
+    headers.set(DID_HEADER, did.as_str())?;
+    headers.set(PROVEN_HEADER, "1")?;
+    headers.set(NEWEST_HEADER, "1")?;
+    hand_on(call, Object::Gateway, &gateway_of(&did, sockets.gateway_shards), CONNECT, headers).await
 }
 
 /// A21: an observer of one community, which holds the socket itself. An unknown community can be

@@ -8,15 +8,16 @@
 mod identity;
 mod server;
 
-use super::blob;
 use super::router::{Route, lexicons, routes};
 use super::{Answer, Call};
+use super::{blob, sockets};
 
 /// Every method of the lexicons that the service answers.
 pub(super) const METHODS: &[Route] = lexicons! {
     GET  "com.atproto.identity.resolveHandle"      N160a identity::resolve_handle;
     GET  "com.atproto.sync.getBlob"                N160k blob::blob;
     GET  "social.colibri.server.describeServer"    N160b server::describe cached;
+    GET  "social.colibri.sync.subscribeEvents"     N161 sockets::subscribe_events;
 };
 
 /// Whether a path is that of a method in the table.

@@ -21,6 +21,8 @@ pub enum Sign {
     Heartbeat,
     /// The person is active.
     Activity,
+    /// Both: the newest client, which sends nothing else while its person reads (N163).
+    Pulse,
     /// Only that the socket is alive: the frame was refused.
     Refused,
 }

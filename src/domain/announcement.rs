@@ -90,6 +90,8 @@ pub enum Topic {
     CommunityGone,
     /// A person may no longer take part: left, banned, not approved, account inactive (V06).
     MemberOut(Did),
+    /// A person may take part from now on: their gateway receives that (N162).
+    MemberIn(Did),
     /// Only members may read the community from now on, or everybody may (X40).
     MembersOnly(bool),
     /// Whether the person's account is active from now on. Only their gateway receives it (P13).

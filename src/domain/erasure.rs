@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use super::announcement::Audience;
+use crate::wire::events::{Unpacked, pack, unpack};
 use crate::wire::ids::{AtUri, Did};
 
 /// The prefix of the hashed text, so that the hash is useful here only. Pinned: with another prefix,
@@ -99,7 +100,23 @@ pub enum Cleared {
 ///   5. their messages, and reactions on them, are withdrawn; so are voice lists with them;
 ///   6. another person's message stays, without the message of theirs that it answers; with
 ///      reactions of theirs on it, it is set aside.
+///   7. what stays by these rules in the words of March 2026 stays in the newest ones (N168) only if those
+///      do not name the person.
 pub fn clear(event: &str, community: &AtUri, audience: &Audience, did: &Did) -> Cleared {
+    let Unpacked::Each { newest, march } = unpack(event) else {
+        return clear_march(event, community, audience, did);
+    };
+    let is_named = newest.is_some_and(|text| text.contains(did.as_str()));
+    match march.map(|march| clear_march(march, community, audience, did)) {
+        Some(Cleared::Stays) if is_named => Cleared::SetAside,
+        Some(Cleared::Reads(text)) if newest.is_none() => Cleared::Reads(pack(None, Some(&text))),
+        Some(cleared) => cleared,
+        None if is_named || community.authority() == *did => Cleared::Withdrawn,
+        None => Cleared::Stays,
+    }
+}
+
+fn clear_march(event: &str, community: &AtUri, audience: &Audience, did: &Did) -> Cleared {
     let is_theirs = community.authority() == *did;
     let is_private = *audience == Audience::Private(did.clone());
     if !is_theirs && !is_private && !event.contains(did.as_str()) {

@@ -11,9 +11,10 @@ use std::collections::BTreeSet;
 use serde_json::value::RawValue;
 
 use super::announcement::{Announcement, Audience, Scope, Topic};
-use crate::wire::events::stamp;
+use crate::wire::events::{march, newest, stamp};
 use crate::wire::ids::{AtUri, Collection};
-use crate::wire::socket::Reply;
+use crate::wire::socket::{Reply, Spelling};
+use crate::wire::subscribe_events as newest_client;
 
 /// Consecutive failures after which the first event is tried alone.
 const ALL_UNTIL: u32 = 5;
@@ -31,12 +32,26 @@ pub fn is_lost(event: &RawValue) -> bool {
 }
 
 /// The frame of a community's event: stamped, or, if it was set aside, a notice that something is
-/// missing. A client can resume from any later event.
-pub fn frame(event: &RawValue, community: &AtUri, seq: u64, live: bool) -> String {
-    if is_lost(event) {
-        Reply::ResyncRequired { community_uri: community.clone(), oldest: seq + 1 }.text()
-    } else {
-        stamp(event.get(), seq, live)
+/// missing. A client can resume from any later event. `None`: this spelling has no word for it (N168).
+pub fn frame(
+    event: &RawValue,
+    community: &AtUri,
+    seq: u64,
+    live: bool,
+    spelling: Spelling,
+) -> Option<String> {
+    match (is_lost(event), spelling) {
+        (true, _) => Some(resync(community, seq + 1, spelling)),
+        (false, Spelling::March) => Some(stamp(march(event.get())?, seq, live)),
+        (false, Spelling::Newest) => Some(newest_client::stamp(&newest(event.get())?, community, seq, live)),
+    }
+}
+
+/// The notice that events of a community are missing.
+pub fn resync(community: &AtUri, oldest: u64, spelling: Spelling) -> String {
+    match spelling {
+        Spelling::March => Reply::ResyncRequired { community_uri: community.clone(), oldest }.text(),
+        Spelling::Newest => newest_client::RESYNC.to_owned(),
     }
 }
 
@@ -107,11 +122,12 @@ mod tests {
     fn q21_what_takes_the_place_of_an_event() {
         let community = AtUri::parse("at://did:plc:owner/social.colibri.community/c").unwrap();
         let told = RawValue::from_string(r#"{"type":"member_left"}"#.into()).unwrap();
-        assert_eq!(frame(&told, &community, 7, true), r#"{"type":"member_left","seq":7,"live":true}"#);
+        let frame = |event: &RawValue| frame(event, &community, 7, true, Spelling::March).unwrap();
+        assert_eq!(frame(&told), r#"{"type":"member_left","seq":7,"live":true}"#);
         let lost = Announcement::lost(community.clone());
         assert!(is_lost(&lost.event) && !is_lost(&told));
         assert_eq!(
-            frame(&lost.event, &community, 7, true),
+            frame(&lost.event),
             r#"{"type":"resync_required","community_uri":"at://did:plc:owner/social.colibri.community/c","oldest":8}"#
         );
         // Outboxes and logs store this text, so it must not change.

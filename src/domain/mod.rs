@@ -25,6 +25,7 @@ pub mod gate;
 pub mod gateway;
 pub mod members_only;
 pub mod moderation;
+pub mod newest_events;
 pub mod roles;
 pub mod service_auth;
 pub mod socket_token;
@@ -58,6 +59,7 @@ pub mod lost;
 pub mod pages;
 pub mod pause;
 pub mod pending;
+
 pub mod troubles;
 
 pub mod discovery;

@@ -11,6 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::wire::time::Micros;
 
+/// The most communities through which a person is watched (A36), and whose events a socket of the newest client
+/// receives (N162). Otherwise one person could make every event about them grow without bound. A person in more
+/// communities is watched through the first of them, by AT-URI.
+pub const COMMUNITIES_MAX: u16 = 2_000;
+
 /// A state, as on the wire and in the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -33,6 +33,10 @@ pub enum MemberChange {
     Demoted,
     /// `member_left`, then privately `community_deleted`: the last membership ended.
     Gone,
+    /// As [`MemberChange::Demoted`] of somebody who never took part: the newest client does not learn of it.
+    Refused,
+    /// As [`MemberChange::Gone`] of somebody who never took part: the newest client does not learn of it.
+    Withdrawn,
     /// As [`MemberChange::Gone`], then `member_pending` with a membership that still exists.
     PutOut(AtUri),
 }
@@ -107,6 +111,7 @@ pub fn change(before: &Standing, after: &Standing, by: Admission) -> Option<Memb
             Admission::ByApproval => MemberChange::Demoted,
             Admission::ByMember => MemberChange::PutOut(uri.clone()),
         }),
+        (Pending(_), Nothing) if by != Admission::Open => Some(MemberChange::Withdrawn),
         (Pending(_) | Approved(_), Nothing) => Some(MemberChange::Gone),
     }
 }
@@ -188,7 +193,7 @@ mod tests {
             (&none, &approved, Some(&joined), Some(&joined)),
             (&pending, &approved, Some(&joined), Some(&joined)),
             (&approved, &pending, Some(&MemberChange::Demoted), Some(&to_pending)),
-            (&pending, &none, Some(&MemberChange::Gone), Some(&MemberChange::Gone)),
+            (&pending, &none, Some(&MemberChange::Withdrawn), Some(&MemberChange::Gone)),
             (&approved, &none, Some(&MemberChange::Gone), Some(&MemberChange::Gone)),
             (&none, &none, None, None),
             (&pending, &pending, None, None),

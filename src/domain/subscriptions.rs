@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::announcement::Audience;
 use super::members_only::Readers;
 use crate::wire::ids::{AtUri, Collection, Did, Rkey};
+use crate::wire::socket::Spelling;
 
 /// The most keys of all kinds per socket. The shipped client has two.
 pub const KEYS_MAX: usize = 10_000;
@@ -386,6 +387,17 @@ impl Meanings {
     }
 }
 
+/// A socket that may receive an event, and its person.
+#[derive(Clone, Copy, Debug)]
+pub struct Receiver<'a> {
+    /// The person it acts for.
+    pub did: Option<&'a Did>,
+    /// Whether they proved that.
+    pub proven: bool,
+    /// How it spells its frames.
+    pub spelling: Spelling,
+}
+
 /// What decides about an event's receivers beyond their subscriptions.
 #[derive(Clone, Copy, Debug)]
 pub struct Routing<'a> {
@@ -398,19 +410,25 @@ pub struct Routing<'a> {
 }
 
 impl Routing<'_> {
-    /// Whether a socket of `did`, `proven` or not, with these subscriptions receives an event (A37, X43). Of a
-    /// community for members only:
+    /// Whether a socket with these subscriptions receives an event (A37, X43). One of the newest client receives
+    /// everything of the communities of its person, messages too, but nothing private (N162). Of a community for
+    /// members only:
     ///   1. a private event, the sockets of its person that proved who they are;
     ///   2. other events, those whose person may read it, and that named the community or the channel:
     ///      *all* does not mean it.
     pub fn receives(
         &self,
         subscriptions: &Subscriptions,
-        did: Option<&Did>,
-        proven: bool,
+        receiver: Receiver<'_>,
         audience: &Audience,
     ) -> bool {
         let Self { community, readers, meanings } = *self;
+        let Receiver { did, proven, spelling } = receiver;
+        if spelling == Spelling::Newest {
+            return matches!(audience, Audience::Community | Audience::Messages(_))
+                && subscriptions.community.keys.contains(community)
+                && readers.includes(did, proven);
+        }
         match (readers, audience) {
             (Readers::All, _) => receives(subscriptions, did, audience, community, meanings),
             (Readers::Only(_), Audience::Private(addressee)) => proven && did == Some(addressee),

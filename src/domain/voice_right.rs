@@ -9,6 +9,7 @@ use super::gate::may_be_present;
 use super::rows::{ChannelRow, CommunityRow};
 use super::standing::{Standing, standing};
 use super::working_set::WorkingSet;
+use crate::wire::events::march;
 use crate::wire::ids::{AtUri, Collection, Did, Rkey};
 
 /// Why a person may not be in a voice channel (A15).
@@ -123,7 +124,7 @@ pub fn concerns(announcement: &Announcement) -> Option<Concern> {
     if let Topic::MembersOnly(_) = announcement.topic {
         return Some(Concern::Community); // also where its text was lost (Q21)
     }
-    let words: Words = serde_json::from_str(announcement.event.get()).ok()?;
+    let words: Words = serde_json::from_str(march(announcement.event.get())?).ok()?;
     match words.r#type.as_str() {
         "member_left" | "member_pending" | "community_upserted" | "community_deleted" => {
             Some(Concern::Community)
@@ -148,7 +149,7 @@ pub fn silenced(announcement: &Announcement) -> Option<&AtUri> {
     match &announcement.topic {
         Topic::ChannelGone(uri) => Some(uri),
         Topic::ChannelShown(uri) => {
-            let words: Words = serde_json::from_str(announcement.event.get()).ok()?;
+            let words: Words = serde_json::from_str(march(announcement.event.get())?).ok()?;
             words.channel_type.is_some_and(|kind| !is_voice(&kind)).then_some(uri)
         }
         _ => None,

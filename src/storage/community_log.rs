@@ -113,6 +113,7 @@ pub fn append<'a>(
             | Topic::ChannelShown(_)
             | Topic::CommunityShown
             | Topic::MemberOut(_)
+            | Topic::MemberIn(_)
             | Topic::MembersOnly(_)
             | Topic::Account(_)
             | Topic::Other => {}

@@ -13,15 +13,10 @@ use crate::domain::erasure::mark;
 use crate::domain::gateway::settling::Known;
 pub use crate::domain::gateway::settling::Shown;
 use crate::domain::person::Stored;
-use crate::domain::presence::State;
+use crate::domain::presence::{COMMUNITIES_MAX, State};
 use crate::domain::rows::PersonRow;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
-
-/// The most communities per person that a gateway loads (A36). Otherwise one person could make
-/// every event about them grow without bound. A person in more communities is watched through the
-/// first of them, by AT-URI.
-const COMMUNITIES_MAX: i64 = 2_000;
 
 /// A person, as their gateway loads them.
 #[derive(Clone, Debug, Deserialize)]
@@ -68,7 +63,7 @@ impl Found {
 
 /// Loads people, known or not.
 pub async fn people(store: &impl Store, dids: &[Did]) -> Result<Vec<Found>, Fault> {
-    let statement = Statement::new(PEOPLE, [Param::json(&dids), COMMUNITIES_MAX.into()]);
+    let statement = Statement::new(PEOPLE, [Param::json(&dids), i64::from(COMMUNITIES_MAX).into()]);
     rows(store.read(&[statement]).await?.first())
 }
 

@@ -3,13 +3,14 @@
 //! An event is serialised in two steps: [`Event`] holds all fields but `seq` and `live`, which only
 //! the community's object knows; [`stamp`] appends those two. Every client gets the same text. A
 //! message appears twice in its frame but is stored once, because outboxes and logs are mostly
-//! messages.
+//! messages. What only the newest client learns stands beside that ([`pack`]).
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::bodies::{Message, Person};
 use super::ids::{AtUri, Did, Rkey};
+use super::subscribe_events::NewestEvent;
 
 /// An event without `seq` and `live`. Fields without a value are omitted, except inside messages.
 #[derive(Clone, Debug, Serialize)]
@@ -291,6 +292,67 @@ impl Event {
     /// The JSON text of the event, without `seq` and `live`.
     pub fn text(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string(self)
+    }
+}
+
+/// How a packed event begins. No other event does.
+const PACKED: &str = r#"{"newest":"#;
+
+/// An event that says one thing to the newest client (`newest`, a text of [`super::subscribe_events`]), and another
+/// to that of March 2026; nothing to the one whose text is `None` (N168).
+pub fn pack(newest: Option<&str>, march: Option<&str>) -> String {
+    format!("{PACKED}{},\"march\":{}}}", newest.unwrap_or("null"), march.unwrap_or("null"))
+}
+
+/// An event, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unpacked<'e> {
+    /// What it says in March 2026 says it to everybody.
+    Same(&'e str),
+    /// As in [`pack`].
+    Each {
+        /// For the newest client.
+        newest: Option<&'e str>,
+        /// For that of March 2026.
+        march: Option<&'e str>,
+    },
+}
+
+/// Takes an event apart. A text that only begins like a packed one says nothing to anybody.
+pub fn unpack(event: &str) -> Unpacked<'_> {
+    #[derive(Deserialize)]
+    struct Packed<'e> {
+        #[serde(borrow)]
+        newest: &'e RawValue,
+        #[serde(borrow)]
+        march: &'e RawValue,
+    }
+    if !event.starts_with(PACKED) {
+        return Unpacked::Same(event);
+    }
+    let said = |text: &'_ RawValue| text.get() != "null";
+    match serde_json::from_str::<Packed>(event) {
+        Ok(Packed { newest, march }) => Unpacked::Each {
+            newest: Some(newest).filter(|text| said(text)).map(RawValue::get),
+            march: Some(march).filter(|text| said(text)).map(RawValue::get),
+        },
+        Err(_) => Unpacked::Each { newest: None, march: None },
+    }
+}
+
+/// What an event says in March 2026, if anything.
+pub fn march(event: &str) -> Option<&str> {
+    match unpack(event) {
+        Unpacked::Same(march) => Some(march),
+        Unpacked::Each { march, .. } => march,
+    }
+}
+
+/// What an event says to the newest client, if anything.
+pub fn newest(event: &str) -> Option<std::borrow::Cow<'_, str>> {
+    match unpack(event) {
+        Unpacked::Same(march) => Some(NewestEvent::of_march(march)?.text().ok()?.into()),
+        Unpacked::Each { newest, .. } => newest.map(Into::into),
     }
 }
 

@@ -33,6 +33,7 @@ pub mod service_auth;
 pub mod signaling;
 pub mod signing_key;
 pub mod socket;
+pub mod subscribe_events;
 pub mod text;
 pub mod tid;
 pub mod time;

@@ -58,7 +58,7 @@ impl LookedUp {
 }
 
 /// The CID in a link such as `https://cdn.bsky.app/img/avatar/plain/<did>/<cid>@jpeg`.
-fn cid_in(link: &str) -> Option<String> {
+pub(super) fn cid_in(link: &str) -> Option<String> {
     let last = link.rsplit('/').next()?;
     let cid = last.split('@').next()?;
     let ok = (8..=128).contains(&cid.len()) && cid.bytes().all(|byte| byte.is_ascii_alphanumeric());

@@ -18,6 +18,17 @@ pub const HEARTBEAT: &str = r#"{"action":"heartbeat","event_type":"heartbeat"}"#
 /// The answer to [`HEARTBEAT`] (A10).
 pub const HEARTBEAT_ACK: &str = r#"{"type":"ack","message":""}"#;
 
+/// How a socket spells its frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Spelling {
+    /// As `/api/subscribe` (section 4).
+    #[default]
+    March,
+    /// As the newest client (section 14, [`super::subscribe_events`]).
+    Newest,
+}
+
 /// A client's frame (A06). Absent and `null` mean the same, except in `action` and `event_type`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientFrame {

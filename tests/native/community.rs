@@ -11,6 +11,7 @@ use colibri_edge::domain::announcement::{Announcement, Audience, Scope, Topic};
 use colibri_edge::domain::community::{Community, Effect, Settings};
 use colibri_edge::domain::pending::OutboxEvents;
 use colibri_edge::storage::{community, community_log};
+use colibri_edge::wire::events::march;
 use colibri_edge::wire::ids::{AtUri, Did};
 use colibri_edge::wire::time::Micros;
 use proptest::prelude::*;
@@ -160,6 +161,21 @@ impl World {
         });
         events.extend(topic.map(|topic| announcement(topic, Audience::Community, &text(count))));
         self.announce(events);
+        if let Some(what @ 0..3) = ends {
+            // N162: their gateway receives that event, listening or not.
+            let home = (settings().home_of)(&person(what), 3);
+            let seq = self.with(|core| core.counters()).seq;
+            self.receives_from(&home, seq - 1);
+        }
+    }
+
+    /// A gateway receives what comes after `seq`, unless it listens already.
+    fn receives_from(&mut self, name: &str, seq: u64) {
+        let gateway = self.gateways.get_mut(name).unwrap();
+        if !gateway.listens {
+            gateway.from = gateway.from.max(seq);
+            gateway.listens = true;
+        }
     }
 
     fn attach(&mut self, n: usize) {
@@ -216,7 +232,9 @@ impl World {
     fn log(&self) -> Vec<(u64, serde_json::Value)> {
         let texts = run(&self.db, &community_log::after(0, 100_000)).unwrap();
         let events = community_log::events(&texts, &mut Vec::new()).unwrap();
-        events.iter().map(|one| (one.seq, serde_json::from_str(one.event.get()).unwrap())).collect()
+        let read = |text: &str| serde_json::from_str(text).unwrap();
+        let shown = |event: &RawValue| march(event.get()).map_or(serde_json::Value::Null, read);
+        events.iter().map(|one| (one.seq, shown(&one.event))).collect()
     }
 
     fn check(&mut self) {
@@ -277,12 +295,8 @@ impl World {
                 let before = self.with(|core| core.counters()).seq;
                 let text = format!("{}.private", self.rows + 1);
                 self.announce(vec![announcement(Topic::Other, Audience::Private(did), &text)]);
-                let gateway = self.gateways.get_mut(name.as_str()).unwrap();
-                if !gateway.listens {
-                    // E06b: the person concerned receives it, subscribed or not.
-                    gateway.from = gateway.from.max(before);
-                    gateway.listens = true;
-                }
+                // E06b: the person concerned receives it, subscribed or not.
+                self.receives_from(&name, before);
             }
             Step::Attach(n) => self.attach(*n),
             Step::Deliver => self.start(),

@@ -226,7 +226,7 @@ fn r09_names_the_membership_that_decides() {
     let mut service = after(&story);
     service.decide(ban("alice", "bob"));
     service.decide(unban("alice", "bob"));
-    let joined: serde_json::Value = serde_json::from_str(service.announced[1].event.get()).unwrap();
+    let joined = super::story::frame(&service.announced[1]);
     assert_eq!(joined["membership_uri"], "at://did:plc:bob/social.colibri.membership/m", "I44: the approved");
 }
 

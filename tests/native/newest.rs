@@ -10,8 +10,8 @@ use futures::executor::block_on;
 use serde_json::json;
 
 use super::story::{
-    Service, Story, frame, join_request, member, membership, message_in, moderation, newest_channel, person,
-    role,
+    Service, Story, frame, join_request, member, membership, message_in, moderation, newest_channel,
+    newest_frame, person, role,
 };
 
 const PLACE: &str = "at://did:plc:nest/social.colibri.community/self";
@@ -724,4 +724,93 @@ fn n21_i72_a_channel_that_returns_shows_nothing_of_who_is_banned_meanwhile() {
     story.delete("nest", "channel/k").create("nest", "moderation/2", moderation("unban", "did:plc:bob"));
     story.create("nest", "channel/k", newest_channel("social.colibri.channel.text"));
     assert_eq!(Service::live(&story).store.look(hidden), ["0"]);
+}
+
+/// What the newest client gets: the type, `event`, and who or what it is about.
+fn newest_lines(service: &Service) -> Vec<String> {
+    let line = |frame: serde_json::Value| {
+        let data = &frame["data"];
+        let about = ["uri", "memberDid"].into_iter().find_map(|name| data[name].as_str());
+        let about = about.or(data["member"]["did"].as_str()).unwrap_or_default();
+        let about = about.rsplit(['/', ':']).next().unwrap_or_default().to_owned();
+        let words = [&frame["type"], &data["event"]].map(|word| word.as_str().unwrap_or_default().to_owned());
+        format!("{} {about}", words.join(" ").replace("_event", ""))
+    };
+    service.announced.iter().map(newest_frame).filter(|frame| !frame.is_null()).map(line).collect()
+}
+
+/// N162, N168: members learn who takes part, and nothing of who only asks to.
+#[test]
+fn n168_what_the_newest_client_learns_of_people() {
+    let mut story = Story::default();
+    story.newest("nest").ask_to_join("bob", "nest").admit("nest", "bob", &["mod"]).ask_to_join("eve", "nest");
+    story.delete("eve", "membership/m").delete("bob", "membership/m");
+    let service = Service::live(&story);
+    assert_eq!(
+        newest_lines(&service),
+        [
+            "community upsert self",
+            "channel upsert k",
+            "member join bob",
+            "community delete self", // private, to eve; the newest client's sockets get it otherwise (N162)
+            "member leave bob",
+            "community delete self"
+        ]
+    );
+    let join = newest_frame(&service.announced[3]);
+    assert_eq!(join["data"]["member"]["roles"], json!(["at://did:plc:nest/social.colibri.role/mod"]));
+    assert_eq!(join["data"]["membership"], "at://did:plc:bob/social.colibri.membership/m");
+    assert_eq!(frame(&service.announced[3])["type"], "member_joined");
+
+    let mut open = Story::default();
+    open.community("alice", false).join("bob", "alice").delete("bob", "membership/m");
+    let lines = newest_lines(&Service::live(&open));
+    assert_eq!(
+        lines,
+        [
+            "community upsert c",
+            "channel upsert k",
+            "member join bob",
+            "member leave bob",
+            "community delete c"
+        ],
+        "in an open community whoever asks takes part"
+    );
+    let mut closed = Story::default();
+    closed.community("alice", true).join("bob", "alice").delete("bob", "membership/m");
+    assert_eq!(
+        newest_lines(&Service::live(&closed)),
+        ["community upsert c", "channel upsert k", "community delete c"]
+    );
+}
+
+/// N168, N169: what only the newest client shows is an event for it alone, and complete.
+#[test]
+fn n168_what_only_the_newest_client_shows() {
+    let mut story = nest();
+    let before = Service::live(&story).announced.len();
+    let mut channel = newest_channel("social.colibri.channel.text");
+    channel["allowedMembers"] = json!(["did:plc:bob"]);
+    channel["allowedRoles"] = json!(["mod"]);
+    story.update("nest", "channel/k", channel.clone());
+    channel["name"] = json!("Other");
+    story.update("nest", "channel/k", channel);
+    let mut record =
+        json!({ "name": "Nest", "description": "", "categoryOrder": [], "requiresApprovalToJoin": true });
+    record["linkEmbeds"] = json!(false);
+    story.update("nest", "community/self", record.clone());
+    story.update("nest", "community/self", record);
+    let service = Service::live(&story);
+    let of = |n: usize| (frame(&service.announced[before + n]), newest_frame(&service.announced[before + n]));
+    assert_eq!(service.announced.len(), before + 3, "no event for nothing");
+    assert!(of(0).0.is_null() && !of(1).0.is_null() && of(2).0.is_null());
+    assert_eq!(of(1).0.get("newest"), None, "what the March client gets is as it was");
+    for (_, newest) in [of(0), of(1)] {
+        assert_eq!(newest["data"]["allowedRoles"], json!(["at://did:plc:nest/social.colibri.role/mod"]));
+        assert_eq!(newest["data"]["allowedMembers"], json!(["did:plc:bob"]));
+    }
+    assert_eq!(
+        (&of(2).1["type"], &of(2).1["data"]["linkEmbeds"]),
+        (&json!("community_event"), &json!(false))
+    );
 }

@@ -219,6 +219,7 @@ fn exercise() -> Sqlite {
         communities::community_in_full(&store, "c").await.unwrap();
         communities::of_person(&store, &did, false).await.unwrap();
         communities::of_person(&store, &did, true).await.unwrap();
+        communities::communities_of(&store, &did).await.unwrap();
         communities::channels(&store, "at://c", None, 50).await.unwrap();
         communities::sidebar_of(&store, "at://c").await.unwrap();
         communities::members(&store, "", "at://c", None, 50).await.unwrap();

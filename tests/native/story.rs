@@ -7,7 +7,7 @@ use colibri_edge::domain::standing_cache::StandingCache;
 use colibri_edge::pipeline::{Batch, Committed, Settings, decide, walk};
 use colibri_edge::storage::Fault;
 use colibri_edge::storage::commit::HeldBounds;
-use colibri_edge::wire::events::stamp;
+use colibri_edge::wire::events::{march, newest, stamp};
 use colibri_edge::wire::ids::{AtUri, Did};
 use colibri_edge::wire::time::Micros;
 use futures::executor::block_on;
@@ -255,7 +255,8 @@ impl Service {
     /// The published events in short form: `type subject`, with `*name` for a private event.
     pub(crate) fn published(&self) -> Vec<String> {
         // The gateway decides whether an account event is published.
-        let is_published = |one: &&Announcement| !matches!(one.topic, Topic::Account(_));
+        let is_published =
+            |one: &&Announcement| !matches!(one.topic, Topic::Account(_)) && !frame(one).is_null();
         self.announced.iter().filter(is_published).map(short).collect()
     }
 
@@ -265,9 +266,15 @@ impl Service {
     }
 }
 
-/// The frame a client gets, as its community's first.
+/// The frame that a client of March 2026 gets, as its community's first; `null` if it gets none.
 pub(crate) fn frame(announcement: &Announcement) -> Value {
-    serde_json::from_str(&stamp(announcement.event.get(), 1, true)).unwrap()
+    march(announcement.event.get())
+        .map_or(Value::Null, |event| serde_json::from_str(&stamp(event, 1, true)).unwrap())
+}
+
+/// What the newest client gets of an event, without its number; `null` if it gets nothing.
+pub(crate) fn newest_frame(announcement: &Announcement) -> Value {
+    newest(announcement.event.get()).map_or(Value::Null, |event| serde_json::from_str(&event).unwrap())
 }
 
 fn did(who: &str) -> Did {

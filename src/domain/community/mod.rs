@@ -173,8 +173,8 @@ impl Community {
         self.counters
     }
 
-    /// Takes committed events. Every event of a new row gets the next `seq` (T14); for a private event, the gateway of
-    /// its person is attached (E06b). If an event ends somebody's time in voice, the E14 about it comes first (V06).
+    /// Takes committed events. Every event of a new row gets the next `seq` (T14); for a private event, and for one
+    /// that says that a person takes part from now on or no more (N162), the gateway of that person is attached (E06b). If an event ends somebody's time in voice, the E14 about it comes first (V06).
     ///
     /// Numbers follow from the counters alone, and those are written last: if a write fails half way, the same rows
     /// get the same numbers again.
@@ -200,8 +200,15 @@ impl Community {
             if let Some(concern) = concerns(event) {
                 self.keep(Keep::Concern(concern, seq));
             }
-            if let Audience::Private(did) = &event.audience {
-                let home = (self.settings.home_of)(did, self.settings.shards);
+            let concerned = match (&event.audience, &event.topic) {
+                (Audience::Private(did), _) | (_, Topic::MemberIn(did) | Topic::MemberOut(did)) => {
+                    Some(did.clone())
+                }
+                (_, Topic::CommunityShown) => Some(community.authority()),
+                _ => None,
+            };
+            if let Some(did) = concerned {
+                let home = (self.settings.home_of)(&did, self.settings.shards);
                 self.listen(&home, seq - 1);
             }
         }

@@ -2,12 +2,12 @@
 //! page (Q02), and then gets live events.
 
 use crate::domain::actions::{Action, Actor, Sign, action, wanted_channel, wanted_state};
-use crate::domain::announcement::Audience;
+use crate::domain::announcement::{Audience, Numbered};
 use crate::domain::frame_budget::Verdict;
 use crate::domain::lost::frame;
 use crate::domain::replay::Replayed;
 use crate::wire::ids::AtUri;
-use crate::wire::socket::Reply;
+use crate::wire::socket::{Reply, Spelling};
 
 /// The position of an observer that is being closed: it gets nothing more.
 pub const LET_GO: i64 = i64::MAX;
@@ -53,14 +53,17 @@ impl CatchUp {
         };
         let from = *self.from.get_or_insert_with(|| u64::try_from(self.cursor).unwrap_or(last));
         let received = events.iter().filter(|event| receives(&event.audience));
-        let mut texts: Vec<String> =
-            received.map(|event| frame(&event.event, &self.community, event.seq, false)).collect();
+        let mut texts: Vec<String> = received.filter_map(|event| self.frame(event)).collect();
         self.after = i64::try_from(through).unwrap_or(LET_GO);
         let is_over = through >= last;
         if is_over {
             texts.push(Reply::Resumed { community_uri: self.community.to_string(), from, to: last }.text());
         }
         (texts, is_over)
+    }
+
+    fn frame(&self, event: &Numbered) -> Option<String> {
+        frame(&event.event, &self.community, event.seq, false, Spelling::March)
     }
 
     fn read_anew(&self, oldest: u64) -> String {

@@ -4,10 +4,11 @@ use serde_json::value::RawValue;
 
 use super::{Community, Keep};
 use crate::domain::announcement::{Announcement, Audience, Scope, Topic};
-use crate::domain::voice::Changed;
+use crate::domain::voice::{Changed, Rooms};
 use crate::domain::voice_right::silenced;
-use crate::wire::events::Event;
+use crate::wire::events::{Event, pack};
 use crate::wire::ids::{AtUri, Did};
+use crate::wire::subscribe_events::{NewestEvent, VoicePresenceEvent};
 
 impl Community {
     /// V03, V04: a person joins a channel through `gateway`. `false` if the community received an event after
@@ -23,7 +24,8 @@ impl Community {
         if self.counters.announced > version {
             return Ok(false);
         }
-        let changed = events(community, self.rooms.join(did, channel), true)?;
+        let before = self.rooms.clone();
+        let changed = events(community, &before, self.rooms.join(did, channel), true)?;
         self.joined_by.insert(did.clone(), gateway.to_owned());
         let joined = Keep::InVoice(did.clone(), channel.clone(), gateway.to_owned());
         self.append(changed, Some(joined), self.counters.announced);
@@ -46,7 +48,8 @@ impl Community {
     /// Removes a person, whichever gateway joined them.
     pub fn take_out(&mut self, community: &AtUri, did: &Did) -> Result<(), serde_json::Error> {
         if self.joined_by.remove(did).is_some() {
-            let changed = events(community, self.rooms.leave(did), true)?;
+            let before = self.rooms.clone();
+            let changed = events(community, &before, self.rooms.leave(did), true)?;
             self.append(changed, Some(Keep::OnlyInVoice(self.rooms.clone())), self.counters.announced);
         }
         Ok(())
@@ -63,6 +66,7 @@ impl Community {
         community: &AtUri,
         event: &Announcement,
     ) -> Result<Vec<Announcement>, serde_json::Error> {
+        let before = self.rooms.clone();
         let changed = match &event.topic {
             _ if self.rooms.is_empty() => Vec::new(), // nearly always
             Topic::MemberOut(did) => self.rooms.leave(did),
@@ -74,29 +78,53 @@ impl Community {
             let rooms = &self.rooms;
             self.joined_by.retain(|did, _| rooms.channel_of(did).is_some());
         }
-        events(community, changed, event.live)
+        events(community, &before, changed, event.live)
     }
 }
 
-/// E14 for each list that changed.
+/// E14 for each list that changed. The newest client learns of one person at a time (N168): of the first with the
+/// list, of the others in events of their own.
 fn events(
     community: &AtUri,
+    before: &Rooms,
     changed: Vec<Changed>,
     live: bool,
 ) -> Result<Vec<Announcement>, serde_json::Error> {
-    let event = |(channel, member_dids): Changed| {
-        let event = Event::VoiceChannelUpdated {
-            community_uri: community.clone(),
-            channel_rkey: channel.rkey(),
-            member_dids,
-        };
+    let announcement = |text: String| {
         Ok(Announcement {
             scope: Scope::Community(community.clone()),
             audience: Audience::Community,
             topic: Topic::Other,
             live,
-            event: event.text().and_then(RawValue::from_string)?,
+            event: RawValue::from_string(text)?,
         })
     };
-    changed.into_iter().map(event).collect()
+    let mut events = Vec::new();
+    for (channel, member_dids) in changed {
+        let mut moves = moves(&channel, &before.members(&channel), &member_dids)?.into_iter();
+        let event = Event::VoiceChannelUpdated {
+            community_uri: community.clone(),
+            channel_rkey: channel.rkey(),
+            member_dids,
+        };
+        events.push(announcement(pack(moves.next().as_deref(), Some(&event.text()?)))?);
+        for other in moves {
+            events.push(announcement(pack(Some(&other), None))?);
+        }
+    }
+    Ok(events)
+}
+
+/// Who came into a channel, and who left it.
+fn moves(channel: &AtUri, before: &[Did], after: &[Did]) -> Result<Vec<String>, serde_json::Error> {
+    let only_in = |here: &[Did], there: &[Did], event| {
+        let only: Vec<Did> = here.iter().filter(|did| !there.contains(did)).cloned().collect();
+        let texts = only.into_iter().map(move |did| {
+            NewestEvent::VoicePresenceEvent(VoicePresenceEvent { event, channel: channel.clone(), did })
+                .text()
+        });
+        texts.collect::<Vec<_>>()
+    };
+    let (left, joined) = (only_in(before, after, "leave"), only_in(after, before, "join"));
+    left.into_iter().chain(joined).collect()
 }

@@ -162,6 +162,7 @@ impl Gateway {
         let Replay { session: id, community, how, readers, .. } = replay;
         let is_asked = *how == Catching::Asked;
         let Some(open) = self.open.get_mut(id) else { return false };
+        let spelling = open.session.spelling;
         if !is_asked {
             let Some(restoring) = &mut open.session.restoring else { return false };
             if restoring.done.contains(community.as_str()) {
@@ -172,7 +173,8 @@ impl Gateway {
         }
         for event in events {
             if is_lost(&event.event) || self.receives_replayed(*id, community, event, readers, is_asked) {
-                self.send(*id, frame(&event.event, community, event.seq, false));
+                let text = frame(&event.event, community, event.seq, false, spelling);
+                text.into_iter().for_each(|text| self.send(*id, text));
             }
         }
         true

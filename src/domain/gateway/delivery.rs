@@ -11,8 +11,9 @@ use crate::domain::members_only::Readers;
 use crate::domain::restore::Course;
 use crate::domain::slow_sockets::{FULL_BYTES, SLOW_BYTES};
 use crate::domain::subscriptions::{Routing, Subscriptions, needs};
-use crate::wire::events::stamp_state;
+use crate::wire::events::{self, stamp_state};
 use crate::wire::ids::AtUri;
+use crate::wire::socket::Spelling;
 use crate::wire::time::Micros;
 
 /// How often, and how many times, full sockets are checked again before a delivery: a second in all.
@@ -57,8 +58,15 @@ impl Gateway {
             self.let_go(id, moment);
         }
         let had = self.communities.get(community).copied().unwrap_or(0);
+        let is_followed = self.open.values().any(|open| open.session.is_newest());
         for event in events.iter().filter(|event| event.seq > had) {
+            if is_followed {
+                self.follow(uri, event);
+            }
             self.send_event(uri, event, readers);
+            if is_followed && is_lost(&event.event) {
+                self.all_read_again(community, moment);
+            }
         }
         if self.is_needed(community) {
             let last = events.last().map_or(had, |event| event.seq.max(had));
@@ -72,20 +80,21 @@ impl Gateway {
         }
     }
 
-    /// Sends an event to every session that receives it and has not had it in a replay.
+    /// Sends an event to every session that receives it and has not had it in a replay: written once in each spelling
+    /// (N168).
     fn send_event(&mut self, uri: &AtUri, event: &Numbered, readers: &Readers) {
         let community = uri.as_str();
         let routing = Routing { community, readers, meanings: &self.meanings };
         let lost = is_lost(&event.event);
-        let mut text: Option<String> = None;
-        let mut to = Vec::new();
+        let mut texts = Texts::of(uri, event);
         for (id, open) in &mut self.open {
             let session = &open.session;
             // The audience of an event that was set aside is lost, so it goes to all sockets that receive events
             // of its community (Q21).
             let did = session.did.as_ref();
             let receives = match (lost, readers) {
-                (false, _) => routing.receives(&open.subscriptions, did, session.proven, &event.audience),
+                (true, _) if session.is_newest() => false, // it reads everything again
+                (false, _) => routing.receives(&open.subscriptions, session.receiver(), &event.audience),
                 (true, Readers::All) => needs(&open.subscriptions, community, &self.meanings),
                 (true, Readers::Only(_)) => {
                     readers.includes(did, session.proven)
@@ -95,16 +104,14 @@ impl Gateway {
             if !receives || session.replayed.get(community).is_some_and(|seq| event.seq <= *seq) {
                 continue;
             }
-            let text = text.get_or_insert_with(|| frame(&event.event, uri, event.seq, event.live));
+            let Some((text, to)) = texts.spelled(session.spelling) else { continue };
             match open.resuming.get_mut(community) {
                 None => to.push(*id),
                 Some(Some(pending)) if pending.len() < PENDING_MAX => pending.push((event.seq, text.clone())),
                 Some(pending) => *pending = None,
             }
         }
-        if let Some(text) = text.filter(|_| !to.is_empty()) {
-            self.effects.push(Effect::Send { to, text });
-        }
+        self.effects.extend(texts.into_effects());
     }
 
     /// A community delivers to this gateway from now on, beginning after `seq`.
@@ -135,10 +142,10 @@ impl Gateway {
         asked: bool,
     ) -> bool {
         let Some(open) = self.open.get(&id) else { return false };
-        let (did, proven) = (open.session.did.as_ref(), open.session.proven);
+        let receiver = open.session.receiver();
         let routing = Routing { community: community.as_str(), readers, meanings: &self.meanings };
         let receives =
-            |subscriptions: &Subscriptions| routing.receives(subscriptions, did, proven, &event.audience);
+            |subscriptions: &Subscriptions| routing.receives(subscriptions, receiver, &event.audience);
         if asked {
             return receives(&open.subscriptions);
         }
@@ -188,11 +195,50 @@ impl Gateway {
             open.subscriptions.watches(&publication.did, &publication.communities)
                 || publication.closed.iter().any(|community| is_watched(open, community, readers))
         });
-        let to: Vec<i64> = watching.map(|(id, _)| *id).collect();
-        if !to.is_empty() {
-            let text = stamp_state(publication.event.get(), publication.live);
-            self.effects.push(Effect::Send { to, text });
+        let (newest, march): (Vec<_>, Vec<_>) = watching.partition(|(_, open)| open.session.is_newest());
+        let ids = |watching: Vec<(&i64, &Open)>| watching.into_iter().map(|(id, _)| *id).collect::<Vec<_>>();
+        let (to, newest) = (ids(march), ids(newest));
+        if let Some(event) = events::march(publication.event.get()).filter(|_| !to.is_empty()) {
+            self.effects.push(Effect::Send { to, text: stamp_state(event, publication.live) });
         }
+        // What was published before it had these words is state, and the next is complete.
+        if let Some(event) = events::newest(publication.event.get()).filter(|_| !newest.is_empty()) {
+            self.effects.push(Effect::Send { to: newest, text: event.into_owned() });
+        }
+    }
+}
+
+/// An event as texts, each written when the first socket of its spelling gets it.
+struct Texts<'e> {
+    community: &'e AtUri,
+    event: &'e Numbered,
+    march: Option<(Option<String>, Vec<i64>)>,
+    newest: Option<(Option<String>, Vec<i64>)>,
+}
+
+impl<'e> Texts<'e> {
+    fn of(community: &'e AtUri, event: &'e Numbered) -> Self {
+        Self { community, event, march: None, newest: None }
+    }
+
+    /// The text, and who gets it; `None` if this spelling has no word for the event.
+    fn spelled(&mut self, spelling: Spelling) -> Option<(&String, &mut Vec<i64>)> {
+        let Numbered { event, seq, live, .. } = self.event;
+        let slot = match spelling {
+            Spelling::March => &mut self.march,
+            Spelling::Newest => &mut self.newest,
+        };
+        let (text, to) =
+            slot.get_or_insert_with(|| (frame(event, self.community, *seq, *live, spelling), Vec::new()));
+        Some((text.as_ref()?, to))
+    }
+
+    fn into_effects(self) -> impl Iterator<Item = Effect> {
+        let written = [self.march, self.newest].into_iter().flatten();
+        written.filter_map(|(text, to)| {
+            let text = text.filter(|_| !to.is_empty())?;
+            Some(Effect::Send { to, text })
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::session::Waiting;
 use super::sockets::Gone;
-use super::{Effect, FRESH, Gateway, Job, Keep, Moment};
+use super::{Effect, FRESH, Gateway, Job, Keep, Moment, PULSES};
 use crate::domain::actions::{Action, Actor, Decided, Sign, Subscribe, action, wanted_channel, wanted_state};
 use crate::domain::frame_budget::Verdict;
 use crate::domain::presence::Input as Happened;
@@ -32,7 +32,8 @@ impl Gateway {
         let Some(open) = self.open.get_mut(&id) else { return };
         if let Some(waiting) = &mut open.waiting {
             if waiting.push(text) > WAITING_BYTES {
-                self.dismiss(id, 1008, "too many frames", Gone::Closed, moment);
+                let code = if open.session.is_newest() { 1013 } else { 1008 }; // N161
+                self.dismiss(id, code, "too many frames", Gone::Closed, moment);
             }
             return;
         }
@@ -68,6 +69,9 @@ impl Gateway {
 
     /// Answers a frame; `true` if that needs something from outside first.
     fn answer(&mut self, id: i64, text: Option<&str>, moment: &Moment<'_>) -> bool {
+        if self.open.get(&id).is_some_and(|open| open.session.is_newest()) {
+            return self.answer_newest(id, text, moment);
+        }
         let Decided { action, sign } = action(text);
         let Some((verdict, actor)) = self.note_frame(id, sign, moment) else { return false };
         if verdict != Verdict::Fine {
@@ -147,14 +151,21 @@ impl Gateway {
 
     /// Notes that a frame came: what the budget says to it, and for whom the socket acts now. `None` if its
     /// session is over.
-    fn note_frame(&mut self, id: i64, sign: Sign, moment: &Moment<'_>) -> Option<(Verdict, Actor)> {
+    pub(super) fn note_frame(
+        &mut self,
+        id: i64,
+        sign: Sign,
+        moment: &Moment<'_>,
+    ) -> Option<(Verdict, Actor)> {
         let now = moment.now;
         let open = self.open.get_mut(&id)?;
         let verdict = open.budget.take(self.settings.rate, now);
-        let beats = open.signs.beats || sign == Sign::Heartbeat;
+        let beats = open.signs.beats || matches!(sign, Sign::Heartbeat | Sign::Pulse);
         // It may have waited for its turn since it came.
         let came_at = open.signs.surely_at;
-        let is_stale = came_at.0.saturating_sub(open.signs.stored_at.0) >= FRESH;
+        // Those of the newest client are not stored: they come all the time, and a memory that is rebuilt takes
+        // them for alive (N163).
+        let is_stale = came_at.0.saturating_sub(open.signs.stored_at.0) >= FRESH && !open.session.is_newest();
         if beats != open.signs.beats || is_stale {
             open.signs.stored_at = came_at;
             open.signs.beats = beats;
@@ -162,10 +173,13 @@ impl Gateway {
         }
         let actor = self.actor(id);
         if let Actor::Person(did) | Actor::Present(did) = &actor
-            && sign == Sign::Activity
+            && matches!(sign, Sign::Activity | Sign::Pulse)
             && verdict == Verdict::Fine
         {
-            self.person(did, Happened::Active, now);
+            let stored_within = if sign == Sign::Pulse { PULSES } else { FRESH };
+            self.change_within(stored_within, did, |person, periods| {
+                person.on(Happened::Active, now, periods);
+            });
         }
         Some((verdict, actor))
     }

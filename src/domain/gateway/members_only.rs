@@ -40,7 +40,9 @@ impl Gateway {
             open.subscriptions.names(community.as_str(), &self.meanings)
                 || open.resuming.contains_key(community.as_str())
         };
-        let outsiders = self.open.iter().filter(|(_, open)| {
+        // Those of the newest client receive nothing while they may not, and get no frame about it (N162).
+        let march = self.open.iter().filter(|(_, open)| !open.session.is_newest());
+        let outsiders = march.filter(|(_, open)| {
             !readers.includes(open.session.did.as_ref(), open.session.proven) && names(open)
         });
         let outsiders: Vec<i64> = outsiders.map(|(id, _)| *id).collect();

@@ -7,6 +7,7 @@
 //! [`Moment`].
 
 pub mod catching_up;
+pub mod following;
 pub mod moving;
 pub mod publication;
 pub mod restoring;
@@ -38,7 +39,7 @@ use super::presence::{Periods, State};
 use super::restore::{Course, Trace};
 use super::subscriptions::{Candidate, Kind, Meanings, Subscriptions};
 use crate::wire::ids::{AtUri, Did};
-use crate::wire::socket::Reply;
+use crate::wire::socket::{Reply, Spelling};
 use crate::wire::time::Micros;
 
 pub use self::delivery::{ROOM_MILLIS, ROOM_TRIES};
@@ -47,6 +48,10 @@ pub use self::wake::Stored;
 
 /// A sign of life or an activity is stored when the stored one is older than this, in microseconds.
 const FRESH: i64 = 1_000_000;
+
+/// The same of a person whose newest client beats (N163): less than `AWAY_AFTER_MS` usually is, so that a memory that
+/// is rebuilt takes nobody for idle.
+const PULSES: i64 = 240_000_000;
 
 /// What a gateway is set up with.
 #[derive(Clone, Debug)]
@@ -411,8 +416,9 @@ impl Gateway {
             opened_at: now,
             origin: caller.origin,
             secret: caller.secret,
-            // With nobody to go on from, it need not be waited for.
-            silent: others.then(super::restore::Declined::default),
+            // With nobody to go on from, it need not be waited for; the newest client reads everything again (N165).
+            silent: (others && caller.spelling == Spelling::March).then(super::restore::Declined::default),
+            spelling: caller.spelling,
             ..Session::default()
         }
     }

@@ -19,6 +19,17 @@ impl Gateway {
     /// Changes a person, and keeps what is to be kept: nothing once it is over, and of activity that changes
     /// nothing else only every second one.
     pub fn change(&mut self, did: &Did, change: impl FnOnce(&mut Person, &Periods)) {
+        self.change_within(FRESH, did, change);
+    }
+
+    /// The same, where activity that changes nothing else is stored when the stored one is older than `fresh`,
+    /// in microseconds.
+    pub(super) fn change_within(
+        &mut self,
+        fresh: i64,
+        did: &Did,
+        change: impl FnOnce(&mut Person, &Periods),
+    ) {
         let periods = self.settings.periods;
         let is_new = !self.persons.contains_key(did);
         let present = self.persons.entry(did.clone()).or_default();
@@ -33,7 +44,7 @@ impl Gateway {
             self.keep(Keep::PersonOver(did.clone()));
         } else {
             let deadline = present.person.deadline(&periods);
-            if is_new || !same || active_at.0.saturating_sub(present.stored_at.0) >= FRESH {
+            if is_new || !same || active_at.0.saturating_sub(present.stored_at.0) >= fresh {
                 present.stored_at = active_at;
                 let person = Box::new(present.person.clone());
                 self.keep(Keep::Person(did.clone(), person));

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::frame_budget::Budget;
 use crate::domain::restore::{Declined, Origin, Part, Place};
-use crate::domain::subscriptions::{Kind, Subscriptions};
+use crate::domain::subscriptions::{Kind, Receiver, Subscriptions};
 use crate::wire::ids::Did;
+use crate::wire::socket::Spelling;
 use crate::wire::time::Micros;
 
 /// A socket's session without its subscriptions, which have rows of their own. Pinned: it is stored as JSON.
@@ -45,9 +46,29 @@ pub struct Session {
     /// What it still has to get of what its person missed (Q10).
     #[serde(default)]
     pub restoring: Option<Restoring>,
+    /// How it spells its frames.
+    #[serde(default, skip_serializing_if = "is_march")]
+    pub spelling: Spelling,
     /// The last restore, until a frame shows that the client was still there after it (Q10c).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent: Option<Sent>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_march(spelling: &Spelling) -> bool {
+    *spelling == Spelling::March
+}
+
+impl Session {
+    /// The receiver that it is for events.
+    pub(super) fn receiver(&self) -> Receiver<'_> {
+        Receiver { did: self.did.as_ref(), proven: self.proven, spelling: self.spelling }
+    }
+
+    /// Whether the newest client holds it (section 14).
+    pub fn is_newest(&self) -> bool {
+        self.spelling == Spelling::Newest
+    }
 }
 
 /// A finished restore whose last frames the client may not have received.
@@ -136,6 +157,8 @@ pub struct Caller {
     pub origin: Origin,
     /// The secret it shows (Q15).
     pub secret: Option<String>,
+    /// How it spells its frames.
+    pub spelling: Spelling,
 }
 
 /// Signs of life of a socket (P11).
@@ -200,6 +223,8 @@ pub struct Open {
     pub(super) signs: Signs,
     /// Set while a frame is being answered.
     pub(super) waiting: Option<Waiting>,
+    /// Set while the communities of its person are being read: those that they joined (`true`) or left meanwhile (N162).
+    pub(super) following: Option<BTreeMap<String, bool>>,
 }
 
 impl Open {
@@ -211,6 +236,7 @@ impl Open {
         let resuming = owed.map(|community| (community.clone(), Some(Vec::new()))).collect();
         let opened_at = session.opened_at;
         let signs = Signs { alive_at: opened_at, surely_at: opened_at, ..Signs::default() };
-        Self { session, subscriptions, resuming, budget: Budget::default(), signs, waiting: None }
+        let (budget, following) = (Budget::default(), session.is_newest().then(BTreeMap::new));
+        Self { session, subscriptions, resuming, budget, signs, waiting: None, following }
     }
 }

@@ -14,8 +14,9 @@ use super::{Effect, Gateway, Keep, Present};
 use crate::domain::person::{Person, Stored};
 use crate::domain::presence::{Input as Happened, State};
 use crate::wire::bodies;
-use crate::wire::events::{Event, with_state};
+use crate::wire::events::{Event, pack, with_state};
 use crate::wire::ids::{AtUri, Did};
+use crate::wire::subscribe_events::NewestEvent;
 use crate::wire::time::Micros;
 
 /// People settled in one round, and changes published in one call. With 2,000 communities of 100 bytes each a
@@ -239,7 +240,8 @@ impl Gateway {
         let person = self.persons.get(&known.did).map(|present| &present.person);
         let Some(state) = person.and_then(Person::to_publish) else { return true };
         let shown = bodies::Person { state: Some(state.word().to_owned()), ..known.shown.clone() };
-        let is_written = self.publish(known, true, true, Event::status_of(&known.did, shown).text());
+        let text = Event::status_of(&known.did, shown).text();
+        let is_written = self.publish(known, state, true, true, text);
         self.change(&known.did, |person, _| person.published(state));
         is_written
     }
@@ -252,17 +254,22 @@ impl Gateway {
         let state = here.or(known.stored.current).unwrap_or(State::Offline);
         let text = with_state(event.get(), state.word());
         let is_status = text.as_ref().is_ok_and(|text| text.contains("\"user_status_changed\""));
-        self.publish(known, is_status, held.live, text)
+        self.publish(known, state, is_status, held.live, text)
     }
 
+    /// Publishes an event about a person in this state, to the newest client as all that they are now (N168).
     fn publish(
         &mut self,
         known: &Known,
+        state: State,
         status: bool,
         live: bool,
         text: Result<String, serde_json::Error>,
     ) -> bool {
-        let Ok(event) = text.and_then(RawValue::from_string) else { return false };
+        let shown = bodies::Person { state: Some(state.word().to_owned()), ..known.shown.clone() };
+        let newest = NewestEvent::user(&known.did, &shown).text();
+        let packed = text.and_then(|march| RawValue::from_string(pack(Some(&newest?), Some(&march))));
+        let Ok(event) = packed else { return false };
         let did = known.did.clone();
         let (communities, closed) = (known.communities.clone(), known.closed.clone());
         self.keep(Keep::Publish(Publication { id: 0, did, communities, closed, status, live, event }));

@@ -98,18 +98,18 @@ impl Gateway {
         if let Some(did) = &did {
             self.note_alive(did, id, alive_at, moment.now);
         }
-        if let Some(trace) = trace {
-            self.end(trace, did, moment.now);
-        }
+        self.end(id, trace, did, moment.now);
     }
 
     /// The end of a session. What it had is kept for those who come after it, if it acted for somebody
     /// (Q10).
-    pub(super) fn end(&mut self, trace: Trace, did: Option<Did>, now: Micros) {
-        self.keep(Keep::Ended(trace.id));
+    pub(super) fn end(&mut self, id: i64, trace: Option<Trace>, did: Option<Did>, now: Micros) {
+        self.keep(Keep::Ended(id));
         if let Some(did) = did {
-            self.person(&did, Happened::Closed(trace.id), now);
-            self.keep_trace(&did, trace, now);
+            self.person(&did, Happened::Closed(id), now);
+            if let Some(trace) = trace {
+                self.keep_trace(&did, trace, now);
+            }
         }
     }
 
@@ -195,6 +195,9 @@ impl Gateway {
     /// that, still goes out should it read again; it gets nothing after.
     pub(super) fn let_go(&mut self, id: i64, moment: &Moment<'_>) {
         let Some(open) = self.open.get(&id) else { return };
+        if open.session.is_newest() {
+            return self.reads_again(id, moment);
+        }
         let behind: Vec<(AtUri, u64)> = self
             .received_by(&open.subscriptions)
             .filter_map(|(community, seq)| Some((AtUri::parse(community).ok()?, seq)))

@@ -35,9 +35,9 @@ impl Gateway {
     }
 
     /// What a session leaves to later ones: its positions at its last sign of life, or behind everything that was
-    /// sent to it if the client has `taken` all of that.
+    /// sent to it if the client has `taken` all of that. One of the newest client leaves nothing (N165).
     pub fn trace(&self, id: i64, alive_at: Micros, taken: bool) -> Option<Trace> {
-        let open = self.open.get(&id)?;
+        let open = self.open.get(&id).filter(|open| !open.session.is_newest())?;
         let mut positions: BTreeMap<String, Place> = self
             .received_by(&open.subscriptions)
             .map(|(community, seq)| {

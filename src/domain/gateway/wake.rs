@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::session::{Open, Session, Signs};
-use super::{Effect, FRESH, Gateway, Keep, Moment, Present, Settings};
+use super::{Effect, FRESH, Gateway, Keep, Moment, PULSES, Present, Settings};
 use crate::domain::person::Person;
 use crate::domain::presence::Input as Happened;
 use crate::domain::restore::Course;
@@ -65,9 +65,7 @@ impl Gateway {
             gateway.open.insert(id, Open::new(session, subscriptions));
             let trace = gateway.trace(id, moment.now, true);
             gateway.open.remove(&id);
-            if let Some(trace) = trace {
-                gateway.end(trace, did, moment.now);
-            }
+            gateway.end(id, trace, did, moment.now);
         }
         gateway.close_what_no_session_has(moment.now);
         let since = gateway.kept_since(moment.now);
@@ -127,10 +125,14 @@ impl Gateway {
             }
             self.keys_cost += subscriptions.cost();
             let mut open = Open::new(session, subscriptions);
+            open.following = None;
             if let Some((at, beats)) = signs.get(&id).copied() {
                 // A later sign may have come within the time that is not stored.
                 let alive_at = Micros(at.0.saturating_add(FRESH));
                 open.signs = Signs { alive_at, surely_at: at, stored_at: at, beats };
+            }
+            if open.session.is_newest() {
+                open.signs.alive_at = now; // its signs are not stored (N163)
             }
             self.open.insert(id, open);
         }
@@ -148,7 +150,12 @@ impl Gateway {
                 continue;
             };
             let stored_at = person.presence.last_activity();
-            person.presence = person.presence.at_activity(Micros(stored_at.0.saturating_add(FRESH)));
+            let is_newest = |open: &Open| open.session.is_newest() && open.session.did.as_ref() == Some(&did);
+            let active_at = match self.open.values().any(is_newest) {
+                true => Micros(stored_at.0.saturating_add(PULSES)).min(now).max(stored_at),
+                false => Micros(stored_at.0.saturating_add(FRESH)),
+            };
+            person.presence = person.presence.at_activity(active_at);
             self.persons.insert(did.clone(), Present { person, stored_at });
             self.mark(&did);
         }

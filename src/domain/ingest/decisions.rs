@@ -102,12 +102,13 @@ impl Fold {
     ///      Subscribers of the community receive `member_left` (I45).
     fn ban(&mut self, community: &AtUri, member: &Did, until: Option<Micros>) -> Ruling {
         let place = (community.clone(), member.clone());
+        let change = self.put_out_by_ban(community, member);
         let is_known = self.working_set.bans.contains(&place) || self.working_set.bans.is_over(&place);
         if !self.working_set.bans.insert(place, until) {
             return Ruling::Stood;
         }
         if !is_known && self.working_set.community(community).is_some() {
-            self.announce_change(community, member, Some(MemberChange::Demoted));
+            self.announce_change(community, member, Some(change));
         }
         Ruling::Made
     }

@@ -6,14 +6,16 @@
 use super::super::announcement::{Audience, Topic};
 use super::super::form::{Admission, Form, community_of};
 use super::super::gate::awaited;
+use super::super::roles::{Of, admission};
 use super::super::rows::{
     ApprovalRow, CommunityRow, MemberRow, MembershipRow, Outcome, RoleRow, member_group,
 };
 use super::super::standing::{MemberChange, Standing, change, standing};
 use super::{Fold, Version};
 use crate::wire::events::{Event, PersonIfKnown};
-use crate::wire::ids::{AtUri, Did};
+use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::records::{Approval, Member, Membership, Role};
+use crate::wire::subscribe_events::{self, NewestEvent};
 
 impl Fold {
     /// I40–I43; held while the community is unknown (I42).
@@ -242,39 +244,79 @@ impl Fold {
         match change {
             None => {}
             Some(MemberChange::Pending(membership)) => self.announce_pending(community, person, membership),
-            Some(MemberChange::Joined(membership)) => {
-                let event = Event::MemberJoined(self.membership_event(community, person, membership));
-                self.announce_to_community(community, Topic::Other, &event);
-            }
-            Some(MemberChange::Demoted) => self.announce_left(community, person),
-            Some(MemberChange::Gone) => self.announce_gone_for(community, person),
+            Some(MemberChange::Joined(membership)) => self.announce_joined(community, person, membership),
+            Some(MemberChange::Demoted) => self.announce_left(community, person, true),
+            Some(MemberChange::Refused) => self.announce_left(community, person, false),
+            Some(MemberChange::Gone) => self.announce_gone_for(community, person, true),
+            Some(MemberChange::Withdrawn) => self.announce_gone_for(community, person, false),
             Some(MemberChange::PutOut(membership)) => {
-                self.announce_gone_for(community, person);
+                self.announce_gone_for(community, person, true);
                 self.announce_pending(community, person, membership);
             }
         }
     }
 
-    fn announce_pending(&mut self, community: &AtUri, person: &Did, membership: AtUri) {
-        let event = Event::MemberPending(self.membership_event(community, person, Some(membership)));
-        let asks = |row: &CommunityRow| row.admission() != Admission::Open;
-        let asks = self.working_set.community(community).is_some_and(asks);
-        let topic = if asks { Topic::MemberOut(person.clone()) } else { Topic::Other };
-        self.announce_to_community(community, topic, &event);
+    fn announce_joined(&mut self, community: &AtUri, person: &Did, membership: Option<AtUri>) {
+        let join = self.newest_join(community, person, membership.clone());
+        let event = Event::MemberJoined(self.membership_event(community, person, membership));
+        self.announce_each(community, Topic::MemberIn(person.clone()), Some(&event), Some(&join));
     }
 
-    fn announce_left(&mut self, community: &AtUri, person: &Did) {
+    /// A person who is pending in an open community takes part already: the newest client gets a `join`.
+    fn announce_pending(&mut self, community: &AtUri, person: &Did, membership: AtUri) {
+        let asks = |row: &CommunityRow| row.admission() != Admission::Open;
+        let asks = self.working_set.community(community).is_some_and(asks);
+        let join = (!asks).then(|| self.newest_join(community, person, Some(membership.clone())));
+        let event = Event::MemberPending(self.membership_event(community, person, Some(membership)));
+        let topic = if asks { Topic::MemberOut(person.clone()) } else { Topic::MemberIn(person.clone()) };
+        self.announce_each(community, topic, Some(&event), join.as_ref());
+    }
+
+    /// A member, as the newest client learns of them.
+    fn newest_join(&self, community: &AtUri, person: &Did, membership: Option<AtUri>) -> NewestEvent {
+        let admission = admission(&self.working_set, community, person, Of::ThoseThere);
+        let keys = admission.map(MemberRow::role_keys).unwrap_or_default();
+        let role = |key| AtUri::of(&community.authority(), Collection::Role, key);
+        let nickname = admission.and_then(|row| row.nickname.clone());
+        let shown = self.working_set.person(person);
+        let roles = keys.iter().map(role).collect();
+        let member = Box::new(subscribe_events::Member::of(person, &shown, roles, nickname));
+        NewestEvent::MemberEvent(subscribe_events::MemberEvent::Join {
+            community: community.clone(),
+            membership,
+            member,
+        })
+    }
+
+    fn announce_left(&mut self, community: &AtUri, person: &Did, took_part: bool) {
         let event = Event::MemberLeft {
             community_uri: community.clone(),
             member_did: person.clone(),
             person: PersonIfKnown(self.working_set.person(person)),
         };
-        self.announce_to_community(community, Topic::MemberOut(person.clone()), &event);
+        let topic = Topic::MemberOut(person.clone());
+        if took_part {
+            self.announce_to_community(community, topic, &event);
+        } else {
+            self.announce_each(community, topic, Some(&event), None);
+        }
+    }
+
+    /// What others learn when somebody with this standing is banned.
+    pub(super) fn put_out_by_ban(&self, community: &AtUri, person: &Did) -> MemberChange {
+        let is_open = |row: &CommunityRow| row.admission() == Admission::Open;
+        match standing(&self.working_set, community, person) {
+            Standing::Approved(_) => MemberChange::Demoted,
+            Standing::Pending(_) if self.working_set.community(community).is_some_and(is_open) => {
+                MemberChange::Demoted
+            }
+            Standing::Pending(_) | Standing::None | Standing::Owner => MemberChange::Refused,
+        }
     }
 
     /// E13, then E06b.
-    fn announce_gone_for(&mut self, community: &AtUri, person: &Did) {
-        self.announce_left(community, person);
+    fn announce_gone_for(&mut self, community: &AtUri, person: &Did, took_part: bool) {
+        self.announce_left(community, person, took_part);
         let private = Event::CommunityDeleted {
             community_uri: community.clone(),
             owner_did: community.authority(),

@@ -33,6 +33,7 @@ use crate::wire::events;
 use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::jetstream::{Commit, Frame, What, Write};
 use crate::wire::records::Record;
+use crate::wire::subscribe_events::NewestEvent;
 use crate::wire::time::Micros;
 
 /// An event is live if it arrives within 5 minutes of its stream time (Q01).
@@ -400,8 +401,35 @@ impl Fold {
     }
 
     fn announce(&mut self, community: &AtUri, audience: Audience, topic: Topic, event: &events::Event) {
+        self.announce_text(community, audience, topic, event.text());
+    }
+
+    /// Announces to everybody subscribed to the community what says one thing to the newest client and another to
+    /// that of March 2026; nothing to the one for whom it is `None` (N168).
+    fn announce_each(
+        &mut self,
+        community: &AtUri,
+        topic: Topic,
+        march: Option<&events::Event>,
+        newest: Option<&NewestEvent>,
+    ) {
+        let text = || {
+            let newest = newest.map(NewestEvent::text).transpose()?;
+            let march = march.map(events::Event::text).transpose()?;
+            Ok(events::pack(newest.as_deref(), march.as_deref()))
+        };
+        self.announce_text(community, Audience::Community, topic, text());
+    }
+
+    fn announce_text(
+        &mut self,
+        community: &AtUri,
+        audience: Audience,
+        topic: Topic,
+        text: Result<String, serde_json::Error>,
+    ) {
         // Cannot fail: an event holds only strings, numbers and checked JSON (tests in wire::events).
-        let Ok(text) = event.text().and_then(serde_json::value::RawValue::from_string) else { return };
+        let Ok(text) = text.and_then(serde_json::value::RawValue::from_string) else { return };
         self.announcements.push(Announcement {
             scope: Scope::Community(community.clone()),
             audience,

@@ -115,7 +115,9 @@ impl Fold {
     fn change_of_ban(&self, community: &AtUri, person: &Did, banned: bool) -> Option<MemberChange> {
         match standing(&self.working_set, community, person) {
             Standing::Owner | Standing::None => None,
-            Standing::Approved(_) | Standing::Pending(_) if banned => Some(MemberChange::Demoted),
+            Standing::Approved(_) | Standing::Pending(_) if banned => {
+                Some(self.put_out_by_ban(community, person))
+            }
             Standing::Approved(membership) => Some(MemberChange::Joined(membership)),
             Standing::Pending(membership) => Some(MemberChange::Pending(membership)),
         }

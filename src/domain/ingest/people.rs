@@ -3,7 +3,6 @@
 use super::super::announcement::{Announcement, Audience, Scope, Topic};
 use super::super::identity::Finding;
 use super::super::rows::{ActorRow, ChannelReadRow, MessageRow, PersonRow};
-use super::super::standing::MemberChange;
 use super::{Fold, Version};
 use crate::wire::events::Event;
 use crate::wire::ids::{AtUri, Did};
@@ -251,8 +250,9 @@ impl Fold {
         self.working_set.set_hidden_messages(did, true);
         for community in self.communities_of_member(did) {
             let left = |fold: &mut Self| fold.working_set.set_hidden_memberships(did, &community, true);
+            let change = self.put_out_by_ban(&community, did);
             if self.standing_changed(&community, did, left).is_some() {
-                self.announce_change(&community, did, Some(MemberChange::Demoted));
+                self.announce_change(&community, did, Some(change));
             }
         }
         for community in self.owned_communities(did) {

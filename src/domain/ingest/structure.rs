@@ -14,6 +14,7 @@ use crate::wire::bodies::verbatim;
 use crate::wire::events::{Event, Membership};
 use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::records::{Category, Channel, Community};
+use crate::wire::subscribe_events::{self, NewestEvent};
 
 impl Fold {
     /// I25, I26, and the release of records that waited for this community (I61).
@@ -41,6 +42,7 @@ impl Fold {
         self.working_set.people.know(version.author);
         self.working_set.communities.put(row.clone());
         if same {
+            self.announce_newest_of_community(before.as_ref(), &row);
             return;
         }
         let topic = if before.is_none() { Topic::CommunityShown } else { Topic::Other };
@@ -54,23 +56,34 @@ impl Fold {
         }
     }
 
+    /// A community changed only in what the newest client shows (N168).
+    fn announce_newest_of_community(&mut self, before: Option<&CommunityRow>, row: &CommunityRow) {
+        let shown = |row: &CommunityRow| (row.banner.clone(), row.link_embeds);
+        if before.is_some_and(|old| shown(old) != shown(row))
+            && self.working_set.community(&row.uri).is_some()
+        {
+            let newest = row.newest_event_in_full();
+            self.announce_each(&row.uri, Topic::Other, None, Some(&newest));
+        }
+    }
+
     /// E05, if the community is known.
     pub(super) fn announce_community(&mut self, uri: &AtUri, topic: Topic) {
         let Some(row) = self.working_set.community(uri).cloned() else { return };
-        self.announce_to_community(
-            uri,
-            topic,
-            &Event::CommunityUpserted {
-                picture: verbatim(row.shown_picture()),
-                community_uri: row.uri.clone(),
-                owner_did: row.uri.authority(),
-                rkey: row.uri.rkey(),
-                name: row.name,
-                description: row.description,
-                category_order: verbatim(row.category_order.as_deref()),
-                requires_approval_to_join: row.requires_approval_to_join,
-            },
-        );
+        let event = Event::CommunityUpserted {
+            picture: verbatim(row.shown_picture()),
+            community_uri: row.uri.clone(),
+            owner_did: row.uri.authority(),
+            rkey: row.uri.rkey(),
+            name: row.name.clone(),
+            description: row.description.clone(),
+            category_order: verbatim(row.category_order.as_deref()),
+            requires_approval_to_join: row.requires_approval_to_join,
+        };
+        match row.newest_event() {
+            None => self.announce_to_community(uri, topic, &event),
+            newest => self.announce_each(uri, topic, Some(&event), newest.as_ref()),
+        }
     }
 
     /// An open community now requires approval: announces each member without one, by DID (I26).
@@ -91,7 +104,10 @@ impl Fold {
             {
                 let event =
                     Event::MemberPending(self.membership_event(community, &member, Some(membership_uri)));
-                self.announce_to_community(community, Topic::MemberOut(member), &event);
+                let (community_uri, member_did) = (community.clone(), member.clone());
+                let newest = subscribe_events::MemberEvent::Leave { community: community_uri, member_did };
+                let newest = NewestEvent::MemberEvent(newest);
+                self.announce_each(community, Topic::MemberOut(member), Some(&event), Some(&newest));
             }
         }
     }
@@ -155,23 +171,31 @@ impl Fold {
         if before.is_none() || moved {
             self.channels_placed.push((row.uri.clone(), community.clone()));
         }
-        if same || self.working_set.community(&community).is_none() {
+        if self.working_set.community(&community).is_none() {
             return;
         }
-        self.announce_to_community(
-            &community,
-            Topic::ChannelShown(row.uri.clone()),
-            &Event::ChannelCreated {
-                community_uri: community.clone(),
-                rkey: row.uri.rkey(),
-                uri: row.uri,
-                name: row.name,
-                description: row.description,
-                channel_type: row.channel_type,
-                category_rkey: row.category_rkey,
-                owner_only: row.owner_only,
-            },
-        );
+        if same {
+            if before.is_some_and(|old| !old.shows_the_same_to_newest(&row)) {
+                self.announce_each(&community, Topic::Other, None, Some(&row.newest_event_in_full()));
+            }
+            return;
+        }
+        let newest = row.newest_event();
+        let topic = Topic::ChannelShown(row.uri.clone());
+        let event = Event::ChannelCreated {
+            community_uri: community.clone(),
+            rkey: row.uri.rkey(),
+            uri: row.uri,
+            name: row.name,
+            description: row.description,
+            channel_type: row.channel_type,
+            category_rkey: row.category_rkey,
+            owner_only: row.owner_only,
+        };
+        match newest {
+            None => self.announce_to_community(&community, topic, &event),
+            newest => self.announce_each(&community, topic, Some(&event), newest.as_ref()),
+        }
         if before.is_none() || moved {
             self.release_after_channel(version.uri);
         }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::{Fault, Statement, Store, rows};
 use super::{Page, cut, shown};
+use crate::domain::presence::COMMUNITIES_MAX;
 use crate::domain::rows::{CategoryRow, ChannelRow, CommunityRow, PersonRow};
 use crate::domain::sidebar::{Sidebar, sidebar};
 use crate::wire::bodies;
@@ -240,6 +241,20 @@ const JOINED: &str = joined!(
     "AND NOT EXISTS (SELECT 1 FROM members_only x WHERE x.community_uri = c.uri)"
 );
 const JOINED_BY_THEMSELVES: &str = joined!(community_json!(), "");
+
+/// N162: the communities in which a person takes part, or which are their account's, by AT-URI; of each kind the
+/// first [`COMMUNITIES_MAX`].
+pub async fn communities_of(store: &impl Store, did: &Did) -> Result<Vec<AtUri>, Fault> {
+    let asked = |sql| Statement::new(sql, [did.as_str().into(), i64::from(COMMUNITIES_MAX).into()]);
+    let answers = store.read(&[asked(OWN_URIS), asked(JOINED_URIS)]).await?;
+    let mut found: Vec<AtUri> = rows(answers.first())?;
+    found.extend(rows::<AtUri>(answers.get(1))?);
+    Ok(found)
+}
+
+const OWN_URIS: &str = "SELECT json_quote(c.uri) AS row FROM communities c
+    WHERE c.owner_did = ?1 AND NOT c.hidden ORDER BY c.uri LIMIT ?2";
+const JOINED_URIS: &str = concat!(joined!("json_quote(c.uri)", ""), " LIMIT ?2");
 
 const CHANNELS: &str = "
     SELECT json_object('uri', ch.uri, 'community_uri', ch.community_uri, 'name', ch.name,

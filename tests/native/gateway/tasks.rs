@@ -19,7 +19,7 @@ use colibri_edge::domain::voice_right::VoiceRefusal;
 use colibri_edge::storage::Inner;
 use colibri_edge::storage::gateway_people::{self, Changed, HeldEvent, Publication};
 use colibri_edge::wire::bodies::Person;
-use colibri_edge::wire::events::stamp_state;
+use colibri_edge::wire::events::{march, stamp_state};
 use colibri_edge::wire::ids::{AtUri, Did};
 use colibri_edge::wire::socket::Reply;
 use colibri_edge::wire::time::Micros;
@@ -275,7 +275,7 @@ impl World {
 
     /// A gateway publishes a state: it is stored already (H11), and others know another one (P02, P10).
     pub(super) fn published(&mut self, publication: &Publication) {
-        let event: serde_json::Value = serde_json::from_str(publication.event.get()).unwrap();
+        let event: serde_json::Value = serde_json::from_str(march(publication.event.get()).unwrap()).unwrap();
         let state = State::named(event["state"].as_str().unwrap()).unwrap();
         let stored = self.outside.stored.get(&publication.did).and_then(|stored| stored.current);
         assert_eq!(stored.unwrap_or(State::Offline), state, "H11: stored first, published second");

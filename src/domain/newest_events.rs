@@ -1,0 +1,68 @@
+//! What the newest client learns of communities and channels beyond what clients of March 2026 do (contract N168).
+//!
+//! An event says it only where there is something to say: otherwise what those learn says it all
+//! ([`NewestEvent::of_march`]).
+
+use super::rows::{ChannelRow, CommunityRow};
+use crate::wire::bodies::verbatim;
+use crate::wire::ids::Collection;
+use crate::wire::subscribe_events::{
+    ChannelEvent, CommunityEvent, NewestEvent, channel_type, named, named_in,
+};
+
+impl CommunityRow {
+    /// Its event, if that says more than the one of March 2026.
+    pub fn newest_event(&self) -> Option<NewestEvent> {
+        (self.banner.is_some() || self.link_embeds.is_some()).then(|| self.newest_event_in_full())
+    }
+
+    /// Its event.
+    pub fn newest_event_in_full(&self) -> NewestEvent {
+        let order = verbatim(self.category_order.as_deref());
+        NewestEvent::CommunityEvent(CommunityEvent::Upsert {
+            uri: self.uri.clone(),
+            name: self.name.clone(),
+            description: self.description.clone().unwrap_or_default(),
+            picture: verbatim(self.shown_picture()),
+            banner: verbatim(self.banner.as_deref()),
+            category_order: named_in(order.as_deref(), &self.uri.authority(), Collection::Category),
+            requires_approval_to_join: self.requires_approval_to_join,
+            link_embeds: self.link_embeds,
+        })
+    }
+}
+
+impl ChannelRow {
+    /// Its event, if that says more than the one of March 2026.
+    pub fn newest_event(&self) -> Option<NewestEvent> {
+        let says_more =
+            self.allowed_roles.is_some() || self.allowed_members.is_some() || self.link_embeds.is_some();
+        says_more.then(|| self.newest_event_in_full())
+    }
+
+    /// Whether the two say the same to the newest client, if they look the same to others.
+    pub fn shows_the_same_to_newest(&self, other: &Self) -> bool {
+        let more = |row: &Self| (row.allowed_roles.clone(), row.allowed_members.clone(), row.link_embeds);
+        more(self) == more(other)
+    }
+
+    /// Its event.
+    pub fn newest_event_in_full(&self) -> NewestEvent {
+        let owner = self.uri.authority();
+        let roles = verbatim(self.allowed_roles.as_deref());
+        let members = self.allowed_members.as_deref();
+        let category = self.category_rkey.as_deref();
+        NewestEvent::ChannelEvent(ChannelEvent::Upsert {
+            uri: self.uri.clone(),
+            community: self.community_uri.clone(),
+            category: category.and_then(|name| named(name, &owner, Collection::Category)),
+            name: self.name.clone(),
+            description: self.description.clone(),
+            r#type: channel_type(self.channel_type.clone()),
+            owner_only: self.owner_only,
+            allowed_roles: named_in(roles.as_deref(), &owner, Collection::Role),
+            allowed_members: members.and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default(),
+            link_embeds: self.link_embeds,
+        })
+    }
+}

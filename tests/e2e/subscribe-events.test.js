@@ -1,0 +1,146 @@
+// The events socket of the newest client (contract section 14), on the real runtime: proofs by the real PDS, communities of
+// both forms, every frame as the lexicon says.
+
+import assert from 'node:assert/strict'
+import { before, test } from 'node:test'
+
+import { checkFrame } from '../network/lexicons.js'
+import { COLLECTION, channel, community, member, role } from '../network/records.js'
+import { UpgradeRefused, eventually } from './harness.js'
+import { answers, garden, openPlace } from './place.js'
+
+const SERVICE = 'did:web:service.test'
+const METHOD = 'social.colibri.sync.subscribeEvents'
+const PATH = `/xrpc/${METHOD}`
+const KEY = 'the key of the tests'
+
+let place, service, nest, alice, bob, carol, old, home, hall
+const sockets = []
+
+const PERSON = ['did', 'status', 'profile']
+const inCommunity = (frame) => frame.type !== 'ack' && frame.type !== 'user_event'
+
+/** A socket of a person, with a token of their PDS. @param {any} person */
+async function follow(person) {
+  const proof = await person.serviceToken(SERVICE, METHOD)
+  const socket = await service.connect(PATH, { protocols: ['colibri.auth.bearer', proof] })
+  sockets.push(socket)
+  return socket
+}
+const event = (socket, type, name, data = {}) =>
+  socket.next((frame) => frame.type === type && frame.data.event === name && Object.entries(data).every(([key, value]) => frame.data[key] === value))
+
+before(async () => {
+  place = await openPlace({ env: { INVITE_API_KEY: KEY, SERVICE_DID: SERVICE, TOKEN_SECRET: 'what signs these tokens', AUTH_MODE: 'verified' } })
+  service = place.service
+  old = await garden(place)
+  ;({ alice, bob } = old)
+  ;[nest, carol] = await Promise.all(['nest', 'carol'].map((name) => place.network.createAccount(name)))
+  home = `at://${nest.did}/${COLLECTION.community}/self`
+  await nest.create(COLLECTION.community, community({ name: 'Nest', requiresApprovalToJoin: true }), 'self')
+  await nest.create(COLLECTION.role, role({ name: 'Moderator', position: 50, permissions: ['message.hide'] }), 'mod')
+  const category = await nest.category({ name: 'General', community: 'self' })
+  const fields = { name: 'hall', type: 'social.colibri.channel.text', category: category.rkey, community: 'self' }
+  hall = await nest.create(COLLECTION.channel, channel(fields))
+  await nest.create(COLLECTION.member, member(bob.did, { roles: ['mod'] }))
+  const bobIsIn = (list) => list.some((one) => one.member_did === bob.did && one.status === 'approved')
+  await answers(service, `/api/members?community=${home}`, 200, bobIsIn)
+  await answers(service, `/api/members?community=${old.community.uri}`, 200, (list) => list.length === 2)
+})
+
+test('N161: a socket takes a proof, and its sub-protocol alone is answered', async () => {
+  for (const query of ['', '?auth=nonsense', `?did=${bob.did}`]) {
+    await assert.rejects(service.connect(PATH + query), (error) => error instanceof UpgradeRefused && error.status === 401, query)
+  }
+  const socket = await follow(bob)
+  assert.equal(socket.ws.protocol, 'colibri.auth.bearer')
+  assert.deepEqual(await socket.request({ type: 'heartbeat' }), { type: 'ack' })
+  for (const frame of [{ type: 'view', data: { channel: hall.uri } }, { type: 'voice_state', data: {} }, { action: 'subscribe' }, 'nonsense']) {
+    socket.ws.send(typeof frame === 'string' ? frame : JSON.stringify(frame))
+  }
+  assert.deepEqual(await socket.request({ type: 'heartbeat' }), { type: 'ack' })
+  assert.equal(socket.frames.filter((frame) => frame.type !== 'user_event' && frame.type !== 'ack').length, 0, 'nothing else gets a word')
+  await socket.close()
+})
+
+test('N162, N168: a member receives all of their communities, in the words of the lexicon', async () => {
+  const socket = await follow(bob)
+  const stranger = await follow(carol)
+  const first = await nest.message(hall.uri, 'hello')
+  const shown = await event(socket, 'message_event', 'upsert', { uri: first.uri })
+  assert.deepEqual([shown.data.channel, shown.data.author.did, shown.data.live, shown.community], [hall.uri, nest.did, true, home])
+  assert.equal(typeof shown.seq, 'number')
+  const answer = await bob.message(hall.uri, 'hello yourself', { parent: first.uri })
+  assert.equal((await event(socket, 'message_event', 'upsert', { uri: answer.uri })).data.parent, first.uri)
+  const reaction = await bob.reaction(first.uri, '👍')
+  const added = await event(socket, 'reaction_event', 'added', { uri: reaction.uri })
+  assert.deepEqual([added.data.target, added.data.channel, added.data.emoji], [first.uri, hall.uri, '👍'])
+  await bob.delete(COLLECTION.reaction, reaction.rkey)
+  await event(socket, 'reaction_event', 'removed', { uri: reaction.uri })
+  await bob.delete(COLLECTION.message, answer.rkey)
+  await event(socket, 'message_event', 'delete', { uri: answer.uri, channel: hall.uri })
+  const said = await alice.message(old.channel.rkey, 'in the garden')
+  assert.equal((await event(socket, 'message_event', 'upsert', { uri: said.uri })).data.channel, old.channel.uri, 'of the old form too')
+  const category = await nest.category({ name: 'More', community: 'self' })
+  await event(socket, 'category_event', 'upsert', { uri: category.uri, community: home })
+  const fields = { name: 'quiet', type: 'social.colibri.channel.text', category: category.rkey, community: 'self', allowedRoles: ['mod'] }
+  const quiet = await nest.create(COLLECTION.channel, channel(fields))
+  const made = await event(socket, 'channel_event', 'upsert', { uri: quiet.uri })
+  assert.deepEqual([made.data.allowedRoles, made.data.category], [[`at://${nest.did}/${COLLECTION.role}/mod`], category.uri])
+  await nest.delete(COLLECTION.channel, quiet.rkey)
+  await event(socket, 'channel_event', 'delete', { uri: quiet.uri, community: home })
+  assert.equal(stranger.frames.filter(inCommunity).length, 0, 'A37')
+  const seqs = socket.frames.filter((frame) => frame.community === home).map((frame) => frame.seq)
+  assert.deepEqual(seqs, [...new Set(seqs)].sort((a, b) => a - b), 'A38, A39')
+})
+
+test('N162: whoever is admitted receives `join` first, whoever leaves the end, and nothing after it', async () => {
+  const [others, socket] = await Promise.all([follow(bob), follow(carol)])
+  const wish = await carol.membership(home)
+  const admission = await nest.create(COLLECTION.member, member(carol.did, { fromMembership: wish.uri }))
+  const join = await event(socket, 'member_event', 'join', { community: home })
+  assert.deepEqual([join.data.member.did, join.data.membership], [carol.did, wish.uri])
+  await event(others, 'member_event', 'join', { community: home })
+  const message = await nest.message(hall.uri, 'welcome')
+  await event(socket, 'message_event', 'upsert', { uri: message.uri })
+  await nest.delete(COLLECTION.member, admission.rkey)
+  await event(socket, 'community_event', 'delete', { uri: home })
+  await event(others, 'member_event', 'leave', { memberDid: carol.did })
+  const after = await nest.message(hall.uri, 'she is gone')
+  await event(others, 'message_event', 'upsert', { uri: after.uri })
+  await carol.delete(COLLECTION.membership, wish.rkey)
+  assert.deepEqual(socket.frames.filter(inCommunity).map((frame) => frame.type), ['member_event', 'message_event', 'community_event'])
+  assert.equal(others.all((frame) => frame.data?.memberDid === carol.did).length, 1, 'what she asks for is no news')
+})
+
+test('N162: a ban ends what its person receives', async () => {
+  const socket = await follow(bob)
+  const ban = (method, path, body) =>
+    service.fetchJson(path, { method, headers: { authorization: `Bearer ${KEY}` }, body: body && JSON.stringify(body) })
+  const banned = await ban('POST', '/api/community/ban', { community_uri: old.community.uri, member_did: bob.did })
+  assert.equal(banned.status, 204)
+  await event(socket, 'community_event', 'delete', { uri: old.community.uri })
+  const unbanned = await ban('DELETE', `/api/community/ban?community=${old.community.uri}&member_did=${bob.did}`)
+  assert.equal(unbanned.status, 204)
+  const back = await event(socket, 'member_event', 'join', { community: old.community.uri })
+  assert.equal(back.data.member.did, bob.did)
+})
+
+test('N162, N164: whoever shares a community learns who is there', async () => {
+  const socket = await follow(bob)
+  const other = await follow(alice)
+  const there = await socket.next((frame) => frame.type === 'user_event' && frame.data.did === alice.did && frame.data.status.state === 'online')
+  assert.deepEqual(Object.keys(there.data).sort(), [...PERSON].sort())
+  assert([alice.handle, 'handle.invalid'].includes(there.data.profile.handle), 'verified or not by then')
+  await other.close()
+})
+
+test('N168: every frame of these tests is as the lexicon says', async () => {
+  const frames = sockets.flatMap((socket) => socket.frames)
+  await eventually(() => frames.length > 20, { what: 'frames to check' })
+  for (const frame of frames) checkFrame(frame)
+  const kinds = new Set(frames.filter((frame) => frame.data).map((frame) => `${frame.type} ${frame.data.event ?? ''}`.trim()))
+  for (const kind of ['message_event upsert', 'message_event delete', 'reaction_event added', 'member_event join', 'member_event leave', 'community_event delete', 'channel_event upsert', 'category_event upsert', 'user_event']) {
+    assert(kinds.has(kind), kind)
+  }
+})

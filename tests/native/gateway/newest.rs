@@ -1,0 +1,255 @@
+//! Sockets of the newest client: what they receive, of which communities, and what their heartbeats cost.
+
+use std::collections::BTreeMap;
+
+use colibri_edge::domain::announcement::{Audience, Numbered};
+use colibri_edge::domain::gateway::session::Caller;
+use colibri_edge::domain::gateway::{Effect, Input};
+use colibri_edge::domain::lost;
+use colibri_edge::domain::members_only::Readers;
+use colibri_edge::domain::presence::State;
+use colibri_edge::wire::events::pack;
+use colibri_edge::wire::ids::{AtUri, Did};
+use colibri_edge::wire::socket::Spelling;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::{Died, PEOPLE, SECOND, World, community, did};
+
+const BEAT: &str = r#"{"type":"heartbeat"}"#;
+
+fn alive<T>(steps: impl FnOnce(&mut World) -> Result<T, Died>) -> T {
+    match steps(&mut World::new()) {
+        Ok(done) => done,
+        Err(Died) => panic!("nothing dies here"),
+    }
+}
+
+impl World {
+    fn open_newest(&mut self, who: usize) -> Result<i64, Died> {
+        let did = Some(did(PEOPLE[who]));
+        self.open_as(Caller { did, proven: true, spelling: Spelling::Newest, ..Caller::default() })
+    }
+
+    /// A socket of the newest client whose person takes part in these communities.
+    fn follower(&mut self, who: usize, communities: &[usize]) -> Result<i64, Died> {
+        let id = self.open_newest(who)?;
+        self.reads(id, communities)?;
+        Ok(id)
+    }
+
+    /// What was read of who takes part where is there.
+    fn reads(&mut self, id: i64, communities: &[usize]) -> Result<(), Died> {
+        let communities: Vec<AtUri> = communities.iter().map(|n| community(*n)).collect();
+        self.change(|gateway, moment| {
+            for community in gateway.follows(id, &communities) {
+                gateway.attached(&community, 0, moment.now);
+            }
+        })
+    }
+
+    /// An event of a community arrives.
+    fn event(&mut self, n: usize, seq: u64, audience: Audience, text: &str) -> Result<(), Died> {
+        let event = RawValue::from_string(text.to_owned()).unwrap();
+        let events = vec![Numbered { seq, audience, live: true, event }];
+        let (community, full) = (community(n), BTreeMap::new());
+        self.on(Input::Delivered { community, events, full, readers: Readers::All })
+    }
+
+    fn inbox(&self, id: i64) -> Vec<Value> {
+        let sockets = self.sockets.borrow();
+        let open = sockets.get(&id).map(|socket| socket.inbox.clone());
+        open.unwrap_or_else(|| self.gone.iter().find(|socket| socket.id == id).unwrap().inbox.clone())
+    }
+}
+
+fn channel(n: usize) -> AtUri {
+    AtUri::parse(&format!("at://{}/social.colibri.channel/k", community(n).authority())).unwrap()
+}
+
+fn deleted(n: usize) -> String {
+    let (community_uri, channel_uri) = (community(n), channel(n));
+    json!({ "type": "message_deleted", "id": "1", "rkey": "m", "author_did": "did:plc:bob", "channel": "k",
+        "community_uri": community_uri, "channel_uri": channel_uri })
+    .to_string()
+}
+
+fn left(n: usize, did: &Did) -> String {
+    json!({ "type": "member_left", "community_uri": community(n), "member_did": did }).to_string()
+}
+
+fn joined(n: usize, did: &Did) -> String {
+    let data = json!({ "event": "join", "community": community(n), "member": { "did": did } });
+    let newest = format!(r#"{{"type":"member_event","data":{data}}}"#);
+    let march = json!({ "type": "member_joined", "community_uri": community(n), "member_did": did });
+    pack(Some(&newest), Some(&march.to_string()))
+}
+
+fn kinds(frames: &[Value]) -> Vec<String> {
+    frames
+        .iter()
+        .map(|frame| format!("{} {}", frame["type"], frame["data"]["event"]).replace('"', ""))
+        .collect()
+}
+
+/// N162, N168: without asking, everything of the communities of its person, and nothing else; messages too.
+#[test]
+fn n162_events_of_its_own_communities() {
+    let inbox = alive(|world| {
+        let id = world.follower(0, &[0])?;
+        let march = world.open(Some(1), 1)?;
+        world.event(0, 1, Audience::Messages(channel(0)), &deleted(0))?;
+        world.event(1, 1, Audience::Messages(channel(1)), &deleted(1))?;
+        world.event(0, 2, Audience::Private(did(PEOPLE[0])), &left(0, &did("x")))?;
+        world.event(0, 3, Audience::Community, r#"{"type":"members_only","members_only":false}"#)?;
+        assert!(world.inbox(march).is_empty(), "A37");
+        Ok(world.inbox(id))
+    });
+    let (uri, channel) = ("at://did:plc:bob/social.colibri.message/m", channel(0));
+    let data = json!({ "event": "delete", "uri": uri, "channel": channel });
+    assert_eq!(
+        inbox,
+        [json!({ "type": "message_event", "data": data, "seq": 1, "community": community(0) })],
+        "N169: what has no word here takes a number"
+    );
+}
+
+/// N162: a change of who takes part counts with the event that says it.
+#[test]
+fn n162_whoever_leaves_gets_the_end_and_whoever_joins_the_beginning() {
+    let (alice, bob) = (did(PEOPLE[0]), did(PEOPLE[1]));
+    let (hers, his) = alive(|world| {
+        let (first, second) = (world.follower(0, &[0])?, world.follower(1, &[])?);
+        world.event(0, 1, Audience::Community, &joined(0, &bob))?;
+        world.event(0, 2, Audience::Community, &left(0, &alice))?;
+        world.event(0, 3, Audience::Messages(channel(0)), &deleted(0))?;
+        world.evict();
+        world.event(0, 4, Audience::Messages(channel(0)), &deleted(0))?;
+        world.event(0, 5, Audience::Community, &joined(0, &alice))?;
+        Ok((world.inbox(first), world.inbox(second)))
+    });
+    assert_eq!(kinds(&hers), ["member_event join", "community_event delete", "member_event join"]);
+    assert_eq!(hers[1]["data"]["uri"], community(0).as_str());
+    assert_eq!((hers[1]["seq"].as_u64(), hers[2]["seq"].as_u64()), (Some(2), Some(5)));
+    assert_eq!(
+        kinds(&his),
+        [
+            "member_event join",
+            "member_event leave",
+            "message_event delete",
+            "message_event delete",
+            "member_event join"
+        ]
+    );
+}
+
+/// N162: what events say while the communities of a new socket's person are being read is newer.
+#[test]
+fn n162_changes_while_a_socket_opens() {
+    let alice = did(PEOPLE[0]);
+    for (text, expected, why) in [
+        (joined(1, &alice), &[0, 1][..], "joined since"),
+        (left(0, &alice), &[][..], "left since"),
+        (left(0, &did("x")), &[0][..], "somebody else left"),
+    ] {
+        let keys = alive(|world| {
+            let id = world.open_newest(0)?;
+            let n = usize::from(text.contains("join"));
+            world.event(n, 9, Audience::Community, &text)?;
+            world.reads(id, &[0])?;
+            world.change(|gateway, _| gateway.open[&id].subscriptions.community.keys.clone())
+        });
+        let expected: Vec<String> = expected.iter().map(|n| community(*n).to_string()).collect();
+        assert_eq!(keys.into_iter().collect::<Vec<_>>(), expected, "{why}");
+    }
+}
+
+/// N161, N163: a heartbeat gets its answer and is not stored; nothing else gets a word.
+#[test]
+fn n163_heartbeats_cost_no_rows() {
+    let (inbox, kept) = alive(|world| {
+        let id = world.follower(0, &[0])?;
+        world.frame(id, BEAT)?;
+        let mut kept = 0;
+        for _ in 0..9 {
+            world.pass(20 * SECOND)?;
+            let frame = Input::Frame(id, Some(BEAT.to_owned()));
+            let (effects, _) = world.with(|gateway, moment| gateway.on(frame, moment))?;
+            kept += effects.iter().filter(|effect| matches!(effect, Effect::Keep(_))).count();
+        }
+        for text in ["", "[]", r#"{"type":"voice_state","data":{"muted":true}}"#, r#"{"action":"heartbeat"}"#]
+        {
+            world.frame(id, text)?;
+        }
+        Ok((world.inbox(id), kept))
+    });
+    assert_eq!(inbox, [json!({ "type": "ack" })]);
+    assert_eq!(kept, 0, "three minutes");
+}
+
+/// N161: too many frames close the socket so that its client takes it for no refusal.
+#[test]
+fn n161_a_flood_ends_with_1013() {
+    let code = alive(|world| {
+        let id = world.follower(0, &[0])?;
+        for _ in 0..800 {
+            world.frame(id, BEAT)?;
+        }
+        Ok(world.gone.iter().find(|socket| socket.id == id).unwrap().closed)
+    });
+    assert_eq!(code, Some(1013));
+}
+
+/// N164: whoever reads is not away, also when the object loses its memory; whoever beats no more is.
+#[test]
+fn n164_a_heartbeat_is_activity() {
+    let (reading, rebuilt) = alive(|world| {
+        let id = world.follower(0, &[0])?;
+        for _ in 0..20 {
+            world.pass(20 * SECOND)?;
+            world.frame(id, BEAT)?;
+        }
+        let state = |world: &mut World| {
+            let alice = did(PEOPLE[0]);
+            world.change(|gateway, _| gateway.present(&alice).and_then(|one| one.person.presence.current()))
+        };
+        let reading = state(world)?;
+        world.evict();
+        world.pass(SECOND)?;
+        Ok((reading, state(world)?))
+    });
+    assert_ne!((reading, rebuilt), (Some(State::Away), Some(State::Away)));
+    assert!(!matches!(reading, Some(State::Away)) && !matches!(rebuilt, Some(State::Away)));
+}
+
+/// N165: it leaves nothing to a socket of the March client, and gets nothing of one.
+#[test]
+fn n165_nothing_is_restored() {
+    let keys = alive(|world| {
+        let first = world.follower(0, &[0])?;
+        let march = world.open(Some(0), 0)?;
+        world.pass(SECOND)?;
+        world.finish()?;
+        world.leaves(first, true)?;
+        let second = world.open(Some(0), 0)?;
+        world.pass(SECOND)?;
+        world.finish()?;
+        let keys = |id: i64, world: &mut World| {
+            world.change(|gateway, _| gateway.open[&id].subscriptions.community.keys.len())
+        };
+        Ok((keys(march, world)?, keys(second, world)?))
+    });
+    assert_eq!(keys, (0, 0));
+}
+
+/// N166: an event that was set aside, and a client that reads too slowly.
+#[test]
+fn n166_whoever_misses_something_comes_again() {
+    let (inbox, code) = alive(|world| {
+        let id = world.follower(0, &[0])?;
+        world.event(0, 1, Audience::Community, lost::event().get())?;
+        let closed = world.gone.iter().find(|socket| socket.id == id).unwrap().closed;
+        Ok((world.inbox(id), closed))
+    });
+    assert_eq!((inbox, code), (vec![json!({ "type": "resync_required" })], Some(1013)));
+}
