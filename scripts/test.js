@@ -73,35 +73,35 @@ function endToEnd() {
   ]
 }
 
-/** In the order of how fast they fail. `counts`: the step is a test runner. */
+/** In the order of how fast they fail. `needs`: what must be set up; `before`: what runs first; `counts`: a test runner. */
 const steps = [
   { name: 'setup', title: 'set-up', run: () => setUp({ rust: true, lints: true, network: true, calls: true }) },
   {
     name: 'format',
     title: 'formatting (rustfmt)',
-    before: () => setUp({ rust: true, lints: true }),
+    needs: { rust: true, lints: true },
     spawn: () => [cargo('fmt', '--all', '--check')],
   },
   {
     name: 'clippy',
     title: 'lints (clippy)',
-    before: () => setUp({ rust: true, lints: true }),
+    needs: { rust: true, lints: true },
     spawn: () => [cargo('clippy', '--workspace', '--all-targets', '--', '-D', 'warnings')],
   },
   {
     name: 'types',
     title: 'types of scripts and tests (tsc)',
-    before: () => setUp({ network: true }),
+    needs: { network: true },
     spawn: () => [command(node24(), packaged('tsc'))],
   },
   {
     name: 'pages',
     title: 'types of the pages (tsc)',
-    before: () => setUp({}),
+    needs: {},
     spawn: () => [command(node24(), packaged('tsc'), '-p', 'src/pages')],
   },
   { name: 'locks', title: 'what the lock files install', run: checkLocks },
-  { name: 'native', title: 'native tests', counts: true, before: () => setUp({ rust: true }), spawn: () => [cargo('test', '--workspace')] },
+  { name: 'native', title: 'native tests', counts: true, needs: { rust: true }, spawn: () => [cargo('test', '--workspace')] },
   { name: 'build', title: 'build of the Worker', run: async () => console.log(await build()) },
   {
     name: 'deploy',
@@ -113,17 +113,15 @@ const steps = [
     name: 'network',
     title: 'tests of the local atproto network',
     counts: true,
-    before: () => setUp({ network: true }),
+    needs: { network: true },
     spawn: () => nodeTests(testFiles('tests/network'), { atOnce: 1 }),
   },
   {
     name: 'e2e',
     title: 'end-to-end tests on workerd',
     counts: true,
-    before: async () => {
-      await setUp({ network: true })
-      await build()
-    },
+    needs: { network: true },
+    before: build,
     spawn: endToEnd,
   },
   {
@@ -167,6 +165,7 @@ function count(title, output) {
 const inWords = ({ passed, failed, skipped }) => `${passed} passed, ${failed} failed${skipped ? `, ${skipped} skipped` : ''}`
 
 async function runStep(step) {
+  if (step.needs) await setUp(step.needs)
   await step.before?.()
   if (step.run) return step.run()
   const commands = step.spawn()

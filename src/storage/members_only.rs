@@ -1,7 +1,7 @@
 //! Communities that only members may read (X40): the setting, and where people stand there.
 
 use super::moderators::banned_now;
-use super::reads::communities::admitted;
+use super::reads::communities::{admitted, approved};
 use super::{Fault, Param, Statement, Store, rows};
 use crate::domain::members_only::Place;
 use crate::domain::subscriptions::{Kind, may_be_known};
@@ -84,9 +84,9 @@ const PLACES: &str = concat!(
             WHERE o.community_uri = ?1 AND o.did = w.value), 'true', 'false')),
         'approved', json(iif(CASE WHEN substr(?1, -5) = '/self' THEN ",
     admitted!("?1", "w.value"),
-    " ELSE EXISTS (SELECT 1 FROM memberships m JOIN approvals a ON a.membership_uri = m.uri
-            WHERE m.member_did = w.value AND m.community_uri = ?1 AND NOT m.hidden AND a.approver_did = ?4
-              AND (a.community_uri IS NULL OR a.community_uri = ?1)) END, 'true', 'false')),
+    " ELSE ",
+    approved!("?1", "w.value", "?4"),
+    " END, 'true', 'false')),
         'away', json(iif(EXISTS (SELECT 1 FROM people p
             WHERE p.did = w.value AND NOT p.active), 'true', 'false'))) AS row
     FROM json_each(?2) w"

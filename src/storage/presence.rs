@@ -29,9 +29,16 @@ pub struct Found {
     pub person: Option<PersonRow>,
     /// The state of a visitor.
     pub visitor: Option<State>,
-    /// The communities through which they are watched: owner or member, not banned.
-    pub communities: Vec<AtUri>,
-    /// Those of them that are for members only (X43).
+    /// The communities through which they are watched.
+    pub watched: Watched,
+}
+
+/// The communities that a person owns, or is a member of and not banned from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Watched {
+    /// Those that everybody reads.
+    pub open: Vec<AtUri>,
+    /// Those for members only (X43).
     pub closed: Vec<AtUri>,
 }
 
@@ -55,8 +62,8 @@ impl Found {
             active: self.is_active(),
             shown: self.person.as_ref().map(|row| row.shown(cdn)).unwrap_or_default(),
             did: self.did,
-            communities: self.communities,
-            closed: self.closed,
+            communities: self.watched.open,
+            closed: self.watched.closed,
         }
     }
 }
@@ -106,34 +113,23 @@ pub fn store(states: &[Shown], now: Micros) -> Vec<Statement> {
     ]
 }
 
-// The communities of a person, of those that everybody reads or of those for members only.
-macro_rules! communities_of {
-    ($which:literal) => {
-        concat!(
-            "(SELECT json_group_array(uri) FROM (
-        SELECT c.uri FROM communities c WHERE c.owner_did = w.value AND NOT c.hidden AND ",
-            $which,
-            " UNION SELECT c.uri FROM memberships m JOIN communities c ON c.uri = m.community_uri
-         WHERE m.member_did = w.value AND NOT m.hidden AND NOT c.hidden AND NOT EXISTS (
-            SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = m.member_did) AND ",
-            $which,
-            " UNION SELECT c.uri FROM members m JOIN communities c ON c.uri = m.community_uri
-         WHERE m.member_did = w.value AND NOT m.hidden AND NOT m.withdrawn AND NOT c.hidden AND NOT EXISTS (
-            SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = m.member_did) AND ",
-            $which,
-            " ORDER BY 1 LIMIT ?2))"
-        )
-    };
-}
-
+// `watched`: at most ?2 communities that everybody reads, and at most ?2 for members only.
 const PEOPLE: &str = concat!(
     "SELECT json_object('did', w.value, 'preferred', coalesce(p.preferred_state, v.preferred_state),
         'visitor', v.state, 'person', ",
     person_json!("p"),
-    ", 'communities', ",
-    communities_of!("NOT EXISTS (SELECT 1 FROM members_only x WHERE x.community_uri = c.uri)"),
-    ", 'closed', ",
-    communities_of!("EXISTS (SELECT 1 FROM members_only x WHERE x.community_uri = c.uri)"),
-    ") AS row
+    ", 'watched', (
+        SELECT json_object('open', json_group_array(uri) FILTER (WHERE NOT is_closed),
+                           'closed', json_group_array(uri) FILTER (WHERE is_closed))
+        FROM (SELECT uri, is_closed, row_number() OVER (PARTITION BY is_closed ORDER BY uri) AS place
+              FROM (SELECT uri, EXISTS (SELECT 1 FROM members_only x WHERE x.community_uri = uri) AS is_closed FROM (
+                SELECT c.uri FROM communities c WHERE c.owner_did = w.value AND NOT c.hidden
+                UNION SELECT c.uri FROM memberships m JOIN communities c ON c.uri = m.community_uri
+                 WHERE m.member_did = w.value AND NOT m.hidden AND NOT c.hidden AND NOT EXISTS (
+                    SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = m.member_did)
+                UNION SELECT c.uri FROM members m JOIN communities c ON c.uri = m.community_uri
+                 WHERE m.member_did = w.value AND NOT m.hidden AND NOT m.withdrawn AND NOT c.hidden AND NOT EXISTS (
+                    SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = m.member_did))))
+        WHERE place <= ?2)) AS row
     FROM json_each(?1) w LEFT JOIN people p ON p.did = w.value LEFT JOIN visitors v ON v.did = w.value"
 );

@@ -347,7 +347,7 @@ fn x42_what_everybody_sees_of_it() {
     assert_eq!((marks(&service, false), marks(&service, true)), (vec![false], vec![true, false]), "R22");
     let watched = |service: &Service| {
         let found = block_on(presence::people(&service.store, &[did("bob")])).unwrap().remove(0);
-        (found.communities, found.closed)
+        (found.watched.open, found.watched.closed)
     };
     assert_eq!(watched(&service), (vec![community("zoe")], vec![community("alice")]), "A36");
     go_on(&mut service, &mut story, |story| {

@@ -111,7 +111,7 @@ fn a36_through_which_communities_a_person_is_watched() {
     let service = Service::live(&story);
     let watched = |name: &str| {
         let found = block_on(presence::people(&service.store, &[did(name)])).unwrap();
-        found.into_iter().next().unwrap().communities
+        found.into_iter().next().unwrap().watched.open
     };
     assert_eq!(watched("bob"), [of("alice"), of("carol"), of("dave")], "pending counts");
     assert_eq!(watched("alice"), [of("alice"), of("carol")], "the owner, and a member");

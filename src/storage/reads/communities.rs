@@ -29,7 +29,7 @@ pub async fn community(store: &impl Store, name: &str) -> Result<Option<bodies::
     Ok(found(store, COMMUNITY, name).await?.map(Into::into))
 }
 
-/// The same as those see it who may read it, and its AT-URI (X42).
+/// The same in full, for people who may read it, and its AT-URI (X42).
 pub async fn community_in_full(
     store: &impl Store,
     name: &str,
@@ -42,8 +42,8 @@ async fn found(store: &impl Store, sql: &'static str, name: &str) -> Result<Opti
     Ok(found.into_iter().next())
 }
 
-/// R11: the communities that a person owns, by rkey, and those that they take part in, by AT-URI, as
-/// everybody sees them, or as they see them themselves (X42).
+/// R11: the communities that a person owns, by rkey, and those that they take part in, by AT-URI: as
+/// everybody sees them, or as the person does (X42).
 pub async fn of_person(
     store: &impl Store,
     did: &Did,
@@ -128,8 +128,8 @@ pub async fn members(
     Ok((found.into_iter().map(body).collect(), end))
 }
 
-// A community as everybody sees it: of one for members only its name and picture, and whether it asks
-// for approval (X42); "in full": to those who may read it.
+// A community as everybody sees it. If it is for members only, that is its name, its picture and whether it
+// asks for approval (X42). With "in full": as its readers see it.
 macro_rules! community_json {
     (@ $description:literal, $order:literal) => {
         concat!(
@@ -211,8 +211,28 @@ macro_rules! admitted {
 }
 pub(in crate::storage) use admitted;
 
+// Whether the owner `$owner` of the community `$community` has approved a membership of `$did` (I40).
+macro_rules! approved {
+    ($community:literal, $did:literal, $owner:literal) => {
+        concat!(
+            "EXISTS (SELECT 1 FROM memberships m JOIN approvals a ON a.membership_uri = m.uri
+                WHERE m.member_did = ",
+            $did,
+            " AND m.community_uri = ",
+            $community,
+            " AND NOT m.hidden AND a.approver_did = ",
+            $owner,
+            " AND (a.community_uri IS NULL OR a.community_uri = ",
+            $community,
+            "))"
+        )
+    };
+}
+pub(in crate::storage) use approved;
+
 // Approved, or pending in an open community; not banned, and not the owner (R11). In a community of the
-// newest form only who is admitted (N04). Communities for members only are listed to the person alone (X42), if they may read them.
+// newest form, only admitted people (N04). Communities for members only are listed to the person alone
+// (X42), if they may read them.
 macro_rules! joined {
     ($json:expr, $whom:literal) => {
         concat!(
@@ -228,11 +248,9 @@ macro_rules! joined {
             " AND NOT EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = ?1)
               AND CASE WHEN c.rkey = 'self' THEN ",
             admitted!("c.uri", "?1"),
-            " WHEN NOT c.requires_approval_to_join THEN true ELSE EXISTS (
-                  SELECT 1 FROM memberships m JOIN approvals a ON a.membership_uri = m.uri
-                  WHERE m.member_did = ?1 AND m.community_uri = c.uri AND NOT m.hidden
-                    AND a.approver_did = c.owner_did AND (a.community_uri IS NULL OR a.community_uri = c.uri)) END
-            ORDER BY c.uri"
+            " WHEN NOT c.requires_approval_to_join THEN true ELSE ",
+            approved!("c.uri", "?1", "c.owner_did"),
+            " END ORDER BY c.uri"
         )
     };
 }
@@ -280,10 +298,9 @@ const MEMBERS: &str = concat!(
     joined(did, approved) AS (
         SELECT w.did, CASE WHEN c.rkey = 'self' THEN ",
     admitted!("c.uri", "w.did"),
-    " ELSE EXISTS (
-            SELECT 1 FROM memberships m JOIN approvals a ON a.membership_uri = m.uri
-            WHERE m.community_uri = c.uri AND m.member_did = w.did AND NOT m.hidden
-              AND a.approver_did = c.owner_did AND (a.community_uri IS NULL OR a.community_uri = c.uri)) END
+    " ELSE ",
+    approved!("c.uri", "w.did", "c.owner_did"),
+    " END
         FROM communities c CROSS JOIN asked w
         WHERE c.uri = ?1 AND NOT c.hidden AND w.did <> c.owner_did
           AND NOT EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = w.did)),
