@@ -132,7 +132,7 @@ export function localWorker(configPath, { storage, host, port, environment, toke
   const { name, main, options, vars, databases, assets } = readWranglerConfig(configPath)
   const { convertV4MiniflareOptions } = require('miniflare')
   const address = `${host.includes(':') ? `[${host}]` : host}:${port}`
-  // The address on which it listens, so that nobody can make the service request itself.
+  // The service knows the address on which it listens, and refuses to send requests to it.
   const bindings = { ...variables(vars, environment), COLIBRI_LISTENS_ON: address }
   bindings.TOKEN_SECRET ||= tokenSecret()
   const described = { ...options, ...builtModules(main), name, bindings }

@@ -1,5 +1,5 @@
-//! Numbers a community's events, keeps them, and delivers them: what the `Community` object works with. What an event
-//! does, who gets what next, and who is in voice is decided in `domain::community`.
+//! The log of a `Community` object: numbers events, stores them, and delivers them. `domain::community` decides what
+//! an event does, which gateway gets which events next, and who is in voice.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -30,7 +30,7 @@ pub(super) type Outcome<T> = std::result::Result<T, Fault>;
 /// both objects of a call, perhaps in one isolate, hold all of it in memory.
 pub(super) const PAGE_BYTES: usize = 2 * 1024 * 1024;
 
-/// How often old events are looked for, in milliseconds.
+/// How often old events are deleted, in milliseconds.
 pub(super) const TIDY_MS: i64 = 3_600_000;
 
 /// How long an event may take from being numbered to being sent, in microseconds.
@@ -48,9 +48,9 @@ pub(super) struct CommunityLog {
     memory: RefCell<Option<Core>>,
     /// A write failed, so the database counts and not the copy in memory.
     is_stale: Cell<bool>,
-    /// Whether a task is asking voice rooms to look at rights again.
+    /// Whether a task is asking voice rooms to check rights again.
     pub(super) asking_rooms: Cell<bool>,
-    /// Whether some room may have to look; nobody knows when the object has just woken.
+    /// Whether some room may have to check rights: also true when the object has just woken, and does not know.
     pub(super) rooms_may_be_due: Cell<bool>,
     pub(super) alarm: Alarm,
     pub(super) observers: Observers,
@@ -122,8 +122,8 @@ impl CommunityLog {
     }
 
     /// Appends events that the database did not take together. One that it does not take alone is
-    /// set aside (Q21). Should it not even take that, it takes nothing: all is done again later,
-    /// under the same numbers.
+    /// set aside (Q21). If even that fails, nothing more is appended, and the command is retried later
+    /// with the same numbers.
     fn append_one_by_one(&self, first: u64, events: &[Announcement], fault: &Fault) -> Outcome<()> {
         log::fault(fault, "events are stored one by one");
         let append =
@@ -171,7 +171,8 @@ impl CommunityLog {
         self.with(|core| Ok(Attached { seq: core.attach(&command.gateway) }))
     }
 
-    /// Anybody may ask for the log of anything: a community that was never seen gets no tables.
+    /// Whether this community is unknown. Anybody may ask for the log of any community, and an unknown one gets no
+    /// tables.
     pub(super) fn was_never_seen(&self) -> Outcome<bool> {
         Ok(self.memory.borrow().is_none() && self.sql.run(&community_log::is_used())?.is_empty())
     }
@@ -209,12 +210,12 @@ impl CommunityLog {
         })
     }
 
-    /// Events of before then are too old (Q06).
+    /// Events from before this time are too old (Q06).
     fn horizon(&self) -> Micros {
         Micros(now().0.saturating_sub(self.log.hours.saturating_mul(3_600_000_000)))
     }
 
-    /// Forgets what is too old or too much (Q06).
+    /// Deletes events that are too old or too many (Q06).
     fn forget(&self, core: &mut Core) -> Outcome<()> {
         self.sql.run_all(&community_log::forget(self.horizon(), self.log.max))?;
         core.begins_at(community::counters(&|statement| self.sql.run(statement))?.oldest);

@@ -25,8 +25,8 @@ use crate::platform::socket_state::send;
 use crate::wire::ids::AtUri;
 use crate::wire::socket::{Reply, Spelling};
 
-/// An observer's number, and while it catches up the last `seq` it received (negative: it requested
-/// none).
+/// An observer's number and, while it catches up, the last `seq` that it received (negative: it gave no
+/// cursor).
 pub(super) type Attachment = (i64, Option<i64>);
 
 /// Why an observer is closed (X43).
@@ -139,14 +139,14 @@ impl Observers {
         self.addresses.borrow_mut().remove(&id);
     }
 
-    /// Takes `events` of the log for an observer's address; `false` if it must wait (Q08).
+    /// Charges the reading of `events` to an observer's address; `false` if it must wait (Q08).
     pub(super) fn may_read(&self, id: i64, events: i64) -> bool {
         let addresses = self.addresses.borrow();
         let address = addresses.get(&id).map_or("", String::as_str);
         self.readers.borrow_mut().take(address, events, now())
     }
 
-    /// Returns events that were taken and not read.
+    /// Credits events that were charged and not read.
     pub(super) fn give_back(&self, id: i64, events: i64) {
         let addresses = self.addresses.borrow();
         let address = addresses.get(&id).map_or("", String::as_str);

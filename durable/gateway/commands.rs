@@ -1,4 +1,4 @@
-//! What a `Gateway` object may be asked.
+//! The commands of a `Gateway` object.
 
 use serde::{Deserialize, Serialize};
 
@@ -108,15 +108,15 @@ impl Command for SetState {
     const NAME: &'static str = "set-state";
 }
 
-/// To the `Gateway` of a person: a token of theirs is used (X04). Not idempotent: asked again it
-/// says that the token was used. Reply: what came of it.
+/// To the `Gateway` of a person: a token of theirs is used (X04). Not idempotent: a repeated
+/// call answers that the token was used before. Reply: whether the token counts.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct UseToken {
     /// Whose.
     pub did: Did,
     /// Its number: a person may have several tokens.
     pub token: String,
-    /// From when on it would be refused anyway.
+    /// When the token expires, so that its use can be forgotten.
     pub ends: Micros,
 }
 
@@ -146,7 +146,7 @@ impl Command for Proved {
 pub struct Forget {
     /// Who.
     pub did: Did,
-    /// Whether it is the last time.
+    /// Whether it is the last call.
     pub last: bool,
 }
 
@@ -156,8 +156,8 @@ impl Command for Forget {
     const NAME: &'static str = "forget";
 }
 
-/// To the `Gateway` of people: they have sockets at another one no more (a change of
-/// `GATEWAY_SHARDS`). Idempotent.
+/// To the `Gateway` of people: their sockets at their former gateway have closed
+/// (after a change of `GATEWAY_SHARDS`). Idempotent.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Adopt {
     /// Who.
@@ -170,13 +170,13 @@ impl Command for Adopt {
     const NAME: &'static str = "adopt";
 }
 
-/// To `Gateway`: channels with these keys appeared or went; look again what they mean, and
-/// listen to their communities if some session names them (A34). Idempotent.
+/// To `Gateway`: channels with these keys appeared or disappeared. The gateway reads their meaning again, and
+/// listens to their communities if a session names them (A34). Idempotent.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Reindexed {
     /// The community concerned.
     pub community: AtUri,
-    /// Keys of channels; none means that the whole community appeared or went.
+    /// Keys of channels; none means that the whole community appeared or disappeared.
     pub rkeys: Vec<Rkey>,
 }
 

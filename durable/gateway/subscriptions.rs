@@ -43,12 +43,12 @@ pub(super) type Page = (Replayed, Readers);
 /// Why a subscription has no effect.
 #[derive(Clone, Copy)]
 enum Without {
-    /// Only members may (X43).
+    /// It is for members only, and the session may not read it (X43).
     Right,
     Room(Bound),
 }
 
-/// The reply to a subscription: this one, unless it has no effect anyway.
+/// The reply to a subscription: `reply`, unless the subscription has no effect.
 fn unless(without: Option<Without>, reply: &Reply) -> Reply {
     match without {
         Some(Without::Right) => Reply::error(MEMBERS_ONLY),
@@ -163,7 +163,7 @@ impl GatewayObject {
     }
 
     /// Waits until a socket has taken most of what was sent to it, so that a long replay needs
-    /// little memory and is not taken for slowness. Who takes nothing for a while is slow (Q20).
+    /// little memory and is not taken for slowness. A socket that takes nothing for a while is slow (Q20).
     async fn room(&self, id: i64) {
         for _ in 0..ROOM_TRIES {
             if self.unsent(id) <= SLOW_BYTES / 2 {
@@ -173,8 +173,8 @@ impl GatewayObject {
         }
     }
 
-    /// Looks up what names of channels mean, and remembers it; also which of these communities are known. Answers
-    /// the communities concerned.
+    /// Looks up and stores what names of channels mean, and which of these communities are known. Returns the
+    /// communities concerned.
     pub(super) async fn look_up(&self, channels: &[String], communities: &[String]) -> Outcome<Vec<AtUri>> {
         let (mut names_left, mut communities) = (channels, communities);
         let mut found = Vec::new();
@@ -185,7 +185,7 @@ impl GatewayObject {
             found.extend(candidates.iter().filter_map(|channel| AtUri::parse(&channel.community).ok()));
             self.with(|sessions| {
                 if candidates.is_empty() && sessions.meanings.knows_none(names) {
-                    return Ok(()); // what nobody knows costs no write
+                    return Ok(()); // nothing is known, so nothing is written
                 }
                 self.sql.run_all(&gateway_sessions::mean(names, &candidates))?;
                 sessions.meanings.set(names, candidates);
@@ -198,7 +198,7 @@ impl GatewayObject {
         }
     }
 
-    /// Channels appeared or went: looks again what the names of the sessions mean (A34).
+    /// Channels appeared or disappeared: reads the meanings of the sessions' names again (A34).
     pub(super) async fn reindexed(&self, command: &Reindexed) -> Outcome<Done> {
         let rkeys: Vec<&str> = command.rkeys.iter().map(|rkey| rkey.as_str()).collect();
         let (names, wanted) = self.with(|sessions| {

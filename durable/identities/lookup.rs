@@ -19,7 +19,7 @@ use crate::storage::{Fault, Store};
 use crate::wire::ids::Did;
 use crate::wire::time::Micros;
 
-/// People looked up between two commits, and in parallel: the platform allows six connections that
+/// People per commit. They are looked up in parallel; the platform itself keeps it to six connections that
 /// wait for headers (platform facts 2.8).
 const BATCH: i64 = 30;
 const AT_ONCE: usize = 5;
@@ -50,8 +50,8 @@ pub(super) async fn look(env: &Env) -> Result<Next, Fault> {
         let rest = seen.iter().filter_map(|seen| seen.rests_until).max();
         let (findings, looked): (Vec<(Did, Finding)>, Vec<Looked>) =
             seen.into_iter().map(|seen| ((seen.looked.did.clone(), seen.finding), seen.looked)).unzip();
-        // The results first, then that people were looked up: after a crash in between they are
-        // looked up once more.
+        // Results are committed before people are marked as looked up: after a crash in between, the
+        // lookup is repeated.
         if pipeline::learn(&db, &findings, &settings, now()).await?
             && let Err(fault) = call(env, JETSTREAM, &Ensure {}).await
         {

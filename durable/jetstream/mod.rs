@@ -5,9 +5,9 @@
 //! - Gates: none is needed. One loop commits batches (`flushing`), and a second object would lose
 //!   against the ledger version.
 //! - Stored here: nothing. The cursor is in D1, in the transaction of its data.
-//! - Commands: [`Ensure`], after a commit by others (decisions, repositories, identities), an erasure, on
-//!   cron and `/api/health`. Wakes also on its alarm (at most 25 s, because an outbound socket alone does
-//!   not keep an object in memory, platform facts T1).
+//! - Commands: [`Ensure`], sent after a commit by others (decisions, repositories, identities), after an
+//!   erasure, by cron and by `/api/health`. An alarm wakes it at least every 25 s, because an outbound
+//!   socket alone does not keep an object in memory (platform facts T1).
 //! - Ends: never.
 
 mod batches;

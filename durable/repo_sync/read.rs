@@ -45,7 +45,7 @@ impl Pace for Steps {
     }
 }
 
-/// A host that shows less than is known was reset, or is outdated (K09).
+/// A host whose revision is older than the index was reset, or is outdated (K09).
 fn must_be_newer(due: &Due, rev: &str) -> Result<(), Miss> {
     if due.rev.as_deref().is_some_and(|known| rev < known) {
         let error = format!("the host shows revision {rev}, which is older than what is known");
@@ -54,8 +54,8 @@ fn must_be_newer(due: &Due, rev: &str) -> Result<(), Miss> {
     Ok(())
 }
 
-/// Since when others' records may have been refused that this repository makes acceptable: since it
-/// was due.
+/// This repository may make others' records acceptable that the gate refused before. It may have refused
+/// them since the repository was due.
 fn since(due: &Due) -> Micros {
     Micros::parse(&due.due_since).unwrap_or_default()
 }
@@ -125,7 +125,7 @@ impl Host {
                 look.status = "empty";
             }
             let mut statements = vec![repos::succeeded(&look, now())];
-            // Stored with the change that caused it, and again for those that were being read at
+            // The commit marked other repositories as due. Mark again those that were being read at
             // that moment.
             if found.changed_gate {
                 statements.push(repos::ask_the_gate_again(&due.did, since(due), now()));

@@ -108,8 +108,7 @@ impl Walker {
                 if cursor.is_none() {
                     self.pages.take();
                 }
-                // It is unknown whether an entry is new in this walk: all entries of a page may be
-                // known.
+                // Whether an entry is new in this walk is unknown, so all of a page's entries count as new.
                 let entries = page.dids.len() + usize::try_from(page.dropped).unwrap_or(0);
                 let held = Held { entries, new: entries };
                 let next = self.pages.borrow_mut().turn(held, page.cursor);

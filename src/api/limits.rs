@@ -46,7 +46,7 @@ impl Spends {
         Self(Rc::new(RefCell::new(Some(spending))))
     }
 
-    /// Refuses a request whose address has nothing left, unless it may still prove who asks.
+    /// Refuses a request whose address has nothing left, unless it shows a proof that is not verified yet.
     pub(super) fn admit(&self) -> std::result::Result<(), ApiError> {
         if self.is_in_doubt() { Ok(()) } else { self.refuse() }
     }

@@ -40,8 +40,8 @@ pub(super) async fn signal(call: &Call) -> Answer {
     }
 }
 
-/// The person that a caller acts for. `verified` mode requires one (X08); in `mixed` mode, a claim
-/// that counts for presence only counts for nothing here (X13).
+/// The person that a caller acts for. `verified` mode requires one (X08); in `mixed` mode, an
+/// unproven claim that is believed for presence is ignored here (X13).
 async fn caller(call: &Call) -> Result<Caller, ApiError> {
     let mode = config::sockets(&call.env).mode;
     let acting = acts(call, mode).await?.filter(|acting| acting.by != By::Presence);

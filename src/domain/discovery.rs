@@ -191,8 +191,8 @@ impl Walk {
     ///   2. after a walk that ended, a new one begins a day after its start, or sooner for a gap
     ///      that was noticed since its start;
     ///   3. a pause after a failure is observed;
-    ///   4. while too many repositories wait to be read, or some of the previous collection do, the
-    ///      walk pauses, but not for ever;
+    ///   4. while too many repositories wait to be read, or any from the previous collection, the walk
+    ///      pauses, but no longer than [`PATIENCE`];
     ///   5. otherwise it asks for the next page.
     pub fn next(walk: Option<&Self>, relay: &str, seen: Seen, now: Micros) -> Next {
         let Some(walk) = walk.filter(|walk| walk.relay == relay) else { return Next::Begin };

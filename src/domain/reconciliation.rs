@@ -61,7 +61,7 @@ pub enum Finding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step<'a> {
     /// The repository contains this record.
-    Stands(&'a SnapshotRecord),
+    Present(&'a SnapshotRecord),
     /// The index has this record and the repository does not.
     Gone(&'a AtUri),
 }
@@ -70,9 +70,9 @@ pub enum Step<'a> {
 ///
 ///   1. Collections follow the order of K02; within one, keys are in order, which is the order of
 ///      writing if keys are TIDs.
-///   2. A known record is gone if its collection is listed completely without it (K04). It goes
-///      after the other records of its row, so that a person who writes a membership anew does not
-///      leave in between.
+///   2. A known record is gone if its collection is listed completely without it (K04). Its step
+///      comes after the other records of its row, so that a person whose membership has a new key does
+///      not leave in between.
 ///   3. Of several actor records one decides: `self`, or else the last key (I33). It comes after
 ///      deletions, which empty the entry.
 pub fn plan<'a>(did: &Did, snapshot: &'a Snapshot, known: &'a [AtUri]) -> Vec<Step<'a>> {
@@ -83,7 +83,7 @@ pub fn plan<'a>(did: &Did, snapshot: &'a Snapshot, known: &'a [AtUri]) -> Vec<St
             .records
             .iter()
             .filter(|record| collections.contains(&record.collection))
-            .map(Step::Stands);
+            .map(Step::Present);
         let gone = known
             .iter()
             .filter(|uri| {
@@ -94,7 +94,7 @@ pub fn plan<'a>(did: &Did, snapshot: &'a Snapshot, known: &'a [AtUri]) -> Vec<St
             .map(Step::Gone);
         if collections.contains(&Collection::ActorData) {
             steps.extend(gone);
-            steps.extend(deciding(snapshot).map(Step::Stands));
+            steps.extend(deciding(snapshot).map(Step::Present));
         } else {
             steps.extend(stand);
             steps.extend(gone);
@@ -116,7 +116,7 @@ impl Step<'_> {
     /// The finding, at revision `rev` of the repository of `did`.
     pub fn found(&self, did: &Did, rev: &str) -> Option<Found> {
         let (uri, cid, write) = match self {
-            Step::Stands(record) => {
+            Step::Present(record) => {
                 let parsed = Record::parse(record.collection, did, &record.json);
                 let json = if parsed.is_ok() { record.json.clone() } else { String::new() };
                 let cid = Some(&record.cid).filter(|cid| is_cid(cid)).cloned();
@@ -132,7 +132,7 @@ impl Step<'_> {
     /// The length of its text, in bytes.
     pub fn bytes(&self) -> usize {
         match self {
-            Step::Stands(record) => record.json.len(),
+            Step::Present(record) => record.json.len(),
             Step::Gone(uri) => uri.as_str().len(),
         }
     }
@@ -173,7 +173,7 @@ mod tests {
         let steps: Vec<String> = plan(&did(), &snapshot, &known)
             .iter()
             .map(|step| match step {
-                Step::Stands(record) => format!("{}/{}", record.collection.nsid(), record.rkey),
+                Step::Present(record) => format!("{}/{}", record.collection.nsid(), record.rkey),
                 Step::Gone(uri) => format!("-{}/{}", uri.nsid(), uri.rkey()),
             })
             .map(|step| step.replace("social.colibri.", ""))

@@ -21,8 +21,8 @@ use crate::wire::time::Micros;
 /// The most people: with two communities each, about 2 kB of the 128 MB that an isolate has. Over
 /// it, the whole cache is dropped.
 const PEOPLE_MAX: usize = 8_000;
-/// The longest time, in microseconds, until a row that an admin changed by hand counts. `docs/hosting.md`
-/// promises it; cached responses have the same (`api::response_cache`).
+/// The longest time, in microseconds, before a row that an admin changed by hand takes effect, as
+/// `docs/hosting.md` promises. Cached responses have the same limit (`api::response_cache`).
 const KEPT_WITHIN: u64 = 60_000_000;
 
 /// Everything that decides the standing of one person, in any community.

@@ -262,7 +262,7 @@ impl Subscriptions {
         std::borrow::Cow::Owned(named)
     }
 
-    /// The keys that name `community`, or channels of which all that are known are in it.
+    /// The keys that name `community`, or a channel name whose known channels are all in it.
     pub fn naming(&self, community: &str, meanings: &Meanings) -> Vec<(Kind, String)> {
         let is_inside = |name: &&String| {
             let mut found = meanings.of(name).map(|candidate| candidate.community == community);
@@ -302,8 +302,8 @@ fn can_name(key: &str) -> bool {
     !key.is_empty() && key.len() <= KEY_MAX && !key.contains(char::is_control)
 }
 
-/// Whether a channel or a community may ever have this name; people are not looked up. A name of any other form
-/// need not be asked about.
+/// Whether a channel or a community may ever have this name; people are not looked up. Names of any other form
+/// are not looked up.
 pub fn may_be_known(kind: Kind, name: &str) -> bool {
     let is_record = |collection| AtUri::parse(name).is_ok_and(|uri| uri.is(collection));
     match kind {
@@ -410,12 +410,12 @@ pub struct Routing<'a> {
 }
 
 impl Routing<'_> {
-    /// Whether a socket with these subscriptions receives an event (A37, X43). One of the newest client receives
-    /// everything of the communities of its person, messages too, but nothing private (N162). Of a community for
+    /// Whether a socket of `did`, `proven` or not, with these subscriptions receives an event (A37, X43). A socket of
+    /// the newest client receives all that is public in the communities of its person (N162). In a community for
     /// members only:
-    ///   1. a private event, the sockets of its person that proved who they are;
-    ///   2. other events, those whose person may read it, and that named the community or the channel:
-    ///      *all* does not mean it.
+    ///   1. a private event goes to the sockets of its person that proved who they are;
+    ///   2. any other event goes to the sockets whose person may read the community, and that named the
+    ///      community or the channel: *all* does not include it.
     pub fn receives(
         &self,
         subscriptions: &Subscriptions,
@@ -584,7 +584,7 @@ mod tests {
         }
     }
 
-    /// It protects sockets from before an update, whose rows are read after it.
+    /// Sockets survive an update of the service, so rows of the earlier build must stay readable.
     #[test]
     fn the_stored_form_is_pinned() {
         let text = r#"{"message":{"all":false,"keys":["a","bc"]},"community":{"all":true,"keys":[]},"user_status":{"all":false,"keys":["d"]}}"#;

@@ -6,7 +6,7 @@
 
 use crate::storage::{CommitError, Fault, Statement, Store};
 
-/// How many times a commit is tried that loses against other writers.
+/// How many times a commit is tried again that lost against other writers, at most.
 const ATTEMPTS: u32 = 20;
 
 /// A decision on the current facts.
@@ -82,10 +82,10 @@ mod tests {
         let lost = |n| vec![CommitError::Conflict; n];
         let fault = Fault::new("committing", "the disk is full");
         assert_eq!(run(lost(0), 0), (Ok(1), 1, vec![]), "the first succeeds");
-        assert_eq!(run(lost(2), 0), (Ok(3), 3, vec![1, 2]), "what was decided last is what came of it");
+        assert_eq!(run(lost(2), 0), (Ok(3), 3, vec![1, 2]), "the last decision is committed");
         assert_eq!(run(lost(2), 2), (Ok(0), 2, vec![1]), "nothing is left to commit");
         let broken = vec![CommitError::Fault(fault.clone()), CommitError::Conflict];
-        assert_eq!(run(broken, 0), (Err(fault), 2, vec![1]), "a fault is the caller's to try again");
+        assert_eq!(run(broken, 0), (Err(fault), 2, vec![1]), "the caller retries after a fault");
         let (result, decided, pauses) = run(lost(100), 0);
         assert_eq!((decided, pauses.len()), (ATTEMPTS, ATTEMPTS as usize), "it ends");
         assert_eq!(result.unwrap_err().doing, "testing");

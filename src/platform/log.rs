@@ -1,8 +1,8 @@
 //! The log: one JSON line per noteworthy event, logged once, where it is handled.
 //!
 //! A line begins with its time; `message` is readable alone and comes before the fields, which are
-//! for queries. DIDs and AT-URIs are allowed; the
-//! text of a record, a token or a secret is never logged (C23).
+//! for queries. DIDs and AT-URIs are allowed; the text of a record, a token or a secret is never
+//! logged (C23).
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;

@@ -1,7 +1,7 @@
 //! What members of a community may do, by the words of its roles (contract N22).
 //!
-//! A set of words of which there are few: what is no such word is left out, so whatever a record
-//! holds, a set is small.
+//! There are few permissions, and other words are left out, so a set is small whatever a record
+//! contains.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

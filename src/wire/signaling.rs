@@ -210,7 +210,7 @@ pub fn read(text: Option<&str>) -> Result<ClientFrame, Invalid> {
             },
         }),
         "heartbeat" => Ok(ClientFrame::Heartbeat),
-        // The error repeats the word, but not a whole frame of it.
+        // The error repeats the start of the word, which may be as long as a frame.
         _ => Err(Invalid::UnknownType(kind.chars().take(NAME_MAX).collect())),
     }
 }

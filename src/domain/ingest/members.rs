@@ -81,8 +81,8 @@ impl Fold {
         }
     }
 
-    /// N12, N16, N17; held while the community is not known (I60). Who is admitted is known (K01), and
-    /// what waited for it is judged.
+    /// N12, N16, N17; held while the community is not known (I60). An admission makes its person known
+    /// (K01) and releases their records that waited for it.
     pub(super) fn put_member(&mut self, version: &Version, record: &Member) {
         let community = community_of(version.author);
         let before = self.working_set.members.get(version.uri).cloned();
@@ -93,7 +93,7 @@ impl Fold {
         if self.working_set.community(&community).is_none() && (before.is_none() || moved) {
             return self.hold(version, community.as_str());
         }
-        // What the community says of somebody who is erased is its own, and stays out of sight (I55).
+        // The admission of an erased person is the community's record; it is stored hidden (I55).
         let is_erased = self.working_set.erased.contains(&record.subject);
         let is_elsewhere = |row: &MembershipRow| row.community_uri != community;
         let withdrawn = record.from_membership.as_ref().is_some_and(|uri| {
@@ -135,7 +135,7 @@ impl Fold {
         }
     }
 
-    /// N12: what a person wrote while their admission was on its way is judged now.
+    /// N12: judges what a person wrote before their admission arrived.
     fn release_after_admission(&mut self, community: &AtUri, person: &Did) {
         if Form::of(community) == Form::New && self.takes_part(community, person) {
             self.release(&awaited(community, person));

@@ -69,13 +69,13 @@ pub struct Folded {
     /// edited an unknown message, or the gate refused their record. If their repository is being
     /// read, or a gap is open, the repository is read once more.
     pub doubtful: BTreeSet<Did>,
-    /// People whom a community of the newest form admitted: what they wrote before is judged anew (N16).
+    /// People whom a community of the newest form admitted: their earlier records are judged again (N16).
     pub admitted: BTreeSet<Did>,
-    /// Whom a community banned by record, or not any more: what they wrote there goes out of sight or comes
-    /// back, loaded or not (N21).
+    /// People whose ban by record in a community began (`true`) or ended: all their messages there are hidden
+    /// or shown again, including those outside of the working set (N21).
     pub banned_by_record: Vec<(AtUri, Did, bool)>,
-    /// Channels that appeared, or came to another community, each with its community: who is banned by
-    /// record may have written there before (N21, I72).
+    /// Channels that appeared or moved to another community, each with its community. People who are banned
+    /// there by record may have written in them before (N21, I72).
     pub channels_placed: Vec<(AtUri, AtUri)>,
 }
 

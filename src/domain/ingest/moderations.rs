@@ -1,7 +1,7 @@
 //! Decisions by records of a community of the newest form (N21).
 //!
-//! Of the decisions about one subject the one with the highest key counts, whatever order they come in; what
-//! is announced is the difference between before and after. Decisions by REST stand beside them.
+//! Of the decisions about one subject, the one with the highest key counts, in whatever order they arrive. The
+//! difference between before and after is announced. Decisions by REST are independent of these.
 
 use super::super::form::community_of;
 use super::super::rows::{MessageRow, ModerationRow, decided_group};
@@ -50,7 +50,7 @@ impl Fold {
         }
     }
 
-    /// What the decisions about the subject of `row` come to now.
+    /// Applies the decision that now counts about the subject of `row`.
     fn judge(&mut self, row: &ModerationRow) {
         match row.about.as_str() {
             ModerationRow::PERSON => {
@@ -111,7 +111,7 @@ impl Fold {
         }
     }
 
-    /// What others learn of a person who is banned by record, or not any more.
+    /// The change to announce of a person whose ban by record begins or ends.
     fn change_of_ban(&self, community: &AtUri, person: &Did, banned: bool) -> Option<MemberChange> {
         match standing(&self.working_set, community, person) {
             Standing::Owner | Standing::None => None,

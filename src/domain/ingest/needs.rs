@@ -204,7 +204,7 @@ impl Needs {
         authors.chain(self.people.iter().chain(&self.profiles).chain(&self.accounts).cloned()).collect()
     }
 
-    /// What the erasure of a person needs: as if their account went (I51).
+    /// The needs of a person's erasure: as if their account became inactive (I51).
     pub fn of_erasure(did: &Did) -> Self {
         let mut needs = Self::default();
         needs.people.insert(did.clone());
@@ -261,8 +261,8 @@ impl Needs {
         }
     }
 
-    /// What a decision by record concerns (N21): all of a person that an account that goes concerns (I51),
-    /// or a message as it is shown again.
+    /// The needs of a decision by record (N21): those of a person whose account becomes inactive (I51), or
+    /// those of a message that is shown again.
     fn decided(&mut self, community: &AtUri, about: &About) {
         match about {
             About::Person(did) => {

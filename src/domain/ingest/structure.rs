@@ -159,7 +159,7 @@ impl Fold {
             rev: version.rev.to_owned(),
             indexed_at: before.as_ref().map_or(version.received, |row| row.indexed_at),
         };
-        // Whom a voice channel names is no news by itself, but people may have to leave it (N15).
+        // A change of the people whom a voice channel names is not announced, but some may have to leave (N15).
         let names_the_same = |old: &ChannelRow| {
             old.allowed_roles == row.allowed_roles && old.allowed_members == row.allowed_members
         };
