@@ -93,13 +93,15 @@ impl Command for Observed {
     const NAME: &'static str = "observed";
 }
 
-/// To the `Gateway` of a person: they chose this state (R20). Idempotent. Reply: it is stored.
+/// To the `Gateway` of a person: they chose this state (R20, N160p). Idempotent. Reply: it is stored.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SetState {
     /// Who.
     pub did: Did,
     /// What they chose.
     pub state: State,
+    /// Whether it shows without a socket, too (P09).
+    pub shows_alone: bool,
 }
 
 impl Command for SetState {

@@ -45,9 +45,9 @@ impl GatewayObject {
         }
     }
 
-    /// R20.
+    /// R20, N160p.
     pub(super) async fn set_by_api(self: &Rc<Self>, command: SetState) -> Outcome<Done> {
-        let choice = Choice { did: command.did, state: command.state, by_api: true };
+        let choice = Choice { did: command.did, state: command.state, by_api: command.shows_alone };
         self.set(choice).await.map(|_| Done {})
     }
 

@@ -68,7 +68,12 @@ pub(super) async fn moderator(call: &Call) -> Result<Caller, ApiError> {
 pub(super) async fn person(call: &Call) -> Result<Did, ApiError> {
     let header = call.header("authorization");
     match header.as_deref().and_then(|header| header.strip_prefix("Bearer ")) {
-        Some(token) if looks_like_jwt(token) => verify(call, token).await.map(|(did, _)| did),
+        Some(token) if looks_like_jwt(token) => {
+            let (did, _) = verify(call, token).await?;
+            call.keeps.is_for_its_caller();
+            call.door.know(Caller::Person(did.clone()));
+            Ok(did)
+        }
         _ => Err(ApiError::AuthRequired("the header Authorization must be: Bearer and a service-auth token")),
     }
 }
@@ -76,18 +81,15 @@ pub(super) async fn person(call: &Call) -> Result<Did, ApiError> {
 /// The caller who reads what is for members only: a holder of the API key, or a person with a proof of their
 /// own, as in [`moderator`] (X41). Without a key on the server, proofs count all the same.
 pub(super) async fn reader(call: &Call) -> Result<Caller, ApiError> {
-    if shows_key(&call.request, &call.env) {
-        return Ok(Caller::Operator);
-    }
-    match bearer(call) {
-        Some(proof) if looks_like_jwt(&proof) => {
-            verify(call, &proof).await.map(|(did, _)| Caller::Person(did))
-        }
-        Some(proof) if is_socket_token(call, &proof) => {
-            vouched(call, &proof).await.map(|(did, _)| Caller::Person(did))
-        }
-        _ => Err(ApiError::AuthRequired(MEMBERS_ONLY)),
-    }
+    let caller = match bearer(call) {
+        _ if shows_key(&call.request, &call.env) => Caller::Operator,
+        Some(proof) if looks_like_jwt(&proof) => Caller::Person(verify(call, &proof).await?.0),
+        Some(proof) if is_socket_token(call, &proof) => Caller::Person(vouched(call, &proof).await?.0),
+        _ => return Err(ApiError::AuthRequired(MEMBERS_ONLY)),
+    };
+    call.keeps.is_for_its_caller();
+    call.door.know(caller.clone());
+    Ok(caller)
 }
 
 /// The caller of a route that everybody may read, but that shows more to some (X42). An invalid proof counts as

@@ -16,6 +16,8 @@ pub(super) enum ApiError {
     BadRequest(&'static str),
     /// 422: a missing or invalid parameter or field.
     Invalid(String),
+    /// 400: a state that the lexicon does not have (N160p).
+    InvalidState(&'static str),
     /// 401: a key or proof is missing or wrong.
     AuthRequired(&'static str),
     /// 401: an invalid service-auth token (X04).
@@ -68,6 +70,7 @@ impl ApiError {
         match self {
             ApiError::BadRequest(sentence) => (400, "InvalidRequest", sentence),
             ApiError::Invalid(sentence) => (422, "InvalidRequest", sentence),
+            ApiError::InvalidState(sentence) => (400, "InvalidState", sentence),
             ApiError::AuthRequired(sentence) => (401, "AuthRequired", sentence),
             ApiError::NoProof(refusal) => (401, "AuthRequired", refusal.sentence()),
             ApiError::Forbidden(sentence) => (403, "Forbidden", sentence),

@@ -46,7 +46,6 @@ impl From<Identity> for Shown {
 /// another one.
 pub(super) async fn identity(call: &Call) -> Answer {
     let who = call.query.did_or_handle("id")?;
-    let (db, outside) = (call.db()?, call.outside()?);
     let did = match who {
         Who::Did(did) => did,
         Who::Handle(handle) => match leads_to(call, &handle).await? {
@@ -54,9 +53,7 @@ pub(super) async fn identity(call: &Call) -> Answer {
             None => return Err(ApiError::NotFound("this handle resolves to no DID")),
         },
     };
-    let found = identity::identify_anybody(&db, &did, &outside).await;
-    let identity = found.map_err(|unresolved| refused(unresolved, "there is no such did"))?;
-    shown(call, &Shown::from(identity))
+    shown(call, &Shown::from(of_did(call, &did).await?))
 }
 
 /// The DID to which a handle resolves, if it does.
@@ -66,6 +63,18 @@ pub(super) async fn leads_to(call: &Call, handle: &Handle) -> Result<Option<Did>
         Proof::Nothing => Ok(None),
         Proof::Failed => Err(ApiError::Upstream("this handle could not be resolved")),
     }
+}
+
+/// The handle of a person, if it is proven and can be found out now.
+pub(super) async fn proven_handle(call: &Call, did: &Did) -> Option<Handle> {
+    let (db, outside) = (call.db().ok()?, call.outside().ok()?);
+    identity::identify_anybody(&db, did, &outside).await.ok()?.proven_handle().cloned()
+}
+
+/// The account behind a DID.
+pub(super) async fn of_did(call: &Call, did: &Did) -> Result<Identity, ApiError> {
+    let found = identity::identify_anybody(&call.db()?, did, &call.outside()?).await;
+    found.map_err(|unresolved| refused(unresolved, "there is no such did"))
 }
 
 /// The error for a DID that does not resolve. `nobody` is the message if the DID does not exist.

@@ -45,6 +45,11 @@ enum State {
 }
 
 impl Door {
+    /// The caller has shown a proof, which is used up by that.
+    pub(super) fn know(&self, caller: Caller) {
+        self.0.replace(State::Known(caller));
+    }
+
     fn caller(&self) -> Option<Caller> {
         if let State::Known(caller) = &*self.0.borrow() { Some(caller.clone()) } else { None }
     }
@@ -53,13 +58,11 @@ impl Door {
 /// Runs the handler of a read, and, if that turned out to be for members only, once more when the caller
 /// has shown who they are.
 pub(super) async fn answer(handler: Handler, call: &Call) -> Answer {
-    let answer = handler(call).await;
-    if !matches!(*call.door.0.borrow(), State::ProofNeeded) {
-        return answer;
+    let mut answer = handler(call).await;
+    if matches!(*call.door.0.borrow(), State::ProofNeeded) {
+        authority::reader(call).await?;
+        answer = handler(call).await;
     }
-    let caller = authority::reader(call).await?;
-    call.door.0.replace(State::Known(caller));
-    let answer = handler(call).await;
     if matches!(*call.door.0.borrow(), State::NoMember) {
         Err(ApiError::Forbidden(NO_MEMBER))
     } else {

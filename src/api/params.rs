@@ -41,6 +41,15 @@ impl Query {
         self.get(name).is_some()
     }
 
+    /// A flag of a lexicon, `true` or `false`; a missing one is `false`.
+    pub(super) fn bool(&self, name: &str) -> Checked<bool> {
+        match self.optional(name) {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(ApiError::Invalid(format!("{name} must be true or false"))),
+        }
+    }
+
     /// An optional parameter; an empty one counts as missing.
     pub(super) fn optional(&self, name: &str) -> Option<&str> {
         self.get(name).filter(|value| !value.is_empty())

@@ -10,8 +10,10 @@ use crate::pipeline;
 use crate::platform::clock::now;
 use crate::platform::objects::{call as ask, gateway_of};
 use crate::platform::{config, log, profiles};
+use crate::storage::Fault;
 use crate::storage::reads::people;
 use crate::wire::bodies::Author;
+use crate::wire::ids::Did;
 
 /// R04 `GET /api/authors`: a person. The first rule that applies decides:
 ///   1. if the index knows anything of them, it answers; an erased person is a 404 (I57);
@@ -31,24 +33,35 @@ pub(super) async fn author(call: &Call) -> Answer {
     if erasure::is_erased(call, &did).await? {
         return Err(ApiError::NotFound("nothing is known of this did"));
     }
-    let outside = call.outside()?;
-    let looked_up = match cached {
-        Some(_) => profiles::look_up(&did, &outside, Errand::Trusted).await,
-        None => profiles::look_up_anybody(&did, &outside).await.ok_or(ApiError::RateLimited(1))?,
-    };
-    match (looked_up, cached) {
-        (Ok(Some(profile)), _) => {
-            let settings = config::stream(&call.env).pipeline;
-            pipeline::remember(&db, &did, &profile, &settings, now()).await?;
+    match (look_up(call, &did, cached.is_some()).await?, cached) {
+        (Ok(true), _) => {
             let found = people::person(&db, &did).await?;
             author_body(call, &found.ok_or(ApiError::Internal)?)
         }
         (_, Some(cached)) => author_body(call, &cached),
-        (Ok(None), None) => Err(ApiError::NotFound("this did has no profile")),
+        (Ok(false), None) => Err(ApiError::NotFound("this did has no profile")),
         (Err(fault), None) => {
             log::fault(&fault, "the caller gets an error");
             Err(ApiError::Upstream("the profile of this did could not be looked up"))
         }
+    }
+}
+
+/// Looks up a person's profile, and stores it (I37). Whether there was one.
+pub(super) async fn look_up(call: &Call, did: &Did, is_known: bool) -> Result<Result<bool, Fault>, ApiError> {
+    let outside = call.outside()?;
+    let looked_up = match is_known {
+        true => profiles::look_up(did, &outside, Errand::Trusted).await,
+        false => profiles::look_up_anybody(did, &outside).await.ok_or(ApiError::RateLimited(1))?,
+    };
+    match looked_up {
+        Ok(Some(profile)) => {
+            let settings = config::stream(&call.env).pipeline;
+            pipeline::remember(&call.db()?, did, &profile, &settings, now()).await?;
+            Ok(Ok(true))
+        }
+        Ok(None) => Ok(Ok(false)),
+        Err(fault) => Ok(Err(fault)),
     }
 }
 
@@ -66,7 +79,7 @@ pub(super) async fn set_state(call: &Call) -> Answer {
     let state = state.ok_or_else(|| ApiError::Invalid("state must be online, away or dnd".into()))?;
     erasure::must_not_be_erased(call, &did).await?;
     let gateway = gateway_of(&did, config::sockets(&call.env).gateway_shards);
-    ask(&call.env, &gateway, &SetState { did, state }).await?;
+    ask(&call.env, &gateway, &SetState { did, state, shows_alone: true }).await?;
     empty(204)
 }
 

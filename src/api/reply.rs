@@ -109,48 +109,58 @@ impl List<'_> {
     }
 
     /// Answers with everything. A list of one page is answered like any other read. A longer one is
-    /// streamed: memory holds one page at a time, and a fault on the way aborts the connection, so
-    /// that the client receives malformed JSON (H15).
+    /// [`streamed`].
     pub(super) async fn whole<T, P>(&self, write: Write<T>, limit: i64, fetch: impl Fetch<T, P>) -> Answer
     where
         T: 'static,
         P: Serialize + 'static,
     {
         // Before the status is sent: a fault here is a 503.
-        let first = fetch(None, limit).await?;
-        if first.1.is_none() {
-            return self.page(write, first);
-        }
-        let fetch = Rc::new(fetch);
-        let pages = futures::stream::try_unfold(Some(Next::Ready(first)), move |next| {
-            let fetch = Rc::clone(&fetch);
-            async move {
-                let (opening, (rows, end)) = match next {
-                    Some(Next::Ready(page)) => (None, page),
-                    Some(Next::After(place)) => (Some(','), fetch(Some(place), limit).await?),
-                    None => return Ok(None),
-                };
-                let mut text = write(&rows).map_err(|error| Fault::new("writing a list", error))?;
-                // Pages are joined into one list, so inner brackets are dropped.
-                if end.is_some() {
-                    text.pop();
-                }
-                if let Some(comma) = opening {
-                    let inside = text.get(1..).unwrap_or_default();
-                    text = if rows.is_empty() { inside.to_owned() } else { format!("{comma}{inside}") };
-                }
-                Ok(Some((text.into_bytes(), end.map(Next::After))))
-            }
-        });
-        let pages = pages.map_err(|fault: Fault| {
-            log::fault(&fault, "the response is aborted");
-            worker::Error::RustError("the response is aborted".into())
-        });
-        let response = Response::from_stream(pages)?;
-        response.headers().set("content-type", "application/json")?;
-        response.headers().set("cache-control", self.call.keeps.cache_control())?;
-        Ok(response)
+        let (rows, end) = fetch(None, limit).await?;
+        let Some(place) = end else { return self.page(write, (rows, None::<P>)) };
+        let mut head = write(&rows).map_err(|_| ApiError::Internal)?;
+        let closing = head.pop().map(String::from).unwrap_or_default();
+        streamed(self.call, (head, place), closing, write, async move |place| fetch(Some(place), limit).await)
     }
+}
+
+/// Answers with JSON that ends in a list: `head` is everything through the first page, whose last row is at
+/// `place`; the other pages follow, then `closing`. Memory holds one page at a time, and a fault on the way
+/// aborts the connection, so that the client receives malformed JSON (H15).
+pub(super) fn streamed<T: 'static, P: 'static>(
+    call: &Call,
+    (head, place): (String, P),
+    closing: String,
+    write: Write<T>,
+    fetch: impl AsyncFn(P) -> Result<Page<T, P>, Fault> + 'static,
+) -> Answer {
+    let shared = Rc::new((fetch, closing));
+    let pages = futures::stream::try_unfold(Some((Some(head), place)), move |next| {
+        let shared = Rc::clone(&shared);
+        async move {
+            let (fetch, closing) = &*shared;
+            let place = match next {
+                None => return Ok(None),
+                Some((Some(head), place)) => return Ok(Some((head.into_bytes(), Some((None, place))))),
+                Some((None, place)) => place,
+            };
+            let (rows, end) = fetch(place).await?;
+            let text = write(&rows).map_err(|error| Fault::new("writing a list", error))?;
+            // Pages are joined into one list, so inner brackets are dropped.
+            let inside = text.get(1..text.len().saturating_sub(1)).unwrap_or_default();
+            let comma = if rows.is_empty() { "" } else { "," };
+            let closing = if end.is_none() { closing.as_str() } else { "" };
+            Ok(Some((format!("{comma}{inside}{closing}").into_bytes(), end.map(|place| (None, place)))))
+        }
+    });
+    let pages = pages.map_err(|fault: Fault| {
+        log::fault(&fault, "the response is aborted");
+        worker::Error::RustError("the response is aborted".into())
+    });
+    let response = Response::from_stream(pages)?;
+    response.headers().set("content-type", "application/json")?;
+    response.headers().set("cache-control", call.keeps.cache_control())?;
+    Ok(response)
 }
 
 /// Reads the page after a position, with at most this many rows.
@@ -163,14 +173,6 @@ pub(super) type Write<T> = fn(&[T]) -> serde_json::Result<String>;
 /// Rows as a JSON array.
 pub(super) fn array<T: Serialize>(rows: &[T]) -> serde_json::Result<String> {
     serde_json::to_string(rows)
-}
-
-/// The next step of a streamed list.
-enum Next<T, P> {
-    /// A page that is loaded.
-    Ready(Page<T, P>),
-    /// The page after this position.
-    After(P),
 }
 
 #[cfg(test)]

@@ -40,9 +40,14 @@ pub(super) async fn ask(call: &Call) -> Answer {
 /// Somebody named an unknown community: its owner's repository is read, if it was not before, so
 /// that a later request finds it. A URI that cannot name a community has no owner.
 pub(super) async fn look_for(call: &Call, named: &str) -> Result<(), ApiError> {
+    looks_for(call, named).await.map(drop)
+}
+
+/// As [`look_for`]; whether the repository is due because of that.
+pub(super) async fn looks_for(call: &Call, named: &str) -> Result<bool, ApiError> {
     match AtUri::parse(named) {
         Ok(uri) if uri.is(Collection::Community) => want(call, &uri.authority(), Reason::Lookup).await,
-        _ => Ok(()),
+        _ => Ok(false),
     }
 }
 
@@ -56,14 +61,14 @@ pub(super) fn know(call: &Call, did: &Did) {
     });
 }
 
-/// Makes a repository due. The answer does not wait for the reading.
-async fn want(call: &Call, did: &Did, reason: Reason) -> Result<(), ApiError> {
+/// Makes a repository due; whether this changed anything. The answer does not wait for the reading.
+async fn want(call: &Call, did: &Did, reason: Reason) -> Result<bool, ApiError> {
     let made = store(&call.env, did, reason).await?;
     if made {
         let env = call.env.clone();
         call.after_answer(async move { wake(&env).await });
     }
-    Ok(())
+    Ok(made)
 }
 
 async fn make_due(env: &Env, did: &Did, reason: Reason) -> Result<(), Fault> {

@@ -80,7 +80,7 @@ pub enum Input {
     Closed(i64),
     /// A frame that is activity (P05).
     Active,
-    /// `set_state` (P08).
+    /// `set_state` (P08), or `actor.setState` (N160p).
     Set(State),
     /// R20 (P09).
     SetByApi(State),
@@ -152,6 +152,11 @@ impl Presence {
         self.active
     }
 
+    /// Whether a choice shows at once: with a socket, or within the grace after the last one (P04).
+    pub fn shows_choices(&self) -> bool {
+        !self.sockets.is_empty() || self.grace_until.is_some()
+    }
+
     /// The open sockets.
     pub fn sockets(&self) -> &BTreeSet<i64> {
         &self.sockets
@@ -193,6 +198,10 @@ impl Presence {
             Input::Opened(socket) => self.opened(socket, now),
             Input::Closed(socket) => self.closed(socket, now, periods),
             Input::Active => self.activity(now),
+            // Without a socket the choice is stored, and shows with the next one (P04, N160p).
+            Input::Set(state) if !self.shows_choices() => {
+                self.preferred = state;
+            }
             Input::Set(state) => {
                 self.activity(now);
                 self.set(state);
@@ -515,6 +524,20 @@ mod tests {
         stage.on(Input::Active);
         stage.until(4000);
         assert_eq!(stage.silences, 2);
+    }
+
+    #[test]
+    fn n160p_without_a_socket_a_choice_shows_with_the_next_one() {
+        let mut presence = Presence::default();
+        let mut on = |input, at: i64| {
+            presence.on(input, Micros(at), &PERIODS);
+            (presence.current(), presence.preferred())
+        };
+        on(Input::Loaded { preferred: None, current: None, active: true }, 0);
+        let (current, preferred) = on(Input::Set(State::Dnd), 1);
+        assert!(!matches!(current, Some(State::Dnd)), "P04: {current:?}");
+        assert_eq!(preferred, State::Dnd);
+        assert_eq!(on(Input::Opened(7), 2).0, Some(State::Dnd));
     }
 
     /// Objects store it in their database: after a change of its form, everybody at a gateway would

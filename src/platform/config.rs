@@ -315,6 +315,11 @@ pub fn relay(env: &Env) -> Option<Url> {
     url
 }
 
+/// `LEGACY_COMMUNITIES` (C41): whether the newest client locks communities of the old form.
+pub fn legacy_locked(env: &Env) -> bool {
+    text(env, "LEGACY_COMMUNITIES") == "locked"
+}
+
 /// `BLOB_VERIFY_MAX` (C18): the largest blob that is verified against its CID, in bytes.
 pub fn blob_verify_max(env: &Env) -> u64 {
     u64::try_from(number(env, "BLOB_VERIFY_MAX")).unwrap_or(0)

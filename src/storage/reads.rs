@@ -195,12 +195,17 @@ macro_rules! person_json {
 // the other columns from the row with the minimum.
 macro_rules! reactions_of {
     ($messages:literal) => {
+        reactions_of!($messages, "")
+    };
+    ($messages:literal, $more:literal) => {
         concat!(
             "SELECT json_object('uri', uri, 'reactor_did', reactor_did, 'target_uri', target_uri, 'emoji', emoji,
                 'hidden', json('false'), 'rev', rev, 'indexed_at', indexed_at) AS row
              FROM (SELECT r.*, min(r.indexed_at || r.uri) FROM ",
             $messages,
-            " p CROSS JOIN reactions r ON r.target_uri = p.uri WHERE NOT r.hidden
+            " p CROSS JOIN reactions r ON r.target_uri = p.uri WHERE NOT r.hidden ",
+            $more,
+            "
                    GROUP BY r.target_uri, r.reactor_did, r.emoji)"
         )
     };
@@ -351,6 +356,7 @@ macro_rules! message_named {
 
 pub mod bans;
 pub mod communities;
+pub mod lexicons;
 pub mod members_only;
 pub mod people;
 pub mod reactions;

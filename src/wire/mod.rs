@@ -37,4 +37,5 @@ pub mod subscribe_events;
 pub mod text;
 pub mod tid;
 pub mod time;
+pub mod views;
 pub mod xrpc;

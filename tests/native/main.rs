@@ -26,6 +26,7 @@ mod history;
 mod identities;
 mod invites;
 mod keys;
+mod lexicons;
 mod members_only;
 mod moderation;
 mod newest;

@@ -1,42 +1,56 @@
-// Colibri's lexicons, and whether what a service sends is as they say.
+// @ts-check
+// The lexicons of Colibri's AppView, to compare answers and frames with. They are nobody's to ship, so they are not in
+// the repository: they are looked for in LEXICONS_DIR, and beside the checkout.
 //
-// Promises: the files in tests/lexicons are the network's own, unchanged. What the client of today needs otherwise stands in
-// EXCEPTIONS, each with the reason.
+// Promises: where the client of today needs something else than a lexicon says, it stands in EXCEPTIONS, with the reason.
 
-import { readFileSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 
-import { jsonToLex } from '@atproto/lex-json'
-import { BlobRef, Lexicons } from '@atproto/lexicon'
+import { jsonToLex, Lexicons } from '@atproto/lexicon'
 
-const FOLDER = new URL('../lexicons/', import.meta.url)
-const lexicons = new Lexicons()
-for (const name of readdirSync(FOLDER).filter((name) => name.endsWith('.json'))) lexicons.add(JSON.parse(readFileSync(new URL(name, FOLDER), 'utf8')))
-
+const BESIDE = ['../../../shared/upstream/lexicons', '../../../../shared/upstream/lexicons']
 const EVENTS = 'social.colibri.sync.subscribeEvents'
 
-/** Where the client reads something else than the lexicon says. */
+/** @type {Record<string, (data: any) => any>} */
 const EXCEPTIONS = {
   // The lexicon has plain blobs; records and the client have the blob and its name.
-  message_event: ({ attachments = [], ...data }) => ({ ...data, attachments: attachments.map(({ blob }) => blob) }),
+  message_event: ({ attachments = [], ...data }) => ({ ...data, attachments: attachments.map((/** @type {any} */ { blob }) => blob) }),
 }
 
-/** JSON as the validator wants it: blobs are objects of their own. @param {any} value */
-function read(value) {
-  if (Array.isArray(value)) return value.map(read)
-  if (typeof value !== 'object' || value === null) return value
-  const { $type, ref, mimeType, size } = value
-  if ($type === 'blob') return new BlobRef(jsonToLex(ref), mimeType, size)
-  return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, read(entry)]))
+/** The folder of the lexicons, if there is one. */
+export function lexiconsFolder() {
+  const beside = BESIDE.map((path) => fileURLToPath(new URL(path, import.meta.url)))
+  return [process.env.LEXICONS_DIR, ...beside].find((folder) => folder && existsSync(folder))
 }
 
-/**
- * Throws if a frame of the events socket is not as the lexicon says. Keys that it does not name may be there.
- * @param {{type: string, data?: any}} frame
- */
-export function checkFrame(frame) {
-  if (frame.type === 'ack') return
-  const name = frame.type.replace(/_(.)/g, (_, letter) => letter.toUpperCase())
-  const data = EXCEPTIONS[frame.type]?.(frame.data) ?? frame.data
-  const result = lexicons.validate(`${EVENTS}#${name}Data`, read(data))
-  if (!result.success) throw new Error(`${frame.type} is not as its lexicon says: ${result.error.message}\n${JSON.stringify(frame)}`)
+/** @param {string} folder */
+export function openLexicons(folder) {
+  const lexicons = new Lexicons()
+  for (const file of readdirSync(folder).filter((name) => name.startsWith('social.colibri.'))) {
+    const document = JSON.parse(readFileSync(join(folder, file), 'utf8'))
+    // A set of OAuth permissions describes no data.
+    if (document.defs.main?.type === 'permission-set') continue
+    lexicons.add(document)
+  }
+  return {
+    /** @param {string} nsid */
+    has: (nsid) => lexicons.get(nsid) !== undefined,
+    /**
+     * Fails unless `body` is an answer of `nsid` as a client reads it. @param {string} nsid @param {unknown} body
+     */
+    validate: (nsid, body) => lexicons.assertValidXrpcOutput(nsid, jsonToLex(/** @type {any} */ (body))),
+    /**
+     * Fails unless a frame of the events socket is as the lexicon says. Keys that it does not name may be there.
+     * @param {{ type: string, data?: any }} frame
+     */
+    validateFrame(frame) {
+      if (frame.type === 'ack') return
+      const name = frame.type.replace(/_(.)/g, (_, letter) => letter.toUpperCase())
+      const data = EXCEPTIONS[frame.type]?.(frame.data) ?? frame.data
+      const result = lexicons.validate(`${EVENTS}#${name}Data`, jsonToLex(data))
+      if (!result.success) throw new Error(`${frame.type} is not as its lexicon says: ${result.error.message}\n${JSON.stringify(frame)}`)
+    },
+  }
 }

@@ -281,6 +281,7 @@ fn h20_errors_are_the_table() {
     let all = [
         ("BadRequest", ApiError::BadRequest("")),
         ("Invalid", ApiError::Invalid(String::new())),
+        ("InvalidState", ApiError::InvalidState("")),
         ("AuthRequired", ApiError::AuthRequired("")),
         ("Forbidden", ApiError::Forbidden("")),
         ("NotFound", ApiError::NotFound("")),

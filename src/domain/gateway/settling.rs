@@ -171,7 +171,8 @@ impl Gateway {
                 round.anonymous.insert(choice.did.clone());
                 continue;
             }
-            let current = if is_active { Some(choice.state) } else { present.person.now().current };
+            let shows = is_active && (choice.by_api || present.person.presence.shows_choices());
+            let current = if shows { Some(choice.state) } else { present.person.now().current };
             states.insert(choice.did.clone(), Stored { preferred: Some(choice.state), current });
             if choice.by_api {
                 proven.insert(&choice.did);

@@ -68,7 +68,7 @@ impl Stored for ChannelReadRow {
 
 /// One of each person.
 impl Stored for ActorProfileRow {
-    const PART: Option<Part> = None;
+    const PART: Option<Part> = Some(Part::People);
     const READ: &'static str = "
     SELECT json_object('uri', uri, 'did', did, 'display_name', display_name, 'description', description,
         'avatar', avatar, 'banner', banner, 'sync_bluesky',

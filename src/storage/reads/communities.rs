@@ -180,6 +180,7 @@ macro_rules! moved {
              WHERE next.uri = c.migrated_to AND next.migrated_from = c.uri AND NOT next.hidden)"
     };
 }
+pub(super) use moved;
 
 macro_rules! owned {
     ($json:expr) => {
@@ -284,7 +285,7 @@ const CHANNELS: &str = "
     WHERE c.uri = ?1 AND NOT c.hidden AND (ch.name, ch.rkey) > (?2, ?3)
     ORDER BY ch.name, ch.rkey LIMIT ?4";
 
-const CATEGORIES: &str = "
+pub(super) const CATEGORIES: &str = "
     SELECT json_object('uri', ca.uri, 'community_uri', ca.community_uri, 'name', ca.name,
         'channel_order', ca.channel_order, 'rev', ca.rev, 'indexed_at', ca.indexed_at) AS row
     FROM communities c CROSS JOIN categories ca ON ca.community_uri = c.uri

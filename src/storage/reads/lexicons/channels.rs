@@ -1,0 +1,339 @@
+//! Messages of a channel, and how far somebody has read it: N160f, N160h, N160i, N160l.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::super::super::{Fault, Param, Statement, Store, rows};
+use super::super::communities::admitted;
+use super::super::{Reactions, cut};
+use super::{Found, Mark, Own, actor};
+use crate::domain::rows::{MessageRow, PersonRow};
+use crate::wire::ids::{AtUri, Did, Rkey};
+use crate::wire::tid;
+use crate::wire::time::Micros;
+use crate::wire::views::{
+    ChannelView, Message, Messages, Reaction, ReadCursor, Unread, attachments, facets, links,
+};
+
+/// Where a page begins (N160i).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum From {
+    /// At the newest message.
+    Newest,
+    /// After the message with this key; if there is none, at the time of the key.
+    Key(Rkey),
+}
+
+/// Which messages a page has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Visible ones (T16).
+    Visible,
+    /// Hidden and blocked ones too.
+    All,
+}
+
+/// A message with what belongs to it.
+#[derive(Debug, Deserialize)]
+struct Shown {
+    message: MessageRow,
+    author: Option<PersonRow>,
+    own: Option<Own>,
+    parent: Option<MessageRow>,
+    parent_author: Option<PersonRow>,
+    parent_own: Option<Own>,
+    community: AtUri,
+    suppressed: Option<String>,
+}
+
+impl Shown {
+    fn view(self, reactions: &Reactions) -> Message {
+        let Self { message, author, own, parent, parent_author, parent_own, community, suppressed } = self;
+        let channel = message.channel_uri.clone();
+        let parent = parent.filter(|parent| parent.channel_uri == channel);
+        let found = reactions.of(&message.uri).into_iter();
+        let reactions = found.map(|group| Reaction {
+            emoji: group.emoji,
+            count: group.count,
+            reactor_dids: group.reactor_dids,
+        });
+        let parent = parent.map(|parent| Box::new(bare(parent, parent_author, parent_own, &community)));
+        Message {
+            reactions: reactions.collect(),
+            parent,
+            suppressed_embeds: links(suppressed.as_deref()),
+            ..bare(message, author, own, &community)
+        }
+    }
+}
+
+/// A message by itself.
+fn bare(row: MessageRow, person: Option<PersonRow>, own: Option<Own>, community: &AtUri) -> Message {
+    Message {
+        text: row.text,
+        facets: facets(row.facets.as_deref(), &community.authority()),
+        channel: row.channel_uri,
+        community: community.clone(),
+        author: actor(Found { did: row.author_did, person, own }),
+        parent: None,
+        attachments: attachments(row.attachments.as_deref()),
+        reactions: Vec::new(),
+        created_at: row.created_at,
+        edited: row.edited,
+        suppressed_embeds: Vec::new(),
+        uri: row.uri,
+    }
+}
+
+/// A page of at most `limit` messages of a channel, newest first; none of a channel that is not known.
+/// `None`: the key it should begin at is that of no message there, and no time.
+pub async fn messages(
+    store: &impl Store,
+    channel: &str,
+    from: &From,
+    which: Which,
+    limit: i64,
+) -> Result<Option<Messages>, Fault> {
+    let asked = page(channel, from, which, limit);
+    let answers = store.read(&asked).await?;
+    let is_known = !rows::<Rkey>(answers.get(2))?.is_empty();
+    match from {
+        From::Key(key) if !is_known && tid::time(key.as_str()).is_none() => Ok(None),
+        _ => read(&answers, limit).map(Some),
+    }
+}
+
+/// The newest messages of a channel, and how far `did` has read it (N160f).
+pub async fn view(store: &impl Store, did: &Did, channel: &str, limit: i64) -> Result<ChannelView, Fault> {
+    let mut asked = page(channel, &From::Newest, Which::Visible, limit).to_vec();
+    asked.push(mark(did, channel));
+    let answers = store.read(&asked).await?;
+    let read_cursor = cursor(answers.last(), channel)?;
+    Ok(ChannelView { page: read(&answers, limit)?, read_cursor, unseen: Vec::new() })
+}
+
+/// How far `did` has read a channel (N160l).
+pub async fn read_cursor(store: &impl Store, did: &Did, channel: &str) -> Result<Option<ReadCursor>, Fault> {
+    cursor(store.read(&[mark(did, channel)]).await?.first(), channel)
+}
+
+fn cursor(texts: Option<&Vec<String>>, channel: &str) -> Result<Option<ReadCursor>, Fault> {
+    let marks: Vec<Mark> = rows(texts)?;
+    Ok(marks.into_iter().next().zip(AtUri::parse(channel).ok()).map(|(mark, channel)| ReadCursor {
+        uri: mark.uri,
+        cursor: mark.cursor_uri.map_or_else(|| mark.cursor_at.shown(), |uri| uri.to_string()),
+        channel,
+    }))
+}
+
+fn mark(did: &Did, channel: &str) -> Statement {
+    Statement::new(MARK, [did.as_str().into(), channel.into()])
+}
+
+/// The statements of a page: its messages, their reactions, and whether its start is a message there.
+fn page(channel: &str, from: &From, which: Which, limit: i64) -> [Statement; 3] {
+    // '~' sorts after every time, '' before every rkey.
+    let (sort_at, key) = match from {
+        From::Newest => ("~".to_owned(), ""),
+        From::Key(key) => {
+            let time = tid::time(key.as_str()).map_or_else(String::new, Micros::sortable);
+            (time, key.as_str())
+        }
+    };
+    let params: [Param; 6] =
+        [channel.into(), sort_at.into(), "".into(), "".into(), Param::Int(limit + 1), key.into()];
+    let (messages, reactions) = match which {
+        Which::Visible => (MESSAGES, REACTIONS),
+        Which::All => (ALL_MESSAGES, REACTIONS_OF_ALL),
+    };
+    [
+        Statement::new(messages, params.clone()),
+        Statement::new(reactions, params),
+        Statement::new(STARTS_AT, [channel.into(), key.into()]),
+    ]
+}
+
+fn read(answers: &[Vec<String>], limit: i64) -> Result<Messages, Fault> {
+    let found: Vec<Shown> = rows(answers.first())?;
+    let reactions = Reactions::read(answers.get(1))?;
+    let (found, cursor) = cut(found, limit, |last| last.message.uri.rkey());
+    Ok(Messages { cursor, messages: found.into_iter().map(|row| row.view(&reactions)).collect() })
+}
+
+/// What is unread in each channel of a community, by name of channel (N160h). `None`: `did` is no member.
+/// The first rule that applies to a channel decides:
+///   1. without a visible message, or if the newest is their own, nothing is unread;
+///   2. with a mark, what is newer than it;
+///   3. otherwise what came after they were admitted; if that is not known, everything.
+pub async fn unread(store: &impl Store, did: &Did, community: &str) -> Result<Option<Vec<Unread>>, Fault> {
+    #[derive(Deserialize)]
+    struct Standing {
+        takes_part: bool,
+        since: Option<Micros>,
+    }
+    #[derive(Deserialize)]
+    struct Channel {
+        uri: AtUri,
+        newest: Option<AtUri>,
+        sort_at: Option<Micros>,
+        indexed_at: Option<Micros>,
+    }
+    #[derive(Deserialize)]
+    struct MarkOf {
+        channel: AtUri,
+        #[serde(flatten)]
+        mark: Mark,
+    }
+    let asked = |sql| Statement::new(sql, [community.into(), did.as_str().into()]);
+    let channels = Statement::new(UNREAD, [community.into()]);
+    let answers = store.read(&[asked(STANDING), channels, asked(MARKS)]).await?;
+    let standing: Option<Standing> = rows(answers.first())?.pop();
+    let Some(standing) = standing.filter(|standing| standing.takes_part) else { return Ok(None) };
+    let mut marks: BTreeMap<AtUri, Mark> = BTreeMap::new();
+    for MarkOf { channel, mark } in rows(answers.get(2))? {
+        marks.entry(channel).or_insert(mark); // the newest comes first
+    }
+    let is_unread = |newest: &AtUri, sort_at: Micros, indexed_at: Micros, mark: Option<&Mark>| match mark {
+        _ if newest.authority() == *did => false,
+        Some(Mark { cursor_at, cursor_uri: Some(uri), .. }) if *cursor_at == sort_at => {
+            newest.rkey() > uri.rkey()
+        }
+        Some(Mark { cursor_at, .. }) => sort_at > *cursor_at,
+        None => standing.since.is_none_or(|since| indexed_at > since),
+    };
+    let found: Vec<Channel> = rows(answers.get(1))?;
+    let unread = found.into_iter().map(|Channel { uri, newest, sort_at, indexed_at }| Unread {
+        has_unread_messages: newest.zip(sort_at.zip(indexed_at)).is_some_and(
+            |(newest, (sort_at, indexed_at))| is_unread(&newest, sort_at, indexed_at, marks.get(&uri)),
+        ),
+        unread_ping_count: 0,
+        channel_uri: uri,
+    });
+    Ok(Some(unread.collect()))
+}
+
+/// The community of a known channel.
+pub async fn community_of(store: &impl Store, channel: &str) -> Result<Option<AtUri>, Fault> {
+    Ok(rows(store.read(&[Statement::new(COMMUNITY_OF, [channel.into()])]).await?.first())?.pop())
+}
+
+macro_rules! target {
+    () => {
+        "WITH target(uri, community_uri) AS (
+            SELECT ch.uri, ch.community_uri FROM channels ch JOIN communities c ON c.uri = ch.community_uri
+            WHERE ch.uri = ?1 AND NOT c.hidden) "
+    };
+}
+
+// The place of the message with the key ?6; of several authors' the newest.
+macro_rules! starts_at {
+    () => {
+        "FROM messages s WHERE s.rkey = ?6 AND s.channel_uri = (SELECT uri FROM target)
+            ORDER BY s.sort_at DESC, s.author_did DESC LIMIT 1"
+    };
+}
+
+macro_rules! messages_of_page {
+    ($visible:literal) => {
+        concat!(
+            "FROM messages m WHERE m.channel_uri = (SELECT uri FROM target)
+               AND (m.sort_at, m.rkey, m.author_did) < (coalesce((SELECT s.sort_at ",
+            starts_at!(),
+            "), ?2), coalesce((SELECT s.rkey ",
+            starts_at!(),
+            "), ?3), coalesce((SELECT s.author_did ",
+            starts_at!(),
+            "), ?4)) AND NOT m.hidden ",
+            $visible,
+            "ORDER BY m.sort_at DESC, m.rkey DESC, m.author_did DESC LIMIT ?5"
+        )
+    };
+    () => {
+        messages_of_page!("AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = m.uri) ")
+    };
+}
+
+macro_rules! page_of {
+    ($($visible:literal)?) => {
+        concat!(
+            target!(),
+            "SELECT ",
+            shown_json!(concat!(
+                ", 'community', (SELECT community_uri FROM target), 'suppressed', m.suppressed_embeds, 'own', ",
+                own_json!("o"),
+                ", 'parent_own', ",
+                own_json!("po")
+            )),
+            " FROM (SELECT m.* ",
+            messages_of_page!($($visible)?),
+            ") m ",
+            shown_joins!(),
+            own_profile!("o", "m.author_did"),
+            own_profile!("po", "p.author_did"),
+            " ORDER BY m.sort_at DESC, m.rkey DESC, m.author_did DESC"
+        )
+    };
+}
+const MESSAGES: &str = page_of!();
+const ALL_MESSAGES: &str = page_of!("");
+
+// Without those of people whom a record bans there (N160j).
+macro_rules! reactions_of_page {
+    ($($visible:literal)?) => {
+        concat!(
+            target!(),
+            ", page(uri) AS (SELECT m.uri ",
+            messages_of_page!($($visible)?),
+            ") ",
+            reactions_of!(
+                "page",
+                "AND NOT EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = (SELECT community_uri FROM target)
+                     AND b.member_did = r.reactor_did AND b.by_record)"
+            )
+        )
+    };
+}
+const REACTIONS: &str = reactions_of_page!();
+const REACTIONS_OF_ALL: &str = reactions_of_page!("");
+
+const STARTS_AT: &str = "
+    SELECT json_quote(rkey) AS row FROM messages WHERE rkey = ?2 AND channel_uri = ?1 LIMIT 1";
+
+const COMMUNITY_OF: &str = concat!(target!(), "SELECT json_quote(community_uri) AS row FROM target");
+
+const MARK: &str = "
+    SELECT json_object('uri', r.uri, 'cursor_at', r.cursor_at, 'cursor_uri', r.cursor_uri) AS row
+    FROM channel_reads r WHERE r.did = ?1 AND r.channel_uri = ?2 ORDER BY r.cursor_at DESC, r.uri LIMIT 1";
+
+// Whether ?2 takes part in ?1, and since when (R11, N16).
+const STANDING: &str = concat!(
+    "SELECT json_object('takes_part', json(iif(CASE WHEN c.owner_did = ?2 THEN true WHEN c.rkey = 'self' THEN ",
+    admitted!("c.uri", "?2"),
+    " ELSE EXISTS (SELECT 1 FROM memberships m WHERE m.member_did = ?2 AND m.community_uri = c.uri AND NOT m.hidden
+             AND (NOT c.requires_approval_to_join OR EXISTS (
+                 SELECT 1 FROM approvals a WHERE a.membership_uri = m.uri AND a.approver_did = c.owner_did
+                    AND (a.community_uri IS NULL OR a.community_uri = c.uri)))) END, 'true', 'false')),
+        'since', CASE WHEN c.rkey = 'self'
+            THEN (SELECT min(a.indexed_at) FROM members a WHERE a.member_did = ?2 AND a.community_uri = c.uri)
+            ELSE (SELECT min(m.indexed_at) FROM memberships m
+                   WHERE m.member_did = ?2 AND m.community_uri = c.uri) END) AS row
+    FROM communities c WHERE c.uri = ?1 AND NOT c.hidden
+       AND (c.owner_did = ?2
+            OR NOT EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = ?2))"
+);
+
+const UNREAD: &str = "
+    SELECT json_object('uri', ch.uri, 'newest', n.uri, 'sort_at', n.sort_at, 'indexed_at', n.indexed_at) AS row
+    FROM communities c CROSS JOIN channels ch ON ch.community_uri = c.uri
+    LEFT JOIN messages n ON n.uri = (
+        SELECT m.uri FROM messages m WHERE m.channel_uri = ch.uri AND NOT m.hidden
+           AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = m.uri)
+        ORDER BY m.sort_at DESC, m.rkey DESC, m.author_did DESC LIMIT 1)
+    WHERE c.uri = ?1 AND NOT c.hidden ORDER BY ch.name, ch.rkey";
+
+const MARKS: &str = "
+    SELECT json_object('channel', r.channel_uri, 'uri', r.uri, 'cursor_at', r.cursor_at,
+        'cursor_uri', r.cursor_uri) AS row
+    FROM channels ch CROSS JOIN channel_reads r ON r.did = ?2 AND r.channel_uri = ch.uri
+    WHERE ch.community_uri = ?1 ORDER BY r.cursor_at DESC, r.uri";
