@@ -17,7 +17,7 @@ const SOURCES = join(ROOT, 'src', 'pages')
 /** Beside the folder, because every file in it is uploaded. */
 const STAMP = join(BUILD_DIR, '.pages-inputs')
 /** A page each: NAME.tsx and NAME.css become NAME.js, NAME.css and NAME.html. */
-const PAGES = ['home', 'chat']
+const PAGES = ['home', 'chat', 'console']
 
 function inputsDigest() {
   const digest = createHash('sha256')

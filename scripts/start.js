@@ -155,6 +155,7 @@ async function shown({ service, communityUri, textChannel }) {
 const pages = (service, accounts = []) => `colibri-edge    ${service}/
   chat          ${service}/demo/chat${accounts.length > 0 ? `#${accounts.map(({ handle, password }) => `${handle}:${password}`)}` : ''}
   calls         ${service}/demo/call
+  console       ${service}/console, with the API key
   reference     ${service}/docs
   health        ${service}/api/health`
 

@@ -30,6 +30,7 @@ mod identity;
 mod invites;
 mod messages;
 mod moderation;
+mod operator;
 mod pages;
 mod people;
 mod reactions;
@@ -96,6 +97,8 @@ const ROUTES: &[Route] = routes! {
     GET    "/api/export"             R43 export::export;
     PUT    "/api/community/members-only" R45 moderation::set_members_only;
     GET    "/api/community/members-only" R46 moderation::members_only;
+    GET    "/api/operator"           R60 operator::overview;
+    GET    "/api/operator/communities" R61 operator::communities;
     GET    "/api/webrtc/ice-servers" ice signaling::ice_servers;
     GET    "/api/identity"           identity identity::identity;
     GET    "/api/health"             health health::health;
@@ -107,6 +110,7 @@ const ROUTES: &[Route] = routes! {
     GET    "/docs"                   docs reference::page;
     GET    "/"                       home pages::home;
     GET    "/pages/{file}"           page_file pages::file;
+    GET    "/console"                console pages::console;
     GET    "/demo/chat"              chat pages::chat;
     GET    "/demo/call"              demo demo::page;
     GET    "/demo/call.css"          demo_css demo::looks;

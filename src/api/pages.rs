@@ -1,4 +1,4 @@
-//! The pages: `/`, and the chat as an example of a client. `src/pages` has their sources, `npm run
+//! The pages: `/`, the chat as an example of a client, and the console. `src/pages` has their sources, `npm run
 //! build` their files; they are no part of the wasm.
 //!
 //! A page loads its script and its style from here and nothing from elsewhere; its policy allows no
@@ -23,6 +23,11 @@ pub(super) async fn chat(call: &Call) -> Answer {
         insecure.iter().filter(|host| is_plain(host)).map(|host| format!(" http://{host}")).collect();
     let sources = format!("'self' {} https:{insecure}", own_sockets(call)?);
     document(call, "chat", &sources).await
+}
+
+/// `GET /console`. Its requests carry the key that the operator types, so it connects to nothing else.
+pub(super) async fn console(call: &Call) -> Answer {
+    document(call, "console", &format!("'self' {}", own_sockets(call)?)).await
 }
 
 /// `GET /pages/{file}`: the script or the style of a page.

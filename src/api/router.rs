@@ -222,7 +222,7 @@ mod tests {
                 "{path}: a PDS forwards no other method"
             );
             assert_eq!(path.strip_prefix("/xrpc/").as_slice(), *own, "{path}");
-            let alone = ["/", "/openapi.json", "/docs", "/.well-known/did.json"].contains(path);
+            let alone = ["/", "/openapi.json", "/docs", "/console", "/.well-known/did.json"].contains(path);
             let roots = ["/api/", "/demo/", "/pages/", "/xrpc/"];
             assert!(alone || roots.iter().any(|root| path.starts_with(root)), "{path}");
             assert!(*path == "/" || !path.ends_with('/'), "{path}");

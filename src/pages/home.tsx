@@ -7,6 +7,7 @@ import { entitle, t, timeOf } from './texts/index.ts'
 const PLACES = [
   ['/demo/chat', t.home.chat, t.home.chatAbout],
   ['/demo/call', t.home.call, t.home.callAbout],
+  ['/console', t.home.console, t.home.consoleAbout],
   ['/docs', t.home.docs, t.home.docsAbout],
   ['/openapi.json', t.home.openapi, t.home.openapiAbout],
   ['/api/health', t.home.health, t.home.healthAbout],

@@ -30,7 +30,7 @@ use colibri_edge::storage::incidents::Incident;
 use colibri_edge::storage::presence::Shown;
 use colibri_edge::storage::reads::lexicons::{self, channels, communities as views};
 use colibri_edge::storage::reads::members_only::About;
-use colibri_edge::storage::reads::{self, Start, bans, communities, people, reactions};
+use colibri_edge::storage::reads::{self, Start, bans, communities, operator, people, reactions};
 use colibri_edge::storage::sweep::{Place, sweep, sweep_approvals, sweep_people};
 use colibri_edge::storage::{
     Statement, Store, community_voice, discovery, export, facts, identities, incidents, invites,
@@ -259,6 +259,8 @@ fn exercise() -> Sqlite {
         moderators::moderates(&store, &community, &did, Micros(0)).await.unwrap();
         facts::standing_in(&store, &community, &did, Micros(0)).await.unwrap();
         audit::page(&store, "at://c", &Filter::default(), None, 50).await.unwrap();
+        operator::overview(&store).await.unwrap();
+        operator::communities(&store, None, 50).await.unwrap();
         end_bans(&store, &settings, Micros(START)).await.unwrap();
         invites::find(&store, "code").await.unwrap();
         invites::list(&store, "at://c", None, 50).await.unwrap();

@@ -1,7 +1,7 @@
 //! The reads of REST, through the real SQL.
 
 use colibri_edge::storage::Fault;
-use colibri_edge::storage::reads::{self, Start, communities, people, reactions};
+use colibri_edge::storage::reads::{self, Start, communities, operator, people, reactions};
 use colibri_edge::wire::bodies::ReactionGroup;
 use colibri_edge::wire::ids::{AtUri, Collection, Did, Rkey};
 use colibri_edge::wire::time::Micros;
@@ -529,4 +529,24 @@ fn the_views_answer() {
         ["test|2026-03-01T12:00:04.000Z|0"]
     );
     assert_eq!(service.store.look("SELECT reason, count FROM refusals_by_reason"), ["author_not_a_member|1"]);
+}
+
+#[test]
+fn r60_r61_the_operator_sees_every_community_and_what_was_refused() {
+    let mut story = garden();
+    story.community("carol", true);
+    story.say("mallory", "m1", "not a member");
+    let service = Service::live(&story);
+    let listed = walk(async |after: Option<AtUri>| {
+        let (rows, end) = operator::communities(&service.store, after.as_ref(), 1).await?;
+        Ok((rows.into_iter().map(|row| format!("{} {}", row.owner_did, row.name)).collect(), end))
+    });
+    assert_eq!(listed.len(), 2, "{listed:?}");
+    assert!(listed.is_sorted(), "{listed:?}");
+    let overview = block_on(operator::overview(&service.store)).unwrap();
+    let [refused] = &overview.refusals[..] else { panic!("{overview:?}") };
+    assert_eq!(refused.count, 1);
+    assert_eq!(refused.example.as_deref(), Some("at://did:plc:mallory/social.colibri.message/m1"));
+    assert!(overview.repositories.is_sorted_by_key(|due| due.next_attempt_at.clone()));
+    assert!(overview.repositories.iter().any(|due| due.did.as_str() == "did:plc:bob"), "{overview:?}");
 }

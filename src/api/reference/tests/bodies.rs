@@ -21,6 +21,7 @@ use crate::domain::members_only::meaning;
 use crate::domain::sidebar::Sidebar;
 use crate::durable::jetstream::commands::{Spent, StreamStatus};
 use crate::storage::discovery;
+use crate::storage::reads::operator::{DueRepository, Listed, Overview, RefusedFor};
 use crate::storage::reads::{DeferredShown, GapShown, IngestStatus};
 use crate::storage::repos::{self, Counts};
 use crate::wire::bodies::{
@@ -154,6 +155,33 @@ fn invite(all: bool) -> Invite {
     }
 }
 
+fn refused_for(all: bool) -> RefusedFor {
+    RefusedFor { reason: text(), count: 3, last_at: text(), example: all.then(text) }
+}
+fn due_repository(all: bool) -> DueRepository {
+    DueRepository {
+        did: did(),
+        handle: all.then(text),
+        host: all.then(text),
+        status: text(),
+        reason: text(),
+        failures: 2,
+        error: all.then(text),
+        next_attempt_at: text(),
+    }
+}
+fn overview(all: bool) -> Overview {
+    Overview { refusals: vec![refused_for(all)], repositories: vec![due_repository(all)] }
+}
+fn listed(all: bool) -> Listed {
+    Listed {
+        uri: uri(),
+        owner_did: did(),
+        owner_handle: all.then(text),
+        name: text(),
+        requires_approval_to_join: true,
+    }
+}
 fn audit_entry(all: bool) -> AuditEntry {
     AuditEntry {
         community_uri: uri(),
@@ -292,6 +320,10 @@ fn samples() -> Vec<Samples> {
         of("ChannelRead", |_| ChannelRead { channel_uri: text(), cursor_at: text() }),
         of("Invite", invite),
         of("AuditEntry", audit_entry),
+        of("Overview", overview),
+        of("RefusedFor", refused_for),
+        of("DueRepository", due_repository),
+        of("ListedCommunity", listed),
         of("MembersOnly", |on| MembersOnly { community_uri: text(), members_only: on, meaning: meaning(on) }),
         of("InviteToCommunity", |all| InviteToCommunity { invite: invite(all), community: community(true) }),
         of("InviteCode", |_| InviteCode { code: text() }),
