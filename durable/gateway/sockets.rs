@@ -1,4 +1,4 @@
-//! Sockets come in, their frames get what they need from outside, and deliveries wait for room.
+//! Accepts sockets, performs what their frames need from outside, and lets deliveries wait for room.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -87,12 +87,12 @@ impl GatewayObject {
     pub(super) fn lost(&self, socket: &WebSocket, input: impl FnOnce(i64) -> Input) {
         let Some(id) = number(socket) else { return };
         if let Err(fault) = self.on(input(id)) {
-            log::fault(&fault, "the session ends when the object wakes anew");
+            log::fault(&fault, "the session ends when the object next wakes");
         }
         self.sockets.borrow_mut().remove(&id);
     }
 
-    /// A client's frame, and whatever it and the frames behind it need from outside, one after the other.
+    /// Takes a client's frame, and performs what it and the frames behind it need from outside, one after the other.
     pub(super) async fn frame(self: &Rc<Self>, socket: &WebSocket, text: Option<String>) {
         let Some(id) = number(socket) else { return };
         let mut taken = self.on(Input::Frame(id, text));
@@ -157,7 +157,7 @@ impl GatewayObject {
     }
 }
 
-/// Q15: what nobody can guess.
+/// A secret that nobody can guess (Q15).
 fn secret() -> Outcome<String> {
     let bytes = [unguessable()?, unguessable()?].concat();
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())

@@ -37,7 +37,7 @@ pub struct StreamStatus {
     /// Events of deferred repositories that were left out since the object woke (K17).
     #[serde(default)]
     pub left_out: u64,
-    /// Why frames are not read or not stored, if they are not: a sentence.
+    /// A sentence that says why frames are not read or not stored, if so.
     #[serde(default)]
     pub because: Option<String>,
     /// The work since the object woke.

@@ -19,7 +19,7 @@ use crate::wire::bodies::Channel;
 use crate::wire::ids::{AtUri, Did};
 
 /// R07 `GET /api/community`: one community, by AT-URI or rkey (T22). An unknown one is looked up.
-/// Of one for members only, a caller who proves the right to read it gets everything (X42).
+/// If it is for members only, a caller who proves the right to read it gets all fields (X42).
 pub(super) async fn one(call: &Call) -> Answer {
     let name = call.query.at_uri_or_rkey("community")?;
     let caller = authority::reader_if_any(call).await?;

@@ -131,8 +131,8 @@ impl Gateway {
         names
     }
 
-    /// Whether the session `id` receives an event of a replay. Of what was restored: if one of those whose
-    /// subscriptions it was given missed it, and the client has not taken the key into its own hands (Q11).
+    /// Whether the session `id` receives an event of a replay. In a restore (not `asked`), it does if one
+    /// of the sockets whose subscriptions it got missed the event, and the client did not decide about the key (Q11).
     pub fn receives_replayed(
         &self,
         id: i64,

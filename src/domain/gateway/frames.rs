@@ -21,7 +21,7 @@ impl Gateway {
     /// (workerd of November 2026), so it waits here for its turn.
     pub(super) fn frame(&mut self, id: i64, text: Option<String>, moment: &Moment<'_>) {
         let Some(open) = self.open.get_mut(&id) else { return };
-        // It is a sign of life when it comes, not when its turn does (P11).
+        // It is a sign of life when it arrives, not when it is answered (P11).
         open.signs.alive_at = moment.now;
         open.signs.surely_at = moment.now;
         // The client received what a restore sent before (Q10c).
@@ -43,7 +43,7 @@ impl Gateway {
         }
     }
 
-    /// What a frame asked for is done.
+    /// What a frame needed from outside is done.
     pub(super) fn done(&mut self, id: i64, reply: Option<Reply>, moment: &Moment<'_>) {
         if !self.open.contains_key(&id) {
             return;
@@ -125,8 +125,8 @@ impl Gateway {
         }
     }
 
-    /// A subscription, with those that wait right behind it: what they name is looked up together. One that
-    /// resumes comes alone.
+    /// A subscription and those that wait directly behind it: their names are looked up together. One that
+    /// resumes is handled alone.
     fn with_those_behind(&mut self, id: i64, first: Subscribe, moment: &Moment<'_>) -> Vec<Subscribe> {
         let is_alone = first.resume.is_some();
         let mut together = vec![first];
@@ -149,7 +149,7 @@ impl Gateway {
         (is_within && subscribe.resume.is_none()).then_some((subscribe, sign))
     }
 
-    /// Notes that a frame came: what the budget says to it, and for whom the socket acts now. `None` if its
+    /// Notes that a frame arrived. Returns the budget's verdict, and for whom the socket acts now; `None` if its
     /// session is over.
     pub(super) fn note_frame(
         &mut self,
@@ -203,7 +203,7 @@ impl Gateway {
         self.open.get(&id)?.session.secret.clone()
     }
 
-    /// Q15: the secret of a session, which is made when it is asked for.
+    /// Q15: stores the secret of a session, which is made when its client requests it.
     pub(super) fn make_secret(&mut self, id: i64, secret: String, moment: &Moment<'_>) {
         if let Some(open) = self.open.get_mut(&id) {
             let secret = open.session.secret.get_or_insert(secret).clone();

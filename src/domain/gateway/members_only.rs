@@ -1,5 +1,5 @@
-//! Communities for members only at a gateway (X43): whose right is asked about, and how subscriptions end
-//! with it.
+//! Communities for members only at a gateway (X43): whose right must be read, and how subscriptions end with
+//! that right.
 
 use std::collections::BTreeSet;
 

@@ -53,7 +53,7 @@ const FRESH: i64 = 1_000_000;
 /// is rebuilt takes nobody for idle.
 const PULSES: i64 = 240_000_000;
 
-/// What a gateway is set up with.
+/// The configuration of a gateway.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Its own name.
@@ -167,9 +167,9 @@ pub enum Effect {
     WakeForTraces,
     /// Nobody is here. The alarm is needed for the traces of closed sockets only.
     Rest,
-    /// So many stored rows could not be read; they are dropped.
+    /// This many stored rows could not be read; they are dropped.
     Unreadable(u32),
-    /// So many events about people could not be read or written; they are dropped (Q21).
+    /// This many events about people could not be read or written; they are dropped (Q21).
     Lost(u32),
 }
 
@@ -191,13 +191,13 @@ pub enum Job {
 pub enum Keep {
     /// A session changed.
     Session(i64, Box<Session>),
-    /// A session listens to something more.
+    /// A session subscribed to something.
     Subscribed(i64, Kind, Option<String>),
-    /// A session listens to something no more; without a key, to nothing of the kind.
+    /// A session unsubscribed from a key; without a key, from everything of the kind.
     Unsubscribed(i64, Kind, Option<String>),
     /// Exactly this subscription is taken back.
     TakenBack(i64, Kind, Option<String>),
-    /// A session that listened to nothing listens to all of this.
+    /// A session without subscriptions got all of these.
     Inherited(i64, Box<Subscriptions>),
     /// A session is over.
     Ended(i64),
@@ -207,31 +207,31 @@ pub enum Keep {
     Person(Did, Box<Person>),
     /// Nothing is to be remembered of a person.
     PersonOver(Did),
-    /// The gateway listens to a community and has everything up to and with this `seq`.
+    /// The gateway listens to a community and has everything up to and including this `seq`.
     Received(String, u64),
     /// The gateway listens to a community no more.
     Detached(String),
     /// These names mean these channels, and nothing else.
     Meanings(Vec<String>, Vec<Candidate>),
-    /// What a socket of a person had that closed at this time.
+    /// The trace of a person's socket that closed at this time.
     Trace(Did, Micros, Box<Trace>),
-    /// Forget the traces of before this time, and those that are too many.
+    /// Delete the traces from before this time, and those over the limits.
     TidyTraces(Micros),
     /// A person's status or profile changed at this time (Q13).
     Changed(Publication, Micros),
-    /// Forget changes of before this time, and those that are too many.
+    /// Delete changes from before this time, and those over the limits.
     TidyChanges(Micros),
     /// An event of a record waits for the state of its person.
     Hold(Did, bool, Box<RawValue>),
-    /// Events up to and with this one wait no more.
+    /// Events up to and including this one wait no longer.
     Released(i64),
     /// Every gateway must receive this event about a person.
     Publish(Publication),
-    /// What a visitor chose at this time, who exists nowhere else (P01); `None` is nothing.
+    /// The state that a visitor, who has no row in the database, chose at this time (P01); `None` deletes it.
     Chosen(Did, Option<State>, Micros),
-    /// Events of records up to and with this row of the outbox arrived.
+    /// Events of records up to and including this row of the outbox arrived.
     Records(i64),
-    /// Everything up to and with this id arrived from another gateway.
+    /// Everything up to and including this id arrived from another gateway.
     PublishedBy(String, i64),
     /// Deletes everything of a person; undelivered events about them only if the `bool` is set.
     Erased(Did, bool),
@@ -416,7 +416,8 @@ impl Gateway {
             opened_at: now,
             origin: caller.origin,
             secret: caller.secret,
-            // With nobody to go on from, it need not be waited for; the newest client reads everything again (N165).
+            // Without other sockets of its person, there is nothing to restore; the newest client reads everything
+            // again (N165).
             silent: (others && caller.spelling == Spelling::March).then(super::restore::Declined::default),
             spelling: caller.spelling,
             ..Session::default()

@@ -1,4 +1,4 @@
-//! The people of a gateway: what happens to them, what is kept of it, and what is still to be done.
+//! The people of a gateway: what happens to them, what is stored, and what remains to be done.
 
 use super::{FRESH, Gateway, Keep, Moment, Present};
 use crate::domain::announcement::{Audience, Topic};
@@ -16,8 +16,8 @@ impl Gateway {
         self.change(did, |person, periods| person.on(input, now, periods));
     }
 
-    /// Changes a person, and keeps what is to be kept: nothing once it is over, and of activity that changes
-    /// nothing else only every second one.
+    /// Changes a person, and stores the change: nothing once the person is over, and mere activity at most once a
+    /// second.
     pub fn change(&mut self, did: &Did, change: impl FnOnce(&mut Person, &Periods)) {
         self.change_within(FRESH, did, change);
     }
@@ -72,8 +72,8 @@ impl Gateway {
         }
     }
 
-    /// The client of a socket was there at this moment: should it have held its person in a voice channel, a
-    /// socket that opened later is another line of the same client (V08).
+    /// The client of a socket was alive at this moment. If the socket keeps its person in a voice channel, a socket
+    /// that opened later is another connection of the same client (V08).
     pub(super) fn note_alive(&mut self, did: &Did, id: i64, at: Micros, now: Micros) {
         if self.persons.get(did).is_some_and(|present| present.person.voice.place().is_some()) {
             self.change(did, |person, periods| person.voice.on(Moved::Alive(id, at), now, periods));
@@ -101,7 +101,7 @@ impl Gateway {
         self.keep(Keep::Records(through));
     }
 
-    /// An account came or went (P13). Of nobody who is here there is no presence to change.
+    /// An account became active or inactive (P13). A person who is not here has no presence to change.
     fn account(&mut self, did: &Did, active: bool, now: Micros) {
         if self.persons.contains_key(did) {
             self.person(did, Happened::Account(active), now);

@@ -14,7 +14,7 @@ pub struct Publication {
     pub did: Did,
     /// The communities through which they are watched (A36), but those for members only.
     pub communities: Vec<AtUri>,
-    /// Those for members only: they count for nobody who does not look at them (X43).
+    /// Those for members only: they count only for sockets that subscribed to them by name (X43).
     #[serde(default)]
     pub closed: Vec<AtUri>,
     /// Whether it is about the status (E15) or the profile (E16).

@@ -225,7 +225,7 @@ impl Gateway {
     }
 }
 
-/// These changes, without the communities through which the person is watched by their members alone by now (X43).
+/// These changes, without the communities that are for members only by now (X43).
 pub fn still_open(mut changes: Vec<Change>, known: &[Known]) -> Vec<Change> {
     let closed: BTreeMap<&Did, &[AtUri]> =
         known.iter().map(|known| (&known.did, known.closed.as_slice())).collect();

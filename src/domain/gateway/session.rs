@@ -34,16 +34,16 @@ pub struct Session {
     /// Where it came from.
     #[serde(default)]
     pub origin: Origin,
-    /// The secret its client asked for, or showed (Q15).
+    /// The secret that its client requested, or sent (Q15).
     #[serde(default)]
     pub secret: Option<String>,
-    /// Set while the client may still say itself what it wants (Q10): what it declined so far.
+    /// Set while the client may still subscribe on its own (Q10): what it declined so far.
     #[serde(default)]
     pub silent: Option<Declined>,
-    /// Sessions that it was given what they had.
+    /// The sessions whose subscriptions it got.
     #[serde(default)]
     pub copied: BTreeSet<i64>,
-    /// What it still has to get of what its person missed (Q10).
+    /// The part of its person's missed events that it has not got yet (Q10).
     #[serde(default)]
     pub restoring: Option<Restoring>,
     /// How it spells its frames.
@@ -86,11 +86,11 @@ pub struct Sent {
 /// What a restored socket has not got yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restoring {
-    /// What it was given, each with how far that was.
+    /// The state of each socket whose subscriptions it got.
     #[serde(default)]
     pub parts: Vec<Part>,
-    /// For each community: the last `seq` that was had. One that is not named, and is wanted
-    /// because of *all*, was not known then.
+    /// For each community, the last `seq` received. A community that is absent, and wanted because of *all*,
+    /// was unknown then.
     pub owed: BTreeMap<String, i64>,
     /// Communities that the client resumes itself, or that are done.
     pub done: BTreeSet<String>,
@@ -134,7 +134,7 @@ impl Restoring {
         self.done.insert(community.to_owned());
     }
 
-    /// The client has taken this into its own hands (Q11).
+    /// The client decided about this subscription itself (Q11).
     pub fn unsubscribe(&mut self, kind: Kind, key: Option<&str>) {
         for part in &mut self.parts {
             part.subscriptions.unsubscribe(kind, key);
@@ -181,7 +181,7 @@ pub(super) struct Waiting {
     bytes: usize,
 }
 
-/// What a waiting frame costs beside its text.
+/// The memory overhead of a waiting frame, in bytes.
 const FRAME_COST: usize = 64;
 
 impl Waiting {
@@ -189,14 +189,14 @@ impl Waiting {
         frame.map_or(0, str::len) + FRAME_COST
     }
 
-    /// Queues a frame; the bytes of all that wait.
+    /// Queues a frame. Returns the bytes of all that wait.
     pub(super) fn push(&mut self, frame: Option<String>) -> usize {
         self.bytes += Self::cost(frame.as_deref());
         self.frames.push_back(frame);
         self.bytes
     }
 
-    /// The next frame, which goes on waiting.
+    /// The next frame, which stays in the queue.
     pub(super) fn peek(&self) -> Option<Option<&str>> {
         self.frames.front().map(Option::as_deref)
     }

@@ -17,7 +17,7 @@ use crate::wire::time::Micros;
 pub(super) enum Gone {
     /// Its client closed it, or this gateway did.
     Closed,
-    /// Its line broke: the runtime noticed.
+    /// Its connection broke, and the runtime noticed.
     Broke,
     /// Its lease ran out (P11).
     Silent,
@@ -44,7 +44,7 @@ impl Gateway {
         let did = session.did.clone();
         self.open.insert(id, Open::new(session, Subscriptions::default()));
         if let Some(did) = did {
-            // Its heartbeats wake nobody: somebody has to look (P11).
+            // Its heartbeats do not wake the object, so the alarm must check it (P11).
             self.wake_at(Micros(moment.now.0.saturating_add(lease::round(self.settings.lease))));
             self.person(&did, Happened::Opened(id), moment.now);
         }
@@ -128,7 +128,7 @@ impl Gateway {
         }
     }
 
-    /// Somebody showed a proof for the first time: who is there for them without one is closed (X13).
+    /// Somebody showed a proof for the first time: sockets that claim to be theirs without one are closed (X13).
     pub(super) fn proved(&mut self, did: &Did, moment: &Moment<'_>) {
         let is_claimed = |open: &Open| open.session.present && open.session.did.as_ref() == Some(did);
         let claimed = self.open.iter().filter(|(_, open)| is_claimed(open));
@@ -191,8 +191,8 @@ impl Gateway {
         Some(Life { alive_at, beats: open.signs.beats || answered.is_some() })
     }
 
-    /// Q20: lets a slow socket go. What it has not taken yet, and `resync_required` for each community behind
-    /// that, still goes out should it read again; it gets nothing after.
+    /// Q20: closes a slow socket. If it reads again, it still gets its unsent frames and a `resync_required` for each
+    /// community, and nothing after these.
     pub(super) fn let_go(&mut self, id: i64, moment: &Moment<'_>) {
         let Some(open) = self.open.get(&id) else { return };
         if open.session.is_newest() {

@@ -1,5 +1,5 @@
-//! What a closed socket leaves for those who come after it (Q10, Q16), and which changes of people are
-//! remembered for them (Q13).
+//! The traces that closed sockets leave for their successors (Q10, Q16), and the changes of people that are kept
+//! for these (Q13).
 
 use std::collections::BTreeMap;
 
@@ -9,27 +9,27 @@ use crate::domain::restore::{self, Place, Trace};
 use crate::wire::ids::Did;
 use crate::wire::time::Micros;
 
-/// How many traces come between two counts of them.
+/// Traces are counted once for so many new ones.
 const COUNT_EVERY: i64 = 64;
-/// Changes of people between two counts of them.
+/// Changes of people are counted once for so many new ones.
 const CHANGES_EVERY: u32 = 500;
 
-/// A place in a log that no log has: a client that comes back with it must read anew (Q05).
+/// A position that is in no log: a client that resumes from it must read anew (Q05).
 pub const LOST: i64 = i64::MAX;
 
-/// Everything up to and with `seq` was had.
+/// The position of a socket that received everything up to and including `seq`.
 pub(super) fn place_of(seq: u64) -> Place {
     Place::Seq(i64::try_from(seq).unwrap_or(LOST))
 }
 
-/// How many traces go next, of so many with so many bytes; `None` if they may all stay (Q16).
+/// How many of `count` traces with `bytes` in all to delete next; `None` if all may stay (Q16).
 pub fn room_to_make(count: i64, bytes: i64) -> Option<i64> {
     let over = (count - restore::GATEWAY_MAX).max(i64::from(bytes > restore::GATEWAY_BYTES));
     (over > 0).then(|| over.min(COUNT_EVERY))
 }
 
 impl Gateway {
-    /// Since when what closed sockets had is kept.
+    /// The time from which traces are kept.
     pub(super) fn kept_since(&self, now: Micros) -> Micros {
         Micros(now.0.saturating_sub(self.settings.restore_keep))
     }
@@ -85,7 +85,7 @@ impl Gateway {
         })
     }
 
-    /// Keeps what a socket had that is gone now.
+    /// Stores the trace of a socket that is gone.
     pub(super) fn keep_trace(&mut self, did: &Did, mut trace: Trace, now: Micros) {
         if self.settings.restore == 0
             || trace.subscriptions.is_empty()
@@ -112,7 +112,7 @@ impl Gateway {
         self.tidy_changes(CHANGES_EVERY, moment.now);
     }
 
-    /// Forgets old changes of people, if at least so many came since the last time.
+    /// Deletes old changes of people, if `at_least` so many came since the last time.
     pub(super) fn tidy_changes(&mut self, at_least: u32, now: Micros) {
         if self.changes >= at_least {
             self.changes = 0;

@@ -1,4 +1,4 @@
-//! How a gateway's memory is rebuilt from what was kept, and what is made up for (P04, P10, V11).
+//! Rebuilds a gateway's memory from its stored state, and catches up on what happened meanwhile (P04, P10, V11).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::domain::subscriptions::{Candidate, Kind, Subscriptions};
 use crate::wire::ids::Did;
 use crate::wire::time::Micros;
 
-/// Everything that was kept, as it was read back. What cannot be read is `None`.
+/// The stored state, as it was read back. What cannot be read is `None`.
 #[derive(Clone, Debug, Default)]
 pub struct Stored {
     /// Sessions by number.
@@ -60,7 +60,7 @@ impl Gateway {
         let is_new_run = stored.run.as_deref() != Some(run);
         let vanished = gateway.load(stored, sockets, moment.now);
         for (id, session, subscriptions) in vanished {
-            // How long their connections had been dead is unknown. Most were not.
+            // How long their connections had been dead is unknown; most were alive until the end.
             let did = session.did.clone();
             gateway.open.insert(id, Open::new(session, subscriptions));
             let trace = gateway.trace(id, moment.now, true);
