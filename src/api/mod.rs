@@ -121,7 +121,7 @@ const ROUTES: &[Route] = routes! {
 const SUBSCRIBE: &str = "social.colibri.sync.subscribeEvents";
 /// The method that 🔑👤 endpoints share (X09); R40 to R42 accept only their own.
 const MODERATE: &str = "social.colibri.community.moderate";
-/// Methods of the lexicons that a token for the like endpoint of `/api` may name too (N150).
+/// Methods of the lexicons that a token for the equivalent endpoint of `/api` may name too (N150).
 const LIST_MESSAGES: &str = "social.colibri.channel.listMessages";
 const LIST_REACTIONS: &str = "social.colibri.channel.listReactions";
 const LIST_MEMBERS: &str = "social.colibri.community.listMembers";
@@ -200,7 +200,7 @@ pub async fn answer(request: Request, env: Env, context: Context) -> Result<Resp
             error.response(of_lexicon)?
         }
     };
-    // Of an upgrade the other headers belong to the runtime; they cannot be changed, so a copy is.
+    // The headers of an upgrade belong to the runtime and cannot be changed, so a copy is.
     if response.status_code() == 101 {
         let headers = response.headers().clone();
         spends.set_headers(&headers)?;

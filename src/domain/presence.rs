@@ -173,7 +173,7 @@ impl Presence {
         Self { last_activity, ..self.clone() }
     }
 
-    /// Whether nothing here exists only here.
+    /// Whether nothing of it would be lost with the memory.
     pub fn is_over(&self) -> bool {
         self.loaded
             && self.sockets.is_empty()

@@ -1,9 +1,8 @@
 //! What an export reads, page by page (R43).
 //!
-//! Promises: a page is one question, found by its place in an index that has the order of the step; it
-//! reads at most [`ROWS`] records, also where many of them are left out, and of kinds whose records may
-//! be long at most [`LETTERS`] letters and one record more. A place that a caller made up leads to
-//! nothing outside of what is exported.
+//! Promises: each page is one query, which begins at its place in an index of the step's order. It reads at
+//! most [`ROWS`] records, including those that it leaves out, and of long kinds at most [`LETTERS`] letters
+//! and one record more. A place that a caller made up leads to nothing outside of the export.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -19,9 +18,9 @@ use crate::wire::records::{
 };
 use crate::wire::time::Micros;
 
-/// The most records on a page, with those that are left out.
+/// The most records on a page, including those that are left out.
 const ROWS: usize = 1000;
-/// The most letters on a page of long records, but for the last of them.
+/// The most letters on a page of long records, without its last record.
 const LETTERS: i64 = 512 * 1024;
 
 /// The answer to a question.
@@ -78,12 +77,12 @@ pub async fn page(store: &impl Store, question: &Question<'_>) -> Result<Page, F
     }
 }
 
-/// The last parameters of each statement are how many rows, and of long ones how many letters.
+/// Each statement's last parameters are the limits: of rows, and for long records of letters.
 async fn read<F: Found>(store: &impl Store, mut statement: Statement) -> Result<Page, Fault> {
     statement.params.push(i64::try_from(ROWS).unwrap_or(i64::MAX).into());
     statement.params.extend(F::IS_LONG.then(|| LETTERS.into()));
     let found: Vec<F> = rows(store.read(&[statement]).await?.first())?;
-    // A page that is cut by its length says nothing of what comes.
+    // A page that is cut by its length may be short although more records follow.
     let is_last = if F::IS_LONG { found.is_empty() } else { found.len() < ROWS };
     Ok(Page { entries: found.into_iter().map(Found::entry).collect(), is_last })
 }
@@ -107,12 +106,12 @@ fn community_of<'q>(question: &Question<'q>) -> &'q str {
     }
 }
 
-/// Records of one repository, by AT-URI: those after ?1 and before ?2 which begin with `name`, of the
-/// community ?3, if it is one.
+/// Records of one repository by AT-URI, after ?1 and before ?2: those whose AT-URI begins with `name`, and,
+/// if ?3 is a community, that belong to it.
 fn in_repository(question: &Question, name: &str, sql: &'static str) -> Statement {
     let begin = format!("{name}/");
     let from = question.after.last().filter(|uri| **uri > begin).cloned().unwrap_or(begin);
-    // What comes behind the slash.
+    // `0` follows `/` in code points, so this is behind every AT-URI below `name`.
     Statement::new(sql, [from.into(), format!("{name}0").into(), community_of(question).into()])
 }
 
@@ -128,21 +127,21 @@ fn profile(question: &Question) -> Statement {
     Statement::new(PROFILE, [whose(question).as_str().into()])
 }
 
-/// Of those who are in the community ?1, whose owner is ?2, behind the place (?3, ?4).
+/// Records of the members of the community ?1, whose owner is ?2, after the place (?3, ?4).
 fn of_members(question: &Question, sql: &'static str) -> Statement {
     let (community, owner) = (community_of(question).into(), whose(question).as_str().into());
     Statement::new(sql, [community, owner, after(question, 0).into(), after(question, 1).into()])
 }
 
-/// As [`of_members`]; ?5 is the last of the actor records of the one at that place.
+/// As [`of_members`]; ?5 is the last actor record that was read of the member at that place.
 fn actors_of_members(question: &Question, sql: &'static str) -> Statement {
     let mut statement = of_members(question, sql);
     statement.params.push(after(question, 2).into());
     statement
 }
 
-/// Of the channels of the community ?1, behind the place (?2 to ?5); ?6 is behind all of its owner's
-/// channels.
+/// Messages in the channels of the community ?1, after the place (?2 to ?5); ?6 sorts after all of its
+/// owner's channels.
 fn messages(question: &Question) -> Statement {
     let channels = format!("at://{}/{}", whose(question), Collection::Channel.nsid());
     let from = question.after.first().map_or_else(|| format!("{channels}/"), Clone::clone);
@@ -152,7 +151,7 @@ fn messages(question: &Question) -> Statement {
     Statement::new(MESSAGES, params)
 }
 
-/// To the messages ?1, behind the place (?2, ?3) among those to the first.
+/// Reactions to the messages ?1, after the place (?2, ?3) among the reactions to the first of them.
 fn reactions(question: &Question) -> Statement {
     let targets = Param::json(&question.targets);
     Statement::new(REACTIONS, [targets, after(question, 1).into(), after(question, 2).into()])
@@ -199,8 +198,8 @@ impl Head {
         self.entry(record, place)
     }
 
-    /// In the order of what makes somebody a member, if that was asked for: a place in its list, and in
-    /// that of the member's records.
+    /// In the order of the records that make people members, if `listed` is one: the place in that list, and
+    /// then among the member's records.
     fn by_membership(self, record: &Record, listed: Option<(Did, AtUri)>) -> Entry {
         let Some((member, listed)) = listed else { return self.by_uri(record) };
         let last = if self.shown { self.uri.to_string() } else { String::new() };
@@ -276,7 +275,7 @@ impl Found for RoleFound {
     }
 }
 
-/// What the index keeps as JSON; nothing if it is none.
+/// A value that the index keeps as JSON; the default if there is none.
 fn stored<T: DeserializeOwned + Default>(json: Option<&String>) -> T {
     json.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
 }
@@ -437,7 +436,7 @@ struct ProfileFound {
     description: Option<String>,
     avatar_cid: Option<String>,
     banner_cid: Option<String>,
-    /// What Bluesky says, while another profile is shown (N50).
+    /// The Bluesky profile, while another profile is shown (N50).
     bluesky: Option<String>,
 }
 
@@ -500,7 +499,7 @@ struct ReactionFound {
     target_uri: AtUri,
     emoji: String,
     indexed_at: String,
-    /// Which of the messages it is about, if it was asked for some.
+    /// The index of its message among those that were asked for, if any were.
     nth: Option<i64>,
 }
 
@@ -604,8 +603,8 @@ impl Found for HeldFound {
     }
 }
 
-// A page of long records: of the rows that `$page` finds those before which so many letters stand.
-// `size` is the length of each, `$order` the order of both, `$letters` the parameter for so many.
+// A page of long records: the rows of `$page` with fewer letters before them than the parameter `$letters`.
+// `size` is the length of a row, `$order` the order of both queries.
 macro_rules! sized {
     ($columns:expr, $page:expr, $order:literal, $letters:literal) => {
         concat!(
@@ -697,7 +696,8 @@ macro_rules! admissions {
     };
 }
 
-// Those that count (N16, N17): an index that never saw a membership go would count the others too.
+// Only admissions that count (N16, N17): an index that imports the others, and never saw the membership
+// deleted, would count them.
 const ADMISSIONS: &str = admissions!(
     "NOT a.hidden AND (NOT a.withdrawn OR EXISTS (
          SELECT 1 FROM memberships m
@@ -728,8 +728,8 @@ const ACTORS: &str = "
         'emoji', p.emoji) AS row
     FROM actors a LEFT JOIN people p ON p.did = a.did WHERE a.uri > ?1 AND a.uri < ?2 ORDER BY a.uri LIMIT ?4";
 
-// Whether a row of a list is the first that counts of a person in it, and not of the owner. Of those who are
-// admitted: who has no membership.
+// Whether a row of a list is the first valid one of its person, who is not the owner. In the list of
+// admissions, people with a membership are left out.
 macro_rules! first_of_a_person {
     ("memberships") => {
         "NOT m.hidden AND m.member_did <> ?2 AND NOT EXISTS (
@@ -746,7 +746,7 @@ macro_rules! first_of_a_person {
     };
 }
 
-// A row for each of the list at least: what has been read is where the next page begins.
+// At least one row for each row of the list, because the last row read is where the next page begins.
 macro_rules! actors_of {
     ($list:tt) => {
         concat!(
@@ -838,7 +838,7 @@ const OWN_MESSAGES: &str = sized!(
     5
 );
 
-// By the names of channels, so that nothing is sorted: hence the plus sign.
+// In the order of an index, so that nothing is sorted: hence the plus sign.
 const MESSAGES: &str = sized!(
     concat!(message_columns!(), ", 'shown', json(iif(shown, 'true', 'false'))"),
     concat!(
@@ -859,7 +859,7 @@ const OWN_REACTIONS: &str = "
         'indexed_at', indexed_at) AS row
     FROM reactions WHERE uri > ?1 AND uri < ?2 ORDER BY uri LIMIT ?4";
 
-// In the order of arrival, so that each is the same again: the first of a group says how it is written.
+// In the order of arrival, because the first reaction of a group determines its spelling (8.4).
 const REACTIONS: &str = "
     SELECT json_object('uri', r.uri, 'cid', r.cid, 'rev', r.rev, 'target_uri', r.target_uri, 'emoji', r.emoji,
         'indexed_at', r.indexed_at, 'nth', p.key) AS row
