@@ -13,7 +13,7 @@ import { Refusal } from './progress.js'
 
 /** In the order in which the script offers them. */
 export const MODES = {
-  mixed: 'a DID without a proof is believed for presence only, and no more once its owner has shown a proof',
+  mixed: 'a DID without a proof is believed for presence only, and not at all once its owner has shown a proof',
   verified: 'nobody acts as somebody without a proof; the web client of March 2026 shows none',
   open: 'anybody may act as anybody',
 }

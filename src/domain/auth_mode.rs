@@ -48,8 +48,8 @@ impl AuthMode {
                 "anybody may act as anybody: sockets and signaling believe the DID they are given, without a proof"
             }
             Self::Mixed => {
-                "a DID without a proof is believed for presence only, and no more once its owner has shown a proof; \
-                 voice and signaling as somebody take a proof"
+                "a DID without a proof is believed for presence only, and not at all once its owner has shown a proof; \
+                 voice and signaling under a DID require a proof"
             }
             Self::Verified => {
                 "nobody acts as somebody without a proof: a service-auth token, a socket token or a ticket"

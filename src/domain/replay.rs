@@ -108,7 +108,7 @@ pub struct Readers {
 }
 
 impl Readers {
-    /// Takes `events` for `address`; `false` if it must wait.
+    /// Charges the reading of `events` to `address`; `false` if it must wait.
     pub fn take(&mut self, address: &str, events: i64, now: Micros) -> bool {
         if self.full_at.len() >= ADDRESSES && !self.full_at.contains_key(address) {
             self.full_at.retain(|_, full_at| full_at.0 > now.0);
@@ -123,7 +123,7 @@ impl Readers {
         fits
     }
 
-    /// Returns events that were taken and not read.
+    /// Credits events that were charged and not read.
     pub fn give_back(&mut self, address: &str, events: i64) {
         let address = self.counted(address).to_owned();
         if let Some(full_at) = self.full_at.get_mut(&address) {

@@ -60,8 +60,8 @@ pub async fn lead_for_anybody(handle: &Handle, outside: &Outside) -> Proof {
     proof
 }
 
-/// Resolves a handle. It requests the file only if DNS names no DID, as for most handles, which a
-/// PDS hands out without DNS records.
+/// Resolves a handle. It requests the file only if DNS names no DID. That is the case for most handles,
+/// because a PDS assigns them without DNS records.
 pub async fn lead(handle: &Handle, outside: &Outside, errand: Errand<'_>) -> Proof {
     if !may_be_proven(handle) {
         return Proof::Nothing;
@@ -85,7 +85,7 @@ async fn in_dns(handle: &Handle, outside: &Outside, errand: Errand<'_>) -> Proof
         Ok((200, text)) => match dids_in_dns(&text).as_deref() {
             Some([did]) => Proof::Names(did.clone()),
             Some(_) => Proof::Nothing,
-            None => failed(&Fault::new(DOING, "the answer is none")),
+            None => failed(&Fault::new(DOING, "the answer is not one of DNS over HTTPS")),
         },
         Ok((status, _)) => failed(&Fault::new(DOING, format!("status {status}"))),
         Err(failure) => failed(&failure.into_fault(DOING)),
