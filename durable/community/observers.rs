@@ -16,7 +16,7 @@ use crate::domain::announcement::Announcement;
 use crate::domain::community::observers::{LET_GO, receives, reply};
 use crate::domain::frame_budget::{Budget, Rate, Verdict};
 use crate::domain::lost::frame;
-use crate::domain::replay::Readers;
+use crate::domain::replay::ReadBudgets;
 use crate::domain::signaling::door::close::POLICY;
 use crate::domain::slow_sockets::SLOW_BYTES;
 use crate::platform::clock::now;
@@ -40,7 +40,7 @@ pub(super) struct Observers {
     /// the object slept count as one address.
     addresses: RefCell<BTreeMap<i64, String>>,
     /// How much each address has read from the log (Q08).
-    readers: RefCell<Readers>,
+    read_budgets: RefCell<ReadBudgets>,
     pub(super) last: Cell<i64>,
     /// The observers with a catch-up task.
     pub(super) catching_up: RefCell<std::collections::BTreeSet<i64>>,
@@ -55,7 +55,7 @@ impl Observers {
             rate,
             budgets: RefCell::default(),
             addresses: RefCell::default(),
-            readers: RefCell::default(),
+            read_budgets: RefCell::default(),
             last: Cell::new(0),
             catching_up: RefCell::default(),
             registering: Cell::new(false),
@@ -143,14 +143,14 @@ impl Observers {
     pub(super) fn may_read(&self, id: i64, events: i64) -> bool {
         let addresses = self.addresses.borrow();
         let address = addresses.get(&id).map_or("", String::as_str);
-        self.readers.borrow_mut().take(address, events, now())
+        self.read_budgets.borrow_mut().take(address, events, now())
     }
 
     /// Credits events that were charged and not read.
     pub(super) fn give_back(&self, id: i64, events: i64) {
         let addresses = self.addresses.borrow();
         let address = addresses.get(&id).map_or("", String::as_str);
-        self.readers.borrow_mut().give_back(address, events);
+        self.read_budgets.borrow_mut().give_back(address, events);
     }
 
     /// Answers a frame: the usual replies, without effect.

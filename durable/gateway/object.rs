@@ -14,7 +14,7 @@ use worker::{Env, State, WebSocket};
 use crate::domain::gateway::settling::{Choice, Chosen};
 use crate::domain::gateway::{Effect, Gateway as Core, Input, Moment, Settings};
 use crate::domain::lease;
-use crate::domain::replay::Readers;
+use crate::domain::replay::ReadBudgets;
 use crate::platform::alarm::Alarm;
 use crate::platform::clock::{now, run};
 use crate::platform::config::{self, Sockets};
@@ -61,7 +61,7 @@ pub(super) struct GatewayObject {
     /// One move between voice channels at a time for each person (V01).
     pub(super) moves: RefCell<BTreeMap<Did, Rc<Mutex<()>>>>,
     /// What addresses have read of logs (Q08).
-    pub(super) readers: RefCell<Readers>,
+    pub(super) read_budgets: RefCell<ReadBudgets>,
     alarm: Alarm,
     wanted_at: Cell<Option<Micros>>,
     /// Nobody is here: the alarm is needed for the traces of closed sockets only.
@@ -88,7 +88,7 @@ impl GatewayObject {
             publishing_to: RefCell::default(),
             failures: RefCell::default(),
             moves: RefCell::default(),
-            readers: RefCell::default(),
+            read_budgets: RefCell::default(),
             wanted_at: Cell::new(None),
             rests: Cell::new(false),
         }

@@ -138,7 +138,7 @@ impl GatewayObject {
         let address_of =
             || self.with(|gateway| Ok(gateway.open.get(&id).map(|open| open.session.origin.address.clone())));
         let may_read = || -> Outcome<_> {
-            let take = |address: String| self.readers.borrow_mut().take(&address, PAGE, now());
+            let take = |address: String| self.read_budgets.borrow_mut().take(&address, PAGE, now());
             Ok(address_of()?.map(take))
         };
         let is_allowed = wait_to_read(may_read).await?;
@@ -146,7 +146,7 @@ impl GatewayObject {
         let page =
             call(&self.env, community.as_str(), &ReadLog { community: community.clone(), cursor }).await;
         let read = page.as_ref().map_or(0, Replayed::count);
-        self.readers.borrow_mut().give_back(&address, PAGE.saturating_sub(read));
+        self.read_budgets.borrow_mut().give_back(&address, PAGE.saturating_sub(read));
         let page = page?;
         if !matches!(page, Replayed::Page { members_only: true, .. }) {
             return Ok(Some((page, Readers::All)));
@@ -243,7 +243,7 @@ impl GatewayObject {
         let (id, community) = (replay.session(), replay.community().clone());
         let (mut page, mut readers) = first;
         loop {
-            replay.readers = readers;
+            replay.read_budgets = readers;
             let next = match self.with(|gateway| Ok(gateway.replayed(&mut replay, page))) {
                 Ok(Some(next)) => next,
                 Ok(None) => return,

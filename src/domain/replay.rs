@@ -103,11 +103,11 @@ pub fn cursor_of(before: Option<u64>, oldest: u64, reaches_back: bool) -> Option
 
 /// What each address has read from logs (Q08), as the time when its full burst is available again.
 #[derive(Debug, Default)]
-pub struct Readers {
+pub struct ReadBudgets {
     full_at: BTreeMap<String, Micros>,
 }
 
-impl Readers {
+impl ReadBudgets {
     /// Charges the reading of `events` to `address`; `false` if it must wait.
     pub fn take(&mut self, address: &str, events: i64, now: Micros) -> bool {
         if self.full_at.len() >= ADDRESSES && !self.full_at.contains_key(address) {
@@ -143,10 +143,10 @@ mod tests {
 
     #[test]
     fn q08_one_address_reads_so_much_and_keeps_nobody_else_from_it() {
-        let mut readers = Readers::default();
+        let mut budgets = ReadBudgets::default();
         let at = |second: i64| Micros(second * 1_000_000);
         let mut pages = |address: &str, second: i64| {
-            (0..1_000).take_while(|_| readers.take(address, 500, at(second))).count()
+            (0..1_000).take_while(|_| budgets.take(address, 500, at(second))).count()
         };
         assert_eq!(pages("a", 100), 40, "two logs at once");
         assert_eq!(pages("a", 100), 0);
@@ -154,22 +154,22 @@ mod tests {
         assert_eq!(pages("a", 110), 20, "then a thousand a second");
         assert_eq!(pages("a", 900), 40, "never more at once");
         for _ in 0..1_000 {
-            assert!(readers.take("storm", 500, at(900)), "what is not read does not count");
-            readers.give_back("storm", 490);
-            readers.give_back("storm", 9);
+            assert!(budgets.take("storm", 500, at(900)), "what is not read does not count");
+            budgets.give_back("storm", 490);
+            budgets.give_back("storm", 9);
         }
     }
 
     #[test]
     fn q08_addresses_are_bounded() {
-        let mut readers = Readers::default();
+        let mut budgets = ReadBudgets::default();
         for n in 0..5_000 {
-            readers.take(&format!("a{n}"), 500, Micros(1_000_000));
+            budgets.take(&format!("a{n}"), 500, Micros(1_000_000));
         }
-        assert!(readers.full_at.len() <= ADDRESSES + 1, "{}", readers.full_at.len());
-        assert!(!readers.take("one more", 500, Micros(1_000_000)), "all others are one");
-        assert!(readers.take("one more", 500, Micros(9_000_000_000)), "until what was is over");
-        assert_eq!(readers.full_at.len(), 1);
+        assert!(budgets.full_at.len() <= ADDRESSES + 1, "{}", budgets.full_at.len());
+        assert!(!budgets.take("one more", 500, Micros(1_000_000)), "all others are one");
+        assert!(budgets.take("one more", 500, Micros(9_000_000_000)), "until what was is over");
+        assert_eq!(budgets.full_at.len(), 1);
     }
 
     #[test]
