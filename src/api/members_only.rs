@@ -1,11 +1,11 @@
 //! Reads of communities for members only (X41, X42): nobody reads them without a proof.
 //!
-//! A handler reads through [`Guarded`], which asks in the same round trip whether what is read is of such
-//! a community. If it is, nothing of it reaches the handler before the caller has shown a proof and the
-//! index says that they may read it; the answer is kept by no cache. A read of any other community looks
-//! at no proof and costs no more than before. A list that is streamed is asked about page by page.
+//! A handler reads through [`Guarded`], which checks in the same round trip whether the read concerns such a
+//! community. If it does, nothing reaches the handler until the caller has shown a proof and the index says
+//! that they may read it; no cache keeps the answer. A read of any other community verifies no proof and
+//! costs nothing extra. A streamed list is checked page by page.
 //!
-//! Promises: a handler that forgets to look at the outcome shows nothing, for it got nothing.
+//! Promises: a handler that ignores the outcome shows nothing, because it got nothing.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -38,7 +38,7 @@ enum State {
     Unasked,
     /// Something was, and nobody has shown a proof yet.
     ProofNeeded,
-    /// This caller reads.
+    /// The caller has proved who they are.
     Known(Caller),
     /// This caller read something that they may not.
     NoMember,
@@ -92,7 +92,7 @@ async fn verdict(db: &D1, caller: Option<&Caller>, community: &AtUri) -> Result<
 /// D1, for a read about something of one community. See the module.
 pub(super) struct Guarded {
     db: D1,
-    /// For questions about people, which no kept answer depends on.
+    /// The same without noting parts of the index: for queries about the caller, on which no cached answer depends.
     quiet: D1,
     about: Statement,
     door: Rc<Door>,
@@ -100,7 +100,7 @@ pub(super) struct Guarded {
 }
 
 impl Guarded {
-    /// Reads `db`, as long as the caller may read what `about` means.
+    /// Reads `db`, if the caller may read the community that `about` refers to.
     pub(super) fn new(db: D1, quiet: D1, about: &About, door: &Rc<Door>, keeps: &Rc<Keeps>) -> Self {
         Self { db, quiet, about: about.statement(), door: Rc::clone(door), keeps: Rc::clone(keeps) }
     }
