@@ -273,7 +273,8 @@ const NOT_OUR_WORDS: [&str; 11] = [
 /// Documents, and the comments of code. Stored formats have some of these words, so strings do not count.
 #[test]
 fn sentences_use_the_words_of_the_field() {
-    let code = ["src", "durable", "guard/src", "scripts"].map(|folder| files(folder, &[".rs", ".js", ".ts", ".tsx"]));
+    let code = ["src", "durable", "guard/src", "scripts"]
+        .map(|folder| files(folder, &[".rs", ".js", ".ts", ".tsx"]));
     let mut found = Vec::new();
     for path in documents().into_iter().chain(code.into_iter().flatten()) {
         let is_document = path.extension().is_some_and(|ending| ending == "md");
