@@ -243,7 +243,7 @@ impl GatewayObject {
         let (id, community) = (replay.session(), replay.community().clone());
         let (mut page, mut readers) = first;
         loop {
-            replay.read_budgets = readers;
+            replay.readers = readers;
             let next = match self.with(|gateway| Ok(gateway.replayed(&mut replay, page))) {
                 Ok(Some(next)) => next,
                 Ok(None) => return,

@@ -50,7 +50,7 @@ export function openLexicons(folder) {
       const name = frame.type.replace(/_(.)/g, (_, letter) => letter.toUpperCase())
       const data = EXCEPTIONS[frame.type]?.(frame.data) ?? frame.data
       const result = lexicons.validate(`${EVENTS}#${name}Data`, jsonToLex(data))
-      if (!result.success) throw new Error(`${frame.type} is not as its lexicon says: ${result.error.message}\n${JSON.stringify(frame)}`)
+      if (result.success === false) throw new Error(`${frame.type} is not as its lexicon says: ${result.error.message}\n${JSON.stringify(frame)}`)
     },
   }
 }
