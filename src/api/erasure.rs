@@ -29,13 +29,19 @@ const NOT_ERASED: &str = "this did is not erased";
 /// nothing of it is shown or accepted; the deletion continues in the background.
 pub(super) async fn erase(call: &Call) -> Answer {
     let did = whose(call).await?;
+    begin(call, &did).await?;
+    answer(call, &did, 202).await
+}
+
+/// Begins to erase a person; the rest goes on in the background.
+pub(super) async fn begin(call: &Call, did: &Did) -> Result<(), ApiError> {
     let (db, settings) = (call.db()?, config::stream(&call.env).pipeline);
-    erasing::erase(&db, &did, &settings, now(), lost_a_race).await?;
-    if let Err(fault) = blobs::forget_of(&did).await {
+    erasing::erase(&db, did, &settings, now(), lost_a_race).await?;
+    if let Err(fault) = blobs::forget_of(did).await {
         log::fault(&fault, "cached blobs of somebody who is erased end within a day");
     }
     go_on(call);
-    answer(call, &did, 202).await
+    Ok(())
 }
 
 /// R41 `GET /api/user/erasure`: the progress of an erasure.

@@ -6,6 +6,7 @@ use worker::{Response, Result};
 use crate::domain::service_auth::Refusal;
 use crate::domain::spending::Over;
 use crate::storage::Fault;
+use crate::wire::ids::Did;
 
 /// Why a request failed: the table H20, in its order. Messages are plain sentences that name the
 /// field they are about (H02).
@@ -24,6 +25,10 @@ pub(super) enum ApiError {
     NoProof(Refusal),
     /// 403: authenticated, but not allowed.
     Forbidden(&'static str),
+    /// 403: a function that this service does not have (N174).
+    NotEnabled(&'static str),
+    /// 421: another service writes the community's repository (N173), which the answer names.
+    NotHub(Did),
     /// 404: unknown path or resource.
     NotFound(&'static str),
     /// 405, with the value of `Allow`.
@@ -74,11 +79,15 @@ impl ApiError {
             ApiError::AuthRequired(sentence) => (401, "AuthRequired", sentence),
             ApiError::NoProof(refusal) => (401, "AuthRequired", refusal.sentence()),
             ApiError::Forbidden(sentence) => (403, "Forbidden", sentence),
+            ApiError::NotEnabled(sentence) => (403, "NotEnabled", sentence),
             ApiError::NotFound(sentence) => (404, "NotFound", sentence),
             ApiError::MethodNotAllowed(_) => (405, "MethodNotAllowed", "this path does not take this method"),
             ApiError::Gone(sentence) => (410, "Gone", sentence),
             ApiError::PayloadTooLarge => (413, "PayloadTooLarge", "the body is larger than 64 KiB"),
             ApiError::InvalidRange(_) => (416, "InvalidRange", "the range lies outside of the blob"),
+            ApiError::NotHub(_) => {
+                (421, "NotCommunityHub", "another service writes this community's repository")
+            }
             ApiError::RateLimited(_) => (429, "RateLimited", "too many requests, slow down"),
             ApiError::NotConfigured(sentence) => (500, "NotConfigured", sentence),
             ApiError::Internal => (500, "InternalError", "the service made a mistake"),
@@ -101,8 +110,11 @@ impl ApiError {
     /// The response (H02), to a request for a method of the lexicons as these spell it.
     pub(super) fn response(&self, of_lexicon: bool) -> Result<Response> {
         let (status, code, message) = if of_lexicon { self.lexicon_parts() } else { self.parts() };
-        let response =
-            Response::from_json(&json!({ "error": code, "message": message }))?.with_status(status);
+        let mut body = json!({ "error": code, "message": message });
+        if let (ApiError::NotHub(hub), Some(fields)) = (self, body.as_object_mut()) {
+            fields.insert("hub".into(), hub.as_str().into());
+        }
+        let response = Response::from_json(&body)?.with_status(status);
         let headers = response.headers();
         headers.set("cache-control", "no-store")?;
         match self {

@@ -125,6 +125,7 @@ const MODERATE: &str = "social.colibri.community.moderate";
 const LIST_MESSAGES: &str = "social.colibri.channel.listMessages";
 const LIST_REACTIONS: &str = "social.colibri.channel.listReactions";
 const LIST_MEMBERS: &str = "social.colibri.community.listMembers";
+const KICK: &str = "social.colibri.community.kick";
 
 /// The methods that a service-auth token may name, by the rule of a route (X09), and the method
 /// through which somebody's PDS calls the route (X10). Every route that accepts a token has a row.
@@ -151,7 +152,7 @@ const METHODS: &[Method] = methods! {
     R26 "social.colibri.sync.revokeTokens" MODERATE;
     R27 "social.colibri.sync.createTicket" SUBSCRIBE;
     R30 "social.colibri.message.unblock" MODERATE;
-    R31 "social.colibri.community.kick" MODERATE;
+    R31 "social.colibri.member.kick" MODERATE KICK;
     R32 "social.colibri.community.setModerators" MODERATE;
     R33 "social.colibri.community.listModerators" MODERATE;
     R34 "social.colibri.community.listActs" MODERATE;

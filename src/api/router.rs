@@ -84,10 +84,10 @@ pub(super) struct Method {
     pub(super) names: &'static [&'static str],
 }
 
-/// Builds the table of methods: `RULE "own name"`, and an optional shared one.
+/// Builds the table of methods: `RULE "own name"`, and shared ones.
 macro_rules! methods {
-    ($($id:ident $own:literal $($shared:ident)?;)*) => {
-        &[$(Method { id: stringify!($id), names: &[$own, $($shared)?] }),*]
+    ($($id:ident $own:literal $($shared:ident)*;)*) => {
+        &[$(Method { id: stringify!($id), names: &[$own, $($shared),*] }),*]
     };
 }
 pub(super) use methods;

@@ -2,7 +2,7 @@
 //! and announcements are outputs. Read in this order:
 //!
 //! - the index: `kinds`, `rows`, `working_set`, `standing_cache`, `keys`;
-//! - who may do what: `gate`, `standing`, `voice_right`, `moderation`;
+//! - who may do what: `gate`, `standing`, `voice_right`, `moderation`, `hub`;
 //! - proofs: `service_auth`, `socket_token`, `auth_mode`, `secrets`;
 //! - what events do, and whom they reach: `ingest`, `announcement`, `subscriptions`, `restore`,
 //!   `presence`, `voice`, `lease`, `slow_sockets`;
@@ -23,6 +23,7 @@ pub mod community;
 pub mod form;
 pub mod gate;
 pub mod gateway;
+pub mod hub;
 pub mod members_only;
 pub mod moderation;
 pub mod newest_events;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::kinds::KINDS;
-use super::{Param, Statement, chunks, identities, invites, json_text, repos};
+use super::{Param, Statement, chunks, dismissed, identities, invites, json_text, repos};
 use crate::domain::announcement::Announcement;
 use crate::domain::ingest::{AccountChange, Refusal};
 use crate::domain::link::{Gap, StreamPosition};
@@ -312,7 +312,7 @@ fn hide(statements: &mut Vec<Statement>, accounts: &[AccountChange]) {
     }
 }
 
-/// Bans, blocks, and the end of invites to deleted communities (I70).
+/// Bans, blocks, and the end of invites to deleted communities (I70) and of dismissed applications (N171b).
 fn decisions(statements: &mut Vec<Statement>, commit: &Commit) {
     let now = || Param::from(commit.now.sortable());
     let (bans, blocks) = (&commit.changes.bans, &commit.changes.blocks);
@@ -372,6 +372,9 @@ fn decisions(statements: &mut Vec<Statement>, commit: &Commit) {
     }
     for text in chunks(commit.channels_placed.iter()) {
         statements.push(Statement::new(PLACED, [text.into()]));
+    }
+    for text in chunks(commit.changes.members.put.iter().map(|row| (&row.community_uri, &row.member_did))) {
+        statements.push(dismissed::end_of(text));
     }
     for text in chunks(commit.deleted_communities.iter()) {
         statements.push(invites::end_of(text, commit.now));

@@ -14,6 +14,7 @@ mod statement;
 pub mod audit;
 pub mod commit;
 pub mod discovery;
+pub mod dismissed;
 pub mod erasures;
 pub mod export;
 pub mod facts;

@@ -361,6 +361,7 @@ pub mod members_only;
 pub mod operator;
 pub mod people;
 pub mod reactions;
+pub mod whose;
 
 /// The most messages that a page may have beyond its limit (R01), so that it does not end among
 /// several with the same `created_at`.

@@ -410,6 +410,74 @@ pub struct MemberView {
     pub vc: Option<AtUri>,
 }
 
+/// `community.defs#applicationView`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Application {
+    /// Who asks.
+    pub did: Did,
+    /// Verified, or [`NO_HANDLE`].
+    pub handle: String,
+    /// The record that asks.
+    pub membership: AtUri,
+    /// When it was received.
+    pub created_at: String,
+    /// What others see of them.
+    pub data: ActorData,
+}
+
+/// `community.defs#invitationView`, or `#invitationProfileView` with the owner as [`Actor`].
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Invitation<W> {
+    /// The code.
+    pub code: String,
+    /// The community.
+    pub community: AtUri,
+    /// The community's owner (O08).
+    pub created_by: W,
+    /// Whether it may be used.
+    pub active: bool,
+}
+
+/// `community.defs#resolvedInvitationView`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InvitationToCommunity {
+    /// The invitation.
+    #[serde(flatten)]
+    pub invitation: Invitation<Did>,
+    /// The community's name.
+    pub name: String,
+    /// Its picture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub picture: Option<Blob>,
+    /// Its banner.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub banner: Option<Blob>,
+    /// How many people take part in it.
+    pub member_count: i64,
+    /// How many of them are not offline.
+    pub online_count: i64,
+    /// T09.
+    pub requires_approval_to_join: bool,
+}
+
+/// `actor.getDeletionStatus#soleOwnedCommunity`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SoleOwnedCommunity {
+    /// The community.
+    pub uri: AtUri,
+    /// Its name.
+    pub name: String,
+    /// Its picture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub picture: Option<Blob>,
+    /// How many people take part in it.
+    pub member_count: i64,
+}
+
 /// `actor.listMutes#mute`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MuteView {

@@ -29,7 +29,7 @@ use super::sqlite::{Break, Sqlite};
 use super::story::{START, Service, Story, ban, block, frame, kick, moderators};
 
 /// Columns with nothing of a person in them when that person is erased.
-const ERASED: [&str; 91] = [
+const ERASED: [&str; 93] = [
     "actors.did",
     "actors.uri",
     "approvals.approver_did",
@@ -42,6 +42,8 @@ const ERASED: [&str; 91] = [
     "channels.uri",
     "communities.owner_did",
     "communities.uri",
+    "dismissed.community_uri",
+    "dismissed.member_did",
     "gone_messages.uri",
     "held.author_did",
     "held.uri",
@@ -164,7 +166,7 @@ const STAYS: [(&str, &str); 35] = [
 ];
 
 /// Columns that name nobody.
-const NOBODY: [&str; 142] = [
+const NOBODY: [&str; 143] = [
     "actors.indexed_at",
     "actors.rev",
     "approvals.indexed_at",
@@ -193,6 +195,7 @@ const NOBODY: [&str; 142] = [
     "communities.indexed_at",
     "communities.rev",
     "communities.rkey",
+    "dismissed.dismissed_at",
     "discovery.began_at",
     "discovery.ended_at",
     "discovery.ending",
@@ -544,6 +547,12 @@ fn i56_then_nothing_is_left() {
     service.store.exec(
         "INSERT INTO moderators VALUES ('at://did:plc:bob/social.colibri.community/c', 'did:plc:dora', '')",
     );
+    service.store.exec(
+        "INSERT INTO dismissed VALUES ('at://did:plc:bob/social.colibri.community/c', 'did:plc:dora', '')",
+    );
+    service.store.exec(
+        "INSERT INTO dismissed VALUES ('at://did:plc:dora/social.colibri.community/c', 'did:plc:bob', '')",
+    );
     service.store.exec("INSERT INTO visitors VALUES ('did:plc:bob', 'dnd', 'dnd')");
     service.store.exec("INSERT INTO incidents VALUES ('restart', 1, '', 'at://did:plc:bob/x/y')");
     service.store.exec("INSERT INTO idempotency_keys VALUES ('did:plc:bob', 'k', '', '', '')");
@@ -568,7 +577,7 @@ fn i56_then_nothing_is_left() {
              '1', '', NULL)",
     );
     let before = holding(&service.store, "did:plc:bob");
-    for column in ERASED.iter().take(46) {
+    for column in ERASED.iter().take(48) {
         assert!(before.contains(*column), "the test has nothing of bob in {column}");
     }
     for column in NOBODY {

@@ -8,6 +8,7 @@ mod story;
 
 mod bound_rooms;
 mod bounds;
+mod client_state;
 mod community;
 mod community_log;
 mod defects;

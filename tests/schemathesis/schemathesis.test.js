@@ -65,7 +65,9 @@ test('the service does what its document says', { timeout: 1_800_000 }, async (t
       const label = `${method.toUpperCase()} ${path}`
       const statuses = Object.keys(answers[label] ?? {})
       // A socket requires an upgrade, and the tool reads the document itself; it asks no host for a handle.
-      const elsewhere = path === '/openapi.json' || path === '/xrpc/com.atproto.identity.resolveHandle'
+      // A function that this service does not have is always refused (N173, N174).
+      const hasNone = !Object.keys(responses).some((status) => status.startsWith('2') || status === '101')
+      const elsewhere = hasNone || path === '/openapi.json' || path === '/xrpc/com.atproto.identity.resolveHandle'
       // The tool has the API key and no token.
       const forTokens = security?.length > 0 && security.every((/** @type {any} */ one) => one.ServiceAuth)
       const reached = statuses.some((status) => status.startsWith('2')) || responses[101] || elsewhere || forTokens

@@ -9,6 +9,7 @@ use super::super::error::ApiError;
 use super::super::router::{methods_of, named};
 use super::super::{METHODS, ROUTES, every_route, xrpc};
 use super::DOCUMENT;
+use crate::wire::ids::Did;
 
 mod bodies;
 mod source;
@@ -284,6 +285,8 @@ fn h20_errors_are_the_table() {
         ("InvalidState", ApiError::InvalidState("")),
         ("AuthRequired", ApiError::AuthRequired("")),
         ("Forbidden", ApiError::Forbidden("")),
+        ("NotEnabled", ApiError::NotEnabled("")),
+        ("NotCommunityHub", ApiError::NotHub(Did::parse("did:web:a.test").unwrap())),
         ("NotFound", ApiError::NotFound("")),
         ("MethodNotAllowed", ApiError::MethodNotAllowed(String::new())),
         ("Gone", ApiError::Gone("")),

@@ -1,4 +1,5 @@
-//! Channels: their messages, and how far the caller has read them: N160f, N160h, N160i, N160l.
+//! Channels: their messages, and how far the caller has read them: N160f, N160h, N160i, N160l,
+//! N170b.
 
 use serde::Serialize;
 
@@ -8,9 +9,10 @@ use crate::api::error::ApiError;
 use crate::api::reply::shown;
 use crate::storage::reads::lexicons::channels::{self, From, Which};
 use crate::storage::reads::members_only::About;
-use crate::wire::ids::Rkey;
+use crate::storage::reads::whose::community_of;
+use crate::wire::ids::{AtUri, Rkey};
 use crate::wire::permissions::Permission;
-use crate::wire::views::{Messages, Unread};
+use crate::wire::views::{Messages, Reaction, Unread};
 
 /// The most messages on a page (N160i).
 const PAGE_MAX: i64 = 100;
@@ -50,10 +52,27 @@ fn no_cursor() -> ApiError {
 /// People who may hide messages in a channel see those that are hidden.
 async fn all(call: &Call, channel: &str) -> Result<Which, ApiError> {
     let caller = authority::reader(call).await?;
-    if let Some(community) = channels::community_of(&call.db()?, channel).await? {
+    if let Ok(channel) = AtUri::parse(channel)
+        && let Some(community) = community_of(&call.db()?, &channel).await?
+    {
         authority::may_act_for(call, &caller, community.as_str(), Permission::MessageHide).await?;
     }
     Ok(Which::All)
+}
+
+#[derive(Serialize)]
+struct Reactions {
+    reactions: Vec<Reaction>,
+}
+
+/// N170b `social.colibri.channel.listReactions`: the reactions to a message; none of one that is not known.
+pub(in crate::api) async fn list_reactions(call: &Call) -> Answer {
+    let message = call.query.at_uri("message")?;
+    let reactions = match AtUri::parse(message) {
+        Ok(uri) => channels::reactions(&call.db_about(About::Message(uri))?, message).await?,
+        Err(_) => Vec::new(),
+    };
+    shown(call, &Reactions { reactions })
 }
 
 #[derive(Serialize)]

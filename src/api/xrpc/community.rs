@@ -1,4 +1,4 @@
-//! Communities as a whole: N160g.
+//! Communities as a whole: N160g; and their parts: N170a.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,15 +6,16 @@ use worker::Env;
 
 use super::{Answer, Call};
 use crate::api::error::ApiError;
-use crate::api::reply::{array, streamed, tagged};
+use crate::api::reply::{array, shown, streamed, tagged};
 use crate::api::{members_only, sync};
 use crate::durable::community::commands::Voices;
 use crate::platform::objects::call as ask;
 use crate::storage::Fault;
-use crate::storage::reads::lexicons::communities::{self, Named, Whole};
+use crate::storage::reads::Page;
+use crate::storage::reads::lexicons::communities::{self, Named, Structure, Whole};
 use crate::storage::reads::members_only::About;
 use crate::wire::ids::{AtUri, Collection, Did};
-use crate::wire::views::MemberView;
+use crate::wire::views::{MemberView, RoleView};
 
 /// Members per round trip. A larger community is streamed (H15).
 const MEMBERS_PAGE: i64 = 1000;
@@ -28,7 +29,14 @@ pub(in crate::api) async fn get_data(call: &Call) -> Answer {
     };
     let db = call.db_about(About::Community(named.to_owned()))?;
     match communities::whole(&db, &uri, MEMBERS_PAGE).await? {
-        Named::Known(whole) => answer(call, db, uri, *whole).await,
+        Named::Known(whole) => {
+            let Whole { info, categories, channels, roles, members, has_voice } = *whole;
+            let parts = serde_json::json!({
+                "did": uri.authority(), "community": info, "categories": categories, "channels": channels,
+                "roles": roles,
+            });
+            answer(call, db, uri, parts, Members { page: members, roles, has_voice }).await
+        }
         Named::Awaited => Err(awaited()),
         Named::Unknown if sync::looks_for(call, named).await? => Err(awaited()),
         Named::Unknown => Err(ApiError::NotFound(UNKNOWN)),
@@ -41,21 +49,72 @@ fn awaited() -> ApiError {
     ApiError::Fault(Fault::new("reading a community", "its repository was not read yet"))
 }
 
-/// The answer: whole, or with its members streamed page by page.
-async fn answer(call: &Call, db: members_only::Guarded, uri: AtUri, whole: Whole) -> Answer {
-    let Whole { info, categories, channels, roles, members: (mut members, end), has_voice } = whole;
+/// N170a `social.colibri.community.listMembers`: who takes part, as in N160g; nobody in one that is not known.
+pub(in crate::api) async fn list_members(call: &Call) -> Answer {
+    let named = call.query.at_uri("community")?;
+    let db = call.db_about(About::Community(named.to_owned()))?;
+    if let Some(uri) = AtUri::parse(named).ok().filter(|uri| uri.is(Collection::Community))
+        && let Named::Known(whole) = communities::whole(&db, &uri, MEMBERS_PAGE).await?
+    {
+        let Whole { roles, members, has_voice, .. } = *whole;
+        return answer(call, db, uri, serde_json::json!({}), Members { page: members, roles, has_voice })
+            .await;
+    }
+    tagged(call, r#"{"members":[]}"#.into(), None)
+}
+
+/// N170a `social.colibri.community.listRoles`.
+pub(in crate::api) async fn list_roles(call: &Call) -> Answer {
+    let Structure { roles, .. } = structure(call).await?;
+    shown(call, &serde_json::json!({ "roles": roles }))
+}
+
+/// N170a `social.colibri.community.listChannels`.
+pub(in crate::api) async fn list_channels(call: &Call) -> Answer {
+    let Structure { channels, .. } = structure(call).await?;
+    shown(call, &serde_json::json!({ "channels": channels }))
+}
+
+/// N170a `social.colibri.community.listCategories`.
+pub(in crate::api) async fn list_categories(call: &Call) -> Answer {
+    let Structure { categories, .. } = structure(call).await?;
+    shown(call, &serde_json::json!({ "categories": categories }))
+}
+
+async fn structure(call: &Call) -> Result<Structure, ApiError> {
+    let named = call.query.at_uri("community")?;
+    let db = call.db_about(About::Community(named.to_owned()))?;
+    match AtUri::parse(named).ok().filter(|uri| uri.is(Collection::Community)) {
+        Some(uri) => Ok(communities::structure(&db, &uri).await?),
+        None => Ok(Structure::default()),
+    }
+}
+
+/// The first page of the members of a community, and what is needed to show them.
+struct Members {
+    page: Page<MemberView, Did>,
+    roles: Vec<RoleView>,
+    has_voice: bool,
+}
+
+/// The answer, a JSON object of `parts` and the members: whole, or with its members streamed page by page.
+async fn answer(
+    call: &Call,
+    db: members_only::Guarded,
+    uri: AtUri,
+    parts: serde_json::Value,
+    members: Members,
+) -> Answer {
+    let Members { page: (mut members, end), roles, has_voice } = members;
     let voices = if has_voice { voices(&call.env, uri.as_str()).await? } else { BTreeMap::new() };
     if has_voice {
         call.keeps.shows_more();
     }
     place(&mut members, &voices);
-    let parts = serde_json::json!({
-        "did": uri.authority(), "community": info, "categories": categories, "channels": channels, "roles": roles,
-    });
     let mut head = written(&parts)?;
     head.pop();
-    head.push_str(",\"members\":");
-    head.push_str(&written(&members)?);
+    let comma = if head.len() > 1 { "," } else { "" };
+    head.push_str(&format!("{comma}\"members\":{}", written(&members)?));
     let Some(end) = end else {
         head.push('}');
         return tagged(call, head, None);

@@ -93,8 +93,10 @@ macro_rules! own_profile {
     };
 }
 
+pub mod account;
 pub mod channels;
 pub mod communities;
+pub mod waiting;
 
 /// A person, known or not (N160d).
 #[derive(Debug)]
@@ -134,6 +136,19 @@ struct Mark {
     cursor_at: crate::wire::time::Micros,
     cursor_uri: Option<AtUri>,
 }
+
+/// Whether somebody wants notifications of everything (N170g); if they say nothing, they do.
+pub async fn notification_level(store: &impl Store, did: &Did) -> Result<&'static str, Fault> {
+    let statement = Statement::new(LEVEL, [did.as_str().into()]);
+    let found: Option<String> = rows(store.read(&[statement]).await?.first())?.pop();
+    Ok(if found.as_deref() == Some(NARROW) { NARROW } else { "all" })
+}
+
+/// The only word that narrows.
+const NARROW: &str = "mentionsAndReplies";
+
+const LEVEL: &str = "SELECT json_quote(level) AS row FROM preferences
+    WHERE uri = 'at://' || ?1 || '/social.colibri.actor.notificationPreference/self'";
 
 const PERSON: &str = concat!(
     "SELECT json_object('did', d.did, 'person', ",

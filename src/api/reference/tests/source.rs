@@ -180,6 +180,8 @@ fn statuses(rule: &str, handler: &Handler, reads: bool) -> BTreeSet<String> {
         ("ApiError::Invalid(", &["422"]),
         ("ApiError::NotFound", &["404"]),
         ("ApiError::Forbidden", &["403"]),
+        ("ApiError::NotEnabled", &["403"]),
+        ("ApiError::NotHub", &["421"]),
         ("ApiError::Gone", &["410"]),
         ("ApiError::InvalidRange", &["416"]),
         ("ApiError::Upstream", &["502"]),
@@ -219,7 +221,7 @@ fn of_lexicon(status: &str) -> String {
     same.to_owned()
 }
 
-/// The handler of each rule, from the table of routes: file and function.
+/// The handler of each route, from the tables: file and function, by method and path.
 fn handlers() -> BTreeMap<String, (String, String)> {
     let mut found = BTreeMap::new();
     let tables = [("mod.rs", "routes! {"), ("xrpc.rs", "lexicons! {")].map(|(file, table)| {
@@ -231,7 +233,8 @@ fn handlers() -> BTreeMap<String, (String, String)> {
             continue;
         }
         let words: Vec<&str> = route.split_whitespace().collect();
-        let ([_, _, rule, handler] | [_, _, rule, handler, "cached" | "cached_for_nobody"]) = words[..]
+        let ([method, path, _, handler] | [method, path, _, handler, "cached" | "cached_for_nobody"]) =
+            words[..]
         else {
             panic!("{route}")
         };
@@ -239,10 +242,9 @@ fn handlers() -> BTreeMap<String, (String, String)> {
         let below = format!("xrpc/{file}");
         let is_below = !route.contains("\"/") && std::fs::exists(format!("src/api/{below}.rs")).unwrap();
         let file = if is_below { below } else { file.replace("::", "/") };
-        assert!(
-            found.insert(rule.to_owned(), (file, function.to_owned())).is_none(),
-            "{rule} is listed twice"
-        );
+        let path = path.trim_matches('"');
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/xrpc/{path}") };
+        found.insert(format!("{method} {path}"), (file, function.to_owned()));
     }
     found
 }
@@ -254,7 +256,8 @@ fn every_parameter_is_documented_as_it_is_read() {
     let mut reached: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for operation in document.operations() {
         let at = format!("{} {} ({})", operation.method, operation.path, operation.rule);
-        let (file, function) = handlers.get(&operation.rule).unwrap_or_else(|| panic!("{at} is no route"));
+        let route = format!("{} {}", operation.method, operation.path);
+        let (file, function) = handlers.get(&route).unwrap_or_else(|| panic!("{at} is no route"));
         let functions = functions(file);
         let handler = Handler::of(&functions, function);
         reached.entry(file.clone()).or_default().extend(handler.reached.clone());

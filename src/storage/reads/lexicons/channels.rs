@@ -8,7 +8,9 @@ use super::super::super::{Fault, Param, Statement, Store, rows};
 use super::super::communities::admitted;
 use super::super::{Reactions, cut};
 use super::{Found, Mark, Own, actor};
-use crate::domain::rows::{MessageRow, PersonRow};
+use crate::domain::ingest::groups;
+use crate::domain::rows::{MessageRow, PersonRow, ReactionRow};
+use crate::wire::bodies::ReactionGroup;
 use crate::wire::ids::{AtUri, Did, Rkey};
 use crate::wire::tid;
 use crate::wire::time::Micros;
@@ -52,12 +54,7 @@ impl Shown {
         let Self { message, author, own, parent, parent_author, parent_own, community, suppressed } = self;
         let channel = message.channel_uri.clone();
         let parent = parent.filter(|parent| parent.channel_uri == channel);
-        let found = reactions.of(&message.uri).into_iter();
-        let reactions = found.map(|group| Reaction {
-            emoji: group.emoji,
-            count: group.count,
-            reactor_dids: group.reactor_dids,
-        });
+        let reactions = reactions.of(&message.uri).into_iter().map(reaction);
         let parent = parent.map(|parent| Box::new(bare(parent, parent_author, parent_own, &community)));
         Message {
             reactions: reactions.collect(),
@@ -111,6 +108,17 @@ pub async fn view(store: &impl Store, did: &Did, channel: &str, limit: i64) -> R
     let answers = store.read(&asked).await?;
     let read_cursor = cursor(answers.last(), channel)?;
     Ok(ChannelView { page: read(&answers, limit)?, read_cursor, unseen: Vec::new() })
+}
+
+/// The reactions to a message (N170b); none of one that is not visible.
+pub async fn reactions(store: &impl Store, message: &str) -> Result<Vec<Reaction>, Fault> {
+    let statement = Statement::new(REACTIONS_OF_MESSAGE, [message.into()]);
+    let found: Vec<ReactionRow> = rows(store.read(&[statement]).await?.first())?;
+    Ok(groups(&found).into_iter().map(reaction).collect())
+}
+
+fn reaction(group: ReactionGroup) -> Reaction {
+    Reaction { emoji: group.emoji, count: group.count, reactor_dids: group.reactor_dids }
 }
 
 /// How far `did` has read a channel (N160l).
@@ -213,11 +221,6 @@ pub async fn unread(store: &impl Store, did: &Did, community: &str) -> Result<Op
     Ok(Some(unread.collect()))
 }
 
-/// The community of a known channel.
-pub async fn community_of(store: &impl Store, channel: &str) -> Result<Option<AtUri>, Fault> {
-    Ok(rows(store.read(&[Statement::new(COMMUNITY_OF, [channel.into()])]).await?.first())?.pop())
-}
-
 macro_rules! target {
     () => {
         "WITH target(uri, community_uri) AS (
@@ -297,10 +300,21 @@ macro_rules! reactions_of_page {
 const REACTIONS: &str = reactions_of_page!();
 const REACTIONS_OF_ALL: &str = reactions_of_page!("");
 
+const REACTIONS_OF_MESSAGE: &str = concat!(
+    "WITH target(uri, community_uri) AS (
+        SELECT m.uri, ch.community_uri
+        FROM messages m JOIN channels ch ON ch.uri = m.channel_uri JOIN communities c ON c.uri = ch.community_uri
+        WHERE m.uri = ?1 AND NOT m.hidden AND NOT c.hidden
+          AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = m.uri)) ",
+    reactions_of!(
+        "target",
+        "AND NOT EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = (SELECT community_uri FROM target)
+             AND b.member_did = r.reactor_did AND b.by_record)"
+    )
+);
+
 const STARTS_AT: &str = "
     SELECT json_quote(rkey) AS row FROM messages WHERE rkey = ?2 AND channel_uri = ?1 LIMIT 1";
-
-const COMMUNITY_OF: &str = concat!(target!(), "SELECT json_quote(community_uri) AS row FROM target");
 
 const MARK: &str = "
     SELECT json_object('uri', r.uri, 'cursor_at', r.cursor_at, 'cursor_uri', r.cursor_uri) AS row

@@ -9,6 +9,7 @@ use super::super::communities::{CATEGORIES, admitted, moved};
 use super::super::{Page, cut};
 use super::{Found, Own, actor};
 use crate::domain::form::Form;
+use crate::domain::hub;
 use crate::domain::rows::{CategoryRow, ChannelRow, CommunityRow, PersonRow, RoleRow};
 use crate::domain::sidebar::sidebar;
 use crate::domain::voice_right::is_voice;
@@ -99,6 +100,78 @@ pub struct Whole {
     pub has_voice: bool,
 }
 
+/// How a community is put together (N170a).
+#[derive(Debug, Default)]
+pub struct Structure {
+    /// In the order of the sidebar.
+    pub categories: Vec<CategoryView>,
+    /// In the order of the sidebar.
+    pub channels: Vec<ChannelOfCommunity>,
+    /// By position, the highest first, ties by AT-URI.
+    pub roles: Vec<RoleView>,
+}
+
+/// How a community is put together; nothing of one that is not known.
+pub async fn structure(store: &impl Store, community: &AtUri) -> Result<Structure, Fault> {
+    let uri = || Param::from(community.as_str());
+    let asked = [COMMUNITY, CATEGORIES, CHANNELS, ROLES].map(|sql| Statement::new(sql, [uri()]));
+    let answers = store.read(&asked).await?;
+    let Some(row) = rows::<CommunityRow>(answers.first())?.pop() else { return Ok(Structure::default()) };
+    let (categories, channels) = arranged(&row, rows(answers.get(1))?, rows(answers.get(2))?);
+    Ok(Structure { categories, channels, roles: roles_of(community, rows(answers.get(3))?) })
+}
+
+fn roles_of(community: &AtUri, found: Vec<RoleRow>) -> Vec<RoleView> {
+    let mut roles: Vec<RoleView> = found.into_iter().map(role).collect();
+    if Form::of(community) == Form::Old {
+        roles.push(owner_role(community));
+    }
+    roles
+}
+
+/// An invitation, and what everybody who has its code sees of the community (N170c).
+#[derive(Debug, Deserialize)]
+pub struct Invited {
+    /// The code.
+    pub code: String,
+    /// The community.
+    pub community: AtUri,
+    /// Its owner (O08).
+    pub created_by: Did,
+    /// Whether it may be used.
+    pub active: bool,
+    /// The community's name.
+    pub name: String,
+    /// Its picture, as stored.
+    pub picture: Option<String>,
+    /// Its banner, as stored.
+    pub banner: Option<String>,
+    /// T09.
+    pub requires_approval: bool,
+    /// How many people take part in it.
+    #[serde(default)]
+    pub members: i64,
+    /// How many of them are not offline.
+    #[serde(default)]
+    pub online: i64,
+}
+
+/// The invitation with this code to a known community. Of one for members only nobody is counted, and the
+/// banner is not shown (X42).
+pub async fn invited(store: &impl Store, code: &str) -> Result<Option<Invited>, Fault> {
+    #[derive(Deserialize)]
+    struct Counts {
+        members: i64,
+        online: i64,
+    }
+    // Every DID sorts after ''; no limit is -1.
+    let counts = Statement::new(COUNTS, [code.into(), "".into(), Param::Int(-1)]);
+    let answers = store.read(&[Statement::new(INVITED, [code.into()]), counts]).await?;
+    let Some(invited) = rows::<Invited>(answers.first())?.pop() else { return Ok(None) };
+    let Some(Counts { members, online }) = rows(answers.get(1))?.pop() else { return Ok(Some(invited)) };
+    Ok(Some(Invited { members, online, ..invited }))
+}
+
 /// What is known of a community that somebody names.
 #[derive(Debug)]
 pub enum Named {
@@ -131,10 +204,7 @@ pub async fn whole(store: &impl Store, community: &AtUri, limit: i64) -> Result<
     let has_voice = channels.iter().any(|row| is_voice(&row.channel_type));
     let (categories, channels) = arranged(&row, rows(answers.get(1))?, channels);
     let order = categories.iter().map(|category| category.uri.clone()).collect();
-    let mut roles: Vec<RoleView> = rows::<RoleRow>(answers.get(3))?.into_iter().map(role).collect();
-    if Form::of(community) == Form::Old {
-        roles.push(owner_role(community));
-    }
+    let roles = roles_of(community, rows(answers.get(3))?);
     let known = roles.iter().map(|role| role.uri.clone()).collect();
     let members = read(&members, community, &known, limit)?;
     Ok(Named::Known(Box::new(Whole {
@@ -199,9 +269,6 @@ fn read(
     Ok((found.into_iter().map(view).collect(), end))
 }
 
-/// The service that writes the repository of a community that names none (N160g).
-const HUB: &str = "did:web:api.colibri.social";
-
 fn info(row: CommunityRow, category_order: Vec<AtUri>) -> CommunityInfo {
     CommunityInfo {
         description: row.description.unwrap_or_default(),
@@ -210,7 +277,7 @@ fn info(row: CommunityRow, category_order: Vec<AtUri>) -> CommunityInfo {
         category_order,
         requires_approval_to_join: row.requires_approval_to_join,
         link_embeds: row.link_embeds,
-        appview: row.appview.or_else(|| Did::parse(HUB).ok()).unwrap_or_else(|| row.uri.authority()),
+        appview: row.appview.or_else(|| Did::parse(hub::DEFAULT).ok()).unwrap_or_else(|| row.uri.authority()),
         name: row.name,
         uri: row.uri,
     }
@@ -378,14 +445,25 @@ const AWAITED: &str = "
 // Who takes part in ?1, after ?2, at most ?3: the owner of the old form, and everybody whom R11 calls joined.
 macro_rules! members_of_page {
     () => {
+        members_of_page!("?1")
+    };
+    ($community:literal) => {
         concat!(
             "WITH known(did) AS (
-                SELECT member_did FROM memberships WHERE community_uri = ?1 AND NOT hidden
-                UNION SELECT member_did FROM members WHERE community_uri = ?1 AND NOT hidden
-                UNION SELECT owner_did FROM communities WHERE uri = ?1),
+                SELECT member_did FROM memberships WHERE community_uri = ",
+            $community,
+            " AND NOT hidden
+                UNION SELECT member_did FROM members WHERE community_uri = ",
+            $community,
+            " AND NOT hidden
+                UNION SELECT owner_did FROM communities WHERE uri = ",
+            $community,
+            "),
             page(did, community_uri) AS (
                 SELECT w.did, c.uri FROM communities c CROSS JOIN known w
-                WHERE c.uri = ?1 AND NOT c.hidden AND w.did > ?2
+                WHERE c.uri = ",
+            $community,
+            " AND NOT c.hidden AND w.did > ?2
                   AND (w.did = c.owner_did OR NOT EXISTS (
                        SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = w.did))
                   AND CASE WHEN c.rkey = 'self' THEN ",
@@ -408,6 +486,24 @@ const MEMBERS: &str = concat!(
     ") AS row FROM page l LEFT JOIN people p ON p.did = l.did",
     own_profile!("o", "l.did"),
     "ORDER BY l.did"
+);
+
+const INVITED: &str = "
+    SELECT json_object('code', i.code, 'community', c.uri, 'created_by', i.created_by_did,
+        'active', json(iif(i.ended_at IS NULL, 'true', 'false')), 'name', c.name, 'picture', c.picture,
+        'banner', iif(x.community_uri IS NULL, c.banner, NULL),
+        'requires_approval', json(iif(c.requires_approval_to_join, 'true', 'false'))) AS row
+    FROM invites i JOIN communities c ON c.uri = i.community_uri
+    LEFT JOIN members_only x ON x.community_uri = c.uri WHERE i.code = ?1 AND NOT c.hidden";
+
+// Who takes part in the community of the invitation ?1, unless it is for members only.
+const COUNTS: &str = concat!(
+    members_of_page!(
+        "(SELECT i.community_uri FROM invites i WHERE i.code = ?1
+            AND NOT EXISTS (SELECT 1 FROM members_only x WHERE x.community_uri = i.community_uri))"
+    ),
+    "SELECT json_object('members', count(*), 'online', coalesce(sum(coalesce(p.state, 'offline') <> 'offline'), 0)) AS row
+    FROM page l LEFT JOIN people p ON p.did = l.did"
 );
 
 // Admissions that were not withdrawn, or are asked for again (N17).

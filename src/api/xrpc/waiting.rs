@@ -1,0 +1,86 @@
+//! Who waits to be admitted, and who is banned: N171b, N171c.
+
+use serde::Serialize;
+
+use super::{Answer, Call};
+use crate::api::error::ApiError;
+use crate::api::reply::{shown, streamed, tagged};
+use crate::api::{authority, json};
+use crate::domain::moderation::Caller;
+use crate::platform::clock::now;
+use crate::storage::dismissed;
+use crate::storage::reads::lexicons::waiting;
+use crate::wire::ids::{AtUri, Did};
+use crate::wire::permissions::Permission;
+use crate::wire::views::{Actor, Application};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Applications {
+    applications: Vec<Application>,
+    dismissed_applications: Vec<Application>,
+}
+
+/// N171b `social.colibri.community.listApplications`: who asked to be in a community and is not.
+pub(in crate::api) async fn applications(call: &Call) -> Answer {
+    let caller = Caller::Person(authority::person(call).await?);
+    let community = call.query.at_uri("community")?;
+    authority::may_act_for(call, &caller, community, Permission::ApprovalManage).await?;
+    let (applications, dismissed_applications) = waiting::applications(&call.db()?, community).await?;
+    shown(call, &Applications { applications, dismissed_applications })
+}
+
+/// The person and the community whose application was dismissed, or waits again.
+#[derive(Serialize)]
+struct Whose {
+    did: Did,
+    community: AtUri,
+}
+
+/// N171b `social.colibri.community.dismissApplication`: idempotent.
+pub(in crate::api) async fn dismiss(call: &Call) -> Answer {
+    let Whose { did, community } = whose(call).await?;
+    dismissed::dismiss(&call.db()?, &community, &did, now()).await?;
+    json(&Whose { did, community })
+}
+
+/// N171b `social.colibri.community.undismissApplication`: idempotent.
+pub(in crate::api) async fn undismiss(call: &Call) -> Answer {
+    let Whose { did, community } = whose(call).await?;
+    dismissed::undismiss(&call.db()?, &community, &did).await?;
+    json(&Whose { did, community })
+}
+
+async fn whose(call: &Call) -> Result<Whose, ApiError> {
+    let caller = Caller::Person(authority::person(call).await?);
+    let (named, did) = (call.query.at_uri("community")?, call.query.did("did")?);
+    authority::may_act_for(call, &caller, named, Permission::ApprovalManage).await?;
+    let community = AtUri::parse(named).map_err(|_| ApiError::Forbidden(authority::NOT_YOURS))?;
+    Ok(Whose { did, community })
+}
+
+/// People per round trip; a longer list is streamed (H15).
+const BANNED_PAGE: i64 = 1000;
+
+/// N171c `social.colibri.community.listBannedUsers`: who is banned, by record or by this service, by DID.
+pub(in crate::api) async fn banned(call: &Call) -> Answer {
+    let caller = Caller::Person(authority::person(call).await?);
+    let community = call.query.at_uri("community")?;
+    authority::may_act_for(call, &caller, community, Permission::MemberBan).await?;
+    let (db, name) = (call.db()?, community.to_owned());
+    let (users, end) = waiting::banned(&db, &name, None, BANNED_PAGE).await?;
+    let Some(end) = end else { return tagged(call, wrapped(&users)?, None) };
+    let mut head = wrapped(&users)?;
+    head.truncate(head.len().saturating_sub(2));
+    streamed(call, (head, end), "]}".into(), crate::api::reply::array, async move |after: Did| {
+        waiting::banned(&db, &name, Some(&after), BANNED_PAGE).await
+    })
+}
+
+fn wrapped(users: &[Actor]) -> Result<String, ApiError> {
+    #[derive(Serialize)]
+    struct Users<'a> {
+        users: &'a [Actor],
+    }
+    serde_json::to_string(&Users { users }).map_err(|_| ApiError::Internal)
+}

@@ -1,0 +1,90 @@
+//! Who waits to be admitted to a community, and who is banned from it: N171b, N171c.
+
+use serde::Deserialize;
+
+use super::super::super::{Fault, Statement, Store, rows};
+use super::super::communities::admitted;
+use super::super::{Page, cut};
+use super::{Found, Own, actor};
+use crate::domain::rows::PersonRow;
+use crate::wire::ids::{AtUri, Did};
+use crate::wire::time::Micros;
+use crate::wire::views::{Actor, Application};
+
+/// The most applications that are listed, the newest (N171b).
+const APPLICATIONS_MAX: i64 = 1000;
+
+/// The applications to a known community, newest first: those that wait, and those that were dismissed.
+pub async fn applications(
+    store: &impl Store,
+    community: &str,
+) -> Result<(Vec<Application>, Vec<Application>), Fault> {
+    #[derive(Deserialize)]
+    struct Asked {
+        did: Did,
+        membership: AtUri,
+        at: Micros,
+        dismissed: bool,
+        person: Option<PersonRow>,
+        own: Option<Own>,
+    }
+    let statement = Statement::new(APPLICATIONS, [community.into(), APPLICATIONS_MAX.into()]);
+    let found: Vec<Asked> = rows(store.read(&[statement]).await?.first())?;
+    let (aside, waiting): (Vec<Asked>, Vec<Asked>) = found.into_iter().partition(|asked| asked.dismissed);
+    let view = |Asked { did, membership, at, person, own, .. }: Asked| {
+        let Actor { did, handle, data } = actor(Found { did, person, own });
+        Application { did, handle, membership, created_at: at.shown(), data }
+    };
+    Ok((waiting.into_iter().map(view).collect(), aside.into_iter().map(view).collect()))
+}
+
+/// Who is banned from a known community, by DID: after `after`, at most `limit` (N171c).
+pub async fn banned(
+    store: &impl Store,
+    community: &str,
+    after: Option<&Did>,
+    limit: i64,
+) -> Result<Page<Actor, Did>, Fault> {
+    let after = after.map_or("", Did::as_str);
+    let statement = Statement::new(BANNED, [community.into(), after.into(), (limit + 1).into()]);
+    let found: Vec<Found> = rows(store.read(&[statement]).await?.first())?;
+    let (found, end) = cut(found, limit, |row| row.did.clone());
+    Ok((found.into_iter().map(actor).collect(), end))
+}
+
+// Who asked for ?1 and is not in it: of several memberships of a person the first. In an open community of
+// the old form asking is enough.
+const APPLICATIONS: &str = concat!(
+    "WITH asked(did, uri, at) AS (
+        SELECT m.member_did, m.uri, min(m.indexed_at)
+        FROM communities c CROSS JOIN memberships m ON m.community_uri = c.uri
+        WHERE c.uri = ?1 AND NOT c.hidden AND NOT m.hidden AND m.member_did <> c.owner_did
+          AND NOT EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = m.member_did)
+          AND NOT CASE WHEN c.rkey = 'self' THEN ",
+    admitted!("c.uri", "m.member_did"),
+    " WHEN NOT c.requires_approval_to_join THEN true ELSE EXISTS (
+              SELECT 1 FROM memberships any_of JOIN approvals a ON a.membership_uri = any_of.uri
+              WHERE any_of.member_did = m.member_did AND any_of.community_uri = c.uri AND NOT any_of.hidden
+                AND a.approver_did = c.owner_did AND (a.community_uri IS NULL OR a.community_uri = c.uri)) END
+        GROUP BY m.member_did ORDER BY 3 DESC, 1 LIMIT ?2)
+    SELECT json_object('did', q.did, 'membership', q.uri, 'at', q.at, 'dismissed', json(iif(EXISTS (
+            SELECT 1 FROM dismissed d WHERE d.community_uri = ?1 AND d.member_did = q.did), 'true', 'false')),
+        'person', ",
+    person_json!("p"),
+    ", 'own', ",
+    own_json!("o"),
+    ") AS row FROM asked q LEFT JOIN people p ON p.did = q.did",
+    own_profile!("o", "q.did"),
+    "ORDER BY q.at DESC, q.did"
+);
+
+const BANNED: &str = concat!(
+    "SELECT json_object('did', b.member_did, 'person', ",
+    person_json!("p"),
+    ", 'own', ",
+    own_json!("o"),
+    ") AS row
+    FROM communities c CROSS JOIN bans b ON b.community_uri = c.uri LEFT JOIN people p ON p.did = b.member_did",
+    own_profile!("o", "b.member_did"),
+    "WHERE c.uri = ?1 AND NOT c.hidden AND b.member_did > ?2 ORDER BY b.member_did LIMIT ?3"
+);
