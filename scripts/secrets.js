@@ -21,7 +21,7 @@ function isTestStream(url) {
  * @param {(line: string) => void} say
  */
 export function checkSecrets(variables, say) {
-  for (const name of ['INVITE_API_KEY', 'TOKEN_SECRET', 'TOKEN_SECRET_PREVIOUS']) {
+  for (const name of ['INVITE_API_KEY', 'TOKEN_SECRET', 'TOKEN_SECRET_PREVIOUS', 'METRICS_TOKEN']) {
     const secret = (variables[name] ?? '').trim()
     if (secret === '' || [...secret].length >= SECRET_MIN) continue
     if (!isTestStream((variables.JETSTREAM_URL ?? '').trim()))

@@ -42,6 +42,21 @@ pub(super) fn operator(call: &Call) -> Result<(), ApiError> {
     }
 }
 
+/// Admits the holder of the API key or of the metrics token (R47). A server that has neither refuses everybody.
+pub(super) fn scraper(call: &Call) -> Result<(), ApiError> {
+    let (key, token) = (config::api_key(&call.env), config::metrics_token(&call.env));
+    if key.is_none() && token.is_none() {
+        return Err(ApiError::NotConfigured("this server has neither an API key nor a METRICS_TOKEN"));
+    }
+    let header = call.header("authorization");
+    let shows = |secret: Option<&str>| shown(secret, header.as_deref()) == Shown::Key;
+    if shows(key.as_deref()) || shows(token.as_deref()) {
+        Ok(())
+    } else {
+        Err(ApiError::AuthRequired(SCRAPE))
+    }
+}
+
 /// 🔑👤: admits the holder of the API key, or a person with a proof of their own (X03): a
 /// service-auth JWT or a socket token. On a server without a key only such a person is admitted, and anybody
 /// else gets a 500 (X02).
@@ -280,6 +295,7 @@ pub(super) const NO_KEY: &str = "this server has no API key configured";
 /// 401 for a caller who reads what is for members only without a proof.
 pub(super) const MEMBERS_ONLY: &str = "this community is for members only: the header Authorization must be: \
     Bearer and the proof of a member, or the API key; the shipped web client shows none";
+const SCRAPE: &str = "the header Authorization must be: Bearer and the API key or the METRICS_TOKEN";
 const MISSING: &str = "the header Authorization must be: Bearer and the API key";
 
 /// The contents of the `Authorization` header.

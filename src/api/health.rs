@@ -39,6 +39,18 @@ pub(super) struct Ingest {
 /// `GET /api/health`: 200 if the stream is read and stored and the database answers, otherwise 503
 /// with the same body, whose message says why. The request wakes the stream's object, as the cron does.
 pub(super) async fn health(request: &Call) -> Answer {
+    let health = look(request).await;
+    let ok = health.ok;
+    let text = serde_json::to_string(&health).map_err(|_| ApiError::Internal)?;
+    let response = json_text(text, if ok { 200 } else { 503 })?;
+    if !ok {
+        response.headers().set("retry-after", "5")?;
+    }
+    Ok(response)
+}
+
+/// The state of the service now.
+pub(super) async fn look(request: &Call) -> Health {
     let stream = call(&request.env, JETSTREAM, &Ensure {}).await;
     let stream = stream.unwrap_or_else(|fault| {
         log::fault(&fault, "health says so");
@@ -57,7 +69,7 @@ pub(super) async fn health(request: &Call) -> Answer {
     let ok = stream.connected && stream.because.is_none() && stored.is_some();
     let because = trouble.or_else(|| stream.because.clone());
     let mode = config::sockets(&request.env).mode;
-    let health = Health {
+    Health {
         ok,
         auth_mode: mode.name(),
         auth_meaning: mode.meaning(),
@@ -65,11 +77,5 @@ pub(super) async fn health(request: &Call) -> Answer {
         ingest: Ingest { stream, stored },
         error: (!ok).then_some("Unavailable"),
         message: (!ok).then(|| because.unwrap_or_else(|| "the stream is not connected yet".into())),
-    };
-    let text = serde_json::to_string(&health).map_err(|_| ApiError::Internal)?;
-    let response = json_text(text, if ok { 200 } else { 503 })?;
-    if !ok {
-        response.headers().set("retry-after", "5")?;
     }
-    Ok(response)
 }

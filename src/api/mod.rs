@@ -29,6 +29,7 @@ mod health;
 mod identity;
 mod invites;
 mod messages;
+mod metrics;
 mod moderation;
 mod operator;
 mod pages;
@@ -103,6 +104,7 @@ const ROUTES: &[Route] = routes! {
     GET    "/api/identity"           identity identity::identity;
     GET    "/api/health"             health health::health;
     GET    "/api/server"             server server::server;
+    GET    "/metrics"                R47 metrics::metrics;
     GET    "/api/sync"               sync sync::shown;
     POST   "/api/sync"               sync_now sync::ask;
     GET    "/.well-known/did.json"   did did::document;

@@ -167,6 +167,11 @@ pub fn api_key(env: &Env) -> Option<String> {
     secret(env, "INVITE_API_KEY")
 }
 
+/// `METRICS_TOKEN` (C42), if it is set and long enough.
+pub fn metrics_token(env: &Env) -> Option<String> {
+    secret(env, "METRICS_TOKEN")
+}
+
 /// A secret that is too short counts as unset (C25), with one warning.
 fn secret(env: &Env, name: &'static str) -> Option<String> {
     let given = Some(text(env, name)).filter(|secret| !secret.is_empty())?;

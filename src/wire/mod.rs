@@ -20,6 +20,7 @@ pub mod jetstream;
 pub mod json;
 pub mod media;
 pub mod multikey;
+pub mod openmetrics;
 pub mod pds;
 pub mod permissions;
 pub mod profile;

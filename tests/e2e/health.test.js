@@ -40,6 +40,23 @@ for (const [what, JETSTREAM_URL, expected] of /** @type {[string, string, RegExp
     assert.equal(body.database, true)
   })
 
+test('a scraper with the token reads the numbers of health (R47)', async (t) => {
+  const METRICS_TOKEN = 'what a scraper shows, in a test'
+  const service = await startService({ env: { METRICS_TOKEN, JETSTREAM_URL: 'ws://127.0.0.1:9/subscribe' } })
+  t.after(() => service.kill9())
+  const scrape = (/** @type {string} */ token) =>
+    fetch(`${service.url}/metrics`, { headers: token ? { authorization: `Bearer ${token}` } : {} })
+  for (const wrong of ['', 'nothing', `${METRICS_TOKEN}s`]) assert.equal((await scrape(wrong)).status, 401, wrong)
+  await because(service, /^nothing answers/)
+  const answer = await scrape(METRICS_TOKEN)
+  assert.equal(answer.status, 200, 'though health is not')
+  assert.equal(answer.headers.get('content-type'), 'application/openmetrics-text; version=1.0.0; charset=utf-8')
+  const lines = (await answer.text()).split('\n')
+  for (const line of ['colibri_healthy 0', 'colibri_database_up 1', 'colibri_stream_connected 0', 'colibri_refused_total 0'])
+    assert(lines.includes(line), line)
+  assert.deepEqual(lines.slice(-2), ['# EOF', ''])
+})
+
 test('health names a database that does not answer', async (t) => {
   const service = await startService()
   t.after(() => service.kill9())

@@ -190,6 +190,7 @@ fn statuses(rule: &str, handler: &Handler, reads: bool) -> BTreeSet<String> {
         ("identity::of_did(", &["403", "404", "502"]),
         ("authority::once(", &["400", "422"]),
         ("authority::operator(", &["401"]),
+        ("authority::scraper(", &["401"]),
         ("authority::moderator(", &["401", "403"]),
         ("authority::person(", &["401", "403"]),
         // Of a community for members only (X41).
@@ -312,6 +313,7 @@ fn every_parameter_is_documented_as_it_is_read() {
             .map(|name| handler.has(&format!("authority::{name}(")))
         {
             [true, ..] => &["ApiKey"],
+            _ if handler.has("authority::scraper(") => &["ApiKey"],
             [_, true, _] => &["ApiKey", "ServiceAuth"],
             [.., true] => &["ServiceAuth"],
             // Optional: `security` begins with an empty one (X41, X42).
