@@ -10,7 +10,8 @@
 // Promises: everything on 127.0.0.1; fails when an event was refused that should not be, when the messages are not as many as the
 // mix wrote, or when two runs led to different states (state.js); ends all it started. Options: --events N (100000), --runs N (3),
 // --seed N (1), --root DIR (this clone), --against DIR (another clone: its runs alternate with ours, and the ratio is shown with its
-// spread), --json (the numbers, for scripts).
+// spread), --floor (the same frames, read by a bare object: others.js), --external COMMAND with --counter COMMAND (read by another
+// program), --json (the numbers, for scripts).
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { availableParallelism, loadavg, tmpdir } from 'node:os'
@@ -22,10 +23,11 @@ import { readArguments } from '../../scripts/commands.js'
 import { writeFrames } from './frames.js'
 import { Mix } from './mix.js'
 import { quantile } from './numbers.js'
+import { measureFloor, measureProgram } from './others.js'
 import { cpuSeconds, mainThreadSeconds, peakMemory } from './process.js'
 import { rowsStored } from './rows.js'
 import { serve } from './service.js'
-import { outcome, progress } from './state.js'
+import { outcome, progress, sharedColumns } from './state.js'
 import { serveFrames } from './stream.js'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
@@ -67,13 +69,19 @@ async function taken(service, state, timeUs) {
 /** @param {{ url: string }} service */
 const ingestOf = async ({ url }) => /** @type {any} */ (await (await fetch(`${url}/api/health`)).json()).ingest
 
-/** One run. @param {{ root: string, folder: string, count: number, seed: number }} run */
-async function measure({ root, folder, count, seed }) {
-  const state = join(folder, 'state')
+/** The frames of a run, in files. @param {string} folder @param {number} count @param {number} seed */
+function framesOf(folder, count, seed) {
   const mix = new Mix({ seed })
   const [prologue, events] = [join(folder, 'prologue.jsonl'), join(folder, 'events.jsonl')]
-  const prologueEnds = writeFrames(prologue, mix.prologue()).lastTimeUs
-  const eventsEnd = writeFrames(events, mix.events(count)).lastTimeUs
+  const { lastTimeUs: prologueEnds, count: prologueCount } = writeFrames(prologue, mix.prologue())
+  const { lastTimeUs: eventsEnd } = writeFrames(events, mix.events(count))
+  return { prologue, prologueEnds, prologueCount, events, eventsEnd, count, messages: mix.messages }
+}
+
+/** One run. @param {{ root: string, folder: string, count: number, seed: number, columns: Map<string, string[]> }} run */
+async function measure({ root, folder, count, seed, columns }) {
+  const state = join(folder, 'state')
+  const { prologue, prologueEnds, events, eventsEnd, messages } = framesOf(folder, count, seed)
   const { network, pid: stream } = await serveFrames(prologue)
   let service
   try {
@@ -100,8 +108,8 @@ async function measure({ root, folder, count, seed }) {
     const rows = { read: per('rows_read'), written: per('rows_written'), commits: per('commits') }
     await service.stop()
     const stored = rowsStored(state)
-    const led = outcome(state)
-    if (led.messages !== mix.messages) throw new Error(`${led.messages} messages are stored, and ${mix.messages} were written`)
+    const led = outcome(state, columns)
+    if (led.messages !== messages) throw new Error(`${led.messages} messages are stored, and ${messages} were written`)
     return { led, seconds, perSecond: count / seconds, refused: after.refused, held: after.held_records, cpu: used, peak, stored, rows }
   } finally {
     await service?.stop()
@@ -111,11 +119,20 @@ async function measure({ root, folder, count, seed }) {
 
 const fixed = (/** @type {number | undefined} */ number, digits = 1) => number?.toFixed(digits) ?? '?'
 
-/** A run that leaves nothing behind, and a line about it. @param {string} root @param {number} run @param {number} count @param {number} seed */
-async function run(root, run, count, seed) {
+/** What `run` makes of a folder that is gone afterwards. @template T @param {(folder: string) => Promise<T>} run */
+async function inFolder(run) {
   const folder = mkdtempSync(join(tmpdir(), 'colibri-bench-'))
   try {
-    const result = await measure({ root, folder, count, seed })
+    return await run(folder)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** A run, and a line about it. @param {string} root @param {number} run @param {{ count: number, seed: number, columns: Map<string, string[]> }} what */
+const run = (root, run, what) =>
+  inFolder(async (folder) => {
+    const result = await measure({ root, folder, ...what })
     const { perSecond, seconds, cpu, peak, refused, held, led } = result
     const spent = Object.entries(cpu).map(([name, used]) => `${name} ${fixed(used)}`)
     console.error(
@@ -123,9 +140,19 @@ async function run(root, run, count, seed) {
         `${fixed(peak, 0)} MiB; ${refused} refused, ${held} held, ${led.numbered} numbered, state ${led.digest}; load ${fixed(loadavg()[0])})`,
     )
     return result
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
+  })
+
+/** The same frames for others, once each, and a line about each. @param {string} root @param {number} count @param {number} seed @param {number} ours */
+async function runOthers(root, count, seed, ours) {
+  const show = (/** @type {string} */ name, /** @type {{ perSecond: number, cpuMicros: number }} */ { perSecond, cpuMicros }) =>
+    `${name.padEnd(25)} ${Math.round(perSecond).toLocaleString('en')} events per second at ${fixed(cpuMicros, 0)} µs of CPU: ours are ${fixed(ours / perSecond, 2)} of it`
+  const measured = []
+  if (options.floor) measured.push(show('floor', await inFolder((folder) => measureFloor(root, folder, framesOf(folder, count, seed)))))
+  if (options.external) {
+    const program = { command: options.external, counter: options.counter }
+    measured.push(show('the other program', await inFolder((folder) => measureProgram(program, framesOf(folder, count, seed)))))
   }
+  return measured
 }
 
 /** Ours divided by theirs, run by run. @param {number[]} ours @param {number[]} theirs */
@@ -138,10 +165,12 @@ async function bench() {
   const [count, runs, seed] = [wholeNumber('events'), wholeNumber('runs'), wholeNumber('seed')]
   const root = resolve(options.root)
   const other = options.against && resolve(options.against)
+  if (options.external && !options.counter) throw new Error('--external needs --counter: a command that prints how many messages are stored')
+  const what = { count, seed, columns: sharedColumns(other ? [root, other] : [root]) }
   const [results, others] = /** @type {Awaited<ReturnType<typeof measure>>[][]} */ ([[], []])
   for (let n = 1; n <= runs; n++) {
-    if (other) others.push(await run(other, n, count, seed))
-    results.push(await run(root, n, count, seed))
+    if (other) others.push(await run(other, n, what))
+    results.push(await run(root, n, what))
   }
   const states = new Set([...results, ...others].map(({ led }) => `${led.digest} ${led.numbered}`))
   if (states.size > 1) throw new Error(`the same stream led to different states: ${[...states].join(', ')}`)
@@ -159,6 +188,7 @@ rows per event            ${fixed(last.rows.read)} read, ${fixed(last.rows.writt
 rows in the database      ${last.stored.rows.toLocaleString('en')}, with index entries ${last.stored.written.toLocaleString('en')} (prologue included)
 database                  ${fixed(last.stored.bytes / 2 ** 20, 0)} MiB; logs of ${last.stored.objects} objects ${fixed(last.stored.objectBytes / 2 ** 20, 0)} MiB
 state                     ${last.led.digest}: ${last.led.messages.toLocaleString('en')} messages, ${last.led.numbered.toLocaleString('en')} events numbered`)
+  for (const line of await runOthers(root, count, seed, perSecond)) console.log(line)
   if (other) {
     console.log(`against ${other}
   events per second       ${against(({ perSecond }) => perSecond)} of its own
