@@ -1,6 +1,6 @@
 // Looking up a person, a message or a community, and what can be done with it.
 
-import { useState } from 'preact/hooks'
+import { useRef, useState } from 'preact/hooks'
 
 import { Refused, type Community, type Identity, type Message } from '../client/api.ts'
 import { t, timeOf } from '../texts/index.ts'
@@ -14,6 +14,14 @@ interface Found {
   acts: Act[]
   person?: string
   message?: { author: string; rkey: string }
+}
+
+/** An act that waits for its confirmation. */
+interface Asked {
+  act: Act
+  about: string
+  place: string
+  subject: Subject
 }
 
 const absent = (error: unknown) => {
@@ -94,41 +102,42 @@ function find(board: Board, given: string): Promise<Found> {
 export function Lookup({ board, changed }: { board: Board; changed: () => void }) {
   const [found, setFound] = useState<Found>()
   const [note, setNote] = useState('')
-  const [act, setAct] = useState<Act>()
+  const [asked, setAsked] = useState<Asked>()
   const [given, setGiven] = useState('')
+  /** Counts searches: an answer that comes after a later one is not shown. */
+  const searches = useRef(0)
 
-  async function search(event?: Event) {
-    event?.preventDefault()
+  async function search(event: Event) {
+    event.preventDefault()
+    const search = ++searches.current
     setNote('')
-    try {
-      setFound(await find(board, given.trim()))
-    } catch (error) {
-      setFound(undefined)
-      setNote(t.console.failed((error as Error).message))
-    }
+    const answer = await find(board, given.trim()).catch(
+      (error: Error) => void setNote(t.console.failed(error.message)),
+    )
+    if (search === searches.current) setFound(answer ?? undefined)
   }
 
-  async function confirmed(chosen: Act, subject: Subject, reason: string) {
-    setAct(undefined)
+  function ask(act: Act, { title, person, message }: Found) {
+    if (!board.chosen) return
+    const { uri: community, owner_did: owner, name } = board.chosen
+    setAsked({ act, about: title, place: name, subject: { community, owner, person, message } })
+  }
+
+  async function confirmed({ act, subject }: Asked, reason: string) {
+    const search = searches.current
+    setAsked(undefined)
     try {
-      const answer = await chosen.run(board.operator, subject, reason)
-      setNote(answer?.code ? t.console.code(answer.code) : t.console.done(t.console.acts[chosen.name].title))
+      const answer = await act.run(board.operator, subject, reason)
+      setNote(answer?.code ? t.console.code(answer.code) : t.console.done(t.console.acts[act.name].title))
     } catch (error) {
       setNote(t.console.failed((error as Error).message))
     }
     await board.readLists().catch(() => {})
-    const again = await find(board, given.trim()).catch(() => undefined)
-    if (again) setFound(again)
     changed()
+    const again = await find(board, given.trim()).catch(() => undefined)
+    if (again && search === searches.current) setFound(again)
   }
 
-  const subject = board.chosen &&
-    found && {
-      community: board.chosen.uri,
-      owner: board.chosen.owner_did,
-      person: found.person,
-      message: found.message,
-    }
   return (
     <section class="card lookup" aria-labelledby="lookup">
       <h2 id="lookup">{t.console.lookup}</h2>
@@ -161,20 +170,18 @@ export function Lookup({ board, changed }: { board: Board; changed: () => void }
           {found.person && board.chosen && <p class="faint">{t.console.actsIn(board.chosen.name)}</p>}
           <div class="row">
             {found.acts.map((one) => (
-              <button key={one.name} type="button" class={one.isGrave ? 'danger' : ''} onClick={() => setAct(one)}>
+              <button key={one.name} type="button" class={one.isGrave ? 'danger' : ''} onClick={() => ask(one, found)}>
                 {t.console.acts[one.name].title}
               </button>
             ))}
           </div>
         </>
       )}
-      {act && subject && (
+      {asked && (
         <Confirmation
-          act={act}
-          about={found.title}
-          place={board.chosen?.name ?? ''}
-          close={() => setAct(undefined)}
-          confirmed={(reason) => void confirmed(act, subject, reason)}
+          asked={asked}
+          close={() => setAsked(undefined)}
+          confirmed={(reason) => void confirmed(asked, reason)}
         />
       )}
     </section>
@@ -182,15 +189,13 @@ export function Lookup({ board, changed }: { board: Board; changed: () => void }
 }
 
 interface Question {
-  act: Act
-  about: string
-  place: string
+  asked: Asked
   close: () => void
   confirmed: (reason: string) => void
 }
 
 /** Says what will happen; nothing has happened before it is confirmed. */
-function Confirmation({ act, about, place, close, confirmed }: Question) {
+function Confirmation({ asked: { act, about, place }, close, confirmed }: Question) {
   const { title, says } = t.console.acts[act.name]
   function submit(event: SubmitEvent) {
     event.preventDefault()
