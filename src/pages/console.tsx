@@ -213,13 +213,13 @@ function Audit({ board }: { board: Board }) {
     time(at),
     who(actor),
     action,
-    board.nameOf(subject),
     reason ?? '',
+    <code>{board.nameOf(subject)}</code>,
   ])
-  const head = [t.console.when, t.console.who, t.console.what, t.console.whom, t.console.reason]
+  const head = [t.console.when, t.console.who, t.console.what, t.console.reason, t.console.whom]
   const title = t.console.audit(board.chosen?.name ?? '')
   return (
-    <section class="card audit" aria-labelledby="audit">
+    <section class="card wide" aria-labelledby="audit">
       <h2 id="audit">{title}</h2>
       <Table name={title} head={head} rows={rows} />
     </section>
@@ -255,7 +255,7 @@ function Refusals({ board: { refusals } }: { board: Board }) {
     example ? <code>{example}</code> : '',
   ])
   return (
-    <section class="card" aria-labelledby="refusals">
+    <section class="card wide" aria-labelledby="refusals">
       <h2 id="refusals">{t.console.refusals}</h2>
       <Table name={t.console.refusals} head={head} rows={rows} />
     </section>

@@ -198,7 +198,7 @@ describe('the console', { skip: missing('chromium') }, () => {
     await eventually(async () => {
       const shown = await cells(page, 'Acts in Garden')
       assert.deepEqual(
-        shown.map(([, who, what, , reason]) => [who, what, reason]),
+        shown.map(([, who, what, reason]) => [who, what, reason]),
         audit.map(({ actor, action, reason }) => [actor, action, reason ?? '']),
       )
       return true
