@@ -33,7 +33,7 @@ use worker::{
 use self::log::CommunityLog;
 use crate::durable::community::commands::{
     Announce, Attach, Bind, COMMUNITY_PARAMETER, CURSOR_HEADER, ClearLog, JoinVoice, Known, LeaveVoice,
-    Locate, OBSERVE, PublishToObservers, Replay, Voices, WAIT,
+    Locate, OBSERVE, PublishToObservers, Replay, Typing, Voices, WAIT,
 };
 use crate::durable::gateway::commands::ORIGIN_HEADER;
 use crate::platform::config::follow_log_level;
@@ -71,6 +71,7 @@ impl DurableObject for Community {
             }
             Bind::NAME => serve(&mut request, async |command: Bind| log.bind(&command)).await,
             Attach::NAME => serve(&mut request, async |command: Attach| log.attach(&command)).await,
+            Typing::NAME => serve(&mut request, async |command: Typing| log.publish_typing(command)).await,
             Replay::NAME => serve(&mut request, async |command: Replay| log.replay(&command)).await,
             Locate::NAME => serve(&mut request, async |command: Locate| log.locate(&command)).await,
             JoinVoice::NAME => {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::gateway::session::View;
 use crate::domain::pending::OutboxEvents;
 use crate::domain::presence::State;
 use crate::durable::replies::{Announced, Delivered, Done};
@@ -26,6 +27,9 @@ pub const ORIGIN_HEADER: &str = "x-colibri-origin";
 
 /// See `CONNECT`. Present for a socket of the newest client (section 14).
 pub const NEWEST_HEADER: &str = "x-colibri-newest";
+
+/// See `CONNECT`. Where such a socket resumes (N165).
+pub const RESUME_HEADER: &str = "x-colibri-resume";
 
 /// To `Gateway`: events of a community, in order. Idempotent by `seq`. Reply: whether the
 /// gateway still listens to it.
@@ -140,6 +144,24 @@ impl Command for Proved {
     type Reply = Done;
     const OBJECT: Object = Object::Gateway;
     const NAME: &'static str = "proved";
+}
+
+/// To `Gateway`: a person writes in a channel of this community (N168). Not idempotent, and not repeated: it is news
+/// for seconds only.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ShowTyping {
+    /// The channel and its community.
+    pub view: View,
+    /// Who.
+    pub did: Did,
+    /// Whether only members may receive it (X43).
+    pub members_only: bool,
+}
+
+impl Command for ShowTyping {
+    type Reply = Done;
+    const OBJECT: Object = Object::Gateway;
+    const NAME: &'static str = "show-typing";
 }
 
 /// To every `Gateway`: everything of this person is erased (I56). Idempotent. Reply: their sockets are closed,

@@ -1,19 +1,35 @@
-//! Sockets of the newest client: which communities they receive events of (contract section 14).
+//! Sockets of the newest client: which communities they receive events of, and who is writing where (contract section
+//! 14).
 //!
 //! `domain::gateway::following` decides; this file reads who takes part where, and attaches to those communities
 //! before the client has its socket. So what it reads through HTTP once the socket is open misses no event.
 
+use std::rc::Rc;
+
+use worker::wasm_bindgen_futures::spawn_local;
+
 use super::object::{GatewayObject, OF_NO_SESSION, Outcome};
 use crate::domain::gateway::Input;
+use crate::domain::gateway::catching_up::Replay;
+use crate::domain::members_only::Readers;
+use crate::durable::community::commands::Typing;
+use crate::durable::gateway::commands::ShowTyping;
+use crate::durable::replies::Done;
 use crate::platform::d1::D1;
+use crate::platform::objects::call;
 use crate::platform::{log, socket_state};
-use crate::storage::reads::communities;
+use crate::storage::reads::{self, communities};
+use crate::wire::ids::AtUri;
 
 impl GatewayObject {
     /// Subscribes a new socket to the communities of its person. Should that fail, it is closed: its client, which
     /// was not answered yet, connects again.
-    pub(super) async fn follow_or_close(&self, id: i64) -> Outcome<()> {
-        let followed = self.follow(id).await;
+    pub(super) async fn follow_or_close(
+        self: &Rc<Self>,
+        id: i64,
+        cursor: Option<Vec<(AtUri, i64)>>,
+    ) -> Outcome<()> {
+        let followed = self.follow(id, cursor).await;
         if followed.is_err() {
             if let Err(fault) = self.on(Input::Broke(id)) {
                 log::fault(&fault, "the session ends when the object wakes anew");
@@ -27,10 +43,77 @@ impl GatewayObject {
         followed
     }
 
-    async fn follow(&self, id: i64) -> Outcome<()> {
+    async fn follow(self: &Rc<Self>, id: i64, cursor: Option<Vec<(AtUri, i64)>>) -> Outcome<()> {
         let Some(did) = self.with(|gateway| Ok(gateway.proven_by(id)))? else { return Ok(()) };
         let found = communities::communities_of(&D1::of(&self.env)?, &did).await?;
-        let followed = self.with(|gateway| Ok(gateway.follows(id, &found)))?;
-        self.listen(followed).await
+        let (followed, replays) = self.with(|gateway| {
+            let followed = gateway.follows(id, &found);
+            Ok((followed, cursor.map(|cursor| gateway.resumes(id, &cursor))))
+        })?;
+        self.listen(followed).await?;
+        if let Some(replays) = replays {
+            let object = Rc::clone(self);
+            spawn_local(async move { object.resume_newest(id, replays).await });
+        }
+        Ok(())
+    }
+
+    /// Sends what a socket missed, one community after the other, and then that this is all (N165).
+    async fn resume_newest(&self, id: i64, replays: Vec<Replay>) {
+        for mut replay in replays {
+            match self.page(id, replay.community(), replay.cursor()).await {
+                Ok(Some(first)) => self.catch_up(replay, first).await,
+                Ok(None) => {}
+                Err(fault) => {
+                    log::fault(&fault, "the client reads everything again");
+                    let page = replay.broken();
+                    // Without its memory the gateway has forgotten the replay: the same.
+                    let _ = self.with(|gateway| Ok(gateway.replayed(&mut replay, page)));
+                }
+            }
+        }
+        let over = self.with_moment(|gateway, moment| {
+            gateway.resumed(id, moment);
+            Ok(())
+        });
+        if let Err(fault) = over {
+            log::fault(&fault, "the client resumes when it connects again");
+        }
+    }
+
+    /// The community of a channel; `None` if it is not known. A fault says nothing to the client: the next view may
+    /// succeed.
+    pub(super) async fn community_of(&self, channel: &AtUri) -> Option<AtUri> {
+        let found = match D1::of(&self.env) {
+            Ok(db) => reads::named(&db, &[channel.to_string()], &[]).await,
+            Err(fault) => Err(fault),
+        };
+        match found {
+            Ok((channels, _)) => channels.iter().find_map(|one| AtUri::parse(&one.community).ok()),
+            Err(fault) => {
+                log::fault(&fault, "nobody learns that this person is writing");
+                None
+            }
+        }
+    }
+
+    /// Publishes, in the background and once, who is writing where.
+    pub(super) fn publish_typing(self: &Rc<Self>) {
+        for (view, did) in self.typing.take() {
+            let object = Rc::clone(self);
+            spawn_local(async move {
+                let community = view.community.clone();
+                if let Err(fault) = call(&object.env, community.as_str(), &Typing { view, did }).await {
+                    log::fault(&fault, "nobody learns that this person is writing");
+                }
+            });
+        }
+    }
+
+    /// Somebody writes in a channel.
+    pub(super) async fn show_typing(&self, command: ShowTyping) -> Outcome<Done> {
+        let ShowTyping { view, did, members_only } = command;
+        let readers = if members_only { self.readers(&view.community).await? } else { Readers::All };
+        self.on(Input::Typing { view, did, readers }).map(|()| Done {})
     }
 }

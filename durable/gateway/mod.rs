@@ -10,7 +10,7 @@
 //! - Stored: `storage::gateway_sessions`, `storage::gateway_people`, `storage::used_tokens`; the
 //!   attachment of a socket is the number of its session.
 //! - Commands: [`Connect`](CONNECT), [`Deliver`], [`Watch`], [`Publish`], [`Observed`],
-//!   [`Reindexed`], [`SetState`], [`Adopt`], [`UseToken`], [`Proved`], [`Forget`].
+//!   [`Reindexed`], [`ShowTyping`], [`SetState`], [`Adopt`], [`UseToken`], [`Proved`], [`Forget`].
 //! - Wakes on a frame, a delivery, a socket's end, its alarm. The shipped client's heartbeat is
 //!   answered by the runtime and wakes nobody (A10). Ends with its last socket.
 
@@ -40,7 +40,7 @@ use crate::domain::gateway::session::Caller;
 use crate::domain::restore::Origin;
 use crate::durable::gateway::commands::{
     Adopt, Deliver, Forget, NEWEST_HEADER, ORIGIN_HEADER, Observed, PRESENT_HEADER, Proved, Publish,
-    Reindexed, SESSION_HEADER, SetState, UNPROVEN_HEADER, UseToken, Watch,
+    RESUME_HEADER, Reindexed, SESSION_HEADER, SetState, ShowTyping, UNPROVEN_HEADER, UseToken, Watch,
 };
 use crate::durable::replies::Done;
 use crate::platform::config::follow_log_level;
@@ -49,6 +49,7 @@ use crate::platform::objects::{CONNECT, Command, DID_HEADER, PROVEN_HEADER, serv
 use crate::platform::{log, socket_state};
 use crate::wire::ids::Did;
 use crate::wire::socket::{HEARTBEAT, HEARTBEAT_ACK, Spelling};
+use crate::wire::subscribe_events::read_cursor;
 
 /// See the module.
 #[durable_object]
@@ -73,6 +74,7 @@ fn caller(headers: &Headers) -> Result<Caller> {
         origin: Origin { address: address.to_owned(), agent: agent.to_owned() },
         secret: headers.get(SESSION_HEADER)?,
         spelling: if headers.has(NEWEST_HEADER)? { Spelling::Newest } else { Spelling::March },
+        cursor: headers.get(RESUME_HEADER)?.and_then(|text| read_cursor(&text)),
     })
 }
 
@@ -107,6 +109,9 @@ impl DurableObject for Gateway {
             }
             SetState::NAME => {
                 serve(&mut request, async |command: SetState| object.set_by_api(command).await).await
+            }
+            ShowTyping::NAME => {
+                serve(&mut request, async |command: ShowTyping| object.show_typing(command).await).await
             }
             Adopt::NAME => serve(&mut request, async |command: Adopt| object.adopt(command)).await,
             Forget::NAME => serve(&mut request, async |command: Forget| object.forget(command)).await,

@@ -11,6 +11,7 @@ use futures::channel::oneshot;
 use futures::lock::Mutex;
 use worker::{Env, State, WebSocket};
 
+use crate::domain::gateway::session::View;
 use crate::domain::gateway::settling::{Choice, Chosen};
 use crate::domain::gateway::{Effect, Gateway as Core, Input, Moment, Settings};
 use crate::domain::lease;
@@ -60,6 +61,8 @@ pub(super) struct GatewayObject {
     pub(super) failures: RefCell<BTreeMap<String, u32>>,
     /// One move between voice channels at a time for each person (V01).
     pub(super) moves: RefCell<BTreeMap<Did, Rc<Mutex<()>>>>,
+    /// Who is writing, to be published.
+    pub(super) typing: RefCell<Vec<(View, Did)>>,
     /// What addresses have read of logs (Q08).
     pub(super) read_budgets: RefCell<ReadBudgets>,
     alarm: Alarm,
@@ -88,6 +91,7 @@ impl GatewayObject {
             publishing_to: RefCell::default(),
             failures: RefCell::default(),
             moves: RefCell::default(),
+            typing: RefCell::default(),
             read_budgets: RefCell::default(),
             wanted_at: Cell::new(None),
             rests: Cell::new(false),
@@ -177,6 +181,7 @@ impl GatewayObject {
                     }
                 }
                 Effect::Start(id, job) => self.jobs.borrow_mut().push((id, job)),
+                Effect::Typing(view, did) => self.typing.borrow_mut().push((view, did)),
                 Effect::WakeAt(at) => self.wake_at(at),
                 Effect::WakeForTraces => self.traces_end()?.into_iter().for_each(|at| self.wake_at(at)),
                 Effect::Rest => self.rests.set(true),
@@ -221,6 +226,7 @@ impl GatewayObject {
         self.publish_soon();
         self.clear_voice_soon();
         self.restore_soon();
+        self.publish_typing();
         self.arm().await;
     }
 

@@ -21,15 +21,15 @@ use crate::wire::socket::Spelling;
 
 impl GatewayObject {
     /// Takes in a socket. The session is stored before the socket exists to the client.
-    pub(super) async fn take_in(&self, caller: Caller) -> worker::Result<Response> {
+    pub(super) async fn take_in(self: &Rc<Self>, caller: Caller) -> worker::Result<Response> {
         // A fault is handled below.
         if self.with(|gateway| Ok(hall::is_full(gateway.open.len()))).is_ok_and(|is_full| is_full) {
             return full();
         }
         let pair = WebSocketPair::new()?;
-        let spelling = caller.spelling;
+        let (spelling, cursor) = (caller.spelling, caller.cursor.clone());
         let accepted = match (self.accept(caller, pair.server), spelling) {
-            (Ok(id), Spelling::Newest) => self.follow_or_close(id).await,
+            (Ok(id), Spelling::Newest) => self.follow_or_close(id, cursor).await,
             (accepted, _) => accepted.map(drop),
         };
         match accepted {
@@ -123,6 +123,10 @@ impl GatewayObject {
                 Err(fault) => temporary(&fault),
             },
             Job::SetState(did, state) => self.set_by_socket(did, state).await,
+            Job::View(channel) => {
+                let community = self.community_of(&channel).await;
+                return Input::Viewed(id, channel, community);
+            }
             Job::Move(did, destination) => self.move_to(id, &did, destination).await,
         };
         Input::Done(id, Some(reply))

@@ -10,13 +10,14 @@ use super::{Answer, Call, authority, sync, waiting};
 use crate::domain::auth_mode::{AuthMode, Standing};
 use crate::durable::community::commands::{CURSOR_HEADER, OBSERVE};
 use crate::durable::gateway::commands::{
-    NEWEST_HEADER, ORIGIN_HEADER, PRESENT_HEADER, SESSION_HEADER, UNPROVEN_HEADER,
+    NEWEST_HEADER, ORIGIN_HEADER, PRESENT_HEADER, RESUME_HEADER, SESSION_HEADER, UNPROVEN_HEADER,
 };
 use crate::platform::clock::chance;
 use crate::platform::objects::{CONNECT, DID_HEADER, Object, PROVEN_HEADER, gateway, gateway_of, upgraded};
 use crate::platform::{config, peer};
 use crate::storage::members_only::is_set;
 use crate::wire::ids::Did;
+use crate::wire::subscribe_events::read_cursor;
 
 /// R23 `GET /api/subscribe`: the events socket. A DID always gets the same gateway, a socket
 /// without DID any.
@@ -66,6 +67,10 @@ pub(super) async fn subscribe_events(call: &Call) -> Answer {
     if proof(&call.request, &call.query).is_none() {
         return Err(ApiError::AuthRequired("the events socket takes a proof"));
     }
+    let cursor = call.query.optional("cursor");
+    if cursor.is_some_and(|cursor| read_cursor(cursor).is_none()) {
+        return Err(ApiError::Invalid("cursor is none of this socket's".into()));
+    }
     let acting = acts(call, sockets.mode).await?;
     let did = acting.ok_or(ApiError::Forbidden("everything of this account is erased"))?.did;
     let headers = Headers::new();
@@ -74,6 +79,9 @@ pub(super) async fn subscribe_events(call: &Call) -> Answer {
     headers.set(DID_HEADER, did.as_str())?;
     headers.set(PROVEN_HEADER, "1")?;
     headers.set(NEWEST_HEADER, "1")?;
+    if let Some(cursor) = cursor {
+        headers.set(RESUME_HEADER, cursor)?;
+    }
     hand_on(call, Object::Gateway, &gateway_of(&did, sockets.gateway_shards), CONNECT, headers).await
 }
 

@@ -1,13 +1,15 @@
-//! What the newest client learns of communities and channels beyond what clients of March 2026 do (contract N168).
+//! What the newest client learns of communities, channels and roles beyond what clients of March 2026 do (contract N168).
 //!
 //! An event says it only where there is something to say: otherwise what those learn says it all
 //! ([`NewestEvent::of_march`]).
 
-use super::rows::{ChannelRow, CommunityRow};
+use super::rows::{ChannelRow, CommunityRow, RoleRow};
 use crate::wire::bodies::verbatim;
-use crate::wire::ids::Collection;
+use crate::wire::ids::{AtUri, Collection};
+use crate::wire::permissions::Permissions;
+use crate::wire::records::Override;
 use crate::wire::subscribe_events::{
-    ChannelEvent, CommunityEvent, NewestEvent, channel_type, named, named_in,
+    ChannelEvent, ChannelOverride, CommunityEvent, NewestEvent, RoleEvent, channel_type, named, named_in,
 };
 
 impl CommunityRow {
@@ -63,6 +65,39 @@ impl ChannelRow {
             allowed_roles: named_in(roles.as_deref(), &owner, Collection::Role),
             allowed_members: members.and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default(),
             link_embeds: self.link_embeds,
+        })
+    }
+}
+
+impl RoleRow {
+    /// Whether the two say the same to clients.
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let (rev, indexed_at) = (other.rev.clone(), other.indexed_at);
+        Self { rev, indexed_at, ..self.clone() } == *other
+    }
+
+    /// Its event. A protected role has all permissions (N22).
+    pub fn newest_event(&self) -> NewestEvent {
+        let owner = self.uri.authority();
+        let listed: Option<Vec<Override>> =
+            self.channel_overrides.as_deref().and_then(|list| serde_json::from_str(list).ok());
+        let overrides = listed.unwrap_or_default().into_iter().map(|one| ChannelOverride {
+            channel: AtUri::of(&owner, Collection::Channel, &one.channel),
+            allow: one.allow,
+            deny: one.deny,
+        });
+        let permissions: Option<Permissions> = serde_json::from_str(&self.permissions).ok();
+        NewestEvent::RoleEvent(RoleEvent::Upsert {
+            uri: self.uri.clone(),
+            community: self.community_uri.clone(),
+            name: self.name.clone(),
+            color: self.color.clone(),
+            permissions: if self.protected { Permissions::all() } else { permissions.unwrap_or_default() },
+            position: self.position,
+            hoisted: self.hoisted,
+            mentionable: self.mentionable,
+            protected: self.protected,
+            channel_overrides: overrides.collect(),
         })
     }
 }

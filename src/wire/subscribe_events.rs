@@ -10,12 +10,47 @@ use serde_json::value::RawValue;
 use super::bodies::Person;
 use super::ids::{AtUri, Collection, Did, Rkey};
 use super::json;
+use super::permissions::Permissions;
 use super::profile::cid_in;
 
 /// The answer to a heartbeat (N161).
 pub const ACK: &str = r#"{"type":"ack"}"#;
 /// Events were lost: the client reads everything again (N166).
 pub const RESYNC: &str = r#"{"type":"resync_required"}"#;
+
+/// The cursor of a client that wants to resume later, and has nothing so far (N165).
+pub const NOW: &str = "now";
+/// The longest cursor, in bytes: 64 communities with the longest names, or a hundred usual ones. Servers refuse longer
+/// addresses.
+const CURSOR_MAX: usize = 8 * 1024;
+
+/// The positions of a cursor (N165); `None` if it is none.
+pub fn read_cursor(text: &str) -> Option<Vec<(AtUri, i64)>> {
+    if text == NOW {
+        return Some(Vec::new());
+    }
+    let position = |one: &str| {
+        let (community, seq) = one.rsplit_once('@')?;
+        let community = AtUri::parse(community).ok().filter(|uri| uri.is(Collection::Community))?;
+        Some((community, seq.parse().ok().filter(|seq| *seq >= 0)?))
+    };
+    let is_short = text.len() <= CURSOR_MAX;
+    is_short.then(|| text.split(',').map(position).collect::<Option<Vec<_>>>()).flatten()
+}
+
+/// The frame that says that nothing is missing up to these positions (N165). More than a cursor can hold are left
+/// out: a client that comes back with it reads everything again.
+pub fn resumed<'c>(positions: impl Iterator<Item = (&'c str, u64)>) -> String {
+    let mut cursor = String::new();
+    for (community, seq) in positions {
+        let one = format!("{community}@{seq}");
+        if cursor.len() + one.len() < CURSOR_MAX {
+            cursor = if cursor.is_empty() { one } else { format!("{cursor},{one}") };
+        }
+    }
+    let cursor = if cursor.is_empty() { NOW } else { &cursor };
+    format!(r#"{{"type":"resumed","cursor":"{cursor}"}}"#)
+}
 
 /// What a client's frame asks for (N161).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,10 +95,12 @@ pub enum NewestEvent {
     MemberEvent(MemberEvent),
     CategoryEvent(CategoryEvent),
     ChannelEvent(ChannelEvent),
+    RoleEvent(RoleEvent),
     MessageEvent(MessageEvent),
     ReactionEvent(ReactionEvent),
     UserEvent(UserEvent),
     VoicePresenceEvent(VoicePresenceEvent),
+    TypingEvent(TypingEvent),
 }
 
 /// A community appeared, changed, or is gone.
@@ -101,8 +138,15 @@ pub enum MemberEvent {
         membership: Option<AtUri>,
         member: Box<Member>,
     },
+    RolesUpdated {
+        community: AtUri,
+        member: Box<Member>,
+    },
     #[serde(rename_all = "camelCase")]
-    Leave { community: AtUri, member_did: Did },
+    Leave {
+        community: AtUri,
+        member_did: Did,
+    },
 }
 
 /// A member with all that is shown of them.
@@ -216,6 +260,49 @@ pub enum ChannelEvent {
         uri: AtUri,
         community: AtUri,
     },
+}
+
+/// A role appeared, changed, or is gone. No lexicon has it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "named as in `social.colibri.community.defs#roleView`")]
+pub enum RoleEvent {
+    #[serde(rename_all = "camelCase")]
+    Upsert {
+        uri: AtUri,
+        community: AtUri,
+        name: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        color: Option<String>,
+        permissions: Permissions,
+        position: i64,
+        hoisted: bool,
+        mentionable: bool,
+        protected: bool,
+        channel_overrides: Vec<ChannelOverride>,
+    },
+    Delete {
+        uri: AtUri,
+        community: AtUri,
+    },
+}
+
+/// What a role permits beyond, or less, in one channel.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "named as in `social.colibri.community.defs#channelOverrideView`")]
+pub struct ChannelOverride {
+    pub channel: AtUri,
+    pub allow: Permissions,
+    pub deny: Permissions,
+}
+
+/// Somebody is writing.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "named as in the lexicon")]
+pub struct TypingEvent {
+    pub event: &'static str,
+    pub channel: AtUri,
+    pub did: Did,
 }
 
 /// A message appeared, changed, or is gone.
@@ -660,6 +747,29 @@ mod tests {
         ] {
             assert_eq!(read(&text.to_string()), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn n165_cursors() {
+        let at = |seq| Some(vec![(AtUri::parse(COMMUNITY).unwrap(), seq)]);
+        for (text, expected) in [
+            ("now".to_owned(), Some(Vec::new())),
+            (format!("{COMMUNITY}@7"), at(7)),
+            (format!("{COMMUNITY}@-1"), None),
+            (format!("{COMMUNITY}@7,"), None),
+            (format!("{CHANNEL}@7"), None),
+            (COMMUNITY.to_owned(), None),
+            (vec![format!("{COMMUNITY}@7"); 200].join(","), None),
+        ] {
+            assert_eq!(read_cursor(&text), expected, "{text}");
+        }
+        let frame: Value =
+            serde_json::from_str(&resumed([(COMMUNITY, 7), (COMMUNITY, 9)].into_iter())).unwrap();
+        let both = read_cursor(frame["cursor"].as_str().unwrap()).unwrap();
+        assert_eq!(both.iter().map(|(_, seq)| *seq).collect::<Vec<_>>(), [7, 9]);
+        let full: Value = serde_json::from_str(&resumed((0..900).map(|seq| (COMMUNITY, seq)))).unwrap();
+        assert!(read_cursor(full["cursor"].as_str().unwrap()).is_some(), "never longer than it may be");
+        assert_eq!(resumed(std::iter::empty()), r#"{"type":"resumed","cursor":"now"}"#);
     }
 
     #[test]

@@ -20,10 +20,10 @@ const sockets = []
 const PERSON = ['did', 'status', 'profile']
 const inCommunity = (frame) => frame.type !== 'ack' && frame.type !== 'user_event'
 
-/** A socket of a person, with a token of their PDS. @param {any} person */
-async function follow(person) {
+/** A socket of a person, with a token of their PDS. @param {any} person @param {string} [query] */
+async function follow(person, query = '') {
   const proof = await person.serviceToken(SERVICE, METHOD)
-  const socket = await service.connect(PATH, { protocols: ['colibri.auth.bearer', proof] })
+  const socket = await service.connect(PATH + query, { protocols: ['colibri.auth.bearer', proof] })
   sockets.push(socket)
   return socket
 }
@@ -113,6 +113,57 @@ test('N162: whoever is admitted receives `join` first, whoever leaves the end, a
   assert.equal(others.all((frame) => frame.data?.memberDid === carol.did).length, 1, 'what she asks for is no news')
 })
 
+test('N168: roles, and who has them', async () => {
+  const socket = await follow(bob)
+  const made = await nest.create(COLLECTION.role, role({ name: 'Guide', position: 10, permissions: ['message.hide', 'nonsense'] }))
+  const shown = await event(socket, 'role_event', 'upsert', { uri: made.uri, community: home })
+  assert.deepEqual([shown.data.name, shown.data.permissions, shown.data.protected], ['Guide', ['message.hide'], false])
+  await nest.create(COLLECTION.member, member(bob.did, { roles: ['mod', made.rkey] }))
+  const updated = await event(socket, 'member_event', 'roles_updated', { community: home })
+  assert.deepEqual(updated.data.member.roles.map((uri) => uri.split('/').at(-1)).sort(), ['mod', made.rkey].sort())
+  await nest.delete(COLLECTION.role, made.rkey)
+  await event(socket, 'role_event', 'delete', { uri: made.uri })
+})
+
+test('N168: who writes is shown to those who see that channel', async () => {
+  const [writer, reader, other] = await Promise.all([follow(bob), follow(nest), follow(bob)])
+  for (const socket of [writer, reader]) socket.ws.send(JSON.stringify({ type: 'view', data: { channel: hall.uri } }))
+  for (const socket of [writer, reader]) await socket.request({ type: 'heartbeat' })
+  writer.ws.send(JSON.stringify({ type: 'typing', data: { channel: hall.uri } }))
+  await event(reader, 'typing_event', 'start', { channel: hall.uri, did: bob.did })
+  const message = await nest.message(hall.uri, 'what is it?')
+  for (const socket of [writer, other]) {
+    await event(socket, 'message_event', 'upsert', { uri: message.uri })
+    assert.equal(socket.all({ type: 'typing_event' }).length, 0)
+  }
+})
+
+test('N165: a client that asks for it misses nothing', async () => {
+  const first = await follow(bob, '?cursor=now')
+  const { cursor } = await first.next({ type: 'resumed' })
+  assert.deepEqual(cursor.split(',').map((one) => one.split('@')[0]).sort(), [home, old.community.uri].sort())
+  await first.close()
+  const watcher = await follow(nest)
+  const [one, two] = [await nest.message(hall.uri, 'while he is away'), await alice.message(old.channel.rkey, 'here too')]
+  await event(watcher, 'message_event', 'upsert', { uri: one.uri })
+  const second = await follow(bob, `?cursor=${encodeURIComponent(cursor)}`)
+  for (const { uri } of [one, two]) {
+    const missed = await event(second, 'message_event', 'upsert', { uri })
+    assert.equal(missed.data.live, false)
+  }
+  const { cursor: next } = await second.next({ type: 'resumed' })
+  const third = await follow(bob, `?cursor=${encodeURIComponent(next)}`)
+  await third.next({ type: 'resumed' })
+  assert.equal(third.frames.filter(inCommunity).length, 1, 'each once')
+  for (const wrong of ['7', `${home}@x`, `${hall.uri}@1`]) {
+    const proof = await bob.serviceToken(SERVICE, METHOD)
+    const refused = service.connect(`${PATH}?cursor=${encodeURIComponent(wrong)}`, { protocols: ['colibri.auth.bearer', proof] })
+    await assert.rejects(refused, (error) => error instanceof UpgradeRefused && error.status === 400)
+  }
+  const elsewhere = await follow(carol, `?cursor=${encodeURIComponent(next)}`)
+  await event(elsewhere, 'community_event', 'delete', { uri: home })
+})
+
 test('N162: a ban ends what its person receives', async () => {
   const socket = await follow(bob)
   const ban = (method, path, body) =>
@@ -145,7 +196,7 @@ test('N168: every frame of these tests is as the lexicon says', { skip }, async 
   await eventually(() => frames.length > 20, { what: 'frames to check' })
   for (const frame of frames) lexicons.validateFrame(frame)
   const kinds = new Set(frames.filter((frame) => frame.data).map((frame) => `${frame.type} ${frame.data.event ?? ''}`.trim()))
-  for (const kind of ['message_event upsert', 'message_event delete', 'reaction_event added', 'member_event join', 'member_event leave', 'community_event delete', 'channel_event upsert', 'category_event upsert', 'user_event']) {
+  for (const kind of ['message_event upsert', 'message_event delete', 'reaction_event added', 'member_event join', 'member_event leave', 'community_event delete', 'channel_event upsert', 'category_event upsert', 'user_event', 'typing_event start', 'member_event roles_updated', 'role_event upsert']) {
     assert(kinds.has(kind), kind)
   }
 })

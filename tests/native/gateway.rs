@@ -17,7 +17,7 @@ use colibri_edge::domain::actions::Subscribe;
 use colibri_edge::domain::announcement::{Audience, Numbered};
 use colibri_edge::domain::frame_budget::Rate;
 use colibri_edge::domain::gateway::catching_up::{Catching, Noted, Replay};
-use colibri_edge::domain::gateway::session::Caller;
+use colibri_edge::domain::gateway::session::{Caller, View};
 use colibri_edge::domain::gateway::{Effect, Gateway, Input, Job, Keep, Moment, Settings};
 use colibri_edge::domain::members_only::Readers;
 use colibri_edge::domain::presence::{Periods, State};
@@ -203,6 +203,8 @@ struct World {
     dies_after: Option<usize>,
     outside: Outside,
     tasks: Tasks,
+    /// Who was to be published as writing, and where.
+    typing: Vec<(View, Did)>,
     /// How often each kind of step happened, so that a test can check that it did.
     seen: BTreeMap<&'static str, u32>,
 }
@@ -234,6 +236,7 @@ impl World {
             dies_after: None,
             outside: Outside::default(),
             tasks: Tasks::default(),
+            typing: Vec::new(),
             seen: BTreeMap::new(),
         }
     }
@@ -338,6 +341,7 @@ impl World {
                     }
                 }
                 Effect::Start(id, job) => self.jobs.push((id, job)),
+                Effect::Typing(view, did) => self.typing.push((view, did)),
                 Effect::WakeAt(at) => self.want(at),
                 Effect::WakeForTraces => self.traces_end().into_iter().for_each(|at| self.want(at)),
                 Effect::Rest => self.rests = true,
@@ -472,6 +476,11 @@ impl World {
         let (id, job) = self.jobs.remove(n);
         match job {
             Job::Subscribe(subscribe) => self.subscribe(id, subscribe),
+            Job::View(channel) => {
+                let of = |n: &usize| community(*n).authority() == channel.authority();
+                let found = [0, 1].iter().find(|n| of(n)).map(|n| community(*n));
+                self.on(Input::Viewed(id, channel, found))
+            }
             Job::MakeSecret => self.on(Input::Secret(id, format!("{id:032x}"))),
             Job::SetState(did, state) => {
                 self.choose(Some(id), did, state);

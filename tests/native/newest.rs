@@ -39,6 +39,11 @@ impl Story {
     }
 }
 
+/// The n-th frame of a client of March 2026.
+fn nth_frame(service: &Service, n: usize) -> serde_json::Value {
+    service.announced.iter().map(frame).filter(|frame| !frame.is_null()).nth(n).unwrap()
+}
+
 /// Whose repository was read in full.
 fn was_read(service: &Service, who: &str) {
     let sql = format!(
@@ -95,12 +100,12 @@ fn n12_n16_n30_from_the_wish_to_the_farewell() {
         ],
         "N30"
     );
-    let shown = frame(&service.announced[5]);
+    let shown = nth_frame(&service, 5);
     assert_eq!(shown["channel"], "k", "N06: by its key");
     assert_eq!(shown["channel_uri"], HALL);
     assert_eq!((&shown["parent"], &shown["parent_message"]["text"]), (&json!(first), &json!("hello")));
-    assert_eq!(frame(&service.announced[6])["channel"], "k", "N06");
-    let pending = frame(&service.announced[2]);
+    assert_eq!(nth_frame(&service, 6)["channel"], "k", "N06");
+    let pending = nth_frame(&service, 2);
     assert_eq!(pending["membership_uri"], "at://did:plc:bob/social.colibri.membership/m");
     assert_eq!(service.visible_texts(), ["hello", "hello yourself"], "G8");
 }
@@ -256,7 +261,7 @@ fn n17_leaving_counts_at_once_whatever_comes_first() {
         service.published()[2..],
         ["member_joined bob", "member_left bob", "community_deleted self *bob"]
     );
-    assert!(frame(&service.announced[2]).get("membership_uri").is_none(), "N30: left out");
+    assert!(nth_frame(&service, 2).get("membership_uri").is_none(), "N30: left out");
     // Written again, it is as if nothing had been.
     unseen.ask_to_join("bob", "nest");
     assert_eq!(Service::live(&unseen).published()[5..], ["member_joined bob"]);
@@ -750,6 +755,8 @@ fn n168_what_the_newest_client_learns_of_people() {
         newest_lines(&service),
         [
             "community upsert self",
+            "role upsert owner",
+            "role upsert mod",
             "channel upsert k",
             "member join bob",
             "community delete self", // private, to eve; the newest client's sockets get it otherwise (N162)
@@ -757,10 +764,10 @@ fn n168_what_the_newest_client_learns_of_people() {
             "community delete self"
         ]
     );
-    let join = newest_frame(&service.announced[3]);
+    let join = newest_frame(&service.announced[5]);
     assert_eq!(join["data"]["member"]["roles"], json!(["at://did:plc:nest/social.colibri.role/mod"]));
     assert_eq!(join["data"]["membership"], "at://did:plc:bob/social.colibri.membership/m");
-    assert_eq!(frame(&service.announced[3])["type"], "member_joined");
+    assert_eq!(nth_frame(&service, 3)["type"], "member_joined");
 
     let mut open = Story::default();
     open.community("alice", false).join("bob", "alice").delete("bob", "membership/m");
@@ -813,4 +820,39 @@ fn n168_what_only_the_newest_client_shows() {
         (&of(2).1["type"], &of(2).1["data"]["linkEmbeds"]),
         (&json!("community_event"), &json!(false))
     );
+}
+
+/// N168: roles, and whose they are.
+#[test]
+fn n168_roles_are_events_of_the_newest_client() {
+    let mut story = nest();
+    let before = Service::live(&story).announced.len();
+    story.update("nest", "member/bob", member("bob", &["mod"]));
+    story.update("nest", "member/bob", member("bob", &["mod"]));
+    story.update("nest", "role/mod", role(60, &["member.ban"], false));
+    story.update("nest", "role/mod", role(60, &["member.ban"], false));
+    story.delete("nest", "role/mod");
+    let service = Service::live(&story);
+    assert_eq!(service.announced.len(), before + 3, "no event for nothing");
+    let frames: Vec<_> = service.announced[before..].iter().map(newest_frame).collect();
+    assert!(service.announced[before..].iter().all(|one| frame(one).is_null()), "N31");
+    let uri = "at://did:plc:nest/social.colibri.role/mod";
+    assert_eq!(frames[0]["data"]["event"], "roles_updated");
+    assert_eq!(frames[0]["data"]["member"]["roles"], json!([uri]));
+    let upsert = &frames[1]["data"];
+    assert_eq!(
+        (&upsert["event"], &upsert["uri"], &upsert["community"]),
+        (&json!("upsert"), &json!(uri), &json!(PLACE))
+    );
+    assert_eq!((&upsert["position"], &upsert["permissions"]), (&json!(60), &json!(["member.ban"])));
+    assert_eq!(
+        frames[2],
+        json!({ "type": "role_event", "data": { "event": "delete", "uri": uri, "community": PLACE } })
+    );
+    let protected = Service::live(&nest())
+        .announced
+        .iter()
+        .map(newest_frame)
+        .find(|one| one["data"]["protected"] == true);
+    assert!(protected.unwrap()["data"]["permissions"].as_array().unwrap().len() > 15, "N22: all of them");
 }

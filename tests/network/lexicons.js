@@ -13,6 +13,9 @@ import { jsonToLex, Lexicons } from '@atproto/lexicon'
 const BESIDE = ['../../../shared/upstream/lexicons', '../../../../shared/upstream/lexicons']
 const EVENTS = 'social.colibri.sync.subscribeEvents'
 
+/** What the client reads, and the lexicon does not have. */
+const NOT_IN_THE_LEXICON = ['ack', 'resumed', 'role_event']
+
 /** @type {Record<string, (data: any) => any>} */
 const EXCEPTIONS = {
   // The lexicon has plain blobs; records and the client have the blob and its name.
@@ -46,7 +49,7 @@ export function openLexicons(folder) {
      * @param {{ type: string, data?: any }} frame
      */
     validateFrame(frame) {
-      if (frame.type === 'ack') return
+      if (NOT_IN_THE_LEXICON.includes(frame.type)) return
       const name = frame.type.replace(/_(.)/g, (_, letter) => letter.toUpperCase())
       const data = EXCEPTIONS[frame.type]?.(frame.data) ?? frame.data
       const result = lexicons.validate(`${EVENTS}#${name}Data`, jsonToLex(data))

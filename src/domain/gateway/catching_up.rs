@@ -9,7 +9,7 @@ use crate::domain::members_only::Readers;
 use crate::domain::replay::Replayed;
 use crate::domain::subscriptions::{Bound, Subscribed};
 use crate::wire::ids::AtUri;
-use crate::wire::socket::Reply;
+use crate::wire::socket::{Reply, Spelling};
 
 /// Why a session catches up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,11 @@ impl Replay {
     /// Whether the client asked for it.
     pub fn is_asked(&self) -> bool {
         self.how == Catching::Asked
+    }
+
+    /// Where it begins.
+    pub fn cursor(&self) -> i64 {
+        self.cursor
     }
 
     /// Its community.
@@ -163,6 +168,8 @@ impl Gateway {
         let is_asked = *how == Catching::Asked;
         let Some(open) = self.open.get_mut(id) else { return false };
         let spelling = open.session.spelling;
+        // The newest client reads everything again when all its replays are over (N165).
+        open.is_behind |= spelling == Spelling::Newest && events.iter().any(|event| is_lost(&event.event));
         if !is_asked {
             let Some(restoring) = &mut open.session.restoring else { return false };
             if restoring.done.contains(community.as_str()) {
@@ -187,13 +194,18 @@ impl Gateway {
         let Some(open) = self.open.get_mut(&id) else { return };
         let mut texts = Vec::new();
         let pending = open.resuming.remove(community).flatten();
+        let is_newest = open.session.is_newest();
+        if is_newest && (end.is_err() || pending.is_none()) {
+            open.is_behind = true; // it reads everything again when all its replays are over (N165)
+            return;
+        }
         if let Some(restoring) = &mut open.session.restoring {
             restoring.owed.remove(community);
             restoring.done.insert(community.to_owned());
         }
         let to = match (end, &pending) {
             (Ok(to), Some(_)) => {
-                if let Some(from) = replay.from.filter(|_| replay.how == Catching::Asked) {
+                if let Some(from) = replay.from.filter(|_| replay.how == Catching::Asked && !is_newest) {
                     texts.push(Reply::Resumed { community_uri: community.to_owned(), from, to }.text());
                 }
                 to

@@ -2,20 +2,26 @@
 //! person takes part, without asking for them. Which communities these are is read once, when a socket opens; from
 //! then on, the events say it.
 
-use super::session::Open;
+use super::catching_up::{Catching, Replay};
+use super::session::{Open, Session, View};
 use super::sockets::Gone;
-use super::{Gateway, Keep, Moment};
+use super::{Effect, Gateway, Job, Keep, Moment};
 use crate::domain::actions::Sign;
 use crate::domain::announcement::{Audience, Numbered};
 use crate::domain::frame_budget::Verdict;
 use crate::domain::lost::is_lost;
+use crate::domain::members_only::Readers;
 use crate::domain::presence::COMMUNITIES_MAX;
 use crate::domain::subscriptions::{Kind, Subscribed};
 use crate::wire::events::newest;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::subscribe_events::{
-    ACK, Asked, Change, CommunityEvent, NewestEvent, RESYNC, change, read, stamp,
+    ACK, Asked, Change, CommunityEvent, NewestEvent, RESYNC, TypingEvent, change, read, resumed, stamp,
 };
+
+/// How often a person's writing in a channel is published at most, in microseconds: the client shows it for five
+/// seconds.
+const TYPING: i64 = 3_000_000;
 
 impl Gateway {
     /// Subscribes a new socket to the communities in which its person takes part, as read after it opened (N162).
@@ -39,6 +45,42 @@ impl Gateway {
             self.keep(Keep::Inherited(id, subscriptions));
         }
         keys
+    }
+
+    /// A new socket resumes at these positions (N165): from now on its events wait. Returns the replays that it needs.
+    /// A community that it names and that its person has left ends for it; one that it does not name was joined
+    /// meanwhile, and only a new read has all of that.
+    pub fn resumes(&mut self, id: i64, cursor: &[(AtUri, i64)]) -> Vec<Replay> {
+        let Some(open) = self.open.get_mut(&id) else { return Vec::new() };
+        let keys = &open.subscriptions.community.keys;
+        let is_followed = |(community, _): &&(AtUri, i64)| keys.contains(community.as_str());
+        let (followed, left): (Vec<_>, Vec<_>) = cursor.iter().partition(is_followed);
+        open.is_behind = !cursor.is_empty() && followed.len() < keys.len();
+        for (community, _) in &followed {
+            open.resuming.insert(community.to_string(), Some(Vec::new()));
+        }
+        for (community, _) in left {
+            let end = NewestEvent::CommunityEvent(CommunityEvent::Delete { uri: community.clone() });
+            end.text().into_iter().for_each(|text| self.send(id, text));
+        }
+        let replay =
+            |(community, seq): &(AtUri, i64)| Replay::new(id, community.clone(), *seq, Catching::Asked);
+        followed.into_iter().map(replay).collect()
+    }
+
+    /// All replays of a socket are over: it has everything, or reads everything again (N165).
+    pub fn resumed(&mut self, id: i64, moment: &Moment<'_>) {
+        let Some(open) = self.open.get(&id) else { return };
+        if open.is_behind {
+            return self.reads_again(id, moment);
+        }
+        let position = |community: &String| {
+            let replayed = open.session.replayed.get(community).copied().unwrap_or(0);
+            self.communities.get(community).map(|had| replayed.max(*had))
+        };
+        let keys = open.subscriptions.community.keys.iter();
+        let text = resumed(keys.filter_map(|community| Some((community.as_str(), position(community)?))));
+        self.send(id, text);
     }
 
     /// A community's event may say that somebody takes part from now on, or no more: their sockets receive its events
@@ -90,12 +132,14 @@ impl Gateway {
         let key = community.as_str();
         let was_in = self.resubscribe(id, |open, _| {
             open.resuming.remove(key);
+            open.session.view.take_if(|view| view.community == *community);
             open.subscriptions.unsubscribe(Kind::Community, Some(key))
         });
         if was_in != Some(true) {
             return;
         }
         self.keep(Keep::Unsubscribed(id, Kind::Community, Some(key.to_owned())));
+        self.keep_session(id);
         let end = NewestEvent::CommunityEvent(CommunityEvent::Delete { uri: community.clone() });
         if let Ok(text) = end.text() {
             self.send(id, stamp(&text, community, seq, true));
@@ -114,9 +158,71 @@ impl Gateway {
         match (verdict, asked) {
             (Verdict::Enough, _) => self.dismiss(id, 1013, "too many frames", Gone::Closed, moment),
             (Verdict::Fine, Asked::Heartbeat) => self.send(id, ACK.to_owned()),
+            (Verdict::Fine, Asked::View(channel)) => return self.view(id, channel),
+            (Verdict::Fine, Asked::Typing(channel)) => self.types(id, &channel, moment),
             _ => {}
         }
         false
+    }
+
+    /// The person of a socket sees this channel; `true`: its community is to be found first.
+    fn view(&mut self, id: i64, channel: AtUri) -> bool {
+        let view = self.open.get(&id).and_then(|open| open.session.view.as_ref());
+        if view.is_some_and(|view| view.channel == channel) {
+            return false;
+        }
+        self.effects.push(Effect::Start(id, Job::View(channel)));
+        true
+    }
+
+    /// The community of a channel that a person sees was found. Only channels of their own communities count.
+    pub(super) fn viewed(&mut self, id: i64, channel: AtUri, community: Option<AtUri>, moment: &Moment<'_>) {
+        if let Some(open) = self.open.get_mut(&id) {
+            let keys = &open.subscriptions.community.keys;
+            let community = community.filter(|community| keys.contains(community.as_str()));
+            open.session.view = community.map(|community| View { channel, community });
+            open.typed_at = None;
+            self.keep_session(id);
+        }
+        self.done(id, None, moment);
+    }
+
+    /// The person of a socket writes in the channel that they see (N168): at most once in [`TYPING`] for all of
+    /// their sockets that see it.
+    fn types(&mut self, id: i64, channel: &AtUri, moment: &Moment<'_>) {
+        let Some(Session { did: Some(did), view: Some(view), .. }) =
+            self.open.get(&id).map(|open| open.session.clone())
+        else {
+            return;
+        };
+        let last = |open: &Open| open.typed_at.filter(|_| open.session.view.as_ref() == Some(&view));
+        let theirs = self.newest_of(&did);
+        let last = theirs.iter().filter_map(|other| last(self.open.get(other)?)).max();
+        let is_soon = last.is_some_and(|at| moment.now.0.saturating_sub(at.0) < TYPING);
+        if view.channel != *channel || is_soon {
+            return;
+        }
+        if let Some(open) = self.open.get_mut(&id) {
+            open.typed_at = Some(moment.now);
+        }
+        self.effects.push(Effect::Typing(view, did));
+    }
+
+    /// Somebody writes in a channel: everybody else who sees it gets that.
+    pub(super) fn typing(&mut self, view: &View, did: &Did, readers: &Readers) {
+        let sees = |open: &&Open| {
+            let session = &open.session;
+            session.view.as_ref() == Some(view)
+                && session.did.as_ref() != Some(did)
+                && open.subscriptions.community.keys.contains(view.community.as_str())
+                && readers.includes(session.did.as_ref(), session.proven)
+        };
+        let to: Vec<i64> = self.open.iter().filter(|(_, open)| sees(open)).map(|(id, _)| *id).collect();
+        let (channel, did) = (view.channel.clone(), did.clone());
+        let event = NewestEvent::TypingEvent(TypingEvent { event: "start", channel, did });
+        if let Some(text) = event.text().ok().filter(|_| !to.is_empty()) {
+            self.effects.push(Effect::Send { to, text });
+        }
     }
 
     /// An event of a community was set aside: the newest client cannot read one community alone (N166).

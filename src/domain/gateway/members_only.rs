@@ -54,7 +54,11 @@ impl Gateway {
     /// Ends a socket's subscriptions to a community, and its replay of it. The socket gets one `subscription_ended`.
     pub fn end_subscriptions(&mut self, id: i64, community: &AtUri) {
         let name = community.as_str();
-        let Some(open) = self.open.get(&id) else { return };
+        let Some(open) = self.open.get_mut(&id) else { return };
+        if open.session.is_newest() {
+            open.resuming.remove(name); // it receives nothing while it may not (N162)
+            return;
+        }
         let ended = open.subscriptions.naming(name, &self.meanings);
         self.resubscribe(id, |open, _| {
             for (kind, key) in &ended {

@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::value::RawValue;
 
 use self::publication::Publication;
-use self::session::{Caller, Open, Session};
+use self::session::{Caller, Open, Session, View};
 use super::actions::{Destination, Subscribe};
 use super::announcement::Numbered;
 use super::frame_budget::Rate;
@@ -110,6 +110,17 @@ pub enum Input {
         /// Who may read them (X43): of a community for members only, those of [`Gateway::askers`] who may.
         readers: Readers,
     },
+    /// The channel that the person of a socket sees is in this community; `None`: it is not known.
+    Viewed(i64, AtUri, Option<AtUri>),
+    /// A person writes in a channel; `readers` as with [`Input::Delivered`].
+    Typing {
+        /// In which channel, of which community.
+        view: View,
+        /// Who.
+        did: Did,
+        /// Who may read the community.
+        readers: Readers,
+    },
     /// Events of records about this gateway's people arrived, in the order of commits.
     Records(Vec<OutboxEvents>),
     /// Another gateway, or this one, publishes what changed about its people; `had` is how far this one is.
@@ -161,6 +172,8 @@ pub enum Effect {
     },
     /// A frame needs something from outside: do it, and then call with [`Input::Done`].
     Start(i64, Job),
+    /// A person writes in a channel: the gateways that listen to its community must receive that, once.
+    Typing(View, Did),
     /// See that the alarm rings at this time or earlier.
     WakeAt(Micros),
     /// See that the alarm rings when the oldest trace of a closed socket ends.
@@ -184,6 +197,8 @@ pub enum Job {
     SetState(Did, State),
     /// Move a person between voice channels (A12).
     Move(Did, Destination),
+    /// Find the community of a channel that a person sees, and report it with [`Input::Viewed`].
+    View(AtUri),
 }
 
 /// A change of the object's database. `storage::gateway` has the statements.
@@ -328,6 +343,8 @@ impl Gateway {
             Input::Delivered { community, events, full, readers } => {
                 self.deliver(&community, &events, &full, &readers, moment);
             }
+            Input::Viewed(id, channel, community) => self.viewed(id, channel, community, moment),
+            Input::Typing { view, did, readers } => self.typing(&view, &did, &readers),
             Input::Records(rows) => self.records(rows, moment),
             Input::Published { from, publications, had, readers } => {
                 self.published(&from, &publications, had, &readers, moment);

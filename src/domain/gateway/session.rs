@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::frame_budget::Budget;
 use crate::domain::restore::{Declined, Origin, Part, Place};
 use crate::domain::subscriptions::{Kind, Receiver, Subscriptions};
-use crate::wire::ids::Did;
+use crate::wire::ids::{AtUri, Did};
 use crate::wire::socket::Spelling;
 use crate::wire::time::Micros;
 
@@ -49,6 +49,9 @@ pub struct Session {
     /// How it spells its frames.
     #[serde(default, skip_serializing_if = "is_march")]
     pub spelling: Spelling,
+    /// The channel that its person sees, in the newest client (N168).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view: Option<View>,
     /// The last restore, until a frame shows that the client was still there after it (Q10c).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent: Option<Sent>,
@@ -69,6 +72,15 @@ impl Session {
     pub fn is_newest(&self) -> bool {
         self.spelling == Spelling::Newest
     }
+}
+
+/// A channel on somebody's screen, and its community.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct View {
+    /// The channel.
+    pub channel: AtUri,
+    /// Its community.
+    pub community: AtUri,
 }
 
 /// A finished restore whose last frames the client may not have received.
@@ -159,6 +171,8 @@ pub struct Caller {
     pub secret: Option<String>,
     /// How it spells its frames.
     pub spelling: Spelling,
+    /// Where it resumes, in the newest client (N165).
+    pub cursor: Option<Vec<(AtUri, i64)>>,
 }
 
 /// Signs of life of a socket (P11).
@@ -225,6 +239,10 @@ pub struct Open {
     pub(super) waiting: Option<Waiting>,
     /// Set while the communities of its person are being read: those that they joined (`true`) or left meanwhile (N162).
     pub(super) following: Option<BTreeMap<String, bool>>,
+    /// A replay was not complete: its client reads everything again (N165).
+    pub(super) is_behind: bool,
+    /// When its person last wrote in the channel that they see (N168).
+    pub(super) typed_at: Option<Micros>,
 }
 
 impl Open {
@@ -237,6 +255,16 @@ impl Open {
         let opened_at = session.opened_at;
         let signs = Signs { alive_at: opened_at, surely_at: opened_at, ..Signs::default() };
         let (budget, following) = (Budget::default(), session.is_newest().then(BTreeMap::new));
-        Self { session, subscriptions, resuming, budget, signs, waiting: None, following }
+        Self {
+            session,
+            subscriptions,
+            resuming,
+            budget,
+            signs,
+            waiting: None,
+            following,
+            is_behind: false,
+            typed_at: None,
+        }
     }
 }

@@ -142,7 +142,7 @@ impl Fold {
         }
     }
 
-    /// N20: what a role permits counts from now on, without an event (N31).
+    /// N20: what a role permits counts from now on. Only the newest client gets an event (N31, N168).
     pub(super) fn put_role(&mut self, version: &Version, record: &Role) {
         let community = community_of(version.author);
         let before = self.working_set.roles.get(version.uri).cloned();
@@ -162,14 +162,24 @@ impl Fold {
             protected: record.protected,
             channel_overrides: overrides(record),
             rev: version.rev.to_owned(),
-            indexed_at: before.map_or(version.received, |row| row.indexed_at),
+            indexed_at: before.as_ref().map_or(version.received, |row| row.indexed_at),
         };
         self.accept(version);
+        let same = before.is_some_and(|old| old.says_the_same(&row));
+        if !same && self.working_set.community(&row.community_uri).is_some() {
+            self.announce_each(&row.community_uri, Topic::Other, None, Some(&row.newest_event()));
+        }
         self.working_set.roles.put(row);
     }
 
     pub(super) fn delete_role(&mut self, uri: &AtUri) {
-        self.working_set.roles.remove(uri);
+        let Some(row) = self.working_set.roles.remove(uri) else { return };
+        if self.working_set.community(&row.community_uri).is_some() {
+            let (uri, community) = (uri.clone(), row.community_uri.clone());
+            let gone = subscribe_events::RoleEvent::Delete { uri, community };
+            let gone = NewestEvent::RoleEvent(gone);
+            self.announce_each(&row.community_uri, Topic::Other, None, Some(&gone));
+        }
     }
 
     /// I40–I42. Everybody's approvals are stored, but only the owner's count.
@@ -218,8 +228,33 @@ impl Fold {
     /// table of I45. A person who lost their last membership receives `community_deleted` privately
     /// (E06b).
     pub(super) fn with_standing(&mut self, community: &AtUri, person: &Did, act: impl FnOnce(&mut Self)) {
+        let before = self.shown_as_member(community, person);
         let change = self.standing_changed(community, person, act);
+        let is_same_member = change.is_none() && !self.is_banned(community, person);
         self.announce_change(community, person, change);
+        let after = self.shown_as_member(community, person);
+        if is_same_member && before.is_some() && after.is_some() && before != after {
+            self.announce_roles(community, person);
+        }
+    }
+
+    /// What the newest client shows of an admitted person's admission: the roles and the nickname.
+    fn shown_as_member(&self, community: &AtUri, person: &Did) -> Option<(String, Option<String>)> {
+        if Form::of(community) == Form::Old {
+            return None;
+        }
+        let row = admission(&self.working_set, community, person, Of::ThoseThere)?;
+        Some((row.roles.clone(), row.nickname.clone()))
+    }
+
+    /// N168: the roles or the nickname of a member changed.
+    fn announce_roles(&mut self, community: &AtUri, person: &Did) {
+        if self.working_set.community(community).is_none() {
+            return;
+        }
+        let (of, member) = (community.clone(), self.newest_member(community, person));
+        let updated = subscribe_events::MemberEvent::RolesUpdated { community: of, member };
+        self.announce_each(community, Topic::Other, None, Some(&NewestEvent::MemberEvent(updated)));
     }
 
     /// Runs `act`, and returns what to announce to the others: nothing in an unknown community or
@@ -274,18 +309,22 @@ impl Fold {
 
     /// A member, as the newest client learns of them.
     fn newest_join(&self, community: &AtUri, person: &Did, membership: Option<AtUri>) -> NewestEvent {
+        let member = self.newest_member(community, person);
+        NewestEvent::MemberEvent(subscribe_events::MemberEvent::Join {
+            community: community.clone(),
+            membership,
+            member,
+        })
+    }
+
+    fn newest_member(&self, community: &AtUri, person: &Did) -> Box<subscribe_events::Member> {
         let admission = admission(&self.working_set, community, person, Of::ThoseThere);
         let keys = admission.map(MemberRow::role_keys).unwrap_or_default();
         let role = |key| AtUri::of(&community.authority(), Collection::Role, key);
         let nickname = admission.and_then(|row| row.nickname.clone());
         let shown = self.working_set.person(person);
         let roles = keys.iter().map(role).collect();
-        let member = Box::new(subscribe_events::Member::of(person, &shown, roles, nickname));
-        NewestEvent::MemberEvent(subscribe_events::MemberEvent::Join {
-            community: community.clone(),
-            membership,
-            member,
-        })
+        Box::new(subscribe_events::Member::of(person, &shown, roles, nickname))
     }
 
     fn announce_left(&mut self, community: &AtUri, person: &Did, took_part: bool) {

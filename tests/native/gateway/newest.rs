@@ -8,6 +8,7 @@ use colibri_edge::domain::gateway::{Effect, Input};
 use colibri_edge::domain::lost;
 use colibri_edge::domain::members_only::Readers;
 use colibri_edge::domain::presence::State;
+use colibri_edge::domain::replay::Replayed;
 use colibri_edge::wire::events::pack;
 use colibri_edge::wire::ids::{AtUri, Did};
 use colibri_edge::wire::socket::Spelling;
@@ -252,4 +253,106 @@ fn n166_whoever_misses_something_comes_again() {
         Ok((world.inbox(id), closed))
     });
     assert_eq!((inbox, code), (vec![json!({ "type": "resync_required" })], Some(1013)));
+}
+
+/// N168: who writes is shown to the others who see exactly that channel, and not more often than the client needs.
+#[test]
+fn n168_typing() {
+    let frame = |kind: &str, n: usize| json!({ "type": kind, "data": { "channel": channel(n) } }).to_string();
+    let (published, inboxes) = alive(|world| {
+        let (alice, bob) = (world.follower(0, &[0])?, world.follower(1, &[0, 1])?);
+        let elsewhere = world.follower(1, &[0, 1])?;
+        world.frame(alice, &frame("typing", 0))?;
+        assert!(world.typing.is_empty(), "she sees nothing yet");
+        for (id, n) in [(alice, 0), (bob, 0), (elsewhere, 1)] {
+            world.frame(id, &frame("view", n))?;
+            world.work(0)?;
+        }
+        world.evict();
+        world.frame(alice, &frame("view", 0))?;
+        assert!(world.jobs.is_empty(), "she sees it already");
+        world.frame(alice, &frame("typing", 1))?;
+        for _ in 0..5 {
+            world.frame(alice, &frame("typing", 0))?;
+            world.pass(SECOND)?;
+        }
+        let published = std::mem::take(&mut world.typing);
+        for (view, did) in published.clone() {
+            world.on(Input::Typing { view, did, readers: Readers::All })?;
+        }
+        let (view, did) = published[0].clone();
+        world.on(Input::Typing { view, did, readers: Readers::Only([did_of(0)].into()) })?;
+        Ok((published, [alice, bob, elsewhere].map(|id| world.inbox(id))))
+    });
+    assert_eq!(published.len(), 2, "at most every three seconds");
+    let data = json!({ "event": "start", "channel": channel(0), "did": did(PEOPLE[0]) });
+    let typing = json!({ "type": "typing_event", "data": data });
+    assert_eq!(inboxes, [vec![], vec![typing.clone(), typing], vec![]]);
+}
+
+/// N162, N168: a channel of a community in which somebody takes no part, or no more, is not seen.
+#[test]
+fn n168_only_members_write() {
+    let frame = |kind: &str, n: usize| json!({ "type": kind, "data": { "channel": channel(n) } }).to_string();
+    let published = alive(|world| {
+        let id = world.follower(0, &[0])?;
+        world.frame(id, &frame("view", 1))?;
+        world.work(0)?;
+        world.frame(id, &frame("typing", 1))?;
+        world.frame(id, &frame("view", 0))?;
+        world.work(0)?;
+        world.event(0, 1, Audience::Community, &left(0, &did(PEOPLE[0])))?;
+        world.frame(id, &frame("typing", 0))?;
+        Ok(std::mem::take(&mut world.typing).len())
+    });
+    assert_eq!(published, 0);
+}
+
+/// N165: positions, what is left and what is new since, and a log that does not reach back.
+#[test]
+fn n165_resuming() {
+    let at = |n: usize, seq: i64| (community(n), seq);
+    let page = |events: Vec<Numbered>, last: u64| Replayed::Page {
+        through: last,
+        events,
+        last,
+        members_only: false,
+    };
+    let missed = |seq: u64, n: usize| Numbered {
+        seq,
+        audience: Audience::Messages(channel(n)),
+        live: true,
+        event: RawValue::from_string(deleted(n)).unwrap(),
+    };
+    let resumes = |follows: &[usize], cursor: Vec<(AtUri, i64)>, answer: &dyn Fn() -> Replayed| {
+        alive(|world| {
+            let id = world.follower(0, follows)?;
+            let mut replays = world.change(|gateway, _| gateway.resumes(id, &cursor))?;
+            world.event(0, 8, Audience::Messages(channel(0)), &deleted(0))?;
+            for replay in &mut replays {
+                let answer = answer();
+                world.change(|gateway, _| gateway.replayed(replay, answer))?;
+            }
+            world.change(|gateway, moment| gateway.resumed(id, moment))?;
+            Ok(world.inbox(id))
+        })
+    };
+    let seqs = |inbox: &[Value]| inbox.iter().filter_map(|frame| frame["seq"].as_u64()).collect::<Vec<_>>();
+    let all = || page(vec![missed(6, 0), missed(7, 0)], 7);
+    let inbox = resumes(&[0], vec![at(0, 5)], &all);
+    assert_eq!(seqs(&inbox), [6, 7, 8], "what was missed, then what came meanwhile, each once");
+    let cursor = format!("{}@8", community(0));
+    assert_eq!(inbox[3], json!({ "type": "resumed", "cursor": cursor }));
+    let inbox = resumes(&[0], Vec::new(), &all);
+    assert_eq!((seqs(&inbox), inbox[1]["type"].as_str()), (vec![8], Some("resumed")), "from now on");
+    let inbox = resumes(&[0], vec![at(0, 5), at(1, 3)], &all);
+    assert_eq!(kinds(&inbox[..1]), ["community_event delete"], "left meanwhile");
+    assert_eq!((seqs(&inbox), inbox[4]["type"].as_str()), (vec![6, 7, 8], Some("resumed")));
+    let resync = Some(&json!({ "type": "resync_required" }));
+    assert_eq!(resumes(&[0, 1], vec![at(0, 5)], &all).last(), resync, "joined meanwhile");
+    assert_eq!(resumes(&[0], vec![at(0, 5)], &|| Replayed::Resync { oldest: 7 }).last(), resync, "too old");
+}
+
+fn did_of(who: usize) -> Did {
+    did(PEOPLE[who])
 }
