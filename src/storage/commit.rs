@@ -366,7 +366,8 @@ fn decisions(statements: &mut Vec<Statement>, commit: &Commit) {
     for (community, person, banned) in commit.banned_by_record {
         statements.push(Statement::new(
             "UPDATE messages SET hidden = (hidden & 1) + 2 * ?3
-             WHERE author_did = ?2 AND channel_uri IN (SELECT uri FROM channels WHERE community_uri = ?1)",
+             WHERE uri > 'at://' || ?2 || '/' AND uri < 'at://' || ?2 || '0'
+               AND +channel_uri IN (SELECT uri FROM channels WHERE community_uri = ?1)",
             [community.as_str().into(), person.as_str().into(), i64::from(*banned).into()],
         ));
     }

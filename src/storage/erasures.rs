@@ -255,8 +255,8 @@ const BEGIN: &str = "
     SELECT ?1, ?3, EXISTS (SELECT 1 FROM communities WHERE owner_did = ?2)
         OR EXISTS (SELECT 1 FROM memberships WHERE member_did = ?2)
         OR EXISTS (SELECT 1 FROM members WHERE member_did = ?2)
-        OR EXISTS (SELECT 1 FROM messages WHERE author_did = ?2)
-        OR EXISTS (SELECT 1 FROM reactions WHERE reactor_did = ?2)
+        OR EXISTS (SELECT 1 FROM messages WHERE uri > 'at://' || ?2 || '/' AND uri < 'at://' || ?2 || '0')
+        OR EXISTS (SELECT 1 FROM reactions WHERE uri > 'at://' || ?2 || '/' AND uri < 'at://' || ?2 || '0')
     WHERE true ON CONFLICT (hash) DO NOTHING";
 
 const BEGIN_WORK: &str = "

@@ -286,8 +286,8 @@ const BLOCKS: &str = "
         UNION SELECT uri FROM messages WHERE rkey IN (SELECT value FROM json_each(?2))
         UNION SELECT uri FROM messages WHERE rkey IN (SELECT value FROM json_each(?3))
         UNION SELECT target_uri FROM reactions WHERE uri IN (SELECT value FROM json_each(?4))
-        UNION SELECT uri FROM messages
-               WHERE author_did IN (SELECT value FROM json_each(?5)) AND sort_at >= ?6)";
+        UNION SELECT m.uri FROM json_each(?5) d CROSS JOIN messages m
+                 ON m.uri > 'at://' || d.value || '/' AND m.uri < 'at://' || d.value || '0' WHERE m.sort_at >= ?6)";
 
 const PEOPLE: &str = people_concerned!(
     ", wanted(did) AS (

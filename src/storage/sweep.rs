@@ -169,8 +169,10 @@ const REPOS: &str = "
           AND NOT EXISTS (SELECT 1 FROM communities WHERE owner_did = r.did)
           AND NOT EXISTS (SELECT 1 FROM memberships WHERE member_did = r.did)
           AND NOT EXISTS (SELECT 1 FROM members WHERE member_did = r.did)
-          AND NOT EXISTS (SELECT 1 FROM messages WHERE author_did = r.did)
-          AND NOT EXISTS (SELECT 1 FROM reactions WHERE reactor_did = r.did))
+          AND NOT EXISTS (
+              SELECT 1 FROM messages WHERE uri > 'at://' || r.did || '/' AND uri < 'at://' || r.did || '0')
+          AND NOT EXISTS (
+              SELECT 1 FROM reactions WHERE uri > 'at://' || r.did || '/' AND uri < 'at://' || r.did || '0'))
     RETURNING 'null' AS row";
 
 const REPOS_END: &str = "
@@ -191,8 +193,10 @@ macro_rules! nothing_left_of {
                   AND NOT EXISTS (SELECT 1 FROM communities WHERE owner_did = p.did)
                   AND NOT EXISTS (SELECT 1 FROM memberships WHERE member_did = p.did)
                   AND NOT EXISTS (SELECT 1 FROM members WHERE member_did = p.did)
-                  AND NOT EXISTS (SELECT 1 FROM messages WHERE author_did = p.did)
-                  AND NOT EXISTS (SELECT 1 FROM reactions WHERE reactor_did = p.did)
+                  AND NOT EXISTS (
+                      SELECT 1 FROM messages WHERE uri > 'at://' || p.did || '/' AND uri < 'at://' || p.did || '0')
+                  AND NOT EXISTS (
+                      SELECT 1 FROM reactions WHERE uri > 'at://' || p.did || '/' AND uri < 'at://' || p.did || '0')
                   AND NOT EXISTS (SELECT 1 FROM actors WHERE did = p.did)
                   AND NOT EXISTS (SELECT 1 FROM actor_profiles WHERE did = p.did)
                   AND NOT EXISTS (SELECT 1 FROM channel_reads WHERE did = p.did)

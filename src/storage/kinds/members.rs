@@ -180,15 +180,18 @@ impl Stored for ModerationRow {
         "UPDATE messages SET hidden = hidden & 1 WHERE uri IN (
              SELECT m.uri FROM json_each(?1) d
              CROSS JOIN bans b ON b.community_uri = 'at://' || d.value || '/social.colibri.community/self'
-             CROSS JOIN messages m ON m.author_did = b.member_did
+             CROSS JOIN messages m
+               ON m.uri > 'at://' || b.member_did || '/' AND m.uri < 'at://' || b.member_did || '0'
              WHERE b.by_record AND m.hidden & 2
-               AND m.channel_uri > 'at://' || d.value || '/' AND m.channel_uri < 'at://' || d.value || '0' LIMIT ?2)",
+               AND +m.channel_uri > 'at://' || d.value || '/' AND +m.channel_uri < 'at://' || d.value || '0' LIMIT ?2)",
         "UPDATE bans SET by_record = 0 WHERE (community_uri, member_did) IN (
              SELECT b.community_uri, b.member_did FROM json_each(?1) d
              CROSS JOIN bans b ON b.community_uri = 'at://' || d.value || '/social.colibri.community/self'
              WHERE b.by_record AND NOT EXISTS (
-                 SELECT 1 FROM messages m WHERE m.author_did = b.member_did AND m.hidden & 2
-                    AND m.channel_uri > 'at://' || d.value || '/' AND m.channel_uri < 'at://' || d.value || '0')
+                 SELECT 1 FROM messages m
+                  WHERE m.uri > 'at://' || b.member_did || '/' AND m.uri < 'at://' || b.member_did || '0'
+                    AND m.hidden & 2
+                    AND +m.channel_uri > 'at://' || d.value || '/' AND +m.channel_uri < 'at://' || d.value || '0')
              LIMIT ?2)",
         "DELETE FROM bans WHERE (community_uri, member_did) IN (
              SELECT b.community_uri, b.member_did FROM json_each(?1) d

@@ -20,8 +20,8 @@ impl Stored for CommunityRow {
         SELECT value FROM json_each(?5)
         UNION SELECT uri FROM messages WHERE rkey IN (SELECT value FROM json_each(?8))
         UNION SELECT target_uri FROM reactions WHERE uri IN (SELECT value FROM json_each(?9))
-        UNION SELECT uri FROM messages
-               WHERE author_did IN (SELECT value FROM json_each(?10)) AND sort_at >= ?11
+        UNION SELECT m.uri FROM json_each(?10) d CROSS JOIN messages m
+                 ON m.uri > 'at://' || d.value || '/' AND m.uri < 'at://' || d.value || '0' WHERE m.sort_at >= ?11
     ), spoken(uri) AS (
         SELECT channel_uri FROM messages WHERE uri IN (SELECT uri FROM posted)
         UNION SELECT channel_uri FROM gone_messages WHERE rkey IN (SELECT value FROM json_each(?8))
@@ -93,8 +93,8 @@ impl Stored for ChannelRow {
         SELECT value FROM json_each(?3)
         UNION SELECT uri FROM messages WHERE rkey IN (SELECT value FROM json_each(?5))
         UNION SELECT target_uri FROM reactions WHERE uri IN (SELECT value FROM json_each(?6))
-        UNION SELECT uri FROM messages
-               WHERE author_did IN (SELECT value FROM json_each(?7)) AND sort_at >= ?8
+        UNION SELECT m.uri FROM json_each(?7) d CROSS JOIN messages m
+                 ON m.uri > 'at://' || d.value || '/' AND m.uri < 'at://' || d.value || '0' WHERE m.sort_at >= ?8
     ), spoken(uri) AS (
         SELECT channel_uri FROM messages WHERE uri IN (SELECT uri FROM posted)
         UNION SELECT channel_uri FROM gone_messages WHERE rkey IN (SELECT value FROM json_each(?5))

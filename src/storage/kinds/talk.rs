@@ -17,8 +17,8 @@ impl Stored for MessageRow {
                UNION SELECT uri FROM channels WHERE rkey IN (SELECT value FROM json_each(?4)))
         UNION SELECT uri FROM messages WHERE rkey IN (SELECT value FROM json_each(?5))
         UNION SELECT target_uri FROM reactions WHERE uri IN (SELECT value FROM json_each(?6))
-        UNION SELECT uri FROM messages
-               WHERE author_did IN (SELECT value FROM json_each(?7)) AND sort_at >= ?8
+        UNION SELECT m.uri FROM json_each(?7) d CROSS JOIN messages m
+                 ON m.uri > 'at://' || d.value || '/' AND m.uri < 'at://' || d.value || '0' WHERE m.sort_at >= ?8
     )
     SELECT json_object('uri', uri, 'author_did', author_did, 'channel_uri', channel_uri,
         'channel', channel, 'text', text, 'created_at', created_at, 'sort_at', sort_at,
@@ -44,24 +44,29 @@ impl Stored for MessageRow {
     const PURGE: &'static [Purge] = purges!(
         "INSERT INTO settled (uri, outcome, rev, settled_at)
          SELECT r.uri, 'orphaned', r.rev, r.indexed_at FROM json_each(?1) d
-         CROSS JOIN messages m ON m.author_did = d.value CROSS JOIN reactions r ON r.target_uri = m.uri
+         CROSS JOIN messages m ON m.uri > 'at://' || d.value || '/' AND m.uri < 'at://' || d.value || '0'
+         CROSS JOIN reactions r ON r.target_uri = m.uri
          WHERE true LIMIT ?2
          ON CONFLICT (uri) DO UPDATE SET outcome = excluded.outcome, rev = excluded.rev WHERE excluded.rev >= rev",
         "DELETE FROM reactions WHERE uri IN (
              SELECT r.uri FROM json_each(?1) d
-             CROSS JOIN messages m ON m.author_did = d.value CROSS JOIN reactions r ON r.target_uri = m.uri
+             CROSS JOIN messages m ON m.uri > 'at://' || d.value || '/' AND m.uri < 'at://' || d.value || '0'
+             CROSS JOIN reactions r ON r.target_uri = m.uri
              WHERE true LIMIT ?2)",
         "INSERT INTO gone_messages (uri, channel_uri, rkey, indexed_at, gone_at)
          SELECT m.uri, m.channel_uri, m.rkey, m.indexed_at, ?3 FROM json_each(?1) d
-         CROSS JOIN messages m ON m.author_did = d.value
+         CROSS JOIN messages m ON m.uri > 'at://' || d.value || '/' AND m.uri < 'at://' || d.value || '0'
          WHERE NOT EXISTS (SELECT 1 FROM reactions r WHERE r.target_uri = m.uri) LIMIT ?2
          ON CONFLICT DO NOTHING",
         "DELETE FROM messages WHERE uri IN (
-             SELECT m.uri FROM json_each(?1) d CROSS JOIN messages m ON m.author_did = d.value
+             SELECT m.uri FROM json_each(?1) d CROSS JOIN messages m
+               ON m.uri > 'at://' || d.value || '/' AND m.uri < 'at://' || d.value || '0'
              WHERE NOT EXISTS (SELECT 1 FROM reactions r WHERE r.target_uri = m.uri) LIMIT ?2)",
     );
-    const HIDE: Option<&'static str> =
-        Some("UPDATE messages SET hidden = (hidden & 2) + ?2 WHERE author_did = ?1");
+    const HIDE: Option<&'static str> = Some(
+        "UPDATE messages SET hidden = (hidden & 2) + ?2
+         WHERE uri > 'at://' || ?1 || '/' AND uri < 'at://' || ?1 || '0'",
+    );
 
     fn asked(asked: &Asked) -> Vec<Param> {
         vec![
@@ -111,9 +116,12 @@ impl Stored for ReactionRow {
     WHERE excluded.rev >= rev";
     const PURGE: &'static [Purge] = purges!(
         "DELETE FROM reactions WHERE uri IN (
-             SELECT r.uri FROM json_each(?1) d CROSS JOIN reactions r ON r.reactor_did = d.value LIMIT ?2)"
+             SELECT r.uri FROM json_each(?1) d CROSS JOIN reactions r
+               ON r.uri > 'at://' || d.value || '/' AND r.uri < 'at://' || d.value || '0' LIMIT ?2)"
     );
-    const HIDE: Option<&'static str> = Some("UPDATE reactions SET hidden = ?2 WHERE reactor_did = ?1");
+    const HIDE: Option<&'static str> = Some(
+        "UPDATE reactions SET hidden = ?2 WHERE uri > 'at://' || ?1 || '/' AND uri < 'at://' || ?1 || '0'",
+    );
 
     fn asked(asked: &Asked) -> Vec<Param> {
         vec![asked.reactions(), asked.touched(Collection::Message), Param::json(&asked.needs.reacting)]
