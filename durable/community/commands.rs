@@ -1,5 +1,7 @@
 //! The commands of a `Community` object, and how an observer's socket is opened to it.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use url::Url;
 use worker::{Env, Headers, Method, Request, RequestInit, WebSocket};
@@ -17,15 +19,15 @@ use crate::wire::time::Micros;
 /// To `Community`: number these events, store and deliver them. Idempotent by [`OutboxEvents::id`]: rows
 /// that it has are not numbered again. Reply: the last row that it has.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Announce {
+pub struct Announce<'a> {
     /// The community, for a new object that does not know its name.
     pub community: AtUri,
     /// In the order of commits.
     #[serde(rename = "told")]
-    pub rows: Vec<OutboxEvents>,
+    pub rows: Cow<'a, [OutboxEvents]>,
 }
 
-impl Command for Announce {
+impl Command for Announce<'_> {
     type Reply = Announced;
     const OBJECT: Object = Object::Community;
     const NAME: &'static str = "announce";

@@ -139,10 +139,10 @@ impl CommunityLog {
         Ok(())
     }
 
-    pub(super) fn announce(&self, command: Announce) -> Outcome<Announced> {
+    pub(super) fn announce(&self, command: Announce<'_>) -> Outcome<Announced> {
         let Announce { community, rows } = command;
         self.with(|core| {
-            core.announced(&community, rows)
+            core.announced(&community, rows.into_owned())
                 .map_err(|error| Fault::new("writing an event of voice", error))?;
             Ok(Announced { through: core.counters().announced })
         })

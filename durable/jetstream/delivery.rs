@@ -1,5 +1,6 @@
 //! Delivers committed events to the objects: the calls of `pipeline::delivery`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
@@ -64,7 +65,7 @@ impl Audience for Objects {
             let reindexed = Reindexed { community: community.clone(), rkeys };
             call_gateways(&self.env, shards, &reindexed).await?;
         }
-        let announce = Announce { community: community.clone(), rows: rows.to_vec() };
+        let announce = Announce { community: community.clone(), rows: Cow::Borrowed(rows) };
         let through = call(&self.env, community.as_str(), &announce).await?.through;
         // After its first events are in its log, because waiting observers start with them (A21).
         if topics(rows).any(|topic| *topic == Topic::CommunityShown) {
