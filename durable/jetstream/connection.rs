@@ -1,18 +1,19 @@
 //! One connection to the stream: from its opening to its end, including frames that are too large.
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::future::{Either, select};
 use serde_json::json;
-use worker::{Delay, Error, Result, WebSocket, WebsocketEvent};
+use worker::{Delay, Error, Result, WebSocket};
 
 use super::consumer::Consumer;
 use super::consumer::host;
 use crate::domain::link::{Gap, Input, Missed, Obstacle, Reach, Step, StreamPosition};
 use crate::domain::troubles;
 use crate::platform::clock::now;
+use crate::platform::listener::{Ended, Listener};
 use crate::platform::log::{self, Level};
 use crate::wire::jetstream::{subscribe_url, time_of};
 use crate::wire::time::Micros;
@@ -30,6 +31,7 @@ const PROBE_FOR: (i64, i64) = (1_500, 60_000);
 const TOO_LARGE: u16 = 1009;
 
 /// How a connection ended.
+#[derive(Debug)]
 enum End {
     /// As usual.
     Closed,
@@ -100,61 +102,75 @@ impl Consumer {
         let url = subscribe_url(&self.config.url, cursor)
             .ok_or_else(|| Error::RustError("JETSTREAM_URL is no URL".into()))?;
         let socket = WebSocket::connect(url).await?;
-        let mut events = socket.events()?;
+        let names_an_event =
+            |position: &StreamPosition| !self.obstacle.borrow().was_stepped_to(position.cursor);
+        let mut resumed_from = stored.filter(names_an_event);
+        let consumer = Rc::clone(self);
+        let mut listener = Listener::to(&socket, move |text| {
+            consumer.frame(number, text, probe.is_some(), &host, &mut resumed_from)
+        })?;
         socket.accept()?;
         self.sockets.borrow_mut().insert(number, socket.clone());
         self.on(Input::Opened(number));
         self.schedule().await;
-        let names_an_event =
-            |position: &StreamPosition| !self.obstacle.borrow().was_stepped_to(position.cursor);
-        let mut resumed_from = stored.filter(names_an_event);
         let (from, opened_at) = (cursor.unwrap_or_default(), now());
-        let met = || {
-            self.met_within.set(self.met_within.get().max(now().millis() - opened_at.millis()));
-            Ok(End::TooLarge(from))
-        };
         let probe_for = (4 * self.met_within.get()).clamp(PROBE_FOR.0, PROBE_FOR.1);
         let probe_for = Duration::from_millis(probe_for.unsigned_abs());
-        loop {
-            let event = match probe {
-                None => events.next().await,
-                Some(_) => match select(events.next(), Delay::from(probe_for)).await {
-                    Either::Left((event, _)) => event,
-                    Either::Right(_) => return Ok(End::Passed),
-                },
-            };
-            let Some(event) = event else { break };
-            if !self.link.borrow().reads(number) {
-                break;
+        let ended = match probe {
+            None => listener.ended().await,
+            Some(_) => match select(pin!(listener.ended()), Delay::from(probe_for)).await {
+                Either::Left((ended, _)) => ended,
+                Either::Right(_) => return Ok(End::Passed),
+            },
+        };
+        let is_met = match &ended {
+            Ended::Closed(code) => *code == TOO_LARGE,
+            Ended::Failed(error) => is_too_large(error),
+            Ended::Enough(_) => false,
+        };
+        match ended {
+            // Of a connection that is not read any more, nothing counts.
+            _ if !self.link.borrow().reads(number) => Ok(End::Closed),
+            _ if is_met => {
+                self.met_within.set(self.met_within.get().max(now().millis() - opened_at.millis()));
+                Ok(End::TooLarge(from))
             }
-            match event {
-                Err(error) if is_too_large(&error) => return met(),
-                Err(error) => return Err(error),
-                Ok(WebsocketEvent::Message(_)) if probe.is_some() => {
-                    self.on(Input::Frame(number));
-                    return Ok(End::Passed);
-                }
-                Ok(WebsocketEvent::Message(message)) => {
-                    self.last_frame.set(Some(now()));
-                    self.on(Input::Frame(number));
-                    let Some(text) = message.text() else {
-                        self.take_binary();
-                        continue;
-                    };
-                    if let Some(stored) = resumed_from.take()
-                        && !self.look_for_gap(&stored, &host, &text)
-                    {
-                        resumed_from = Some(stored);
-                    }
-                    self.take_in(text);
-                }
-                Ok(WebsocketEvent::Close(event)) if event.code() == TOO_LARGE => {
-                    return met();
-                }
-                Ok(WebsocketEvent::Close(_)) => break,
-            }
+            Ended::Enough(end) => Ok(end),
+            Ended::Closed(_) => Ok(End::Closed),
+            Ended::Failed(error) => Err(error),
         }
-        Ok(End::Closed)
+    }
+
+    /// One frame of a connection; returns how the connection ends if it does. `is_probe`: it searches for a frame
+    /// that is too large. `resumed_from`: where reading continued, until a frame shows whether something is missing.
+    fn frame(
+        self: &Rc<Self>,
+        number: u64,
+        text: Option<String>,
+        is_probe: bool,
+        host: &str,
+        resumed_from: &mut Option<StreamPosition>,
+    ) -> Option<End> {
+        if !self.link.borrow().reads(number) {
+            return Some(End::Closed);
+        }
+        if is_probe {
+            self.on(Input::Frame(number));
+            return Some(End::Passed);
+        }
+        self.last_frame.set(Some(now()));
+        self.on(Input::Frame(number));
+        let Some(text) = text else {
+            self.take_binary();
+            return None;
+        };
+        if let Some(stored) = resumed_from.take()
+            && !self.look_for_gap(&stored, host, &text)
+        {
+            *resumed_from = Some(stored);
+        }
+        self.take_in(text);
+        None
     }
 
     /// Counts a binary frame. The first one is logged: if all frames are binary, nothing is read.

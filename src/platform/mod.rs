@@ -17,6 +17,7 @@ pub mod exports;
 pub mod handles;
 pub mod identity;
 pub mod incidents;
+pub mod listener;
 pub mod log;
 pub mod memory;
 pub mod object_sql;
