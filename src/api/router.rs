@@ -222,9 +222,9 @@ mod tests {
                 "{path}: a PDS forwards no other method"
             );
             assert_eq!(path.strip_prefix("/xrpc/").as_slice(), *own, "{path}");
-            let alone = ["/", "/openapi.json", "/docs", "/console", "/.well-known/did.json"].contains(path);
+            let alone = ["/", "/openapi.json", "/docs", "/console", "/metrics", "/.well-known/did.json"];
             let roots = ["/api/", "/demo/", "/pages/", "/xrpc/"];
-            assert!(alone || roots.iter().any(|root| path.starts_with(root)), "{path}");
+            assert!(alone.contains(path) || roots.iter().any(|root| path.starts_with(root)), "{path}");
             assert!(*path == "/" || !path.ends_with('/'), "{path}");
             assert!(path.matches('{').count() <= 1, "{path}: one part of any text");
             assert!(seen.insert((method, path)), "{method} {path} is listed twice");
