@@ -159,6 +159,25 @@ describe('whatever people write', { skip }, () => {
     const fragment = keys.get('bob').token({ iss: 'did:plc:bob', aud: `${SERVICE}#colibri_appview`, lxm: `${NSID}actor.listMutes` })
     assert.equal((await stage.service.fetch(`/xrpc/${NSID}actor.listMutes`, { headers: bearer(fragment) })).status, 200, 'N150: either form of aud')
   })
+
+  test('N160g H15: a community of more members than fit on a page arrives whole', async () => {
+    const MEMBERS = 2_100
+    const dids = Array.from({ length: MEMBERS }, (_, n) => `did:plc:crowd${String(n).padStart(5, '0')}`)
+    stage.behindItsBack((db) => {
+      const insert = db.prepare(
+        "INSERT INTO members (uri, rkey, member_did, community_uri, roles, withdrawn, hidden, rev, indexed_at) VALUES (?, ?, ?, ?, '[\"mod\"]', 0, 0, 'r', ?)",
+      )
+      db.exec('BEGIN')
+      for (const [n, did] of dids.entries()) insert.run(`at://did:plc:nest/${NSID}member/c${n}`, `c${n}`, did, HOME, TIME)
+      db.exec('COMMIT')
+    })
+    await stage.forgetAnswers()
+    const answer = await ask('bob', `${NSID}community.getData`, { community: HOME })
+    conforms(`${NSID}community.getData`, answer, 'streamed')
+    const listed = answer.body.members.map(({ did }) => did)
+    assert.deepEqual(listed, [...dids, 'did:plc:bob', 'did:plc:olga'].sort())
+    assert(answer.body.members.every(({ roles }) => roles.length === 1), 'N16: with their roles')
+  })
 })
 
 describe('the client, through a real PDS', () => {
