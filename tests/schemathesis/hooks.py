@@ -27,6 +27,7 @@ EXCUSED = [
     (NOT_ACCEPTED, "GET /api/messages", 422, "before must be an RFC 3339 time"),
     # OpenAPI has no word for an upgrade; the sockets have tests of their own (R23, R24).
     (NOT_ACCEPTED, "GET /api/", 400, "this path takes a WebSocket upgrade"),
+    (NOT_ACCEPTED, "GET /xrpc/", 400, "this path takes a WebSocket upgrade"),
     # Two fields that fit one by one and not together (R08).
     (NOT_ACCEPTED, "POST /api/community/ban", 422, "member_did is the owner"),
     (NOT_ACCEPTED, "POST /api/community/kick", 422, "member_did is the owner"),

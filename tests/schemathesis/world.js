@@ -37,6 +37,8 @@ export async function openWorld() {
 
   const services = [{ id: '#atproto_pds', type: 'AtprotoPersonalDataServer', serviceEndpoint: host.url }]
   host.routes.set('/plc/did:plc:member', { id: 'did:plc:member', service: services })
+  const Answer = [{ name: '_atproto.member.example.com', type: 16, TTL: 60, data: '"did=did:plc:member"' }]
+  host.routes.set('/dns?name=_atproto.member.example.com&type=TXT', { Status: 0, Answer })
   host.routes.set(`/xrpc/com.atproto.sync.getBlob?did=did%3Aplc%3Amember&cid=${CID}`, [200, Buffer.alloc(0), { 'content-type': 'image/png' }])
   return service
 }
