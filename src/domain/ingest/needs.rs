@@ -241,14 +241,15 @@ impl Needs {
                 match commit.collection {
                     Collection::Community => drop(self.communities.insert(commit.uri.clone())),
                     Collection::Membership => drop(self.people.insert(author.clone())),
-                    Collection::Member => drop(self.communities.insert(community_of(author))),
+                    Collection::Member | Collection::Role => {
+                        self.communities.insert(community_of(author));
+                    }
                     // The needs of these deletions depend on the record itself.
                     Collection::Message
                     | Collection::Reaction
                     | Collection::Channel
                     | Collection::Category
                     | Collection::Approval
-                    | Collection::Role
                     | Collection::Moderation
                     | Collection::ActorData
                     | Collection::ActorProfile
