@@ -172,9 +172,9 @@ async function runStep(step) {
   if (commands.length === 0) return console.log('nothing to run')
   let output = ''
   let code = 0
+  // All of them, also after a failure: one run shows all that fails.
   for (const { program, args } of commands) {
-    if (code !== 0) break
-    code = await runShown(program, args, {
+    const own = await runShown(program, args, {
       cwd: ROOT,
       env: { WRANGLER_SEND_METRICS: 'false', WRANGLER_HIDE_BANNER: 'true' },
       onOutput: step.counts
@@ -183,6 +183,7 @@ async function runStep(step) {
           }
         : undefined,
     })
+    code ||= own
   }
   const counted = step.counts ? count(step.title, output) : undefined
   if (code === 0) return

@@ -108,7 +108,7 @@ test('H03, H09: every path takes its methods and no other', async () => {
     }
     const options = await raw('OPTIONS', path)
     assert.deepEqual([options.status, options.text], [204, ''], path)
-    for (const other of [`${path}/`, `${path}//`, path.toUpperCase(), `/${path}`]) {
+    for (const other of [`${path}/`, `${path}//`, path.toUpperCase(), `/${path}`].filter((other) => other !== path)) {
       const { status, body } = await service.fetchJson(other)
       assert.deepEqual([status, body.error], [404, 'NotFound'], other)
     }
