@@ -18,7 +18,7 @@ import { fileURLToPath } from 'node:url'
 import { isDeepStrictEqual } from 'node:util'
 import WebSocket from 'ws'
 
-import { freePort as portOf } from '../../scripts/port.js'
+import { freePort as portOf, isFree } from '../../scripts/port.js'
 import { NAMES } from '../../scripts/variables.js'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
@@ -27,6 +27,7 @@ const SERVE = join(ROOT, 'scripts', 'serve.js')
 /** A service that needs longer is a defect; on a busy machine two seconds become several. */
 const READY_WITHIN_MILLIS = 30_000
 const STOP_WITHIN_MILLIS = 5_000
+const RELEASED_WITHIN_MILLIS = 2_000
 const WAIT_MILLIS = 30_000
 const POLL_EVERY_MILLIS = 25
 const LOG_LINES_SHOWN = 30
@@ -208,6 +209,7 @@ export class Service {
         message: `the service did not end within ${STOP_WITHIN_MILLIS} ms of SIGTERM:\n${this.logTail()}`,
       })
     }
+    await this.#released()
     return outcome.code
   }
 
@@ -220,6 +222,14 @@ export class Service {
       if (error.code !== 'ESRCH') throw error
     }
     await this.#exited
+    await this.#released()
+  }
+
+  /** Waits until the port is free: on a busy machine the runtime ends a moment after what started it. */
+  async #released() {
+    const { port } = this.#settings
+    const until = performance.now() + RELEASED_WITHIN_MILLIS
+    while (performance.now() < until && !(await isFree('127.0.0.1', port))) await pause(20)
   }
 
   /**

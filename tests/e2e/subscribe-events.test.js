@@ -143,9 +143,9 @@ test('N165: a client that asks for it misses nothing', async () => {
   const { cursor } = await first.next({ type: 'resumed' })
   assert.deepEqual(cursor.split(',').map((one) => one.split('@')[0]).sort(), [home, old.community.uri].sort())
   await first.close()
-  const watcher = await follow(nest)
+  const watchers = [await follow(nest), await follow(alice)]
   const [one, two] = [await nest.message(hall.uri, 'while he is away'), await alice.message(old.channel.rkey, 'here too')]
-  await event(watcher, 'message_event', 'upsert', { uri: one.uri })
+  for (const [n, { uri }] of [one, two].entries()) await event(watchers[n], 'message_event', 'upsert', { uri })
   const second = await follow(bob, `?cursor=${encodeURIComponent(cursor)}`)
   for (const { uri } of [one, two]) {
     const missed = await event(second, 'message_event', 'upsert', { uri })
