@@ -138,6 +138,15 @@ test('N168: who writes is shown to those who see that channel', async () => {
   }
 })
 
+test('N162, N164: people who share a community learn who is there', async () => {
+  const socket = await follow(bob)
+  const other = await follow(alice)
+  const there = await socket.next((frame) => frame.type === 'user_event' && frame.data.did === alice.did && frame.data.status.state === 'online')
+  assert.deepEqual(Object.keys(there.data).sort(), [...PERSON].sort())
+  assert([alice.handle, 'handle.invalid'].includes(there.data.profile.handle), 'verified or not by then')
+  await other.close()
+})
+
 test('N165: a client that asks for it misses nothing', async () => {
   const first = await follow(bob, '?cursor=now')
   const { cursor } = await first.next({ type: 'resumed' })
@@ -175,15 +184,6 @@ test('N162: a ban ends what its person receives', async () => {
   assert.equal(unbanned.status, 204)
   const back = await event(socket, 'member_event', 'join', { community: old.community.uri })
   assert.equal(back.data.member.did, bob.did)
-})
-
-test('N162, N164: whoever shares a community learns who is there', async () => {
-  const socket = await follow(bob)
-  const other = await follow(alice)
-  const there = await socket.next((frame) => frame.type === 'user_event' && frame.data.did === alice.did && frame.data.status.state === 'online')
-  assert.deepEqual(Object.keys(there.data).sort(), [...PERSON].sort())
-  assert([alice.handle, 'handle.invalid'].includes(there.data.profile.handle), 'verified or not by then')
-  await other.close()
 })
 
 const folder = lexiconsFolder()
