@@ -9,8 +9,9 @@ use crate::wire::ids::{AtUri, Collection};
 use crate::wire::permissions::Permissions;
 use crate::wire::records::Override;
 use crate::wire::subscribe_events::{
-    ChannelEvent, ChannelOverride, CommunityEvent, NewestEvent, RoleEvent, channel_type, named, named_in,
+    ChannelEvent, CommunityEvent, NewestEvent, RoleEvent, channel_type, named_in,
 };
+use crate::wire::views::{OverrideView, named};
 
 impl CommunityRow {
     /// Its event, if that says more than the one of March 2026.
@@ -76,28 +77,39 @@ impl RoleRow {
         Self { rev, indexed_at, ..self.clone() } == *other
     }
 
-    /// Its event. A protected role has all permissions (N22).
-    pub fn newest_event(&self) -> NewestEvent {
-        let owner = self.uri.authority();
+    /// What its holders may do (N22): everything, if it is protected.
+    pub fn shown_permissions(&self) -> Permissions {
+        match self.protected {
+            true => Permissions::all(),
+            false => serde_json::from_str(&self.permissions).unwrap_or_default(),
+        }
+    }
+
+    /// Its exceptions for channels.
+    pub fn shown_overrides(&self) -> Vec<OverrideView> {
         let listed: Option<Vec<Override>> =
             self.channel_overrides.as_deref().and_then(|list| serde_json::from_str(list).ok());
-        let overrides = listed.unwrap_or_default().into_iter().map(|one| ChannelOverride {
-            channel: AtUri::of(&owner, Collection::Channel, &one.channel),
+        let view = |one: Override| OverrideView {
+            channel: AtUri::of(&self.uri.authority(), Collection::Channel, &one.channel),
             allow: one.allow,
             deny: one.deny,
-        });
-        let permissions: Option<Permissions> = serde_json::from_str(&self.permissions).ok();
+        };
+        listed.unwrap_or_default().into_iter().map(view).collect()
+    }
+
+    /// Its event.
+    pub fn newest_event(&self) -> NewestEvent {
         NewestEvent::RoleEvent(RoleEvent::Upsert {
             uri: self.uri.clone(),
             community: self.community_uri.clone(),
             name: self.name.clone(),
             color: self.color.clone(),
-            permissions: if self.protected { Permissions::all() } else { permissions.unwrap_or_default() },
+            permissions: self.shown_permissions(),
             position: self.position,
             hoisted: self.hoisted,
             mentionable: self.mentionable,
             protected: self.protected,
-            channel_overrides: overrides.collect(),
+            channel_overrides: self.shown_overrides(),
         })
     }
 }

@@ -12,6 +12,7 @@ use super::ids::{AtUri, Collection, Did, Rkey};
 use super::json;
 use super::permissions::Permissions;
 use super::profile::cid_in;
+use super::views::{Actor, ActorData, Blob, NO_HANDLE, OverrideView, Status, named};
 
 /// The answer to a heartbeat (N161).
 pub const ACK: &str = r#"{"type":"ack"}"#;
@@ -161,62 +162,6 @@ pub struct Member {
     pub data: ActorData,
 }
 
-/// A person as others see them.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "named as in the lexicon")]
-pub struct ActorData {
-    pub display_name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub avatar: Option<Blob>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub banner: Option<Blob>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub description: Option<String>,
-    pub is_bot: bool,
-    pub online_state: String,
-    pub sync_bluesky: bool,
-    pub status: Status,
-}
-
-/// The status line of a person.
-#[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "named as in the lexicon")]
-pub struct Status {
-    pub text: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub emoji: Option<String>,
-}
-
-/// A picture of a person, of which only the CID is known.
-#[derive(Clone, Debug, Serialize)]
-pub struct Blob {
-    #[serde(rename = "$type")]
-    kind: &'static str,
-    r#ref: Link,
-    #[serde(rename = "mimeType")]
-    mime_type: &'static str,
-    size: u32,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct Link {
-    #[serde(rename = "$link")]
-    link: String,
-}
-
-impl Blob {
-    /// The picture with this link on the CDN. Its type and size, which nobody knows here, are those that profiles
-    /// may have at most: the client shows it by its CID alone.
-    fn behind(link: Option<&str>) -> Option<Self> {
-        let link = Link { link: cid_in(link?)? };
-        Some(Self { kind: "blob", r#ref: link, mime_type: "image/jpeg", size: PICTURE_MAX })
-    }
-}
-
-/// The most bytes of a picture in a profile (`app.bsky.actor.profile`).
-const PICTURE_MAX: u32 = 1_000_000;
-
 /// A category appeared, changed, or is gone.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -279,21 +224,12 @@ pub enum RoleEvent {
         hoisted: bool,
         mentionable: bool,
         protected: bool,
-        channel_overrides: Vec<ChannelOverride>,
+        channel_overrides: Vec<OverrideView>,
     },
     Delete {
         uri: AtUri,
         community: AtUri,
     },
-}
-
-/// What a role permits beyond, or less, in one channel.
-#[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "named as in `social.colibri.community.defs#channelOverrideView`")]
-pub struct ChannelOverride {
-    pub channel: AtUri,
-    pub allow: Permissions,
-    pub deny: Permissions,
 }
 
 /// Somebody is writing.
@@ -315,7 +251,7 @@ pub enum MessageEvent {
         uri: AtUri,
         channel: AtUri,
         community: AtUri,
-        author: Box<Author>,
+        author: Box<Actor>,
         text: String,
         facets: Box<RawValue>,
         attachments: Box<RawValue>,
@@ -329,15 +265,6 @@ pub enum MessageEvent {
         uri: AtUri,
         channel: AtUri,
     },
-}
-
-/// The author of a message.
-#[derive(Clone, Debug, Serialize)]
-#[expect(missing_docs, reason = "named as in the lexicon")]
-pub struct Author {
-    pub did: Did,
-    pub handle: String,
-    pub data: ActorData,
 }
 
 /// Somebody reacted to a message, or took it back. Who, says the authority of `uri`.
@@ -394,9 +321,9 @@ pub struct VoicePresenceEvent {
     pub did: Did,
 }
 
-/// The handle of a person, as the client wants it: one that is not verified is `handle.invalid`.
+/// The handle of a person; one that is not verified is [`NO_HANDLE`].
 fn handle(person: &Person) -> String {
-    person.handle.clone().unwrap_or_else(|| "handle.invalid".to_owned())
+    person.handle.clone().unwrap_or_else(|| NO_HANDLE.to_owned())
 }
 
 /// The name of a person, which is never empty: their handle, or their DID, where they have none.
@@ -409,29 +336,35 @@ fn state(person: &Person) -> String {
     person.state.clone().unwrap_or_else(|| "offline".to_owned())
 }
 
-impl ActorData {
-    /// What is shown of a person.
-    pub fn of(did: &Did, person: &Person) -> Self {
-        Self {
-            display_name: display_name(did, person),
-            avatar: Blob::behind(person.avatar_url.as_deref()),
-            banner: Blob::behind(person.banner_url.as_deref()),
-            description: person.description.clone(),
-            is_bot: false,
-            online_state: state(person),
-            sync_bluesky: false,
-            status: Status {
-                text: person.status_text.clone().unwrap_or_default(),
-                emoji: person.emoji.clone(),
-            },
-        }
+/// A picture of a person. The client shows it by its CID alone, so its type and size, which nobody knows here, are
+/// the largest that a profile may have.
+fn picture(link: Option<&str>) -> Option<Blob> {
+    Some(Blob::new(cid_in(link?)?, "image/jpeg".to_owned(), PICTURE_MAX))
+}
+
+/// The most bytes of a picture in a profile (`app.bsky.actor.profile`).
+const PICTURE_MAX: i64 = 1_000_000;
+
+/// What a frame shows of a person.
+fn data(did: &Did, person: &Person) -> ActorData {
+    ActorData {
+        display_name: display_name(did, person),
+        avatar: picture(person.avatar_url.as_deref()),
+        banner: picture(person.banner_url.as_deref()),
+        description: person.description.clone(),
+        is_bot: false,
+        online_state: state(person),
+        sync_bluesky: false,
+        theme: None,
+        status: Status { text: person.status_text.clone().unwrap_or_default(), emoji: person.emoji.clone() },
+        preferred_badge: None,
     }
 }
 
 impl Member {
     /// A member with these roles, AT-URIs, and this nickname.
     pub fn of(did: &Did, person: &Person, roles: Vec<AtUri>, nickname: Option<String>) -> Self {
-        Self { did: did.clone(), handle: handle(person), roles, nickname, data: ActorData::of(did, person) }
+        Self { did: did.clone(), handle: handle(person), roles, nickname, data: data(did, person) }
     }
 }
 
@@ -439,14 +372,6 @@ impl Member {
 pub fn named_in(list: Option<&RawValue>, owner: &Did, collection: Collection) -> Vec<AtUri> {
     let names: Vec<String> = list.and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default();
     names.iter().filter_map(|name| named(name, owner, collection)).collect()
-}
-
-/// The record of an account that an rkey or AT-URI names.
-pub fn named(name: &str, owner: &Did, collection: Collection) -> Option<AtUri> {
-    match AtUri::parse(name) {
-        Ok(uri) => Some(uri),
-        Err(_) => Some(AtUri::of(owner, collection, &Rkey::parse(name).ok()?)),
-    }
 }
 
 /// The type of a channel, as the lexicon spells it.
@@ -537,7 +462,7 @@ impl MarchMessage {
             uri: of(&did, &message.rkey),
             channel,
             community,
-            author: Box::new(Author { handle: handle(&person), data: ActorData::of(&did, &person), did }),
+            author: Box::new(Actor { handle: handle(&person), data: data(&did, &person), did }),
             text: message.text,
             facets: message.facets.unwrap_or_else(empty),
             attachments: message.attachments.unwrap_or_else(empty),
@@ -651,8 +576,8 @@ impl NewestEvent {
             },
             profile: Profile {
                 display_name: display_name(did, person),
-                avatar: Blob::behind(person.avatar_url.as_deref()),
-                banner: Blob::behind(person.banner_url.as_deref()),
+                avatar: picture(person.avatar_url.as_deref()),
+                banner: picture(person.banner_url.as_deref()),
                 description: person.description.clone(),
                 handle: handle(person),
             },

@@ -1,4 +1,5 @@
-//! The answers of the lexicons (contract, section 13): the shapes that the newest client reads.
+//! The answers of the lexicons (contract, section 13): the shapes that the newest client reads, some of them also in
+//! the frames of [`super::subscribe_events`].
 //!
 //! Field names are the lexicons'. A field without a value is left out, and no field carries JSON of
 //! strangers as it came: blobs, facets, attachments and themes are read into types and written again,
@@ -52,17 +53,18 @@ impl Blob {
             size: Option<i64>,
         }
         let stored: Stored = object(text)?;
-        Some(Self {
-            mime_type: stored.mime_type,
-            size: stored.size.unwrap_or(UNKNOWN_SIZE),
-            ..Self::of(&stored.link.link)?
-        })
+        let cid = Cid::parse(&stored.link.link)?.to_string();
+        Some(Self::new(cid, stored.mime_type, stored.size.unwrap_or(UNKNOWN_SIZE)))
     }
 
     /// The reference to a blob of which only the CID is known.
     pub fn of(cid: &str) -> Option<Self> {
-        let link = Link { link: Cid::parse(cid)?.to_string() };
-        Some(Self { kind: "blob", link, mime_type: ANY_TYPE.into(), size: UNKNOWN_SIZE })
+        Some(Self::new(Cid::parse(cid)?.to_string(), ANY_TYPE.into(), UNKNOWN_SIZE))
+    }
+
+    /// The reference to a blob of this CID, media type and size in bytes.
+    pub(super) fn new(cid: String, mime_type: String, size: i64) -> Self {
+        Self { kind: "blob", link: Link { link: cid }, mime_type, size }
     }
 }
 
@@ -583,11 +585,10 @@ fn shown_feature(feature: &Value, account: &Did) -> Option<Value> {
         return None; // a client takes it for a blob
     }
     let text = |name: &str| feature.get(name).and_then(Value::as_str);
+    let place = |name: &str, collection| Some(named(text(name)?, account, collection)?.to_string().into());
     match kind.strip_prefix("social.colibri.richtext.facet#") {
-        Some("channel") => {
-            drop(shown.insert("channel".into(), place(text("channel")?, account, Collection::Channel)?))
-        }
-        Some("role") => drop(shown.insert("role".into(), place(text("role")?, account, Collection::Role)?)),
+        Some("channel") => drop(shown.insert("channel".into(), place("channel", Collection::Channel)?)),
+        Some("role") => drop(shown.insert("role".into(), place("role", Collection::Role)?)),
         Some("mention") => drop(Did::parse(text("did")?).ok()?),
         Some("link") => text("uri").filter(|uri| is_link(uri)).map(drop)?,
         Some("time") => drop(Micros::parse(text("datetime")?)?),
@@ -597,19 +598,20 @@ fn shown_feature(feature: &Value, account: &Did) -> Option<Value> {
         Some("list") => drop(feature.get("ordered")?.as_bool()?),
         _ => {}
     }
-    for (name, is_right) in [("lang", Value::is_string as fn(&Value) -> bool), ("style", Value::is_string)] {
-        if shown.get(name).is_some_and(|value| !is_right(value)) {
+    for name in ["lang", "style"] {
+        if shown.get(name).is_some_and(|value| !value.is_string()) {
             shown.remove(name);
         }
     }
     Some(Value::Object(shown))
 }
 
-/// A record that a facet names, by AT-URI or by its key.
-fn place(named: &str, account: &Did, collection: Collection) -> Option<Value> {
-    let uri = AtUri::parse(named).ok();
-    let uri = uri.or_else(|| Some(AtUri::of(account, collection, &Rkey::parse(named).ok()?)))?;
-    Some(Value::String(uri.to_string()))
+/// The record of an account that an AT-URI or its key names.
+pub fn named(name: &str, account: &Did, collection: Collection) -> Option<AtUri> {
+    match AtUri::parse(name) {
+        Ok(uri) => Some(uri),
+        Err(_) => Some(AtUri::of(account, collection, &Rkey::parse(name).ok()?)),
+    }
 }
 
 /// A handle as answers have it.

@@ -7,18 +7,16 @@ use serde::Deserialize;
 use super::super::super::{Fault, Param, Statement, Store, rows};
 use super::super::communities::{CATEGORIES, admitted, moved};
 use super::super::{Page, cut};
-use super::{Found, Own, actor};
+use super::{Found, actor};
 use crate::domain::form::Form;
 use crate::domain::hub;
-use crate::domain::rows::{CategoryRow, ChannelRow, CommunityRow, PersonRow, RoleRow};
+use crate::domain::rows::{CategoryRow, ChannelRow, CommunityRow, RoleRow};
 use crate::domain::sidebar::sidebar;
 use crate::domain::voice_right::is_voice;
 use crate::wire::ids::{AtUri, Collection, Did, Rkey};
 use crate::wire::permissions::Permissions;
-use crate::wire::records::Override;
 use crate::wire::views::{
-    Blob, CategoryView, ChannelOfCommunity, CommunityInfo, CommunityOfMember, MemberView, OverrideView,
-    RoleView, channel_type,
+    Blob, CategoryView, ChannelOfCommunity, CommunityInfo, CommunityOfMember, MemberView, RoleView, channel_type,
 };
 
 /// An admission: whose it is, and the roles that it gives.
@@ -243,13 +241,7 @@ fn read(
     known: &BTreeSet<AtUri>,
     limit: i64,
 ) -> Result<Page<MemberView, Did>, Fault> {
-    #[derive(Deserialize)]
-    struct Member {
-        did: Did,
-        person: Option<PersonRow>,
-        own: Option<Own>,
-    }
-    let found: Vec<Member> = rows(answers.first())?;
+    let found: Vec<Found> = rows(answers.first())?;
     let held = counting(rows(answers.get(1))?);
     let account = community.authority();
     let roles = |did: &Did| -> Vec<AtUri> {
@@ -261,11 +253,7 @@ fn read(
         roles.into_iter().filter(|role| known.contains(role)).collect()
     };
     let (found, end) = cut(found, limit, |row| row.did.clone());
-    let view = |Member { did, person, own }: Member| MemberView {
-        roles: roles(&did),
-        actor: actor(Found { did, person, own }),
-        vc: None,
-    };
+    let view = |row: Found| MemberView { roles: roles(&row.did), actor: actor(row), vc: None };
     Ok((found.into_iter().map(view).collect(), end))
 }
 
@@ -340,17 +328,9 @@ fn channel(row: ChannelRow, category: AtUri, account: &Did) -> ChannelOfCommunit
 }
 
 fn role(row: RoleRow) -> RoleView {
-    let stored: Permissions = serde_json::from_str(&row.permissions).unwrap_or_default();
-    let exceptions: Vec<Override> =
-        row.channel_overrides.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-    let exception = |one: Override| OverrideView {
-        channel: AtUri::of(&row.did, Collection::Channel, &one.channel),
-        allow: one.allow,
-        deny: one.deny,
-    };
     RoleView {
-        channel_overrides: exceptions.into_iter().map(exception).collect(),
-        permissions: if row.protected { Permissions::all() } else { stored },
+        channel_overrides: row.shown_overrides(),
+        permissions: row.shown_permissions(),
         name: row.name,
         color: row.color,
         position: row.position,
