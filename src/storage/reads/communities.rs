@@ -129,27 +129,48 @@ pub async fn members(
 }
 
 // A community as everybody sees it. If it is for members only, that is its name, its picture and whether it
-// asks for approval (X42). With "in full": as its readers see it.
+// asks for approval (X42). With "in lists": also what only the newest client shows. With "in full": as its
+// readers see it.
 macro_rules! community_json {
-    (@ $description:literal, $order:literal) => {
+    (@unless_closed $column:literal) => {
+        concat!(
+            "iif(EXISTS (SELECT 1 FROM members_only x WHERE x.community_uri = c.uri), NULL, ",
+            $column,
+            ")"
+        )
+    };
+    (@newest) => {
+        "'banner', c.banner, 'link_embeds',
+            json(iif(c.link_embeds IS NULL, 'null', iif(c.link_embeds, 'true', 'false'))),
+            'migrated_to', c.migrated_to, 'migrated_from', c.migrated_from, 'appview', c.appview"
+    };
+    (@ $description:expr, $order:expr, $newest:expr) => {
         concat!(
             "json_object('uri', c.uri, 'name', c.name, 'description', ",
             $description,
             ", 'picture', c.picture, 'category_order', ",
             $order,
-            ", 'requires_approval_to_join', json(iif(c.requires_approval_to_join, 'true', 'false')),
-            'banner', NULL, 'link_embeds', NULL, 'migrated_to', NULL, 'migrated_from', NULL, 'appview', NULL,
-            'hidden', json('false'), 'rev', c.rev, 'indexed_at', c.indexed_at)"
+            ", 'requires_approval_to_join', json(iif(c.requires_approval_to_join, 'true', 'false')), ",
+            $newest,
+            ", 'hidden', json('false'), 'rev', c.rev, 'indexed_at', c.indexed_at)"
+        )
+    };
+    (@for_everybody $newest:expr) => {
+        community_json!(@
+            community_json!(@unless_closed "c.description"),
+            community_json!(@unless_closed "c.category_order"),
+            $newest
         )
     };
     () => {
-        community_json!(@
-            "iif(EXISTS (SELECT 1 FROM members_only x WHERE x.community_uri = c.uri), NULL, c.description)",
-            "iif(EXISTS (SELECT 1 FROM members_only x WHERE x.community_uri = c.uri), NULL, c.category_order)"
-        )
+        community_json!(@for_everybody
+            "'banner', NULL, 'link_embeds', NULL, 'migrated_to', NULL, 'migrated_from', NULL, 'appview', NULL")
+    };
+    ("in lists") => {
+        community_json!(@for_everybody community_json!(@newest))
     };
     ("in full") => {
-        community_json!(@ "c.description", "c.category_order")
+        community_json!(@ "c.description", "c.category_order", community_json!(@newest))
     };
 }
 pub(in crate::storage) use community_json;
@@ -231,9 +252,23 @@ macro_rules! approved {
 }
 pub(in crate::storage) use approved;
 
-// Approved, or pending in an open community; not banned, and not the owner (R11). In a community of the
-// newest form, only admitted people (N04). Communities for members only are listed to the person alone
-// (X42), if they may read them.
+// Whether `$did`, who asked for it, is in the community `c`: in the newest form admitted (N04), in the old form
+// approved, or just pending if the community is open (R11).
+macro_rules! joined_it {
+    ($did:literal) => {
+        concat!(
+            "CASE WHEN c.rkey = 'self' THEN ",
+            admitted!("c.uri", $did),
+            " WHEN NOT c.requires_approval_to_join THEN true ELSE ",
+            approved!("c.uri", $did, "c.owner_did"),
+            " END"
+        )
+    };
+}
+pub(super) use joined_it;
+
+// The communities in which the person ?1 is, without those that ban them or are their own (R11). Communities for
+// members only are listed to the person alone (X42), if they may read them.
 macro_rules! joined {
     ($json:expr, $whom:literal) => {
         concat!(
@@ -247,11 +282,9 @@ macro_rules! joined {
             " ",
             $whom,
             " AND NOT EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = ?1)
-              AND CASE WHEN c.rkey = 'self' THEN ",
-            admitted!("c.uri", "?1"),
-            " WHEN NOT c.requires_approval_to_join THEN true ELSE ",
-            approved!("c.uri", "?1", "c.owner_did"),
-            " END ORDER BY c.uri"
+              AND ",
+            joined_it!("?1"),
+            " ORDER BY c.uri"
         )
     };
 }

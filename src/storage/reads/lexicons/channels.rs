@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::super::super::{Fault, Param, Statement, Store, rows};
-use super::super::communities::admitted;
+use super::super::communities::{admitted, approved, joined_it};
 use super::super::{Reactions, cut};
 use super::{Found, Mark, Own, actor};
 use crate::domain::ingest::groups;
@@ -281,7 +281,17 @@ macro_rules! page_of {
 const MESSAGES: &str = page_of!();
 const ALL_MESSAGES: &str = page_of!("");
 
-// Without those of people whom a record bans there (N160j).
+// The reactions to the messages of `$messages`, without those of people whom a record bans there (N160j).
+macro_rules! reactions_there {
+    ($messages:literal) => {
+        reactions_of!(
+            $messages,
+            "AND NOT EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = (SELECT community_uri FROM target)
+                 AND b.member_did = r.reactor_did AND b.by_record)"
+        )
+    };
+}
+
 macro_rules! reactions_of_page {
     ($($visible:literal)?) => {
         concat!(
@@ -289,11 +299,7 @@ macro_rules! reactions_of_page {
             ", page(uri) AS (SELECT m.uri ",
             messages_of_page!($($visible)?),
             ") ",
-            reactions_of!(
-                "page",
-                "AND NOT EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = (SELECT community_uri FROM target)
-                     AND b.member_did = r.reactor_did AND b.by_record)"
-            )
+            reactions_there!("page")
         )
     };
 }
@@ -306,11 +312,7 @@ const REACTIONS_OF_MESSAGE: &str = concat!(
         FROM messages m JOIN channels ch ON ch.uri = m.channel_uri JOIN communities c ON c.uri = ch.community_uri
         WHERE m.uri = ?1 AND NOT m.hidden AND NOT c.hidden
           AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = m.uri)) ",
-    reactions_of!(
-        "target",
-        "AND NOT EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = (SELECT community_uri FROM target)
-             AND b.member_did = r.reactor_did AND b.by_record)"
-    )
+    reactions_there!("target")
 );
 
 const STARTS_AT: &str = "
@@ -322,12 +324,10 @@ const MARK: &str = "
 
 // Whether ?2 takes part in ?1, and since when (R11, N16).
 const STANDING: &str = concat!(
-    "SELECT json_object('takes_part', json(iif(CASE WHEN c.owner_did = ?2 THEN true WHEN c.rkey = 'self' THEN ",
-    admitted!("c.uri", "?2"),
-    " ELSE EXISTS (SELECT 1 FROM memberships m WHERE m.member_did = ?2 AND m.community_uri = c.uri AND NOT m.hidden
-             AND (NOT c.requires_approval_to_join OR EXISTS (
-                 SELECT 1 FROM approvals a WHERE a.membership_uri = m.uri AND a.approver_did = c.owner_did
-                    AND (a.community_uri IS NULL OR a.community_uri = c.uri)))) END, 'true', 'false')),
+    "SELECT json_object('takes_part', json(iif(c.owner_did = ?2 OR (c.rkey = 'self' OR EXISTS (
+            SELECT 1 FROM memberships m WHERE m.member_did = ?2 AND m.community_uri = c.uri AND NOT m.hidden)) AND ",
+    joined_it!("?2"),
+    ", 'true', 'false')),
         'since', CASE WHEN c.rkey = 'self'
             THEN (SELECT min(a.indexed_at) FROM members a WHERE a.member_did = ?2 AND a.community_uri = c.uri)
             ELSE (SELECT min(m.indexed_at) FROM memberships m

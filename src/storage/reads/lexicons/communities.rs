@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use super::super::super::{Fault, Param, Statement, Store, rows};
-use super::super::communities::{CATEGORIES, admitted, moved};
+use super::super::communities::{CATEGORIES, admitted, approved, community_json, joined_it, moved};
 use super::super::{Page, cut};
 use super::{Found, actor};
 use crate::domain::form::Form;
@@ -370,28 +370,8 @@ macro_rules! flag_if_any {
     };
 }
 
-macro_rules! all_of_community {
-    ($description:literal, $order:literal) => {
-        concat!(
-            "json_object('uri', c.uri, 'name', c.name, 'description', ",
-            $description,
-            ", 'picture', c.picture, 'category_order', ",
-            $order,
-            ", 'requires_approval_to_join', ",
-            flag!("c.requires_approval_to_join"),
-            ", 'banner', c.banner, 'link_embeds', ",
-            flag_if_any!("c.link_embeds"),
-            ", 'migrated_to', c.migrated_to, 'migrated_from', c.migrated_from, 'appview', c.appview,
-            'hidden', json('false'), 'rev', c.rev, 'indexed_at', c.indexed_at)"
-        )
-    };
-}
-
-const COMMUNITY: &str = concat!(
-    "SELECT ",
-    all_of_community!("c.description", "c.category_order"),
-    " AS row FROM communities c WHERE c.uri = ?1 AND NOT c.hidden"
-);
+const COMMUNITY: &str =
+    concat!("SELECT ", community_json!("in full"), " AS row FROM communities c WHERE c.uri = ?1 AND NOT c.hidden");
 
 const CHANNELS: &str = concat!(
     "SELECT json_object('uri', ch.uri, 'community_uri', ch.community_uri, 'name', ch.name,
@@ -446,12 +426,9 @@ macro_rules! members_of_page {
             " AND NOT c.hidden AND w.did > ?2
                   AND (w.did = c.owner_did OR NOT EXISTS (
                        SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = w.did))
-                  AND CASE WHEN c.rkey = 'self' THEN ",
-            admitted!("c.uri", "w.did"),
-            " WHEN w.did = c.owner_did OR NOT c.requires_approval_to_join THEN true ELSE EXISTS (
-                    SELECT 1 FROM memberships m JOIN approvals a ON a.membership_uri = m.uri
-                    WHERE m.community_uri = c.uri AND m.member_did = w.did AND NOT m.hidden
-                      AND a.approver_did = c.owner_did AND (a.community_uri IS NULL OR a.community_uri = c.uri)) END
+                  AND (w.did = c.owner_did AND c.rkey <> 'self' OR ",
+            joined_it!("w.did"),
+            ")
                 ORDER BY w.did LIMIT ?3) "
         )
     };
@@ -516,10 +493,7 @@ const PROTECTED: &str = "
 // Of those for members only what everybody sees (X42).
 const OF_MEMBER: &str = concat!(
     "SELECT ",
-    all_of_community!(
-        "iif(EXISTS (SELECT 1 FROM members_only x WHERE x.community_uri = c.uri), NULL, c.description)",
-        "iif(EXISTS (SELECT 1 FROM members_only x WHERE x.community_uri = c.uri), NULL, c.category_order)"
-    ),
+    community_json!("in lists"),
     " AS row FROM communities c
     WHERE c.uri IN (SELECT uri FROM communities WHERE owner_did = ?1
                     UNION SELECT community_uri FROM memberships WHERE member_did = ?1 AND NOT hidden
@@ -528,11 +502,8 @@ const OF_MEMBER: &str = concat!(
     moved!(),
     " AND (c.owner_did = ?1 OR (
           NOT EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = ?1)
-          AND CASE WHEN c.rkey = 'self' THEN ",
-    admitted!("c.uri", "?1"),
-    " WHEN NOT c.requires_approval_to_join THEN true ELSE EXISTS (
-              SELECT 1 FROM memberships m JOIN approvals a ON a.membership_uri = m.uri
-              WHERE m.member_did = ?1 AND m.community_uri = c.uri AND NOT m.hidden
-                AND a.approver_did = c.owner_did AND (a.community_uri IS NULL OR a.community_uri = c.uri)) END))
+          AND ",
+    joined_it!("?1"),
+    "))
     ORDER BY c.name, c.uri"
 );

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::super::super::{Fault, Statement, Store, rows};
-use super::super::communities::admitted;
+use super::super::communities::{admitted, approved, joined_it};
 use super::super::{Page, cut};
 use super::{Found, Own, actor};
 use crate::domain::rows::PersonRow;
@@ -56,17 +56,14 @@ pub async fn banned(
 // the old form asking is enough.
 const APPLICATIONS: &str = concat!(
     "WITH asked(did, uri, at) AS (
-        SELECT m.member_did, m.uri, min(m.indexed_at)
-        FROM communities c CROSS JOIN memberships m ON m.community_uri = c.uri
-        WHERE c.uri = ?1 AND NOT c.hidden AND NOT m.hidden AND m.member_did <> c.owner_did
-          AND NOT EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = m.member_did)
-          AND NOT CASE WHEN c.rkey = 'self' THEN ",
-    admitted!("c.uri", "m.member_did"),
-    " WHEN NOT c.requires_approval_to_join THEN true ELSE EXISTS (
-              SELECT 1 FROM memberships any_of JOIN approvals a ON a.membership_uri = any_of.uri
-              WHERE any_of.member_did = m.member_did AND any_of.community_uri = c.uri AND NOT any_of.hidden
-                AND a.approver_did = c.owner_did AND (a.community_uri IS NULL OR a.community_uri = c.uri)) END
-        GROUP BY m.member_did ORDER BY 3 DESC, 1 LIMIT ?2)
+        SELECT w.member_did, w.uri, min(w.indexed_at)
+        FROM communities c CROSS JOIN memberships w ON w.community_uri = c.uri
+        WHERE c.uri = ?1 AND NOT c.hidden AND NOT w.hidden AND w.member_did <> c.owner_did
+          AND NOT EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = w.member_did)
+          AND NOT ",
+    joined_it!("w.member_did"),
+    "
+        GROUP BY w.member_did ORDER BY 3 DESC, 1 LIMIT ?2)
     SELECT json_object('did', q.did, 'membership', q.uri, 'at', q.at, 'dismissed', json(iif(EXISTS (
             SELECT 1 FROM dismissed d WHERE d.community_uri = ?1 AND d.member_did = q.did), 'true', 'false')),
         'person', ",
