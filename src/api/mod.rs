@@ -187,7 +187,7 @@ pub async fn answer(request: Request, env: Env, context: Context) -> Result<Resp
     // The method as sent: `Request::method` maps an unknown method to GET.
     let method = request.inner().method();
     let over_tls = request.inner().url().starts_with("https:");
-    let of_lexicon = xrpc::has(&request.path());
+    let path = request.path();
     let spends = Spends::of(&request, &env);
     let admitted = spends.admit().and_then(|()| cors::admit(&request, &origins, origin.as_deref()));
     let answer = match admitted {
@@ -200,7 +200,7 @@ pub async fn answer(request: Request, env: Env, context: Context) -> Result<Resp
             if let ApiError::Fault(fault) = &error {
                 log::fault(fault, "the caller gets 503 and may retry");
             }
-            error.response(of_lexicon)?
+            error.response(xrpc::has(&path))?
         }
     };
     // The headers of an upgrade belong to the runtime and cannot be changed, so a copy is.

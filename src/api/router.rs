@@ -47,15 +47,18 @@ macro_rules! routes {
     (@cached) => { $crate::api::router::Cached::Never };
     (@cached cached) => { $crate::api::router::Cached::Always };
     (@cached cached_for_nobody) => { $crate::api::router::Cached::ForNobody };
-    ($($method:ident $path:literal $id:ident $($handler:ident)::+ $($cached:ident)?;)*) => {
-        &[$(Route {
+    (@one $path:expr, $own:expr, $method:ident $id:ident $($handler:ident)::+ $($cached:ident)?) => {
+        Route {
             method: stringify!($method),
             path: $path,
             id: stringify!($id),
             handler: |call| Box::pin($($handler)::+(call)),
             cached: routes!(@cached $($cached)?),
-            own: &[],
-        }),*]
+            own: $own,
+        }
+    };
+    ($($method:ident $path:literal $id:ident $($handler:ident)::+ $($cached:ident)?;)*) => {
+        &[$(routes!(@one $path, &[], $method $id $($handler)::+ $($cached)?)),*]
     };
 }
 pub(super) use routes;
@@ -63,14 +66,9 @@ pub(super) use routes;
 /// Builds the table of the lexicons' methods: as [`routes`], with an NSID in the place of the path.
 macro_rules! lexicons {
     ($($method:ident $nsid:literal $id:ident $($handler:ident)::+ $($cached:ident)?;)*) => {
-        &[$(Route {
-            method: stringify!($method),
-            path: concat!("/xrpc/", $nsid),
-            id: stringify!($id),
-            handler: |call| Box::pin($($handler)::+(call)),
-            cached: routes!(@cached $($cached)?),
-            own: &[$nsid],
-        }),*]
+        &[$(
+            routes!(@one concat!("/xrpc/", $nsid), &[$nsid], $method $id $($handler)::+ $($cached)?)
+        ),*]
     };
 }
 pub(super) use lexicons;
