@@ -12,6 +12,7 @@ use crate::api::error::ApiError;
 use crate::api::{authority, json};
 use crate::domain::hub::{self, Refusal};
 use crate::domain::moderation::Caller;
+use crate::domain::working_set::WorkingSet;
 use crate::platform::clock::now;
 use crate::platform::config;
 use crate::storage::facts;
@@ -54,29 +55,28 @@ pub(in crate::api) async fn in_community(call: &Call) -> Answer {
 
 /// N173: a write of a category, or of the order of its channels.
 pub(in crate::api) async fn of_category(call: &Call) -> Answer {
-    let did = authority::person(call).await?;
-    let record = AtUri::parse(call.query.at_uri("category")?).ok();
-    refuse(call, did, community(call, record).await?).await
+    of_record(call, call.query.at_uri("category")).await
 }
 
 /// N173: a write of a channel.
 pub(in crate::api) async fn of_channel(call: &Call) -> Answer {
-    let did = authority::person(call).await?;
-    let record = AtUri::parse(call.query.at_uri("channel")?).ok();
-    refuse(call, did, community(call, record).await?).await
+    of_record(call, call.query.at_uri("channel")).await
 }
 
 /// N173: a write of a role.
 pub(in crate::api) async fn of_role(call: &Call) -> Answer {
-    let did = authority::person(call).await?;
-    let record = AtUri::parse(call.query.at_uri("role")?).ok();
-    refuse(call, did, community(call, record).await?).await
+    of_record(call, call.query.at_uri("role")).await
 }
 
 /// N173: an admission.
 pub(in crate::api) async fn of_membership(call: &Call) -> Answer {
+    of_record(call, call.query.at_uri("membership")).await
+}
+
+/// A write of the named record; the caller is checked before the name (H03).
+async fn of_record(call: &Call, named: Result<&str, ApiError>) -> Answer {
     let did = authority::person(call).await?;
-    let record = AtUri::parse(call.query.at_uri("membership")?).ok();
+    let record = AtUri::parse(named?).ok();
     refuse(call, did, community(call, record).await?).await
 }
 
@@ -90,7 +90,7 @@ pub(in crate::api) async fn leave(call: &Call) -> Answer {
     let Ok(community) = AtUri::parse(call.query.at_uri("community")?) else { return json(&Left {}) };
     let facts = facts::standing_in(&call.db()?, &community, &did, now()).await?;
     if facts.community(&community).is_some() && hub::stays(&facts, &community, &did) {
-        return Err(refusal(call, &community).await?);
+        return Err(refusal(call, &community, &facts));
     }
     json(&Left {})
 }
@@ -118,16 +118,17 @@ async fn refuse(call: &Call, did: Did, community: Option<AtUri>) -> Answer {
     let (_, needed) = NEEDS.iter().find(|(name, _)| *name == method).ok_or(ApiError::Internal)?;
     let community = community.ok_or(ApiError::Forbidden(authority::NOT_YOURS))?;
     authority::may_act_for(call, &Caller::Person(did), community.as_str(), *needed).await?;
-    Err(refusal(call, &community).await?)
+    let facts = facts::standing_in(&call.db()?, &community, &community.authority(), now()).await?;
+    Err(refusal(call, &community, &facts))
 }
 
-async fn refusal(call: &Call, community: &AtUri) -> Result<ApiError, ApiError> {
-    let facts = facts::standing_in(&call.db()?, community, &community.authority(), now()).await?;
+/// Why this service writes nothing for the community, of which `facts` has the record.
+fn refusal(call: &Call, community: &AtUri, facts: &WorkingSet) -> ApiError {
     let named = facts.community(community).and_then(|row| row.appview.as_ref());
-    Ok(match hub::refusal(community, named, config::service_did(&call.env).as_ref()) {
+    match hub::refusal(community, named, config::service_did(&call.env).as_ref()) {
         Refusal::Elsewhere(hub) => ApiError::NotHub(hub),
         Refusal::NotEnabled => ApiError::NotEnabled("this service has no credentials of this community"),
-    })
+    }
 }
 
 #[cfg(test)]
