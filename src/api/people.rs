@@ -77,10 +77,16 @@ pub(super) async fn set_state(call: &Call) -> Answer {
     let did = call.query.did("did")?;
     let state = State::named(call.query.required("state")?).filter(|state| *state != State::Offline);
     let state = state.ok_or_else(|| ApiError::Invalid("state must be online, away or dnd".into()))?;
-    erasure::must_not_be_erased(call, &did).await?;
-    let gateway = gateway_of(&did, config::sockets(&call.env).gateway_shards);
-    ask(&call.env, &gateway, &SetState { did, state, shows_alone: true }).await?;
+    choose(call, SetState { did, state, shows_alone: true }).await?;
     empty(204)
+}
+
+/// The gateway of a person who is not erased sets their state.
+pub(super) async fn choose(call: &Call, chosen: SetState) -> Result<(), ApiError> {
+    erasure::must_not_be_erased(call, &chosen.did).await?;
+    let gateway = gateway_of(&chosen.did, config::sockets(&call.env).gateway_shards);
+    ask(&call.env, &gateway, &chosen).await?;
+    Ok(())
 }
 
 /// R22 `GET /api/channel-reads`: a person's read positions, newest first. Only they themselves

@@ -9,7 +9,6 @@ use crate::api::reply::shown;
 use crate::api::{authority, erasure, identity, json, people};
 use crate::domain::presence::State;
 use crate::durable::gateway::commands::SetState;
-use crate::platform::objects::{call as ask, gateway_of};
 use crate::platform::{config, log};
 use crate::storage::reads::lexicons;
 use crate::wire::ids::Did;
@@ -91,9 +90,7 @@ pub(in crate::api) async fn set_state(call: &Call) -> Answer {
     let did = authority::person(call).await?;
     let state = State::named(call.query.required("state")?);
     let state = state.ok_or(ApiError::InvalidState("state must be online, away, dnd or offline"))?;
-    erasure::must_not_be_erased(call, &did).await?;
-    let gateway = gateway_of(&did, config::sockets(&call.env).gateway_shards);
-    ask(&call.env, &gateway, &SetState { did: did.clone(), state, shows_alone: false }).await?;
+    people::choose(call, SetState { did: did.clone(), state, shows_alone: false }).await?;
     let online_state = lexicons::person(&call.db()?, &did).await?.actor.data.online_state;
     json(&StateShown { online_state })
 }
