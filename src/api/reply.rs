@@ -124,10 +124,27 @@ impl List<'_> {
     }
 }
 
+/// Answers with a JSON object that ends in a list: `head` is its text up to the list. A list of one page is
+/// answered like any other read. A longer one is [`streamed`].
+pub(super) fn ending_in<T: Serialize + 'static, P: 'static>(
+    call: &Call,
+    mut head: String,
+    (rows, end): Page<T, P>,
+    fetch: impl AsyncFn(P) -> Result<Page<T, P>, Fault> + 'static,
+) -> Answer {
+    head.push_str(&array(&rows).map_err(|_| ApiError::Internal)?);
+    let Some(place) = end else {
+        head.push('}');
+        return tagged(call, head, None);
+    };
+    head.pop();
+    streamed(call, (head, place), "]}".into(), array, fetch)
+}
+
 /// Answers with JSON that ends in a list: `head` is everything through the first page, whose last row is at
 /// `place`; the other pages follow, then `closing`. Memory holds one page at a time, and a fault on the way
 /// aborts the connection, so that the client receives malformed JSON (H15).
-pub(super) fn streamed<T: 'static, P: 'static>(
+fn streamed<T: 'static, P: 'static>(
     call: &Call,
     (head, place): (String, P),
     closing: String,

@@ -6,7 +6,7 @@ use worker::Env;
 
 use super::{Answer, Call};
 use crate::api::error::ApiError;
-use crate::api::reply::{array, shown, streamed, tagged};
+use crate::api::reply::{ending_in, shown, tagged};
 use crate::api::{members_only, sync};
 use crate::durable::community::commands::Voices;
 use crate::platform::objects::call as ask;
@@ -24,9 +24,7 @@ const MEMBERS_PAGE: i64 = 1000;
 /// its repository was read, the answer is a 503 (N158).
 pub(in crate::api) async fn get_data(call: &Call) -> Answer {
     let named = call.query.at_uri("community")?;
-    let Some(uri) = AtUri::parse(named).ok().filter(|uri| uri.is(Collection::Community)) else {
-        return Err(ApiError::NotFound(UNKNOWN));
-    };
+    let uri = community_named(named).ok_or(ApiError::NotFound(UNKNOWN))?;
     let db = call.db_about(About::Community(named.to_owned()))?;
     match communities::whole(&db, &uri, MEMBERS_PAGE).await? {
         Named::Known(whole) => {
@@ -43,6 +41,11 @@ pub(in crate::api) async fn get_data(call: &Call) -> Answer {
     }
 }
 
+/// The community that a text names; `None` if it names another record, or none.
+fn community_named(text: &str) -> Option<AtUri> {
+    AtUri::parse(text).ok().filter(|uri| uri.is(Collection::Community))
+}
+
 const UNKNOWN: &str = "there is no such community";
 
 fn awaited() -> ApiError {
@@ -53,7 +56,7 @@ fn awaited() -> ApiError {
 pub(in crate::api) async fn list_members(call: &Call) -> Answer {
     let named = call.query.at_uri("community")?;
     let db = call.db_about(About::Community(named.to_owned()))?;
-    if let Some(uri) = AtUri::parse(named).ok().filter(|uri| uri.is(Collection::Community))
+    if let Some(uri) = community_named(named)
         && let Named::Known(whole) = communities::whole(&db, &uri, MEMBERS_PAGE).await?
     {
         let Whole { roles, members, has_voice, .. } = *whole;
@@ -84,7 +87,7 @@ pub(in crate::api) async fn list_categories(call: &Call) -> Answer {
 async fn structure(call: &Call) -> Result<Structure, ApiError> {
     let named = call.query.at_uri("community")?;
     let db = call.db_about(About::Community(named.to_owned()))?;
-    match AtUri::parse(named).ok().filter(|uri| uri.is(Collection::Community)) {
+    match community_named(named) {
         Some(uri) => Ok(communities::structure(&db, &uri).await?),
         None => Ok(Structure::default()),
     }
@@ -111,25 +114,16 @@ async fn answer(
         call.keeps.shows_more();
     }
     place(&mut members, &voices);
-    let mut head = written(&parts)?;
+    let mut head = serde_json::to_string(&parts).map_err(|_| ApiError::Internal)?;
     head.pop();
     let comma = if head.len() > 1 { "," } else { "" };
-    head.push_str(&format!("{comma}\"members\":{}", written(&members)?));
-    let Some(end) = end else {
-        head.push('}');
-        return tagged(call, head, None);
-    };
-    head.pop();
+    head.push_str(&format!("{comma}\"members\":"));
     let known: BTreeSet<AtUri> = roles.into_iter().map(|role| role.uri).collect();
-    streamed(call, (head, end), "]}".into(), array, async move |after: Did| {
+    ending_in(call, head, (members, end), async move |after: Did| {
         let (mut members, end) = communities::members(&db, &uri, &known, Some(&after), MEMBERS_PAGE).await?;
         place(&mut members, &voices);
         Ok((members, end))
     })
-}
-
-fn written<T: serde::Serialize>(value: &T) -> Result<String, ApiError> {
-    serde_json::to_string(value).map_err(|_| ApiError::Internal)
 }
 
 /// Who is in which voice channel of a community.

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Answer, Call};
 use crate::api::error::ApiError;
-use crate::api::reply::{shown, streamed, tagged};
+use crate::api::reply::{ending_in, shown};
 use crate::api::{authority, json};
 use crate::domain::moderation::Caller;
 use crate::platform::clock::now;
@@ -12,7 +12,7 @@ use crate::storage::dismissed;
 use crate::storage::reads::lexicons::waiting;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::permissions::Permission;
-use crate::wire::views::{Actor, Application};
+use crate::wire::views::Application;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -68,19 +68,8 @@ pub(in crate::api) async fn banned(call: &Call) -> Answer {
     let community = call.query.at_uri("community")?;
     authority::may_act_for(call, &caller, community, Permission::MemberBan).await?;
     let (db, name) = (call.db()?, community.to_owned());
-    let (users, end) = waiting::banned(&db, &name, None, BANNED_PAGE).await?;
-    let Some(end) = end else { return tagged(call, wrapped(&users)?, None) };
-    let mut head = wrapped(&users)?;
-    head.truncate(head.len().saturating_sub(2));
-    streamed(call, (head, end), "]}".into(), crate::api::reply::array, async move |after: Did| {
+    let first = waiting::banned(&db, &name, None, BANNED_PAGE).await?;
+    ending_in(call, r#"{"users":"#.into(), first, async move |after: Did| {
         waiting::banned(&db, &name, Some(&after), BANNED_PAGE).await
     })
-}
-
-fn wrapped(users: &[Actor]) -> Result<String, ApiError> {
-    #[derive(Serialize)]
-    struct Users<'a> {
-        users: &'a [Actor],
-    }
-    serde_json::to_string(&Users { users }).map_err(|_| ApiError::Internal)
 }
