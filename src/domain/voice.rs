@@ -5,7 +5,7 @@
 //! are. The list that others see, of who is in a channel, is with the community and follows from
 //! [`Rooms`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -148,8 +148,24 @@ pub struct Rooms {
     channel_of: BTreeMap<Did, AtUri>,
 }
 
-/// A channel whose list changed, and its whole list, sorted (E14).
-pub type Changed = (AtUri, Vec<Did>);
+/// A channel whose list changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changed {
+    /// The channel.
+    pub channel: AtUri,
+    /// Its whole list, sorted (E14).
+    pub members: Vec<Did>,
+    /// Who left it, sorted.
+    pub left: Vec<Did>,
+    /// Who joined it.
+    pub joined: Option<Did>,
+}
+
+impl Changed {
+    fn emptied((channel, left): (AtUri, Vec<Did>)) -> Self {
+        Self { channel, members: Vec::new(), left, joined: None }
+    }
+}
 
 impl Rooms {
     /// The channels with these people in them.
@@ -189,32 +205,35 @@ impl Rooms {
         }
         let mut changed = self.leave(person);
         self.channel_of.insert(person.clone(), channel.clone());
-        changed.push((channel.clone(), self.members(channel)));
+        let (members, joined) = (self.members(channel), Some(person.clone()));
+        changed.push(Changed { channel: channel.clone(), members, left: Vec::new(), joined });
         changed
     }
 
     /// Removes a person from their channel (V05, V06).
     pub fn leave(&mut self, person: &Did) -> Vec<Changed> {
-        let left = self.channel_of.remove(person);
-        left.map(|channel| (channel.clone(), self.members(&channel))).into_iter().collect()
+        let Some(channel) = self.channel_of.remove(person) else { return Vec::new() };
+        let (members, left) = (self.members(&channel), vec![person.clone()]);
+        vec![Changed { channel, members, left, joined: None }]
     }
 
     /// A channel was deleted: removes everybody in it (V06, V09).
     pub fn clear(&mut self, channel: &AtUri) -> Vec<Changed> {
-        let occupied = self.channel_of.values().any(|of| of == channel);
+        let left = self.members(channel);
         self.channel_of.retain(|_, of| of != channel);
-        if occupied { vec![(channel.clone(), Vec::new())] } else { Vec::new() }
+        if left.is_empty() { Vec::new() } else { vec![Changed::emptied((channel.clone(), left))] }
     }
 
     /// The community was deleted: empties every occupied channel (E06).
     pub fn clear_all(&mut self) -> Vec<Changed> {
-        let occupied: BTreeSet<AtUri> = std::mem::take(&mut self.channel_of).into_values().collect();
-        occupied.into_iter().map(|channel| (channel, Vec::new())).collect()
+        std::mem::take(self).lists().into_iter().map(Changed::emptied).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -324,26 +343,29 @@ mod tests {
     fn v03_v04_v09_lists() {
         let did = |name: &str| Did::parse(&format!("did:plc:{name}")).unwrap();
         let channel = |name: &str| place(name).channel;
+        let lists = |changed: Vec<Changed>| {
+            changed.into_iter().map(|one| (one.channel, one.members)).collect::<Vec<_>>()
+        };
         let mut rooms = Rooms::default();
-        assert_eq!(rooms.join(&did("m"), &channel("a")), [(channel("a"), vec![did("m")])]);
+        assert_eq!(lists(rooms.join(&did("m"), &channel("a"))), [(channel("a"), vec![did("m")])]);
         assert_eq!(
-            rooms.join(&did("b"), &channel("a")),
+            lists(rooms.join(&did("b"), &channel("a"))),
             [(channel("a"), vec![did("b"), did("m")])],
             "sorted"
         );
-        assert_eq!(rooms.join(&did("b"), &channel("a")), [], "V04");
+        assert_eq!(lists(rooms.join(&did("b"), &channel("a"))), [], "V04");
         assert_eq!(
-            rooms.join(&did("m"), &channel("b")),
+            lists(rooms.join(&did("m"), &channel("b"))),
             [(channel("a"), vec![did("b")]), (channel("b"), vec![did("m")])],
             "V03: out of the old one first"
         );
-        assert_eq!(rooms.leave(&did("b")), [(channel("a"), vec![])], "V09");
-        assert_eq!(rooms.leave(&did("b")), []);
-        assert_eq!(rooms.clear(&channel("a")), [], "nobody was in it");
-        assert_eq!(rooms.clear(&channel("b")), [(channel("b"), vec![])], "E08");
+        assert_eq!(lists(rooms.leave(&did("b"))), [(channel("a"), vec![])], "V09");
+        assert_eq!(lists(rooms.leave(&did("b"))), []);
+        assert_eq!(lists(rooms.clear(&channel("a"))), [], "nobody was in it");
+        assert_eq!(lists(rooms.clear(&channel("b"))), [(channel("b"), vec![])], "E08");
         rooms.join(&did("m"), &channel("b"));
         rooms.join(&did("b"), &channel("a"));
-        assert_eq!(rooms.clear_all(), [(channel("a"), vec![]), (channel("b"), vec![])], "E06");
+        assert_eq!(lists(rooms.clear_all()), [(channel("a"), vec![]), (channel("b"), vec![])], "E06");
         assert!(rooms.is_empty());
     }
 
@@ -429,8 +451,14 @@ mod tests {
                     2..=4 => rooms.leave(&did),
                     _ => rooms.join(&did, &channel),
                 };
-                for (channel, members) in changed {
-                    prop_assert_ne!(said.get(&channel).cloned().unwrap_or_default(), members.clone(), "a change");
+                for Changed { channel, members, left, joined } in changed {
+                    let before = said.get(&channel).cloned().unwrap_or_default();
+                    prop_assert_ne!(&before, &members, "a change");
+                    let only_in = |here: &[Did], there: &[Did]| -> Vec<Did> {
+                        here.iter().filter(|did| !there.contains(did)).cloned().collect()
+                    };
+                    prop_assert_eq!(left, only_in(&before, &members), "N168");
+                    prop_assert_eq!(Vec::from_iter(joined), only_in(&members, &before), "N168");
                     said.insert(channel, members);
                     let everybody: Vec<&Did> = said.values().flatten().collect();
                     let distinct: BTreeSet<&Did> = everybody.iter().copied().collect();

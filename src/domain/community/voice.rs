@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 
 use super::{Community, Keep};
 use crate::domain::announcement::{Announcement, Audience, Scope, Topic};
-use crate::domain::voice::{Changed, Rooms};
+use crate::domain::voice::Changed;
 use crate::domain::voice_right::silenced;
 use crate::wire::events::{Event, pack};
 use crate::wire::ids::{AtUri, Did};
@@ -24,8 +24,7 @@ impl Community {
         if self.counters.announced > version {
             return Ok(false);
         }
-        let before = self.rooms.clone();
-        let changed = events(community, &before, self.rooms.join(did, channel), true)?;
+        let changed = events(community, self.rooms.join(did, channel), true)?;
         self.joined_by.insert(did.clone(), gateway.to_owned());
         let joined = Keep::InVoice(did.clone(), channel.clone(), gateway.to_owned());
         self.append(changed, Some(joined), self.counters.announced);
@@ -48,8 +47,7 @@ impl Community {
     /// Removes a person, whichever gateway joined them.
     pub fn take_out(&mut self, community: &AtUri, did: &Did) -> Result<(), serde_json::Error> {
         if self.joined_by.remove(did).is_some() {
-            let before = self.rooms.clone();
-            let changed = events(community, &before, self.rooms.leave(did), true)?;
+            let changed = events(community, self.rooms.leave(did), true)?;
             self.append(changed, Some(Keep::OnlyInVoice(self.rooms.clone())), self.counters.announced);
         }
         Ok(())
@@ -66,7 +64,6 @@ impl Community {
         community: &AtUri,
         event: &Announcement,
     ) -> Result<Vec<Announcement>, serde_json::Error> {
-        let before = self.rooms.clone();
         let changed = match &event.topic {
             _ if self.rooms.is_empty() => Vec::new(), // nearly always
             Topic::MemberOut(did) => self.rooms.leave(did),
@@ -78,7 +75,7 @@ impl Community {
             let rooms = &self.rooms;
             self.joined_by.retain(|did, _| rooms.channel_of(did).is_some());
         }
-        events(community, &before, changed, event.live)
+        events(community, changed, event.live)
     }
 }
 
@@ -86,7 +83,6 @@ impl Community {
 /// list, of the others in events of their own.
 fn events(
     community: &AtUri,
-    before: &Rooms,
     changed: Vec<Changed>,
     live: bool,
 ) -> Result<Vec<Announcement>, serde_json::Error> {
@@ -100,31 +96,22 @@ fn events(
         })
     };
     let mut events = Vec::new();
-    for (channel, member_dids) in changed {
-        let mut moves = moves(&channel, &before.members(&channel), &member_dids)?.into_iter();
+    for Changed { channel, members, left, joined } in changed {
+        let moves = left.into_iter().map(|did| ("leave", did)).chain(joined.map(|did| ("join", did)));
+        let mut moves = moves.map(|(event, did)| {
+            let channel = channel.clone();
+            NewestEvent::VoicePresenceEvent(VoicePresenceEvent { event, channel, did }).text()
+        });
         let event = Event::VoiceChannelUpdated {
             community_uri: community.clone(),
             channel_rkey: channel.rkey(),
-            member_dids,
+            member_dids: members,
         };
-        events.push(announcement(pack(moves.next().as_deref(), Some(&event.text()?)))?);
+        let first = moves.next().transpose()?;
+        events.push(announcement(pack(first.as_deref(), Some(&event.text()?)))?);
         for other in moves {
-            events.push(announcement(pack(Some(&other), None))?);
+            events.push(announcement(pack(Some(&other?), None))?);
         }
     }
     Ok(events)
-}
-
-/// Who came into a channel, and who left it.
-fn moves(channel: &AtUri, before: &[Did], after: &[Did]) -> Result<Vec<String>, serde_json::Error> {
-    let only_in = |here: &[Did], there: &[Did], event| {
-        let only: Vec<Did> = here.iter().filter(|did| !there.contains(did)).cloned().collect();
-        let texts = only.into_iter().map(move |did| {
-            NewestEvent::VoicePresenceEvent(VoicePresenceEvent { event, channel: channel.clone(), did })
-                .text()
-        });
-        texts.collect::<Vec<_>>()
-    };
-    let (left, joined) = (only_in(before, after, "leave"), only_in(after, before, "join"));
-    left.into_iter().chain(joined).collect()
 }
