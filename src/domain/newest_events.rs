@@ -14,9 +14,19 @@ use crate::wire::subscribe_events::{
 use crate::wire::views::{OverrideView, named};
 
 impl CommunityRow {
+    /// What only the newest client shows.
+    fn only_newest(&self) -> (Option<&str>, Option<bool>) {
+        (self.banner.as_deref(), self.link_embeds)
+    }
+
+    /// Whether the two say the same to the newest client, if they look the same to others.
+    pub fn shows_the_same_to_newest(&self, other: &Self) -> bool {
+        self.only_newest() == other.only_newest()
+    }
+
     /// Its event, if that says more than the one of March 2026.
     pub fn newest_event(&self) -> Option<NewestEvent> {
-        (self.banner.is_some() || self.link_embeds.is_some()).then(|| self.newest_event_in_full())
+        (self.only_newest() != (None, None)).then(|| self.newest_event_in_full())
     }
 
     /// Its event.
@@ -36,17 +46,19 @@ impl CommunityRow {
 }
 
 impl ChannelRow {
-    /// Its event, if that says more than the one of March 2026.
-    pub fn newest_event(&self) -> Option<NewestEvent> {
-        let says_more =
-            self.allowed_roles.is_some() || self.allowed_members.is_some() || self.link_embeds.is_some();
-        says_more.then(|| self.newest_event_in_full())
+    /// What only the newest client shows.
+    fn only_newest(&self) -> (Option<&str>, Option<&str>, Option<bool>) {
+        (self.allowed_roles.as_deref(), self.allowed_members.as_deref(), self.link_embeds)
     }
 
     /// Whether the two say the same to the newest client, if they look the same to others.
     pub fn shows_the_same_to_newest(&self, other: &Self) -> bool {
-        let more = |row: &Self| (row.allowed_roles.clone(), row.allowed_members.clone(), row.link_embeds);
-        more(self) == more(other)
+        self.only_newest() == other.only_newest()
+    }
+
+    /// Its event, if that says more than the one of March 2026.
+    pub fn newest_event(&self) -> Option<NewestEvent> {
+        (self.only_newest() != (None, None, None)).then(|| self.newest_event_in_full())
     }
 
     /// Its event.

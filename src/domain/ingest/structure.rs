@@ -58,8 +58,7 @@ impl Fold {
 
     /// A community changed only in what the newest client shows (N168).
     fn announce_newest_of_community(&mut self, before: Option<&CommunityRow>, row: &CommunityRow) {
-        let shown = |row: &CommunityRow| (row.banner.clone(), row.link_embeds);
-        if before.is_some_and(|old| shown(old) != shown(row))
+        if before.is_some_and(|old| !old.shows_the_same_to_newest(row))
             && self.working_set.community(&row.uri).is_some()
         {
             let newest = row.newest_event_in_full();
@@ -80,10 +79,7 @@ impl Fold {
             category_order: verbatim(row.category_order.as_deref()),
             requires_approval_to_join: row.requires_approval_to_join,
         };
-        match row.newest_event() {
-            None => self.announce_to_community(uri, topic, &event),
-            newest => self.announce_each(uri, topic, Some(&event), newest.as_ref()),
-        }
+        self.announce_with(uri, topic, &event, row.newest_event().as_ref());
     }
 
     /// An open community now requires approval: announces each member without one, by DID (I26).
@@ -192,10 +188,7 @@ impl Fold {
             category_rkey: row.category_rkey,
             owner_only: row.owner_only,
         };
-        match newest {
-            None => self.announce_to_community(&community, topic, &event),
-            newest => self.announce_each(&community, topic, Some(&event), newest.as_ref()),
-        }
+        self.announce_with(&community, topic, &event, newest.as_ref());
         if before.is_none() || moved {
             self.release_after_channel(version.uri);
         }
@@ -273,6 +266,20 @@ impl Fold {
     /// Announces to everybody subscribed to the community.
     pub(super) fn announce_to_community(&mut self, community: &AtUri, topic: Topic, event: &Event) {
         self.announce(community, Audience::Community, topic, event);
+    }
+
+    /// The same, with a text of its own for the newest client if `event` does not say everything to it (N168).
+    fn announce_with(
+        &mut self,
+        community: &AtUri,
+        topic: Topic,
+        event: &Event,
+        newest: Option<&NewestEvent>,
+    ) {
+        match newest {
+            None => self.announce_to_community(community, topic, event),
+            Some(_) => self.announce_each(community, topic, Some(event), newest),
+        }
     }
 
     pub(super) fn is_banned(&self, community: &AtUri, person: &Did) -> bool {
