@@ -38,7 +38,7 @@ type Waiting = oneshot::Sender<Chosen>;
 impl GatewayObject {
     /// A socket's person chose a state (A13): the reply, once it is stored.
     pub(super) async fn set_by_socket(self: &Rc<Self>, did: Did, state: State) -> Reply {
-        match self.set(Choice { did, state, by_api: false }).await {
+        match self.set(Choice { did, state, shows_alone: false }).await {
             Ok(Chosen::Stored) => Reply::ack(""),
             Ok(Chosen::Anonymous) => Reply::error("DID required for set_state"),
             Err(_) => Reply::error("Failed to update state"),
@@ -47,7 +47,7 @@ impl GatewayObject {
 
     /// R20, N160p.
     pub(super) async fn set_by_api(self: &Rc<Self>, command: SetState) -> Outcome<Done> {
-        let choice = Choice { did: command.did, state: command.state, by_api: command.shows_alone };
+        let choice = Choice { did: command.did, state: command.state, shows_alone: command.shows_alone };
         self.set(choice).await.map(|_| Done {})
     }
 

@@ -30,8 +30,9 @@ pub struct Choice {
     pub did: Did,
     /// Which.
     pub state: State,
-    /// Whether they chose through REST (R20), not through a socket (A13).
-    pub by_api: bool,
+    /// Whether it shows without a socket, too (P09): chosen through REST (R20), not through a socket (A13) or
+    /// `actor.setState` (N160p).
+    pub shows_alone: bool,
 }
 
 /// The result of a choice.
@@ -65,7 +66,12 @@ pub struct Known {
 impl Known {
     /// Their public profile with the stored state.
     pub fn now(&self) -> bodies::Person {
-        let state = self.stored.current.map(|state| state.word().to_owned());
+        self.shown_in(self.stored.current)
+    }
+
+    /// Their public profile with this state.
+    fn shown_in(&self, state: Option<State>) -> bodies::Person {
+        let state = state.map(|state| state.word().to_owned());
         bodies::Person { state, ..self.shown.clone() }
     }
 }
@@ -167,14 +173,14 @@ impl Gateway {
         for choice in &round.choices {
             let Some(present) = self.persons.get(&choice.did) else { continue };
             let is_active = present.person.presence.is_active();
-            if !choice.by_api && !is_active {
+            if !choice.shows_alone && !is_active {
                 round.anonymous.insert(choice.did.clone());
                 continue;
             }
-            let shows = is_active && (choice.by_api || present.person.presence.shows_choices());
+            let shows = is_active && (choice.shows_alone || present.person.presence.shows_choices());
             let current = if shows { Some(choice.state) } else { present.person.now().current };
             states.insert(choice.did.clone(), Stored { preferred: Some(choice.state), current });
-            if choice.by_api {
+            if choice.shows_alone {
                 proven.insert(&choice.did);
             }
         }
@@ -207,7 +213,7 @@ impl Gateway {
             false => Chosen::Stored,
         };
         for choice in round.choices.iter().filter(|choice| chosen(choice) == Chosen::Stored) {
-            let set = if choice.by_api { Happened::SetByApi } else { Happened::Set };
+            let set = if choice.shows_alone { Happened::SetByApi } else { Happened::Set };
             self.person(&choice.did, set(choice.state), now);
         }
         for Shown { did, preferred, current, .. } in &round.states {
@@ -240,9 +246,9 @@ impl Gateway {
     fn publish_state(&mut self, known: &Known) -> bool {
         let person = self.persons.get(&known.did).map(|present| &present.person);
         let Some(state) = person.and_then(Person::to_publish) else { return true };
-        let shown = bodies::Person { state: Some(state.word().to_owned()), ..known.shown.clone() };
-        let text = Event::status_of(&known.did, shown).text();
-        let is_written = self.publish(known, state, true, true, text);
+        let shown = known.shown_in(Some(state));
+        let text = Event::status_of(&known.did, shown.clone()).text();
+        let is_written = self.publish(known, &shown, true, true, text);
         self.change(&known.did, |person, _| person.published(state));
         is_written
     }
@@ -255,20 +261,19 @@ impl Gateway {
         let state = here.or(known.stored.current).unwrap_or(State::Offline);
         let text = with_state(event.get(), state.word());
         let is_status = text.as_ref().is_ok_and(|text| text.contains("\"user_status_changed\""));
-        self.publish(known, state, is_status, held.live, text)
+        self.publish(known, &known.shown_in(Some(state)), is_status, held.live, text)
     }
 
-    /// Publishes an event about a person in this state, to the newest client as all that they are now (N168).
+    /// Publishes an event about a person. The newest client gets everything that is `shown` of them (N168).
     fn publish(
         &mut self,
         known: &Known,
-        state: State,
+        shown: &bodies::Person,
         status: bool,
         live: bool,
         text: Result<String, serde_json::Error>,
     ) -> bool {
-        let shown = bodies::Person { state: Some(state.word().to_owned()), ..known.shown.clone() };
-        let newest = NewestEvent::user(&known.did, &shown).text();
+        let newest = NewestEvent::user(&known.did, shown).text();
         let packed = text.and_then(|march| RawValue::from_string(pack(Some(&newest?), Some(&march))));
         let Ok(event) = packed else { return false };
         let did = known.did.clone();

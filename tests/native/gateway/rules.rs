@@ -208,7 +208,7 @@ fn q12_q13_what_a_restore_owes() {
 type States = (Option<State>, Option<State>);
 
 /// One round with one choice of alice, whose account is active or not: what is stored, and the result.
-fn chosen_once(by_api: bool, active: bool) -> (Vec<States>, Vec<Chosen>) {
+fn chosen_once(shows_alone: bool, active: bool) -> (Vec<States>, Vec<Chosen>) {
     alive(|world| {
         world.open(Some(0), 0)?;
         let alice = did(PEOPLE[0]);
@@ -223,7 +223,7 @@ fn chosen_once(by_api: bool, active: bool) -> (Vec<States>, Vec<Chosen>) {
             shown: Default::default(),
         };
         let (done, _) = world.with(|gateway, moment| {
-            let choice = Choice { did: alice, state: State::Dnd, by_api };
+            let choice = Choice { did: alice, state: State::Dnd, shows_alone };
             let mut round = gateway.round(Vec::new(), vec![choice]).unwrap();
             gateway.known(&mut round, vec![known]);
             gateway.load_round(&mut round, &BTreeMap::new(), moment.now);

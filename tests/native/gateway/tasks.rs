@@ -190,7 +190,7 @@ impl World {
     // Presence.
 
     pub(super) fn choose(&mut self, id: Option<i64>, did: Did, state: State) {
-        self.tasks.choices.push((id, Choice { did, state, by_api: id.is_none() }));
+        self.tasks.choices.push((id, Choice { did, state, shows_alone: id.is_none() }));
     }
 
     /// Begins a round, or ends the one that was begun.
