@@ -195,14 +195,21 @@ impl Gateway {
             open.subscriptions.watches(&publication.did, &publication.communities)
                 || publication.closed.iter().any(|community| is_watched(open, community, readers))
         });
-        let (newest, march): (Vec<_>, Vec<_>) = watching.partition(|(_, open)| open.session.is_newest());
-        let ids = |watching: Vec<(&i64, &Open)>| watching.into_iter().map(|(id, _)| *id).collect::<Vec<_>>();
-        let (to, newest) = (ids(march), ids(newest));
-        if let Some(event) = events::march(publication.event.get()).filter(|_| !to.is_empty()) {
-            self.effects.push(Effect::Send { to, text: stamp_state(event, publication.live) });
+        let (mut march, mut newest) = (Vec::new(), Vec::new());
+        for (id, open) in watching {
+            if open.session.is_newest() { newest.push(*id) } else { march.push(*id) }
         }
-        // What was published before it had these words is state, and the next is complete.
-        if let Some(event) = events::newest(publication.event.get()).filter(|_| !newest.is_empty()) {
+        let event = publication.event.get();
+        if !march.is_empty()
+            && let Some(event) = events::march(event)
+        {
+            self.effects.push(Effect::Send { to: march, text: stamp_state(event, publication.live) });
+        }
+        // An event that an earlier build stored has no text for the newest client. The next one about its person has
+        // one, and it is complete.
+        if !newest.is_empty()
+            && let Some(event) = events::newest(event)
+        {
             self.effects.push(Effect::Send { to: newest, text: event.into_owned() });
         }
     }
