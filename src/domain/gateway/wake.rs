@@ -142,6 +142,8 @@ impl Gateway {
             let course: &mut Course = self.courses.entry(community.clone()).or_default();
             course.note(now, *had);
         }
+        let newest = self.open.values().filter(|open| open.session.is_newest());
+        let newest: BTreeSet<Did> = newest.filter_map(|open| open.session.did.clone()).collect();
         for (did, person) in stored.persons {
             let Some(mut person) = person else {
                 // A person with a socket here is noticed at their next frame.
@@ -150,8 +152,7 @@ impl Gateway {
                 continue;
             };
             let stored_at = person.presence.last_activity();
-            let is_newest = |open: &Open| open.session.is_newest() && open.session.did.as_ref() == Some(&did);
-            let active_at = match self.open.values().any(is_newest) {
+            let active_at = match newest.contains(&did) {
                 true => Micros(stored_at.0.saturating_add(PULSES)).min(now).max(stored_at),
                 false => Micros(stored_at.0.saturating_add(FRESH)),
             };
