@@ -3,7 +3,7 @@
 //! then on, the events say it.
 
 use super::catching_up::{Catching, Replay};
-use super::session::{Open, Session, View};
+use super::session::{Open, View};
 use super::sockets::Gone;
 use super::{Effect, Gateway, Job, Keep, Moment};
 use crate::domain::actions::Sign;
@@ -97,7 +97,8 @@ impl Gateway {
             Change::Left(did) if did == community.authority() => return,
             Change::Left(did) => (did, false),
         };
-        for id in self.newest_of(&did) {
+        let theirs = self.open.iter().filter(|(_, open)| is_newest_of(open, &did)).map(|(id, _)| *id);
+        for id in theirs.collect::<Vec<_>>() {
             let Some(open) = self.open.get_mut(&id) else { continue };
             if let Some(following) = &mut open.following {
                 if following.len() < usize::from(COMMUNITIES_MAX) {
@@ -109,12 +110,6 @@ impl Gateway {
                 self.receive_the_last(id, community, event.seq);
             }
         }
-    }
-
-    /// The sockets of the newest client that act for a person.
-    fn newest_of(&self, did: &Did) -> Vec<i64> {
-        let theirs = |open: &Open| open.session.is_newest() && open.session.did.as_ref() == Some(did);
-        self.open.iter().filter(|(_, open)| theirs(open)).map(|(id, _)| *id).collect()
     }
 
     fn begin_to_receive(&mut self, id: i64, community: &AtUri) {
@@ -190,22 +185,23 @@ impl Gateway {
     /// The person of a socket writes in the channel that they see (N168): at most once in [`TYPING`] for all of
     /// their sockets that see it.
     fn types(&mut self, id: i64, channel: &AtUri, moment: &Moment<'_>) {
-        let Some(Session { did: Some(did), view: Some(view), .. }) =
-            self.open.get(&id).map(|open| open.session.clone())
-        else {
-            return;
-        };
-        let last = |open: &Open| open.typed_at.filter(|_| open.session.view.as_ref() == Some(&view));
-        let theirs = self.newest_of(&did);
-        let last = theirs.iter().filter_map(|other| last(self.open.get(other)?)).max();
-        let is_soon = last.is_some_and(|at| moment.now.0.saturating_sub(at.0) < TYPING);
-        if view.channel != *channel || is_soon {
+        let Some(session) = self.open.get(&id).map(|open| &open.session) else { return };
+        let (Some(did), Some(view)) = (&session.did, &session.view) else { return };
+        if view.channel != *channel {
             return;
         }
+        let theirs = self.open.values().filter(|open| is_newest_of(open, did));
+        let last = theirs
+            .filter(|open| open.session.view.as_ref() == Some(view))
+            .filter_map(|open| open.typed_at)
+            .max();
+        if last.is_some_and(|at| moment.now.0.saturating_sub(at.0) < TYPING) {
+            return;
+        }
+        self.effects.push(Effect::Typing(view.clone(), did.clone()));
         if let Some(open) = self.open.get_mut(&id) {
             open.typed_at = Some(moment.now);
         }
-        self.effects.push(Effect::Typing(view, did));
     }
 
     /// Somebody writes in a channel: everybody else who sees it gets that.
@@ -240,4 +236,9 @@ impl Gateway {
         self.send(id, RESYNC.to_owned());
         self.dismiss(id, 1013, "events were lost", Gone::Slow, moment);
     }
+}
+
+/// Whether the newest client holds a socket for this person.
+fn is_newest_of(open: &Open, did: &Did) -> bool {
+    open.session.is_newest() && open.session.did.as_ref() == Some(did)
 }
