@@ -41,17 +41,12 @@ pub fn frame(
     spelling: Spelling,
 ) -> Option<String> {
     match (is_lost(event), spelling) {
-        (true, _) => Some(resync(community, seq + 1, spelling)),
+        (true, Spelling::March) => {
+            Some(Reply::ResyncRequired { community_uri: community.clone(), oldest: seq + 1 }.text())
+        }
+        (true, Spelling::Newest) => Some(newest_client::RESYNC.to_owned()),
         (false, Spelling::March) => Some(stamp(march(event.get())?, seq, live)),
         (false, Spelling::Newest) => Some(newest_client::stamp(&newest(event.get())?, community, seq, live)),
-    }
-}
-
-/// The notice that events of a community are missing.
-pub fn resync(community: &AtUri, oldest: u64, spelling: Spelling) -> String {
-    match spelling {
-        Spelling::March => Reply::ResyncRequired { community_uri: community.clone(), oldest }.text(),
-        Spelling::Newest => newest_client::RESYNC.to_owned(),
     }
 }
 
