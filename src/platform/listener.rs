@@ -3,9 +3,6 @@
 //! `worker`'s stream of events takes a channel, a wake and a microtask per message, which is a third of the cost of a small
 //! message. Promise: after the end nothing is called any more, and no listener stays when this is dropped.
 
-use std::cell::Cell;
-use std::rc::Rc;
-
 use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use worker::wasm_bindgen::closure::Closure;
@@ -42,14 +39,15 @@ impl<E: 'static> Listener<E> {
         mut on_message: impl FnMut(Option<String>) -> Option<E> + 'static,
     ) -> Result<Self> {
         let (end, ends) = unbounded::<Ended<E>>();
-        let (ended, closing, failing) = (Rc::new(Cell::new(false)), end.clone(), end.clone());
+        let (closing, failing) = (end.clone(), end.clone());
+        let mut has_ended = false;
         let message = move |event: JsValue| {
-            if ended.get() {
+            if has_ended {
                 return;
             }
             let text = event.unchecked_ref::<MessageEvent>().data().as_string();
             if let Some(enough) = on_message(text) {
-                ended.set(true);
+                has_ended = true;
                 send(&end, Ended::Enough(enough));
             }
         };
