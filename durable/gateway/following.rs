@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use worker::wasm_bindgen_futures::spawn_local;
 
-use super::object::{GatewayObject, OF_NO_SESSION, Outcome};
+use super::object::{GatewayObject, Outcome};
 use crate::domain::gateway::Input;
 use crate::domain::gateway::catching_up::Replay;
 use crate::domain::members_only::Readers;
@@ -16,8 +16,8 @@ use crate::durable::community::commands::Typing;
 use crate::durable::gateway::commands::ShowTyping;
 use crate::durable::replies::Done;
 use crate::platform::d1::D1;
+use crate::platform::log;
 use crate::platform::objects::call;
-use crate::platform::{log, socket_state};
 use crate::storage::reads::{self, communities};
 use crate::wire::ids::AtUri;
 
@@ -31,14 +31,8 @@ impl GatewayObject {
     ) -> Outcome<()> {
         let followed = self.follow(id, cursor).await;
         if followed.is_err() {
-            if let Err(fault) = self.on(Input::Broke(id)) {
-                log::fault(&fault, "the session ends when the object wakes anew");
-            }
-            if let Some(socket) = self.sockets.borrow_mut().remove(&id) {
-                // One that takes no attachment is closed already.
-                let _ = socket.serialize_attachment(OF_NO_SESSION);
-                socket_state::close(&socket, 1013, "temporary failure");
-            }
+            self.end_session(Input::Broke(id));
+            self.close(id, 1013, "temporary failure");
         }
         followed
     }
@@ -60,16 +54,9 @@ impl GatewayObject {
 
     /// Sends what a socket missed, one community after the other, and then that this is all (N165).
     async fn resume_newest(&self, id: i64, replays: Vec<Replay>) {
-        for mut replay in replays {
-            match self.page(id, replay.community(), replay.cursor()).await {
-                Ok(Some(first)) => self.catch_up(replay, first).await,
-                Ok(None) => {}
-                Err(fault) => {
-                    log::fault(&fault, "the client reads everything again");
-                    let page = replay.broken();
-                    // Without its memory the gateway has forgotten the replay: the same.
-                    let _ = self.with(|gateway| Ok(gateway.replayed(&mut replay, page)));
-                }
+        for replay in replays {
+            if let Some(first) = self.next_page(&replay, replay.cursor()).await {
+                self.catch_up(replay, first).await;
             }
         }
         let over = self.with_moment(|gateway, moment| {
@@ -84,11 +71,8 @@ impl GatewayObject {
     /// The community of a channel; `None` if it is not known. A fault says nothing to the client: the next view may
     /// succeed.
     pub(super) async fn community_of(&self, channel: &AtUri) -> Option<AtUri> {
-        let found = match D1::of(&self.env) {
-            Ok(db) => reads::named(&db, &[channel.to_string()], &[]).await,
-            Err(fault) => Err(fault),
-        };
-        match found {
+        let found = async { reads::named(&D1::of(&self.env)?, &[channel.to_string()], &[]).await };
+        match found.await {
             Ok((channels, _)) => channels.iter().find_map(|one| AtUri::parse(&one.community).ok()),
             Err(fault) => {
                 log::fault(&fault, "nobody learns that this person is writing");

@@ -172,14 +172,7 @@ impl GatewayObject {
             match effect {
                 Effect::Send { to, text } => self.send_to(&to, &text),
                 Effect::Keep(keep) => gateway::keep(&run, &keep)?,
-                Effect::Close { socket, code, reason } => {
-                    if let Some(socket) = self.sockets.borrow_mut().remove(&socket) {
-                        // Its number may be another session's before its close comes in. One that takes no
-                        // attachment is closed already.
-                        let _ = socket.serialize_attachment(OF_NO_SESSION);
-                        socket_state::close(&socket, code, reason);
-                    }
-                }
+                Effect::Close { socket, code, reason } => self.close(socket, code, reason),
                 Effect::Start(id, job) => self.jobs.borrow_mut().push((id, job)),
                 Effect::Typing(view, did) => self.typing.borrow_mut().push((view, did)),
                 Effect::WakeAt(at) => self.wake_at(at),
@@ -192,6 +185,16 @@ impl GatewayObject {
             }
         }
         Ok(())
+    }
+
+    /// Closes the socket of a session that is over.
+    pub(super) fn close(&self, id: i64, code: u16, reason: &str) {
+        if let Some(socket) = self.sockets.borrow_mut().remove(&id) {
+            // Its number may be another session's before its close comes in. One that takes no
+            // attachment is closed already.
+            let _ = socket.serialize_attachment(OF_NO_SESSION);
+            socket_state::close(&socket, code, reason);
+        }
     }
 
     /// When the oldest trace of a closed socket ends.
@@ -256,7 +259,7 @@ impl GatewayObject {
 }
 
 /// The attachment of a socket whose session is over: numbers of sessions begin at 1.
-pub(super) const OF_NO_SESSION: i64 = -1;
+const OF_NO_SESSION: i64 = -1;
 
 /// The number of a socket's session.
 pub(super) fn number(socket: &WebSocket) -> Option<i64> {

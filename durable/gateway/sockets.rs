@@ -86,10 +86,15 @@ impl GatewayObject {
     /// A socket is gone.
     pub(super) fn lost(&self, socket: &WebSocket, input: impl FnOnce(i64) -> Input) {
         let Some(id) = number(socket) else { return };
-        if let Err(fault) = self.on(input(id)) {
+        self.end_session(input(id));
+        self.sockets.borrow_mut().remove(&id);
+    }
+
+    /// The session of a socket is over.
+    pub(super) fn end_session(&self, input: Input) {
+        if let Err(fault) = self.on(input) {
             log::fault(&fault, "the session ends when the object next wakes");
         }
-        self.sockets.borrow_mut().remove(&id);
     }
 
     /// Takes a client's frame, and performs what it and the frames behind it need from outside, one after the other.

@@ -238,6 +238,14 @@ impl GatewayObject {
         Ok(())
     }
 
+    /// As [`Self::page`]; a page that cannot be read ends its replay.
+    pub(super) async fn next_page(&self, replay: &Replay, cursor: i64) -> Option<Page> {
+        self.page(replay.session(), replay.community(), cursor).await.unwrap_or_else(|fault| {
+            log::fault(&fault, "the client reads anew");
+            Some((replay.broken(), Readers::All))
+        })
+    }
+
     /// Sends what the session missed, page by page (Q02, Q10).
     pub(super) async fn catch_up(&self, mut replay: Replay, first: Page) {
         let (id, community) = (replay.session(), replay.community().clone());
@@ -253,14 +261,8 @@ impl GatewayObject {
                 }
             };
             self.room(id).await;
-            (page, readers) = match self.page(id, &community, next).await {
-                Ok(Some(page)) => page,
-                Ok(None) => return,
-                Err(fault) => {
-                    log::fault(&fault, "the client reads anew");
-                    (replay.broken(), Readers::All)
-                }
-            };
+            let Some(next) = self.next_page(&replay, next).await else { return };
+            (page, readers) = next;
         }
         let page = replay.broken();
         if let Err(fault) = self.with(|gateway| Ok(gateway.replayed(&mut replay, page))) {
