@@ -15,16 +15,10 @@ use colibri_edge::wire::socket::Spelling;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::rules::alive;
 use super::{Died, PEOPLE, SECOND, World, community, did};
 
 const BEAT: &str = r#"{"type":"heartbeat"}"#;
-
-fn alive<T>(steps: impl FnOnce(&mut World) -> Result<T, Died>) -> T {
-    match steps(&mut World::new()) {
-        Ok(done) => done,
-        Err(Died) => panic!("nothing dies here"),
-    }
-}
 
 impl World {
     fn open_newest(&mut self, who: usize) -> Result<i64, Died> {
@@ -281,7 +275,8 @@ fn n168_typing() {
             world.on(Input::Typing { view, did, readers: Readers::All })?;
         }
         let (view, did) = published[0].clone();
-        world.on(Input::Typing { view, did, readers: Readers::Only([did_of(0)].into()) })?;
+        let readers = Readers::Only([did.clone()].into());
+        world.on(Input::Typing { view, did, readers })?;
         Ok((published, [alice, bob, elsewhere].map(|id| world.inbox(id))))
     });
     assert_eq!(published.len(), 2, "at most every three seconds");
@@ -351,8 +346,4 @@ fn n165_resuming() {
     let resync = Some(&json!({ "type": "resync_required" }));
     assert_eq!(resumes(&[0, 1], vec![at(0, 5)], &all).last(), resync, "joined meanwhile");
     assert_eq!(resumes(&[0], vec![at(0, 5)], &|| Replayed::Resync { oldest: 7 }).last(), resync, "too old");
-}
-
-fn did_of(who: usize) -> Did {
-    did(PEOPLE[who])
 }

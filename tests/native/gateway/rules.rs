@@ -28,7 +28,7 @@ fn action(action: &str, of: usize) -> String {
 }
 
 /// Performs steps in which nothing dies.
-fn alive<T>(steps: impl FnOnce(&mut World) -> Result<T, Died>) -> T {
+pub(super) fn alive<T>(steps: impl FnOnce(&mut World) -> Result<T, Died>) -> T {
     let mut world = World::new();
     match steps(&mut world) {
         Ok(done) => done,
