@@ -22,8 +22,8 @@ use crate::storage::reads::{self, communities};
 use crate::wire::ids::AtUri;
 
 impl GatewayObject {
-    /// Subscribes a new socket to the communities of its person. Should that fail, it is closed: its client, which
-    /// was not answered yet, connects again.
+    /// Subscribes a new socket to the communities of its person. If that fails, the socket is closed. Its client has
+    /// no answer yet, and connects again.
     pub(super) async fn follow_or_close(
         self: &Rc<Self>,
         id: i64,
@@ -68,7 +68,7 @@ impl GatewayObject {
         }
     }
 
-    /// The community of a channel; `None` if it is not known. A fault says nothing to the client: the next view may
+    /// The community of a channel; `None` if it is not known. The client does not learn of a fault: its next view may
     /// succeed.
     pub(super) async fn community_of(&self, channel: &AtUri) -> Option<AtUri> {
         let found = async { reads::named(&D1::of(&self.env)?, &[channel.to_string()], &[]).await };

@@ -129,7 +129,7 @@ impl Consumer {
             Ended::Enough(_) => false,
         };
         match ended {
-            // Of a connection that is not read any more, nothing counts.
+            // The connection is not read any more, so it does not count how it ended.
             _ if !self.link.borrow().reads(number) => Ok(End::Closed),
             _ if is_met => {
                 self.met_within.set(self.met_within.get().max(now().millis() - opened_at.millis()));

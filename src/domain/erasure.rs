@@ -100,8 +100,10 @@ pub enum Cleared {
 ///   5. their messages, and reactions on them, are withdrawn; so are voice lists with them;
 ///   6. another person's message stays, without the message of theirs that it answers; with
 ///      reactions of theirs on it, it is set aside.
-///   7. what stays by these rules in the words of March 2026 stays in the newest ones (N168) only if those
-///      do not name the person.
+///
+/// These rules read the text for clients of March 2026. If an event has a text for the newest client, too (N168),
+/// and that names the person, then an event that stays by these rules is set aside. An event for the newest client
+/// alone is withdrawn if it names the person, or is of their own community.
 pub fn clear(event: &str, community: &AtUri, audience: &Audience, did: &Did) -> Cleared {
     let Unpacked::Each { newest, march } = unpack(event) else {
         return clear_march(event, community, audience, did);

@@ -60,7 +60,6 @@ pub mod lost;
 pub mod pages;
 pub mod pause;
 pub mod pending;
-
 pub mod troubles;
 
 pub mod discovery;

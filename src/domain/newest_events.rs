@@ -1,7 +1,7 @@
-//! What the newest client learns of communities, channels and roles beyond what clients of March 2026 do (contract N168).
+//! What the newest client learns of communities, channels and roles beyond clients of March 2026 (contract N168).
 //!
-//! An event says it only where there is something to say: otherwise what those learn says it all
-//! ([`NewestEvent::of_march`]).
+//! An event has a text of its own for the newest client only if that says more. Otherwise its text for clients of
+//! March 2026 is translated ([`NewestEvent::of_march`]).
 
 use super::rows::{ChannelRow, CommunityRow, RoleRow};
 use crate::wire::bodies::verbatim;

@@ -151,9 +151,9 @@ impl Purse {
         spending.take(budget)
     }
 
-    /// The request claims to be of `did`, and its proof is not verified yet. It is refused at once if that person has
-    /// nothing left: a good proof would be refused too, but only after a question to the database. A claim takes
-    /// nothing from the person, so a forged proof harms nobody.
+    /// The request claims to be of `did`, and the proof is not verified yet. If that person has nothing left, the
+    /// request is refused at once: verifying the proof costs a query, and a valid one would be refused as well. A
+    /// forged proof takes nothing from the person, and is refused with another answer.
     pub fn claim(&self, spending: &mut Spending, did: &Did, now: Micros) -> Result<(), Over> {
         if spending.payer == Payer::Person(did.clone()) {
             return Ok(());

@@ -410,9 +410,9 @@ pub struct Routing<'a> {
 }
 
 impl Routing<'_> {
-    /// Whether a socket of `did`, `proven` or not, with these subscriptions receives an event (A37, X43). A socket of
-    /// the newest client receives all that is public in the communities of its person (N162). In a community for
-    /// members only:
+    /// Whether a receiver with these subscriptions receives an event (A37, X43). A socket of the newest client
+    /// receives all that is public in the communities of its person (N162). In a community for members only, of the
+    /// other sockets:
     ///   1. a private event goes to the sockets of its person that proved who they are;
     ///   2. any other event goes to the sockets whose person may read the community, and that named the
     ///      community or the channel: *all* does not include it.

@@ -6,7 +6,7 @@
 
 use crate::storage::{CommitError, Fault, Statement, Store};
 
-/// How many times a commit is tried again that lost against other writers, at most.
+/// The most times that a commit is tried, if it loses against other writers each time.
 const ATTEMPTS: u32 = 20;
 
 /// A decision on the current facts.

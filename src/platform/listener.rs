@@ -1,7 +1,7 @@
 //! A socket to another server, each of whose messages calls a function at once.
 //!
-//! `worker`'s stream of events takes a channel, a wake and a microtask per message, which is a third of the cost of a small
-//! message. Promise: after the end nothing is called any more, and no listener stays when this is dropped.
+//! `worker`'s stream of events takes a channel, a wake and a microtask per message, which is a third of the cost of
+//! a small message. Promise: after the end nothing is called any more, and no listener stays when this is dropped.
 
 use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
@@ -13,7 +13,7 @@ use worker::{Error, Result, WebSocket};
 /// What the runtime calls.
 type OnEvent = Closure<dyn FnMut(JsValue)>;
 
-/// Why nothing is listened to any more.
+/// Why a listener ended.
 #[derive(Debug)]
 pub enum Ended<E> {
     /// The function wants no more.

@@ -3,7 +3,7 @@
 //! An event is serialised in two steps: [`Event`] holds all fields but `seq` and `live`, which only
 //! the community's object knows; [`stamp`] appends those two. Every client gets the same text. A
 //! message appears twice in its frame but is stored once, because outboxes and logs are mostly
-//! messages. What only the newest client learns stands beside that ([`pack`]).
+//! messages. What only the newest client learns is packed with it ([`pack`]).
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -298,8 +298,8 @@ impl Event {
 /// How a packed event begins. No other event does.
 const PACKED: &str = r#"{"newest":"#;
 
-/// An event that says one thing to the newest client (`newest`, a text of [`super::subscribe_events`]), and another
-/// to that of March 2026; nothing to the one whose text is `None` (N168).
+/// An event with one text for the newest client (`newest`, of [`super::subscribe_events`]), and another for that of
+/// March 2026. A client whose text is `None` gets nothing (N168).
 pub fn pack(newest: Option<&str>, march: Option<&str>) -> String {
     format!("{PACKED}{},\"march\":{}}}", newest.unwrap_or("null"), march.unwrap_or("null"))
 }
@@ -307,7 +307,7 @@ pub fn pack(newest: Option<&str>, march: Option<&str>) -> String {
 /// An event, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unpacked<'e> {
-    /// What it says in March 2026 says it to everybody.
+    /// The text for the client of March 2026 says everything to the newest one, too.
     Same(&'e str),
     /// As in [`pack`].
     Each {
@@ -318,7 +318,7 @@ pub enum Unpacked<'e> {
     },
 }
 
-/// Takes an event apart. A text that only begins like a packed one says nothing to anybody.
+/// Takes an event apart. A text that only begins like a packed one is for no client.
 pub fn unpack(event: &str) -> Unpacked<'_> {
     #[derive(Deserialize)]
     struct Packed<'e> {

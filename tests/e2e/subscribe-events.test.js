@@ -1,5 +1,5 @@
-// The events socket of the newest client (contract section 14), on the real runtime: proofs by the real PDS, communities of
-// both forms, every frame as the lexicon says.
+// The events socket of the newest client (contract section 14), on the real runtime: proofs by the real PDS,
+// communities of both forms, every frame as the lexicon says.
 
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'

@@ -173,8 +173,9 @@ impl Community {
         self.counters
     }
 
-    /// Takes committed events. Every event of a new row gets the next `seq` (T14); for a private event, and for one
-    /// that says that a person takes part from now on or no more (N162), the gateway of that person is attached (E06b). If an event ends somebody's time in voice, the E14 about it comes first (V06).
+    /// Takes committed events. Every event of a new row gets the next `seq` (T14). A private event attaches the
+    /// gateway of its person (E06b), and so does an event with which a person begins or ceases to take part (N162).
+    /// If an event ends somebody's time in voice, the E14 about it comes first (V06).
     ///
     /// Numbers follow from the counters alone, and those are written last: if a write fails half way, the same rows
     /// get the same numbers again.

@@ -48,8 +48,8 @@ impl Gateway {
     }
 
     /// A new socket resumes at these positions (N165): from now on its events wait. Returns the replays that it needs.
-    /// A community that it names and that its person has left ends for it; one that it does not name was joined
-    /// meanwhile, and only a new read has all of that.
+    /// If its person has left a community that the positions name, the socket gets the end of it. If they joined one
+    /// that the positions do not name, the client must read everything again.
     pub fn resumes(&mut self, id: i64, cursor: &[(AtUri, i64)]) -> Vec<Replay> {
         let Some(open) = self.open.get_mut(&id) else { return Vec::new() };
         let keys = &open.subscriptions.community.keys;
@@ -83,8 +83,8 @@ impl Gateway {
         self.send(id, text);
     }
 
-    /// A community's event may say that somebody takes part from now on, or no more: their sockets receive its events
-    /// from this one on, or none after it (N162). A person who leaves gets the end of the community in its place.
+    /// If a community's event says that somebody joins or leaves, their sockets receive its events from this one on,
+    /// or no more (N162). A person who leaves gets the end of the community in place of that event.
     pub(super) fn follow(&mut self, community: &AtUri, event: &Numbered) {
         if is_lost(&event.event) || event.audience != Audience::Community {
             return;

@@ -63,7 +63,7 @@ fn is_march(spelling: &Spelling) -> bool {
 }
 
 impl Session {
-    /// The receiver that it is for events.
+    /// This session as a receiver of events.
     pub(super) fn receiver(&self) -> Receiver<'_> {
         Receiver { did: self.did.as_ref(), proven: self.proven, spelling: self.spelling }
     }
@@ -237,7 +237,8 @@ pub struct Open {
     pub(super) signs: Signs,
     /// Set while a frame is being answered.
     pub(super) waiting: Option<Waiting>,
-    /// Set while the communities of its person are being read: those that they joined (`true`) or left meanwhile (N162).
+    /// Set while the communities of its person are being read: those that they joined (`true`) or left meanwhile
+    /// (N162).
     pub(super) following: Option<BTreeMap<String, bool>>,
     /// A replay was not complete: its client reads everything again (N165).
     pub(super) is_behind: bool,

@@ -404,8 +404,8 @@ impl Fold {
         self.announce_text(community, audience, topic, event.text());
     }
 
-    /// Announces to everybody subscribed to the community what says one thing to the newest client and another to
-    /// that of March 2026; nothing to the one for whom it is `None` (N168).
+    /// Announces to everybody subscribed to the community an event with one text for the newest client and another
+    /// for that of March 2026. A client whose text is `None` gets nothing (N168).
     fn announce_each(
         &mut self,
         community: &AtUri,
