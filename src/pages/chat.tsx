@@ -4,12 +4,12 @@
 // `#handle:password,handle:password` in the address offers these accounts for one click; browsers send nothing of it to
 // a server. `npm start` prints such an address for the people of its demo.
 
-import { render } from 'preact'
 import { useState } from 'preact/hooks'
 
 import { Badge, Messages, nameOf } from './chat/messages.tsx'
 import { World, type Room } from './chat/world.ts'
 import { isVoice, Refused, withQuery, type Member } from './client/api.ts'
+import { drawing, textIn } from './page.ts'
 import { entitle, t } from './texts/index.ts'
 
 const STATES = ['online', 'away', 'dnd'] as const
@@ -23,17 +23,7 @@ const offered = decodeURIComponent(location.hash.slice(1))
   .filter((account): account is [string, string] => account.length === 2)
 
 let world: World | undefined
-let isDue = false
-
-/** Draws the page once after any number of changes. */
-function draw() {
-  if (isDue) return
-  isDue = true
-  queueMicrotask(() => {
-    isDue = false
-    render(world ? <Chat world={world} /> : <SignIn />, document.getElementById('page')!)
-  })
-}
+const draw = drawing(() => (world ? <Chat world={world} /> : <SignIn />))
 
 function SignIn() {
   const [note, setNote] = useState('')
@@ -58,8 +48,7 @@ function SignIn() {
   }
   function submit(event: SubmitEvent) {
     event.preventDefault()
-    const given = new FormData(event.currentTarget as HTMLFormElement)
-    void enter(String(given.get('handle')), String(given.get('password')))
+    void enter(textIn(event, 'handle'), textIn(event, 'password'))
   }
   return (
     <main class="sign-in">
@@ -219,7 +208,7 @@ function Join({ world }: { world: World }) {
   const [note, setNote] = useState('')
   async function submit(event: SubmitEvent) {
     event.preventDefault()
-    const named = String(new FormData(event.currentTarget as HTMLFormElement).get('named')).trim()
+    const named = textIn(event, 'named').trim()
     await world.join(named).then(
       () => setNote(t.chat.joined),
       ({ message }) => setNote(t.chat.failed(message)),

@@ -1,27 +1,19 @@
 // `/console`: what the service does now, and moderation, for the holder of the API key. The key stays in the memory of
 // this page; `console/board.ts` reads, `console/acts.ts` acts.
 
-import { render, type ComponentChild } from 'preact'
+import type { ComponentChild } from 'preact'
 import { useState } from 'preact/hooks'
 
 import type { Refused } from './client/api.ts'
 import { Board, type Watched } from './console/board.ts'
+import { Lines, type Line } from './console/lines.tsx'
 import { Lookup } from './console/lookup.tsx'
 import { Tail } from './console/tail.tsx'
+import { drawing, textIn } from './page.ts'
 import { entitle, t, timeOf } from './texts/index.ts'
 
 let board: Board | undefined
-let isDue = false
-
-/** Draws the page once after any number of changes. */
-function draw() {
-  if (isDue) return
-  isDue = true
-  queueMicrotask(() => {
-    isDue = false
-    render(board ? <Console board={board} /> : <SignIn />, document.getElementById('page')!)
-  })
-}
+const draw = drawing(() => (board ? <Console board={board} /> : <SignIn />))
 
 const number = (value: number | undefined) => (value ?? 0).toLocaleString(t.language)
 const time = (value: string | null | undefined) => (value ? timeOf(value) : t.console.unknown)
@@ -34,7 +26,7 @@ function SignIn() {
   async function submit(event: SubmitEvent) {
     event.preventDefault()
     try {
-      board = await Board.open(String(new FormData(event.currentTarget as HTMLFormElement).get('key')).trim(), draw)
+      board = await Board.open(textIn(event, 'key').trim(), draw)
       draw()
     } catch (error) {
       const { status, code, message } = error as Refused
@@ -88,7 +80,7 @@ function Console({ board }: { board: Board }) {
 
 function Stream({ board: { health, rates } }: { board: Board }) {
   const ingest = health?.ingest
-  const rows: [string, string][] = [
+  const rows: Line[] = [
     [t.console.host, ingest?.host ?? ''],
     [t.console.lastFrame, time(ingest?.last_frame_at)],
     [
@@ -106,14 +98,7 @@ function Stream({ board: { health, rates } }: { board: Board }) {
     <section class="card" aria-labelledby="stream">
       <h2 id="stream">{t.console.stream}</h2>
       <Sparkline rates={rates} />
-      <dl>
-        {rows.map(([name, value]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>{value}</dd>
-          </div>
-        ))}
-      </dl>
+      <Lines lines={rows} />
     </section>
   )
 }

@@ -3,14 +3,16 @@
 import { useRef, useState } from 'preact/hooks'
 
 import { Refused, type Community, type Identity, type Message } from '../client/api.ts'
+import { textIn } from '../page.ts'
 import { t, timeOf } from '../texts/index.ts'
 import { OF_COMMUNITY, OF_MESSAGE, OF_PERSON, type Act, type Subject } from './acts.ts'
 import type { Board } from './board.ts'
+import { Lines, type Line } from './lines.tsx'
 
 /** What was found: lines to read, and acts that fit. */
 interface Found {
   title: string
-  lines: [string, string][]
+  lines: Line[]
   acts: Act[]
   person?: string
   message?: { author: string; rkey: string }
@@ -48,7 +50,7 @@ async function person(board: Board, id: string): Promise<Found> {
       [t.console.owns, names(communities.owned)],
       [t.console.belongs, names(communities.joined)],
       [t.console.repository, sync ? sync.status : t.console.unknown],
-      ...(erasure ? ([[t.console.erasure, erasure.state]] as [string, string][]) : []),
+      ...(erasure ? ([[t.console.erasure, erasure.state]] satisfies Line[]) : []),
     ],
   }
 }
@@ -159,14 +161,7 @@ export function Lookup({ board, changed }: { board: Board; changed: () => void }
       {found && (
         <>
           <h3>{found.title}</h3>
-          <dl>
-            {found.lines.map(([name, value]) => (
-              <div key={name}>
-                <dt>{name}</dt>
-                <dd>{value}</dd>
-              </div>
-            ))}
-          </dl>
+          <Lines lines={found.lines} />
           {found.person && board.chosen && <p class="faint">{t.console.actsIn(board.chosen.name)}</p>}
           <div class="row">
             {found.acts.map((one) => (
@@ -199,7 +194,7 @@ function Confirmation({ asked: { act, about, place }, close, confirmed }: Questi
   const { title, says } = t.console.acts[act.name]
   function submit(event: SubmitEvent) {
     event.preventDefault()
-    confirmed(String(new FormData(event.currentTarget as HTMLFormElement).get('reason') ?? ''))
+    confirmed(textIn(event, 'reason'))
   }
   return (
     <dialog ref={(dialog) => void (dialog && !dialog.open && dialog.showModal())} onClose={close} aria-labelledby="act">
