@@ -150,12 +150,12 @@ function Table({ name, head, rows }: { name: string; head: string[]; rows: Compo
 }
 
 function Communities({ board }: { board: Board }) {
-  const online = ({ members }: Watched) => members?.filter(({ state }) => state && state !== 'offline').length
+  const online = ({ members }: Watched) => members.filter(({ state }) => state && state !== 'offline').length
   const belong = ({ members, requires_approval_to_join: isClosed }: Watched) =>
-    members?.filter(({ status }) => status !== 'pending' || !isClosed).length
+    members.filter(({ status }) => status !== 'pending' || !isClosed).length
   const voice = ({ voice }: Watched) =>
     voice
-      ?.filter(({ members }) => members.length > 0)
+      .filter(({ members }) => members.length > 0)
       .map(({ name, members }) => `${name}: ${members.map((did) => board.nameOf(did)).join(', ')}`)
       .join('; ')
   const isChosen = ({ uri }: Watched) => uri === board.chosen?.uri

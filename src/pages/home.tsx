@@ -2,6 +2,7 @@
 
 import { render } from 'preact'
 
+import { health, type Health } from './client/api.ts'
 import { entitle, t, timeOf } from './texts/index.ts'
 
 const PLACES = [
@@ -12,12 +13,6 @@ const PLACES = [
   ['/openapi.json', t.home.openapi, t.home.openapiAbout],
   ['/api/health', t.home.health, t.home.healthAbout],
 ] as const
-
-interface Health {
-  ok: boolean
-  message?: string
-  ingest: { host: string; last_frame_at: string | null }
-}
 
 /** Whether the service works, in a sentence. */
 const verdict = ({ ok, message, ingest: { host, last_frame_at: last } }: Health) =>
@@ -44,5 +39,4 @@ const Home = ({ health }: { health?: Health }) => (
 const page = document.getElementById('page')!
 entitle(t.home.title)
 render(<Home />, page)
-const answer = await fetch('/api/health')
-render(<Home health={await answer.json()} />, page)
+render(<Home health={await health()} />, page)

@@ -5,7 +5,7 @@
 
 import { Account } from '../client/account.ts'
 import * as api from '../client/api.ts'
-import { Line, type Frame, type LineState } from '../client/line.ts'
+import { Line, socketAddress, type Frame, type LineState } from '../client/line.ts'
 import { facetsOf } from '../client/richtext.ts'
 import { t } from '../texts/index.ts'
 
@@ -92,9 +92,10 @@ export class World {
 
   /** Where a socket of this person opens, and its proof, if the service accepts any (X06). */
   private async address(): Promise<[string, string[]]> {
-    const url = new URL(api.withQuery('/api/subscribe', { did: this.me.did }), location.href)
-    url.protocol = url.protocol.replace('http', 'ws')
-    return [url.href, this.server.did ? ['colibri.auth.bearer', await this.me.proof(this.server.did, SUBSCRIBE)] : []]
+    const protocols = this.server.did
+      ? ['colibri.auth.bearer', await this.me.proof(this.server.did, SUBSCRIBE)]
+      : []
+    return [socketAddress({ did: this.me.did }), protocols]
   }
 
   /** The communities that the person owns or belongs to. */
@@ -104,11 +105,15 @@ export class World {
     })
     for (const community of [...owned, ...joined]) {
       const uri = api.communityUri(community)
-      if (this.places.has(uri)) continue
-      this.places.set(uri, { uri, name: community.name, isClosed: false, categories: [], members: [] })
-      this.socket.follow(uri)
+      if (!this.places.has(uri)) this.follow(uri, community.name)
     }
     this.changed()
+  }
+
+  /** Shows a community, of which only the name is known yet, and follows it. */
+  private follow(uri: string, name: string) {
+    this.places.set(uri, { uri, name, isClosed: false, categories: [], members: [] })
+    this.socket.follow(uri)
   }
 
   rooms = (place: Place | undefined = this.place) => place?.categories.flatMap(({ rooms }) => rooms) ?? []
@@ -153,18 +158,17 @@ export class World {
     await Promise.all(fresh.filter((room) => !api.isVoice(room)).map((room) => this.readMessages(room)))
   }
 
+  private messages = ({ uri: channel }: Room, cursor?: string) =>
+    api.readPage<api.Message>('/api/messages', { channel, limit: PAGE, cursor })
+
   private async readMessages(room: Room) {
     this.socket.followChannel(room.uri)
-    const { rows, next } = await api.readPage<api.Message>('/api/messages', { channel: room.uri, limit: PAGE })
+    const { rows, next } = await this.messages(room)
     Object.assign(room, { messages: rows.reverse(), older: next })
   }
 
   async readOlder(room: Room) {
-    const { rows, next } = await api.readPage<api.Message>('/api/messages', {
-      channel: room.uri,
-      limit: PAGE,
-      cursor: room.older,
-    })
+    const { rows, next } = await this.messages(room, room.older)
     room.messages = [...rows.reverse(), ...room.messages]
     room.older = next
     this.changed()
@@ -339,14 +343,7 @@ export class World {
       : await api.read<{ community_uri: string; community: api.Community }>(`/api/invite/${encodeURIComponent(named)}`)
     const community = found.community_uri
     await this.me.create(`${NS}.membership`, { community, createdAt: new Date().toISOString() })
-    this.places.set(community, {
-      uri: community,
-      name: found.community.name,
-      isClosed: false,
-      categories: [],
-      members: [],
-    })
-    this.socket.follow(community)
+    this.follow(community, found.community.name)
   }
 
   private facets = (text: string) =>

@@ -11,7 +11,7 @@ export class Refused extends Error {
   }
 }
 
-type Query = Record<string, string | number | undefined>
+export type Query = Record<string, string | number | undefined>
 
 /** The successful answer to a request; every other one is thrown as `Refused`. */
 export async function answerOf(address: string, init?: RequestInit): Promise<Response> {
@@ -31,11 +31,24 @@ export async function read<T>(path: string, query: Query = {}): Promise<T> {
   return (await answerOf(withQuery(path, query))).json()
 }
 
-/** Reads one page of a list; `next` is the cursor of the page after it, if there is one. */
-export async function readPage<T>(path: string, query: Query): Promise<{ rows: T[]; next?: string }> {
-  const answer = await answerOf(withQuery(path, query))
-  return { rows: await answer.json(), next: answer.headers.get('colibri-cursor') ?? undefined }
+/** One page of a list; `next` is the cursor of the page after it, if there is one. */
+export interface Page<T> {
+  rows: T[]
+  next?: string
 }
+
+export const pageOf = async (answer: Response) => ({
+  rows: await answer.json(),
+  next: answer.headers.get('colibri-cursor') ?? undefined,
+})
+
+/** Reads one page of a list. */
+export async function readPage<T>(path: string, query: Query): Promise<Page<T>> {
+  return pageOf(await answerOf(withQuery(path, query)))
+}
+
+/** Whether the service works. While something is wrong, the answer is a 503 with the same body. */
+export const health = async (): Promise<Health> => (await fetch('/api/health')).json()
 
 /** A blob of somebody, through the service, which checks its hash. */
 export const blobAddress = (did: string, blob: Blob) => withQuery('/api/blob', { did, cid: blob.ref.$link })
@@ -45,6 +58,25 @@ export interface Server {
   version: string
   did: string | null
   auth_mode: string
+}
+
+/** The parts of `/api/health` that the pages show. */
+export interface Health {
+  ok: boolean
+  message?: string
+  ingest: {
+    host: string
+    last_frame_at: string | null
+    cursor_at?: string | null
+    queued: number
+    untold: number
+    held_records?: number
+    set_aside?: number
+    restarts?: number
+    gaps?: { reason: string; from: string }[]
+    repos?: { known: number; due: number; failing: number }
+    since_woken: { events: number }
+  }
 }
 
 export interface Identity {

@@ -2,6 +2,8 @@
 // again after a break, resumes each community from the last event it handled, and reads anew what the service no
 // longer has. Contract, sections 4.2 to 4.4.
 
+import { withQuery, type Query } from './api.ts'
+
 /** Exactly this text costs the service nothing (A10). */
 const HEARTBEAT = '{"action":"heartbeat","event_type":"heartbeat"}'
 const BEAT_MILLIS = 20_000
@@ -30,6 +32,13 @@ export interface Listener {
   /** All events that a community missed have come; this many. */
   resumed(community: string, missed: number): void
   state(state: LineState): void
+}
+
+/** The address of the events socket. */
+export function socketAddress(query: Query = {}): string {
+  const address = new URL(withQuery('/api/subscribe', query), location.href)
+  address.protocol = address.protocol.replace('http', 'ws')
+  return address.href
 }
 
 export class Line {

@@ -1,9 +1,7 @@
 // What the holder of the API key may do (X01): the same requests with the key, and acts with one idempotency key each,
 // so that a request that is sent twice acts once (X23).
 
-import { answerOf, withQuery } from './api.ts'
-
-type Query = Record<string, string | number | undefined>
+import { answerOf, pageOf, withQuery, type Page, type Query } from './api.ts'
 
 export interface Entry {
   actor: string
@@ -40,28 +38,6 @@ export interface Listed {
   requires_approval_to_join: boolean
 }
 
-/** The parts of `/api/health` that the console shows. */
-export interface Health {
-  ok: boolean
-  message?: string
-  auth_mode: string
-  ingest: {
-    connected: boolean
-    host: string
-    last_frame_at: string | null
-    cursor_at?: string | null
-    queued: number
-    untold: number
-    held_records?: number
-    refused?: number
-    set_aside?: number
-    restarts?: number
-    gaps?: { host: string; from: string; to: string; reason: string; state: string }[]
-    repos?: { known: number; due: number; failing: number; deferred: number }
-    since_woken: { commits: number; events: number }
-  }
-}
-
 export class Operator {
   constructor(private readonly key: string) {}
 
@@ -74,10 +50,9 @@ export class Operator {
     return (await this.answer(path, query)).json()
   }
 
-  /** The first page of a list, and whether there is more. */
-  async page<T>(path: string, query: Query = {}): Promise<{ rows: T[]; next?: string }> {
-    const answer = await this.answer(path, query)
-    return { rows: await answer.json(), next: answer.headers.get('colibri-cursor') ?? undefined }
+  /** Reads one page of a list. */
+  async page<T>(path: string, query: Query = {}): Promise<Page<T>> {
+    return pageOf(await this.answer(path, query))
   }
 
   /** Acts; resolves with the answer's body, if it has one. */
@@ -87,9 +62,4 @@ export class Operator {
     const text = await answer.text()
     return text ? JSON.parse(text) : undefined
   }
-}
-
-/** Health answers 503 with its body while something is wrong. */
-export async function health(): Promise<Health> {
-  return (await fetch('/api/health')).json()
 }

@@ -1,17 +1,8 @@
 // What the console shows, read again and again: health every two seconds, the operator's lists and the communities every
 // ten. Every number is the API's own, or the difference of two of them.
 
-import type { Member, Sidebar } from '../client/api.ts'
-import { isVoice } from '../client/api.ts'
-import {
-  health,
-  Operator,
-  type Entry,
-  type Health,
-  type Listed,
-  type Refusals,
-  type Repository,
-} from '../client/operator.ts'
+import { health, isVoice, type Health, type Member, type Sidebar } from '../client/api.ts'
+import { Operator, type Entry, type Listed, type Refusals, type Repository } from '../client/operator.ts'
 
 const HEALTH_EVERY_MILLIS = 2_000
 const LISTS_EVERY_MILLIS = 10_000
@@ -22,10 +13,10 @@ const PAGE = 20
 const MEMBERS_MAX = 1_000
 
 export interface Watched extends Listed {
-  members?: Member[]
+  members: Member[]
   /** Whether there are more members than were read. */
-  isMore?: boolean
-  voice?: { name: string; members: string[] }[]
+  isMore: boolean
+  voice: { name: string; members: string[] }[]
 }
 
 export class Board {
@@ -39,7 +30,7 @@ export class Board {
   pages: (string | undefined)[] = [undefined]
   next?: string
   /** The community whose people and messages are acted on, and its acts. */
-  chosen?: Listed
+  chosen?: Pick<Listed, 'uri' | 'name' | 'owner_did'>
   audit: Entry[] = []
   trouble = ''
   private last?: { events: number; at: number }
@@ -120,8 +111,8 @@ export class Board {
     this.changed()
   }
 
-  async choose(listed: Listed) {
-    this.chosen = listed
+  async choose(community: Board['chosen']) {
+    this.chosen = community
     await this.readAudit()
     this.changed()
   }
@@ -130,12 +121,11 @@ export class Board {
     if (!this.chosen) return
     const { rows } = await this.operator.page<Entry>('/api/audit', { community: this.chosen.uri, limit: 50 })
     this.audit = rows
-    this.changed()
   }
 
   /** How a person is called here. */
   nameOf(did: string): string {
-    const found = this.communities.flatMap(({ members }) => members ?? []).find(({ member_did }) => member_did === did)
+    const found = this.communities.flatMap(({ members }) => members).find(({ member_did }) => member_did === did)
     return found?.handle ?? found?.display_name ?? did
   }
 }

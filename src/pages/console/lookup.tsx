@@ -77,7 +77,7 @@ async function message(board: Board, author: string, rkey: string): Promise<Foun
 async function community(board: Board, uri: string): Promise<Found> {
   const { operator } = board
   const { name, description, owner_did } = await operator.read<Community>('/api/community', { community: uri })
-  await board.choose({ uri, name, owner_did, owner_handle: null, requires_approval_to_join: false })
+  await board.choose({ uri, name, owner_did })
   const bans = await operator.read<{ member_did: string }[]>('/api/community/bans', { community: uri })
   const moderators = await operator.read<string[]>('/api/community/moderators', { community: uri })
   return {

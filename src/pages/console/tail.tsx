@@ -2,7 +2,7 @@
 
 import { useEffect, useRef, useState } from 'preact/hooks'
 
-import { Line, type Frame } from '../client/line.ts'
+import { Line, socketAddress, type Frame } from '../client/line.ts'
 import { t } from '../texts/index.ts'
 
 const KEPT = 300
@@ -26,9 +26,7 @@ export function Tail() {
 
   useEffect(() => {
     let n = 0
-    const address = new URL('/api/subscribe', location.href)
-    address.protocol = address.protocol.replace('http', 'ws')
-    const line = new Line(async () => [address.href, []], {
+    const line = new Line(async () => [socketAddress(), []], {
       event(frame) {
         n += 1
         if (paused.current) return void (missed.current += 1)

@@ -51,7 +51,6 @@ export const de: Texts = {
     channels: 'Kanäle',
     otherChannels: 'Weitere Kanäle',
     unread: (count) => `${count} ungelesen`,
-    voice: 'Sprachkanäle',
     call: 'Zum Anruf',
     nobody: 'niemand',
     members: 'Mitglieder',

@@ -48,7 +48,6 @@ export const en = {
     channels: 'Channels',
     otherChannels: 'Other channels',
     unread: (count: number) => `${count} unread`,
-    voice: 'Voice channels',
     call: 'Join the call',
     nobody: 'nobody',
     members: 'Members',
