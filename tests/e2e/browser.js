@@ -1,5 +1,5 @@
 // @ts-check
-// A real browser for tests of calls: Debian's Chromium, driven by playwright-core.
+// A real browser for tests of pages and calls: Debian's Chromium, driven by playwright-core.
 //
 // Promises: media stays on this machine's loopback interface; every browser ends with the test file; without Chromium,
 // tests are skipped with the reason, except in CI, where it is required.
@@ -72,11 +72,17 @@ export async function openBrowser() {
   const browser = await chromium.connect(server.wsEndpoint())
   return {
     kill,
-    /** A page of a new person. @param {{ width?: number, height?: number, locale?: string, dark?: boolean }} [options] */
+    /**
+     * A page of a new person. `problems` of the page are the errors of its code and of the browser until now.
+     * @param {{ width?: number, height?: number, locale?: string, dark?: boolean }} [options]
+     */
     async page({ width = 900, height = 760, locale = 'en-US', dark = false } = {}) {
       const context = await browser.newContext({ viewport: { width, height }, locale, colorScheme: dark ? 'dark' : 'light' })
       await context.addInitScript(stayOnLoopback)
-      return context.newPage()
+      const page = Object.assign(await context.newPage(), { problems: /** @type {string[]} */ ([]) })
+      page.on('pageerror', (error) => page.problems.push(String(error)))
+      page.on('console', (message) => message.type() === 'error' && page.problems.push(message.text()))
+      return page
     },
     /** Closes every page, so that the next test has the machine for itself. */
     clear: () => Promise.all(browser.contexts().map((context) => context.close())),
@@ -94,6 +100,9 @@ export async function obstacles(page) {
   const { violations } = await page.evaluate(() => /** @type {any} */ (globalThis).axe.run())
   return violations.map((/** @type {any} */ { id, nodes }) => `${id}: ${nodes.map((/** @type {any} */ { html }) => html).join(' ')}`)
 }
+
+/** Whether a page must be scrolled sideways. @param {import('playwright-core').Page} page */
+export const isTooWide = (page) => page.evaluate(() => document.documentElement.scrollWidth > innerWidth)
 
 /** Stores a screenshot of a page. @param {import('playwright-core').Page} page @param {string} name */
 export async function screenshot(page, name) {

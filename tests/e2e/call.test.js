@@ -19,9 +19,6 @@ const newRoom = () => `call-${++rooms}`
 /** Opens the demo in a page, fills in the form and joins. */
 async function joinFrom(page, service, { room, name, source = 'test', inFrame = false }) {
   const query = new URLSearchParams({ room, name, source, ...(inFrame && { 'in-frame': '' }) })
-  page.problems = []
-  page.on('pageerror', (error) => page.problems.push(String(error)))
-  page.on('console', (message) => message.type() === 'error' && page.problems.push(message.text()))
   await page.goto(`${service.url}/demo/call?${query}`)
   await page.getByRole('button', { name: 'Join' }).click()
   await page.locator('#call').waitFor({ state: 'visible' })

@@ -6,7 +6,7 @@ import { before, describe, test } from 'node:test'
 
 import { COLLECTION } from '../network/records.js'
 import * as records from '../network/records.js'
-import { missing, obstacles, openBrowser, screenshot } from './browser.js'
+import { isTooWide, missing, obstacles, openBrowser, screenshot } from './browser.js'
 import { eventually, freePort, startService } from './harness.js'
 import { answers, openPlace } from './place.js'
 
@@ -42,12 +42,8 @@ describe('the first page and the chat', { skip: missing('chromium') }, () => {
     browser = await openBrowser()
   })
 
-  /** Opens a path, and keeps what goes wrong in the page. */
   async function open(path, options) {
     const page = await browser.page(options)
-    page.problems = []
-    page.on('pageerror', (error) => page.problems.push(String(error)))
-    page.on('console', (message) => message.type() === 'error' && page.problems.push(message.text()))
     await page.goto(service.url + path)
     return page
   }
@@ -84,8 +80,6 @@ describe('the first page and the chat', { skip: missing('chromium') }, () => {
     await said(page, text).locator('time').first().waitFor()
   }
 
-  const isWide = (page) => page.evaluate(() => document.documentElement.scrollWidth > innerWidth)
-
   test('the first page says what this is, in two languages, and all it names exists', async () => {
     for (const [locale, words] of [
       ['en-US', /It reads the network from/],
@@ -97,7 +91,7 @@ describe('the first page and the chat', { skip: missing('chromium') }, () => {
           await page.getByRole('status').filter({ hasText: words }).waitFor()
           assert.equal(await page.locator('html').getAttribute('lang'), locale.slice(0, 2))
           assert.deepEqual(await obstacles(page), [], `${locale} ${size.width}`)
-          assert(!(await isWide(page)))
+          assert(!(await isTooWide(page)))
           await screenshot(page, `home-${locale.slice(0, 2)}-${size.width}-${dark ? 'dark' : 'light'}`)
           const links = await page.getByRole('link').evaluateAll((all) => all.map((link) => link.href))
           assert(links.length >= 5)
@@ -243,7 +237,7 @@ describe('the first page and the chat', { skip: missing('chromium') }, () => {
         await said(page, 'Welcome to the garden!').waitFor()
         const look = async (what) => {
           assert.deepEqual(await obstacles(page), [], `${what} ${size.width}`)
-          assert(!(await isWide(page)), `${what} ${size.width}`)
+          assert(!(await isTooWide(page)), `${what} ${size.width}`)
           await screenshot(page, `chat-${what}-${size.width}-${dark ? 'dark' : 'light'}`)
         }
         await look('messages')

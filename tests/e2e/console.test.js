@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { before, describe, test } from 'node:test'
 
-import { missing, obstacles, openBrowser, screenshot } from './browser.js'
+import { isTooWide, missing, obstacles, openBrowser, screenshot } from './browser.js'
 import { eventually, freshFolder, startService } from './harness.js'
 import { answers, garden, openPlace } from './place.js'
 
@@ -41,9 +41,6 @@ describe('the console', { skip: missing('chromium') }, () => {
 
   async function open(options = SIZES[1]) {
     const page = await browser.page(options)
-    page.problems = []
-    page.on('pageerror', (error) => page.problems.push(String(error)))
-    page.on('console', (said) => said.type() === 'error' && page.problems.push(said.text()))
     await page.goto(`${service.url}/console`)
     return page
   }
@@ -228,7 +225,7 @@ describe('the console', { skip: missing('chromium') }, () => {
       const page = await enter({ ...size, dark, locale })
       await page.locator('tbody tr').first().waitFor()
       assert.deepEqual(await obstacles(page), [], `${size.width} ${locale}`)
-      assert(!(await page.evaluate(() => document.documentElement.scrollWidth > innerWidth)), `${size.width}`)
+      assert(!(await isTooWide(page)), `${size.width}`)
       await screenshot(page, `console-${size.width}-${dark ? 'dark' : 'light'}`)
       assert.deepEqual(page.problems, [])
       await browser.clear()

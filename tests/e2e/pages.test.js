@@ -30,12 +30,8 @@ describe('pages', { skip: missing('chromium') }, () => {
     browser = await openBrowser()
   })
 
-  /** Opens a path, and keeps what goes wrong in the page. */
   async function open(path, { size, origin = service.url } = {}) {
     const page = await browser.page(size)
-    page.problems = []
-    page.on('pageerror', (error) => page.problems.push(String(error)))
-    page.on('console', (message) => message.type() === 'error' && page.problems.push(message.text()))
     await page.goto(origin + path)
     return page
   }
