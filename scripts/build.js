@@ -6,14 +6,14 @@
 // fails if a Durable Object in wrangler.toml is not exported, which would otherwise show only at deployment (the linker
 // drops a class that nothing refers to: wasm-bindgen#649, workers-rs#204).
 
-import { createHash } from 'node:crypto'
-import { copyFileSync, existsSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
-import { join, relative } from 'node:path'
+import { copyFileSync, existsSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { gzipSync } from 'node:zlib'
 
+import { digestOf, filesBelow } from './inputs.js'
 import { BUILD_DIR, GUARD, packaged, ROOT, WRANGLER_CONFIG } from './paths.js'
-import { buildPages, pagesAreCurrent } from './pages.js'
+import { buildPages, PAGES_SOURCES, pagesAreCurrent } from './pages.js'
 import { exitWith, Refusal, runQuietly, say } from './progress.js'
 import { setUp, wasmBindgen, workerBuild } from './toolchain.js'
 
@@ -24,27 +24,12 @@ const GUARDS = process.platform === 'linux'
 const STAMP = join(BUILD_DIR, '.inputs')
 const WASM = join(BUILD_DIR, 'index_bg.wasm')
 
-/** The pages have their own inputs (pages.js): a change of theirs compiles no Rust. */
-const PAGES = join(ROOT, 'src', 'pages')
-
-function* filesUnder(path) {
-  if (!existsSync(path) || path === PAGES) return
-  const entries = readdirSync(path, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1))
-  for (const entry of entries) {
-    const child = join(path, entry.name)
-    if (entry.isDirectory()) yield* filesUnder(child)
-    else yield child
-  }
-}
-
 function inputsDigest() {
-  const digest = createHash('sha256')
-  for (const input of INPUTS) {
-    const path = join(ROOT, input)
-    const files = /\.(toml|lock|json)$/.test(input) ? [path] : filesUnder(path)
-    for (const file of files) digest.update(relative(ROOT, file)).update('\0').update(readFileSync(file)).update('\0')
-  }
-  return digest.digest('hex')
+  const files = INPUTS.map((input) => join(ROOT, input)).flatMap((path) =>
+    // The pages have their own inputs (pages.js): a change of theirs compiles no Rust.
+    /\.(toml|lock|json)$/.test(path) ? [path] : [...filesBelow(path, PAGES_SOURCES)],
+  )
+  return digestOf(files)
 }
 
 /** Whether build/ was made from the current sources. */

@@ -5,29 +5,22 @@
 // Promises: what a page loads is in that folder, one script and one style per page, so that nothing comes from the
 // internet at run time; does nothing if no input changed.
 
-import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
+import { digestOf, filesBelow } from './inputs.js'
 import { BUILD_DIR, PAGES_DIR, ROOT } from './paths.js'
 
-const SOURCES = join(ROOT, 'src', 'pages')
+export const PAGES_SOURCES = join(ROOT, 'src', 'pages')
 /** Beside the folder, because every file in it is uploaded. */
 const STAMP = join(BUILD_DIR, '.pages-inputs')
 /** A page each: NAME.tsx and NAME.css become NAME.js, NAME.css and NAME.html. */
 const PAGES = ['home', 'chat', 'console']
 
-function inputsDigest() {
-  const digest = createHash('sha256')
-  const files = readdirSync(SOURCES, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name))
-  for (const file of [...files.sort(), join(ROOT, 'package-lock.json'), fileURLToPath(import.meta.url)])
-    digest.update(file.slice(ROOT.length)).update('\0').update(readFileSync(file)).update('\0')
-  return digest.digest('hex')
-}
+const inputsDigest = () =>
+  digestOf([...filesBelow(PAGES_SOURCES), join(ROOT, 'package-lock.json'), fileURLToPath(import.meta.url)])
 
 /** Whether build/pages was made from the current sources. */
 export const pagesAreCurrent = () =>
@@ -36,11 +29,12 @@ export const pagesAreCurrent = () =>
 export async function buildPages() {
   if (pagesAreCurrent()) return
   const inputs = inputsDigest()
+  rmSync(STAMP, { force: true })
   rmSync(PAGES_DIR, { recursive: true, force: true })
   mkdirSync(PAGES_DIR, { recursive: true })
   const esbuild = createRequire(import.meta.url)('esbuild')
   await esbuild.build({
-    absWorkingDir: SOURCES,
+    absWorkingDir: PAGES_SOURCES,
     entryPoints: PAGES.flatMap((name) => [`${name}.tsx`, `${name}.css`]),
     outdir: PAGES_DIR,
     bundle: true,
@@ -51,7 +45,7 @@ export async function buildPages() {
     legalComments: 'eof',
     logLevel: 'warning',
   })
-  const template = readFileSync(join(SOURCES, 'page.html'), 'utf8')
+  const template = readFileSync(join(PAGES_SOURCES, 'page.html'), 'utf8')
   for (const name of PAGES) writeFileSync(join(PAGES_DIR, `${name}.html`), template.replaceAll('NAME', name))
   writeFileSync(STAMP, inputs)
 }
