@@ -63,7 +63,7 @@ async function read(url, time) {
   }
 }
 
-/** Floods until it is delivered to end, and resolves with what it sent and what of that was refused. @param {object} workerData */
+/** Floods until it is asked to end, and resolves with what it sent and what of that was refused. @param {object} workerData */
 function flooding(workerData) {
   const worker = new Worker(new URL('./limits-flood.js', import.meta.url), { workerData })
   const first = new Promise((begun, failed) => {
