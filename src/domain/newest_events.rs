@@ -6,12 +6,11 @@
 use super::rows::{ChannelRow, CommunityRow, RoleRow};
 use crate::wire::bodies::verbatim;
 use crate::wire::ids::{AtUri, Collection};
-use crate::wire::permissions::Permissions;
 use crate::wire::records::Override;
 use crate::wire::subscribe_events::{
     ChannelEvent, CommunityEvent, NewestEvent, RoleEvent, channel_type, named_in,
 };
-use crate::wire::views::{OverrideView, named};
+use crate::wire::views::OverrideView;
 
 impl CommunityRow {
     /// What only the newest client shows.
@@ -70,7 +69,7 @@ impl ChannelRow {
         NewestEvent::ChannelEvent(ChannelEvent::Upsert {
             uri: self.uri.clone(),
             community: self.community_uri.clone(),
-            category: category.and_then(|name| named(name, &owner, Collection::Category)),
+            category: category.and_then(|name| AtUri::named(name, &owner, Collection::Category)),
             name: self.name.clone(),
             description: self.description.clone(),
             r#type: channel_type(self.channel_type.clone()),
@@ -89,24 +88,14 @@ impl RoleRow {
         Self { rev, indexed_at, ..self.clone() } == *other
     }
 
-    /// What its holders may do (N22): everything, if it is protected.
-    pub fn shown_permissions(&self) -> Permissions {
-        match self.protected {
-            true => Permissions::all(),
-            false => serde_json::from_str(&self.permissions).unwrap_or_default(),
-        }
-    }
-
-    /// Its exceptions for channels.
+    /// Its exceptions for channels, as clients see them.
     pub fn shown_overrides(&self) -> Vec<OverrideView> {
-        let listed: Option<Vec<Override>> =
-            self.channel_overrides.as_deref().and_then(|list| serde_json::from_str(list).ok());
         let view = |one: Override| OverrideView {
             channel: AtUri::of(&self.uri.authority(), Collection::Channel, &one.channel),
             allow: one.allow,
             deny: one.deny,
         };
-        listed.unwrap_or_default().into_iter().map(view).collect()
+        self.exceptions().into_iter().map(view).collect()
     }
 
     /// Its event.
@@ -116,7 +105,7 @@ impl RoleRow {
             community: self.community_uri.clone(),
             name: self.name.clone(),
             color: self.color.clone(),
-            permissions: self.shown_permissions(),
+            permissions: self.rights(),
             position: self.position,
             hoisted: self.hoisted,
             mentionable: self.mentionable,

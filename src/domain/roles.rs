@@ -49,6 +49,22 @@ pub fn roles_of<'w>(working_set: &'w WorkingSet, community: &AtUri, person: &Did
     row.role_keys().iter().filter_map(role).collect()
 }
 
+impl RoleRow {
+    /// What its holders may do outside of its exceptions: everything, if it is protected (N22).
+    pub fn rights(&self) -> Permissions {
+        match self.protected {
+            true => Permissions::all(),
+            false => serde_json::from_str(&self.permissions).unwrap_or_default(),
+        }
+    }
+
+    /// What its holders may do besides, or may not do, in single channels.
+    pub fn exceptions(&self) -> Vec<Override> {
+        let stored = self.channel_overrides.as_deref();
+        stored.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+    }
+}
+
 /// Whether `person` holds a role that may do everything (N22).
 pub fn is_protected(roles: &[&RoleRow]) -> bool {
     roles.iter().any(|role| role.protected)
@@ -79,11 +95,8 @@ pub fn rights(
     }
     let (mut base, mut allowed, mut denied) = <(Permissions, Permissions, Permissions)>::default();
     for role in roles {
-        base = base.and(serde_json::from_str(&role.permissions).unwrap_or_default());
-        let exceptions = role.channel_overrides.as_deref();
-        let exceptions: Vec<Override> =
-            exceptions.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-        for exception in exceptions.iter().filter(|one| Some(&one.channel) == channel) {
+        base = base.and(role.rights());
+        for exception in role.exceptions().iter().filter(|one| Some(&one.channel) == channel) {
             allowed = allowed.and(exception.allow);
             denied = denied.and(exception.deny);
         }

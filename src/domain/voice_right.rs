@@ -10,7 +10,7 @@ use super::rows::{ChannelRow, CommunityRow};
 use super::standing::{Standing, standing};
 use super::working_set::WorkingSet;
 use crate::wire::events::march;
-use crate::wire::ids::{AtUri, Collection, Did, Rkey};
+use crate::wire::ids::{AtUri, Collection, Did};
 
 /// Why a person may not be in a voice channel (A15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,10 +38,7 @@ impl VoiceRefusal {
 /// channel of `community` (V02). `None` if the two cannot belong together: a channel is in the
 /// repository of its community's owner (T06).
 pub fn voice_channel(community: &AtUri, name: &str) -> Option<AtUri> {
-    let uri = match AtUri::parse(name) {
-        Ok(uri) => uri,
-        Err(_) => AtUri::of(&community.authority(), Collection::Channel, &Rkey::parse(name).ok()?),
-    };
+    let uri = AtUri::named(name, &community.authority(), Collection::Channel)?;
     (community.is(Collection::Community)
         && uri.is(Collection::Channel)
         && uri.authority() == community.authority())

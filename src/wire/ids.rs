@@ -107,6 +107,14 @@ impl AtUri {
         Self(format!("at://{}/{}/{}", did.0, collection.nsid(), rkey.0))
     }
 
+    /// The record that `name`, an AT-URI or the key of one of `collection` in the repository of `did`, names.
+    pub fn named(name: &str, did: &Did, collection: Collection) -> Option<Self> {
+        match Self::parse(name) {
+            Ok(uri) => Some(uri),
+            Err(_) => Some(Self::of(did, collection, &Rkey::parse(name).ok()?)),
+        }
+    }
+
     /// Names the profile record of `did`.
     pub fn profile(did: &Did) -> Self {
         Self(format!("at://{}/{}/self", did.0, Collection::Profile.nsid()))

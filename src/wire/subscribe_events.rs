@@ -12,7 +12,7 @@ use super::ids::{AtUri, Collection, Did, Rkey};
 use super::json;
 use super::permissions::Permissions;
 use super::profile::cid_in;
-use super::views::{Actor, ActorData, Blob, NO_HANDLE, OverrideView, Status, named};
+use super::views::{Actor, ActorData, Blob, NO_HANDLE, OverrideView, Status};
 
 /// The answer to a heartbeat (N161).
 pub const ACK: &str = r#"{"type":"ack"}"#;
@@ -371,7 +371,7 @@ impl Member {
 /// The records of an account that a list names, by rkey or by AT-URI. What names nothing is left out.
 pub fn named_in(list: Option<&RawValue>, owner: &Did, collection: Collection) -> Vec<AtUri> {
     let names: Vec<String> = list.and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default();
-    names.iter().filter_map(|name| named(name, owner, collection)).collect()
+    names.iter().filter_map(|name| AtUri::named(name, owner, collection)).collect()
 }
 
 /// The type of a channel, as the lexicon spells it.
@@ -537,7 +537,7 @@ impl March {
         let uri = self.uri?;
         let category = self.category_rkey.as_deref();
         Some(ChannelEvent::Upsert {
-            category: category.and_then(|name| named(name, &uri.authority(), Collection::Category)),
+            category: category.and_then(|name| AtUri::named(name, &uri.authority(), Collection::Category)),
             uri,
             community: self.community_uri?,
             name: self.name?,

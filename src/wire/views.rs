@@ -585,7 +585,8 @@ fn shown_feature(feature: &Value, account: &Did) -> Option<Value> {
         return None; // a client takes it for a blob
     }
     let text = |name: &str| feature.get(name).and_then(Value::as_str);
-    let place = |name: &str, collection| Some(named(text(name)?, account, collection)?.to_string().into());
+    let place =
+        |name: &str, collection| Some(AtUri::named(text(name)?, account, collection)?.to_string().into());
     match kind.strip_prefix("social.colibri.richtext.facet#") {
         Some("channel") => drop(shown.insert("channel".into(), place("channel", Collection::Channel)?)),
         Some("role") => drop(shown.insert("role".into(), place("role", Collection::Role)?)),
@@ -604,14 +605,6 @@ fn shown_feature(feature: &Value, account: &Did) -> Option<Value> {
         }
     }
     Some(Value::Object(shown))
-}
-
-/// The record of an account that an AT-URI or its key names.
-pub fn named(name: &str, account: &Did, collection: Collection) -> Option<AtUri> {
-    match AtUri::parse(name) {
-        Ok(uri) => Some(uri),
-        Err(_) => Some(AtUri::of(account, collection, &Rkey::parse(name).ok()?)),
-    }
 }
 
 /// A handle as answers have it.

@@ -9,23 +9,14 @@ use colibri_edge::storage::reads::lexicons::communities::{invited, structure};
 use colibri_edge::storage::reads::lexicons::notification_level;
 use colibri_edge::storage::reads::lexicons::waiting::{applications, banned};
 use colibri_edge::storage::{dismissed, invites};
-use colibri_edge::wire::ids::{AtUri, Did};
+use colibri_edge::wire::ids::Did;
 use colibri_edge::wire::time::Micros;
 use futures::executor::block_on;
 use serde_json::json;
 
-use super::story::{Service, Story, ban, moderation};
+use super::story::{HALL, PLACE, Service, Story, ban, did, moderation, uri};
 
-const PLACE: &str = "at://did:plc:nest/social.colibri.community/self";
 const OLD: &str = "at://did:plc:alice/social.colibri.community/c";
-
-fn did(who: &str) -> Did {
-    Did::parse(&format!("did:plc:{who}")).unwrap()
-}
-
-fn uri(text: &str) -> AtUri {
-    AtUri::parse(text).unwrap()
-}
 
 /// A community of the newest form with an owner, a moderator and a member, and two who ask; one of the old
 /// form that requires approval beside it, with one who asks.
@@ -162,8 +153,7 @@ fn n171d_communities_without_another_owner_stand_in_the_way() {
 #[test]
 fn n170a_n170b_n170g_parts() {
     let mut story = world();
-    let hall = "at://did:plc:nest/social.colibri.channel/k";
-    story.create("bob", "message/m", super::story::message_in(hall, "hello"));
+    story.create("bob", "message/m", super::story::message_in(HALL, "hello"));
     let message = "at://did:plc:bob/social.colibri.message/m";
     story.create("moe", "reaction/r", json!({ "parent": message, "emoji": "🌿" }));
     story.create("bob", "actor.notificationPreference/self", json!({ "level": "mentionsAndReplies" }));

@@ -3,24 +3,16 @@
 use colibri_edge::storage::reads::lexicons::channels::{From, Which, messages, read_cursor, unread, view};
 use colibri_edge::storage::reads::lexicons::communities::{Named, Whole, members, of_member, whole};
 use colibri_edge::storage::reads::lexicons::{mutes, person};
-use colibri_edge::wire::ids::{AtUri, Did, Rkey};
+use colibri_edge::wire::ids::{AtUri, Rkey};
 use colibri_edge::wire::views::Messages;
 use futures::executor::block_on;
 use serde_json::{Value, json};
 
-use super::story::{Service, Story, ban, block, message_in, moderation, newest_channel, role};
+use super::story::{
+    HALL, PLACE, Service, Story, ban, block, did, message_in, moderation, newest_channel, role, uri,
+};
 
-const PLACE: &str = "at://did:plc:nest/social.colibri.community/self";
-const HALL: &str = "at://did:plc:nest/social.colibri.channel/k";
 const OLD: &str = "at://did:plc:alice/social.colibri.community/c";
-
-fn did(who: &str) -> Did {
-    Did::parse(&format!("did:plc:{who}")).unwrap()
-}
-
-fn uri(text: &str) -> AtUri {
-    AtUri::parse(text).unwrap()
-}
 
 /// A community of the newest form with an owner, a moderator and a member, beside one of the old form.
 fn world() -> Story {
@@ -210,7 +202,7 @@ fn n160e_own_communities() {
     assert_eq!(list(&service, "bob", true), ["Garden legacy", "Nest"], "C41");
     assert_eq!(list(&service, "olga", false), ["Nest owner"], "a protected role");
     assert_eq!(list(&service, "nest", false), ["Nest owner"], "the account");
-    assert_eq!(list(&service, "carol", false), [""; 0], "whoever is pending polls this");
+    assert_eq!(list(&service, "carol", false), [""; 0], "a pending person polls this");
     assert_eq!(
         list(&service, "zoe", false),
         ["Garden owner", "Garden owner legacy"],

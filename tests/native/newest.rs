@@ -4,26 +4,14 @@ use colibri_edge::domain::moderation::{Measure, Ruling};
 use colibri_edge::domain::voice_right::{VoiceRefusal, may_be_in};
 use colibri_edge::storage::facts;
 use colibri_edge::storage::reads::{bans, communities};
-use colibri_edge::wire::ids::{AtUri, Did};
 use colibri_edge::wire::time::Micros;
 use futures::executor::block_on;
 use serde_json::json;
 
 use super::story::{
-    Service, Story, frame, join_request, member, membership, message_in, moderation, newest_channel,
-    newest_frame, person, role,
+    HALL, PLACE, Service, Story, did, frame, join_request, member, membership, message_in, moderation,
+    newest_channel, newest_frame, person, role, uri,
 };
-
-const PLACE: &str = "at://did:plc:nest/social.colibri.community/self";
-const HALL: &str = "at://did:plc:nest/social.colibri.channel/k";
-
-fn did(who: &str) -> Did {
-    Did::parse(&format!("did:plc:{who}")).unwrap()
-}
-
-fn uri(text: &str) -> AtUri {
-    AtUri::parse(text).unwrap()
-}
 
 /// The community of the newest form, with bob in it.
 fn nest() -> Story {

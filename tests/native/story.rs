@@ -277,8 +277,17 @@ pub(crate) fn newest_frame(announcement: &Announcement) -> Value {
     newest(announcement.event.get()).map_or(Value::Null, |event| serde_json::from_str(&event).unwrap())
 }
 
-fn did(who: &str) -> Did {
+/// A community of the newest form, that of the account `nest`.
+pub(crate) const PLACE: &str = "at://did:plc:nest/social.colibri.community/self";
+/// Its channel.
+pub(crate) const HALL: &str = "at://did:plc:nest/social.colibri.channel/k";
+
+pub(crate) fn did(who: &str) -> Did {
     Did::parse(&format!("did:plc:{who}")).unwrap()
+}
+
+pub(crate) fn uri(text: &str) -> AtUri {
+    AtUri::parse(text).unwrap()
 }
 
 /// The community `c` of `owner`.

@@ -29,8 +29,8 @@ pub(in crate::api) async fn get_channel_view(call: &Call) -> Answer {
     shown(call, &channels::view(&db, &did, channel, limit).await?)
 }
 
-/// N160i `social.colibri.channel.listMessages`: a page of a channel, newest first. With `all`, hidden ones too, for people
-/// who may hide messages there.
+/// N160i `social.colibri.channel.listMessages`: a page of a channel, newest first. With `all`, hidden messages
+/// too, for people who may hide messages there.
 pub(in crate::api) async fn list_messages(call: &Call) -> Answer {
     let channel = call.query.at_uri("channel")?;
     let limit = call.query.limit("limit", PAGE_MAX, PAGE_MAX)?;

@@ -16,7 +16,8 @@ use crate::domain::voice_right::is_voice;
 use crate::wire::ids::{AtUri, Collection, Did, Rkey};
 use crate::wire::permissions::Permissions;
 use crate::wire::views::{
-    Blob, CategoryView, ChannelOfCommunity, CommunityInfo, CommunityOfMember, MemberView, RoleView, channel_type,
+    Blob, CategoryView, ChannelOfCommunity, CommunityInfo, CommunityOfMember, MemberView, RoleView,
+    channel_type,
 };
 
 /// An admission: whose it is, and the roles that it gives.
@@ -330,7 +331,7 @@ fn channel(row: ChannelRow, category: AtUri, account: &Did) -> ChannelOfCommunit
 fn role(row: RoleRow) -> RoleView {
     RoleView {
         channel_overrides: row.shown_overrides(),
-        permissions: row.shown_permissions(),
+        permissions: row.rights(),
         name: row.name,
         color: row.color,
         position: row.position,
@@ -370,8 +371,11 @@ macro_rules! flag_if_any {
     };
 }
 
-const COMMUNITY: &str =
-    concat!("SELECT ", community_json!("in full"), " AS row FROM communities c WHERE c.uri = ?1 AND NOT c.hidden");
+const COMMUNITY: &str = concat!(
+    "SELECT ",
+    community_json!("in full"),
+    " AS row FROM communities c WHERE c.uri = ?1 AND NOT c.hidden"
+);
 
 const CHANNELS: &str = concat!(
     "SELECT json_object('uri', ch.uri, 'community_uri', ch.community_uri, 'name', ch.name,
