@@ -119,11 +119,6 @@ impl Sqlite {
         plan
     }
 
-    /// As [`uses_all`].
-    pub(crate) fn uses_all(&self, sql: &str) -> bool {
-        uses_all(&self.db.borrow().prepare(sql).unwrap())
-    }
-
     /// The tables that a statement reads and writes, as SQLite opens them (`EXPLAIN`).
     pub(crate) fn opens(&self, sql: &str) -> (BTreeSet<String>, BTreeSet<String>) {
         let db = self.db.borrow();
@@ -200,11 +195,6 @@ impl Sqlite {
             })
             .collect()
     }
-}
-
-/// Whether a statement uses each parameter up to its last; `?1, ?3` does not.
-pub(crate) fn uses_all(prepared: &rusqlite::Statement) -> bool {
-    (1..=prepared.parameter_count()).all(|place| prepared.parameter_name(place).is_some())
 }
 
 /// Runs a statement of an object's database.
