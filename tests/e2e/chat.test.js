@@ -14,6 +14,7 @@ const SIZES = [
   { width: 390, height: 800 },
   { width: 1600, height: 900 },
 ]
+const KEY = 'the-key-of-the-operator'
 const PIXEL = Buffer.from(
   'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==',
   'base64',
@@ -24,7 +25,12 @@ describe('the first page and the chat', { skip: missing('chromium') }, () => {
   before(async () => {
     place = await openPlace({ serve: false })
     const port = await freePort()
-    const env = { DOH_URL: place.network.dns, AUTH_MODE: 'mixed', SERVICE_DID: `did:web:localhost%3A${port}` }
+    const env = {
+      DOH_URL: place.network.dns,
+      AUTH_MODE: 'mixed',
+      INVITE_API_KEY: KEY,
+      SERVICE_DID: `did:web:localhost%3A${port}`,
+    }
     service = await startService({ ...place.settings, port, env: { ...place.settings.env, ...env } })
     ;[alice, bob] = await Promise.all(['alice', 'bob'].map((name) => place.network.createAccount(name)))
     community = await alice.community({ name: 'Garden', requiresApprovalToJoin: false, categoryOrder: ['paths'] })
@@ -227,6 +233,30 @@ describe('the first page and the chat', { skip: missing('chromium') }, () => {
       [...a.problems, ...b.problems].filter((problem) => !/WebSocket|Failed to load resource/.test(problem)),
       [],
     )
+    await browser.clear()
+  })
+
+  test('a community for members only is read with a proof', async () => {
+    const grove = await bob.community({ name: 'Grove', requiresApprovalToJoin: true })
+    const glade = await bob.channel({ name: 'glade', community: grove.rkey })
+    const membership = await alice.membership(grove.uri)
+    await bob.approval(membership.uri, grove.uri)
+    await bob.message(glade.rkey, 'only for us')
+    await answers(service, `/api/members?community=${grove.uri}`, 200, (rows) =>
+      rows.some(({ status }) => status === 'approved'),
+    )
+    await answers(service, `/api/messages?channel=${glade.uri}`, 200, (rows) => rows.length === 1)
+    const headers = { authorization: `Bearer ${KEY}` }
+    const body = JSON.stringify({ community_uri: grove.uri, members_only: true })
+    const set = await service.fetch('/api/community/members-only', { method: 'PUT', headers, body })
+    assert.equal(set.status, 200)
+    await answers(service, `/api/messages?channel=${glade.uri}`, 401)
+    const page = await enter(alice)
+    await page.getByRole('button', { name: 'Grove' }).click()
+    await said(page, 'only for us').waitFor()
+    await bob.message(glade.rkey, 'and live')
+    await said(page, 'and live').waitFor()
+    assert.deepEqual(page.problems, [])
     await browser.clear()
   })
 

@@ -12,11 +12,26 @@ import { t } from '../texts/index.ts'
 const NS = 'social.colibri'
 const SUBSCRIBE = `${NS}.sync.subscribeEvents`
 const PAGE = 50
+/** Reads that may need a proof, and the method that it names (X41, X42). */
+const METHODS = {
+  '/api/communities': `${NS}.community.list`,
+  '/api/community': `${NS}.community.get`,
+  '/api/sidebar': `${NS}.community.getSidebar`,
+  '/api/members': `${NS}.member.list`,
+  '/api/messages': `${NS}.message.list`,
+}
 /** How long a post may take until the page says that it is not shown. */
 const UNSEEN_MILLIS = 15_000
 /** A person who types, clicks or moves is not away (P05). */
 const ACTIVE_EVERY_MILLIS = 30_000
-const STRUCTURE = ['community_upserted', 'channel_created', 'channel_deleted', 'category_created', 'category_deleted']
+const STRUCTURE = [
+  'community_upserted',
+  'channel_created',
+  'channel_deleted',
+  'category_created',
+  'category_deleted',
+  'members_only',
+]
 const MEMBERS = ['member_joined', 'member_pending', 'member_left']
 
 export interface Room extends api.Channel {
@@ -33,6 +48,8 @@ export interface Place {
   name: string
   /** Whether its owner approves of members. */
   isClosed: boolean
+  /** Whether only members may read it. */
+  isMembersOnly: boolean
   /** Channels by category; those without one come last, under an empty name. */
   categories: { name: string; rooms: Room[] }[]
   members: api.Member[]
@@ -45,6 +62,11 @@ export interface Post {
   text: string
   state: 'sending' | 'unseen' | 'rejected'
   why?: string
+}
+
+interface Joined {
+  owned: api.Community[]
+  joined: api.Community[]
 }
 
 const millis = (time: string) => Date.parse(time) || 0
@@ -98,11 +120,24 @@ export class World {
     return [socketAddress({ did: this.me.did }), protocols]
   }
 
+  /** Reads with a proof of this person, if only members may read, and the service accepts proofs. */
+  private async proven<T>(
+    path: keyof typeof METHODS,
+    place: Pick<Place, 'isMembersOnly'> | undefined,
+    read: (proof?: string) => Promise<T>,
+  ): Promise<T> {
+    const { did } = this.server
+    return read(place?.isMembersOnly && did ? await this.me.proof(did, METHODS[path]) : undefined)
+  }
+
+  private read = <T>(path: keyof typeof METHODS, query: api.Query, place?: Pick<Place, 'isMembersOnly'>) =>
+    this.proven(path, place, (proof) => api.read<T>(path, query, proof))
+
   /** The communities that the person owns or belongs to. */
   async findPlaces() {
-    const { owned, joined } = await api.read<{ owned: api.Community[]; joined: api.Community[] }>('/api/communities', {
-      did: this.me.did,
-    })
+    const mine = { did: this.me.did }
+    // Those for members only are in it only for a proof of one of them.
+    const { owned, joined } = await this.read<Joined>('/api/communities', mine, { isMembersOnly: true })
     for (const community of [...owned, ...joined]) {
       const uri = api.communityUri(community)
       if (!this.places.has(uri)) this.follow(uri, community.name)
@@ -112,7 +147,7 @@ export class World {
 
   /** Shows a community, of which only the name is known yet, and follows it. */
   private follow(uri: string, name: string) {
-    this.places.set(uri, { uri, name, isClosed: false, categories: [], members: [] })
+    this.places.set(uri, { uri, name, isClosed: false, isMembersOnly: false, categories: [], members: [] })
     this.socket.follow(uri)
   }
 
@@ -131,19 +166,27 @@ export class World {
   }
 
   private async readAnew(uri: string) {
-    await Promise.all([this.readStructure(uri, true), this.readMembers(uri)])
-    if (!this.place) this.enterPlace(uri)
+    // The structure says whether the members need a proof.
+    await this.readStructure(uri, true)
+    await this.readMembers(uri)
+    // The first community is entered by itself, and one that was chosen before it was read.
+    if (!this.place || (this.place.uri === uri && !this.room)) this.enterPlace(uri)
   }
 
   /** Channels by category. Messages are read of channels that are new here, or of all of them. */
   private async readStructure(uri: string, all = false) {
     const place = this.places.get(uri)
     if (!place) return
-    const [{ name, requires_approval_to_join: isClosed }, { categories, uncategorized }, reads] = await Promise.all([
-      api.read<api.Community>('/api/community', { community: uri }),
-      api.read<api.Sidebar>('/api/sidebar', { community: uri }),
+    const [{ members_only: isMembersOnly }, reads] = await Promise.all([
+      api.read<{ members_only: boolean }>('/api/community/members-only', { community: uri }),
       api.read<api.ChannelRead[]>('/api/channel-reads', { did: this.me.did }),
     ])
+    place.isMembersOnly = isMembersOnly
+    const [{ name, requires_approval_to_join: isClosed }, { categories, uncategorized }] = await Promise.all([
+      this.read<api.Community>('/api/community', { community: uri }, place),
+      this.read<api.Sidebar>('/api/sidebar', { community: uri }, place),
+    ])
+    Object.assign(place, { name, isClosed })
     const known = new Map(this.rooms(place).map((room) => [room.uri, room]))
     const fresh: Room[] = []
     const roomOf = (channel: api.Channel): Room => {
@@ -153,30 +196,32 @@ export class World {
       return Object.assign(room, channel, { readAt: Math.max(room.readAt, millis(read?.cursor_at ?? '')) })
     }
     const named = [...categories, ...(uncategorized.length > 0 ? [{ name: '', channels: uncategorized }] : [])]
-    Object.assign(place, { name, isClosed })
     place.categories = named.map(({ name, channels }) => ({ name, rooms: channels.map(roomOf) }))
-    await Promise.all(fresh.filter((room) => !api.isVoice(room)).map((room) => this.readMessages(room)))
+    await Promise.all(fresh.filter((room) => !api.isVoice(room)).map((room) => this.readMessages(place, room)))
   }
 
-  private messages = ({ uri: channel }: Room, cursor?: string) =>
-    api.readPage<api.Message>('/api/messages', { channel, limit: PAGE, cursor })
+  private messages = (place: Place | undefined, { uri: channel }: Room, cursor?: string) => {
+    const query = { channel, limit: PAGE, cursor }
+    return this.proven('/api/messages', place, (proof) => api.readPage<api.Message>('/api/messages', query, proof))
+  }
 
-  private async readMessages(room: Room) {
+  private async readMessages(place: Place, room: Room) {
     this.socket.followChannel(room.uri)
-    const { rows, next } = await this.messages(room)
+    const { rows, next } = await this.messages(place, room)
     Object.assign(room, { messages: rows.reverse(), older: next })
   }
 
   async readOlder(room: Room) {
-    const { rows, next } = await this.messages(room, room.older)
+    const { rows, next } = await this.messages(this.place, room, room.older)
     room.messages = [...rows.reverse(), ...room.messages]
     room.older = next
     this.changed()
   }
 
   private async readMembers(uri: string) {
-    const members = await api.read<api.Member[]>('/api/members', { community: uri })
-    Object.assign(this.places.get(uri) ?? {}, { members })
+    const place = this.places.get(uri)
+    const members = await this.read<api.Member[]>('/api/members', { community: uri }, place)
+    Object.assign(place ?? {}, { members })
   }
 
   enterPlace(uri: string) {

@@ -26,9 +26,12 @@ export const withQuery = (path: string, query: Query) => {
   return given.length > 0 ? `${path}?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}` : path
 }
 
+/** The headers of a request with a proof, for what only members may read (X41). */
+const proven = (proof?: string): RequestInit => (proof ? { headers: { authorization: `Bearer ${proof}` } } : {})
+
 /** Reads from the service. */
-export async function read<T>(path: string, query: Query = {}): Promise<T> {
-  return (await answerOf(withQuery(path, query))).json()
+export async function read<T>(path: string, query: Query = {}, proof?: string): Promise<T> {
+  return (await answerOf(withQuery(path, query), proven(proof))).json()
 }
 
 /** One page of a list; `next` is the cursor of the page after it, if there is one. */
@@ -43,8 +46,8 @@ export const pageOf = async (answer: Response) => ({
 })
 
 /** Reads one page of a list. */
-export async function readPage<T>(path: string, query: Query): Promise<Page<T>> {
-  return pageOf(await answerOf(withQuery(path, query)))
+export async function readPage<T>(path: string, query: Query, proof?: string): Promise<Page<T>> {
+  return pageOf(await answerOf(withQuery(path, query), proven(proof)))
 }
 
 /** Whether the service works. While something is wrong, the answer is a 503 with the same body. */
