@@ -1,6 +1,9 @@
 //! Random histories in which repositories run out of points (K17). Wherever a repository is deferred,
 //! however the stream is cut and repeated, and whenever the service dies, the index ends as it does without
-//! limits, and the messages of everybody else are in it at once.
+//! limits, and the messages of everybody else are in it at once. One exception: if the owner's repository was
+//! read while the stream is behind it, a message that comes now was written before the service learned of its
+//! author's approval. The gate refuses it (G7), and the reading of its author's repository, which is due then,
+//! brings it (K05).
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +23,8 @@ use super::sqlite::Break;
 use super::story::{START, Service, frame};
 
 const SECOND: i64 = 1_000_000;
+/// Who owns the communities of these histories.
+const OWNER: &str = "did:plc:alice";
 const BREAKS: [Break; 4] = [Break::CommitLost, Break::CommitStored, Break::Conflict, Break::Read];
 
 /// The frames at times that lie further apart, so that points come back in between: often a second, now and
@@ -35,6 +40,12 @@ fn spread(frames: &[String], dice: &mut impl FnMut(usize) -> usize) -> Vec<(i64,
             (at, frame.to_string())
         })
         .collect()
+}
+
+/// Whose frame it is.
+fn author(frame: &str) -> String {
+    let frame: Value = serde_json::from_str(frame).unwrap();
+    frame["did"].as_str().unwrap().to_owned()
 }
 
 /// A service with limits, beside one without any that sees each frame once.
@@ -54,6 +65,8 @@ struct Run<D> {
     deferred: BTreeSet<String>,
     /// Up to which frame the repository of each was read: what the stream brings is older.
     read: BTreeMap<String, usize>,
+    /// Whose frames came while the stream was behind the repository of the owner, as long as they are due.
+    overtaken: BTreeSet<String>,
     left_out: u64,
     deaths: u32,
 }
@@ -76,6 +89,7 @@ impl<D: FnMut(usize) -> usize> Run<D> {
             ahead: 0,
             deferred,
             read: BTreeMap::new(),
+            overtaken: BTreeSet::new(),
             left_out: 0,
             deaths: 0,
         }
@@ -128,27 +142,35 @@ impl<D: FnMut(usize) -> usize> Run<D> {
         }
         self.service.store.unbreak(); // what did not strike must not strike elsewhere
         self.stored = self.stored.max(to);
+        let owner = self.read.get(OWNER).copied().unwrap_or_default();
+        let overtaken = self.frames[from..to.min(owner).max(from)].iter().map(|(_, text)| author(text));
+        self.overtaken.extend(overtaken);
         let now_deferred = self.service.store.look("SELECT did FROM repos WHERE deferred_until IS NOT NULL");
         self.deferred.extend(now_deferred);
         self.nobody_else_waits();
     }
 
     /// Everybody who was never deferred has all their messages in the index, and no others unless their
-    /// repository was read. It is not read while the owner, on whom all depend, was deferred or read, nor
-    /// while the service may know more of the stream than it says.
+    /// repository was read, or is due after the owner's reading overtook them. Nothing is compared while the
+    /// owner, on whom all depend, was deferred or read, nor while the service may know more of the stream than
+    /// it says.
     fn nobody_else_waits(&mut self) {
         for n in self.seen..self.stored {
             let text = self.texts(n..n + 1);
             self.plain.batch(&text);
         }
         self.seen = self.stored;
+        let due = self.service.store.look("SELECT did FROM repos WHERE next_attempt_at IS NOT NULL");
+        self.overtaken.retain(|did| due.contains(did));
         if self.stored < self.ahead {
             return;
         }
         let is_beside = |did: &str| {
-            self.deferred.contains(did) || self.read.get(did).is_some_and(|frame| *frame > self.stored)
+            self.deferred.contains(did)
+                || self.overtaken.contains(did)
+                || self.read.get(did).is_some_and(|frame| *frame > self.stored)
         };
-        if is_beside("did:plc:alice") {
+        if is_beside(OWNER) {
             return;
         }
         let messages = |service: &Service| {
