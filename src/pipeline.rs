@@ -17,12 +17,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use attempts::{Step, at_once, until_committed};
 
 use crate::domain::announcement::Announcement;
+use crate::domain::facts_cache::{Complete, FactsCache};
 use crate::domain::identity::Finding;
 use crate::domain::ingest::{Folded, Input, Needs, fold};
 use crate::domain::link::{Gap, StreamPosition};
 use crate::domain::moderation::{Caller, Decision, Measure, Proof, Ruling};
 use crate::domain::points::{Points, Verdict, cost};
-use crate::domain::standing_cache::StandingCache;
 use crate::domain::working_set::WorkingSet;
 use crate::storage::commit::{Commit, HeldBounds, Prepared, prepare};
 use crate::storage::facts::{self, Facts};
@@ -180,30 +180,30 @@ pub struct Committed {
 }
 
 /// Commits a batch, at the time `now`. `announced` is the last outbox row that was delivered; the
-/// same transaction deletes the rows up to it. `known` has the standings cached after the last
-/// batch, or is empty.
+/// same transaction deletes the rows up to it. `known` has the facts kept after the last batch, or
+/// is empty.
 pub async fn walk(
     store: &impl Store,
     batch: &Batch,
     settings: &Settings,
     announced: Option<i64>,
-    known: &mut StandingCache,
+    known: &mut FactsCache,
     now: Micros,
 ) -> Result<Committed, Fault> {
     let needs = Needs::of(&batch.frames);
-    let (folded, prepared, before, people) =
+    let (folded, prepared, before, complete) =
         until_committed(store, "committing a batch", at_once, async || {
             let inputs = batch.frames.iter().map(Input::Frame);
-            let Considered { folded, version: before, people } =
+            let Considered { folded, version: before, complete } =
                 consider(store, &needs, inputs, settings, known, now).await?;
             let mut prepared = prepared(&folded, before, batch, announced, settings, now);
             let statements = std::mem::take(&mut prepared.statements);
-            Ok(Step::Commit(statements, (folded, prepared, before, people)))
+            Ok(Step::Commit(statements, (folded, prepared, before, complete)))
         })
         .await?;
     // The database finds everything that an account's change hides or deletes, loaded or not.
-    if folded.accounts.is_empty() {
-        known.keep(prepared.version, people, folded.standings);
+    if folded.accounts.is_empty() && !folded.left_out {
+        known.keep(prepared.version, complete, folded.kept);
     } else {
         known.forget();
     }
@@ -231,7 +231,7 @@ pub async fn remember(
     let mut needs = Needs::default();
     needs.profiles.insert(did.clone());
     until_committed(store, "caching a profile", at_once, async || {
-        let facts = facts::load(store, needs.clone(), now).await?;
+        let facts = facts::load(store, &needs, &FactsCache::default(), now).await?;
         let mut working_set: WorkingSet = facts.working_set;
         if working_set.erased.contains(did) {
             return Ok(Step::Done(()));
@@ -278,7 +278,7 @@ pub async fn learn(
     needs.profiles.extend(findings.iter().map(|(did, _)| did.clone()));
     until_committed(store, "committing what was found out", at_once, async || {
         let inputs = findings.iter().map(|(did, finding)| Input::Learned(did, finding));
-        let known = &mut StandingCache::default();
+        let known = &mut FactsCache::default();
         let Considered { folded, version: before, .. } =
             consider(store, &needs, inputs, settings, known, now).await?;
         if folded.changes.people.is_empty() {
@@ -303,7 +303,7 @@ pub async fn decide(
 ) -> Result<Ruling, Fault> {
     let needs = Needs::of_decision(decision);
     until_committed(store, "committing a decision", pause, async || {
-        let known = &mut StandingCache::default();
+        let known = &mut FactsCache::default();
         let inputs = [Input::Decision(decision)];
         let Considered { folded, version: before, .. } =
             consider(store, &needs, inputs, settings, known, now).await?;
@@ -362,8 +362,8 @@ struct Considered {
     folded: Folded,
     /// The ledger version of the facts.
     version: i64,
-    /// The people whose standing the facts contain completely.
-    people: BTreeSet<Did>,
+    /// Of what the facts contain everything.
+    complete: Complete,
 }
 
 /// Facts and fold: decides on `inputs`.
@@ -372,32 +372,24 @@ async fn consider<'a>(
     needs: &Needs,
     inputs: impl IntoIterator<Item = Input<'a>>,
     settings: &Settings,
-    known: &mut StandingCache,
+    known: &mut FactsCache,
     now: Micros,
 ) -> Result<Considered, Fault> {
     let recent_since = Micros(now.0.saturating_sub(settings.log_hours.saturating_mul(3_600_000_000)));
-    let mut needs = needs.clone();
     known.expire(now);
-    needs.remembered = needs.people.iter().filter(|did| known.knows(did)).cloned().collect();
-    let mut facts = facts::load(store, needs.clone(), recent_since).await?;
-    if facts.version != known.version() && !needs.remembered.is_empty() {
-        // Another writer committed, so cached standings may be outdated.
-        needs.remembered.clear();
-        facts = facts::load(store, needs.clone(), recent_since).await?;
-    }
-    if facts.version != known.version() {
+    let mut facts = facts::load(store, needs, known, recent_since).await?;
+    if facts.version != known.version() && !known.is_empty() {
+        // Another writer committed, so what was kept may be outdated.
         known.forget();
+        facts = facts::load(store, needs, known, recent_since).await?;
     }
-    // Loaded facts replace cached ones, even where they are incomplete, as for an approval that
-    // came before its membership.
-    let approved = facts.working_set.approvals.iter().map(|row| row.membership_uri.authority());
-    let read: BTreeSet<Did> =
-        approved.chain(facts.people.iter().cloned()).filter(|did| !needs.remembered.contains(did)).collect();
-    known.give(&read, &mut WorkingSet::default());
-    known.give(&needs.remembered, &mut facts.working_set);
-    facts.working_set.cdn.clone_from(&settings.cdn);
-    let Facts { working_set, version, people } = facts;
-    Ok(Considered { folded: fold(working_set, inputs, now, recent_since), version, people })
+    let Facts { mut working_set, version, mut complete } = facts;
+    let kept = known.give(&mut working_set);
+    complete.people.extend(kept.people);
+    complete.channel_rkeys.extend(kept.channel_rkeys);
+    working_set.leave_out_erased();
+    working_set.cdn.clone_from(&settings.cdn);
+    Ok(Considered { folded: fold(working_set, inputs, now, recent_since), version, complete })
 }
 
 fn prepared(

@@ -15,9 +15,9 @@ use worker::{Env, State, WebSocket};
 use super::ALARM_MS;
 use super::delivery::Objects;
 use super::sweep::Swept;
+use crate::domain::facts_cache::FactsCache;
 use crate::domain::link::{Action, Input, Link, Obstacle, StreamPosition};
 use crate::domain::points::Points;
-use crate::domain::standing_cache::StandingCache;
 use crate::domain::troubles;
 use crate::durable::identities::commands::Look;
 use crate::durable::jetstream::commands::{Spent, StreamStatus};
@@ -55,7 +55,7 @@ pub(super) struct Consumer {
     pub(super) queued_bytes: Cell<usize>,
     /// Frames that only move the cursor, not stored yet.
     pub(super) passing: RefCell<Batch>,
-    pub(super) known: RefCell<StandingCache>,
+    pub(super) known: RefCell<FactsCache>,
     pub(super) stored: RefCell<Option<StreamPosition>>,
     pub(super) stored_at: Cell<Micros>,
     pub(super) last_frame: Cell<Option<Micros>>,

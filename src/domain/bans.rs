@@ -141,8 +141,19 @@ impl Bans {
         }
     }
 
-    /// The touched bans, and all bans.
-    pub(super) fn into_parts(self) -> (BansDelta, Vec<BanRow>) {
+    /// How many bans there are.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Adds facts, unless they are here already.
+    pub(super) fn join(&mut self, mut others: Self) {
+        others.rows.append(&mut self.rows);
+        self.rows = others.rows;
+    }
+
+    /// The touched bans; from now on they are facts.
+    pub(super) fn settle(&mut self) -> BansDelta {
         let row = |((community_uri, member_did), ban): (Place, Ban)| BanRow {
             community_uri,
             member_did,
@@ -151,13 +162,13 @@ impl Bans {
             by_record: ban.by_record,
         };
         let mut delta = BansDelta::default();
-        for place in self.touched {
+        for place in std::mem::take(&mut self.touched) {
             match self.rows.get(&place) {
                 Some(ban) => delta.set.push(row((place, *ban))),
                 None => delta.lifted.push(place),
             }
         }
-        (delta, self.rows.into_iter().map(row).collect())
+        delta
     }
 }
 
@@ -217,7 +228,8 @@ mod tests {
         bans.insert(place(), Some(Micros(5)));
         assert!(bans.is_over(&place()) && bans.contains(&place()), "one is over, one is not");
         assert!(bans.record(place(), false) && !bans.contains(&place()) && bans.remove(&place()));
-        let (delta, all) = bans.into_parts();
-        assert_eq!((delta.set.len(), delta.lifted.len(), all.len()), (0, 1, 0));
+        let delta = bans.settle();
+        assert_eq!((delta.set.len(), delta.lifted.len(), bans.len()), (0, 1, 0));
+        assert!(bans.settle().is_empty(), "what was settled is not touched");
     }
 }

@@ -1,7 +1,7 @@
 //! The rules. Pure: no `async`, no clock, no SQL, no platform; time and facts are inputs, changes
 //! and announcements are outputs. Read in this order:
 //!
-//! - the index: `kinds`, `rows`, `working_set`, `standing_cache`, `keys`;
+//! - the index: `kinds`, `rows`, `working_set`, `facts_cache`, `keys`;
 //! - who may do what: `gate`, `standing`, `voice_right`, `moderation`, `hub`;
 //! - proofs: `service_auth`, `socket_token`, `auth_mode`, `secrets`;
 //! - what events do, and whom they reach: `ingest`, `announcement`, `subscriptions`, `restore`,
@@ -16,7 +16,6 @@ pub mod rows;
 pub mod working_set;
 
 pub mod keys;
-pub mod standing_cache;
 
 pub mod auth_mode;
 pub mod community;
@@ -75,6 +74,7 @@ pub mod bans;
 pub mod breaker;
 pub mod editions;
 pub mod export;
+pub mod facts_cache;
 pub mod hosts;
 pub mod ice;
 pub mod identity;

@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::bans::{Bans, BansDelta};
+use super::facts_cache::Kept;
 use super::kinds::each_kind;
 use super::rows::{ChannelRow, CommunityRow, GoneRow, MessageRow, PersonRow, Row};
-use super::standing_cache::Standings;
 use crate::wire::bodies::Person;
 use crate::wire::ids::{AtUri, Collection, Did, Rkey};
 
@@ -95,21 +95,35 @@ macro_rules! tables {
         }
 
         impl WorkingSet {
-            /// The changes of the fold, and everybody's current standing.
-            pub fn into_changes(mut self) -> (Changes, Standings) {
-                let (memberships, approvals) = (self.memberships.take_all(), self.approvals.take_all());
-                let (bans, all_bans) = self.bans.into_parts();
+            /// The changes of the fold, and the tables that can be kept for the next one.
+            pub fn into_changes(mut self) -> (Changes, Kept) {
+                let mut kept = Kept {
+                    memberships: std::mem::take(&mut self.memberships),
+                    approvals: std::mem::take(&mut self.approvals),
+                    members: std::mem::take(&mut self.members),
+                    bans: std::mem::take(&mut self.bans),
+                    channels: std::mem::take(&mut self.channels),
+                    communities: std::mem::take(&mut self.communities),
+                };
                 let changes = Changes {
                     $($table: self.$table.into_delta(),)*
                     $($trace: self.$trace.into_delta(),)*
                     gone: self.gone.into_parts().0,
-                    bans,
+                    bans: kept.bans.settle(),
                     blocks: self.blocks.into_parts().0,
                     hides: self.hides.into_parts().0,
                     people: self.people.into_touched(),
                     cids: self.cids,
                 };
-                (changes, Standings { memberships, approvals, bans: all_bans })
+                let changes = Changes {
+                    memberships: kept.memberships.settle(),
+                    approvals: kept.approvals.settle(),
+                    members: kept.members.settle(),
+                    channels: kept.channels.settle(),
+                    communities: kept.communities.settle(),
+                    ..changes
+                };
+                (changes, kept)
             }
 
             /// The newest revision at which this record was decided (I02).
@@ -317,9 +331,32 @@ impl<R> Default for Table<R> {
 impl<R: Row> Table<R> {
     /// Adds a fact.
     pub fn seed(&mut self, row: R) {
-        self.leave_group(&row.uri().clone());
-        self.groups.entry(row.group()).or_default().insert(row.uri().clone());
-        self.rows.insert(row.uri().clone(), row);
+        let (uri, group) = (row.uri().clone(), row.group());
+        if let Some(old) = self.rows.insert(uri.clone(), row) {
+            let old = old.group();
+            if old == group {
+                return;
+            }
+            self.leave_group(&old, &uri);
+        }
+        self.groups.entry(group).or_default().insert(uri);
+    }
+
+    /// Adds facts, unless they are here already.
+    pub(super) fn join(&mut self, others: Self) {
+        let fresh = std::mem::replace(self, others);
+        fresh.rows.into_values().for_each(|row| self.seed(row));
+        self.touched.extend(fresh.touched);
+    }
+
+    /// How many rows there are.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is no row.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
     }
 
     /// The row of a record.
@@ -345,17 +382,17 @@ impl<R: Row> Table<R> {
 
     /// Removes a row.
     pub fn remove(&mut self, uri: &AtUri) -> Option<R> {
-        self.leave_group(uri);
         let row = self.rows.remove(uri)?;
+        self.leave_group(&row.group(), uri);
         self.touched.insert(uri.clone());
         Some(row)
     }
 
-    fn leave_group(&mut self, uri: &AtUri) {
-        if let Some(old) = self.rows.get(uri)
-            && let Some(group) = self.groups.get_mut(&old.group())
-        {
-            group.remove(uri);
+    fn leave_group(&mut self, group: &str, uri: &AtUri) {
+        let Some(uris) = self.groups.get_mut(group) else { return };
+        uris.remove(uri);
+        if uris.is_empty() {
+            self.groups.remove(group);
         }
     }
 
@@ -368,12 +405,13 @@ impl<R: Row> Table<R> {
     }
 
     /// Takes facts out that do not count, as if they had never been brought in.
-    fn leave_out(&mut self, is_out: impl Fn(&R) -> bool) {
+    pub(super) fn leave_out(&mut self, is_out: impl Fn(&R) -> bool) {
         let out: Vec<AtUri> =
             self.rows.values().filter(|row| is_out(row)).map(|row| row.uri().clone()).collect();
         for uri in out {
-            self.leave_group(&uri);
-            self.rows.remove(&uri);
+            if let Some(row) = self.rows.remove(&uri) {
+                self.leave_group(&row.group(), &uri);
+            }
         }
     }
 
@@ -394,15 +432,14 @@ impl<R: Row> Table<R> {
         self.rows.get(uri).map(Row::rev)
     }
 
-    /// Removes every row, and returns them; a copy of each touched row stays.
-    fn take_all(&mut self) -> Vec<R> {
-        let touched = self.touched.iter().filter_map(|uri| self.rows.get_key_value(uri));
-        let touched = touched.map(|(uri, row)| (uri.clone(), row.clone())).collect();
-        std::mem::replace(&mut self.rows, touched).into_values().collect()
-    }
-
     fn into_delta(mut self) -> Delta<R> {
         Delta::of(self.touched, |uri| self.rows.remove(uri))
+    }
+
+    /// The changes; from now on they are facts.
+    fn settle(&mut self) -> Delta<R> {
+        let touched = std::mem::take(&mut self.touched);
+        Delta::of(touched, |uri| self.rows.get(uri).cloned())
     }
 }
 

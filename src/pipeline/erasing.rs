@@ -10,8 +10,8 @@ use futures::future::join_all;
 use super::attempts::{Step as Attempt, until_committed};
 use super::{Batch, Considered, Settings, consider, prepared};
 use crate::domain::erasure::Step;
+use crate::domain::facts_cache::FactsCache;
 use crate::domain::ingest::{Input, Needs};
-use crate::domain::standing_cache::StandingCache;
 use crate::storage::erasures::{self, Erasure, Taken, Work};
 use crate::storage::{Fault, Store};
 use crate::wire::ids::{AtUri, Did};
@@ -47,7 +47,7 @@ pub async fn erase(
 ) -> Result<(), Fault> {
     let needs = Needs::of_erasure(did);
     until_committed(store, "beginning an erasure", pause, async || {
-        let known = &mut StandingCache::default();
+        let known = &mut FactsCache::default();
         let inputs = [Input::Erased(did)];
         let Considered { folded, version: before, .. } =
             consider(store, &needs, inputs, settings, known, now).await?;

@@ -5,10 +5,10 @@
 
 use super::attempts::{Step, until_committed};
 use super::{Batch, Considered, Settings, consider, prepared};
+use crate::domain::facts_cache::FactsCache;
 use crate::domain::ingest::{Input, Needs};
 use crate::domain::reconciliation::{Finding, Found, plan};
 use crate::domain::snapshot::Snapshot;
-use crate::domain::standing_cache::StandingCache;
 use crate::storage::{Fault, Store, repos};
 use crate::wire::ids::Did;
 use crate::wire::tid::is_ahead;
@@ -107,7 +107,7 @@ async fn commit_findings(
     let pause = async |losses| pace.pause(losses).await;
     let (folded, committed) = until_committed(store, "committing a repository", pause, async || {
         let now = pace.now();
-        let known = &mut StandingCache::default();
+        let known = &mut FactsCache::default();
         let inputs = found.iter().map(Input::Found);
         let Considered { folded, version: before, .. } =
             consider(store, &needs, inputs, settings, known, now).await?;

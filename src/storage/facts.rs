@@ -5,12 +5,13 @@
 //! when a held record turns up that waits for one of the batch, because its contents decide what it
 //! needs.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
 
 use serde::Deserialize;
 
 use super::kinds::{Asked, KINDS, Question, people_concerned, question};
 use super::{Fault, Statement, Store, erasures, rows};
+use crate::domain::facts_cache::{Complete, FactsCache};
 use crate::domain::ingest::Needs;
 use crate::domain::rows::{
     ApprovalRow, ChannelRow, CommunityRow, MemberRow, MembershipRow, PersonRow, RoleRow,
@@ -26,26 +27,41 @@ pub struct Facts {
     pub working_set: WorkingSet,
     /// The number of the last commit.
     pub version: i64,
-    /// The people whose standing was loaded completely, apart from cached standings.
-    pub people: BTreeSet<Did>,
+    /// Of what everything was loaded, together with what was cached.
+    pub complete: Complete,
 }
 
-/// Loads what `needs` names and what follows from it. For people whose account was activated or
-/// deactivated, it loads the messages since `recent_since` (I51).
-pub async fn load(store: &impl Store, mut needs: Needs, recent_since: Micros) -> Result<Facts, Fault> {
+/// Loads what `needs` names and what follows from it, apart from what is `known`: that counts only if the version is
+/// the same. For people whose account was activated or deactivated, it loads the messages since `recent_since` (I51).
+pub async fn load(
+    store: &impl Store,
+    needs: &Needs,
+    known: &FactsCache,
+    recent_since: Micros,
+) -> Result<Facts, Fault> {
+    let mut needs = Cow::Borrowed(needs);
     loop {
-        let facts = load_once(store, &needs, recent_since).await?;
+        let mut facts = load_once(store, &needs, known, recent_since).await?;
         // Parents are released before children (I61), so this ends after the longest chain:
         // community, channel, message, reaction.
-        if !needs.add_following(&facts.working_set) {
-            let members = facts.working_set.memberships.iter().map(|row| row.member_did.clone());
-            return Ok(Facts { people: members.chain(needs.people).collect(), ..facts });
+        if !needs.may_follow(&facts.working_set, known)
+            || !needs.to_mut().add_following(&facts.working_set, known)
+        {
+            let members = facts.working_set.memberships.iter().map(|row| &row.member_did);
+            facts.complete.people = members.chain(&needs.people).cloned().collect();
+            facts.complete.channel_rkeys = needs.channel_rkeys.iter().cloned().collect();
+            return Ok(facts);
         }
     }
 }
 
-async fn load_once(store: &impl Store, needs: &Needs, recent_since: Micros) -> Result<Facts, Fault> {
-    let asked = Asked { needs, recent_since };
+async fn load_once(
+    store: &impl Store,
+    needs: &Needs,
+    known: &FactsCache,
+    recent_since: Micros,
+) -> Result<Facts, Fault> {
+    let asked = Asked::new(needs, known, recent_since);
     let mut questions = vec![ledger()];
     if !needs.is_empty() {
         questions.extend(KINDS.iter().map(|kind| (kind.question)(&asked)));
@@ -70,7 +86,8 @@ pub async fn standing_in(
     let mut needs = Needs::default();
     needs.communities.insert(community.clone());
     needs.people.insert(did.clone());
-    let asked = Asked { needs: &needs, recent_since: Micros::default() };
+    let known = FactsCache::default();
+    let asked = Asked::new(&needs, &known, Micros::default());
     let questions = [
         question::<CommunityRow>,
         question::<MembershipRow>,
@@ -95,7 +112,8 @@ pub async fn right_to_be_in(
     let mut needs = Needs::default();
     needs.channel_uris.insert(channel.clone());
     needs.people.extend(people.iter().cloned());
-    let asked = Asked { needs: &needs, recent_since: Micros::default() };
+    let known = FactsCache::default();
+    let asked = Asked::new(&needs, &known, Micros::default());
     let questions = [
         question::<CommunityRow>,
         question::<ChannelRow>,

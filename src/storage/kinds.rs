@@ -10,7 +10,8 @@ mod structure;
 mod talk;
 mod traces;
 
-use std::collections::BTreeSet;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,6 +19,8 @@ use serde::de::DeserializeOwned;
 use super::facts::Facts;
 use super::{Fault, Param, Statement, chunks, rows};
 use crate::domain::editions::Part;
+use crate::domain::facts_cache::FactsCache;
+use crate::domain::form::Form;
 use crate::domain::ingest::Needs;
 use crate::domain::kinds::each_kind;
 use crate::domain::working_set::{Changes, Kind};
@@ -205,19 +208,55 @@ fn bound<R: Stored>(statements: &mut Vec<Statement>, changes: &Changes, bound: &
     }
 }
 
-/// The parameters that a batch provides.
+/// The parameters that a batch provides. Several statements ask about the same, so each text is made once.
 pub(super) struct Asked<'n> {
     /// The keys.
     pub(super) needs: &'n Needs,
+    /// What need not be read.
+    known: &'n FactsCache,
     /// For people whose account was activated or deactivated, messages since then are loaded (I51).
-    pub(super) recent_since: Micros,
+    recent_since: Micros,
+    /// The records that the batch writes, by collection.
+    written: BTreeMap<Collection, Vec<&'n AtUri>>,
+    messages: OnceCell<Param>,
+    reactions: OnceCell<Param>,
+    records: OnceCell<Param>,
+    parent_rkeys: OnceCell<Param>,
+    target_rkeys: OnceCell<Param>,
+    strangers: OnceCell<Param>,
+    known_channels: OnceCell<Param>,
 }
 
-impl Asked<'_> {
+impl<'n> Asked<'n> {
+    /// What `needs` names, apart from what is `known`.
+    pub(super) fn new(needs: &'n Needs, known: &'n FactsCache, recent_since: Micros) -> Self {
+        let mut written: BTreeMap<Collection, Vec<&AtUri>> = BTreeMap::new();
+        for uri in &needs.records {
+            if let Some(collection) = Collection::from_nsid(uri.nsid()) {
+                written.entry(collection).or_default().push(uri);
+            }
+        }
+        Self {
+            needs,
+            known,
+            recent_since,
+            written,
+            messages: OnceCell::new(),
+            reactions: OnceCell::new(),
+            records: OnceCell::new(),
+            parent_rkeys: OnceCell::new(),
+            target_rkeys: OnceCell::new(),
+            strangers: OnceCell::new(),
+            known_channels: OnceCell::new(),
+        }
+    }
+
     /// The records of a collection that the batch writes, and those that it names.
     fn touched_and<'u>(&'u self, collection: Collection, named: impl Iterator<Item = &'u AtUri>) -> Param {
-        let touched = self.needs.records.iter().filter(|uri| uri.is(collection));
-        Param::json(&touched.chain(named).map(AtUri::as_str).collect::<BTreeSet<_>>())
+        let touched = self.written.get(&collection).into_iter().flatten().copied();
+        Param::json(
+            &touched.chain(named.filter(|uri| !self.needs.records.contains(*uri))).collect::<Vec<_>>(),
+        )
     }
 
     fn touched(&self, collection: Collection) -> Param {
@@ -228,12 +267,36 @@ impl Asked<'_> {
         Param::json(&self.needs.communities)
     }
 
+    /// The communities whose roles decide: those of the newest form that are named, and those that admitted people
+    /// whose standing is cached.
+    fn role_communities(&self) -> Param {
+        let named = self.needs.communities.iter().filter(|uri| Form::of(uri) == Form::New);
+        Param::json(&named.chain(self.known.admitting(&self.needs.people)).collect::<BTreeSet<_>>())
+    }
+
     pub(super) fn channels(&self) -> Param {
         self.touched_and(Collection::Channel, self.needs.channel_uris.iter())
     }
 
     pub(super) fn channel_rkeys(&self) -> Param {
         Param::json(&self.needs.channel_rkeys)
+    }
+
+    /// The keys whose channels are not cached.
+    fn strange_rkeys(&self) -> Param {
+        let strange = self.needs.channel_rkeys.iter().filter(|rkey| !self.known.knows_channels(rkey));
+        Param::json(&strange.collect::<Vec<_>>())
+    }
+
+    /// The channels that are cached.
+    fn known_channels(&self) -> Param {
+        let channels = || Param::json(&self.known.channels().map(|row| &row.uri).collect::<Vec<_>>());
+        self.known_channels.get_or_init(channels).clone()
+    }
+
+    /// The communities that are cached.
+    fn known_communities(&self) -> Param {
+        Param::json(&self.known.communities().map(|row| &row.uri).collect::<Vec<_>>())
     }
 
     fn categories(&self) -> Param {
@@ -246,25 +309,26 @@ impl Asked<'_> {
 
     /// Records that are touched and by which somebody takes part: approvals, and admissions.
     pub(super) fn approvals(&self) -> Param {
-        let is_one = |uri: &&AtUri| uri.is(Collection::Approval) || uri.is(Collection::Member);
-        Param::json(&self.needs.records.iter().filter(is_one).collect::<BTreeSet<_>>())
+        let of = |collection| self.written.get(&collection).into_iter().flatten();
+        Param::json(&of(Collection::Approval).chain(of(Collection::Member)).collect::<Vec<_>>())
     }
 
     /// Messages that the batch writes, answers or reacts to.
     pub(super) fn messages(&self) -> Param {
-        self.touched_and(Collection::Message, self.needs.parent_uris.union(&self.needs.target_uris))
+        let named = || self.needs.parent_uris.union(&self.needs.target_uris);
+        self.messages.get_or_init(|| self.touched_and(Collection::Message, named())).clone()
     }
 
     pub(super) fn parent_rkeys(&self) -> Param {
-        Param::json(&self.needs.parent_rkeys)
+        self.parent_rkeys.get_or_init(|| Param::json(&self.needs.parent_rkeys)).clone()
     }
 
     pub(super) fn target_rkeys(&self) -> Param {
-        Param::json(&self.needs.target_rkeys)
+        self.target_rkeys.get_or_init(|| Param::json(&self.needs.target_rkeys)).clone()
     }
 
     pub(super) fn reactions(&self) -> Param {
-        self.touched(Collection::Reaction)
+        self.reactions.get_or_init(|| self.touched(Collection::Reaction)).clone()
     }
 
     pub(super) fn people(&self) -> Param {
@@ -273,7 +337,8 @@ impl Asked<'_> {
 
     /// People whose standing is not cached.
     pub(super) fn strangers(&self) -> Param {
-        Param::json(&self.needs.people.difference(&self.needs.remembered).collect::<Vec<_>>())
+        let strangers = || self.needs.people.iter().filter(|did| !self.known.knows(did));
+        self.strangers.get_or_init(|| Param::json(&strangers().collect::<Vec<_>>())).clone()
     }
 
     pub(super) fn profiles(&self) -> Param {
@@ -285,7 +350,7 @@ impl Asked<'_> {
     }
 
     fn records(&self) -> Param {
-        Param::json(&self.needs.records)
+        self.records.get_or_init(|| Param::json(&self.needs.records)).clone()
     }
 
     pub(super) fn accounts(&self) -> Param {

@@ -26,6 +26,7 @@ mod histories;
 mod history;
 mod identities;
 mod invites;
+mod kept;
 mod keys;
 mod lexicons;
 mod members_only;

@@ -9,6 +9,7 @@ use colibri_edge::domain::announcement::{Announcement, Audience, Scope, Topic};
 use colibri_edge::domain::discovery::Walk;
 use colibri_edge::domain::editions::Parts;
 use colibri_edge::domain::export::{Question, Step, Subject};
+use colibri_edge::domain::facts_cache::FactsCache;
 use colibri_edge::domain::link::{Gap, Missed, StreamPosition};
 use colibri_edge::domain::moderation::{Caller, Once, Proof};
 use colibri_edge::domain::person::Person;
@@ -16,7 +17,6 @@ use colibri_edge::domain::points::Points;
 use colibri_edge::domain::presence::State;
 use colibri_edge::domain::repos::Reason;
 use colibri_edge::domain::restore::Trace;
-use colibri_edge::domain::standing_cache::StandingCache;
 use colibri_edge::domain::subscriptions::{Kind, Subscriptions};
 use colibri_edge::domain::voice::Rooms;
 use colibri_edge::domain::voice_right::Concern;
@@ -198,7 +198,7 @@ fn exercise() -> Sqlite {
     batch.position = Some(StreamPosition { host: "test".into(), cursor: Micros(START) });
     let store = service.store;
     let settings = Service::new().settings();
-    block_on(walk(&store, &batch, &settings, Some(1), &mut StandingCache::default(), Micros(START))).unwrap();
+    block_on(walk(&store, &batch, &settings, Some(1), &mut FactsCache::default(), Micros(START))).unwrap();
 
     let did = Did::parse("did:plc:bob").unwrap();
     let message = AtUri::of(&did, Collection::Message, &Rkey::parse("m").unwrap());

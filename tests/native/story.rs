@@ -1,9 +1,9 @@
 //! Histories of a small network, written as people's actions and turned into Jetstream frames.
 
 use colibri_edge::domain::announcement::{Announcement, Audience, Topic};
+use colibri_edge::domain::facts_cache::FactsCache;
 use colibri_edge::domain::moderation::{Caller, Decision, Measure, Once, Proof, Ruling};
 use colibri_edge::domain::points::Points;
-use colibri_edge::domain::standing_cache::StandingCache;
 use colibri_edge::pipeline::{Batch, Committed, Settings, decide, walk};
 use colibri_edge::storage::Fault;
 use colibri_edge::storage::commit::HeldBounds;
@@ -173,8 +173,8 @@ pub(crate) fn message_in(channel: &str, text: &str) -> Value {
 pub(crate) struct Service {
     pub(crate) store: Sqlite,
     pub(crate) announced: Vec<Announcement>,
-    /// The standings that it caches from one batch to the next.
-    pub(crate) known: StandingCache,
+    /// The facts that it keeps from one batch to the next.
+    pub(crate) known: FactsCache,
     /// When the last batch came.
     pub(crate) now: i64,
     /// The points that repositories have used.
@@ -186,7 +186,7 @@ impl Service {
         Self {
             store: Sqlite::new(),
             announced: Vec::new(),
-            known: StandingCache::default(),
+            known: FactsCache::default(),
             now: START,
             points: Points::default(),
         }

@@ -23,11 +23,11 @@ pub use reactions::groups;
 use std::collections::BTreeSet;
 
 use super::announcement::{Announcement, Audience, Scope, Topic};
+use super::facts_cache::Kept;
 use super::identity::Finding;
 use super::moderation::{Decision, Ruling};
 use super::reconciliation::Found;
 use super::rows::{Outcome, SettledRow};
-use super::standing_cache::Standings;
 use super::working_set::{Changes, WorkingSet};
 use crate::wire::events;
 use crate::wire::ids::{AtUri, Collection, Did};
@@ -44,8 +44,10 @@ const LIVE_WITHIN: i64 = 5 * 60 * 1_000_000;
 pub struct Folded {
     /// Rows to store.
     pub changes: Changes,
-    /// The standings, after the batch, of the people in the facts.
-    pub standings: Standings,
+    /// The tables after the batch that can be kept for the next one.
+    pub kept: Kept,
+    /// Whether facts of erased people were left out (I57): then nothing can be kept.
+    pub left_out: bool,
     /// Events to publish, in order.
     pub announcements: Vec<Announcement>,
     /// Records that a rule refused.
@@ -200,10 +202,12 @@ pub fn fold<'a>(
             What::Passing | What::Refused(_) => {}
         }
     }
-    let (changes, standings) = fold.working_set.into_changes();
+    let left_out = !fold.working_set.erased.is_empty();
+    let (changes, kept) = fold.working_set.into_changes();
     Folded {
         changes,
-        standings,
+        kept,
+        left_out,
         announcements: fold.announcements,
         refusals: fold.refusals,
         accounts: fold.accounts,

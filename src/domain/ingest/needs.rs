@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use super::super::facts_cache::FactsCache;
 use super::super::form::{Form, community_of};
 use super::super::gate::awaited;
 use super::super::moderation::{Caller, Decision, Measure};
@@ -31,8 +32,6 @@ pub struct Needs {
     pub channel_rkeys: BTreeSet<Rkey>,
     /// People whose standing or profile is needed.
     pub people: BTreeSet<Did>,
-    /// Those of them whose standing is cached and need not be read (`domain::standing_cache`).
-    pub remembered: BTreeSet<Did>,
     /// People whose profile alone is needed.
     pub profiles: BTreeSet<Did>,
     /// People whose account was activated or deactivated: what they own, joined and recently wrote
@@ -128,7 +127,7 @@ impl Needs {
     /// Adds what follows from loaded facts: the needs of records that may be released, and the
     /// names of channels that return with their community (I72). Returns `false` if there is
     /// nothing to add, which is nearly always the case.
-    pub fn add_following(&mut self, working_set: &WorkingSet) -> bool {
+    pub fn add_following(&mut self, working_set: &WorkingSet, known: &FactsCache) -> bool {
         let size = |needs: &Self| {
             (needs.records.len(), needs.appearing.len(), needs.followed.len(), needs.subjects.len())
         };
@@ -185,17 +184,27 @@ impl Needs {
                 by_name(parent, &mut self.parent_uris, &mut self.parent_rkeys);
             }
         }
-        for community in working_set.communities.iter() {
+        for community in working_set.communities.iter().chain(known.communities()) {
             if self.accounts.contains(&community.uri.authority()) {
                 self.appearing.insert(community.uri.to_string());
             }
         }
-        for channel in working_set.channels.iter() {
+        for channel in working_set.channels.iter().chain(known.channels()) {
             if self.appearing.contains(channel.community_uri.as_str()) {
                 self.appears(&channel.uri);
             }
         }
         before != size(self)
+    }
+
+    /// Whether [`Self::add_following`] may add something. Nearly always not, and then nothing is copied for it.
+    pub fn may_follow(&self, working_set: &WorkingSet, known: &FactsCache) -> bool {
+        let places = || working_set.channels.iter().chain(known.channels());
+        !working_set.moderations.is_empty()
+            || !working_set.held.is_empty()
+            || !self.accounts.is_empty()
+            || !self.showing.is_empty()
+            || places().any(|channel| self.appearing.contains(channel.community_uri.as_str()))
     }
 
     /// Everybody whose records, account or identity this is about.

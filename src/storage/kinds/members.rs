@@ -63,7 +63,6 @@ impl Stored for ApprovalRow {
     }
 }
 
-/// Read of everybody who is asked about, remembered or not: there are few.
 impl Stored for MemberRow {
     const PART: Option<Part> = Some(Part::Standings);
     const READ: &'static str = people_concerned!(
@@ -92,7 +91,7 @@ impl Stored for MemberRow {
     const HIDE: Option<&'static str> = Some("UPDATE members SET hidden = ?2 WHERE member_did = ?1");
 
     fn asked(asked: &Asked) -> Vec<Param> {
-        vec![asked.people(), asked.approvals(), asked.closing()]
+        vec![asked.strangers(), asked.approvals(), asked.closing()]
     }
 }
 
@@ -135,7 +134,7 @@ impl Stored for RoleRow {
     const KEPT: Option<i64> = Some(250);
 
     fn asked(asked: &Asked) -> Vec<Param> {
-        vec![asked.touched(Collection::Role), asked.communities(), asked.people()]
+        vec![asked.touched(Collection::Role), asked.role_communities(), asked.strangers()]
     }
 }
 

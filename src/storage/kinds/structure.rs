@@ -46,7 +46,7 @@ impl Stored for CommunityRow {
             SELECT 1 FROM repos r WHERE r.did = owner_did AND r.synced_at IS NOT NULL), 'true', 'false')),
         'hidden', json(iif(hidden, 'true', 'false')),
         'rev', rev, 'indexed_at', indexed_at) AS row
-    FROM communities WHERE uri IN (SELECT uri FROM wanted)";
+    FROM communities WHERE uri IN (SELECT uri FROM wanted) AND uri NOT IN (SELECT value FROM json_each(?12))";
     const STORE: &'static str = "
     INSERT INTO communities (uri, owner_did, rkey, name, description, picture, category_order,
         requires_approval_to_join, banner, link_embeds, migrated_to, migrated_from, appview, hidden, rev,
@@ -73,7 +73,7 @@ impl Stored for CommunityRow {
         vec![
             asked.communities(),
             asked.channels(),
-            asked.channel_rkeys(),
+            asked.strange_rkeys(),
             asked.categories(),
             asked.messages(),
             asked.memberships(),
@@ -82,6 +82,7 @@ impl Stored for CommunityRow {
             asked.reactions(),
             asked.accounts(),
             asked.since(),
+            asked.known_communities(),
         ]
     }
 }
@@ -113,7 +114,7 @@ impl Stored for ChannelRow {
         'link_embeds', json(iif(link_embeds IS NULL, 'null', iif(link_embeds, 'true', 'false'))),
         'migrated_from', migrated_from,
         'rev', rev, 'indexed_at', indexed_at) AS row
-    FROM channels WHERE uri IN (SELECT uri FROM wanted)";
+    FROM channels WHERE uri IN (SELECT uri FROM wanted) AND uri NOT IN (SELECT value FROM json_each(?9))";
     const STORE: &'static str = "
     INSERT INTO channels (uri, rkey, community_uri, name, description, channel_type, category_rkey,
         owner_only, allowed_roles, allowed_members, link_embeds, migrated_from, rev, indexed_at, cid)
@@ -138,13 +139,14 @@ impl Stored for ChannelRow {
     fn asked(asked: &Asked) -> Vec<Param> {
         vec![
             asked.channels(),
-            asked.channel_rkeys(),
+            asked.strange_rkeys(),
             asked.messages(),
             asked.communities(),
             asked.target_rkeys(),
             asked.reactions(),
             asked.accounts(),
             asked.since(),
+            asked.known_channels(),
         ]
     }
 }
