@@ -8,11 +8,10 @@
 
 import { copyFileSync, existsSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
 import { gzipSync } from 'node:zlib'
 
 import { digestOf, filesBelow } from './inputs.js'
-import { BUILD_DIR, GUARD, packaged, ROOT, WRANGLER_CONFIG } from './paths.js'
+import { isProgram, BUILD_DIR, GUARD, packaged, ROOT, WRANGLER_CONFIG } from './paths.js'
 import { buildPages, PAGES_SOURCES, pagesAreCurrent } from './pages.js'
 import { exitWith, Refusal, runQuietly, say } from './progress.js'
 import { setUp, wasmBindgen, workerBuild } from './toolchain.js'
@@ -111,6 +110,6 @@ export async function build(announce = say) {
   return sizeLine()
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+if (isProgram(import.meta.url)) {
   build().then((size) => console.log(size), exitWith)
 }

@@ -1,13 +1,14 @@
 // @ts-check
 // Every npm script: what it does, its options, what must be installed for it. `--help` and the readers of arguments are
-// made from this table, so that an option is written once.
+// made from this table, so that an option is written once. `npm run admin` has commands of its own (admin-commands.js).
 //
 // Promises: an unknown option, an option without its value and a value that cannot be meant are one sentence each
 // (Refusal). Uses only Node's own modules, because it runs before any package is installed.
 
-import { join } from 'node:path'
+import { isAbsolute, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 
+import { ADMIN } from './admin-commands.js'
 import { LOCAL_DIR, ROOT, WRANGLER_CONFIG } from './paths.js'
 import { Refusal } from './progress.js'
 
@@ -18,6 +19,7 @@ import { Refusal } from './progress.js'
  *
  * @typedef {object} Command
  * @property {string} script the module that does it
+ * @property {Record<string, import('./admin-commands.js').AdminCommand>} [commands] what its first words choose from
  * @property {string[]} [first] arguments that always come first
  * @property {string} about what it does, in one sentence
  * @property {string} [arguments] what may follow the options; without it, nothing
@@ -100,6 +102,31 @@ export const COMMANDS = {
       port: { value: 'PORT', about: 'where that service reads its stream' },
       merge: { about: 'add to what is there: from the second file on' },
     },
+    needs: {},
+  },
+  admin: {
+    script: 'scripts/admin.js',
+    about: 'Operates a running service: status, moderation, exports, and what is wrong with it.',
+    commands: ADMIN,
+    options: {
+      url: { value: 'URL', default: 'http://127.0.0.1:8787', about: 'the service' },
+      'key-file': { value: 'FILE', about: 'the file with the API key; without it INVITE_API_KEY of the environment' },
+      json: { about: 'print answers as JSON' },
+    },
+    needs: {},
+  },
+  backup: {
+    script: 'scripts/backup.js',
+    about: 'Copies the database and the objects of a `serve`, also while it runs, to a new folder.',
+    arguments: 'FOLDER',
+    options: { state: STATE },
+    needs: {},
+  },
+  restore: {
+    script: 'scripts/restore.js',
+    about: 'Makes the state of a `serve`, which must not run, that of a backup.',
+    arguments: 'FOLDER',
+    options: { state: STATE, replace: { about: 'also if the folder has a state, which stays beside the new one' } },
     needs: {},
   },
   'bench:rest': {
@@ -222,44 +249,86 @@ export function commandNamed(name) {
 
 const called = (/** @type {string} */ name) => (name === 'start' || name === 'test' ? `npm ${name}` : `npm run ${name}`)
 
-/** What `--help` prints. @param {string} name */
-export function helpOf(name) {
-  const { about, arguments: positionals, options = {} } = commandNamed(name)
-  const rows = Object.entries(options).map(([option, { value, about, default: preset }]) => [
-    `  --${option}${value ? ` ${value}` : ''}`,
-    about + (preset ? ` (${preset})` : ''),
-  ])
+/**
+ * The command that the first words of `args` choose, its whole name, and the arguments behind it.
+ * @param {string} name @param {string[]} args
+ * @returns {{ command: Pick<Command, 'about' | 'arguments' | 'options' | 'commands'>, called: string, chosen?: string, rest: string[] }}
+ */
+function chosenBy(name, args) {
+  const command = commandNamed(name)
+  const whole = called(name)
+  if (!command.commands || args.length === 0 || args[0].startsWith('-')) return { command, called: whole, rest: args }
+  const words = [2, 1].find((count) => Object.hasOwn(command.commands, args.slice(0, count).join(' ')))
+  if (!words) throw new Refusal(`${whole} has no command ${args[0]}. See: ${whole} -- --help`)
+  const chosen = args.slice(0, words).join(' ')
+  const own = command.commands[chosen]
+  const options = { ...own.options, ...(own.isLocal ? {} : command.options) }
+  return { command: { ...own, options }, called: `${whole} -- ${chosen}`, chosen, rest: args.slice(words) }
+}
+
+/** @param {[string, string][]} rows */
+function table(rows) {
   const width = Math.max(...rows.map(([left]) => left.length), 0)
-  const usage = [called(name), ...(rows.length > 0 || positionals ? ['--'] : []), ...(rows.length > 0 ? ['[options]'] : [])]
+  return rows.map(([left, right]) => `${left.padEnd(width)}  ${right}`)
+}
+
+/** What `--help` prints. @param {string} name @param {string[]} [args] */
+export function helpOf(name, args = []) {
+  const { command, called: whole } = chosenBy(name, args.filter((arg) => !arg.startsWith('-')).slice(0, 2))
+  const { about, arguments: positionals, options = {}, commands = {} } = command
+  const rows = Object.entries(options).map(([option, { value, about: meaning, default: preset }]) => /** @type {[string, string]} */ ([
+    `  --${option}${value ? ` ${value}` : ''}`,
+    meaning + (preset ? ` (${preset})` : ''),
+  ]))
+  const ofCommands = Object.entries(commands).map(([chosen, own]) => /** @type {[string, string]} */ ([
+    `  ${[chosen, own.arguments].filter(Boolean).join(' ')}`,
+    own.about,
+  ]))
+  const isOneOfMany = whole.includes(' -- ')
+  const takes = positionals ? [isOneOfMany ? positionals : `[${positionals}]`] : []
+  const more = [...(ofCommands.length > 0 ? ['COMMAND'] : []), ...(rows.length > 0 ? ['[options]'] : []), ...takes]
+  const dashes = more.length > 0 && !isOneOfMany ? ['--'] : []
   return [
     about,
-    `\nUsage: ${[...usage, ...(positionals ? [`[${positionals}]`] : [])].join(' ')}`,
-    ...(rows.length > 0 ? ['', ...rows.map(([left, right]) => `${left.padEnd(width)}  ${right}`)] : []),
+    `\nUsage: ${[whole, ...dashes, ...more].join(' ')}`,
+    ...(rows.length > 0 ? ['', ...table(rows)] : []),
+    ...(ofCommands.length > 0 ? ['\nCommands:', ...table(ofCommands), `\n${whole} -- COMMAND --help explains one of them.`] : []),
   ].join('\n')
+}
+
+/**
+ * A path that was typed as an argument of an npm script, which npm runs in the folder of the package.
+ * @param {string} path @param {string} script
+ */
+export function typedPath(path, script) {
+  const typedIn = process.env.npm_lifecycle_event === script ? process.env.INIT_CWD : undefined
+  return isAbsolute(path) ? path : resolve(typedIn ?? process.cwd(), path)
 }
 
 /**
  * The arguments of a command; throws a Refusal in one sentence.
  * @param {string} name @param {string[]} [args]
- * @returns {{ values: Record<string, any>, positionals: string[] }}
+ * @returns {{ values: Record<string, any>, positionals: string[], chosen?: string }}
  */
 export function readArguments(name, args = process.argv.slice(2)) {
-  const { options = {}, arguments: positional } = commandNamed(name)
+  const { command, called: whole, chosen, rest } = chosenBy(name, args)
+  const { options = {}, arguments: positional } = command
   const spec = Object.entries(options).map(([option, { value, default: preset }]) => [
     option,
     value ? { type: 'string', ...(preset !== undefined && { default: preset }) } : { type: 'boolean', default: false },
   ])
-  const see = `See: ${called(name)} -- --help`
+  const see = `See: ${whole}${chosen ? '' : ' --'} --help`
   let read
   try {
-    read = parseArgs({ args, options: Object.fromEntries(spec), allowPositionals: true })
+    read = parseArgs({ args: rest, options: Object.fromEntries(spec), allowPositionals: true })
   } catch (error) {
     const unknown = /^Unknown option '(-[^']*)'/.exec(error.message)?.[1]
-    throw new Refusal(unknown ? `${called(name)} has no option ${unknown}. ${see}` : `${error.message.split('\n')[0].replace(/\.$/, '')}. ${see}`)
+    throw new Refusal(unknown ? `${whole} has no option ${unknown}. ${see}` : `${error.message.split('\n')[0].replace(/\.$/, '')}. ${see}`)
   }
-  if (read.positionals.length > 0 && !positional) throw new Refusal(`${called(name)} takes no ${read.positionals[0]}. ${see}`)
+  if (command.commands && !chosen) throw new Refusal(`${whole} needs a command: ${Object.keys(command.commands).join(', ')}. ${see}`)
+  if (read.positionals.length > 0 && !positional) throw new Refusal(`${whole} takes no ${read.positionals[0]}. ${see}`)
   for (const [option, { value }] of Object.entries(options)) checkValue(option, value, read.values[option], see)
-  return /** @type {any} */ (read)
+  return { values: /** @type {any} */ (read.values), positionals: read.positionals, chosen }
 }
 
 /** @param {string} option @param {string | undefined} kind @param {any} given @param {string} see */

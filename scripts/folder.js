@@ -17,19 +17,25 @@ const REASONS = {
   ENOENT: 'nothing can be made there',
 }
 
+/** Why the system refused something, in words. @param {any} error */
+export const reasonOf = (error) => REASONS[error.code] ?? error.message
+
 /** @param {string} folder that `--state` names @param {any} error */
 export function noState(folder, error) {
-  const reason = REASONS[error.code] ?? error.message
+  const reason = reasonOf(error)
   return new Refusal(`The folder ${folder} cannot keep the state: ${reason}. Give --state a folder that you may write.`)
 }
 
-/** Not mkdir's `recursive`, which never ends where nothing can be made (/proc). @param {string} folder */
-function make(folder) {
+/**
+ * Makes a folder and those above it. Not mkdir's `recursive`, which never ends where nothing can be made (/proc).
+ * @param {string} folder @param {number} [mode]
+ */
+export function makeFolder(folder, mode) {
   const missing = [folder]
   while (!existsSync(dirname(missing[0]))) missing.unshift(dirname(missing[0]))
   for (const path of missing) {
     try {
-      mkdirSync(path)
+      mkdirSync(path, { mode })
     } catch (error) {
       // Another service may make the same folder at the same time.
       if (error.code !== 'EEXIST' || !statSync(path).isDirectory()) throw error
@@ -41,7 +47,7 @@ function make(folder) {
 export function stateFolder(folder) {
   const serve = join(folder, 'serve')
   try {
-    make(serve)
+    makeFolder(serve)
     // SQLite would open a database that it may only read.
     accessSync(serve, constants.W_OK)
     return serve

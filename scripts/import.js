@@ -14,15 +14,14 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createReadStream, existsSync, statSync } from 'node:fs'
 import { createServer } from 'node:http'
-import { isAbsolute, join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
-import { pathToFileURL } from 'node:url'
 import { WebSocketServer } from 'ws'
 
-import { readArguments } from './commands.js'
+import { readArguments, typedPath } from './commands.js'
 import { END_SIGNALS, node24 } from './node24.js'
-import { ROOT } from './paths.js'
+import { isProgram, ROOT } from './paths.js'
 import { freePort } from './port.js'
 import { exitWith, Refusal, say } from './progress.js'
 
@@ -207,14 +206,10 @@ function readOptions() {
   if (!Number.isInteger(port) || port < 0 || port > 65_535 || (values.port && port === 0)) {
     throw new Refusal(`--port must be a number from 1 to 65535, not ${values.port}`)
   }
-  // npm runs scripts in the package folder; a relative path means the folder the person typed it in.
-  const typedIn = process.env.npm_lifecycle_event === 'import' ? process.env.INIT_CWD : undefined
-  /** @param {string} path */
-  const full = (path) => (isAbsolute(path) ? path : resolve(typedIn ?? process.cwd(), path))
-  const file = full(positionals[0])
+  const file = typedPath(positionals[0], 'import')
   if (!existsSync(file)) throw new Refusal(`There is no file ${file}.\n${USAGE}`)
   if (!statSync(file).isFile()) throw new Refusal(`${file} is not a file.\n${USAGE}`)
-  return { file, port, merge: values.merge, url: values.url?.replace(/\/+$/, ''), state: values.state && full(values.state) }
+  return { file, port, merge: values.merge, url: values.url?.replace(/\/+$/, ''), state: values.state && typedPath(values.state, 'import') }
 }
 
 /** What a service says of itself. @param {string} url */
@@ -351,4 +346,4 @@ async function run() {
   }
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1]).href) run().then(() => process.exit(0), exitWith)
+if (isProgram(import.meta.url)) run().then(() => process.exit(0), exitWith)

@@ -1,9 +1,10 @@
 // @ts-check
 // The paths of this project. Every other script takes its paths from here, so moving a folder is one edit.
 
+import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 
 export const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
 
@@ -27,5 +28,14 @@ export const WRANGLER = join(ROOT, 'node_modules', 'wrangler', 'bin', 'wrangler.
 
 export const WRANGLER_CONFIG = join(ROOT, 'wrangler.toml')
 
+/** The schema of the index. wrangler.toml names the same folder. */
+export const MIGRATIONS_DIR = join(ROOT, 'migrations')
+
+/** The version of this project. @type {string} */
+export const VERSION = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')).version
+
 /** A program from an npm package of this project. */
 export const packaged = (program) => join(ROOT, 'node_modules', '.bin', program)
+
+/** Whether a module is the program that runs, and not one that another imports. @param {string} url its `import.meta.url` */
+export const isProgram = (url) => url === pathToFileURL(process.argv[1] ?? ROOT).href

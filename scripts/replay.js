@@ -17,12 +17,12 @@
 import { once } from 'node:events'
 import { createReadStream, createWriteStream, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { isAbsolute, join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as pause } from 'node:timers/promises'
-import { pathToFileURL } from 'node:url'
 
-import { readArguments } from './commands.js'
+import { readArguments, typedPath } from './commands.js'
+import { isProgram } from './paths.js'
 import { DEMO_DIR, readDemo } from './demo.js'
 import { END_SIGNALS, endWithParent } from './node24.js'
 import { freePort } from './port.js'
@@ -94,10 +94,7 @@ function readOptions() {
   if (positionals.length !== 1) throw new Refusal(USAGE)
   if (values.control && values.port) throw new Refusal(`--control and --port are two ways; choose one.\n${USAGE}`)
   const port = values.port === undefined ? undefined : Number(values.port)
-  // npm runs scripts in the package folder; a relative path refers to the folder in which the person typed it.
-  const typedIn = process.env.npm_lifecycle_event === 'replay' ? process.env.INIT_CWD : undefined
-  const [named] = positionals
-  const file = isAbsolute(named) ? named : resolve(typedIn ?? process.cwd(), named)
+  const file = typedPath(positionals[0], 'replay')
   if (!existsSync(file)) throw new Refusal(`There is no file ${file}.\n${USAGE}`)
   if (!statSync(file).isFile()) throw new Refusal(`${file} is not a file.\n${USAGE}`)
   return { file, port, control: values.control }
@@ -236,4 +233,4 @@ async function replay() {
   }
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1]).href) replay().catch(exitWith)
+if (isProgram(import.meta.url)) replay().catch(exitWith)

@@ -20,7 +20,7 @@ const [{ commandNamed, helpOf, readArguments }, { exitWith }] = await Promise.al
 try {
   const command = commandNamed(name)
   if (rest.includes('--help') || rest.includes('-h')) {
-    console.log(helpOf(name))
+    console.log(helpOf(name, rest))
     process.exit(0)
   }
   readArguments(name, rest)

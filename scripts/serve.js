@@ -10,22 +10,24 @@
 //      behind;
 //   5. SIGTERM ends it with code 0; there is one service per state folder; a workerd that dies is restarted, with
 //      growing pauses if it dies again and again;
-//   6. connections are bounded (guard/) where the system allows it, and descriptors remain for everything else.
+//   6. connections are bounded (guard/) where the system allows it, and descriptors remain for everything else;
+//   7. `npm run backup` copies the state while it runs (backup-request.js).
 //
 // Options: --port (8787), --host (127.0.0.1), --state (.local/serve), --config (wrangler.toml). Variables: see
 // local-worker.js; MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS.
 
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { isAbsolute, join, resolve } from 'node:path'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 
+import { copyOnRequest } from './backup-request.js'
 import { build, buildIsCurrent } from './build.js'
-import { readArguments } from './commands.js'
+import { readArguments, typedPath } from './commands.js'
 import { ServiceLog } from './log.js'
 import { continueUnderNode24, END_SIGNALS, endWithParent } from './node24.js'
-import { BUILD_DIR, GUARD, ROOT, WRANGLER_CONFIG } from './paths.js'
+import { BUILD_DIR, GUARD, VERSION, WRANGLER_CONFIG } from './paths.js'
 import { stateFolder } from './folder.js'
 import { freePort } from './port.js'
 import { exitWith, Refusal } from './progress.js'
@@ -48,22 +50,18 @@ const STOP_WITHIN_MILLIS = 2_500
 
 function readOptions() {
   const { values } = readArguments('serve')
-  // npm runs scripts in the package folder; a relative path refers to the folder in which the person typed it.
-  const typedIn = process.env.npm_lifecycle_event === 'serve' ? process.env.INIT_CWD : undefined
-  const full = (path) => (isAbsolute(path) ? path : resolve(typedIn ?? process.cwd(), path))
-  const config = full(values.config)
+  const config = typedPath(values.config, 'serve')
   if (!existsSync(config)) throw new Refusal(`There is no file ${config}, which --config names.`)
-  return { port: Number(values.port), host: values.host, state: full(values.state), config }
+  return { port: Number(values.port), host: values.host, state: typedPath(values.state, 'serve'), config }
 }
 
 /** What is about to run, in one line. @param {any} worker @param {string} mode @param {(database: any) => string[]} filesOf */
 function startLine({ bindings, databases }, mode, filesOf) {
-  const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
   const given = bindings.JETSTREAM_URL || VARIABLES.find(({ name }) => name === 'JETSTREAM_URL').default
   const stream = URL.canParse(given) ? new URL(given).origin + new URL(given).pathname : given
   const schema = databases.flatMap((database) => filesOf(database).slice(-1)).join(', ').replace(/\.sql$/, '')
   const key = bindings.INVITE_API_KEY ? 'yes' : 'no'
-  return `colibri-edge ${version}, schema ${schema || 'none'}, AUTH_MODE ${mode}, INVITE_API_KEY ${key}, stream ${stream}`
+  return `colibri-edge ${VERSION}, schema ${schema || 'none'}, AUTH_MODE ${mode}, INVITE_API_KEY ${key}, stream ${stream}`
 }
 
 /**
@@ -110,6 +108,7 @@ async function serve() {
   }
   const state = new StateFolder(options.state)
   await state.take('Stop that one first, or give --state another folder.')
+  copyOnRequest(state, say)
 
   const require = createRequire(import.meta.url)
   const { Log, LogLevel, Miniflare } = require('miniflare')
@@ -243,7 +242,7 @@ async function serve() {
       .unsafeEvictDurableObject(worker.name, className, { name, webSockets: 'hibernate' })
       .then(() => process.send({ evicted: name }), (error) => process.send({ evicted: name, error: String(error) }))
   })
-  state.announce(url)
+  state.announce(url, { copies: true })
   startCron(() => runtime, worker)
   // Not through the public socket, where it would count against the rate limit of this machine. The answer does not
   // matter.

@@ -49,20 +49,27 @@ export class StateFolder {
 
   /** Takes the folder for this process, or throws, names the process that has it, and adds the advice. */
   async take(advice) {
+    if (await this.takeIfFree()) return
+    const holder = this.holder()
+    throw new Refusal(
+      `The folder ${this.path} is in use by another service` +
+        (holder ? ` (process ${holder.pid}, ${holder.url}).` : '.') +
+        `\n${advice}`,
+    )
+  }
+
+  /** Takes the folder for this process; false if another one has it. @returns {Promise<boolean>} */
+  async takeIfFree() {
     this.#lock = this.#openLock()
     try {
       // An open exclusive transaction is a file lock, held until this process ends in any way. Nothing is written.
       this.#lock.exec('BEGIN EXCLUSIVE')
     } catch (error) {
       if (error.errcode !== SQLITE_BUSY) throw error
-      const holder = this.#readHolder()
-      throw new Refusal(
-        `The folder ${this.path} is in use by another service` +
-          (holder ? ` (process ${holder.pid}, ${holder.url}).` : '.') +
-          `\n${advice}`,
-      )
+      return false
     }
     await this.#endOrphan()
+    return true
   }
 
   #openLock() {
@@ -74,9 +81,12 @@ export class StateFolder {
     }
   }
 
-  /** Notes who has the folder, for the message to a second service. This is not a lock. */
-  announce(url) {
-    writeFileSync(this.#serviceFile, JSON.stringify({ pid: process.pid, url }))
+  /**
+   * Notes who has the folder, for the message to a second service. This is not a lock.
+   * @param {string} url @param {object} [more] what it can do
+   */
+  announce(url, more = {}) {
+    writeFileSync(this.#serviceFile, JSON.stringify({ pid: process.pid, birth: birthOf(process.pid), url, ...more }))
   }
 
   /** A secret of 32 random bytes that belongs to this folder: generated on first use, and then always the same. */
@@ -98,7 +108,8 @@ export class StateFolder {
     return folder
   }
 
-  #readHolder() {
+  /** What the last service noted; it may have ended since. @returns {Record<string, any> | undefined} */
+  holder() {
     try {
       return JSON.parse(readFileSync(this.#serviceFile, 'utf8'))
     } catch {

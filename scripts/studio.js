@@ -6,9 +6,8 @@
 
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { isAbsolute, resolve } from 'node:path'
 
-import { readArguments } from './commands.js'
+import { readArguments, typedPath } from './commands.js'
 import { localWorker } from './local-worker.js'
 import { END_SIGNALS, endWithParent } from './node24.js'
 import { WRANGLER_CONFIG } from './paths.js'
@@ -21,9 +20,7 @@ const EXPLORER = '/cdn-cgi/local/explorer'
 
 async function studio() {
   const { values } = readArguments('studio')
-  // npm runs scripts in the package folder; a relative path refers to the folder in which the person typed it.
-  const typedIn = process.env.npm_lifecycle_event === 'studio' ? process.env.INIT_CWD : undefined
-  const folder = isAbsolute(values.state) ? values.state : resolve(typedIn ?? process.cwd(), values.state)
+  const folder = typedPath(values.state, 'studio')
   const state = new StateFolder(folder)
   if (!existsSync(state.storage)) throw new Refusal(`There is no database in ${folder}. Name the folder of a service: --state DIR`)
   await state.take('Stop that service first: two programs must not write one database.')

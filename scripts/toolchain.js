@@ -14,7 +14,7 @@ import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 
 import { node24 } from './node24.js'
-import { packaged, ROOT, TOOLS_DIR } from './paths.js'
+import { isProgram, packaged, ROOT, TOOLS_DIR } from './paths.js'
 import { exitWith, Refusal, runQuietly, say } from './progress.js'
 
 const WASM_TARGET = 'wasm32-unknown-unknown'
@@ -252,6 +252,6 @@ export async function setUp(needs) {
   }
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+if (isProgram(import.meta.url)) {
   setUp({ rust: true, lints: true, network: true, calls: true }).then(() => say('Everything is installed.'), exitWith)
 }

@@ -11,10 +11,9 @@
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
 
 import { readArguments } from './commands.js'
-import { ROOT } from './paths.js'
+import { isProgram, ROOT } from './paths.js'
 import { exitWith, Refusal, say } from './progress.js'
 
 const TABLE = join(ROOT, 'src', 'domain', 'variables.json')
@@ -153,4 +152,4 @@ async function write() {
   }
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1] ?? ROOT).href) write().catch(exitWith)
+if (isProgram(import.meta.url)) write().catch(exitWith)
