@@ -5,7 +5,7 @@
 // Promises: what a page loads is in that folder, one script and one style per page, so that nothing comes from the
 // internet at run time; does nothing if no input changed.
 
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -17,10 +17,12 @@ export const PAGES_SOURCES = join(ROOT, 'src', 'pages')
 /** Beside the folder, because every file in it is uploaded. */
 const STAMP = join(BUILD_DIR, '.pages-inputs')
 /** A page each: NAME.tsx and NAME.css become NAME.js, NAME.css and NAME.html. */
-const PAGES = ['home', 'chat', 'console']
+const PAGES = ['home', 'chat', 'console', 'sockets']
+/** What `/asyncapi.json` serves: it is read as a whole and rarely, so it is no part of the wasm. */
+const SOCKETS = join(ROOT, 'src', 'api', 'reference', 'asyncapi.json')
 
 const inputsDigest = () =>
-  digestOf([...filesBelow(PAGES_SOURCES), join(ROOT, 'package-lock.json'), fileURLToPath(import.meta.url)])
+  digestOf([...filesBelow(PAGES_SOURCES), SOCKETS, join(ROOT, 'package-lock.json'), fileURLToPath(import.meta.url)])
 
 /** Whether build/pages was made from the current sources. */
 export const pagesAreCurrent = () =>
@@ -47,5 +49,6 @@ export async function buildPages() {
   })
   const template = readFileSync(join(PAGES_SOURCES, 'page.html'), 'utf8')
   for (const name of PAGES) writeFileSync(join(PAGES_DIR, `${name}.html`), template.replaceAll('NAME', name))
+  copyFileSync(SOCKETS, join(PAGES_DIR, 'asyncapi.json'))
   writeFileSync(STAMP, inputs)
 }

@@ -110,6 +110,8 @@ const ROUTES: &[Route] = routes! {
     GET    "/.well-known/did.json"   did did::document;
     GET    "/openapi.json"           openapi reference::document;
     GET    "/docs"                   docs reference::page;
+    GET    "/asyncapi.json"          asyncapi pages::sockets_document;
+    GET    "/docs/sockets"           sockets_page pages::sockets;
     GET    "/"                       home pages::home;
     GET    "/pages/{file}"           page_file pages::file;
     GET    "/console"                console pages::console;

@@ -1,4 +1,4 @@
-//! The pages: `/`, the chat as an example of a client, and the console. `src/pages` has their sources, `npm run
+//! The pages: `/`, the sockets, the chat as an example of a client, and the console. `src/pages` has their sources, `npm run
 //! build` their files; they are no part of the wasm.
 //!
 //! A page loads its script and its style from here and nothing from elsewhere; its policy allows no
@@ -12,6 +12,18 @@ use crate::platform::{assets, config};
 /// `GET /`.
 pub(super) async fn home(call: &Call) -> Answer {
     document(call, "home", "'self'").await
+}
+
+/// `GET /docs/sockets`: the document of the sockets as a page.
+pub(super) async fn sockets(call: &Call) -> Answer {
+    document(call, "sockets", "'self'").await
+}
+
+/// `GET /asyncapi.json`: every frame of the sockets. `reference/asyncapi.json` is its source, and the tests of
+/// [`super::reference`] compare it with the code.
+pub(super) async fn sockets_document(call: &Call) -> Answer {
+    let text = assets::text(&call.env, "asyncapi.json").await?;
+    tagged(call, text.ok_or(ApiError::Internal)?, None)
 }
 
 /// `GET /demo/chat`. It signs in to the person's PDS, which may be anywhere.

@@ -3,7 +3,8 @@
 //! The document is written by hand, because it says what no code knows: when an answer is a 410,
 //! what a field means. The tests of this file compare it with what code does know, in both
 //! directions: every route and its methods, every parameter and field that a handler reads and how,
-//! every field of every body and whether it can be `null`, every error with its status.
+//! every field of every body and whether it can be `null`, every error with its status. The same holds
+//! for `asyncapi.json`, the document of the sockets, which is served as a file (`pages.rs`).
 //!
 //! The page is one file that requests nothing but the document.
 

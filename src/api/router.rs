@@ -220,8 +220,16 @@ mod tests {
                 "{path}: a PDS forwards no other method"
             );
             assert_eq!(path.strip_prefix("/xrpc/").as_slice(), *own, "{path}");
-            let alone = ["/", "/openapi.json", "/docs", "/console", "/metrics", "/.well-known/did.json"];
-            let roots = ["/api/", "/demo/", "/pages/", "/xrpc/"];
+            let alone = [
+                "/",
+                "/openapi.json",
+                "/asyncapi.json",
+                "/docs",
+                "/console",
+                "/metrics",
+                "/.well-known/did.json",
+            ];
+            let roots = ["/api/", "/docs/", "/demo/", "/pages/", "/xrpc/"];
             assert!(alone.contains(path) || roots.iter().any(|root| path.starts_with(root)), "{path}");
             assert!(*path == "/" || !path.ends_with('/'), "{path}");
             assert!(path.matches('{').count() <= 1, "{path}: one part of any text");

@@ -10,6 +10,7 @@ const PLACES = [
   ['/demo/call', t.home.call, t.home.callAbout],
   ['/console', t.home.console, t.home.consoleAbout],
   ['/docs', t.home.docs, t.home.docsAbout],
+  ['/docs/sockets', t.home.sockets, t.home.socketsAbout],
   ['/openapi.json', t.home.openapi, t.home.openapiAbout],
   ['/api/health', t.home.health, t.home.healthAbout],
 ] as const

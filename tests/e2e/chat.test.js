@@ -108,7 +108,7 @@ describe('the first page and the chat', { skip: missing('chromium') }, () => {
   })
 
   test('pages have their headers, missing ones are JSON', async () => {
-    for (const path of ['/', '/demo/chat']) {
+    for (const path of ['/', '/docs/sockets', '/demo/chat']) {
       const { headers } = await service.fetch(path)
       assert.match(headers.get('content-type'), /^text\/html/)
       assert.match(headers.get('content-security-policy'), /^default-src 'none'; script-src 'self'; style-src 'self';/)

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import { before, describe, test } from 'node:test'
 
-import { missing, openBrowser, screenshot } from './browser.js'
+import { isTooWide, missing, obstacles, openBrowser, screenshot } from './browser.js'
 import { eventually } from './harness.js'
 import { answers, garden, openPlace } from './place.js'
 
@@ -60,6 +60,22 @@ describe('pages', { skip: missing('chromium') }, () => {
     assert(wide <= 390, `${wide} pixels at 390`)
     await screenshot(page, 'docs-390px')
     assert.deepEqual(page.problems, [])
+  })
+
+  test('the page of the sockets has every frame, fits a phone, and is read by everybody', async () => {
+    const { body: document } = await service.fetchJson('/asyncapi.json')
+    for (const [width, dark] of [[390, false], [1600, true]]) {
+      const page = await browser.page({ width, height: 800, dark })
+      await page.goto(`${service.url}/docs/sockets#resumed`)
+      await page.locator('h2').first().waitFor()
+      const ids = await page.locator('section section').evaluateAll((all) => all.map(({ id }) => id))
+      assert.deepEqual(ids.sort(), Object.keys(document.components.messages).sort())
+      assert(await page.locator('#resumed').isVisible())
+      assert.deepEqual(await obstacles(page), [], `${width}`)
+      assert(!(await isTooWide(page)), `${width}`)
+      await screenshot(page, `sockets-${width}`)
+      assert.deepEqual(page.problems, [])
+    }
   })
 
   test('Try asks with values that exist here', async () => {

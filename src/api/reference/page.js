@@ -269,6 +269,7 @@ function draw(spec) {
     h('a', { class: 'plain', href: '#errors' }, 'Errors'),
     h('a', { class: 'plain', href: '#keys' }, 'Keys and tokens'),
     h('a', { class: 'plain', href: '#objects' }, 'Objects'),
+    h('a', { class: 'plain', href: 'docs/sockets' }, 'Frames of the sockets'),
     h('a', { class: 'plain', href: 'openapi.json' }, 'openapi.json'),
   )
 

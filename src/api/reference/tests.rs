@@ -12,6 +12,7 @@ use super::DOCUMENT;
 use crate::wire::ids::Did;
 
 mod bodies;
+mod sockets;
 mod source;
 
 /// One method of one path of the document.
@@ -113,6 +114,9 @@ impl Document {
             Value::Object(_) => "object",
         };
         assert!(types.contains(&is), "{at} is {is}, documented as {types:?}");
+        if let Some(only) = schema.get("const") {
+            assert_eq!(value, only, "{at}");
+        }
         if let Some(allowed) = schema["enum"].as_array() {
             assert!(allowed.contains(value), "{at}: {value} is none of {allowed:?}");
         }
@@ -129,6 +133,30 @@ impl Document {
             }
             Value::Object(object) => self.check_fields(schema, object, at),
             _ => {}
+        }
+    }
+
+    /// Fails unless these values have the fields of the schema: each in some value, `null` exactly where the schema
+    /// allows it, and absent from some value exactly where it is not required.
+    fn describes(&self, schema: &Value, values: &[Value], name: &str) {
+        let (fields, required) = self.fields(schema);
+        for value in values {
+            self.check(schema, value, name);
+        }
+        for (field, described) in fields {
+            let seen: Vec<Option<&Value>> = values.iter().map(|value| value.get(field)).collect();
+            let with = seen.iter().flatten().any(|value| !value.is_null());
+            assert!(with, "{name}.{field} is in the document, but in no {name}");
+            assert_eq!(
+                seen.iter().flatten().any(|value| value.is_null()),
+                self.nullable(described),
+                "{name}.{field}: whether it can be null"
+            );
+            assert_eq!(
+                seen.iter().all(Option::is_some),
+                required.contains(field),
+                "{name}.{field}: whether it is always there"
+            );
         }
     }
 

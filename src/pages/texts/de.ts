@@ -25,8 +25,15 @@ export const de: Texts = {
     docsAbout: 'Jeder Endpunkt, mit einem Knopf zum Ausprobieren.',
     openapi: 'OpenAPI',
     openapiAbout: 'Dasselbe für Programme.',
+    sockets: 'Sockets',
+    socketsAbout: 'Jeder Frame der Ereignisse und der Anrufe, mit Beispielen.',
     health: 'Zustand',
     healthAbout: 'Ob der Dienst arbeitet, und warum nicht.',
+  },
+  sockets: {
+    title: 'Sockets von colibri-edge',
+    requests: 'Anfragen',
+    failed: (why: string) => `Das Dokument war nicht zu lesen: ${why}`,
   },
   chat: {
     title: 'Colibri-Chat',

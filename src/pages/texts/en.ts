@@ -22,8 +22,15 @@ export const en = {
     docsAbout: 'Every endpoint, with a button to try it.',
     openapi: 'OpenAPI',
     openapiAbout: 'The same for programs.',
+    sockets: 'Sockets',
+    socketsAbout: 'Every frame of the live events and of calls, with examples.',
     health: 'Health',
     healthAbout: 'Whether the service works, and why not.',
+  },
+  sockets: {
+    title: 'Sockets of colibri-edge',
+    requests: 'Requests',
+    failed: (why: string) => `The document could not be read: ${why}`,
   },
   chat: {
     title: 'Colibri chat',
