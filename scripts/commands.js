@@ -226,6 +226,11 @@ export const COMMANDS = {
     about: 'Writes docs/configuration.md and .dev.vars.example from the table of variables.',
     options: { check: { about: 'only say whether they are current' } },
   },
+  'client:types': {
+    script: 'scripts/client-types.js',
+    about: 'Writes the types of packages/client from openapi.json and asyncapi.json.',
+    options: { check: { about: 'only say whether they are current' } },
+  },
   dev: {
     script: 'scripts/dev.js',
     about: "wrangler's own development server, which builds again after a change.",

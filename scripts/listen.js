@@ -1,39 +1,33 @@
 // @ts-check
-// `npm run listen`: subscribes to a community and its messages, and prints each frame as one line of JSON. Options:
-// --service URL, --community AT-URI; the default is the demo of a running `npm start`.
+// `npm run listen`: follows a community and its messages, and prints each event as one line of JSON. After a break it
+// connects again, and prints what it missed. Options: --service URL, --community AT-URI; the default is the demo of a
+// running `npm start`.
 
-import WebSocket from 'ws'
-
+import { Line, Service } from '../packages/client/src/index.ts'
 import { readArguments } from './commands.js'
 import { runningDemo } from './demo.js'
 import { exitWith, Refusal, say } from './progress.js'
 
-/** Exactly the string that the web client sends; the runtime answers it without waking any code. */
-const HEARTBEAT = '{"action":"heartbeat","event_type":"heartbeat"}'
-const HEARTBEAT_EVERY_MILLIS = 20_000
-
-function listen() {
+async function listen() {
   const { values } = readArguments('listen')
-  const service = values.service ?? runningDemo().service
+  const service = new Service(values.service ?? runningDemo().service)
   const community = values.community ?? runningDemo().communityUri
-  const socket = new WebSocket(`${service.replace(/^http/, 'ws')}/api/subscribe`)
-  const send = (frame) => socket.send(JSON.stringify(frame))
-  socket.on('open', () => {
-    send({ action: 'subscribe', event_type: 'community', community_uri: community })
-    // Without a channel: the messages of all channels.
-    send({ action: 'subscribe', event_type: 'message' })
-    setInterval(() => socket.send(HEARTBEAT), HEARTBEAT_EVERY_MILLIS)
-    say(`listening to ${community}; Ctrl-C ends`)
+  await service.get('/api/server', {}).catch((error) => {
+    throw new Refusal(`${service.url} does not answer (${error.message}). Is \`npm start\` running?`)
   })
-  socket.on('message', (frame) => console.log(String(frame)))
-  socket.on('error', (error) =>
-    exitWith(new Refusal(`${service} does not answer (${error.message || error}). Is \`npm start\` running?`)),
-  )
-  socket.on('close', (code) => exitWith(new Refusal(`the service closed the socket (${code})`)))
+  const line = new Line(async () => [service.socketAddress('/api/subscribe'), []], {
+    event: (frame) => {
+      if (frame.type === 'error') return exitWith(new Refusal(`the service refuses: ${frame.message}`))
+      console.log(JSON.stringify(frame))
+    },
+    readAnew: () => say(`listening to ${community}; Ctrl-C ends`),
+    resumed: (_, missed) => say(`connected again; ${missed} events came meanwhile`),
+    state: (state) => {
+      if (state === 'connecting') say('connecting')
+    },
+  })
+  line.followMessages()
+  line.follow(community)
 }
 
-try {
-  listen()
-} catch (error) {
-  exitWith(error)
-}
+listen().catch(exitWith)

@@ -1,13 +1,14 @@
 // @ts-check
-// wrangler and miniflare need Node 22.12. npm scripts of an installed clone find Node 24 first on their PATH, but a
-// plain `node scripts/serve.js` may run an older Node. Such a script continues here under the Node from package.json.
+// wrangler and miniflare need Node 22.12, the TypeScript of packages/client 22.18. npm scripts of an installed clone find
+// Node 24 first on their PATH, but a plain `node scripts/serve.js` may run an older Node. Such a script continues here
+// under the Node from package.json.
 
 import { spawn } from 'node:child_process'
 
 import { packaged } from './paths.js'
 
 const [major, minor] = process.versions.node.split('.').map(Number)
-const suffices = major > 22 || (major === 22 && minor >= 12)
+const suffices = major > 22 || (major === 22 && minor >= 18)
 
 /** The signals with which a person, a terminal or a supervisor ends a program. @type {NodeJS.Signals[]} */
 export const END_SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP']

@@ -14,6 +14,7 @@ import { digestOf, filesBelow } from './inputs.js'
 import { BUILD_DIR, PAGES_DIR, ROOT } from './paths.js'
 
 export const PAGES_SOURCES = join(ROOT, 'src', 'pages')
+const CLIENT = join(ROOT, 'packages', 'client', 'src')
 /** Beside the folder, because every file in it is uploaded. */
 const STAMP = join(BUILD_DIR, '.pages-inputs')
 /** A page each: NAME.tsx and NAME.css become NAME.js, NAME.css and NAME.html. */
@@ -22,7 +23,7 @@ const PAGES = ['home', 'chat', 'console', 'sockets']
 const SOCKETS = join(ROOT, 'src', 'api', 'reference', 'asyncapi.json')
 
 const inputsDigest = () =>
-  digestOf([...filesBelow(PAGES_SOURCES), SOCKETS, join(ROOT, 'package-lock.json'), fileURLToPath(import.meta.url)])
+  digestOf([...filesBelow(PAGES_SOURCES), ...filesBelow(CLIENT), SOCKETS, join(ROOT, 'package-lock.json'), fileURLToPath(import.meta.url)])
 
 /** Whether build/pages was made from the current sources. */
 export const pagesAreCurrent = () =>

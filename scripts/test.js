@@ -96,9 +96,12 @@ const steps = [
   },
   {
     name: 'pages',
-    title: 'types of the pages (tsc)',
+    title: 'types of the pages and of the client (tsc)',
     needs: {},
-    spawn: () => [command(node24(), packaged('tsc'), '-p', 'src/pages')],
+    spawn: () => [
+      command(node24(), packaged('tsc'), '-p', 'src/pages'),
+      command(node24(), packaged('tsc'), '-p', 'packages/client', '--noEmit'),
+    ],
   },
   { name: 'locks', title: 'what the lock files install', run: checkLocks },
   { name: 'native', title: 'native tests', counts: true, needs: { rust: true }, spawn: () => [cargo('test', '--workspace')] },

@@ -8,7 +8,8 @@ import { useState } from 'preact/hooks'
 
 import { Badge, Messages, nameOf } from './chat/messages.tsx'
 import { World, type Room } from './chat/world.ts'
-import { isVoice, Refused, withQuery, type Member } from './client/api.ts'
+import { Refused, withQuery, type Member } from '../../packages/client/src/index.ts'
+import { isVoice } from './client/api.ts'
 import { drawing, textIn } from './page.ts'
 import { entitle, t } from './texts/index.ts'
 
@@ -108,7 +109,7 @@ function Top({ world }: { world: World }) {
       <strong>{world.me.handle}</strong>
       <label>
         <span class="hidden">{t.chat.yourState}</span>
-        <select value={own} onChange={({ currentTarget }) => world.setState(currentTarget.value)}>
+        <select value={own} onChange={({ currentTarget }) => world.setState(currentTarget.value as (typeof STATES)[number])}>
           {STATES.map((state) => (
             <option key={state} value={state}>
               {t.chat.statesOf[state]}

@@ -4,7 +4,7 @@
 import type { ComponentChild } from 'preact'
 import { useState } from 'preact/hooks'
 
-import type { Refused } from './client/api.ts'
+import type { Refused } from '../../packages/client/src/index.ts'
 import { Board, type Watched } from './console/board.ts'
 import { Lines, type Line } from './console/lines.tsx'
 import { Lookup } from './console/lookup.tsx'

@@ -2,7 +2,8 @@
 
 import { render } from 'preact'
 
-import { health, type Health } from './client/api.ts'
+import type { Health } from '../../packages/client/src/index.ts'
+import { service } from './client/api.ts'
 import { entitle, t, timeOf } from './texts/index.ts'
 
 const PLACES = [
@@ -40,4 +41,4 @@ const Home = ({ health }: { health?: Health }) => (
 const page = document.getElementById('page')!
 entitle(t.home.title)
 render(<Home />, page)
-render(<Home health={await health()} />, page)
+render(<Home health={await service.health()} />, page)

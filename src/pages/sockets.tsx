@@ -2,7 +2,7 @@
 
 import { render, type ComponentChildren } from 'preact'
 
-import { read } from './client/api.ts'
+import { service } from './client/api.ts'
 import { entitle, t } from './texts/index.ts'
 
 interface Schema {
@@ -189,7 +189,7 @@ const Sockets = ({ document }: { document: Document }) => (
 entitle(t.sockets.title)
 const page = document.getElementById('page')!
 try {
-  render(<Sockets document={await read<Document>('/asyncapi.json')} />, page)
+  render(<Sockets document={await (await service.request('/asyncapi.json')).json()} />, page)
   // The browser looked for the anchor in the address before it existed.
   if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView()
 } catch (error) {

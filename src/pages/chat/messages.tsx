@@ -2,7 +2,8 @@
 
 import { useEffect, useRef, useState } from 'preact/hooks'
 
-import { blobAddress, type Message, type Quotation } from '../client/api.ts'
+import type { Message } from '../../../packages/client/src/index.ts'
+import { service, type Attachment, type Facet, type Quotation } from '../client/api.ts'
 import { isWeb, segments, type Segment } from '../client/richtext.ts'
 import { t, timeOf } from '../texts/index.ts'
 import type { Post, Room, World } from './world.ts'
@@ -48,8 +49,8 @@ function Piece({ segment: { text, features } }: { segment: Segment }) {
 }
 
 function Attachments({ message: { attachments, author_did: author } }: { message: Message }) {
-  return (attachments ?? []).map(({ blob, name }) => {
-    const address = blobAddress(author, blob)
+  return ((attachments ?? []) as Attachment[]).map(({ blob, name }) => {
+    const address = service.blobAddress(author, blob.ref.$link)
     const shown = name || t.chat.attachment
     return (
       <a key={address} class="attachment" href={address} download={name}>
@@ -84,7 +85,7 @@ function One({ world, message, intend }: { world: World; message: Message; inten
           {message.edited && <span class="faint">{t.chat.edited}</span>}
         </header>
         <p class="text">
-          {segments(message.text, message.facets).map((segment, n) => (
+          {segments(message.text, message.facets as Facet[] | null).map((segment, n) => (
             <Piece key={n} segment={segment} />
           ))}
         </p>

@@ -3,9 +3,19 @@
 // Writing goes the other way: a record into the person's own repository. It is shown when the service publishes it, so
 // that everybody sees the same.
 
-import { Account } from '../client/account.ts'
-import * as api from '../client/api.ts'
-import { Line, socketAddress, type Frame, type LineState } from '../client/line.ts'
+import {
+  Account,
+  Line,
+  type Channel,
+  type Frame,
+  type InviteToCommunity,
+  type LineState,
+  type Member,
+  type Message,
+  type ReactionGroup,
+  type Server,
+} from '../../../packages/client/src/index.ts'
+import { communityUri, isVoice, service, type Facet, type Quotation } from '../client/api.ts'
 import { facetsOf } from '../client/richtext.ts'
 import { t } from '../texts/index.ts'
 
@@ -22,8 +32,6 @@ const METHODS = {
 }
 /** How long a post may take until the page says that it is not shown. */
 const UNSEEN_MILLIS = 15_000
-/** A person who types, clicks or moves is not away (P05). */
-const ACTIVE_EVERY_MILLIS = 30_000
 const STRUCTURE = [
   'community_upserted',
   'channel_created',
@@ -34,9 +42,9 @@ const STRUCTURE = [
 ]
 const MEMBERS = ['member_joined', 'member_pending', 'member_left']
 
-export interface Room extends api.Channel {
+export interface Room extends Channel {
   /** The oldest first. */
-  messages: api.Message[]
+  messages: Message[]
   /** The cursor of older messages, if there are any. */
   older?: string
   /** Up to when the person has read it. */
@@ -52,7 +60,7 @@ export interface Place {
   isMembersOnly: boolean
   /** Channels by category; those without one come last, under an empty name. */
   categories: { name: string; rooms: Room[] }[]
-  members: api.Member[]
+  members: Member[]
 }
 
 /** A message that is in the author's repository, and not shown yet. */
@@ -64,13 +72,8 @@ export interface Post {
   why?: string
 }
 
-interface Joined {
-  owned: api.Community[]
-  joined: api.Community[]
-}
-
 const millis = (time: string) => Date.parse(time) || 0
-const isOf = (message: api.Quotation, author: string, rkey: string) =>
+const isOf = (message: Quotation, author: string, rkey: string) =>
   message.author_did === author && message.rkey === rkey
 
 export class World {
@@ -86,11 +89,10 @@ export class World {
   private readonly missed = new Map<string, number>()
   /** Of each community, what must be finished before its next event is applied. */
   private readonly busy = new Map<string, Promise<void>>()
-  private activeAt = 0
 
   private constructor(
     readonly me: Account,
-    private readonly server: api.Server,
+    private readonly server: Server,
     private readonly changed: () => void,
   ) {
     this.socket = new Line(() => this.address(), {
@@ -106,8 +108,8 @@ export class World {
   }
 
   static async enter(identifier: string, password: string, changed: () => void): Promise<World> {
-    const me = await Account.signIn(identifier, password)
-    const world = new World(me, await api.read<api.Server>('/api/server'), changed)
+    const me = await Account.signIn(service, identifier, password)
+    const world = new World(me, await service.get('/api/server', {}), changed)
     await world.findPlaces()
     return world
   }
@@ -117,29 +119,22 @@ export class World {
     const protocols = this.server.did
       ? ['colibri.auth.bearer', await this.me.proof(this.server.did, SUBSCRIBE)]
       : []
-    return [socketAddress({ did: this.me.did }), protocols]
+    return [service.socketAddress('/api/subscribe', { did: this.me.did }), protocols]
   }
 
-  /** Reads with a proof of this person, if only members may read, and the service accepts proofs. */
-  private async proven<T>(
-    path: keyof typeof METHODS,
-    place: Pick<Place, 'isMembersOnly'> | undefined,
-    read: (proof?: string) => Promise<T>,
-  ): Promise<T> {
+  /** A proof of this person for a read, if only members may read, and the service accepts proofs. */
+  private async proof(path: keyof typeof METHODS, place?: Pick<Place, 'isMembersOnly'>): Promise<string | undefined> {
     const { did } = this.server
-    return read(place?.isMembersOnly && did ? await this.me.proof(did, METHODS[path]) : undefined)
+    return place?.isMembersOnly && did ? this.me.proof(did, METHODS[path]) : undefined
   }
-
-  private read = <T>(path: keyof typeof METHODS, query: api.Query, place?: Pick<Place, 'isMembersOnly'>) =>
-    this.proven(path, place, (proof) => api.read<T>(path, query, proof))
 
   /** The communities that the person owns or belongs to. */
   async findPlaces() {
-    const mine = { did: this.me.did }
     // Those for members only are in it only for a proof of one of them.
-    const { owned, joined } = await this.read<Joined>('/api/communities', mine, { isMembersOnly: true })
+    const proof = await this.proof('/api/communities', { isMembersOnly: true })
+    const { owned, joined } = await service.get('/api/communities', { did: this.me.did }, proof)
     for (const community of [...owned, ...joined]) {
-      const uri = api.communityUri(community)
+      const uri = communityUri(community)
       if (!this.places.has(uri)) this.follow(uri, community.name)
     }
     this.changed()
@@ -178,18 +173,18 @@ export class World {
     const place = this.places.get(uri)
     if (!place) return
     const [{ members_only: isMembersOnly }, reads] = await Promise.all([
-      api.read<{ members_only: boolean }>('/api/community/members-only', { community: uri }),
-      api.read<api.ChannelRead[]>('/api/channel-reads', { did: this.me.did }),
+      service.get('/api/community/members-only', { community: uri }),
+      service.get('/api/channel-reads', { did: this.me.did }),
     ])
     place.isMembersOnly = isMembersOnly
     const [{ name, requires_approval_to_join: isClosed }, { categories, uncategorized }] = await Promise.all([
-      this.read<api.Community>('/api/community', { community: uri }, place),
-      this.read<api.Sidebar>('/api/sidebar', { community: uri }, place),
+      service.get('/api/community', { community: uri }, await this.proof('/api/community', place)),
+      service.get('/api/sidebar', { community: uri }, await this.proof('/api/sidebar', place)),
     ])
     Object.assign(place, { name, isClosed })
     const known = new Map(this.rooms(place).map((room) => [room.uri, room]))
     const fresh: Room[] = []
-    const roomOf = (channel: api.Channel): Room => {
+    const roomOf = (channel: Channel): Room => {
       const room = known.get(channel.uri) ?? { ...channel, messages: [], readAt: 0 }
       if (all || !known.has(channel.uri)) fresh.push(room)
       const read = reads.find(({ channel_uri }) => channel_uri === channel.uri)
@@ -197,12 +192,11 @@ export class World {
     }
     const named = [...categories, ...(uncategorized.length > 0 ? [{ name: '', channels: uncategorized }] : [])]
     place.categories = named.map(({ name, channels }) => ({ name, rooms: channels.map(roomOf) }))
-    await Promise.all(fresh.filter((room) => !api.isVoice(room)).map((room) => this.readMessages(place, room)))
+    await Promise.all(fresh.filter((room) => !isVoice(room)).map((room) => this.readMessages(place, room)))
   }
 
-  private messages = (place: Place | undefined, { uri: channel }: Room, cursor?: string) => {
-    const query = { channel, limit: PAGE, cursor }
-    return this.proven('/api/messages', place, (proof) => api.readPage<api.Message>('/api/messages', query, proof))
+  private async messages(place: Place | undefined, { uri: channel }: Room, cursor?: string) {
+    return service.page('/api/messages', { channel, limit: PAGE, cursor }, await this.proof('/api/messages', place))
   }
 
   private async readMessages(place: Place, room: Room) {
@@ -220,13 +214,13 @@ export class World {
 
   private async readMembers(uri: string) {
     const place = this.places.get(uri)
-    const members = await this.read<api.Member[]>('/api/members', { community: uri }, place)
+    const members = await service.get('/api/members', { community: uri }, await this.proof('/api/members', place))
     Object.assign(place ?? {}, { members })
   }
 
   enterPlace(uri: string) {
     this.place = this.places.get(uri)
-    const text = this.rooms().find((room) => !api.isVoice(room))
+    const text = this.rooms().find((room) => !isVoice(room))
     this.room = undefined
     if (text) this.enterRoom(text)
     this.changed()
@@ -327,18 +321,12 @@ export class World {
 
   mend = () => this.socket.mend()
 
-  setState(state: string) {
-    this.socket.send({ action: 'set_state', state })
-  }
+  setState: Line['setState'] = (state) => this.socket.setState(state)
 
-  active() {
-    if (Date.now() - this.activeAt < ACTIVE_EVERY_MILLIS) return
-    this.activeAt = Date.now()
-    this.socket.send({ action: 'activity' })
-  }
+  active = () => this.socket.active()
 
   /** Posts in the open channel. */
-  async post(text: string, files: File[], parent?: api.Message) {
+  async post(text: string, files: File[], parent?: Message) {
     const { room } = this
     if (!room) return
     const attachments = await Promise.all(
@@ -366,15 +354,15 @@ export class World {
   }
 
   /** Changes a message: the same record with another text. */
-  async change({ rkey, channel, created_at: createdAt, parent, attachments }: api.Message, text: string) {
+  async change({ rkey, channel, created_at: createdAt, parent, attachments }: Message, text: string) {
     const kept = { channel, createdAt, ...(parent && { parent }), ...(attachments && { attachments }) }
     await this.me.put(`${NS}.message`, rkey, { ...kept, text, facets: this.facets(text), edited: true })
   }
 
-  remove = ({ rkey }: api.Message) => this.me.remove(`${NS}.message`, rkey)
+  remove = ({ rkey }: Message) => this.me.remove(`${NS}.message`, rkey)
 
   /** Reacts, or withdraws the reaction. */
-  async react(message: api.Message, emoji: string) {
+  async react(message: Message, emoji: string) {
     const group = message.reactions.find((one) => one.emoji === emoji)
     const own = group?.rkeys[group.authors.indexOf(this.me.did)]
     if (own) await this.me.remove(`${NS}.reaction`, own)
@@ -384,14 +372,18 @@ export class World {
   /** Asks to join: a membership in the person's own repository; some communities want the owner's approval. */
   async join(named: string) {
     const found = named.startsWith('at://')
-      ? { community_uri: named, community: await api.read<api.Community>('/api/community', { community: named }) }
-      : await api.read<{ community_uri: string; community: api.Community }>(`/api/invite/${encodeURIComponent(named)}`)
+      ? { community_uri: named, community: await service.get('/api/community', { community: named }) }
+      : await this.invitation(named)
     const community = found.community_uri
     await this.me.create(`${NS}.membership`, { community, createdAt: new Date().toISOString() })
     this.follow(community, found.community.name)
   }
 
-  private facets = (text: string) =>
+  private async invitation(code: string): Promise<InviteToCommunity> {
+    return (await service.request(`/api/invite/${encodeURIComponent(code)}`)).json()
+  }
+
+  private facets = (text: string): Facet[] =>
     facetsOf(text, (handle) => this.place?.members.find((member) => member.handle === handle)?.member_did)
 
   fail = (error: unknown) => {
@@ -401,11 +393,12 @@ export class World {
 }
 
 /** The reactions of a message after somebody's first one with an emoji, or without the last. */
-function withReaction(groups: api.Reactions[], { type, emoji, author_did: author, rkey }: Frame): api.Reactions[] {
-  const group = groups.find((one) => one.emoji === emoji) ?? { emoji, count: 0, authors: [], rkeys: [] }
+function withReaction(groups: ReactionGroup[], { type, emoji, author_did: author, rkey }: Frame): ReactionGroup[] {
+  const group = groups.find((one) => one.emoji === emoji) ?? { emoji, count: 0, reactor_dids: [], authors: [], rkeys: [] }
   const others = group.authors.map((did, n) => [did, group.rkeys[n] ?? ''] as const).filter(([did]) => did !== author)
   const people = type === 'reaction_added' ? [...others, [author, rkey] as const] : others
-  const news = { emoji, count: people.length, authors: people.map(([did]) => did), rkeys: people.map(([, key]) => key) }
+  const authors = people.map(([did]) => did)
+  const news = { emoji, count: people.length, reactor_dids: authors, authors, rkeys: people.map(([, key]) => key) }
   const rest = groups.map((one) => (one.emoji === emoji ? news : one))
   return (groups.includes(group) ? rest : [...rest, news]).filter(({ count }) => count > 0)
 }

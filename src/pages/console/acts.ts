@@ -1,6 +1,6 @@
 // Every act of the console: what it does in words, and the request that does it. Nothing acts before its confirmation.
 
-import type { Operator } from '../client/operator.ts'
+import type { Service } from '../../../packages/client/src/index.ts'
 import { t } from '../texts/index.ts'
 
 export interface Subject {
@@ -19,20 +19,21 @@ export interface Act {
   isGrave?: boolean
   /** Whether a reason goes into the audit log. */
   isLogged?: boolean
-  run(operator: Operator, subject: Subject, reason: string): Promise<any>
+  run(operator: Service, subject: Subject, reason: string): Promise<any>
 }
 
-const ban = (subject: Subject) => ({ community_uri: subject.community, member_did: subject.person })
-const banQuery = (subject: Subject) => ({ community: subject.community, member_did: subject.person })
+const personOf = ({ person }: Subject) => person ?? ''
+const ban = (subject: Subject) => ({ community_uri: subject.community, member_did: personOf(subject) })
+const banQuery = (subject: Subject) => ({ community: subject.community, member_did: personOf(subject) })
 const messageOf = ({ message }: Subject, reason: string) => ({
-  author_did: message?.author,
-  rkey: message?.rkey,
+  author_did: message?.author ?? '',
+  rkey: message?.rkey ?? '',
   reason,
 })
 
 /** Saves an export as a file. */
-async function save(operator: Operator, query: { did?: string; community?: string }, name: string) {
-  const answer = await operator.answer('/api/export', query)
+async function save(operator: Service, query: { did?: string; community?: string }, name: string) {
+  const answer = await operator.request('/api/export', query)
   const link = document.createElement('a')
   link.href = URL.createObjectURL(await answer.blob())
   link.download = name
@@ -47,23 +48,23 @@ export const OF_PERSON: Act[] = [
     name: 'ban',
     isGrave: true,
     isLogged: true,
-    run: (operator, subject, reason) => operator.act('POST', '/api/community/ban', {}, { ...ban(subject), reason }),
+    run: (operator, subject, reason) => operator.act('POST /api/community/ban', { body: { ...ban(subject), reason } }),
   },
   {
     name: 'unban',
     isLogged: true,
-    run: (operator, subject, reason) => operator.act('DELETE', '/api/community/ban', { ...banQuery(subject), reason }),
+    run: (operator, subject, reason) => operator.act('DELETE /api/community/ban', { query: { ...banQuery(subject), reason } }),
   },
   {
     name: 'kick',
     isGrave: true,
     isLogged: true,
-    run: (operator, subject, reason) => operator.act('POST', '/api/community/kick', {}, { ...ban(subject), reason }),
+    run: (operator, subject, reason) => operator.act('POST /api/community/kick', { body: { ...ban(subject), reason } }),
   },
-  { name: 'sync', run: (operator, { person }) => operator.act('POST', '/api/sync', {}, { did: person }) },
+  { name: 'sync', run: (operator, subject) => operator.act('POST /api/sync', { body: { did: personOf(subject) } }) },
   { name: 'exportPerson', run: (operator, { person }) => save(operator, { did: person }, fileOf(person ?? '')) },
-  { name: 'erase', isGrave: true, run: (operator, { person }) => operator.act('DELETE', '/api/user', { did: person }) },
-  { name: 'lift', run: (operator, { person }) => operator.act('DELETE', '/api/user/erasure', { did: person }) },
+  { name: 'erase', isGrave: true, run: (operator, subject) => operator.act('DELETE /api/user', { query: { did: personOf(subject) } }) },
+  { name: 'lift', run: (operator, subject) => operator.act('DELETE /api/user/erasure', { query: { did: personOf(subject) } }) },
 ]
 
 export const OF_MESSAGE: Act[] = [
@@ -71,12 +72,12 @@ export const OF_MESSAGE: Act[] = [
     name: 'block',
     isGrave: true,
     isLogged: true,
-    run: (operator, subject, reason) => operator.act('POST', '/api/message/block', messageOf(subject, reason)),
+    run: (operator, subject, reason) => operator.act('POST /api/message/block', { query: messageOf(subject, reason) }),
   },
   {
     name: 'unblock',
     isLogged: true,
-    run: (operator, subject, reason) => operator.act('DELETE', '/api/message/block', messageOf(subject, reason)),
+    run: (operator, subject, reason) => operator.act('DELETE /api/message/block', { query: messageOf(subject, reason) }),
   },
 ]
 
@@ -85,7 +86,7 @@ export const OF_COMMUNITY: Act[] = [
     name: 'invite',
     isLogged: true,
     run: (operator, { community, owner }, reason) =>
-      operator.act('POST', '/api/invite', {}, { community_uri: community, owner_did: owner, reason }),
+      operator.act('POST /api/invite', { body: { community_uri: community, owner_did: owner, reason } }),
   },
   { name: 'exportCommunity', run: (operator, { community }) => save(operator, { community }, fileOf(community)) },
 ]

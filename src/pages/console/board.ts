@@ -1,8 +1,16 @@
 // What the console shows, read again and again: health every two seconds, the operator's lists and the communities every
 // ten. Every number is the API's own, or the difference of two of them.
 
-import { health, isVoice, type Health, type Member, type Sidebar } from '../client/api.ts'
-import { Operator, type Entry, type Listed, type Refusals, type Repository } from '../client/operator.ts'
+import {
+  Service,
+  type AuditEntry,
+  type DueRepository,
+  type Health,
+  type ListedCommunity,
+  type Member,
+  type RefusedFor,
+} from '../../../packages/client/src/index.ts'
+import { isVoice, service } from '../client/api.ts'
 
 const HEALTH_EVERY_MILLIS = 2_000
 const LISTS_EVERY_MILLIS = 10_000
@@ -12,7 +20,7 @@ const RATES = 120
 const PAGE = 20
 const MEMBERS_MAX = 1_000
 
-export interface Watched extends Listed {
+export interface Watched extends ListedCommunity {
   members: Member[]
   /** Whether there are more members than were read. */
   isMore: boolean
@@ -23,26 +31,26 @@ export class Board {
   health?: Health
   /** Events that were stored, per second; the newest last. */
   rates: number[] = []
-  refusals: Refusals[] = []
-  repositories: Repository[] = []
+  refusals: RefusedFor[] = []
+  repositories: DueRepository[] = []
   communities: Watched[] = []
   /** The cursors of the pages of communities until now; the last one is shown. */
   pages: (string | undefined)[] = [undefined]
   next?: string
   /** The community whose people and messages are acted on, and its acts. */
-  chosen?: Pick<Listed, 'uri' | 'name' | 'owner_did'>
-  audit: Entry[] = []
+  chosen?: Pick<ListedCommunity, 'uri' | 'name' | 'owner_did'>
+  audit: AuditEntry[] = []
   trouble = ''
   private last?: { events: number; at: number }
 
   private constructor(
-    readonly operator: Operator,
+    readonly operator: Service,
     private readonly changed: () => void,
   ) {}
 
   /** Signs in: the lists are only for the key. */
   static async open(key: string, changed: () => void): Promise<Board> {
-    const board = new Board(new Operator(key), changed)
+    const board = new Board(new Service(location.origin, key), changed)
     await board.readLists()
     board.repeat(() => board.readHealth(), HEALTH_EVERY_MILLIS)
     board.repeat(() => board.readLists(), LISTS_EVERY_MILLIS)
@@ -64,7 +72,7 @@ export class Board {
   }
 
   private async readHealth() {
-    this.health = await health()
+    this.health = await service.health()
     const { events } = this.health.ingest.since_woken
     const now = { events, at: Date.now() }
     // The stream's object woke again: its count began anew.
@@ -76,16 +84,14 @@ export class Board {
   }
 
   async readLists() {
-    const { refusals, repositories } = await this.operator.read<{ refusals: Refusals[]; repositories: Repository[] }>(
-      '/api/operator',
-    )
+    const { refusals, repositories } = await this.operator.get('/api/operator', {})
     Object.assign(this, { refusals, repositories })
     await this.readCommunities()
     await this.readAudit()
   }
 
   async readCommunities() {
-    const { rows, next } = await this.operator.page<Listed>('/api/operator/communities', {
+    const { rows, next } = await this.operator.page('/api/operator/communities', {
       limit: PAGE,
       cursor: this.pages.at(-1),
     })
@@ -94,11 +100,11 @@ export class Board {
     this.chosen = rows.find(({ uri }) => uri === this.chosen?.uri) ?? this.chosen ?? rows[0]
   }
 
-  private async watched(row: Listed): Promise<Watched> {
+  private async watched(row: ListedCommunity): Promise<Watched> {
     const community = row.uri
     const [{ rows: members, next }, { categories, uncategorized }] = await Promise.all([
-      this.operator.page<Member>('/api/members', { community, limit: MEMBERS_MAX }),
-      this.operator.read<Sidebar>('/api/sidebar', { community }),
+      this.operator.page('/api/members', { community, limit: MEMBERS_MAX }),
+      this.operator.get('/api/sidebar', { community }),
     ])
     const channels = [...categories.flatMap(({ channels }) => channels), ...uncategorized]
     const voice = channels.filter(isVoice).map(({ name, voice_members }) => ({ name, members: voice_members }))
@@ -119,7 +125,7 @@ export class Board {
 
   async readAudit() {
     if (!this.chosen) return
-    const { rows } = await this.operator.page<Entry>('/api/audit', { community: this.chosen.uri, limit: 50 })
+    const { rows } = await this.operator.page('/api/audit', { community: this.chosen.uri, limit: 50 })
     this.audit = rows
   }
 

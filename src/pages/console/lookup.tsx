@@ -2,7 +2,7 @@
 
 import { useRef, useState } from 'preact/hooks'
 
-import { Refused, type Community, type Identity, type Message } from '../client/api.ts'
+import { Refused, type Community } from '../../../packages/client/src/index.ts'
 import { textIn } from '../page.ts'
 import { t, timeOf } from '../texts/index.ts'
 import { OF_COMMUNITY, OF_MESSAGE, OF_PERSON, type Act, type Subject } from './acts.ts'
@@ -33,11 +33,11 @@ const absent = (error: unknown) => {
 
 async function person(board: Board, id: string): Promise<Found> {
   const { operator } = board
-  const { did, handle, pds } = await operator.read<Identity>('/api/identity', { id })
+  const { did, handle, pds } = await operator.get('/api/identity', { id })
   const [communities, sync, erasure] = await Promise.all([
-    operator.read<{ owned: Community[]; joined: Community[] }>('/api/communities', { did }),
-    operator.read<{ status: string; synced_at?: string | null }>('/api/sync', { did }).catch(absent),
-    operator.read<{ state: string }>('/api/user/erasure', { did }).catch(absent),
+    operator.get('/api/communities', { did }),
+    operator.get('/api/sync', { did }).catch(absent),
+    operator.get('/api/user/erasure', { did }).catch(absent),
   ])
   const names = (list: Community[]) => list.map(({ name }) => name).join(', ') || t.console.none
   return {
@@ -56,7 +56,7 @@ async function person(board: Board, id: string): Promise<Found> {
 }
 
 async function message(board: Board, author: string, rkey: string): Promise<Found> {
-  const found = await board.operator.read<Message>('/api/message', { author, rkey }).catch(absent)
+  const found = await board.operator.get('/api/message', { author, rkey }).catch(absent)
   return {
     title: t.console.message,
     message: { author, rkey },
@@ -76,10 +76,10 @@ async function message(board: Board, author: string, rkey: string): Promise<Foun
 
 async function community(board: Board, uri: string): Promise<Found> {
   const { operator } = board
-  const { name, description, owner_did } = await operator.read<Community>('/api/community', { community: uri })
+  const { name, description, owner_did } = await operator.get('/api/community', { community: uri })
   await board.choose({ uri, name, owner_did })
-  const bans = await operator.read<{ member_did: string }[]>('/api/community/bans', { community: uri })
-  const moderators = await operator.read<string[]>('/api/community/moderators', { community: uri })
+  const bans = await operator.get('/api/community/bans', { community: uri })
+  const moderators = await operator.get('/api/community/moderators', { community: uri })
   return {
     title: name,
     acts: OF_COMMUNITY,

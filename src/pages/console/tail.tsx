@@ -2,7 +2,8 @@
 
 import { useEffect, useRef, useState } from 'preact/hooks'
 
-import { Line, socketAddress, type Frame } from '../client/line.ts'
+import { Line, type Frame } from '../../../packages/client/src/index.ts'
+import { service } from '../client/api.ts'
 import { t } from '../texts/index.ts'
 
 const KEPT = 300
@@ -26,7 +27,7 @@ export function Tail() {
 
   useEffect(() => {
     let n = 0
-    const line = new Line(async () => [socketAddress(), []], {
+    const line = new Line(async () => [service.socketAddress('/api/subscribe'), []], {
       event(frame) {
         n += 1
         if (paused.current) return void (missed.current += 1)

@@ -3,7 +3,13 @@
 // The service never sees the password, and writes nothing for anybody: a post is a record that its author writes into
 // their own repository, and the service reads it from the network.
 
-import { answerOf, read, Refused, withQuery, type Blob, type Identity } from './api.ts'
+import { answerOf, Refused, withQuery, type Service } from './service.ts'
+
+/** A file at a PDS, as a record names it. */
+export interface BlobReference {
+  ref: { $link: string }
+  mimeType: string
+}
 
 interface Session {
   did: string
@@ -15,10 +21,13 @@ interface Session {
 const JSON_BODY = { 'content-type': 'application/json' }
 
 export class Account {
-  private constructor(
-    readonly pds: string,
-    private session: Session,
-  ) {}
+  readonly pds: string
+  private session: Session
+
+  private constructor(pds: string, session: Session) {
+    this.pds = pds
+    this.session = session
+  }
 
   get did() {
     return this.session.did
@@ -28,9 +37,9 @@ export class Account {
     return this.session.handle
   }
 
-  /** Signs in with a handle or DID, and an app password. */
-  static async signIn(identifier: string, password: string): Promise<Account> {
-    const { did, pds } = await read<Identity>('/api/identity', { id: identifier.trim().replace(/^@/, '') })
+  /** Signs in with a handle or DID, and an app password, at the PDS that the service finds. */
+  static async signIn(service: Service, identifier: string, password: string): Promise<Account> {
+    const { did, pds } = await service.get('/api/identity', { id: identifier.trim().replace(/^@/, '') })
     if (!pds) throw new Refused(404, 'NotFound', `${identifier}: no PDS`)
     const answer = await answerOf(`${pds}/xrpc/com.atproto.server.createSession`, {
       method: 'POST',
@@ -58,7 +67,7 @@ export class Account {
   }
 
   /** Stores a file at the PDS; a record that names it keeps it there. */
-  async upload(file: File): Promise<Blob> {
+  async upload(file: Blob): Promise<BlobReference> {
     const headers = { 'content-type': file.type || 'application/octet-stream' }
     return (await this.ask('com.atproto.repo.uploadBlob', { method: 'POST', headers, body: file })).blob
   }

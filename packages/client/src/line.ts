@@ -2,19 +2,18 @@
 // again after a break, resumes each community from the last event it handled, and reads anew what the service no
 // longer has. Contract, sections 4.2 to 4.4.
 
-import { withQuery, type Query } from './api.ts'
+import { Beating, pauseAfter } from './beating.ts'
+import type { ClientFrame } from './types.ts'
 
 /** Exactly this text costs the service nothing (A10). */
 const HEARTBEAT = '{"action":"heartbeat","event_type":"heartbeat"}'
-const BEAT_MILLIS = 20_000
-/** No answer to two heartbeats: the connection is dead. */
-const DEAD_MILLIS = 50_000
-const RETRY_MILLIS = [500, 1_000, 2_000, 4_000, 8_000, 15_000, 30_000]
+/** A person who types, clicks or moves is not away (P05). */
+const ACTIVE_EVERY_MILLIS = 30_000
 /** A socket may send 120 frames at once, and then 20 a second (A18). */
 const BURST = 100
 const FRAME_EVERY_MILLIS = 60
 
-/** A frame of the service; `type` says which fields it has. */
+/** A frame of the service; `type` says which fields it has, as `ServerFrame` does. */
 export interface Frame {
   type: string
   community_uri?: string
@@ -34,13 +33,6 @@ export interface Listener {
   state(state: LineState): void
 }
 
-/** The address of the events socket. */
-export function socketAddress(query: Query = {}): string {
-  const address = new URL(withQuery('/api/subscribe', query), location.href)
-  address.protocol = address.protocol.replace('http', 'ws')
-  return address.href
-}
-
 export class Line {
   state: LineState = 'connecting'
   private socket?: WebSocket
@@ -54,23 +46,35 @@ export class Line {
   /** Communities whose events count: those before the ack come again. */
   private readonly counts = new Set<string>()
   private retries = 0
-  private retrying?: number
-  private frameAt = 0
+  private retrying?: ReturnType<typeof setTimeout>
+  private activeAt = 0
+  private hasAllMessages = false
+  private readonly beating = new Beating(HEARTBEAT, () => this.again())
+  private readonly open: () => Promise<[string, string[]]>
+  private readonly listener: Listener
 
-  /** `address` and protocols of a new socket; a proof in them is valid only once. */
-  constructor(
-    private readonly open: () => Promise<[string, string[]]>,
-    private readonly listener: Listener,
-  ) {
-    setInterval(() => this.beat(), BEAT_MILLIS)
+  /** `open`: the address of a new socket and its sub-protocols; a proof in them is valid only once. */
+  constructor(open: () => Promise<[string, string[]]>, listener: Listener) {
+    this.open = open
+    this.listener = listener
     void this.connect()
   }
 
-  /** Follows a community from now on. */
-  follow(community: string) {
+  /** Follows a community from now on, or from the last event that was handled at an earlier time (`positionOf`). */
+  follow(community: string, position = -1) {
     if (this.cursors.has(community)) return
-    this.cursors.set(community, -1)
+    this.cursors.set(community, position)
     this.resume(community)
+  }
+
+  /** The `seq` up to which every event of a community is handled; -1 if it must be read anew. */
+  positionOf = (community: string) => this.cursors.get(community) ?? -1
+
+  /** Follows the messages of all channels, also of those that are created later. */
+  followMessages() {
+    if (this.hasAllMessages) return
+    this.hasAllMessages = true
+    if (this.state === 'open') this.subscribe('', { event_type: 'message' })
   }
 
   /** Follows the messages of a channel. One that is created later needs this too. */
@@ -80,11 +84,24 @@ export class Line {
     if (this.state === 'open') this.subscribe('', { event_type: 'message', channel })
   }
 
-  send(frame: object) {
+  /** Sends a frame; without a connection it is lost. */
+  send(frame: ClientFrame) {
     if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(frame))
   }
 
-  /** Ends the connection, as a tunnel would, until `mend`. */
+  /** Chooses the person's state. */
+  setState(state: 'online' | 'away' | 'dnd' | 'offline') {
+    this.send({ action: 'set_state', state })
+  }
+
+  /** The person did something, so they are not away. It may be called for every key. */
+  active() {
+    if (Date.now() - this.activeAt < ACTIVE_EVERY_MILLIS) return
+    this.activeAt = Date.now()
+    this.send({ action: 'activity' })
+  }
+
+  /** Ends the connection until `mend`, or for good. */
   cut() {
     this.become('cut')
     clearTimeout(this.retrying)
@@ -113,8 +130,9 @@ export class Line {
   /** First the channels, so that the resume of a community covers their messages (Q02). */
   private async greet(socket: WebSocket) {
     this.retries = 0
-    this.frameAt = Date.now()
+    this.beating.start(socket)
     this.become('open')
+    if (this.hasAllMessages) this.subscribe('', { event_type: 'message' })
     for (const [n, channel] of [...this.channels].entries()) {
       if (n >= BURST) await new Promise((done) => setTimeout(done, FRAME_EVERY_MILLIS))
       if (socket !== this.socket) return
@@ -133,13 +151,13 @@ export class Line {
     })
   }
 
-  private subscribe(community: string, what: object) {
+  private subscribe(community: string, what: Omit<Extract<ClientFrame, { action: 'subscribe' }>, 'action'>) {
     this.asked.push(community)
     this.send({ action: 'subscribe', ...what })
   }
 
   private receive(frame: Frame) {
-    this.frameAt = Date.now()
+    this.beating.heard()
     const community = frame.community_uri ?? ''
     if (frame.type === 'ack') {
       const subscribed = frame.message.startsWith('Subscribed to') && this.asked.shift()
@@ -170,24 +188,18 @@ export class Line {
     }
   }
 
-  private beat() {
-    if (this.state !== 'open') return
-    if (Date.now() - this.frameAt > DEAD_MILLIS) this.again()
-    else this.socket?.send(HEARTBEAT)
-  }
-
   /** Connects again, later each time. */
   private again() {
     if (this.state === 'cut') return
     this.drop()
     this.become('connecting')
-    const pause = RETRY_MILLIS[Math.min(this.retries++, RETRY_MILLIS.length - 1)] ?? 0
-    this.retrying = setTimeout(() => void this.connect(), pause * (0.75 + Math.random() / 2))
+    this.retrying = setTimeout(() => void this.connect(), pauseAfter(this.retries++))
   }
 
   private drop() {
-    const socket = this.socket
+    const { socket } = this
     this.socket = undefined
+    this.beating.stop()
     this.asked = []
     this.counts.clear()
     this.missed.clear()
