@@ -203,6 +203,22 @@ export const COMMANDS = {
     },
     needs: BENCH,
   },
+  load: {
+    script: 'tests/bench/load.js',
+    about: 'Realistic clients at a service, and a report of times, losses and memory.',
+    options: {
+      url: { value: 'URL', about: 'a running service; one is started for it by default' },
+      community: { value: 'AT-URI', about: 'of a running service: the community that the clients follow' },
+      as: { value: 'HANDLE', about: 'of a running service: who posts; LOAD_PASSWORD has the app password' },
+      pid: { value: 'PID', about: 'of a running service on this machine: the process whose memory is shown' },
+      sockets: { value: 'N', default: '50', about: 'clients' },
+      rate: { value: 'N', default: '1', about: 'messages a second' },
+      minutes: { value: 'N', default: '1', about: 'how long' },
+      elsewhere: { about: 'the service is on another machine, and is mine' },
+      json: JSON_OPTION,
+    },
+    needs: BENCH,
+  },
   soak: {
     script: 'tests/soak/main.js',
     about: 'Honest people next to all attacks of strangers, and a table of the results.',

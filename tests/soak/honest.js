@@ -9,12 +9,11 @@ import { setTimeout as pause } from 'node:timers/promises'
 import WebSocket from 'ws'
 
 import { Repositories } from '../bench/frames.js'
+import { Latencies } from '../bench/numbers.js'
 import { COLLECTION } from '../network/records.js'
 
 const HEARTBEAT = '{"action":"heartbeat","event_type":"heartbeat"}'
 const HEARTBEAT_EVERY_MILLIS = 20_000
-/** A delivery that took longer counts as one that took this long. */
-const LATENCY_MAX_MILLIS = 60_000
 const READ_WITHIN_MILLIS = 10_000
 const READS_PER_SECOND = 2
 /** Every fourth event is a reaction to the message before it; the rest are messages. */
@@ -30,25 +29,6 @@ export const CHANNEL = `at://${OWNER}/${COLLECTION.channel}/hall`
 export const memberOf = (n) => `did:plc:soakmember${n}`
 /** Each client has an address of its own, as people have. @param {number} n */
 const addressOf = (n) => `127.0.1.${1 + (n % 250)}`
-
-/** How long deliveries took, by the millisecond. */
-class Latencies {
-  #counts = new Uint32Array(LATENCY_MAX_MILLIS + 1)
-  count = 0
-
-  /** @param {number} millis */
-  add(millis) {
-    this.#counts[Math.min(LATENCY_MAX_MILLIS, Math.max(0, Math.round(millis)))] += 1
-    this.count += 1
-  }
-
-  /** @param {number} share */
-  quantile(share) {
-    let left = this.count * share
-    const at = this.#counts.findIndex((count) => (left -= count) <= 0)
-    return Math.max(0, at)
-  }
-}
 
 /**
  * What one socket received: how often each event, and the last number.
