@@ -191,6 +191,18 @@ export const COMMANDS = {
     },
     needs: BENCH,
   },
+  'bench:decisions': {
+    script: 'tests/bench/decisions.js',
+    about: 'How fast moderators decide while the stream is taken in.',
+    options: {
+      rate: { value: 'N', default: '300', about: 'decisions asked for per second' },
+      seconds: { value: 'N', default: '10', about: 'seconds, with the stream and without' },
+      events: { value: 'N', default: '60000', about: 'events in the stream' },
+      root: ROOT_OPTION,
+      json: JSON_OPTION,
+    },
+    needs: BENCH,
+  },
   'bench:limits': {
     script: 'tests/bench/limits.js',
     about: 'How much longer others wait beside a client at ten times its limits.',

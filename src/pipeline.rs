@@ -1,13 +1,13 @@
 //! The pipeline of every record: parse → facts → fold → commit.
 //!
-//! Events go through [`walk`], moderators' decisions through [`decide`], and repositories through
-//! [`reconcile`]. All use the same facts, fold and commit; there is no second writer and no
-//! second set of rules (invariant 8). After the commit, [`delivery`] publishes from the outbox.
+//! Events and moderators' decisions go through [`walk`], and repositories through [`reconcile`]. All use the
+//! same facts, fold and commit; there is no second writer and no second set of rules (invariant 8). After the commit, [`delivery`] publishes from the outbox.
 //!
 //! After a crash, the service reads the same input again: before the commit nothing was stored;
 //! after it everything was, events and cursor included.
 
 mod attempts;
+mod decisions;
 pub mod delivery;
 pub mod erasing;
 pub mod reconcile;
@@ -15,18 +15,20 @@ pub mod reconcile;
 use std::collections::{BTreeMap, BTreeSet};
 
 use attempts::{Step, at_once, until_committed};
+use decisions::{Decided, beside, decide_all};
+pub use decisions::{decide, end_bans};
 
 use crate::domain::announcement::Announcement;
 use crate::domain::facts_cache::{Complete, FactsCache};
 use crate::domain::identity::Finding;
 use crate::domain::ingest::{Folded, Input, Needs, fold};
 use crate::domain::link::{Gap, StreamPosition};
-use crate::domain::moderation::{Caller, Decision, Measure, Proof, Ruling};
+use crate::domain::moderation::{Decision, Ruling};
 use crate::domain::points::{Points, Verdict, cost};
 use crate::domain::working_set::WorkingSet;
 use crate::storage::commit::{Commit, HeldBounds, Prepared, prepare};
 use crate::storage::facts::{self, Facts};
-use crate::storage::{Fault, Statement, Store, audit, idempotency, members_only, moderators};
+use crate::storage::{Fault, Store};
 use crate::wire::ids::{Collection, Did};
 use crate::wire::jetstream::{Frame, ParseError, What, parse, time_of};
 use crate::wire::profile::LookedUp;
@@ -136,6 +138,11 @@ impl Batch {
         *self.unread.entry(error.reason()).or_default() += 1;
     }
 
+    /// Whether there is nothing to store: no event, no frame to count, and the position did not move.
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.position.is_none() && !self.is_urgent()
+    }
+
     /// Whether the batch must be committed at once: it has a Colibri record, or a frame to count.
     /// Profiles, identities and accounts of the whole network also arrive, nearly all of unknown
     /// people; the service commits those together every few seconds (J08).
@@ -177,33 +184,41 @@ pub struct Committed {
     pub looks: bool,
     /// Whether accounts became active again, so that their repositories are due (I53).
     pub returned: bool,
+    /// The results of the decisions, in order.
+    pub rulings: Vec<Ruling>,
 }
 
-/// Commits a batch, at the time `now`. `announced` is the last outbox row that was delivered; the
-/// same transaction deletes the rows up to it. `known` has the facts kept after the last batch, or
-/// is empty.
+/// Commits a batch and the decisions that follow it, at the time `now`. No two decisions have the same
+/// caller and `Idempotency-Key`. `announced` is the last outbox row that was delivered; the same transaction
+/// deletes the rows up to it. `known` has the facts kept after the last batch, or is empty. Without events,
+/// decisions that change nothing are not committed.
 pub async fn walk(
     store: &impl Store,
     batch: &Batch,
+    decisions: &[Decision],
     settings: &Settings,
     announced: Option<i64>,
     known: &mut FactsCache,
     now: Micros,
 ) -> Result<Committed, Fault> {
-    let needs = Needs::of(&batch.frames);
-    let (folded, prepared, before, complete) =
-        until_committed(store, "committing a batch", at_once, async || {
-            let inputs = batch.frames.iter().map(Input::Frame);
-            let Considered { folded, version: before, complete } =
-                consider(store, &needs, inputs, settings, known, now).await?;
-            let mut prepared = prepared(&folded, before, batch, announced, settings, now);
-            let statements = std::mem::take(&mut prepared.statements);
-            Ok(Step::Commit(statements, (folded, prepared, before, complete)))
-        })
-        .await?;
+    let needs = Needs::of(&batch.frames, decisions);
+    let (decided, prepared, is_stored) = until_committed(store, "committing a batch", at_once, async || {
+        let decided = decide_all(store, &needs, &batch.frames, decisions, settings, known, now).await?;
+        let Decided { considered, made, .. } = &decided;
+        let mut prepared = prepared(&considered.folded, considered.version, batch, announced, settings, now);
+        if batch.is_empty() && made.is_empty() && !considered.folded.is_anything() {
+            return Ok(Step::Done((decided, prepared, false)));
+        }
+        prepared.statements.extend(beside(made, now));
+        let statements = std::mem::take(&mut prepared.statements);
+        Ok(Step::Commit(statements, (decided, prepared, true)))
+    })
+    .await?;
+    let Decided { considered: Considered { folded, version: before, complete }, rulings, .. } = decided;
+    let after = if is_stored { prepared.version } else { before };
     // The database finds everything that an account's change hides or deletes, loaded or not.
     if folded.accounts.is_empty() && !folded.left_out {
-        known.keep(prepared.version, complete, folded.kept);
+        known.keep(after, complete, folded.kept);
     } else {
         known.forget();
     }
@@ -216,7 +231,7 @@ pub async fn walk(
         .map(|(id, range)| (id, announcements.by_ref().take(range.len()).collect()))
         .collect();
     let known = prepared.known.into_iter().map(|(did, _)| did).collect();
-    Ok(Committed { before, after: prepared.version, outbox, known, looks, returned })
+    Ok(Committed { before, after, outbox, known, looks, returned, rulings })
 }
 
 /// Stores a looked-up profile (R04, I37), at the time `now`, unless a newer one is stored. It
@@ -290,73 +305,6 @@ pub async fn learn(
     .await
 }
 
-/// Commits a moderator's decision, at the time `now`. Its announcements are in the outbox when this
-/// returns; a decision that changes nothing is not committed. After each commit that loses against
-/// another writer, `pause` is awaited with the number of losses, so that concurrent decisions do
-/// not block each other.
-pub async fn decide(
-    store: &impl Store,
-    decision: &Decision,
-    settings: &Settings,
-    now: Micros,
-    pause: impl AsyncFn(u32),
-) -> Result<Ruling, Fault> {
-    let needs = Needs::of_decision(decision);
-    until_committed(store, "committing a decision", pause, async || {
-        let known = &mut FactsCache::default();
-        let inputs = [Input::Decision(decision)];
-        let Considered { folded, version: before, .. } =
-            consider(store, &needs, inputs, settings, known, now).await?;
-        // Read after the facts: if another request made it first, the ledger moved, or this finds
-        // it.
-        if let Some(once) = &decision.once
-            && let Some(answered) = idempotency::find(store, decision.caller.name(), once, now).await?
-        {
-            return Ok(Step::Done(if answered.is_same { Ruling::Made } else { Ruling::KeyReused }));
-        }
-        let ruling = folded.rulings.first().copied().unwrap_or(Ruling::NothingThere);
-        if ruling != Ruling::Made {
-            return Ok(Step::Done(ruling));
-        }
-        let mut prepared = prepared(&folded, before, &Batch::default(), None, settings, now);
-        prepared.statements.extend(beside(decision, &folded, now));
-        Ok(Step::Commit(prepared.statements, ruling))
-    })
-    .await
-}
-
-/// The rows that a decision stores in addition: its entry in the audit log (X22), its
-/// `Idempotency-Key` (X23), the moderators (R32), and who reads (R45).
-fn beside(decision: &Decision, folded: &Folded, now: Micros) -> Vec<Statement> {
-    let mut statements = Vec::new();
-    match &decision.what {
-        Measure::Moderators(community, people) => {
-            statements.extend(moderators::replace(community, people, now));
-        }
-        Measure::MembersOnly(community, on) => statements.push(members_only::set(community, *on, now)),
-        _ => {}
-    }
-    if let Some(community) = folded.acted_in.first() {
-        statements.extend(audit::add(&audit::Act::of(decision, community), now));
-    }
-    if let Some(once) = &decision.once {
-        statements.extend(idempotency::keep(decision.caller.name(), once, "", now));
-    }
-    statements
-}
-
-/// Ends some expired bans at the time `now`, and publishes the return of these people (R09). A ban
-/// stops counting when it expires, with or without this. Returns `true` if there may be more.
-pub async fn end_bans(store: &impl Store, settings: &Settings, now: Micros) -> Result<bool, Fault> {
-    let over = moderators::bans_over(store, now).await?;
-    for (community, member) in &over {
-        let what = Measure::EndBan(community.clone(), member.clone());
-        let decision = Decision::new(Caller::Service, Proof::None, what);
-        decide(store, &decision, settings, now, async |_| ()).await?;
-    }
-    Ok(over.len() >= moderators::OVER_AT_ONCE)
-}
-
 /// The result of facts and fold for some inputs.
 struct Considered {
     folded: Folded,
@@ -375,6 +323,32 @@ async fn consider<'a>(
     known: &mut FactsCache,
     now: Micros,
 ) -> Result<Considered, Fault> {
+    Ok(gather(store, needs, settings, known, now).await?.fold(inputs, now))
+}
+
+/// Facts, before the fold.
+struct Gathered {
+    working_set: WorkingSet,
+    version: i64,
+    complete: Complete,
+    recent_since: Micros,
+}
+
+impl Gathered {
+    fn fold<'a>(self, inputs: impl IntoIterator<Item = Input<'a>>, now: Micros) -> Considered {
+        let folded = fold(self.working_set, inputs, now, self.recent_since);
+        Considered { folded, version: self.version, complete: self.complete }
+    }
+}
+
+/// The facts that `needs` names, those that are `known` included.
+async fn gather(
+    store: &impl Store,
+    needs: &Needs,
+    settings: &Settings,
+    known: &mut FactsCache,
+    now: Micros,
+) -> Result<Gathered, Fault> {
     let recent_since = Micros(now.0.saturating_sub(settings.log_hours.saturating_mul(3_600_000_000)));
     known.expire(now);
     let mut facts = facts::load(store, needs, known, recent_since).await?;
@@ -389,7 +363,7 @@ async fn consider<'a>(
     complete.channel_rkeys.extend(kept.channel_rkeys);
     working_set.leave_out_erased();
     working_set.cdn.clone_from(&settings.cdn);
-    Ok(Considered { folded: fold(working_set, inputs, now, recent_since), version, complete })
+    Ok(Gathered { working_set, version, complete, recent_since })
 }
 
 fn prepared(

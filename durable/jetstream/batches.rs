@@ -81,7 +81,11 @@ impl Consumer {
                     self.unstored.replace(Some(troubles::of_database(&fault.because)));
                     let instead =
                         "ingest retries after a pause; the cursor does not move and no event is lost";
-                    pauses.after(&fault, instead).await;
+                    let pause = pauses.after(&fault, instead);
+                    match D1::of(&self.env) {
+                        Ok(db) => self.while_deciding(&db, pause).await,
+                        Err(_) => pause.await,
+                    }
                 }
             }
         }
@@ -95,7 +99,7 @@ impl Consumer {
 
     /// Waits until a batch is full or no more frames are arriving.
     async fn gather(&self) {
-        while !self.batch_waits() {
+        while !self.batch_waits() && self.decisions.borrow().queue.is_empty() {
             let before = self.queue.borrow().len();
             Delay::from(GATHER).await;
             if self.queue.borrow().len() < before + GATHER_FRAMES {
@@ -106,23 +110,30 @@ impl Consumer {
 
     /// Whether the queue holds a whole batch.
     fn batch_waits(&self) -> bool {
-        self.queue.borrow().len() >= BATCH_FRAMES || self.queued_bytes.get() >= BATCH_BYTES
+        self.queue.borrow().len() >= self.batch_frames() || self.queued_bytes.get() >= BATCH_BYTES
+    }
+
+    /// The frames of the next batch.
+    fn batch_frames(&self) -> usize {
+        self.decisions.borrow().queue.frames_at_once(BATCH_FRAMES, now())
     }
 
     /// One step of [`Self::flush`]; `false` when there is nothing left to do.
     async fn flush_once(&self) -> std::result::Result<bool, Fault> {
         let db = D1::of(&self.env)?;
+        let most = self.batch_frames();
         if self.deliveries.waiting() < UNTOLD_MAX {
-            self.fill_batch();
+            self.fill_batch(most);
         }
         let (due, full) = {
             let batch = self.passing.borrow();
             let idle = self.queue.borrow().is_empty() && now().0 - self.stored_at.get().0 >= CURSOR_EVERY;
-            let full = batch.frames.len() >= BATCH_FRAMES || batch.bytes >= BATCH_BYTES;
-            (batch.is_urgent() || full || (batch.position.is_some() && idle), full)
+            let full = batch.frames.len() >= most || batch.bytes >= BATCH_BYTES;
+            let decides = !self.decisions.borrow().queue.is_empty();
+            (batch.is_urgent() || decides || full || (batch.position.is_some() && idle), full)
         };
         if due {
-            self.commit(&db).await?;
+            self.commit_batch(&db).await?;
             let mut swept = self.swept.take();
             swept.sweep(&db, self.spent.get().events).await;
             self.swept.replace(swept);
@@ -132,9 +143,9 @@ impl Consumer {
         if (full || self.batch_waits()) && self.deliveries.waiting() < DELIVER_AT {
             return Ok(true);
         }
-        let unreadable = self.deliveries.catch_up(&db).await?;
+        let unreadable = self.while_deciding(&db, self.deliveries.catch_up(&db)).await?;
         incidents::note(&self.env, Incident::Outbox, unreadable, "outbox");
-        let outcome = self.deliveries.deliver(&self.objects, now()).await;
+        let outcome = self.while_deciding(&db, self.deliveries.deliver(&self.objects, now())).await;
         for (scope, fault) in outcome.failed {
             log::fault(&fault, &format!("delivery to {scope} is retried after a pause"));
         }
@@ -142,7 +153,8 @@ impl Consumer {
             let count = u32::try_from(events).unwrap_or(u32::MAX);
             incidents::note(&self.env, Incident::Outbox, count, &scope.to_string());
         }
-        let more = || !self.queue.borrow().is_empty() || self.deliveries.is_behind();
+        let decides = || !self.decisions.borrow().queue.is_empty();
+        let more = || !self.queue.borrow().is_empty() || decides() || self.deliveries.is_behind();
         if more() {
             return Ok(true);
         }
@@ -172,35 +184,44 @@ impl Consumer {
     }
 
     /// Commits the batch. It is kept until that succeeds, so a fault loses nothing.
-    async fn commit(&self, db: &D1) -> std::result::Result<(), Fault> {
+    async fn commit_batch(&self, db: &D1) -> std::result::Result<(), Fault> {
         let mut batch = self.passing.take();
         self.ahead.set(self.ahead.get() + std::mem::take(&mut batch.ahead));
+        if let Err(fault) = self.commit(db, &batch).await {
+            let noted = self.passing.replace(batch);
+            self.passing.borrow_mut().and_then(noted);
+            return Err(fault);
+        }
+        if batch.position.is_some() {
+            *self.stored.borrow_mut() = batch.position;
+        }
+        self.stored_at.set(now());
+        Ok(())
+    }
+
+    /// Commits a batch and the decisions that wait, whose callers get their results.
+    pub(super) async fn commit(&self, db: &D1, batch: &Batch) -> std::result::Result<(), Fault> {
+        let taken = self.decisions.borrow_mut().queue.take(!batch.frames.is_empty());
+        let decisions: Vec<_> = taken.iter().map(|(_, decision)| decision.clone()).collect();
         let forget = self.deliveries.to_forget();
-        let mut known = self.known.take();
-        let walked = walk(db, &batch, &self.config.pipeline, forget, &mut known, now()).await;
+        let (mut known, before) = (self.known.take(), db.cost());
+        let walked = walk(db, batch, &decisions, &self.config.pipeline, forget, &mut known, now()).await;
         self.known.replace(known);
-        let committed = match walked {
-            Ok(committed) => committed,
-            Err(fault) => {
-                let noted = self.passing.replace(batch);
-                self.passing.borrow_mut().and_then(noted);
-                return Err(fault);
-            }
-        };
-        if let Some(id) = forget {
+        let results = walked.as_ref().map(|committed| committed.rulings.clone()).map_err(Fault::clone);
+        self.decisions.borrow_mut().answer(&taken, &results);
+        let committed = walked?;
+        if let Some(id) = forget
+            && committed.after > committed.before
+        {
             self.deliveries.forgot(id);
         }
         let (cost, mut spent) = (db.cost(), self.spent.get());
         spent.commits += 1;
         spent.events += u64::try_from(batch.frames.len()).unwrap_or(0);
-        spent.rows_read += cost.read;
-        spent.rows_written += cost.written;
+        spent.rows_read += cost.read - before.read;
+        spent.rows_written += cost.written - before.written;
         self.spent.set(spent);
-        self.have_repositories_read(&committed, &batch);
-        if batch.position.is_some() {
-            *self.stored.borrow_mut() = batch.position;
-        }
-        self.stored_at.set(now());
+        self.have_repositories_read(&committed, batch);
         if committed.looks {
             spawn_local(look(self.env.clone()));
         }
@@ -231,13 +252,13 @@ impl Consumer {
         }
     }
 
-    /// Moves frames from the queue into the batch, up to its limits.
-    fn fill_batch(&self) {
+    /// Moves frames from the queue into the batch, up to `most` and to its other limits.
+    fn fill_batch(&self, most: usize) {
         let (host, now) = (host(&self.config.url), now());
         let mut batch = self.passing.borrow_mut();
         batch.from.clone_from(&self.stored.borrow());
         let mut queue = self.queue.borrow_mut();
-        while batch.frames.len() < BATCH_FRAMES && batch.bytes < BATCH_BYTES {
+        while batch.frames.len() < most && batch.bytes < BATCH_BYTES {
             let Some(text) = queue.pop_front() else { break };
             self.queued_bytes.set(self.queued_bytes.get().saturating_sub(text.len()));
             batch.take(&text, &host, now, &mut self.points.borrow_mut());

@@ -2,11 +2,20 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::moderation::{Decision, Ruling};
 use crate::platform::objects::{Command, Object};
 
 /// To `Jetstream`: make sure that the stream is read. Idempotent. Reply: its state.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Ensure {}
+
+/// To `Jetstream`: commit a moderator's decision. Not idempotent; without an answer it may have been made, and an
+/// `Idempotency-Key` tells (X23). Reply, after the commit: the result.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Decide {
+    /// The decision.
+    pub decision: Decision,
+}
 
 /// The state of the stream, for `/api/health`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -61,4 +70,10 @@ impl Command for Ensure {
     type Reply = StreamStatus;
     const OBJECT: Object = Object::Jetstream;
     const NAME: &'static str = "ensure";
+}
+
+impl Command for Decide {
+    type Reply = Ruling;
+    const OBJECT: Object = Object::Jetstream;
+    const NAME: &'static str = "decide";
 }

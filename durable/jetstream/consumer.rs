@@ -13,6 +13,7 @@ use worker::wasm_bindgen_futures::spawn_local;
 use worker::{Env, State, WebSocket};
 
 use super::ALARM_MS;
+use super::callers::Decisions;
 use super::delivery::Objects;
 use super::sweep::Swept;
 use crate::domain::facts_cache::FactsCache;
@@ -64,6 +65,7 @@ pub(super) struct Consumer {
     pub(super) stepped_over: Cell<u64>,
     pub(super) objects: Objects,
     pub(super) deliveries: Deliveries,
+    pub(super) decisions: RefCell<Decisions>,
     pub(super) spent: Cell<Spent>,
     pub(super) swept: RefCell<Swept>,
     pub(super) points: RefCell<Points>,
@@ -88,6 +90,7 @@ impl Consumer {
             link: RefCell::new(Link::new(config.idle_ms)),
             objects: Objects::of(env.clone()),
             deliveries: Deliveries::default(),
+            decisions: RefCell::default(),
             points: RefCell::new(Points::new(config.points)),
             obstacle: RefCell::default(),
             met_within: Cell::new(0),
@@ -132,7 +135,7 @@ impl Consumer {
             }
         }
         self.on(Input::Tick);
-        // Decisions made through REST are in the outbox; their request calls this.
+        // What others committed is in the outbox; they call this.
         self.deliveries.look();
         self.flush_soon();
         self.erase_soon();

@@ -5,15 +5,17 @@
 //! - Gates: none is needed. One loop commits batches (`flushing`), and a second object would lose
 //!   against the ledger version.
 //! - Stored here: nothing. The cursor is in D1, in the transaction of its data.
-//! - Commands: [`Ensure`], sent after a commit by others (decisions, repositories, identities), after an
-//!   erasure, by cron and by `/api/health`. An alarm wakes it at least every 25 s, because an outbound
+//! - Commands: [`Decide`], sent for each decision of a moderator (`decisions`); [`Ensure`], sent after a commit by
+//!   others (repositories, identities), after an erasure, by cron and by `/api/health`. An alarm wakes it at least every 25 s, because an outbound
 //!   socket alone does not keep an object in memory (platform facts T1).
 //! - Ends: never.
 
 mod batches;
+mod callers;
 pub mod commands;
 mod connection;
 mod consumer;
+mod decisions;
 mod delivery;
 mod erasing;
 mod sweep;
@@ -26,7 +28,7 @@ use worker::{
 };
 
 use self::consumer::Consumer;
-use crate::durable::jetstream::commands::Ensure;
+use crate::durable::jetstream::commands::{Decide, Ensure};
 use crate::platform::config::follow_log_level;
 use crate::platform::incidents;
 use crate::platform::objects::{Command, serve, unknown};
@@ -54,6 +56,10 @@ impl DurableObject for Jetstream {
                     Ok(self.consumer.status())
                 };
                 serve(&mut request, ensure).await
+            }
+            Decide::NAME => {
+                let decide = async |Decide { decision }| self.consumer.decide(decision).await;
+                serve(&mut request, decide).await
             }
             _ => unknown(),
         }

@@ -1,7 +1,7 @@
 //! Moderators' decisions, and lists of them: R03, R08, R09, R10, R30–R34, R45, R46.
 //!
-//! A decision and its announcements are stored before the answer (H11). The stream's object
-//! publishes them. If that fails, the answer is still valid, and the outbox is delivered later.
+//! The stream's object commits decisions together with the stream (`domain::decision_queue`). A decision and its
+//! announcements are stored before the answer (H11), and delivered after it.
 
 use super::authority::{self, NOT_YOURS};
 use super::error::ApiError;
@@ -9,11 +9,9 @@ use super::reply::{List, shown};
 use super::{Answer, Call, empty, json};
 use crate::domain::members_only::meaning;
 use crate::domain::moderation::{Caller, Decision, MODERATORS_MAX, Measure, Ruling};
-use crate::durable::jetstream::commands::Ensure;
-use crate::pipeline;
-use crate::platform::clock::{lost_a_race, now};
+use crate::durable::jetstream::commands::Decide;
+use crate::platform::clock::now;
 use crate::platform::objects::{JETSTREAM, call as ask};
-use crate::platform::{config, log};
 use crate::storage::audit::{self, Filter};
 use crate::storage::members_only::is_set;
 use crate::storage::moderators;
@@ -154,7 +152,7 @@ pub(super) async fn audit(call: &Call) -> Answer {
 const BY_RECORD: &str =
     "a record of the community itself bans this person; this service can lift only its own bans";
 
-/// Sends a decision through the pipeline, and has it published.
+/// Has a decision committed and published.
 async fn decide(
     call: &Call,
     caller: Caller,
@@ -164,22 +162,7 @@ async fn decide(
     let once = authority::once(call, &format!("{what:?} {reason:?}"))?;
     let proof = authority::proof_of(call, &caller);
     let decision = Decision { caller, proof, what, reason, once };
-    let settings = config::pipeline(&call.env);
-    let ruling = pipeline::decide(&call.db()?, &decision, &settings, now(), lost_a_race).await?;
-    if ruling == Ruling::Made {
-        deliver_soon(call);
-    }
-    Ok(ruling)
-}
-
-/// Wakes the stream's object, which publishes from the outbox. The answer does not wait for it.
-fn deliver_soon(call: &Call) {
-    let env = call.env.clone();
-    call.after_answer(async move {
-        if let Err(fault) = ask(&env, JETSTREAM, &Ensure {}).await {
-            log::fault(&fault, "the Jetstream object delivers the decision's events when it wakes");
-        }
-    });
+    Ok(ask(&call.env, JETSTREAM, &Decide { decision }).await?)
 }
 
 fn answer(ruling: Ruling, not_there: &'static str) -> Answer {

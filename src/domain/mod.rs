@@ -61,6 +61,7 @@ pub mod pause;
 pub mod pending;
 pub mod troubles;
 
+pub mod decision_queue;
 pub mod discovery;
 pub mod reconciliation;
 pub mod repos;

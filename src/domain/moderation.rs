@@ -7,6 +7,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::form::Form;
 use super::roles::{is_protected, outranks, rights, roles_of};
 use super::working_set::WorkingSet;
@@ -20,7 +22,7 @@ pub const MODERATORS_MAX: usize = 100;
 pub const REASON_MAX: usize = 300;
 
 /// The authenticated caller.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Caller {
     /// The holder of the API key (X01).
     Operator,
@@ -54,7 +56,7 @@ impl Caller {
 }
 
 /// The kind of proof of a caller (X22).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Proof {
     /// The API key.
     ApiKey,
@@ -79,7 +81,7 @@ impl Proof {
 }
 
 /// A request that takes effect once, however often it is sent (X23).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Once {
     /// The `Idempotency-Key`.
     pub key: String,
@@ -88,7 +90,7 @@ pub struct Once {
 }
 
 /// A decision, and its maker.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
     /// The caller.
     pub caller: Caller,
@@ -110,7 +112,7 @@ impl Decision {
 }
 
 /// The possible measures.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Measure {
     /// R03: hides this message everywhere (T11).
     Block(AtUri),
@@ -131,7 +133,7 @@ pub enum Measure {
 }
 
 /// The result of a decision. Only [`Ruling::Made`] changed anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ruling {
     /// It is in force.
     Made,

@@ -3,10 +3,12 @@
 //! Rows are never changed. Each community keeps its newest [`KEPT`], and none for longer than
 //! [`DAYS`].
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::reads::{Page, cut};
-use super::{Fault, Param, Statement, Store, rows};
+use super::{Fault, Param, Statement, Store, chunks, rows};
 use crate::domain::moderation::{Caller, Decision, Proof};
 use crate::wire::bodies::AuditEntry;
 use crate::wire::ids::AtUri;
@@ -64,16 +66,23 @@ impl<'a> Act<'a> {
     }
 }
 
-/// Logs an act, and deletes the community's oldest entries over the limit.
-pub fn add(act: &Act, now: Micros) -> [Statement; 2] {
-    [
+/// Logs acts, in order, and deletes the oldest entries of their communities over the limit.
+pub fn add(acts: &[Act], now: Micros) -> Vec<Statement> {
+    let row = |act: &Act| {
+        let (community, caller) = (act.community.to_string(), act.caller.name().to_owned());
+        let (reason, until) = (act.reason.map(str::to_owned), act.until.map(Micros::shown));
+        (community, caller, act.proof.word(), act.action, act.subject.clone(), reason, until)
+    };
+    let added = chunks(acts.iter().map(row)).into_iter().map(|text| {
         Statement::new(
             "INSERT INTO audit_log (community_uri, actor, proof, action, subject, reason, until, at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            act.params(now),
-        ),
-        bound(act.community),
-    ]
+             SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, ?2
+             FROM json_each(?1) ORDER BY key",
+            [text.into(), now.shown().into()],
+        )
+    });
+    let communities: BTreeSet<&AtUri> = acts.iter().map(|act| act.community).collect();
+    added.chain(communities.into_iter().map(bound)).collect()
 }
 
 /// Logs a new invite, if the insert succeeds: no other invite has its code.

@@ -127,7 +127,7 @@ impl<D: FnMut(usize) -> usize> Run<D> {
         }
         loop {
             let Service { store, known, .. } = &mut self.service;
-            match block_on(walk(store, &batch, &settings, None, known, now)) {
+            match block_on(walk(store, &batch, &[], &settings, None, known, now)) {
                 Ok(committed) => {
                     let announced = committed.outbox.into_iter().flat_map(|(_, announcements)| announcements);
                     self.service.announced.extend(announced);

@@ -314,9 +314,9 @@ proptest! {
         for moment in woven {
             match moment {
                 Moment::Frame(frame) => batch.push(frame),
+                // In the commit of the frames before it.
                 Moment::Decision(decision) => {
-                    together.batch(&std::mem::take(&mut batch));
-                    together.decide(decision);
+                    together.batch_with(&std::mem::take(&mut batch), vec![decision]);
                 }
             }
             if batch.len() >= size {

@@ -3,13 +3,14 @@
 
 use std::collections::BTreeSet;
 
+use colibri_edge::domain::moderation::Decision;
 use colibri_edge::domain::working_set::WorkingSet;
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::histories::{Moment, config, moments, steps};
 use super::sqlite::Break;
-use super::story::{Service, Story};
+use super::story::{Service, Story, by_operator};
 
 const BREAKS: [Break; 4] = [Break::CommitLost, Break::CommitStored, Break::Conflict, Break::Read];
 
@@ -149,12 +150,12 @@ proptest! {
         let (mut sizes, mut breaks) = (sizes.into_iter().cycle(), breaks.into_iter().cycle());
         let mut size = sizes.next().unwrap();
         let mut batch = Vec::new();
-        let mut commit = |service: &mut Service, batch: &mut Vec<String>| {
+        let mut commit = |service: &mut Service, batch: &mut Vec<String>, decisions: &[Decision]| {
             if let Some(at) = breaks.next().unwrap() {
                 service.store.break_next(BREAKS[at]);
             }
             let frames = std::mem::take(batch);
-            while service.try_batch(&frames).is_err() {}
+            while service.try_batch_with(&frames, decisions).is_err() {}
             service.store.unbreak();
             compare(service)
         };
@@ -162,16 +163,20 @@ proptest! {
             match moment {
                 Moment::Frame(frame) => batch.push(frame),
                 Moment::Decision(decision) => {
-                    commit(&mut service, &mut batch)?;
-                    service.decide(decision);
+                    // With the batch, or alone by another writer.
+                    if batch.len() % 2 == 0 {
+                        commit(&mut service, &mut batch, &[by_operator(decision)])?;
+                    } else {
+                        service.decide(decision);
+                    }
                 }
             }
             if batch.len() >= size {
-                commit(&mut service, &mut batch)?;
+                commit(&mut service, &mut batch, &[])?;
                 size = sizes.next().unwrap();
             }
         }
-        commit(&mut service, &mut batch)?;
+        commit(&mut service, &mut batch, &[])?;
     }
 }
 

@@ -2,7 +2,7 @@
 //! (R03, R08, R09).
 
 use colibri_edge::domain::announcement::Topic;
-use colibri_edge::domain::moderation::{Caller, Measure, Once, Ruling};
+use colibri_edge::domain::moderation::{Caller, Decision, Measure, Once, Proof, Ruling};
 use colibri_edge::pipeline::end_bans;
 use colibri_edge::storage::audit::{self, Filter};
 use colibri_edge::storage::reads::bans::bans;
@@ -14,8 +14,8 @@ use serde_json::json;
 
 use super::sqlite::Break;
 use super::story::{
-    Service, Story, ban, ban_until, block, kick, membership, message, message_in, moderators, person, unban,
-    unblock,
+    Service, Story, ban, ban_until, block, by_operator, kick, members_only, membership, message, message_in,
+    moderators, person, unban, unblock,
 };
 
 /// alice's community with bob and carol as members, approved if it requires that, and bob's message
@@ -720,4 +720,71 @@ fn x23_an_act_under_a_key_is_made_once_and_answered_the_same() {
     assert_eq!(service.decide_once(block("bob", "1"), again), Ruling::Made, "a late repetition acts no more");
     assert_eq!(service.visible_texts(), ["hello"]);
     assert_eq!(service.store.look("SELECT count(*) FROM audit_log"), ["2"]);
+}
+
+// ---- Many decisions in one commit ----
+
+#[test]
+fn decisions_of_one_commit_see_what_those_before_them_changed() {
+    let mut service = after(&garden(false));
+    let by = |who: &str, what| Decision::new(person(who), Proof::ServiceAuth, what);
+    let decisions = [
+        by("bob", ban("alice", "carol")),
+        by("alice", moderators("alice", &["bob"])),
+        by("bob", ban("alice", "carol")),
+        by("alice", moderators("alice", &[])),
+        by("bob", unban("alice", "carol")),
+        by("alice", members_only("alice", true)),
+        by("alice", members_only("alice", true)),
+    ];
+    let committed = service.try_batch_with(&[], &decisions).unwrap();
+    let (made, no) = (Ruling::Made, Ruling::Forbidden);
+    assert_eq!(committed.rulings, [no, made, made, made, no, made, Ruling::Stood]);
+    let log = service.store.look("SELECT actor || ' ' || action FROM audit_log ORDER BY id");
+    assert_eq!(
+        log,
+        [
+            "did:plc:alice moderators",
+            "did:plc:bob ban",
+            "did:plc:alice moderators",
+            "did:plc:alice members_only"
+        ],
+        "X22: in order"
+    );
+    assert_eq!(service.store.look("SELECT count(*) FROM moderators"), ["0"]);
+}
+
+#[test]
+fn x23_decisions_of_one_commit_are_made_once_under_their_keys() {
+    let mut service = after(&garden(false));
+    let under = |key: &str, request: &str, what| {
+        let once = Once { key: key.into(), request: request.into() };
+        Decision { once: Some(once), ..by_operator(what) }
+    };
+    let mut go = |decisions: &[Decision]| {
+        let committed = service.try_batch_with(&[], decisions).unwrap();
+        (committed.rulings, committed.after > committed.before)
+    };
+    let [made, reused] = [Ruling::Made, Ruling::KeyReused];
+    let first = [under("1", "a", block("bob", "1")), under("2", "b", ban("alice", "carol"))];
+    assert_eq!(go(&first), (vec![made, made], true));
+    assert_eq!(go(&[under("1", "a", unblock("bob", "1"))]), (vec![made], false), "it acts no more");
+    let mixed = [under("2", "c", unban("alice", "carol")), by_operator(unblock("bob", "1"))];
+    assert_eq!(go(&mixed), (vec![reused, made], true), "each gets its own result");
+    assert_eq!(go(&[by_operator(unblock("bob", "1"))]), (vec![Ruling::NothingThere], false), "no commit");
+    assert_eq!(service.visible_texts(), ["hello"]);
+    assert_eq!(service.store.look("SELECT key FROM idempotency_keys ORDER BY key"), ["1", "2"]);
+}
+
+#[test]
+fn a_decision_sees_the_events_that_are_committed_with_it() {
+    let mut story = Story::default();
+    story.community("alice", false).join("bob", "alice").say("bob", "1", "hello");
+    let mut service = Service::new();
+    service.batch_with(&story.frames, vec![block("bob", "1"), kick("alice", "bob")]);
+    assert!(service.visible_texts().is_empty());
+    assert_eq!(service.store.look("SELECT count(*) FROM memberships"), ["0"]);
+    story.say("bob", "2", "again");
+    service.batch(&story.frames[story.frames.len() - 1..]);
+    assert_eq!(service.store.look("SELECT count(*) FROM messages"), ["1"], "what is kept knows it too");
 }

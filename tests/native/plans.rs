@@ -198,7 +198,8 @@ fn exercise() -> Sqlite {
     batch.position = Some(StreamPosition { host: "test".into(), cursor: Micros(START) });
     let store = service.store;
     let settings = Service::new().settings();
-    block_on(walk(&store, &batch, &settings, Some(1), &mut FactsCache::default(), Micros(START))).unwrap();
+    block_on(walk(&store, &batch, &[], &settings, Some(1), &mut FactsCache::default(), Micros(START)))
+        .unwrap();
 
     let did = Did::parse("did:plc:bob").unwrap();
     let message = AtUri::of(&did, Collection::Message, &Rkey::parse("m").unwrap());

@@ -469,7 +469,8 @@ impl Service {
         let (host, reason) = ("test".into(), Missed::CursorTooOld);
         let gap = Gap { host, from: Micros(at - 10), to: Micros(at), reason };
         let batch = Batch { gap: Some(gap), ..Batch::default() };
-        block_on(walk(&self.store, &batch, &self.settings(), None, &mut self.known, Micros(at))).unwrap();
+        block_on(walk(&self.store, &batch, &[], &self.settings(), None, &mut self.known, Micros(at)))
+            .unwrap();
     }
 }
 

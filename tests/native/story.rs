@@ -194,12 +194,20 @@ impl Service {
 
     /// Commits frames as one batch.
     pub(crate) fn try_batch(&mut self, frames: &[String]) -> Result<Committed, Fault> {
+        self.try_batch_with(frames, &[])
+    }
+
+    /// Commits frames and the decisions after them as one batch.
+    pub(crate) fn try_batch_with(
+        &mut self,
+        frames: &[String],
+        decisions: &[Decision],
+    ) -> Result<Committed, Fault> {
         self.now += 1_000_000;
         let (settings, now) = (self.settings(), Micros(self.now));
         let mut batch = Batch::default();
         frames.iter().for_each(|frame| batch.take(frame, "test", now, &mut self.points));
-        let committed = block_on(walk(&self.store, &batch, &settings, None, &mut self.known, now))?;
-        Ok(committed)
+        block_on(walk(&self.store, &batch, decisions, &settings, None, &mut self.known, now))
     }
 
     pub(crate) fn settings(&self) -> Settings {
@@ -241,7 +249,13 @@ impl Service {
     }
 
     pub(crate) fn batch(&mut self, frames: &[String]) {
-        let committed = self.try_batch(frames).unwrap();
+        self.batch_with(frames, Vec::new());
+    }
+
+    /// Commits frames and then decisions with the API key, all as one batch.
+    pub(crate) fn batch_with(&mut self, frames: &[String], decisions: Vec<Measure>) {
+        let decisions: Vec<Decision> = decisions.into_iter().map(by_operator).collect();
+        let committed = self.try_batch_with(frames, &decisions).unwrap();
         self.announced.extend(committed.outbox.into_iter().flat_map(|(_, announcements)| announcements));
     }
 
@@ -264,6 +278,11 @@ impl Service {
     pub(crate) fn visible_texts(&self) -> Vec<String> {
         self.store.look("SELECT text FROM recent_messages ORDER BY uri")
     }
+}
+
+/// A decision with the API key.
+pub(crate) fn by_operator(what: Measure) -> Decision {
+    Decision::new(Caller::Operator, Proof::ApiKey, what)
 }
 
 /// The frame that a client of March 2026 gets, as its community's first; `null` if it gets none.

@@ -10,7 +10,7 @@ use super::super::form::Admission;
 use super::super::moderation::{Caller, Decision, Measure, Ruling, may_decide};
 use super::super::rows::{ApprovalRow, MemberRow, MembershipRow, Outcome, SettledRow, member_group};
 use super::super::standing::{MemberChange, Standing, standing};
-use super::Fold;
+use super::{Fold, Ruled};
 use crate::wire::events::Event;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
@@ -23,18 +23,24 @@ impl Fold {
     ///      anybody could prove to own what they invent (R08, R32, R45);
     ///   4. otherwise the rules of the measure apply.
     ///
-    /// It notes the community for the audit log (X22).
-    pub(super) fn decide(&mut self, decision: &Decision) -> Ruling {
+    /// It notes the result, and for the audit log the community (X22).
+    pub(super) fn decide(&mut self, decision: &Decision) {
+        let community = decision.what.community(&self.working_set);
+        let ruling = self.rule(decision, community.as_ref());
+        let acted_in = community.filter(|_| ruling == Ruling::Made);
+        self.rulings.push(Ruled { ruling, acted_in });
+    }
+
+    fn rule(&mut self, decision: &Decision, community: Option<&AtUri>) -> Ruling {
         if decision.what.is_against_owner() {
             return Ruling::IsOwner;
         }
-        let community = decision.what.community(&self.working_set);
-        if let Some(community) = &community
+        if let Some(community) = community
             && !may_decide(&self.working_set, &decision.caller, community, &decision.what)
         {
             return Ruling::Forbidden;
         }
-        let is_known = community.as_ref().is_some_and(|uri| self.working_set.community(uri).is_some());
+        let is_known = community.is_some_and(|uri| self.working_set.community(uri).is_some());
         match &decision.what {
             Measure::Moderators(..) | Measure::MembersOnly(..) if !is_known => return Ruling::NothingThere,
             Measure::Ban(..) if !is_known && decision.caller != Caller::Operator => {
@@ -42,7 +48,7 @@ impl Fold {
             }
             _ => {}
         }
-        let ruling = match &decision.what {
+        match &decision.what {
             Measure::Block(message) => self.block(message),
             Measure::Unblock(message) => self.unblock(message),
             Measure::Ban(community, member, until) => self.ban(community, member, *until),
@@ -51,11 +57,7 @@ impl Fold {
             Measure::Kick(community, member) => self.kick(community, member),
             Measure::Moderators(community, people) => self.moderators(community, people),
             Measure::MembersOnly(community, on) => self.members_only(community, *on),
-        };
-        if ruling == Ruling::Made {
-            self.acted_in.extend(community);
         }
-        ruling
     }
 
     /// R03. The first rule that applies decides:
@@ -165,7 +167,13 @@ impl Fold {
     /// R32. An unchanged list does nothing.
     fn moderators(&mut self, community: &AtUri, people: &BTreeSet<Did>) -> Ruling {
         let before = self.working_set.moderators.iter().filter(|(at, _)| at == community);
-        if before.map(|(_, did)| did).eq(people.iter()) { Ruling::Stood } else { Ruling::Made }
+        if before.map(|(_, did)| did).eq(people.iter()) {
+            return Ruling::Stood;
+        }
+        // For later decisions of the same batch.
+        self.working_set.moderators.retain(|(at, _)| at != community);
+        self.working_set.moderators.extend(people.iter().map(|did| (community.clone(), did.clone())));
+        Ruling::Made
     }
 
     /// R45. What is set already is not set again. Otherwise it counts from this event on (E17): only
@@ -173,6 +181,12 @@ impl Fold {
     fn members_only(&mut self, community: &AtUri, on: bool) -> Ruling {
         if self.working_set.members_only.contains(community) == on {
             return Ruling::Stood;
+        }
+        // For what follows in the same batch.
+        if on {
+            self.working_set.members_only.insert(community.clone());
+        } else {
+            self.working_set.members_only.remove(community);
         }
         let event = Event::MembersOnly { community_uri: community.clone(), members_only: on };
         self.announce_to_community(community, Topic::MembersOnly(on), &event);

@@ -58,9 +58,7 @@ pub struct Folded {
     /// end (I70).
     pub deleted_communities: Vec<AtUri>,
     /// The results of moderators' decisions, in order.
-    pub rulings: Vec<Ruling>,
-    /// The communities in which a decision took effect.
-    pub acted_in: Vec<AtUri>,
+    pub rulings: Vec<Ruled>,
     /// Known people whose identity changed and must be resolved again (I50).
     pub identities: Vec<Did>,
     /// How many records were not indexed because their authors are erased (I57). Nothing else is kept of them.
@@ -118,6 +116,15 @@ pub enum Input<'a> {
     Erased(&'a Did),
 }
 
+/// The result of a moderator's decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ruled {
+    /// The result.
+    pub ruling: Ruling,
+    /// The community in which it took effect, if it did.
+    pub acted_in: Option<AtUri>,
+}
+
 /// A refused record, as an admin sees it. It never contains the record's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -149,7 +156,6 @@ pub fn fold<'a>(
         accounts: Vec::new(),
         deleted_communities: Vec::new(),
         rulings: Vec::new(),
-        acted_in: Vec::new(),
         recovering: false,
         turned_away: 0,
         shut_out: 0,
@@ -166,8 +172,7 @@ pub fn fold<'a>(
             Input::Frame(frame) => frame,
             Input::Decision(decision) => {
                 fold.stream_time = now;
-                let ruling = fold.decide(decision);
-                fold.rulings.push(ruling);
+                fold.decide(decision);
                 continue;
             }
             Input::Found(found) if fold.is_shut_out(&found.did) => continue,
@@ -213,7 +218,6 @@ pub fn fold<'a>(
         accounts: fold.accounts,
         deleted_communities: fold.deleted_communities,
         rulings: fold.rulings,
-        acted_in: fold.acted_in,
         turned_away: fold.turned_away,
         shut_out: fold.shut_out,
         doubtful: fold.doubtful,
@@ -240,8 +244,7 @@ struct Fold {
     refusals: Vec<Refusal>,
     accounts: Vec<AccountChange>,
     deleted_communities: Vec<AtUri>,
-    rulings: Vec<Ruling>,
-    acted_in: Vec<AtUri>,
+    rulings: Vec<Ruled>,
     /// The current input comes from a reconciliation; so does everything that follows from it.
     recovering: bool,
     turned_away: usize,

@@ -65,9 +65,10 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// The needs of `frames`.
-    pub fn of(frames: &[Frame]) -> Self {
+    /// The needs of `frames`, and of decisions that follow them.
+    pub fn of(frames: &[Frame], decisions: &[Decision]) -> Self {
         let mut needs = Self::default();
+        decisions.iter().for_each(|decision| needs.decision(decision));
         for frame in frames {
             match &frame.what {
                 What::Commit(commit) => needs.commit(&frame.did, commit),
@@ -92,33 +93,6 @@ impl Needs {
                     needs.people.insert(found.did.clone());
                     needs.accounts.insert(found.did.clone());
                 }
-            }
-        }
-        needs
-    }
-
-    /// The needs of a moderator's decision: the message's community, or the person's standing.
-    pub fn of_decision(decision: &Decision) -> Self {
-        let mut needs = Self { judges: true, ..Self::default() };
-        if let Caller::Person(did) = &decision.caller {
-            needs.people.insert(did.clone()); // for their bans there
-        }
-        match &decision.what {
-            Measure::Block(message) => drop(needs.parent_uris.insert(message.clone())),
-            Measure::Unblock(message) => {
-                needs.parent_uris.insert(message.clone());
-                needs.appears(message);
-                needs.showing.insert(message.clone());
-            }
-            Measure::Ban(community, member, _)
-            | Measure::Unban(community, member)
-            | Measure::EndBan(community, member)
-            | Measure::Kick(community, member) => {
-                needs.communities.insert(community.clone());
-                needs.people.insert(member.clone());
-            }
-            Measure::Moderators(community, _) | Measure::MembersOnly(community, _) => {
-                needs.communities.insert(community.clone());
             }
         }
         needs
@@ -235,6 +209,32 @@ impl Needs {
     /// Whether nothing is needed.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The needs of a moderator's decision: the message's community, or the person's standing.
+    fn decision(&mut self, decision: &Decision) {
+        self.judges = true;
+        if let Caller::Person(did) = &decision.caller {
+            self.people.insert(did.clone()); // for their bans there
+        }
+        match &decision.what {
+            Measure::Block(message) => drop(self.parent_uris.insert(message.clone())),
+            Measure::Unblock(message) => {
+                self.parent_uris.insert(message.clone());
+                self.appears(message);
+                self.showing.insert(message.clone());
+            }
+            Measure::Ban(community, member, _)
+            | Measure::Unban(community, member)
+            | Measure::EndBan(community, member)
+            | Measure::Kick(community, member) => {
+                self.communities.insert(community.clone());
+                self.people.insert(member.clone());
+            }
+            Measure::Moderators(community, _) | Measure::MembersOnly(community, _) => {
+                self.communities.insert(community.clone());
+            }
+        }
     }
 
     fn commit(&mut self, author: &Did, commit: &Commit) {
