@@ -73,6 +73,8 @@ pub struct Commit<'a> {
     pub doubtful: &'a BTreeSet<Did>,
     /// People whom a community admitted: what they wrote before is judged anew (N16).
     pub admitted: &'a BTreeSet<Did>,
+    /// People who joined a community of the old form, and the stream time of that (K05).
+    pub joined: &'a BTreeMap<Did, Micros>,
     /// Whom a community banned by record, or not any more (N21).
     pub banned_by_record: &'a [(AtUri, Did, bool)],
     /// Channels that appeared or came to another community, with that community (N21).
@@ -219,6 +221,7 @@ fn repositories(statements: &mut Vec<Statement>, commit: &Commit, known: &BTreeS
     statements.extend(repos::defer(commit.deferred, commit.now));
     statements.extend(repos::look_once_more(commit.doubtful, commit.now));
     statements.extend(repos::admitted(commit.admitted, commit.now));
+    statements.extend(repos::joined(commit.joined, commit.now));
     statements.extend(repos::identities(&identities, commit.now));
     let returned = commit.accounts.iter().filter(|account| account.returned).map(|account| &account.did);
     statements.extend(repos::returned(&returned.collect(), commit.now));

@@ -162,6 +162,28 @@ pub(super) fn admitted(dids: &BTreeSet<Did>, now: Micros) -> Vec<Statement> {
         .collect()
 }
 
+/// These people joined a community, each at a time of the stream. A reading of their repository that ended later may
+/// have been ahead of the stream: what was refused then is judged again (K05), at most once a minute. One that is due
+/// may be under way, and is read once more after it.
+pub(super) fn joined(joined: &BTreeMap<Did, Micros>, now: Micros) -> Vec<Statement> {
+    let rows: Vec<_> = joined.iter().map(|(did, at)| (did, at.shown())).collect();
+    chunks(rows.iter())
+        .into_iter()
+        .map(|text| {
+            Statement::new(
+                "UPDATE repos SET status = iif(next_attempt_at IS NULL, 'waiting', status), due_since = ?2,
+                     reason = iif(next_attempt_at IS NULL, 'gate', reason),
+                     next_attempt_at = coalesce(next_attempt_at,
+                         max(?2, coalesce(strftime('%Y-%m-%dT%H:%M:%fZ', checked_at, '+60 seconds'), ?2)))
+                 FROM (SELECT value ->> 0 AS did, value ->> 1 AS at FROM json_each(?1)) AS joined
+                 WHERE repos.did = joined.did
+                   AND (next_attempt_at IS NOT NULL OR (refused > 0 AND checked_at >= joined.at))",
+                [text.into(), now.shown().into()],
+            )
+        })
+        .collect()
+}
+
 /// Events of these repositories are left out, each until a time of the stream (K17), and then the
 /// repository is due. By then it contains what was left out. A stream that repeats earlier days has
 /// delivered it before.

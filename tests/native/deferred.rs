@@ -1,9 +1,9 @@
 //! Random histories in which repositories run out of points (K17). Wherever a repository is deferred,
 //! however the stream is cut and repeated, and whenever the service dies, the index ends as it does without
-//! limits, and the messages of everybody else are in it at once. One exception: if the owner's repository was
-//! read while the stream is behind it, a message that comes now was written before the service learned of its
-//! author's approval. The gate refuses it (G7), and the reading of its author's repository, which is due then,
-//! brings it (K05).
+//! limits, and the messages of everybody else are in it at once. One exception are messages that a reading overtook: if
+//! it was the owner's, the message is older than the moment when the service learned of its author's approval; if it
+//! was the author's, it came before the approval. The gate refuses it (G7), and another reading of its author's
+//! repository, which is due then, brings it (K05).
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,7 +65,7 @@ struct Run<D> {
     deferred: BTreeSet<String>,
     /// Up to which frame the repository of each was read: what the stream brings is older.
     read: BTreeMap<String, usize>,
-    /// Whose frames came while the stream was behind the repository of the owner, as long as they are due.
+    /// Whose frames came while the stream was behind their repository or that of the owner, as long as they are due.
     overtaken: BTreeSet<String>,
     left_out: u64,
     deaths: u32,
@@ -142,16 +142,17 @@ impl<D: FnMut(usize) -> usize> Run<D> {
         }
         self.service.store.unbreak(); // what did not strike must not strike elsewhere
         self.stored = self.stored.max(to);
-        let owner = self.read.get(OWNER).copied().unwrap_or_default();
-        let overtaken = self.frames[from..to.min(owner).max(from)].iter().map(|(_, text)| author(text));
-        self.overtaken.extend(overtaken);
+        let read = |did: &str| self.read.get(did).copied().unwrap_or_default();
+        let brought = (from..to).map(|n| (n, author(&self.frames[n].1)));
+        let overtaken = brought.filter(|(n, did)| *n < read(OWNER).max(read(did))).map(|(_, did)| did);
+        self.overtaken.extend(overtaken.collect::<Vec<_>>());
         let now_deferred = self.service.store.look("SELECT did FROM repos WHERE deferred_until IS NOT NULL");
         self.deferred.extend(now_deferred);
         self.nobody_else_waits();
     }
 
     /// Everybody who was never deferred has all their messages in the index, and no others unless their
-    /// repository was read, or is due after the owner's reading overtook them. Nothing is compared while the
+    /// repository was read, or is due after a reading overtook them. Nothing is compared while the
     /// owner, on whom all depend, was deferred or read, nor while the service may know more of the stream than
     /// it says.
     fn nobody_else_waits(&mut self) {

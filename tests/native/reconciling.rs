@@ -214,6 +214,35 @@ fn b39_g7_a_reconciliation_asks_the_gate_again() {
     assert_eq!(service.news(), [""; 0]);
 }
 
+/// What a reading refused because the stream was behind it is judged again when the stream brings the approval.
+#[test]
+fn k05_a_reading_that_is_ahead_of_the_stream_refuses_nothing_for_good() {
+    let mut story = Story::default();
+    story.community("alice", true).join("bob", "alice");
+    let seen = story.frames.len();
+    story.approve("alice", "bob").say("bob", "m", "hello");
+    let due = |checked: &str, refused: u32| {
+        let mut service = Service::live(&Story { frames: story.frames[..seen].to_vec() });
+        service.succeeded("alice", "41", LATER);
+        assert_eq!(service.reconcile("bob", &snapshot_of("bob", &story.frames)).refused, 1);
+        service.succeeded("bob", "41", LATER);
+        service.store.exec(&format!(
+            "UPDATE repos SET refused = {refused}, checked_at = {checked} WHERE did = 'did:plc:bob'"
+        ));
+        service.batch(&story.frames[seen..]);
+        assert_eq!(service.visible_texts(), [""; 0], "it was decided");
+        assert_eq!(service.due(LATER + 50_000_000), [""; 0], "at most once a minute");
+        let due = service.due(LATER + 70_000_000);
+        for who in &due {
+            service.reconcile(who, &snapshot_of(who, &story.frames));
+        }
+        (due, service.visible_texts())
+    };
+    assert_eq!(due("checked_at", 1), (vec!["bob".to_owned()], vec!["hello".to_owned()]));
+    assert_eq!(due("checked_at", 0).0, [""; 0], "nothing of his was refused");
+    assert_eq!(due("'2026-03-01T11:59:00.000Z'", 1).0, [""; 0], "G7: he was approved after he was read");
+}
+
 #[test]
 fn k02_what_waited_for_a_community_is_judged_with_its_approvals() {
     let mut story = garden(true);

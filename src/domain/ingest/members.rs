@@ -231,6 +231,10 @@ impl Fold {
         let before = self.shown_as_member(community, person);
         let change = self.standing_changed(community, person, act);
         let is_same_member = change.is_none() && !self.is_banned(community, person);
+        let joined = matches!(change, Some(MemberChange::Joined(_))) && Form::of(community) == Form::Old;
+        if joined && !self.recovering {
+            self.joined.entry(person.clone()).or_insert(self.stream_time);
+        }
         self.announce_change(community, person, change);
         let after = self.shown_as_member(community, person);
         if is_same_member && before.is_some() && after.is_some() && before != after {

@@ -20,7 +20,7 @@ pub use needs::Needs;
 pub use people::AccountChange;
 pub use reactions::groups;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::announcement::{Announcement, Audience, Scope, Topic};
 use super::facts_cache::Kept;
@@ -71,6 +71,9 @@ pub struct Folded {
     pub doubtful: BTreeSet<Did>,
     /// People whom a community of the newest form admitted: their earlier records are judged again (N16).
     pub admitted: BTreeSet<Did>,
+    /// People who joined a community of the old form, and the stream time of that. A reading of their repository that is
+    /// later than that may have been ahead of the stream (K05).
+    pub joined: BTreeMap<Did, Micros>,
     /// People whose ban by record in a community began (`true`) or ended: all their messages there are hidden
     /// or shown again, including those outside of the working set (N21).
     pub banned_by_record: Vec<(AtUri, Did, bool)>,
@@ -161,6 +164,7 @@ pub fn fold<'a>(
         shut_out: 0,
         doubtful: BTreeSet::new(),
         admitted: BTreeSet::new(),
+        joined: BTreeMap::new(),
         banned_by_record: Vec::new(),
         channels_placed: Vec::new(),
         identities: Vec::new(),
@@ -222,6 +226,7 @@ pub fn fold<'a>(
         shut_out: fold.shut_out,
         doubtful: fold.doubtful,
         admitted: fold.admitted,
+        joined: fold.joined,
         banned_by_record: fold.banned_by_record,
         channels_placed: fold.channels_placed,
         identities: fold.identities,
@@ -251,6 +256,7 @@ struct Fold {
     shut_out: u64,
     doubtful: BTreeSet<Did>,
     admitted: BTreeSet<Did>,
+    joined: BTreeMap<Did, Micros>,
     banned_by_record: Vec<(AtUri, Did, bool)>,
     channels_placed: Vec<(AtUri, AtUri)>,
     identities: Vec<Did>,
