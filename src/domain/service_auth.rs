@@ -39,6 +39,10 @@ pub enum Refusal {
     Malformed(Malformed),
     /// `iss` is not an account.
     Issuer,
+    /// `kid` names another key than the account's own.
+    Kid,
+    /// `act`: a service acts for somebody with it.
+    OnBehalf,
     /// `aud` names another service.
     Audience,
     /// It has expired.
@@ -72,6 +76,8 @@ impl Refusal {
                 "the token's iss, aud, exp, iat, lxm or jti cannot be read"
             }
             Refusal::Issuer => "the token's iss is not the DID of an account",
+            Refusal::Kid => "the token's kid is not the account's own key",
+            Refusal::OnBehalf => "the token's act is not supported: a token is for its issuer alone",
             Refusal::Audience => "the token's aud is another service",
             Refusal::Expired => "the token's exp has passed",
             Refusal::TooLong => "the token's exp is more than 300 seconds ahead",
@@ -117,15 +123,23 @@ pub struct Verification {
 impl Verification {
     /// Parses a token and checks its claims. The first rule that applies decides:
     ///   1. an unreadable token ([`ServiceToken::parse`]) is refused;
-    ///   2. `iss` must be a DID, without a fragment other than the account's own key;
+    ///   2. `iss` must be a DID, without a fragment other than the account's own key; `kid`, if present, must
+    ///      name that key, and there must be no `act`;
     ///   3. `aud` must be this service, with or without a fragment;
     ///   4. `exp` must be in the future by at most 300 s; `iat` and `nbf`, if present, must not be
     ///      in the future; clocks may differ by 30 s;
     ///   5. `lxm` must be present, and be one of the accepted methods.
     pub fn begin(text: &str, asked: &Asked<'_>) -> Result<Self, Refusal> {
         let token = ServiceToken::parse(text).map_err(Refusal::Malformed)?;
-        let Claims { iss, aud, exp, iat, nbf, lxm, jti } = &token.claims;
+        let Claims { iss, aud, exp, iat, nbf, lxm, jti, act } = &token.claims;
         let did = Did::parse(iss.strip_suffix(OWN_KEY).unwrap_or(iss)).map_err(|_| Refusal::Issuer)?;
+        let is_own = |kid: &String| kid.strip_prefix(did.as_str()).unwrap_or(kid) == OWN_KEY;
+        if !token.kid.as_ref().is_none_or(is_own) {
+            return Err(Refusal::Kid);
+        }
+        if *act {
+            return Err(Refusal::OnBehalf);
+        }
         if !is_for(aud, asked.service) {
             return Err(Refusal::Audience);
         }

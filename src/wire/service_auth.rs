@@ -41,6 +41,8 @@ pub enum Malformed {
 pub struct ServiceToken {
     /// The algorithm that its header names.
     pub algorithm: Algorithm,
+    /// The key that its header names.
+    pub kid: Option<String>,
     /// The claims.
     pub claims: Claims,
     signed: String,
@@ -68,6 +70,9 @@ pub struct Claims {
     /// An identifier that is unique among the tokens of its issuer.
     #[serde(default)]
     pub jti: Option<String>,
+    /// Whether it names somebody else for whom its issuer acts (RFC 8693, 4.1).
+    #[serde(default, deserialize_with = "present")]
+    pub act: bool,
 }
 
 #[derive(Deserialize)]
@@ -75,6 +80,8 @@ struct Header {
     alg: String,
     #[serde(default)]
     typ: Option<String>,
+    #[serde(default)]
+    kid: Option<String>,
     #[serde(default, deserialize_with = "present")]
     crit: bool,
 }
@@ -91,7 +98,7 @@ impl ServiceToken {
     ///   3. its header is a JSON object; `typ`, if present, is `JWT`;
     ///   4. its `alg` is `ES256K` or `ES256`;
     ///   5. it has no `crit`, which would require extensions that the service does not support.
-    ///      Pointers to a key (`kid`, `jku`, `jwk`, `x5u`, `x5c`) are ignored;
+    ///      Other pointers to a key than `kid` (`jku`, `jwk`, `x5u`, `x5c`) are ignored;
     ///   6. its claims are a JSON object with the types of [`Claims`], without duplicates.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         if text.len() > TOKEN_MAX {
@@ -123,7 +130,7 @@ impl ServiceToken {
         if claims.jti.as_ref().is_some_and(|jti| jti.is_empty() || jti.chars().count() > JTI_MAX) {
             return Err(Malformed::Claims);
         }
-        Ok(Self { algorithm, claims, signed: signed.to_owned(), signature })
+        Ok(Self { algorithm, kid: header.kid, claims, signed: signed.to_owned(), signature })
     }
 
     /// Whether `key` made the signature, with the algorithm that the header names.

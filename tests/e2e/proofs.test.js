@@ -287,6 +287,8 @@ describe('with keys of our own', () => {
       [kay.token({}, { header: { alg: 'none' } }), /alg/, 'alg: none'],
       [kay.token({}, { header: { alg: 'ES256' } }), /signature/, 'the wrong curve'],
       [kay.token({}, { header: { crit: ['exp'] } }), /crit/, 'crit'],
+      [kay.token({}, { header: { kid: `${pia.did}#atproto` } }), /kid/, 'N151: the key of somebody else'],
+      [kay.token({ act: { sub: pia.did } }), /act/, 'N151: in the name of somebody else'],
       [kay.token({ iss: pia.did }), /signature/, 'the wrong key'],
       [kay.token({ iss: 'did:plc:nobody' }), /no signing key/, 'nobody'],
       [kay.token({ iss: `${kay.did}#atproto_labeler` }), /iss/, 'another key of the account'],

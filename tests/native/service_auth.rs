@@ -205,7 +205,7 @@ fn x04_what_is_a_proof() {
         ("typ", Value::Null),
         ("typ", json!("jwt")),
         ("kid", json!("#atproto")),
-        ("kid", json!("did:plc:pia#atproto")),
+        ("kid", json!("did:plc:kay#atproto")),
         ("jku", json!("http://127.0.0.1:9/keys")),
         ("cty", json!("x")),
     ]
@@ -385,7 +385,7 @@ fn x04_what_is_no_proof() {
         (
             "the stranger's key in the header",
             {
-                let header = json!({ "alg": "ES256K", "jwk": { "kty": "EC", "crv": "secp256k1" }, "kid": "did:key:z" });
+                let header = json!({ "alg": "ES256K", "jwk": { "kty": "EC", "crv": "secp256k1" }, "x5u": "https://evil.example.com" });
                 signed(&stranger, &header.to_string(), &claims("kay", "jwk").to_string())
             },
             Signature,
@@ -396,7 +396,7 @@ fn x04_what_is_no_proof() {
                 let header = with(header(&stranger), "kid", json!("did:plc:stranger#atproto"));
                 signed(&stranger, &header.to_string(), &claims("kay", "kid").to_string())
             },
-            Signature,
+            Kid,
         ),
         (
             "kid that names a file",
@@ -404,8 +404,17 @@ fn x04_what_is_no_proof() {
                 let header = with(header(&stranger), "kid", json!("../../dev/null"));
                 signed(&stranger, &header.to_string(), &claims("kay", "file").to_string())
             },
-            Signature,
+            Kid,
         ),
+        (
+            "N151: kid that names another key of the account",
+            {
+                let header = with(header(&kay), "kid", json!("did:plc:kay#atproto_labeler"));
+                signed(&kay, &header.to_string(), &claims("kay", "labeler").to_string())
+            },
+            Kid,
+        ),
+        ("N151: in the name of somebody else", claim("act", json!({ "sub": "did:plc:pia" })), OnBehalf),
         (
             "jku that leads to the stranger's keys",
             {
