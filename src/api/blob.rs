@@ -1,4 +1,4 @@
-//! Blobs from other people's repositories: R21.
+//! Blobs from other people's repositories: R21, N160k.
 //!
 //! Up to a size, a blob is verified against its CID before the first byte is sent, and then cached,
 //! so that ranges come from verified bytes (R21.2, R21.3). Larger blobs pass through without being
@@ -25,13 +25,16 @@ use crate::platform::outbound::{Answered, Failure, get};
 use crate::storage::{Fault, erasures};
 use crate::wire::cid::Cid;
 use crate::wire::ids::Did;
-use crate::wire::media::may_show;
+use crate::wire::media::{attachment, may_show};
 use crate::wire::range::Range;
 use crate::wire::xrpc::address;
 use crate::wire::{etag, range};
 
 /// How long a PDS may take to start its response.
 const WITHIN: Duration = Duration::from_secs(10);
+
+/// The longest name of a download, in characters.
+const NAME_MAX: usize = 256;
 
 /// The request for a blob.
 struct Wanted<'c> {
@@ -91,6 +94,16 @@ pub(super) async fn blob(call: &Call) -> Answer {
             Err(ApiError::Upstream("the PDS of this did does not send this blob"))
         }
     }
+}
+
+/// N160k `com.atproto.sync.getBlob`: as R21, with `filename` for downloading it under that name.
+pub(super) async fn get_blob(call: &Call) -> Answer {
+    let answer = blob(call).await?;
+    if let Some(name) = call.query.optional("filename") {
+        let name: String = name.chars().take(NAME_MAX).collect();
+        answer.headers().set("content-disposition", &attachment(&name))?;
+    }
+    Ok(answer)
 }
 
 /// The response of a PDS that has the blob.

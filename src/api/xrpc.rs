@@ -24,7 +24,7 @@ use super::{blob, sockets};
 pub(super) const METHODS: &[Route] = lexicons! {
     GET  "com.atproto.identity.resolveDid"         N160q identity::resolve_did;
     GET  "com.atproto.identity.resolveHandle"      N160a identity::resolve_handle;
-    GET  "com.atproto.sync.getBlob"                N160k blob::blob;
+    GET  "com.atproto.sync.getBlob"                N160k blob::get_blob;
     GET  "social.colibri.actor.getData"            N160d actor::get_data cached;
     GET  "social.colibri.actor.listCommunities"    N160e actor::list_communities;
     GET  "social.colibri.actor.listMutes"          N160n actor::list_mutes;

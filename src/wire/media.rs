@@ -19,9 +19,39 @@ pub fn may_show(content_type: &str) -> bool {
     }
 }
 
+/// The `Content-Disposition` of a file that is saved under this name (RFC 6266, appendix D): once in full, and
+/// once for clients that read only ASCII.
+pub fn attachment(name: &str) -> String {
+    let is_plain = |c: char| c == ' ' || c.is_ascii_graphic() && !"\"\\/%".contains(c);
+    let plain: String = name.chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
+    let mut full = String::new();
+    for byte in name.bytes() {
+        match byte {
+            byte if byte.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(&byte) => {
+                full.push(char::from(byte))
+            }
+            byte => full.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{full}")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::may_show;
+    use super::{attachment, may_show};
+
+    #[test]
+    fn n160k_the_name_of_a_download() {
+        for (name, expected) in [
+            ("a b.png", r#"attachment; filename="a b.png"; filename*=UTF-8''a%20b.png"#),
+            (
+                "ä\"\\/\r\n%.txt",
+                r#"attachment; filename="_______.txt"; filename*=UTF-8''%C3%A4%22%5C%2F%0D%0A%25.txt"#,
+            ),
+        ] {
+            assert_eq!(attachment(name), expected);
+        }
+    }
 
     #[test]
     fn r21_5_b20_what_is_shown_in_place() {

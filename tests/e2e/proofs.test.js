@@ -496,6 +496,16 @@ for (const mode of ['open', 'mixed', 'verified']) {
           assert.match(said('content-security-policy'), /sandbox/, type)
         }
       }
+      const picture = Buffer.from(`a picture in ${mode}`)
+      stage.host.routes.set(path(picture).theirs, [200, picture, { 'content-type': 'image/png' }])
+      for (const [filename, expected] of [
+        ['', null],
+        ['a"b\r\nX: y/ä.png', `attachment; filename="a_b__X: y__.png"; filename*=UTF-8''a%22b%0D%0AX%3A%20y%2F%C3%A4.png`],
+      ]) {
+        const named = new URLSearchParams({ did: owner.did, cid: cidOf(picture), ...(filename && { filename }) })
+        const answer = await stage.service.fetch(`/xrpc/com.atproto.sync.getBlob?${named}`)
+        assert.deepEqual([answer.status, answer.headers.get('content-disposition'), answer.headers.get('x')], [200, expected, null], 'N160k')
+      }
       const { ours, theirs } = path(Buffer.from('what the CID names'))
       stage.host.routes.set(theirs, [200, Buffer.from('something else'), { 'content-type': 'image/png' }])
       assert.equal((await stage.service.fetch(ours)).status, 502, 'R21.2')
