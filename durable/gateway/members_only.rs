@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::object::{GatewayObject, Outcome};
 use crate::domain::actions::Subscribe;
+use crate::domain::announcement::{Audience, Numbered};
 use crate::domain::gateway::Gateway as Core;
 use crate::domain::gateway::publication::Publication;
 use crate::domain::members_only::{Readers, may_read};
 use crate::platform::clock::now;
 use crate::platform::d1::D1;
 use crate::storage::members_only::{self, BEHIND_MAX};
+use crate::storage::reads::lexicons::waiting;
 use crate::wire::ids::{AtUri, Did};
 
 /// How many times D1 is asked because somebody subscribed meanwhile. After that, anybody who was not asked about
@@ -25,6 +27,17 @@ impl GatewayObject {
     /// Those of the people here who named the community and may read it.
     pub(super) async fn readers(&self, community: &AtUri) -> Outcome<Readers> {
         self.readers_among(community, |gateway| gateway.askers(community.as_str())).await
+    }
+
+    /// The people here who may admit others to the community, if some of these events are for them (N162). They are
+    /// read for each such event, as who may read a community is.
+    pub(super) async fn approvers(&self, community: &AtUri, events: &[Numbered]) -> Outcome<BTreeSet<Did>> {
+        let people = self.with(|gateway| Ok(gateway.watchers(community.as_str())))?;
+        if people.is_empty() || !events.iter().any(|event| event.audience == Audience::Approvers) {
+            return Ok(BTreeSet::new());
+        }
+        let people: Vec<Did> = people.into_iter().collect();
+        Ok(waiting::approvers(&D1::of(&self.env)?, community, &people, now()).await?.into_iter().collect())
     }
 
     /// Asks about the people that `among` finds, until nobody came meanwhile.

@@ -8,7 +8,7 @@ use worker::{Delay, Response, WebSocket, WebSocketPair};
 use super::object::{GatewayObject, Outcome, number, temporary};
 use crate::domain::gateway::session::Caller;
 use crate::domain::gateway::{Input, Job, ROOM_MILLIS, ROOM_TRIES};
-use crate::domain::members_only::Readers;
+use crate::domain::members_only::{Allowed, Readers};
 use crate::domain::signaling::hall;
 use crate::durable::gateway::commands::{Adopt, Deliver, Watch};
 use crate::durable::replies::{Announced, Delivered, Done};
@@ -149,7 +149,8 @@ impl GatewayObject {
             Delay::from(Duration::from_millis(ROOM_MILLIS)).await;
         }
         let readers = if members_only { self.readers(&community).await? } else { Readers::All };
-        self.on(Input::Delivered { community: community.clone(), events, full: before, readers })?;
+        let allowed = Allowed { readers, approvers: self.approvers(&community, &events).await? };
+        self.on(Input::Delivered { community: community.clone(), events, full: before, allowed })?;
         let listening = self.with(|gateway| Ok(gateway.listens_to(community.as_str())))?;
         Ok(Delivered { listening })
     }

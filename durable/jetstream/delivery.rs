@@ -34,7 +34,9 @@ impl Objects {
         let mut homes: BTreeMap<String, Vec<OutboxEvents>> = BTreeMap::new();
         for row in rows {
             for event in &row.events {
-                let Watched::Watchers(person) = &event.audience else { continue };
+                let (Watched::Watchers(person) | Watched::Private(person)) = &event.audience else {
+                    continue;
+                };
                 let of_home = homes.entry(gateway_of(person, shards)).or_default();
                 match of_home.last_mut() {
                     Some(last) if last.id == row.id => last.events.push(event.clone()),

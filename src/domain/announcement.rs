@@ -68,6 +68,8 @@ pub enum Audience {
     Community,
     /// P: all sockets of one person.
     Private(Did),
+    /// Sockets of the newest client whose person may admit people to the community (N162).
+    Approvers,
     /// U: sockets subscribed to this person's status.
     Watchers(Did),
 }

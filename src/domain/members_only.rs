@@ -85,6 +85,21 @@ impl Readers {
     }
 }
 
+/// To whose sockets events of a community may go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    /// Who may read them (X43): of a community for members only, those of the gateway's askers who may.
+    pub readers: Readers,
+    /// The people at the gateway who may admit others (N162); empty if none of the events is for them.
+    pub approvers: BTreeSet<Did>,
+}
+
+impl From<Readers> for Allowed {
+    fn from(readers: Readers) -> Self {
+        Self { readers, approvers: BTreeSet::new() }
+    }
+}
+
 /// The setting in words, for the owner (O21).
 pub fn meaning(on: bool) -> &'static str {
     if on {

@@ -33,6 +33,7 @@ pub mod standing;
 pub mod variables;
 pub mod voice_right;
 
+pub mod embeds;
 pub mod erasure;
 pub mod ingest;
 

@@ -271,6 +271,8 @@ impl ModerationRow {
     pub const PERSON: &'static str = "person";
     /// Of those about a message.
     pub const MESSAGE: &'static str = "message";
+    /// Of those about previews in a message.
+    pub const EMBEDS: &'static str = "embeds";
     /// Of all others.
     pub const NOTHING: &'static str = "nothing";
 }
@@ -319,6 +321,8 @@ pub struct ReactionRow {
 pub struct ActorRow {
     pub uri: AtUri,
     pub did: Did,
+    #[serde(default)]
+    pub communities: Option<String>,
     pub rev: String,
     pub indexed_at: Micros,
 }

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::form::Form;
 use super::rows::{CategoryRow, ChannelRow};
 use crate::wire::bodies::{Category, Channel, verbatim};
+use crate::wire::ids::AtUri;
 
 /// R13: the body of `/api/sidebar`.
 #[derive(Clone, Debug, Serialize)]
@@ -71,6 +73,21 @@ fn ordered<R>(mut rows: Vec<R>, order: Option<&str>, key: impl Fn(&R) -> String)
     }
     rows.sort_by_key(|row| places.get(key(row).as_str()).copied().unwrap_or(usize::MAX)); // stable
     rows
+}
+
+/// The communities that a person's own order names, as stored (N55).
+pub fn named(order: Option<&str>) -> Vec<String> {
+    order.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
+
+/// The place of a community in a person's own order: by its account in the newest form, by its key in the old one.
+/// Those without one come last (N55).
+pub fn place(order: &[String], community: &AtUri) -> usize {
+    let name = match Form::of(community) {
+        Form::New => community.authority().to_string(),
+        Form::Old => community.rkey().to_string(),
+    };
+    order.iter().position(|one| *one == name).unwrap_or(order.len())
 }
 
 #[cfg(test)]

@@ -405,6 +405,8 @@ pub struct Routing<'a> {
     pub community: &'a str,
     /// Who may read it.
     pub readers: &'a Readers,
+    /// Those here who may admit people to it.
+    pub approvers: &'a BTreeSet<Did>,
     /// What channel names mean.
     pub meanings: &'a Meanings,
 }
@@ -422,10 +424,15 @@ impl Routing<'_> {
         receiver: Receiver<'_>,
         audience: &Audience,
     ) -> bool {
-        let Self { community, readers, meanings } = *self;
+        let Self { community, readers, approvers, meanings } = *self;
         let Receiver { did, proven, spelling } = receiver;
         if spelling == Spelling::Newest {
-            return matches!(audience, Audience::Community | Audience::Messages(_))
+            let is_for_them = match audience {
+                Audience::Community | Audience::Messages(_) => true,
+                Audience::Approvers => proven && did.is_some_and(|did| approvers.contains(did)),
+                Audience::Private(_) | Audience::Watchers(_) => false,
+            };
+            return is_for_them
                 && subscriptions.community.keys.contains(community)
                 && readers.includes(did, proven);
         }
@@ -454,7 +461,7 @@ pub fn receives(
 ) -> bool {
     match audience {
         Audience::Private(addressee) => did == Some(addressee),
-        Audience::Watchers(_) => false,
+        Audience::Watchers(_) | Audience::Approvers => false,
         Audience::Community => subscriptions.receives_community(community),
         Audience::Messages(channel) => {
             let rkey = channel.rkey();

@@ -123,7 +123,9 @@ pub fn append<'a>(
             audience: serde_json::to_string(&announcement.audience).unwrap_or_default(),
             channel_uri: match &announcement.audience {
                 Audience::Messages(uri) => Some(uri.as_str()),
-                Audience::Community | Audience::Private(_) | Audience::Watchers(_) => None,
+                Audience::Community | Audience::Private(_) | Audience::Approvers | Audience::Watchers(_) => {
+                    None
+                }
             },
             message_uri: match &announcement.topic {
                 Topic::MessageShown(uri) => Some(uri.as_str()),

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use super::{Fault, Param, Statement, Store, rows};
 use crate::domain::export::{Entry, Page, Question, Step, Subject};
 use crate::domain::rows::Looks;
+use crate::domain::sidebar::named;
 use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::record_json::{one_line, written};
 use crate::wire::records::{
@@ -417,12 +418,14 @@ struct ActorFound {
     listed: Option<(Did, AtUri)>,
     status_text: Option<String>,
     emoji: Option<String>,
+    communities: Option<String>,
 }
 
 impl Found for ActorFound {
     fn entry(self) -> Entry {
-        let Self { head, listed, status_text, emoji } = self;
-        let record = Record::Actor(Actor { status: status_text.unwrap_or_default(), emoji });
+        let Self { head, listed, status_text, emoji, communities } = self;
+        let communities = named(communities.as_deref());
+        let record = Record::Actor(Actor { status: status_text.unwrap_or_default(), emoji, communities });
         head.by_membership(&record, listed)
     }
 }
@@ -725,7 +728,7 @@ const APPROVALS: &str = "
 
 const ACTORS: &str = "
     SELECT json_object('uri', a.uri, 'cid', a.cid, 'rev', a.rev, 'status_text', p.status_text,
-        'emoji', p.emoji) AS row
+        'emoji', p.emoji, 'communities', a.communities) AS row
     FROM actors a LEFT JOIN people p ON p.did = a.did WHERE a.uri > ?1 AND a.uri < ?2 ORDER BY a.uri LIMIT ?4";
 
 // Whether a row of a list is the first valid one of its person, who is not the owner. In the list of
@@ -752,6 +755,7 @@ macro_rules! actors_of {
         concat!(
             "SELECT json_object('uri', ifnull(a.uri, m.uri), 'cid', a.cid, 'rev', a.rev,
                 'listed', json_array(m.member_did, m.uri), 'status_text', p.status_text, 'emoji', p.emoji,
+                'communities', a.communities,
                 'shown', json(iif(a.uri IS NULL, 'false', 'true'))) AS row
             FROM ",
             $list,

@@ -48,7 +48,7 @@ macro_rules! banned_now {
         )
     };
 }
-pub(super) use banned_now;
+pub(in crate::storage) use banned_now;
 
 /// Whether `did` moderates the community at the time `now`; a person who is banned there does not.
 pub async fn moderates(store: &impl Store, community: &AtUri, did: &Did, now: Micros) -> Result<bool, Fault> {

@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::reads::communities::{admitted, approved, joined_it};
 use super::reads::person_json;
 use super::{Fault, Param, Statement, Store, rows};
 use crate::domain::erasure::mark;
@@ -40,6 +41,9 @@ pub struct Watched {
     pub open: Vec<AtUri>,
     /// Those for members only (X43).
     pub closed: Vec<AtUri>,
+    /// Of both, those in which they only wait to be admitted (N192).
+    #[serde(default)]
+    pub pending: Vec<AtUri>,
 }
 
 impl Found {
@@ -64,6 +68,7 @@ impl Found {
             did: self.did,
             communities: self.watched.open,
             closed: self.watched.closed,
+            pending: self.watched.pending,
         }
     }
 }
@@ -120,16 +125,20 @@ const PEOPLE: &str = concat!(
     person_json!("p"),
     ", 'watched', (
         SELECT json_object('open', json_group_array(uri) FILTER (WHERE NOT is_closed),
-                           'closed', json_group_array(uri) FILTER (WHERE is_closed))
-        FROM (SELECT uri, is_closed, row_number() OVER (PARTITION BY is_closed ORDER BY uri) AS place
-              FROM (SELECT uri, EXISTS (SELECT 1 FROM members_only x WHERE x.community_uri = uri) AS is_closed FROM (
+                           'closed', json_group_array(uri) FILTER (WHERE is_closed),
+                           'pending', json_group_array(uri) FILTER (WHERE is_pending))
+        FROM (SELECT uri, is_closed, is_pending, row_number() OVER (PARTITION BY is_closed ORDER BY uri) AS place
+              FROM (SELECT u.uri, EXISTS (SELECT 1 FROM members_only x WHERE x.community_uri = u.uri) AS is_closed,
+                (SELECT c.owner_did <> w.value AND NOT (",
+    joined_it!("w.value"),
+    ") FROM communities c WHERE c.uri = u.uri) AS is_pending FROM (
                 SELECT c.uri FROM communities c WHERE c.owner_did = w.value AND NOT c.hidden
                 UNION SELECT c.uri FROM memberships m JOIN communities c ON c.uri = m.community_uri
                  WHERE m.member_did = w.value AND NOT m.hidden AND NOT c.hidden AND NOT EXISTS (
                     SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = m.member_did)
                 UNION SELECT c.uri FROM members m JOIN communities c ON c.uri = m.community_uri
                  WHERE m.member_did = w.value AND NOT m.hidden AND NOT m.withdrawn AND NOT c.hidden AND NOT EXISTS (
-                    SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = m.member_did))))
+                    SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = m.member_did)) u))
         WHERE place <= ?2)) AS row
     FROM json_each(?1) w LEFT JOIN people p ON p.did = w.value LEFT JOIN visitors v ON v.did = w.value"
 );

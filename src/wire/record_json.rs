@@ -288,7 +288,7 @@ fn moderation(record: &Moderation) -> String {
     }
     let (did, uri) = match &record.about {
         About::Person(did) => (Some(did), None),
-        About::Message(uri) => (None, Some(uri)),
+        About::Message(uri) | About::Embeds(uri) => (None, Some(uri)),
         About::Nothing => (None, None),
     };
     let fields = Fields {
@@ -308,9 +308,11 @@ fn actor(record: &Actor) -> String {
         status: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         emoji: Option<&'a String>,
+        #[serde(skip_serializing_if = "<[String]>::is_empty")]
+        communities: &'a [String],
     }
-    let Actor { status, emoji } = record;
-    text(Collection::ActorData, Fields { status, emoji: emoji.as_ref() })
+    let Actor { status, emoji, communities } = record;
+    text(Collection::ActorData, Fields { status, emoji: emoji.as_ref(), communities })
 }
 
 fn channel_read(record: &ChannelRead) -> String {

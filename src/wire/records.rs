@@ -40,6 +40,8 @@ const BLOB_MAX: usize = 1_024;
 const THEME_MAX: usize = 1_024;
 const BADGE: Limit = Limit::characters(64);
 const LEVEL_MAX: usize = 64;
+/// Communities whose order a person may choose (N55).
+const SIDEBAR_MAX: usize = 1_000;
 const STATUS: Limit = Limit::characters(32);
 const EMOJI: Limit = Limit::characters(64);
 /// Limits of a profile, from the lexicon of `app.bsky.actor.profile` (8.6).
@@ -256,6 +258,8 @@ pub enum About {
     Person(Did),
     /// A message is hidden, or no more.
     Message(AtUri),
+    /// Previews of links in a message are hidden, or no more.
+    Embeds(AtUri),
     /// Nothing that changes what this API shows.
     Nothing,
 }
@@ -278,6 +282,9 @@ pub struct Actor {
     pub status: String,
     /// At most 64 characters; empty counts as none (O10).
     pub emoji: Option<String>,
+    /// The accounts (newest form) and keys (old form) of communities in the order in which the person wants to see
+    /// them (N55); at most 1,000.
+    pub communities: Vec<String>,
 }
 
 /// Section 8.6.
@@ -647,10 +654,11 @@ fn moderation(json: &str) -> Result<Moderation, Invalid> {
     let subject = fields.subject.and_then(|raw| json::object::<Subject>(raw.get()));
     let person = subject.as_ref().and_then(|subject| read::<Did>(subject.did)).map(About::Person);
     let message = subject.as_ref().and_then(|subject| read::<AtUri>(subject.uri));
-    let message = message.filter(|uri| uri.is(Collection::Message)).map(About::Message);
+    let message = message.filter(|uri| uri.is(Collection::Message));
     let about = match fields.action.as_str() {
         "ban" | "unban" => person,
-        "hideMessage" | "unhideMessage" => message,
+        "hideMessage" | "unhideMessage" => message.map(About::Message),
+        "suppressEmbeds" | "unsuppressEmbeds" => message.map(About::Embeds),
         _ => None,
     };
     Ok(Moderation {
@@ -721,12 +729,17 @@ fn allowed<'a, T: Deserialize<'a>>(value: Option<&'a RawValue>) -> Result<Vec<T>
 
 fn actor(json: &str) -> Result<Actor, Invalid> {
     #[derive(Deserialize)]
-    struct Fields {
+    struct Fields<'a> {
         status: String,
         emoji: Option<String>,
+        #[serde(borrow)]
+        communities: Option<&'a RawValue>,
     }
     let fields: Fields = fields(json)?;
-    Ok(Actor { status: cut(&fields.status, STATUS), emoji: shown(fields.emoji, EMOJI) })
+    let named = read::<Vec<String>>(fields.communities).unwrap_or_default().into_iter();
+    let named = named.filter(|name| Did::parse(name).is_ok() || Rkey::parse(name).is_ok());
+    let communities = named.take(SIDEBAR_MAX).collect();
+    Ok(Actor { status: cut(&fields.status, STATUS), emoji: shown(fields.emoji, EMOJI), communities })
 }
 
 fn channel_read(json: &str) -> Result<ChannelRead, Invalid> {

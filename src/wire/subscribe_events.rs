@@ -12,7 +12,8 @@ use super::ids::{AtUri, Collection, Did, Rkey};
 use super::json;
 use super::permissions::Permissions;
 use super::profile::cid_in;
-use super::views::{Actor, ActorData, Blob, NO_HANDLE, OverrideView, Status};
+use super::time::Micros;
+use super::views::{Actor, ActorData, Application, Blob, NO_HANDLE, OverrideView, Status};
 
 /// The answer to a heartbeat (N161).
 pub const ACK: &str = r#"{"type":"ack"}"#;
@@ -102,6 +103,9 @@ pub enum NewestEvent {
     UserEvent(UserEvent),
     VoicePresenceEvent(VoicePresenceEvent),
     TypingEvent(TypingEvent),
+    ApplicationEvent(ApplicationEvent),
+    SeenEvent(SeenEvent),
+    MuteEvent(MuteEvent),
 }
 
 /// A community appeared, changed, or is gone.
@@ -148,6 +152,38 @@ pub enum MemberEvent {
         community: AtUri,
         member_did: Did,
     },
+}
+
+/// Somebody asks to be admitted, or does not wait any more. No lexicon has it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "as the client names them")]
+pub enum ApplicationEvent {
+    Create {
+        community: AtUri,
+        #[serde(flatten)]
+        application: Box<Application>,
+    },
+    Resolve {
+        community: AtUri,
+        did: Did,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        membership: Option<AtUri>,
+    },
+}
+
+impl ApplicationEvent {
+    /// Somebody asks, with this membership, received at this time.
+    pub fn create(community: &AtUri, did: &Did, person: &Person, membership: AtUri, at: Micros) -> Self {
+        let application = Application {
+            did: did.clone(),
+            handle: handle(person),
+            membership,
+            created_at: at.shown(),
+            data: data(did, person),
+        };
+        Self::Create { community: community.clone(), application: Box::new(application) }
+    }
 }
 
 /// A member with all that is shown of them.
@@ -241,7 +277,7 @@ pub struct TypingEvent {
     pub did: Did,
 }
 
-/// A message appeared, changed, or is gone.
+/// A message appeared, changed, or is gone, or its community hides other previews in it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[expect(missing_docs, reason = "named as in the lexicon")]
@@ -260,6 +296,14 @@ pub enum MessageEvent {
         edited: bool,
         #[serde(skip_serializing_if = "Option::is_none")]
         parent: Option<AtUri>,
+        suppressed_embeds: Vec<String>,
+        mod_suppressed_embeds: Vec<String>,
+    },
+    #[serde(rename_all = "camelCase")]
+    Embeds {
+        uri: AtUri,
+        channel: AtUri,
+        mod_suppressed_embeds: Vec<String>,
     },
     Delete {
         uri: AtUri,
@@ -319,6 +363,24 @@ pub struct VoicePresenceEvent {
     pub event: &'static str,
     pub channel: AtUri,
     pub did: Did,
+}
+
+/// The person of the socket read something on another device. No lexicon has it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "as the client names them")]
+pub enum SeenEvent {
+    #[serde(rename_all = "camelCase")]
+    ChannelRead { channel_uri: AtUri },
+}
+
+/// The person of the socket muted a channel or community on another device, or no more. No lexicon has it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "as the client names them")]
+pub enum MuteEvent {
+    Muted { subject: AtUri },
+    Unmuted { subject: AtUri },
 }
 
 /// The handle of a person; one that is not verified is [`NO_HANDLE`].
@@ -444,7 +506,7 @@ struct March {
 }
 
 impl MarchMessage {
-    fn newest_event(self) -> NewestEvent {
+    fn newest_event(self, suppressed_embeds: Vec<String>, mod_suppressed_embeds: Vec<String>) -> NewestEvent {
         let MarchMessage { message, community_uri: community, channel_uri: channel } = self;
         let of = |did: &Did, rkey: &Rkey| AtUri::of(did, Collection::Message, rkey);
         let person = Person {
@@ -470,6 +532,8 @@ impl MarchMessage {
             indexed_at: message.indexed_at,
             edited: message.edited,
             parent: message.parent_message.map(|parent| of(&parent.author_did, &parent.rkey)),
+            suppressed_embeds,
+            mod_suppressed_embeds,
         })
     }
 }
@@ -560,9 +624,14 @@ impl NewestEvent {
         }
         let kind = serde_json::from_str::<Kind>(event).ok()?.r#type;
         if kind == "message" {
-            return Some(serde_json::from_str::<MarchMessage>(event).ok()?.newest_event());
+            return Self::of_message(event, Vec::new(), Vec::new());
         }
         serde_json::from_str::<March>(event).ok()?.newest_event(&kind)
+    }
+
+    /// The same of an E01, with the previews that its author and its community do not show (N53, N54).
+    pub fn of_message(event: &str, own: Vec<String>, hidden: Vec<String>) -> Option<Self> {
+        Some(serde_json::from_str::<MarchMessage>(event).ok()?.newest_event(own, hidden))
     }
 
     /// A person as they are now.
@@ -720,7 +789,8 @@ mod tests {
             "uri": "at://did:plc:a/social.colibri.message/m", "channel": CHANNEL, "community": COMMUNITY,
             "author": author, "text": "yes", "facets": [], "attachments": [{ "name": "x" }],
             "createdAt": "2026-03-01T12:00:00.000Z", "indexedAt": "2026-03-01T12:00:00.412Z", "edited": false,
-            "parent": "at://did:plc:b/social.colibri.message/p" } });
+            "parent": "at://did:plc:b/social.colibri.message/p",
+            "suppressedEmbeds": [], "modSuppressedEmbeds": [] } });
         assert_eq!(got, expected);
         message["parent_message"] = Value::Null;
         assert_eq!(event(&message)["data"]["parent"], Value::Null, "left out where it cannot be seen");

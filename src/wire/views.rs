@@ -188,6 +188,9 @@ pub struct Message {
     /// Links whose preview its author does not want.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub suppressed_embeds: Vec<String>,
+    /// Links whose preview the community hides (N54).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mod_suppressed_embeds: Vec<String>,
 }
 
 /// `channel.defs#attachment`.

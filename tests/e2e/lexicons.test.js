@@ -71,7 +71,7 @@ describe('whatever people write', { skip }, () => {
       ...['bob', 'carol', 'dave', 'gone', 'olga'].map((who) => wish(who)),
       admitted('olga', 'owner'), admitted('bob', 'mod', 'nothing'), admitted('dave'), admitted('gone'),
       ['bob', 'create', 'actor.profile/self', { displayName: 'Bob\u202e', avatar: BLOB, banner: { ref: { $link: 'nonsense' }, mimeType: 'a/b' }, theme: { accentColor: 7, gradient: { primary: '#000', secondary: {} } }, preferredBadge: 'b' }],
-      ['bob', 'create', 'actor.data/self', { status: '"}{', emoji: '🌿', communities: [] }],
+      ['bob', 'create', 'actor.data/self', { status: '"}{', emoji: '🌿', communities: ['did:plc:nest'] }],
       ['olga', 'create', 'actor.profile/self', { syncBluesky: true }],
       ['gone', 'create', 'app.bsky.actor.profile/self', { displayName: 'Gone', avatar: BLOB }],
       text('bob', '3mbob1', { facets: [facet(feature('link', { uri: 'no link' }), feature('bold'), feature('channel', { channel: 'k' }), { $type: 'a.b.c#d', e: { $link: 'junk' } }, { $type: 'blob' })], attachments: [{ blob: BLOB, name: 'a.png' }, { blob: { ref: { $link: 'nonsense' }, mimeType: 'a/b' } }], suppressedEmbeds: ['https://a.test/', 'no link'] }),
@@ -86,6 +86,7 @@ describe('whatever people write', { skip }, () => {
       wish('bob', 'o', OLD), text('bob', '3mbob4', {}, 'o'),
       ['nest', 'create', 'moderation/1', { action: 'ban', subject: { did: 'did:plc:dave' }, createdAt: TIME }],
       ['nest', 'create', 'moderation/2', { action: 'hideMessage', subject: { uri: `at://did:plc:bob/${NSID}message/3mbob2` }, createdAt: TIME }],
+      ['nest', 'create', 'moderation/3', { action: 'suppressEmbeds', subject: { uri: `at://did:plc:bob/${NSID}message/3mbob1` }, embeds: ['https://b.test/', 'no link'], createdAt: TIME }],
       ['nest', 'delete', 'channel/d'],
     )
     await stage.account('gone', false, 'deactivated')
@@ -139,6 +140,7 @@ describe('whatever people write', { skip }, () => {
     assert.deepEqual(features.map(({ $type, channel }) => channel ?? $type), [`${NSID}richtext.facet#bold`, HALL, 'a.b.c#d'])
     assert.deepEqual(shown['3mbob1'].attachments, [{ blob: BLOB, name: 'a.png' }])
     assert.deepEqual(shown['3mbob1'].suppressedEmbeds, ['https://a.test/'])
+    assert.deepEqual(shown['3mbob1'].modSuppressedEmbeds, ['https://b.test/'], 'N54')
     assert.deepEqual(shown['3mbob1'].author.data.avatar, BLOB)
     assert.deepEqual(shown['3molga1'].reactions, [{ emoji: '🌿', count: 1, reactorDIDs: ['did:plc:bob'] }], 'N160j')
     assert.equal(shown['3molga1'].parent, undefined, 'of somebody banned')
@@ -147,7 +149,7 @@ describe('whatever people write', { skip }, () => {
     assert.deepEqual(nest.members.map(({ did }) => did), ['did:plc:bob', 'did:plc:olga'])
     assert.deepEqual(nest.channels.map((one) => [one.uri.split('/').at(-1), one.type.split('.').at(-1)]), [['v', 'voice'], ['k', 'text'], ['n', 'unknown']])
     const legacy = (await ask('bob', `${NSID}actor.listCommunities`)).body.communities
-    assert.deepEqual(legacy.map(({ name, isLegacy }) => [name, isLegacy]), [['Garden', false], ['Nest', false]], 'N160e')
+    assert.deepEqual(legacy.map(({ name, isLegacy }) => [name, isLegacy]), [['Nest', false], ['Garden', false]], 'N160e, N55')
     const all = await ask('olga', `${NSID}channel.listMessages`, { channel: HALL, all: true })
     assert(all.body.messages.some(({ uri }) => uri.endsWith('3mbob2')), 'whoever may hide messages sees them')
     assert.equal((await ask('stranger', `${NSID}channel.listMessages`, { channel: HALL, all: true })).status, 403)

@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 
 import { lexiconsFolder, openLexicons } from '../network/lexicons.js'
-import { COLLECTION, channel, community, member, role } from '../network/records.js'
+import { COLLECTION, channel, community, member, moderation, role } from '../network/records.js'
 import { UpgradeRefused, eventually } from './harness.js'
 import { answers, garden, openPlace } from './place.js'
 
@@ -18,7 +18,7 @@ let place, service, nest, alice, bob, carol, old, home, hall
 const sockets = []
 
 const PERSON = ['did', 'status', 'profile']
-const inCommunity = (frame) => frame.type !== 'ack' && frame.type !== 'user_event'
+const inCommunity = (frame) => !['ack', 'user_event', 'seen_event', 'mute_event'].includes(frame.type)
 
 /** A socket of a person, with a token of their PDS. @param {any} person @param {string} [query] */
 async function follow(person, query = '') {
@@ -125,6 +125,56 @@ test('N168: roles, and who has them', async () => {
   await event(socket, 'role_event', 'delete', { uri: made.uri })
 })
 
+test('N168, N192: who asks to be admitted is shown to those who may admit, and to no other member', async () => {
+  const [account, other, own] = await Promise.all([follow(nest), follow(bob), follow(carol)])
+  const wish = await carol.membership(home)
+  const asked = await event(account, 'application_event', 'create', { did: carol.did, community: home })
+  assert.deepEqual([asked.data.membership, typeof asked.data.createdAt, typeof asked.data.data.displayName], [wish.uri, 'string', 'string'])
+  await carol.create(COLLECTION.actor, { status: 'let me in', communities: [] }, 'self')
+  await own.next((frame) => frame.type === 'user_event' && frame.data.status.text === 'let me in')
+  await carol.delete(COLLECTION.membership, wish.rkey)
+  await event(account, 'application_event', 'resolve', { did: carol.did })
+  const message = await nest.message(hall.uri, 'who was that?')
+  await event(other, 'message_event', 'upsert', { uri: message.uri })
+  assert.deepEqual(other.all((frame) => frame.type === 'application_event' || frame.data?.did === carol.did), [])
+})
+
+test('N54, N168: previews that a moderator or the author hides', async () => {
+  const socket = await follow(bob)
+  const links = ['https://a.test/', 'https://b.test/']
+  const message = await nest.message(hall.uri, links.join(' '))
+  const shown = await event(socket, 'message_event', 'upsert', { uri: message.uri })
+  assert.deepEqual([shown.data.suppressedEmbeds, shown.data.modSuppressedEmbeds], [[], []])
+  const made = await nest.create(COLLECTION.moderation, moderation('suppressEmbeds', { uri: message.uri }, { embeds: links }))
+  const hidden = await event(socket, 'message_event', 'embeds', { uri: message.uri, channel: hall.uri })
+  assert.deepEqual(hidden.data.modSuppressedEmbeds, links)
+  const view = await service.fetchJson(`/xrpc/social.colibri.channel.listMessages?channel=${hall.uri}&limit=1`)
+  assert.deepEqual(view.body.messages.map((one) => one.modSuppressedEmbeds), [links])
+  await nest.delete(COLLECTION.moderation, made.rkey)
+  const back = await socket.next((frame) => frame.data?.event === 'embeds' && frame.data.modSuppressedEmbeds.length === 0)
+  assert.equal(back.data.uri, message.uri)
+  const { text, createdAt } = shown.data
+  await nest.put(COLLECTION.message, message.rkey, { channel: hall.uri, text, createdAt, suppressedEmbeds: links.slice(0, 1) })
+  const own = await socket.next((frame) => frame.data?.uri === message.uri && frame.data.suppressedEmbeds?.length === 1)
+  assert.deepEqual([own.data.edited, own.data.modSuppressedEmbeds], [false, []], 'N53')
+})
+
+test('N168: what somebody reads and mutes on one device, their other devices learn', async () => {
+  const [first, second, other] = await Promise.all([follow(bob), follow(bob), follow(nest)])
+  const message = await nest.message(hall.uri, 'read me')
+  await event(first, 'message_event', 'upsert', { uri: message.uri })
+  const mark = await bob.create(COLLECTION.read, { channel: hall.uri, cursor: message.uri }, hall.rkey)
+  const mute = await bob.create(COLLECTION.mute, { subject: hall.uri })
+  await bob.delete(COLLECTION.mute, mute.rkey)
+  for (const socket of [first, second]) {
+    await event(socket, 'seen_event', 'channel_read', { channelUri: hall.uri })
+    await event(socket, 'mute_event', 'muted', { subject: hall.uri })
+    await event(socket, 'mute_event', 'unmuted', { subject: hall.uri })
+  }
+  await bob.delete(COLLECTION.read, mark.rkey)
+  assert.equal(other.frames.filter((frame) => ['seen_event', 'mute_event'].includes(frame.type)).length, 0, 'nobody else')
+})
+
 test('N168: who writes is shown to those who see that channel', async () => {
   const [writer, reader, other] = await Promise.all([follow(bob), follow(nest), follow(bob)])
   for (const socket of [writer, reader]) socket.ws.send(JSON.stringify({ type: 'view', data: { channel: hall.uri } }))
@@ -196,7 +246,7 @@ test('N168: every frame of these tests is as the lexicon says', { skip }, async 
   await eventually(() => frames.length > 20, { what: 'frames to check' })
   for (const frame of frames) lexicons.validateFrame(frame)
   const kinds = new Set(frames.filter((frame) => frame.data).map((frame) => `${frame.type} ${frame.data.event ?? ''}`.trim()))
-  for (const kind of ['message_event upsert', 'message_event delete', 'reaction_event added', 'member_event join', 'member_event leave', 'community_event delete', 'channel_event upsert', 'category_event upsert', 'user_event', 'typing_event start', 'member_event roles_updated', 'role_event upsert']) {
+  for (const kind of ['message_event upsert', 'message_event delete', 'reaction_event added', 'member_event join', 'member_event leave', 'community_event delete', 'channel_event upsert', 'category_event upsert', 'user_event', 'typing_event start', 'member_event roles_updated', 'role_event upsert', 'message_event embeds', 'application_event create', 'application_event resolve', 'seen_event channel_read', 'mute_event muted']) {
     assert(kinds.has(kind), kind)
   }
 })

@@ -127,7 +127,7 @@ const ERASED: [&str; 93] = [
 ];
 
 /// Columns that may still name them, and why.
-const STAYS: [(&str, &str); 35] = [
+const STAYS: [(&str, &str); 36] = [
     ("approvals.community_uri", "of others: what they approved"),
     ("approvals.membership_uri", "of others: it counts again if the erasure is lifted"),
     ("audit_log.actor", "what moderators did is written down for those it was done to (X22); it ends"),
@@ -163,6 +163,7 @@ const STAYS: [(&str, &str); 35] = [
     ("actor_profiles.presence_service", "of others: the service that publishes them"),
     ("channel_reads.cursor_uri", "of others: how far they have read"),
     ("mutes.subject", "of others: what they muted"),
+    ("actors.communities", "of others: the order of their communities"),
 ];
 
 /// Columns that name nobody.

@@ -709,7 +709,7 @@ impl World {
                 }
             }
         }
-        self.on(Input::Delivered { community: uri, events, full, readers: Readers::All })?;
+        self.on(Input::Delivered { community: uri, events, full, allowed: Readers::All.into() })?;
         let sockets = self.sockets.borrow();
         assert!(!stuck.iter().any(|id| sockets.contains_key(id)), "Q20: who is stuck is let go");
         drop(sockets);

@@ -2,8 +2,10 @@
 
 use colibri_edge::storage::reads::lexicons::channels::{From, Which, messages, read_cursor, unread, view};
 use colibri_edge::storage::reads::lexicons::communities::{Named, Whole, members, of_member, whole};
+use colibri_edge::storage::reads::lexicons::waiting::approvers;
 use colibri_edge::storage::reads::lexicons::{mutes, person};
 use colibri_edge::wire::ids::{AtUri, Rkey};
+use colibri_edge::wire::time::Micros;
 use colibri_edge::wire::views::Messages;
 use futures::executor::block_on;
 use serde_json::{Value, json};
@@ -122,6 +124,90 @@ fn n160i_n160j_what_is_hidden_is_hidden_everywhere() {
     story.community("zoe", false);
     service.decide(block("bob", "1"));
     assert!(!texts(&page(&service, &From::Newest, 50).unwrap()).contains(&"one"));
+}
+
+#[test]
+fn n171b_who_may_admit() {
+    let mut story = world();
+    story.create("nest", "role/door", role(10, &["approval.manage"], false));
+    story.create("nest", "role/mod", role(50, &["message.hide"], false)).admit("nest", "pat", &["door"]);
+    // Of two admissions the one with most roles counts.
+    let two =
+        json!({ "subject": "did:plc:dora", "roles": ["mod", "gone"], "joinedAt": "2026-03-01T12:00:00Z" });
+    story.create("nest", "member/d2", two).update(
+        "nest",
+        "member/dora",
+        json!({ "subject": "did:plc:dora", "roles": ["door"] }),
+    );
+    story.admit("nest", "eve", &["door"]).create("nest", "moderation/b", moderation("ban", "did:plc:eve"));
+    let service = Service::live(&story);
+    let people: Vec<_> =
+        ["nest", "olga", "moe", "bob", "pat", "dora", "eve", "carol", "alice"].map(did).into();
+    let of = |community: &str| {
+        let found =
+            block_on(approvers(&service.store, &uri(community), &people, Micros(service.now))).unwrap();
+        found.iter().map(|did| did.to_string().replace("did:plc:", "")).collect::<Vec<_>>()
+    };
+    assert_eq!(of(PLACE), ["nest", "olga", "pat"]);
+    assert_eq!(of(OLD), ["alice"]);
+}
+
+#[test]
+fn n55_communities_in_a_persons_own_order() {
+    let mut story = world();
+    story.newest("attic").create("attic", "member/bob", json!({ "subject": "did:plc:bob", "roles": [] }));
+    let order = |service: &Service| -> Vec<String> {
+        let found = block_on(of_member(&service.store, &did("bob"), false)).unwrap();
+        found.iter().map(|one| one.uri.authority().to_string().replace("did:plc:", "")).collect()
+    };
+    let by_name = order(&Service::live(&story));
+    let said = |communities: Value| json!({ "status": "", "communities": communities });
+    story.create("bob", "actor.data/other", said(json!(["did:plc:nest"])));
+    assert_eq!(order(&Service::live(&story)), by_name, "only `self` counts");
+    story.create("bob", "actor.data/self", said(json!(["did:plc:nobody", "c", "two words", "did:plc:nest"])));
+    assert_eq!(order(&Service::live(&story)), ["alice", "nest", "attic"]);
+    story.update("bob", "actor.data/self", said(json!("nonsense")));
+    assert_eq!(order(&Service::live(&story)), by_name);
+}
+
+#[test]
+fn n54_previews_that_a_community_hides() {
+    let mut story = world();
+    let said = "at://did:plc:bob/social.colibri.message/1";
+    let links = |action: &str, links: Value| {
+        let mut record = moderation(action, said);
+        record["embeds"] = links;
+        record
+    };
+    story.create("bob", "message/1", message_in(HALL, "one")).create(
+        "bob",
+        "message/2",
+        message_in(HALL, "two"),
+    );
+    story.create("nest", "moderation/b", links("unsuppressEmbeds", json!(["https://b.test/"])));
+    story.create(
+        "nest",
+        "moderation/a",
+        links("suppressEmbeds", json!(["https://b.test/", "https://a.test/"])),
+    );
+    // Nobody else's word counts, and none that says nothing.
+    story.create("alice", "moderation/c", links("suppressEmbeds", json!(["https://c.test/"])));
+    story.create("nest", "moderation/c", links("suppressEmbeds", json!("https://c.test/")));
+    let service = Service::live(&story);
+    for which in [Which::Visible, Which::All] {
+        let page = block_on(messages(&service.store, HALL, &From::Newest, which, 50)).unwrap().unwrap();
+        let hidden = |key: &str| {
+            let message = page.messages.iter().find(|message| message.uri.rkey().as_str() == key);
+            message.unwrap().mod_suppressed_embeds.clone()
+        };
+        assert_eq!(hidden("1"), ["https://a.test/"]);
+        assert!(hidden("2").is_empty());
+    }
+    let view = block_on(view(&service.store, &did("moe"), HALL, 50)).unwrap();
+    assert_eq!(
+        view.page.messages.iter().map(|message| message.mod_suppressed_embeds.len()).sum::<usize>(),
+        1
+    );
 }
 
 #[test]

@@ -625,8 +625,12 @@ impl World {
         } else {
             Readers::All
         };
-        let input =
-            Input::Delivered { community: community("alice"), events, full: BTreeMap::new(), readers };
+        let input = Input::Delivered {
+            community: community("alice"),
+            events,
+            full: BTreeMap::new(),
+            allowed: readers.into(),
+        };
         let effects = moment(|moment| self.gateway.on(input, moment));
         self.perform(effects);
     }
@@ -709,7 +713,7 @@ fn x43_the_world_of_the_test_would_notice_a_leak() {
         community: community("alice"),
         events,
         full: BTreeMap::new(),
-        readers: Readers::All,
+        allowed: Readers::All.into(),
     };
     let effects = moment(|moment| world.gateway.on(input, moment));
     world.perform(effects);

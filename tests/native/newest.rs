@@ -1,5 +1,6 @@
 //! Communities of the newest form (section 12), through the real SQL, beside one of the old form.
 
+use colibri_edge::domain::announcement::{Audience, Scope};
 use colibri_edge::domain::moderation::{Measure, Ruling};
 use colibri_edge::domain::voice_right::{VoiceRefusal, may_be_in};
 use colibri_edge::storage::facts;
@@ -467,6 +468,113 @@ fn n21_hidden_and_shown_again_whatever_comes_first() {
 }
 
 #[test]
+fn n53_n54_previews_are_hidden_for_the_newest_client_only() {
+    let links = |action: &str, links: &[&str]| {
+        let mut record = moderation(action, FIRST);
+        record["embeds"] = json!(links);
+        record
+    };
+    let (a, b) = ("https://a.test/", "https://b.test/");
+    let mut story = nest();
+    // Before the message, and in the wrong order.
+    story.create("nest", "moderation/2", links("unsuppressEmbeds", &[b]));
+    story.create("nest", "moderation/1", links("suppressEmbeds", &[b, a]));
+    story.post("bob", "1", "see");
+    story.create("nest", "moderation/3", links("suppressEmbeds", &[b]));
+    story.create("nest", "moderation/4", links("suppressEmbeds", &[b])); // changes nothing
+    story.create("bob", "moderation/9", links("suppressEmbeds", &["https://c.test/"]));
+    story.delete("nest", "moderation/1");
+    let mut own = message_in(HALL, "see");
+    own["suppressedEmbeds"] = json!([a]);
+    story.update("bob", "message/1", own);
+    let service = Service::live(&story);
+    let frames: Vec<serde_json::Value> = service.announced.iter().map(newest_frame).collect();
+    let of_messages =
+        frames.iter().filter(|frame| frame["type"] == "message_event").map(|frame| &frame["data"]);
+    let shown: Vec<_> = of_messages
+        .map(|data| {
+            (data["event"].as_str().unwrap(), &data["suppressedEmbeds"], &data["modSuppressedEmbeds"])
+        })
+        .collect();
+    let nothing = serde_json::Value::Null;
+    assert_eq!(
+        shown,
+        [
+            ("upsert", &json!([]), &json!([a])),
+            ("embeds", &nothing, &json!([a, b])),
+            ("embeds", &nothing, &json!([b])),
+            ("upsert", &json!([a]), &json!([b])),
+        ]
+    );
+    let of_march = service.announced.iter().map(frame).filter(|frame| frame["type"] == "message");
+    assert_eq!(of_march.count(), 1, "N53, N54: this API has no previews");
+    assert_eq!(service.store.look("SELECT edited FROM messages"), ["0"], "N53");
+}
+
+/// N162, N168: who asks, and how it ends, in both forms.
+#[test]
+fn n168_applications() {
+    let mut story = nest();
+    story.ask_to_join("carol", "nest").ask_to_join("dora", "nest").delete("dora", "membership/m");
+    story.create("nest", "moderation/1", moderation("ban", "did:plc:carol"));
+    story.create("nest", "moderation/2", moderation("unban", "did:plc:carol"));
+    story.delete("nest", "member/bob").community("alice", false).create(
+        "bob",
+        "membership/a",
+        membership("alice"),
+    );
+    let service = Service::live(&story);
+    let said = service.announced.iter().filter(|said| said.audience == Audience::Approvers).map(newest_frame);
+    let said: Vec<String> = said
+        .map(|frame| {
+            let (data, known) = (&frame["data"], |name: &str| frame["data"][name].is_string());
+            assert_eq!(data["community"], PLACE);
+            let is_new = data["event"] == "create";
+            assert_eq!((known("handle"), known("createdAt")), (is_new, is_new));
+            format!("{} {} {}", data["event"], data["did"], known("membership")).replace('"', "")
+        })
+        .collect();
+    assert_eq!(
+        said,
+        [
+            "create did:plc:bob true",
+            "resolve did:plc:bob true",
+            "create did:plc:carol true",
+            "create did:plc:dora true",
+            "resolve did:plc:dora false",
+            "resolve did:plc:carol true",
+            "create did:plc:carol true",
+            "create did:plc:bob true",
+        ]
+    );
+}
+
+/// N168: what somebody does on one device, their other devices learn.
+#[test]
+fn n168_what_a_person_mutes_and_reads() {
+    let mut story = nest();
+    story.create("bob", "actor.mute/m", json!({ "subject": HALL }));
+    story.update("bob", "actor.mute/m", json!({ "subject": HALL })); // changes nothing
+    story.update("bob", "actor.mute/m", json!({ "subject": PLACE })).delete("bob", "actor.mute/m");
+    let read = |time: &str| json!({ "channel": HALL, "cursor": time });
+    story.create("bob", "channel.read/k", read("2026-02-01T12:00:02Z"));
+    story.update("bob", "channel.read/k", read("2026-02-01T12:00:01Z")); // moves nothing
+    let service = Service::live(&story);
+    let private = service.announced.iter().filter(|said| said.scope == Scope::People);
+    let frames: Vec<serde_json::Value> =
+        private.filter(|said| said.audience == Audience::Private(did("bob"))).map(newest_frame).collect();
+    let mute = |event: &str, subject: &str| json!({ "type": "mute_event", "data": { "event": event, "subject": subject } });
+    let expected = [
+        mute("muted", HALL),
+        mute("unmuted", HALL),
+        mute("muted", PLACE),
+        mute("unmuted", PLACE),
+        json!({ "type": "seen_event", "data": { "event": "channel_read", "channelUri": HALL } }),
+    ];
+    assert_eq!(frames, expected);
+}
+
+#[test]
 fn n21_rest_and_records_lift_only_their_own() {
     let mut story = nest();
     story.create("nest", "moderation/1", moderation("ban", "did:plc:bob"));
@@ -746,13 +854,17 @@ fn n168_what_the_newest_client_learns_of_people() {
             "role upsert owner",
             "role upsert mod",
             "channel upsert k",
+            "application create ", // these are for those who may admit people
             "member join bob",
+            "application resolve ",
+            "application create ",
+            "application resolve ",
             "community delete self", // private, to eve; the newest client's sockets get it otherwise (N162)
             "member leave bob",
             "community delete self"
         ]
     );
-    let join = newest_frame(&service.announced[5]);
+    let join = newest_frame(&service.announced[6]);
     assert_eq!(join["data"]["member"]["roles"], json!(["at://did:plc:nest/social.colibri.role/mod"]));
     assert_eq!(join["data"]["membership"], "at://did:plc:bob/social.colibri.membership/m");
     assert_eq!(nth_frame(&service, 3)["type"], "member_joined");
@@ -775,7 +887,13 @@ fn n168_what_the_newest_client_learns_of_people() {
     closed.community("alice", true).join("bob", "alice").delete("bob", "membership/m");
     assert_eq!(
         newest_lines(&Service::live(&closed)),
-        ["community upsert c", "channel upsert k", "community delete c"]
+        [
+            "community upsert c",
+            "channel upsert k",
+            "application create ",
+            "application resolve ",
+            "community delete c"
+        ]
     );
 }
 

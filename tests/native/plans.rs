@@ -282,6 +282,7 @@ fn exercise() -> Sqlite {
         views::structure(&store, &nest).await.unwrap();
         views::invited(&store, "code").await.unwrap();
         waiting::applications(&store, nest.as_str()).await.unwrap();
+        waiting::approvers(&store, &nest, std::slice::from_ref(&did), Micros(1)).await.unwrap();
         waiting::banned(&store, nest.as_str(), None, 50).await.unwrap();
         account::account(&store, &did).await.unwrap();
         lexicons::notification_level(&store, &did).await.unwrap();
@@ -449,6 +450,7 @@ fn of_people() -> Vec<Statement> {
         did: did.clone(),
         communities: Vec::new(),
         closed: Vec::new(),
+        pending: Vec::new(),
         status,
         live: true,
         event: event.clone(),

@@ -114,6 +114,9 @@ fn a36_through_which_communities_a_person_is_watched() {
         found.into_iter().next().unwrap().watched.open
     };
     assert_eq!(watched("bob"), [of("alice"), of("carol"), of("dave")], "pending counts");
+    let pending =
+        block_on(presence::people(&service.store, &[did("bob")])).unwrap().remove(0).watched.pending;
+    assert_eq!(pending, [of("alice")], "N192: where admission takes more than asking");
     assert_eq!(watched("alice"), [of("alice"), of("carol")], "the owner, and a member");
     assert_eq!(watched("erin"), Vec::<AtUri>::new());
     service.store.exec(
@@ -156,6 +159,7 @@ fn publication(name: &str, status: bool) -> Publication {
         did: did(name),
         communities: vec![of("alice")],
         closed: Vec::new(),
+        pending: Vec::new(),
         status,
         live: true,
         event,

@@ -18,6 +18,7 @@ export const COLLECTION = Object.freeze({
   reaction: 'social.colibri.reaction',
   actor: 'social.colibri.actor.data',
   actorProfile: 'social.colibri.actor.profile',
+  mute: 'social.colibri.actor.mute',
   read: 'social.colibri.channel.read',
   profile: 'app.bsky.actor.profile',
 })

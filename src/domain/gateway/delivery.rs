@@ -1,13 +1,13 @@
 //! How an event reaches the sockets that receive it: once, in order, and not at the expense of others (A38, Q20).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::publication::Publication;
 use super::session::Open;
 use super::{Effect, Gateway, Keep, Moment};
 use crate::domain::announcement::Numbered;
 use crate::domain::lost::{frame, is_lost};
-use crate::domain::members_only::Readers;
+use crate::domain::members_only::{Allowed, Readers};
 use crate::domain::restore::Course;
 use crate::domain::slow_sockets::{FULL_BYTES, SLOW_BYTES};
 use crate::domain::subscriptions::{Routing, Subscriptions, needs};
@@ -44,10 +44,11 @@ impl Gateway {
         uri: &AtUri,
         events: &[Numbered],
         full: &BTreeMap<i64, u32>,
-        readers: &Readers,
+        allowed: &Allowed,
         moment: &Moment<'_>,
     ) {
         let community = uri.as_str();
+        let Allowed { readers, .. } = allowed;
         self.end_outsiders(uri, readers);
         let is_stuck = |id: &i64, unsent: u32| {
             unsent > FULL_BYTES || full.get(id).is_some_and(|before| unsent >= *before)
@@ -63,7 +64,7 @@ impl Gateway {
             if is_followed {
                 self.follow(uri, event);
             }
-            self.send_event(uri, event, readers);
+            self.send_event(uri, event, allowed);
             if is_followed && is_lost(&event.event) {
                 self.all_read_again(community, moment);
             }
@@ -82,9 +83,10 @@ impl Gateway {
 
     /// Sends an event to every session that receives it and has not had it in a replay: written once in each spelling
     /// (N168).
-    fn send_event(&mut self, uri: &AtUri, event: &Numbered, readers: &Readers) {
+    fn send_event(&mut self, uri: &AtUri, event: &Numbered, allowed: &Allowed) {
         let community = uri.as_str();
-        let routing = Routing { community, readers, meanings: &self.meanings };
+        let Allowed { readers, approvers } = allowed;
+        let routing = Routing { community, readers, approvers, meanings: &self.meanings };
         let lost = is_lost(&event.event);
         let mut texts = Texts::of(uri, event);
         for (id, open) in &mut self.open {
@@ -143,7 +145,9 @@ impl Gateway {
     ) -> bool {
         let Some(open) = self.open.get(&id) else { return false };
         let receiver = open.session.receiver();
-        let routing = Routing { community: community.as_str(), readers, meanings: &self.meanings };
+        // A replay has nothing for those who admit people: who they are is read for new events only (N165).
+        let approvers = &BTreeSet::new();
+        let routing = Routing { community: community.as_str(), readers, approvers, meanings: &self.meanings };
         let receives =
             |subscriptions: &Subscriptions| routing.receives(subscriptions, receiver, &event.audience);
         if asked {
@@ -191,9 +195,14 @@ impl Gateway {
 
     /// Sends an event about a person to every session that watches them.
     fn send_state(&mut self, publication: &Publication, readers: &BTreeMap<AtUri, Readers>) {
+        let takes_part = |community: &&AtUri| !publication.pending.contains(community);
+        let theirs: Vec<AtUri> = publication.communities.iter().filter(takes_part).cloned().collect();
         let watching = self.open.iter().filter(|(_, open)| {
-            open.subscriptions.watches(&publication.did, &publication.communities)
-                || publication.closed.iter().any(|community| is_watched(open, community, readers))
+            let is_newest = open.session.is_newest();
+            let communities = if is_newest { &theirs } else { &publication.communities };
+            let mut closed = publication.closed.iter().filter(|one| !is_newest || takes_part(one));
+            open.subscriptions.watches(&publication.did, communities)
+                || closed.any(|community| is_watched(open, community, readers))
         });
         let (mut march, mut newest) = (Vec::new(), Vec::new());
         for (id, open) in watching {

@@ -2,6 +2,8 @@
 //! person takes part, without asking for them. Which communities these are is read once, when a socket opens; from
 //! then on, the events say it.
 
+use serde_json::value::RawValue;
+
 use super::catching_up::{Catching, Replay};
 use super::session::{Open, View};
 use super::sockets::Gone;
@@ -218,6 +220,17 @@ impl Gateway {
         let event = NewestEvent::TypingEvent(TypingEvent { event: "start", channel, did });
         if let Some(text) = event.text().ok().filter(|_| !to.is_empty()) {
             self.effects.push(Effect::Send { to, text });
+        }
+    }
+
+    /// What a person did on another device: their sockets get it at once (N168).
+    pub(super) fn show_to(&mut self, did: &Did, event: &RawValue, moment: &Moment<'_>) {
+        let theirs = self.open.iter().filter(|(_, open)| is_newest_of(open, did)).map(|(id, _)| *id);
+        let to: Vec<i64> = theirs.collect();
+        if is_lost(event) {
+            to.into_iter().for_each(|id| self.reads_again(id, moment));
+        } else if let Some(text) = newest(event.get()).filter(|_| !to.is_empty()) {
+            self.effects.push(Effect::Send { to, text: text.into_owned() });
         }
     }
 

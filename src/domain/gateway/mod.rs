@@ -32,7 +32,7 @@ use super::actions::{Destination, Subscribe};
 use super::announcement::Numbered;
 use super::frame_budget::Rate;
 use super::lease;
-use super::members_only::Readers;
+use super::members_only::{Allowed, Readers};
 use super::pending::OutboxEvents;
 use super::person::Person;
 use super::presence::{Periods, State};
@@ -107,12 +107,12 @@ pub enum Input {
         events: Vec<Numbered>,
         /// The sockets that were full before the wait, with their bytes.
         full: BTreeMap<i64, u32>,
-        /// Who may read them (X43): of a community for members only, those of [`Gateway::askers`] who may.
-        readers: Readers,
+        /// To whose sockets they may go.
+        allowed: Allowed,
     },
     /// The channel that the person of a socket sees is in this community; `None`: it is not known.
     Viewed(i64, AtUri, Option<AtUri>),
-    /// A person writes in a channel; `readers` as with [`Input::Delivered`].
+    /// A person writes in a channel; `readers` as in [`Allowed`].
     Typing {
         /// In which channel, of which community.
         view: View,
@@ -340,8 +340,8 @@ impl Gateway {
             Input::Secret(id, secret) => self.make_secret(id, secret, moment),
             Input::HungUp(id) => self.hung_up(id, moment),
             Input::Broke(id) => self.depart(id, sockets::Gone::Broke, moment),
-            Input::Delivered { community, events, full, readers } => {
-                self.deliver(&community, &events, &full, &readers, moment);
+            Input::Delivered { community, events, full, allowed } => {
+                self.deliver(&community, &events, &full, &allowed, moment);
             }
             Input::Viewed(id, channel, community) => self.viewed(id, channel, community, moment),
             Input::Typing { view, did, readers } => self.typing(&view, &did, &readers),

@@ -94,6 +94,7 @@ impl Gateway {
                     self.keep(Keep::Hold(did, event.live, event.event));
                     self.held = true;
                 }
+                (Audience::Private(did), _) => self.show_to(&did, &event.event, moment),
                 _ => {}
             }
         }

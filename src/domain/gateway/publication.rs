@@ -17,6 +17,9 @@ pub struct Publication {
     /// Those for members only: they count only for sockets that subscribed to them by name (X43).
     #[serde(default)]
     pub closed: Vec<AtUri>,
+    /// Of both, those in which they only wait to be admitted: they count for no socket of the newest client (N162).
+    #[serde(default)]
+    pub pending: Vec<AtUri>,
     /// Whether it is about the status (E15) or the profile (E16).
     pub status: bool,
     /// Whether it is news (Q01).

@@ -59,6 +59,8 @@ pub struct Known {
     pub communities: Vec<AtUri>,
     /// Those for members only (X43).
     pub closed: Vec<AtUri>,
+    /// Of both, those in which they only wait to be admitted (N192).
+    pub pending: Vec<AtUri>,
     /// Their public profile.
     pub shown: bodies::Person,
 }
@@ -278,7 +280,17 @@ impl Gateway {
         let Ok(event) = packed else { return false };
         let did = known.did.clone();
         let (communities, closed) = (known.communities.clone(), known.closed.clone());
-        self.keep(Keep::Publish(Publication { id: 0, did, communities, closed, status, live, event }));
+        let pending = known.pending.clone();
+        self.keep(Keep::Publish(Publication {
+            id: 0,
+            did,
+            communities,
+            closed,
+            pending,
+            status,
+            live,
+            event,
+        }));
         self.unpublished = true;
         true
     }

@@ -297,18 +297,41 @@ impl Fold {
 
     fn announce_joined(&mut self, community: &AtUri, person: &Did, membership: Option<AtUri>) {
         let join = self.newest_join(community, person, membership.clone());
-        let event = Event::MemberJoined(self.membership_event(community, person, membership));
+        let event = Event::MemberJoined(self.membership_event(community, person, membership.clone()));
         self.announce_each(community, Topic::MemberIn(person.clone()), Some(&event), Some(&join));
+        if membership.is_some() {
+            self.announce_resolved(community, person, membership);
+        }
+    }
+
+    /// N168: somebody does not wait for an admission any more.
+    fn announce_resolved(&mut self, community: &AtUri, person: &Did, membership: Option<AtUri>) {
+        if self.asks_for_admission(community) {
+            let (community_uri, did) = (community.clone(), person.clone());
+            let event =
+                subscribe_events::ApplicationEvent::Resolve { community: community_uri, did, membership };
+            self.announce_application(community, event);
+        }
+    }
+
+    fn asks_for_admission(&self, community: &AtUri) -> bool {
+        let asks = |row: &CommunityRow| row.admission() != Admission::Open;
+        self.working_set.community(community).is_some_and(asks)
     }
 
     /// A person who is pending in an open community takes part already: the newest client gets a `join`.
     fn announce_pending(&mut self, community: &AtUri, person: &Did, membership: AtUri) {
-        let asks = |row: &CommunityRow| row.admission() != Admission::Open;
-        let asks = self.working_set.community(community).is_some_and(asks);
+        let asks = self.asks_for_admission(community);
         let join = (!asks).then(|| self.newest_join(community, person, Some(membership.clone())));
-        let event = Event::MemberPending(self.membership_event(community, person, Some(membership)));
+        let event = Event::MemberPending(self.membership_event(community, person, Some(membership.clone())));
         let topic = if asks { Topic::MemberOut(person.clone()) } else { Topic::MemberIn(person.clone()) };
         self.announce_each(community, topic, Some(&event), join.as_ref());
+        if asks {
+            let at = self.working_set.memberships.get(&membership).map_or(self.clock, |row| row.indexed_at);
+            let shown = self.working_set.person(person);
+            let event = subscribe_events::ApplicationEvent::create(community, person, &shown, membership, at);
+            self.announce_application(community, event);
+        }
     }
 
     /// A member, as the newest client learns of them.
@@ -342,6 +365,11 @@ impl Fold {
             self.announce_to_community(community, topic, &event);
         } else {
             self.announce_each(community, topic, Some(&event), None);
+            let membership = match standing(&self.working_set, community, person) {
+                Standing::Pending(membership) => Some(membership), // it stands behind a ban
+                _ => None,
+            };
+            self.announce_resolved(community, person, membership);
         }
     }
 

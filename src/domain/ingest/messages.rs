@@ -10,10 +10,12 @@ use super::super::rows::{GoneRow, MessageRow, Outcome};
 use super::super::working_set::WorkingSet;
 use super::{Fold, Version, reactions};
 use crate::wire::bodies::{self, message_id, verbatim};
-use crate::wire::events::{Event, MessageEvent};
+use crate::wire::events::{Event, MessageEvent, pack};
 use crate::wire::ids::{AtUri, Rkey};
 use crate::wire::records::{Message, are_attachments, are_facets};
+use crate::wire::subscribe_events::{self, NewestEvent};
 use crate::wire::time::Micros;
+use crate::wire::views::links;
 
 impl Fold {
     /// I10–I13, I15. The first rule that applies decides:
@@ -49,11 +51,15 @@ impl Fold {
     /// Stores `row` and announces the difference (E01, E02, I12).
     fn replace_message(&mut self, before: Option<&MessageRow>, row: MessageRow) {
         let same_content = before.is_some_and(|old| old.looks_like(&row));
+        let same_embeds = before.is_some_and(|old| old.suppressed_embeds == row.suppressed_embeds);
         let shown_before = before.filter(|old| self.working_set.visible(old)).cloned();
         let stood = before.is_some_and(|old| self.working_set.visible_if_active(old));
         self.judge_hidden(&row);
         self.working_set.messages.put(row.clone());
         if same_content {
+            if !same_embeds && self.working_set.visible(&row) {
+                self.announce_own_embeds(&row);
+            }
             return;
         }
         let moved = shown_before.filter(|old| old.channel_uri != row.channel_uri);
@@ -95,8 +101,50 @@ impl Fold {
         self.announce(&community_uri, audience, Topic::MessageGone(row.uri.clone()), &event);
     }
 
+    /// E01. For the newest client it has a text of its own only if that says more: which previews are not shown.
     pub(super) fn announce_shown(&mut self, row: &MessageRow) {
+        let Some(march) = self.shown_text(row) else { return };
+        let own = links(row.suppressed_embeds.as_deref());
+        let hidden = self.embeds_hidden_in(row);
+        let says_more = !(own.is_empty() && hidden.is_empty());
+        let newest = says_more.then(|| NewestEvent::of_message(&march, own, hidden)?.text().ok()).flatten();
+        let text = if newest.is_some() { pack(newest.as_deref(), Some(&march)) } else { march };
+        self.announce_message(row, text);
+    }
+
+    /// N53: previews that their author does not want shown any more, or again, which only the newest client has.
+    fn announce_own_embeds(&mut self, row: &MessageRow) {
+        let Some(march) = self.shown_text(row) else { return };
+        let own = links(row.suppressed_embeds.as_deref());
+        let newest = NewestEvent::of_message(&march, own, self.embeds_hidden_in(row));
+        if let Some(Ok(newest)) = newest.as_ref().map(NewestEvent::text) {
+            self.announce_message(row, pack(Some(&newest), None));
+        }
+    }
+
+    /// N54: other previews are hidden by the community.
+    pub(super) fn announce_embeds(&mut self, row: &MessageRow) {
+        if !self.working_set.visible(row) {
+            return;
+        }
+        let event = NewestEvent::MessageEvent(subscribe_events::MessageEvent::Embeds {
+            uri: row.uri.clone(),
+            channel: row.channel_uri.clone(),
+            mod_suppressed_embeds: self.embeds_hidden_in(row),
+        });
+        if let Ok(newest) = event.text() {
+            self.announce_message(row, pack(Some(&newest), None));
+        }
+    }
+
+    fn announce_message(&mut self, row: &MessageRow, text: String) {
         let Some(community_uri) = self.community_of(row) else { return };
+        let audience = Audience::Messages(row.channel_uri.clone());
+        self.announce_text(&community_uri, audience, Topic::MessageShown(row.uri.clone()), Ok(text));
+    }
+
+    /// The E01 of a message, if its community is known.
+    fn shown_text(&self, row: &MessageRow) -> Option<String> {
         let message = bodies::Message {
             core: core(&self.working_set, row),
             parent_message: parent(&self.working_set, row).map(|parent| core(&self.working_set, parent)),
@@ -104,11 +152,10 @@ impl Fold {
         };
         let event = Event::Message(Box::new(MessageEvent {
             message,
-            community_uri: community_uri.clone(),
+            community_uri: self.community_of(row)?,
             channel_uri: row.channel_uri.clone(),
         }));
-        let audience = Audience::Messages(row.channel_uri.clone());
-        self.announce(&community_uri, audience, Topic::MessageShown(row.uri.clone()), &event);
+        event.text().ok()
     }
 
     pub(super) fn community_of(&self, row: &MessageRow) -> Option<AtUri> {

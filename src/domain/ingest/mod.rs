@@ -33,7 +33,7 @@ use crate::wire::events;
 use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::jetstream::{Commit, Frame, What, Write};
 use crate::wire::records::Record;
-use crate::wire::subscribe_events::NewestEvent;
+use crate::wire::subscribe_events::{ApplicationEvent, NewestEvent};
 use crate::wire::time::Micros;
 
 /// An event is live if it arrives within 5 minutes of its stream time (Q01).
@@ -353,7 +353,7 @@ impl Fold {
             Some(Collection::Moderation) => self.delete_moderation(version.uri),
             Some(Collection::ActorData) => self.delete_actor(version.uri),
             Some(Collection::ActorProfile) => self.delete_actor_profile(version.uri),
-            Some(Collection::Mute) => drop(self.working_set.mutes.remove(version.uri)),
+            Some(Collection::Mute) => self.delete_mute(version.uri),
             Some(Collection::Preference) => drop(self.working_set.preferences.remove(version.uri)),
             Some(Collection::ChannelRead) => self.delete_channel_read(version.uri),
             // The person's row stores the revision.
@@ -434,6 +434,13 @@ impl Fold {
         self.announce_text(community, Audience::Community, topic, text());
     }
 
+    /// Announces an application to those who may admit its person (N168).
+    fn announce_application(&mut self, community: &AtUri, event: ApplicationEvent) {
+        let text = NewestEvent::ApplicationEvent(event).text();
+        let text = text.map(|newest| events::pack(Some(&newest), None));
+        self.announce_text(community, Audience::Approvers, Topic::Other, text);
+    }
+
     fn announce_text(
         &mut self,
         community: &AtUri,
@@ -450,6 +457,17 @@ impl Fold {
             live: self.is_live(),
             event: text,
         });
+    }
+
+    /// Announces to the newest client of a person what they did on another device. It is news or nothing: a client
+    /// reads the rest when it connects (N168).
+    fn announce_to_person(&mut self, did: &Did, event: NewestEvent) {
+        let text = event.text().map(|newest| events::pack(Some(&newest), None));
+        let Ok(event) = text.and_then(serde_json::value::RawValue::from_string) else { return };
+        if self.is_live() {
+            let (scope, audience) = (Scope::People, Audience::Private(did.clone()));
+            self.announcements.push(Announcement { scope, audience, topic: Topic::Other, live: true, event });
+        }
     }
 
     /// Whether to announce a message or reaction that is new in the index. Those that a

@@ -3,6 +3,7 @@
 //! Of the decisions about one subject, the one with the highest key counts, in whatever order they arrive. The
 //! difference between before and after is announced. Decisions by REST are independent of these.
 
+use super::super::embeds;
 use super::super::form::community_of;
 use super::super::rows::{MessageRow, ModerationRow, decided_group};
 use super::super::standing::{MemberChange, Standing, standing};
@@ -21,6 +22,7 @@ impl Fold {
         let (about, subject) = match &record.about {
             About::Person(did) => (ModerationRow::PERSON, did.to_string()),
             About::Message(uri) => (ModerationRow::MESSAGE, uri.to_string()),
+            About::Embeds(uri) => (ModerationRow::EMBEDS, uri.to_string()),
             About::Nothing => (ModerationRow::NOTHING, String::new()),
         };
         let row = ModerationRow {
@@ -37,21 +39,26 @@ impl Fold {
             indexed_at: before.as_ref().map_or(version.received, |row| row.indexed_at),
         };
         self.accept(version);
+        let had = self.hidden_embeds(&row);
+        let before = before.filter(|old| (&old.about, &old.subject) != (&row.about, &row.subject));
+        let before = before.map(|old| (self.hidden_embeds(&old), old));
         self.working_set.moderations.put(row.clone());
-        if let Some(before) = before.filter(|old| (&old.about, &old.subject) != (&row.about, &row.subject)) {
-            self.judge(&before);
+        if let Some((had, before)) = before {
+            self.judge(&before, &had);
         }
-        self.judge(&row);
+        self.judge(&row, &had);
     }
 
     pub(super) fn delete_moderation(&mut self, uri: &AtUri) {
-        if let Some(row) = self.working_set.moderations.remove(uri) {
-            self.judge(&row);
+        let had = self.working_set.moderations.get(uri).map(|row| self.hidden_embeds(row));
+        if let (Some(row), Some(had)) = (self.working_set.moderations.remove(uri), had) {
+            self.judge(&row, &had);
         }
     }
 
-    /// Applies the decision that now counts about the subject of `row`.
-    fn judge(&mut self, row: &ModerationRow) {
+    /// Applies the decision that now counts about the subject of `row`. `had`: the previews that were hidden
+    /// there before.
+    fn judge(&mut self, row: &ModerationRow, had: &[String]) {
         match row.about.as_str() {
             ModerationRow::PERSON => {
                 if let Ok(did) = Did::parse(&row.subject) {
@@ -66,8 +73,32 @@ impl Fold {
                     self.hide_by_record(&message);
                 }
             }
+            ModerationRow::EMBEDS => {
+                let message = AtUri::parse(&row.subject).ok();
+                let message = message.and_then(|uri| self.working_set.messages.get(&uri).cloned());
+                if let Some(message) = message.filter(|_| self.hidden_embeds(row) != had) {
+                    self.announce_embeds(&message);
+                }
+            }
             _ => {}
         }
+    }
+
+    /// The previews that a community hides in the message that `row` is about, if that stands there (N54).
+    fn hidden_embeds(&self, row: &ModerationRow) -> Vec<String> {
+        let message = AtUri::parse(&row.subject).ok().filter(|_| row.about == ModerationRow::EMBEDS);
+        let message = message.and_then(|uri| self.working_set.messages.get(&uri));
+        let stands_there =
+            |message: &&MessageRow| self.community_of(message).as_ref() == Some(&row.community_uri);
+        message.filter(stands_there).map(|message| self.embeds_hidden_in(message)).unwrap_or_default()
+    }
+
+    /// The previews that its community hides in a message (N54).
+    pub(super) fn embeds_hidden_in(&self, message: &MessageRow) -> Vec<String> {
+        let Some(community) = self.community_of(message) else { return Vec::new() };
+        let group = decided_group(&community, ModerationRow::EMBEDS, message.uri.as_str());
+        let decisions = self.working_set.moderations.group(&group);
+        embeds::hidden(decisions.map(|row| (row.action.as_str(), row.embeds.as_deref())))
     }
 
     /// The action of the decision that counts; empty without one.

@@ -117,6 +117,7 @@ impl Needs {
             let about = match row.about.as_str() {
                 ModerationRow::PERSON => Did::parse(&row.subject).ok().map(About::Person),
                 ModerationRow::MESSAGE => AtUri::parse(&row.subject).ok().map(About::Message),
+                ModerationRow::EMBEDS => AtUri::parse(&row.subject).ok().map(About::Embeds),
                 _ => None,
             };
             self.communities.insert(row.community_uri.clone());
@@ -286,6 +287,11 @@ impl Needs {
                 self.appears(uri);
                 self.showing.insert(uri.clone());
                 let subject = (community.clone(), ModerationRow::MESSAGE.to_owned(), uri.to_string());
+                self.subjects.insert(subject);
+            }
+            About::Embeds(uri) => {
+                self.parent_uris.insert(uri.clone());
+                let subject = (community.clone(), ModerationRow::EMBEDS.to_owned(), uri.to_string());
                 self.subjects.insert(subject);
             }
             About::Nothing => {}

@@ -7,6 +7,7 @@ use super::{Fold, Version};
 use crate::wire::events::Event;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::records::{Actor, ChannelRead, Invalid, Profile, ReadUpTo};
+use crate::wire::subscribe_events::{NewestEvent, SeenEvent};
 use crate::wire::tid;
 use crate::wire::time::Micros;
 
@@ -40,9 +41,11 @@ impl Fold {
         let indexed_at =
             self.working_set.actors.get(version.uri).map_or(version.received, |row| row.indexed_at);
         self.accept(version);
+        let order = (!record.communities.is_empty()).then_some(&record.communities);
         self.working_set.actors.put(ActorRow {
             uri: version.uri.clone(),
             did: version.author.clone(),
+            communities: order.and_then(|order| serde_json::to_string(order).ok()),
             rev: version.rev.to_owned(),
             indexed_at,
         });
@@ -126,6 +129,10 @@ impl Fold {
         let indexed_at =
             self.working_set.channel_reads.get(version.uri).map_or(version.received, |row| row.indexed_at);
         self.accept(version);
+        if latest.is_none_or(|latest| cursor > latest) {
+            let read = SeenEvent::ChannelRead { channel_uri: record.channel.clone() };
+            self.announce_to_person(version.author, NewestEvent::SeenEvent(read));
+        }
         self.working_set.channel_reads.put(ChannelReadRow {
             uri: version.uri.clone(),
             did: version.author.clone(),

@@ -4,6 +4,7 @@ use super::super::rows::{ActorProfileRow, Looks, MuteRow, PreferenceRow};
 use super::{Fold, Version};
 use crate::wire::ids::AtUri;
 use crate::wire::records::{ActorProfile, Mute, Preference};
+use crate::wire::subscribe_events::{MuteEvent, NewestEvent};
 
 impl Fold {
     /// N50. Only the rkey `self` counts. The person is known by it (I37).
@@ -50,15 +51,31 @@ impl Fold {
 
     /// N51.
     pub(super) fn put_mute(&mut self, version: &Version, record: &Mute) {
-        let before = self.working_set.mutes.get(version.uri).map(|row| row.indexed_at);
+        let before = self.working_set.mutes.get(version.uri).cloned();
         self.accept(version);
+        let said = before.as_ref().map(|row| row.subject.clone());
+        if said.as_ref() != Some(&record.subject) {
+            let unmuted = said.map(|subject| MuteEvent::Unmuted { subject });
+            let muted = MuteEvent::Muted { subject: record.subject.clone() };
+            for event in unmuted.into_iter().chain([muted]) {
+                self.announce_to_person(version.author, NewestEvent::MuteEvent(event));
+            }
+        }
         self.working_set.mutes.put(MuteRow {
             uri: version.uri.clone(),
             did: version.author.clone(),
             subject: record.subject.clone(),
             rev: version.rev.to_owned(),
-            indexed_at: before.unwrap_or(version.received),
+            indexed_at: before.map_or(version.received, |row| row.indexed_at),
         });
+    }
+
+    /// N51.
+    pub(super) fn delete_mute(&mut self, uri: &AtUri) {
+        if let Some(row) = self.working_set.mutes.remove(uri) {
+            let event = MuteEvent::Unmuted { subject: row.subject };
+            self.announce_to_person(&row.did, NewestEvent::MuteEvent(event));
+        }
     }
 
     /// N51. Only the rkey `self` counts.

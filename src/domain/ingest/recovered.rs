@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::super::reconciliation::{Finding, Found};
 use super::super::rows::Outcome;
+use super::super::sidebar::named;
 use super::members::overrides;
 use super::structure::listed;
 use super::{Fold, Version};
@@ -153,7 +154,7 @@ impl Fold {
             Record::Moderation(new) => working_set.moderations.get(uri).is_some_and(|row| {
                 let subject = match &new.about {
                     About::Person(did) => did.as_str(),
-                    About::Message(uri) => uri.as_str(),
+                    About::Message(uri) | About::Embeds(uri) => uri.as_str(),
                     About::Nothing => "",
                 };
                 (row.action.as_str(), row.subject.as_str()) == (new.action.as_str(), subject)
@@ -162,7 +163,8 @@ impl Fold {
                     && same_json(row.embeds.as_deref(), new.embeds.as_deref())
             }),
             Record::Actor(new) => {
-                working_set.actors.get(uri).is_some()
+                let order = working_set.actors.get(uri).map(|row| named(row.communities.as_deref()));
+                order.as_ref() == Some(&new.communities)
                     && working_set.people.get(version.author).is_some_and(|person| {
                         person.status_text.as_deref() == Some(&new.status) && person.emoji == new.emoji
                     })

@@ -139,7 +139,7 @@ impl Stored for RoleRow {
 }
 
 /// Of the subjects concerned, all decisions that are touched and the newest of the others: the last word is
-/// among them.
+/// among them. About previews the newest fifty (`domain::embeds`).
 impl Stored for ModerationRow {
     const PART: Option<Part> = None;
     const READ: &'static str = "
@@ -148,13 +148,19 @@ impl Stored for ModerationRow {
         UNION SELECT community_uri, about, subject FROM moderations
                WHERE uri IN (SELECT value FROM json_each(?1))
         UNION SELECT m.community_uri, m.about, m.subject FROM json_each(?3) p
-                CROSS JOIN moderations m ON m.subject = p.value AND m.about = 'message'
+                CROSS JOIN moderations m ON m.subject = p.value AND m.about IN ('message', 'embeds')
     ), wanted(uri) AS (
         SELECT value FROM json_each(?1)
         UNION SELECT (SELECT m.uri FROM moderations m
                        WHERE m.subject = s.subject AND m.about = s.about AND m.community_uri = s.community
                          AND m.uri NOT IN (SELECT value FROM json_each(?1))
                        ORDER BY m.uri DESC LIMIT 1) FROM subjects s
+        UNION SELECT m.uri FROM subjects s CROSS JOIN moderations m ON m.uri IN (
+                  SELECT e.uri FROM moderations e
+                   WHERE e.subject = s.subject AND e.about = s.about AND e.community_uri = s.community
+                     AND e.uri NOT IN (SELECT value FROM json_each(?1))
+                   ORDER BY e.uri DESC LIMIT 50)
+               WHERE s.about = 'embeds'
     )
     SELECT json_object('uri', uri, 'community_uri', community_uri, 'action', action, 'about', about,
         'subject', subject, 'embeds', embeds, 'reason', reason, 'created_by', created_by,

@@ -11,13 +11,16 @@ use crate::wire::ids::Collection;
 impl Stored for ActorRow {
     const PART: Option<Part> = None;
     const READ: &'static str = "
-    SELECT json_object('uri', uri, 'did', did, 'rev', rev, 'indexed_at', indexed_at) AS row
+    SELECT json_object('uri', uri, 'did', did, 'communities', communities, 'rev', rev,
+        'indexed_at', indexed_at) AS row
     FROM actors WHERE uri IN (SELECT value FROM json_each(?1))";
     const STORE: &'static str = "
-    INSERT INTO actors (uri, did, rev, indexed_at, cid)
-    SELECT value ->> 'uri', value ->> 'did', value ->> 'rev', value ->> 'indexed_at', value ->> 'cid'
+    INSERT INTO actors (uri, did, communities, rev, indexed_at, cid)
+    SELECT value ->> 'uri', value ->> 'did', value ->> 'communities', value ->> 'rev', value ->> 'indexed_at',
+        value ->> 'cid'
     FROM json_each(?1) WHERE true
-    ON CONFLICT (uri) DO UPDATE SET rev = excluded.rev, indexed_at = excluded.indexed_at, cid = coalesce(excluded.cid, cid)
+    ON CONFLICT (uri) DO UPDATE SET communities = excluded.communities, rev = excluded.rev,
+        indexed_at = excluded.indexed_at, cid = coalesce(excluded.cid, cid)
     WHERE excluded.rev >= rev";
     const PURGE: &'static [Purge] = purges!(
         "DELETE FROM actors WHERE uri IN (

@@ -265,7 +265,7 @@ macro_rules! joined_it {
         )
     };
 }
-pub(super) use joined_it;
+pub(in crate::storage) use joined_it;
 
 // The communities in which the person ?1 is, without those that ban them or are their own (R11). Communities for
 // members only are listed to the person alone (X42), if they may read them.

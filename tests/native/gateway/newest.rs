@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use colibri_edge::domain::announcement::{Audience, Numbered};
+use colibri_edge::domain::announcement::{Announcement, Audience, Numbered, Scope, Topic};
+use colibri_edge::domain::gateway::publication::Publication;
 use colibri_edge::domain::gateway::session::Caller;
 use colibri_edge::domain::gateway::{Effect, Input};
 use colibri_edge::domain::lost;
-use colibri_edge::domain::members_only::Readers;
+use colibri_edge::domain::members_only::{Allowed, Readers};
+use colibri_edge::domain::pending::OutboxEvents;
 use colibri_edge::domain::presence::State;
 use colibri_edge::domain::replay::Replayed;
 use colibri_edge::wire::events::pack;
@@ -48,7 +50,7 @@ impl World {
         let event = RawValue::from_string(text.to_owned()).unwrap();
         let events = vec![Numbered { seq, audience, live: true, event }];
         let (community, full) = (community(n), BTreeMap::new());
-        self.on(Input::Delivered { community, events, full, readers: Readers::All })
+        self.on(Input::Delivered { community, events, full, allowed: Readers::All.into() })
     }
 
     fn inbox(&self, id: i64) -> Vec<Value> {
@@ -283,6 +285,74 @@ fn n168_typing() {
     let data = json!({ "event": "start", "channel": channel(0), "did": did(PEOPLE[0]) });
     let typing = json!({ "type": "typing_event", "data": data });
     assert_eq!(inboxes, [vec![], vec![typing.clone(), typing], vec![]]);
+}
+
+/// N162: who asks to be admitted is shown to those who may admit, and to nobody else.
+#[test]
+fn n162_applications() {
+    let text = r#"{"type":"application_event","data":{"event":"resolve"}}"#;
+    let inboxes = alive(|world| {
+        let sockets = [world.follower(0, &[0])?, world.follower(1, &[0])?, world.open(Some(0), 1)?];
+        let event = RawValue::from_string(pack(Some(text), None)).unwrap();
+        let events = vec![Numbered { seq: 1, audience: Audience::Approvers, live: true, event }];
+        let allowed = Allowed { readers: Readers::All, approvers: [did(PEOPLE[0])].into() };
+        world.on(Input::Delivered { community: community(0), events, full: BTreeMap::new(), allowed })?;
+        Ok(sockets.map(|id| kinds(&world.inbox(id))))
+    });
+    assert_eq!(inboxes, [vec!["application_event resolve".to_owned()], vec![], vec![]]);
+}
+
+/// N192: somebody who only asks to be admitted is shown to no member, but to clients of March 2026 (A36).
+#[test]
+fn n192_whoever_waits_is_shown_to_nobody() {
+    let inboxes = alive(|world| {
+        let sockets = [world.follower(1, &[0])?, world.follower(1, &[1])?, world.listener(1, &[0])?];
+        let march = json!({ "type": "user_status_changed" }).to_string();
+        let newest = json!({ "type": "user_event", "data": {} }).to_string();
+        let publications = vec![Publication {
+            id: 7,
+            did: did(PEOPLE[0]),
+            communities: vec![community(0), community(1)],
+            closed: Vec::new(),
+            pending: vec![community(0)],
+            status: true,
+            live: true,
+            event: RawValue::from_string(pack(Some(&newest), Some(&march))).unwrap(),
+        }];
+        let (from, readers) = ("gateway-1".to_owned(), BTreeMap::new());
+        world.on(Input::Published { from, publications, had: 6, readers })?;
+        let about = |kind: &'static str| move |frame: &Value| frame["type"] == kind;
+        let [waits, is_in, of_march] = sockets.map(|id| world.inbox(id));
+        Ok([
+            waits.iter().any(about("user_event")),
+            is_in.iter().any(about("user_event")),
+            of_march.iter().any(about("user_status_changed")),
+        ])
+    });
+    assert_eq!(inboxes, [false, true, true]);
+}
+
+/// N168: what a person did on another device goes to their own sockets of this spelling, wherever they take part.
+#[test]
+fn n168_one_persons_own_events() {
+    let row = |id: i64, who: usize, event: Box<RawValue>| {
+        let audience = Audience::Private(did(PEOPLE[who]));
+        let event = Announcement { scope: Scope::People, audience, topic: Topic::Other, live: true, event };
+        Input::Records(vec![OutboxEvents { id, events: vec![event] }])
+    };
+    let text = r#"{"type":"mute_event","data":{"event":"muted","subject":"x"}}"#;
+    let event = || RawValue::from_string(pack(Some(text), None)).unwrap();
+    let inboxes = alive(|world| {
+        let (first, second) = (world.follower(0, &[0])?, world.follower(0, &[])?);
+        let (other, march) = (world.follower(1, &[0])?, world.open(Some(0), 1)?);
+        world.on(row(1, 0, event()))?;
+        world.on(row(1, 0, event()))?; // delivered twice
+        world.on(row(2, 1, lost::event()))?;
+        assert_eq!(world.inbox(other), [json!({ "type": "resync_required" })], "N166");
+        Ok([first, second, march].map(|id| world.inbox(id)))
+    });
+    let shown: Value = serde_json::from_str(text).unwrap();
+    assert_eq!(inboxes, [vec![shown.clone()], vec![shown], vec![]]);
 }
 
 /// N162, N168: a channel of a community in which somebody takes no part, or no more, is not seen.

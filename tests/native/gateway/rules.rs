@@ -38,7 +38,7 @@ pub(super) fn alive<T>(steps: impl FnOnce(&mut World) -> Result<T, Died>) -> T {
 
 impl World {
     /// A person's socket that is subscribed to these communities.
-    fn listener(&mut self, who: usize, communities: &[usize]) -> Result<i64, Died> {
+    pub(super) fn listener(&mut self, who: usize, communities: &[usize]) -> Result<i64, Died> {
         let id = self.open(Some(who), 0)?;
         for of in communities {
             self.frame(id, &action("subscribe", *of))?;
@@ -142,8 +142,16 @@ fn a_publication_that_arrives_again_is_not_sent_again() {
         let event = RawValue::from_string(text).unwrap();
         let (communities, alice) = (vec![community(0)], did(PEOPLE[0]));
         let closed = Vec::new();
-        let publication =
-            Publication { id: 7, did: alice, communities, closed, status: true, live: true, event };
+        let publication = Publication {
+            id: 7,
+            did: alice,
+            communities,
+            closed,
+            pending: Vec::new(),
+            status: true,
+            live: true,
+            event,
+        };
         for had in [6, 7] {
             let (from, publications) = ("gateway-1".to_owned(), vec![publication.clone()]);
             let readers = BTreeMap::new();
@@ -220,6 +228,7 @@ fn chosen_once(shows_alone: bool, active: bool) -> (Vec<States>, Vec<Chosen>) {
             active,
             communities: Vec::new(),
             closed: Vec::new(),
+            pending: Vec::new(),
             shown: Default::default(),
         };
         let (done, _) = world.with(|gateway, moment| {

@@ -224,6 +224,7 @@ impl World {
             active: true,
             communities: if exists(did) { vec![community(0)] } else { Vec::new() },
             closed: Vec::new(),
+            pending: Vec::new(),
             shown: Person::default(),
         }
     }

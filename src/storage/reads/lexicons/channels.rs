@@ -8,6 +8,7 @@ use super::super::super::{Fault, Param, Statement, Store, rows};
 use super::super::communities::{admitted, approved, joined_it};
 use super::super::{Reactions, cut};
 use super::{Found, Mark, Own, actor};
+use crate::domain::embeds;
 use crate::domain::ingest::groups;
 use crate::domain::rows::{MessageRow, PersonRow, ReactionRow};
 use crate::wire::bodies::ReactionGroup;
@@ -49,17 +50,29 @@ struct Shown {
     suppressed: Option<String>,
 }
 
+/// A decision of a community about previews in a message.
+#[derive(Debug, Deserialize)]
+struct OfEmbeds {
+    message: AtUri,
+    action: String,
+    embeds: Option<String>,
+}
+
 impl Shown {
-    fn view(self, reactions: &Reactions) -> Message {
+    fn view(self, reactions: &Reactions, decided: &BTreeMap<AtUri, Vec<OfEmbeds>>) -> Message {
         let Self { message, author, own, parent, parent_author, parent_own, community, suppressed } = self;
         let channel = message.channel_uri.clone();
         let parent = parent.filter(|parent| parent.channel_uri == channel);
         let reactions = reactions.of(&message.uri).into_iter().map(reaction);
+        let decided = decided.get(&message.uri).into_iter().flatten();
+        let mod_suppressed_embeds =
+            embeds::hidden(decided.map(|one| (one.action.as_str(), one.embeds.as_deref())));
         let parent = parent.map(|parent| Box::new(bare(parent, parent_author, parent_own, &community)));
         Message {
             reactions: reactions.collect(),
             parent,
             suppressed_embeds: links(suppressed.as_deref()),
+            mod_suppressed_embeds,
             ..bare(message, author, own, &community)
         }
     }
@@ -79,6 +92,7 @@ fn bare(row: MessageRow, person: Option<PersonRow>, own: Option<Own>, community:
         created_at: row.created_at,
         edited: row.edited,
         suppressed_embeds: Vec::new(),
+        mod_suppressed_embeds: Vec::new(),
         uri: row.uri,
     }
 }
@@ -139,8 +153,9 @@ fn mark(did: &Did, channel: &str) -> Statement {
     Statement::new(MARK, [did.as_str().into(), channel.into()])
 }
 
-/// The statements of a page: its messages, their reactions, and whether its start is a message there.
-fn page(channel: &str, from: &From, which: Which, limit: i64) -> [Statement; 3] {
+/// The statements of a page: its messages, their reactions, whether its start is a message there, and what the
+/// community decided about previews in them.
+fn page(channel: &str, from: &From, which: Which, limit: i64) -> [Statement; 4] {
     // '~' sorts after every time, '' before every rkey.
     let (sort_at, key) = match from {
         From::Newest => ("~".to_owned(), ""),
@@ -151,22 +166,27 @@ fn page(channel: &str, from: &From, which: Which, limit: i64) -> [Statement; 3] 
     };
     let params: [Param; 6] =
         [channel.into(), sort_at.into(), "".into(), "".into(), Param::Int(limit + 1), key.into()];
-    let (messages, reactions) = match which {
-        Which::Visible => (MESSAGES, REACTIONS),
-        Which::All => (ALL_MESSAGES, REACTIONS_OF_ALL),
+    let (messages, reactions, embeds) = match which {
+        Which::Visible => (MESSAGES, REACTIONS, EMBEDS),
+        Which::All => (ALL_MESSAGES, REACTIONS_OF_ALL, EMBEDS_OF_ALL),
     };
     [
         Statement::new(messages, params.clone()),
-        Statement::new(reactions, params),
+        Statement::new(reactions, params.clone()),
         Statement::new(STARTS_AT, [channel.into(), key.into()]),
+        Statement::new(embeds, params),
     ]
 }
 
 fn read(answers: &[Vec<String>], limit: i64) -> Result<Messages, Fault> {
     let found: Vec<Shown> = rows(answers.first())?;
     let reactions = Reactions::read(answers.get(1))?;
+    let mut decided: BTreeMap<AtUri, Vec<OfEmbeds>> = BTreeMap::new();
+    for one in rows::<OfEmbeds>(answers.get(3))? {
+        decided.entry(one.message.clone()).or_default().push(one);
+    }
     let (found, cursor) = cut(found, limit, |last| last.message.uri.rkey());
-    Ok(Messages { cursor, messages: found.into_iter().map(|row| row.view(&reactions)).collect() })
+    Ok(Messages { cursor, messages: found.into_iter().map(|row| row.view(&reactions, &decided)).collect() })
 }
 
 /// What is unread in each channel of a community, by name of channel (N160h). `None`: `did` is no member.
@@ -305,6 +325,26 @@ macro_rules! reactions_of_page {
 }
 const REACTIONS: &str = reactions_of_page!();
 const REACTIONS_OF_ALL: &str = reactions_of_page!("");
+
+// The newest fifty decisions about previews in each message, those that say anything (`domain::embeds`).
+macro_rules! embeds_of_page {
+    ($($visible:literal)?) => {
+        concat!(
+            target!(),
+            ", page(uri) AS (SELECT m.uri ",
+            messages_of_page!($($visible)?),
+            ") SELECT json_object('message', m.subject, 'action', m.action, 'embeds', m.embeds) AS row
+               FROM page p CROSS JOIN moderations m ON m.uri IN (
+                   SELECT e.uri FROM moderations e
+                    WHERE e.subject = p.uri AND e.about = 'embeds'
+                      AND e.community_uri = (SELECT community_uri FROM target)
+                    ORDER BY e.uri DESC LIMIT 50)
+               WHERE length(m.embeds) <= 4096 ORDER BY m.uri"
+        )
+    };
+}
+const EMBEDS: &str = embeds_of_page!();
+const EMBEDS_OF_ALL: &str = embeds_of_page!("");
 
 const REACTIONS_OF_MESSAGE: &str = concat!(
     "WITH target(uri, community_uri) AS (

@@ -11,7 +11,7 @@ use super::{Found, actor};
 use crate::domain::form::Form;
 use crate::domain::hub;
 use crate::domain::rows::{CategoryRow, ChannelRow, CommunityRow, RoleRow};
-use crate::domain::sidebar::sidebar;
+use crate::domain::sidebar::{self, sidebar};
 use crate::domain::voice_right::is_voice;
 use crate::wire::ids::{AtUri, Collection, Did, Rkey};
 use crate::wire::permissions::Permissions;
@@ -22,7 +22,7 @@ use crate::wire::views::{
 
 /// An admission: whose it is, and the roles that it gives.
 #[derive(Debug, Deserialize)]
-struct Admission {
+pub(super) struct Admission {
     uri: AtUri,
     did: Did,
     community: AtUri,
@@ -31,7 +31,7 @@ struct Admission {
 
 /// The roles of each person and community: of several admissions the one with most roles counts, ties by the
 /// lowest key (N16).
-fn counting(admissions: Vec<Admission>) -> BTreeMap<(AtUri, Did), Vec<Rkey>> {
+pub(super) fn counting(admissions: Vec<Admission>) -> BTreeMap<(AtUri, Did), Vec<Rkey>> {
     let mut best: BTreeMap<(AtUri, Did), (AtUri, Vec<Rkey>)> = BTreeMap::new();
     for Admission { uri, did, community, roles } in admissions {
         let roles: Vec<Rkey> = serde_json::from_str(&roles).unwrap_or_default();
@@ -46,12 +46,16 @@ fn counting(admissions: Vec<Admission>) -> BTreeMap<(AtUri, Did), Vec<Rkey>> {
     best.into_iter().map(|(whose, (_, roles))| (whose, roles)).collect()
 }
 
-/// The communities that `did` takes part in, by name, ties by AT-URI (N160e). `locked`: whether the client
+/// The communities that `did` takes part in, in their own order, the others by name, ties by AT-URI (N160e). `locked`: whether the client
 /// locks those of the old form (C41).
 pub async fn of_member(store: &impl Store, did: &Did, locked: bool) -> Result<Vec<CommunityOfMember>, Fault> {
     let asked = |sql| Statement::new(sql, [did.as_str().into()]);
-    let answers = store.read(&[asked(OF_MEMBER), asked(OWN_ADMISSIONS), asked(PROTECTED)]).await?;
-    let found: Vec<CommunityRow> = rows(answers.first())?;
+    let answers =
+        store.read(&[asked(OF_MEMBER), asked(OWN_ADMISSIONS), asked(PROTECTED), asked(OWN_ORDER)]).await?;
+    let mut found: Vec<CommunityRow> = rows(answers.first())?;
+    let order: Option<String> = rows(answers.get(3))?.pop();
+    let order = sidebar::named(order.as_deref());
+    found.sort_by_cached_key(|row| sidebar::place(&order, &row.uri));
     let roles = counting(rows(answers.get(1))?);
     let protected: BTreeSet<AtUri> = rows::<AtUri>(answers.get(2))?.into_iter().collect();
     let view = |row: CommunityRow| {
@@ -389,7 +393,7 @@ const CHANNELS: &str = concat!(
     WHERE c.uri = ?1 AND NOT c.hidden ORDER BY ch.name, ch.rkey"
 );
 
-const ROLES: &str = concat!(
+pub(super) const ROLES: &str = concat!(
     "SELECT json_object('uri', r.uri, 'did', r.did, 'community_uri', r.community_uri, 'name', r.name,
         'color', r.color, 'permissions', r.permissions, 'position', r.position, 'hoisted', ",
     flag!("r.hoisted"),
@@ -479,6 +483,7 @@ macro_rules! admissions_of {
         )
     };
 }
+pub(super) use admissions_of;
 
 const ADMISSIONS: &str = concat!(
     members_of_page!(),
@@ -488,6 +493,11 @@ const ADMISSIONS: &str = concat!(
 );
 
 const OWN_ADMISSIONS: &str = admissions_of!("FROM members a WHERE a.member_did = ?1");
+
+// Only the key `self` counts (N55).
+const OWN_ORDER: &str = "
+    SELECT json_quote(communities) AS row FROM actors
+    WHERE uri = 'at://' || ?1 || '/social.colibri.actor.data/self' AND communities IS NOT NULL";
 
 const PROTECTED: &str = "
     SELECT json_quote(r.uri) AS row

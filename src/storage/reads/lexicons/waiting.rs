@@ -1,13 +1,18 @@
 //! Who waits to be admitted to a community, and who is banned from it: N171b, N171c.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 
-use super::super::super::{Fault, Statement, Store, rows};
+use super::super::super::moderators::banned_now;
+use super::super::super::{Fault, Param, Statement, Store, rows};
 use super::super::communities::{admitted, approved, joined_it};
 use super::super::{Page, cut};
+use super::communities::{ROLES, admissions_of, counting};
 use super::{Found, Own, actor};
-use crate::domain::rows::PersonRow;
-use crate::wire::ids::{AtUri, Did};
+use crate::domain::rows::{PersonRow, RoleRow};
+use crate::wire::ids::{AtUri, Did, Rkey};
+use crate::wire::permissions::Permission;
 use crate::wire::time::Micros;
 use crate::wire::views::{Actor, Application};
 
@@ -51,6 +56,52 @@ pub async fn banned(
     let (found, end) = cut(found, limit, |row| row.did.clone());
     Ok((found.into_iter().map(actor).collect(), end))
 }
+
+/// Those of these people who may admit others to a community (N171b): its account, its moderators (X20), and in the
+/// newest form people with a role that permits it (N22); nobody who is banned there.
+pub async fn approvers(
+    store: &impl Store,
+    community: &AtUri,
+    people: &[Did],
+    now: Micros,
+) -> Result<Vec<Did>, Fault> {
+    #[derive(Deserialize)]
+    struct Here {
+        did: Did,
+        banned: bool,
+        moderates: bool,
+    }
+    let uri = || Param::from(community.as_str());
+    let asked = [
+        Statement::new(HERE, [uri(), Param::json(&people), now.sortable().into()]),
+        Statement::new(ADMISSIONS_HERE, [uri(), Param::json(&people)]),
+        Statement::new(ROLES, [uri()]),
+    ];
+    let answers = store.read(&asked).await?;
+    let held = counting(rows(answers.get(1))?);
+    let roles: Vec<RoleRow> = rows(answers.get(2))?;
+    let permits = |role: &RoleRow| role.rights().contains(Permission::ApprovalManage);
+    let permitting: BTreeSet<Rkey> =
+        roles.iter().filter(|role| permits(role)).map(|role| role.uri.rkey()).collect();
+    let may = |Here { did, banned, moderates }: Here| {
+        let mut roles = held.get(&(community.clone(), did.clone())).into_iter().flatten();
+        let may = moderates || roles.any(|role| permitting.contains(role));
+        (did == community.authority() || (may && !banned)).then_some(did)
+    };
+    Ok(rows(answers.first())?.into_iter().filter_map(may).collect())
+}
+
+const HERE: &str = concat!(
+    "SELECT json_object('did', w.value, 'banned', json(iif(",
+    banned_now!("?1", "w.value", "?3"),
+    ", 'true', 'false')), 'moderates', json(iif(EXISTS (
+        SELECT 1 FROM moderators o WHERE o.community_uri = ?1 AND o.did = w.value), 'true', 'false'))) AS row
+    FROM json_each(?2) w"
+);
+
+const ADMISSIONS_HERE: &str = admissions_of!(
+    "FROM json_each(?2) w CROSS JOIN members a ON a.member_did = w.value AND a.community_uri = ?1 WHERE true"
+);
 
 // Who asked for ?1 and is not in it: of several memberships of a person the first. In an open community of
 // the old form asking is enough.
