@@ -120,8 +120,11 @@ test('a line that is cut loses and doubles nothing, and a later one continues wh
 })
 
 test('a person chooses a state, and others see it', async () => {
-  const { seen } = openLine()
+  const { line: nobody, seen } = openLine()
   await eventually(() => seen.anew === 1)
+  // What is refused beside subscriptions does not end them.
+  nobody.setState('dnd')
+  await eventually(() => seen.events.some(({ type, message }) => type === 'error' && message === 'DID required for set_state'))
   const { line, seen: own } = openLine({ proven: true })
   await eventually(() => own.anew === 1)
   line.setState('dnd')

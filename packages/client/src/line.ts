@@ -11,6 +11,10 @@ const HEARTBEAT = '{"action":"heartbeat","event_type":"heartbeat"}'
 const ACTIVE_EVERY_MILLIS = 30_000
 /** A socket may send 120 frames at once, and then 20 a second (A18). */
 const BURST = 100
+/** When a subscription is tried again that was refused for a fault. */
+const AGAIN_MILLIS = 5_000
+/** The person may not read this community: it is not followed (X43). */
+const MEMBERS_ONLY = 'This community is for members only'
 const FRAME_EVERY_MILLIS = 60
 
 /** A frame of the service; `type` says which fields it has, as `ServerFrame` does. */
@@ -39,8 +43,8 @@ export class Line {
   /** Of each community, the `seq` up to which every event is handled; -1 if it must be read anew. */
   private readonly cursors = new Map<string, number>()
   private readonly channels = new Set<string>()
-  /** Subscriptions without a reply yet: a community, or '' for a channel. Replies come in order (A03). */
-  private asked: string[] = []
+  /** Frames without a reply yet, in order (A03): the community of its subscription, '' for any other. */
+  private asked: { community: string; isSubscribe: boolean }[] = []
   /** Of communities that resume, how many events came so far. */
   private readonly missed = new Map<string, number>()
   /** Communities whose events count: those before the ack come again. */
@@ -74,19 +78,23 @@ export class Line {
   followMessages() {
     if (this.hasAllMessages) return
     this.hasAllMessages = true
-    if (this.state === 'open') this.subscribe('', { event_type: 'message' })
+    if (this.state === 'open') this.send({ action: 'subscribe', event_type: 'message' })
   }
 
   /** Follows the messages of a channel. One that is created later needs this too. */
   followChannel(channel: string) {
     if (this.channels.has(channel)) return
     this.channels.add(channel)
-    if (this.state === 'open') this.subscribe('', { event_type: 'message', channel })
+    if (this.state === 'open') this.send({ action: 'subscribe', event_type: 'message', channel })
   }
 
   /** Sends a frame; without a connection it is lost. */
   send(frame: ClientFrame) {
-    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(frame))
+    if (this.socket?.readyState !== WebSocket.OPEN) return
+    const isSubscribe = frame.action === 'subscribe'
+    const resumes = isSubscribe && frame.event_type === 'community' && frame.cursor !== undefined
+    this.asked.push({ community: (resumes && frame.community_uri) || '', isSubscribe })
+    this.socket.send(JSON.stringify(frame))
   }
 
   /** Chooses the person's state. */
@@ -132,11 +140,11 @@ export class Line {
     this.retries = 0
     this.beating.start(socket)
     this.become('open')
-    if (this.hasAllMessages) this.subscribe('', { event_type: 'message' })
+    if (this.hasAllMessages) this.send({ action: 'subscribe', event_type: 'message' })
     for (const [n, channel] of [...this.channels].entries()) {
       if (n >= BURST) await new Promise((done) => setTimeout(done, FRAME_EVERY_MILLIS))
       if (socket !== this.socket) return
-      this.subscribe('', { event_type: 'message', channel })
+      this.send({ action: 'subscribe', event_type: 'message', channel })
     }
     for (const community of this.cursors.keys()) this.resume(community)
   }
@@ -144,30 +152,26 @@ export class Line {
   private resume(community: string) {
     if (this.state !== 'open') return
     this.counts.delete(community)
-    this.subscribe(community, {
-      event_type: 'community',
-      community_uri: community,
-      cursor: this.cursors.get(community),
-    })
+    const cursor = this.cursors.get(community)
+    if (cursor !== undefined)
+      this.send({ action: 'subscribe', event_type: 'community', community_uri: community, cursor })
   }
 
-  private subscribe(community: string, what: Omit<Extract<ClientFrame, { action: 'subscribe' }>, 'action'>) {
-    this.asked.push(community)
-    this.send({ action: 'subscribe', ...what })
-  }
 
   private receive(frame: Frame) {
     this.beating.heard()
     const community = frame.community_uri ?? ''
     if (frame.type === 'ack') {
-      const subscribed = frame.message.startsWith('Subscribed to') && this.asked.shift()
+      // The runtime answers heartbeats before other frames, so an empty ack need not be that of the oldest frame.
+      if (frame.message === '' && this.asked[0]?.isSubscribe !== false) return
+      const subscribed = this.asked.shift()?.community
       if (!subscribed) return
       this.counts.add(subscribed)
       this.missed.set(subscribed, 0)
     } else if (frame.type === 'error') {
-      // A community for members only, for example: it is not followed.
-      const refused = this.asked.shift()
-      if (refused) this.cursors.delete(refused)
+      const refused = this.asked.shift()?.community
+      if (refused && frame.message === MEMBERS_ONLY) this.cursors.delete(refused)
+      else if (refused) setTimeout(() => this.resume(refused), AGAIN_MILLIS)
       this.listener.event(frame, false)
     } else if (frame.type === 'resync_required') {
       this.cursors.set(community, -1)
