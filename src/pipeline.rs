@@ -24,6 +24,7 @@ use crate::domain::identity::Finding;
 use crate::domain::ingest::{Folded, Input, Needs, fold};
 use crate::domain::link::{Gap, StreamPosition};
 use crate::domain::moderation::{Decision, Ruling};
+use crate::domain::notifications;
 use crate::domain::points::{Points, Verdict, cost};
 use crate::domain::working_set::WorkingSet;
 use crate::storage::commit::{Commit, HeldBounds, Prepared, prepare};
@@ -271,6 +272,7 @@ pub async fn remember(
             joined: &BTreeMap::new(),
             banned_by_record: &[],
             channels_placed: &[],
+            notified: &notifications::Changes::default(),
             announced: None,
             identities: &[],
             looks_at_new: false,
@@ -393,6 +395,7 @@ fn prepared(
         joined: &folded.joined,
         banned_by_record: &folded.banned_by_record,
         channels_placed: &folded.channels_placed,
+        notified: &folded.notified,
         announced,
         identities: &folded.identities,
         looks_at_new: true,

@@ -79,6 +79,14 @@ pub(super) async fn moderator(call: &Call) -> Result<Caller, ApiError> {
     }
 }
 
+/// The person whom a caller names: the key may name anybody, a proof only its own person.
+pub(super) fn named_by(caller: &Caller, did: Did) -> Result<Did, ApiError> {
+    match caller {
+        Caller::Person(person) if *person != did => Err(ApiError::Forbidden(NOT_YOUR_DID)),
+        _ => Ok(did),
+    }
+}
+
 /// 👤: admits a person with a service-auth JWT of their own (X12).
 pub(super) async fn person(call: &Call) -> Result<Did, ApiError> {
     let header = call.header("authorization");

@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use super::error::ApiError;
 use super::{Answer, Call, authority, json_text};
-use crate::domain::moderation::Caller;
 use crate::durable::jetstream::commands::Ensure;
 use crate::pipeline::erasing;
 use crate::platform::clock::{lost_a_race, now};
@@ -58,14 +57,10 @@ pub(super) async fn lift(call: &Call) -> Answer {
     body("lifting", erased_at, 202)
 }
 
-/// The person in question. The key may name anybody, a proof only its own person.
+/// The person in question.
 async fn whose(call: &Call) -> Result<Did, ApiError> {
     let caller = authority::moderator(call).await?;
-    let did = call.query.did("did")?;
-    match caller {
-        Caller::Person(person) if person != did => Err(ApiError::Forbidden(authority::NOT_YOUR_DID)),
-        _ => Ok(did),
-    }
+    authority::named_by(&caller, call.query.did("did")?)
 }
 
 /// Continues the work in the background.

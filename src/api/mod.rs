@@ -31,6 +31,7 @@ mod invites;
 mod messages;
 mod metrics;
 mod moderation;
+mod notifications;
 mod operator;
 mod pages;
 mod people;
@@ -98,6 +99,10 @@ const ROUTES: &[Route] = routes! {
     GET    "/api/export"             R43 export::export;
     PUT    "/api/community/members-only" R45 moderation::set_members_only;
     GET    "/api/community/members-only" R46 moderation::members_only;
+    GET    "/api/unread"             R48 notifications::unread;
+    POST   "/api/read"               R49 notifications::read;
+    GET    "/api/notifications"      R50 notifications::list;
+    POST   "/api/notifications/seen" R51 notifications::seen;
     GET    "/api/operator"           R60 operator::overview;
     GET    "/api/operator/communities" R61 operator::communities;
     GET    "/api/webrtc/ice-servers" ice signaling::ice_servers;
@@ -130,6 +135,8 @@ const LIST_MESSAGES: &str = "social.colibri.channel.listMessages";
 const LIST_REACTIONS: &str = "social.colibri.channel.listReactions";
 const LIST_MEMBERS: &str = "social.colibri.community.listMembers";
 const KICK: &str = "social.colibri.community.kick";
+const LIST_NOTIFICATIONS: &str = "social.colibri.notification.listNotifications";
+const UPDATE_SEEN: &str = "social.colibri.notification.updateSeen";
 
 /// The methods that a service-auth token may name, by the rule of a route (X09), and the method
 /// through which somebody's PDS calls the route (X10). Every route that accepts a token has a row.
@@ -165,6 +172,10 @@ const METHODS: &[Method] = methods! {
     R42 "social.colibri.sync.liftErasure";
     R43 "social.colibri.sync.exportRecords" MODERATE;
     R45 "social.colibri.community.setMembersOnly" MODERATE;
+    R48 "social.colibri.sync.listUnread";
+    R49 "social.colibri.sync.markRead";
+    R50 "social.colibri.sync.listNotifications" LIST_NOTIFICATIONS;
+    R51 "social.colibri.sync.markSeen" UPDATE_SEEN;
     ice "social.colibri.voice.getIceServers" SUBSCRIBE;
     sync_now "social.colibri.sync.requestRepo" MODERATE;
 };

@@ -4,7 +4,7 @@
 //! - the index: `kinds`, `rows`, `working_set`, `facts_cache`, `keys`;
 //! - who may do what: `gate`, `standing`, `voice_right`, `moderation`, `hub`;
 //! - proofs: `service_auth`, `socket_token`, `auth_mode`, `secrets`;
-//! - what events do, and whom they reach: `ingest`, `announcement`, `subscriptions`, `restore`,
+//! - what events do, and whom they reach: `ingest`, `notifications`, `announcement`, `subscriptions`, `restore`,
 //!   `presence`, `voice`, `lease`, `slow_sockets`;
 //! - the stream and repositories: `link`, `pages`, `pause`, `snapshot`, `repository`,
 //!   `reconciliation`, `repos`, `discovery`, `troubles`;
@@ -36,6 +36,7 @@ pub mod voice_right;
 pub mod embeds;
 pub mod erasure;
 pub mod ingest;
+pub mod notifications;
 
 pub mod person;
 pub mod presence;

@@ -9,10 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::kinds::KINDS;
-use super::{Param, Statement, chunks, dismissed, identities, invites, json_text, repos};
+use super::{Param, Statement, chunks, dismissed, identities, invites, json_text, notifications, repos};
 use crate::domain::announcement::Announcement;
 use crate::domain::ingest::{AccountChange, Refusal};
 use crate::domain::link::{Gap, StreamPosition};
+use crate::domain::notifications::Changes as Notified;
 use crate::domain::repos::known_by;
 use crate::domain::rows::PersonRow;
 use crate::domain::working_set::Changes;
@@ -79,6 +80,8 @@ pub struct Commit<'a> {
     pub banned_by_record: &'a [(AtUri, Did, bool)],
     /// Channels that appeared or came to another community, with that community (N21).
     pub channels_placed: &'a [(AtUri, AtUri)],
+    /// Whom messages notify, and whom no more (U01).
+    pub notified: &'a Notified,
     /// The last outbox row that has been delivered; it and all before it are deleted.
     pub announced: Option<i64>,
     /// The limits on held records (I63).
@@ -120,6 +123,7 @@ pub fn prepare(commit: &Commit) -> Prepared {
     let changes = commit.changes;
     purge(&mut statements, commit.accounts, commit.now);
     KINDS.iter().for_each(|kind| (kind.store)(&mut statements, changes));
+    statements.extend(notifications::store(commit.notified));
     gone(&mut statements, commit);
     for text in chunks(changes.people.iter().map(|person| WithCid::of(person, changes))) {
         statements.push(Statement::new(PEOPLE, [text.into(), commit.now.shown().into()]));

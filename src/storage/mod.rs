@@ -24,6 +24,7 @@ pub mod incidents;
 pub mod invites;
 pub mod members_only;
 pub mod moderators;
+pub mod notifications;
 pub mod outbox;
 pub mod parts;
 pub mod presence;

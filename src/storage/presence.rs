@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::reads::communities::{admitted, approved, joined_it};
+use super::reads::communities::joined_it;
 use super::reads::person_json;
 use super::{Fault, Param, Statement, Store, rows};
 use crate::domain::erasure::mark;

@@ -358,6 +358,7 @@ pub mod bans;
 pub mod communities;
 pub mod lexicons;
 pub mod members_only;
+pub mod notifications;
 pub mod operator;
 pub mod people;
 pub mod reactions;

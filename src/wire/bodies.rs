@@ -208,6 +208,58 @@ pub struct ChannelRead {
     pub cursor_at: String,
 }
 
+/// O22: what somebody is notified of.
+#[derive(Clone, Debug, Serialize)]
+pub struct Notification {
+    /// Its number: of one person's, a later one has a greater number.
+    pub id: i64,
+    /// `mention` or `reply`.
+    pub kind: &'static str,
+    /// The community.
+    pub community_uri: AtUri,
+    /// The exact channel.
+    pub channel_uri: AtUri,
+    /// When the service learned of it (H10).
+    pub indexed_at: String,
+    /// When the person saw it (H10).
+    pub seen_at: Option<String>,
+    /// The message, without parent and reactions.
+    pub message: MessageCore,
+}
+
+/// The body of R50.
+#[derive(Clone, Debug, Serialize)]
+pub struct Notifications<'n> {
+    /// How many are not seen, of all.
+    pub unseen: i64,
+    /// A page of them.
+    pub notifications: Vec<&'n Notification>,
+}
+
+/// The body of R51.
+#[derive(Clone, Debug, Serialize)]
+pub struct Seen {
+    /// How many were not seen before.
+    pub seen: usize,
+}
+
+/// O23: what somebody has not read in a channel.
+#[derive(Clone, Debug, Serialize)]
+pub struct Unread {
+    /// The community.
+    pub community_uri: AtUri,
+    /// The channel.
+    pub channel_uri: AtUri,
+    /// How many messages of others, at most 100.
+    pub unread: i64,
+    /// How many messages with notifications that are not seen.
+    pub mentions: i64,
+    /// The read position (H10).
+    pub last_read_at: Option<String>,
+    /// The sort instant of the newest message (H10).
+    pub last_message_at: Option<String>,
+}
+
 /// O07.
 #[derive(Clone, Debug, Serialize)]
 pub struct Member {

@@ -5,6 +5,8 @@
 //! cuts texts where section 8 says so (I08, Unicode characters), ignores unknown fields (I04), and
 //! keeps values that are echoed verbatim as the text that arrived.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -945,6 +947,39 @@ pub fn are_facets(text: &str) -> bool {
             json::object::<Index>(facet.index.get()).is_some() && facet.features.iter().all(is_feature)
         })
     })
+}
+
+/// Whom facets mention, in either spelling (U01): the first `max` people.
+pub fn mentioned(facets: &str, max: usize) -> BTreeSet<Did> {
+    #[derive(Deserialize)]
+    struct Feature<'a> {
+        #[serde(rename = "$type")]
+        kind: String,
+        #[serde(borrow)]
+        did: Option<&'a RawValue>,
+    }
+    #[derive(Deserialize)]
+    struct Facet<'a> {
+        #[serde(borrow)]
+        features: Vec<&'a RawValue>,
+    }
+    let mut found = BTreeSet::new();
+    if !facets.contains("mention") {
+        return found;
+    }
+    let facets: Vec<&RawValue> = serde_json::from_str(facets).unwrap_or_default();
+    for facet in facets {
+        for feature in json::object(facet.get()).map_or_else(Vec::new, |facet: Facet| facet.features) {
+            let Some(feature) = json::object::<Feature>(feature.get()) else { continue };
+            let Some((_, "mention")) = feature.kind.rsplit_once('#') else { continue };
+            if let Some(did) = feature.did.and_then(|did| serde_json::from_str(did.get()).ok())
+                && found.len() < max
+            {
+                found.insert(did);
+            }
+        }
+    }
+    found
 }
 
 /// Whether a JSON text is an array of attachments that a client can show (8.3): each is an object

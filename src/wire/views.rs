@@ -248,6 +248,50 @@ pub struct Unseen {
     pub indexed_at: String,
 }
 
+/// `notification.defs#notificationView`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NotificationView {
+    /// Its number.
+    pub id: i64,
+    /// Whom it is for.
+    pub recipient_did: Did,
+    /// `mention` or `reply`.
+    pub kind: &'static str,
+    /// The message.
+    pub message_uri: AtUri,
+    /// Its author.
+    pub author_did: Did,
+    /// Its channel.
+    pub channel_uri: AtUri,
+    /// When it came.
+    pub indexed_at: String,
+    /// When it was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seen_at: Option<String>,
+    /// What the message says.
+    pub message: NotificationMessage,
+}
+
+/// `notification.defs#notificationMessage`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NotificationMessage {
+    /// Its text.
+    pub text: String,
+    /// Its facets.
+    pub facets: Vec<Value>,
+    /// When it was written, as it says.
+    pub created_at: String,
+    /// What it answers, if it names that by AT-URI.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<AtUri>,
+    /// Its attachments.
+    pub attachments: Vec<Attachment>,
+    /// Whether it was edited.
+    pub edited: bool,
+}
+
 /// `channel.getChannelView`.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]

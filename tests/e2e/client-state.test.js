@@ -138,7 +138,7 @@ test('N175: a person who takes back their membership is out; an admission withou
   assert.deepEqual([status, body.error], [421, 'NotCommunityHub'])
 })
 
-test('N170a, N170b, N170d, N170f, N170g: parts of a community, reactions, and no notifications', async () => {
+test('N170a, N170b, N170d, N170f, N170g: parts of a community, reactions, and notifications', async () => {
   const members = await good(get(moe, 'community.listMembers', { community: home }))
   assert.deepEqual(members.members.map((one) => one.did).sort(), [lea, moe, olga].map((one) => one.did).sort())
   const of = async (name) => (await good(get(moe, `community.list${name}`, { community: home })))[name.toLowerCase()].length
@@ -155,8 +155,43 @@ test('N170a, N170b, N170d, N170f, N170g: parts of a community, reactions, and no
   assert.deepEqual(await good(get(moe, 'notification.listNotifications', { limit: 50 })), { notifications: [] })
   assert.deepEqual(await good(get(moe, 'notification.getUnreadCount')), { count: 0 })
   assert.deepEqual(await good(get(moe, 'notification.getUnseen', { channel: hall.uri })), { notifications: [] })
-  assert.equal((await good(post(moe, 'notification.updateSeen'))).updated, 0)
-  assert.equal((await good(post(moe, 'notification.updateSeenForMessage', { message: said.uri }))).updated, 0)
+  const feature = { $type: 'social.colibri.richtext.facet#mention', did: moe.did }
+  const facets = [{ index: { byteStart: 0, byteEnd: 3 }, features: [feature] }]
+  const mention = await olga.message(hall.uri, 'moe', { facets })
+  const answer = await olga.message(hall.uri, 'yes', { parent: said.uri })
+  const list = (query) => good(get(moe, 'notification.listNotifications', query))
+  const both = await eventually(async () => {
+    const { notifications } = await list({})
+    return notifications.length === 2 ? notifications : undefined
+  })
+  assert.deepEqual(both.map((one) => [one.kind, one.messageUri]), [['reply', answer.uri], ['mention', mention.uri]])
+  assert.deepEqual(both[1].message.facets, facets)
+  assert.equal(both[0].message.parent, said.uri)
+  const page = await list({ limit: 1 })
+  assert.deepEqual((await list({ limit: 1, cursor: page.cursor })).notifications, both.slice(1))
+  assert.deepEqual((await get(moe, 'notification.listNotifications', { cursor: 'x' })).status, 400)
+  const count = async () => (await good(get(moe, 'notification.getUnreadCount'))).count
+  const pings = async () => {
+    const { channels } = await good(get(moe, 'channel.listUnreadStatus', { community: home }))
+    return channels.map((one) => [one.hasUnreadMessages, one.unreadPingCount])
+  }
+  assert.deepEqual([await count(), await pings()], [2, [[true, 2]]])
+  const unseen = await good(get(moe, 'notification.getUnseen', { channel: hall.uri }))
+  assert.deepEqual(unseen.notifications.map((one) => one.id), both.map((one) => one.id))
+  assert.deepEqual((await good(get(moe, 'channel.getChannelView', { channel: hall.uri }))).unseen, unseen.notifications)
+  const seen = { updated: 1, clearedPings: 1 }
+  assert.deepEqual(await good(post(moe, 'notification.updateSeenForMessage', { message: answer.uri })), seen)
+  assert.deepEqual([await count(), await pings()], [1, [[true, 1]]])
+  assert.deepEqual(await good(post(moe, 'notification.updateSeen', { seenAt: '2026-01-01T00:00:00.000Z' })), { updated: 0 })
+  assert.deepEqual(await good(post(moe, 'notification.updateSeen')), { updated: 1 })
+  assert.equal(await count(), 0)
+  assert((await list({})).notifications.every((one) => one.seenAt))
+  await olga.delete(COLLECTION.message, mention.rkey)
+  await eventually(async () => (await list({})).notifications.length === 1)
+  assert.deepEqual(await list({}).then(({ notifications }) => notifications[0].messageUri), answer.uri)
+  assert.deepEqual(await good(get(ned, 'notification.listNotifications')), { notifications: [] }, 'of nobody else')
+  await olga.delete(COLLECTION.message, answer.rkey)
+  await eventually(async () => (await list({})).notifications.length === 0)
 })
 
 test('N171a, N170c: invitations by role', async () => {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The letters of rules; each section of the contract has one.
-const LETTERS: &str = "THXORAQEPVSIGJKCWN";
+const LETTERS: &str = "THXORAQEPVSIGJKCWNU";
 
 fn read(path: impl AsRef<Path>) -> String {
     let path = path.as_ref();

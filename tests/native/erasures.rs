@@ -29,7 +29,7 @@ use super::sqlite::{Break, Sqlite};
 use super::story::{START, Service, Story, ban, block, frame, kick, moderators};
 
 /// Columns with nothing of a person in them when that person is erased.
-const ERASED: [&str; 93] = [
+const ERASED: [&str; 96] = [
     "actors.did",
     "actors.uri",
     "approvals.approver_did",
@@ -76,6 +76,9 @@ const ERASED: [&str; 93] = [
     "actor_profiles.uri",
     "mutes.did",
     "mutes.uri",
+    "notifications.message_uri",
+    "notifications.recipient_did",
+    "read_positions.did",
     "preferences.did",
     "preferences.uri",
     // What goes with the row of a column above: what the person wrote, or is called, or where they are.
@@ -127,7 +130,7 @@ const ERASED: [&str; 93] = [
 ];
 
 /// Columns that may still name them, and why.
-const STAYS: [(&str, &str); 36] = [
+const STAYS: [(&str, &str); 38] = [
     ("approvals.community_uri", "of others: what they approved"),
     ("approvals.membership_uri", "of others: it counts again if the erasure is lifted"),
     ("audit_log.actor", "what moderators did is written down for those it was done to (X22); it ends"),
@@ -164,10 +167,12 @@ const STAYS: [(&str, &str); 36] = [
     ("channel_reads.cursor_uri", "of others: how far they have read"),
     ("mutes.subject", "of others: what they muted"),
     ("actors.communities", "of others: the order of their communities"),
+    ("read_positions.channel_uri", "of others: how far they have read"),
+    ("read_positions.cursor_uri", "of others: how far they have read"),
 ];
 
 /// Columns that name nobody.
-const NOBODY: [&str; 143] = [
+const NOBODY: [&str; 147] = [
     "actors.indexed_at",
     "actors.rev",
     "approvals.indexed_at",
@@ -307,6 +312,10 @@ const NOBODY: [&str; 143] = [
     "actor_profiles.theme",
     "mutes.indexed_at",
     "mutes.rev",
+    "notifications.kind",
+    "notifications.seen_at",
+    "read_positions.cursor_at",
+    "read_positions.moved_at",
     "preferences.indexed_at",
     "preferences.level",
     "preferences.rev",
@@ -556,6 +565,16 @@ fn i56_then_nothing_is_left() {
     );
     service.store.exec("INSERT INTO visitors VALUES ('did:plc:bob', 'dnd', 'dnd')");
     service.store.exec("INSERT INTO incidents VALUES ('restart', 1, '', 'at://did:plc:bob/x/y')");
+    for (message, recipient) in
+        [("bob/social.colibri.message/m", "carol"), ("carol/social.colibri.message/c", "bob")]
+    {
+        service.store.exec(&format!(
+            "INSERT INTO notifications VALUES ('at://did:plc:{message}', 'mention', 'did:plc:{recipient}', 1, NULL)"
+        ));
+    }
+    service.store.exec(
+        "INSERT INTO read_positions VALUES ('did:plc:bob', 'at://did:plc:alice/social.colibri.channel/k', '', NULL, '')",
+    );
     service.store.exec("INSERT INTO idempotency_keys VALUES ('did:plc:bob', 'k', '', '', '')");
     service.store.exec(
         "INSERT INTO identities (did, handle) VALUES ('did:plc:bob', 'bob.test') ON CONFLICT DO NOTHING",
@@ -578,7 +597,7 @@ fn i56_then_nothing_is_left() {
              '1', '', NULL)",
     );
     let before = holding(&service.store, "did:plc:bob");
-    for column in ERASED.iter().take(48) {
+    for column in ERASED.iter().take(51) {
         assert!(before.contains(*column), "the test has nothing of bob in {column}");
     }
     for column in NOBODY {

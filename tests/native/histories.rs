@@ -118,6 +118,13 @@ fn at(owner: &str, decision: Measure) -> Measure {
     }
 }
 
+/// Facets that mention a person.
+fn mention(who: &str) -> serde_json::Value {
+    let feature =
+        json!({ "$type": "social.colibri.richtext.facet#mention", "did": format!("did:plc:{who}") });
+    json!([{ "index": { "byteStart": 0, "byteEnd": 1 }, "features": [feature] }])
+}
+
 /// The frame of a step, if it is one.
 fn write(story: &mut Story, n: usize, step: &Step) {
     match step {
@@ -168,6 +175,9 @@ fn write(story: &mut Story, n: usize, step: &Step) {
             record["createdAt"] = json!(format!("2026-03-01T12:00:{:02}Z", n % 60));
             if let Some(parent) = parent {
                 record["parent"] = json!(format!("r{parent}"));
+            }
+            if n.is_multiple_of(3) {
+                record["facets"] = mention(PEOPLE[n / 3 % PEOPLE.len()]);
             }
             story.create(PEOPLE[*who], &format!("message/r{rkey}"), record)
         }

@@ -1,9 +1,10 @@
 //! What the methods of the lexicons show (section 13), through the real SQL, of both forms.
 
-use colibri_edge::storage::reads::lexicons::channels::{From, Which, messages, read_cursor, unread, view};
+use colibri_edge::storage::reads::lexicons::channels::{From, Which, messages, read_cursor, view};
 use colibri_edge::storage::reads::lexicons::communities::{Named, Whole, members, of_member, whole};
 use colibri_edge::storage::reads::lexicons::waiting::approvers;
 use colibri_edge::storage::reads::lexicons::{mutes, person};
+use colibri_edge::storage::reads::notifications::unread;
 use colibri_edge::wire::ids::{AtUri, Rkey};
 use colibri_edge::wire::time::Micros;
 use colibri_edge::wire::views::Messages;
@@ -306,8 +307,8 @@ fn n160h_n160l_what_is_unread() {
     story.create("bob", "message/1", message_in(HALL, "one"));
     let service = Service::live(&story);
     let is_unread = |service: &Service, who: &str| {
-        let found = block_on(unread(&service.store, &did(who), PLACE)).unwrap();
-        found.map(|channels| channels.iter().map(|one| one.has_unread_messages).collect::<Vec<_>>())
+        let found = block_on(unread(&service.store, &did(who), &[PLACE])).unwrap().into_values().next();
+        found.map(|channels| channels.iter().map(|one| one.unread > 0).collect::<Vec<_>>())
     };
     assert_eq!(is_unread(&service, "bob"), Some(vec![false]), "their own");
     assert_eq!(is_unread(&service, "moe"), Some(vec![true]), "it came after the admission");

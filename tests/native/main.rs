@@ -32,6 +32,7 @@ mod lexicons;
 mod members_only;
 mod moderation;
 mod newest;
+mod notifications;
 mod pipeline;
 mod plans;
 mod presence;

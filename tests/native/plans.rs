@@ -30,11 +30,13 @@ use colibri_edge::storage::incidents::Incident;
 use colibri_edge::storage::presence::Shown;
 use colibri_edge::storage::reads::lexicons::{self, account, channels, communities as views, waiting};
 use colibri_edge::storage::reads::members_only::About;
+use colibri_edge::storage::reads::notifications as notices;
 use colibri_edge::storage::reads::{self, Start, bans, communities, operator, people, reactions, whose};
 use colibri_edge::storage::sweep::{Place, sweep, sweep_approvals, sweep_people};
 use colibri_edge::storage::{
     Statement, Store, community_voice, discovery, dismissed, export, facts, identities, incidents, invites,
-    members_only as settings_of, moderators, outbox, parts, presence, proofs, repos, used_tokens,
+    members_only as settings_of, moderators, notifications, outbox, parts, presence, proofs, repos,
+    used_tokens,
 };
 use colibri_edge::wire::ids::{AtUri, Collection, Did, Rkey};
 use colibri_edge::wire::time::Micros;
@@ -47,7 +49,7 @@ use super::story::{
 };
 
 /// Tables of unbounded size. The others have one row, or a row per reason (`refusal_counts`).
-const GROWING: [&str; 35] = [
+const GROWING: [&str; 37] = [
     "actor_profiles",
     "actors",
     "approvals",
@@ -74,11 +76,13 @@ const GROWING: [&str; 35] = [
     "moderations",
     "moderators",
     "mutes",
+    "notifications",
     "outbox",
     "people",
     "preferences",
     "proofs",
     "reactions",
+    "read_positions",
     "refusals",
     "repos",
     "roles",
@@ -125,6 +129,12 @@ fn exercise() -> Sqlite {
     story.create("alice", "category/x", json!({ "name": "General", "community": "c" }));
     story.say("bob", "m", "hello").react("alice", "r", "👍", "m").say("eve", "n", "refused");
     story.react("bob", "later", "👍", "unknown");
+    let facet = json!([{ "index": { "byteStart": 0, "byteEnd": 1 },
+        "features": [{ "$type": "app.bsky.richtext.facet#mention", "did": "did:plc:alice" }] }]);
+    let mut mentioning = super::story::message_in("k", "mention");
+    mentioning["facets"] = facet;
+    story.create("bob", "message/mention", mentioning);
+    story.update("bob", "message/mention", super::story::message_in("k", "no mention"));
     story.create("bob", "actor.data/self", json!({ "status": "here" }));
     let channel = "at://did:plc:alice/social.colibri.channel/k";
     story.create("bob", "channel.read/r", json!({ "channel": channel, "cursor": "2026-03-01T12:00:00Z" }));
@@ -298,7 +308,13 @@ fn exercise() -> Sqlite {
             .unwrap();
         channels::view(&store, &did, "at://k", 50).await.unwrap();
         channels::read_cursor(&store, &did, "at://k").await.unwrap();
-        channels::unread(&store, &did, "at://c").await.unwrap();
+        notices::unread(&store, &did, &["at://c"]).await.unwrap();
+        notices::page(&store, &did, None, 50).await.unwrap();
+        notices::unseen_count(&store, &did).await.unwrap();
+        notices::unseen(&store, &did, "at://k").await.unwrap();
+        notifications::see_until(&store, &did, 0, Micros(0)).await.unwrap();
+        notifications::see_message(&store, &did, "at://m", Micros(0)).await.unwrap();
+        notifications::move_position(&store, &did, "at://k", None, Micros(0)).await.unwrap();
         presence::people(&store, std::slice::from_ref(&did)).await.unwrap();
         let shown = Shown { did: did.clone(), preferred: None, current: Some(State::Online), exists: false };
         store.commit(presence::store(&[shown], Micros(0))).await.unwrap();
@@ -536,7 +552,7 @@ fn h11_the_parts_of_a_statement_are_those_of_its_tables() {
 /// here.
 #[test]
 fn h11_every_table_is_in_a_part_or_never_shown() {
-    const NEVER: [&str; 25] = [
+    const NEVER: [&str; 27] = [
         "actors",           // not shown: their contents are shown with the people
         "audit_log",        // R34 is not cached
         "discovery",        // as gaps
@@ -553,9 +569,11 @@ fn h11_every_table_is_in_a_part_or_never_shown() {
         "moderations",      // not shown: what they come to is
         "moderators",       // R33 is not cached
         "mutes",            // shown by N160n, which is not cached
+        "notifications",    // R50 and N170d are not cached
         "outbox",           // not shown
         "preferences",      // not shown
         "proofs",           // not shown: it decides what sockets may do
+        "read_positions",   // R48 is not cached
         "refusal_counts",   // as gaps
         "refusals",         // not shown
         "repos",            // shown by /api/sync, which is not cached, and by no answer of N160g but a 503

@@ -162,6 +162,7 @@ impl Sqlite {
             "SELECT 'settled', uri, outcome, rev FROM settled ORDER BY uri",
             "SELECT 'moderation', uri, action, subject, rev FROM moderations ORDER BY uri",
             "SELECT 'hidden', uri, hidden FROM messages WHERE hidden ORDER BY uri",
+            "SELECT 'notification', message_uri, kind, recipient_did FROM notifications ORDER BY message_uri, kind, recipient_did",
             "SELECT 'ban', community_uri, member_did, by_service, by_record FROM bans ORDER BY community_uri, member_did",
             "SELECT 'block', uri, by_service, by_record FROM blocks ORDER BY uri",
             "SELECT 'refusals', reason, count FROM refusal_counts ORDER BY reason",

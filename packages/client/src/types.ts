@@ -175,6 +175,39 @@ export interface ChannelRead {
   cursor_at: Timestamp
 }
 
+export interface UnreadChannel {
+  community_uri: AtUri
+  channel_uri: AtUri
+  /** Messages of others, at most 100. */
+  unread: number
+  /** Messages with notifications that are not seen. */
+  mentions: number
+  last_read_at: Timestamp | null
+  last_message_at: Timestamp | null
+}
+
+export interface Notification {
+  /** A later one has a greater number. */
+  id: number
+  kind: "mention" | "reply"
+  community_uri: AtUri
+  channel_uri: AtUri
+  indexed_at: Timestamp
+  seen_at: Timestamp | null
+  message: MessageCore
+}
+
+export interface Notifications {
+  /** How many are not seen, of all. */
+  unseen: number
+  notifications: Notification[]
+}
+
+export interface Seen {
+  /** How many were not seen before. */
+  seen: number
+}
+
 export interface Overview {
   refusals: RefusedFor[]
   repositories: DueRepository[]
@@ -491,6 +524,10 @@ export interface Requests {
   'GET /api/identity': { query: { id: DidOrHandle }; body: undefined; answer: Identity }
   'GET /api/health': { query: {}; body: undefined; answer: Health }
   'GET /api/server': { query: {}; body: undefined; answer: Server }
+  'GET /api/unread': { query: { did: Did; community?: AtUri }; body: undefined; answer: UnreadChannel[] }
+  'POST /api/read': { query: { did: Did; channel: AtUri; message?: AtUri }; body: undefined; answer: undefined }
+  'GET /api/notifications': { query: { did: Did; limit?: number; cursor?: Cursor }; body: undefined; answer: Notifications }
+  'POST /api/notifications/seen': { query: { did: Did; message?: AtUri; until?: Timestamp }; body: undefined; answer: Seen }
   'GET /api/operator': { query: {}; body: undefined; answer: Overview }
   'GET /api/operator/communities': { query: { limit?: number; cursor?: Cursor }; body: undefined; answer: ListedCommunity[] }
   'GET /api/sync': { query: { did: Did }; body: undefined; answer: Repo }

@@ -9,6 +9,7 @@ use crate::api::error::ApiError;
 use crate::api::reply::shown;
 use crate::storage::reads::lexicons::channels::{self, From, Which};
 use crate::storage::reads::members_only::About;
+use crate::storage::reads::notifications;
 use crate::storage::reads::whose::community_of;
 use crate::wire::ids::{AtUri, Rkey};
 use crate::wire::permissions::Permission;
@@ -86,10 +87,15 @@ pub(in crate::api) async fn list_unread_status(call: &Call) -> Answer {
     let did = authority::person(call).await?;
     let community = call.query.at_uri("community")?;
     let db = call.db_about(About::Community(community.to_owned()))?;
-    match channels::unread(&db, &did, community).await? {
-        Some(channels) => shown(call, &Channels { channels }),
-        None => Err(ApiError::Forbidden("the token is of nobody who takes part in this community")),
-    }
+    let found = notifications::unread(&db, &did, &[community]).await?.into_values().next();
+    let found =
+        found.ok_or(ApiError::Forbidden("the token is of nobody who takes part in this community"))?;
+    let channels = found.into_iter().map(|channel| Unread {
+        has_unread_messages: channel.unread > 0,
+        unread_ping_count: channel.pings.all,
+        channel_uri: channel.channel_uri,
+    });
+    shown(call, &Channels { channels: channels.collect() })
 }
 
 /// N160l `social.colibri.channel.getReadCursor`: how far the caller has read a channel.

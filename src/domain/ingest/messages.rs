@@ -62,6 +62,7 @@ impl Fold {
             }
             return;
         }
+        self.notify(before, &row);
         let moved = shown_before.filter(|old| old.channel_uri != row.channel_uri);
         if let Some(old) = before.filter(|old| old.channel_uri != row.channel_uri) {
             self.working_set.gone.insert(GoneRow::from(old));
@@ -80,6 +81,7 @@ impl Fold {
     /// I14: E02 if it was visible. Its reactions are deleted for good (I71).
     pub(super) fn delete_message(&mut self, uri: &AtUri) {
         if let Some(row) = self.working_set.remove_message(uri) {
+            self.notified.withdraw(uri, None, None);
             self.forget_reactions(uri);
             if self.working_set.visible(&row) {
                 self.announce_gone(&row);
@@ -204,7 +206,7 @@ fn stored(
 
 /// The visible message that `row` answers (T21): by AT-URI, or by the meaning of its rkey in the
 /// same channel.
-fn parent<'w>(working_set: &'w WorkingSet, row: &MessageRow) -> Option<&'w MessageRow> {
+pub(super) fn parent<'w>(working_set: &'w WorkingSet, row: &MessageRow) -> Option<&'w MessageRow> {
     let named = row.parent.as_deref()?;
     let found = match AtUri::parse(named) {
         Ok(uri) => working_set.messages.get(&uri),

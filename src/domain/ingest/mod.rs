@@ -10,6 +10,7 @@ mod members;
 mod messages;
 mod moderations;
 mod needs;
+mod notices;
 mod people;
 mod personal;
 mod reactions;
@@ -26,6 +27,7 @@ use super::announcement::{Announcement, Audience, Scope, Topic};
 use super::facts_cache::Kept;
 use super::identity::Finding;
 use super::moderation::{Decision, Ruling};
+use super::notifications::{self, Notified};
 use super::reconciliation::Found;
 use super::rows::{Outcome, SettledRow};
 use super::working_set::{Changes, WorkingSet};
@@ -80,6 +82,8 @@ pub struct Folded {
     /// Channels that appeared or moved to another community, each with its community. People who are banned
     /// there by record may have written in them before (N21, I72).
     pub channels_placed: Vec<(AtUri, AtUri)>,
+    /// Whom messages notify, and whom no more (U01).
+    pub notified: notifications::Changes,
 }
 
 impl Folded {
@@ -167,6 +171,7 @@ pub fn fold<'a>(
         joined: BTreeMap::new(),
         banned_by_record: Vec::new(),
         channels_placed: Vec::new(),
+        notified: Notified::default(),
         identities: Vec::new(),
     };
     fold.working_set.bans.at(now);
@@ -211,6 +216,11 @@ pub fn fold<'a>(
             What::Passing | What::Refused(_) => {}
         }
     }
+    let purged: BTreeSet<&Did> =
+        fold.accounts.iter().filter(|account| account.purged).map(|account| &account.did).collect();
+    let notified = fold.notified.into_changes(|message, recipient| {
+        fold.working_set.messages.get(message).is_some() && !purged.contains(recipient)
+    });
     let left_out = !fold.working_set.erased.is_empty();
     let (changes, kept) = fold.working_set.into_changes();
     Folded {
@@ -229,6 +239,7 @@ pub fn fold<'a>(
         joined: fold.joined,
         banned_by_record: fold.banned_by_record,
         channels_placed: fold.channels_placed,
+        notified,
         identities: fold.identities,
     }
 }
@@ -259,6 +270,7 @@ struct Fold {
     joined: BTreeMap<Did, Micros>,
     banned_by_record: Vec<(AtUri, Did, bool)>,
     channels_placed: Vec<(AtUri, AtUri)>,
+    notified: Notified,
     identities: Vec<Did>,
 }
 

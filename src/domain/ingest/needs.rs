@@ -9,13 +9,14 @@ use super::super::facts_cache::FactsCache;
 use super::super::form::{Form, community_of};
 use super::super::gate::awaited;
 use super::super::moderation::{Caller, Decision, Measure};
+use super::super::notifications::MENTIONS_MAX;
 use super::super::reconciliation::{Finding, Found};
 use super::super::rows::ModerationRow;
 use super::super::working_set::WorkingSet;
 use crate::wire::emoji::compared;
 use crate::wire::ids::{AtUri, Collection, Did, Rkey};
 use crate::wire::jetstream::{Commit, Frame, What, Write};
-use crate::wire::records::{About, ReadUpTo, Record};
+use crate::wire::records::{About, ReadUpTo, Record, mentioned};
 
 /// Keys of the facts that a batch needs. They are sets, so a repeated key is loaded once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -305,6 +306,9 @@ impl Needs {
                 self.people.insert(author.clone());
                 by_name(&message.channel, &mut self.channel_uris, &mut self.channel_rkeys);
                 self.appears(uri);
+                if let Some(facets) = &message.facets {
+                    self.people.extend(mentioned(facets, MENTIONS_MAX)); // whether they take part (U02)
+                }
                 if let Some(parent) = &message.parent {
                     by_name(parent, &mut self.parent_uris, &mut self.parent_rkeys);
                 }

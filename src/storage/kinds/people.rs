@@ -34,7 +34,7 @@ impl Stored for ActorRow {
     }
 }
 
-/// Clients write one mark for each channel.
+/// Clients write one mark for each channel. What else is only for the person goes with the marks.
 impl Stored for ChannelReadRow {
     const PART: Option<Part> = Some(Part::Marks);
     // The marks that the batch writes (?1), and all of the same person and channel (?2: [did,
@@ -59,7 +59,12 @@ impl Stored for ChannelReadRow {
     WHERE excluded.rev >= rev";
     const PURGE: &'static [Purge] = purges!(
         "DELETE FROM channel_reads WHERE uri IN (
-             SELECT r.uri FROM json_each(?1) d CROSS JOIN channel_reads r ON r.did = d.value LIMIT ?2)"
+             SELECT r.uri FROM json_each(?1) d CROSS JOIN channel_reads r ON r.did = d.value LIMIT ?2)",
+        "DELETE FROM read_positions WHERE (did, channel_uri) IN (
+             SELECT r.did, r.channel_uri FROM json_each(?1) d CROSS JOIN read_positions r ON r.did = d.value LIMIT ?2)",
+        "DELETE FROM notifications WHERE (message_uri, kind, recipient_did) IN (
+             SELECT n.message_uri, n.kind, n.recipient_did FROM json_each(?1) d
+             CROSS JOIN notifications n ON n.recipient_did = d.value LIMIT ?2)"
     );
     const HIDE: Option<&'static str> = None;
     const KEPT: Option<i64> = Some(1_000);

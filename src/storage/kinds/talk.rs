@@ -42,6 +42,9 @@ impl Stored for MessageRow {
     // I71: reactions are gone for good, even if the message is written again. A message goes when none
     // is left on it.
     const PURGE: &'static [Purge] = purges!(
+        "DELETE FROM notifications WHERE (message_uri, kind, recipient_did) IN (
+             SELECT n.message_uri, n.kind, n.recipient_did FROM json_each(?1) d CROSS JOIN notifications n
+               ON n.message_uri > 'at://' || d.value || '/' AND n.message_uri < 'at://' || d.value || '0' LIMIT ?2)",
         "INSERT INTO settled (uri, outcome, rev, settled_at)
          SELECT r.uri, 'orphaned', r.rev, r.indexed_at FROM json_each(?1) d
          CROSS JOIN messages m ON m.uri > 'at://' || d.value || '/' AND m.uri < 'at://' || d.value || '0'

@@ -258,14 +258,32 @@ macro_rules! joined_it {
     ($did:literal) => {
         concat!(
             "CASE WHEN c.rkey = 'self' THEN ",
-            admitted!("c.uri", $did),
+            $crate::storage::reads::communities::admitted!("c.uri", $did),
             " WHEN NOT c.requires_approval_to_join THEN true ELSE ",
-            approved!("c.uri", $did, "c.owner_did"),
+            $crate::storage::reads::communities::approved!("c.uri", $did, "c.owner_did"),
             " END"
         )
     };
 }
 pub(in crate::storage) use joined_it;
+
+// Whether `$did` takes part in the community `c` (R11, N160g): its owner does, and everybody who is in it and not banned.
+macro_rules! takes_part {
+    ($did:literal) => {
+        concat!(
+            "(c.owner_did = ",
+            $did,
+            " OR (NOT EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = ",
+            $did,
+            ") AND (c.rkey = 'self' OR EXISTS (SELECT 1 FROM memberships m WHERE m.member_did = ",
+            $did,
+            " AND m.community_uri = c.uri AND NOT m.hidden)) AND ",
+            $crate::storage::reads::communities::joined_it!($did),
+            "))"
+        )
+    };
+}
+pub(in crate::storage) use takes_part;
 
 // The communities in which the person ?1 is, without those that ban them or are their own (R11). Communities for
 // members only are listed to the person alone (X42), if they may read them.

@@ -26,7 +26,8 @@ use crate::storage::reads::{DeferredShown, GapShown, IngestStatus};
 use crate::storage::repos::{self, Counts};
 use crate::wire::bodies::{
     AuditEntry, Author, Category, Channel, ChannelRead, Communities, Community, Invite, InviteCode,
-    InviteToCommunity, Member, MembersOnly, Message, MessageCore, Person, ReactionGroup,
+    InviteToCommunity, Member, MembersOnly, Message, MessageCore, Notification, Notifications, Person,
+    ReactionGroup, Seen, Unread,
 };
 use crate::wire::handle::Handle;
 use crate::wire::ice::{IceServer, IceServers};
@@ -296,6 +297,29 @@ fn ice_server(all: bool) -> IceServer {
     IceServer { urls: vec![text()], username: all.then(text), credential: all.then(text) }
 }
 
+fn notification(all: bool) -> Notification {
+    Notification {
+        id: 1,
+        kind: "mention",
+        community_uri: uri(),
+        channel_uri: uri(),
+        indexed_at: text(),
+        seen_at: all.then(text),
+        message: core(all),
+    }
+}
+
+fn unread(all: bool) -> Unread {
+    Unread {
+        community_uri: uri(),
+        channel_uri: uri(),
+        unread: 1,
+        mentions: 1,
+        last_read_at: all.then(text),
+        last_message_at: all.then(text),
+    }
+}
+
 /// The samples of one object: one with every value, and those without some.
 struct Samples(&'static str, Vec<Value>);
 
@@ -318,6 +342,13 @@ fn samples() -> Vec<Samples> {
         of("Member", member),
         of("Author", author),
         of("ChannelRead", |_| ChannelRead { channel_uri: text(), cursor_at: text() }),
+        of("Notification", notification),
+        of("Notifications", |all| {
+            let notification = notification(all);
+            serde_json::to_value(Notifications { unseen: 1, notifications: vec![&notification] }).unwrap()
+        }),
+        of("Seen", |_| Seen { seen: 1 }),
+        of("UnreadChannel", unread),
         of("Invite", invite),
         of("AuditEntry", audit_entry),
         of("Overview", overview),

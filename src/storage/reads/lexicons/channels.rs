@@ -1,12 +1,11 @@
-//! Messages of a channel, and how far somebody has read it: N160f, N160h, N160i, N160l.
+//! Messages of a channel, and how far somebody has read it: N160f, N160i, N160l.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
 use super::super::super::{Fault, Param, Statement, Store, rows};
-use super::super::communities::{admitted, approved, joined_it};
-use super::super::{Reactions, cut};
+use super::super::{Reactions, cut, notifications};
 use super::{Found, Mark, Own, actor};
 use crate::domain::embeds;
 use crate::domain::ingest::groups;
@@ -15,9 +14,7 @@ use crate::wire::bodies::ReactionGroup;
 use crate::wire::ids::{AtUri, Did, Rkey};
 use crate::wire::tid;
 use crate::wire::time::Micros;
-use crate::wire::views::{
-    ChannelView, Message, Messages, Reaction, ReadCursor, Unread, attachments, facets, links,
-};
+use crate::wire::views::{ChannelView, Message, Messages, Reaction, ReadCursor, attachments, facets, links};
 
 /// Where a page begins (N160i).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,9 +116,11 @@ pub async fn messages(
 pub async fn view(store: &impl Store, did: &Did, channel: &str, limit: i64) -> Result<ChannelView, Fault> {
     let mut asked = page(channel, &From::Newest, Which::Visible, limit).to_vec();
     asked.push(mark(did, channel));
+    asked.push(notifications::unseen_in(did, channel));
     let answers = store.read(&asked).await?;
-    let read_cursor = cursor(answers.last(), channel)?;
-    Ok(ChannelView { page: read(&answers, limit)?, read_cursor, unseen: Vec::new() })
+    let read_cursor = cursor(answers.get(asked.len() - 2), channel)?;
+    let unseen = notifications::unseen_of(answers.get(asked.len() - 1))?;
+    Ok(ChannelView { page: read(&answers, limit)?, read_cursor, unseen })
 }
 
 /// The reactions to a message (N170b); none of one that is not visible.
@@ -187,58 +186,6 @@ fn read(answers: &[Vec<String>], limit: i64) -> Result<Messages, Fault> {
     }
     let (found, cursor) = cut(found, limit, |last| last.message.uri.rkey());
     Ok(Messages { cursor, messages: found.into_iter().map(|row| row.view(&reactions, &decided)).collect() })
-}
-
-/// What is unread in each channel of a community, by name of channel (N160h). `None`: `did` is no member.
-/// The first rule that applies to a channel decides:
-///   1. without a visible message, or if the newest is their own, nothing is unread;
-///   2. with a mark, what is newer than it;
-///   3. otherwise what came after they were admitted; if that is not known, everything.
-pub async fn unread(store: &impl Store, did: &Did, community: &str) -> Result<Option<Vec<Unread>>, Fault> {
-    #[derive(Deserialize)]
-    struct Standing {
-        takes_part: bool,
-        since: Option<Micros>,
-    }
-    #[derive(Deserialize)]
-    struct Channel {
-        uri: AtUri,
-        newest: Option<AtUri>,
-        sort_at: Option<Micros>,
-        indexed_at: Option<Micros>,
-    }
-    #[derive(Deserialize)]
-    struct MarkOf {
-        channel: AtUri,
-        #[serde(flatten)]
-        mark: Mark,
-    }
-    let asked = |sql| Statement::new(sql, [community.into(), did.as_str().into()]);
-    let channels = Statement::new(UNREAD, [community.into()]);
-    let answers = store.read(&[asked(STANDING), channels, asked(MARKS)]).await?;
-    let standing: Option<Standing> = rows(answers.first())?.pop();
-    let Some(standing) = standing.filter(|standing| standing.takes_part) else { return Ok(None) };
-    let mut marks: BTreeMap<AtUri, Mark> = BTreeMap::new();
-    for MarkOf { channel, mark } in rows(answers.get(2))? {
-        marks.entry(channel).or_insert(mark); // the newest comes first
-    }
-    let is_unread = |newest: &AtUri, sort_at: Micros, indexed_at: Micros, mark: Option<&Mark>| match mark {
-        _ if newest.authority() == *did => false,
-        Some(Mark { cursor_at, cursor_uri: Some(uri), .. }) if *cursor_at == sort_at => {
-            newest.rkey() > uri.rkey()
-        }
-        Some(Mark { cursor_at, .. }) => sort_at > *cursor_at,
-        None => standing.since.is_none_or(|since| indexed_at > since),
-    };
-    let found: Vec<Channel> = rows(answers.get(1))?;
-    let unread = found.into_iter().map(|Channel { uri, newest, sort_at, indexed_at }| Unread {
-        has_unread_messages: newest.zip(sort_at.zip(indexed_at)).is_some_and(
-            |(newest, (sort_at, indexed_at))| is_unread(&newest, sort_at, indexed_at, marks.get(&uri)),
-        ),
-        unread_ping_count: 0,
-        channel_uri: uri,
-    });
-    Ok(Some(unread.collect()))
 }
 
 macro_rules! target {
@@ -361,33 +308,3 @@ const STARTS_AT: &str = "
 const MARK: &str = "
     SELECT json_object('uri', r.uri, 'cursor_at', r.cursor_at, 'cursor_uri', r.cursor_uri) AS row
     FROM channel_reads r WHERE r.did = ?1 AND r.channel_uri = ?2 ORDER BY r.cursor_at DESC, r.uri LIMIT 1";
-
-// Whether ?2 takes part in ?1, and since when (R11, N16).
-const STANDING: &str = concat!(
-    "SELECT json_object('takes_part', json(iif(c.owner_did = ?2 OR (c.rkey = 'self' OR EXISTS (
-            SELECT 1 FROM memberships m WHERE m.member_did = ?2 AND m.community_uri = c.uri AND NOT m.hidden)) AND ",
-    joined_it!("?2"),
-    ", 'true', 'false')),
-        'since', CASE WHEN c.rkey = 'self'
-            THEN (SELECT min(a.indexed_at) FROM members a WHERE a.member_did = ?2 AND a.community_uri = c.uri)
-            ELSE (SELECT min(m.indexed_at) FROM memberships m
-                   WHERE m.member_did = ?2 AND m.community_uri = c.uri) END) AS row
-    FROM communities c WHERE c.uri = ?1 AND NOT c.hidden
-       AND (c.owner_did = ?2
-            OR NOT EXISTS (SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = ?2))"
-);
-
-const UNREAD: &str = "
-    SELECT json_object('uri', ch.uri, 'newest', n.uri, 'sort_at', n.sort_at, 'indexed_at', n.indexed_at) AS row
-    FROM communities c CROSS JOIN channels ch ON ch.community_uri = c.uri
-    LEFT JOIN messages n ON n.uri = (
-        SELECT m.uri FROM messages m WHERE m.channel_uri = ch.uri AND NOT m.hidden
-           AND NOT EXISTS (SELECT 1 FROM blocks b WHERE b.uri = m.uri)
-        ORDER BY m.sort_at DESC, m.rkey DESC, m.author_did DESC LIMIT 1)
-    WHERE c.uri = ?1 AND NOT c.hidden ORDER BY ch.name, ch.rkey";
-
-const MARKS: &str = "
-    SELECT json_object('channel', r.channel_uri, 'uri', r.uri, 'cursor_at', r.cursor_at,
-        'cursor_uri', r.cursor_uri) AS row
-    FROM channels ch CROSS JOIN channel_reads r ON r.did = ?2 AND r.channel_uri = ch.uri
-    WHERE ch.community_uri = ?1 ORDER BY r.cursor_at DESC, r.uri";

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Deserialize;
 
 use super::super::super::{Fault, Param, Statement, Store, rows};
-use super::super::communities::{CATEGORIES, admitted, approved, community_json, joined_it, moved};
+use super::super::communities::{CATEGORIES, community_json, joined_it, moved};
 use super::super::{Page, cut};
 use super::{Found, actor};
 use crate::domain::form::Form;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::super::super::moderators::banned_now;
 use super::super::super::{Fault, Param, Statement, Store, rows};
-use super::super::communities::{admitted, approved, joined_it};
+use super::super::communities::joined_it;
 use super::super::{Page, cut};
 use super::communities::{ROLES, admissions_of, counting};
 use super::{Found, Own, actor};

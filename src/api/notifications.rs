@@ -1,0 +1,113 @@
+//! What a person has not read or seen, for clients of March 2026: R48 to R51. It concerns nobody else, so it takes their
+//! proof or the API key in every mode.
+
+use super::error::ApiError;
+use super::reply::{List, shown};
+use super::{Answer, Call, authority, empty, json};
+use crate::domain::notifications::{last_until, made_at};
+use crate::platform::clock::now;
+use crate::storage::notifications as marks;
+use crate::storage::reads::communities::communities_of;
+use crate::storage::reads::notifications::{self as reads, Channel, Notice};
+use crate::wire::bodies::{Notification, Notifications, Seen, Unread};
+use crate::wire::ids::{AtUri, Did};
+use crate::wire::time::Micros;
+
+/// Notifications of a page, and the most.
+const PAGE_DEFAULT: i64 = 50;
+/// See [`PAGE_DEFAULT`].
+const PAGE_MAX: i64 = 100;
+
+/// The person in question.
+async fn whose(call: &Call) -> Result<Did, ApiError> {
+    let caller = authority::moderator(call).await?;
+    authority::named_by(&caller, call.query.did("did")?)
+}
+
+/// R48 `GET /api/unread`: what a person has not read, in a community or in all of theirs.
+pub(super) async fn unread(call: &Call) -> Answer {
+    let did = whose(call).await?;
+    let one = call.query.optional_at_uri("community")?;
+    let db = call.db()?;
+    let all = match one {
+        Some(_) => Vec::new(),
+        None => communities_of(&db, &did).await?,
+    };
+    let communities: Vec<&str> = one.into_iter().chain(all.iter().map(AtUri::as_str)).collect();
+    let found = reads::unread(&db, &did, &communities).await?;
+    if one.is_some() && found.is_empty() {
+        return Err(ApiError::Forbidden("did takes no part in this community"));
+    }
+    shown(call, &found.into_values().flatten().map(of_channel).collect::<Vec<_>>())
+}
+
+fn of_channel(channel: Channel) -> Unread {
+    Unread {
+        community_uri: channel.community_uri,
+        channel_uri: channel.channel_uri,
+        unread: channel.unread,
+        mentions: channel.pings.messages,
+        last_read_at: channel.last_read_at.map(Micros::shown),
+        last_message_at: channel.last_message_at.map(Micros::shown),
+    }
+}
+
+/// R49 `POST /api/read`: a person has read a channel up to a message, or up to now.
+pub(super) async fn read(call: &Call) -> Answer {
+    let did = whose(call).await?;
+    let channel = call.query.at_uri("channel")?;
+    let message = call.query.optional_at_uri("message")?;
+    match marks::move_position(&call.db()?, &did, channel, message, now()).await? {
+        Some(_) => empty(204),
+        None => Err(ApiError::NotFound(
+            "did takes part in no community with this channel, or message is not in it",
+        )),
+    }
+}
+
+/// R50 `GET /api/notifications`: a page of what a person is notified of, newest first.
+pub(super) async fn list(call: &Call) -> Answer {
+    let did = whose(call).await?;
+    let list = List { call, id: "R50", about: did.as_str() };
+    let limit = call.query.limit("limit", PAGE_DEFAULT, PAGE_MAX)?;
+    let before = call.query.cursor(list.id, list.about)?;
+    let (found, unseen, end) = reads::page(&call.db()?, &did, before, limit).await?;
+    let cdn = call.cdn();
+    list.page(written, (found.into_iter().map(|notice| (unseen, body(notice, &cdn))).collect(), end))
+}
+
+/// The body of R50. On a page without notifications there are none, so none is unseen.
+fn written(rows: &[(i64, Notification)]) -> serde_json::Result<String> {
+    serde_json::to_string(&Notifications {
+        unseen: rows.first().map_or(0, |(unseen, _)| *unseen),
+        notifications: rows.iter().map(|(_, notification)| notification).collect(),
+    })
+}
+
+fn body(notice: Notice, cdn: &str) -> Notification {
+    let author = notice.author.map(|author| author.shown(cdn)).unwrap_or_default();
+    Notification {
+        id: notice.id,
+        kind: notice.kind.word(),
+        community_uri: notice.community_uri,
+        channel_uri: notice.message.channel_uri.clone(),
+        indexed_at: made_at(notice.id).shown(),
+        seen_at: notice.seen_at.map(Micros::shown),
+        message: notice.message.core(author),
+    }
+}
+
+/// R51 `POST /api/notifications/seen`: a person has seen the notifications by a message, or all up to a time.
+pub(super) async fn seen(call: &Call) -> Answer {
+    let did = whose(call).await?;
+    let until = call.query.time("until")?;
+    let db = call.db()?;
+    let seen = match call.query.optional_at_uri("message")? {
+        Some(message) => marks::see_message(&db, &did, message, now()).await?,
+        None => {
+            let until = until.map_or_else(now, |(_, until)| until);
+            marks::see_until(&db, &did, last_until(until), now()).await?
+        }
+    };
+    json(&Seen { seen })
+}

@@ -1,0 +1,95 @@
+// Notifications and unread counts of one person with two devices (section 15): what is read or seen on one is gone on the
+// other, and nobody else learns of it. On the real runtime, with a real PDS.
+
+import assert from 'node:assert/strict'
+import { before, test } from 'node:test'
+
+import { COLLECTION } from '../network/records.js'
+import { eventually } from './harness.js'
+import { answers, garden, openPlace } from './place.js'
+import { bearer, vouch } from './tokens.js'
+
+const KEY = 'the key of the tests'
+
+let place, service, alice, bob, community, channel
+before(async () => {
+  place = await openPlace({ env: { INVITE_API_KEY: KEY, TOKEN_SECRET: 'what signs the tokens' } })
+  service = place.service
+  ;({ alice, bob, community, channel } = await garden(place))
+  await answers(service, `/api/members?community=${community.uri}`, 200, (members) => members.length === 2)
+})
+
+/** A device of a person: their calls, with a proof of its own. */
+async function device(person) {
+  const headers = bearer(await vouch(service, KEY, person.did))
+  const ask = async (method, path, query = {}) => {
+    const params = new URLSearchParams({ did: person.did, ...query })
+    const answer = await service.fetchJson(`${path}?${params}`, { method, headers })
+    assert(answer.status < 300, `${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`)
+    return answer
+  }
+  return {
+    unread: async () => (await ask('GET', '/api/unread', { community: community.uri })).body[0],
+    everywhere: async () => (await ask('GET', '/api/unread')).body,
+    read: (query) => ask('POST', '/api/read', { channel: channel.uri, ...query }),
+    list: async (query) => (await ask('GET', '/api/notifications', query)).body,
+    page: (query) => ask('GET', '/api/notifications', query),
+    seen: async (query) => (await ask('POST', '/api/notifications/seen', query)).body.seen,
+  }
+}
+
+const mentioning = (person) => ({
+  facets: [{ index: { byteStart: 0, byteEnd: 3 }, features: [{ $type: 'app.bsky.richtext.facet#mention', did: person.did }] }],
+})
+
+test('R48–R51, U06, U10: what is read on one device is read on the other', async () => {
+  const [phone, laptop] = [await device(bob), await device(bob)]
+  const first = await alice.message(channel.rkey, 'one', mentioning(bob))
+  const second = await alice.message(channel.rkey, 'two')
+  const third = await alice.message(channel.rkey, 'bob', mentioning(bob))
+  const counts = async (one) => {
+    const { unread, mentions } = await one.unread()
+    return [unread, mentions]
+  }
+  await eventually(async () => (await counts(phone))[0] === 3)
+  assert.deepEqual([await counts(phone), await counts(laptop)], [[3, 2], [3, 2]])
+  assert.deepEqual(await laptop.everywhere(), [await phone.unread()])
+  const { unseen, notifications } = await laptop.list()
+  assert.equal(unseen, 2)
+  assert.deepEqual(notifications.map((one) => [one.kind, one.message.rkey, one.seen_at]), [['mention', third.rkey, null], ['mention', first.rkey, null]])
+  assert.equal(notifications[0].message.author_did, alice.did)
+  const page = await phone.page({ limit: '1' })
+  const rest = await phone.list({ limit: '1', cursor: page.headers.get('colibri-cursor') })
+  assert.deepEqual(rest.notifications, notifications.slice(1))
+
+  await phone.read({ message: second.uri })
+  assert.deepEqual(await counts(laptop), [1, 1], 'gone on the other')
+  assert.equal((await laptop.list()).unseen, 1)
+  await laptop.read({ message: first.uri })
+  assert.deepEqual(await counts(phone), [1, 1], 'never back')
+  assert.equal(await phone.seen({ message: third.uri }), 1)
+  assert.deepEqual(await counts(laptop), [1, 0], 'seen is not read')
+  await bob.create(COLLECTION.read, { channel: channel.uri, cursor: new Date().toISOString(), createdAt: new Date().toISOString() })
+  await eventually(async () => (await counts(laptop))[0] === 0)
+  assert.equal(await laptop.seen(), 1, 'the first, which was only read')
+
+  const answer = await alice.message(channel.rkey, 'and you?', { parent: (await bob.message(channel.rkey, 'me')).rkey })
+  await eventually(async () => (await laptop.list()).unseen === 1)
+  assert.deepEqual((await laptop.list()).notifications[0].kind, 'reply')
+  await alice.delete(COLLECTION.message, answer.rkey)
+  await eventually(async () => (await laptop.list()).unseen === 0)
+})
+
+test('U04: it is shown to nobody else, and to nobody without a proof in any mode', async () => {
+  const routes = [['GET', 'unread'], ['POST', 'read'], ['GET', 'notifications'], ['POST', 'notifications/seen']]
+  const query = `did=${bob.did}&channel=${channel.uri}`
+  const asked = (method, route, headers) => service.fetchJson(`/api/${route}?${query}`, { method, headers })
+  const other = bearer(await vouch(service, KEY, alice.did))
+  for (const [method, route] of routes) {
+    assert.equal((await asked(method, route, {})).status, 401, route)
+    assert.equal((await asked(method, route, other)).status, 403, route)
+    assert((await asked(method, route, bearer(KEY))).status < 300, route)
+  }
+  const left = await service.fetchJson(`/api/unread?did=did:plc:stranger&community=${community.uri}`, { headers: bearer(KEY) })
+  assert.equal(left.status, 403, 'takes no part')
+})
