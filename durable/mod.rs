@@ -6,6 +6,7 @@
 //! An object is a folder: `mod.rs` is the object, `commands.rs` has its commands, and the other
 //! files are its parts. Read them in the order in which an event passes through them.
 
+pub mod operator;
 pub mod reading;
 pub mod replies;
 

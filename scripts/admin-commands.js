@@ -42,6 +42,12 @@ export const ADMIN = {
     about: 'Checks variables, key, DNS, hosts, schema, disk and the running service, and says what is wrong.',
     options: { state: STATE },
   },
+  statistics: { about: 'Who is present, and how many are in which community.', request: () => ['GET', '/api/statistics'] },
+  restart: {
+    about: 'Lets a part start afresh: sockets, calls, stream or all. Clients come back and miss nothing.',
+    arguments: 'SCOPE',
+    request: ({ scope }) => ['POST', '/api/admin/restart', { scope }],
+  },
   'community list': { about: 'Every known community.' },
   'community members': {
     about: 'The members of a community.',

@@ -14,7 +14,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { makeFolder } from './folder.js'
 import { Refusal } from './progress.js'
 
-/** A file that was written less than this before it was looked at may change without a later time of change. */
+/** A file that was written less than this before its time was read may change without a later time of change. */
 const RECENT_MILLIS = 2_000
 /** What the runtime can make again, or must: the cache of answers, and the index of a log in shared memory. */
 const LEFT_OUT = (/** @type {string} */ path) => path.split(sep)[0] === 'cache' || path.endsWith('-shm')

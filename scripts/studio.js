@@ -51,7 +51,7 @@ async function studio() {
   runtime = new Miniflare({ ...databasesOnly, unsafeLocalExplorer: true, port })
   await runtime.ready
   process.stdout.write(`ready http://${HOST}:${port}${EXPLORER}\n`)
-  say(`the database of ${folder}; the views of docs/hosting.md are there too. Changes are real. Ctrl-C ends this.`)
+  say(`the database of ${folder}; the views of docs/operating.md are there too. Changes are real. Ctrl-C ends this.`)
 }
 
 studio().catch(exitWith)

@@ -26,6 +26,7 @@ pub use durable::{Community, Editions, Gateway, Identities, Jetstream, RepoSync,
 use serde_json::json;
 use worker::{Context, Env, Request, Response, Result, ScheduleContext, ScheduledEvent, event};
 
+use crate::domain::fault_code::Code;
 use crate::durable::jetstream::commands::Ensure;
 use crate::durable::repo_sync::commands::Work;
 use crate::platform::config::{follow_log_level, relay};
@@ -50,7 +51,8 @@ async fn scheduled(_event: ScheduledEvent, env: Env, _context: ScheduleContext) 
     incidents::watch(&env);
     match call(&env, JETSTREAM, &Ensure {}).await {
         Ok(status) if status.connected => {}
-        Ok(status) => log::line(
+        Ok(status) => log::problem(
+            Code::Stream,
             log::Level::Warn,
             "the stream is not connected",
             &json!({ "host": status.host, "failures": status.failures }),

@@ -36,6 +36,7 @@ use crate::durable::community::commands::{
     Locate, OBSERVE, PublishToObservers, Replay, Typing, Voices, WAIT,
 };
 use crate::durable::gateway::commands::ORIGIN_HEADER;
+use crate::durable::operator::RestartObservers;
 use crate::platform::config::follow_log_level;
 use crate::platform::incidents;
 use crate::platform::objects::{Command, serve, unknown};
@@ -102,6 +103,9 @@ impl DurableObject for Community {
             PublishToObservers::NAME => {
                 serve(&mut request, async |command: PublishToObservers| Ok(log.publish_people(&command)))
                     .await
+            }
+            RestartObservers::NAME => {
+                serve(&mut request, async |_: RestartObservers| Ok(log.restart())).await
             }
             Known::NAME => serve(&mut request, async |command: Known| Ok(log.known(&command))).await,
             WAIT => {

@@ -12,11 +12,13 @@ use super::observers::{Attachment, MEMBERS_ONLY, Observers, tag};
 use crate::domain::community::PAGE;
 use crate::domain::community::observers::{CatchUp, is_behind, is_open};
 use crate::domain::replay::Replayed;
+use crate::domain::restarting::retry_after;
 use crate::domain::signaling::door::close::POLICY;
 use crate::domain::signaling::hall;
 use crate::domain::slow_sockets::SLOW_BYTES;
 use crate::durable::community::commands::{Known, PublishToObservers, Replay};
 use crate::durable::gateway::commands::Observed;
+use crate::durable::operator::Restarted;
 use crate::durable::reading::wait_to_read;
 use crate::durable::replies::{Delivered, Done};
 use crate::platform::background::{Pauses, until_done};
@@ -27,6 +29,7 @@ use crate::platform::{log, socket_state};
 use crate::storage::{Fault, reads};
 use crate::wire::events::{march, stamp_state};
 use crate::wire::ids::AtUri;
+use crate::wire::socket::Reply;
 
 /// How often a full socket is checked again, in milliseconds.
 const ROOM_MS: u64 = 50;
@@ -157,6 +160,17 @@ impl CommunityLog {
             socket_state::close(&socket, 1012, "the community is known now");
         }
         Done {}
+    }
+
+    /// R63: closes the sockets of all observers. They connect again with their cursors.
+    pub(super) fn restart(&self) -> Restarted {
+        let observers: Vec<(WebSocket, Attachment)> = Observers::all(&self.state).collect();
+        for (socket, (id, _)) in &observers {
+            send(socket, &Reply::ServerRestart { retry_after_ms: retry_after(id.unsigned_abs()) }.text());
+            self.observers.gone(socket);
+            socket_state::close(socket, 1012, "restart");
+        }
+        Restarted { sockets: observers.len(), observed: Vec::new() }
     }
 
     /// Serves observers after a wake, and when the community has become known.

@@ -10,7 +10,8 @@
 //! - Stored: `storage::gateway_sessions`, `storage::gateway_people`, `storage::used_tokens`; the
 //!   attachment of a socket is the number of its session.
 //! - Commands: [`Connect`](CONNECT), [`Deliver`], [`Watch`], [`Publish`], [`Observed`],
-//!   [`Reindexed`], [`ShowTyping`], [`SetState`], [`Adopt`], [`UseToken`], [`Proved`], [`Forget`].
+//!   [`Reindexed`], [`ShowTyping`], [`SetState`], [`Adopt`], [`UseToken`], [`Proved`], [`Forget`];
+//!   the operator's [`Count`], [`CountSockets`], [`RestartSockets`].
 //! - Wakes on a frame, a delivery, a socket's end, its alarm. The shipped client's heartbeat is
 //!   answered by the runtime and wakes nobody (A10). Ends with its last socket.
 
@@ -42,6 +43,7 @@ use crate::durable::gateway::commands::{
     Adopt, Deliver, Forget, NEWEST_HEADER, ORIGIN_HEADER, Observed, PRESENT_HEADER, Proved, Publish,
     RESUME_HEADER, Reindexed, SESSION_HEADER, SetState, ShowTyping, UNPROVEN_HEADER, UseToken, Watch,
 };
+use crate::durable::operator::{Count, CountSockets, RestartSockets};
 use crate::durable::replies::Done;
 use crate::platform::config::follow_log_level;
 use crate::platform::incidents;
@@ -113,6 +115,15 @@ impl DurableObject for Gateway {
             ShowTyping::NAME => {
                 serve(&mut request, async |command: ShowTyping| object.show_typing(command).await).await
             }
+            Count::NAME => {
+                return serve(&mut request, async |_: Count| object.with(|gateway| Ok(gateway.counts())))
+                    .await;
+            }
+            CountSockets::NAME => {
+                let open = async |_: CountSockets| object.with(|gateway| Ok(gateway.open.len()));
+                return serve(&mut request, open).await;
+            }
+            RestartSockets::NAME => serve(&mut request, async |_: RestartSockets| object.restart()).await,
             Adopt::NAME => serve(&mut request, async |command: Adopt| object.adopt(command)).await,
             Forget::NAME => serve(&mut request, async |command: Forget| object.forget(command)).await,
             Proved::NAME => serve(&mut request, async |command: Proved| object.proved(command.did)).await,

@@ -16,6 +16,7 @@ use crate::domain::gateway::settling::{Choice, Chosen};
 use crate::domain::gateway::{Effect, Gateway as Core, Input, Moment, Settings};
 use crate::domain::lease;
 use crate::domain::replay::ReadBudgets;
+use crate::durable::operator::Restarted;
 use crate::platform::alarm::Alarm;
 use crate::platform::clock::{now, run};
 use crate::platform::config::{self, Sockets};
@@ -112,6 +113,15 @@ impl GatewayObject {
     /// Rebuilds the memory if the object has just woken. An object that never did has no tables yet.
     pub(super) fn wake(&self) -> Outcome<()> {
         self.with(|_| Ok(()))
+    }
+
+    /// R63: closes every socket, and forgets the memory, which the next event rebuilds from what is stored.
+    pub(super) fn restart(&self) -> Outcome<Restarted> {
+        let observed = self.with(|gateway| Ok(gateway.observed.iter().cloned().collect()))?;
+        let sockets = self.sockets.borrow().len();
+        self.on(Input::Restarted)?;
+        self.memory.take();
+        Ok(Restarted { sockets, observed })
     }
 
     /// Runs `act` on the memory, and performs what follows from it.

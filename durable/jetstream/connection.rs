@@ -10,6 +10,7 @@ use worker::{Delay, Error, Result, WebSocket};
 
 use super::consumer::Consumer;
 use super::consumer::host;
+use crate::domain::fault_code::Code;
 use crate::domain::link::{Gap, Input, Missed, Obstacle, Reach, Step, StreamPosition};
 use crate::domain::troubles;
 use crate::platform::clock::now;
@@ -55,7 +56,8 @@ impl Consumer {
         if let Err(error) = &end {
             let failures = self.link.borrow().failures();
             self.unread.replace(Some(troubles::of_stream(&self.config.url, &error.to_string())));
-            log::line(
+            log::problem(
+                Code::Stream,
                 Level::Warn,
                 "the stream cannot be read; trying again after a pause",
                 &json!({ "host": host(&self.config.url), "because": error.to_string(), "failures": failures }),
@@ -77,7 +79,8 @@ impl Consumer {
         let step = on(&mut self.obstacle.borrow_mut());
         if let Step::Over(from, to) = step {
             let host = host(&self.config.url);
-            log::line(
+            log::problem(
+                Code::Gap,
                 Level::Warn,
                 "a frame of the stream is larger than the runtime accepts; it is skipped, and a gap is recorded",
                 &json!({ "host": host, "from": from.shown(), "to": to.shown() }),
@@ -176,7 +179,8 @@ impl Consumer {
     /// Counts a binary frame. The first one is logged: if all frames are binary, nothing is read.
     fn take_binary(self: &Rc<Self>) {
         if self.binary.replace(self.binary.get() + 1) == 0 {
-            log::line(
+            log::problem(
+                Code::Stream,
                 Level::Error,
                 "the stream sends binary frames, which are not read; check JETSTREAM_URL for compression",
                 &json!({ "host": host(&self.config.url) }),
@@ -195,7 +199,8 @@ impl Consumer {
             Reach::Whole => return true,
             Reach::Gap(gap) => gap,
         };
-        log::line(
+        log::problem(
+            Code::Gap,
             Level::Warn,
             "the stream does not reach back to the cursor: a gap is recorded",
             &json!({ "host": host, "from": gap.from.shown(), "to": gap.to.shown() }),

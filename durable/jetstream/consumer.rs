@@ -17,6 +17,7 @@ use super::callers::Decisions;
 use super::delivery::Objects;
 use super::sweep::Swept;
 use crate::domain::facts_cache::FactsCache;
+use crate::domain::fault_code::Code;
 use crate::domain::link::{Action, Input, Link, Obstacle, StreamPosition};
 use crate::domain::points::Points;
 use crate::domain::troubles;
@@ -147,7 +148,8 @@ impl Consumer {
         let db = D1::of(&self.env)?;
         let left_out = left_out_of(&self.config.url);
         if !left_out.is_empty() {
-            log::line(
+            log::problem(
+                Code::Variable,
                 Level::Warn,
                 "parameters of JETSTREAM_URL that make the stream unreadable are left out",
                 &json!({ "left_out": left_out }),
@@ -155,7 +157,8 @@ impl Consumer {
         }
         let mut position = outbox::position(&db).await?.0;
         if position.as_ref().is_some_and(|position| position.is_impossible(now())) {
-            log::line(
+            log::problem(
+                Code::Stream,
                 Level::Warn,
                 "the stored cursor is in the future; reading continues from the time it was stored",
                 &json!({ "cursor_at": position.map(|position| position.cursor.shown()) }),
@@ -210,6 +213,17 @@ impl Consumer {
                 }
             }
         }
+    }
+
+    /// R63: closes the connection; the next one reads from the stored position.
+    pub(super) async fn reconnect(self: &Rc<Self>) {
+        let sockets = std::mem::take(&mut *self.sockets.borrow_mut());
+        for (number, socket) in sockets {
+            // Closing a closed socket fails, which is harmless.
+            let _ = socket.close(Some(1000), Some("restart"));
+            self.on(Input::Closed(number));
+        }
+        self.schedule().await;
     }
 
     pub(super) async fn schedule(&self) {

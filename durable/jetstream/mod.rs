@@ -5,8 +5,9 @@
 //! - Gates: none is needed. One loop commits batches (`flushing`), and a second object would lose
 //!   against the ledger version.
 //! - Stored here: nothing. The cursor is in D1, in the transaction of its data.
-//! - Commands: [`Decide`], sent for each decision of a moderator (`decisions`); [`Ensure`], sent after a commit by
-//!   others (repositories, identities), after an erasure, by cron and by `/api/health`. An alarm wakes it at least every 25 s, because an outbound
+//! - Commands: [`Decide`], sent for each decision of a moderator (`decisions`); [`Ensure`], sent after a
+//!   commit by others (repositories, identities), after an erasure, by cron and by `/api/health`; the
+//!   operator's [`Reconnect`]. An alarm wakes it at least every 25 s, because an outbound
 //!   socket alone does not keep an object in memory (platform facts T1).
 //! - Ends: never.
 
@@ -29,6 +30,8 @@ use worker::{
 
 use self::consumer::Consumer;
 use crate::durable::jetstream::commands::{Decide, Ensure};
+use crate::durable::operator::Reconnect;
+use crate::durable::replies::Done;
 use crate::platform::config::follow_log_level;
 use crate::platform::incidents;
 use crate::platform::objects::{Command, serve, unknown};
@@ -60,6 +63,13 @@ impl DurableObject for Jetstream {
             Decide::NAME => {
                 let decide = async |Decide { decision }| self.consumer.decide(decision).await;
                 serve(&mut request, decide).await
+            }
+            Reconnect::NAME => {
+                let reconnect = async |_: Reconnect| {
+                    self.consumer.reconnect().await;
+                    Ok(Done {})
+                };
+                serve(&mut request, reconnect).await
             }
             _ => unknown(),
         }

@@ -14,6 +14,7 @@ use worker::wasm_bindgen_futures::spawn_local;
 use worker::{Env, State};
 
 use super::miss::{Miss, soon};
+use crate::domain::fault_code::Code;
 use crate::domain::repos::{Reason, pause_after};
 use crate::pipeline::Settings;
 use crate::platform::alarm::Alarm;
@@ -207,7 +208,12 @@ impl Host {
                 let pause = pause_after(due.failures.saturating_add(1), chance());
                 let fields =
                     json!({ "did": did, "host": self.name, "because": error, "failures": due.failures + 1 });
-                log::line(Level::Warn, "a repository could not be read; trying again after a pause", &fields);
+                log::problem(
+                    Code::Repository,
+                    Level::Warn,
+                    "a repository could not be read; trying again after a pause",
+                    &fields,
+                );
                 repos::failed(&did, status, &error, Micros(now().0.saturating_add(pause)))
             }
         };

@@ -12,6 +12,7 @@ use worker::wasm_bindgen_futures::spawn_local;
 use worker::{Env, State};
 
 use crate::domain::discovery::{Next, Page, Walk};
+use crate::domain::fault_code::Code;
 use crate::domain::pages::{Held, Pages};
 use crate::durable::repo_sync::commands::Work;
 use crate::platform::alarm::Alarm;
@@ -132,7 +133,7 @@ impl Walker {
             log::line(Level::Info, "the relay walk has ended", &fields);
         } else if let Some(error) = &walk.error {
             let fields = json!({ "relay": walk.relay, "because": error, "failures": walk.failures });
-            log::line(Level::Warn, "the relay sent no page; retrying after a pause", &fields);
+            log::problem(Code::Relay, Level::Warn, "the relay sent no page; retrying after a pause", &fields);
         }
         Ok(())
     }

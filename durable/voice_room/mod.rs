@@ -29,6 +29,7 @@ use crate::domain::signaling::room::{Access, Caller, JoinRequest, Room, SocketId
 use crate::domain::voice_right::home;
 use crate::domain::working_set::WorkingSet;
 use crate::durable::community::commands::Bind;
+use crate::durable::operator::RestartCalls;
 use crate::durable::voice_room::commands::{
     Forget, Found, HasPeer, RELAYED_HEADER, ROOM_PARAMETER, Recheck, Rechecked,
 };
@@ -121,6 +122,9 @@ impl DurableObject for VoiceRoom {
             Forget::NAME => {
                 let forget = |forget: Forget| self.with(|peers| peers.forget(&forget.did));
                 serve(&mut request, async |command: Forget| Ok(forget(command))).await
+            }
+            RestartCalls::NAME => {
+                serve(&mut request, async |_: RestartCalls| Ok(self.with(Peers::restart))).await
             }
             Recheck::NAME => {
                 serve(&mut request, async |recheck: Recheck| self.recheck(&recheck.room).await).await

@@ -12,6 +12,7 @@ use crate::domain::signaling::hall::{self, Hall};
 use crate::domain::signaling::room::{
     Access, Caller, Effect, JoinRequest, Lease, Next, Room, Session, SocketId,
 };
+use crate::durable::operator::Restarted;
 use crate::durable::replies::Done;
 use crate::platform::clock::{lot, now};
 use crate::platform::log;
@@ -134,6 +135,15 @@ impl Peers {
             self.act(&name, |room| (room.dismiss(&room.sockets_of(did), 1008, "Erased", None), ()));
         }
         Done {}
+    }
+
+    /// R63: closes every socket. The peers join again.
+    pub(super) fn restart(&mut self) -> Restarted {
+        let sockets = self.sockets.len();
+        for name in self.hall.names() {
+            self.act(&name, |room| (room.restart(), ()));
+        }
+        Restarted { sockets, observed: Vec::new() }
     }
 
     /// Removes every socket that is no longer open.

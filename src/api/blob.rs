@@ -14,6 +14,7 @@ use super::error::ApiError;
 use super::identity::refused;
 use super::{Answer, Call, empty, erasure};
 use crate::domain::breaker::Errand;
+use crate::domain::fault_code::Code;
 use crate::platform::blob_relay;
 use crate::platform::blobs::{self, Blob, Compared};
 use crate::platform::config;
@@ -181,7 +182,8 @@ async fn ask(
 }
 
 fn upstream(because: &str) -> ApiError {
-    log::line(
+    log::problem(
+        Code::Host,
         log::Level::Warn,
         "a PDS did not send a blob; the caller gets an error",
         &serde_json::json!({ "because": because }),

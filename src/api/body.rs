@@ -15,6 +15,7 @@ use worker::ByteStream;
 
 use super::error::ApiError;
 use super::params::checked_reason;
+use crate::domain::restarting::Scope;
 use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::json::is_too_deep;
 use crate::wire::time::Micros;
@@ -82,6 +83,11 @@ impl Body {
 
     fn required<T: DeserializeOwned>(&self, name: &str, what: &str) -> Checked<T> {
         self.optional(name, what)?.ok_or_else(|| ApiError::Invalid(format!("{name} is required")))
+    }
+
+    /// R63: what is restarted.
+    pub(super) fn scope(&self, name: &str) -> Checked<Scope> {
+        self.required(name, "sockets, calls, stream or all")
     }
 
     /// A required DID.

@@ -1,13 +1,18 @@
 //! Whether the service works.
 
+use futures::future::join_all;
 use serde::Serialize;
 
 use super::{Answer, Call, error::ApiError, json_text};
+use crate::domain::health::{self, Gateways, Part};
 use crate::domain::troubles;
 use crate::durable::jetstream::commands::{Ensure, StreamStatus};
-use crate::platform::objects::{JETSTREAM, call};
+use crate::durable::operator::CountSockets;
+use crate::platform::clock::now;
+use crate::platform::objects::{JETSTREAM, all_gateways, call};
 use crate::platform::{config, log};
 use crate::storage::reads::{self, IngestStatus};
+use crate::wire::time::Micros;
 
 /// The body of `/api/health`.
 #[derive(Serialize)]
@@ -20,6 +25,8 @@ pub(super) struct Health {
     /// `AUTH_MODE` (C06), and what it means.
     pub(super) auth_mode: &'static str,
     pub(super) auth_meaning: &'static str,
+    /// What is known of each part (R66).
+    pub(super) parts: Vec<Part>,
     /// H02: an unsuccessful answer describes the error in these two fields.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<&'static str>,
@@ -56,6 +63,7 @@ pub(super) async fn look(request: &Call) -> Health {
         log::fault(&fault, "health says so");
         StreamStatus { because: Some(troubles::of_reader(&fault.because)), ..Default::default() }
     });
+    let asked_at = now();
     let (stored, trouble) = match request.db() {
         Ok(db) => match reads::ingest_status(&db).await {
             Ok(stored) => (Some(stored), None),
@@ -66,6 +74,13 @@ pub(super) async fn look(request: &Call) -> Health {
         },
         Err(_) => (None, Some(troubles::of_database("it is not configured"))),
     };
+    let took = now().millis() - asked_at.millis();
+    let parts = health::parts(
+        trouble.as_deref().map_or(Ok(took), Err),
+        &of_stream(&stream, stored.as_ref()),
+        stored.as_ref().map(of_stored),
+        gateways(request).await,
+    );
     let ok = stream.connected && stream.because.is_none() && stored.is_some();
     let because = trouble.or_else(|| stream.because.clone());
     let mode = config::sockets(&request.env).mode;
@@ -75,7 +90,48 @@ pub(super) async fn look(request: &Call) -> Health {
         auth_meaning: mode.meaning(),
         database: stored.is_some(),
         ingest: Ingest { stream, stored },
+        parts,
         error: (!ok).then_some("Unavailable"),
         message: (!ok).then(|| because.unwrap_or_else(|| "the stream is not connected yet".into())),
+    }
+}
+
+/// The gateways that health asks at most.
+const GATEWAYS_MAX: usize = 16;
+
+/// How many of the gateways answer, and their sockets.
+async fn gateways(request: &Call) -> Gateways {
+    let shards = config::sockets(&request.env).gateway_shards;
+    let names: Vec<String> = all_gateways(shards).take(GATEWAYS_MAX).collect();
+    let counts = join_all(names.iter().map(|name| call(&request.env, name, &CountSockets {}))).await;
+    let answered: Vec<usize> = counts
+        .into_iter()
+        .filter_map(|count| count.map_err(|fault| log::fault(&fault, "health says so")).ok())
+        .collect();
+    Gateways { asked: names.len(), answered: answered.len(), sockets: answered.iter().sum() }
+}
+
+/// Seconds since a time.
+fn age(at: Micros) -> i64 {
+    (now().0.saturating_sub(at.0) / 1_000_000).max(0)
+}
+
+fn of_stream<'s>(stream: &'s StreamStatus, stored: Option<&IngestStatus>) -> health::Stream<'s> {
+    health::Stream {
+        connected: stream.connected,
+        because: stream.because.as_deref(),
+        lag: stored.and_then(|stored| stored.cursor_us).map(|cursor| age(Micros(cursor))),
+        undelivered: stream.untold,
+    }
+}
+
+fn of_stored(stored: &IngestStatus) -> health::Stored {
+    health::Stored {
+        held: stored.held_records,
+        oldest_held: stored.oldest_held_at.as_deref().and_then(Micros::parse).map(age),
+        set_aside: stored.set_aside,
+        restarts: stored.restarts,
+        repositories: stored.repos.known,
+        failing: stored.repos.failing,
     }
 }

@@ -92,6 +92,7 @@ mod tests {
             database: true,
             auth_mode: AuthMode::Mixed.name(),
             auth_meaning: "",
+            parts: Vec::new(),
             error: None,
             message: None,
         }

@@ -105,6 +105,9 @@ const ROUTES: &[Route] = routes! {
     POST   "/api/notifications/seen" R51 notifications::seen;
     GET    "/api/operator"           R60 operator::overview;
     GET    "/api/operator/communities" R61 operator::communities;
+    GET    "/api/statistics"         R62 operator::statistics;
+    POST   "/api/admin/restart"      R63 operator::restart;
+    POST   "/api/shutdown"           R64 operator::shutdown;
     GET    "/api/webrtc/ice-servers" ice signaling::ice_servers;
     GET    "/api/identity"           identity identity::identity;
     GET    "/api/health"             health health::health;

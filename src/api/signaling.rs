@@ -10,6 +10,7 @@ use super::error::ApiError;
 use super::sockets::{By, acts, echo, upgrade};
 use super::{Answer, Call, authority, json, limits, relay};
 use crate::domain::auth_mode::AuthMode;
+use crate::domain::fault_code::Code;
 use crate::domain::ice::{Asking, credential, keep_secs, lifetime};
 use crate::domain::signaling::room::Caller;
 use crate::domain::voice_right::{home, may_be_in};
@@ -143,7 +144,12 @@ async fn ask_cloudflare(key: &TurnKey, ttl_secs: i64) -> Result<Vec<IceServer>, 
     match post_json(doing, &url, &headers, &body, TURN_WITHIN, TURN_ANSWER_MAX).await {
         Ok((200 | 201, text)) => issued(&text).ok_or_else(failed),
         Ok((status, _)) => {
-            log::line(log::Level::Error, "the TURN service refused", &json!({ "status": status }));
+            log::problem(
+                Code::Turn,
+                log::Level::Error,
+                "the TURN service refused",
+                &json!({ "status": status }),
+            );
             Err(failed())
         }
         Err(failure) => {

@@ -28,7 +28,7 @@ const BYTES_MAX: usize = 24 * 1024 * 1024;
 const ROW_BYTES: usize = 400;
 /// The most channels: each batch names them to the database, which leaves them out.
 const CHANNELS_MAX: usize = 2_000;
-/// The longest time, in microseconds, until a row that an admin changed by hand counts. `docs/hosting.md`
+/// The longest time, in microseconds, until a row that an admin changed by hand counts. `docs/operating.md`
 /// promises it; cached responses have the same (`api::response_cache`).
 const KEPT_WITHIN: u64 = 60_000_000;
 

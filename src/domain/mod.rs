@@ -51,11 +51,15 @@ pub mod frame_budget;
 pub mod lease;
 pub mod points;
 pub mod replay;
+pub mod restarting;
 pub mod restore;
 pub mod signaling;
 pub mod slow_sockets;
+pub mod statistics;
 pub mod subscriptions;
 
+pub mod fault_code;
+pub mod health;
 pub mod link;
 pub mod lost;
 pub mod pages;

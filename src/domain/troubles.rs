@@ -43,8 +43,13 @@ pub fn of_reader(error: &str) -> String {
     of_storage("the reader of the stream does not answer", error)
 }
 
+/// Whether an error says that the disk is full.
+pub fn is_full(error: &str) -> bool {
+    ["SQLITE_FULL", "disk is full", "No space left"].iter().any(|sign| error.contains(sign))
+}
+
 fn of_storage(what: &str, error: &str) -> String {
-    if error.contains("SQLITE_FULL") || error.contains("disk is full") || error.contains("No space left") {
+    if is_full(error) {
         return "the disk is full, so nothing can be stored; make room for the service".to_owned();
     }
     format!("{what}: {}", cut(error.strip_prefix("Error: ").unwrap_or(error)))

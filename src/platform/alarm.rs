@@ -6,6 +6,7 @@ use worker::{State, Storage};
 
 use super::clock::now;
 use super::log;
+use crate::domain::fault_code::Code;
 use crate::storage::Fault;
 use crate::wire::time::Micros;
 
@@ -37,7 +38,7 @@ impl Alarm {
         let set = self.storage.set_alarm(millis).await;
         if let Err(error) = &set {
             self.at.set(None);
-            log::fault(&Fault::new("setting the alarm", error), self.instead);
+            log::fault(&Fault::coded(Code::Object, "setting the alarm", error), self.instead);
         }
         set.is_ok()
     }
@@ -60,7 +61,7 @@ impl Alarm {
     pub async fn delete(&self) {
         self.at.set(None);
         if let Err(error) = self.storage.delete_alarm().await {
-            log::fault(&Fault::new("deleting the alarm", error), "it rings once more");
+            log::fault(&Fault::coded(Code::Object, "deleting the alarm", error), "it rings once more");
         }
     }
 

@@ -19,6 +19,7 @@ use worker::{Delay, Response};
 use super::blobs::{Reader, reader};
 use super::log::{self, Level};
 use super::outbound::Answered;
+use crate::domain::fault_code::Code;
 use crate::storage::Fault;
 
 /// The buffer of a transfer, and the least that must pass within each of these times.
@@ -45,9 +46,9 @@ extern "C" {
 
 /// A response that relays the body of `answered`; `length` is the length that it claims, if any.
 pub fn relay(answered: Answered, length: Option<u64>) -> Result<Response, Fault> {
-    let fault = |error: JsValue| Fault::new(DOING, worker::Error::from(error));
+    let fault = |error: JsValue| Fault::coded(Code::Host, DOING, worker::Error::from(error));
     let Some(body) = web_sys::Response::from(answered.into_response()).body() else {
-        return Response::empty().map_err(|error| Fault::new(DOING, error));
+        return Response::empty().map_err(|error| Fault::coded(Code::Host, DOING, error));
     };
     let pipe: TransformStream = match length {
         #[expect(clippy::cast_precision_loss, reason = "no blob has 2^53 bytes")]

@@ -23,6 +23,7 @@ use super::clock::now;
 use super::memory::{NoRoom, Slot};
 use super::outbound::Answered;
 use crate::domain::admission::Admission;
+use crate::domain::fault_code::Code;
 use crate::domain::lru::{Lru, Size};
 use crate::storage::Fault;
 use crate::wire::ids::Did;
@@ -157,18 +158,20 @@ impl Blob {
         let (gone, fits) = shelf.with_borrow_mut(|shelf| (shelf.put(key, (), size, &room), shelf.has(key)));
         for key in gone {
             let deleted = Cache::default().delete(&*key, true).await;
-            deleted.map_err(|error| Fault::new("making room in the cache of blobs", error))?;
+            deleted.map_err(|error| Fault::coded(Code::Host, "making room in the cache of blobs", error))?;
         }
         if !fits {
             return Ok(());
         }
         let response = self.answer(None)?;
         let headers = response.headers();
-        let set = |name, value: &str| headers.set(name, value).map_err(|error| Fault::new(KEEPING, error));
+        let set = |name, value: &str| {
+            headers.set(name, value).map_err(|error| Fault::coded(Code::Host, KEEPING, error))
+        };
         set("cache-control", &format!("public, max-age={KEPT_SECS}"))?;
         // An absent type differs from an unknown one: a missing type must not be guessed.
         set("content-type", self.kind.as_deref().unwrap_or(UNKNOWN))?;
-        Cache::default().put(key, response).await.map_err(|error| Fault::new(KEEPING, error))
+        Cache::default().put(key, response).await.map_err(|error| Fault::coded(Code::Host, KEEPING, error))
     }
 }
 
@@ -194,7 +197,7 @@ pub async fn forget(key: &str) -> Result<(), Fault> {
 
 async fn delete(key: &str) -> Result<(), Fault> {
     let deleted = Cache::default().delete(key, true).await;
-    deleted.map(drop).map_err(|error| Fault::new("taking a blob out of the cache", error))
+    deleted.map(drop).map_err(|error| Fault::coded(Code::Host, "taking a blob out of the cache", error))
 }
 
 const KEEPING: &str = "caching a blob";
@@ -208,7 +211,7 @@ pub fn is_asked_again(key: &str) -> bool {
 
 /// The cached entry of a key: a response with 200, 206 or 416.
 pub async fn cached(key: &str, range: Option<Range>) -> Result<Option<(u16, Response)>, Fault> {
-    let fault = |error: worker::Error| Fault::new("looking for a blob in the cache", error);
+    let fault = |error: worker::Error| Fault::coded(Code::Host, "looking for a blob in the cache", error);
     let headers = Headers::new();
     if let Some(range) = range {
         headers.set("range", &range.to_string()).map_err(fault)?;
@@ -260,7 +263,7 @@ async fn read(
     // One byte more than allowed shows that the body is too long.
     let most = u32::try_from(length.unwrap_or(max.saturating_add(1))).unwrap_or(u32::MAX);
     let until = now().millis().saturating_add(BODY_WITHIN_MILLIS);
-    let room = |none| Fault::new(DOING, no_room(none));
+    let room = |none| Fault::coded(Code::Host, DOING, no_room(none));
     let mut room_for = most.min(FIRST);
     slot.hold(u64::from(room_for)).await.map_err(room)?;
     let mut bytes = Uint8Array::new_with_length(room_for);
@@ -278,7 +281,7 @@ async fn read(
         let next = reader.read_at_least(step.min(room_for - filled), &view).map_err(fault)?;
         let next = match select(JsFuture::from(next), pin!(Delay::from(STEP_WITHIN))).await {
             Either::Left((next, _)) => next.map_err(fault)?,
-            Either::Right(_) => return Err(Fault::new(DOING, "hardly anything of it comes")),
+            Either::Right(_) => return Err(Fault::coded(Code::Host, DOING, "hardly anything of it comes")),
         };
         let came = Reflect::get(&next, &"value".into()).map_err(fault)?;
         let Some(came) = came.dyn_ref::<Uint8Array>() else { break };
@@ -289,7 +292,7 @@ async fn read(
             break;
         }
         if now().millis() > until {
-            return Err(Fault::new(DOING, "it takes too long"));
+            return Err(Fault::coded(Code::Host, DOING, "it takes too long"));
         }
         step = step.saturating_mul(2).min(STEP_MAX);
     }
@@ -315,5 +318,5 @@ async fn sha256(bytes: &Uint8Array) -> Result<Vec<u8>, JsValue> {
 }
 
 fn fault(error: JsValue) -> Fault {
-    Fault::new(DOING, worker::Error::from(error))
+    Fault::coded(Code::Host, DOING, worker::Error::from(error))
 }

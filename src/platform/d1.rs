@@ -12,6 +12,7 @@ use worker::{D1Database, D1PreparedStatement, Env};
 
 use super::editions;
 use crate::domain::editions::Parts;
+use crate::domain::fault_code::Code;
 use crate::storage::{CommitError, Fault, Param, Statement, Store, parts};
 
 /// The binding of the database in `wrangler.toml`.
@@ -38,7 +39,8 @@ pub struct Cost {
 impl D1 {
     /// The database bound to the Worker.
     pub fn of(env: &Env) -> Result<Self, Fault> {
-        let db = env.d1(BINDING).map_err(|error| Fault::new("opening the database", error))?;
+        let db =
+            env.d1(BINDING).map_err(|error| Fault::coded(Code::Database, "opening the database", error))?;
         Ok(Self { db, env: env.clone(), cost: Cell::default(), shows: Rc::default() })
     }
 
@@ -103,12 +105,15 @@ struct Row {
 impl Store for D1 {
     async fn read(&self, statements: &[Statement]) -> Result<Vec<Vec<String>>, Fault> {
         self.shows.set(self.shows.get().and(parts::shown(statements)));
-        self.rows(statements).await.map_err(|error| Fault::new("reading from D1", error))
+        self.rows(statements).await.map_err(|error| Fault::coded(Code::Database, "reading from D1", error))
     }
 
     async fn write(&self, statements: &[Statement]) -> Result<Vec<Vec<String>>, Fault> {
         let change = editions::begin(&self.env, parts::changed(statements)).await?;
-        let written = self.rows(statements).await.map_err(|error| Fault::new("writing to D1", error))?;
+        let written = self
+            .rows(statements)
+            .await
+            .map_err(|error| Fault::coded(Code::Database, "writing to D1", error))?;
         if let Some(change) = change {
             change.end(&self.env).await;
         }
@@ -124,7 +129,9 @@ impl Store for D1 {
             // forbids, if another commit came in between (storage::commit).
             Err(error) if error.to_string().contains("ledger.version") => Err(CommitError::Conflict),
             // The commit may still happen, so the change stays open.
-            Err(error) => return Err(CommitError::Fault(Fault::new("committing to D1", error))),
+            Err(error) => {
+                return Err(CommitError::Fault(Fault::coded(Code::Database, "committing to D1", error)));
+            }
         };
         if let Some(change) = change {
             change.end(&self.env).await;

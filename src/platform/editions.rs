@@ -5,6 +5,7 @@
 use worker::{Env, Response};
 
 use crate::domain::editions::{Edition, Parts};
+use crate::domain::fault_code::Code;
 use crate::platform::log;
 use crate::platform::objects::{EDITIONS, Object};
 use crate::storage::Fault;
@@ -25,7 +26,7 @@ pub mod paths {
 /// The edition of this moment.
 pub async fn now(env: &Env) -> Result<Edition, Fault> {
     let text = ask(env, paths::NOW).await?;
-    text.parse().map_err(|()| Fault::new("asking for the edition", text))
+    text.parse().map_err(|()| Fault::coded(Code::Object, "asking for the edition", text))
 }
 
 /// A change in progress. If dropped without [`Change::end`], it lasts until the object times it
@@ -65,10 +66,11 @@ async fn say(env: &Env, path: &str) -> Result<String, Fault> {
 }
 
 async fn ask(env: &Env, path: &str) -> Result<String, Fault> {
-    let fault = |error: worker::Error| Fault::new("asking for the edition", error);
+    let fault = |error: worker::Error| Fault::coded(Code::Object, "asking for the edition", error);
     let stub = Object::Editions.stub(env, EDITIONS)?;
     let response: Response =
         stub.fetch_with_str(&format!("https://do.internal{path}")).await.map_err(fault)?;
     let answer = response.headers().get(ANSWER).map_err(fault)?;
-    answer.ok_or_else(|| Fault::new("asking for the edition", "it does not know this request"))
+    answer
+        .ok_or_else(|| Fault::coded(Code::Object, "asking for the edition", "it does not know this request"))
 }

@@ -13,6 +13,7 @@ use super::outbound::{Failure, get_text};
 use super::strangers::Service;
 use crate::domain::answers::{Answers, Look};
 use crate::domain::breaker::Errand;
+use crate::domain::fault_code::Code;
 use crate::domain::hosts::{file_of, may_be_proven};
 use crate::domain::identity::{Proof, led_to};
 use crate::storage::Fault;
@@ -79,15 +80,15 @@ async fn in_dns(handle: &Handle, outside: &Outside, errand: Errand<'_>) -> Proof
     let name = format!("_atproto.{handle}");
     let url = match Url::parse_with_params(&outside.dns, [("name", name.as_str()), ("type", "TXT")]) {
         Ok(url) => url,
-        Err(error) => return failed(&Fault::new(DOING, error)),
+        Err(error) => return failed(&Fault::coded(Code::Host, DOING, error)),
     };
     match get_text(DOING, errand, &url, &[("accept", "application/dns-json")], WITHIN, DNS_MAX).await {
         Ok((200, text)) => match dids_in_dns(&text).as_deref() {
             Some([did]) => Proof::Names(did.clone()),
             Some(_) => Proof::Nothing,
-            None => failed(&Fault::new(DOING, "the answer is not one of DNS over HTTPS")),
+            None => failed(&Fault::coded(Code::Host, DOING, "the answer is not one of DNS over HTTPS")),
         },
-        Ok((status, _)) => failed(&Fault::new(DOING, format!("status {status}"))),
+        Ok((status, _)) => failed(&Fault::coded(Code::Host, DOING, format!("status {status}"))),
         Err(failure) => failed(&failure.into_fault(DOING)),
     }
 }

@@ -22,6 +22,7 @@ use super::strangers::Service;
 use crate::domain::allowance::{Allowance, Rate};
 use crate::domain::answers::{Answers, Look};
 use crate::domain::breaker::Errand;
+use crate::domain::fault_code::Code;
 use crate::domain::hosts::{document_of, may_ask};
 use crate::domain::identity::{Identity, claim};
 use crate::storage::{Fault, Store, identities};
@@ -75,7 +76,7 @@ impl Unresolved {
         match self {
             Self::Nowhere => None,
             Self::Resting(until) => Some(Failure::Resting(until).into_fault(DOING)),
-            Self::Busy => Some(Fault::new(DOING, "too many strangers are asked about")),
+            Self::Busy => Some(Fault::coded(Code::Host, DOING, "too many strangers are asked about")),
             Self::Fault(fault) => Some(fault),
         }
     }
@@ -318,7 +319,11 @@ async fn turn(did: &Did, mut anew: bool) -> Option<Result<(Identity, bool), Unre
             Look::Said(Said::Found(identity, is_known)) => return Some(Ok((*identity, is_known))),
             Look::Said(Said::Nowhere) => return Some(Err(Unresolved::Nowhere)),
             Look::Said(Said::Failed) => {
-                return Some(Err(Unresolved::Fault(Fault::new(DOING, "it was not answered just now"))));
+                return Some(Err(Unresolved::Fault(Fault::coded(
+                    Code::Host,
+                    DOING,
+                    "it was not answered just now",
+                ))));
             }
         }
     }
@@ -406,11 +411,13 @@ async fn document(did: &Did, outside: &Outside, is_known: bool) -> Result<DidDoc
             if did.as_str().starts_with("did:web:") {
                 Unresolved::Nowhere // not a valid host for a did:web
             } else {
-                Unresolved::Fault(Fault::new(DOING, "the directory answered nonsense"))
+                Unresolved::Fault(Fault::coded(Code::Host, DOING, "the directory answered nonsense"))
             }
         }),
         Ok((400 | 401 | 403 | 404 | 410, _)) | Err(Failure::ElsewhereRefused) => Err(Unresolved::Nowhere),
-        Ok((status, _)) => Err(Unresolved::Fault(Fault::new(DOING, format!("status {status}")))),
+        Ok((status, _)) => {
+            Err(Unresolved::Fault(Fault::coded(Code::Host, DOING, format!("status {status}"))))
+        }
         // The host of one did:web serves no other DID.
         Err(Failure::Resting(until)) if is_plc => Err(Unresolved::Resting(until)),
         Err(failure) => Err(Unresolved::Fault(failure.into_fault(DOING))),

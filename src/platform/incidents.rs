@@ -17,6 +17,7 @@ use worker::{Delay, Env};
 use super::clock::now;
 use super::d1::D1;
 use super::log::{self, Level};
+use crate::domain::fault_code::Code;
 use crate::storage::incidents::{self, Incident};
 use crate::storage::{Fault, Store};
 
@@ -39,7 +40,8 @@ pub fn note(env: &Env, incident: Incident, count: u32, place: &str) {
     if count == 0 {
         return;
     }
-    log::line(
+    log::problem(
+        Code::SetAside,
         Level::Error,
         "events or stored rows could not be delivered or read back; they are set aside",
         &json!({ "kind": incident.kind(), "count": count, "place": place }),
@@ -70,7 +72,12 @@ pub fn ends(env: &Env) -> Option<impl Future<Output = ()> + use<>> {
     if ends == 0 || COUNTING.replace(true) {
         return None;
     }
-    log::line(Level::Error, "the program ended unexpectedly and has restarted", &json!({ "times": ends }));
+    log::problem(
+        Code::Panic,
+        Level::Error,
+        "the program ended unexpectedly and has restarted",
+        &json!({ "times": ends }),
+    );
     let env = env.clone();
     Some(async move {
         match store(&env, Incident::Restart, ends, "").await {

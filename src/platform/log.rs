@@ -1,8 +1,8 @@
 //! The log: one JSON line per noteworthy event, logged once, where it is handled.
 //!
 //! A line begins with its time; `message` is readable alone and comes before the fields, which are
-//! for queries. DIDs and AT-URIs are allowed; the text of a record, a token or a secret is never
-//! logged (C23).
+//! for queries. What is wrong has a code (`domain::fault_code`). DIDs and AT-URIs are allowed; the text
+//! of a record, a token or a secret is never logged (C23).
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -12,6 +12,7 @@ use serde_json::json;
 use worker::{console_error, console_log, console_warn};
 
 use super::clock::now;
+use crate::domain::fault_code::Code;
 use crate::storage::Fault;
 
 /// The severity (C23).
@@ -67,16 +68,27 @@ pub fn at_least(level: Level) {
 struct Line<'a> {
     time: String,
     level: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<Code>,
     message: &'a str,
     fields: &'a serde_json::Value,
 }
 
-/// Writes a line. `fields` is a JSON object.
+/// Writes a line about nothing that is wrong. `fields` is a JSON object.
 pub fn line(level: Level, message: &str, fields: &serde_json::Value) {
+    write(level, None, message, fields);
+}
+
+/// Writes a line about something that is wrong; docs/operating.md says what to do.
+pub fn problem(code: Code, level: Level, message: &str, fields: &serde_json::Value) {
+    write(level, Some(code), message, fields);
+}
+
+fn write(level: Level, code: Option<Code>, message: &str, fields: &serde_json::Value) {
     if level < LEAST.get() {
         return;
     }
-    let line = Line { time: now().shown(), level: level.name(), message, fields };
+    let line = Line { time: now().shown(), level: level.name(), code, message, fields };
     let line = serde_json::to_string(&line).unwrap_or_default();
     match level {
         Level::Trace | Level::Debug | Level::Info => console_log!("{line}"),
@@ -85,15 +97,16 @@ pub fn line(level: Level, message: &str, fields: &serde_json::Value) {
     }
 }
 
-/// Writes a line the first time that this isolate logs it (C30).
+/// Writes a line about a variable the first time that this isolate logs it (C30).
 pub fn once(level: Level, message: &str, fields: &serde_json::Value) {
     let is_new = MADE.with_borrow_mut(|made| made.len() < ONCE_MAX && made.insert(message.to_owned()));
     if is_new {
-        line(level, message, fields);
+        problem(Code::Variable, level, message, fields);
     }
 }
 
 /// Logs a fault that is handled here; `then` says what happens next.
 pub fn fault(fault: &Fault, then: &str) {
-    line(Level::Error, &format!("{} failed; {then}", fault.doing), &json!({ "because": fault.because }));
+    let message = format!("{} failed; {then}", fault.doing);
+    problem(fault.code(), Level::Error, &message, &json!({ "because": fault.because }));
 }

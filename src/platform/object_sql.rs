@@ -11,6 +11,7 @@
 
 use worker::{SqlCursor, SqlStorage, SqlStorageValue, State};
 
+use crate::domain::fault_code::Code;
 use crate::storage::{Fault, Param, Statement};
 
 /// The database of this object.
@@ -36,7 +37,7 @@ impl ObjectSql {
         let (mut found, mut length) = (Vec::new(), 0_usize);
         for row in self.exec(statement)?.raw() {
             let Some(SqlStorageValue::String(text)) = row.map_err(fault)?.into_iter().next() else {
-                return Err(Fault::new(DOING, "a row is no text"));
+                return Err(Fault::coded(Code::Object, DOING, "a row is no text"));
             };
             length = length.saturating_add(text.len());
             found.push(text);
@@ -61,7 +62,7 @@ impl ObjectSql {
 const DOING: &str = "using the object's database";
 
 fn fault(error: worker::Error) -> Fault {
-    Fault::new(DOING, error)
+    Fault::coded(Code::Object, DOING, error)
 }
 
 fn bound(param: &Param) -> SqlStorageValue {

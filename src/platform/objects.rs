@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use worker::{Env, Headers, Method, Request, RequestInit, Response, Stub};
 
+use crate::domain::fault_code::Code;
 use crate::storage::Fault;
 use crate::wire::ids::Did;
 
@@ -51,7 +52,7 @@ impl Object {
     pub fn stub(self, env: &Env, name: &str) -> Result<Stub, Fault> {
         env.durable_object(self.binding())
             .and_then(|namespace| namespace.get_by_name(name))
-            .map_err(|error| Fault::new("addressing an object", error))
+            .map_err(|error| Fault::coded(Code::Object, "addressing an object", error))
     }
 }
 
@@ -143,8 +144,8 @@ pub const PROVEN_HEADER: &str = "x-colibri-proven";
 /// Calls an object and waits for its reply. Anything else is a fault; the caller may call again.
 pub async fn call<C: Command>(env: &Env, instance: &str, command: &C) -> Result<C::Reply, Fault> {
     let stub = C::OBJECT.stub(env, instance)?;
-    let fault = |error: worker::Error| Fault::new(C::NAME, error);
-    let body = serde_json::to_string(command).map_err(|error| Fault::new(C::NAME, error))?;
+    let fault = |error: worker::Error| Fault::coded(Code::Object, C::NAME, error);
+    let body = serde_json::to_string(command).map_err(|error| Fault::coded(Code::Object, C::NAME, error))?;
     let mut init = RequestInit::new();
     init.with_method(Method::Post).with_headers(Headers::new()).with_body(Some(body.into()));
     let url = format!("https://do.internal/{}", C::NAME);
@@ -153,9 +154,9 @@ pub async fn call<C: Command>(env: &Env, instance: &str, command: &C) -> Result<
     let text = response.text().await.map_err(fault)?;
     let status = response.status_code();
     if status != 200 {
-        return Err(Fault::new(C::NAME, format!("{status}: {text}")));
+        return Err(Fault::coded(Code::Object, C::NAME, format!("{status}: {text}")));
     }
-    serde_json::from_str(&text).map_err(|error| Fault::new(C::NAME, error))
+    serde_json::from_str(&text).map_err(|error| Fault::coded(Code::Object, C::NAME, error))
 }
 
 /// Calls every gateway. If one fails, the call fails, and the caller calls all again.
@@ -167,14 +168,15 @@ pub async fn call_gateways<C: Command>(env: &Env, shards: u32, command: &C) -> R
 
 /// Reads a command from a request.
 async fn read<C: Command>(request: &mut Request) -> Result<C, Fault> {
-    let text = request.text().await.map_err(|error| Fault::new(C::NAME, error))?;
-    serde_json::from_str(&text).map_err(|error| Fault::new(C::NAME, error))
+    let text = request.text().await.map_err(|error| Fault::coded(Code::Object, C::NAME, error))?;
+    serde_json::from_str(&text).map_err(|error| Fault::coded(Code::Object, C::NAME, error))
 }
 
 /// Answers a command. A fault becomes a 500, which only other objects of this service see.
 fn reply<C: Command>(result: Result<C::Reply, Fault>) -> worker::Result<Response> {
-    let text =
-        result.and_then(|reply| serde_json::to_string(&reply).map_err(|error| Fault::new(C::NAME, error)));
+    let text = result.and_then(|reply| {
+        serde_json::to_string(&reply).map_err(|error| Fault::coded(Code::Object, C::NAME, error))
+    });
     match text {
         Ok(text) => Response::ok(text),
         Err(fault) => Response::error(fault.to_string(), 500),
@@ -197,7 +199,7 @@ pub fn upgraded(response: Response) -> Result<Response, Fault> {
     let status = response.status_code();
     match status {
         101 => Ok(response),
-        status => Err(Fault::new("opening a socket", format!("an object answered {status}"))),
+        status => Err(Fault::coded(Code::Object, "opening a socket", format!("an object answered {status}"))),
     }
 }
 

@@ -20,6 +20,7 @@ use worker::{
 
 use super::clock::now;
 use crate::domain::breaker::{Breaker, Errand, Outcome};
+use crate::domain::fault_code::Code;
 use crate::storage::Fault;
 use crate::wire::rate_limit;
 use crate::wire::time::Micros;
@@ -62,8 +63,10 @@ impl Failure {
     /// answer.
     pub fn into_fault(self, doing: &'static str) -> Fault {
         match self {
-            Failure::ElsewhereRefused => Fault::new(doing, "it redirects to another host"),
-            Failure::Resting(until) => Fault::new(doing, format!("the host rests until {}", until.shown())),
+            Failure::ElsewhereRefused => Fault::coded(Code::Host, doing, "it redirects to another host"),
+            Failure::Resting(until) => {
+                Fault::coded(Code::Host, doing, format!("the host rests until {}", until.shown()))
+            }
             Failure::Fault(fault) => fault,
         }
     }
@@ -149,12 +152,12 @@ impl Streamed {
         if let Some(place) = &self.remembered {
             place.note(Outcome::Failed, None);
         }
-        Err(Fault::new(self.doing, because))
+        Err(Fault::coded(Code::Host, self.doing, because))
     }
 
     /// One large account does not count against its host.
     fn too_much(&self, because: impl std::fmt::Display) -> Result<Vec<u8>, Fault> {
-        Err(Fault::new(self.doing, because))
+        Err(Fault::coded(Code::Host, self.doing, because))
     }
 }
 
@@ -253,7 +256,7 @@ pub async fn post_json(
     let abort = AbortController::default();
     let signal = abort.signal();
     let asked = async {
-        let fault = |error: worker::Error| Failure::Fault(Fault::new(doing, error));
+        let fault = |error: worker::Error| Failure::Fault(Fault::coded(Code::Host, doing, error));
         let request = request(url, headers, Some(body)).map_err(fault)?;
         let response = Fetch::Request(request).send_with_signal(&signal).await.map_err(fault)?;
         let status = response.status_code();
@@ -280,9 +283,11 @@ async fn in_time<T>(
     }
     let done = match select(pin!(work), pin!(Delay::from(within))).await {
         Either::Left((done, _)) => done,
-        Either::Right(_) => {
-            Err(Failure::Fault(Fault::new(doing, format!("no answer within {} ms", within.as_millis()))))
-        }
+        Either::Right(_) => Err(Failure::Fault(Fault::coded(
+            Code::Host,
+            doing,
+            format!("no answer within {} ms", within.as_millis()),
+        ))),
     };
     if matches!(done, Err(Failure::Fault(_))) {
         noted(errand, url, Outcome::Failed, None);
@@ -392,7 +397,7 @@ async fn follow(
     headers: &[(&str, &str)],
     signal: &worker::AbortSignal,
 ) -> Result<Answered, Failure> {
-    let fault = |error: worker::Error| Failure::Fault(Fault::new(doing, error));
+    let fault = |error: worker::Error| Failure::Fault(Fault::coded(Code::Host, doing, error));
     let mut at = url.clone();
     for _ in 0..=REDIRECTS_MAX {
         let request = request(&at, headers, None).map_err(fault)?;
@@ -409,7 +414,7 @@ async fn follow(
             _ => return Err(Failure::ElsewhereRefused),
         }
     }
-    Err(Failure::Fault(Fault::new(doing, "it redirects in a circle")))
+    Err(Failure::Fault(Fault::coded(Code::Host, doing, "it redirects in a circle")))
 }
 
 /// Whether scheme, host and port are the same.
@@ -438,14 +443,18 @@ async fn text(doing: &'static str, mut response: Response, max: usize) -> Result
     // A response without a body has no stream.
     if let Ok(mut chunks) = response.stream() {
         while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|error| Fault::new(doing, error))?;
+            let chunk = chunk.map_err(|error| Fault::coded(Code::Host, doing, error))?;
             if bytes.len() + chunk.len() > max {
-                return Err(Fault::new(doing, format!("the answer is longer than {max} bytes")));
+                return Err(Fault::coded(
+                    Code::Host,
+                    doing,
+                    format!("the answer is longer than {max} bytes"),
+                ));
             }
             bytes.extend_from_slice(&chunk);
         }
     }
-    String::from_utf8(bytes).map_err(|error| Fault::new(doing, error))
+    String::from_utf8(bytes).map_err(|error| Fault::coded(Code::Host, doing, error))
 }
 
 #[cfg(test)]

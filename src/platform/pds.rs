@@ -13,6 +13,7 @@ use super::clock::now;
 use super::memory::{NoRoom, Slot};
 use super::outbound::{Bounds, Failure, Streamed, get_stream, get_text};
 use crate::domain::breaker::Errand;
+use crate::domain::fault_code::Code;
 use crate::domain::pages::{Held, Pages};
 use crate::domain::repository::{Reading, Refused};
 use crate::domain::snapshot::{Snapshot, SnapshotRecord};
@@ -87,7 +88,7 @@ pub async fn latest_rev(pds: &Url, did: &Did) -> Result<String, Unread> {
     let url = address(pds, "com.atproto.sync.getLatestCommit", &[("did", did.as_str())]);
     match get_text(DOING, Errand::Known, &url, &[], WITHIN, SHORT_MAX).await {
         Ok((200, text)) => pds::latest_rev(&text)
-            .ok_or_else(|| Unread::Fault(Fault::new(DOING, "the host answered nonsense"))),
+            .ok_or_else(|| Unread::Fault(Fault::coded(Code::Host, DOING, "the host answered nonsense"))),
         Ok((status, text)) => Err(Unread::of_status(status, &text)),
         Err(failure) => Err(Unread::of(DOING, failure)),
     }
@@ -155,7 +156,7 @@ pub async fn listing(pds: &Url, did: &Did, rev: String, slot: &Slot) -> Result<S
         let (mut pages, mut seen, mut cursor) = (Pages::default(), BTreeSet::new(), None);
         loop {
             if now() > until {
-                return Err(Unread::Fault(Fault::new(LISTING, "the listing takes too long")));
+                return Err(Unread::Fault(Fault::coded(Code::Host, LISTING, "the listing takes too long")));
             }
             let page = page(pds, did, (collection, cursor.as_deref()), slot, bytes as u64).await?;
             let entries = page.records.len();
@@ -173,7 +174,7 @@ pub async fn listing(pds: &Url, did: &Did, rev: String, slot: &Slot) -> Result<S
                 return Err(Unread::Refused(Refused::TooLarge));
             }
             let next = pages.turn(Held { entries, new }, page.cursor);
-            cursor = next.map_err(|endless| Unread::Fault(Fault::new(LISTING, endless)))?;
+            cursor = next.map_err(|endless| Unread::Fault(Fault::coded(Code::Host, LISTING, endless)))?;
             if cursor.is_none() {
                 break;
             }
@@ -210,5 +211,5 @@ async fn page(
     let twice = (bytes.len() as u64).saturating_mul(2);
     slot.hold(holds.saturating_add(twice)).await.map_err(Unread::NoRoom)?;
     let page = std::str::from_utf8(&bytes).ok().and_then(|text| pds::page(text, did, collection));
-    page.ok_or_else(|| Unread::Fault(Fault::new(LISTING, "the host answered nonsense")))
+    page.ok_or_else(|| Unread::Fault(Fault::coded(Code::Host, LISTING, "the host answered nonsense")))
 }

@@ -12,6 +12,7 @@ use super::outbound::get_text;
 use super::strangers::Service;
 use crate::domain::answers::{Answers, Look};
 use crate::domain::breaker::Errand;
+use crate::domain::fault_code::Code;
 use crate::storage::Fault;
 use crate::wire::ids::Did;
 use crate::wire::profile::LookedUp;
@@ -43,7 +44,9 @@ pub async fn look_up_anybody(did: &Did, outside: &Outside) -> Option<Result<Opti
     loop {
         match SAID.with_borrow_mut(|said| said.look(name, PATIENCE, now())) {
             Look::Said(Some(profile)) => return Some(Ok(profile)),
-            Look::Said(None) => return Some(Err(Fault::new(DOING, "it was not answered just now"))),
+            Look::Said(None) => {
+                return Some(Err(Fault::coded(Code::Host, DOING, "it was not answered just now")));
+            }
             Look::Asked => Delay::from(LOOK_EVERY).await,
             Look::Ask => break,
         }
@@ -69,16 +72,16 @@ pub async fn look_up_anybody(did: &Did, outside: &Outside) -> Option<Result<Opti
 
 /// Looks up the profile of a DID. `None` if the API has no profile for it.
 pub async fn look_up(did: &Did, outside: &Outside, errand: Errand<'_>) -> Result<Option<LookedUp>, Fault> {
-    let api = Url::parse(&outside.profiles).map_err(|error| Fault::new(DOING, error))?;
+    let api = Url::parse(&outside.profiles).map_err(|error| Fault::coded(Code::Host, DOING, error))?;
     let url = address(&api, "app.bsky.actor.getProfile", &[("actor", did.as_str())]);
     match get_text(DOING, errand, &url, &[("accept", "application/json")], WITHIN, PROFILE_MAX).await {
         Ok((200, text)) => match LookedUp::parse(&text, did) {
             Some(profile) => Ok(Some(profile)),
-            None => Err(Fault::new(DOING, "the answer is no profile of this DID")),
+            None => Err(Fault::coded(Code::Host, DOING, "the answer is no profile of this DID")),
         },
         // The API answers 400 for unknown, deactivated and suspended accounts.
         Ok((400 | 404, _)) => Ok(None),
-        Ok((status, _)) => Err(Fault::new(DOING, format!("status {status}"))),
+        Ok((status, _)) => Err(Fault::coded(Code::Host, DOING, format!("status {status}"))),
         Err(failure) => Err(failure.into_fault(DOING)),
     }
 }

@@ -487,6 +487,9 @@ pub struct IngestStatus {
     pub cursor_at: Option<String>,
     /// Records that wait for another record.
     pub held_records: i64,
+    /// Since when the oldest of them waits.
+    #[serde(default)]
+    pub oldest_held_at: Option<String>,
     /// Frames and records that were refused.
     pub refused: i64,
     /// Events and stored rows that could not be delivered or read back, and were set aside (Q21).
@@ -536,6 +539,7 @@ pub async fn ingest_status(store: &impl Store) -> Result<IngestStatus, Fault> {
     let statement = Statement::new(
         "SELECT json_object('cursor_us', s.cursor_us, 'cursor_at', s.cursor_at,
                 'held_records', (SELECT count(*) FROM held),
+                'oldest_held_at', (SELECT min(arrived_at) FROM held),
                 'refused', (SELECT coalesce(sum(count), 0) FROM refusal_counts),
                 'set_aside', (SELECT coalesce(sum(count), 0) FROM incidents WHERE kind LIKE 'set_aside%'),
                 'restarts', (SELECT coalesce(sum(count), 0) FROM incidents WHERE kind = 'restart'),

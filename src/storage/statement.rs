@@ -5,6 +5,8 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::domain::fault_code::Code;
+use crate::domain::troubles::is_full;
 use crate::wire::json;
 
 /// A statement with its parameters, ready to run.
@@ -109,12 +111,24 @@ pub struct Fault {
     pub doing: &'static str,
     /// The error text. For the log, never for callers.
     pub because: String,
+    /// What kind of trouble it is.
+    code: Code,
 }
 
 impl Fault {
     /// A fault while `doing` something.
     pub fn new(doing: &'static str, because: impl fmt::Display) -> Self {
-        Self { doing, because: because.to_string() }
+        Self::coded(Code::Internal, doing, because)
+    }
+
+    /// The same, of a known kind.
+    pub fn coded(code: Code, doing: &'static str, because: impl fmt::Display) -> Self {
+        Self { doing, because: because.to_string(), code }
+    }
+
+    /// Its code in the log.
+    pub fn code(&self) -> Code {
+        if is_full(&self.because) { Code::DiskFull } else { self.code }
     }
 }
 

@@ -116,6 +116,12 @@ pub enum Reply {
         /// The community.
         community_uri: AtUri,
     },
+    /// The operator restarts the service: the socket is closed, and the client connects again after this
+    /// time (R65).
+    ServerRestart {
+        /// In milliseconds.
+        retry_after_ms: u32,
+    },
 }
 
 impl Reply {

@@ -163,6 +163,15 @@ async function cause(socket) {
   await socket.next({ type: 'community_deleted' })
   await alice.put(COLLECTION.community, community.rkey, records.community({ name: 'Garden', requiresApprovalToJoin: false }))
   await socket.next({ type: 'community_upserted', name: 'Garden' })
+  await restart('sockets')
+  await socket.next({ type: 'server_restart' })
+}
+
+/** @param {string} scope */
+async function restart(scope) {
+  const headers = { authorization: `Bearer ${KEY}` }
+  const body = JSON.stringify({ scope })
+  assert.equal((await service.fetchJson('/api/admin/restart', { method: 'POST', headers, body })).status, 200)
 }
 
 async function onlyMembers(members_only) {
@@ -184,6 +193,8 @@ test('signaling: every example is accepted, and every frame is as documented', a
   two.send({ type: 'offer', room: 'kitchen', target_peer_id: 'nobody', sdp: 'v=0' })
   await replied(two, 'error')
   await replied(one, 'ack')
+  await restart('calls')
+  await until(two, 'server_restart')
   const seen = new Set([...one.frames, ...two.frames].map((frame) => documented('connectPeers', frame)))
   assert.deepEqual([...seen].sort(), typesOf(document.operations.connectPeers.messages).sort(), 'every frame came')
   assert.deepEqual(one.frames.filter(({ type }) => type === 'error'), [], 'no example is refused')

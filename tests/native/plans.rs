@@ -273,6 +273,7 @@ fn exercise() -> Sqlite {
         audit::page(&store, "at://c", &Filter::default(), None, 50).await.unwrap();
         operator::overview(&store).await.unwrap();
         operator::communities(&store, None, 50).await.unwrap();
+        operator::present(&store, &[(did.clone(), State::Online)]).await.unwrap();
         end_bans(&store, &settings, Micros(START)).await.unwrap();
         invites::find(&store, "code").await.unwrap();
         invites::list(&store, "at://c", None, 50).await.unwrap();

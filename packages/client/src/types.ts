@@ -237,6 +237,44 @@ export interface DueRepository {
   next_attempt_at: Timestamp
 }
 
+/** `sockets`: the events sockets; `calls`: the signaling sockets; `stream`: the connection to the stream; `all`: all of these. */
+export type RestartScope = "sockets" | "calls" | "stream" | "all"
+
+export interface Statistics {
+  /** How many people are present. */
+  UserCount: number
+  /** Their handles, ascending; of somebody without one, the DID. At most 1,000. */
+  Usernames: string[]
+  /** Open events sockets, without observers. */
+  sockets: number
+  /** By AT-URI: the communities where anybody is. */
+  communities: Record<string, Here>
+}
+
+export interface Here {
+  /** Members who are online, the owner and pending ones included. */
+  online: number
+  /** Members who are away. */
+  away: number
+  /** Members who do not want to be disturbed. */
+  dnd: number
+  /** Sockets that named it in a subscription. */
+  connections: number
+  /** People in its voice channels. */
+  voice: number
+}
+
+export interface Part {
+  /** Its name. */
+  part: string
+  /** `note`: it works, and something is worth a look. */
+  verdict: "ok" | "note" | "wrong"
+  /** What is known of it. */
+  message: string
+  /** What to do, unless it is `ok`. */
+  advice?: string
+}
+
 export interface ListedCommunity {
   uri: AtUri
   owner_did: Did
@@ -320,6 +358,8 @@ export interface IceServers {
 }
 
 export interface Health {
+  /** What is known of each part; the status of the answer does not depend on them. */
+  parts: Part[]
   /** `open`, `mixed` or `verified`. */
   auth_mode: string
   /** What the mode means. */
@@ -367,6 +407,8 @@ export interface Ingest {
   cursor_at?: string | null
   /** Records that wait for another record. */
   held_records?: number
+  /** Since when the oldest of them waits. */
+  oldest_held_at?: string | null
   /** Events and stored rows that could not be delivered or read back. The subscribers of their communities received `resync_required`. */
   set_aside?: number
   /** How often the program ended by a panic or a fault of the machine, and restarted. */
@@ -530,6 +572,9 @@ export interface Requests {
   'POST /api/notifications/seen': { query: { did: Did; message?: AtUri; until?: Timestamp }; body: undefined; answer: Seen }
   'GET /api/operator': { query: {}; body: undefined; answer: Overview }
   'GET /api/operator/communities': { query: { limit?: number; cursor?: Cursor }; body: undefined; answer: ListedCommunity[] }
+  'GET /api/statistics': { query: {}; body: undefined; answer: Statistics }
+  'POST /api/admin/restart': { query: {}; body: { scope: RestartScope }; answer: { scope: RestartScope; sockets: number } }
+  'POST /api/shutdown': { query: {}; body: undefined; answer: { OK: boolean } }
   'GET /api/sync': { query: { did: Did }; body: undefined; answer: Repo }
   'POST /api/sync': { query: {}; body: { did: Did }; answer: Repo }
 }
@@ -551,6 +596,7 @@ export type ServerFrame =
   | { type: "resumed"; community_uri: AtUri; from: number; to: number }
   | { type: "resync_required"; community_uri: AtUri; oldest: number }
   | { type: "subscription_ended"; community_uri: AtUri }
+  | { type: "server_restart"; retry_after_ms: number }
   | Message & { type: "message"; message: Message; community_uri: AtUri; channel_uri: AtUri; seq: Seq; live: Live }
   | { type: "message_deleted"; id: string; rkey: Rkey; author_did: Did; channel: string; community_uri: AtUri; channel_uri: AtUri; seq: Seq; live: Live }
   | { type: "reaction_added"; rkey: Rkey; author_did: Did; emoji: string; target_rkey: Rkey; target_author_did: Did; channel: string; community_uri: AtUri; channel_uri: AtUri; seq: Seq; live: Live }
@@ -589,4 +635,5 @@ export type CallFrame =
   | { type: "voice_state"; room: string; from_peer_id: string; muted: boolean; deafened: boolean; camera: boolean; screen: boolean }
   | { type: "peer_left"; room: string; peer_id: string }
   | { type: "ack" }
+  | { type: "server_restart"; retry_after_ms: number }
   | { type: "error"; message: string }

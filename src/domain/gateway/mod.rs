@@ -17,6 +17,7 @@ pub mod settling;
 mod delivery;
 mod frames;
 mod members_only;
+pub mod operating;
 mod people;
 mod sockets;
 mod traces;
@@ -145,6 +146,8 @@ pub enum Input {
         /// Whether it is the last time.
         last: bool,
     },
+    /// The operator restarts the service (R63).
+    Restarted,
     /// The alarm rang.
     Alarm,
 }
@@ -352,6 +355,7 @@ impl Gateway {
             Input::Adopted(dids) => self.adopted(&dids, moment),
             Input::Proved(did) => self.proved(&did, moment),
             Input::Erased { did, last } => self.erased(&did, last, moment),
+            Input::Restarted => self.restart(moment),
             Input::Alarm => self.alarm(moment),
         }
         self.take_effects()

@@ -13,10 +13,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::door::{admit, close, error};
 use crate::domain::frame_budget::Budget;
+use crate::domain::restarting::retry_after;
 use crate::domain::voice_right::{VoiceRefusal, home, may_be_in};
 use crate::domain::working_set::WorkingSet;
 use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::signaling::{ClientFrame, HEARTBEAT_ACK, ServerFrame, Signal, VoiceChange, VoiceState};
+use crate::wire::socket::Reply;
 use crate::wire::time::Micros;
 
 /// Identifies a socket: a random number below 2^53 that is never reused, so that a late close of
@@ -511,6 +513,14 @@ impl Room {
     pub fn sockets_of(&self, did: &Did) -> Vec<SocketId> {
         let theirs = self.sessions.values().filter(|open| open.session.did.as_ref() == Some(did));
         theirs.map(|open| open.session.id).collect()
+    }
+
+    /// R65: closes every socket. Nobody is left who could be notified.
+    pub fn restart(&mut self) -> Vec<Effect> {
+        let all: Vec<SocketId> = self.sessions.keys().copied().collect();
+        let frame = |id: SocketId| Reply::ServerRestart { retry_after_ms: retry_after(id) }.text();
+        let sent = all.iter().map(|id| Effect::Send { to: vec![*id], frame: frame(*id) });
+        sent.chain(self.dismiss(&all, close::RESTART, "restart", None)).collect()
     }
 
     /// Closes sockets, each after an error frame if there is one. Only the remaining peers get

@@ -1,9 +1,10 @@
-//! What only the operator reads: R60 and R61.
+//! What only the operator reads: R60, R61 and R62.
 
 use serde::{Deserialize, Serialize};
 
 use super::super::{Fault, Param, Statement, Store, rows};
 use super::{Page, cut};
+use crate::domain::presence::State;
 use crate::wire::ids::{AtUri, Did};
 
 /// Repositories that R60 names at most.
@@ -103,3 +104,54 @@ const COMMUNITIES: &str = "
         'requires_approval_to_join', json(iif(c.requires_approval_to_join, 'true', 'false'))) AS row
     FROM communities c LEFT JOIN people p ON p.did = c.owner_did
     WHERE c.uri > ?1 AND NOT c.hidden ORDER BY c.uri LIMIT ?2";
+
+/// Somebody who is present.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Named {
+    /// Their verified handle, or their DID.
+    pub name: String,
+}
+
+/// How many people of a community are present.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PresentIn {
+    /// Its AT-URI.
+    pub uri: String,
+    /// How many are in this state.
+    pub online: u32,
+    /// Likewise.
+    pub away: u32,
+    /// Likewise.
+    pub dnd: u32,
+}
+
+/// R62: what these people, who are present, are called; and how many of them are in each community that they own or
+/// have a membership in, in one round trip.
+pub async fn present(
+    store: &impl Store,
+    people: &[(Did, State)],
+) -> Result<(Vec<Named>, Vec<PresentIn>), Fault> {
+    let statements = [NAMES, PRESENT].map(|sql| Statement::new(sql, [Param::json(&people)]));
+    let found = store.read(&statements).await?;
+    Ok((rows(found.first())?, rows(found.get(1))?))
+}
+
+const NAMES: &str = "
+    SELECT json_object('name', coalesce(p.handle, w.value ->> 0)) AS row
+    FROM json_each(?1) w LEFT JOIN people p ON p.did = w.value ->> 0";
+
+const PRESENT: &str = "
+    SELECT json_object('uri', uri, 'online', sum(state = 'online'), 'away', sum(state = 'away'),
+        'dnd', sum(state = 'dnd')) AS row
+    FROM (
+        SELECT w.value ->> 0 AS did, w.value ->> 1 AS state, c.uri FROM json_each(?1) w
+          JOIN communities c ON c.owner_did = w.value ->> 0 WHERE NOT c.hidden
+        UNION SELECT w.value ->> 0, w.value ->> 1, c.uri FROM json_each(?1) w
+          JOIN memberships m ON m.member_did = w.value ->> 0 JOIN communities c ON c.uri = m.community_uri
+         WHERE NOT m.hidden AND NOT c.hidden AND NOT EXISTS (
+            SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = m.member_did)
+        UNION SELECT w.value ->> 0, w.value ->> 1, c.uri FROM json_each(?1) w
+          JOIN members m ON m.member_did = w.value ->> 0 JOIN communities c ON c.uri = m.community_uri
+         WHERE NOT m.hidden AND NOT m.withdrawn AND NOT c.hidden AND NOT EXISTS (
+            SELECT 1 FROM bans b WHERE b.community_uri = c.uri AND b.member_did = m.member_did))
+    GROUP BY uri ORDER BY uri";

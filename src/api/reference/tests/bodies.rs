@@ -2,7 +2,7 @@
 //! exactly where the type may be empty. Samples are written without `..`, so that a new field does
 //! not compile until it is added here, and fails until it is in the document.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -16,9 +16,11 @@ use crate::api::health::{Health, Ingest};
 use crate::api::identity::Shown;
 use crate::api::server::Server;
 use crate::domain::auth_mode::AuthMode;
+use crate::domain::health::{Part, Verdict};
 use crate::domain::identity::HandleStatus;
 use crate::domain::members_only::meaning;
 use crate::domain::sidebar::Sidebar;
+use crate::domain::statistics::{Here, Statistics};
 use crate::durable::jetstream::commands::{Spent, StreamStatus};
 use crate::storage::discovery;
 use crate::storage::reads::operator::{DueRepository, Listed, Overview, RefusedFor};
@@ -270,6 +272,7 @@ fn ingest(all: bool, stored: bool) -> Ingest {
             cursor_us: all.then_some(1),
             cursor_at: all.then(text),
             held_records: 1,
+            oldest_held_at: all.then(text),
             set_aside: 1,
             restarts: 1,
             refused: 1,
@@ -281,6 +284,15 @@ fn ingest(all: bool, stored: bool) -> Ingest {
     }
 }
 
+fn part(all: bool) -> Part {
+    Part { part: "stream", verdict: Verdict::Note, message: text(), advice: all.then_some("wait") }
+}
+
+fn statistics() -> Statistics {
+    let here = BTreeMap::from([(text(), Here::default())]);
+    Statistics { user_count: 1, usernames: vec![text()], sockets: 1, communities: here }
+}
+
 fn health(all: bool) -> Health {
     Health {
         ok: !all,
@@ -288,6 +300,7 @@ fn health(all: bool) -> Health {
         database: true,
         auth_mode: AuthMode::Open.name(),
         auth_meaning: AuthMode::Open.meaning(),
+        parts: vec![part(true)],
         error: all.then_some("Unavailable"),
         message: all.then(text),
     }
@@ -352,6 +365,9 @@ fn samples() -> Vec<Samples> {
         of("Invite", invite),
         of("AuditEntry", audit_entry),
         of("Overview", overview),
+        of("Statistics", |_| statistics()),
+        of("Here", |_| Here::default()),
+        of("Part", part),
         of("RefusedFor", refused_for),
         of("DueRepository", due_repository),
         of("ListedCommunity", listed),

@@ -88,6 +88,7 @@ fn replies() -> Vec<Reply> {
         Reply::Resumed { community_uri: text(), from: 1, to: 2 },
         Reply::ResyncRequired { community_uri: uri(), oldest: 1 },
         Reply::SubscriptionEnded { community_uri: uri() },
+        Reply::ServerRestart { retry_after_ms: 1 },
     ]
 }
 
@@ -250,9 +251,11 @@ fn every_frame_of_the_events_socket_is_documented_field_by_field() {
 fn every_frame_of_signaling_is_documented_field_by_field() {
     let document = sockets();
     let documented = messages(&document, "/operations/connectPeers/messages");
-    let seen = compare(&document, &documented, &signals());
+    let restart = Reply::ServerRestart { retry_after_ms: 1 }.text();
+    let frames: Vec<String> = signals().into_iter().chain([restart]).collect();
+    let seen = compare(&document, &documented, &frames);
     let mut known = variants("src/wire/signaling.rs", "ServerFrame<'a>");
-    known.insert("ack".to_owned());
+    known.extend(["ack", "server_restart"].map(str::to_owned));
     assert_eq!((&seen, names(&documented)), (&known, known.clone()));
 }
 

@@ -136,6 +136,7 @@ fn field(kind: &str) -> (bool, Value) {
         "reason" | "time_ahead" => (false, json!({ "type": ["string", "null"] })),
         "dids" => (true, json!({ "type": "array" })),
         "bool" => (true, json!({ "type": "boolean" })),
+        "scope" => (true, named("RestartScope")),
         "whole" | "count" => (false, json!({ "type": ["integer", "null"] })),
         other => panic!("teach this test what a field is that is read by Body::{other}"),
     }
