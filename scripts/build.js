@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 
 import { digestOf, filesBelow } from './inputs.js'
-import { isProgram, BUILD_DIR, GUARD, packaged, ROOT, WRANGLER_CONFIG } from './paths.js'
+import { BUILD_DIR, GUARD, isProgram, packaged, PREBUILT, ROOT, WRANGLER_CONFIG } from './paths.js'
 import { buildPages, PAGES_SOURCES, pagesAreCurrent } from './pages.js'
 import { exitWith, Refusal, runQuietly, say } from './progress.js'
 import { setUp, wasmBindgen, workerBuild } from './toolchain.js'
@@ -32,7 +32,10 @@ function inputsDigest() {
 }
 
 /** Whether build/ was made from the current sources. */
-export const buildIsCurrent = () => workerIsCurrent() && pagesAreCurrent()
+export const buildIsCurrent = () => isPrebuilt() || (workerIsCurrent() && pagesAreCurrent())
+
+/** Whether this is a release, which was built elsewhere. */
+const isPrebuilt = () => existsSync(join(BUILD_DIR, PREBUILT))
 
 function workerIsCurrent() {
   return existsSync(STAMP) && existsSync(WASM) && (existsSync(GUARD) || !GUARDS) && readFileSync(STAMP, 'utf8') === inputsDigest()
@@ -78,6 +81,7 @@ export const BUILD_TITLE = 'building the Worker (seconds when warm, about 2 minu
  * @param {(title: string) => void} [announce] called before a build that is necessary
  */
 export async function build(announce = say) {
+  if (isPrebuilt()) throw new Refusal('This is a release: it is built, and its sources are elsewhere. Clone the repository to build it.')
   await setUp({ rust: true })
   // Computed before the compiler reads the files, so that an edit during the build causes another build.
   const inputs = inputsDigest()

@@ -48,7 +48,11 @@ export const COMMANDS = {
     },
   },
   test: { script: 'scripts/test.js', about: 'Every check, or those named.', arguments: STEPS },
-  setup: { script: 'scripts/toolchain.js', about: 'Installs all that the other commands need, and nothing twice.' },
+  setup: {
+    script: 'scripts/toolchain.js',
+    about: 'Installs all that the other commands need, and nothing twice.',
+    options: { 'to-serve': { about: 'only what `npm run serve` needs with a built Worker' } },
+  },
   build: { script: 'scripts/build.js', about: 'Builds the Worker and prints its size.' },
   serve: {
     script: 'scripts/serve.js',
@@ -258,6 +262,15 @@ export const COMMANDS = {
     script: 'scripts/client-types.js',
     about: 'Writes the types of packages/client from openapi.json and asyncapi.json.',
     options: { check: { about: 'only say whether they are current' } },
+  },
+  release: {
+    script: 'scripts/release.js',
+    about: 'Makes an archive of the built Worker that starts with Node alone, after checking versions and notes.',
+    options: {
+      out: { value: 'DIR', default: join(LOCAL_DIR, 'release'), about: 'the folder for it' },
+      draft: { about: 'of an unfinished version' },
+    },
+    needs: { rust: true },
   },
   dev: {
     script: 'scripts/dev.js',

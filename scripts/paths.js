@@ -14,6 +14,9 @@ export const BUILD_DIR = join(ROOT, 'build')
 /** The built pages, the folder of the binding ASSETS. */
 export const PAGES_DIR = join(BUILD_DIR, 'pages')
 
+/** A file in BUILD_DIR that says that this is a release, which has no sources (release.js). */
+export const PREBUILT = '.prebuilt'
+
 /** The library that bounds workerd's connections (guard/), on Linux; `npm run build` builds it. */
 export const GUARD = join(BUILD_DIR, 'guard.so')
 

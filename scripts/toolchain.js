@@ -14,6 +14,7 @@ import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 
 import { node24 } from './node24.js'
+import { readArguments } from './commands.js'
 import { isProgram, packaged, ROOT, TOOLS_DIR } from './paths.js'
 import { exitWith, Refusal, runQuietly, say } from './progress.js'
 
@@ -252,6 +253,10 @@ export async function setUp(needs) {
   }
 }
 
-if (isProgram(import.meta.url)) {
-  setUp({ rust: true, lints: true, network: true, calls: true }).then(() => say('Everything is installed.'), exitWith)
+async function setUpAll() {
+  const { 'to-serve': toServe } = readArguments('setup').values
+  await setUp(toServe ? {} : { rust: true, lints: true, network: true, calls: true })
+  say('Everything is installed.')
 }
+
+if (isProgram(import.meta.url)) setUpAll().catch(exitWith)

@@ -1,0 +1,89 @@
+// @ts-check
+// `npm run release`: the archive starts with Node alone, in a folder where there are neither sources nor a compiler.
+
+import assert from 'node:assert/strict'
+import { execFile, execFileSync, spawn } from 'node:child_process'
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+
+import { atEnd, DEFAULT_ENV, eventually, freshFolder } from './harness.js'
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+
+/** The archive, unpacked beside nothing, and an npm that "installs" links to the packages of this clone. */
+async function unpacked() {
+  const out = freshFolder()
+  await promisify(execFile)(process.execPath, [join(ROOT, 'scripts', 'release.js'), '--draft', '--out', out], { timeout: 120_000 })
+  const [archive] = readdirSync(out)
+  assert.match(archive, /^colibri-edge-\d+\.\d+\.\d+-draft\.tar\.gz$/)
+  execFileSync('tar', ['-xzf', join(out, archive), '-C', out])
+  const root = join(out, archive.replace('.tar.gz', ''))
+  const npm = join(out, 'npm.js')
+  writeFileSync(
+    npm,
+    `const fs = require('node:fs')
+    const from = ${JSON.stringify(join(ROOT, 'node_modules'))}
+    fs.mkdirSync('node_modules', { recursive: true })
+    for (const entry of fs.readdirSync(from))
+      if (!['.stamp', '.installed-for-lock', '.cache'].includes(entry)) fs.symlinkSync(from + '/' + entry, 'node_modules/' + entry)`,
+  )
+  // Programs that a compiler would need are not on this PATH.
+  const bin = join(out, 'bin')
+  mkdirSync(bin)
+  for (const program of ['sh', 'sleep', 'find', 'setpriv', 'ps']) {
+    const path = ['/usr/bin', '/bin'].map((folder) => join(folder, program)).find((full) => existsIn(full))
+    if (path) symlinkSync(path, join(bin, program))
+  }
+  return { root, env: { PATH: bin, npm_execpath: npm, npm_node_execpath: process.execPath, ...DEFAULT_ENV, AUTH_MODE: 'mixed' } }
+}
+
+function existsIn(/** @type {string} */ path) {
+  try {
+    return readFileSync(path).length > 0
+  } catch {
+    return false
+  }
+}
+
+test('the archive serves, with its pages and all migrations, and says what each migration is for', async () => {
+  const { root, env } = await unpacked()
+  assert(!readdirSync(root).includes('durable') && !readdirSync(join(root, 'src')).includes('api'), 'no sources')
+  const notes = readFileSync(join(root, 'UPGRADING.md'), 'utf8')
+  for (const file of readdirSync(join(root, 'migrations'))) assert(notes.includes(`## ${file}\n`), file)
+  const child = spawn(process.execPath, [join(root, 'scripts', 'run.js'), 'serve', '--port', '0', '--state', join(root, 'state')], {
+    cwd: root,
+    detached: true,
+    env: { ...env, COLIBRI_END_WITH_PARENT: '1' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let [printed, log] = ['', '']
+  child.stdout.setEncoding('utf8').on('data', (text) => (printed += text))
+  child.stderr.setEncoding('utf8').on('data', (text) => (log += text))
+  const ended = new Promise((resolve) => child.once('exit', resolve))
+  atEnd(async () => {
+    if (child.exitCode === null && child.signalCode === null) process.kill(-child.pid, 'SIGKILL')
+    await ended
+  })
+  await eventually(() => printed.includes('ready') || child.exitCode !== null, { timeout: 60_000, what: 'the service' })
+  const url = printed.match(/^ready (\S+)$/m)?.[1]
+  assert(url, log)
+  assert(!/older than the sources/.test(log), log)
+  assert.equal((await fetch(`${url}/api/server`)).status, 200)
+  assert.equal((await fetch(`${url}/console`)).status, 200)
+  child.kill('SIGTERM')
+  assert.equal(await ended, 0)
+})
+
+test('a version that CHANGELOG.md does not name is not released', async (t) => {
+  const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
+  const changelog = readFileSync(join(ROOT, 'CHANGELOG.md'), 'utf8')
+  const args = [join(ROOT, 'scripts', 'release.js'), '--out', freshFolder()]
+  if (changelog.includes(`\n## ${version}\n`)) return t.skip('this version is ready to be released')
+  await assert.rejects(promisify(execFile)(process.execPath, args), (/** @type {any} */ { code, stderr }) => {
+    assert.deepEqual([code, stderr.trim().split('\n').length], [1, 1], stderr)
+    return stderr.includes(`CHANGELOG.md has no section "## ${version}"`)
+  })
+})
