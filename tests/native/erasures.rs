@@ -29,7 +29,7 @@ use super::sqlite::{Break, Sqlite};
 use super::story::{START, Service, Story, ban, block, frame, kick, moderators};
 
 /// Columns with nothing of a person in them when that person is erased.
-const ERASED: [&str; 96] = [
+const ERASED: [&str; 95] = [
     "actors.did",
     "actors.uri",
     "approvals.approver_did",
@@ -103,7 +103,6 @@ const ERASED: [&str; 96] = [
     "memberships.cid",
     "messages.attachments",
     "messages.cid",
-    "messages.facets",
     "messages.text",
     "people.account_said",
     "people.avatar_cid",
@@ -130,7 +129,7 @@ const ERASED: [&str; 96] = [
 ];
 
 /// Columns that may still name them, and why.
-const STAYS: [(&str, &str); 38] = [
+const STAYS: [(&str, &str); 39] = [
     ("approvals.community_uri", "of others: what they approved"),
     ("approvals.membership_uri", "of others: it counts again if the erasure is lifted"),
     ("audit_log.actor", "what moderators did is written down for those it was done to (X22); it ends"),
@@ -167,6 +166,7 @@ const STAYS: [(&str, &str); 38] = [
     ("channel_reads.cursor_uri", "of others: how far they have read"),
     ("mutes.subject", "of others: what they muted"),
     ("actors.communities", "of others: the order of their communities"),
+    ("messages.facets", "of others: whom they mention, as in their text"),
     ("read_positions.channel_uri", "of others: how far they have read"),
     ("read_positions.cursor_uri", "of others: how far they have read"),
 ];
