@@ -104,6 +104,18 @@ function Frame({ document, reference }: { document: Document; reference: Referen
   const id = last(reference.$ref)
   const message = document.components.messages[id]
   if (!message) return null
+  // A frame of two sockets is described at the first, so that its address names one place.
+  const first = Object.entries(document.channels).find(([, { messages }]) => id in messages)
+  if (first && !reference.$ref.startsWith(`#/channels/${first[0]}/`)) {
+    return (
+      <p>
+        <a href={`#${id}`}>
+          <code>{message.name}</code>
+        </a>{' '}
+        {message.title}
+      </p>
+    )
+  }
   return (
     <section id={id}>
       <h4>

@@ -54,8 +54,8 @@ function start(heading, person, more = {}) {
 
 const listens = ({ lines }) => eventually(() => lines.includes('listening'), { what: 'the program to listen' })
 
-test('the first bot says hello to whoever joins', async () => {
-  const bot = start('Say hello to whoever joins', alice)
+test('the first bot says hello to people who join', async () => {
+  const bot = start('Say hello to people who join', alice)
   await listens(bot)
   const carol = await place.network.createAccount('carol')
   await carol.membership(community.uri)

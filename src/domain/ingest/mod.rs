@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::announcement::{Announcement, Audience, Scope, Topic};
 use super::facts_cache::Kept;
+use super::form::Form;
 use super::identity::Finding;
 use super::moderation::{Decision, Ruling};
 use super::notifications::{self, Notified};
@@ -446,8 +447,12 @@ impl Fold {
         self.announce_text(community, Audience::Community, topic, text());
     }
 
-    /// Announces an application to those who may admit its person (N168).
+    /// Announces an application to those who may admit its person (N168). One to a community of the old form is left
+    /// out: its number would be missing in what clients of March 2026 receive (A39).
     fn announce_application(&mut self, community: &AtUri, event: ApplicationEvent) {
+        if Form::of(community) == Form::Old {
+            return;
+        }
         let text = NewestEvent::ApplicationEvent(event).text();
         let text = text.map(|newest| events::pack(Some(&newest), None));
         self.announce_text(community, Audience::Approvers, Topic::Other, text);
