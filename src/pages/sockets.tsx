@@ -44,6 +44,7 @@ interface Channel {
   title: string
   description: string
   bindings: { ws: { query: Schema } }
+  messages: Record<string, Reference>
   'x-close-codes': Record<string, string>
 }
 
