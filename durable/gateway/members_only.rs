@@ -32,8 +32,11 @@ impl GatewayObject {
     /// The people here who may admit others to the community, if some of these events are for them (N162). They are
     /// read for each such event, as who may read a community is.
     pub(super) async fn approvers(&self, community: &AtUri, events: &[Numbered]) -> Outcome<BTreeSet<Did>> {
+        if !events.iter().any(|event| event.audience == Audience::Approvers) {
+            return Ok(BTreeSet::new());
+        }
         let people = self.with(|gateway| Ok(gateway.watchers(community.as_str())))?;
-        if people.is_empty() || !events.iter().any(|event| event.audience == Audience::Approvers) {
+        if people.is_empty() {
             return Ok(BTreeSet::new());
         }
         let people: Vec<Did> = people.into_iter().collect();
