@@ -2,6 +2,7 @@
 //! faults, each row that is kept, and that there is no other of the people and keys that are known.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 
 use colibri_edge::domain::moderation::Decision;
 use colibri_edge::domain::working_set::WorkingSet;
@@ -14,6 +15,11 @@ use super::story::{Service, Story, by_operator};
 
 const BREAKS: [Break; 4] = [Break::CommitLost, Break::CommitStored, Break::Conflict, Break::Read];
 
+/// A row as `Sqlite::look` shows it.
+fn line<const N: usize>(columns: [&dyn Display; N]) -> String {
+    columns.map(ToString::to_string).join("|")
+}
+
 /// What is kept, and what the database says instead: rows as text.
 fn compare(service: &Service) -> Result<(), TestCaseError> {
     let mut kept = WorkingSet::default();
@@ -24,14 +30,7 @@ fn compare(service: &Service) -> Result<(), TestCaseError> {
             kept.memberships
                 .iter()
                 .map(|row| {
-                    format!(
-                        "{}|{}|{}|{}|{}",
-                        row.member_did,
-                        row.uri,
-                        row.community_uri,
-                        i64::from(row.hidden),
-                        row.rev
-                    )
+                    line([&row.member_did, &row.uri, &row.community_uri, &i64::from(row.hidden), &row.rev])
                 })
                 .collect::<BTreeSet<String>>(),
             stored("SELECT member_did, uri, community_uri, hidden, rev FROM memberships"),
@@ -40,46 +39,38 @@ fn compare(service: &Service) -> Result<(), TestCaseError> {
             kept.members
                 .iter()
                 .map(|row| {
-                    format!(
-                        "{}|{}|{}|{}|{}",
-                        row.member_did,
-                        row.uri,
-                        i64::from(row.withdrawn),
-                        i64::from(row.hidden),
-                        row.rev
-                    )
+                    line([
+                        &row.member_did,
+                        &row.uri,
+                        &i64::from(row.withdrawn),
+                        &i64::from(row.hidden),
+                        &row.rev,
+                    ])
                 })
                 .collect(),
             stored("SELECT member_did, uri, withdrawn, hidden, rev FROM members"),
         ),
         (
-            kept.approvals
-                .iter()
-                .map(|row| format!("{}|{}|{}", row.membership_uri, row.uri, row.rev))
-                .collect(),
+            kept.approvals.iter().map(|row| line([&row.membership_uri, &row.uri, &row.rev])).collect(),
             stored("SELECT membership_uri, uri, rev FROM approvals"),
         ),
         (
             kept.channels
                 .iter()
                 .map(|row| {
-                    format!(
-                        "{}|{}|{}|{}|{}",
-                        row.uri.rkey(),
-                        row.uri,
-                        row.community_uri,
-                        i64::from(row.owner_only),
-                        row.rev
-                    )
+                    line([
+                        &row.uri.rkey(),
+                        &row.uri,
+                        &row.community_uri,
+                        &i64::from(row.owner_only),
+                        &row.rev,
+                    ])
                 })
                 .collect(),
             stored("SELECT rkey, uri, community_uri, owner_only, rev FROM channels"),
         ),
         (
-            kept.communities
-                .iter()
-                .map(|row| format!("{}|{}|{}", row.uri, i64::from(row.hidden), row.rev))
-                .collect(),
+            kept.communities.iter().map(|row| line([&row.uri, &i64::from(row.hidden), &row.rev])).collect(),
             stored("SELECT uri, hidden, rev FROM communities"),
         ),
     ];
