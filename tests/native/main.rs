@@ -39,6 +39,7 @@ mod presence;
 mod proofs;
 mod reads;
 mod reconciling;
+mod record_lexicons;
 mod recorded;
 mod repository;
 mod returning;
