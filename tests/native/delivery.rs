@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use colibri_edge::domain::announcement::Scope;
 use colibri_edge::domain::community::{Community, Effect, Settings};
+use colibri_edge::domain::moderation::Decision;
 use colibri_edge::domain::pending::OutboxEvents;
 use colibri_edge::pipeline::delivery::{Audience, Deliveries};
 use colibri_edge::storage::{Fault, Statement};
@@ -17,10 +18,12 @@ use colibri_edge::storage::{bound_rooms, community, community_log, community_voi
 use colibri_edge::wire::ids::AtUri;
 use colibri_edge::wire::time::Micros;
 use futures::executor::block_on;
+use proptest::prelude::*;
 use rusqlite::{Connection, params_from_iter};
 
+use super::histories::{Moment, config, moments, steps};
 use super::sqlite::{Break, Sqlite};
-use super::story::{START, Service, Story, message};
+use super::story::{START, Service, Story, by_operator, message};
 
 /// Where a delivery to a community fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,8 +179,12 @@ impl Reader {
     }
 
     fn commit(&mut self, frame: &String, crash: Option<Crash>) {
+        self.commit_with(std::slice::from_ref(frame), &[], crash);
+    }
+
+    fn commit_with(&mut self, frames: &[String], decisions: &[Decision], crash: Option<Crash>) {
         let committed = loop {
-            if let Ok(committed) = self.service.try_batch(std::slice::from_ref(frame)) {
+            if let Ok(committed) = self.service.try_batch_with(frames, decisions) {
                 break committed;
             }
         };
@@ -500,5 +507,56 @@ fn j03_a_fault_at_the_cursor_is_one_at_the_data_and_the_outbox() {
             assert_eq!(service.store.struck.get(), 1, "{fault:?} at {at} did not strike");
             assert_eq!(state(&service), expected, "{fault:?} at {at}: all or nothing");
         }
+    }
+}
+
+/// What may go wrong between a commit and the logs of the communities.
+#[derive(Clone, Copy, Debug)]
+enum Outage {
+    Dies(Crash),
+    Loses(Loss),
+}
+
+fn outage() -> impl Strategy<Value = Outage> {
+    let crash =
+        prop::sample::select(vec![Crash::Committed, Crash::Taken, Crash::Delivered, Crash::Forgotten]);
+    let loss = prop::sample::select(vec![Loss::CallLost, Loss::ReplyLost, Loss::HalfWay]);
+    prop_oneof![crash.prop_map(Outage::Dies), loss.prop_map(Outage::Loses)]
+}
+
+/// A history of communities of both forms, with an outage at some of its moments.
+fn lived(moments: &[Moment], outages: &[Option<Outage>]) -> Reader {
+    let mut reader = Reader::new();
+    for (moment, outage) in moments.iter().zip(outages.iter().cycle()) {
+        let mut crash = None;
+        match outage {
+            Some(Outage::Dies(at)) => crash = Some(*at),
+            Some(Outage::Loses(loss)) => reader.receivers.loses.set(Some(*loss)),
+            None => {}
+        }
+        match moment {
+            Moment::Frame(frame) => reader.commit(frame, crash),
+            Moment::Decision(decision) => reader.commit_with(&[], &[by_operator(decision.clone())], crash),
+        }
+    }
+    reader.receivers.loses.set(None);
+    reader.settle();
+    reader
+}
+
+proptest! {
+    #![proptest_config(config(32))]
+
+    #[test]
+    fn j03_outages_between_commit_and_delivery_change_nothing_in_either_form(
+        steps in steps(),
+        outages in prop::collection::vec(prop::option::weighted(0.4, outage()), 1..40),
+    ) {
+        let moments = moments(&steps);
+        let plain = lived(&moments, &[None]);
+        let reader = lived(&moments, &outages);
+        prop_assert_eq!(plain.receivers.transcript(), reader.receivers.transcript());
+        prop_assert_eq!(plain.service.store.index(), reader.service.store.index());
+        prop_assert_eq!(&*plain.receivers.people.borrow(), &*reader.receivers.people.borrow());
     }
 }
