@@ -4,6 +4,7 @@
 //
 // Promises: where the client of today needs something else than a lexicon says, it stands in EXCEPTIONS, with the reason.
 
+import assert from 'node:assert/strict'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -37,13 +38,37 @@ export function openLexicons(folder) {
     if (document.defs.main?.type === 'permission-set') continue
     lexicons.add(document)
   }
+  /** @param {string} nsid */
+  const has = (nsid) => lexicons.get(nsid) !== undefined
+  /**
+   * Fails unless `body` is an answer of `nsid` as a client reads it. @param {string} nsid @param {unknown} body
+   */
+  const validate = (nsid, body) => lexicons.assertValidXrpcOutput(nsid, jsonToLex(/** @type {any} */ (body)))
   return {
-    /** @param {string} nsid */
-    has: (nsid) => lexicons.get(nsid) !== undefined,
+    has,
+    validate,
     /**
-     * Fails unless `body` is an answer of `nsid` as a client reads it. @param {string} nsid @param {unknown} body
+     * Fails unless an answer is that of the lexicon, or an error as the client reads it (N157).
+     * @param {string} nsid @param {{ status: number, body: any }} answer @param {string} why
      */
-    validate: (nsid, body) => lexicons.assertValidXrpcOutput(nsid, jsonToLex(/** @type {any} */ (body))),
+    conforms(nsid, { status, body }, why) {
+      if (status === 200) {
+        try {
+          if (has(nsid)) validate(nsid, body)
+        } catch (error) {
+          assert.fail(`${why}: ${/** @type {Error} */ (error).message}\n${JSON.stringify(body, null, 1)}`)
+        }
+        assert(!JSON.stringify(body).includes(':null'), `${why}: N160: nothing is null: ${JSON.stringify(body)}`)
+        return
+      }
+      assert([400, 401, 403, 404, 421, 502, 503].includes(status), `${why}: ${status} ${JSON.stringify(body)}`)
+      if (status > 500) assert.equal(body.error, 'UpstreamFailure', 'N157')
+      if (status === 421) assert.equal(body.error, 'NotCommunityHub', 'N173')
+      const { hub, ...rest } = body
+      assert.deepEqual(Object.keys(rest), ['error', 'message'], why)
+      // A PDS does not pass it on.
+      assert(hub === undefined || status === 421, why)
+    },
     /**
      * Fails unless a frame of the events socket is as the lexicon says. Keys that it does not name may be there.
      * @param {{ type: string, data?: any }} frame
