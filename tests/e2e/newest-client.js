@@ -83,8 +83,8 @@ export class NewestClient {
   }
 
   /**
-   * A token for a socket. The client asks for one with `#colibri_appview`; the PDS of these tests ends such a request with
-   * a 500, so that tests/e2e/lexicon-states.test.js has a token like that.
+   * A token for a socket. The client asks for one with `#colibri_appview`; the PDS of these tests ends such a request
+   * with a 500.
    */
   async proof() {
     const exp = String(Math.floor(Date.now() / 1000) + TOKEN_SECONDS)

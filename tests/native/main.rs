@@ -33,6 +33,7 @@ mod members_only;
 mod moderation;
 mod newest;
 mod notifications;
+mod orders;
 mod pipeline;
 mod plans;
 mod presence;
