@@ -3,6 +3,7 @@
 //! steps the object may lose its memory (its sockets stay), or die while it performs effects (its
 //! sockets close).
 
+mod followers;
 mod newest;
 mod returns;
 mod rules;

@@ -32,11 +32,12 @@ impl Delivery {
 }
 
 impl Community {
-    /// Attaches a gateway, which receives all later events. Returns the last `seq`.
+    /// Attaches a gateway, which receives all later events. Returns its position: before the last `seq`, if it was
+    /// attached already because events concern its people. It must not take those for received.
     pub fn attach(&mut self, gateway: &str) -> u64 {
         let seq = self.counters.seq;
         self.listen(gateway, seq);
-        seq
+        self.listeners.get(gateway).map_or(seq, |listener| listener.delivered)
     }
 
     /// A gateway that is attached already keeps its position.
@@ -78,7 +79,8 @@ impl Community {
     }
 
     /// A gateway received everything up to and including `through`. If it no longer needs this community, it is
-    /// detached, unless it attached again during the call.
+    /// detached, unless it attached again during the call. It receives the rest of the log first: that may concern its
+    /// people.
     pub fn delivered(&mut self, delivery: &Delivery, through: u64, listening: bool) {
         let Listener { name, attachments, .. } = &delivery.listener;
         // While the event that makes calls fail is not found, deliveries stay one by one.
@@ -87,7 +89,7 @@ impl Community {
             listener.delivered = listener.delivered.max(through);
         }
         self.keep(Keep::Delivered(name.clone(), through));
-        if !listening {
+        if !listening && through >= delivery.seq {
             if self.listeners.get(name).is_some_and(|listener| listener.attachments == *attachments) {
                 self.listeners.remove(name);
             }

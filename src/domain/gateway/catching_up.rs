@@ -1,6 +1,8 @@
 //! Subscriptions, and replays of missed events page by page (Q02, Q03, Q05, Q10, Q11). Between a replay and the live
 //! events that arrive during it, nothing is lost and nothing comes twice.
 
+use super::following::{end_of, turn};
+use super::session::Later;
 use super::{Gateway, Keep};
 use crate::domain::actions::Subscribe;
 use crate::domain::announcement::Numbered;
@@ -39,6 +41,8 @@ pub struct Replay {
     from: Option<u64>,
     /// How far the pages reached.
     through: u64,
+    /// Its person, in the newest client, takes no part in the community there (N162).
+    is_out: bool,
     /// Who may read the page that comes next; its session may (X43).
     pub readers: Readers,
 }
@@ -47,7 +51,7 @@ impl Replay {
     /// The session `session` has everything of `community` up to and including `cursor`.
     pub fn new(session: i64, community: AtUri, cursor: i64, how: Catching) -> Self {
         let through = u64::try_from(cursor).unwrap_or(0);
-        Self { session, community, how, cursor, from: None, through, readers: Readers::All }
+        Self { session, community, how, cursor, from: None, through, is_out: false, readers: Readers::All }
     }
 
     /// Its session.
@@ -136,8 +140,11 @@ impl Gateway {
         self.keep_session(id);
         // What an earlier replay brought already is not sent again.
         let had = noted.replayed.unwrap_or(0);
-        let missed = meanwhile.into_iter().flatten().filter(|(seq, _)| *seq > had);
-        missed.for_each(|(_, text)| self.send(id, text));
+        for later in meanwhile.into_iter().flatten().filter(|later| later.seq() > had) {
+            if let Later::Event(_, text) = later {
+                self.send(id, text);
+            }
+        }
     }
 
     /// Sends a page of a replay, and returns the cursor of the next page. `None` at the end: the replay is complete,
@@ -163,11 +170,12 @@ impl Gateway {
     }
 
     /// Sends a page; `false` if nobody needs it any more.
-    fn send_page(&mut self, replay: &Replay, events: &[Numbered], through: u64) -> bool {
-        let Replay { session: id, community, how, readers, .. } = replay;
+    fn send_page(&mut self, replay: &mut Replay, events: &[Numbered], through: u64) -> bool {
+        let Replay { session: id, community, how, readers, is_out, .. } = replay;
         let is_asked = *how == Catching::Asked;
         let Some(open) = self.open.get_mut(id) else { return false };
         let spelling = open.session.spelling;
+        let newest = open.session.did.clone().filter(|_| spelling == Spelling::Newest);
         // The newest client reads everything again when all its replays are over (N165).
         open.is_behind |= spelling == Spelling::Newest && events.iter().any(|event| is_lost(&event.event));
         if !is_asked {
@@ -179,6 +187,16 @@ impl Gateway {
             self.keep_session(*id);
         }
         for event in events {
+            let turn = newest.as_ref().and_then(|did| turn(community, event).filter(|(of, _)| of == did));
+            if let Some((_, is_in)) = turn {
+                if !is_in && !*is_out {
+                    self.send_end(*id, community, event.seq);
+                }
+                *is_out = !is_in;
+            }
+            if *is_out {
+                continue;
+            }
             if is_lost(&event.event) || self.receives_replayed(*id, community, event, readers, is_asked) {
                 let text = frame(&event.event, community, event.seq, false, spelling);
                 text.into_iter().for_each(|text| self.send(*id, text));
@@ -216,9 +234,18 @@ impl Gateway {
                 replay.had() // what the pages brought comes no second time (A38)
             }
         };
-        for (seq, text) in pending.into_iter().flatten().filter(|(seq, _)| *seq > to) {
-            open.session.replayed.insert(community.to_owned(), seq);
-            texts.push(text);
+        let mut is_out = replay.is_out;
+        for later in pending.into_iter().flatten().filter(|later| later.seq() > to) {
+            open.session.replayed.insert(community.to_owned(), later.seq());
+            match later {
+                Later::Turn(seq, is_in) => {
+                    let is_end = !is_in && !is_out;
+                    texts.extend(is_end.then(|| end_of(&replay.community, seq)).flatten());
+                    is_out = !is_in;
+                }
+                Later::Event(_, text) if !is_out => texts.push(text),
+                Later::Event(..) => {}
+            }
         }
         let replayed = open.session.replayed.entry(community.to_owned()).or_insert(to);
         *replayed = to.max(*replayed);
@@ -229,5 +256,8 @@ impl Gateway {
         open.session.replayed.retain(|community, seq| is_ahead(community, seq));
         self.keep_session(id);
         texts.into_iter().for_each(|text| self.send(id, text));
+        if is_out {
+            self.leave(id, &replay.community);
+        }
     }
 }

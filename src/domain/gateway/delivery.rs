@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::publication::Publication;
-use super::session::Open;
+use super::session::{Later, Open};
 use super::{Effect, Gateway, Keep, Moment};
 use crate::domain::announcement::Numbered;
 use crate::domain::lost::{frame, is_lost};
@@ -109,8 +109,7 @@ impl Gateway {
             let Some((text, to)) = texts.spelled(session.spelling) else { continue };
             match open.resuming.get_mut(community) {
                 None => to.push(*id),
-                Some(Some(pending)) if pending.len() < PENDING_MAX => pending.push((event.seq, text.clone())),
-                Some(pending) => *pending = None,
+                Some(pending) => wait(pending, Later::Event(event.seq, text.clone())),
             }
         }
         self.effects.extend(texts.into_effects());
@@ -221,6 +220,14 @@ impl Gateway {
         {
             self.effects.push(Effect::Send { to: newest, text: event.into_owned() });
         }
+    }
+}
+
+/// Keeps something for the end of a replay.
+pub(super) fn wait(pending: &mut Option<Vec<Later>>, later: Later) {
+    match pending {
+        Some(all) if all.len() < PENDING_MAX => all.push(later),
+        _ => *pending = None,
     }
 }
 

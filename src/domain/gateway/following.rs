@@ -5,7 +5,8 @@
 use serde_json::value::RawValue;
 
 use super::catching_up::{Catching, Replay};
-use super::session::{Open, View};
+use super::delivery::wait;
+use super::session::{Later, Open, View};
 use super::sockets::Gone;
 use super::{Effect, Gateway, Job, Keep, Moment};
 use crate::domain::actions::Sign;
@@ -87,18 +88,11 @@ impl Gateway {
 
     /// If a community's event says that somebody joins or leaves, their sockets receive its events from this one on,
     /// or no more (N162). A person who leaves gets the end of the community in place of that event.
+    ///
+    /// A replay that brought the event has said that already. One that is under way may bring it, and later events too:
+    /// so what it says then waits like the event itself.
     pub(super) fn follow(&mut self, community: &AtUri, event: &Numbered) {
-        if is_lost(&event.event) || event.audience != Audience::Community {
-            return;
-        }
-        let Some(change) = newest(event.event.get()).and_then(|text| change(&text)) else { return };
-        let (did, is_in) = match change {
-            Change::Joined(did) => (did, true),
-            Change::Founded => (community.authority(), true),
-            // A community's own account does not leave it.
-            Change::Left(did) if did == community.authority() => return,
-            Change::Left(did) => (did, false),
-        };
+        let Some((did, is_in)) = turn(community, event) else { return };
         let theirs = self.open.iter().filter(|(_, open)| is_newest_of(open, &did)).map(|(id, _)| *id);
         for id in theirs.collect::<Vec<_>>() {
             let Some(open) = self.open.get_mut(&id) else { continue };
@@ -106,6 +100,10 @@ impl Gateway {
                 if following.len() < usize::from(COMMUNITIES_MAX) {
                     following.insert(community.to_string(), is_in);
                 }
+            } else if let Some(pending) = open.resuming.get_mut(community.as_str()) {
+                wait(pending, Later::Turn(event.seq, is_in));
+            } else if open.session.replayed.get(community.as_str()).is_some_and(|seq| event.seq <= *seq) {
+                // Nothing: see above.
             } else if is_in {
                 self.begin_to_receive(id, community);
             } else {
@@ -126,21 +124,29 @@ impl Gateway {
     }
 
     fn receive_the_last(&mut self, id: i64, community: &AtUri, seq: u64) {
+        if self.leave(id, community) {
+            self.send_end(id, community, seq);
+        }
+    }
+
+    /// A socket receives nothing of a community any more. Returns whether it did.
+    pub(super) fn leave(&mut self, id: i64, community: &AtUri) -> bool {
         let key = community.as_str();
         let was_in = self.resubscribe(id, |open, _| {
-            open.resuming.remove(key);
             open.session.view.take_if(|view| view.community == *community);
             open.subscriptions.unsubscribe(Kind::Community, Some(key))
         });
         if was_in != Some(true) {
-            return;
+            return false;
         }
         self.keep(Keep::Unsubscribed(id, Kind::Community, Some(key.to_owned())));
         self.keep_session(id);
-        let end = NewestEvent::CommunityEvent(CommunityEvent::Delete { uri: community.clone() });
-        if let Ok(text) = end.text() {
-            self.send(id, stamp(&text, community, seq, true));
-        }
+        true
+    }
+
+    /// The end of a community, in place of the event that says it.
+    pub(super) fn send_end(&mut self, id: i64, community: &AtUri, seq: u64) {
+        end_of(community, seq).into_iter().for_each(|text| self.send(id, text));
     }
 
     /// Answers a frame of the newest client; `true` if that needs something from outside first (N161). A frame over
@@ -249,6 +255,26 @@ impl Gateway {
         self.send(id, RESYNC.to_owned());
         self.dismiss(id, 1013, "events were lost", Gone::Slow, moment);
     }
+}
+
+/// The person who takes part in a community from this event on, or (`false`) no more.
+pub(super) fn turn(community: &AtUri, event: &Numbered) -> Option<(Did, bool)> {
+    if is_lost(&event.event) || event.audience != Audience::Community {
+        return None;
+    }
+    match change(&newest(event.event.get())?)? {
+        Change::Joined(did) => Some((did, true)),
+        Change::Founded => Some((community.authority(), true)),
+        // A community's own account does not leave it.
+        Change::Left(did) if did == community.authority() => None,
+        Change::Left(did) => Some((did, false)),
+    }
+}
+
+/// The frame that ends a community for somebody who leaves it.
+pub(super) fn end_of(community: &AtUri, seq: u64) -> Option<String> {
+    let end = NewestEvent::CommunityEvent(CommunityEvent::Delete { uri: community.clone() });
+    Some(stamp(&end.text().ok()?, community, seq, true))
 }
 
 /// Whether the newest client holds a socket for this person.

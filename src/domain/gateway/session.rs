@@ -223,6 +223,23 @@ impl Waiting {
     }
 }
 
+/// What waits for the end of a replay.
+#[derive(Clone, Debug)]
+pub enum Later {
+    /// An event, as this socket gets it.
+    Event(u64, String),
+    /// From this event on, the person of a newest client takes part in the community, or no more (N162).
+    Turn(u64, bool),
+}
+
+impl Later {
+    /// The number of the event.
+    pub fn seq(&self) -> u64 {
+        let (Later::Event(seq, _) | Later::Turn(seq, _)) = self;
+        *seq
+    }
+}
+
 /// An open socket.
 #[derive(Clone, Debug)]
 pub struct Open {
@@ -232,7 +249,7 @@ pub struct Open {
     pub subscriptions: Subscriptions,
     /// Communities it is catching up with: events that came meanwhile, to be sent after the replay. `None`
     /// once there were too many.
-    pub resuming: BTreeMap<String, Option<Vec<(u64, String)>>>,
+    pub resuming: BTreeMap<String, Option<Vec<Later>>>,
     pub(super) budget: Budget,
     pub(super) signs: Signs,
     /// Set while a frame is being answered.

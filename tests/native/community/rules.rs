@@ -72,6 +72,23 @@ fn a39_a_gateway_that_attached_again_stays() {
     }
 }
 
+/// A39, N162: a gateway that needs nothing gets the rest of the log before it is detached, and one that attaches
+/// meanwhile learns how far it is: what is still on its way to it concerns its people.
+#[test]
+fn a39_what_is_on_its_way_is_neither_lost_nor_taken_for_received() {
+    let mut core = core(i64::MAX);
+    core.attach("gateway-0");
+    core.announced(&uri(), vec![row(1, Topic::Other), row(2, Topic::Other)]).unwrap();
+    assert_eq!(core.attach("gateway-0"), 0);
+    assert_eq!(core.attach("gateway-1"), 2);
+    let delivery = core.next_delivery("gateway-0").unwrap();
+    core.delivered(&delivery, delivery.through(Some(1), true), false);
+    let delivery = core.next_delivery("gateway-0").unwrap();
+    assert_eq!((delivery.after(), core.attach("gateway-1")), (1, 2));
+    core.delivered(&delivery, delivery.through(Some(2), false), false);
+    assert_eq!(core.listeners().iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["gateway-1"]);
+}
+
 /// Q21: after some failures a gateway gets its events one by one, and has only those that it got.
 #[test]
 fn q21_after_failures_events_go_one_by_one() {

@@ -60,22 +60,22 @@ impl World {
     }
 }
 
-fn channel(n: usize) -> AtUri {
+pub(super) fn channel(n: usize) -> AtUri {
     AtUri::parse(&format!("at://{}/social.colibri.channel/k", community(n).authority())).unwrap()
 }
 
-fn deleted(n: usize) -> String {
+pub(super) fn deleted(n: usize) -> String {
     let (community_uri, channel_uri) = (community(n), channel(n));
     json!({ "type": "message_deleted", "id": "1", "rkey": "m", "author_did": "did:plc:bob", "channel": "k",
         "community_uri": community_uri, "channel_uri": channel_uri })
     .to_string()
 }
 
-fn left(n: usize, did: &Did) -> String {
+pub(super) fn left(n: usize, did: &Did) -> String {
     json!({ "type": "member_left", "community_uri": community(n), "member_did": did }).to_string()
 }
 
-fn joined(n: usize, did: &Did) -> String {
+pub(super) fn joined(n: usize, did: &Did) -> String {
     let data = json!({ "event": "join", "community": community(n), "member": { "did": did } });
     let newest = format!(r#"{{"type":"member_event","data":{data}}}"#);
     let march = json!({ "type": "member_joined", "community_uri": community(n), "member_did": did });

@@ -23,7 +23,7 @@ use super::{Died, LEASE, PEOPLE, SECOND, State, World, community, did, resync};
 
 const HEARTBEAT: &str = r#"{"action":"heartbeat","event_type":"heartbeat"}"#;
 
-fn action(action: &str, of: usize) -> String {
+pub(super) fn action(action: &str, of: usize) -> String {
     json!({ "action": action, "event_type": "community", "community_uri": community(of) }).to_string()
 }
 
