@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use worker::{Env, Headers, Method, Request, RequestInit, WebSocket};
 
-use crate::domain::gateway::session::View;
 use crate::domain::pending::OutboxEvents;
 use crate::domain::replay::Replayed;
 use crate::durable::replies::{Announced, Delivered, Done};
@@ -54,22 +53,6 @@ impl Command for Attach {
     type Reply = Attached;
     const OBJECT: Object = Object::Community;
     const NAME: &'static str = "attach";
-}
-
-/// To `Community`: a person writes in a channel (N168). The gateways that listen receive it, and nothing is stored.
-/// Not idempotent, and not repeated.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Typing {
-    /// The channel and the community.
-    pub view: View,
-    /// Who.
-    pub did: Did,
-}
-
-impl Command for Typing {
-    type Reply = Done;
-    const OBJECT: Object = Object::Community;
-    const NAME: &'static str = "typing";
 }
 
 /// To `Community`: a page of the log for a returning client (Q02). Idempotent: reads only.
@@ -210,6 +193,9 @@ pub struct Voices {}
 pub struct Voiced {
     /// Occupied channels, each with its members, sorted.
     pub channels: Vec<(AtUri, Vec<Did>)>,
+    /// The last `seq` assigned: the lists include all events up to it.
+    #[serde(default)]
+    pub seq: u64,
 }
 
 impl Command for Voices {

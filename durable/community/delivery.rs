@@ -7,9 +7,7 @@ use worker::wasm_bindgen_futures::spawn_local;
 
 use super::log::{CommunityLog, Outcome, TIDY_MS};
 use crate::domain::lost::{self, Attempt};
-use crate::durable::community::commands::Typing;
-use crate::durable::gateway::commands::{Deliver, ShowTyping};
-use crate::durable::replies::Done;
+use crate::durable::gateway::commands::Deliver;
 use crate::platform::log;
 use crate::platform::objects::call;
 use crate::storage::community_log;
@@ -41,26 +39,6 @@ impl CommunityLog {
                 }
             });
         }
-    }
-
-    /// Who is writing: to every gateway that listens, in the background and once.
-    pub(super) fn publish_typing(self: &Rc<Self>, command: Typing) -> Outcome<Done> {
-        if self.was_never_seen()? {
-            return Ok(Done {});
-        }
-        let (listeners, members_only) =
-            self.with(|core| Ok((core.listeners(), core.counters().members_only)))?;
-        let Typing { view, did } = command;
-        for listener in listeners {
-            let (log, view, did) = (Rc::clone(self), view.clone(), did.clone());
-            spawn_local(async move {
-                let show = ShowTyping { view, did, members_only };
-                if let Err(fault) = call(&log.env, &listener.name, &show).await {
-                    log::fault(&fault, "some people do not learn that somebody is writing");
-                }
-            });
-        }
-        Ok(Done {})
     }
 
     /// Delivers to one gateway until it has everything.

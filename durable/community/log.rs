@@ -10,6 +10,7 @@ use super::observers::Observers;
 use crate::domain::announcement::Announcement;
 use crate::domain::community::{Community as Core, Effect, Keep, PAGE, Settings};
 use crate::domain::replay::{Replayed, Resume, cursor_of, nothing_yet};
+use crate::domain::typing::Deaf;
 use crate::durable::community::commands::{Announce, Attach, Attached, Locate, Located, Replay};
 use crate::durable::replies::Announced;
 use crate::platform::alarm::Alarm;
@@ -54,6 +55,8 @@ pub(super) struct CommunityLog {
     pub(super) rooms_may_be_due: Cell<bool>,
     pub(super) alarm: Alarm,
     pub(super) observers: Observers,
+    /// The gateways that need not hear of typing.
+    pub(super) deaf: RefCell<Deaf>,
 }
 
 impl CommunityLog {
@@ -71,6 +74,7 @@ impl CommunityLog {
             asking_rooms: Cell::new(false),
             rooms_may_be_due: Cell::new(true),
             observers: Observers::new(rate),
+            deaf: RefCell::default(),
         }
     }
 

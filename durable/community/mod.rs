@@ -8,9 +8,9 @@
 //!   calls to gateways, so each gateway's position is stored and read again after each call.
 //! - Stored: `storage::community_log`, `storage::community_voice`, `storage::bound_rooms`; an
 //!   observer's attachment has its number, and its position while it catches up.
-//! - Commands: [`Announce`], [`Attach`], [`Replay`], [`Locate`], [`JoinVoice`], [`LeaveVoice`],
-//!   [`Voices`], [`PublishToObservers`], [`ClearLog`], [`Observe`](OBSERVE), [`Bind`]; of a lobby, which stores
-//!   nothing, [`Wait`](WAIT) and [`Known`].
+//! - Commands: [`Announce`], [`Attach`], [`Replay`], [`Locate`], [`JoinVoice`], [`LeaveVoice`], [`Voices`],
+//!   [`PublishToObservers`], [`ClearLog`], [`Observe`](OBSERVE), [`Bind`], [`Typing`], [`ListensForTyping`]; of a
+//!   lobby, which stores nothing, [`Wait`](WAIT) and [`Known`].
 //! - Wakes on a command, a frame of an observer, and its alarm, which delivers what is left and
 //!   deletes old events. Its log expires; the counters stay, because a `seq` is never reused.
 
@@ -20,6 +20,7 @@ mod delivery;
 mod log;
 mod observer_sockets;
 mod observers;
+pub mod typing;
 mod voice;
 mod voice_rooms;
 
@@ -31,9 +32,10 @@ use worker::{
 };
 
 use self::log::CommunityLog;
+use self::typing::{ListensForTyping, Typing};
 use crate::durable::community::commands::{
     Announce, Attach, Bind, COMMUNITY_PARAMETER, CURSOR_HEADER, ClearLog, JoinVoice, Known, LeaveVoice,
-    Locate, OBSERVE, PublishToObservers, Replay, Typing, Voices, WAIT,
+    Locate, OBSERVE, PublishToObservers, Replay, Voices, WAIT,
 };
 use crate::durable::gateway::commands::ORIGIN_HEADER;
 use crate::durable::operator::RestartObservers;
@@ -73,6 +75,10 @@ impl DurableObject for Community {
             Bind::NAME => serve(&mut request, async |command: Bind| log.bind(&command)).await,
             Attach::NAME => serve(&mut request, async |command: Attach| log.attach(&command)).await,
             Typing::NAME => serve(&mut request, async |command: Typing| log.publish_typing(command)).await,
+            ListensForTyping::NAME => {
+                serve(&mut request, async |command: ListensForTyping| Ok(log.listens_for_typing(&command)))
+                    .await
+            }
             Replay::NAME => serve(&mut request, async |command: Replay| log.replay(&command)).await,
             Locate::NAME => serve(&mut request, async |command: Locate| log.locate(&command)).await,
             JoinVoice::NAME => {

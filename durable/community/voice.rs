@@ -30,7 +30,7 @@ impl CommunityLog {
 
     /// Who is where (V10).
     pub(super) fn voices(&self) -> Outcome<Voiced> {
-        self.with(|core| Ok(Voiced { channels: core.voices() }))
+        self.with(|core| Ok(Voiced { channels: core.voices(), seq: core.counters().seq }))
     }
 }
 

@@ -147,7 +147,7 @@ impl Command for Proved {
 }
 
 /// To `Gateway`: a person writes in a channel of this community (N168). Not idempotent, and not repeated: it is news
-/// for seconds only.
+/// for seconds only. Reply: whether anybody here receives typing of that channel.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ShowTyping {
     /// The channel and its community.
@@ -159,7 +159,7 @@ pub struct ShowTyping {
 }
 
 impl Command for ShowTyping {
-    type Reply = Done;
+    type Reply = Delivered;
     const OBJECT: Object = Object::Gateway;
     const NAME: &'static str = "show-typing";
 }

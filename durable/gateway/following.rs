@@ -1,5 +1,4 @@
-//! Sockets of the newest client: which communities they receive events of, and who is writing where (contract section
-//! 14).
+//! Sockets of the newest client: which communities they receive events of (contract section 14).
 //!
 //! `domain::gateway::following` decides; this file reads who takes part where, and attaches to those communities
 //! before the client has its socket. So what it reads through HTTP once the socket is open misses no event.
@@ -11,13 +10,8 @@ use worker::wasm_bindgen_futures::spawn_local;
 use super::object::{GatewayObject, Outcome};
 use crate::domain::gateway::Input;
 use crate::domain::gateway::catching_up::Replay;
-use crate::domain::members_only::Readers;
-use crate::durable::community::commands::Typing;
-use crate::durable::gateway::commands::ShowTyping;
-use crate::durable::replies::Done;
 use crate::platform::d1::D1;
 use crate::platform::log;
-use crate::platform::objects::call;
 use crate::storage::reads::{self, communities};
 use crate::wire::ids::AtUri;
 
@@ -79,25 +73,5 @@ impl GatewayObject {
                 None
             }
         }
-    }
-
-    /// Publishes, in the background and once, who is writing where.
-    pub(super) fn publish_typing(self: &Rc<Self>) {
-        for (view, did) in self.typing.take() {
-            let object = Rc::clone(self);
-            spawn_local(async move {
-                let community = view.community.clone();
-                if let Err(fault) = call(&object.env, community.as_str(), &Typing { view, did }).await {
-                    log::fault(&fault, "nobody learns that this person is writing");
-                }
-            });
-        }
-    }
-
-    /// Somebody writes in a channel.
-    pub(super) async fn show_typing(&self, command: ShowTyping) -> Outcome<Done> {
-        let ShowTyping { view, did, members_only } = command;
-        let readers = if members_only { self.readers(&view.community).await? } else { Readers::All };
-        self.on(Input::Typing { view, did, readers }).map(|()| Done {})
     }
 }

@@ -17,6 +17,7 @@
 
 pub mod commands;
 mod following;
+mod looking;
 mod members_only;
 mod object;
 mod presence;

@@ -26,7 +26,7 @@ use crate::platform::socket_state;
 use crate::platform::{incidents, log};
 use crate::storage::incidents::Incident;
 use crate::storage::{Fault, gateway};
-use crate::wire::ids::Did;
+use crate::wire::ids::{AtUri, Did};
 use crate::wire::socket::Reply;
 use crate::wire::time::Micros;
 
@@ -64,6 +64,12 @@ pub(super) struct GatewayObject {
     pub(super) moves: RefCell<BTreeMap<Did, Rc<Mutex<()>>>>,
     /// Who is writing, to be published.
     pub(super) typing: RefCell<Vec<(View, Did)>>,
+    /// Who has read what, to be stored (U42).
+    pub(super) has_read: RefCell<Vec<(View, Did)>>,
+    /// The channels for whose typing this object said that it has nobody (U40), and since when it knows of that.
+    pub(super) denied: RefCell<BTreeSet<AtUri>>,
+    /// See `denied`.
+    pub(super) forgot_at: Cell<Micros>,
     /// What addresses have read of logs (Q08).
     pub(super) read_budgets: RefCell<ReadBudgets>,
     alarm: Alarm,
@@ -93,6 +99,9 @@ impl GatewayObject {
             failures: RefCell::default(),
             moves: RefCell::default(),
             typing: RefCell::default(),
+            has_read: RefCell::default(),
+            denied: RefCell::default(),
+            forgot_at: Cell::new(now()),
             read_budgets: RefCell::default(),
             wanted_at: Cell::new(None),
             rests: Cell::new(false),
@@ -185,6 +194,7 @@ impl GatewayObject {
                 Effect::Close { socket, code, reason } => self.close(socket, code, reason),
                 Effect::Start(id, job) => self.jobs.borrow_mut().push((id, job)),
                 Effect::Typing(view, did) => self.typing.borrow_mut().push((view, did)),
+                Effect::HasRead(view, did) => self.has_read.borrow_mut().push((view, did)),
                 Effect::WakeAt(at) => self.wake_at(at),
                 Effect::WakeForTraces => self.traces_end()?.into_iter().for_each(|at| self.wake_at(at)),
                 Effect::Rest => self.rests.set(true),

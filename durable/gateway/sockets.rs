@@ -3,10 +3,11 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use worker::wasm_bindgen_futures::spawn_local;
 use worker::{Delay, Response, WebSocket, WebSocketPair};
 
 use super::object::{GatewayObject, Outcome, number, temporary};
-use crate::domain::gateway::session::Caller;
+use crate::domain::gateway::session::{Caller, View};
 use crate::domain::gateway::{Input, Job, ROOM_MILLIS, ROOM_TRIES};
 use crate::domain::members_only::{Allowed, Readers};
 use crate::domain::signaling::hall;
@@ -130,8 +131,21 @@ impl GatewayObject {
             Job::SetState(did, state) => self.set_by_socket(did, state).await,
             Job::View(channel) => {
                 let community = self.community_of(&channel).await;
+                if let Some(community) = community.clone() {
+                    let (object, channel) = (Rc::clone(self), channel.clone());
+                    // Begins when the view is noted.
+                    spawn_local(async move {
+                        if let Err(fault) = object.listen_for_typing(vec![View { channel, community }]).await
+                        {
+                            log::fault(&fault, "this person learns late that somebody is writing");
+                        }
+                    });
+                }
                 return Input::Viewed(id, channel, community);
             }
+            Job::Look(name) => return self.look(id, name).await,
+            Job::Write(did, name) => return self.write(id, did, name).await,
+            Job::Snapshot(community) => return self.snapshot(id, community).await,
             Job::Move(did, destination) => self.move_to(id, &did, destination).await,
         };
         Input::Done(id, Some(reply))

@@ -32,7 +32,7 @@ const ROOM_MS: u64 = 50;
 const ROOM_TRIES: u32 = 600;
 
 /// The error for a session that may not subscribe (A15, X43).
-const MEMBERS_ONLY: &str = "This community is for members only";
+pub(super) const MEMBERS_ONLY: &str = "This community is for members only";
 
 /// Names looked up at a time: with the longest of keys, a megabyte.
 pub(super) const NAMES: usize = 1_000;
@@ -119,6 +119,8 @@ impl GatewayObject {
             communities.extend(reads::all_communities(&D1::of(&self.env)?).await?);
         }
         self.listen(communities).await?;
+        let names = named(Kind::Message);
+        self.listen_for_typing(self.with(|gateway| Ok(gateway.channels_named(&names)))?).await?;
         let resume = wanted.iter().find_map(|(one, _)| one.resume.clone());
         let Some((community, cursor)) = resume else { return Ok(None) };
         let first = self.page(id, &community, cursor).await?;

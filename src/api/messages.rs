@@ -1,15 +1,19 @@
-//! Messages: R01, R02.
+//! Messages and threads: R01, R02, R70, R71.
 
 use super::error::ApiError;
 use super::reply::{List, array, shown};
 use super::{Answer, Call};
 use crate::storage::reads::members_only::About;
-use crate::storage::reads::{self, Start};
+use crate::storage::reads::{self, Start, threads};
 use crate::wire::ids::{AtUri, Collection};
 
 /// The most messages on a page (R01).
 pub(super) const PAGE_MAX: i64 = 100;
 const PAGE_DEFAULT: i64 = 50;
+/// The most threads on a page (R70).
+const THREADS_MAX: i64 = 50;
+/// Threads on a page.
+const THREADS_DEFAULT: i64 = 20;
 /// Messages per round trip when the whole channel is requested.
 const WHOLE_PAGE: i64 = 500;
 
@@ -40,6 +44,32 @@ pub(super) async fn page(call: &Call) -> Answer {
             reads::history(&db, &cdn, channel, &start, limit).await?
         }
     };
+    list.page(array, page)
+}
+
+/// R70 `GET /api/threads`: a page of the threads of a channel, newest root first.
+pub(super) async fn threads(call: &Call) -> Answer {
+    let channel = call.query.at_uri_or_rkey("channel")?;
+    let list = List { call, id: "R70", about: channel };
+    let limit = call.query.limit("limit", THREADS_DEFAULT, THREADS_MAX)?;
+    let after = call.query.cursor(list.id, list.about)?;
+    let db = call.db_about(About::Channel(channel.to_owned()))?;
+    list.page(array, threads::threads(&db, &call.cdn(), channel, after.as_ref(), limit).await?)
+}
+
+/// R71 `GET /api/thread`: a page of the thread of a message, oldest first.
+pub(super) async fn thread(call: &Call) -> Answer {
+    let uri = call.query.at_uri("uri")?;
+    let list = List { call, id: "R71", about: uri };
+    let limit = call.query.limit("limit", PAGE_DEFAULT, PAGE_MAX)?;
+    let after = call.query.cursor(list.id, list.about)?;
+    let missing = || ApiError::NotFound("there is no such message");
+    let message = AtUri::parse(uri).ok().filter(|uri| uri.is(Collection::Message)).ok_or_else(missing)?;
+    let db = call.db_about(About::Message(message.clone()))?;
+    let page = threads::thread(&db, &call.cdn(), &message, after.as_ref(), limit).await?;
+    if page.0.is_empty() && after.is_none() {
+        return Err(missing());
+    }
     list.page(array, page)
 }
 

@@ -63,6 +63,8 @@ use crate::platform::{config, log};
 const ROUTES: &[Route] = routes! {
     GET    "/api/messages"           R01 messages::page cached;
     GET    "/api/message"            R02 messages::one cached;
+    GET    "/api/threads"            R70 messages::threads cached;
+    GET    "/api/thread"             R71 messages::thread cached;
     POST   "/api/message/block"      R03 moderation::block;
     GET    "/api/authors"            R04 people::author cached;
     GET    "/api/reactions"          R05 reactions::of_message cached;
@@ -146,6 +148,8 @@ const UPDATE_SEEN: &str = "social.colibri.notification.updateSeen";
 const METHODS: &[Method] = methods! {
     R01 "social.colibri.message.list" LIST_MESSAGES;
     R02 "social.colibri.message.get";
+    R70 "social.colibri.message.listThreads";
+    R71 "social.colibri.message.getThread";
     R05 "social.colibri.reaction.list";
     R06 "social.colibri.reaction.listOfChannel" LIST_REACTIONS;
     R07 "social.colibri.community.get";

@@ -84,6 +84,21 @@ pub enum Action {
     },
     /// `voice_event` (A12): see [`wanted_channel`].
     Voice(VoiceFrame),
+    /// `presence` (A50): see [`wanted_community`].
+    Presence {
+        /// The community.
+        community: Option<String>,
+    },
+    /// `typing` (A51): see [`wanted_writing`].
+    Typing {
+        /// The channel: an rkey, or an AT-URI.
+        channel: Option<String>,
+    },
+    /// `view` (A52).
+    View {
+        /// The channel: an rkey, or an AT-URI; `None`: the person sees none.
+        channel: Option<String>,
+    },
 }
 
 /// A `voice_event` as sent.
@@ -132,6 +147,19 @@ pub fn wanted_channel(actor: &Actor, frame: VoiceFrame) -> Result<(Did, Destinat
     }
 }
 
+/// The community whose presence is requested, or the error (A15).
+pub fn wanted_community(community: Option<&str>) -> Result<AtUri, Reply> {
+    let name = community.ok_or_else(|| Reply::error("community_uri is required for presence"))?;
+    let uri = AtUri::parse(name).ok().filter(|uri| uri.is(Collection::Community));
+    uri.ok_or_else(|| Reply::error("Unknown community"))
+}
+
+/// Who writes, and the channel as named in the frame, or the error (A15, in this order).
+pub fn wanted_writing(actor: &Actor, channel: Option<String>) -> Result<(Did, String), Reply> {
+    let did = actor.person_beyond_presence("typing")?;
+    Ok((did, channel.ok_or_else(|| Reply::error("channel is required for typing"))?))
+}
+
 /// A requested subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscribe {
@@ -151,7 +179,7 @@ pub struct Subscribe {
 ///   2. `subscribe` and `unsubscribe` of a known kind (A07, A08); any other kind is acknowledged
 ///      without effect (A09);
 ///   3. `heartbeat` and `activity` are acknowledged (A10, A11);
-///   4. the session's secret (Q15), presence and voice (A12, A13);
+///   4. the session's secret (Q15), presence and voice (A12, A13), and what a person sees and writes (A50 to A52);
 ///   5. every other action is unknown (A14).
 ///
 /// Every accepted frame except a heartbeat counts as activity (P05).
@@ -169,7 +197,7 @@ pub fn action(frame: Option<&str>) -> Decided {
 fn effect(frame: ClientFrame) -> Action {
     let kind = Kind::named(&frame.event_type);
     let key = match kind {
-        Some(Kind::Message) => frame.channel,
+        Some(Kind::Message) => frame.channel.clone(),
         Some(Kind::Community) => frame.community_uri.clone(),
         Some(Kind::UserStatus) => frame.did,
         None => None,
@@ -198,6 +226,9 @@ fn effect(frame: ClientFrame) -> Action {
             community: frame.community_uri,
             channel: frame.voice_channel_rkey,
         }),
+        ("presence", _) => Action::Presence { community: frame.community_uri },
+        ("typing", _) => Action::Typing { channel: frame.channel },
+        ("view", _) => Action::View { channel: frame.channel },
         (other, _) => refuse(&format!("Unknown action: {other}")),
     }
 }

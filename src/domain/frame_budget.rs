@@ -47,6 +47,18 @@ impl Budget {
         self.refused = self.refused.saturating_add(1);
         if self.refused >= REFUSED_MAX { Verdict::Enough } else { Verdict::Over }
     }
+
+    /// Takes the tokens of `more` frames beside the one that was accepted at `now`; `false`, and takes none, if there
+    /// are fewer.
+    pub fn take_more(&mut self, rate: Rate, more: u32, now: Micros) -> bool {
+        let size = Size { per_minute: rate.per_second.saturating_mul(60), capacity: rate.burst };
+        let mut bucket = self.bucket;
+        let fits = (0..more).all(|_| bucket.take(size, now));
+        if fits {
+            self.bucket = bucket;
+        }
+        fits
+    }
 }
 
 #[cfg(test)]
@@ -54,6 +66,16 @@ mod tests {
     use super::*;
 
     const RATE: Rate = Rate { per_second: 20, burst: 120 };
+
+    #[test]
+    fn a50_an_expensive_frame_takes_all_of_its_tokens_or_none() {
+        let mut budget = Budget::default();
+        let now = Micros(0);
+        assert_eq!(fine(&mut budget, 111, now), 111);
+        assert!(budget.take_more(RATE, 9, now) && !budget.take_more(RATE, 1, now));
+        let later = Micros(100_000);
+        assert!(!budget.take_more(RATE, 3, later) && budget.take_more(RATE, 2, later));
+    }
 
     fn fine(budget: &mut Budget, frames: u32, now: Micros) -> usize {
         (0..frames).filter(|_| budget.take(RATE, now) == Verdict::Fine).count()

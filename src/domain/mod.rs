@@ -30,6 +30,7 @@ pub mod roles;
 pub mod service_auth;
 pub mod socket_token;
 pub mod standing;
+pub mod typing;
 pub mod variables;
 pub mod voice_right;
 

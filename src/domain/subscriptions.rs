@@ -360,7 +360,7 @@ impl Meanings {
     }
 
     /// The known channels that a name may refer to.
-    fn of<'m>(&'m self, name: &'m str) -> impl Iterator<Item = &'m Candidate> {
+    pub(super) fn of<'m>(&'m self, name: &'m str) -> impl Iterator<Item = &'m Candidate> {
         let rkey = name.rsplit('/').next().unwrap_or(name);
         self.by_rkey
             .get(rkey)

@@ -112,6 +112,27 @@ pub async fn right_to_be_in(
     let mut needs = Needs::default();
     needs.channel_uris.insert(channel.clone());
     needs.people.extend(people.iter().cloned());
+    standings(store, needs, now).await
+}
+
+/// The facts that decide in which of these channels `did` may write (U40): as [`right_to_be_in`]. Each channel is named
+/// with its community.
+pub async fn right_to_write(
+    store: &impl Store,
+    channels: impl IntoIterator<Item = (AtUri, AtUri)>,
+    did: &Did,
+    now: Micros,
+) -> Result<WorkingSet, Fault> {
+    let mut needs = Needs::default();
+    for (channel, community) in channels {
+        needs.channel_uris.insert(channel);
+        needs.communities.insert(community);
+    }
+    needs.people.insert(did.clone());
+    standings(store, needs, now).await
+}
+
+async fn standings(store: &impl Store, needs: Needs, now: Micros) -> Result<WorkingSet, Fault> {
     let known = FactsCache::default();
     let asked = Asked::new(&needs, &known, Micros::default());
     let questions = [

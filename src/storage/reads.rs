@@ -361,7 +361,9 @@ pub mod members_only;
 pub mod notifications;
 pub mod operator;
 pub mod people;
+pub mod present;
 pub mod reactions;
+pub mod threads;
 pub mod whose;
 
 /// The most messages that a page may have beyond its limit (R01), so that it does not end among
@@ -435,12 +437,18 @@ async fn read(
 }
 
 /// R02: one visible message.
-pub async fn message(store: &impl Store, cdn: &str, uri: &AtUri) -> Result<Option<bodies::Message>, Fault> {
+pub async fn message(
+    store: &impl Store,
+    cdn: &str,
+    uri: &AtUri,
+) -> Result<Option<bodies::AnsweredMessage>, Fault> {
     let asked = |sql| Statement::new(sql, [uri.as_str().into()]);
-    let answers = store.read(&[asked(MESSAGE), asked(REACTIONS_OF_MESSAGE)]).await?;
+    let answers = store.read(&[asked(MESSAGE), asked(REACTIONS_OF_MESSAGE), threads::count_of(uri)]).await?;
     let found: Vec<Shown> = rows(answers.first())?;
     let reactions = Reactions::read(answers.get(1))?;
-    Ok(found.into_iter().next().map(|row| row.body(cdn, &reactions)))
+    let [reply_count] = rows(answers.get(2))?.pop().unwrap_or([0]);
+    let body = |row: Shown| bodies::AnsweredMessage { message: row.body(cdn, &reactions), reply_count };
+    Ok(found.into_iter().next().map(body))
 }
 
 /// The known channels that the names `channels` (rkeys or AT-URIs) may refer to (T20), and those of

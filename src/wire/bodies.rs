@@ -72,6 +72,40 @@ pub struct Message {
     pub reactions: Vec<ReactionGroup>,
 }
 
+/// The body of R02: O01, and how many messages answer it.
+#[derive(Clone, Debug, Serialize)]
+pub struct AnsweredMessage {
+    /// The message.
+    #[serde(flatten)]
+    pub message: Message,
+    /// The answers below it (U50).
+    pub reply_count: i64,
+}
+
+/// O24: a message that answers nothing, with what answers it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Thread {
+    /// The answers below it (U50).
+    pub reply_count: i64,
+    /// The sort instant of the latest (H10).
+    pub last_reply_at: String,
+    /// Who answered, the latest first.
+    pub participants: Vec<Did>,
+    /// The root, without parent and reactions.
+    pub message: MessageCore,
+}
+
+/// O25: a message in its thread.
+#[derive(Clone, Debug, Serialize)]
+pub struct ThreadMessage {
+    /// How many answers lie between the root and it.
+    pub depth: u32,
+    /// What it answers in the thread.
+    pub parent_uri: Option<AtUri>,
+    /// The message, without parent and reactions.
+    pub message: MessageCore,
+}
+
 /// O03.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ReactionGroup {

@@ -3,9 +3,11 @@
 //! [`read`] parses a client's frame into a [`ClientFrame`]; [`Reply`] is the server's answer. What
 //! a frame does is decided in `domain::gateway`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::ids::AtUri;
+use super::ids::{AtUri, Did, Rkey};
 use super::json;
 
 /// The longest client frame, in bytes (A15).
@@ -122,6 +124,41 @@ pub enum Reply {
         /// In milliseconds.
         retry_after_ms: u32,
     },
+    /// Who is present in a community, and in its voice channels: the reply to `presence` (A50).
+    PresenceSnapshot {
+        /// The community.
+        community_uri: AtUri,
+        /// Those who are not `offline`, by DID.
+        members: Vec<PresentMember>,
+        /// Whether `members` has all of them.
+        complete: bool,
+        /// The occupied voice channels, by key, each with its people, sorted.
+        voice: BTreeMap<Rkey, Vec<Did>>,
+        /// The last `seq` that `voice` includes.
+        seq: u64,
+    },
+    /// Somebody writes in a channel (U40).
+    Typing {
+        /// Who.
+        did: Did,
+        /// The channel's key.
+        channel: Rkey,
+        /// Until when a client shows it (H10).
+        expires_at: String,
+        /// The community.
+        community_uri: AtUri,
+        /// The exact channel.
+        channel_uri: AtUri,
+    },
+}
+
+/// Somebody who is present in a community.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PresentMember {
+    /// Who.
+    pub did: Did,
+    /// `online`, `away` or `dnd`.
+    pub state: String,
 }
 
 impl Reply {

@@ -149,6 +149,9 @@ const ACTIONS = {
   session: { action: 'session' },
   voice_join: () => ({ action: 'voice_event', community_uri: made.community, voice_channel_rkey: made.voice.rkey, voice_action: 'join' }),
   voice_leave: { action: 'voice_event', voice_action: 'leave' },
+  presence: () => ({ action: 'presence', community_uri: made.community }),
+  typing: () => ({ action: 'typing', channel: made.channel }),
+  view: () => ({ action: 'view', channel: made.channel }),
   anything_else: { action: 'dance' },
 }
 const JOINS = {

@@ -294,7 +294,7 @@ function contains(frame, wanted) {
 }
 
 const matcher = (wanted) => (typeof wanted === 'function' ? wanted : (frame) => contains(frame, wanted))
-const isReply = ({ type }) => type === 'ack' || type === 'error'
+const isReply = ({ type }) => type === 'ack' || type === 'error' || type === 'presence_snapshot'
 
 /** A refused upgrade, with the HTTP response. */
 export class UpgradeRefused extends Error {

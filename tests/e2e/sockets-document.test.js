@@ -98,7 +98,8 @@ test('the events socket: every example is accepted, and every event is as docume
   for (const { name, examples } of messagesOf(document.operations.act.messages).reverse()) {
     for (const { payload } of examples) {
       const reply = await socket.request(real(payload))
-      assert.equal(documented('act', reply), 'ack', `${name}: ${JSON.stringify(reply)}`)
+      const expected = name === 'presence' ? 'presence_snapshot' : 'ack'
+      assert.equal(documented('act', reply), expected, `${name}: ${JSON.stringify(reply)}`)
     }
   }
   // The examples of `unsubscribe` are over; now everything that there is.
@@ -115,13 +116,17 @@ test('the events socket: every example is accepted, and every event is as docume
   assert.deepEqual(missing, [], 'every frame came')
 })
 
-const isReply = ({ type }) => type === 'ack' || type === 'error'
+const isReply = ({ type }) => ['ack', 'error', 'presence_snapshot'].includes(type)
 
 /** Causes every event; each is awaited, so that none is lost in the next. */
 async function cause(socket) {
   const { network } = place
   const said = await alice.message(channel.rkey, 'hello')
   await socket.next({ type: 'message', rkey: said.rkey })
+  const hers = await service.connect(`/api/subscribe?auth=${await proofOf(alice)}`)
+  await hers.request({ action: 'typing', channel: channel.uri })
+  await socket.next({ type: 'typing' })
+  await hers.close()
   const reaction = await bob.reaction(said.rkey, '👍')
   await socket.next({ type: 'reaction_added' })
   await bob.delete(COLLECTION.reaction, reaction.rkey)

@@ -4,6 +4,7 @@
 //! sockets close).
 
 mod followers;
+mod looking;
 mod newest;
 mod returns;
 mod rules;
@@ -18,6 +19,7 @@ use colibri_edge::domain::actions::Subscribe;
 use colibri_edge::domain::announcement::{Audience, Numbered};
 use colibri_edge::domain::frame_budget::Rate;
 use colibri_edge::domain::gateway::catching_up::{Catching, Noted, Replay};
+use colibri_edge::domain::gateway::looking::Found;
 use colibri_edge::domain::gateway::session::{Caller, View};
 use colibri_edge::domain::gateway::{Effect, Gateway, Input, Job, Keep, Moment, Settings};
 use colibri_edge::domain::members_only::Readers;
@@ -25,8 +27,10 @@ use colibri_edge::domain::presence::{Periods, State};
 use colibri_edge::domain::replay::{Replayed, Resume, nothing_yet, resume};
 use colibri_edge::domain::restore::{self, Origin, PROMPT};
 use colibri_edge::domain::slow_sockets::{FULL_BYTES, SLOW_BYTES};
+use colibri_edge::domain::subscriptions::Candidate;
+use colibri_edge::domain::typing::TypingRefusal;
 use colibri_edge::storage::{gateway, gateway_people};
-use colibri_edge::wire::ids::{AtUri, Did};
+use colibri_edge::wire::ids::{AtUri, Collection, Did};
 use colibri_edge::wire::socket::Reply;
 use colibri_edge::wire::time::Micros;
 use proptest::prelude::*;
@@ -64,6 +68,17 @@ const PEOPLE: [&str; 2] = ["alice", "bob"];
 fn community(n: usize) -> AtUri {
     let owner = ["olga", "otto"][n % 2];
     AtUri::parse(&format!("at://did:plc:{owner}/social.colibri.community/c")).unwrap()
+}
+
+/// What the name of a channel means in a community.
+fn candidate(n: usize, name: &str) -> Option<Candidate> {
+    let community = community(n);
+    let uri = AtUri::named(name, &community.authority(), Collection::Channel)?;
+    (uri.authority() == community.authority()).then(|| Candidate {
+        indexed_at: n.to_string(),
+        uri: uri.to_string(),
+        community: community.to_string(),
+    })
 }
 
 /// What a client and the runtime know of a socket.
@@ -206,6 +221,7 @@ struct World {
     tasks: Tasks,
     /// Who was to be published as writing, and where.
     typing: Vec<(View, Did)>,
+    has_read: Vec<(View, Did)>,
     /// How often each kind of step happened, so that a test can check that it did.
     seen: BTreeMap<&'static str, u32>,
 }
@@ -238,6 +254,7 @@ impl World {
             outside: Outside::default(),
             tasks: Tasks::default(),
             typing: Vec::new(),
+            has_read: Vec::new(),
             seen: BTreeMap::new(),
         }
     }
@@ -343,6 +360,7 @@ impl World {
                 }
                 Effect::Start(id, job) => self.jobs.push((id, job)),
                 Effect::Typing(view, did) => self.typing.push((view, did)),
+                Effect::HasRead(view, did) => self.has_read.push((view, did)),
                 Effect::WakeAt(at) => self.want(at),
                 Effect::WakeForTraces => self.traces_end().into_iter().for_each(|at| self.want(at)),
                 Effect::Rest => self.rests = true,
@@ -481,6 +499,27 @@ impl World {
                 let of = |n: &usize| community(*n).authority() == channel.authority();
                 let found = [0, 1].iter().find(|n| of(n)).map(|n| community(*n));
                 self.on(Input::Viewed(id, channel, found))
+            }
+            Job::Look(name) => {
+                let found =
+                    name.iter().flat_map(|name| [0, 1].into_iter().filter_map(move |n| candidate(n, name)));
+                self.change(|gateway, moment| {
+                    gateway.look(id, name.as_deref(), found.collect(), moment);
+                })?;
+                self.on(Input::Done(id, Some(Reply::ack(""))))
+            }
+            Job::Write(did, name) => {
+                let found = [0, 1].into_iter().find_map(|n| candidate(n, &name));
+                let view = |one: Candidate| View {
+                    channel: AtUri::parse(&one.uri).unwrap(),
+                    community: AtUri::parse(&one.community).unwrap(),
+                };
+                let found = found.map(view).ok_or(TypingRefusal::NotAllowed);
+                self.on(Input::Writes { id, did, name, found })
+            }
+            Job::Snapshot(community) => {
+                let found = Found { community, present: Vec::new(), voice: Vec::new(), seq: 0 };
+                self.on(Input::Snapshot(id, Box::new(Ok(found))))
             }
             Job::MakeSecret => self.on(Input::Secret(id, format!("{id:032x}"))),
             Job::SetState(did, state) => {

@@ -417,7 +417,7 @@ fn x44_a_parent_of_it_is_shown_only_inside() {
     let read = |service: &Service, who: &str, rkey: &str| {
         let uri = AtUri::of(&did(who), Collection::Message, &Rkey::parse(rkey).unwrap());
         let found = block_on(reads::message(&service.store, "", &uri)).unwrap().unwrap();
-        found.parent_message.map(|parent| parent.text)
+        found.message.parent_message.map(|parent| parent.text)
     };
     assert_eq!(read(&service, "zoe", "out"), None, "R02");
     assert_eq!(read(&service, "bob", "in").as_deref(), Some("a secret"), "R02");

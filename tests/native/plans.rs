@@ -31,7 +31,9 @@ use colibri_edge::storage::presence::Shown;
 use colibri_edge::storage::reads::lexicons::{self, account, channels, communities as views, waiting};
 use colibri_edge::storage::reads::members_only::About;
 use colibri_edge::storage::reads::notifications as notices;
-use colibri_edge::storage::reads::{self, Start, bans, communities, operator, people, reactions, whose};
+use colibri_edge::storage::reads::{
+    self, Start, bans, communities, operator, people, present, reactions, threads, whose,
+};
 use colibri_edge::storage::sweep::{Place, sweep, sweep_approvals, sweep_people};
 use colibri_edge::storage::{
     Statement, Store, community_voice, discovery, dismissed, export, facts, identities, incidents, invites,
@@ -219,11 +221,16 @@ fn exercise() -> Sqlite {
         store.write(&[outbox::set_back(Micros(START))]).await.unwrap();
         store.write(&[outbox::begin(&StreamPosition::beginning(None, Micros(0)), Micros(0))]).await.unwrap();
         store.commit(vec![outbox::delivered(1)]).await.unwrap();
+        let place = AtUri::parse("at://did:plc:alice/social.colibri.community/c").unwrap();
+        present::is_members_only(&store, &place).await.unwrap();
+        present::present(&store, &place, 10).await.unwrap();
         reads::messages(&store, "", "k", &Start::Newest, 50).await.unwrap();
         reads::history(&store, "", "k", &Start::Newest, 50).await.unwrap();
         let before = Start::Before { created_at: String::new(), instant: String::new() };
         reads::history(&store, "", "k", &before, 50).await.unwrap();
         reads::message(&store, "", &message).await.unwrap();
+        threads::threads(&store, "", "k", None, 20).await.unwrap();
+        threads::thread(&store, "", &message, None, 50).await.unwrap();
         reads::named(&store, &["k".to_owned()], &["at://c".to_owned()]).await.unwrap();
         reads::listed(&store, &["at://c".to_owned()]).await.unwrap();
         reads::all_communities(&store).await.unwrap();

@@ -116,7 +116,7 @@ fn o01_a_message_with_its_people_and_its_parent() {
     assert_eq!(
         got,
         json!({
-            "rkey": "1", "author_did": "did:plc:bob", "text": "answer", "channel": "k",
+            "reply_count": 0, "rkey": "1", "author_did": "did:plc:bob", "text": "answer", "channel": "k",
             "created_at": "2026-03-01T12:00:01+00:00", "edited": false, "parent": "p",
             "facets": [{ "index": { "byteStart": 0, "byteEnd": 6 }, "features": [] }], "attachments": [], "display_name": "Bob",
             "avatar_url": "https://cdn.test/img/avatar/plain/did:plc:bob/bafa@jpeg",

@@ -173,6 +173,9 @@ export class Line {
       if (refused && frame.message === MEMBERS_ONLY) this.cursors.delete(refused)
       else if (refused) setTimeout(() => this.resume(refused), AGAIN_MILLIS)
       this.listener.event(frame, false)
+    } else if (frame.type === 'presence_snapshot') {
+      this.asked.shift()
+      this.listener.event(frame, false)
     } else if (frame.type === 'resync_required') {
       this.cursors.set(community, -1)
       this.resume(community)

@@ -186,6 +186,24 @@ export interface UnreadChannel {
   last_message_at: Timestamp | null
 }
 
+export type AnsweredMessage = Message & { reply_count: number }
+
+export interface Thread {
+  /** The answers below the root. */
+  reply_count: number
+  last_reply_at: Timestamp
+  /** Who answered, the latest first. */
+  participants: Did[]
+  message: MessageCore
+}
+
+export interface ThreadMessage {
+  /** 0 for the root. */
+  depth: number
+  parent_uri: AtUri | null
+  message: MessageCore
+}
+
 export interface Notification {
   /** A later one has a greater number. */
   id: number
@@ -529,7 +547,9 @@ export type Position = number
 /** The requests of the API. */
 export interface Requests {
   'GET /api/messages': { query: { channel: UriOrRkey; limit?: number; before?: Timestamp; cursor?: Cursor; all?: string }; body: undefined; answer: Message[] }
-  'GET /api/message': { query: { author: Did; rkey: Rkey }; body: undefined; answer: Message }
+  'GET /api/message': { query: { author: Did; rkey: Rkey }; body: undefined; answer: AnsweredMessage }
+  'GET /api/threads': { query: { channel: UriOrRkey; limit?: number; cursor?: Cursor }; body: undefined; answer: Thread[] }
+  'GET /api/thread': { query: { uri: AtUri; limit?: number; cursor?: Cursor }; body: undefined; answer: ThreadMessage[] }
   'DELETE /api/message/block': { query: { author_did: Did; rkey: Rkey; reason?: string }; body: undefined; answer: undefined }
   'POST /api/message/block': { query: { author_did: Did; rkey: Rkey; reason?: string }; body: undefined; answer: undefined }
   'GET /api/authors': { query: { did: Did }; body: undefined; answer: Author }
@@ -588,11 +608,15 @@ export type ClientFrame =
   | { action: "set_state"; state: "online" | "away" | "dnd" | "offline" }
   | { action: "voice_event"; community_uri?: string; voice_channel_rkey?: string; voice_action?: "join" | "leave" }
   | { action: "session" }
+  | { action: "presence"; community_uri: string }
+  | { action: "typing"; channel: string }
+  | { action: "view"; channel?: string }
 
 /** What a client receives on the events socket. */
 export type ServerFrame =
   | { type: "ack"; message: string }
   | { type: "error"; message: string }
+  | { type: "presence_snapshot"; community_uri: AtUri; members: ({ did: Did; state: "online" | "away" | "dnd" })[]; complete: boolean; voice: Record<string, Did[]>; seq: number }
   | { type: "resumed"; community_uri: AtUri; from: number; to: number }
   | { type: "resync_required"; community_uri: AtUri; oldest: number }
   | { type: "subscription_ended"; community_uri: AtUri }
@@ -614,6 +638,7 @@ export type ServerFrame =
   | { type: "user_status_changed"; did: Did; status: string; emoji?: string; state: "online" | "away" | "dnd" | "offline"; display_name?: string; avatar_url?: string; live: Live }
   | { type: "user_profile_updated"; did: Did; display_name: string | null; avatar_url: string | null; banner_url: string | null; description: string | null; handle: string | null; live: Live }
   | { type: "members_only"; community_uri: AtUri; members_only: boolean; seq: Seq; live: Live }
+  | { type: "typing"; did: Did; channel: Rkey; expires_at: string; community_uri: AtUri; channel_uri: AtUri }
 
 /** What a peer of a call sends. */
 export type PeerFrame =

@@ -1,7 +1,7 @@
 //! Observers (A21): sockets that read one community and act for nobody. An observer catches up with the log page by
 //! page (Q02), and then gets live events.
 
-use crate::domain::actions::{Action, Actor, Sign, action, wanted_channel, wanted_state};
+use crate::domain::actions::{Action, Actor, Sign, action, wanted_channel, wanted_state, wanted_writing};
 use crate::domain::announcement::{Audience, Numbered};
 use crate::domain::frame_budget::Verdict;
 use crate::domain::lost::frame;
@@ -81,6 +81,9 @@ pub fn reply(text: Option<&str>, verdict: Verdict) -> Reply {
         (_, Action::Subscribe(subscribe), _) => subscribe.reply,
         (_, Action::Session, _) => refusal(Actor::Nobody.person("session")),
         (_, Action::SetState { state }, _) => refusal(wanted_state(&Actor::Nobody, state.as_deref())),
+        (_, Action::Presence { .. }, _) => Reply::error("Observers get no snapshot"),
+        (_, Action::Typing { channel }, _) => refusal(wanted_writing(&Actor::Nobody, channel)),
+        (_, Action::View { .. }, _) => refusal(Actor::Nobody.person("view")),
         (_, Action::Voice(frame), _) => refusal(wanted_channel(&Actor::Nobody, frame)),
     }
 }

@@ -185,6 +185,7 @@ impl Gateway {
             self.let_go(id, moment);
         }
         for publication in publications.iter().filter(|publication| publication.id > had) {
+            self.note_meanwhile(publication);
             self.send_state(publication, readers);
             self.note_change(publication, moment);
         }

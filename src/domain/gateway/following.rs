@@ -13,18 +13,13 @@ use crate::domain::actions::Sign;
 use crate::domain::announcement::{Audience, Numbered};
 use crate::domain::frame_budget::Verdict;
 use crate::domain::lost::is_lost;
-use crate::domain::members_only::Readers;
 use crate::domain::presence::COMMUNITIES_MAX;
 use crate::domain::subscriptions::{Kind, Subscribed};
 use crate::wire::events::newest;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::subscribe_events::{
-    ACK, Asked, Change, CommunityEvent, NewestEvent, RESYNC, TypingEvent, change, read, resumed, stamp,
+    ACK, Asked, Change, CommunityEvent, NewestEvent, RESYNC, change, read, resumed, stamp,
 };
-
-/// How often a person's writing in a channel is published at most, in microseconds: the client shows it for five
-/// seconds.
-const TYPING: i64 = 3_000_000;
 
 impl Gateway {
     /// Subscribes a new socket to the communities in which its person takes part, as read after it opened (N162).
@@ -162,7 +157,9 @@ impl Gateway {
             (Verdict::Enough, _) => self.dismiss(id, 1013, "too many frames", Gone::Closed, moment),
             (Verdict::Fine, Asked::Heartbeat) => self.send(id, ACK.to_owned()),
             (Verdict::Fine, Asked::View(channel)) => return self.view(id, channel),
-            (Verdict::Fine, Asked::Typing(channel)) => self.types(id, &channel, moment),
+            (Verdict::Fine, Asked::Typing(channel)) => {
+                return self.begin_writing_newest(id, &channel, moment);
+            }
             _ => {}
         }
         false
@@ -184,49 +181,9 @@ impl Gateway {
             let keys = &open.subscriptions.community.keys;
             let community = community.filter(|community| keys.contains(community.as_str()));
             open.session.view = community.map(|community| View { channel, community });
-            open.typed_at = None;
             self.keep_session(id);
         }
         self.done(id, None, moment);
-    }
-
-    /// The person of a socket writes in the channel that they see (N168): at most once in [`TYPING`] for all of
-    /// their sockets that see it.
-    fn types(&mut self, id: i64, channel: &AtUri, moment: &Moment<'_>) {
-        let Some(session) = self.open.get(&id).map(|open| &open.session) else { return };
-        let (Some(did), Some(view)) = (&session.did, &session.view) else { return };
-        if view.channel != *channel {
-            return;
-        }
-        let theirs = self.open.values().filter(|open| is_newest_of(open, did));
-        let last = theirs
-            .filter(|open| open.session.view.as_ref() == Some(view))
-            .filter_map(|open| open.typed_at)
-            .max();
-        if last.is_some_and(|at| moment.now.0.saturating_sub(at.0) < TYPING) {
-            return;
-        }
-        self.effects.push(Effect::Typing(view.clone(), did.clone()));
-        if let Some(open) = self.open.get_mut(&id) {
-            open.typed_at = Some(moment.now);
-        }
-    }
-
-    /// Somebody writes in a channel: everybody else who sees it gets that.
-    pub(super) fn typing(&mut self, view: &View, did: &Did, readers: &Readers) {
-        let sees = |open: &&Open| {
-            let session = &open.session;
-            session.view.as_ref() == Some(view)
-                && session.did.as_ref() != Some(did)
-                && open.subscriptions.community.keys.contains(view.community.as_str())
-                && readers.includes(session.did.as_ref(), session.proven)
-        };
-        let to: Vec<i64> = self.open.iter().filter(|(_, open)| sees(open)).map(|(id, _)| *id).collect();
-        let (channel, did) = (view.channel.clone(), did.clone());
-        let event = NewestEvent::TypingEvent(TypingEvent { event: "start", channel, did });
-        if let Some(text) = event.text().ok().filter(|_| !to.is_empty()) {
-            self.effects.push(Effect::Send { to, text });
-        }
     }
 
     /// What a person did on another device: their sockets get it at once (N168).

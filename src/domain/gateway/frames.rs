@@ -3,7 +3,10 @@
 use super::session::Waiting;
 use super::sockets::Gone;
 use super::{Effect, FRESH, Gateway, Job, Keep, Moment, PULSES};
-use crate::domain::actions::{Action, Actor, Decided, Sign, Subscribe, action, wanted_channel, wanted_state};
+use crate::domain::actions::{
+    Action, Actor, Decided, Sign, Subscribe, action, wanted_channel, wanted_community, wanted_state,
+    wanted_writing,
+};
 use crate::domain::frame_budget::Verdict;
 use crate::domain::presence::Input as Happened;
 use crate::domain::subscriptions::Kind;
@@ -122,6 +125,15 @@ impl Gateway {
                 Ok((did, destination)) => Err(Job::Move(did, destination)),
                 Err(reply) => Ok(reply),
             },
+            Action::Presence { community } => match wanted_community(community.as_deref()) {
+                Ok(community) => self.begin_snapshot(id, community, moment),
+                Err(reply) => Ok(reply),
+            },
+            Action::Typing { channel } => match wanted_writing(actor, channel) {
+                Ok((did, channel)) => self.begin_writing(did, channel, moment),
+                Err(reply) => Ok(reply),
+            },
+            Action::View { channel } => self.begin_view(id, actor, channel, moment),
         }
     }
 

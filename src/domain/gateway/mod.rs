@@ -8,6 +8,7 @@
 
 pub mod catching_up;
 pub mod following;
+pub mod looking;
 pub mod moving;
 pub mod publication;
 pub mod restoring;
@@ -39,6 +40,7 @@ use super::person::Person;
 use super::presence::{Periods, State};
 use super::restore::{Course, Trace};
 use super::subscriptions::{Candidate, Kind, Meanings, Subscriptions};
+use super::typing::{TypingRefusal, Writing};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::socket::{Reply, Spelling};
 use crate::wire::time::Micros;
@@ -113,6 +115,19 @@ pub enum Input {
     },
     /// The channel that the person of a socket sees is in this community; `None`: it is not known.
     Viewed(i64, AtUri, Option<AtUri>),
+    /// It was looked up whether a person may write in the channel that they named ([`Job::Write`]).
+    Writes {
+        /// Of which socket.
+        id: i64,
+        /// Who.
+        did: Did,
+        /// As their client named it.
+        name: String,
+        /// Which channel it is.
+        found: Result<View, TypingRefusal>,
+    },
+    /// What a snapshot needs was read ([`Job::Snapshot`]); `Err`: its refusal.
+    Snapshot(i64, Box<Result<looking::Found, Reply>>),
     /// A person writes in a channel; `readers` as in [`Allowed`].
     Typing {
         /// In which channel, of which community.
@@ -177,6 +192,8 @@ pub enum Effect {
     Start(i64, Job),
     /// A person writes in a channel: the gateways that listen to its community must receive that, once.
     Typing(View, Did),
+    /// A person has read a channel up to now (U42).
+    HasRead(View, Did),
     /// See that the alarm rings at this time or earlier.
     WakeAt(Micros),
     /// See that the alarm rings when the oldest trace of a closed socket ends.
@@ -200,6 +217,12 @@ pub enum Job {
     SetState(Did, State),
     /// Move a person between voice channels (A12).
     Move(Did, Destination),
+    /// Find the channels that this name may mean, and call [`Gateway::look`]; `None`: the person sees none.
+    Look(Option<String>),
+    /// Find out whether a person may write in the channel of this name, and report it with [`Input::Writes`].
+    Write(Did, String),
+    /// Read who is present in a community, and report it with [`Input::Snapshot`].
+    Snapshot(AtUri),
     /// Find the community of a channel that a person sees, and report it with [`Input::Viewed`].
     View(AtUri),
 }
@@ -307,6 +330,8 @@ pub struct Gateway {
     pub observed: BTreeSet<String>,
     /// The last row of the outbox with events of records about people.
     records: i64,
+    /// Where people wrote just now (U40).
+    writing: Writing,
     effects: Vec<Effect>,
 }
 
@@ -330,6 +355,7 @@ impl Gateway {
             strangers: false,
             observed: BTreeSet::new(),
             records: 0,
+            writing: Writing::default(),
             effects: Vec::new(),
         }
     }
@@ -347,7 +373,9 @@ impl Gateway {
                 self.deliver(&community, &events, &full, &allowed, moment);
             }
             Input::Viewed(id, channel, community) => self.viewed(id, channel, community, moment),
-            Input::Typing { view, did, readers } => self.typing(&view, &did, &readers),
+            Input::Writes { id, did, name, found } => self.end_writing(id, did, &name, found, moment),
+            Input::Snapshot(id, found) => self.end_snapshot(id, *found, moment),
+            Input::Typing { view, did, readers } => self.typing(&view, &did, &readers, moment),
             Input::Records(rows) => self.records(rows, moment),
             Input::Published { from, publications, had, readers } => {
                 self.published(&from, &publications, had, &readers, moment);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
+use super::looking::Meanwhile;
 use crate::domain::frame_budget::Budget;
 use crate::domain::restore::{Declined, Origin, Part, Place};
 use crate::domain::subscriptions::{Kind, Receiver, Subscriptions};
@@ -49,7 +50,7 @@ pub struct Session {
     /// How it spells its frames.
     #[serde(default, skip_serializing_if = "is_march")]
     pub spelling: Spelling,
-    /// The channel that its person sees, in the newest client (N168).
+    /// The channel that its person sees (A52, N168).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub view: Option<View>,
     /// The last restore, until a frame shows that the client was still there after it (Q10c).
@@ -81,6 +82,13 @@ pub struct View {
     pub channel: AtUri,
     /// Its community.
     pub community: AtUri,
+}
+
+impl View {
+    /// Whether a client that uses this name means the channel.
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        self.channel.as_str() == name || self.channel.rkey().as_str() == name
+    }
 }
 
 /// A finished restore whose last frames the client may not have received.
@@ -259,8 +267,10 @@ pub struct Open {
     pub(super) following: Option<BTreeMap<String, bool>>,
     /// A replay was not complete: its client reads everything again (N165).
     pub(super) is_behind: bool,
-    /// When its person last wrote in the channel that they see (N168).
-    pub(super) typed_at: Option<Micros>,
+    /// When its person last said what they see (A52).
+    pub(super) viewed_at: Option<Micros>,
+    /// Set while a snapshot is being read for it (A50).
+    pub(super) meanwhile: Option<Meanwhile>,
 }
 
 impl Open {
@@ -282,7 +292,8 @@ impl Open {
             waiting: None,
             following,
             is_behind: false,
-            typed_at: None,
+            viewed_at: None,
+            meanwhile: None,
         }
     }
 }

@@ -75,6 +75,7 @@ impl Gateway {
         if let Some(did) = self.open.get(&id).and_then(|open| open.session.did.clone()) {
             self.note_alive(&did, id, moment.now, moment.now);
         }
+        self.reads_to_the_end(id);
         self.depart(id, Gone::Closed, moment);
     }
 

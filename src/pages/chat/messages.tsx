@@ -197,6 +197,10 @@ function Composer({ world, room, intent, done }: { world: World; room: Room; int
   const [files, setFiles] = useState<File[]>([])
   const [isBusy, setBusy] = useState(false)
   const field = useRef<HTMLTextAreaElement>(null)
+  const writers = world.writers(room).map((did) => {
+    const member = world.member(did)
+    return member ? nameOf(member, did) : did
+  })
   useEffect(() => {
     if (intent) field.current?.focus()
   }, [intent])
@@ -226,6 +230,11 @@ function Composer({ world, room, intent, done }: { world: World; room: Room; int
 
   return (
     <form class="composer" onSubmit={submit}>
+      {writers.length > 0 && (
+        <p class="faint" role="status">
+          {t.chat.writes(writers.join(', '))}
+        </p>
+      )}
       {intent && (
         <p class="faint">
           {parent ? t.chat.replyTo(authorOf(parent)) : t.chat.editing}{' '}
@@ -246,7 +255,10 @@ function Composer({ world, room, intent, done }: { world: World; room: Room; int
         aria-label={t.chat.write(room.name)}
         placeholder={t.chat.write(room.name)}
         value={text}
-        onInput={({ currentTarget }) => setText(currentTarget.value)}
+        onInput={({ currentTarget }) => {
+          setText(currentTarget.value)
+          world.write()
+        }}
         onKeyDown={key}
       />
       {!edited && (

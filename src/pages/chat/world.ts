@@ -32,6 +32,10 @@ const METHODS = {
 }
 /** How long a post may take until the page says that it is not shown. */
 const UNSEEN_MILLIS = 15_000
+/** How often the page says that the person writes: the service publishes no more (U40). */
+const TYPING_EVERY_MILLIS = 3_000
+/** The reply to `typing` where the person may not post: the post itself says so, too. */
+const MAY_NOT_WRITE = 'Not allowed in this channel'
 const STRUCTURE = [
   'community_upserted',
   'channel_created',
@@ -82,6 +86,9 @@ export class World {
   room?: Room
   line: LineState = 'connecting'
   posts: Post[] = []
+  /** Who writes in which channel, and until when that is shown. */
+  private readonly typing = new Map<string, Map<string, number>>()
+  private typedAt = 0
   /** What came back after the line was mended, in words. */
   cameBack = ''
   trouble = ''
@@ -228,6 +235,7 @@ export class World {
 
   enterRoom(room: Room) {
     this.room = room
+    if (this.server.did) this.socket.send({ action: 'view', channel: room.uri })
     this.markRead()
     this.changed()
   }
@@ -247,8 +255,9 @@ export class World {
   /** Applies an event. Each kind may come again after a reading, so applying it twice changes nothing. */
   private event(frame: Frame, missed: boolean) {
     const { type, community_uri: uri } = frame
-    if (type === 'error') this.trouble = frame.message
+    if (type === 'error' && frame.message !== MAY_NOT_WRITE) this.trouble = frame.message
     if (type === 'message_rejected') this.reject(frame)
+    if (type === 'typing') this.types(frame)
     if (type === 'user_status_changed' || type === 'user_profile_updated') this.person(frame)
     if (type === 'community_deleted' || type === 'subscription_ended') this.forget(uri ?? '')
     if (missed) this.missed.set(type, (this.missed.get(type) ?? 0) + 1)
@@ -272,6 +281,7 @@ export class World {
         const place = others.findLastIndex(({ created_at }) => millis(created_at) <= millis(frame.created_at)) + 1
         room.messages = others.toSpliced(place, 0, frame.message)
         this.posts = this.posts.filter(({ rkey }) => !isOf(frame.message, this.me.did, rkey))
+        this.typing.get(room.uri)?.delete(frame.author_did)
         if (room === this.room) this.markRead()
         break
       }
@@ -292,6 +302,23 @@ export class World {
     const news = { ...fields, ...(status !== undefined && { status_text: status }) }
     for (const { members } of this.places.values())
       Object.assign(members.find(({ member_did }) => member_did === did) ?? {}, news)
+  }
+
+  private types({ did, channel_uri: channel, expires_at: expires }: Frame) {
+    const writers = this.typing.get(channel) ?? new Map<string, number>()
+    this.typing.set(channel, writers.set(did, millis(expires)))
+    setTimeout(this.changed, millis(expires) - Date.now())
+  }
+
+  /** The others who write in a channel now. */
+  writers = (room: Room) =>
+    [...(this.typing.get(room.uri) ?? [])].filter(([, until]) => until > Date.now()).map(([did]) => did)
+
+  /** The person writes in the open channel. It may be called for every letter. */
+  write() {
+    if (!this.room || !this.server.did || Date.now() - this.typedAt < TYPING_EVERY_MILLIS) return
+    this.typedAt = Date.now()
+    this.socket.send({ action: 'typing', channel: this.room.uri })
   }
 
   private reject({ rkey, reason, message }: Frame) {

@@ -75,6 +75,7 @@ export const de: Texts = {
     attach: 'Datei anhängen',
     detach: (name) => `Ohne ${name}`,
     replyTo: (name) => `Antwort an ${name}`,
+    writes: (names) => `${names}: schreibt …`,
     editing: 'Ihre Nachricht, geändert',
     reply: 'Antworten',
     edit: 'Bearbeiten',

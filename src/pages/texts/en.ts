@@ -72,6 +72,7 @@ export const en = {
     attach: 'Attach a file',
     detach: (name: string) => `Without ${name}`,
     replyTo: (name: string) => `Reply to ${name}`,
+    writes: (names: string) => `${names}: writing …`,
     editing: 'Your message, changed',
     reply: 'Reply',
     edit: 'Edit',

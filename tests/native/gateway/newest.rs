@@ -270,6 +270,9 @@ fn n168_typing() {
         world.frame(alice, &frame("typing", 1))?;
         for _ in 0..5 {
             world.frame(alice, &frame("typing", 0))?;
+            if !world.jobs.is_empty() {
+                world.work(0)?;
+            }
             world.pass(SECOND)?;
         }
         let published = std::mem::take(&mut world.typing);

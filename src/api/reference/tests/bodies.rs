@@ -27,9 +27,9 @@ use crate::storage::reads::operator::{DueRepository, Listed, Overview, RefusedFo
 use crate::storage::reads::{DeferredShown, GapShown, IngestStatus};
 use crate::storage::repos::{self, Counts};
 use crate::wire::bodies::{
-    AuditEntry, Author, Category, Channel, ChannelRead, Communities, Community, Invite, InviteCode,
-    InviteToCommunity, Member, MembersOnly, Message, MessageCore, Notification, Notifications, Person,
-    ReactionGroup, Seen, Unread,
+    AnsweredMessage, AuditEntry, Author, Category, Channel, ChannelRead, Communities, Community, Invite,
+    InviteCode, InviteToCommunity, Member, MembersOnly, Message, MessageCore, Notification, Notifications,
+    Person, ReactionGroup, Seen, Thread, ThreadMessage, Unread,
 };
 use crate::wire::handle::Handle;
 use crate::wire::ice::{IceServer, IceServers};
@@ -346,6 +346,14 @@ fn samples() -> Vec<Samples> {
         of("Repo", repo),
         of("MessageCore", core),
         of("Message", message),
+        of("AnsweredMessage", |all| AnsweredMessage { message: message(all), reply_count: 1 }),
+        of("Thread", |all| Thread {
+            reply_count: 1,
+            last_reply_at: text(),
+            participants: vec![did()],
+            message: core(all),
+        }),
+        of("ThreadMessage", |all| ThreadMessage { depth: 1, parent_uri: all.then(uri), message: core(all) }),
         of("ReactionGroup", group),
         of("Community", community),
         of("Communities", |_| Communities { owned: vec![community(true)], joined: vec![community(true)] }),

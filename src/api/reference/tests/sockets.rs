@@ -14,7 +14,7 @@ use crate::wire::events::{
     Event, Membership, MessageEvent, PersonIfKnown, Reaction, UserStatus, stamp, stamp_state,
 };
 use crate::wire::signaling::{self, HEARTBEAT_ACK, ServerFrame, Signal, VoiceState};
-use crate::wire::socket::Reply;
+use crate::wire::socket::{PresentMember, Reply};
 use crate::wire::subscribe_events::{self, Asked, NewestEvent};
 
 const SOCKETS: &str = include_str!("../asyncapi.json");
@@ -89,6 +89,20 @@ fn replies() -> Vec<Reply> {
         Reply::ResyncRequired { community_uri: uri(), oldest: 1 },
         Reply::SubscriptionEnded { community_uri: uri() },
         Reply::ServerRestart { retry_after_ms: 1 },
+        Reply::PresenceSnapshot {
+            community_uri: uri(),
+            members: vec![PresentMember { did: did(), state: "dnd".into() }],
+            complete: true,
+            voice: [(rkey(), vec![did()])].into(),
+            seq: 1,
+        },
+        Reply::Typing {
+            did: did(),
+            channel: rkey(),
+            expires_at: text(),
+            community_uri: uri(),
+            channel_uri: uri(),
+        },
     ]
 }
 
@@ -377,8 +391,8 @@ fn texts_of(document: &Document, message: &str) -> BTreeSet<String> {
 #[test]
 fn every_error_is_documented_word_for_word() {
     let document = sockets();
-    let own =
-        ["src/domain/actions.rs", "src/domain/voice_right.rs", "src/domain/subscriptions.rs"].map(source);
+    let own = ["actions", "voice_right", "subscriptions", "typing", "community/observers"];
+    let own = own.map(|name| source(&format!("src/domain/{name}.rs")));
     let events = [own.concat(), folder("src/domain/gateway"), folder("durable/gateway")].concat();
     let rooms =
         [folder("src/domain/signaling"), folder("durable/voice_room"), source("src/domain/voice_right.rs")];
