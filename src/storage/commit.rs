@@ -74,8 +74,10 @@ pub struct Commit<'a> {
     pub doubtful: &'a BTreeSet<Did>,
     /// People whom a community admitted: what they wrote before is judged anew (N16).
     pub admitted: &'a BTreeSet<Did>,
-    /// People who joined a community of the old form, and the stream time of that (K05).
+    /// People who joined a community of the old form or whose ban by record ended, and the stream time of that (K05).
     pub joined: &'a BTreeMap<Did, Micros>,
+    /// Communities whose gate accepts more than before, and the stream time of that (K05).
+    pub eased: &'a BTreeMap<AtUri, Micros>,
     /// Whom a community banned by record, or not any more (N21).
     pub banned_by_record: &'a [(AtUri, Did, bool)],
     /// Channels that appeared or came to another community, with that community (N21).
@@ -226,6 +228,7 @@ fn repositories(statements: &mut Vec<Statement>, commit: &Commit, known: &BTreeS
     statements.extend(repos::look_once_more(commit.doubtful, commit.now));
     statements.extend(repos::admitted(commit.admitted, commit.now));
     statements.extend(repos::joined(commit.joined, commit.now));
+    statements.extend(repos::eased(commit.eased, commit.now));
     statements.extend(repos::identities(&identities, commit.now));
     let returned = commit.accounts.iter().filter(|account| account.returned).map(|account| &account.did);
     statements.extend(repos::returned(&returned.collect(), commit.now));

@@ -162,26 +162,49 @@ pub(super) fn admitted(dids: &BTreeSet<Did>, now: Micros) -> Vec<Statement> {
         .collect()
 }
 
+/// The statements that make repositories due, of which `$people` says whose and since which time of the stream.
+macro_rules! judged_again {
+    ($times:expr, $now:expr, $people:literal) => {{
+        let rows: Vec<_> = $times.iter().map(|(of, at)| (of, at.shown())).collect();
+        let due = |text: String| {
+            Statement::new(
+                concat!(
+                    "UPDATE repos SET status = iif(next_attempt_at IS NULL, 'waiting', status), due_since = ?2,
+                         reason = iif(next_attempt_at IS NULL, 'gate', reason),
+                         next_attempt_at = coalesce(next_attempt_at,
+                             max(?2, coalesce(strftime('%Y-%m-%dT%H:%M:%fZ', checked_at, '+60 seconds'), ?2)))
+                     FROM (",
+                    $people,
+                    ") AS waited
+                     WHERE repos.did = waited.did
+                       AND (next_attempt_at IS NOT NULL OR (refused > 0 AND checked_at >= waited.at))"
+                ),
+                [text.into(), $now.shown().into()],
+            )
+        };
+        chunks(rows.iter()).into_iter().map(due).collect()
+    }};
+}
+
 /// These people joined a community, each at a time of the stream. A reading of their repository that ended later may
 /// have been ahead of the stream: what was refused then is judged again (K05), at most once a minute. One that is due
 /// may be under way, and is read once more after it.
 pub(super) fn joined(joined: &BTreeMap<Did, Micros>, now: Micros) -> Vec<Statement> {
-    let rows: Vec<_> = joined.iter().map(|(did, at)| (did, at.shown())).collect();
-    chunks(rows.iter())
-        .into_iter()
-        .map(|text| {
-            Statement::new(
-                "UPDATE repos SET status = iif(next_attempt_at IS NULL, 'waiting', status), due_since = ?2,
-                     reason = iif(next_attempt_at IS NULL, 'gate', reason),
-                     next_attempt_at = coalesce(next_attempt_at,
-                         max(?2, coalesce(strftime('%Y-%m-%dT%H:%M:%fZ', checked_at, '+60 seconds'), ?2)))
-                 FROM (SELECT value ->> 0 AS did, value ->> 1 AS at FROM json_each(?1)) AS joined
-                 WHERE repos.did = joined.did
-                   AND (next_attempt_at IS NOT NULL OR (refused > 0 AND checked_at >= joined.at))",
-                [text.into(), now.shown().into()],
-            )
-        })
-        .collect()
+    judged_again!(joined, now, "SELECT value ->> 0 AS did, value ->> 1 AS at FROM json_each(?1)")
+}
+
+/// The gates of these communities accept more than before, each from a time of the stream on. As [`joined`], for the
+/// members.
+pub(super) fn eased(eased: &BTreeMap<AtUri, Micros>, now: Micros) -> Vec<Statement> {
+    judged_again!(
+        eased,
+        now,
+        "SELECT member_did AS did, min(value ->> 1) AS at FROM (
+             SELECT value, member_did FROM json_each(?1) JOIN memberships ON community_uri = value ->> 0
+             UNION ALL
+             SELECT value, member_did FROM json_each(?1) JOIN members ON community_uri = value ->> 0)
+         GROUP BY member_did"
+    )
 }
 
 /// Events of these repositories are left out, each until a time of the stream (K17), and then the

@@ -165,6 +165,9 @@ impl Fold {
             indexed_at: before.as_ref().map_or(version.received, |row| row.indexed_at),
         };
         self.accept(version);
+        if before.as_ref().is_none_or(|old| !old.protected) && row.protected {
+            self.ease(&row.community_uri);
+        }
         let same = before.is_some_and(|old| old.says_the_same(&row));
         if !same && self.working_set.community(&row.community_uri).is_some() {
             self.announce_each(&row.community_uri, Topic::Other, None, Some(&row.newest_event()));

@@ -74,9 +74,12 @@ pub struct Folded {
     pub doubtful: BTreeSet<Did>,
     /// People whom a community of the newest form admitted: their earlier records are judged again (N16).
     pub admitted: BTreeSet<Did>,
-    /// People who joined a community of the old form, and the stream time of that. A reading of their repository that is
-    /// later than that may have been ahead of the stream (K05).
+    /// People who joined a community of the old form or whose ban by record ended, and the stream time of that. A
+    /// reading of their repository that is later than that may have been ahead of the stream (K05).
     pub joined: BTreeMap<Did, Micros>,
+    /// Communities whose gate accepts more than before, and the stream time of that: readings of their members'
+    /// repositories may have been ahead of the stream (K05).
+    pub eased: BTreeMap<AtUri, Micros>,
     /// People whose ban by record in a community began (`true`) or ended: all their messages there are hidden
     /// or shown again, including those outside of the working set (N21).
     pub banned_by_record: Vec<(AtUri, Did, bool)>,
@@ -170,6 +173,7 @@ pub fn fold<'a>(
         doubtful: BTreeSet::new(),
         admitted: BTreeSet::new(),
         joined: BTreeMap::new(),
+        eased: BTreeMap::new(),
         banned_by_record: Vec::new(),
         channels_placed: Vec::new(),
         notified: Notified::default(),
@@ -238,6 +242,7 @@ pub fn fold<'a>(
         doubtful: fold.doubtful,
         admitted: fold.admitted,
         joined: fold.joined,
+        eased: fold.eased,
         banned_by_record: fold.banned_by_record,
         channels_placed: fold.channels_placed,
         notified,
@@ -269,6 +274,7 @@ struct Fold {
     doubtful: BTreeSet<Did>,
     admitted: BTreeSet<Did>,
     joined: BTreeMap<Did, Micros>,
+    eased: BTreeMap<AtUri, Micros>,
     banned_by_record: Vec<(AtUri, Did, bool)>,
     channels_placed: Vec<(AtUri, AtUri)>,
     notified: Notified,
@@ -392,6 +398,14 @@ impl Fold {
             self.note_rev(version)
         } else {
             self.settle(version, Outcome::Refused, false)
+        }
+    }
+
+    /// The gate of `community` may accept more from now on: what a reading ahead of the stream refused of its members is
+    /// judged again (K05). A reconciliation asks for that itself.
+    fn ease(&mut self, community: &AtUri) {
+        if !self.recovering {
+            self.eased.entry(community.clone()).or_insert(self.stream_time);
         }
     }
 

@@ -51,6 +51,9 @@ impl Fold {
             Some(old) if old.admission() == Admission::Open && row.admission() == Admission::ByApproval => {
                 self.demote_pending_members(version.uri);
             }
+            Some(old) if old.admission() == Admission::ByApproval && row.admission() == Admission::Open => {
+                self.ease(version.uri);
+            }
             Some(_) => {}
             None => self.release_after_community(version.uri),
         }
@@ -162,6 +165,9 @@ impl Fold {
         let same = before
             .as_ref()
             .is_some_and(|old| old.looks_like(&row) && (!is_voice(&row.channel_type) || names_the_same(old)));
+        if before.as_ref().is_some_and(|old| (old.owner_only && !row.owner_only) || !names_the_same(old)) {
+            self.ease(&community);
+        }
         self.accept(version);
         self.working_set.channels.put(row.clone());
         if before.is_none() || moved {
