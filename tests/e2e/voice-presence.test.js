@@ -132,10 +132,10 @@ test('b56 v07 v08 the joining socket closes: out after the grace, unless somebod
   const [calling, other] = [await come(), await come()]
   await calling.request(joining(G, 'v'))
   await said('v', did)
+  const closing = Date.now() // the service may see the end long before this side does
   await calling.close()
-  const closedAt = Date.now()
   await said('v')
-  assert(Date.now() - closedAt >= GRACE_MS - 50, 'not before the grace')
+  assert(Date.now() - closing >= GRACE_MS - 50, 'not before the grace')
   assert.equal(other.ws.readyState, 1, 'though another socket stays open')
   const again = await come()
   await again.request(joining(G, 'v'))
