@@ -9,7 +9,7 @@
 /**
  * @typedef {{ value?: string, default?: string, about: string }} Option
  * @typedef {Record<string, any>} Given the arguments by their names in lower case, and the options
- * @typedef {[method: string, path: string, body?: object]} Asked
+ * @typedef {[method: string, path: string, sent?: { query?: Record<string, any>, body?: object }]} Asked
  *
  * @typedef {object} AdminCommand
  * @property {string} about @property {string} [arguments] @property {Record<string, Option>} [options]
@@ -23,16 +23,10 @@ const UNTIL = { value: 'TIME', about: 'when it ends by itself, such as 2026-03-0
 const STATE = { value: 'DIR', about: 'the folder of that `serve`, as it was given there' }
 const YES = { about: 'do it without asking' }
 
-/** A path with these parameters; those without a value are left out. @param {string} path @param {Record<string, unknown>} parameters */
-function query(path, parameters) {
-  const given = Object.entries(parameters).filter(([, value]) => value !== undefined)
-  return given.length === 0 ? path : `${path}?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}`
-}
-
-/** @param {string} uri of a message */
-const ofMessage = (uri, /** @type {Given} */ { reason } = {}) => {
-  const [, , author, , rkey] = uri.split('/')
-  return query('/api/message/block', { author_did: author, rkey, reason })
+/** @param {string} method @param {Given} given @returns {Asked} */
+const ofMessage = (method, { message, reason }) => {
+  const [, , author, , rkey] = message.split('/')
+  return [method, '/api/message/block', { query: { author_did: author, rkey, reason } }]
 }
 
 /** @type {Record<string, AdminCommand>} */
@@ -46,29 +40,29 @@ export const ADMIN = {
   restart: {
     about: 'Lets a part start afresh: sockets, calls, stream or all. Clients come back and miss nothing.',
     arguments: 'SCOPE',
-    request: ({ scope }) => ['POST', '/api/admin/restart', { scope }],
+    request: ({ scope }) => ['POST', '/api/admin/restart', { body: { scope } }],
   },
   'community list': { about: 'Every known community.' },
   'community members': {
     about: 'The members of a community.',
     arguments: 'COMMUNITY',
-    request: ({ community }) => ['GET', query('/api/members', { community })],
+    request: ({ community }) => ['GET', '/api/members', { query: { community } }],
   },
   'community moderators': {
     about: 'The moderators of a community; with PERSONs, names these and no others.',
     arguments: 'COMMUNITY [PERSON …]',
     request: ({ community, people }) =>
       people.length === 0
-        ? ['GET', query('/api/community/moderators', { community })]
-        : ['PUT', '/api/community/moderators', { community_uri: community, moderators: people }],
+        ? ['GET', '/api/community/moderators', { query: { community } }]
+        : ['PUT', '/api/community/moderators', { body: { community_uri: community, moderators: people } }],
   },
   'community members-only': {
     about: 'Whether only members read a community: on or off.',
     arguments: 'COMMUNITY [on|off]',
     request: ({ community, setting }) =>
       setting === undefined
-        ? ['GET', query('/api/community/members-only', { community })]
-        : ['PUT', '/api/community/members-only', { community_uri: community, members_only: setting === 'on' }],
+        ? ['GET', '/api/community/members-only', { query: { community } }]
+        : ['PUT', '/api/community/members-only', { body: { community_uri: community, members_only: setting === 'on' } }],
   },
   ban: {
     about: 'Bans a person from a community.',
@@ -77,33 +71,33 @@ export const ADMIN = {
     request: ({ community, person, until, reason }) => [
       'POST',
       '/api/community/ban',
-      { community_uri: community, member_did: person, until, reason },
+      { body: { community_uri: community, member_did: person, until, reason } },
     ],
   },
   unban: {
     about: 'Ends a ban.',
     arguments: 'COMMUNITY PERSON',
     options: { reason: REASON },
-    request: ({ community, person, reason }) => ['DELETE', query('/api/community/ban', { community, member_did: person, reason })],
+    request: ({ community, person, reason }) => ['DELETE', '/api/community/ban', { query: { community, member_did: person, reason } }],
   },
-  bans: { about: 'Who is banned.', arguments: 'COMMUNITY', request: ({ community }) => ['GET', query('/api/community/bans', { community })] },
+  bans: { about: 'Who is banned.', arguments: 'COMMUNITY', request: ({ community }) => ['GET', '/api/community/bans', { query: { community } }] },
   kick: {
     about: 'Ends a membership; the person may apply again.',
     arguments: 'COMMUNITY PERSON',
     options: { reason: REASON },
-    request: ({ community, person, reason }) => ['POST', '/api/community/kick', { community_uri: community, member_did: person, reason }],
+    request: ({ community, person, reason }) => ['POST', '/api/community/kick', { body: { community_uri: community, member_did: person, reason } }],
   },
   block: {
     about: 'Hides a message.',
     arguments: 'MESSAGE',
     options: { reason: REASON },
-    request: ({ message, reason }) => ['POST', ofMessage(message, { reason })],
+    request: (given) => ofMessage('POST', given),
   },
   unblock: {
     about: 'Shows a blocked message again.',
     arguments: 'MESSAGE',
     options: { reason: REASON },
-    request: ({ message, reason }) => ['DELETE', ofMessage(message, { reason })],
+    request: (given) => ofMessage('DELETE', given),
   },
   invite: {
     about: 'Makes an invite.',
@@ -112,25 +106,25 @@ export const ADMIN = {
     request: ({ community, ...given }) => [
       'POST',
       '/api/invite',
-      { community_uri: community, owner_did: community.split('/')[2], max_uses: given['max-uses'] && Number(given['max-uses']) },
+      { body: { community_uri: community, owner_did: community.split('/')[2], max_uses: given['max-uses'] && Number(given['max-uses']) } },
     ],
   },
-  invites: { about: 'The invites of a community.', arguments: 'COMMUNITY', request: ({ community }) => ['GET', query('/api/invites', { community })] },
+  invites: { about: 'The invites of a community.', arguments: 'COMMUNITY', request: ({ community }) => ['GET', '/api/invites', { query: { community } }] },
   'invite revoke': {
     about: 'Makes an invite useless.',
     arguments: 'COMMUNITY CODE',
-    request: ({ community, code }) => ['DELETE', query(`/api/invite/${encodeURIComponent(code)}`, { owner_did: community.split('/')[2] })],
+    request: ({ community, code }) => ['DELETE', `/api/invite/${encodeURIComponent(code)}`, { query: { owner_did: community.split('/')[2] } }],
   },
   audit: {
     about: 'What was done in a community, newest first.',
     arguments: 'COMMUNITY',
     options: { limit: { value: 'N', default: '50', about: 'how many acts' } },
-    request: ({ community, limit }) => ['GET', query('/api/audit', { community, limit })],
+    request: ({ community, limit }) => ['GET', '/api/audit', { query: { community, limit } }],
   },
   sync: {
     about: "Reads a person's repository again.",
     arguments: 'PERSON',
-    request: ({ person }) => ['POST', '/api/sync', { did: person }],
+    request: ({ person }) => ['POST', '/api/sync', { body: { did: person } }],
   },
   export: {
     about: 'Writes the records of a community or of a person to a new file.',
@@ -156,17 +150,17 @@ export const ADMIN = {
     arguments: 'PERSON',
     options: { yes: YES },
     warns: 'Everything that this service keeps about that person goes, in every community, and nothing of them is indexed any more.',
-    request: ({ person }) => ['DELETE', query('/api/user', { did: person })],
+    request: ({ person }) => ['DELETE', '/api/user', { query: { did: person } }],
   },
   'erase status': {
     about: 'How far an erasure is.',
     arguments: 'PERSON',
-    request: ({ person }) => ['GET', query('/api/user/erasure', { did: person })],
+    request: ({ person }) => ['GET', '/api/user/erasure', { query: { did: person } }],
   },
   'erase lift': {
     about: "Indexes an erased person's repository again.",
     arguments: 'PERSON',
-    request: ({ person }) => ['DELETE', query('/api/user/erasure', { did: person })],
+    request: ({ person }) => ['DELETE', '/api/user/erasure', { query: { did: person } }],
   },
   backup: { about: 'Copies the state of a `serve`: the same as `npm run backup`.', arguments: 'FOLDER', options: { state: STATE }, isLocal: true },
   restore: {

@@ -11,6 +11,7 @@ import { createInterface } from 'node:readline/promises'
 import { pipeline } from 'node:stream/promises'
 import { pathToFileURL } from 'node:url'
 
+import { Refused, Service } from '../packages/client/src/index.ts'
 import { ADMIN } from './admin-commands.js'
 import { COMMANDS, readArguments, typedPath } from './commands.js'
 import { isProgram, ROOT } from './paths.js'
@@ -23,57 +24,35 @@ const PAGE = 1_000
 /** Why a request failed. @param {any} error */
 export const causeOf = (error) => error.cause?.code ?? error.cause?.message ?? error.message
 
-/** The API of one service. */
-export class Api {
-  /** @param {string} url @param {string | undefined} key */
-  constructor(url, key) {
-    this.url = url.replace(/\/+$/, '')
-    this.key = key
-  }
-
-  /**
-   * The answer to a request; throws a Refusal if the service cannot be reached.
-   * @param {string} method @param {string} path @param {object} [body] @param {number} [within] milliseconds
-   */
-  async ask(method, path, body, within = ANSWER_WITHIN_MILLIS) {
-    const headers = { ...(this.key && { authorization: `Bearer ${this.key}` }), ...(body && { 'content-type': 'application/json' }) }
-    const signal = AbortSignal.timeout(within)
-    return fetch(this.url + path, { method, headers, signal, ...(body && { body: JSON.stringify(body) }) }).catch((error) => {
-      const why = error.name === 'TimeoutError' ? 'no answer in time' : causeOf(error)
-      throw new Refusal(`Nothing answers at ${this.url} (${why}). Is the service running? --url names another one.`)
-    })
-  }
-
-  /** The body of an answer that must be a success. @param {string} method @param {string} path @param {object} [body] */
-  async get(method, path, body) {
-    const response = await this.ask(method, path, body)
-    return { response, body: await bodyOf(response) }
-  }
-
-  /** Every row of a list, in pages. @param {string} path */
-  async every(path) {
-    const rows = []
-    for (let cursor; ;) {
-      const { response, body } = await this.get('GET', `${path}?limit=${PAGE}${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`)
-      rows.push(...body)
-      cursor = response.headers.get('colibri-cursor')
-      if (!cursor) return rows
-    }
+/** What a service answers; an error is one sentence. @template T @param {Service} service @param {Promise<T>} answer @returns {Promise<T>} */
+async function answered(service, answer) {
+  try {
+    return await answer
+  } catch (error) {
+    throw error instanceof Refusal ? error : new Refusal(inWords(service, error))
   }
 }
 
-/** @param {Response} response */
-async function bodyOf(response) {
-  const text = await response.text()
-  let body
-  try {
-    body = text === '' ? undefined : JSON.parse(text)
-  } catch {
-    throw new Refusal(`What answers there is not this service: ${response.status} ${text.slice(0, 100)}`)
+/** @param {Service} service @param {any} error */
+function inWords(service, error) {
+  if (error instanceof SyntaxError || (error instanceof Refused && !error.code)) return `What answers at ${service.url} is not this service: ${error.message}`
+  if (error instanceof Refused) {
+    const advice = { 401: ` Is ${KEY}, or --key-file, the key of that service?`, 429: ' Try again later.' }[error.status] ?? ''
+    return `The service refuses: ${error.message} (${error.code}).${advice}`
   }
-  if (response.ok) return body
-  const advice = { 401: ` Is ${KEY}, or --key-file, the key of that service?`, 429: ' Try again later.' }[response.status] ?? ''
-  throw new Refusal(`The service refuses: ${body?.message ?? response.status} (${body?.error ?? response.status}).${advice}`)
+  const why = error.name === 'TimeoutError' ? 'no answer in time' : causeOf(error)
+  return `Nothing answers at ${service.url} (${why}). Is the service running? --url names another one.`
+}
+
+/** The body of an answer. @param {Service} service @param {import('./admin-commands.js').Asked} asked */
+const ask = (service, [method, path, { query, body } = {}]) =>
+  answered(service, service.body(path, query, { method, body, signal: AbortSignal.timeout(ANSWER_WITHIN_MILLIS) }))
+
+/** Every known community. @param {Service} service */
+async function communities(service) {
+  const found = []
+  for await (const row of service.rows('/api/operator/communities', { limit: PAGE })) found.push(row)
+  return found
 }
 
 /** The key that was given, if one was. @param {Record<string, any>} values */
@@ -84,20 +63,19 @@ function keyIn(values) {
   return readFileSync(file, 'utf8').trim()
 }
 
-/** @param {Api} api @param {string} named @returns {Promise<string>} an AT-URI */
-async function communityOf(api, named) {
+/** @param {Service} service @param {string} named @returns {Promise<string>} an AT-URI */
+async function communityOf(service, named) {
   if (named.startsWith('at://')) return named
-  const found = (await api.every('/api/operator/communities')).filter(({ uri, name }) => name === named || uri.endsWith(`/${named}`))
+  const found = (await answered(service, communities(service))).filter(({ uri, name }) => name === named || uri.endsWith(`/${named}`))
   if (found.length === 1) return found[0].uri
   const uris = found.map(({ uri }) => `\n  ${uri}`).join('')
   throw new Refusal(found.length === 0 ? `No community is called ${named}. See: npm run admin -- community list` : `Several communities are called ${named}:${uris}`)
 }
 
-/** @param {Api} api @param {string} named @returns {Promise<string>} a DID */
-async function personOf(api, named) {
+/** @param {Service} service @param {string} named @returns {Promise<string>} a DID */
+async function personOf(service, named) {
   if (named.startsWith('did:')) return named
-  const { body } = await api.get('GET', `/api/identity?id=${encodeURIComponent(named.replace(/^@/, ''))}`)
-  return body.did
+  return (await ask(service, ['GET', '/api/identity', { query: { id: named.replace(/^@/, '') } }])).did
 }
 
 /** A message by its AT-URI. @param {string} named */
@@ -106,14 +84,14 @@ function messageOf(named) {
   throw new Refusal(`${named} is not the AT-URI of a message, such as at://did:plc:…/social.colibri.message/…`)
 }
 
-/** What the words of the arguments mean. @type {Record<string, (api: Api, typed: string) => string | Promise<string>>} */
+/** What the words of the arguments mean. @type {Record<string, (service: Service, typed: string) => string | Promise<string>>} */
 const MEANING = { COMMUNITY: communityOf, PERSON: personOf, MESSAGE: (_, typed) => messageOf(typed) }
 
 /**
  * The arguments by their names.
- * @param {Api} api @param {string} chosen @param {string[]} typed @returns {Promise<Record<string, any>>}
+ * @param {Service} service @param {string} chosen @param {string[]} typed @returns {Promise<Record<string, any>>}
  */
-async function named(api, chosen, typed) {
+async function named(service, chosen, typed) {
   const words = (ADMIN[chosen].arguments ?? '').split(/ (?![…|])/).filter(Boolean)
   const needed = words.filter((word) => !word.startsWith('['))
   const takesMore = words.some((word) => word.includes('…'))
@@ -121,9 +99,9 @@ async function named(api, chosen, typed) {
     throw new Refusal(`Usage: npm run admin -- ${[chosen, ADMIN[chosen].arguments].filter(Boolean).join(' ')}`)
   /** @type {Record<string, any>} */
   const given = {}
-  for (const [at, word] of needed.entries()) given[word.toLowerCase()] = await (MEANING[word]?.(api, typed[at]) ?? typed[at])
+  for (const [at, word] of needed.entries()) given[word.toLowerCase()] = await (MEANING[word]?.(service, typed[at]) ?? typed[at])
   const more = typed.slice(needed.length)
-  if (takesMore) given.people = await Promise.all(more.map((person) => personOf(api, person)))
+  if (takesMore) given.people = await Promise.all(more.map((person) => personOf(service, person)))
   else if (words.length > needed.length) given.setting = checkedSetting(more[0], words[needed.length])
   return given
 }
@@ -175,30 +153,27 @@ function statusLines({ ok, message, auth_mode: mode, ingest, parts }) {
   return [ok ? 'works' : `does not work: ${message}`, `AUTH_MODE ${mode}`, ...facts].join('\n')
 }
 
-/** @param {Api} api @param {{ values: Record<string, any> }} given */
-async function status(api, { values }) {
-  const response = await api.ask('GET', '/api/health')
-  const health = await response.json().catch(() => undefined)
-  if (typeof health?.ok !== 'boolean') throw new Refusal(`What answers at ${api.url} is not this service.`)
+/** @param {Service} service @param {{ values: Record<string, any> }} given */
+async function status(service, { values }) {
+  const health = await answered(service, service.health(AbortSignal.timeout(ANSWER_WITHIN_MILLIS)))
+  if (typeof health?.ok !== 'boolean') throw new Refusal(`What answers at ${service.url} is not this service.`)
   console.log(values.json ? JSON.stringify(health) : statusLines(health))
   if (!health.ok) process.exitCode = 1
 }
 
-/** Writes an export with all its parts (R43.1); a file that is cut off keeps another name. @param {Api} api @param {{ values: Record<string, any>, positionals: string[] }} given */
-async function exported(api, { values, positionals }) {
+/** Writes an export with all its parts (R43.1); a file that is cut off keeps another name. @param {Service} service @param {{ values: Record<string, any>, positionals: string[] }} given */
+async function exported(service, { values, positionals }) {
   if (positionals.length !== 1 || !values.community === !values.person)
     throw new Refusal('Usage: npm run admin -- export FILE (--community COMMUNITY | --person PERSON)')
   const file = typedPath(positionals[0], 'admin')
   if (existsSync(file)) throw new Refusal(`There is ${file} already. Name a file that does not exist yet.`)
   const asked = values.community
-    ? { community: await communityOf(api, values.community) }
-    : { did: await personOf(api, values.person) }
+    ? { community: await communityOf(service, values.community) }
+    : { did: await personOf(service, values.person) }
   const making = `${file}.incomplete`
   rmSync(making, { force: true })
   for (let cursor; ;) {
-    const headers = { authorization: `Bearer ${api.key}` }
-    const response = await fetch(`${api.url}/api/export?${new URLSearchParams({ ...asked, ...(cursor && { cursor }) })}`, { headers })
-    if (!response.ok) await bodyOf(response)
+    const response = await answered(service, service.request('/api/export', { ...asked, cursor }))
     let tail = ''
     const seen = async function* (/** @type {AsyncIterable<Uint8Array>} */ pieces) {
       const decoder = new TextDecoder()
@@ -219,11 +194,11 @@ async function exported(api, { values, positionals }) {
   }
 }
 
-/** What no single request does. @type {Record<string, (api: Api, given: { values: Record<string, any>, positionals: string[] }) => Promise<void>>} */
+/** What no single request does. @type {Record<string, (service: Service, given: { values: Record<string, any>, positionals: string[] }) => Promise<void>>} */
 const PERFORM = {
   status,
-  doctor: async (api, { values }) => (await import('./doctor.js')).doctor(api, values.state && typedPath(values.state, 'admin')),
-  'community list': async (api, { values }) => show(await api.every('/api/operator/communities'), values.json),
+  doctor: async (service, { values }) => (await import('./doctor.js')).doctor(service, values.state && typedPath(values.state, 'admin')),
+  'community list': async (service, { values }) => show(await answered(service, communities(service)), values.json),
   export: exported,
 }
 
@@ -240,12 +215,11 @@ async function admin() {
     process.argv = [process.execPath, script, ...process.argv.slice(3)]
     return void (await import(pathToFileURL(script).href))
   }
-  const api = new Api(values.url, keyIn(values))
-  if (PERFORM[chosen]) return PERFORM[chosen](api, given)
-  const typed = await named(api, chosen, positionals)
+  const service = new Service(values.url, keyIn(values))
+  if (PERFORM[chosen]) return PERFORM[chosen](service, given)
+  const typed = await named(service, chosen, positionals)
   if (ADMIN[chosen].warns) await consent(ADMIN[chosen].warns, values.yes)
-  const { body } = await api.get(...ADMIN[chosen].request({ ...values, ...typed }))
-  show(body, values.json)
+  show(await ask(service, ADMIN[chosen].request({ ...values, ...typed })), values.json)
 }
 
 if (isProgram(import.meta.url)) admin().catch(exitWith)

@@ -10,6 +10,7 @@ import { accessSync, constants, existsSync } from 'node:fs'
 import { statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 
+import { Refused } from '../packages/client/src/index.ts'
 import { causeOf } from './admin.js'
 import { checkMode } from './choose-mode.js'
 import { migrationsIn } from './copy.js'
@@ -24,7 +25,10 @@ const DISK_MIN = 1_000_000_000
 /** Hosts of repositories that cannot be read which are tried. */
 const HOSTS_MAX = 5
 
+/** @typedef {import('../packages/client/src/index.ts').Service} Service */
 /** @typedef {[verdict: 'ok' | 'note' | 'wrong', what: string]} Finding */
+
+const within = () => AbortSignal.timeout(WITHIN_MILLIS)
 
 const valueOf = (/** @type {string} */ name) => process.env[name]?.trim() || VARIABLES.find((row) => row.name === name)?.default
 
@@ -120,31 +124,34 @@ async function identity() {
   }
 }
 
-/** @param {import('./admin.js').Api} api @returns {Promise<Finding[]>} */
-async function service(api) {
-  let response
+/** @param {Service} service @returns {Promise<Finding[]>} */
+async function running(service) {
+  let health
   try {
-    response = await api.ask('GET', '/api/health', undefined, WITHIN_MILLIS)
+    health = await service.health(within())
   } catch (error) {
-    return [['wrong', error.message]]
+    const why = error.name === 'TimeoutError' ? `no answer in ${WITHIN_MILLIS / 1000} s` : causeOf(error)
+    return [['wrong', error instanceof SyntaxError ? `what answers at ${service.url} is not this service` : `nothing answers at ${service.url} (${why}); is the service running?`]]
   }
-  const health = await response.json().catch(() => undefined)
-  if (typeof health?.ok !== 'boolean') return [['wrong', `what answers at ${api.url} is not this service`]]
+  if (typeof health?.ok !== 'boolean') return [['wrong', `what answers at ${service.url} is not this service`]]
   /** @type {Finding[]} */
-  const found = [health.ok ? ['ok', `the service at ${api.url} works`] : ['wrong', `the service at ${api.url}: ${health.message}`]]
+  const found = [health.ok ? ['ok', `the service at ${service.url} works`] : ['wrong', `the service at ${service.url}: ${health.message}`]]
   for (const { part, verdict, message, advice } of health.parts ?? [])
     if (verdict !== 'ok') found.push([verdict, `${part}: ${message}${advice ? `; ${advice}` : ''}`])
-  return [...found, ...(await operator(api))]
+  return [...found, ...(await operator(service))]
 }
 
-/** The key, and the hosts that a key shows. @param {import('./admin.js').Api} api @returns {Promise<Finding[]>} */
-async function operator(api) {
-  const answer = await api.ask('GET', '/api/operator', undefined, WITHIN_MILLIS)
-  const body = await answer.json().catch(() => ({}))
-  if (answer.status === 500 && body.error === 'NotConfigured') return [['wrong', 'the service has no INVITE_API_KEY, so nobody can operate it']]
-  if (answer.status === 401)
-    return [api.key ? ['wrong', 'the service has another key than this one'] : ['note', 'no key was given: set INVITE_API_KEY or --key-file to check it']]
-  if (!answer.ok) return [['wrong', `the service answers ${answer.status} to the key: ${body.message ?? ''}`]]
+/** The key, and the hosts that a key shows. @param {Service} service @returns {Promise<Finding[]>} */
+async function operator(service) {
+  let body
+  try {
+    body = await service.body('/api/operator', {}, { signal: within() })
+  } catch (error) {
+    if (!(error instanceof Refused)) return [['wrong', `the service does not show its operator's numbers (${causeOf(error)})`]]
+    if (error.code === 'NotConfigured') return [['wrong', 'the service has no INVITE_API_KEY, so nobody can operate it']]
+    if (error.status !== 401) return [['wrong', `the service answers ${error.status} to the key: ${error.message}`]]
+    return [service.hasProof ? ['wrong', 'the service has another key than this one'] : ['note', 'no key was given: set INVITE_API_KEY or --key-file to check it']]
+  }
   const failing = body.repositories.filter((/** @type {any} */ { failures, host }) => failures > 0 && host)
   const hosts = [...new Set(failing.map((/** @type {any} */ { host }) => String(host)))].slice(0, HOSTS_MAX)
   const tried = await Promise.all(hosts.map((host) => reached('a PDS whose repositories cannot be read', `https://${host}/xrpc/_health`)))
@@ -153,10 +160,10 @@ async function operator(api) {
 
 /**
  * Prints what is found.
- * @param {import('./admin.js').Api} api @param {string | undefined} folder
+ * @param {Service} service @param {string | undefined} folder
  */
-export async function doctor(api, folder) {
-  const found = (await Promise.all([variables(), storage(folder), network(), identity(), service(api)])).flat()
+export async function doctor(service, folder) {
+  const found = (await Promise.all([variables(), storage(folder), network(), identity(), running(service)])).flat()
   for (const [verdict, what] of found) console.log(`${verdict.padEnd(5)}  ${what}`)
   if (found.some(([verdict]) => verdict === 'wrong')) process.exitCode = 1
 }

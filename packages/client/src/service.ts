@@ -53,6 +53,8 @@ export interface Sent {
   proof?: string
   body?: object
   headers?: Record<string, string>
+  /** Ends the request, and rejects with its reason: `AbortSignal.timeout(5000)`, for example. */
+  signal?: AbortSignal
 }
 
 export class Service {
@@ -66,6 +68,11 @@ export class Service {
     this.proof = proof
   }
 
+  /** Whether it has a proof of its own. */
+  get hasProof() {
+    return this.proof !== undefined
+  }
+
   address = (path: string, query: Query = {}) => withQuery(this.url + path, query)
 
   /** The address of one of its sockets. */
@@ -75,9 +82,11 @@ export class Service {
   blobAddress = (did: string, cid: string) => this.address('/api/blob', { did, cid })
 
   /** Any request; every answer that is not a success is thrown as `Refused`. */
-  request(path: string, query: Query = {}, { method = 'GET', proof = this.proof, body, headers = {} }: Sent = {}): Promise<Response> {
+  request(path: string, query: Query = {}, sent: Sent = {}): Promise<Response> {
+    const { method = 'GET', proof = this.proof, body, headers = {}, signal } = sent
     return answerOf(this.address(path, query), {
       method,
+      signal,
       headers: {
         ...headers,
         ...(proof && { authorization: `Bearer ${proof}` }),
@@ -85,6 +94,12 @@ export class Service {
       },
       body: body && JSON.stringify(body),
     })
+  }
+
+  /** The body of the answer to any request, if it has one. */
+  async body(path: string, query: Query = {}, sent: Sent = {}): Promise<any> {
+    const text = await (await this.request(path, query, sent)).text()
+    return text ? JSON.parse(text) : undefined
   }
 
   async get<P extends Readable>(path: P, query: Read<P>['query'], proof?: string): Promise<Read<P>['answer']> {
@@ -114,12 +129,12 @@ export class Service {
     const [method, path] = name.split(' ') as [string, string]
     const headers = { 'idempotency-key': given.key ?? crypto.randomUUID() }
     const { proof, query, body } = given as { proof?: string; query?: Query; body?: object }
-    const text = await (await this.request(path, query, { method, proof, body, headers })).text()
-    return text ? JSON.parse(text) : undefined
+    return this.body(path, query, { method, proof, body, headers })
   }
 
-  /** Whether the service works. While something is wrong, the answer is a 503 with the same body. */
-  async health(): Promise<Requests['GET /api/health']['answer']> {
-    return (await fetch(this.address('/api/health'))).json()
+  /** Whether the service works: a 503 has the same body. With the API key, gateways are asked anew. */
+  async health(signal?: AbortSignal): Promise<Requests['GET /api/health']['answer']> {
+    const headers = this.proof && { authorization: `Bearer ${this.proof}` }
+    return (await fetch(this.address('/api/health'), { headers: headers || {}, signal })).json()
   }
 }
