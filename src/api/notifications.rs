@@ -73,15 +73,10 @@ pub(super) async fn list(call: &Call) -> Answer {
     let before = call.query.cursor(list.id, list.about)?;
     let (found, unseen, end) = reads::page(&call.db()?, &did, before, limit).await?;
     let cdn = call.cdn();
-    list.page(written, (found.into_iter().map(|notice| (unseen, body(notice, &cdn))).collect(), end))
-}
-
-/// The body of R50. On a page without notifications there are none, so none is unseen.
-fn written(rows: &[(i64, Notification)]) -> serde_json::Result<String> {
-    serde_json::to_string(&Notifications {
-        unseen: rows.first().map_or(0, |(unseen, _)| *unseen),
-        notifications: rows.iter().map(|(_, notification)| notification).collect(),
-    })
+    let written = |notifications: &[Notification]| {
+        serde_json::to_string(&Notifications { unseen, notifications: notifications.iter().collect() })
+    };
+    list.page(written, (found.into_iter().map(|notice| body(notice, &cdn)).collect(), end))
 }
 
 fn body(notice: Notice, cdn: &str) -> Notification {

@@ -103,7 +103,11 @@ impl List<'_> {
     }
 
     /// Answers with one page.
-    pub(super) fn page<T, P: Serialize>(&self, write: Write<T>, (rows, end): Page<T, P>) -> Answer {
+    pub(super) fn page<T, P: Serialize>(
+        &self,
+        write: impl FnOnce(&[T]) -> serde_json::Result<String>,
+        (rows, end): Page<T, P>,
+    ) -> Answer {
         let next = end.map(|place| cursor::write(self.id, self.about, &place));
         tagged(self.call, write(&rows).map_err(|_| ApiError::Internal)?, next.as_deref())
     }

@@ -78,6 +78,17 @@ test('R48–R51, U06, U10: what is read on one device is read on the other', asy
   assert.deepEqual((await laptop.list()).notifications[0].kind, 'reply')
   await alice.delete(COLLECTION.message, answer.rkey)
   await eventually(async () => (await laptop.list()).unseen === 0)
+
+  // R50: the number is of all, also on a page that has none of them.
+  const older = await alice.message(channel.rkey, 'bob, an older one', mentioning(bob))
+  await alice.message(channel.rkey, 'bob, a newer one', mentioning(bob))
+  await eventually(async () => (await laptop.list()).unseen === 2)
+  const cursor = (await laptop.page({ limit: '1' })).headers.get('colibri-cursor')
+  await alice.delete(COLLECTION.message, older.rkey)
+  await laptop.seen({ until: notifications[0].indexed_at })
+  const after = { limit: '1', cursor }
+  await eventually(async () => (await laptop.list(after)).notifications[0]?.message.rkey !== older.rkey)
+  assert.equal((await laptop.list(after)).unseen, 1)
 })
 
 test('U04: it is shown to nobody else, and to nobody without a proof in any mode', async () => {
