@@ -1,10 +1,12 @@
 //! Whether the service works.
 
-use futures::future::join_all;
+use std::cell::RefCell;
+
+use futures::future::{join, join_all};
 use serde::Serialize;
 
-use super::{Answer, Call, error::ApiError, json_text};
-use crate::domain::health::{self, Gateways, Part};
+use super::{Answer, Call, authority, error::ApiError, json_text};
+use crate::domain::health::{self, Gateways, Known, Part, Shared};
 use crate::domain::troubles;
 use crate::durable::jetstream::commands::{Ensure, StreamStatus};
 use crate::durable::operator::CountSockets;
@@ -56,8 +58,38 @@ pub(super) async fn health(request: &Call) -> Answer {
     Ok(response)
 }
 
+thread_local! {
+    // Plain data only: nothing here belongs to a request (platform facts 5.5).
+    static SHARED: RefCell<Shared> = const { RefCell::new(Shared::new()) };
+}
+
 /// The state of the service now.
 pub(super) async fn look(request: &Call) -> Health {
+    let ((stream, stored, trouble, took), gateways) = join(ingest(request), known_gateways(request)).await;
+    let parts = health::parts(
+        trouble.as_deref().map_or(Ok(took), Err),
+        &of_stream(&stream, stored.as_ref()),
+        stored.as_ref().map(of_stored),
+        gateways,
+    );
+    let ok = stream.connected && stream.because.is_none() && stored.is_some();
+    let because = trouble.or_else(|| stream.because.clone());
+    let mode = config::sockets(&request.env).mode;
+    Health {
+        ok,
+        auth_mode: mode.name(),
+        auth_meaning: mode.meaning(),
+        database: stored.is_some(),
+        ingest: Ingest { stream, stored },
+        parts,
+        error: (!ok).then_some("Unavailable"),
+        message: (!ok).then(|| because.unwrap_or_else(|| "the stream is not connected yet".into())),
+    }
+}
+
+/// The stream and what is stored, why the database does not answer, and how long it took to, in milliseconds. The
+/// database is read last: what the stream's object no longer holds is in it.
+async fn ingest(request: &Call) -> (StreamStatus, Option<IngestStatus>, Option<String>, i64) {
     let stream = call(&request.env, JETSTREAM, &Ensure {}).await;
     let stream = stream.unwrap_or_else(|fault| {
         log::fault(&fault, "health says so");
@@ -74,26 +106,20 @@ pub(super) async fn look(request: &Call) -> Health {
         },
         Err(_) => (None, Some(troubles::of_database("it is not configured"))),
     };
-    let took = now().millis() - asked_at.millis();
-    let parts = health::parts(
-        trouble.as_deref().map_or(Ok(took), Err),
-        &of_stream(&stream, stored.as_ref()),
-        stored.as_ref().map(of_stored),
-        gateways(request).await,
-    );
-    let ok = stream.connected && stream.because.is_none() && stored.is_some();
-    let because = trouble.or_else(|| stream.because.clone());
-    let mode = config::sockets(&request.env).mode;
-    Health {
-        ok,
-        auth_mode: mode.name(),
-        auth_meaning: mode.meaning(),
-        database: stored.is_some(),
-        ingest: Ingest { stream, stored },
-        parts,
-        error: (!ok).then_some("Unavailable"),
-        message: (!ok).then(|| because.unwrap_or_else(|| "the stream is not connected yet".into())),
+    (stream, stored, trouble, now().millis() - asked_at.millis())
+}
+
+/// What the caller learns of the gateways: with the API key or the metrics token, what they answer now.
+async fn known_gateways(request: &Call) -> Known {
+    if authority::is_scraper(request) {
+        return Known::Now(gateways(request).await);
     }
+    if let Some(known) = SHARED.with_borrow_mut(|shared| shared.known(now())) {
+        return known;
+    }
+    let found = gateways(request).await;
+    SHARED.with_borrow_mut(|shared| shared.answered(found, now()));
+    Known::Now(found)
 }
 
 /// The gateways that health asks at most.

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::wire::time::Micros;
+
 /// A round trip to the database over this is worth a look, in milliseconds.
 const SLOW: i64 = 500;
 /// An event of the stream that is older than this when it is stored is late, in seconds.
@@ -10,6 +12,9 @@ const LATE: i64 = 300;
 const BACKLOG: usize = 1_000;
 /// A record may wait this long for another one before it is worth a look, in seconds.
 const LONG_HELD: i64 = 3_600;
+
+/// For how long callers without the key share what the gateways answered, in microseconds.
+const SHARED_FOR: i64 = 5_000_000;
 
 /// How a part is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -68,7 +73,7 @@ pub struct Stored {
 }
 
 /// What is known of the objects that hold sockets.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gateways {
     /// How many were asked.
     pub asked: usize,
@@ -78,13 +83,57 @@ pub struct Gateways {
     pub sockets: usize,
 }
 
+/// What a caller knows of the gateways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// They answered just now.
+    Now(Gateways),
+    /// They answered another caller, this many seconds ago.
+    Before(Gateways, i64),
+    /// Another caller is asking them, and nobody has asked before.
+    NotYet,
+}
+
+/// What the gateways answered to callers without the key. Asking wakes up to 16 objects, and anybody may call: so, however
+/// many do, one of them asks, once in [`SHARED_FOR`].
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// When a caller began to ask. If that request ends without an answer, another one asks when the time is over.
+    asked_at: Option<Micros>,
+    answered: Option<(Gateways, Micros)>,
+}
+
+impl Shared {
+    /// Before anybody called.
+    pub const fn new() -> Self {
+        Self { asked_at: None, answered: None }
+    }
+
+    /// What a caller at `now` learns. `None`: it asks the gateways itself, and says so with [`Shared::answered`].
+    pub fn known(&mut self, now: Micros) -> Option<Known> {
+        let is_recent = self.asked_at.is_some_and(|at| (0..SHARED_FOR).contains(&now.0.saturating_sub(at.0)));
+        if !is_recent {
+            self.asked_at = Some(now);
+            return None;
+        }
+        Some(self.answered.map_or(Known::NotYet, |(gateways, at)| {
+            Known::Before(gateways, (now.0.saturating_sub(at.0) / 1_000_000).max(0))
+        }))
+    }
+
+    /// The gateways answered.
+    pub fn answered(&mut self, gateways: Gateways, now: Micros) {
+        self.answered = Some((gateways, now));
+    }
+}
+
 /// The parts. `database` is the time of a round trip in milliseconds, or why there was no answer; `stored` is absent
 /// then.
 pub fn parts(
     database: Result<i64, &str>,
     stream: &Stream<'_>,
     stored: Option<Stored>,
-    gateways: Gateways,
+    gateways: Known,
 ) -> Vec<Part> {
     let mut parts = vec![of_database(database), of_stream(stream), of_deliveries(stream.undelivered)];
     parts.push(of_gateways(gateways));
@@ -145,9 +194,13 @@ fn of_deliveries(undelivered: usize) -> Part {
     not_ok("deliveries", Verdict::Note, message, ADVICE)
 }
 
-fn of_gateways(gateways: Gateways) -> Part {
-    let Gateways { asked, answered, sockets } = gateways;
-    let message = format!("{answered} of {asked} answer, with {sockets} sockets");
+fn of_gateways(known: Known) -> Part {
+    let (Gateways { asked, answered, sockets }, when) = match known {
+        Known::Now(gateways) => (gateways, String::new()),
+        Known::Before(gateways, age) => (gateways, format!(", {age} s ago")),
+        Known::NotYet => return ok("gateways", "are being asked".to_owned()),
+    };
+    let message = format!("{answered} of {asked} answer, with {sockets} sockets{when}");
     if answered == asked {
         return ok("gateways", message);
     }
@@ -206,7 +259,7 @@ mod tests {
 
     #[test]
     fn r66_each_part_has_a_verdict_and_what_to_do() {
-        let well = parts(Ok(3), &STREAM, Some(Stored::default()), GATEWAYS);
+        let well = parts(Ok(3), &STREAM, Some(Stored::default()), Known::Now(GATEWAYS));
         assert_eq!(verdicts(&well), []);
         assert_eq!(well.len(), 8);
         assert!(well.iter().all(|part| part.advice.is_none()));
@@ -219,13 +272,30 @@ mod tests {
             repositories: 9,
             failing: 1,
         };
-        let ill = parts(Ok(SLOW + 1), &stream, Some(stored), Gateways { answered: 3, ..GATEWAYS });
+        let ill =
+            parts(Ok(SLOW + 1), &stream, Some(stored), Known::Now(Gateways { answered: 3, ..GATEWAYS }));
         assert!(ill.iter().all(|part| part.verdict == Verdict::Note && part.advice.is_some()), "{ill:?}");
-        let down = parts(Err("gone"), &Stream::default(), None, Gateways { answered: 0, ..GATEWAYS });
+        let none = Known::Before(Gateways { answered: 0, ..GATEWAYS }, 1);
+        let down = parts(Err("gone"), &Stream::default(), None, none);
         let wrong = ["database", "stream", "gateways"].map(|part| (part, Verdict::Wrong));
         assert_eq!(verdicts(&down), wrong);
         assert_eq!(down[0].message, "gone");
-        let unread = parts(Ok(1), &Stream { because: Some("no such host"), ..STREAM }, None, GATEWAYS);
+        let unread = parts(Ok(1), &Stream { because: Some("no such host"), ..STREAM }, None, Known::NotYet);
         assert_eq!(verdicts(&unread), [("stream", Verdict::Wrong)]);
+    }
+    #[test]
+    fn r66_strangers_together_ask_the_gateways_once_in_five_seconds() {
+        let at = |seconds: i64| Micros(seconds * 1_000_000);
+        let mut shared = Shared::new();
+        assert_eq!(shared.known(at(10)), None, "the first one asks");
+        assert_eq!(shared.known(at(10)), Some(Known::NotYet));
+        shared.answered(GATEWAYS, at(11));
+        assert_eq!(shared.known(at(14)), Some(Known::Before(GATEWAYS, 3)));
+        assert_eq!(shared.known(at(15)), None, "the time is over");
+        let others = shared.known(at(15));
+        assert_eq!(others, Some(Known::Before(GATEWAYS, 4)), "meanwhile others learn what was");
+        assert_eq!(of_gateways(others.unwrap()).message, "4 of 4 answer, with 7 sockets, 4 s ago");
+        assert_eq!(shared.known(at(20)), None, "the request that asked ended without an answer");
+        assert_eq!(shared.known(at(3)), None, "a clock that went back blocks nobody");
     }
 }

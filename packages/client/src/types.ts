@@ -376,7 +376,7 @@ export interface IceServers {
 }
 
 export interface Health {
-  /** What is known of each part; the status of the answer does not depend on them. */
+  /** What is known of each part; the status of the answer does not depend on them. Callers without a key share for five seconds what the gateways answered. */
   parts: Part[]
   /** `open`, `mixed` or `verified`. */
   auth_mode: string

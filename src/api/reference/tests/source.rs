@@ -316,6 +316,11 @@ fn every_parameter_is_documented_as_it_is_read() {
         {
             [true, ..] => &["ApiKey"],
             _ if handler.has("authority::scraper(") => &["ApiKey"],
+            // Optional: the answer to the key is newer (R66).
+            _ if handler.has("authority::is_scraper(") => {
+                assert_eq!(operation.spec["security"][0], json!({}), "{at}: the key is not needed");
+                &["ApiKey"]
+            }
             [_, true, _] => &["ApiKey", "ServiceAuth"],
             [.., true] => &["ServiceAuth"],
             // Optional: `security` begins with an empty one (X41, X42).
