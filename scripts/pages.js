@@ -38,7 +38,11 @@ export async function buildPages() {
   const esbuild = createRequire(import.meta.url)('esbuild')
   await esbuild.build({
     absWorkingDir: PAGES_SOURCES,
-    entryPoints: PAGES.flatMap((name) => [`${name}.tsx`, `${name}.css`]),
+    entryPoints: [
+      ...PAGES.flatMap((name) => ['tsx', 'css'].map((kind) => ({ in: `${name}.${kind}`, out: name }))),
+      // For /demo/call, whose script is served as it is written.
+      { in: join(CLIENT, 'index.ts'), out: 'client' },
+    ],
     outdir: PAGES_DIR,
     bundle: true,
     minify: true,

@@ -68,6 +68,7 @@ function Console({ board }: { board: Board }) {
         )}
       </header>
       <Stream board={board} />
+      <Parts board={board} />
       <Communities board={board} />
       <Lookup board={board} changed={draw} />
       <Audit board={board} />
@@ -146,6 +147,18 @@ function Table({ name, head, rows }: { name: string; head: string[]; rows: Compo
       </table>
       {rows.length === 0 && <p class="faint">{t.console.none}</p>}
     </div>
+  )
+}
+
+/** Each part of the service, gateways and their sockets among them; the service's own words. */
+function Parts({ board: { health } }: { board: Board }) {
+  const rows = (health?.parts ?? []).map(({ part, verdict, message, advice }) => [part, verdict, message, advice ?? ''])
+  const head = [t.console.part, t.console.verdict, t.console.what, t.console.advice]
+  return (
+    <section class="card" aria-labelledby="parts">
+      <h2 id="parts">{t.console.parts}</h2>
+      <Table name={t.console.parts} head={head} rows={rows} />
+    </section>
   )
 }
 

@@ -113,6 +113,14 @@ describe('the console', { skip: missing('chromium') }, () => {
     const { known, due, failing } = ingest.repos
     await page.getByText(`${known} known, ${due} to be read, ${failing} of these failing`).waitFor()
     await card(page, 'Stream').getByText(ingest.host).waitFor()
+    await eventually(async () => {
+      const parts = (await asOperator('/api/health')).parts
+      assert.deepEqual(await cells(page, 'Parts').then((rows) => rows.map(([part]) => part)), parts.map(({ part }) => part))
+      const gateways = (rows) => rows.find(([part]) => part === 'gateways')
+      const { verdict, message } = parts.find(({ part }) => part === 'gateways')
+      assert.deepEqual(gateways(await cells(page, 'Parts')), ['gateways', verdict, message, ''])
+      return true
+    })
     socket.close()
     assert.deepEqual(page.problems, [])
     await browser.clear()

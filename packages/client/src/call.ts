@@ -14,6 +14,8 @@ export interface CallListener {
   joined(peers: string[]): void
   /** Any other frame: a peer came or left, a signal, an error. */
   frame(frame: CallFrame): void
+  /** The connection to the room is gone, and another one is on its way. */
+  cut?(): void
   /** The call is over: the service does not admit this peer (any more). */
   ended(code: number): void
 }
@@ -23,10 +25,14 @@ export type Outgoing =
   | { type: 'offer' | 'answer'; sdp: string }
   | { type: 'ice'; candidate: string | Record<string, unknown> | null }
 
+/** 128 random bits. Browsers give no `randomUUID` to a page that came over plain http from another machine. */
+const secret = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
+
 export class Call {
   readonly room: string
   readonly peerId: string
-  private readonly secret = crypto.randomUUID()
+  /** `/api/webrtc/ice-servers` takes it as the proof that this peer is in the room. */
+  readonly secret = secret()
   private readonly open: () => Promise<[string, string[]]>
   private readonly listener: CallListener
   private readonly beating = new Beating(HEARTBEAT, () => this.again())
@@ -93,6 +99,7 @@ export class Call {
   private again() {
     if (this.isOver) return
     this.drop()
+    this.listener.cut?.()
     this.retrying = setTimeout(() => void this.connect(), pauseAfter(this.retries++))
   }
 

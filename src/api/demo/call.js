@@ -1,16 +1,16 @@
-// A call through a signaling room: the demo, and a working example of the protocol.
+// A call through a signaling room: the demo, and a working example of the protocol. `Room`, the client's class `Call`, is
+// the line to the room; the media are this page's business.
 //
 // There is one RTCPeerConnection per other peer. A joining peer sends offers to everybody in the room, so no two peers
 // send offers to each other at once. If the socket breaks, the call continues without it, and the page joins again.
 // In a voice channel the page also joins its voice list (A12), so that others see who is there. `window.call` exposes
 // everything for inspection and tests.
 
-const HEARTBEAT = '{"type":"heartbeat"}'
-/** The same for the events socket, byte by byte (A10). */
-const ALIVE = '{"action":"heartbeat","event_type":"heartbeat"}'
-const HEARTBEAT_EVERY_MILLIS = 20_000
+import { Call as Room, Line, Service } from '/pages/client.js'
+
 const JOIN_AGAIN_MILLIS = 180_000
-const RETRY_MILLIS = [500, 1000, 2000, 4000, 8000]
+
+const service = new Service(location.origin)
 
 const element = (id) => document.getElementById(id)
 // The browser gives this name to the section with the id; nobody calls yet.
@@ -66,28 +66,20 @@ function testStream(name) {
   return { stream, end }
 }
 
-/** What the service answers, or an error with its message. */
-async function ask(path, query) {
-  const answer = await fetch(`${path}?${new URLSearchParams(query)}`)
-  const body = await answer.json()
-  if (!answer.ok) throw new Error(body.message)
-  return body
-}
-
 /** The DID of a handle or a DID; empty for nothing. */
 const didOf = async (given) =>
-  given === '' || given.startsWith('did:') ? given : (await ask('/api/identity', { id: given.replace(/^@/, '') })).did
+  given === '' || given.startsWith('did:') ? given : (await service.get('/api/identity', { id: given.replace(/^@/, '') })).did
 
 /** The handle of a DID, or undefined. */
-const handleOf = (did) => ask('/api/identity', { id: did }).then(({ handle }) => handle ?? undefined, () => undefined)
+const handleOf = (did) => service.get('/api/identity', { id: did }).then(({ handle }) => handle ?? undefined, () => undefined)
 
 /** The voice channels of the communities that a person owns or belongs to. */
 async function voiceChannels(did) {
-  const { owned, joined } = await ask('/api/communities', { did })
+  const { owned, joined } = await service.get('/api/communities', { did })
   const found = await Promise.all(
     [...owned, ...joined].map(async ({ owner_did: owner, rkey, name }) => {
       const uri = `at://${owner}/social.colibri.community/${rkey}`
-      const channels = await ask('/api/channels', { community: uri })
+      const channels = await service.get('/api/channels', { community: uri })
       return channels
         .filter(({ channel_type: type }) => type === 'voice' || type === 'social.colibri.channel.voice')
         .map((channel) => ({ uri: channel.uri, rkey: channel.rkey, community: uri, name: `${channel.name}, ${name}` }))
@@ -160,8 +152,9 @@ class Call {
   /** The connection and the tile of each other peer, by peer_id. */
   peers = new Map()
   state = { muted: false, deafened: false, camera: true, screen: false }
-  #retries = 0
   #over = false
+  /** Frames are processed one after the other: offers wait while we request servers. */
+  #hearing = Promise.resolve()
 
   constructor({ room, channel, name, did, inFrame, media, test }) {
     this.room = room
@@ -173,9 +166,6 @@ class Call {
     // In a voice channel the name must begin with the DID; everywhere it must be unique to this page.
     const own = crypto.getRandomValues(new Uint32Array(1))[0].toString(36)
     this.peerId = did ? `${did}#${name}-${own}` : `${name}#${own}`
-    // A join with this secret comes from this page on a new connection: it takes over the name and may get TURN
-    // credentials.
-    this.secret = [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(16).padStart(8, '0')).join('')
     this.tile = new Tile(name, { self: true, test })
     this.tile.show(media.stream)
   }
@@ -191,15 +181,8 @@ class Call {
   /** Credentials are for peers in the room, so this runs after `joined`; they expire, so it runs again. */
   async #askForServers() {
     clearTimeout(this.renewing)
-    const query = new URLSearchParams({
-      room: this.room,
-      peer_id: this.peerId,
-      secret: this.secret,
-      ...(this.did && { did: this.did }),
-    })
-    const answer = await fetch(`/api/webrtc/ice-servers?${query}`)
-    const body = await answer.json()
-    if (!answer.ok) throw new Error(body.message)
+    const { room, peerId: peer_id, secret } = this.line
+    const body = await service.get('/api/webrtc/ice-servers', { room, peer_id, secret, did: this.did })
     this.configuration = {
       iceServers: body.ice_servers,
       iceTransportPolicy: body.relay_only ? 'relay' : 'all',
@@ -211,35 +194,23 @@ class Call {
   }
 
   #connect() {
-    const query = new URLSearchParams({ ...(this.did && { did: this.did }), ...(!this.inFrame && { room: this.room }) })
-    const url = new URL(`/api/webrtc/signal?${query}`, location.href)
-    url.protocol = url.protocol.replace('http', 'ws')
-    say(this.#retries ? 'Coming back …' : 'Joining …')
-    const socket = (this.socket = new WebSocket(url))
-    socket.onopen = () => {
-      this.#send({ type: 'join', peer_id: this.peerId, secret: this.secret })
-      this.beating = setInterval(() => socket.send(HEARTBEAT), HEARTBEAT_EVERY_MILLIS)
-    }
-    // Frames are processed one after the other: offers wait while we request servers.
-    let hearing = Promise.resolve()
-    socket.onmessage = ({ data }) => {
-      hearing = hearing.then(() => this.#receive(JSON.parse(data))).catch((error) => this.#fail(error))
-    }
-    socket.onclose = ({ code }) => {
-      clearInterval(this.beating)
-      if (this.#over) return
-      if (code === 1008) {
-        this.started?.reject(new Error(problem.textContent || 'The room sent you away.'))
-        return this.end(problem.textContent || 'The room sent you away.')
-      }
-      const pause = RETRY_MILLIS[Math.min(this.#retries++, RETRY_MILLIS.length - 1)]
-      say('The line to the room is cut; the call goes on. Trying again …')
-      this.retrying = setTimeout(() => this.#connect(), pause * (0.75 + Math.random() / 2))
-    }
+    say('Joining …')
+    // The room may be named in the address, or by the frames alone.
+    const address = service.socketAddress('/api/webrtc/signal', { did: this.did, room: this.inFrame ? '' : this.room })
+    this.line = new Room(this.room, this.peerId, async () => [address, []], {
+      joined: (peers) => this.#hear(() => this.#joined(peers)),
+      frame: (frame) => this.#hear(() => this.#receive(frame)),
+      cut: () => say('The line to the room is cut; the call goes on. Trying again …'),
+      ended: () => {
+        const reason = problem.textContent || 'The room sent you away.'
+        this.started?.reject(new Error(reason))
+        this.end(reason)
+      },
+    })
   }
 
-  #send(frame) {
-    if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify({ room: this.room, ...frame }))
+  #hear(act) {
+    this.#hearing = this.#hearing.then(() => this.#over || act()).catch((error) => this.#fail(error))
   }
 
   /** Without servers there is no call; a running one keeps those it has. */
@@ -248,26 +219,26 @@ class Call {
     complain(inWords(error))
   }
 
-  async #receive(frame) {
+  async #joined(peers) {
+    complain('')
+    if (!this.configuration) await this.#askForServers()
+    else this.#askForServers().catch(() => {})
+    this.started?.resolve()
+    this.started = undefined
     if (this.#over) return
+    this.#list()
+    this.line.setVoiceState(this.state)
+    // Somebody may have left while we were disconnected.
+    for (const known of [...this.peers.keys()]) if (!peers.includes(known) && !this.#isConnected(known)) this.#drop(known)
+    for (const peer of peers) if (!this.#isConnected(peer)) this.#offer(peer)
+    this.#count()
+  }
+
+  #receive(frame) {
     const from = frame.from_peer_id ?? frame.peer_id
     switch (frame.type) {
-      case 'joined':
-        this.#retries = 0
-        complain('')
-        if (!this.configuration) await this.#askForServers()
-        else this.#askForServers().catch(() => {})
-        this.started?.resolve()
-        this.started = undefined
-        if (this.#over) return
-        this.#list()
-        this.#send({ type: 'voice_state', ...this.state })
-        // Somebody may have left while we were disconnected.
-        for (const known of [...this.peers.keys()]) if (!frame.peers.includes(known) && !this.#isConnected(known)) this.#drop(known)
-        for (const peer of frame.peers) if (!this.#isConnected(peer)) this.#offer(peer)
-        break
       case 'peer_joined':
-        this.#send({ type: 'voice_state', ...this.state })
+        this.line.setVoiceState(this.state)
         break
       case 'peer_left':
         this.#drop(from)
@@ -293,27 +264,21 @@ class Call {
     this.#count()
   }
 
-  /** Joins the voice list of the channel, for as long as this socket is open (V07). */
+  /** Joins the voice list of the channel, for as long as the call lasts (V07). */
   #list() {
     if (!this.channel || this.listing) return
-    const url = new URL(`/api/subscribe?${new URLSearchParams({ did: this.did })}`, location.href)
-    url.protocol = url.protocol.replace('http', 'ws')
-    const socket = (this.listing = new WebSocket(url))
     const { community, rkey } = this.channel
-    const join = JSON.stringify({ action: 'voice_event', community_uri: community, voice_channel_rkey: rkey, voice_action: 'join' })
-    const send = (text) => socket.readyState === WebSocket.OPEN && socket.send(text)
+    const join = () =>
+      this.listing.send({ action: 'voice_event', community_uri: community, voice_channel_rkey: rkey, voice_action: 'join' })
+    const ignored = () => {}
+    this.listing = new Line(async () => [service.socketAddress('/api/subscribe', { did: this.did }), []], {
+      event: ({ type, message }) => type === 'error' && complain(`Others do not see you in the list of the channel: ${message}.`),
+      readAnew: ignored,
+      resumed: ignored,
+      state: (state) => state === 'open' && join(),
+    })
     // A repeated join says that the person is still there (V04).
-    const timers = [setInterval(send, HEARTBEAT_EVERY_MILLIS, ALIVE), setInterval(send, JOIN_AGAIN_MILLIS, join)]
-    socket.onopen = () => send(join)
-    socket.onmessage = ({ data }) => {
-      const { type, message } = JSON.parse(data)
-      if (type === 'error') complain(`Others do not see you in the list of the channel: ${message}.`)
-    }
-    socket.onclose = () => {
-      timers.forEach(clearInterval)
-      this.listing = undefined
-      if (!this.#over) setTimeout(() => this.#over || this.#list(), RETRY_MILLIS.at(-1))
-    }
+    this.joining = setInterval(join, JOIN_AGAIN_MILLIS)
   }
 
   #count() {
@@ -352,7 +317,7 @@ class Call {
     peer.connection = connection
     for (const track of this.media.stream.getTracks()) connection.addTrack(track, this.media.stream)
     connection.onicecandidate = ({ candidate }) => {
-      if (candidate?.candidate) this.#send({ type: 'ice', target_peer_id: id, candidate: candidate.toJSON() })
+      if (candidate?.candidate) this.line.signal(id, { type: 'ice', candidate: candidate.toJSON() })
     }
     connection.ontrack = ({ streams: [stream] }) => {
       peer.tile.show(stream)
@@ -371,14 +336,14 @@ class Call {
   async #offer(id) {
     const connection = this.#open(id, true)
     await connection.setLocalDescription()
-    this.#send({ type: 'offer', target_peer_id: id, sdp: connection.localDescription.sdp })
+    this.line.signal(id, { type: 'offer', sdp: connection.localDescription.sdp })
   }
 
   async #answer(id, sdp) {
     const connection = this.#open(id, false)
     await this.#settle(id, { type: 'offer', sdp })
     await connection.setLocalDescription()
-    this.#send({ type: 'answer', target_peer_id: id, sdp: connection.localDescription.sdp })
+    this.line.signal(id, { type: 'answer', sdp: connection.localDescription.sdp })
   }
 
   async #settle(id, description) {
@@ -409,18 +374,16 @@ class Call {
     for (const track of this.media.stream.getVideoTracks()) track.enabled = camera
     for (const { tile } of this.peers.values()) tile.video.muted = deafened
     this.tile.describe({ state: this.state })
-    this.#send({ type: 'voice_state', ...change })
+    this.line.setVoiceState(change)
   }
 
   end(reason = '') {
     this.#over = true
-    clearInterval(this.beating)
-    clearTimeout(this.retrying)
     clearTimeout(this.renewing)
-    this.#send({ type: 'leave' })
-    this.socket?.close()
-    if (this.listing?.readyState === WebSocket.OPEN) this.listing.send(JSON.stringify({ action: 'voice_event', voice_action: 'leave' }))
-    this.listing?.close()
+    clearInterval(this.joining)
+    this.line?.leave()
+    this.listing?.send({ action: 'voice_event', voice_action: 'leave' })
+    this.listing?.cut()
     for (const id of [...this.peers.keys()]) this.#drop(id)
     this.tile.remove()
     this.media.end()

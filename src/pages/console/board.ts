@@ -10,7 +10,7 @@ import {
   type Member,
   type RefusedFor,
 } from '../../../packages/client/src/index.ts'
-import { isVoice, service } from '../client/api.ts'
+import { isVoice } from '../client/api.ts'
 
 const HEALTH_EVERY_MILLIS = 2_000
 const LISTS_EVERY_MILLIS = 10_000
@@ -72,7 +72,7 @@ export class Board {
   }
 
   private async readHealth() {
-    this.health = await service.health()
+    this.health = await this.operator.health()
     const { events } = this.health.ingest.since_woken
     const now = { events, at: Date.now() }
     // The stream's object woke again: its count began anew.
