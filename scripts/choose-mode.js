@@ -38,9 +38,10 @@ export function checkMode(given) {
     throw new Refusal(`AUTH_MODE is ${mode}, which is none of ${Object.keys(MODES).join(', ')}.`)
 }
 
-/** The mode that a configuration sets, if any. @param {string} config */
-export function modeOf(config) {
-  const vars = config.split(/^\[/m).find((part) => part.startsWith('vars]'))
+/** The mode that a configuration sets, if any. @param {string} config @param {string} [environment] */
+export function modeOf(config, environment) {
+  const section = environment ? `env.${environment}.vars]` : 'vars]'
+  const vars = config.split(/^\[/m).find((part) => part.startsWith(section))
   return vars?.match(/^[ \t]*AUTH_MODE[ \t]*=[ \t]*["']([^"'\n]*)["']/m)?.[1]
 }
 
@@ -50,11 +51,12 @@ export function withMode(config, mode) {
   return /^\[vars\]/m.test(config) ? config.replace(/^\[vars\].*$/m, (vars) => `${vars}\n${line}`) : `${config.trimEnd()}\n\n[vars]\n${line}\n`
 }
 
-/** Asks unless wrangler.toml has a mode; one that is none is refused. */
-export async function chooseMode() {
+/** Asks unless wrangler.toml has a mode; one that is none is refused. @param {string} [environment] */
+export async function chooseMode(environment) {
   const config = readFileSync(WRANGLER_CONFIG, 'utf8')
-  const given = modeOf(config)
+  const given = modeOf(config, environment)
   if (given) return checkMode(given)
+  if (environment) throw new Refusal(`Set AUTH_MODE under [env.${environment}.vars] in wrangler.toml: ${Object.keys(MODES).join(', ')}.`)
   const offered = Object.entries(MODES).map(([name, meaning]) => `  ${name.padEnd(8)}  ${meaning}`)
   const text = `Who is believed is not chosen yet (AUTH_MODE):\n${offered.join('\n')}\n`
   if (!process.stdin.isTTY || !process.stdout.isTTY)

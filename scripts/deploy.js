@@ -1,6 +1,7 @@
 // @ts-check
 // `npm run deploy`: asks once whom to believe (choose-mode.js), applies the migrations, uploads the Worker, and names the
-// secrets that it lacks (deployed.js). `--dry-run` only builds and shows what would be uploaded.
+// secrets that it lacks (deployed.js). `--dry-run` only builds and shows what would be uploaded; `--env NAME` is for an
+// environment of wrangler.toml.
 
 import { chooseMode } from './choose-mode.js'
 import { readArguments } from './commands.js'
@@ -15,12 +16,13 @@ async function run(...args) {
 }
 
 async function deploy() {
-  const { 'dry-run': dryRun } = readArguments('deploy').values
-  if (dryRun) return run('deploy', '--dry-run')
-  await chooseMode()
-  await run('d1', 'migrations', 'apply', 'DB', '--remote')
-  await run('deploy')
-  nameMissingSecrets()
+  const { 'dry-run': dryRun, env } = readArguments('deploy').values
+  const which = env === undefined ? [] : ['--env', env]
+  if (dryRun) return run('deploy', '--dry-run', ...which)
+  await chooseMode(env)
+  await run('d1', 'migrations', 'apply', 'DB', '--remote', ...which)
+  await run('deploy', ...which)
+  nameMissingSecrets(which)
 }
 
 deploy().catch(exitWith)

@@ -12,10 +12,10 @@ import { Refusal } from './progress.js'
 
 const HOW = "openssl rand -base64 32 | tr -d '\\n' | npm exec wrangler secret put"
 
-/** The names of the secrets that are set. @returns {string[]} */
-function secrets() {
+/** The names of the secrets that are set. @param {string[]} which @returns {string[]} */
+function secrets(which) {
   try {
-    const printed = execFileSync(node24(), [WRANGLER, 'secret', 'list', '--format', 'json'], { encoding: 'utf8' })
+    const printed = execFileSync(node24(), [WRANGLER, 'secret', 'list', '--format', 'json', ...which], { encoding: 'utf8' })
     return JSON.parse(printed).map((/** @type {{ name: string }} */ { name }) => name)
   } catch (error) {
     const reason = error instanceof Error ? error.message.split('\n')[0] : error
@@ -23,9 +23,9 @@ function secrets() {
   }
 }
 
-/** Says what lacks; throws a Refusal if no socket token would count. */
-export function nameMissingSecrets() {
-  const set = secrets()
+/** Says what lacks; throws a Refusal if no socket token would count. @param {string[]} which of the environments */
+export function nameMissingSecrets(which) {
+  const set = secrets(which)
   if (!set.includes('INVITE_API_KEY')) console.log(`note: without INVITE_API_KEY only owners and moderators with a proof of their own can moderate. Set it with:\n  ${HOW} INVITE_API_KEY`)
   if (!set.includes('TOKEN_SECRET'))
     throw new Refusal(`TOKEN_SECRET is missing, so that /api/authentication answers 500 and no socket token counts. Set it with:\n  ${HOW} TOKEN_SECRET`)

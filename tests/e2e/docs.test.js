@@ -4,7 +4,7 @@
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -12,6 +12,10 @@ import { promisify } from 'node:util'
 
 import { readArguments } from '../../scripts/commands.js'
 import { WRANGLER } from '../../scripts/paths.js'
+import { checkSecrets } from '../../scripts/secrets.js'
+import { mistakes } from '../../scripts/variables.js'
+import { program } from './browser.js'
+import { freshFolder } from './harness.js'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const FILES = ['README.md', 'CONTRIBUTING.md', ...readdirSync(join(ROOT, 'docs')).filter((file) => file.endsWith('.md')).map((file) => `docs/${file}`)]
@@ -55,4 +59,61 @@ test('the deployment of docs/operating.md: what would be uploaded has every bind
   for (const binding of ['env.DB', 'env.ASSETS', 'env.JETSTREAM', 'env.EDITIONS', 'env.IDENTITIES', 'env.REPO_SYNC', 'env.COMMUNITY', 'env.GATEWAY', 'env.VOICE_ROOM'])
     assert(stdout.includes(binding), `${binding}\n${stdout}`)
   assert.doesNotMatch(stdout + stderr, /warning|unexpected/i)
+})
+
+/** Why a test is skipped that needs programs which only operators have. @param {string[]} names */
+const missing = (...names) => (names.every(program) ? false : `there is no ${names.join(' or no ')} here`)
+
+/** The fenced block of docs/operating.md that begins with these words. @param {string} begin */
+function block(begin) {
+  const found = readFileSync(join(ROOT, 'docs/operating.md'), 'utf8').split(/^ *```.*\n/m).find((part, at) => at % 2 === 1 && part.startsWith(begin))
+  assert(found, begin)
+  return found
+}
+
+test('an environment of wrangler.toml, once its marks of comment are gone, has every binding', async () => {
+  const text = readFileSync(join(ROOT, 'wrangler.toml'), 'utf8')
+  const [before, staging, ...rest] = text.split(/^(?=# \[env\.staging\])|^(?=# End of the environment)/m)
+  const file = join(freshFolder(), 'wrangler.toml')
+  const paths = (/** @type {string} */ toml) => toml.replace(/^(main|migrations_dir|directory) = "/gm, (found) => `${found}${ROOT}`)
+  writeFileSync(file, paths([before, staging.replace(/^# ?/gm, ''), ...rest].join('')).replace(/^command = .*$/m, 'command = "true"'))
+  const args = [WRANGLER, 'deploy', '--dry-run', '--config', file, '--env', 'staging']
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, args, { cwd: ROOT, env })
+  for (const binding of ['env.DB', 'env.ASSETS', 'env.JETSTREAM', 'env.EDITIONS', 'env.IDENTITIES', 'env.REPO_SYNC', 'env.COMMUNITY', 'env.GATEWAY', 'env.VOICE_ROOM'])
+    assert(stdout.includes(binding), `${binding}\n${stdout}`)
+  assert.match(stdout, /env\.AUTH_MODE \("mixed"\)/)
+  assert.doesNotMatch(stdout + stderr, /warning|unexpected/i)
+})
+
+test('the environment file of docs/operating.md has no mistake, but for what its reader fills in', () => {
+  const given = Object.fromEntries(block('AUTH_MODE=').trim().split('\n').map((line) => line.split(/=(.*)/s).slice(0, 2)))
+  assert.deepEqual(mistakes(given), [])
+  assert.doesNotThrow(() => checkSecrets(given, assert.fail))
+})
+
+test('systemd takes the unit of docs/operating.md', { skip: missing('systemd-analyze') }, async () => {
+  const folder = freshFolder()
+  // Programs, users and folders of the reader's machine are those of this one.
+  const unit = block('[Unit]\nDescription=colibri-edge').replace('/usr/bin/npm', '/bin/sh').replace('User=colibri', 'User=root').replaceAll('/opt/colibri-edge', folder)
+  writeFileSync(join(folder, 'colibri.service'), unit)
+  const { stdout, stderr } = await promisify(execFile)(program('systemd-analyze'), ['verify', '--man=no', join(folder, 'colibri.service')])
+  const about = (stdout + stderr).split('\n').filter((line) => line.includes('colibri.service'))
+  assert.deepEqual(about, [])
+})
+
+test('nginx takes the server of docs/operating.md', { skip: missing('nginx', 'openssl') }, async () => {
+  const folder = freshFolder()
+  const [key, certificate] = [join(folder, 'privkey.pem'), join(folder, 'fullchain.pem')]
+  await promisify(execFile)(program('openssl'), ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', '/CN=api.example.com', '-keyout', key, '-out', certificate])
+  mkdirSync(join(folder, 'logs'))
+  const server = block('map $http_upgrade').replaceAll('/etc/letsencrypt/live/api.example.com', folder)
+  const config = join(folder, 'nginx.conf')
+  writeFileSync(config, `pid ${folder}/nginx.pid;\nerror_log stderr;\nevents {}\nhttp {\naccess_log off;\n${server}}\n`)
+  await promisify(execFile)(program('nginx'), ['-t', '-q', '-p', folder, '-c', config])
+})
+
+test('Caddy takes the file of docs/operating.md', { skip: missing('caddy') }, async () => {
+  const file = join(freshFolder(), 'Caddyfile')
+  writeFileSync(file, block('api.example.com {'))
+  await promisify(execFile)(program('caddy'), ['validate', '--adapter', 'caddyfile', '--config', file])
 })
