@@ -265,10 +265,11 @@ export const COMMANDS = {
   },
   release: {
     script: 'scripts/release.js',
-    about: 'Makes an archive of the built Worker that starts with Node alone, after checking versions and notes.',
+    about: 'Makes an archive of the built Worker that compiles nothing, after checking versions and notes.',
     options: {
       out: { value: 'DIR', default: join(LOCAL_DIR, 'release'), about: 'the folder for it' },
       draft: { about: 'of an unfinished version' },
+      'with-packages': { about: 'with its packages and its own Node, for machines like this one without npm or a network' },
     },
     needs: { rust: true },
   },
@@ -281,7 +282,10 @@ export const COMMANDS = {
   deploy: {
     script: 'scripts/deploy.js',
     about: 'Asks once whom to believe, applies the migrations, uploads the Worker, and names missing secrets.',
-    options: { 'dry-run': { about: 'build and show what would be uploaded; contacts nobody' } },
+    options: {
+      'dry-run': { about: 'build and show what would be uploaded; contacts nobody' },
+      env: { value: 'NAME', about: 'an environment of wrangler.toml' },
+    },
     needs: { rust: true },
   },
 }

@@ -1,20 +1,22 @@
 // @ts-check
-// `npm run release`: an archive of the built Worker, its pages and migrations, and the scripts that serve it. It starts
-// with Node and npm alone: `npm run serve` in it installs the packages, and compiles nothing.
+// `npm run release`: an archive of the built Worker, its pages and migrations, and the scripts that serve it. It compiles
+// nothing: with npm, the first `npm run serve` in it installs the packages. `--with-packages` makes an archive for
+// machines like this one that has them: it needs neither npm nor a network, and brings its own Node.
 //
 // Promises: the versions in package.json and Cargo.toml agree, and CHANGELOG.md has a section of that version; every
 // migration says what it is for, and UPGRADING.md in the archive lists that; only files of git are in it, besides what
 // was built. `--draft` makes one of an unfinished version, with "Unreleased" as its section.
 
 import { execFileSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative, sep } from 'node:path'
 
 import { build } from './build.js'
 import { readArguments, typedPath } from './commands.js'
 import { BUILD_DIR, isProgram, MIGRATIONS_DIR, PREBUILT, ROOT, VERSION } from './paths.js'
 import { exitWith, Refusal, say } from './progress.js'
+import { packagesArrived } from './toolchain.js'
 
 /** What goes into the archive, of git's files. Cargo.lock: set-up takes versions of tools from it. */
 const PARTS = [
@@ -30,6 +32,9 @@ const PARTS = [
 const DOCUMENTS = ['Cargo.lock', 'README.md', 'CHANGELOG.md', 'SECURITY.md', 'LICENSE', '.dev.vars.example']
 /** The npm scripts that work without the sources. */
 const SCRIPTS = ['serve', 'admin', 'backup', 'restore', 'import', 'studio', 'listen', 'setup']
+
+/** The packages that run the service; those that they need come with them. */
+const RUN_BY = ['miniflare', 'wrangler', 'node']
 
 /** The section of a version. @param {string} changelog @param {string} heading */
 function sectionOf(changelog, heading) {
@@ -75,18 +80,60 @@ function fill(folder) {
   writeFileSync(join(folder, 'package.json'), `${JSON.stringify(described, undefined, 2)}\n`)
 }
 
+/** The folders of the packages that run the service on this machine, as package-lock.json has them. @returns {Set<string>} */
+function packagesToRun() {
+  const { packages } = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8'))
+  // Node's way of finding a package: in the folder of who needs it, then in those around that.
+  const found = (/** @type {string} */ from, /** @type {string} */ name) => {
+    for (let around = from; ; around = around.slice(0, Math.max(0, around.lastIndexOf('/node_modules/')))) {
+      const path = `${around && `${around}/`}node_modules/${name}`
+      if (packages[path]) return path
+      if (!around) return undefined
+    }
+  }
+  const wanted = new Set()
+  const next = RUN_BY.map((name) => `node_modules/${name}`)
+  for (let path = next.pop(); path; path = next.pop()) {
+    // Packages of other platforms are not installed.
+    if (wanted.has(path) || !existsSync(join(ROOT, path))) continue
+    wanted.add(path)
+    const { dependencies, optionalDependencies } = packages[path]
+    for (const name of Object.keys({ ...dependencies, ...optionalDependencies })) next.push(found(path, name) ?? '')
+  }
+  return wanted
+}
+
+/** @param {string} folder whose other files are there */
+function addPackages(folder) {
+  const wanted = packagesToRun()
+  const isNested = (/** @type {string} */ from, /** @type {string} */ root) => relative(root, from).split(sep).includes('node_modules')
+  for (const path of wanted) {
+    const root = join(ROOT, path)
+    cpSync(root, join(folder, path), { recursive: true, verbatimSymlinks: true, filter: (from) => !isNested(from, root) })
+  }
+  const programs = join('node_modules', '.bin')
+  for (const name of readdirSync(join(ROOT, programs))) {
+    const target = relative(ROOT, realpathSync(join(ROOT, programs, name))).split(sep).join('/')
+    if ([...wanted].some((path) => target.startsWith(`${path}/`)))
+      cpSync(join(ROOT, programs, name), join(folder, programs, name), { verbatimSymlinks: true })
+  }
+  packagesArrived(folder)
+}
+
 async function release() {
   const { values } = readArguments('release')
   const out = typedPath(values.out, 'release')
   check(values.draft)
   await build()
-  const name = `colibri-edge-${VERSION}${values.draft ? '-draft' : ''}`
+  const platform = values['with-packages'] ? `-${process.platform}-${process.arch}` : ''
+  const name = `colibri-edge-${VERSION}${values.draft ? '-draft' : ''}${platform}`
   const archive = join(out, `${name}.tar.gz`)
   if (existsSync(archive) && !values.draft) throw new Refusal(`There is ${archive} already. A version is released once.`)
   mkdirSync(out, { recursive: true })
   const staged = mkdtempSync(join(tmpdir(), 'colibri-release-'))
   try {
     fill(join(staged, name))
+    if (values['with-packages']) addPackages(join(staged, name))
     execFileSync('tar', ['-czf', archive, '-C', staged, name])
   } finally {
     rmSync(staged, { recursive: true, force: true })

@@ -19,7 +19,7 @@ import { isProgram, packaged, ROOT, TOOLS_DIR } from './paths.js'
 import { exitWith, Refusal, runQuietly, say } from './progress.js'
 
 const WASM_TARGET = 'wasm32-unknown-unknown'
-const PACKAGES_STAMP = join(ROOT, 'node_modules', '.installed-for-lock')
+const stampIn = (/** @type {string} */ folder) => join(folder, 'node_modules', '.installed-for-lock')
 
 const execute = promisify(execFile)
 const versionOf = async (command, args = ['--version']) =>
@@ -158,15 +158,19 @@ export const workerBuild = () =>
 export const wasmBindgen = () =>
   cargoTool('wasm-bindgen-cli', 'wasm-bindgen', lockedCrate('wasm-bindgen'), { locked: false, about: '2 minutes' })
 
-const packagesWanted = () =>
+const packagesWanted = (/** @type {string} */ folder) =>
   createHash('sha256')
-    .update(readFileSync(join(ROOT, 'package.json')))
-    .update(readFileSync(join(ROOT, 'package-lock.json')))
+    .update(readFileSync(join(folder, 'package.json')))
+    .update(readFileSync(join(folder, 'package-lock.json')))
     .digest('hex')
 
 function packagesAreInstalled() {
-  return existsSync(PACKAGES_STAMP) && existsSync(packaged('node')) && readFileSync(PACKAGES_STAMP, 'utf8') === packagesWanted()
+  const stamp = stampIn(ROOT)
+  return existsSync(stamp) && existsSync(packaged('node')) && readFileSync(stamp, 'utf8') === packagesWanted(ROOT)
 }
+
+/** Says in a folder like this one that its packages are installed. @param {string} folder */
+export const packagesArrived = (folder) => writeFileSync(stampIn(folder), packagesWanted(folder))
 
 /** Runs npm with the Node that runs npm now, whatever `node` is first on the PATH. */
 export function npm(args, options) {
@@ -184,7 +188,7 @@ async function installPackages() {
       'npm did not run the install scripts of the package `node` (is ignore-scripts set?).\nRun: npm rebuild node workerd esbuild',
     )
   }
-  writeFileSync(PACKAGES_STAMP, packagesWanted())
+  packagesArrived(ROOT)
 }
 
 /** The local atproto network is a separate npm package with its own set-up; undefined in a clone without it. */

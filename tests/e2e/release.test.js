@@ -13,12 +13,12 @@ import { atEnd, DEFAULT_ENV, eventually, freshFolder } from './harness.js'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
-/** The archive, unpacked beside nothing, and an npm that "installs" links to the packages of this clone. */
-async function unpacked() {
+/** The archive, unpacked beside nothing, and an npm that "installs" links to the packages of this clone. @param {string[]} options */
+async function unpacked(...options) {
   const out = freshFolder()
-  await promisify(execFile)(process.execPath, [join(ROOT, 'scripts', 'release.js'), '--draft', '--out', out], { timeout: 120_000 })
+  await promisify(execFile)(process.execPath, [join(ROOT, 'scripts', 'release.js'), '--draft', '--out', out, ...options], { timeout: 240_000 })
   const [archive] = readdirSync(out)
-  assert.match(archive, /^colibri-edge-\d+\.\d+\.\d+-draft\.tar\.gz$/)
+  assert.match(archive, /^colibri-edge-\d+\.\d+\.\d+-draft(-\w+-\w+)?\.tar\.gz$/)
   execFileSync('tar', ['-xzf', join(out, archive), '-C', out])
   const root = join(out, archive.replace('.tar.gz', ''))
   const npm = join(out, 'npm.js')
@@ -48,12 +48,9 @@ function existsIn(/** @type {string} */ path) {
   }
 }
 
-test('the archive serves, with its pages and all migrations, and says what each migration is for', async () => {
-  const { root, env } = await unpacked()
-  assert(!readdirSync(root).includes('durable') && !readdirSync(join(root, 'src')).includes('api'), 'no sources')
-  const notes = readFileSync(join(root, 'UPGRADING.md'), 'utf8')
-  for (const file of readdirSync(join(root, 'migrations'))) assert(notes.includes(`## ${file}\n`), file)
-  const child = spawn(process.execPath, [join(root, 'scripts', 'run.js'), 'serve', '--port', '0', '--state', join(root, 'state')], {
+/** Starts what was unpacked, asks it, and ends it. @param {string} root @param {string} node @param {Record<string, string>} env */
+async function serves(root, node, env) {
+  const child = spawn(node, [join(root, 'scripts', 'run.js'), 'serve', '--port', '0', '--state', join(root, 'state')], {
     cwd: root,
     detached: true,
     env: { ...env, COLIBRI_END_WITH_PARENT: '1' },
@@ -75,6 +72,22 @@ test('the archive serves, with its pages and all migrations, and says what each 
   assert.equal((await fetch(`${url}/console`)).status, 200)
   child.kill('SIGTERM')
   assert.equal(await ended, 0)
+}
+
+test('the archive serves, with its pages and all migrations, and says what each migration is for', async () => {
+  const { root, env } = await unpacked()
+  assert(!readdirSync(root).includes('durable') && !readdirSync(join(root, 'src')).includes('api'), 'no sources')
+  const notes = readFileSync(join(root, 'UPGRADING.md'), 'utf8')
+  for (const file of readdirSync(join(root, 'migrations'))) assert(notes.includes(`## ${file}\n`), file)
+  await serves(root, process.execPath, env)
+})
+
+test('the archive with packages serves with its own Node, without npm and without any other program', async () => {
+  const { root, env } = await unpacked('--with-packages')
+  const { npm_execpath: _, npm_node_execpath: __, ...rest } = env
+  const folders = readdirSync(join(root, 'node_modules'))
+  for (const name of ['typescript', 'playwright-core', 'axe-core']) assert(!folders.includes(name), `${name} serves nobody`)
+  await serves(root, join(root, 'node_modules', 'node', 'bin', 'node'), rest)
 })
 
 test('a version that CHANGELOG.md does not name is not released', async (t) => {
