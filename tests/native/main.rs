@@ -48,5 +48,6 @@ mod returning;
 mod service_auth;
 mod threads;
 mod tidy;
+mod upgrades;
 mod voice_right;
 mod written;

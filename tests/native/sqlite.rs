@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use colibri_edge::storage::{CommitError, Fault, Param, Statement, Store};
 use rusqlite::limits::Limit;
@@ -36,27 +37,36 @@ pub(crate) struct Sqlite {
 impl Sqlite {
     /// An empty database with every migration applied, in file-name order as wrangler does it.
     pub(crate) fn new() -> Self {
-        let db = Connection::open_in_memory().unwrap();
-        // The limits that workerd sets for D1 and for the SQLite of objects.
-        for (limit, value) in [
-            (Limit::SQLITE_LIMIT_LENGTH, 2_200_000),
-            (Limit::SQLITE_LIMIT_SQL_LENGTH, 100_000),
-            (Limit::SQLITE_LIMIT_COLUMN, 100),
-            (Limit::SQLITE_LIMIT_EXPR_DEPTH, 100),
-            (Limit::SQLITE_LIMIT_COMPOUND_SELECT, 5),
-            (Limit::SQLITE_LIMIT_FUNCTION_ARG, 32),
-            (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 50),
-            (Limit::SQLITE_LIMIT_VARIABLE_NUMBER, 100),
-        ] {
-            db.set_limit(limit, value).unwrap();
+        let db = connection();
+        apply(&db, &migrations());
+        Self::of(db)
+    }
+
+    /// What this database holds as it would be today if `n` migrations had been there when it was written: the rows of
+    /// the tables and columns of that schema, and then the other migrations.
+    pub(crate) fn upgraded_from(&self, n: usize) -> Self {
+        let (db, files) = (connection(), migrations());
+        apply(&db, &files[..n]);
+        let mine = self.db.borrow();
+        for table in
+            names(&db, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'", [])
+        {
+            let columns = names(&db, "SELECT name FROM pragma_table_xinfo(?1) WHERE hidden = 0", [&table]);
+            let (list, places) = (columns.join(", "), vec!["?"; columns.len()].join(", "));
+            db.execute(&format!("DELETE FROM {table}"), []).unwrap(); // what a migration put there, such as the ledger
+            let mut read = mine.prepare(&format!("SELECT {list} FROM {table}")).unwrap();
+            let mut write = db.prepare(&format!("INSERT INTO {table} ({list}) VALUES ({places})")).unwrap();
+            let mut rows = read.query([]).unwrap();
+            while let Some(row) = rows.next().unwrap() {
+                let cells: Vec<Value> = (0..columns.len()).map(|at| row.get(at).unwrap()).collect();
+                write.execute(params_from_iter(cells)).unwrap();
+            }
         }
-        let mut files: Vec<_> =
-            std::fs::read_dir("migrations").unwrap().map(|entry| entry.unwrap().path()).collect();
-        files.sort();
-        for file in files {
-            db.execute_batch(&std::fs::read_to_string(&file).unwrap())
-                .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        }
+        apply(&db, &files[n..]);
+        Self::of(db)
+    }
+
+    fn of(db: Connection) -> Self {
         Self {
             db: RefCell::new(db),
             broken: Cell::new(None),
@@ -278,4 +288,43 @@ impl Store for Sqlite {
         }
         Ok(())
     }
+}
+
+/// An empty database in memory, with the limits that workerd sets for D1 and for the SQLite of objects.
+fn connection() -> Connection {
+    let db = Connection::open_in_memory().unwrap();
+    for (limit, value) in [
+        (Limit::SQLITE_LIMIT_LENGTH, 2_200_000),
+        (Limit::SQLITE_LIMIT_SQL_LENGTH, 100_000),
+        (Limit::SQLITE_LIMIT_COLUMN, 100),
+        (Limit::SQLITE_LIMIT_EXPR_DEPTH, 100),
+        (Limit::SQLITE_LIMIT_COMPOUND_SELECT, 5),
+        (Limit::SQLITE_LIMIT_FUNCTION_ARG, 32),
+        (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 50),
+        (Limit::SQLITE_LIMIT_VARIABLE_NUMBER, 100),
+    ] {
+        db.set_limit(limit, value).unwrap();
+    }
+    db
+}
+
+/// The files of the migrations, in order.
+pub(crate) fn migrations() -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir("migrations").unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+fn apply(db: &Connection, files: &[PathBuf]) {
+    for file in files {
+        db.execute_batch(&std::fs::read_to_string(file).unwrap())
+            .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    }
+}
+
+fn names(db: &Connection, sql: &str, params: impl rusqlite::Params) -> Vec<String> {
+    let mut statement = db.prepare(sql).unwrap();
+    let rows = statement.query_map(params, |row| row.get(0)).unwrap();
+    rows.map(Result::unwrap).collect()
 }
