@@ -108,7 +108,9 @@ test('nginx takes the server of docs/operating.md', { skip: missing('nginx', 'op
   mkdirSync(join(folder, 'logs'))
   const server = block('map $http_upgrade').replaceAll('/etc/letsencrypt/live/api.example.com', folder)
   const config = join(folder, 'nginx.conf')
-  writeFileSync(config, `pid ${folder}/nginx.pid;\nerror_log stderr;\nevents {}\nhttp {\naccess_log off;\n${server}}\n`)
+  // nginx makes these folders, in places that this user may not have.
+  const folders = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((of) => `${of}_temp_path ${folder}/${of};`).join('\n')
+  writeFileSync(config, `pid ${folder}/nginx.pid;\nerror_log stderr;\nevents {}\nhttp {\naccess_log off;\n${folders}\n${server}}\n`)
   await promisify(execFile)(program('nginx'), ['-t', '-q', '-p', folder, '-c', config])
 })
 
