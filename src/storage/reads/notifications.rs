@@ -270,6 +270,7 @@ macro_rules! places {
 
 const PLACES: &str = concat!(places!(), "SELECT json_quote(uri) AS row FROM place");
 
+// D1 binds every number as a floating-point one, and `min` may return what is bound: without the cast the count is 100.0.
 const UNREAD: &str = concat!(
     places!(),
     ", spot AS MATERIALIZED (
@@ -283,7 +284,7 @@ const UNREAD: &str = concat!(
     ")
     SELECT json_object('community_uri', k.community_uri, 'channel_uri', k.uri, 'last_read_at', k.cursor_at,
         'last_message_at', n.sort_at,
-        'unread', iif(n.uri IS NULL OR n.author_did = ?2, 0, (SELECT min(count(*), ?4) FROM (
+        'unread', iif(n.uri IS NULL OR n.author_did = ?2, 0, (SELECT CAST(min(count(*), ?4) AS INTEGER) FROM (
             SELECT o.* FROM messages o WHERE o.channel_uri = k.uri AND o.sort_at >= coalesce(k.cursor_at, '')
             ORDER BY o.sort_at DESC, o.rkey DESC, o.author_did DESC LIMIT ?3) one
             WHERE one.author_did <> ?2 AND NOT one.hidden
