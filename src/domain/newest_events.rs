@@ -7,10 +7,8 @@ use super::rows::{ChannelRow, CommunityRow, RoleRow};
 use crate::wire::bodies::verbatim;
 use crate::wire::ids::{AtUri, Collection};
 use crate::wire::records::Override;
-use crate::wire::subscribe_events::{
-    ChannelEvent, CommunityEvent, NewestEvent, RoleEvent, channel_type, named_in,
-};
-use crate::wire::views::OverrideView;
+use crate::wire::subscribe_events::{ChannelEvent, CommunityEvent, NewestEvent, RoleEvent, named_in};
+use crate::wire::views::{Blob, OverrideView, channel_type};
 
 impl CommunityRow {
     /// What only the newest client shows.
@@ -35,8 +33,8 @@ impl CommunityRow {
             uri: self.uri.clone(),
             name: self.name.clone(),
             description: self.description.clone().unwrap_or_default(),
-            picture: verbatim(self.shown_picture()),
-            banner: verbatim(self.banner.as_deref()),
+            picture: self.shown_picture().and_then(Blob::read).map(Box::new),
+            banner: self.banner.as_deref().and_then(Blob::read).map(Box::new),
             category_order: named_in(order.as_deref(), &self.uri.authority(), Collection::Category),
             requires_approval_to_join: self.requires_approval_to_join,
             link_embeds: self.link_embeds,
@@ -72,7 +70,7 @@ impl ChannelRow {
             category: category.and_then(|name| AtUri::named(name, &owner, Collection::Category)),
             name: self.name.clone(),
             description: self.description.clone(),
-            r#type: channel_type(self.channel_type.clone()),
+            r#type: channel_type(&self.channel_type),
             owner_only: self.owner_only,
             allowed_roles: named_in(roles.as_deref(), &owner, Collection::Role),
             allowed_members: members.and_then(|list| serde_json::from_str(list).ok()).unwrap_or_default(),

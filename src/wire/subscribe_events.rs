@@ -5,15 +5,17 @@
 //! that ([`NewestEvent::of_march`]); the others stand beside it in the log ([`super::events::pack`]).
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::bodies::Person;
+use super::cid::Cid;
 use super::ids::{AtUri, Collection, Did, Rkey};
 use super::json;
 use super::permissions::Permissions;
 use super::profile::cid_in;
 use super::time::Micros;
-use super::views::{Actor, ActorData, Application, Blob, NO_HANDLE, OverrideView, Status};
+use super::views::{self, Actor, ActorData, Application, Attachment, Blob, NO_HANDLE, OverrideView, Status};
 
 /// The answer to a heartbeat (N161).
 pub const ACK: &str = r#"{"type":"ack"}"#;
@@ -119,9 +121,9 @@ pub enum CommunityEvent {
         name: String,
         description: String,
         #[serde(skip_serializing_if = "Option::is_none")]
-        picture: Option<Box<RawValue>>,
+        picture: Option<Box<Blob>>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        banner: Option<Box<RawValue>>,
+        banner: Option<Box<Blob>>,
         category_order: Vec<AtUri>,
         requires_approval_to_join: bool,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -289,8 +291,8 @@ pub enum MessageEvent {
         community: AtUri,
         author: Box<Actor>,
         text: String,
-        facets: Box<RawValue>,
-        attachments: Box<RawValue>,
+        facets: Box<[Value]>,
+        attachments: Box<[Attachment]>,
         created_at: String,
         indexed_at: String,
         edited: bool,
@@ -401,7 +403,8 @@ fn state(person: &Person) -> String {
 /// A picture of a person. The client shows it by its CID alone, so its type and size, which nobody knows here, are
 /// the largest that a profile may have.
 fn picture(link: Option<&str>) -> Option<Blob> {
-    Some(Blob::new(cid_in(link?)?, "image/jpeg".to_owned(), PICTURE_MAX))
+    let cid = Cid::parse(&cid_in(link?)?)?;
+    Some(Blob::new(cid.as_str().to_owned(), "image/jpeg".to_owned(), PICTURE_MAX))
 }
 
 /// The most bytes of a picture in a profile (`app.bsky.actor.profile`).
@@ -434,18 +437,6 @@ impl Member {
 pub fn named_in(list: Option<&RawValue>, owner: &Did, collection: Collection) -> Vec<AtUri> {
     let names: Vec<String> = list.and_then(|list| serde_json::from_str(list.get()).ok()).unwrap_or_default();
     names.iter().filter_map(|name| AtUri::named(name, owner, collection)).collect()
-}
-
-/// The type of a channel, as the lexicon spells it.
-pub fn channel_type(word: String) -> String {
-    match word.as_str() {
-        "text" | "voice" | "forum" | "link" => format!("social.colibri.channel.{word}"),
-        _ => word,
-    }
-}
-
-fn empty() -> Box<RawValue> {
-    RawValue::from_string("[]".to_owned()).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
 #[derive(Deserialize)]
@@ -519,15 +510,15 @@ impl MarchMessage {
             emoji: message.emoji,
             state: message.state,
         };
-        let did = message.author_did;
+        let (did, account) = (message.author_did, community.authority());
         NewestEvent::MessageEvent(MessageEvent::Upsert {
             uri: of(&did, &message.rkey),
             channel,
             community,
             author: Box::new(Actor { handle: handle(&person), data: data(&did, &person), did }),
             text: message.text,
-            facets: message.facets.unwrap_or_else(empty),
-            attachments: message.attachments.unwrap_or_else(empty),
+            facets: views::facets(message.facets.as_deref().map(RawValue::get), &account).into(),
+            attachments: views::attachments(message.attachments.as_deref().map(RawValue::get)).into(),
             created_at: message.created_at,
             indexed_at: message.indexed_at,
             edited: message.edited,
@@ -590,7 +581,7 @@ impl March {
             uri,
             name: self.name?,
             description: self.description.unwrap_or_default(),
-            picture: self.picture,
+            picture: self.picture.as_deref().and_then(|picture| Blob::read(picture.get())).map(Box::new),
             banner: None,
             requires_approval_to_join: self.requires_approval_to_join?,
             link_embeds: None,
@@ -606,7 +597,7 @@ impl March {
             community: self.community_uri?,
             name: self.name?,
             description: self.description,
-            r#type: channel_type(self.channel_type?),
+            r#type: views::channel_type(&self.channel_type?),
             owner_only: self.owner_only?,
             allowed_roles: Vec::new(),
             allowed_members: Vec::new(),
@@ -770,8 +761,10 @@ mod tests {
     fn n168_a_message_in_these_words() {
         let mut message = json!({ "id": "1", "rkey": "m", "author_did": "did:plc:a", "text": "yes", "channel": "k",
             "created_at": "2026-03-01T12:00:00.000Z", "indexed_at": "2026-03-01T12:00:00.412Z", "edited": false,
-            "parent": "p", "facets": null, "attachments": [{ "name": "x" }], "display_name": null,
-            "avatar_url": "https://cdn.test/img/avatar/plain/did:plc:a/bafkreiavatar@jpeg", "banner_url": null,
+            "parent": "p", "facets": [{ "index": { "byteStart": 0, "byteEnd": 3 }, "features": [
+                { "$type": "social.colibri.richtext.facet#link", "uri": "no link" }] }, { "index": "none" }],
+            "attachments": [{ "name": "x" }], "display_name": null,
+            "avatar_url": "https://cdn.test/img/avatar/plain/did:plc:a/bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku@jpeg", "banner_url": null,
             "description": null, "handle": null, "status_text": "Reading", "emoji": null, "state": "dnd",
             "parent_message": { "rkey": "p", "author_did": "did:plc:b" }, "reactions": [] });
         let event = |message: &Value| {
@@ -783,11 +776,11 @@ mod tests {
         let author = json!({ "did": "did:plc:a", "handle": "handle.invalid", "data": {
             "displayName": "did:plc:a", "isBot": false, "onlineState": "dnd", "syncBluesky": false,
             "status": { "text": "Reading" },
-            "avatar": { "$type": "blob", "ref": { "$link": "bafkreiavatar" }, "mimeType": "image/jpeg",
+            "avatar": { "$type": "blob", "ref": { "$link": "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku" }, "mimeType": "image/jpeg",
                 "size": 1_000_000 } } });
         let expected = json!({ "type": "message_event", "data": { "event": "upsert",
             "uri": "at://did:plc:a/social.colibri.message/m", "channel": CHANNEL, "community": COMMUNITY,
-            "author": author, "text": "yes", "facets": [], "attachments": [{ "name": "x" }],
+            "author": author, "text": "yes", "facets": [{ "index": { "byteStart": 0, "byteEnd": 3 }, "features": [] }], "attachments": [],
             "createdAt": "2026-03-01T12:00:00.000Z", "indexedAt": "2026-03-01T12:00:00.412Z", "edited": false,
             "parent": "at://did:plc:b/social.colibri.message/p",
             "suppressedEmbeds": [], "modSuppressedEmbeds": [] } });
