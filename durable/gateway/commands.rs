@@ -1,6 +1,7 @@
 //! The commands of a `Gateway` object.
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::domain::gateway::session::View;
 use crate::domain::pending::OutboxEvents;
@@ -162,6 +163,22 @@ impl Command for ShowTyping {
     type Reply = Delivered;
     const OBJECT: Object = Object::Gateway;
     const NAME: &'static str = "show-typing";
+}
+
+/// To the `Gateway` of a person: their sockets show what they did through HTTP (U21, U22). Not idempotent, and not
+/// repeated: clients read it when they connect.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Show {
+    /// Who.
+    pub did: Did,
+    /// The event, in both spellings.
+    pub event: Box<RawValue>,
+}
+
+impl Command for Show {
+    type Reply = Done;
+    const OBJECT: Object = Object::Gateway;
+    const NAME: &'static str = "show";
 }
 
 /// To every `Gateway`: everything of this person is erased (I56). Idempotent. Reply: their sockets are closed,

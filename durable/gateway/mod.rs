@@ -19,6 +19,7 @@ pub mod commands;
 mod following;
 mod looking;
 mod members_only;
+mod notices;
 mod object;
 mod presence;
 mod proofs;
@@ -42,7 +43,7 @@ use crate::domain::gateway::session::Caller;
 use crate::domain::restore::Origin;
 use crate::durable::gateway::commands::{
     Adopt, Deliver, Forget, NEWEST_HEADER, ORIGIN_HEADER, Observed, PRESENT_HEADER, Proved, Publish,
-    RESUME_HEADER, Reindexed, SESSION_HEADER, SetState, ShowTyping, UNPROVEN_HEADER, UseToken, Watch,
+    RESUME_HEADER, Reindexed, SESSION_HEADER, SetState, Show, ShowTyping, UNPROVEN_HEADER, UseToken, Watch,
 };
 use crate::durable::operator::{Count, CountSockets, RestartSockets};
 use crate::durable::replies::Done;
@@ -99,7 +100,13 @@ impl DurableObject for Gateway {
             Deliver::NAME => {
                 serve(&mut request, async |command: Deliver| object.deliver_with_room(command).await).await
             }
-            Watch::NAME => serve(&mut request, async |command: Watch| object.watch(command)).await,
+            Watch::NAME => serve(&mut request, async |command: Watch| object.watch(command).await).await,
+            Show::NAME => {
+                serve(&mut request, async |Show { did, event }: Show| {
+                    object.on(Input::Shown(did, event)).map(|()| Done {})
+                })
+                .await
+            }
             Publish::NAME => {
                 serve(&mut request, async |command: Publish| object.receive(command).await.map(|()| Done {}))
                     .await

@@ -170,8 +170,10 @@ impl GatewayObject {
     }
 
     /// Events of records about this gateway's people.
-    pub(super) fn watch(&self, command: Watch) -> Outcome<Announced> {
-        self.on(Input::Records(command.rows))?;
+    pub(super) async fn watch(&self, command: Watch) -> Outcome<Announced> {
+        let mut rows = command.rows;
+        self.read_notices(&mut rows).await?;
+        self.on(Input::Records(rows))?;
         self.with(|gateway| Ok(Announced { through: gateway.has_records_through() }))
     }
 

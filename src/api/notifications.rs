@@ -4,13 +4,18 @@
 use super::error::ApiError;
 use super::reply::{List, shown};
 use super::{Answer, Call, authority, empty, json};
-use crate::domain::notifications::{last_until, made_at};
+use crate::domain::notifications::last_until;
+use crate::durable::gateway::commands::Show;
 use crate::platform::clock::now;
+use crate::platform::objects::{call as ask, gateway_of};
+use crate::platform::{config, log};
 use crate::storage::notifications as marks;
 use crate::storage::reads::communities::communities_of;
-use crate::storage::reads::notifications::{self as reads, Channel, Notice};
+use crate::storage::reads::notifications::{self as reads, Channel};
 use crate::wire::bodies::{Notification, Notifications, Seen, Unread};
+use crate::wire::events::{Personal, pack};
 use crate::wire::ids::{AtUri, Did};
+use crate::wire::subscribe_events::{NewestEvent, SeenEvent};
 use crate::wire::time::Micros;
 
 /// Notifications of a page, and the most.
@@ -58,7 +63,12 @@ pub(super) async fn read(call: &Call) -> Answer {
     let channel = call.query.at_uri("channel")?;
     let message = call.query.optional_at_uri("message")?;
     match marks::move_position(&call.db()?, &did, channel, message, now()).await? {
-        Some(_) => empty(204),
+        Some(_) => {
+            let Ok(channel_uri) = AtUri::parse(channel) else { return empty(204) };
+            let newest = NewestEvent::SeenEvent(SeenEvent::ChannelRead { channel_uri: channel_uri.clone() });
+            show(call, &did, Some(newest), &Personal::ChannelRead { channel_uri }).await;
+            empty(204)
+        }
         None => Err(ApiError::NotFound(
             "did takes part in no community with this channel, or message is not in it",
         )),
@@ -76,20 +86,7 @@ pub(super) async fn list(call: &Call) -> Answer {
     let written = |notifications: &[Notification]| {
         serde_json::to_string(&Notifications { unseen, notifications: notifications.iter().collect() })
     };
-    list.page(written, (found.into_iter().map(|notice| body(notice, &cdn)).collect(), end))
-}
-
-fn body(notice: Notice, cdn: &str) -> Notification {
-    let author = notice.author.map(|author| author.shown(cdn)).unwrap_or_default();
-    Notification {
-        id: notice.id,
-        kind: notice.kind.word(),
-        community_uri: notice.community_uri,
-        channel_uri: notice.message.channel_uri.clone(),
-        indexed_at: made_at(notice.id).shown(),
-        seen_at: notice.seen_at.map(Micros::shown),
-        message: notice.message.core(author),
-    }
+    list.page(written, (found.into_iter().map(|notice| notice.body(&cdn)).collect(), end))
 }
 
 /// R51 `POST /api/notifications/seen`: a person has seen the notifications by a message, or all up to a time.
@@ -98,11 +95,45 @@ pub(super) async fn seen(call: &Call) -> Answer {
     let until = call.query.time("until")?;
     let db = call.db()?;
     let seen = match call.query.optional_at_uri("message")? {
-        Some(message) => marks::see_message(&db, &did, message, now()).await?,
+        Some(message) => {
+            let seen = marks::see_message(&db, &did, message, now()).await?;
+            message_seen(call, &did, message, seen).await;
+            seen
+        }
         None => {
             let until = until.map_or_else(now, |(_, until)| until);
-            marks::see_until(&db, &did, last_until(until), now()).await?
+            let seen = marks::see_until(&db, &did, last_until(until), now()).await?;
+            all_seen(call, &did, until, seen).await;
+            seen
         }
     };
     json(&Seen { seen })
+}
+
+/// U21: a person has seen the notifications by a message.
+pub(super) async fn message_seen(call: &Call, did: &Did, message: &str, seen: usize) {
+    let Some(message_uri) = AtUri::parse(message).ok().filter(|_| seen > 0) else { return };
+    let newest = SeenEvent::MessageSeen { message_uri: message_uri.clone(), cleared: seen };
+    let march = Personal::NotificationsSeen { message_uri: Some(message_uri), until: None, seen };
+    show(call, did, Some(NewestEvent::SeenEvent(newest)), &march).await;
+}
+
+/// U21: a person has seen all notifications that came until then. The newest client has no word for that.
+pub(super) async fn all_seen(call: &Call, did: &Did, until: Micros, seen: usize) {
+    if seen > 0 {
+        let march = Personal::NotificationsSeen { message_uri: None, until: Some(until.shown()), seen };
+        show(call, did, None, &march).await;
+    }
+}
+
+/// Shows on the devices of a person what they did here. They read it when they connect again, so a fault loses a hint
+/// only.
+async fn show(call: &Call, did: &Did, newest: Option<NewestEvent>, march: &Personal) {
+    let newest = newest.map(|event| event.text()).transpose();
+    let text = newest.and_then(|newest| Ok(pack(newest.as_deref(), Some(&march.text()?))));
+    let Ok(event) = text.and_then(serde_json::value::RawValue::from_string) else { return };
+    let home = gateway_of(did, config::sockets(&call.env).gateway_shards);
+    if let Err(fault) = ask(&call.env, &home, &Show { did: did.clone(), event }).await {
+        log::fault(&fault, "the person's other devices learn it when they connect again");
+    }
 }

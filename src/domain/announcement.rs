@@ -98,6 +98,8 @@ pub enum Topic {
     MembersOnly(bool),
     /// Whether the person's account is active from now on. Only their gateway receives it (P13).
     Account(bool),
+    /// Their person is notified of this message, with this number. Their gateway reads what that says (U20).
+    Notification(AtUri, i64),
     /// Nothing that receivers need to know.
     Other,
 }

@@ -116,6 +116,7 @@ pub fn append<'a>(
             | Topic::MemberIn(_)
             | Topic::MembersOnly(_)
             | Topic::Account(_)
+            | Topic::Notification(..)
             | Topic::Other => {}
         }
         entries.push(Entry {

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::bodies::{Message, Person};
+use super::bodies::{Message, Notification, Person};
 use super::ids::{AtUri, Did, Rkey};
 use super::subscribe_events::NewestEvent;
 
@@ -302,6 +302,37 @@ const PACKED: &str = r#"{"newest":"#;
 /// March 2026. A client whose text is `None` gets nothing (N168).
 pub fn pack(newest: Option<&str>, march: Option<&str>) -> String {
     format!("{PACKED}{},\"march\":{}}}", newest.unwrap_or("null"), march.unwrap_or("null"))
+}
+
+/// What only the sockets of one person receive (section 15). It has neither `seq` nor `live`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Personal {
+    /// U20: the person is notified.
+    Notification(Box<Notification>),
+    /// U21: the person has seen notifications on another device.
+    NotificationsSeen {
+        /// Those by this message; otherwise all until `until`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message_uri: Option<AtUri>,
+        /// H10.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        until: Option<String>,
+        /// How many of them were not seen before.
+        seen: usize,
+    },
+    /// U22: the person read a channel on another device.
+    ChannelRead {
+        /// The channel.
+        channel_uri: AtUri,
+    },
+}
+
+impl Personal {
+    /// Its text.
+    pub fn text(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(self)
+    }
 }
 
 /// An event, taken apart.

@@ -15,7 +15,9 @@ use super::json;
 use super::permissions::Permissions;
 use super::profile::cid_in;
 use super::time::Micros;
-use super::views::{self, Actor, ActorData, Application, Attachment, Blob, NO_HANDLE, OverrideView, Status};
+use super::views::{
+    self, Actor, ActorData, Application, Attachment, Blob, NO_HANDLE, NotificationView, OverrideView, Status,
+};
 
 /// The answer to a heartbeat (N161).
 pub const ACK: &str = r#"{"type":"ack"}"#;
@@ -108,6 +110,7 @@ pub enum NewestEvent {
     ApplicationEvent(ApplicationEvent),
     SeenEvent(SeenEvent),
     MuteEvent(MuteEvent),
+    NotificationEvent(Box<NotificationView>),
 }
 
 /// A community appeared, changed, or is gone.
@@ -374,6 +377,8 @@ pub struct VoicePresenceEvent {
 pub enum SeenEvent {
     #[serde(rename_all = "camelCase")]
     ChannelRead { channel_uri: AtUri },
+    #[serde(rename_all = "camelCase")]
+    MessageSeen { message_uri: AtUri, cleared: usize },
 }
 
 /// The person of the socket muted a channel or community on another device, or no more. No lexicon has it.

@@ -5,6 +5,7 @@ import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 
 import { COLLECTION } from '../network/records.js'
+import * as records from '../network/records.js'
 import { eventually } from './harness.js'
 import { answers, garden, openPlace } from './place.js'
 import { bearer, vouch } from './tokens.js'
@@ -89,6 +90,35 @@ test('R48–R51, U06, U10: what is read on one device is read on the other', asy
   const after = { limit: '1', cursor }
   await eventually(async () => (await laptop.list(after)).notifications[0]?.message.rkey !== older.rkey)
   assert.equal((await laptop.list(after)).unseen, 1)
+})
+
+test('U20–U22: the devices of a person are told at once, and nobody else', async () => {
+  const token = await vouch(service, KEY, bob.did)
+  const [phone, laptop, claimed] = await Promise.all([
+    service.connect(`/api/subscribe?auth=${token}`),
+    service.connect(`/api/subscribe?auth=${token}`),
+    service.connect(`/api/subscribe?did=${alice.did}`),
+  ])
+  const message = await alice.message(channel.rkey, 'bob', mentioning(bob))
+  for (const socket of [phone, laptop]) {
+    const told = await socket.next({ type: 'notification', kind: 'mention' })
+    assert.deepEqual([told.message.rkey, told.message.author_did, told.channel_uri, told.seen_at], [message.rkey, alice.did, channel.uri, null])
+  }
+  const one = await device(bob)
+  assert((await one.seen({ message: message.uri })) === 1)
+  for (const socket of [phone, laptop]) await socket.next({ type: 'notifications_seen', message_uri: message.uri, seen: 1 })
+  await one.read({ message: message.uri })
+  for (const socket of [phone, laptop]) await socket.next({ type: 'channel_read', channel_uri: channel.uri })
+  await alice.put(COLLECTION.message, message.rkey, records.message(channel.rkey, 'bob!', mentioning(bob)))
+  await alice.message(channel.rkey, 'bob again', mentioning(bob))
+  for (const socket of [phone, laptop]) {
+    await socket.next((frame) => frame.type === 'notification' && frame.message.text === 'bob again')
+    assert.equal(socket.all({ type: 'notification' }).length, 2, 'an edit tells nobody twice')
+  }
+  await bob.message(channel.rkey, 'alice', mentioning(alice))
+  await eventually(async () => (await (await device(alice)).list()).unseen === 1)
+  await claimed.request({ action: 'heartbeat' })
+  assert.equal(claimed.all({ type: 'notification' }).length, 0, 'it only claims to be hers')
 })
 
 test('U04: it is shown to nobody else, and to nobody without a proof in any mode', async () => {

@@ -18,7 +18,7 @@ let place, service, nest, alice, bob, carol, old, home, hall
 const sockets = []
 
 const PERSON = ['did', 'status', 'profile']
-const inCommunity = (frame) => !['ack', 'user_event', 'seen_event', 'mute_event'].includes(frame.type)
+const inCommunity = (frame) => !['ack', 'user_event', 'seen_event', 'mute_event', 'notification_event'].includes(frame.type)
 
 /** A socket of a person, with a token of their PDS. @param {any} person @param {string} [query] */
 async function follow(person, query = '') {
@@ -159,10 +159,12 @@ test('N54, N168: previews that a moderator or the author hides', async () => {
   assert.deepEqual([own.data.edited, own.data.modSuppressedEmbeds], [false, []], 'N53')
 })
 
-test('N168: what somebody reads and mutes on one device, their other devices learn', async () => {
+test('N168, U20: what notifies somebody, and what they read and mute, all their devices learn', async () => {
   const [first, second, other] = await Promise.all([follow(bob), follow(bob), follow(nest)])
-  const message = await nest.message(hall.uri, 'read me')
+  const features = [{ $type: 'social.colibri.richtext.facet#mention', did: bob.did }]
+  const message = await nest.message(hall.uri, 'read me', { facets: [{ index: { byteStart: 0, byteEnd: 4 }, features }] })
   await event(first, 'message_event', 'upsert', { uri: message.uri })
+  for (const socket of [first, second]) await event(socket, 'notification_event', undefined, { kind: 'mention', messageUri: message.uri })
   const mark = await bob.create(COLLECTION.read, { channel: hall.uri, cursor: message.uri }, hall.rkey)
   const mute = await bob.create(COLLECTION.mute, { subject: hall.uri })
   await bob.delete(COLLECTION.mute, mute.rkey)
@@ -172,7 +174,7 @@ test('N168: what somebody reads and mutes on one device, their other devices lea
     await event(socket, 'mute_event', 'unmuted', { subject: hall.uri })
   }
   await bob.delete(COLLECTION.read, mark.rkey)
-  assert.equal(other.frames.filter((frame) => ['seen_event', 'mute_event'].includes(frame.type)).length, 0, 'nobody else')
+  assert.equal(other.frames.filter((frame) => ['seen_event', 'mute_event', 'notification_event'].includes(frame.type)).length, 0, 'nobody else')
 })
 
 test('N168: who writes is shown to those who see that channel', async () => {

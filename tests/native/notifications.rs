@@ -3,11 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use colibri_edge::domain::notifications::{KEPT, KEPT_OF_AUTHOR, last_until};
+use colibri_edge::domain::announcement::{Audience, Scope, Topic};
+use colibri_edge::domain::notifications::{KEPT, KEPT_OF_AUTHOR, Kind, last_until};
 use colibri_edge::storage::notifications::{move_position, see_message, see_until};
 use colibri_edge::storage::reads::communities::communities_of;
 use colibri_edge::storage::reads::lexicons::channels::view;
-use colibri_edge::storage::reads::notifications::{Channel, UNREAD_MAX, page, unread, unseen, unseen_count};
+use colibri_edge::storage::reads::notifications::{
+    Channel, UNREAD_MAX, page, these, unread, unseen, unseen_count,
+};
+use colibri_edge::wire::events::pack;
+use colibri_edge::wire::ids::{AtUri, Did};
 use colibri_edge::wire::records::mentioned;
 use colibri_edge::wire::time::Micros;
 use futures::executor::block_on;
@@ -96,6 +101,36 @@ fn u01_u02_whom_a_message_notifies() {
     assert_eq!(notices(&service, "moe"), ["reply bob/p!"], "of an answer from another community nothing");
     assert_eq!(notices(&service, "nest"), ["mention moe/n!"], "the account of the community takes part");
     assert_eq!(service.store.look("SELECT count(*) FROM notifications"), ["6"], "and no row says more");
+}
+
+/// U20: a live notification is announced to its person alone, once, and says what it shows when it is read.
+#[test]
+fn u20_a_live_notification_is_announced_once() {
+    let mut story = world();
+    story.create("bob", "message/m", mentioning("k", &["carol", "moe"]));
+    story.create("carol", "message/a", answering("k", "m"));
+    let mut service = Service::live(&story);
+    let pointers = |service: &Service| -> Vec<(Did, AtUri, i64)> {
+        let announced = service.announced.iter().filter(|one| one.scope == Scope::People);
+        let notified = announced.filter_map(|one| match (&one.audience, &one.topic) {
+            (Audience::Private(did), Topic::Notification(message, id)) => {
+                assert_eq!(one.event.get(), pack(None, None), "the text says nothing");
+                Some((did.clone(), message.clone(), *id))
+            }
+            _ => None,
+        });
+        notified.collect()
+    };
+    let found = pointers(&service);
+    let whom: Vec<&str> = found.iter().map(|(did, ..)| did.as_str()).collect();
+    assert_eq!(whom, ["did:plc:carol", "did:plc:bob"], "of those who are there, and in order");
+    let wanted: BTreeMap<_, _> =
+        found.iter().map(|(did, uri, id)| (did.clone(), vec![(*id, uri.clone())])).collect();
+    let shown = |service: &Service| block_on(these(&service.store, &wanted)).unwrap();
+    let kinds: Vec<_> = shown(&service).iter().map(|(did, one)| (did.to_string(), one.kind)).collect();
+    assert_eq!(kinds, [("did:plc:bob".into(), Kind::Reply), ("did:plc:carol".into(), Kind::Mention)]);
+    service.decide(block("bob", "m"));
+    assert_eq!(shown(&service).len(), 1, "U04: of a blocked message nothing");
 }
 
 #[test]

@@ -318,6 +318,7 @@ fn exercise() -> Sqlite {
         channels::read_cursor(&store, &did, "at://k").await.unwrap();
         notices::unread(&store, &did, &["at://c"]).await.unwrap();
         notices::page(&store, &did, None, 50).await.unwrap();
+        notices::these(&store, &[(did.clone(), vec![(1, nest.clone())])].into()).await.unwrap();
         notices::unseen_count(&store, &did).await.unwrap();
         notices::unseen(&store, &did, "at://k").await.unwrap();
         notifications::see_until(&store, &did, 0, Micros(0)).await.unwrap();

@@ -15,7 +15,7 @@ const BESIDE = ['../../../shared/upstream/lexicons', '../../../../shared/upstrea
 const EVENTS = 'social.colibri.sync.subscribeEvents'
 
 /** What the client reads, and the lexicon does not have. */
-const NOT_IN_THE_LEXICON = ['ack', 'resumed', 'role_event', 'application_event', 'seen_event', 'mute_event']
+const NOT_IN_THE_LEXICON = ['ack', 'resumed', 'role_event', 'application_event', 'seen_event', 'mute_event', 'notification_event']
 
 /** @type {Record<string, (data: any) => any>} */
 const EXCEPTIONS = {

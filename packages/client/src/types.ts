@@ -639,6 +639,9 @@ export type ServerFrame =
   | { type: "user_profile_updated"; did: Did; display_name: string | null; avatar_url: string | null; banner_url: string | null; description: string | null; handle: string | null; live: Live }
   | { type: "members_only"; community_uri: AtUri; members_only: boolean; seq: Seq; live: Live }
   | { type: "typing"; did: Did; channel: Rkey; expires_at: string; community_uri: AtUri; channel_uri: AtUri }
+  | { type: "notification"; id: number; kind: "mention" | "reply"; community_uri: AtUri; channel_uri: AtUri; indexed_at: Timestamp; seen_at: Timestamp | null; message: MessageCore }
+  | { type: "notifications_seen"; message_uri?: AtUri; until?: Timestamp; seen: number }
+  | { type: "channel_read"; channel_uri: AtUri }
 
 /** What a peer of a call sends. */
 export type PeerFrame =

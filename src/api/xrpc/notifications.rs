@@ -6,15 +6,13 @@ use serde_json::json;
 use super::{Answer, Call};
 use crate::api::error::ApiError;
 use crate::api::reply::shown;
-use crate::api::{authority, json as answer};
-use crate::domain::notifications::{last_until, made_at};
+use crate::api::{authority, json as answer, notifications};
+use crate::domain::notifications::last_until;
 use crate::platform::clock::now;
 use crate::storage::notifications as marks;
 use crate::storage::reads::lexicons::notification_level;
-use crate::storage::reads::notifications::{self as reads, Notice};
-use crate::wire::ids::{AtUri, Did};
-use crate::wire::time::Micros;
-use crate::wire::views::{NotificationMessage, NotificationView, attachments, facets};
+use crate::storage::reads::notifications as reads;
+use crate::wire::views::NotificationView;
 
 /// Notifications of a page (N170d).
 const PAGE_DEFAULT: i64 = 50;
@@ -40,30 +38,8 @@ pub(in crate::api) async fn list(call: &Call) -> Answer {
     let before = call.query.optional("cursor").map(str::parse).transpose();
     let before = before.map_err(|_| ApiError::Invalid("cursor is not the id of a notification".into()))?;
     let (found, _, end) = reads::page(&call.db()?, &did, before, limit).await?;
-    let notifications = found.into_iter().map(|notice| view(notice, &did)).collect();
+    let notifications = found.into_iter().map(|notice| notice.view(&did)).collect();
     shown(call, &Page { notifications, cursor: end.map(|last| last.to_string()) })
-}
-
-fn view(notice: Notice, did: &Did) -> NotificationView {
-    let message = notice.message;
-    NotificationView {
-        id: notice.id,
-        recipient_did: did.clone(),
-        kind: notice.kind.word(),
-        author_did: message.author_did,
-        channel_uri: message.channel_uri,
-        indexed_at: made_at(notice.id).shown(),
-        seen_at: notice.seen_at.map(Micros::shown),
-        message: NotificationMessage {
-            text: message.text,
-            facets: facets(message.facets.as_deref(), &notice.community_uri.authority()),
-            created_at: message.created_at,
-            parent: message.parent.and_then(|parent| AtUri::parse(&parent).ok()),
-            attachments: attachments(message.attachments.as_deref()),
-            edited: message.edited,
-        },
-        message_uri: message.uri,
-    }
 }
 
 /// N170f `social.colibri.notification.getUnseen`: those of a channel, newest first.
@@ -84,6 +60,7 @@ pub(in crate::api) async fn seen(call: &Call) -> Answer {
     let did = authority::person(call).await?;
     let until = call.query.time("seenAt")?.map_or_else(now, |(_, until)| until);
     let seen = marks::see_until(&call.db()?, &did, last_until(until), now()).await?;
+    notifications::all_seen(call, &did, until, seen).await;
     answer(&json!({ "updated": seen }))
 }
 
@@ -92,5 +69,6 @@ pub(in crate::api) async fn message_seen(call: &Call) -> Answer {
     let did = authority::person(call).await?;
     let message = call.query.at_uri("message")?;
     let seen = marks::see_message(&call.db()?, &did, message, now()).await?;
+    notifications::message_seen(call, &did, message, seen).await;
     answer(&json!({ "updated": seen, "clearedPings": seen }))
 }

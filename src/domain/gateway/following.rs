@@ -2,6 +2,8 @@
 //! person takes part, without asking for them. Which communities these are is read once, when a socket opens; from
 //! then on, the events say it.
 
+use std::collections::BTreeSet;
+
 use serde_json::value::RawValue;
 
 use super::catching_up::{Catching, Replay};
@@ -15,7 +17,7 @@ use crate::domain::frame_budget::Verdict;
 use crate::domain::lost::is_lost;
 use crate::domain::presence::COMMUNITIES_MAX;
 use crate::domain::subscriptions::{Kind, Subscribed};
-use crate::wire::events::newest;
+use crate::wire::events::{march, newest};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::subscribe_events::{
     ACK, Asked, Change, CommunityEvent, NewestEvent, RESYNC, change, read, resumed, stamp,
@@ -186,8 +188,26 @@ impl Gateway {
         self.done(id, None, moment);
     }
 
-    /// What a person did on another device: their sockets get it at once (N168).
+    /// The people with proven sockets here.
+    pub fn proven_people(&self) -> BTreeSet<Did> {
+        let sessions = self.open.values().map(|open| &open.session);
+        sessions.filter(|session| session.proven).filter_map(|session| session.did.clone()).collect()
+    }
+
+    /// What concerns one person alone: their proven sockets get it at once (N168, U20).
     pub(super) fn show_to(&mut self, did: &Did, event: &RawValue, moment: &Moment<'_>) {
+        let is_theirs = |open: &Open| {
+            let session = &open.session;
+            !session.is_newest() && session.proven && session.did.as_ref() == Some(did)
+        };
+        let of_march: Vec<i64> =
+            self.open.iter().filter(|(_, open)| is_theirs(open)).map(|(id, _)| *id).collect();
+        if !of_march.is_empty()
+            && !is_lost(event)
+            && let Some(text) = march(event.get())
+        {
+            self.effects.push(Effect::Send { to: of_march, text: text.to_owned() });
+        }
         let theirs = self.open.iter().filter(|(_, open)| is_newest_of(open, did)).map(|(id, _)| *id);
         let to: Vec<i64> = theirs.collect();
         if is_lost(event) {

@@ -139,6 +139,8 @@ pub enum Input {
     },
     /// Events of records about this gateway's people arrived, in the order of commits.
     Records(Vec<OutboxEvents>),
+    /// A person did something through HTTP that their sockets show (U21, U22).
+    Shown(Did, Box<RawValue>),
     /// Another gateway, or this one, publishes what changed about its people; `had` is how far this one is.
     Published {
         /// The gateway that publishes it.
@@ -376,6 +378,7 @@ impl Gateway {
             Input::Writes { id, did, name, found } => self.end_writing(id, did, &name, found, moment),
             Input::Snapshot(id, found) => self.end_snapshot(id, *found, moment),
             Input::Typing { view, did, readers } => self.typing(&view, &did, &readers, moment),
+            Input::Shown(did, event) => self.show_to(&did, &event, moment),
             Input::Records(rows) => self.records(rows, moment),
             Input::Published { from, publications, had, readers } => {
                 self.published(&from, &publications, had, &readers, moment);

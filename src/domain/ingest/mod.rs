@@ -32,7 +32,7 @@ use super::notifications::{self, Notified};
 use super::reconciliation::Found;
 use super::rows::{Outcome, SettledRow};
 use super::working_set::{Changes, WorkingSet};
-use crate::wire::events;
+use crate::wire::events::{self, Personal};
 use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::jetstream::{Commit, Frame, What, Write};
 use crate::wire::records::Record;
@@ -226,6 +226,9 @@ pub fn fold<'a>(
     let notified = fold.notified.into_changes(|message, recipient| {
         fold.working_set.messages.get(message).is_some() && !purged.contains(recipient)
     });
+    for one in notified.shown() {
+        fold.announcements.extend(notification(one));
+    }
     let left_out = !fold.working_set.erased.is_empty();
     let (changes, kept) = fold.working_set.into_changes();
     Folded {
@@ -248,6 +251,14 @@ pub fn fold<'a>(
         notified,
         identities: fold.identities,
     }
+}
+
+/// Tells the sockets of a person that they are notified (U20). What it says is read when it is delivered (U04).
+fn notification(one: &notifications::Notification) -> Option<Announcement> {
+    let event = serde_json::value::RawValue::from_string(events::pack(None, None)).ok()?;
+    let topic = Topic::Notification(one.message_uri.clone(), one.id);
+    let audience = Audience::Private(one.recipient_did.clone());
+    Some(Announcement { scope: Scope::People, audience, topic, live: true, event })
 }
 
 /// The state of one run of [`fold`]. Its methods are in the files of this folder, one file per
@@ -490,10 +501,11 @@ impl Fold {
         });
     }
 
-    /// Announces to the newest client of a person what they did on another device. It is news or nothing: a client
+    /// Announces to the clients of a person what they did on another device. It is news or nothing: a client
     /// reads the rest when it connects (N168).
-    fn announce_to_person(&mut self, did: &Did, event: NewestEvent) {
-        let text = event.text().map(|newest| events::pack(Some(&newest), None));
+    fn announce_to_person(&mut self, did: &Did, event: NewestEvent, march: Option<&Personal>) {
+        let march = march.map(Personal::text).transpose();
+        let text = march.and_then(|march| Ok(events::pack(Some(&event.text()?), march.as_deref())));
         let Ok(event) = text.and_then(serde_json::value::RawValue::from_string) else { return };
         if self.is_live() {
             let (scope, audience) = (Scope::People, Audience::Private(did.clone()));

@@ -22,6 +22,7 @@ impl Fold {
         if before.is_none() && !self.is_announced(row.sort_at) {
             return;
         }
+        let live = self.is_live();
         let stays = before.filter(|old| old.channel_uri == row.channel_uri);
         if stays.is_none() && before.is_some() {
             self.notified.withdraw(&row.uri, None, None);
@@ -32,7 +33,7 @@ impl Fold {
         }
         for new in is.difference(&was).filter(|did| **did != row.author_did) {
             if is_there(&self.working_set, row, new) {
-                self.notified.add(&row.uri, Kind::Mention, new, self.clock);
+                self.notified.add(&row.uri, Kind::Mention, new, self.clock, live);
             }
         }
         if stays.is_some_and(|old| old.parent == row.parent) {
@@ -42,7 +43,7 @@ impl Fold {
             self.notified.withdraw(&row.uri, Some(Kind::Reply), None);
         }
         if let Some(answered) = answered(&self.working_set, row).filter(|did| *did != row.author_did) {
-            self.notified.add(&row.uri, Kind::Reply, &answered, self.clock);
+            self.notified.add(&row.uri, Kind::Reply, &answered, self.clock, live);
         }
     }
 }

@@ -4,7 +4,7 @@ use super::super::announcement::{Announcement, Audience, Scope, Topic};
 use super::super::identity::Finding;
 use super::super::rows::{ActorRow, ChannelReadRow, MessageRow, PersonRow};
 use super::{Fold, Version};
-use crate::wire::events::Event;
+use crate::wire::events::{Event, Personal};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::records::{Actor, ChannelRead, Invalid, Profile, ReadUpTo};
 use crate::wire::subscribe_events::{NewestEvent, SeenEvent};
@@ -131,7 +131,8 @@ impl Fold {
         self.accept(version);
         if latest.is_none_or(|latest| cursor > latest) {
             let read = SeenEvent::ChannelRead { channel_uri: record.channel.clone() };
-            self.announce_to_person(version.author, NewestEvent::SeenEvent(read));
+            let march = Personal::ChannelRead { channel_uri: record.channel.clone() };
+            self.announce_to_person(version.author, NewestEvent::SeenEvent(read), Some(&march));
         }
         self.working_set.channel_reads.put(ChannelReadRow {
             uri: version.uri.clone(),

@@ -58,7 +58,7 @@ impl Fold {
             let unmuted = said.map(|subject| MuteEvent::Unmuted { subject });
             let muted = MuteEvent::Muted { subject: record.subject.clone() };
             for event in unmuted.into_iter().chain([muted]) {
-                self.announce_to_person(version.author, NewestEvent::MuteEvent(event));
+                self.announce_to_person(version.author, NewestEvent::MuteEvent(event), None);
             }
         }
         self.working_set.mutes.put(MuteRow {
@@ -74,7 +74,7 @@ impl Fold {
     pub(super) fn delete_mute(&mut self, uri: &AtUri) {
         if let Some(row) = self.working_set.mutes.remove(uri) {
             let event = MuteEvent::Unmuted { subject: row.subject };
-            self.announce_to_person(&row.did, NewestEvent::MuteEvent(event));
+            self.announce_to_person(&row.did, NewestEvent::MuteEvent(event), None);
         }
     }
 

@@ -7,14 +7,15 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::super::{Fault, Statement, Store, rows};
+use super::super::{Fault, Param, Statement, Store, rows};
 use super::communities::takes_part;
 use super::cut;
 use crate::domain::notifications::{AFTER_ALL, Kind, made_at};
 use crate::domain::rows::{MessageRow, PersonRow};
+use crate::wire::bodies;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
-use crate::wire::views::Unseen;
+use crate::wire::views::{NotificationMessage, NotificationView, Unseen, attachments, facets};
 
 /// The most unread messages that are counted in a channel (U11): clients show no larger number.
 pub const UNREAD_MAX: i64 = 100;
@@ -23,6 +24,9 @@ pub const UNREAD_MAX: i64 = 100;
 const COUNTED_MAX: i64 = 200;
 /// The most unseen notifications that are shown of one channel (N160f).
 const UNSEEN_MAX: i64 = 500;
+
+/// People whose notifications one round trip reads.
+const THESE_PEOPLE: usize = 50;
 
 /// A notification that shows.
 #[derive(Clone, Debug, Deserialize)]
@@ -39,6 +43,45 @@ pub struct Notice {
     pub message: MessageRow,
     /// Its author.
     pub author: Option<PersonRow>,
+}
+
+impl Notice {
+    /// O22; pictures are links to `cdn`.
+    pub fn body(self, cdn: &str) -> bodies::Notification {
+        let author = self.author.map(|author| author.shown(cdn)).unwrap_or_default();
+        bodies::Notification {
+            id: self.id,
+            kind: self.kind.word(),
+            community_uri: self.community_uri,
+            channel_uri: self.message.channel_uri.clone(),
+            indexed_at: made_at(self.id).shown(),
+            seen_at: self.seen_at.map(Micros::shown),
+            message: self.message.core(author),
+        }
+    }
+
+    /// The same for the newest client of `did` (N170d).
+    pub fn view(self, did: &Did) -> NotificationView {
+        let message = self.message;
+        NotificationView {
+            id: self.id,
+            recipient_did: did.clone(),
+            kind: self.kind.word(),
+            author_did: message.author_did,
+            channel_uri: message.channel_uri,
+            indexed_at: made_at(self.id).shown(),
+            seen_at: self.seen_at.map(Micros::shown),
+            message: NotificationMessage {
+                text: message.text,
+                facets: facets(message.facets.as_deref(), &self.community_uri.authority()),
+                created_at: message.created_at,
+                parent: message.parent.and_then(|parent| AtUri::parse(&parent).ok()),
+                attachments: attachments(message.attachments.as_deref()),
+                edited: message.edited,
+            },
+            message_uri: message.uri,
+        }
+    }
 }
 
 /// Whether somebody has read a channel.
@@ -83,6 +126,27 @@ pub async fn page(
     Ok((found, rows(answers.get(1))?.pop().unwrap_or(0), end))
 }
 
+/// Of the notifications of these people, by number and message, those that show and are unseen (U20).
+pub async fn these(
+    store: &impl Store,
+    wanted: &BTreeMap<Did, Vec<(i64, AtUri)>>,
+) -> Result<Vec<(Did, Notice)>, Fault> {
+    let mut found = Vec::new();
+    let people: Vec<_> = wanted.iter().collect();
+    for people in people.chunks(THESE_PEOPLE) {
+        let statements: Vec<Statement> = people
+            .iter()
+            .map(|(did, numbers)| Statement::new(THESE, [did.as_str().into(), Param::json(numbers)]))
+            .collect();
+        let answers = store.read(&statements).await?;
+        for ((did, _), answer) in people.iter().zip(&answers) {
+            let notices: Vec<Notice> = rows(Some(answer))?;
+            found.extend(notices.into_iter().map(|notice| ((*did).clone(), notice)));
+        }
+    }
+    Ok(found)
+}
+
 /// How many notifications of a person are unseen.
 pub async fn unseen_count(store: &impl Store, did: &Did) -> Result<i64, Fault> {
     Ok(rows(store.read(&[count(did)]).await?.first())?.pop().unwrap_or(0))
@@ -125,7 +189,7 @@ pub async fn unread(
         #[serde(flatten)]
         pings: Pings,
     }
-    let asked = crate::storage::Param::json(&communities);
+    let asked = Param::json(&communities);
     let who = || did.as_str().into();
     let answers = store
         .read(&[
@@ -233,6 +297,19 @@ const LIST: &str = concat!(
     ") AS row FROM (SELECT * FROM notice WHERE id < ?2 ORDER BY id DESC, message_uri LIMIT ?3) one
     CROSS JOIN messages m ON m.uri = one.message_uri LEFT JOIN people a ON a.did = m.author_did
     ORDER BY one.id DESC, one.message_uri"
+);
+
+const THESE: &str = concat!(
+    notices!(),
+    "SELECT json_object('id', one.id, 'kind', one.kind, 'community_uri', one.community_uri, 'seen_at', NULL,
+        'message', ",
+    message_json!("m"),
+    ", 'author', ",
+    person_json!("a"),
+    ") AS row FROM json_each(?2) w
+    CROSS JOIN notice one ON one.id = w.value ->> 0 AND one.message_uri = w.value ->> 1
+    CROSS JOIN messages m ON m.uri = one.message_uri LEFT JOIN people a ON a.did = m.author_did
+    WHERE one.seen_at IS NULL ORDER BY one.id, one.message_uri"
 );
 
 const COUNT: &str =

@@ -358,6 +358,26 @@ fn n168_one_persons_own_events() {
     assert_eq!(inboxes, [vec![shown.clone()], vec![shown], vec![]]);
 }
 
+/// U20 to U22: of what concerns one person alone, clients of March 2026 get what has a word there, if their socket is
+/// proven: one that merely claims the DID gets nothing.
+#[test]
+fn u20_only_proven_sockets_get_what_concerns_one_person() {
+    let march = r#"{"type":"channel_read","channel_uri":"x"}"#;
+    let inboxes = alive(|world| {
+        let did = Some(did(PEOPLE[0]));
+        let proven = world.open_as(Caller { did: did.clone(), proven: true, ..Caller::default() })?;
+        let (claimed, other) = (world.open(Some(0), 1)?, world.open(Some(1), 1)?);
+        let shown =
+            |text: &str| Input::Shown(did.clone().unwrap(), RawValue::from_string(text.to_owned()).unwrap());
+        world.on(shown(&pack(Some(r#"{"type":"seen_event","data":{}}"#), Some(march))))?;
+        world.on(shown(&pack(None, None)))?;
+        world.on(shown(lost::event().get()))?;
+        Ok([proven, claimed, other].map(|id| world.inbox(id)))
+    });
+    let shown: Value = serde_json::from_str(march).unwrap();
+    assert_eq!(inboxes, [vec![shown], vec![], vec![]]);
+}
+
 /// N162, N168: a channel of a community in which somebody takes no part, or no more, is not seen.
 #[test]
 fn n168_only_members_write() {

@@ -310,7 +310,7 @@ fn ice_server(all: bool) -> IceServer {
     IceServer { urls: vec![text()], username: all.then(text), credential: all.then(text) }
 }
 
-fn notification(all: bool) -> Notification {
+pub(super) fn notification(all: bool) -> Notification {
     Notification {
         id: 1,
         kind: "mention",

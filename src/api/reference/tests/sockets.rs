@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::Document;
-use super::bodies::{did, json, message, person, rkey, text, uri};
+use super::bodies::{did, json, message, notification, person, rkey, text, uri};
 use crate::domain::actions::{Action, action};
 use crate::wire::events::{
-    Event, Membership, MessageEvent, PersonIfKnown, Reaction, UserStatus, stamp, stamp_state,
+    Event, Membership, MessageEvent, PersonIfKnown, Personal, Reaction, UserStatus, stamp, stamp_state,
 };
 use crate::wire::signaling::{self, HEARTBEAT_ACK, ServerFrame, Signal, VoiceState};
 use crate::wire::socket::{PresentMember, Reply};
@@ -204,6 +204,14 @@ fn about_people(all: bool) -> Vec<Event> {
     vec![Event::UserStatusChanged(status), Event::profile_of(&did(), person(all))]
 }
 
+fn personal(all: bool) -> Vec<Personal> {
+    vec![
+        Personal::Notification(Box::new(notification(all))),
+        Personal::NotificationsSeen { message_uri: all.then(uri), until: all.then(text), seen: 1 },
+        Personal::ChannelRead { channel_uri: uri() },
+    ]
+}
+
 fn signals() -> Vec<String> {
     let sdp = || json("\"v=0\"");
     let candidate = |text| ServerFrame::relayed("r", "p", text).text();
@@ -252,10 +260,12 @@ fn every_frame_of_the_events_socket_is_documented_field_by_field() {
     let frames: Vec<String> = both(numbered)
         .map(|event| stamp(&event.text().unwrap(), 41, true))
         .chain(both(about_people).map(|event| stamp_state(&event.text().unwrap(), false)))
+        .chain([true, false].into_iter().flat_map(personal).map(|event| event.text().unwrap()))
         .chain(replies().iter().map(Reply::text))
         .collect();
     let seen = compare(&document, &documented, &frames);
     let mut known = variants("src/wire/events.rs", "Event");
+    known.extend(variants("src/wire/events.rs", "Personal"));
     known.extend(variants("src/wire/socket.rs", "Reply"));
     assert_eq!(seen, known, "each variant has a sample here");
     assert_eq!(names(&documented), known);

@@ -1,0 +1,55 @@
+//! What notifications say on the sockets of their person (U20). It is read when they are delivered, so a socket shows
+//! what R50 shows then: nothing of hidden messages, to people who may not read, or of what is muted.
+
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+
+use super::object::{GatewayObject, Outcome};
+use crate::domain::announcement::{Audience, Topic};
+use crate::domain::pending::OutboxEvents;
+use crate::platform::d1::D1;
+use crate::storage::reads::notifications::{self, Notice};
+use crate::wire::events::{Personal, pack};
+use crate::wire::ids::{AtUri, Did};
+use crate::wire::subscribe_events::NewestEvent;
+
+impl GatewayObject {
+    /// Writes the notifications of people who are here into their events. The others say nothing.
+    pub(super) async fn read_notices(&self, rows: &mut [OutboxEvents]) -> Outcome<()> {
+        let (here, had) =
+            self.with(|gateway| Ok((gateway.proven_people(), gateway.has_records_through())))?;
+        let mut wanted: BTreeMap<Did, Vec<(i64, AtUri)>> = BTreeMap::new();
+        for event in rows.iter().filter(|row| row.id > had).flat_map(|row| &row.events) {
+            if let (Audience::Private(did), Topic::Notification(message, id)) =
+                (&event.audience, &event.topic)
+                && here.contains(did)
+            {
+                wanted.entry(did.clone()).or_default().push((*id, message.clone()));
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let found = notifications::these(&D1::of(&self.env)?, &wanted).await?;
+        let key = |did: &Did, notice: &Notice| (did.clone(), notice.id, notice.message.uri.clone());
+        let found: BTreeMap<_, Notice> =
+            found.into_iter().map(|(did, notice)| (key(&did, &notice), notice)).collect();
+        for event in rows.iter_mut().flat_map(|row| &mut row.events) {
+            if let (Audience::Private(did), Topic::Notification(message, id)) =
+                (&event.audience, &event.topic)
+                && let Some(notice) = found.get(&(did.clone(), *id, message.clone()))
+                && let Ok(text) = self.written(did, notice)
+            {
+                event.event = text;
+            }
+        }
+        Ok(())
+    }
+
+    fn written(&self, did: &Did, notice: &Notice) -> Result<Box<RawValue>, serde_json::Error> {
+        let newest = NewestEvent::NotificationEvent(Box::new(notice.clone().view(did))).text()?;
+        let march = Personal::Notification(Box::new(notice.clone().body(&self.cdn))).text()?;
+        RawValue::from_string(pack(Some(&newest), Some(&march)))
+    }
+}
