@@ -17,7 +17,7 @@ pub const MENTIONS_MAX: usize = 20;
 pub const KEPT: i64 = 1_000;
 /// The most of these that are of one author, the newest (U05): nobody can displace everybody else's.
 pub const KEPT_OF_AUTHOR: i64 = 100;
-/// The most notifications of one commit that the sockets of one person get, the newest (U20).
+/// The most notifications of one commit that the sockets of one person get, the first (U20).
 pub const SHOWN: usize = 20;
 /// The number after that of every notification. D1 keeps no larger number exact.
 pub const AFTER_ALL: i64 = 1 << 53;
@@ -53,9 +53,6 @@ pub struct Notification {
     pub recipient_did: Did,
     /// Its number ([`id`]).
     pub id: i64,
-    /// Whether its person's sockets get it (U20).
-    #[serde(skip)]
-    pub live: bool,
 }
 
 /// Notifications to delete: of a message, of one kind, to one person; those of any, where none is named.
@@ -70,21 +67,18 @@ pub struct Changes {
     pub added: Vec<Notification>,
 }
 
-/// The notifications of a message: why and whom, the number, and whether they are live.
-type OfMessage = BTreeMap<(Kind, Did), (i64, bool)>;
-
 /// What a batch changes, as it comes.
 #[derive(Clone, Debug, Default)]
 pub struct Notified {
     withdrawn: BTreeSet<Withdrawn>,
-    added: BTreeMap<AtUri, OfMessage>,
+    added: BTreeMap<AtUri, BTreeMap<(Kind, Did), i64>>,
 }
 
 impl Notified {
-    /// Notifies a person of a message, at the receive time `at`; `live` as in Q01.
-    pub fn add(&mut self, message: &AtUri, kind: Kind, recipient: &Did, at: Micros, live: bool) {
+    /// Notifies a person of a message, at the receive time `at`.
+    pub fn add(&mut self, message: &AtUri, kind: Kind, recipient: &Did, at: Micros) {
         let of_message = self.added.entry(message.clone()).or_default();
-        of_message.insert((kind, recipient.clone()), (id(kind, at), live));
+        of_message.insert((kind, recipient.clone()), id(kind, at));
     }
 
     /// Withdraws the notifications of a message: of `kind`, to `recipient`; all, where none is named.
@@ -102,10 +96,10 @@ impl Notified {
     pub fn into_changes(self, stands: impl Fn(&AtUri, &Did) -> bool) -> Changes {
         let mut added = Vec::new();
         for (message_uri, people) in self.added {
-            for ((kind, recipient_did), (id, live)) in people {
+            for ((kind, recipient_did), id) in people {
                 if stands(&message_uri, &recipient_did) {
                     let message_uri = message_uri.clone();
-                    added.push(Notification { message_uri, kind, recipient_did, id, live });
+                    added.push(Notification { message_uri, kind, recipient_did, id });
                 }
             }
         }
@@ -121,19 +115,6 @@ impl Notified {
 }
 
 impl Changes {
-    /// What the sockets of these people get, oldest first: of each person the newest [`SHOWN`] (U20).
-    pub fn shown(&self) -> Vec<&Notification> {
-        let mut count: BTreeMap<&Did, usize> = BTreeMap::new();
-        let mut shown: Vec<&Notification> = self.added.iter().filter(|one| one.live).collect();
-        shown.retain(|one| {
-            let count = count.entry(&one.recipient_did).or_default();
-            *count += 1;
-            *count <= SHOWN
-        });
-        shown.reverse();
-        shown
-    }
-
     /// Everybody who is notified.
     pub fn recipients(&self) -> BTreeSet<&Did> {
         self.added.iter().map(|one| &one.recipient_did).collect()
@@ -171,8 +152,8 @@ mod tests {
     fn u03_what_comes_later_decides() {
         let (m, bob) = (message("alice", "m"), bob());
         let mut notified = Notified::default();
-        notified.add(&m, Kind::Mention, &bob, Micros(5), true);
-        notified.add(&m, Kind::Reply, &bob, Micros(5), true);
+        notified.add(&m, Kind::Mention, &bob, Micros(5));
+        notified.add(&m, Kind::Reply, &bob, Micros(5));
         notified.withdraw(&m, Some(Kind::Reply), None);
         let changes = notified.clone().into_changes(|_, _| true);
         assert_eq!(
@@ -180,7 +161,7 @@ mod tests {
             [(Kind::Mention, 10)]
         );
         notified.withdraw(&m, None, None);
-        notified.add(&m, Kind::Mention, &bob, Micros(6), true);
+        notified.add(&m, Kind::Mention, &bob, Micros(6));
         let changes = notified.clone().into_changes(|_, _| true);
         assert_eq!(changes.added.iter().map(|one| one.id).collect::<Vec<_>>(), [12], "written again");
         assert!(changes.withdrawn.contains(&(m, None, None)), "and the one in the database goes first");
@@ -191,9 +172,9 @@ mod tests {
     fn u05_of_one_author_the_newest_are_kept() {
         let mut notified = Notified::default();
         for n in 0..KEPT_OF_AUTHOR + 50 {
-            notified.add(&message("eve", &format!("m{n}")), Kind::Mention, &bob(), Micros(n), true);
+            notified.add(&message("eve", &format!("m{n}")), Kind::Mention, &bob(), Micros(n));
         }
-        notified.add(&message("alice", "m"), Kind::Mention, &bob(), Micros(0), true);
+        notified.add(&message("alice", "m"), Kind::Mention, &bob(), Micros(0));
         let added = notified.into_changes(|_, _| true).added;
         assert_eq!(added.len(), 101);
         let oldest = added
@@ -201,17 +182,6 @@ mod tests {
             .filter(|one| one.message_uri.authority().as_str() == "did:plc:eve")
             .map(|one| one.id);
         assert_eq!(oldest.min(), Some(100), "the oldest fifty are gone");
-    }
-
-    #[test]
-    fn u20_of_one_commit_the_newest_are_shown() {
-        let mut notified = Notified::default();
-        for n in 0..30 {
-            notified.add(&message("eve", &format!("m{n}")), Kind::Mention, &bob(), Micros(n), n < 25);
-        }
-        let changes = notified.into_changes(|_, _| true);
-        let shown: Vec<i64> = changes.shown().iter().map(|one| one.id / 2).collect();
-        assert_eq!(shown, (5..25).collect::<Vec<_>>(), "live ones, oldest first");
     }
 
     #[test]

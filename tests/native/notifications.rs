@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use colibri_edge::domain::announcement::{Audience, Scope, Topic};
+use colibri_edge::domain::announcement::{Announcement, Audience, Scope, Topic};
 use colibri_edge::domain::notifications::{KEPT, KEPT_OF_AUTHOR, Kind, last_until};
 use colibri_edge::storage::notifications::{move_position, see_message, see_until};
 use colibri_edge::storage::reads::communities::communities_of;
@@ -131,6 +131,24 @@ fn u20_a_live_notification_is_announced_once() {
     assert_eq!(kinds, [("did:plc:bob".into(), Kind::Reply), ("did:plc:carol".into(), Kind::Mention)]);
     service.decide(block("bob", "m"));
     assert_eq!(shown(&service).len(), 1, "U04: of a blocked message nothing");
+}
+
+/// U20: of a flood that comes in one commit, the sockets get the beginning.
+#[test]
+fn u20_a_flood_is_announced_in_part() {
+    let mut story = world();
+    for n in 0..30 {
+        story.create("bob", &format!("message/m{n}"), mentioning("k", &["carol", "alice"]));
+    }
+    let mut service = Service::new();
+    service.batch(&story.frames);
+    let notified = |who: &str| {
+        let is_theirs = |one: &&Announcement| {
+            one.audience == Audience::Private(did(who)) && matches!(one.topic, Topic::Notification(..))
+        };
+        service.announced.iter().filter(is_theirs).count()
+    };
+    assert_eq!([notified("carol"), notified("alice"), notices(&service, "carol").len()], [20, 20, 30]);
 }
 
 #[test]

@@ -177,6 +177,7 @@ pub fn fold<'a>(
         banned_by_record: Vec::new(),
         channels_placed: Vec::new(),
         notified: Notified::default(),
+        announced_notices: BTreeMap::new(),
         identities: Vec::new(),
     };
     fold.working_set.bans.at(now);
@@ -226,9 +227,6 @@ pub fn fold<'a>(
     let notified = fold.notified.into_changes(|message, recipient| {
         fold.working_set.messages.get(message).is_some() && !purged.contains(recipient)
     });
-    for one in notified.shown() {
-        fold.announcements.extend(notification(one));
-    }
     let left_out = !fold.working_set.erased.is_empty();
     let (changes, kept) = fold.working_set.into_changes();
     Folded {
@@ -251,14 +249,6 @@ pub fn fold<'a>(
         notified,
         identities: fold.identities,
     }
-}
-
-/// Tells the sockets of a person that they are notified (U20). What it says is read when it is delivered (U04).
-fn notification(one: &notifications::Notification) -> Option<Announcement> {
-    let event = serde_json::value::RawValue::from_string(events::pack(None, None)).ok()?;
-    let topic = Topic::Notification(one.message_uri.clone(), one.id);
-    let audience = Audience::Private(one.recipient_did.clone());
-    Some(Announcement { scope: Scope::People, audience, topic, live: true, event })
 }
 
 /// The state of one run of [`fold`]. Its methods are in the files of this folder, one file per
@@ -289,6 +279,8 @@ struct Fold {
     banned_by_record: Vec<(AtUri, Did, bool)>,
     channels_placed: Vec<(AtUri, AtUri)>,
     notified: Notified,
+    /// How many notifications of each person there were.
+    announced_notices: BTreeMap<Did, usize>,
     identities: Vec<Did>,
 }
 

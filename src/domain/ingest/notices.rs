@@ -2,13 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::value::RawValue;
+
+use super::super::announcement::{Announcement, Audience, Scope, Topic};
 use super::super::form::Admission;
-use super::super::notifications::{Kind, MENTIONS_MAX};
+use super::super::notifications::{Kind, MENTIONS_MAX, SHOWN, id};
 use super::super::rows::{CommunityRow, MessageRow};
 use super::super::standing::{Standing, standing};
 use super::super::working_set::WorkingSet;
 use super::Fold;
 use super::messages::parent;
+use crate::wire::events::pack;
 use crate::wire::ids::Did;
 use crate::wire::records::mentioned;
 
@@ -22,7 +26,6 @@ impl Fold {
         if before.is_none() && !self.is_announced(row.sort_at) {
             return;
         }
-        let live = self.is_live();
         let stays = before.filter(|old| old.channel_uri == row.channel_uri);
         if stays.is_none() && before.is_some() {
             self.notified.withdraw(&row.uri, None, None);
@@ -33,7 +36,7 @@ impl Fold {
         }
         for new in is.difference(&was).filter(|did| **did != row.author_did) {
             if is_there(&self.working_set, row, new) {
-                self.notified.add(&row.uri, Kind::Mention, new, self.clock, live);
+                self.add_notice(row, Kind::Mention, new);
             }
         }
         if stays.is_some_and(|old| old.parent == row.parent) {
@@ -43,7 +46,21 @@ impl Fold {
             self.notified.withdraw(&row.uri, Some(Kind::Reply), None);
         }
         if let Some(answered) = answered(&self.working_set, row).filter(|did| *did != row.author_did) {
-            self.notified.add(&row.uri, Kind::Reply, &answered, self.clock, live);
+            self.add_notice(row, Kind::Reply, &answered);
+        }
+    }
+
+    /// Notifies a person, and announces that to their sockets (U20): in its place among the events, whatever becomes of
+    /// the message. Whether it shows is decided when it is delivered (U04).
+    fn add_notice(&mut self, row: &MessageRow, kind: Kind, recipient: &Did) {
+        self.notified.add(&row.uri, kind, recipient, self.clock);
+        let announced = self.announced_notices.entry(recipient.clone()).or_default();
+        *announced += 1;
+        let Ok(event) = RawValue::from_string(pack(None, None)) else { return };
+        if *announced <= SHOWN && self.is_live() {
+            let topic = Topic::Notification(row.uri.clone(), id(kind, self.clock));
+            let (scope, audience) = (Scope::People, Audience::Private(recipient.clone()));
+            self.announcements.push(Announcement { scope, audience, topic, live: true, event });
         }
     }
 }
