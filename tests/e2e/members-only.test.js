@@ -61,6 +61,8 @@ before(async () => {
   const message = await member.message(hall.rkey, `says ${WORD}`)
   await answers(service, `/api/message?author=${member.did}&rkey=${message.rkey}`)
   await hidden.reaction(message.rkey, '👍')
+  const reply = await hidden.message(hall.rkey, `answers ${WORD}`, { parent: message.rkey })
+  await answers(service, `/api/message?author=${hidden.did}&rkey=${reply.rkey}`)
   await member.read(voice.uri)
   await answers(service, `/api/reactions?message=${message.rkey}`, 200, (groups) => groups.length === 1)
   await answers(service, `/api/channel-reads?did=${member.did}`, 200, (marks) => marks.length === 1)
@@ -167,7 +169,7 @@ test('X42, X44: what everybody sees of it, of its members, and of answers to it'
   const answer = await ask('nobody', 'GET', `/api/message?author=${made.other}&rkey=${made.answer}`)
   assert.deepEqual([answer.status, answer.body.text, answer.body.parent_message], [200, 'an answer', null])
   const all = await service.fetch(`/api/messages?channel=${hall.uri}&all`, { headers: headers('member') })
-  assert.equal((await all.json()).length, 1, 'streamed')
+  assert.equal((await all.json()).length, 2, 'streamed')
   assert.equal(await status('nobody', `/api/messages?channel=${hall.uri}&all`), 401)
 })
 
