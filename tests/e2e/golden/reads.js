@@ -117,7 +117,7 @@ export const GOLDEN = {
   R02: {
     path: '/api/message?author=did:plc:member&rkey=3kmsg2',
     breaks: 'clients that open a link to one message',
-    body: hello,
+    body: { ...hello, reply_count: 0 },
   },
   R04: {
     path: '/api/authors?did=did:plc:member',
