@@ -17,17 +17,20 @@ use crate::wire::subscribe_events::NewestEvent;
 impl GatewayObject {
     /// Writes the notifications of people who are here into their events. The others say nothing.
     pub(super) async fn read_notices(&self, rows: &mut [OutboxEvents]) -> Outcome<()> {
-        let (here, had) =
-            self.with(|gateway| Ok((gateway.proven_people(), gateway.has_records_through())))?;
+        let had = self.with(|gateway| Ok(gateway.has_records_through()))?;
         let mut wanted: BTreeMap<Did, Vec<(i64, AtUri)>> = BTreeMap::new();
         for event in rows.iter().filter(|row| row.id > had).flat_map(|row| &row.events) {
             if let (Audience::Private(did), Topic::Notification(message, id)) =
                 (&event.audience, &event.topic)
-                && here.contains(did)
             {
                 wanted.entry(did.clone()).or_default().push((*id, message.clone()));
             }
         }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let here = self.with(|gateway| Ok(gateway.proven_people()))?;
+        wanted.retain(|did, _| here.contains(did));
         if wanted.is_empty() {
             return Ok(());
         }

@@ -283,6 +283,7 @@ mod tests {
         let unread = parts(Ok(1), &Stream { because: Some("no such host"), ..STREAM }, None, Known::NotYet);
         assert_eq!(verdicts(&unread), [("stream", Verdict::Wrong)]);
     }
+
     #[test]
     fn r66_strangers_together_ask_the_gateways_once_in_five_seconds() {
         let at = |seconds: i64| Micros(seconds * 1_000_000);

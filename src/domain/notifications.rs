@@ -98,8 +98,7 @@ impl Notified {
         for (message_uri, people) in self.added {
             for ((kind, recipient_did), id) in people {
                 if stands(&message_uri, &recipient_did) {
-                    let message_uri = message_uri.clone();
-                    added.push(Notification { message_uri, kind, recipient_did, id });
+                    added.push(Notification { message_uri: message_uri.clone(), kind, recipient_did, id });
                 }
             }
         }

@@ -235,8 +235,8 @@ impl Fold {
         let change = self.standing_changed(community, person, act);
         let is_same_member = change.is_none() && !self.is_banned(community, person);
         let joined = matches!(change, Some(MemberChange::Joined(_))) && Form::of(community) == Form::Old;
-        if joined && !self.recovering {
-            self.joined.entry(person.clone()).or_insert(self.stream_time);
+        if joined {
+            self.let_in(person);
         }
         self.announce_change(community, person, change);
         let after = self.shown_as_member(community, person);

@@ -404,6 +404,13 @@ impl Fold {
         }
     }
 
+    /// The gate may accept more of `person` from now on: as [`Fold::ease`].
+    fn let_in(&mut self, person: &Did) {
+        if !self.recovering {
+            self.joined.entry(person.clone()).or_insert(self.stream_time);
+        }
+    }
+
     /// The gate of `community` may accept more from now on: what a reading ahead of the stream refused of its members is
     /// judged again (K05). A reconciliation asks for that itself.
     fn ease(&mut self, community: &AtUri) {

@@ -137,8 +137,8 @@ impl Fold {
         self.working_set.bans.record(place.clone(), banned);
         self.working_set.set_banned_messages(community, person, banned);
         self.banned_by_record.push((community.clone(), person.clone(), banned));
-        if !banned && !self.recovering {
-            self.joined.entry(person.clone()).or_insert(self.stream_time);
+        if !banned {
+            self.let_in(person);
         }
         if is_known && was_banned != self.working_set.bans.contains(&place) {
             self.announce_change(community, person, change);
