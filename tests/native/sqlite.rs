@@ -3,8 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::{LazyLock, Mutex};
+use std::time::Duration;
 
 use colibri_edge::storage::{CommitError, Fault, Param, Statement, Store};
+use rusqlite::backup::Backup;
 use rusqlite::limits::Limit;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
@@ -37,8 +40,16 @@ pub(crate) struct Sqlite {
 impl Sqlite {
     /// An empty database with every migration applied, in file-name order as wrangler does it.
     pub(crate) fn new() -> Self {
-        let db = connection();
-        apply(&db, &migrations());
+        /// The migrations are applied once for all tests, which copy the pages: a history opens several databases.
+        static MIGRATED: LazyLock<Mutex<Connection>> = LazyLock::new(|| {
+            let db = connection();
+            apply(&db, &migrations());
+            Mutex::new(db)
+        });
+        let mut db = connection();
+        let migrated = MIGRATED.lock().unwrap();
+        Backup::new(&migrated, &mut db).unwrap().run_to_completion(i32::MAX, Duration::ZERO, None).unwrap();
+        drop(migrated);
         Self::of(db)
     }
 
@@ -305,6 +316,7 @@ fn connection() -> Connection {
     ] {
         db.set_limit(limit, value).unwrap();
     }
+    db.set_prepared_statement_cache_capacity(1_000); // more than there are: preparing costs more than running
     db
 }
 
