@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use url::Url;
 use worker::{Env, Headers, Method, Request, RequestInit, WebSocket};
 
+use crate::domain::community::devices::Devices;
 use crate::domain::pending::OutboxEvents;
 use crate::domain::replay::Replayed;
 use crate::durable::replies::{Announced, Delivered, Done};
@@ -193,6 +194,9 @@ pub struct Voices {}
 pub struct Voiced {
     /// Occupied channels, each with its members, sorted.
     pub channels: Vec<(AtUri, Vec<Did>)>,
+    /// What the devices of these people do (U30).
+    #[serde(default)]
+    pub devices: Devices,
     /// The last `seq` assigned: the lists include all events up to it.
     #[serde(default)]
     pub seq: u64,

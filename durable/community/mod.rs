@@ -9,14 +9,15 @@
 //! - Stored: `storage::community_log`, `storage::community_voice`, `storage::bound_rooms`; an
 //!   observer's attachment has its number, and its position while it catches up.
 //! - Commands: [`Announce`], [`Attach`], [`Replay`], [`Locate`], [`JoinVoice`], [`LeaveVoice`], [`Voices`],
-//!   [`PublishToObservers`], [`ClearLog`], [`Observe`](OBSERVE), [`Bind`], [`Typing`], [`ListensForTyping`]; of a
-//!   lobby, which stores nothing, [`Wait`](WAIT) and [`Known`].
+//!   [`PublishToObservers`], [`ClearLog`], [`Observe`](OBSERVE), [`Bind`], [`Typing`], [`ListensForTyping`],
+//!   [`DevicesAre`]; of a lobby, which stores nothing, [`Wait`](WAIT) and [`Known`].
 //! - Wakes on a command, a frame of an observer, and its alarm, which delivers what is left and
 //!   deletes old events. Its log expires; the counters stay, because a `seq` is never reused.
 
 mod clearing;
 pub mod commands;
 mod delivery;
+pub mod devices;
 mod log;
 mod observer_sockets;
 mod observers;
@@ -31,6 +32,7 @@ use worker::{
     WebSocketRequestResponsePair, durable_object, wasm_bindgen,
 };
 
+use self::devices::DevicesAre;
 use self::log::CommunityLog;
 use self::typing::{ListensForTyping, Typing};
 use crate::durable::community::commands::{
@@ -78,6 +80,9 @@ impl DurableObject for Community {
             ListensForTyping::NAME => {
                 serve(&mut request, async |command: ListensForTyping| Ok(log.listens_for_typing(&command)))
                     .await
+            }
+            DevicesAre::NAME => {
+                serve(&mut request, async |command: DevicesAre| log.devices_are(command).await).await
             }
             Replay::NAME => serve(&mut request, async |command: Replay| log.replay(&command)).await,
             Locate::NAME => serve(&mut request, async |command: Locate| log.locate(&command)).await,

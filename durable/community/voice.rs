@@ -30,7 +30,9 @@ impl CommunityLog {
 
     /// Who is where (V10).
     pub(super) fn voices(&self) -> Outcome<Voiced> {
-        self.with(|core| Ok(Voiced { channels: core.voices(), seq: core.counters().seq }))
+        self.with(|core| {
+            Ok(Voiced { channels: core.voices(), devices: core.devices(), seq: core.counters().seq })
+        })
     }
 }
 

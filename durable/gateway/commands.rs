@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::domain::community::devices::Devices;
 use crate::domain::gateway::session::View;
 use crate::domain::pending::OutboxEvents;
 use crate::domain::presence::State;
@@ -163,6 +164,25 @@ impl Command for ShowTyping {
     type Reply = Delivered;
     const OBJECT: Object = Object::Gateway;
     const NAME: &'static str = "show-typing";
+}
+
+/// To `Gateway`: what the devices of these people in a call do now (U30). Idempotent.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ShowDevices {
+    /// The community.
+    pub community: AtUri,
+    /// The voice channel.
+    pub channel: AtUri,
+    /// The people.
+    pub devices: Devices,
+    /// Whether only members may receive it (X43).
+    pub members_only: bool,
+}
+
+impl Command for ShowDevices {
+    type Reply = Done;
+    const OBJECT: Object = Object::Gateway;
+    const NAME: &'static str = "show-devices";
 }
 
 /// To the `Gateway` of a person: their sockets show what they did through HTTP (U21, U22). Not idempotent, and not

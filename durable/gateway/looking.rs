@@ -14,10 +14,10 @@ use crate::domain::gateway::session::View;
 use crate::domain::members_only::Readers;
 use crate::domain::subscriptions::{Candidate, Kind, may_be_known};
 use crate::domain::typing::{CANDIDATES_MAX, DEAF, where_may_write};
-use crate::durable::community::commands::Voices;
+use crate::durable::community::commands::{Voiced, Voices};
 use crate::durable::community::typing::{ListensForTyping, Typing};
-use crate::durable::gateway::commands::ShowTyping;
-use crate::durable::replies::Delivered;
+use crate::durable::gateway::commands::{ShowDevices, ShowTyping};
+use crate::durable::replies::{Delivered, Done};
 use crate::platform::clock::now;
 use crate::platform::d1::D1;
 use crate::platform::log;
@@ -48,7 +48,8 @@ impl GatewayObject {
         }
         let voiced = call(&self.env, community.as_str(), &Voices {}).await?;
         let present = present::present(&db, &community, PRESENT_MAX + 1).await?;
-        Ok(Ok(Found { community, present, voice: voiced.channels, seq: voiced.seq }))
+        let Voiced { channels: voice, devices, seq } = voiced;
+        Ok(Ok(Found { community, present, voice, devices, seq }))
     }
 
     /// A52: finds the channel that a person sees, and moves their marks (U42).
@@ -142,6 +143,14 @@ impl GatewayObject {
         }
         self.on(Input::Typing { view, did, readers })?;
         Ok(Delivered { listening })
+    }
+
+    /// What the devices of people in a call do.
+    pub(super) async fn show_devices(&self, command: ShowDevices) -> Outcome<Done> {
+        let ShowDevices { community, channel, devices, members_only } = command;
+        let readers = if members_only { self.readers(&community).await? } else { Readers::All };
+        self.on(Input::Devices { view: View { channel, community }, devices, readers })?;
+        Ok(Done {})
     }
 
     /// Somebody here receives typing of these channels from now on: their communities learn of it, if this gateway may

@@ -13,10 +13,12 @@
 //!   few and stay ([`rooms_of`](crate::platform::objects::rooms_of)).
 
 pub mod commands;
+mod devices;
 mod peers;
+mod rights;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use worker::{
     DurableObject, Env, Error, Request, Response, Result, State, WebSocket, WebSocketIncomingMessage,
@@ -44,8 +46,6 @@ use crate::storage::{Fault, facts};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::signaling::{HEARTBEAT, HEARTBEAT_ACK};
 
-/// How often a decision is repeated because something happened while its facts were read.
-const TRIES: u32 = 8;
 /// The shortest alarm, in milliseconds.
 const ALARM_MIN_MS: i64 = 1_000;
 
@@ -58,18 +58,11 @@ pub struct VoiceRoom {
     memory: RefCell<Option<Peers>>,
     /// For each room of a channel with peers or joins.
     rights: RefCell<BTreeMap<AtUri, Rights>>,
+    /// The rooms whose devices changed since they were told (U30).
+    untold: RefCell<BTreeSet<AtUri>>,
+    /// The rooms with a call that tells it.
+    telling: RefCell<BTreeSet<AtUri>>,
     alarm: Alarm,
-}
-
-/// What is known of the rights in a room since the object woke.
-#[derive(Debug, Default)]
-struct Rights {
-    /// Counts the times that rights may have ended: facts read before the latest are stale.
-    epoch: u64,
-    /// Joins that wait for facts.
-    joining: u32,
-    /// The community that notifies this room when rights may have ended.
-    bound_at: Option<AtUri>,
 }
 
 type Outcome<T> = std::result::Result<T, Fault>;
@@ -88,6 +81,8 @@ impl DurableObject for VoiceRoom {
             env,
             memory: RefCell::new(None),
             rights: RefCell::default(),
+            untold: RefCell::default(),
+            telling: RefCell::default(),
         }
     }
 
@@ -121,13 +116,18 @@ impl DurableObject for VoiceRoom {
             }
             Forget::NAME => {
                 let forget = |forget: Forget| self.with(|peers| peers.forget(&forget.did));
-                serve(&mut request, async |command: Forget| Ok(forget(command))).await
+                let forgotten = serve(&mut request, async |command: Forget| Ok(forget(command))).await;
+                self.tell_devices().await;
+                forgotten
             }
             RestartCalls::NAME => {
                 serve(&mut request, async |_: RestartCalls| Ok(self.with(Peers::restart))).await
             }
             Recheck::NAME => {
-                serve(&mut request, async |recheck: Recheck| self.recheck(&recheck.room).await).await
+                let recheck = async |recheck: Recheck| self.recheck(&recheck.room).await;
+                let rechecked = serve(&mut request, recheck).await;
+                self.tell_devices().await;
+                rechecked
             }
             _ => unknown(),
         }
@@ -136,6 +136,8 @@ impl DurableObject for VoiceRoom {
     async fn alarm(&self) -> Result<Response> {
         self.alarm.rang();
         self.sweep().await;
+        self.with(|peers| peers.take_for_changed(None));
+        self.tell_devices().await;
         Response::empty()
     }
 
@@ -151,18 +153,21 @@ impl DurableObject for VoiceRoom {
         }
         self.tidy();
         self.look_after().await;
+        self.tell_devices().await;
         Ok(())
     }
 
     // A close and an error mean the same here: the socket is gone.
     async fn websocket_close(&self, socket: WebSocket, _: usize, _: String, _: bool) -> Result<()> {
         self.with(|peers| peers.gone(&socket));
+        self.tell_devices().await;
         self.tidy();
         Ok(())
     }
 
     async fn websocket_error(&self, socket: WebSocket, _: Error) -> Result<()> {
         self.with(|peers| peers.gone(&socket));
+        self.tell_devices().await;
         self.tidy();
         Ok(())
     }
@@ -177,19 +182,6 @@ impl VoiceRoom {
             Peers::load(&self.state, &object, self.settings.max_peers)
         });
         act(peers)
-    }
-
-    /// Runs `act` on the known rights in a room.
-    fn rights<T>(&self, channel: &AtUri, act: impl FnOnce(&mut Rights) -> T) -> T {
-        act(self.rights.borrow_mut().entry(channel.clone()).or_default())
-    }
-
-    /// Drops the rights of rooms without peers and joins: the next join asks anew.
-    fn tidy(&self) {
-        let is_occupied = |channel: &AtUri| {
-            self.with(|peers| peers.room(channel.as_str()).is_some_and(|room| !room.is_empty()))
-        };
-        self.rights.borrow_mut().retain(|channel, rights| rights.joining > 0 || is_occupied(channel));
     }
 
     /// Joins a socket to its room, if allowed (S01, S20).
@@ -224,49 +216,6 @@ impl VoiceRoom {
                 self.with(|peers| peers.send(id, error("Temporary failure, try again")));
             }
         }
-    }
-
-    /// The facts for the current rights, and the people concerned: the peers, and the joining
-    /// socket. If there is a community, it notifies this object of changes since before the facts
-    /// were read.
-    async fn facts(&self, channel: &AtUri, joining: Option<SocketId>) -> Outcome<(WorkingSet, Vec<Did>)> {
-        let db = D1::of(&self.env)?;
-        for _ in 0..TRIES {
-            let epoch = self.rights(channel, |rights| rights.epoch);
-            let people = self.with(|peers| {
-                let Some(room) = peers.room(channel.as_str()) else { return Vec::new() };
-                let asks = joining.and_then(|id| room.session(id)).and_then(|session| session.did.clone());
-                room.people().into_iter().chain(asks).collect::<Vec<Did>>()
-            });
-            let working_set = facts::right_to_be_in(&db, channel, &people, now()).await?;
-            let community =
-                home(&working_set, channel, None).ok().map(|(_, community)| community.uri.clone());
-            let (now, bound_at) = self.rights(channel, |rights| (rights.epoch, rights.bound_at.clone()));
-            if joining.is_some() && community.is_some() && community != bound_at {
-                if let Some(community) = community {
-                    let bind = Bind { community: community.clone(), room: channel.clone() };
-                    call(&self.env, community.as_str(), &bind).await?;
-                    self.rights(channel, |rights| rights.bound_at = Some(community));
-                }
-            } else if now == epoch {
-                return Ok((working_set, people));
-            }
-        }
-        Err(Fault::new("looking at rights", "they change faster than they can be read"))
-    }
-
-    /// Checks everybody's right in a room again (S20).
-    async fn recheck(&self, channel: &AtUri) -> Outcome<Rechecked> {
-        // While there are peers there is an entry from here on, so it shows whether anybody stays.
-        if self.with(|peers| peers.room(channel.as_str()).is_some_and(|room| !room.is_empty())) {
-            self.rights(channel, |rights| rights.epoch += 1);
-            let (working_set, people) = self.facts(channel, None).await?;
-            self.with(|peers| peers.act(channel.as_str(), |room| (room.recheck(&working_set, &people), ())));
-        } else if let Some(rights) = self.rights.borrow_mut().get_mut(channel) {
-            rights.epoch += 1;
-        }
-        self.tidy();
-        Ok(Rechecked { occupied: self.rights.borrow().contains_key(channel) })
     }
 
     /// Finds peers that stopped without a close.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use worker::{State, WebSocket};
 
+use crate::domain::community::devices::Devices;
 use crate::domain::signaling::door::{UNSENT_MAX, close, error};
 use crate::domain::signaling::hall::{self, Hall};
 use crate::domain::signaling::room::{
@@ -18,7 +19,7 @@ use crate::platform::clock::{lot, now};
 use crate::platform::log;
 use crate::platform::socket_state::{is_open, last_auto_response, unsent};
 use crate::storage::Fault;
-use crate::wire::ids::Did;
+use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
 
 /// See the module.
@@ -26,13 +27,16 @@ pub(super) struct Peers {
     hall: Hall,
     /// Each socket, and its room.
     sockets: BTreeMap<SocketId, (WebSocket, String)>,
+    /// The rooms of channels in which the state of some device changed (U30).
+    changed: BTreeSet<AtUri>,
 }
 
 impl Peers {
     /// Rebuilds the memory. Removes peers whose sockets ended while the object slept, if nothing
     /// reported that. `object` is the name of the object, see [`Session::room`].
     pub(super) fn load(state: &State, object: &str, max_peers: usize) -> Self {
-        let mut peers = Self { hall: Hall::new(max_peers), sockets: BTreeMap::new() };
+        let mut peers =
+            Self { hall: Hall::new(max_peers), sockets: BTreeMap::new(), changed: BTreeSet::new() };
         for socket in state.get_websockets() {
             if let Some(session) = session(&socket) {
                 let room = session.room.clone().unwrap_or_else(|| object.to_owned());
@@ -78,6 +82,7 @@ impl Peers {
         act: impl FnOnce(&mut Room) -> (Vec<Effect>, T),
     ) -> Option<T> {
         let (effects, result) = act(self.hall.room_mut(room)?);
+        self.note_devices(room);
         self.perform(effects);
         self.hall.tidy(room);
         Some(result)
@@ -111,7 +116,36 @@ impl Peers {
         let lease = Lease { now: now(), millis: lease_ms, beat: &beat };
         let Some(room_now) = self.hall.room_mut(&room) else { return };
         let effects = room_now.join(id, request, access, &lease);
+        self.note_devices(&room);
         self.perform(effects);
+    }
+
+    fn note_devices(&mut self, room: &str) {
+        let Some(room) = self.hall.room_mut(room) else { return };
+        let changed = if room.take_changed() { room.channel() } else { None };
+        self.changed.extend(changed);
+    }
+
+    /// The rooms of channels in which the state of some device changed.
+    pub(super) fn take_changed(&mut self) -> BTreeSet<AtUri> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Takes a room, or without one every room with something to say, for changed.
+    pub(super) fn take_for_changed(&mut self, channel: Option<AtUri>) {
+        let all = || {
+            self.hall.names().into_iter().filter_map(|name| {
+                let room = self.hall.room(&name)?;
+                room.channel().filter(|_| !room.devices().is_empty())
+            })
+        };
+        let changed: Vec<AtUri> = channel.map_or_else(|| all().collect(), |channel| vec![channel]);
+        self.changed.extend(changed);
+    }
+
+    /// What the devices of people in the room of a channel do.
+    pub(super) fn devices(&self, channel: &AtUri) -> Devices {
+        self.hall.room(channel.as_str()).map(Room::devices).unwrap_or_default()
     }
 
     /// Sends a frame to a socket.

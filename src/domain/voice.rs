@@ -75,6 +75,11 @@ impl VoicePresence {
         self.place.as_ref()
     }
 
+    /// The socket that keeps the person there (V07, V08).
+    pub fn holder(&self) -> Option<i64> {
+        self.holder
+    }
+
     /// The channel to remove the person from: notify its community, then send [`Input::Left`].
     pub fn leaving(&self) -> Option<&Place> {
         self.place.as_ref().filter(|_| self.leaving)

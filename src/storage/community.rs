@@ -19,6 +19,7 @@ pub fn load(run: &Run<'_>) -> Result<Stored, Fault> {
         counters: counters(run)?,
         listeners: rows(Some(&run(&log::listeners())?))?,
         in_voice: rows(Some(&run(&voice::members())?))?,
+        devices: rows(Some(&run(&voice::devices())?))?,
     })
 }
 
@@ -37,6 +38,7 @@ pub fn statements(keep: &Keep, now: Micros) -> Vec<Statement> {
         Keep::Append(first, events) => log::append(*first, events.iter(), now),
         Keep::InVoice(did, channel, gateway) => vec![voice::join(did, channel, gateway)],
         Keep::OnlyInVoice(rooms) => vec![voice::only(rooms)],
+        Keep::Devices(channel, devices) => vec![voice::devices_are(channel, devices)],
         Keep::Count(seq, announced) => vec![log::count(*seq, *announced)],
         Keep::Delivered(name, seq) => vec![log::delivered(name, *seq)],
         Keep::Leave(listener) => vec![log::leave(listener)],

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{AtUri, Did, Rkey};
 use super::json;
+use super::signaling::VoiceState;
 
 /// The longest client frame, in bytes (A15).
 pub const FRAME_MAX: usize = 64 * 1024;
@@ -134,6 +135,8 @@ pub enum Reply {
         complete: bool,
         /// The occupied voice channels, by key, each with its people, sorted.
         voice: BTreeMap<Rkey, Vec<Did>>,
+        /// What the devices of these people do (U30); who is absent has none of the four.
+        voice_states: BTreeMap<Did, VoiceState>,
         /// The last `seq` that `voice` includes.
         seq: u64,
     },
@@ -149,6 +152,25 @@ pub enum Reply {
         community_uri: AtUri,
         /// The exact channel.
         channel_uri: AtUri,
+    },
+    /// What somebody's devices in a call do (U30).
+    VoiceStateChanged {
+        /// The community.
+        community_uri: AtUri,
+        /// The voice channel.
+        channel_rkey: Rkey,
+        /// Who.
+        did: Did,
+        /// What they do now.
+        #[serde(flatten)]
+        state: VoiceState,
+    },
+    /// The person joined a voice channel from another device: this one calls no more (U31).
+    Superseded {
+        /// The community.
+        community_uri: AtUri,
+        /// The voice channel that this device was in.
+        channel_rkey: Rkey,
     },
 }
 

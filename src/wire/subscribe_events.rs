@@ -106,6 +106,7 @@ pub enum NewestEvent {
     ReactionEvent(ReactionEvent),
     UserEvent(UserEvent),
     VoicePresenceEvent(VoicePresenceEvent),
+    VoiceStateEvent(VoiceStateEvent),
     TypingEvent(TypingEvent),
     ApplicationEvent(ApplicationEvent),
     SeenEvent(SeenEvent),
@@ -368,6 +369,16 @@ pub struct VoicePresenceEvent {
     pub event: &'static str,
     pub channel: AtUri,
     pub did: Did,
+}
+
+/// Somebody in a call muted or deafened themselves, or no more.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "named as in the lexicon")]
+pub struct VoiceStateEvent {
+    pub channel: AtUri,
+    pub did: Did,
+    pub muted: bool,
+    pub deafened: bool,
 }
 
 /// The person of the socket read something on another device. No lexicon has it.

@@ -5,6 +5,7 @@
 //! in the database: the memory knows only where it begins and ends.
 
 pub mod deliveries;
+pub mod devices;
 pub mod observers;
 mod voice;
 
@@ -13,6 +14,7 @@ use std::rc::Rc;
 
 use serde::Deserialize;
 
+use self::devices::Devices;
 use super::announcement::{Announcement, Audience, Topic};
 use super::pending::OutboxEvents;
 use super::replay::{Replayed, Resume, resume};
@@ -81,6 +83,8 @@ pub struct Stored {
     pub listeners: Vec<Listener>,
     /// Each person in a voice channel: the person, the channel, and the gateway that joined them.
     pub in_voice: Vec<(Did, AtUri, String)>,
+    /// What the devices of people in calls do, by voice channel (U30).
+    pub devices: Vec<(AtUri, Devices)>,
 }
 
 /// A change of the object's database. `storage::community` has the statements.
@@ -98,6 +102,8 @@ pub enum Keep {
     InVoice(Did, AtUri, String),
     /// Removes everybody from voice who is not in these lists.
     OnlyInVoice(Rooms),
+    /// The people in the room of this voice channel have these states (U30); none deletes them.
+    Devices(AtUri, Devices),
     /// The last `seq` assigned, and the last outbox row received.
     Count(u64, i64),
     /// A gateway received everything up to and including this `seq`.
@@ -129,6 +135,8 @@ pub struct Community {
     /// For each person in voice, the gateway that joined them. Only that one can remove them: after a change of
     /// `GATEWAY_SHARDS`, a former home must not.
     joined_by: BTreeMap<Did, String>,
+    /// What the devices of people in calls do, by voice channel (U30). None is empty.
+    devices: BTreeMap<AtUri, Devices>,
     /// Gateways with a delivery in progress: one call at a time, so that events arrive in order.
     delivering: BTreeSet<String>,
     /// The number of failed deliveries in a row, per gateway.
@@ -145,6 +153,7 @@ impl Community {
             listeners: BTreeMap::new(),
             rooms: Rooms::default(),
             joined_by: BTreeMap::new(),
+            devices: BTreeMap::new(),
             delivering: BTreeSet::new(),
             failures: BTreeMap::new(),
             effects: Vec::new(),
@@ -155,11 +164,12 @@ impl Community {
 
     /// A write failed: replaces the memory by the stored state.
     pub fn reload(&mut self, stored: Stored) {
-        let Stored { counters, listeners, in_voice } = stored;
+        let Stored { counters, listeners, in_voice, devices } = stored;
         self.counters = counters;
         self.listeners = listeners.into_iter().map(|one| (one.name.clone(), one)).collect();
         self.joined_by = in_voice.iter().map(|(did, _, gateway)| (did.clone(), gateway.clone())).collect();
         self.rooms = Rooms::of(in_voice.into_iter().map(|(did, channel, _)| (did, channel)));
+        self.devices = devices.into_iter().collect();
         self.effects.clear();
     }
 
@@ -192,6 +202,7 @@ impl Community {
                     self.keep(Keep::MembersOnly(on));
                 }
                 let ended = self.end_voice(community, &event)?;
+                self.end_devices(&event);
                 is_voice_changed |= !ended.is_empty();
                 events.extend(ended);
                 events.push(event);

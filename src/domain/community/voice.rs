@@ -46,6 +46,7 @@ impl Community {
 
     /// Removes a person, whichever gateway joined them.
     pub fn take_out(&mut self, community: &AtUri, did: &Did) -> Result<(), serde_json::Error> {
+        self.forget_devices(did);
         if self.joined_by.remove(did).is_some() {
             let changed = events(community, self.rooms.leave(did), true)?;
             self.append(changed, Some(Keep::OnlyInVoice(self.rooms.clone())), self.counters.announced);

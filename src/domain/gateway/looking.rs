@@ -9,14 +9,16 @@ use super::session::{Open, View};
 use super::{Effect, Gateway, Job, Moment};
 use crate::domain::actions::Actor;
 use crate::domain::announcement::Audience;
+use crate::domain::community::devices::Devices;
 use crate::domain::members_only::Readers;
 use crate::domain::presence::State;
 use crate::domain::subscriptions::{Candidate, Meanings, Routing};
 use crate::domain::typing::{PAUSE, TypingRefusal, expires_at};
 use crate::wire::events::march;
 use crate::wire::ids::{AtUri, Did, Rkey};
+use crate::wire::signaling::VoiceState;
 use crate::wire::socket::{PresentMember, Reply, Spelling};
-use crate::wire::subscribe_events::{NewestEvent, TypingEvent};
+use crate::wire::subscribe_events::{NewestEvent, TypingEvent, VoiceStateEvent};
 
 /// The most people of a snapshot: a frame of about 60 KB.
 pub const PRESENT_MAX: usize = 1_000;
@@ -40,6 +42,8 @@ pub struct Found {
     pub present: Vec<(Did, State)>,
     /// The occupied voice channels with their people.
     pub voice: Vec<(AtUri, Vec<Did>)>,
+    /// What the devices of these people do.
+    pub devices: Devices,
     /// The last `seq` of the community before `present` was read.
     pub seq: u64,
 }
@@ -66,7 +70,7 @@ impl Gateway {
         let meanwhile = self.open.get_mut(&id).and_then(|open| open.meanwhile.take());
         let reply = found.map_or_else(
             |refusal| refusal,
-            |Found { community, present, voice, seq }| {
+            |Found { community, present, voice, devices, seq }| {
                 let complete = present.len() <= PRESENT_MAX;
                 let mut states: BTreeMap<Did, State> = present.into_iter().collect();
                 states.extend(meanwhile.map(|meanwhile| meanwhile.states).unwrap_or_default());
@@ -77,7 +81,15 @@ impl Gateway {
                 let members = states.into_iter().take(PRESENT_MAX).map(member).collect();
                 let voice: BTreeMap<Rkey, Vec<Did>> =
                     voice.into_iter().map(|(channel, dids)| (channel.rkey(), dids)).collect();
-                Reply::PresenceSnapshot { community_uri: community, members, complete, voice, seq }
+                let voice_states = devices;
+                Reply::PresenceSnapshot {
+                    community_uri: community,
+                    members,
+                    complete,
+                    voice,
+                    voice_states,
+                    seq,
+                }
             },
         );
         self.done(id, Some(reply), moment);
@@ -230,6 +242,33 @@ impl Gateway {
         for (to, text) in [(march, Some(frame.text())), (newest, of_newest)] {
             let to: Vec<i64> = to.into_iter().map(|(id, _)| id).collect();
             self.effects.extend(text.filter(|_| !to.is_empty()).map(|text| Effect::Send { to, text }));
+        }
+    }
+
+    /// What the devices of people in a call do: everybody who receives the events of the community gets that (U30).
+    pub(super) fn devices(&mut self, view: &View, devices: Devices, readers: &Readers) {
+        let community = view.community.as_str();
+        let approvers = &BTreeSet::new();
+        let routing = Routing { community, readers, approvers, meanings: &self.meanings };
+        let receives = |open: &Open| {
+            routing.receives(&open.subscriptions, open.session.receiver(), &Audience::Community)
+        };
+        let receivers = self.open.iter().filter(|(_, open)| receives(open));
+        let (newest, march): (Vec<_>, Vec<_>) = receivers
+            .map(|(id, open)| (*id, open.session.spelling))
+            .partition(|(_, to)| *to == Spelling::Newest);
+        let ids = |to: Vec<(i64, Spelling)>| to.into_iter().map(|(id, _)| id).collect::<Vec<i64>>();
+        let (newest, march) = (ids(newest), ids(march));
+        for (did, state) in devices {
+            let VoiceState { muted, deafened, .. } = state;
+            let event = VoiceStateEvent { channel: view.channel.clone(), did: did.clone(), muted, deafened };
+            let of_newest = NewestEvent::VoiceStateEvent(event).text().ok();
+            let (community_uri, channel_rkey) = (view.community.clone(), view.channel.rkey());
+            let frame = Reply::VoiceStateChanged { community_uri, channel_rkey, did, state };
+            for (to, text) in [(&march, Some(frame.text())), (&newest, of_newest)] {
+                let text = text.filter(|_| !to.is_empty());
+                self.effects.extend(text.map(|text| Effect::Send { to: to.clone(), text }));
+            }
         }
     }
 

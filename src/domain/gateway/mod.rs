@@ -32,6 +32,7 @@ use self::publication::Publication;
 use self::session::{Caller, Open, Session, View};
 use super::actions::{Destination, Subscribe};
 use super::announcement::Numbered;
+use super::community::devices::Devices;
 use super::frame_budget::Rate;
 use super::lease;
 use super::members_only::{Allowed, Readers};
@@ -134,6 +135,15 @@ pub enum Input {
         view: View,
         /// Who.
         did: Did,
+        /// Who may read the community.
+        readers: Readers,
+    },
+    /// What the devices of people in a call do; `readers` as in [`Allowed`].
+    Devices {
+        /// In which voice channel, of which community.
+        view: View,
+        /// Of whom.
+        devices: Devices,
         /// Who may read the community.
         readers: Readers,
     },
@@ -377,6 +387,7 @@ impl Gateway {
             Input::Viewed(id, channel, community) => self.viewed(id, channel, community, moment),
             Input::Writes { id, did, name, found } => self.end_writing(id, did, &name, found, moment),
             Input::Snapshot(id, found) => self.end_snapshot(id, *found, moment),
+            Input::Devices { view, devices, readers } => self.devices(&view, devices, &readers),
             Input::Typing { view, did, readers } => self.typing(&view, &did, &readers, moment),
             Input::Shown(did, event) => self.show_to(&did, &event, moment),
             Input::Records(rows) => self.records(rows, moment),

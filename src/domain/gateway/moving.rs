@@ -4,12 +4,13 @@
 //! one before it calls the community: after a crash, nobody is in a list that no gateway knows of. The object
 //! performs each [`Step`], one move at a time for each person, and passes the [`Answer`] to [`Gateway::go_on`].
 
-use super::Gateway;
+use super::{Effect, Gateway};
 use crate::domain::actions::Destination;
 use crate::domain::presence::Input as Happened;
 use crate::domain::voice::{Input, Place};
 use crate::domain::voice_right::{VoiceRefusal, voice_channel};
 use crate::wire::ids::{AtUri, Did};
+use crate::wire::socket::Reply;
 use crate::wire::time::Micros;
 
 /// How often a right is read in one move. The community answers "stale" if it received an event after the right was
@@ -29,6 +30,8 @@ pub struct Move {
     noted: bool,
     /// Why the person may not be there: the reply once they have left.
     refusal: Option<VoiceRefusal>,
+    /// The socket that kept the person in a channel until this one joined, and that channel (U31).
+    superseded: Option<(i64, Place)>,
 }
 
 impl Move {
@@ -85,7 +88,9 @@ pub enum Answer {
 impl Gateway {
     /// The session `session` asks to move its person (A12, A12b).
     pub fn begin_move(&self, session: i64, did: &Did, destination: &Destination) -> (Move, Step) {
-        let begin = |to| Move { session, did: did.clone(), to, attempts: 0, noted: false, refusal: None };
+        let did = did.clone();
+        let begin =
+            |to| Move { session, did, to, attempts: 0, noted: false, refusal: None, superseded: None };
         let Destination::In(community, channel) = destination else {
             let out = begin(None);
             let step = self.leave_first(&out).unwrap_or(Step::Over(Ending::Done));
@@ -135,6 +140,7 @@ impl Gateway {
                     // The socket that joined has closed meanwhile (V07).
                     self.person(&moving.did, Happened::Closed(moving.session), now);
                 }
+                self.tell_superseded(moving.superseded.take());
                 Step::Over(Ending::Done)
             }
             (Answer::Stale, Some(to)) if moving.attempts + 1 < ATTEMPTS => {
@@ -152,9 +158,26 @@ impl Gateway {
     }
 
     fn join(&mut self, moving: &mut Move, to: Place, now: Micros) -> Step {
+        if !moving.noted {
+            moving.superseded = self.superseded_by(moving.session, &moving.did);
+        }
         self.note_voice(&moving.did, Input::Joined(moving.session, to.clone()), now);
         moving.noted = true;
         Step::Join(to)
+    }
+
+    /// The open socket that keeps the person in a channel, if it is another one (U31).
+    fn superseded_by(&self, session: i64, did: &Did) -> Option<(i64, Place)> {
+        let voice = &self.persons.get(did)?.person.voice;
+        let holder = voice.holder().filter(|holder| *holder != session && self.open.contains_key(holder))?;
+        Some((holder, voice.place()?.clone()))
+    }
+
+    /// U31: the person joined from another device, so this one calls no more.
+    fn tell_superseded(&mut self, superseded: Option<(i64, Place)>) {
+        let Some((holder, Place { community, channel })) = superseded else { return };
+        let frame = Reply::Superseded { community_uri: community, channel_rkey: channel.rkey() };
+        self.effects.push(Effect::Send { to: vec![holder], text: frame.text() });
     }
 
     fn leave_first(&self, moving: &Move) -> Option<Step> {

@@ -218,6 +218,8 @@ pub struct Room {
     max_peers: usize,
     sessions: BTreeMap<SocketId, Open>,
     next_order: u64,
+    /// What [`Room::devices`] says may have changed.
+    is_changed: bool,
 }
 
 #[derive(Debug)]
@@ -231,7 +233,7 @@ struct Open {
 impl Room {
     /// An empty room. `max_peers` is `SIGNAL_MAX_PEERS` (S15).
     pub fn new(name: String, max_peers: usize) -> Self {
-        Self { name, max_peers, sessions: BTreeMap::new(), next_order: 0 }
+        Self { name, max_peers, sessions: BTreeMap::new(), next_order: 0, is_changed: false }
     }
 
     /// The channel that the room is named after, known or not (S20).
@@ -267,6 +269,27 @@ impl Room {
         people.sort_unstable();
         people.dedup();
         people
+    }
+
+    /// What the devices of the people of a bound room do (U30), of those who reported anything but the default. Of a
+    /// person with several peers the last to join counts.
+    pub fn devices(&self) -> BTreeMap<Did, VoiceState> {
+        let mut last: BTreeMap<&Did, &Peer> = BTreeMap::new();
+        for (session, peer) in self.peers().filter(|(_, peer)| peer.bound) {
+            let Some(did) = &session.did else { continue };
+            let known = last.entry(did).or_insert(peer);
+            if known.order < peer.order {
+                *known = peer;
+            }
+        }
+        let state = |(did, peer): (&Did, &Peer)| Some((did.clone(), peer.voice?));
+        let is_said = |(_, state): &(Did, VoiceState)| *state != VoiceState::default();
+        last.into_iter().filter_map(state).filter(is_said).collect()
+    }
+
+    /// Whether [`Self::devices`] may have changed since the last call.
+    pub fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.is_changed)
     }
 
     /// Whether nobody has joined.
@@ -412,6 +435,7 @@ impl Room {
         effects.extend(self.dismiss(&old, close::POLICY, TAKEN_OVER, Some(TAKEN_OVER)));
         let order = self.next_order;
         self.next_order = order.saturating_add(1);
+        self.is_changed |= bound && self.peers().any(|(_, peer)| peer.voice.is_some());
         if let Some(open) = self.sessions.get_mut(&socket) {
             let secret = request.secret.clone();
             open.session.peer = Some(Peer { peer_id: peer_id.to_owned(), order, bound, voice: None, secret });
@@ -487,6 +511,7 @@ impl Room {
             return Vec::new();
         };
         let state = peer.voice.unwrap_or_default().after(change);
+        self.is_changed |= peer.bound && peer.voice.unwrap_or_default() != state;
         peer.voice = Some(state);
         let peer_id = peer.peer_id.clone();
         let frame = self.voice_state(&peer_id, state);
@@ -498,6 +523,7 @@ impl Room {
         let Some(peer) = self.sessions.get_mut(&socket).and_then(|open| open.session.peer.take()) else {
             return Vec::new();
         };
+        self.is_changed |= peer.bound && peer.voice.is_some();
         let frame = ServerFrame::PeerLeft { room: &self.name, peer_id: &peer.peer_id }.text();
         vec![Effect::Keep(socket), Effect::Send { to: self.others(socket), frame }]
     }
@@ -542,6 +568,7 @@ impl Room {
             }
             effects.push(Effect::Close { socket: *socket, code, reason });
         }
+        self.is_changed |= left.iter().any(|peer| peer.bound && peer.voice.is_some());
         let to: Vec<SocketId> = self.peers().map(|(session, _)| session.id).collect();
         effects.extend(left.iter().map(|peer| {
             let frame = ServerFrame::PeerLeft { room: &self.name, peer_id: &peer.peer_id }.text();
@@ -567,6 +594,7 @@ impl Room {
                 Access::Bound if peer.bound => {}
                 Access::Bound => {
                     peer.bound = true;
+                    self.is_changed = true;
                     effects.push(Effect::Keep(session.id));
                 }
                 Access::Free | Access::NotAllowed | Access::WrongName => out.push(session.id),

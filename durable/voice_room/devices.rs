@@ -1,0 +1,50 @@
+//! Tells communities what the devices of people in their voice channels do (contract U30).
+//!
+//! All states of a room go at once, one call at a time for each room. After a failure the alarm tries again. The alarm
+//! also repeats what an object that died may not have told; a community ignores what it knows.
+
+use std::collections::BTreeSet;
+
+use super::{ALARM_MIN_MS, Outcome, VoiceRoom};
+use crate::durable::community::devices::DevicesAre;
+use crate::platform::log;
+use crate::platform::objects::call;
+use crate::wire::ids::AtUri;
+
+impl VoiceRoom {
+    /// Tells the communities of all rooms that changed. A room whose states are on their way is told once more by the
+    /// call that tells them.
+    pub(super) async fn tell_devices(&self) {
+        let changed: BTreeSet<AtUri> = self.with(|peers| peers.take_changed());
+        for channel in changed {
+            self.untold.borrow_mut().insert(channel.clone());
+            if !self.telling.borrow_mut().insert(channel.clone()) {
+                continue;
+            }
+            let mut told = Ok(());
+            while told.is_ok() && self.untold.borrow_mut().remove(&channel) {
+                told = self.tell(&channel).await;
+            }
+            self.telling.borrow_mut().remove(&channel);
+            if let Err(fault) = told {
+                log::fault(&fault, "who is muted in a call is told later");
+                self.with(|peers| peers.take_for_changed(Some(channel)));
+                self.alarm_within(ALARM_MIN_MS).await;
+            }
+        }
+    }
+
+    async fn tell(&self, channel: &AtUri) -> Outcome<()> {
+        let devices = self.with(|peers| peers.devices(channel));
+        let known = self.rights.borrow().get(channel).and_then(|rights| rights.bound_at.clone());
+        let community = match known {
+            Some(community) => Some(community),
+            None => self.community_of(channel).await?,
+        };
+        if let Some(community) = community {
+            let object = community.to_string();
+            call(&self.env, &object, &DevicesAre { community, channel: channel.clone(), devices }).await?;
+        }
+        Ok(())
+    }
+}
