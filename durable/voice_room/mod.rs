@@ -26,23 +26,18 @@ use worker::{
 };
 
 use self::peers::{Peers, session};
+use self::rights::Rights;
 use crate::domain::signaling::door::error;
 use crate::domain::signaling::room::{Access, Caller, JoinRequest, Room, SocketId, access, access_proven};
-use crate::domain::voice_right::home;
-use crate::domain::working_set::WorkingSet;
-use crate::durable::community::commands::Bind;
 use crate::durable::operator::RestartCalls;
-use crate::durable::voice_room::commands::{
-    Forget, Found, HasPeer, RELAYED_HEADER, ROOM_PARAMETER, Recheck, Rechecked,
-};
+use crate::durable::voice_room::commands::{Forget, Found, HasPeer, RELAYED_HEADER, ROOM_PARAMETER, Recheck};
 use crate::platform::alarm::Alarm;
 use crate::platform::clock::now;
 use crate::platform::config::{self, Signaling, follow_log_level};
-use crate::platform::d1::D1;
 use crate::platform::incidents;
 use crate::platform::log;
-use crate::platform::objects::{CONNECT, Command, DID_HEADER, PROVEN_HEADER, call, full, serve, unknown};
-use crate::storage::{Fault, facts};
+use crate::platform::objects::{CONNECT, Command, DID_HEADER, PROVEN_HEADER, full, serve, unknown};
+use crate::storage::Fault;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::signaling::{HEARTBEAT, HEARTBEAT_ACK};
 

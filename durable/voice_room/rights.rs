@@ -1,7 +1,7 @@
 //! Who may be in the room of a voice channel, as D1 and its community say (S20).
 
 use super::{Outcome, VoiceRoom};
-use crate::domain::signaling::room::{Room, SocketId};
+use crate::domain::signaling::room::SocketId;
 use crate::domain::voice_right::home;
 use crate::domain::working_set::WorkingSet;
 use crate::durable::community::commands::Bind;

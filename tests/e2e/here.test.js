@@ -150,7 +150,7 @@ test('U43, A50: one frame says who is here, and later events continue from it', 
   const { seq } = await anonymous.next({ type: 'voice_channel_updated' })
   const states = [[alice.did, 'online'], [bob.did, 'dnd']].sort()
   const members = states.map(([did, state]) => ({ did, state }))
-  const expected = { type: 'presence_snapshot', community_uri: community.uri, members, complete: true, voice: { [lounge.rkey]: [alice.did] }, seq }
+  const expected = { type: 'presence_snapshot', community_uri: community.uri, members, complete: true, voice: { [lounge.rkey]: [alice.did] }, voice_states: {}, seq }
   await becomes(bob, 'dnd')
   const isOnline = ({ member_did: did, state }) => did === alice.did && state === 'online'
   await answers(service, `/api/members?community=${community.uri}`, 200, (list) => list.some(isOnline))

@@ -152,6 +152,13 @@ async function cause(socket) {
   await socket.next({ type: 'channel_deleted' })
   await socket.request({ action: 'voice_event', community_uri: community.uri, voice_channel_rkey: voice.rkey })
   await socket.next({ type: 'voice_channel_updated', member_dids: [bob.did] })
+  const call = await inCall({ muted: true })
+  await socket.next({ type: 'voice_state_changed', did: alice.did, muted: true })
+  await call.close()
+  const second = await service.connect(`/api/subscribe?auth=${await proofOf(bob)}`)
+  await second.request({ action: 'voice_event', community_uri: community.uri, voice_channel_rkey: voice.rkey })
+  await socket.next({ type: 'superseded', channel_rkey: voice.rkey })
+  await second.close()
   await socket.request({ action: 'set_state', state: 'away' })
   await socket.next({ type: 'user_status_changed', did: bob.did, state: 'away' })
   await bob.profile({ displayName: 'Bob' })
@@ -179,6 +186,16 @@ async function cause(socket) {
   await socket.next({ type: 'community_upserted', name: 'Garden' })
   await restart('sockets')
   await socket.next({ type: 'server_restart' })
+}
+
+/** alice, with such devices in the room of the voice channel. */
+async function inCall(devices) {
+  const query = new URLSearchParams({ room: voice.uri, auth: await proofOf(alice) })
+  const call = await service.connect(`/api/webrtc/signal?${query}`)
+  call.send({ type: 'join', room: voice.uri, peer_id: alice.did })
+  await call.next({ type: 'joined' })
+  call.send({ type: 'voice_state', room: voice.uri, ...devices })
+  return call
 }
 
 /** @param {string} scope */
@@ -233,7 +250,10 @@ test('the events socket of the newest client: every frame is as documented', asy
   await socket.next(isType('channel_event'))
   await bob.profile({ displayName: 'Robert' })
   await socket.next(isType('user_event'))
+  const call = await inCall({ deafened: true })
+  await socket.next(isType('voice_state_event'))
+  await call.close()
   const seen = new Set(socket.frames.map((frame) => documented('publishNewest', frame)))
-  for (const type of ['ack', 'resumed', 'message_event', 'reaction_event', 'category_event', 'channel_event', 'user_event'])
+  for (const type of ['ack', 'resumed', 'message_event', 'reaction_event', 'category_event', 'channel_event', 'user_event', 'voice_state_event'])
     assert(seen.has(type), type)
 })

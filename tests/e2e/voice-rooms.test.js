@@ -106,6 +106,37 @@ test('S20: who leaves the community, or loses the approval, is sent away; also w
   await owner.close()
 })
 
+test('U30, U31, U43: the community sees who is muted, also after the objects slept; a second device calls in place of the first', async () => {
+  const listener = await place.service.connect(`/api/subscribe?did=${carol.did}`)
+  await listener.request({ action: 'subscribe', event_type: 'community', community_uri: community.uri })
+  const state = (devices) => ({ muted: false, deafened: false, camera: false, screen: false, ...devices })
+  const changed = (devices) =>
+    ({ type: 'voice_state_changed', community_uri: community.uri, channel_rkey: voice.rkey, did: alice.did, ...state(devices) })
+  const told = () => listener.frames.filter(({ type }) => type === 'voice_state_changed')
+  const enter = { action: 'voice_event', community_uri: community.uri, voice_channel_rkey: voice.rkey }
+  const [first, call] = [await place.service.connect(`/api/subscribe?did=${alice.did}`), await inside(alice)]
+  await first.request(enter)
+  const say = (devices) => call.send({ type: 'voice_state', room: voice.uri, ...devices })
+  say({ muted: true })
+  await listener.next(changed({ muted: true }))
+  await place.service.evict('VoiceRoom', roomsOf(voice.uri))
+  await place.service.evict('Community', community.uri)
+  const snapshot = await listener.request({ action: 'presence', community_uri: community.uri })
+  assert.deepEqual(snapshot.voice_states, { [alice.did]: state({ muted: true }) })
+  for (const devices of [{ muted: true }, { screen: true }, { muted: false }]) say(devices)
+  await listener.next(changed({ screen: true }))
+  const second = await place.service.connect(`/api/subscribe?did=${alice.did}`)
+  await second.request(enter)
+  await first.next({ type: 'superseded', community_uri: community.uri, channel_rkey: voice.rkey })
+  await call.close()
+  await listener.next(changed({}))
+  assert.deepEqual(told(), [{ muted: true }, { muted: true, screen: true }, { screen: true }, {}].map(changed), 'each once, in order')
+  const { voice_states } = await listener.request({ action: 'presence', community_uri: community.uri })
+  assert.deepEqual(voice_states, {})
+  assert.deepEqual(second.frames.filter(({ type }) => type === 'superseded'), [])
+  await Promise.all([first, second, listener].map((socket) => socket.close()))
+})
+
 test('B-17, S20: who is banned is sent away at once, and nobody else', async () => {
   const [owner, member] = [await inside(alice), await inside(bob, '#2')]
   await moderate('POST', '/api/community/ban', { community_uri: community.uri, member_did: bob.did })

@@ -616,7 +616,7 @@ export type ClientFrame =
 export type ServerFrame =
   | { type: "ack"; message: string }
   | { type: "error"; message: string }
-  | { type: "presence_snapshot"; community_uri: AtUri; members: ({ did: Did; state: "online" | "away" | "dnd" })[]; complete: boolean; voice: Record<string, Did[]>; seq: number }
+  | { type: "presence_snapshot"; community_uri: AtUri; members: ({ did: Did; state: "online" | "away" | "dnd" })[]; complete: boolean; voice: Record<string, Did[]>; voice_states: Record<string, { muted: boolean; deafened: boolean; camera: boolean; screen: boolean }>; seq: number }
   | { type: "resumed"; community_uri: AtUri; from: number; to: number }
   | { type: "resync_required"; community_uri: AtUri; oldest: number }
   | { type: "subscription_ended"; community_uri: AtUri }
@@ -639,6 +639,8 @@ export type ServerFrame =
   | { type: "user_profile_updated"; did: Did; display_name: string | null; avatar_url: string | null; banner_url: string | null; description: string | null; handle: string | null; live: Live }
   | { type: "members_only"; community_uri: AtUri; members_only: boolean; seq: Seq; live: Live }
   | { type: "typing"; did: Did; channel: Rkey; expires_at: string; community_uri: AtUri; channel_uri: AtUri }
+  | { type: "voice_state_changed"; community_uri: AtUri; channel_rkey: Rkey; did: Did; muted: boolean; deafened: boolean; camera: boolean; screen: boolean }
+  | { type: "superseded"; community_uri: AtUri; channel_rkey: Rkey }
   | { type: "notification"; id: number; kind: "mention" | "reply"; community_uri: AtUri; channel_uri: AtUri; indexed_at: Timestamp; seen_at: Timestamp | null; message: MessageCore }
   | { type: "notifications_seen"; message_uri?: AtUri; until?: Timestamp; seen: number }
   | { type: "channel_read"; channel_uri: AtUri }

@@ -14,9 +14,9 @@ pub type Devices = BTreeMap<Did, VoiceState>;
 
 /// What differs between two states of a room, by DID.
 fn difference(before: &Devices, after: &Devices) -> Devices {
-    let gone = before.keys().filter(|did| !after.contains_key(did)).map(|did| (did, VoiceState::default()));
+    let gone = before.keys().filter(|did| !after.contains_key(*did)).map(|did| (did, VoiceState::default()));
     let said = after.iter().map(|(did, state)| (did, *state));
-    let is_news = |(did, state): &(&Did, VoiceState)| before.get(did).copied().unwrap_or_default() != *state;
+    let is_news = |(did, state): &(&Did, VoiceState)| before.get(*did).copied().unwrap_or_default() != *state;
     gone.chain(said).filter(is_news).map(|(did, state)| (did.clone(), state)).collect()
 }
 

@@ -287,6 +287,10 @@ impl Room {
         last.into_iter().filter_map(state).filter(is_said).collect()
     }
 
+    fn has_voices(&self) -> bool {
+        self.peers().any(|(_, peer)| peer.voice.is_some())
+    }
+
     /// Whether [`Self::devices`] may have changed since the last call.
     pub fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.is_changed)
@@ -435,7 +439,7 @@ impl Room {
         effects.extend(self.dismiss(&old, close::POLICY, TAKEN_OVER, Some(TAKEN_OVER)));
         let order = self.next_order;
         self.next_order = order.saturating_add(1);
-        self.is_changed |= bound && self.peers().any(|(_, peer)| peer.voice.is_some());
+        self.is_changed |= bound && self.has_voices();
         if let Some(open) = self.sessions.get_mut(&socket) {
             let secret = request.secret.clone();
             open.session.peer = Some(Peer { peer_id: peer_id.to_owned(), order, bound, voice: None, secret });
@@ -523,7 +527,7 @@ impl Room {
         let Some(peer) = self.sessions.get_mut(&socket).and_then(|open| open.session.peer.take()) else {
             return Vec::new();
         };
-        self.is_changed |= peer.bound && peer.voice.is_some();
+        self.is_changed |= peer.bound && (peer.voice.is_some() || self.has_voices());
         let frame = ServerFrame::PeerLeft { room: &self.name, peer_id: &peer.peer_id }.text();
         vec![Effect::Keep(socket), Effect::Send { to: self.others(socket), frame }]
     }
@@ -568,7 +572,8 @@ impl Room {
             }
             effects.push(Effect::Close { socket: *socket, code, reason });
         }
-        self.is_changed |= left.iter().any(|peer| peer.bound && peer.voice.is_some());
+        let is_heard = self.has_voices();
+        self.is_changed |= left.iter().any(|peer| peer.bound && (peer.voice.is_some() || is_heard));
         let to: Vec<SocketId> = self.peers().map(|(session, _)| session.id).collect();
         effects.extend(left.iter().map(|peer| {
             let frame = ServerFrame::PeerLeft { room: &self.name, peer_id: &peer.peer_id }.text();

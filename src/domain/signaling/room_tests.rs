@@ -542,6 +542,34 @@ fn s20_b17_a_peer_that_loses_its_right_gets_an_error_and_is_closed() {
     assert!(hall.room.is_empty());
 }
 
+/// U30: only of people in a voice channel, complete, of the last of a person's devices to join, and gone with it.
+#[test]
+fn u30_what_the_devices_of_people_do() {
+    let mut hall = Hall::new(TALK, 64);
+    let [first, second] = [(); 2].map(|()| hall.enter_as(Some("did:plc:member")));
+    let join = |peer: &str| json!({ "type": "join", "room": TALK, "peer_id": peer });
+    let state = json!({ "type": "voice_state", "room": TALK, "muted": true });
+    hall.say_with(first, &join("did:plc:member"), Access::Free);
+    hall.say(first, state.clone());
+    assert!(!hall.room.take_changed() && hall.room.devices().is_empty(), "a room like any other");
+    hall.say_with(first, &json!({ "type": "leave", "room": TALK }), Access::Free);
+    hall.say_with(first, &join("did:plc:member"), Access::Bound);
+    hall.say(first, state.clone());
+    let muted = VoiceState { muted: true, ..VoiceState::default() };
+    let hers = || [(Did::parse("did:plc:member").unwrap(), muted)].into();
+    assert!(hall.room.take_changed());
+    assert_eq!(hall.room.devices(), hers());
+    hall.say(first, state);
+    assert!(!hall.room.take_changed(), "the same again");
+    hall.say_with(second, &join("did:plc:member#2"), Access::Bound);
+    assert!(hall.room.take_changed() && hall.room.devices().is_empty(), "the second device is not muted");
+    hall.close(second);
+    hall.say(first, json!({ "type": "voice_state", "room": TALK, "screen": true }));
+    assert_eq!(hall.room.devices().into_values().next(), Some(VoiceState { screen: true, ..muted }));
+    hall.close(first);
+    assert!(hall.room.take_changed() && hall.room.devices().is_empty());
+}
+
 #[test]
 fn s20_a_name_that_becomes_a_channel_sends_strangers_away() {
     let mut hall = Hall::new(TALK, 64);

@@ -1,10 +1,12 @@
 //! Single rules of a community that random histories do not prove.
 
 use colibri_edge::domain::announcement::{Announcement, Audience, Scope, Topic};
+use colibri_edge::domain::community::devices::Devices;
 use colibri_edge::domain::community::observers::{CatchUp, receives};
 use colibri_edge::domain::community::{Community, Effect, Keep, Settings, Stored};
 use colibri_edge::domain::lost::Attempt;
 use colibri_edge::domain::pending::OutboxEvents;
+use colibri_edge::wire::signaling::VoiceState;
 use serde_json::value::RawValue;
 
 use super::{channel, person, settings, uri};
@@ -42,6 +44,34 @@ fn v06_who_loses_membership_leaves_voice_first() {
     assert!(events[0].contains("voice_channel_updated") && events[1].contains("cause"), "{events:?}");
     core.leave_voice(&uri(), &person(0), "gateway-0").unwrap();
     assert!(core.take_effects().is_empty(), "they have left already");
+}
+
+/// U30: a repeated state is no news, who is absent has the default, and what ends with an event is forgotten silently.
+#[test]
+fn u30_the_states_of_a_room_are_complete_and_told_once() {
+    let mut core = core(i64::MAX);
+    for who in [0, 1] {
+        assert!(core.join_voice(&uri(), &person(who), &channel(0), "gateway-0", 0).unwrap());
+    }
+    let muted = VoiceState { muted: true, ..VoiceState::default() };
+    let of = |people: &[usize]| people.iter().map(|who| (person(*who), muted)).collect::<Devices>();
+    assert_eq!(core.devices_are(&channel(0), of(&[0, 1])), of(&[0, 1]));
+    assert_eq!(core.devices_are(&channel(0), of(&[0, 1])), of(&[]), "again");
+    assert_eq!(core.devices_are(&channel(0), of(&[1])), [(person(0), VoiceState::default())].into());
+    assert_eq!(core.devices_are(&channel(1), of(&[2])), of(&[2]));
+    assert_eq!(core.devices(), of(&[1]), "U43: of those who are in the list of that channel");
+    core.take_effects();
+    core.announced(&uri(), vec![row(1, Topic::MemberOut(person(1)))]).unwrap();
+    let kept = |effects: Vec<Effect>| {
+        let kept = effects.into_iter().filter_map(|effect| match effect {
+            Effect::Keep(Keep::Devices(of, devices)) => Some((of, devices)),
+            _ => None,
+        });
+        kept.collect::<Vec<_>>()
+    };
+    assert_eq!(kept(core.take_effects()), [(channel(0), of(&[]))]);
+    core.announced(&uri(), vec![row(2, Topic::CommunityGone)]).unwrap();
+    assert_eq!(kept(core.take_effects()), [(channel(1), of(&[]))]);
 }
 
 /// Q06: a log over its limit is shortened.

@@ -11,6 +11,7 @@ use colibri_edge::domain::members_only::Readers;
 use colibri_edge::domain::presence::State;
 use colibri_edge::domain::subscriptions::Kind;
 use colibri_edge::wire::ids::{AtUri, Did};
+use colibri_edge::wire::signaling::VoiceState;
 use colibri_edge::wire::socket::{Reply, Spelling};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -103,6 +104,26 @@ fn u40_nobody_learns_more_than_they_may() {
     });
     assert_eq!(his, Vec::<Value>::new());
     assert_eq!(refused, json!({ "type": "error", "message": "Not allowed in this channel" }));
+}
+
+const MUTED: VoiceState = VoiceState { muted: true, deafened: false, camera: false, screen: false };
+
+/// U30: to those who receive the events of the community, of one for members only to those who may read it.
+#[test]
+fn u30_what_devices_do_reaches_those_who_listen_to_the_community() {
+    let (hers, his, theirs) = alive(|world| {
+        let (alice, bob) = (world.listener(0, &[0])?, world.listener(1, &[0])?);
+        let elsewhere = world.listener(0, &[1])?;
+        for readers in [Readers::All, Readers::Only([did(PEOPLE[1])].into())] {
+            let view = View { channel: uri(0, "v"), community: community(0) };
+            world.on(Input::Devices { view, devices: [(did(PEOPLE[0]), MUTED)].into(), readers })?;
+        }
+        let [hers, his, theirs] = [alice, bob, elsewhere].map(|id| world.of_type(id, "voice_state_changed"));
+        Ok((hers, his, theirs))
+    });
+    let expected = json!({ "type": "voice_state_changed", "community_uri": community(0), "channel_rkey": "v",
+        "did": did(PEOPLE[0]), "muted": true, "deafened": false, "camera": false, "screen": false });
+    assert_eq!((hers, his.len(), theirs.len()), (vec![expected], 1, 0), "X43: nobody here showed a proof");
 }
 
 /// U40: a gateway knows whether anybody there would receive it.
@@ -204,13 +225,14 @@ fn a50_a_snapshot_is_right_whatever_happens_while_it_is_read() {
         world.jobs.clear();
         let present = vec![(did("gone"), State::Online), (did("here"), State::Away)];
         let voice = vec![(uri(0, "v"), vec![did("here")])];
-        let found = Found { community: community(0), present, voice, seq: 41 };
+        let devices = [(did("here"), MUTED)].into();
+        let found = Found { community: community(0), present, voice, devices, seq: 41 };
         world.on(Input::Snapshot(id, Box::new(Ok(found))))?;
         Ok(world.frames_of(id))
     });
     let members = json!([{ "did": did("here"), "state": "away" }, { "did": did("new"), "state": "dnd" }]);
     let expected = json!({ "type": "presence_snapshot", "community_uri": community(0), "members": members,
-        "complete": true, "voice": { "v": [did("here")] }, "seq": 41 });
+        "complete": true, "voice": { "v": [did("here")] }, "voice_states": { did("here").as_str(): MUTED }, "seq": 41 });
     assert_eq!(snapshot, [expected]);
 }
 
@@ -223,7 +245,7 @@ fn a50_snapshots_are_bounded() {
         world.frame(id, &frame.to_string())?;
         world.jobs.clear();
         let present = (0..=PRESENT_MAX).map(|n| (did(&format!("p{n:04}")), State::Online)).collect();
-        let found = Found { community: community(0), present, voice: Vec::new(), seq: 1 };
+        let found = Found { community: community(0), present, voice: Vec::new(), devices: BTreeMap::new(), seq: 1 };
         world.on(Input::Snapshot(id, Box::new(Ok(found))))?;
         let first = world.frames_of(id).pop().unwrap();
         for _ in 0..11 {

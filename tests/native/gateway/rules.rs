@@ -298,6 +298,29 @@ fn v04_v06_how_a_move_goes_on_and_ends() {
     });
 }
 
+/// U31: the device from which a person does not call any more is told so; no other, and not for a repeated `join`.
+#[test]
+fn u31_the_first_device_is_told_that_the_second_one_calls() {
+    let told = alive(|world| {
+        let (first, second) = (world.open(Some(0), 0)?, world.open(Some(0), 0)?);
+        let (alice, at) = (did(PEOPLE[0]), place(0));
+        let destination = Destination::In(at.community.to_string(), at.channel.to_string());
+        for id in [first, first, second, second] {
+            world.change(|gateway, moment| {
+                let (mut moving, _) = gateway.begin_move(id, &alice, &destination);
+                gateway.go_on(&mut moving, Answer::Judged(Ok(())), moment.now);
+                gateway.go_on(&mut moving, Answer::In, moment.now);
+            })?;
+        }
+        let inboxes = world.sockets.borrow();
+        let of = |id: i64| inboxes[&id].inbox.iter().filter(|frame| frame["type"] == "superseded").cloned();
+        Ok([first, second].map(|id| of(id).collect::<Vec<_>>()))
+    });
+    let at = place(0);
+    let expected = json!({ "type": "superseded", "community_uri": at.community, "channel_rkey": at.channel.rkey() });
+    assert_eq!(told, [vec![expected], vec![]]);
+}
+
 /// Q05, Q10: a replay that the client asked for and did not get is lost with its socket: the next one reads anew.
 #[test]
 fn q10_a_resume_that_was_cut_off_is_read_anew() {

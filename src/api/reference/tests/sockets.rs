@@ -94,8 +94,16 @@ fn replies() -> Vec<Reply> {
             members: vec![PresentMember { did: did(), state: "dnd".into() }],
             complete: true,
             voice: [(rkey(), vec![did()])].into(),
+            voice_states: [(did(), VoiceState::default())].into(),
             seq: 1,
         },
+        Reply::VoiceStateChanged {
+            community_uri: uri(),
+            channel_rkey: rkey(),
+            did: did(),
+            state: VoiceState::default(),
+        },
+        Reply::Superseded { community_uri: uri(), channel_rkey: rkey() },
         Reply::Typing {
             did: did(),
             channel: rkey(),
