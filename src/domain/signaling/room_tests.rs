@@ -556,9 +556,9 @@ fn u30_what_the_devices_of_people_do() {
     hall.say_with(first, &join("did:plc:member"), Access::Bound);
     hall.say(first, state.clone());
     let muted = VoiceState { muted: true, ..VoiceState::default() };
-    let hers = || [(Did::parse("did:plc:member").unwrap(), muted)].into();
+    let hers = BTreeMap::from([(Did::parse("did:plc:member").unwrap(), muted)]);
     assert!(hall.room.take_changed());
-    assert_eq!(hall.room.devices(), hers());
+    assert_eq!(hall.room.devices(), hers);
     hall.say(first, state);
     assert!(!hall.room.take_changed(), "the same again");
     hall.say_with(second, &join("did:plc:member#2"), Access::Bound);

@@ -57,7 +57,7 @@ fn u30_the_states_of_a_room_are_complete_and_told_once() {
     let of = |people: &[usize]| people.iter().map(|who| (person(*who), muted)).collect::<Devices>();
     assert_eq!(core.devices_are(&channel(0), of(&[0, 1])), of(&[0, 1]));
     assert_eq!(core.devices_are(&channel(0), of(&[0, 1])), of(&[]), "again");
-    assert_eq!(core.devices_are(&channel(0), of(&[1])), [(person(0), VoiceState::default())].into());
+    assert_eq!(core.devices_are(&channel(0), of(&[1])), Devices::from([(person(0), VoiceState::default())]));
     assert_eq!(core.devices_are(&channel(1), of(&[2])), of(&[2]));
     assert_eq!(core.devices(), of(&[1]), "U43: of those who are in the list of that channel");
     core.take_effects();

@@ -245,7 +245,8 @@ fn a50_snapshots_are_bounded() {
         world.frame(id, &frame.to_string())?;
         world.jobs.clear();
         let present = (0..=PRESENT_MAX).map(|n| (did(&format!("p{n:04}")), State::Online)).collect();
-        let found = Found { community: community(0), present, voice: Vec::new(), devices: BTreeMap::new(), seq: 1 };
+        let found =
+            Found { community: community(0), present, voice: Vec::new(), devices: BTreeMap::new(), seq: 1 };
         world.on(Input::Snapshot(id, Box::new(Ok(found))))?;
         let first = world.frames_of(id).pop().unwrap();
         for _ in 0..11 {

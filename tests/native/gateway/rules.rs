@@ -317,7 +317,8 @@ fn u31_the_first_device_is_told_that_the_second_one_calls() {
         Ok([first, second].map(|id| of(id).collect::<Vec<_>>()))
     });
     let at = place(0);
-    let expected = json!({ "type": "superseded", "community_uri": at.community, "channel_rkey": at.channel.rkey() });
+    let expected =
+        json!({ "type": "superseded", "community_uri": at.community, "channel_rkey": at.channel.rkey() });
     assert_eq!(told, [vec![expected], vec![]]);
 }
 
