@@ -518,7 +518,13 @@ impl World {
                 self.on(Input::Writes { id, did, name, found })
             }
             Job::Snapshot(community) => {
-                let found = Found { community, present: Vec::new(), voice: Vec::new(), seq: 0 };
+                let found = Found {
+                    community,
+                    present: Vec::new(),
+                    voice: Vec::new(),
+                    devices: BTreeMap::new(),
+                    seq: 0,
+                };
                 self.on(Input::Snapshot(id, Box::new(Ok(found))))
             }
             Job::MakeSecret => self.on(Input::Secret(id, format!("{id:032x}"))),
