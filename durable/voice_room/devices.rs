@@ -1,26 +1,34 @@
 //! Tells communities what the devices of people in their voice channels do (contract U30).
 //!
-//! All states of a room go at once, one call at a time for each room. After a failure the alarm tries again. The alarm
-//! also repeats what an object that died may not have told; a community ignores what it knows.
+//! All states of a room go at once, one call at a time for each room. After a failure the alarm tries again. It also
+//! repeats what an object that died may not have told; a community ignores what it knows. A call whose request ended
+//! without notice (gotcha 47) counts as lost after [`LOST_AFTER`].
 
 use std::collections::BTreeSet;
 
 use super::{ALARM_MIN_MS, Outcome, VoiceRoom};
 use crate::durable::community::devices::DevicesAre;
+use crate::platform::clock::now;
 use crate::platform::log;
 use crate::platform::objects::call;
 use crate::wire::ids::AtUri;
+use crate::wire::time::Micros;
+
+/// See the module. In microseconds; a call takes milliseconds.
+const LOST_AFTER: i64 = 60_000_000;
 
 impl VoiceRoom {
     /// Tells the communities of all rooms that changed. A room whose states are on their way is told once more by the
     /// call that tells them.
     pub(super) async fn tell_devices(&self) {
-        let changed: BTreeSet<AtUri> = self.with(|peers| peers.take_changed());
+        let mut changed: BTreeSet<AtUri> = self.with(|peers| peers.take_changed());
+        changed.extend(self.lost_calls());
         for channel in changed {
             self.untold.borrow_mut().insert(channel.clone());
-            if !self.telling.borrow_mut().insert(channel.clone()) {
+            if self.telling.borrow().contains_key(&channel) {
                 continue;
             }
+            self.telling.borrow_mut().insert(channel.clone(), now());
             let mut told = Ok(());
             while told.is_ok() && self.untold.borrow_mut().remove(&channel) {
                 told = self.tell(&channel).await;
@@ -32,6 +40,15 @@ impl VoiceRoom {
                 self.alarm_within(ALARM_MIN_MS).await;
             }
         }
+    }
+
+    /// The rooms whose call was lost.
+    fn lost_calls(&self) -> Vec<AtUri> {
+        let mut telling = self.telling.borrow_mut();
+        let is_lost = |(_, since): &(&AtUri, &Micros)| now().0.saturating_sub(since.0) >= LOST_AFTER;
+        let lost: Vec<AtUri> = telling.iter().filter(is_lost).map(|(channel, _)| channel.clone()).collect();
+        telling.retain(|channel, _| !lost.contains(channel));
+        lost
     }
 
     async fn tell(&self, channel: &AtUri) -> Outcome<()> {

@@ -40,6 +40,7 @@ use crate::platform::objects::{CONNECT, Command, DID_HEADER, PROVEN_HEADER, full
 use crate::storage::Fault;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::signaling::{HEARTBEAT, HEARTBEAT_ACK};
+use crate::wire::time::Micros;
 
 /// The shortest alarm, in milliseconds.
 const ALARM_MIN_MS: i64 = 1_000;
@@ -55,8 +56,8 @@ pub struct VoiceRoom {
     rights: RefCell<BTreeMap<AtUri, Rights>>,
     /// The rooms whose devices changed since they were told (U30).
     untold: RefCell<BTreeSet<AtUri>>,
-    /// The rooms with a call that tells it.
-    telling: RefCell<BTreeSet<AtUri>>,
+    /// The rooms with a call that tells it, and since when.
+    telling: RefCell<BTreeMap<AtUri, Micros>>,
     alarm: Alarm,
 }
 
