@@ -117,7 +117,10 @@ impl DurableObject for VoiceRoom {
                 forgotten
             }
             RestartCalls::NAME => {
-                serve(&mut request, async |_: RestartCalls| Ok(self.with(Peers::restart))).await
+                let restarted =
+                    serve(&mut request, async |_: RestartCalls| Ok(self.with(Peers::restart))).await;
+                self.tell_devices().await;
+                restarted
             }
             Recheck::NAME => {
                 let recheck = async |recheck: Recheck| self.recheck(&recheck.room).await;
