@@ -30,7 +30,7 @@ impl Command for DevicesAre {
 }
 
 impl CommunityLog {
-    /// Stores the states of a room, and tells the gateways. The room waits for that, so its states keep their order. A
+    /// Stores the states of a room, and sends what is news to the gateways. The room waits for that, so its states keep their order. A
     /// gateway that cannot be reached is not asked again: a snapshot has the states (U43).
     pub(super) async fn devices_are(&self, command: DevicesAre) -> Outcome<Done> {
         if self.was_never_seen()? {

@@ -1,7 +1,7 @@
-//! Tells communities what the devices of people in their voice channels do (contract U30).
+//! Notifies communities of what the devices of people in their voice channels do (contract U30).
 //!
 //! All states of a room go at once, one call at a time for each room. After a failure the alarm tries again. It also
-//! repeats what an object that died may not have told; a community ignores what it knows. A call whose request ended
+//! repeats what an object that died may not have sent; a community ignores what it knows. A call whose request ended
 //! without notice (gotcha 47) counts as lost after [`LOST_AFTER`].
 
 use std::collections::BTreeSet;
@@ -18,8 +18,8 @@ use crate::wire::time::Micros;
 const LOST_AFTER: i64 = 60_000_000;
 
 impl VoiceRoom {
-    /// Tells the communities of all rooms that changed. A room whose states are on their way is told once more by the
-    /// call that tells them.
+    /// Notifies the communities of all rooms that changed. A room whose states are on their way sends them once more
+    /// after that.
     pub(super) async fn tell_devices(&self) {
         let mut changed: BTreeSet<AtUri> = self.with(|peers| peers.take_changed());
         changed.extend(self.lost_calls());
@@ -35,7 +35,7 @@ impl VoiceRoom {
             }
             self.telling.borrow_mut().remove(&channel);
             if let Err(fault) = told {
-                log::fault(&fault, "who is muted in a call is told later");
+                log::fault(&fault, "the community learns later who is muted in a call");
                 self.with(|peers| peers.take_for_changed(Some(channel)));
                 self.alarm_within(ALARM_MIN_MS).await;
             }

@@ -54,9 +54,9 @@ pub struct VoiceRoom {
     memory: RefCell<Option<Peers>>,
     /// For each room of a channel with peers or joins.
     rights: RefCell<BTreeMap<AtUri, Rights>>,
-    /// The rooms whose devices changed since they were told (U30).
+    /// The rooms whose devices changed since their community was notified (U30).
     untold: RefCell<BTreeSet<AtUri>>,
-    /// The rooms with a call that tells it, and since when.
+    /// The rooms with a call about it, and since when.
     telling: RefCell<BTreeMap<AtUri, Micros>>,
     alarm: Alarm,
 }

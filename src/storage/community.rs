@@ -3,8 +3,10 @@
 //! The tables are those of `community_log`, `community_voice` and `bound_rooms`.
 
 use super::gateway::Run;
-use super::{Fault, Statement, bound_rooms, community_log as log, community_voice as voice, rows};
+use super::{Fault, Inner, Statement, bound_rooms, community_log as log, community_voice as voice, rows};
+use crate::domain::community::devices::Devices;
 use crate::domain::community::{Counters, Keep, Stored};
+use crate::wire::ids::AtUri;
 use crate::wire::time::Micros;
 
 /// Creates the tables in a new object.
@@ -19,8 +21,14 @@ pub fn load(run: &Run<'_>) -> Result<Stored, Fault> {
         counters: counters(run)?,
         listeners: rows(Some(&run(&log::listeners())?))?,
         in_voice: rows(Some(&run(&voice::members())?))?,
-        devices: rows(Some(&run(&voice::devices())?))?,
+        devices: devices(run)?,
     })
+}
+
+/// Reads what devices do. A row that cannot be parsed is left out: its room sends it again.
+fn devices(run: &Run<'_>) -> Result<Vec<(AtUri, Devices)>, Fault> {
+    let found: Vec<(AtUri, Inner<Devices>)> = rows(Some(&run(&voice::devices())?))?;
+    Ok(found.into_iter().filter_map(|(channel, Inner(devices))| Some((channel, devices?))).collect())
 }
 
 /// Reads the counters.

@@ -40,9 +40,9 @@ pub fn only(rooms: &Rooms) -> Statement {
     )
 }
 
-/// What devices do, as `[channel, devices]`.
+/// What devices do, as `[channel, devices]`, the latter as a text.
 pub fn devices() -> Statement {
-    Statement::new("SELECT json_array(channel, json(devices)) AS row FROM voice_devices", [])
+    Statement::new("SELECT json_array(channel, devices) AS row FROM voice_devices", [])
 }
 
 /// What the devices of people in a room do; none deletes the row.

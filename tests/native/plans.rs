@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use colibri_edge::domain::announcement::{Announcement, Audience, Scope, Topic};
+use colibri_edge::domain::community::devices::Devices;
 use colibri_edge::domain::discovery::Walk;
 use colibri_edge::domain::editions::Parts;
 use colibri_edge::domain::export::{Question, Step, Subject};
@@ -41,6 +42,7 @@ use colibri_edge::storage::{
     used_tokens,
 };
 use colibri_edge::wire::ids::{AtUri, Collection, Did, Rkey};
+use colibri_edge::wire::signaling::VoiceState;
 use colibri_edge::wire::time::Micros;
 use futures::executor::block_on;
 use serde_json::json;
@@ -529,6 +531,9 @@ fn of_voice() -> Vec<Statement> {
         community_voice::members(),
         community_voice::join(&did, &channel, "gateway-0"),
         community_voice::only(&Rooms::default()),
+        community_voice::devices(),
+        community_voice::devices_are(&channel, &[(did, VoiceState::default())].into()),
+        community_voice::devices_are(&channel, &Devices::new()),
     ]
 }
 

@@ -39,7 +39,7 @@ impl Community {
         states.map(|(did, state)| (did.clone(), *state)).collect()
     }
 
-    /// Forgets what an event ends. Nobody is told: it says itself that these people are in no call (V06, E06).
+    /// Forgets what an event ends. There is no frame about it: the event says itself that these people are in no call (V06, E06).
     pub(super) fn end_devices(&mut self, event: &Announcement) {
         if self.devices.is_empty() {
             return; // nearly always

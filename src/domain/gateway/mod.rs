@@ -142,7 +142,7 @@ pub enum Input {
     Devices {
         /// In which voice channel, of which community.
         view: View,
-        /// Of whom.
+        /// By person.
         devices: Devices,
         /// Who may read the community.
         readers: Readers,
