@@ -298,7 +298,7 @@ fn v04_v06_how_a_move_goes_on_and_ends() {
     });
 }
 
-/// U31: the device from which a person does not call any more is told so; no other, and not for a repeated `join`.
+/// U31: the device from which a person does not call any more learns that; no other, and not for a repeated `join`.
 #[test]
 fn u31_the_first_device_is_told_that_the_second_one_calls() {
     let told = alive(|world| {
