@@ -4,6 +4,17 @@
 //! list generates [`KINDS`], which the facts, the commit, the parts and the reconciliation iterate
 //! over. A kind without its `Stored` does not compile.
 
+/// The row objects that a statement gets as one JSON array (`?1`), for `SELECT value ->> 'column'`. SQLite parses
+/// each object once and keeps it in binary; `->>` on the plain `value` of `json_each` goes back to the object's text for
+/// every column, which took twice the time. `LIMIT -1` (no limit) keeps SQLite from folding the subquery into the
+/// outer query, where it would call `jsonb` once per column again.
+macro_rules! row_objects {
+    () => {
+        "(SELECT jsonb(value) AS value FROM json_each(?1) LIMIT -1)"
+    };
+}
+pub(super) use row_objects;
+
 mod members;
 mod people;
 mod structure;

@@ -3,6 +3,7 @@
 //! A notification is written once and seen once; what shows of it is decided by the reads
 //! (`storage::reads::notifications`).
 
+use super::kinds::row_objects;
 use super::reads::communities::takes_part;
 use super::{Fault, Param, Statement, Store, chunks, rows};
 use crate::domain::notifications::{Changes, KEPT, KEPT_OF_AUTHOR};
@@ -69,11 +70,15 @@ const WITHDRAW: &str = "
         WHERE (w.value ->> 1 IS NULL OR n.kind = w.value ->> 1)
           AND (w.value ->> 2 IS NULL OR n.recipient_did = w.value ->> 2))";
 
-const ADD: &str = "
+const ADD: &str = concat!(
+    "
     INSERT INTO notifications (message_uri, kind, recipient_did, id)
     SELECT value ->> 'message_uri', value ->> 'kind', value ->> 'recipient_did', value ->> 'id'
-    FROM json_each(?1) WHERE true
-    ON CONFLICT DO NOTHING";
+    FROM ",
+    row_objects!(),
+    " WHERE true
+    ON CONFLICT DO NOTHING"
+);
 
 // Of each author the newest ?3, and of these the newest ?2 (U05).
 const BOUND: &str = "

@@ -119,7 +119,9 @@ fn sql_stands_in_storage() {
 /// what is in a column, and Rust parses it (`storage::Inner`).
 #[test]
 fn sqlite_takes_no_stored_text_apart() {
-    let ours = ["json(iif(", "json('false')", "Param::json(", "fn json("];
+    // `value` is what json_each returns for a parameter.
+    let ours =
+        ["json(iif(", "json('false')", "jsonb(value) AS value FROM json_each(?", "Param::json(", "fn json("];
     let takes_apart = [
         "json(",
         "jsonb(",

@@ -13,14 +13,18 @@ impl Stored for MembershipRow {
         'hidden', json(iif(hidden, 'true', 'false')), 'rev', rev, 'indexed_at', indexed_at) AS row
     FROM memberships WHERE member_did IN (SELECT did FROM concerned)"
     );
-    const STORE: &'static str = "
+    const STORE: &'static str = concat!(
+        "
     INSERT INTO memberships (uri, member_did, community_uri, hidden, rev, indexed_at, cid)
     SELECT value ->> 'uri', value ->> 'member_did', value ->> 'community_uri', value ->> 'hidden',
         value ->> 'rev', value ->> 'indexed_at', value ->> 'cid'
-    FROM json_each(?1) WHERE true
+    FROM ",
+        row_objects!(),
+        " WHERE true
     ON CONFLICT (uri) DO UPDATE SET community_uri = excluded.community_uri, hidden = excluded.hidden,
         rev = excluded.rev, indexed_at = excluded.indexed_at, cid = coalesce(excluded.cid, cid)
-    WHERE excluded.rev >= rev";
+    WHERE excluded.rev >= rev"
+    );
     const PURGE: &'static [Purge] = purges!(
         "DELETE FROM memberships WHERE uri IN (
              SELECT m.uri FROM json_each(?1) d CROSS JOIN memberships m ON m.member_did = d.value LIMIT ?2)"
@@ -44,14 +48,14 @@ impl Stored for ApprovalRow {
     FROM approvals
     WHERE membership_uri IN (SELECT uri FROM wanted) OR uri IN (SELECT value FROM json_each(?2))"
     );
-    const STORE: &'static str = "
+    const STORE: &'static str = concat!("
     INSERT INTO approvals (uri, approver_did, membership_uri, community_uri, rev, indexed_at, cid)
     SELECT value ->> 'uri', value ->> 'authority', value ->> 'membership_uri', value ->> 'community_uri',
         value ->> 'rev', value ->> 'indexed_at', value ->> 'cid'
-    FROM json_each(?1) WHERE true
+    FROM ", row_objects!(), " WHERE true
     ON CONFLICT (uri) DO UPDATE SET membership_uri = excluded.membership_uri,
         community_uri = excluded.community_uri, rev = excluded.rev, indexed_at = excluded.indexed_at, cid = coalesce(excluded.cid, cid)
-    WHERE excluded.rev >= rev";
+    WHERE excluded.rev >= rev");
     const PURGE: &'static [Purge] = purges!(
         "DELETE FROM approvals WHERE uri IN (SELECT a.uri FROM json_each(?1) d CROSS JOIN approvals a
              ON a.uri > 'at://' || d.value || '/' AND a.uri < 'at://' || d.value || '0' LIMIT ?2)"
@@ -72,18 +76,22 @@ impl Stored for MemberRow {
         'rev', rev, 'indexed_at', indexed_at) AS row
     FROM members WHERE member_did IN (SELECT did FROM concerned)"
     );
-    const STORE: &'static str = "
+    const STORE: &'static str = concat!(
+        "
     INSERT INTO members (uri, rkey, member_did, community_uri, roles, nickname, from_membership, withdrawn,
         hidden, rev, indexed_at, cid)
     SELECT value ->> 'uri', value ->> 'rkey', value ->> 'member_did', value ->> 'community_uri',
         value ->> 'roles', value ->> 'nickname', value ->> 'from_membership', value ->> 'withdrawn',
         value ->> 'hidden', value ->> 'rev', value ->> 'indexed_at', value ->> 'cid'
-    FROM json_each(?1) WHERE true
+    FROM ",
+        row_objects!(),
+        " WHERE true
     ON CONFLICT (uri) DO UPDATE SET member_did = excluded.member_did, roles = excluded.roles,
         nickname = excluded.nickname, from_membership = excluded.from_membership,
         withdrawn = excluded.withdrawn, hidden = excluded.hidden, rev = excluded.rev,
         indexed_at = excluded.indexed_at, cid = coalesce(excluded.cid, cid)
-    WHERE excluded.rev >= rev";
+    WHERE excluded.rev >= rev"
+    );
     const PURGE: &'static [Purge] = purges!(
         "DELETE FROM members WHERE uri IN (SELECT m.uri FROM json_each(?1) d CROSS JOIN members m
              ON m.uri > 'at://' || d.value || '/' AND m.uri < 'at://' || d.value || '0' LIMIT ?2)"
@@ -112,20 +120,24 @@ impl Stored for RoleRow {
         'protected', json(iif(protected, 'true', 'false')), 'channel_overrides', channel_overrides,
         'rev', rev, 'indexed_at', indexed_at) AS row
     FROM roles WHERE uri IN (SELECT uri FROM wanted)";
-    const STORE: &'static str = "
+    const STORE: &'static str = concat!(
+        "
     INSERT INTO roles (uri, rkey, did, community_uri, name, color, permissions, position, hoisted,
         mentionable, protected, channel_overrides, rev, indexed_at, cid)
     SELECT value ->> 'uri', value ->> 'rkey', value ->> 'did', value ->> 'community_uri', value ->> 'name',
         value ->> 'color', value ->> 'permissions', value ->> 'position', value ->> 'hoisted',
         value ->> 'mentionable', value ->> 'protected', value ->> 'channel_overrides', value ->> 'rev',
         value ->> 'indexed_at', value ->> 'cid'
-    FROM json_each(?1) WHERE true
+    FROM ",
+        row_objects!(),
+        " WHERE true
     ON CONFLICT (uri) DO UPDATE SET name = excluded.name, color = excluded.color,
         permissions = excluded.permissions, position = excluded.position, hoisted = excluded.hoisted,
         mentionable = excluded.mentionable, protected = excluded.protected,
         channel_overrides = excluded.channel_overrides, rev = excluded.rev, indexed_at = excluded.indexed_at,
         cid = coalesce(excluded.cid, cid)
-    WHERE excluded.rev >= rev";
+    WHERE excluded.rev >= rev"
+    );
     const PURGE: &'static [Purge] = purges!(
         "DELETE FROM roles WHERE uri IN (
              SELECT r.uri FROM json_each(?1) d CROSS JOIN roles r ON r.did = d.value LIMIT ?2)"
@@ -166,19 +178,23 @@ impl Stored for ModerationRow {
         'subject', subject, 'embeds', embeds, 'reason', reason, 'created_by', created_by,
         'created_at', created_at, 'rev', rev, 'indexed_at', indexed_at) AS row
     FROM moderations WHERE uri IN (SELECT uri FROM wanted)";
-    const STORE: &'static str = "
+    const STORE: &'static str = concat!(
+        "
     INSERT INTO moderations (uri, rkey, community_uri, action, about, subject, embeds, reason, created_by,
         created_at, rev, indexed_at, cid)
     SELECT value ->> 'uri', value ->> 'rkey', value ->> 'community_uri', value ->> 'action',
         value ->> 'about', value ->> 'subject', value ->> 'embeds', value ->> 'reason',
         value ->> 'created_by', value ->> 'created_at', value ->> 'rev', value ->> 'indexed_at',
         value ->> 'cid'
-    FROM json_each(?1) WHERE true
+    FROM ",
+        row_objects!(),
+        " WHERE true
     ON CONFLICT (uri) DO UPDATE SET action = excluded.action, about = excluded.about,
         subject = excluded.subject, embeds = excluded.embeds, reason = excluded.reason,
         created_by = excluded.created_by, created_at = excluded.created_at, rev = excluded.rev,
         indexed_at = excluded.indexed_at, cid = coalesce(excluded.cid, cid)
-    WHERE excluded.rev >= rev";
+    WHERE excluded.rev >= rev"
+    );
     // What they came to goes with them: bans by record with what these hide, then hidden messages, each
     // before the decision by which it is found.
     const PURGE: &'static [Purge] = purges!(

@@ -14,14 +14,18 @@ impl Stored for ActorRow {
     SELECT json_object('uri', uri, 'did', did, 'communities', communities, 'rev', rev,
         'indexed_at', indexed_at) AS row
     FROM actors WHERE uri IN (SELECT value FROM json_each(?1))";
-    const STORE: &'static str = "
+    const STORE: &'static str = concat!(
+        "
     INSERT INTO actors (uri, did, communities, rev, indexed_at, cid)
     SELECT value ->> 'uri', value ->> 'did', value ->> 'communities', value ->> 'rev', value ->> 'indexed_at',
         value ->> 'cid'
-    FROM json_each(?1) WHERE true
+    FROM ",
+        row_objects!(),
+        " WHERE true
     ON CONFLICT (uri) DO UPDATE SET communities = excluded.communities, rev = excluded.rev,
         indexed_at = excluded.indexed_at, cid = coalesce(excluded.cid, cid)
-    WHERE excluded.rev >= rev";
+    WHERE excluded.rev >= rev"
+    );
     const PURGE: &'static [Purge] = purges!(
         "DELETE FROM actors WHERE uri IN (
              SELECT a.uri FROM json_each(?1) d CROSS JOIN actors a ON a.did = d.value LIMIT ?2)"
@@ -48,15 +52,19 @@ impl Stored for ChannelReadRow {
     SELECT json_object('uri', uri, 'did', did, 'channel_uri', channel_uri, 'cursor_at', cursor_at,
         'cursor_uri', cursor_uri, 'rev', rev, 'indexed_at', indexed_at) AS row
     FROM channel_reads WHERE uri IN (SELECT uri FROM wanted)";
-    const STORE: &'static str = "
+    const STORE: &'static str = concat!(
+        "
     INSERT INTO channel_reads (uri, did, channel_uri, cursor_at, cursor_uri, rev, indexed_at, cid)
     SELECT value ->> 'uri', value ->> 'did', value ->> 'channel_uri', value ->> 'cursor_at',
         value ->> 'cursor_uri', value ->> 'rev', value ->> 'indexed_at', value ->> 'cid'
-    FROM json_each(?1) WHERE true
+    FROM ",
+        row_objects!(),
+        " WHERE true
     ON CONFLICT (uri) DO UPDATE SET channel_uri = excluded.channel_uri, cursor_at = excluded.cursor_at,
         cursor_uri = excluded.cursor_uri, rev = excluded.rev, indexed_at = excluded.indexed_at,
         cid = coalesce(excluded.cid, cid)
-    WHERE excluded.rev >= rev";
+    WHERE excluded.rev >= rev"
+    );
     const PURGE: &'static [Purge] = purges!(
         "DELETE FROM channel_reads WHERE uri IN (
              SELECT r.uri FROM json_each(?1) d CROSS JOIN channel_reads r ON r.did = d.value LIMIT ?2)",
@@ -83,20 +91,20 @@ impl Stored for ActorProfileRow {
         json(iif(sync_bluesky, 'true', 'false')), 'theme', theme, 'presence_service', presence_service, 'preferred_badge',
         preferred_badge, 'rev', rev, 'indexed_at', indexed_at) AS row
     FROM actor_profiles WHERE uri IN (SELECT value FROM json_each(?1))";
-    const STORE: &'static str = "
+    const STORE: &'static str = concat!("
     INSERT INTO actor_profiles (uri, did, display_name, description, avatar, banner, sync_bluesky,
         theme, presence_service, preferred_badge, rev, indexed_at, cid)
     SELECT value ->> 'uri', value ->> 'did', value ->> 'display_name', value ->> 'description',
         value ->> 'avatar', value ->> 'banner', value ->> 'sync_bluesky', value ->> 'theme',
         value ->> 'presence_service', value ->> 'preferred_badge', value ->> 'rev', value ->> 'indexed_at', value ->> 'cid'
-    FROM json_each(?1) WHERE true
+    FROM ", row_objects!(), " WHERE true
     ON CONFLICT (uri) DO UPDATE SET display_name = excluded.display_name,
         description = excluded.description, avatar = excluded.avatar, banner = excluded.banner,
         sync_bluesky = excluded.sync_bluesky, theme = excluded.theme,
         presence_service = excluded.presence_service, preferred_badge = excluded.preferred_badge,
         rev = excluded.rev, indexed_at = excluded.indexed_at,
         cid = coalesce(excluded.cid, cid)
-    WHERE excluded.rev >= rev";
+    WHERE excluded.rev >= rev");
     const PURGE: &'static [Purge] = purges!(
         "DELETE FROM actor_profiles WHERE uri IN (
              SELECT r.uri FROM json_each(?1) d CROSS JOIN actor_profiles r ON r.did = d.value LIMIT ?2)"
@@ -115,15 +123,19 @@ impl Stored for MuteRow {
     SELECT json_object('uri', uri, 'did', did, 'subject', subject, 'rev', rev,
         'indexed_at', indexed_at) AS row
     FROM mutes WHERE uri IN (SELECT value FROM json_each(?1))";
-    const STORE: &'static str = "
+    const STORE: &'static str = concat!(
+        "
     INSERT INTO mutes (uri, did, subject, rev, indexed_at, cid)
     SELECT value ->> 'uri', value ->> 'did', value ->> 'subject', value ->> 'rev',
         value ->> 'indexed_at', value ->> 'cid'
-    FROM json_each(?1) WHERE true
+    FROM ",
+        row_objects!(),
+        " WHERE true
     ON CONFLICT (uri) DO UPDATE SET subject = excluded.subject, rev = excluded.rev,
         indexed_at = excluded.indexed_at,
         cid = coalesce(excluded.cid, cid)
-    WHERE excluded.rev >= rev";
+    WHERE excluded.rev >= rev"
+    );
     const PURGE: &'static [Purge] = purges!(
         "DELETE FROM mutes WHERE uri IN (
              SELECT r.uri FROM json_each(?1) d CROSS JOIN mutes r ON r.did = d.value LIMIT ?2)"
@@ -143,14 +155,14 @@ impl Stored for PreferenceRow {
     SELECT json_object('uri', uri, 'did', did, 'level', level, 'rev', rev, 'indexed_at', indexed_at)
         AS row
     FROM preferences WHERE uri IN (SELECT value FROM json_each(?1))";
-    const STORE: &'static str = "
+    const STORE: &'static str = concat!("
     INSERT INTO preferences (uri, did, level, rev, indexed_at, cid)
     SELECT value ->> 'uri', value ->> 'did', value ->> 'level', value ->> 'rev', value ->> 'indexed_at', value ->> 'cid'
-    FROM json_each(?1) WHERE true
+    FROM ", row_objects!(), " WHERE true
     ON CONFLICT (uri) DO UPDATE SET level = excluded.level, rev = excluded.rev,
         indexed_at = excluded.indexed_at,
         cid = coalesce(excluded.cid, cid)
-    WHERE excluded.rev >= rev";
+    WHERE excluded.rev >= rev");
     const PURGE: &'static [Purge] = purges!(
         "DELETE FROM preferences WHERE uri IN (
              SELECT r.uri FROM json_each(?1) d CROSS JOIN preferences r ON r.did = d.value LIMIT ?2)"

@@ -47,7 +47,7 @@ impl Stored for CommunityRow {
         'hidden', json(iif(hidden, 'true', 'false')),
         'rev', rev, 'indexed_at', indexed_at) AS row
     FROM communities WHERE uri IN (SELECT uri FROM wanted) AND uri NOT IN (SELECT value FROM json_each(?12))";
-    const STORE: &'static str = "
+    const STORE: &'static str = concat!("
     INSERT INTO communities (uri, owner_did, rkey, name, description, picture, category_order,
         requires_approval_to_join, banner, link_embeds, migrated_to, migrated_from, appview, hidden, rev,
         indexed_at, cid)
@@ -55,14 +55,14 @@ impl Stored for CommunityRow {
         value ->> 'description', value ->> 'picture', value ->> 'category_order',
         value ->> 'requires_approval_to_join', value ->> 'banner', value ->> 'link_embeds',
         value ->> 'migrated_to', value ->> 'migrated_from', value ->> 'appview', value ->> 'hidden', value ->> 'rev', value ->> 'indexed_at', value ->> 'cid'
-    FROM json_each(?1) WHERE true
+    FROM ", row_objects!(), " WHERE true
     ON CONFLICT (uri) DO UPDATE SET name = excluded.name, description = excluded.description,
         picture = excluded.picture, category_order = excluded.category_order,
         requires_approval_to_join = excluded.requires_approval_to_join, banner = excluded.banner,
         link_embeds = excluded.link_embeds, migrated_to = excluded.migrated_to,
         migrated_from = excluded.migrated_from, appview = excluded.appview, hidden = excluded.hidden, rev = excluded.rev,
         indexed_at = excluded.indexed_at, cid = coalesce(excluded.cid, cid)
-    WHERE excluded.rev >= rev";
+    WHERE excluded.rev >= rev");
     const PURGE: &'static [Purge] = purges!(
         "DELETE FROM communities WHERE uri IN (
              SELECT c.uri FROM json_each(?1) d CROSS JOIN communities c ON c.owner_did = d.value LIMIT ?2)"
@@ -115,21 +115,21 @@ impl Stored for ChannelRow {
         'migrated_from', migrated_from,
         'rev', rev, 'indexed_at', indexed_at) AS row
     FROM channels WHERE uri IN (SELECT uri FROM wanted) AND uri NOT IN (SELECT value FROM json_each(?9))";
-    const STORE: &'static str = "
+    const STORE: &'static str = concat!("
     INSERT INTO channels (uri, rkey, community_uri, name, description, channel_type, category_rkey,
         owner_only, allowed_roles, allowed_members, link_embeds, migrated_from, rev, indexed_at, cid)
     SELECT value ->> 'uri', value ->> 'rkey', value ->> 'community_uri', value ->> 'name',
         value ->> 'description', value ->> 'channel_type', value ->> 'category_rkey',
         value ->> 'owner_only', value ->> 'allowed_roles', value ->> 'allowed_members',
         value ->> 'link_embeds', value ->> 'migrated_from', value ->> 'rev', value ->> 'indexed_at', value ->> 'cid'
-    FROM json_each(?1) WHERE true
+    FROM ", row_objects!(), " WHERE true
     ON CONFLICT (uri) DO UPDATE SET community_uri = excluded.community_uri, name = excluded.name,
         description = excluded.description, channel_type = excluded.channel_type,
         category_rkey = excluded.category_rkey, owner_only = excluded.owner_only,
         allowed_roles = excluded.allowed_roles, allowed_members = excluded.allowed_members,
         link_embeds = excluded.link_embeds, migrated_from = excluded.migrated_from, rev = excluded.rev, indexed_at = excluded.indexed_at,
         cid = coalesce(excluded.cid, cid)
-    WHERE excluded.rev >= rev";
+    WHERE excluded.rev >= rev");
     const PURGE: &'static [Purge] = purges!(
         "DELETE FROM channels WHERE uri IN (SELECT c.uri FROM json_each(?1) d CROSS JOIN channels c
              ON c.uri > 'at://' || d.value || '/' AND c.uri < 'at://' || d.value || '0' LIMIT ?2)"
@@ -157,14 +157,14 @@ impl Stored for CategoryRow {
     SELECT json_object('uri', uri, 'community_uri', community_uri, 'name', name,
         'channel_order', channel_order, 'rev', rev, 'indexed_at', indexed_at) AS row
     FROM categories WHERE uri IN (SELECT value FROM json_each(?1))";
-    const STORE: &'static str = "
+    const STORE: &'static str = concat!("
     INSERT INTO categories (uri, rkey, community_uri, name, channel_order, rev, indexed_at, cid)
     SELECT value ->> 'uri', value ->> 'rkey', value ->> 'community_uri', value ->> 'name',
         value ->> 'channel_order', value ->> 'rev', value ->> 'indexed_at', value ->> 'cid'
-    FROM json_each(?1) WHERE true
+    FROM ", row_objects!(), " WHERE true
     ON CONFLICT (uri) DO UPDATE SET community_uri = excluded.community_uri, name = excluded.name,
         channel_order = excluded.channel_order, rev = excluded.rev, indexed_at = excluded.indexed_at, cid = coalesce(excluded.cid, cid)
-    WHERE excluded.rev >= rev";
+    WHERE excluded.rev >= rev");
     const PURGE: &'static [Purge] = purges!(
         "DELETE FROM categories WHERE uri IN (SELECT c.uri FROM json_each(?1) d CROSS JOIN categories c
              ON c.uri > 'at://' || d.value || '/' AND c.uri < 'at://' || d.value || '0' LIMIT ?2)"

@@ -25,20 +25,20 @@ impl Stored for MessageRow {
         'indexed_at', indexed_at, 'edited', json(iif(edited, 'true', 'false')), 'hidden', json(iif(hidden & 1, 'true', 'false')), 'banned', json(iif(hidden & 2, 'true', 'false')), 'parent', parent,
         'facets', facets, 'attachments', attachments, 'suppressed_embeds', suppressed_embeds, 'rev', rev) AS row
     FROM messages WHERE uri IN (SELECT uri FROM wanted)";
-    const STORE: &'static str = "
+    const STORE: &'static str = concat!("
     INSERT INTO messages (uri, author_did, rkey, channel_uri, channel, text, created_at, sort_at,
         indexed_at, edited, hidden, parent, facets, attachments, suppressed_embeds, rev, cid)
     SELECT value ->> 'uri', value ->> 'author_did', value ->> 'rkey', value ->> 'channel_uri',
         value ->> 'channel', value ->> 'text', value ->> 'created_at', value ->> 'sort_at',
         value ->> 'indexed_at', value ->> 'edited', (value ->> 'hidden') + 2 * (value ->> 'banned'), value ->> 'parent', value ->> 'facets',
         value ->> 'attachments', value ->> 'suppressed_embeds', value ->> 'rev', value ->> 'cid'
-    FROM json_each(?1) WHERE true
+    FROM ", row_objects!(), " WHERE true
     ON CONFLICT (uri) DO UPDATE SET channel_uri = excluded.channel_uri, channel = excluded.channel,
         text = excluded.text, created_at = excluded.created_at, sort_at = excluded.sort_at,
         indexed_at = excluded.indexed_at, edited = excluded.edited, hidden = excluded.hidden, parent = excluded.parent,
         facets = excluded.facets, attachments = excluded.attachments, suppressed_embeds = excluded.suppressed_embeds,
         rev = excluded.rev, cid = coalesce(excluded.cid, cid)
-    WHERE excluded.rev >= rev";
+    WHERE excluded.rev >= rev");
     // I71: reactions are gone for good, even if the message is written again. A message goes when none
     // is left on it.
     const PURGE: &'static [Purge] = purges!(
@@ -109,14 +109,14 @@ impl Stored for ReactionRow {
     SELECT json_object('uri', uri, 'reactor_did', reactor_did, 'target_uri', target_uri,
         'emoji', emoji, 'hidden', json(iif(hidden, 'true', 'false')), 'rev', rev, 'indexed_at', indexed_at) AS row
     FROM reactions WHERE uri IN (SELECT uri FROM wanted)";
-    const STORE: &'static str = "
+    const STORE: &'static str = concat!("
     INSERT INTO reactions (uri, reactor_did, target_uri, emoji, hidden, rev, indexed_at, cid)
     SELECT value ->> 'uri', value ->> 'reactor_did', value ->> 'target_uri', value ->> 'emoji',
         value ->> 'hidden', value ->> 'rev', value ->> 'indexed_at', value ->> 'cid'
-    FROM json_each(?1) WHERE true
+    FROM ", row_objects!(), " WHERE true
     ON CONFLICT (uri) DO UPDATE SET target_uri = excluded.target_uri, emoji = excluded.emoji,
         hidden = excluded.hidden, rev = excluded.rev, indexed_at = excluded.indexed_at, cid = coalesce(excluded.cid, cid)
-    WHERE excluded.rev >= rev";
+    WHERE excluded.rev >= rev");
     const PURGE: &'static [Purge] = purges!(
         "DELETE FROM reactions WHERE uri IN (
              SELECT r.uri FROM json_each(?1) d CROSS JOIN reactions r

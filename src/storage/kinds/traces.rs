@@ -22,14 +22,18 @@ impl Stored for HeldRow {
     SELECT json_object('uri', uri, 'waits_for', waits_for, 'record', record, 'rev', rev, 'cid', cid,
         'arrived_at', arrived_at) AS row
     FROM held WHERE uri IN (SELECT uri FROM wanted)";
-    const STORE: &'static str = "
+    const STORE: &'static str = concat!(
+        "
     INSERT INTO held (uri, author_did, waits_for, record, bytes, rev, arrived_at, cid)
     SELECT value ->> 'uri', value ->> 'authority', value ->> 'waits_for', value ->> 'record',
         length(CAST(value ->> 'record' AS BLOB)), value ->> 'rev', value ->> 'arrived_at', value ->> 'cid'
-    FROM json_each(?1) WHERE true
+    FROM ",
+        row_objects!(),
+        " WHERE true
     ON CONFLICT (uri) DO UPDATE SET waits_for = excluded.waits_for, record = excluded.record,
         bytes = excluded.bytes, rev = excluded.rev, arrived_at = excluded.arrived_at, cid = excluded.cid
-    WHERE excluded.rev >= rev";
+    WHERE excluded.rev >= rev"
+    );
     const PURGE: &'static [Purge] = purges!(
         "DELETE FROM held WHERE uri IN (SELECT h.uri FROM json_each(?1) d CROSS JOIN held h
              ON h.uri > 'at://' || d.value || '/' AND h.uri < 'at://' || d.value || '0' LIMIT ?2)"
@@ -53,13 +57,17 @@ impl Stored for SettledRow {
     FROM settled WHERE uri IN (
         SELECT value FROM json_each(?1) UNION SELECT value FROM json_each(?2)
         UNION SELECT value FROM json_each(?3))";
-    const STORE: &'static str = "
+    const STORE: &'static str = concat!(
+        "
     INSERT INTO settled (uri, outcome, rev, settled_at, lasting)
     SELECT value ->> 'uri', value ->> 'outcome', value ->> 'rev', value ->> 'settled_at', value ->> 'lasting'
-    FROM json_each(?1) WHERE true
+    FROM ",
+        row_objects!(),
+        " WHERE true
     ON CONFLICT (uri) DO UPDATE SET outcome = excluded.outcome, rev = excluded.rev,
         settled_at = excluded.settled_at, lasting = excluded.lasting
-    WHERE excluded.rev >= rev";
+    WHERE excluded.rev >= rev"
+    );
     const PURGE: &'static [Purge] = &[];
     const HIDE: Option<&'static str> = None;
     const IS_RECORD: bool = false;
