@@ -6,6 +6,8 @@
 
 import { useState } from 'preact/hooks'
 
+import { Notifications, Thread } from './chat/asides.tsx'
+import type { Inbox } from './chat/inbox.ts'
 import { Badge, Messages, nameOf } from './chat/messages.tsx'
 import { World, type Room } from './chat/world.ts'
 import { Refused, withQuery, type Member } from '../../packages/client/src/index.ts'
@@ -97,6 +99,7 @@ function Chat({ world }: { world: World }) {
       <Channels world={world} entered={() => setPane('messages')} />
       {world.room && <Messages world={world} room={world.room} place={world.place?.name ?? ''} />}
       <Members world={world} />
+      {world.thread.length > 0 && <Thread messages={world.thread} close={() => world.closeThread()} />}
     </main>
   )
 }
@@ -117,6 +120,7 @@ function Top({ world }: { world: World }) {
           ))}
         </select>
       </label>
+      {world.inbox && <InboxButton world={world} inbox={world.inbox} />}
       <span class="line" role="status" data-state={world.line}>
         {t.chat.line[world.line]}
         {world.cameBack && <span class="came-back"> {world.cameBack}</span>}
@@ -136,6 +140,29 @@ function Top({ world }: { world: World }) {
   )
 }
 
+function InboxButton({ world, inbox }: { world: World; inbox: Inbox }) {
+  const [isOpen, setOpen] = useState(false)
+  return (
+    <>
+      <button type="button" aria-haspopup="dialog" onClick={() => setOpen(true)}>
+        {t.chat.inbox}
+        <Count count={inbox.unseen} says={t.chat.notSeen} />
+      </button>
+      {isOpen && (
+        <Notifications
+          inbox={inbox}
+          close={() => setOpen(false)}
+          seeAll={() => void inbox.seeAll().catch(world.fail)}
+          go={(notification) => {
+            setOpen(false)
+            world.goTo(notification)
+          }}
+        />
+      )}
+    </>
+  )
+}
+
 function Channels({ world, entered }: { world: World; entered: () => void }) {
   const enter = (room: Room) => {
     world.enterRoom(room)
@@ -150,7 +177,10 @@ function Channels({ world, entered }: { world: World; entered: () => void }) {
           <li key={place.uri}>
             <button type="button" aria-current={place === world.place} onClick={() => world.enterPlace(place.uri)}>
               {place.name}
-              <Unread count={world.rooms(place).reduce((sum, room) => sum + world.unread(room), 0)} />
+              <Count
+                count={world.rooms(place).reduce((sum, room) => sum + world.unread(room), 0)}
+                says={t.chat.unread}
+              />
             </button>
           </li>
         ))}
@@ -166,7 +196,8 @@ function Channels({ world, entered }: { world: World; entered: () => void }) {
                 ) : (
                   <button type="button" aria-current={room === world.room} onClick={() => enter(room)}>
                     # {room.name}
-                    <Unread count={world.unread(room)} />
+                    <Count count={world.unread(room)} says={t.chat.unread} />
+                    <Count count={world.inbox?.mentions(room.uri) ?? 0} says={t.chat.mentions} sign="@" />
                   </button>
                 )}
               </li>
@@ -179,11 +210,15 @@ function Channels({ world, entered }: { world: World; entered: () => void }) {
   )
 }
 
-const Unread = ({ count }: { count: number }) =>
+/** A number in a badge, if there is anything to count; `says` is its words for a screen reader. */
+const Count = ({ count, says, sign = '' }: { count: number; says: (count: number) => string; sign?: string }) =>
   count > 0 ? (
     <span class="unread">
-      <span aria-hidden="true">{count}</span>
-      <span class="hidden">{t.chat.unread(count)}</span>
+      <span aria-hidden="true">
+        {sign}
+        {count}
+      </span>
+      <span class="hidden">{says(count)}</span>
     </span>
   ) : null
 

@@ -201,6 +201,56 @@ describe('the first page and the chat', { skip: missing('chromium') }, () => {
     await browser.clear()
   })
 
+  const asOperator = async (path) =>
+    (await service.fetchJson(path, { headers: { authorization: `Bearer ${KEY}` } })).body
+
+  test('typing shows and disappears, a mention raises counts that go when it is read, a thread opens', async () => {
+    const [a, b] = [await enter(alice), await enter(bob)]
+    await said(b, 'Welcome to the garden!').waitFor()
+    const writing = b.locator('.composer').getByRole('status').filter({ hasText: alice.handle })
+    await a.locator('textarea').pressSequentially('he')
+    await writing.waitFor()
+    // She stops: it ends by itself.
+    await writing.waitFor({ state: 'detached' })
+    await a.locator('textarea').pressSequentially('llo')
+    await writing.waitFor()
+    await write(a, 'hello again')
+    await writing.waitFor({ state: 'detached' })
+
+    await b.getByRole('button', { name: /# pond/ }).click()
+    const text = `@${bob.handle}, come over`
+    await write(a, text)
+    await b.getByRole('button', { name: /# hall\s+1 unread\s+1 mention/ }).waitFor()
+    await b.getByRole('button', { name: /Inbox\s+1 new/ }).click()
+    const inHall = async () =>
+      (await asOperator(`/api/unread?did=${bob.did}`)).find(({ channel_uri: uri }) => uri === hall.uri)
+    const { unread, mentions } = await inHall()
+    assert.deepEqual([unread, mentions], [1, 1])
+    const inbox = b.getByRole('dialog', { name: 'Inbox' })
+    assert.equal(await inbox.locator('[data-seen=false]').count(), 1)
+    assert.deepEqual(await obstacles(b), [])
+    await screenshot(b, 'chat-inbox')
+    await inbox.locator('[data-seen=false]').getByRole('button', { name: `${alice.handle} mentions you` }).click()
+    await said(b, 'come over').first().waitFor()
+    await b.getByRole('button', { name: 'Inbox', exact: true }).waitFor()
+    await b.getByRole('button', { name: '# hall', exact: true }).waitFor()
+    assert.deepEqual([(await inHall()).mentions, (await asOperator(`/api/notifications?did=${bob.did}`)).unseen], [0, 0])
+
+    await said(b, 'come over').first().getByRole('button', { name: 'Reply' }).click()
+    await write(b, 'on my way')
+    await said(a, 'come over').first().getByRole('button', { name: '1 answer' }).click()
+    const thread = a.getByRole('dialog', { name: 'Thread' })
+    await thread.waitFor()
+    assert.deepEqual(await thread.locator('.text').allTextContents(), [text, 'on my way'])
+    assert.deepEqual(await obstacles(a), [])
+    await thread.getByRole('button', { name: 'Close' }).click()
+    await thread.waitFor({ state: 'detached' })
+    // An answer that stands on the screen is seen.
+    await a.getByRole('button', { name: 'Inbox', exact: true }).waitFor()
+    assert.deepEqual([...a.problems, ...b.problems], [])
+    await browser.clear()
+  })
+
   test('a cut line is mended without loss, and the page says what came back', async () => {
     const [a, b] = [await enter(alice), await enter(bob)]
     await said(b, 'Welcome to the garden!').waitFor()
@@ -271,6 +321,18 @@ describe('the first page and the chat', { skip: missing('chromium') }, () => {
           await screenshot(page, `chat-${what}-${size.width}-${dark ? 'dark' : 'light'}`)
         }
         await look('messages')
+        await page.getByRole('button', { name: /^Inbox/ }).click()
+        await look('inbox')
+        await page.keyboard.press('Escape')
+        await page.getByRole('dialog').waitFor({ state: 'detached' })
+        await page
+          .getByRole('button', { name: /answers?$/ })
+          .first()
+          .click()
+        await page.getByRole('dialog', { name: 'Thread' }).waitFor()
+        await look('thread')
+        await page.keyboard.press('Escape')
+        await page.getByRole('dialog').waitFor({ state: 'detached' })
         if (size.width < 900)
           for (const pane of ['Channels', 'Members']) {
             await page.getByRole('button', { name: pane, exact: true }).click()

@@ -66,7 +66,15 @@ export interface Intent {
   message: Message
 }
 
-function One({ world, message, intend }: { world: World; message: Message; intend: (intent: Intent) => void }) {
+interface Shown {
+  world: World
+  message: Message
+  /** How many answer it, if it is the root of a thread. */
+  answers: number
+  intend: (intent: Intent) => void
+}
+
+function One({ world, message, answers, intend }: Shown) {
   const isOwn = message.author_did === world.me.did
   const { parent_message: parent } = message
   const react = (emoji: string) => () => world.react(message, emoji).catch(world.fail)
@@ -113,6 +121,11 @@ function One({ world, message, intend }: { world: World; message: Message; inten
               ))}
             </div>
           </details>
+          {answers > 0 && (
+            <button type="button" onClick={() => world.openThread(message).catch(world.fail)}>
+              {t.chat.answersBelow(answers)}
+            </button>
+          )}
           <button type="button" class="quiet" onClick={() => intend({ kind: 'reply', message })}>
             {t.chat.reply}
           </button>
@@ -170,7 +183,13 @@ export function Messages({ world, room, place }: { world: World; room: Room; pla
           )}
           {room.messages.length === 0 && <li class="faint">{t.chat.empty}</li>}
           {room.messages.map((message) => (
-            <One key={message.id} world={world} message={message} intend={setIntent} />
+            <One
+              key={message.id}
+              world={world}
+              message={message}
+              answers={room.answers.get(message.id) ?? 0}
+              intend={setIntent}
+            />
           ))}
           {world.posts
             .filter(({ channel }) => channel === room.uri)

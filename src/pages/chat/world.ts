@@ -12,12 +12,15 @@ import {
   type LineState,
   type Member,
   type Message,
+  type Notification,
   type ReactionGroup,
   type Server,
+  type ThreadMessage,
 } from '../../../packages/client/src/index.ts'
 import { communityUri, isVoice, service, type Facet, type Quotation } from '../client/api.ts'
 import { facetsOf } from '../client/richtext.ts'
 import { t } from '../texts/index.ts'
+import { CHANGES, Inbox } from './inbox.ts'
 
 const NS = 'social.colibri'
 const SUBSCRIBE = `${NS}.sync.subscribeEvents`
@@ -29,6 +32,8 @@ const METHODS = {
   '/api/sidebar': `${NS}.community.getSidebar`,
   '/api/members': `${NS}.member.list`,
   '/api/messages': `${NS}.message.list`,
+  '/api/threads': `${NS}.message.listThreads`,
+  '/api/thread': `${NS}.message.getThread`,
 }
 /** How long a post may take until the page says that it is not shown. */
 const UNSEEN_MILLIS = 15_000
@@ -51,6 +56,8 @@ export interface Room extends Channel {
   messages: Message[]
   /** The cursor of older messages, if there are any. */
   older?: string
+  /** Of its newest threads: how many answer the message with this id. */
+  answers: Map<string, number>
   /** Up to when the person has read it. */
   readAt: number
 }
@@ -92,6 +99,10 @@ export class World {
   /** What came back after the line was mended, in words. */
   cameBack = ''
   trouble = ''
+  /** What mentions and answers the person; absent if the service accepts no proofs. */
+  readonly inbox?: Inbox
+  /** The thread that is open, its root first. */
+  thread: ThreadMessage[] = []
   private readonly socket: Line
   private readonly missed = new Map<string, number>()
   /** Of each community, what must be finished before its next event is applied. */
@@ -102,6 +113,8 @@ export class World {
     private readonly server: Server,
     private readonly changed: () => void,
   ) {
+    const { did } = server
+    if (did) this.inbox = new Inbox(me.did, (method) => me.proof(did, method), changed)
     this.socket = new Line(() => this.address(), {
       event: (frame, missed) => this.event(frame, missed),
       readAnew: (uri) => this.after(uri, () => this.readAnew(uri)),
@@ -109,6 +122,7 @@ export class World {
       state: (state) => {
         this.line = state
         if (state !== 'open') this.missed.clear()
+        else this.readInbox()
         this.changed()
       },
     })
@@ -192,7 +206,7 @@ export class World {
     const known = new Map(this.rooms(place).map((room) => [room.uri, room]))
     const fresh: Room[] = []
     const roomOf = (channel: Channel): Room => {
-      const room = known.get(channel.uri) ?? { ...channel, messages: [], readAt: 0 }
+      const room = known.get(channel.uri) ?? { ...channel, messages: [], answers: new Map(), readAt: 0 }
       if (all || !known.has(channel.uri)) fresh.push(room)
       const read = reads.find(({ channel_uri }) => channel_uri === channel.uri)
       return Object.assign(room, channel, { readAt: Math.max(room.readAt, millis(read?.cursor_at ?? '')) })
@@ -210,6 +224,36 @@ export class World {
     this.socket.followChannel(room.uri)
     const { rows, next } = await this.messages(place, room)
     Object.assign(room, { messages: rows.reverse(), older: next })
+    await this.readThreads(place, room)
+  }
+
+  private async readThreads(place: Place, { uri: channel, answers }: Room) {
+    const threads = await service.get('/api/threads', { channel, limit: PAGE }, await this.proof('/api/threads', place))
+    answers.clear()
+    for (const { message, reply_count: count } of threads) answers.set(message.id, count)
+  }
+
+  /** Opens the thread to which a message belongs. */
+  async openThread({ author_did: author, rkey }: Quotation) {
+    const uri = `at://${author}/${NS}.message/${rkey}`
+    this.thread = await service.get('/api/thread', { uri, limit: 100 }, await this.proof('/api/thread', this.place))
+    this.changed()
+  }
+
+  closeThread() {
+    this.thread = []
+    this.changed()
+  }
+
+  private readInbox() {
+    this.inbox?.read().catch(this.fail)
+  }
+
+  /** Enters the channel of a notification. */
+  goTo({ community_uri: uri, channel_uri: channel }: Notification) {
+    if (this.place?.uri !== uri) this.enterPlace(uri)
+    const room = this.rooms().find((room) => room.uri === channel)
+    if (room) this.enterRoom(room)
   }
 
   async readOlder(room: Room) {
@@ -250,6 +294,14 @@ export class World {
     const cursor = new Date(room.readAt).toISOString()
     if (isNews)
       this.me.put(`${NS}.channel.read`, room.rkey, { channel: room.uri, cursor }).catch((error) => this.fail(error))
+    if (isNews) void this.sayRead(room.uri).catch(this.fail)
+  }
+
+  /** Says at once what the record will say: what mentions the person in this channel is seen (U06). */
+  private async sayRead(channel: string) {
+    if (!this.server.did) return
+    const proof = await this.me.proof(this.server.did, `${NS}.sync.markRead`)
+    await service.act('POST /api/read', { proof, query: { did: this.me.did, channel } })
   }
 
   /** Applies an event. Each kind may come again after a reading, so applying it twice changes nothing. */
@@ -258,6 +310,7 @@ export class World {
     if (type === 'error' && frame.message !== MAY_NOT_WRITE) this.trouble = frame.message
     if (type === 'message_rejected') this.reject(frame)
     if (type === 'typing') this.types(frame)
+    if (CHANGES.includes(type)) this.readInbox()
     if (type === 'user_status_changed' || type === 'user_profile_updated') this.person(frame)
     if (type === 'community_deleted' || type === 'subscription_ended') this.forget(uri ?? '')
     if (missed) this.missed.set(type, (this.missed.get(type) ?? 0) + 1)
@@ -265,28 +318,30 @@ export class World {
     this.after(uri, async () => {
       if (STRUCTURE.includes(type)) await this.readStructure(uri)
       else if (MEMBERS.includes(type)) await this.readMembers(uri)
-      else this.apply(this.rooms(this.places.get(uri)), frame)
+      else await this.apply(this.places.get(uri), frame)
     })
   }
 
-  private apply(rooms: Room[], frame: Frame) {
-    const room = rooms.find(
+  private async apply(place: Place | undefined, frame: Frame) {
+    const room = this.rooms(place).find(
       ({ uri, rkey }) => uri === frame.channel_uri || (frame.channel_uri === undefined && rkey === frame.channel_rkey),
     )
-    if (!room) return
+    if (!place || !room) return
     const target = room.messages.find((message) => isOf(message, frame.target_author_did, frame.target_rkey))
     switch (frame.type) {
       case 'message': {
         const others = room.messages.filter(({ id }) => id !== frame.message.id)
-        const place = others.findLastIndex(({ created_at }) => millis(created_at) <= millis(frame.created_at)) + 1
-        room.messages = others.toSpliced(place, 0, frame.message)
+        const at = others.findLastIndex(({ created_at }) => millis(created_at) <= millis(frame.created_at)) + 1
+        room.messages = others.toSpliced(at, 0, frame.message)
         this.posts = this.posts.filter(({ rkey }) => !isOf(frame.message, this.me.did, rkey))
         this.typing.get(room.uri)?.delete(frame.author_did)
         if (room === this.room) this.markRead()
+        if (frame.message.parent) await this.readThreads(place, room)
         break
       }
       case 'message_deleted':
         room.messages = room.messages.filter(({ id }) => id !== frame.id)
+        if (room.answers.size > 0) await this.readThreads(place, room)
         break
       case 'reaction_added':
       case 'reaction_removed':

@@ -1,0 +1,85 @@
+// What opens beside the talk: the messages that mention or answer the person, and one thread.
+
+import type { ComponentChildren } from 'preact'
+
+import type { Notification, ThreadMessage } from '../../../packages/client/src/index.ts'
+import { t, timeOf } from '../texts/index.ts'
+import type { Inbox } from './inbox.ts'
+import { nameOf } from './messages.tsx'
+
+type Core = ThreadMessage['message']
+
+function Aside({ title, close, children }: { title: string; close: () => void; children: ComponentChildren }) {
+  return (
+    <dialog
+      class="aside"
+      aria-labelledby="aside"
+      ref={(dialog) => void (dialog && !dialog.open && dialog.showModal())}
+      onClose={close}
+    >
+      <header class="row">
+        <h2 id="aside">{title}</h2>
+        <button type="button" onClick={close}>
+          {t.chat.close}
+        </button>
+      </header>
+      {children}
+    </dialog>
+  )
+}
+
+const Said = ({ message }: { message: Core }) => (
+  <>
+    <strong>{nameOf(message, message.author_did)}</strong>{' '}
+    <time dateTime={message.created_at}>{timeOf(message.created_at)}</time>
+    <p class="text">{message.text}</p>
+  </>
+)
+
+const why = ({ kind, message }: Notification) =>
+  (kind === 'mention' ? t.chat.mentionsYou : t.chat.answersYou)(nameOf(message, message.author_did))
+
+interface Notices {
+  inbox: Inbox
+  go: (notification: Notification) => void
+  seeAll: () => void
+  close: () => void
+}
+
+export function Notifications({ inbox, go, seeAll, close }: Notices) {
+  return (
+    <Aside title={t.chat.inbox} close={close}>
+      {inbox.list.length === 0 && <p class="faint">{t.chat.noNotices}</p>}
+      <ul class="notices">
+        {inbox.list.map((one) => (
+          <li key={one.id} data-seen={one.seen_at !== null}>
+            <button type="button" onClick={() => go(one)}>
+              <span>{why(one)}</span>
+              {!one.seen_at && <span class="unread">{t.chat.isNew}</span>}
+            </button>
+            <p class="text">{one.message.text}</p>
+          </li>
+        ))}
+      </ul>
+      {inbox.unseen > 0 && (
+        <button type="button" class="main" onClick={seeAll}>
+          {t.chat.seeAll}
+        </button>
+      )}
+    </Aside>
+  )
+}
+
+export function Thread({ messages, close }: { messages: ThreadMessage[]; close: () => void }) {
+  return (
+    <Aside title={t.chat.thread} close={close}>
+      <ol class="thread">
+        {messages.map(({ depth, message }) => (
+          <li key={message.id} style={{ '--depth': String(Math.min(depth, 4)) }}>
+            <Said message={message} />
+          </li>
+        ))}
+      </ol>
+    </Aside>
+  )
+}
