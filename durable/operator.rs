@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::gateway::operating::Counts;
+use crate::domain::gateway::operating::{Counts, Load};
 use crate::durable::replies::Done;
 use crate::platform::objects::{Command, Object};
 
@@ -16,14 +16,14 @@ impl Command for Count {
     const NAME: &'static str = "count";
 }
 
-/// To `Gateway`: how many sockets are open, for health (R66). Reads only.
+/// To `Gateway`: what it carries, and what it refused (O26), for health (R66). Reads only.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct CountSockets {}
+pub struct ReadLoad {}
 
-impl Command for CountSockets {
-    type Reply = usize;
+impl Command for ReadLoad {
+    type Reply = Load;
     const OBJECT: Object = Object::Gateway;
-    const NAME: &'static str = "count-sockets";
+    const NAME: &'static str = "load";
 }
 
 /// To `Gateway`: close all sockets and rebuild the memory from what is stored. Idempotent, but for sockets that were

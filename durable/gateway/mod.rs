@@ -11,7 +11,7 @@
 //!   attachment of a socket is the number of its session.
 //! - Commands: [`Connect`](CONNECT), [`Deliver`], [`Watch`], [`Publish`], [`Observed`],
 //!   [`Reindexed`], [`ShowTyping`], [`ShowDevices`], [`SetState`], [`Adopt`], [`UseToken`], [`Proved`], [`Forget`];
-//!   the operator's [`Count`], [`CountSockets`], [`RestartSockets`].
+//!   the operator's [`Count`], [`ReadLoad`], [`RestartSockets`].
 //! - Wakes on a frame, a delivery, a socket's end, its alarm. The shipped client's heartbeat is
 //!   answered by the runtime and wakes nobody (A10). Ends with its last socket.
 
@@ -46,7 +46,7 @@ use crate::durable::gateway::commands::{
     RESUME_HEADER, Reindexed, SESSION_HEADER, SetState, Show, ShowDevices, ShowTyping, UNPROVEN_HEADER,
     UseToken, Watch,
 };
-use crate::durable::operator::{Count, CountSockets, RestartSockets};
+use crate::durable::operator::{Count, ReadLoad, RestartSockets};
 use crate::durable::replies::Done;
 use crate::platform::config::follow_log_level;
 use crate::platform::incidents;
@@ -131,9 +131,9 @@ impl DurableObject for Gateway {
                 return serve(&mut request, async |_: Count| object.with(|gateway| Ok(gateway.counts())))
                     .await;
             }
-            CountSockets::NAME => {
-                let open = async |_: CountSockets| object.with(|gateway| Ok(gateway.open.len()));
-                return serve(&mut request, open).await;
+            ReadLoad::NAME => {
+                let load = async |_: ReadLoad| object.with(|gateway| Ok(gateway.load_now()));
+                return serve(&mut request, load).await;
             }
             RestartSockets::NAME => serve(&mut request, async |_: RestartSockets| object.restart()).await,
             Adopt::NAME => serve(&mut request, async |command: Adopt| object.adopt(command)).await,

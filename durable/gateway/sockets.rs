@@ -24,7 +24,12 @@ impl GatewayObject {
     /// Takes in a socket. The session is stored before the socket exists to the client.
     pub(super) async fn take_in(self: &Rc<Self>, caller: Caller) -> worker::Result<Response> {
         // A fault is handled below.
-        if self.with(|gateway| Ok(hall::is_full(gateway.open.len()))).is_ok_and(|is_full| is_full) {
+        let is_full = self.with(|gateway| {
+            let is_full = hall::is_full(gateway.open.len());
+            is_full.then(|| gateway.turned_away());
+            Ok(is_full)
+        });
+        if is_full.is_ok_and(|is_full| is_full) {
             return full();
         }
         let pair = WebSocketPair::new()?;

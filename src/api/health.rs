@@ -6,10 +6,11 @@ use futures::future::{join, join_all};
 use serde::Serialize;
 
 use super::{Answer, Call, authority, error::ApiError, json_text};
+use crate::domain::gateway::operating::Load;
 use crate::domain::health::{self, Gateways, Known, Part, Shared};
 use crate::domain::troubles;
 use crate::durable::jetstream::commands::{Ensure, StreamStatus};
-use crate::durable::operator::CountSockets;
+use crate::durable::operator::ReadLoad;
 use crate::platform::clock::now;
 use crate::platform::objects::{JETSTREAM, all_gateways, call};
 use crate::platform::{config, log};
@@ -29,11 +30,22 @@ pub(super) struct Health {
     pub(super) auth_meaning: &'static str,
     /// What is known of each part (R66).
     pub(super) parts: Vec<Part>,
+    /// Each gateway that answered, only for the operator and a scraper (O26).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) gateways: Option<Vec<NamedLoad>>,
     /// H02: an unsuccessful answer describes the error in these two fields.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) message: Option<String>,
+}
+
+/// What a gateway carries and refused (O26).
+#[derive(Serialize)]
+pub(super) struct NamedLoad {
+    pub(super) name: String,
+    #[serde(flatten)]
+    pub(super) load: Load,
 }
 
 /// The state of ingest: the stream now, and what is stored.
@@ -65,12 +77,13 @@ thread_local! {
 
 /// The state of the service now.
 pub(super) async fn look(request: &Call) -> Health {
-    let ((stream, stored, trouble, took), gateways) = join(ingest(request), known_gateways(request)).await;
+    let ((stream, stored, trouble, took), (known, gateways)) =
+        join(ingest(request), known_gateways(request)).await;
     let parts = health::parts(
         trouble.as_deref().map_or(Ok(took), Err),
         &of_stream(&stream, stored.as_ref()),
         stored.as_ref().map(of_stored),
-        gateways,
+        known,
     );
     let ok = stream.connected && stream.because.is_none() && stored.is_some();
     let because = trouble.or_else(|| stream.because.clone());
@@ -82,6 +95,7 @@ pub(super) async fn look(request: &Call) -> Health {
         database: stored.is_some(),
         ingest: Ingest { stream, stored },
         parts,
+        gateways,
         error: (!ok).then_some("Unavailable"),
         message: (!ok).then(|| because.unwrap_or_else(|| "the stream is not connected yet".into())),
     }
@@ -109,32 +123,40 @@ async fn ingest(request: &Call) -> (StreamStatus, Option<IngestStatus>, Option<S
     (stream, stored, trouble, now().millis() - asked_at.millis())
 }
 
-/// What the caller learns of the gateways: with the API key or the metrics token, what they answer now.
-async fn known_gateways(request: &Call) -> Known {
+/// What the caller learns of the gateways: with the API key or the metrics token, what they answer now, and each of
+/// them.
+async fn known_gateways(request: &Call) -> (Known, Option<Vec<NamedLoad>>) {
     if authority::is_scraper(request) {
-        return Known::Now(gateways(request).await);
+        let (found, loads) = gateways(request).await;
+        return (Known::Now(found), Some(loads));
     }
     if let Some(known) = SHARED.with_borrow_mut(|shared| shared.known(now())) {
-        return known;
+        return (known, None);
     }
-    let found = gateways(request).await;
+    let (found, _) = gateways(request).await;
     SHARED.with_borrow_mut(|shared| shared.answered(found, now()));
-    Known::Now(found)
+    (Known::Now(found), None)
 }
 
 /// The gateways that health asks at most.
 const GATEWAYS_MAX: usize = 16;
 
-/// How many of the gateways answer, and their sockets.
-async fn gateways(request: &Call) -> Gateways {
+/// How many of the gateways answer, and what each of these carries.
+async fn gateways(request: &Call) -> (Gateways, Vec<NamedLoad>) {
     let shards = config::sockets(&request.env).gateway_shards;
     let names: Vec<String> = all_gateways(shards).take(GATEWAYS_MAX).collect();
-    let counts = join_all(names.iter().map(|name| call(&request.env, name, &CountSockets {}))).await;
-    let answered: Vec<usize> = counts
+    let asked = names.len();
+    let answers = join_all(names.iter().map(|name| call(&request.env, name, &ReadLoad {}))).await;
+    let loads: Vec<NamedLoad> = names
         .into_iter()
-        .filter_map(|count| count.map_err(|fault| log::fault(&fault, "health says so")).ok())
+        .zip(answers)
+        .filter_map(|(name, load)| {
+            let load = load.map_err(|fault| log::fault(&fault, "health says so")).ok()?;
+            Some(NamedLoad { name, load })
+        })
         .collect();
-    Gateways { asked: names.len(), answered: answered.len(), sockets: answered.iter().sum() }
+    let sockets = loads.iter().map(|one| one.load.sockets).sum();
+    (Gateways { asked, answered: loads.len(), sockets }, loads)
 }
 
 /// Seconds since a time.

@@ -2,8 +2,9 @@
 
 use worker::Response;
 
-use super::health::{Health, look};
+use super::health::{Health, NamedLoad, look};
 use super::{Answer, Call, authority};
+use crate::domain::gateway::operating::Load;
 use crate::platform::clock::now;
 use crate::storage::reads::IngestStatus;
 use crate::wire::openmetrics::Kind::{Counter, Gauge};
@@ -27,6 +28,7 @@ fn exposed(health: &Health, now: Micros) -> String {
     all.add(Gauge, "colibri_healthy", "1 if /api/health answers 200.", u8::from(health.ok));
     all.add(Gauge, "colibri_database_up", "1 if the database answers.", u8::from(health.database));
     stream(&mut all, health);
+    gateways(&mut all, health.gateways.as_deref().unwrap_or_default());
     if let Some(stored) = &health.ingest.stored {
         index(&mut all, stored, now);
     }
@@ -51,6 +53,25 @@ fn stream(all: &mut Exposition, health: &Health) {
     all.add(Counter, "colibri_stream_skipped", "Frames that are too large for the runtime.", skipped);
     let what = "Events of deferred repositories, which are read later (K17).";
     all.add(Counter, "colibri_stream_left_out", what, stream.left_out);
+}
+
+/// What each gateway carries, and what it refused since it woke (O26).
+fn gateways(all: &mut Exposition, gateways: &[NamedLoad]) {
+    let mut add = |kind, name, help, value: fn(&Load) -> u64| {
+        let values = gateways.iter().map(|one| (one.name.as_str(), value(&one.load)));
+        all.add_each(kind, name, help, "gateway", values);
+    };
+    add(Gauge, "colibri_sockets", "Open events sockets.", |load| load.sockets as u64);
+    add(Gauge, "colibri_sockets_slow", "Those that leave much unread.", |load| load.slow as u64);
+    let what = "Sockets closed because they did not read (Q20).";
+    add(Counter, "colibri_sockets_closed_slow", what, |load| load.refused.slow);
+    let what = "Sockets closed because they sent too many frames (A18).";
+    add(Counter, "colibri_sockets_closed_flooding", what, |load| load.refused.flooding);
+    let what = "Sockets not accepted because the gateway was full (C13).";
+    add(Counter, "colibri_sockets_turned_away", what, |load| load.refused.turned_away);
+    add(Counter, "colibri_frames_refused", "Frames over a budget (A18).", |load| load.refused.frames);
+    let what = "Subscriptions over a limit (A40).";
+    add(Counter, "colibri_subscriptions_refused", what, |load| load.refused.subscriptions);
 }
 
 /// What is stored.
@@ -82,6 +103,7 @@ mod tests {
     use super::*;
     use crate::api::health::Ingest;
     use crate::domain::auth_mode::AuthMode;
+    use crate::domain::gateway::operating::Refused;
     use crate::durable::jetstream::commands::StreamStatus;
 
     fn health(stored: Option<IngestStatus>) -> Health {
@@ -93,6 +115,14 @@ mod tests {
             auth_mode: AuthMode::Mixed.name(),
             auth_meaning: "",
             parts: Vec::new(),
+            gateways: Some(vec![NamedLoad {
+                name: "gateway-0".to_owned(),
+                load: Load {
+                    sockets: 3,
+                    refused: Refused { frames: 5, ..Default::default() },
+                    ..Default::default()
+                },
+            }]),
             error: None,
             message: None,
         }
@@ -120,6 +150,8 @@ mod tests {
             "colibri_stream_lag_seconds 12",
             "colibri_refused_total 4",
             "colibri_gaps_open 1",
+            "colibri_sockets{gateway=\"gateway-0\"} 3",
+            "colibri_frames_refused_total{gateway=\"gateway-0\"} 5",
             "colibri_repositories_failing 1",
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line}\n{text}");

@@ -69,6 +69,7 @@ function Console({ board }: { board: Board }) {
       </header>
       <Stream board={board} />
       <Parts board={board} />
+      <Gateways board={board} />
       <Communities board={board} />
       <Lookup board={board} changed={draw} />
       <Audit board={board} />
@@ -158,6 +159,36 @@ function Parts({ board: { health } }: { board: Board }) {
     <section class="card" aria-labelledby="parts">
       <h2 id="parts">{t.console.parts}</h2>
       <Table name={t.console.parts} head={head} rows={rows} />
+    </section>
+  )
+}
+
+/** What each gateway carries, and what it refused since it woke. */
+function Gateways({ board: { health } }: { board: Board }) {
+  const rows = (health?.gateways ?? []).map((one) => [
+    one.name,
+    number(one.sockets),
+    number(one.slow),
+    number(one.closed_slow),
+    number(one.closed_flooding),
+    number(one.refused_frames),
+    number(one.refused_subscriptions),
+    number(one.turned_away),
+  ])
+  const head = [
+    t.console.name,
+    t.console.sockets,
+    t.console.slow,
+    t.console.closedSlow,
+    t.console.closedFlooding,
+    t.console.refusedFrames,
+    t.console.refusedSubscriptions,
+    t.console.turnedAway,
+  ]
+  return (
+    <section class="card wide" aria-labelledby="gateways">
+      <h2 id="gateways">{t.console.gateways}</h2>
+      <Table name={t.console.gateways} head={head} rows={rows} />
     </section>
   )
 }

@@ -17,6 +17,16 @@ pub enum Kind {
     Counter,
 }
 
+impl Kind {
+    /// Its name, and the end of its samples.
+    const fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Kind::Gauge => ("gauge", ""),
+            Kind::Counter => ("counter", "_total"),
+        }
+    }
+}
+
 /// Numbers in the order in which they were added.
 #[derive(Debug, Default)]
 pub struct Exposition(String);
@@ -24,12 +34,26 @@ pub struct Exposition(String);
 impl Exposition {
     /// Adds a number. `name` has no suffix.
     pub fn add(&mut self, kind: Kind, name: &str, help: &str, value: impl Display) {
-        let (word, suffix) = match kind {
-            Kind::Gauge => ("gauge", ""),
-            Kind::Counter => ("counter", "_total"),
-        };
+        let (word, suffix) = kind.words();
         self.begin(name, word, help);
         self.line(format_args!("{name}{suffix} {value}"));
+    }
+
+    /// Adds a number of each of several things: `label` says what they are, and each value comes with the name of its
+    /// thing, as for [`Exposition::info`].
+    pub fn add_each<'n, V: Display>(
+        &mut self,
+        kind: Kind,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (&'n str, V)>,
+    ) {
+        let (word, suffix) = kind.words();
+        self.begin(name, word, help);
+        for (of, value) in values {
+            self.line(format_args!("{name}{suffix}{{{label}=\"{of}\"}} {value}"));
+        }
     }
 
     /// Adds a fact that is no number: its labels, with `value` 1. The texts contain no quotes, backslashes or ends
@@ -67,9 +91,11 @@ mod tests {
         let mut numbers = Exposition::default();
         numbers.add(Kind::Gauge, "queued", "Frames that wait.", 3);
         numbers.add(Kind::Counter, "events", "Events.", 12_u64);
+        numbers.add_each(Kind::Counter, "refused", "Frames.", "of", [("a", 1), ("b", 0)]);
         numbers.info("build", "What runs.", &[("version", "1.0"), ("mode", "open")]);
         let expected = "# TYPE queued gauge\n# HELP queued Frames that wait.\nqueued 3\n\
             # TYPE events counter\n# HELP events Events.\nevents_total 12\n\
+            # TYPE refused counter\n# HELP refused Frames.\nrefused_total{of=\"a\"} 1\nrefused_total{of=\"b\"} 0\n\
             # TYPE build info\n# HELP build What runs.\nbuild_info{version=\"1.0\",mode=\"open\"} 1\n# EOF\n";
         assert_eq!(numbers.end(), expected);
     }

@@ -121,6 +121,22 @@ describe('the console', { skip: missing('chromium') }, () => {
       assert.deepEqual(gateways(await cells(page, 'Parts')), ['gateways', verdict, message, ''])
       return true
     })
+    // More frames than a socket may send: the gateway of bob refuses some, and the console counts them (O26).
+    for (let n = 0; n < 300; n++) socket.send('{"action":"nothing of this name"}')
+    await eventually(async () => {
+      const { gateways } = await asOperator('/api/health')
+      assert(gateways.some(({ sockets, refused_frames: refused }) => sockets > 0 && refused > 0))
+      const { name: _, ...first } = gateways[0]
+      assert.deepEqual(
+        await cells(page, 'Gateways'),
+        gateways.map(({ name, ...counts }) => [name, ...Object.keys(first).map((key) => String(counts[key]))]),
+      )
+      const metrics = await (await service.fetch('/metrics', { headers: { authorization: `Bearer ${KEY}` } })).text()
+      for (const { name, refused_frames: refused } of gateways)
+        assert(metrics.includes(`colibri_frames_refused_total{gateway="${name}"} ${refused}\n`), metrics)
+      return true
+    })
+    assert.equal((await service.fetchJson('/api/health')).body.gateways, undefined, 'only for the key')
     socket.close()
     assert.deepEqual(page.problems, [])
     await browser.clear()

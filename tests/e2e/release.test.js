@@ -2,7 +2,7 @@
 // `npm run release`: the archive starts with Node alone, in a folder where there are neither sources nor a compiler.
 
 import assert from 'node:assert/strict'
-import { execFile, execFileSync, spawn } from 'node:child_process'
+import { execFile, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -48,12 +48,28 @@ function existsIn(/** @type {string} */ path) {
   }
 }
 
-/** Starts what was unpacked, asks it, and ends it. @param {string} root @param {string} node @param {Record<string, string>} env */
-async function serves(root, node, env) {
-  const child = spawn(node, [join(root, 'scripts', 'run.js'), 'serve', '--port', '0', '--state', join(root, 'state')], {
+/** A network of its own, in which there is only the loopback: a program, and what comes before its name. */
+const ALONE = ['unshare', '-rn', 'sh', '-c', 'ip link set lo up && exec "$0" "$@"']
+const [UNSHARE, ...IN_ALONE] = ALONE
+/** Whether this kernel lets this user have one, and its tools are here. */
+const canBeAlone = spawnSync(UNSHARE, [...IN_ALONE, 'nsenter', '--version']).status === 0
+
+/** Asks a service from inside its network: its interfaces, and the status of each address. */
+const ASK = `const [url, ...paths] = process.argv.slice(1)
+  const statuses = await Promise.all(paths.map(async (path) => (await fetch(url + path)).status))
+  console.log(JSON.stringify({ interfaces: Object.keys(os.networkInterfaces()), statuses }))`
+
+/**
+ * Starts what was unpacked, asks it, and ends it.
+ * @param {string} root @param {string} node @param {Record<string, string>} env @param {boolean} [isAlone] without any network
+ */
+async function serves(root, node, env, isAlone = false) {
+  const command = [node, join(root, 'scripts', 'run.js'), 'serve', '--port', '0', '--state', join(root, 'state')]
+  const [program, ...args] = isAlone ? [...ALONE, 'env', `PATH=${env.PATH}`, ...command] : command
+  const child = spawn(program, args, {
     cwd: root,
     detached: true,
-    env: { ...env, COLIBRI_END_WITH_PARENT: '1' },
+    env: { ...env, COLIBRI_END_WITH_PARENT: '1', ...(isAlone && { PATH: process.env.PATH }) },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let [printed, log] = ['', '']
@@ -68,8 +84,13 @@ async function serves(root, node, env) {
   const url = printed.match(/^ready (\S+)$/m)?.[1]
   assert(url, log)
   assert(!/older than the sources/.test(log), log)
-  assert.equal((await fetch(`${url}/api/server`)).status, 200)
-  assert.equal((await fetch(`${url}/console`)).status, 200)
+  const ask = [process.execPath, '--input-type=module', '-e', `import os from 'node:os'\n${ASK}`, url, '/api/server', '/console']
+  const inside = ['nsenter', '--preserve-credentials', '-U', '-n', '-t', String(child.pid)]
+  const [asking, ...asked] = isAlone ? [...inside, ...ask] : ask
+  const { stdout } = await promisify(execFile)(asking, asked)
+  const { interfaces, statuses } = JSON.parse(stdout)
+  assert.deepEqual(statuses, [200, 200])
+  if (isAlone) assert.deepEqual(interfaces, ['lo'])
   child.kill('SIGTERM')
   assert.equal(await ended, 0)
 }
@@ -82,12 +103,13 @@ test('the archive serves, with its pages and all migrations, and says what each 
   await serves(root, process.execPath, env)
 })
 
-test('the archive with packages serves with its own Node, without npm and without any other program', async () => {
+test('the archive with packages serves with its own Node, without npm, without any other program and without a network', async (t) => {
   const { root, env } = await unpacked('--with-packages')
   const { npm_execpath: _, npm_node_execpath: __, ...rest } = env
   const folders = readdirSync(join(root, 'node_modules'))
   for (const name of ['typescript', 'playwright-core', 'axe-core']) assert(!folders.includes(name), `${name} serves nobody`)
-  await serves(root, join(root, 'node_modules', 'node', 'bin', 'node'), rest)
+  t.diagnostic(canBeAlone ? 'it runs where there is only the loopback' : 'this user may have no network of their own: the network is there, unused or not')
+  await serves(root, join(root, 'node_modules', 'node', 'bin', 'node'), rest, canBeAlone)
 })
 
 test('a version that CHANGELOG.md does not name is not released', async (t) => {

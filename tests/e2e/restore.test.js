@@ -9,12 +9,14 @@ import { openStage } from './stage.js'
 
 const COMMUNITY = 'at://did:plc:alice/social.colibri.community/c'
 const RESTORE_MS = 8_000
+const KEY = 'the key of the operator, in a test'
+const AS_OPERATOR = { headers: { authorization: `Bearer ${KEY}` } }
 const ACK = { type: 'ack', message: '' }
 
 /** @type {Awaited<ReturnType<typeof openStage>>} */
 let stage
 before(async () => {
-  stage = await openStage({ env: { RESTORE_MS: String(RESTORE_MS), OFFLINE_GRACE_MS: '500' } })
+  stage = await openStage({ env: { RESTORE_MS: String(RESTORE_MS), OFFLINE_GRACE_MS: '500', INVITE_API_KEY: KEY } })
   await stage.say(
     ['alice', 'create', 'community/c', { name: 'Garden', requiresApprovalToJoin: false }],
     ['alice', 'create', 'channel/k', { name: 'hall', type: 'text', community: 'c' }],
@@ -176,6 +178,8 @@ test('b50 q20 a stalled reader among 200 healthy ones gets resync_required, and 
   const resync = await stalled.next({ type: 'resync_required' }, { timeout: 30_000 })
   assert.equal(resync.community_uri, COMMUNITY)
   assert.equal((await stalled.closed).code, 1013, 'A19')
+  const gateways = (await stage.service.fetchJson('/api/health', AS_OPERATOR)).body.gateways
+  assert.equal(gateways.reduce((sum, gateway) => sum + gateway.closed_slow, 0), 1, 'O26')
   const events = stalled.events
   assert.deepEqual(events.at(-1), resync, 'nothing after it')
   const wanted = numbered(control).filter(({ seq }) => seq > from).map(({ seq }) => seq)

@@ -282,6 +282,26 @@ export interface Here {
   voice: number
 }
 
+/** What an object with events sockets carries, and what it refused since it woke or was restarted. */
+export interface GatewayLoad {
+  /** Its name. */
+  name: string
+  /** Open sockets. */
+  sockets: number
+  /** Sockets whose clients had more than 1 MiB left to read at the latest delivery. */
+  slow: number
+  /** Sockets that were closed because they did not read. */
+  closed_slow: number
+  /** Sockets that were closed because they sent too many frames. */
+  closed_flooding: number
+  /** Frames over the budget of their socket. */
+  refused_frames: number
+  /** Subscriptions over a limit. */
+  refused_subscriptions: number
+  /** Sockets that were not accepted because it was full. */
+  turned_away: number
+}
+
 export interface Part {
   /** Its name. */
   part: string
@@ -378,6 +398,8 @@ export interface IceServers {
 export interface Health {
   /** What is known of each part; the status of the answer does not depend on them. Callers without a key share for five seconds what the gateways answered. */
   parts: Part[]
+  /** Only for the API key and the metrics token: each gateway that answered, at most 16. */
+  gateways?: GatewayLoad[]
   /** `open`, `mixed` or `verified`. */
   auth_mode: string
   /** What the mode means. */

@@ -93,7 +93,10 @@ impl Gateway {
         let (kind, key) = (subscribe.kind, subscribe.key.as_deref());
         let is_new =
             match self.resubscribe(id, |open, others| open.subscriptions.subscribe(kind, key, others))? {
-                Subscribed::Full(bound) => return Some(Err(bound)),
+                Subscribed::Full(bound) => {
+                    self.refused.subscriptions += 1;
+                    return Some(Err(bound));
+                }
                 subscribed => subscribed == Subscribed::New,
             };
         if is_new {

@@ -54,6 +54,9 @@ impl Gateway {
             unsent > FULL_BYTES || full.get(id).is_some_and(|before| unsent >= *before)
         };
         let mut stuck = self.has_no_room(community, moment);
+        let open = &self.open;
+        self.slow.retain(|id| open.contains_key(id) && (moment.unsent)(*id) > SLOW_BYTES);
+        self.slow.extend(stuck.keys());
         stuck.retain(|id, unsent| is_stuck(id, *unsent));
         for id in stuck.into_keys() {
             self.let_go(id, moment);

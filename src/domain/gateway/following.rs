@@ -156,7 +156,7 @@ impl Gateway {
         };
         let Some((verdict, _)) = self.note_frame(id, sign, moment) else { return false };
         match (verdict, asked) {
-            (Verdict::Enough, _) => self.dismiss(id, 1013, "too many frames", Gone::Closed, moment),
+            (Verdict::Enough, _) => self.flooded(id, moment),
             (Verdict::Fine, Asked::Heartbeat) => self.send(id, ACK.to_owned()),
             (Verdict::Fine, Asked::View(channel)) => return self.view(id, channel),
             (Verdict::Fine, Asked::Typing(channel)) => {

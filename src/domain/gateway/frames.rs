@@ -35,8 +35,7 @@ impl Gateway {
         let Some(open) = self.open.get_mut(&id) else { return };
         if let Some(waiting) = &mut open.waiting {
             if waiting.push(text) > WAITING_BYTES {
-                let code = if open.session.is_newest() { 1013 } else { 1008 }; // N161
-                self.dismiss(id, code, "too many frames", Gone::Closed, moment);
+                self.flooded(id, moment);
             }
             return;
         }
@@ -85,7 +84,7 @@ impl Gateway {
             };
             self.send(id, reply.text());
             if verdict == Verdict::Enough {
-                self.dismiss(id, 1008, "too many frames", Gone::Closed, moment);
+                self.flooded(id, moment);
             }
             return false;
         }
@@ -172,6 +171,7 @@ impl Gateway {
         let now = moment.now;
         let open = self.open.get_mut(&id)?;
         let verdict = open.budget.take(self.settings.rate, now);
+        self.refused.frames += u64::from(verdict != Verdict::Fine);
         let beats = open.signs.beats || matches!(sign, Sign::Heartbeat | Sign::Pulse);
         // It may have waited for its turn since it came.
         let came_at = open.signs.surely_at;
@@ -209,6 +209,15 @@ impl Gateway {
         if is_waited_for || is_restored {
             self.keep_session(id);
         }
+    }
+
+    /// Closes a socket that sends too many frames. The newest client gets a code that it does not take for a refusal
+    /// (N161).
+    pub(super) fn flooded(&mut self, id: i64, moment: &Moment<'_>) {
+        let Some(open) = self.open.get(&id) else { return };
+        let code = if open.session.is_newest() { 1013 } else { 1008 };
+        self.refused.flooding += 1;
+        self.dismiss(id, code, "too many frames", Gone::Closed, moment);
     }
 
     fn secret_of(&self, id: i64) -> Option<String> {

@@ -59,6 +59,7 @@ impl Gateway {
         let rate = self.settings.rate;
         let Some(open) = self.open.get_mut(&id) else { return Ok(Reply::ack("")) };
         if !open.budget.take_more(rate, SNAPSHOT_FRAMES - 1, moment.now) {
+            self.refused.frames += 1;
             return Ok(Reply::error("Rate limit exceeded"));
         }
         open.meanwhile = Some(Meanwhile { community: community.clone(), states: BTreeMap::new() });

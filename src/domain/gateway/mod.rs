@@ -28,6 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::value::RawValue;
 
+use self::operating::Refused;
 use self::publication::Publication;
 use self::session::{Caller, Open, Session, View};
 use super::actions::{Destination, Subscribe};
@@ -344,6 +345,10 @@ pub struct Gateway {
     records: i64,
     /// Where people wrote just now (U40).
     writing: Writing,
+    /// What was refused (O26).
+    refused: Refused,
+    /// The sockets that were full at the latest delivery (O26).
+    slow: BTreeSet<i64>,
     effects: Vec<Effect>,
 }
 
@@ -368,6 +373,8 @@ impl Gateway {
             observed: BTreeSet::new(),
             records: 0,
             writing: Writing::default(),
+            refused: Refused::default(),
+            slow: BTreeSet::new(),
             effects: Vec::new(),
         }
     }

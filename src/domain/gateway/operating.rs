@@ -1,4 +1,5 @@
-//! What the operator asks of a gateway: how many are here (R62), and that they connect again (R63, R65).
+//! What the operator asks of a gateway: how many are here (R62), what it refused (O26), and that they connect again
+//! (R63, R65).
 
 use std::collections::BTreeMap;
 
@@ -24,7 +25,53 @@ pub struct Counts {
     pub voice: BTreeMap<String, u32>,
 }
 
+/// What a gateway refused since it woke or was restarted (O26).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refused {
+    /// Sockets that were closed because they did not read what was sent to them (Q20).
+    #[serde(rename = "closed_slow")]
+    pub slow: u64,
+    /// Sockets that were closed because they sent too many frames (A18).
+    #[serde(rename = "closed_flooding")]
+    pub flooding: u64,
+    /// Frames over the budget of their socket (A18).
+    #[serde(rename = "refused_frames")]
+    pub frames: u64,
+    /// Subscriptions over a limit of their socket or of the gateway (A40).
+    #[serde(rename = "refused_subscriptions")]
+    pub subscriptions: u64,
+    /// Sockets that were not accepted because the gateway was full (C13).
+    pub turned_away: u64,
+}
+
+/// What a gateway carries, and what it refused (O26).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Load {
+    /// Open sockets.
+    pub sockets: usize,
+    /// Those of them that had more than [`SLOW_BYTES`](crate::domain::slow_sockets::SLOW_BYTES) unsent at the latest
+    /// delivery.
+    pub slow: usize,
+    /// What was refused.
+    #[serde(flatten)]
+    pub refused: Refused,
+}
+
 impl Gateway {
+    /// O26: what is carried now, and what was refused.
+    ///
+    /// It does not look at sockets: to ask the runtime for the unsent bytes of one that just closed has ended workerd
+    /// (November 2026).
+    pub fn load_now(&self) -> Load {
+        let slow = self.slow.iter().filter(|id| self.open.contains_key(id)).count();
+        Load { sockets: self.open.len(), slow, refused: self.refused }
+    }
+
+    /// A socket was not accepted, because the gateway is full.
+    pub fn turned_away(&mut self) {
+        self.refused.turned_away += 1;
+    }
+
     /// R62: who is here now.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts { sockets: self.open.len(), ..Counts::default() };

@@ -196,6 +196,7 @@ impl Gateway {
     /// community, and nothing after these.
     pub(super) fn let_go(&mut self, id: i64, moment: &Moment<'_>) {
         let Some(open) = self.open.get(&id) else { return };
+        self.refused.slow += 1;
         if open.session.is_newest() {
             return self.reads_again(id, moment);
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use colibri_edge::domain::announcement::{Announcement, Audience, Numbered, Scope, Topic};
+use colibri_edge::domain::gateway::operating::Refused;
 use colibri_edge::domain::gateway::publication::Publication;
 use colibri_edge::domain::gateway::session::Caller;
 use colibri_edge::domain::gateway::{Effect, Input};
@@ -187,14 +188,17 @@ fn n163_heartbeats_cost_no_rows() {
 /// N161: too many frames close the socket so that its client takes it for no refusal.
 #[test]
 fn n161_a_flood_ends_with_1013() {
-    let code = alive(|world| {
+    let (code, load) = alive(|world| {
         let id = world.follower(0, &[0])?;
         for _ in 0..800 {
             world.frame(id, BEAT)?;
         }
-        Ok(world.gone.iter().find(|socket| socket.id == id).unwrap().closed)
+        let load = world.change(|gateway, _| gateway.load_now())?;
+        Ok((world.gone.iter().find(|socket| socket.id == id).unwrap().closed, load))
     });
     assert_eq!(code, Some(1013));
+    let counted = Refused { flooding: 1, frames: 600, ..Refused::default() };
+    assert_eq!(load.refused, counted, "O26");
 }
 
 /// N164: whoever reads is not away, also when the object loses its memory; whoever beats no more is.

@@ -12,10 +12,11 @@ use super::Document;
 use crate::api::authentication::{Ticket, Vouched};
 use crate::api::did::Document as DidDocument;
 use crate::api::erasure::Erasure;
-use crate::api::health::{Health, Ingest};
+use crate::api::health::{Health, Ingest, NamedLoad};
 use crate::api::identity::Shown;
 use crate::api::server::Server;
 use crate::domain::auth_mode::AuthMode;
+use crate::domain::gateway::operating::Load;
 use crate::domain::health::{Part, Verdict};
 use crate::domain::identity::HandleStatus;
 use crate::domain::members_only::meaning;
@@ -301,6 +302,7 @@ fn health(all: bool) -> Health {
         auth_mode: AuthMode::Open.name(),
         auth_meaning: AuthMode::Open.meaning(),
         parts: vec![part(true)],
+        gateways: all.then(|| vec![NamedLoad { name: text(), load: Load::default() }]),
         error: all.then_some("Unavailable"),
         message: all.then(text),
     }
@@ -395,6 +397,7 @@ fn samples() -> Vec<Samples> {
         of("Gap", gap),
         of("Ingest", |all| ingest(all, true)),
         of("Health", health),
+        of("GatewayLoad", |_| NamedLoad { name: text(), load: Load::default() }),
         of("Server", |all| Server::new(AuthMode::Mixed, 0, all.then(did))),
         of("Ticket", |_| Ticket { ticket: text(), expires_at: text() }),
         of("DidDocument", |_| DidDocument::new(text(), text())),
