@@ -402,6 +402,8 @@ pub struct PersonRow {
     pub deleted_at: Option<Micros>,
     #[serde(default)]
     pub bluesky: Option<String>,
+    #[serde(default)]
+    pub is_bot: bool,
 }
 
 /// How a profile makes a person look.
@@ -421,7 +423,7 @@ pub struct Looks {
 
 impl From<Profile> for Looks {
     fn from(profile: Profile) -> Self {
-        let Profile { display_name, description, avatar_cid, banner_cid } = profile;
+        let Profile { display_name, description, avatar_cid, banner_cid, is_bot: _ } = profile;
         Self { display_name, avatar_cid, banner_cid, description }
     }
 }
@@ -447,6 +449,7 @@ impl PersonRow {
             away_since: None,
             deleted_at: None,
             bluesky: None,
+            is_bot: false,
         }
     }
 
@@ -496,14 +499,16 @@ impl PersonRow {
     }
 
     fn has_no_profile(&self) -> bool {
-        self.profile_rev.is_none() && self.bluesky_looks() == Looks::default()
+        self.profile_rev.is_none() && !self.is_bot && self.bluesky_looks() == Looks::default()
     }
 
     /// Stores a looked-up profile, unless something is stored already: the person's own record is
     /// newer, or another request looked them up in the meantime.
     pub fn look_up(&mut self, profile: &LookedUp) {
         if self.has_no_profile() {
-            let LookedUp { handle, display_name, description, avatar_cid, banner_cid } = profile.clone();
+            let LookedUp { handle, display_name, description, avatar_cid, banner_cid, is_bot } =
+                profile.clone();
+            self.is_bot = is_bot;
             self.set_bluesky(Looks { display_name, avatar_cid, banner_cid, description });
             self.handle = self.handle.take().or(handle);
         }
@@ -534,6 +539,7 @@ impl PersonRow {
             status_text: self.status_text.clone(),
             emoji: self.emoji.clone(),
             state: self.state.clone(),
+            is_bot: self.is_bot,
         }
     }
 }

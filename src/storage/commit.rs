@@ -490,12 +490,12 @@ fn refusals(statements: &mut Vec<Statement>, commit: &Commit) {
 const PEOPLE: &str = "
     INSERT INTO people (did, handle, display_name, avatar_cid, banner_cid, description, status_text,
         emoji, profile_rev, profile_cid, active, account_status, account_at, account_said, away_since, deleted_at,
-        bluesky, updated_at, state, preferred_state)
+        bluesky, is_bot, updated_at, state, preferred_state)
     SELECT value ->> 'did', value ->> 'handle', value ->> 'display_name', value ->> 'avatar_cid',
         value ->> 'banner_cid', value ->> 'description', value ->> 'status_text', value ->> 'emoji',
         value ->> 'profile_rev', value ->> 'profile_cid', value ->> 'active', value ->> 'account_status',
         value ->> 'account_at', value ->> 'account_said', value ->> 'away_since', value ->> 'deleted_at',
-        value ->> 'bluesky', ?2, v.state, v.preferred_state
+        value ->> 'bluesky', value ->> 'is_bot', ?2, v.state, v.preferred_state
     FROM json_each(?1) LEFT JOIN visitors v ON v.did = value ->> 'did' WHERE true
     ON CONFLICT (did) DO UPDATE SET handle = excluded.handle, display_name = excluded.display_name,
         avatar_cid = excluded.avatar_cid, banner_cid = excluded.banner_cid,
@@ -504,5 +504,5 @@ const PEOPLE: &str = "
         active = excluded.active,
         account_status = excluded.account_status, account_at = excluded.account_at,
         account_said = excluded.account_said, away_since = excluded.away_since,
-        deleted_at = excluded.deleted_at, bluesky = excluded.bluesky,
+        deleted_at = excluded.deleted_at, bluesky = excluded.bluesky, is_bot = excluded.is_bot,
         updated_at = excluded.updated_at";

@@ -441,15 +441,17 @@ struct ProfileFound {
     banner_cid: Option<String>,
     /// The Bluesky profile, while another profile is shown (N50).
     bluesky: Option<String>,
+    #[serde(default)]
+    is_bot: bool,
 }
 
 impl Found for ProfileFound {
     fn entry(self) -> Entry {
-        let Self { head, listed, display_name, description, avatar_cid, banner_cid, bluesky } = self;
+        let Self { head, listed, display_name, description, avatar_cid, banner_cid, bluesky, is_bot } = self;
         let shown = Looks { display_name, avatar_cid, banner_cid, description };
         let Looks { display_name, avatar_cid, banner_cid, description } =
             if bluesky.is_some() { stored(bluesky.as_ref()) } else { shown };
-        let record = Record::Profile(Profile { display_name, description, avatar_cid, banner_cid });
+        let record = Record::Profile(Profile { display_name, description, avatar_cid, banner_cid, is_bot });
         head.by_membership(&record, listed)
     }
 }
@@ -779,15 +781,15 @@ macro_rules! profile {
             $did,
             " || '/app.bsky.actor.profile/self', 'cid', p.profile_cid, 'rev', p.profile_rev,
                 'display_name', p.display_name, 'description', p.description, 'avatar_cid', p.avatar_cid,
-                'banner_cid', p.banner_cid, 'bluesky', p.bluesky",
+                'banner_cid', p.banner_cid, 'bluesky', p.bluesky, 'is_bot', json(iif(p.is_bot, 'true', 'false'))",
             $more,
             ") AS row ",
             $from
         )
     };
     () => {
-        "iif(p.bluesky IS NULL, coalesce(p.display_name, p.description, p.avatar_cid, p.banner_cid) IS NOT NULL,
-             p.bluesky <> '{}')"
+        "(p.is_bot OR iif(p.bluesky IS NULL,
+             coalesce(p.display_name, p.description, p.avatar_cid, p.banner_cid) IS NOT NULL, p.bluesky <> '{}'))"
     };
 }
 

@@ -278,8 +278,8 @@ fn people(asked: &Asked) -> Question {
             ],
         ),
         load: |facts, texts| {
-            for (row, bluesky) in rows::<(PersonRow, Option<String>)>(Some(texts))? {
-                facts.working_set.people.seed(PersonRow { bluesky, ..row });
+            for (row, bluesky, is_bot) in rows::<(PersonRow, Option<String>, bool)>(Some(texts))? {
+                facts.working_set.people.seed(PersonRow { bluesky, is_bot, ..row });
             }
             Ok(())
         },
@@ -340,6 +340,6 @@ const PEOPLE: &str = people_concerned!(
         'status_text', status_text, 'emoji', emoji, 'state', state, 'profile_rev', profile_rev,
         'active', json(iif(active, 'true', 'false')), 'account_status', account_status,
         'account_at', account_at, 'account_said', account_said, 'away_since', away_since,
-        'deleted_at', deleted_at), bluesky) AS row   -- D1 takes 32 arguments of json_object
+        'deleted_at', deleted_at), bluesky, json(iif(is_bot, 'true', 'false'))) AS row   -- D1 takes 32 arguments of json_object
     FROM people WHERE did IN (SELECT did FROM wanted)"
 );

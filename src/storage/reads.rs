@@ -186,7 +186,9 @@ macro_rules! person_json {
             $p,
             ".account_status, 'account_at', ",
             $p,
-            ".account_at) END"
+            ".account_at, 'is_bot', json(iif(",
+            $p,
+            ".is_bot, 'true', 'false'))) END"
         )
     };
 }

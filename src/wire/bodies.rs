@@ -28,6 +28,9 @@ pub struct Person {
     pub emoji: Option<String>,
     /// `online`, `away`, `dnd`, `offline`, or nothing if never seen.
     pub state: Option<String>,
+    /// Whether their Bluesky profile says that they are a bot. Left out for others (O10).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_bot: bool,
 }
 
 /// O01 without `parent_message` and `reactions`: the shape of a parent.
@@ -201,6 +204,9 @@ pub struct Author {
     pub emoji: Option<String>,
     /// `online`, `away`, `dnd`, `offline`, or nothing if never seen.
     pub state: Option<String>,
+    /// As in [`Person`].
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_bot: bool,
     /// When the cached values last changed (H10).
     pub updated_at: String,
 }
@@ -219,6 +225,7 @@ impl Author {
             status_text: person.status_text,
             emoji: person.emoji,
             state: person.state,
+            is_bot: person.is_bot,
             updated_at,
         }
     }

@@ -157,6 +157,9 @@ pub enum Event {
         description: Option<String>,
         /// Only when verified.
         handle: Option<String>,
+        /// Left out for others than bots (O10).
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        is_bot: bool,
     },
     /// E13: a person is no longer a member.
     MemberLeft {
@@ -286,6 +289,7 @@ impl Event {
             banner_url: person.banner_url,
             description: person.description,
             handle: person.handle,
+            is_bot: person.is_bot,
         }
     }
 
@@ -302,6 +306,16 @@ const PACKED: &str = r#"{"newest":"#;
 /// March 2026. A client whose text is `None` gets nothing (N168).
 pub fn pack(newest: Option<&str>, march: Option<&str>) -> String {
     format!("{PACKED}{},\"march\":{}}}", newest.unwrap_or("null"), march.unwrap_or("null"))
+}
+
+/// What only the sockets of one person receive, in both spellings. A client whose event is `None` gets nothing.
+pub fn to_person(
+    newest: Option<&NewestEvent>,
+    march: Option<&Personal>,
+) -> Result<Box<RawValue>, serde_json::Error> {
+    let newest = newest.map(NewestEvent::text).transpose()?;
+    let march = march.map(Personal::text).transpose()?;
+    RawValue::from_string(pack(newest.as_deref(), march.as_deref()))
 }
 
 /// What only the sockets of one person receive (section 15). It has neither `seq` nor `live`.

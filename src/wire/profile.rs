@@ -1,11 +1,12 @@
 //! Answers of the profile API (`app.bsky.actor.getProfile`), as far as the service reads them.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::handle::Handle;
 use super::ids::Did;
 use super::json::object;
-use super::records::{DISPLAY_NAME, PROFILE_TEXT};
+use super::records::{BOT, DISPLAY_NAME, PROFILE_TEXT};
 use super::text::{self, Limit};
 
 /// A looked-up profile. Empty values count as absent (O10).
@@ -22,6 +23,8 @@ pub struct LookedUp {
     pub avatar_cid: Option<String>,
     /// The CID in the link to the banner.
     pub banner_cid: Option<String>,
+    /// Whether the person labels themselves `bot`.
+    pub is_bot: bool,
 }
 
 #[derive(Deserialize)]
@@ -33,6 +36,16 @@ struct ProfileView {
     description: Option<String>,
     avatar: Option<String>,
     banner: Option<String>,
+    labels: Option<Box<RawValue>>,
+}
+
+/// A label of a person, which anybody may have set.
+#[derive(Deserialize)]
+struct Label {
+    src: String,
+    val: String,
+    #[serde(default)]
+    neg: bool,
 }
 
 impl LookedUp {
@@ -45,6 +58,9 @@ impl LookedUp {
         let cut = |text: Option<String>, limit: Limit| {
             text.map(|text| text::cut(&text, limit)).filter(|text| !text.is_empty())
         };
+        let labels =
+            view.labels.as_deref().and_then(|labels| serde_json::from_str::<Vec<Label>>(labels.get()).ok());
+        let labels = labels.unwrap_or_default();
         Some(Self {
             handle: Some(view.handle).filter(|handle| {
                 !handle.eq_ignore_ascii_case("handle.invalid") && Handle::parse(handle).is_some()
@@ -53,6 +69,7 @@ impl LookedUp {
             description: cut(view.description, PROFILE_TEXT),
             avatar_cid: view.avatar.as_deref().and_then(cid_in),
             banner_cid: view.banner.as_deref().and_then(cid_in),
+            is_bot: labels.iter().any(|label| label.src == view.did && label.val == BOT && !label.neg),
         })
     }
 }
@@ -86,8 +103,22 @@ mod tests {
                 description: None,
                 avatar_cid: Some("bafkreiavatar".into()),
                 banner_cid: Some("bafkreibanner".into()),
+                is_bot: false,
             })
         );
+        let labelled = |label: &str| {
+            let text = format!(r#"{{"did":"did:plc:a","handle":"a.test","labels":{label}}}"#);
+            parse(&text).map(|profile| profile.is_bot)
+        };
+        for (label, expected) in [
+            (r#"[{"src":"did:plc:a","val":"bot","uri":"at://x","cts":"2026-01-01T00:00:00Z"}]"#, true),
+            (r#"[{"src":"did:plc:a","val":"bot","neg":true}]"#, false),
+            (r#"[{"src":"did:plc:labeler","val":"bot"}]"#, false),
+            (r#"[{"src":"did:plc:a","val":"other"}]"#, false),
+            ("7", false),
+        ] {
+            assert_eq!(labelled(label), Some(expected), "N50: {label}");
+        }
         let bare = parse(r#"{"did":"did:plc:a","handle":"handle.invalid","avatar":"x"}"#);
         assert_eq!(bare, Some(LookedUp::default()), "O10: an unproven handle, and no CID in the link");
         for (text, why) in [

@@ -12,7 +12,7 @@ use super::ids::{AtUri, Collection, Did, Rkey};
 use super::json::is_too_deep;
 use super::permissions::Permissions;
 use super::records::{
-    About, Actor, ActorProfile, Approval, Category, Channel, ChannelRead, Community, Member, Membership,
+    About, Actor, ActorProfile, Approval, BOT, Category, Channel, ChannelRead, Community, Member, Membership,
     Message, Moderation, Mute, Override, Preference, Profile, Reaction, ReadUpTo, Record, Role,
     are_attachments, are_facets, are_texts, is_blob,
 };
@@ -401,8 +401,22 @@ fn profile(record: &Profile) -> String {
         avatar: Option<Blob<'a>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         banner: Option<Blob<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        labels: Option<Labels>,
     }
-    let Profile { display_name, description, avatar_cid, banner_cid } = record;
+    /// Of the labels the index keeps this one.
+    #[derive(Serialize)]
+    struct Labels {
+        #[serde(rename = "$type")]
+        kind: &'static str,
+        values: [Label; 1],
+    }
+    #[derive(Serialize)]
+    struct Label {
+        val: &'static str,
+    }
+    let Profile { display_name, description, avatar_cid, banner_cid, is_bot } = record;
+    let labels = Labels { kind: "com.atproto.label.defs#selfLabels", values: [Label { val: BOT }] };
     fn blob(cid: Option<&String>) -> Option<Blob<'_>> {
         cid.map(|cid| Blob { kind: "blob", r#ref: Link { link: cid } })
     }
@@ -411,6 +425,7 @@ fn profile(record: &Profile) -> String {
         description: description.as_ref(),
         avatar: blob(avatar_cid.as_ref()),
         banner: blob(banner_cid.as_ref()),
+        labels: is_bot.then_some(labels),
     };
     text(Collection::Profile, fields)
 }
@@ -428,7 +443,7 @@ mod tests {
     const AUTHOR: &str = "did:plc:a";
 
     /// Records of every collection, with everything and with as little as may be.
-    const RECORDS: [(Collection, &str); 36] = [
+    const RECORDS: [(Collection, &str); 37] = [
         (Collection::Message, r#"{"text":"","createdAt":"2026-03-01T12:00:00+00:00","channel":"k"}"#),
         (
             Collection::Message,
@@ -522,6 +537,7 @@ mod tests {
         (Collection::Preference, r#"{"level":"all"}"#),
         (Collection::Profile, "{}"),
         (Collection::Profile, r#"{"displayName":"A"}"#),
+        (Collection::Profile, r#"{"labels":{"values":[{"val":"!no-unauthenticated"},{"val":"bot"}]}}"#),
         (
             Collection::Profile,
             r#"{"displayName":"A","description":"d","avatar":{"ref":{"$link":"bafa"}},"banner":{"ref":{"$link":"bafb"}}}"#,

@@ -340,6 +340,11 @@ pub struct Preference {
     pub level: String,
 }
 
+/// The label by which a person says that they are a bot.
+pub const BOT: &str = "bot";
+/// The most labels that a record may have of its own (`com.atproto.label.defs#selfLabels`); the first count.
+const SELF_LABELS: usize = 10;
+
 /// Section 8.6. Empty texts count as none (O10).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Profile {
@@ -351,6 +356,8 @@ pub struct Profile {
     pub avatar_cid: Option<String>,
     /// The CID of the blob.
     pub banner_cid: Option<String>,
+    /// Whether the person labels themselves `bot`.
+    pub is_bot: bool,
 }
 
 /// Why a record is invalid (I03).
@@ -784,7 +791,8 @@ fn actor_profile(json: &str) -> Result<ActorProfile, Invalid> {
     let theme =
         fields.theme.map(RawValue::get).filter(|text| text.starts_with('{') && text.len() <= THEME_MAX);
     Ok(ActorProfile {
-        profile: profile(json)?,
+        // Labels count in the Bluesky profile only (N50).
+        profile: Profile { is_bot: false, ..profile(json)? },
         avatar: blob(fields.avatar),
         banner: blob(fields.banner),
         sync_bluesky: fields.sync_bluesky.unwrap_or(false),
@@ -835,6 +843,7 @@ fn profile(json: &str) -> Result<Profile, Invalid> {
         description: Option<String>,
         avatar: Option<Blob>,
         banner: Option<Blob>,
+        labels: Option<Box<RawValue>>,
     }
     let fields: Fields = fields(json)?;
     Ok(Profile {
@@ -842,7 +851,22 @@ fn profile(json: &str) -> Result<Profile, Invalid> {
         description: shown(fields.description, PROFILE_TEXT),
         avatar_cid: cid(fields.avatar.map(|blob| blob.link.link))?,
         banner_cid: cid(fields.banner.map(|blob| blob.link.link))?,
+        is_bot: fields.labels.is_some_and(|labels| labels_itself(labels.get(), BOT)),
     })
+}
+
+/// Whether self-labels (`com.atproto.label.defs#selfLabels`) have this one. Malformed ones say nothing.
+fn labels_itself(labels: &str, value: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Labels {
+        values: Vec<Label>,
+    }
+    #[derive(Deserialize)]
+    struct Label {
+        val: String,
+    }
+    let labels = serde_json::from_str::<Labels>(labels);
+    labels.is_ok_and(|labels| labels.values.iter().take(SELF_LABELS).any(|label| label.val == value))
 }
 
 /// A text for display: cut to its limit, and absent if empty (O10).

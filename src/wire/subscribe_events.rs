@@ -360,6 +360,8 @@ pub struct Profile {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     pub handle: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_bot: bool,
 }
 
 /// Somebody came into a voice channel, or left it.
@@ -433,7 +435,7 @@ fn data(did: &Did, person: &Person) -> ActorData {
         avatar: picture(person.avatar_url.as_deref()),
         banner: picture(person.banner_url.as_deref()),
         description: person.description.clone(),
-        is_bot: false,
+        is_bot: person.is_bot,
         online_state: state(person),
         sync_bluesky: false,
         theme: None,
@@ -481,6 +483,8 @@ struct MarchContent {
     status_text: Option<String>,
     emoji: Option<String>,
     state: Option<String>,
+    #[serde(default)]
+    is_bot: bool,
 }
 
 #[derive(Deserialize)]
@@ -525,6 +529,7 @@ impl MarchMessage {
             status_text: message.status_text,
             emoji: message.emoji,
             state: message.state,
+            is_bot: message.is_bot,
         };
         let (did, account) = (message.author_did, community.authority());
         NewestEvent::MessageEvent(MessageEvent::Upsert {
@@ -656,6 +661,7 @@ impl NewestEvent {
                 banner: picture(person.banner_url.as_deref()),
                 description: person.description.clone(),
                 handle: handle(person),
+                is_bot: person.is_bot,
             },
         })
     }

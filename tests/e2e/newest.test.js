@@ -216,6 +216,22 @@ test('N50, N52: what the newest client writes about a person', async () => {
   await named('Bob')
 })
 
+test('I36: a person whose Bluesky profile says so is shown as a bot, whatever profile is shown', async () => {
+  const isBot = (expected) =>
+    answers(service, `/xrpc/social.colibri.actor.getData?identifier=${bob.did}`, 200, ({ data }) => data.isBot === expected)
+  await isBot(false)
+  const labels = { $type: 'com.atproto.label.defs#selfLabels', values: [{ val: 'bot' }] }
+  await bob.put(COLLECTION.profile, 'self', { $type: COLLECTION.profile, displayName: 'Bob', labels })
+  await socket.next({ type: 'user_profile_updated', did: bob.did, is_bot: true })
+  await isBot(true)
+  await bob.put(COLLECTION.actorProfile, 'self', { $type: COLLECTION.actorProfile, displayName: 'No bot' })
+  await answers(service, `/api/authors?did=${bob.did}`, 200, (author) => author.display_name === 'No bot' && author.is_bot)
+  await isBot(true)
+  await bob.delete(COLLECTION.profile, 'self')
+  await answers(service, `/api/authors?did=${bob.did}`, 200, (author) => !('is_bot' in author))
+  await isBot(false)
+})
+
 test('K01: a service that knows nothing finds it all once somebody names the community', async () => {
   const fresh = await startService({ ...place.settings, state: join(freshFolder(), 'service') })
   await connected(fresh)

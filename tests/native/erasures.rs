@@ -684,6 +684,7 @@ fn i57_nobody_brings_them_back() {
             description: None,
             avatar_cid: None,
             banner_cid: None,
+            is_bot: false,
         };
         remember(store, &bob, &profile, &service.settings(), now).await.unwrap();
         proofs::prove(store, &bob, now).await.unwrap();

@@ -668,6 +668,52 @@ fn bob_looks(service: &Service) -> Vec<String> {
     )
 }
 
+/// Whether bob is a bot: as the index keeps it, and in the events about him so far.
+fn bob_is_a_bot(service: &Service) -> (Vec<String>, Vec<bool>) {
+    let said = service.announced.iter().map(super::story::frame);
+    let said = said.filter(|event| event["type"] == "user_profile_updated");
+    let kept = service.store.look("SELECT is_bot FROM people WHERE did = 'did:plc:bob'");
+    (kept, said.map(|event| event["is_bot"] == true).collect())
+}
+
+#[test]
+fn i36_whoever_labels_themselves_is_a_bot() {
+    let labelled = |values: serde_json::Value| {
+        let mut record = looks("Bob");
+        record["labels"] = json!({ "$type": "com.atproto.label.defs#selfLabels", "values": values });
+        record
+    };
+    let bot = labelled(json!([{ "val": "!no-unauthenticated" }, { "val": "bot" }]));
+    let mut story = nest();
+    story.profile("bob", looks("Bob"));
+    story.profile("bob", bot.clone());
+    let kept = |is: &str| vec![is.to_owned()];
+    assert_eq!(bob_is_a_bot(&Service::live(&story)), (kept("1"), vec![false, true]), "E16: it is shown");
+    // A profile of their own, which says something else, is no way out of it, whatever it shows.
+    let mut own = labelled(json!([]));
+    own["displayName"] = json!("Own");
+    story.create("bob", "actor.profile/self", own.clone());
+    own["syncBluesky"] = json!(true);
+    story.update("bob", "actor.profile/self", own);
+    let service = Service::live(&story);
+    assert_eq!(bob_is_a_bot(&service), (kept("1"), vec![false, true, true, true]));
+    // The same once more: the stream repeats what it brought.
+    let last = story.frames.clone();
+    story.frames.extend(last);
+    assert_eq!(bob_is_a_bot(&Service::live(&story)), (kept("1"), vec![false, true, true, true]));
+    let many: Vec<_> =
+        (0..10).map(|n| json!({ "val": n.to_string() })).chain([json!({ "val": "bot" })]).collect();
+    for labels in [json!([]), json!(many), json!([7, { "val": "bot" }]), json!("bot")] {
+        let mut other = story.clone();
+        other.profile("bob", labelled(labels.clone()));
+        assert_eq!(bob_is_a_bot(&Service::live(&other)).0, kept("0"), "{labels}");
+    }
+    story.profile("bob", bot);
+    story.delete("bob", "actor.profile/self");
+    super::pipeline::profile(&mut story, "delete", "bob", "self", &json!({}));
+    assert_eq!(bob_is_a_bot(&Service::live(&story)).0, kept("0"), "the profile is gone");
+}
+
 #[test]
 fn n50_a_profile_of_their_own() {
     let mut story = nest();

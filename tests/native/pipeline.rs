@@ -722,7 +722,7 @@ fn i33_every_actor_record_of_a_person_speaks_for_them() {
 }
 
 /// A profile record of `who`.
-fn profile(story: &mut Story, operation: &str, who: &str, rkey: &str, record: &serde_json::Value) {
+pub(crate) fn profile(story: &mut Story, operation: &str, who: &str, rkey: &str, record: &serde_json::Value) {
     story.create(who, &format!("message/{rkey}"), record.clone());
     let frame = story.frames.pop().unwrap();
     let mut frame: serde_json::Value = serde_json::from_str(&frame).unwrap();

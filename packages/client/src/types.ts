@@ -47,6 +47,8 @@ export interface Person {
   /** From the actor record. */
   emoji: string | null
   state: Presence
+  /** Their Bluesky profile says that they are a bot; left out for others. */
+  is_bot?: true
 }
 
 /** A message without its parent and reactions. */
@@ -166,6 +168,8 @@ export interface Author {
   /** From the actor record. */
   emoji: string | null
   state: Presence
+  /** Their Bluesky profile says that they are a bot; left out for others. */
+  is_bot?: true
   updated_at: Timestamp
 }
 
@@ -658,7 +662,7 @@ export type ServerFrame =
   | { type: "member_left"; community_uri: AtUri; member_did: Did; display_name?: string; avatar_url?: string; banner_url?: string; description?: string; handle?: string; status_text?: string; emoji?: string; state?: string; seq: Seq; live: Live }
   | { type: "voice_channel_updated"; community_uri: AtUri; channel_rkey: Rkey; member_dids: Did[]; seq: Seq; live: Live }
   | { type: "user_status_changed"; did: Did; status: string; emoji?: string; state: "online" | "away" | "dnd" | "offline"; display_name?: string; avatar_url?: string; live: Live }
-  | { type: "user_profile_updated"; did: Did; display_name: string | null; avatar_url: string | null; banner_url: string | null; description: string | null; handle: string | null; live: Live }
+  | { type: "user_profile_updated"; did: Did; display_name: string | null; avatar_url: string | null; banner_url: string | null; description: string | null; handle: string | null; is_bot?: true; live: Live }
   | { type: "members_only"; community_uri: AtUri; members_only: boolean; seq: Seq; live: Live }
   | { type: "typing"; did: Did; channel: Rkey; expires_at: string; community_uri: AtUri; channel_uri: AtUri }
   | { type: "voice_state_changed"; community_uri: AtUri; channel_rkey: Rkey; did: Did; muted: boolean; deafened: boolean; camera: boolean; screen: boolean }

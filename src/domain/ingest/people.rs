@@ -87,6 +87,7 @@ impl Fold {
             return;
         }
         self.working_set.people.change(did, |person| {
+            person.is_bot = profile.is_bot;
             person.set_bluesky(profile.into());
             person.profile_rev = Some(version.rev.to_owned());
         });
@@ -97,7 +98,7 @@ impl Fold {
     /// E16, if a shown value changed.
     pub(super) fn announce_profile(&mut self, did: &Did, before: &PersonRow) {
         let Some(after) = self.working_set.people.get(did) else { return };
-        let shown = |row: &PersonRow| (row.looks(), row.handle.clone());
+        let shown = |row: &PersonRow| (row.looks(), row.handle.clone(), row.is_bot);
         if shown(before) == shown(after) {
             return;
         }

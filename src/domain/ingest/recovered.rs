@@ -189,10 +189,9 @@ impl Fold {
             Record::Preference(new) => {
                 working_set.preferences.get(uri).is_some_and(|row| row.level == new.level)
             }
-            Record::Profile(new) => working_set
-                .people
-                .get(version.author)
-                .is_some_and(|person| person.bluesky_looks() == new.clone().into()),
+            Record::Profile(new) => working_set.people.get(version.author).is_some_and(|person| {
+                person.bluesky_looks() == new.clone().into() && person.is_bot == new.is_bot
+            }),
         }
     }
 }

@@ -47,7 +47,7 @@ fn actor(Found { did, person, own }: Found) -> Actor {
         avatar: blob(of_own(|own| own.avatar.as_ref()), person.avatar_cid.as_ref()),
         banner: blob(of_own(|own| own.banner.as_ref()), person.banner_cid.as_ref()),
         description: person.description,
-        is_bot: false,
+        is_bot: person.is_bot,
         online_state: person.state.unwrap_or_else(|| "offline".into()),
         sync_bluesky,
         theme: of_own(|own| own.theme.as_ref()).and_then(|text| Theme::read(text)),

@@ -65,6 +65,7 @@ pub(super) fn person(all: bool) -> Person {
         status_text: some(),
         emoji: some(),
         state: all.then(|| "away".into()),
+        is_bot: all,
     }
 }
 
