@@ -10,7 +10,7 @@ use crate::domain::announcement::{Audience, Topic};
 use crate::domain::pending::OutboxEvents;
 use crate::platform::d1::D1;
 use crate::storage::reads::notifications::{self, Notice};
-use crate::wire::events::{Personal, pack};
+use crate::wire::events::{Personal, to_person};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::subscribe_events::NewestEvent;
 
@@ -51,8 +51,8 @@ impl GatewayObject {
     }
 
     fn written(&self, did: &Did, notice: &Notice) -> Result<Box<RawValue>, serde_json::Error> {
-        let newest = NewestEvent::NotificationEvent(Box::new(notice.clone().view(did))).text()?;
-        let march = Personal::Notification(Box::new(notice.clone().body(&self.cdn))).text()?;
-        RawValue::from_string(pack(Some(&newest), Some(&march)))
+        let newest = NewestEvent::NotificationEvent(Box::new(notice.clone().view(did)));
+        let march = Personal::Notification(Box::new(notice.clone().body(&self.cdn)));
+        to_person(Some(&newest), Some(&march))
     }
 }

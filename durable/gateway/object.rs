@@ -66,9 +66,9 @@ pub(super) struct GatewayObject {
     pub(super) typing: RefCell<Vec<(View, Did)>>,
     /// Who has read what, to be stored (U42).
     pub(super) has_read: RefCell<Vec<(View, Did)>>,
-    /// The channels for whose typing this object said that it has nobody (U40), and since when it knows of that.
+    /// The channels about which this object told their communities that nobody here receives typing (U40).
     pub(super) denied: RefCell<BTreeSet<AtUri>>,
-    /// See `denied`.
+    /// Since when `denied` is complete.
     pub(super) forgot_at: Cell<Micros>,
     /// What addresses have read of logs (Q08).
     pub(super) read_budgets: RefCell<ReadBudgets>,

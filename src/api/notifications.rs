@@ -13,7 +13,7 @@ use crate::storage::notifications as marks;
 use crate::storage::reads::communities::communities_of;
 use crate::storage::reads::notifications::{self as reads, Channel};
 use crate::wire::bodies::{Notification, Notifications, Seen, Unread};
-use crate::wire::events::{Personal, pack};
+use crate::wire::events::{Personal, to_person};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::subscribe_events::{NewestEvent, SeenEvent};
 use crate::wire::time::Micros;
@@ -129,9 +129,7 @@ pub(super) async fn all_seen(call: &Call, did: &Did, until: Micros, seen: usize)
 /// Shows on the devices of a person what they did here. They read it when they connect again, so a fault loses a hint
 /// only.
 async fn show(call: &Call, did: &Did, newest: Option<NewestEvent>, march: &Personal) {
-    let newest = newest.map(|event| event.text()).transpose();
-    let text = newest.and_then(|newest| Ok(pack(newest.as_deref(), Some(&march.text()?))));
-    let Ok(event) = text.and_then(serde_json::value::RawValue::from_string) else { return };
+    let Ok(event) = to_person(newest.as_ref(), Some(march)) else { return };
     let home = gateway_of(did, config::sockets(&call.env).gateway_shards);
     if let Err(fault) = ask(&call.env, &home, &Show { did: did.clone(), event }).await {
         log::fault(&fault, "the person's other devices learn it when they connect again");

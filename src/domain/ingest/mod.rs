@@ -503,9 +503,7 @@ impl Fold {
     /// Announces to the clients of a person what they did on another device. It is news or nothing: a client
     /// reads the rest when it connects (N168).
     fn announce_to_person(&mut self, did: &Did, event: NewestEvent, march: Option<&Personal>) {
-        let march = march.map(Personal::text).transpose();
-        let text = march.and_then(|march| Ok(events::pack(Some(&event.text()?), march.as_deref())));
-        let Ok(event) = text.and_then(serde_json::value::RawValue::from_string) else { return };
+        let Ok(event) = events::to_person(Some(&event), march) else { return };
         if self.is_live() {
             let (scope, audience) = (Scope::People, Audience::Private(did.clone()));
             self.announcements.push(Announcement { scope, audience, topic: Topic::Other, live: true, event });

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::value::RawValue;
-
 use super::super::announcement::{Announcement, Audience, Scope, Topic};
 use super::super::form::Admission;
 use super::super::notifications::{Kind, MENTIONS_MAX, SHOWN, id};
@@ -12,7 +10,7 @@ use super::super::standing::{Standing, standing};
 use super::super::working_set::WorkingSet;
 use super::Fold;
 use super::messages::parent;
-use crate::wire::events::pack;
+use crate::wire::events::to_person;
 use crate::wire::ids::Did;
 use crate::wire::records::mentioned;
 
@@ -56,7 +54,7 @@ impl Fold {
         self.notified.add(&row.uri, kind, recipient, self.clock);
         let announced = self.announced_notices.entry(recipient.clone()).or_default();
         *announced += 1;
-        let Ok(event) = RawValue::from_string(pack(None, None)) else { return };
+        let Ok(event) = to_person(None, None) else { return };
         if *announced <= SHOWN && self.is_live() {
             let topic = Topic::Notification(row.uri.clone(), id(kind, self.clock));
             let (scope, audience) = (Scope::People, Audience::Private(recipient.clone()));
