@@ -24,10 +24,12 @@ use crate::platform::log;
 use crate::platform::objects::call;
 use crate::storage::reads::{self, present};
 use crate::storage::{facts, notifications};
+use crate::wire::events::{Personal, to_person};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::socket::Reply;
+use crate::wire::subscribe_events::{NewestEvent, SeenEvent};
 
-/// Of so many channels the gateway remembers that it said it has nobody for them.
+/// The most channels without anybody here that the gateway remembers having told their communities about.
 const DENIED_MAX: usize = 10_000;
 
 impl GatewayObject {
@@ -62,15 +64,27 @@ impl GatewayObject {
             let (reader, views) = self
                 .with_moment(|gateway, moment| Ok(gateway.look(id, name.as_deref(), candidates, moment)))?;
             if let Some(did) = reader {
-                let db = D1::of(&self.env)?;
                 for view in views {
-                    notifications::move_position(&db, &did, view.channel.as_str(), None, now()).await?;
+                    self.note_read(&view, &did).await?;
                 }
             }
             Ok(())
         };
         let reply = looked.await.map_or_else(|fault| temporary(&fault), |()| Reply::ack(""));
         Input::Done(id, Some(reply))
+    }
+
+    /// U42: moves the mark of a person in a channel to now, and tells their devices (U22): they are here.
+    async fn note_read(&self, view: &View, did: &Did) -> Outcome<()> {
+        let db = D1::of(&self.env)?;
+        if notifications::move_position(&db, did, view.channel.as_str(), None, now()).await?.is_some() {
+            let newest = NewestEvent::SeenEvent(SeenEvent::ChannelRead { channel_uri: view.channel.clone() });
+            let march = Personal::ChannelRead { channel_uri: view.channel.clone() };
+            if let Ok(event) = to_person(Some(&newest), Some(&march)) {
+                self.on(Input::Shown(did.clone(), event))?;
+            }
+        }
+        Ok(())
     }
 
     /// The known channels that a name may mean; nothing is asked about what can be none.
@@ -122,11 +136,7 @@ impl GatewayObject {
         for (view, did) in self.has_read.take() {
             let object = Rc::clone(self);
             spawn_local(async move {
-                let channel = view.channel.as_str();
-                let moved = async {
-                    notifications::move_position(&D1::of(&object.env)?, &did, channel, None, now()).await
-                };
-                if let Err(fault) = moved.await {
+                if let Err(fault) = object.note_read(&view, &did).await {
                     log::fault(&fault, "what this person saw last counts as unread");
                 }
             });

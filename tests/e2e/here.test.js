@@ -115,14 +115,21 @@ test('U41, U42, A52: what is on the screen is read, with a proof', async () => {
   }
   const counts = (count) => eventually(async () => (await unread()) === count, { what: `${count} unread` })
   const socket = await open(bob, hall)
+  const [phone, tablet, claims] = [await open(bob), await follow(bob), await service.connect(`/api/subscribe?did=${eve.did}`)]
+  const hears = async (channel) => {
+    await phone.next({ type: 'channel_read', channel_uri: channel.uri })
+    await tablet.next((frame) => frame.type === 'seen_event' && frame.data.channelUri === channel.uri)
+  }
   await alice.message(hall.rkey, 'one')
   await counts(1)
   assert.deepEqual(await socket.request(view(hall)), ACK)
   assert.equal(await unread(), 0, 'H11')
+  await hears(hall)
   await alice.message(hall.rkey, 'two')
   await counts(1)
   assert.deepEqual(await socket.request(view(pond)), ACK)
   assert.equal(await unread(), 0, 'left for another channel')
+  await hears(pond)
   await alice.message(hall.rkey, 'three')
   await counts(1)
   assert.deepEqual(await socket.request(view(hall)), ACK)
@@ -130,6 +137,10 @@ test('U41, U42, A52: what is on the screen is read, with a proof', async () => {
   await counts(1)
   await socket.close()
   await counts(0)
+  await eventually(() => phone.all({ type: 'channel_read', channel_uri: hall.uri }).length === 4, { what: 'closed: read' })
+  await claims.request({ action: 'heartbeat' })
+  assert.equal(claims.all({ type: 'channel_read' }).length, 0, 'U22: to nobody else')
+  await close(phone, tablet, claims)
   const claimed = await service.connect(`/api/subscribe?did=${eve.did}`)
   assert.deepEqual(await claimed.request(view(hall)), error('Authentication required for view'))
   const nowhere = await open(eve)
