@@ -270,6 +270,19 @@ fn n160g_both_forms_as_a_whole() {
 }
 
 #[test]
+fn n158_a_community_is_gone_for_good_only_with_its_account() {
+    for (status, is_gone) in [("deactivated", false), ("takendown", false), ("deleted", true)] {
+        let mut story = world();
+        super::pipeline::account(&mut story, "nest", false, status);
+        let service = Service::live(&story);
+        service.store.exec("UPDATE repos SET synced_at = 'x', next_attempt_at = NULL");
+        let found = block_on(whole(&service.store, &uri(PLACE), 9)).unwrap();
+        assert_eq!(matches!(found, Named::Unknown), is_gone, "{status}: {found:?}");
+        assert!(!matches!(found, Named::Known(_)), "{status}");
+    }
+}
+
+#[test]
 fn n160e_own_communities() {
     let mut story = world();
     story.community("zoe", false);

@@ -180,7 +180,8 @@ pub async fn invited(store: &impl Store, code: &str) -> Result<Option<Invited>, 
 pub enum Named {
     /// It is there.
     Known(Box<Whole>),
-    /// Its repository was never read in full and is still waited for (N158).
+    /// It may be there soon: its repository was never read in full and is still waited for, or its account is inactive
+    /// (N158).
     Awaited,
     /// There is no such community.
     Unknown,
@@ -194,7 +195,7 @@ pub async fn whole(store: &impl Store, community: &AtUri, limit: i64) -> Result<
         Statement::new(CATEGORIES, [uri()]),
         Statement::new(CHANNELS, [uri()]),
         Statement::new(ROLES, [uri()]),
-        Statement::new(AWAITED, [community.authority().as_str().into()]),
+        Statement::new(AWAITED, [community.authority().as_str().into(), uri()]),
     ];
     asked.extend(page(community, None, limit));
     let mut answers = store.read(&asked).await?;
@@ -406,9 +407,15 @@ pub(super) const ROLES: &str = concat!(
 );
 
 // A repository that was never read in full, and that will be tried again.
+// The account ?1 of the community ?2, if that may still be there: the repository is waited for, or the account is
+// inactive, which can end.
 const AWAITED: &str = "
     SELECT json_quote(did) AS row FROM repos
-    WHERE did = ?1 AND synced_at IS NULL AND next_attempt_at IS NOT NULL";
+    WHERE did = ?1 AND synced_at IS NULL AND next_attempt_at IS NOT NULL
+    UNION ALL
+    SELECT json_quote(p.did) FROM communities c CROSS JOIN people p ON p.did = ?1
+    WHERE c.uri = ?2 AND c.hidden AND NOT p.active
+      AND coalesce(p.account_status, '') NOT IN ('deleted', 'erased')";
 
 // Who takes part in ?1, after ?2, at most ?3: the owner of the old form, and everybody whom R11 calls joined.
 macro_rules! members_of_page {
