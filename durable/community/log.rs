@@ -55,7 +55,7 @@ pub(super) struct CommunityLog {
     pub(super) rooms_may_be_due: Cell<bool>,
     pub(super) alarm: Alarm,
     pub(super) observers: Observers,
-    /// Which gateways are not told of typing, and where: nobody there receives it (U40).
+    /// The gateways that get no typing of a channel, because nobody there receives it (U40).
     pub(super) deaf: RefCell<Deaf>,
 }
 

@@ -29,7 +29,7 @@ use crate::wire::ids::{AtUri, Did};
 use crate::wire::socket::Reply;
 use crate::wire::subscribe_events::{NewestEvent, SeenEvent};
 
-/// The most channels without anybody here that the gateway remembers having told their communities about.
+/// The most channels of which the gateway remembers that nobody here receives their typing.
 const DENIED_MAX: usize = 10_000;
 
 impl GatewayObject {
@@ -74,7 +74,7 @@ impl GatewayObject {
         Input::Done(id, Some(reply))
     }
 
-    /// U42: moves the mark of a person in a channel to now, and tells their devices (U22): they are here.
+    /// U42: moves the mark of a person in a channel to now, and shows that on their devices (U22), which are all here.
     async fn note_read(&self, view: &View, did: &Did) -> Outcome<()> {
         let db = D1::of(&self.env)?;
         if notifications::move_position(&db, did, view.channel.as_str(), None, now()).await?.is_some() {

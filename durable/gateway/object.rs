@@ -66,7 +66,7 @@ pub(super) struct GatewayObject {
     pub(super) typing: RefCell<Vec<(View, Did)>>,
     /// Who has read what, to be stored (U42).
     pub(super) has_read: RefCell<Vec<(View, Did)>>,
-    /// The channels about which this object told their communities that nobody here receives typing (U40).
+    /// The channels of which this object said to their communities that nobody here receives typing (U40).
     pub(super) denied: RefCell<BTreeSet<AtUri>>,
     /// Since when `denied` is complete.
     pub(super) forgot_at: Cell<Micros>,
