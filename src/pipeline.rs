@@ -163,6 +163,8 @@ impl Batch {
 pub struct Settings {
     /// `CDN_URL` (C05).
     pub cdn: String,
+    /// `SEARCH` (C46): whether the words of messages are stored.
+    pub searchable: bool,
     /// `HELD_HOURS`, `HELD_MAX` (C20).
     pub held: HeldBounds,
     /// `EVENT_LOG_HOURS` (C17): when an account is hidden, the deletions of its messages since then
@@ -277,6 +279,7 @@ pub async fn remember(
             announced: None,
             identities: &[],
             looks_at_new: false,
+            searchable: settings.searchable,
             held: settings.held,
             now,
         });
@@ -401,6 +404,7 @@ fn prepared(
         announced,
         identities: &folded.identities,
         looks_at_new: true,
+        searchable: settings.searchable,
         held: settings.held,
         now,
     })

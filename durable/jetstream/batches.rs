@@ -135,7 +135,7 @@ impl Consumer {
         if due {
             self.commit_batch(&db).await?;
             let mut swept = self.swept.take();
-            swept.sweep(&db, self.spent.get().events).await;
+            swept.sweep(&db, self.config.pipeline.searchable, self.spent.get().events).await;
             self.swept.replace(swept);
         }
         self.end_bans(&db).await;

@@ -1,11 +1,14 @@
-//! Messages and threads: R01, R02, R70, R71.
+//! Messages, threads and search: R01, R02, R55, R70, R71.
 
 use super::error::ApiError;
 use super::reply::{List, array, shown};
 use super::{Answer, Call};
+use crate::platform::config;
 use crate::storage::reads::members_only::About;
+use crate::storage::reads::search::{self as found, Has};
 use crate::storage::reads::{self, Start, threads};
 use crate::wire::ids::{AtUri, Collection};
+use crate::wire::words::Query;
 
 /// The most messages on a page (R01).
 pub(super) const PAGE_MAX: i64 = 100;
@@ -14,6 +17,8 @@ const PAGE_DEFAULT: i64 = 50;
 const THREADS_MAX: i64 = 50;
 /// Threads on a page.
 const THREADS_DEFAULT: i64 = 20;
+/// Messages of a page of R55.
+const FOUND_DEFAULT: i64 = 20;
 /// Messages per round trip when the whole channel is requested.
 const WHOLE_PAGE: i64 = 500;
 
@@ -45,6 +50,35 @@ pub(super) async fn page(call: &Call) -> Answer {
         }
     };
     list.page(array, page)
+}
+
+/// R55 `GET /api/search`: a page of the messages of a community that have certain words.
+pub(super) async fn search(call: &Call) -> Answer {
+    let community = call.query.at_uri("community")?;
+    let text = call.query.required("q")?;
+    let wrong = "q must have 1 to 16 words and at most 200 characters";
+    let query = Query::parse(text).ok_or_else(|| ApiError::Invalid(wrong.into()))?;
+    let channel = call.query.optional("channel").map(|_| call.query.at_uri_or_rkey("channel")).transpose()?;
+    let author = call.query.optional_did("author")?;
+    let before = call.query.time("before")?.map(|(_, instant)| instant);
+    let has = call.query.optional("has").map(|word| {
+        Has::named(word).ok_or_else(|| ApiError::Invalid("has must be attachment, link or mention".into()))
+    });
+    let has = has.transpose()?;
+    let limit = call.query.limit("limit", FOUND_DEFAULT, PAGE_MAX)?;
+    let about = format!("{community} {text} {channel:?} {author:?} {before:?} {has:?}");
+    let list = List { call, id: "R55", about: &about };
+    let after = call.query.cursor(list.id, list.about)?;
+    let db = call.db_about(About::Community(community.to_owned()))?;
+    if !config::search(&call.env) {
+        return Err(ApiError::NotEnabled("this service keeps no words of messages (SEARCH)"));
+    }
+    let Ok(community) = AtUri::parse(community) else {
+        return list.page(array, (Vec::<()>::new(), None::<i64>));
+    };
+    let wanted =
+        found::Search { query: &query, community: &community, channel, author: author.as_ref(), before, has };
+    list.page(array, found::search(&db, &call.cdn(), &wanted, after, limit).await?)
 }
 
 /// R70 `GET /api/threads`: a page of the threads of a channel, newest root first.

@@ -66,6 +66,7 @@ const ROUTES: &[Route] = routes! {
     GET    "/api/threads"            R70 messages::threads cached;
     GET    "/api/thread"             R71 messages::thread cached;
     POST   "/api/message/block"      R03 moderation::block;
+    GET    "/api/search"             R55 messages::search;
     GET    "/api/authors"            R04 people::author cached;
     GET    "/api/reactions"          R05 reactions::of_message cached;
     GET    "/api/reactions/channel"  R06 reactions::of_channel cached;
@@ -150,6 +151,7 @@ const METHODS: &[Method] = methods! {
     R02 "social.colibri.message.get";
     R70 "social.colibri.message.listThreads";
     R71 "social.colibri.message.getThread";
+    R55 "social.colibri.message.search";
     R05 "social.colibri.reaction.list";
     R06 "social.colibri.reaction.listOfChannel" LIST_REACTIONS;
     R07 "social.colibri.community.get";

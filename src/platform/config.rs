@@ -132,10 +132,16 @@ pub fn stream(env: &Env) -> Stream {
     }
 }
 
+/// `SEARCH` (C46): whether messages can be searched for.
+pub fn search(env: &Env) -> bool {
+    text(env, "SEARCH") != "off"
+}
+
 /// Reads the settings of the pipeline.
 pub fn pipeline(env: &Env) -> Settings {
     Settings {
         cdn: cdn(env),
+        searchable: search(env),
         held: HeldBounds { hours: number(env, "HELD_HOURS"), max: number(env, "HELD_MAX") },
         log_hours: event_log(env).hours,
     }

@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::kinds::KINDS;
-use super::{Param, Statement, chunks, dismissed, identities, invites, json_text, notifications, repos};
+use super::{
+    Param, Statement, chunks, dismissed, identities, invites, json_text, notifications, repos, search,
+};
 use crate::domain::announcement::Announcement;
 use crate::domain::ingest::{AccountChange, Refusal};
 use crate::domain::link::{Gap, StreamPosition};
@@ -86,6 +88,8 @@ pub struct Commit<'a> {
     pub notified: &'a Notified,
     /// The last outbox row that has been delivered; it and all before it are deleted.
     pub announced: Option<i64>,
+    /// Whether the words of messages are stored (`SEARCH`, U72).
+    pub searchable: bool,
     /// The limits on held records (I63).
     pub held: HeldBounds,
     /// The time of the commit.
@@ -125,6 +129,9 @@ pub fn prepare(commit: &Commit) -> Prepared {
     let changes = commit.changes;
     purge(&mut statements, commit.accounts, commit.now);
     KINDS.iter().for_each(|kind| (kind.store)(&mut statements, changes));
+    if commit.searchable {
+        statements.extend(search::store(changes.messages.put.iter()));
+    }
     statements.extend(notifications::store(commit.notified));
     gone(&mut statements, commit);
     for text in chunks(changes.people.iter().map(|person| WithCid::of(person, changes))) {

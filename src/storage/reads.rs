@@ -365,6 +365,7 @@ pub mod operator;
 pub mod people;
 pub mod present;
 pub mod reactions;
+pub mod search;
 pub mod threads;
 pub mod whose;
 

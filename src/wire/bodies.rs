@@ -98,6 +98,34 @@ pub struct Thread {
     pub message: MessageCore,
 }
 
+/// R55: a message that was searched for.
+#[derive(Clone, Debug, Serialize)]
+pub struct Found {
+    /// The part of its text around the first place that was found.
+    pub snippet: Snippet,
+    /// The message, without parent and reactions.
+    pub message: MessageCore,
+}
+
+/// A part of a text, with what was found in it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Snippet {
+    /// The part.
+    pub text: String,
+    /// What was found in it, in order and apart.
+    pub marks: Vec<Mark>,
+}
+
+/// A place in a text, in bytes of UTF-8 as facets have them.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mark {
+    /// The first byte.
+    pub byte_start: usize,
+    /// The first byte behind it.
+    pub byte_end: usize,
+}
+
 /// O25: a message in its thread.
 #[derive(Clone, Debug, Serialize)]
 pub struct ThreadMessage {

@@ -39,4 +39,5 @@ pub mod text;
 pub mod tid;
 pub mod time;
 pub mod views;
+pub mod words;
 pub mod xrpc;

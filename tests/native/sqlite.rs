@@ -59,9 +59,11 @@ impl Sqlite {
         let (db, files) = (connection(), migrations());
         apply(&db, &files[..n]);
         let mine = self.db.borrow();
-        for table in
-            names(&db, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'", [])
-        {
+        for table in names(
+            &db,
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT LIKE 'message_words%'",
+            [],
+        ) {
             let columns = names(&db, "SELECT name FROM pragma_table_xinfo(?1) WHERE hidden = 0", [&table]);
             let (list, places) = (columns.join(", "), vec!["?"; columns.len()].join(", "));
             db.execute(&format!("DELETE FROM {table}"), []).unwrap(); // what a migration put there, such as the ledger

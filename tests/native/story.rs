@@ -213,6 +213,7 @@ impl Service {
     pub(crate) fn settings(&self) -> Settings {
         Settings {
             cdn: "https://cdn.test".into(),
+            searchable: true,
             held: HeldBounds { hours: 24, max: 10_000 },
             log_hours: 24,
         }
