@@ -45,6 +45,7 @@ mod record_lexicons;
 mod recorded;
 mod repository;
 mod returning;
+mod search;
 mod service_auth;
 mod threads;
 mod tidy;
