@@ -9,10 +9,9 @@ CREATE TRIGGER message_words_go AFTER DELETE ON messages BEGIN
     DELETE FROM message_words WHERE rowid = old.rowid;
 END;
 
--- Up to which message the words of earlier messages were added, and whether there are any (`SEARCH`).
+-- Up to which message the words of earlier messages were added (`SEARCH`).
 CREATE TABLE search_state (
     id INTEGER PRIMARY KEY CHECK (id = 1),
-    kept INTEGER NOT NULL,
     filled_to INTEGER NOT NULL
 );
-INSERT INTO search_state (id, kept, filled_to) VALUES (1, 0, 0);
+INSERT INTO search_state (id, filled_to) VALUES (1, 0);

@@ -59,10 +59,11 @@ pub async fn fill(store: &impl Store) -> Result<bool, Fault> {
 
 /// Deletes all words, if there are any: while search is off, nothing keeps them right.
 pub async fn clear(store: &impl Store) -> Result<(), Fault> {
-    let kept: Vec<i64> = rows(store.read(&[Statement::new(KEPT, [])]).await?.first())?;
-    if kept.contains(&1) {
-        store.write(&[Statement::new(CLEAR, []), Statement::new(CLEARED, [])]).await?;
+    let kept = store.read(&[Statement::new(KEPT, [])]).await?.first().is_some_and(|rows| !rows.is_empty());
+    if kept {
+        store.write(&[Statement::new(CLEAR, [])]).await?;
     }
+    store.write(&[Statement::new(CLEARED, [])]).await?;
     Ok(())
 }
 
@@ -85,10 +86,10 @@ const PIECE_END: &str = "
     FROM (SELECT n.rowid AS id FROM messages n
           WHERE n.rowid > (SELECT filled_to FROM search_state) ORDER BY n.rowid LIMIT ?1) p";
 
-const FILLED: &str = "UPDATE search_state SET kept = 1, filled_to = max(filled_to, ?1)";
+const FILLED: &str = "UPDATE search_state SET filled_to = max(filled_to, ?1)";
 
-const KEPT: &str = "SELECT kept AS row FROM search_state";
+const KEPT: &str = "SELECT 'null' AS row FROM message_words LIMIT 1";
 
 const CLEAR: &str = "INSERT INTO message_words (message_words) VALUES ('delete-all')";
 
-const CLEARED: &str = "UPDATE search_state SET kept = 0, filled_to = 0";
+const CLEARED: &str = "UPDATE search_state SET filled_to = 0 WHERE filled_to > 0";

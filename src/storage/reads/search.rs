@@ -91,7 +91,7 @@ pub async fn search(
     );
     let answers = store.read(&[hits, Statement::new(LOOKED, [expression.into(), after.into()])]).await?;
     let found: Vec<Hit> = rows(answers.first())?;
-    let looked: Option<i64> = rows(answers.get(1))?.pop();
+    let looked = rows::<[i64; 1]>(answers.get(1))?.pop().map(|[id]| id);
     let (found, end) = cut(found, limit, |hit| hit.id);
     let body = |hit: Hit| {
         let marks = search.query.marks(&hit.message.text);
@@ -137,4 +137,5 @@ const HITS: &str = concat!(
 );
 
 // Where a page stops to look, if there may be more behind it.
-const LOOKED: &str = concat!("SELECT id AS row FROM (", candidates!("1000"), ") LIMIT 1 OFFSET 999");
+const LOOKED: &str =
+    concat!("SELECT json_array(id) AS row FROM (", candidates!("1000"), ") LIMIT 1 OFFSET 999");
