@@ -1,4 +1,4 @@
-// Who writes, what is on the screen, who is here (A50 to A52, U40 to U43), and what answers what (U50), on the real
+// Who writes, what is on the screen, who is here (A50 to A52, U40 to U43), what answers what (U50), and search (R55), on the real
 // runtime with a real PDS: for both clients, and for communities that only members read.
 
 import assert from 'node:assert/strict'
@@ -205,6 +205,33 @@ test('U50, R70, R71, R02: threads, from any of their messages, in pages', async 
   await answers(service, `/api/thread?uri=${second.uri}`, 200, (list) => list.length === 1 && list[0].depth === 0)
   await answers(service, `/api/thread?uri=${first.uri}`, 404)
   await answers(service, '/api/thread?uri=nonsense', 422)
+})
+
+test('R55, U70, U71: words of every script, as they are edited, deleted and blocked', async () => {
+  const find = (q, until, more = '') =>
+    answers(service, `/api/search?community=${community.uri}&q=${encodeURIComponent(q)}${more}`, 200, until)
+  const texts = (...expected) => (found) => JSON.stringify(found.map(({ message }) => message.text)) === JSON.stringify(expected)
+  const first = await alice.message(pond.rkey, 'The heron, 日本語のサギ 🐟')
+  await bob.message(quay.rkey, 'a heron again: цапля مالك')
+  await find('heron', (found) => found.length === 2)
+  for (const q of ['日本', '本語', '🐟', 'サギ']) await find(q, texts('The heron, 日本語のサギ 🐟'))
+  for (const q of ['ЦАПЛЯ', 'مالك', 'again heron', 'hero', 'again:цап']) {
+    await find(q, q === 'hero' ? (found) => found.length === 2 : texts('a heron again: цапля مالك'))
+  }
+  const [{ snippet }] = await find('日本語', (found) => found.length === 1)
+  const bytes = Buffer.from(snippet.text)
+  assert.deepEqual(snippet.marks.map(({ byteStart, byteEnd }) => bytes.subarray(byteStart, byteEnd).toString()), ['日本語'])
+  await find('heron', texts('The heron, 日本語のサギ 🐟'), `&channel=${pond.rkey}`)
+  await find('heron', texts('a heron again: цапля مالك'), `&author=${bob.did}`)
+  const page = await service.fetchJson(`/api/search?community=${community.uri}&q=heron&limit=1`)
+  const next = await service.fetchJson(
+    `/api/search?community=${community.uri}&q=heron&limit=1&cursor=${page.headers.get('colibri-cursor')}`,
+  )
+  assert.equal(new Set([...page.body, ...next.body].map(({ message }) => message.text)).size, 2)
+  await alice.delete(COLLECTION.message, first.rkey)
+  await find('heron', texts('a heron again: цапля مالك'))
+  await answers(service, `/api/search?community=${community.uri}&q=…`, 422)
+  await answers(service, `/api/search?community=${community.uri}&q=heron&has=wings`, 422)
 })
 
 test('U40, U43, X43: a community for members only says nothing to others', async () => {

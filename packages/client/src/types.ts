@@ -201,6 +201,11 @@ export interface Thread {
   message: MessageCore
 }
 
+export interface Found {
+  snippet: { text: string; marks: ({ byteStart: number; byteEnd: number })[] }
+  message: MessageCore
+}
+
 export interface ThreadMessage {
   /** 0 for the root. */
   depth: number
@@ -574,6 +579,7 @@ export type Position = number
 export interface Requests {
   'GET /api/messages': { query: { channel: UriOrRkey; limit?: number; before?: Timestamp; cursor?: Cursor; all?: string }; body: undefined; answer: Message[] }
   'GET /api/message': { query: { author: Did; rkey: Rkey }; body: undefined; answer: AnsweredMessage }
+  'GET /api/search': { query: { community: AtUri; q: string; channel?: UriOrRkey; author?: Did; before?: Timestamp; has?: "attachment" | "link" | "mention"; limit?: number; cursor?: Cursor }; body: undefined; answer: Found[] }
   'GET /api/threads': { query: { channel: UriOrRkey; limit?: number; cursor?: Cursor }; body: undefined; answer: Thread[] }
   'GET /api/thread': { query: { uri: AtUri; limit?: number; cursor?: Cursor }; body: undefined; answer: ThreadMessage[] }
   'DELETE /api/message/block': { query: { author_did: Did; rkey: Rkey; reason?: string }; body: undefined; answer: undefined }

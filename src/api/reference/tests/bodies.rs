@@ -28,9 +28,9 @@ use crate::storage::reads::operator::{DueRepository, Listed, Overview, RefusedFo
 use crate::storage::reads::{DeferredShown, GapShown, IngestStatus};
 use crate::storage::repos::{self, Counts};
 use crate::wire::bodies::{
-    AnsweredMessage, AuditEntry, Author, Category, Channel, ChannelRead, Communities, Community, Invite,
-    InviteCode, InviteToCommunity, Member, MembersOnly, Message, MessageCore, Notification, Notifications,
-    Person, ReactionGroup, Seen, Thread, ThreadMessage, Unread,
+    AnsweredMessage, AuditEntry, Author, Category, Channel, ChannelRead, Communities, Community, Found,
+    Invite, InviteCode, InviteToCommunity, Mark, Member, MembersOnly, Message, MessageCore, Notification,
+    Notifications, Person, ReactionGroup, Seen, Snippet, Thread, ThreadMessage, Unread,
 };
 use crate::wire::handle::Handle;
 use crate::wire::ice::{IceServer, IceServers};
@@ -354,6 +354,10 @@ fn samples() -> Vec<Samples> {
             reply_count: 1,
             last_reply_at: text(),
             participants: vec![did()],
+            message: core(all),
+        }),
+        of("Found", |all| Found {
+            snippet: Snippet { text: text(), marks: vec![Mark { byte_start: 0, byte_end: 1 }] },
             message: core(all),
         }),
         of("ThreadMessage", |all| ThreadMessage { depth: 1, parent_uri: all.then(uri), message: core(all) }),
