@@ -19,7 +19,7 @@ const WORD_MAX: usize = 64;
 pub const QUERY_MAX: usize = 200;
 /// The most words of a query.
 pub const WORDS_MAX: usize = 16;
-/// A last word of so many characters may be the beginning of one.
+/// A beginning of a word has so many characters at least.
 const PREFIX_MIN: usize = 3;
 /// What marks a place or an author among the words. No word has it: it is neither a letter nor an emoji.
 const MARK: char = '\u{e000}';
@@ -79,9 +79,31 @@ fn place(kind: char, name: &str) -> String {
 }
 
 /// What is searched for: phrases, all of which a message has. What stands together in the query, without a blank, is
-/// a phrase; its last word may be the beginning of one.
+/// a phrase.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Query(Vec<Vec<String>>);
+pub struct Query(Vec<Phrase>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Phrase {
+    words: Vec<String>,
+    /// Whether the last word may be the beginning of one (`*`). The index finds a word sooner.
+    begins: bool,
+}
+
+impl Phrase {
+    fn parse(text: &str) -> Option<Self> {
+        let words: Vec<_> = words(text).into_iter().map(|word| word.word).collect();
+        let long = words.last()?.chars().count() >= PREFIX_MIN;
+        Some(Self { words, begins: long && text.ends_with('*') })
+    }
+
+    fn is_at(&self, place: &[Word]) -> bool {
+        self.words.iter().zip(place).enumerate().all(|(n, (wanted, found))| {
+            let begins = self.begins && n + 1 == self.words.len();
+            *wanted == found.word || (begins && found.word.starts_with(wanted.as_str()))
+        })
+    }
+}
 
 impl Query {
     /// Reads a query; `None` if it is too long, or has no word or too many.
@@ -89,10 +111,8 @@ impl Query {
         if text.chars().count() > QUERY_MAX {
             return None;
         }
-        let phrase = |chunk| words(chunk).into_iter().map(|word| word.word).collect::<Vec<_>>();
-        let phrases: Vec<_> =
-            text.split_whitespace().map(phrase).filter(|phrase| !phrase.is_empty()).collect();
-        let many = phrases.iter().map(Vec::len).sum::<usize>();
+        let phrases: Vec<_> = text.split_whitespace().filter_map(Phrase::parse).collect();
+        let many = phrases.iter().map(|phrase| phrase.words.len()).sum::<usize>();
         (1..=WORDS_MAX).contains(&many).then_some(Self(phrases))
     }
 
@@ -103,8 +123,8 @@ impl Query {
             _ = write!(text, " AND \"{}\"", place('a', author.as_str()));
         }
         for phrase in &self.0 {
-            let prefix = if is_beginning(phrase) { "*" } else { "" };
-            _ = write!(text, " AND \"{}\"{prefix}", phrase.join(" "));
+            let begins = if phrase.begins { "*" } else { "" };
+            _ = write!(text, " AND \"{}\"{begins}", phrase.words.join(" "));
         }
         text
     }
@@ -114,9 +134,9 @@ impl Query {
         let words = words(text);
         let mut found: Vec<Range<usize>> = Vec::new();
         for phrase in &self.0 {
-            for place in words.windows(phrase.len()) {
+            for place in words.windows(phrase.words.len()) {
                 if let [first, .., last] | [first @ last] = place
-                    && matches(phrase, place)
+                    && phrase.is_at(place)
                 {
                     found.push(first.at.start..last.at.end);
                 }
@@ -136,20 +156,8 @@ impl Query {
     /// Whether a text has every phrase: what FTS5 finds.
     pub fn is_in(&self, text: &str) -> bool {
         let words = words(text);
-        self.0.iter().all(|phrase| words.windows(phrase.len()).any(|place| matches(phrase, place)))
+        self.0.iter().all(|phrase| words.windows(phrase.words.len()).any(|place| phrase.is_at(place)))
     }
-}
-
-fn is_beginning(phrase: &[String]) -> bool {
-    phrase.last().is_some_and(|word| word.chars().count() >= PREFIX_MIN)
-}
-
-fn matches(phrase: &[String], place: &[Word]) -> bool {
-    let beginning = is_beginning(phrase);
-    phrase.iter().zip(place).enumerate().all(|(n, (wanted, found))| {
-        *wanted == found.word
-            || (beginning && n + 1 == phrase.len() && found.word.starts_with(wanted.as_str()))
-    })
 }
 
 /// The part of a text around its first mark, of about this many characters before and after it, and the marks in it.
@@ -195,8 +203,9 @@ mod tests {
     fn u71_a_query_and_its_marks() {
         for (query, text, expected) in [
             ("hello", "Hello, hello!", vec![0..5, 7..12]),
-            ("wor", "hello world", vec![6..11]),
-            ("wo", "hello world", vec![]),
+            ("wor*", "hello world", vec![6..11]),
+            ("wor", "hello world", vec![]),
+            ("wo*", "hello world", vec![]),
             ("本語", "日本語", vec![3..9]),
             ("語日", "日本語", vec![]),
             ("well-known", "a well known thing", vec![2..12]),
@@ -211,7 +220,7 @@ mod tests {
             assert_eq!(Query::parse(none), None);
         }
         let did = Did::parse("did:plc:a").unwrap();
-        let text = Query::parse("\"OR\" x*-well").unwrap().expression(&did, None);
+        let text = Query::parse("\"OR\" x*-well*").unwrap().expression(&did, None);
         assert!(text.ends_with(" AND \"or\" AND \"x well\"*"), "only words are searched for: {text}");
     }
 

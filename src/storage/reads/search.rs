@@ -89,10 +89,12 @@ pub async fn search(
             },
         ],
     );
-    let answers = store.read(&[hits, Statement::new(LOOKED, [expression.into(), after.into()])]).await?;
-    let found: Vec<Hit> = rows(answers.first())?;
-    let looked = rows::<[i64; 1]>(answers.get(1))?.pop().map(|[id]| id);
-    let (found, end) = cut(found, limit, |hit| hit.id);
+    let found: Vec<Hit> = rows(store.read(&[hits]).await?.first())?;
+    let (found, mut end) = cut(found, limit, |hit| hit.id);
+    if end.is_none() {
+        let looked = store.read(&[Statement::new(LOOKED, [expression.into(), after.into()])]).await?;
+        end = rows::<[i64; 1]>(looked.first())?.pop().map(|[id]| id);
+    }
     let body = |hit: Hit| {
         let marks = search.query.marks(&hit.message.text);
         let (text, marks) = snippet(&hit.message.text, &marks);
@@ -101,7 +103,7 @@ pub async fn search(
         let snippet = Snippet { text: text.to_owned(), marks };
         Found { snippet, message: hit.message.core(shown(hit.author.as_ref(), cdn)) }
     };
-    Ok((found.into_iter().map(body).collect(), end.or(looked)))
+    Ok((found.into_iter().map(body).collect(), end))
 }
 
 // The candidates of a page, newest in the index first.
