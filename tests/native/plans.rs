@@ -234,6 +234,12 @@ fn exercise() -> Sqlite {
         reads::message(&store, "", &message).await.unwrap();
         threads::threads(&store, "", "k", None, 20).await.unwrap();
         threads::thread(&store, "", &message, None, 50).await.unwrap();
+        store.by_hand(
+            "INSERT INTO messages (uri, author_did, rkey, channel_uri, channel, text, created_at, sort_at, indexed_at,
+                edited, rev)
+             VALUES ('at://did:plc:bob/social.colibri.message/w', 'did:plc:bob', 'w', 'at://did:plc:alice/c/k', 'k',
+                'hello', '', '', '', 0, '')",
+        );
         search::fill(&store).await.unwrap();
         let query = Query::parse("hello").unwrap();
         let wanted = found::Search {
@@ -246,6 +252,7 @@ fn exercise() -> Sqlite {
         };
         found::search(&store, "", &wanted, None, 50).await.unwrap();
         search::clear(&store).await.unwrap();
+        store.by_hand("DELETE FROM messages WHERE rkey = 'w'");
         reads::named(&store, &["k".to_owned()], &["at://c".to_owned()]).await.unwrap();
         reads::listed(&store, &["at://c".to_owned()]).await.unwrap();
         reads::all_communities(&store).await.unwrap();
