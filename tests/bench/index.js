@@ -25,11 +25,20 @@ export const PATHS = {
   'messages, long channel': `/api/messages?channel=${channelOf('large')}`,
   'unkept messages, short channel': `/api/messages?channel=${channelOf('small')}&n={n}`,
   'unkept messages, long channel': `/api/messages?channel=${channelOf('large')}&n={n}`,
+  'search, a common word': `/api/search?community=${COMMUNITY}&q=line&n={n}`,
+  'search, a rare word': `/api/search?community=${COMMUNITY}&q=4711&n={n}`,
+  'search, a phrase': `/api/search?community=${COMMUNITY}&q=more-than-that&n={n}`,
   'sidebar, 60 channels': `/api/sidebar?community=${COMMUNITY}`,
   'members, 1,000': `/api/members?community=${COMMUNITY}`,
   'communities, 20': `/api/communities?did=${MEMBER}`,
   'authors': `/api/authors?did=${MEMBER}`,
 }
+
+/** What stands for the owner among the words of a message (`src/wire/words.rs`). */
+const PLACE = `\ue000o${[...OWNER]
+  .reduce((hash, letter) => BigInt.asUintN(64, (hash ^ BigInt(letter.charCodeAt(0))) * 0x100000001b3n), 0xcbf29ce484222325n)
+  .toString(16)
+  .padStart(16, '0')}`
 
 /**
  * @param {string} state a state folder of `npm run serve`, whose service is not running
@@ -131,6 +140,7 @@ export function fill(state, { small, large, members, channels }) {
     }
 
     let addMessage, addReaction
+    const addWords = db.prepare('INSERT INTO message_words (rowid, words) SELECT rowid, ? FROM messages WHERE uri = ?')
     for (const [rkey, count] of /** @type {[string, number][]} */ ([['small', small], ['large', large]])) {
       const repositories = new Repositories({ from: Date.UTC(2026, 0, 1) * 1000, step: 1_000_000 })
       let parent = null
@@ -157,6 +167,7 @@ export function fill(state, { small, large, members, channels }) {
         }
         if (addMessage) addMessage(message)
         else addMessage = insert('messages', message)
+        addWords.run(`${message.text.toLowerCase().replace(/[,.]/g, '')} ${PLACE}`, uri)
         parent = message.rkey
         if (n % 5 > 0 || n < count - 10_000) continue
         for (const [m, emoji] of ['👍', '👍', '🌿'].entries()) {

@@ -156,5 +156,10 @@ if (options.json) {
       `${connections} connections: a page of messages is ${hot.ofFloor.toFixed(2)} of the floor if it is kept (aim ${AIM_OF_FLOOR}), ${small.ofFloor.toFixed(2)} if not; of the long channel ` +
         `p50 is ${length.toFixed(2)} times that of the short (aim at most ${AIM_OF_LENGTH}: ${length <= AIM_OF_LENGTH ? 'met' : 'missed'})`,
     )
+    const searches = results.filter((one) => one.name.startsWith('search') && one.connections === connections)
+    for (const { name, p50 } of searches) {
+      const times = p50 / large.p50
+      console.log(`${connections} connections: ${name}: p50 is ${times.toFixed(2)} times a page's (aim at most 3: ${times <= 3 ? 'met' : 'missed'})`)
+    }
   }
 }

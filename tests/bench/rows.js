@@ -21,7 +21,7 @@ export function rowsStored(state) {
     const tables = db
       .prepare(
         `SELECT m.name, (SELECT count(*) FROM sqlite_schema i WHERE i.type = 'index' AND i.tbl_name = m.name AND i.sql IS NOT NULL) AS indexes
-         FROM sqlite_schema m WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%' AND m.name NOT LIKE '%cf_%' AND m.name NOT LIKE 'd1_%'`,
+         FROM sqlite_schema m WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%' AND m.name NOT LIKE '%cf_%' AND m.name NOT LIKE 'd1_%' AND m.name <> 'message_words'`,
       )
       .all()
     let [rows, written] = [0, 0]
