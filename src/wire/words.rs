@@ -202,18 +202,19 @@ mod tests {
     #[test]
     fn u71_a_query_and_its_marks() {
         for (query, text, expected) in [
-            ("hello", "Hello, hello!", vec![0..5, 7..12]),
-            ("wor*", "hello world", vec![6..11]),
+            ("hello", "Hello, hello!", vec![(0, 5), (7, 12)]),
+            ("wor*", "hello world", vec![(6, 11)]),
             ("wor", "hello world", vec![]),
             ("wo*", "hello world", vec![]),
-            ("本語", "日本語", vec![3..9]),
+            ("本語", "日本語", vec![(3, 9)]),
             ("語日", "日本語", vec![]),
-            ("well-known", "a well known thing", vec![2..12]),
-            ("known well", "a well known thing", vec![2..6, 7..12]),
-            ("👍", "ok👍\u{fe0f}", vec![2..9]),
+            ("well-known", "a well known thing", vec![(2, 12)]),
+            ("known well", "a well known thing", vec![(2, 6), (7, 12)]),
+            ("👍", "ok👍\u{fe0f}", vec![(2, 9)]),
         ] {
             let query = Query::parse(query).unwrap();
-            assert_eq!(query.marks(text), expected, "{query:?}");
+            let marks: Vec<_> = query.marks(text).into_iter().map(|at| (at.start, at.end)).collect();
+            assert_eq!(marks, expected, "{query:?}");
             assert_eq!(query.is_in(text), !expected.is_empty(), "{query:?}");
         }
         for none in ["", "  ", "…", &"a".repeat(QUERY_MAX + 1), &"a ".repeat(WORDS_MAX + 1)] {
