@@ -8,7 +8,10 @@ use serde_json::value::RawValue;
 use super::object::{GatewayObject, Outcome};
 use crate::domain::announcement::{Audience, Topic};
 use crate::domain::pending::OutboxEvents;
+use crate::platform::clock::now;
 use crate::platform::d1::D1;
+use crate::platform::log;
+use crate::storage::notifications as marks;
 use crate::storage::reads::notifications::{self, Notice};
 use crate::wire::events::{Personal, to_person};
 use crate::wire::ids::{AtUri, Did};
@@ -34,7 +37,9 @@ impl GatewayObject {
         if wanted.is_empty() {
             return Ok(());
         }
-        let found = notifications::these(&D1::of(&self.env)?, &wanted).await?;
+        let db = D1::of(&self.env)?;
+        let mut found = notifications::these(&db, &wanted).await?;
+        self.see_on_screen(&db, &mut found).await?;
         let key = |did: &Did, notice: &Notice| (did.clone(), notice.id, notice.message.uri.clone());
         let found: BTreeMap<_, Notice> =
             found.into_iter().map(|(did, notice)| (key(&did, &notice), notice)).collect();
@@ -46,6 +51,22 @@ impl GatewayObject {
             {
                 event.event = text;
             }
+        }
+        Ok(())
+    }
+
+    /// U23: of what stands on a screen of its person, nobody is notified: they see it.
+    async fn see_on_screen(&self, db: &D1, found: &mut Vec<(Did, Notice)>) -> Outcome<()> {
+        let (seen, rest): (Vec<_>, Vec<_>) = self.with(|gateway| {
+            Ok(std::mem::take(found)
+                .into_iter()
+                .partition(|(did, notice)| gateway.sees(did, &notice.message.channel_uri)))
+        })?;
+        *found = rest;
+        let messages = seen.iter().map(|(did, notice)| (did, &notice.message.uri));
+        if let Err(fault) = marks::see_messages(db, messages, now()).await {
+            log::fault(&fault, "people are notified of what stands on their screens");
+            found.extend(seen);
         }
         Ok(())
     }

@@ -35,8 +35,24 @@ pub async fn see_until(store: &impl Store, did: &Did, until: i64, now: Micros) -
 
 /// Marks the notifications of a person by a message as seen at `now`. Returns how many were not.
 pub async fn see_message(store: &impl Store, did: &Did, message: &str, now: Micros) -> Result<usize, Fault> {
-    see(store, Statement::new(SEE_MESSAGE, [did.as_str().into(), message.into(), now.sortable().into()]))
-        .await
+    see(store, see_one(did, message, now)).await
+}
+
+/// Marks the notifications of each person by a message as seen at `now`.
+pub async fn see_messages<'m>(
+    store: &impl Store,
+    messages: impl Iterator<Item = (&'m Did, &'m AtUri)>,
+    now: Micros,
+) -> Result<(), Fault> {
+    let statements: Vec<_> = messages.map(|(did, message)| see_one(did, message.as_str(), now)).collect();
+    if !statements.is_empty() {
+        store.write(&statements).await?;
+    }
+    Ok(())
+}
+
+fn see_one(did: &Did, message: &str, now: Micros) -> Statement {
+    Statement::new(SEE_MESSAGE, [did.as_str().into(), message.into(), now.sortable().into()])
 }
 
 async fn see(store: &impl Store, statement: Statement) -> Result<usize, Fault> {

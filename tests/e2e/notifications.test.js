@@ -121,6 +121,23 @@ test('U20–U22: the devices of a person are told at once, and nobody else', asy
   assert.equal(claimed.all({ type: 'notification' }).length, 0, 'it only claims to be hers')
 })
 
+test('U23: nobody is notified of what is on their screen', async () => {
+  const socket = await service.connect(`/api/subscribe?auth=${await vouch(service, KEY, bob.did)}`)
+  const one = await device(bob)
+  await one.seen()
+  assert.deepEqual(await socket.request({ action: 'view', channel: channel.uri }), { type: 'ack', message: '' })
+  const watched = await alice.message(channel.rkey, 'bob, on the screen', mentioning(bob))
+  const newest = async () => (await one.list()).notifications[0]
+  await eventually(async () => (await newest()).message.rkey === watched.rkey && (await newest()).seen_at !== null)
+  assert.equal((await one.list()).unseen, 0)
+  assert.deepEqual(await socket.request({ action: 'view' }), { type: 'ack', message: '' })
+  const later = await alice.message(channel.rkey, 'bob, not on the screen', mentioning(bob))
+  await socket.next((frame) => frame.type === 'notification' && frame.message.rkey === later.rkey)
+  assert.equal(socket.all({ type: 'notification' }).length, 1)
+  assert.equal((await one.list()).unseen, 1)
+  await socket.close()
+})
+
 test('U04: it is shown to nobody else, and to nobody without a proof in any mode', async () => {
   const routes = [['GET', 'unread'], ['POST', 'read'], ['GET', 'notifications'], ['POST', 'notifications/seen']]
   const query = `did=${bob.did}&channel=${channel.uri}`

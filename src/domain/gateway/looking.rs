@@ -164,11 +164,11 @@ impl Gateway {
         }
     }
 
-    /// Whether the person has this channel on a screen. They need no notification of what stands there.
+    /// U23: whether the person has this channel on a screen, on a socket with a proof.
     pub fn sees(&self, did: &Did, channel: &AtUri) -> bool {
         self.open.values().any(|open| {
             let view = open.session.view.as_ref();
-            open.session.did.as_ref() == Some(did) && view.is_some_and(|view| view.channel == *channel)
+            self.proven(open) == Some(did) && view.is_some_and(|view| view.channel == *channel)
         })
     }
 

@@ -27,7 +27,7 @@ impl Gateway {
         self.proven(self.open.get(&id)?).cloned()
     }
 
-    fn proven<'o>(&self, open: &'o Open) -> Option<&'o Did> {
+    pub(super) fn proven<'o>(&self, open: &'o Open) -> Option<&'o Did> {
         open.session.did.as_ref().filter(|_| open.session.proven)
     }
 

@@ -157,7 +157,7 @@ fn u42_views_move_marks_with_a_proof_only() {
         });
         let view = View { channel: uri(0, "k"), community: community(0) };
         assert_eq!(read, vec![(view, did(PEOPLE[0])); expected], "proven: {proven}");
-        assert_eq!((jobs, sees), (0, true));
+        assert_eq!((jobs, sees), (0, proven), "U23");
     }
 }
 
