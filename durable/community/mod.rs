@@ -10,10 +10,11 @@
 //!   observer's attachment has its number, and its position while it catches up.
 //! - Commands: [`Announce`], [`Attach`], [`Replay`], [`Locate`], [`JoinVoice`], [`LeaveVoice`], [`Voices`],
 //!   [`PublishToObservers`], [`ClearLog`], [`Observe`](OBSERVE), [`Bind`], [`Typing`], [`ListensForTyping`],
-//!   [`DevicesAre`]; of a lobby, which stores nothing, [`Wait`](WAIT) and [`Known`].
+//!   [`DevicesAre`], [`ApplicationMoved`]; of a lobby, which stores nothing, [`Wait`](WAIT) and [`Known`].
 //! - Wakes on a command, a frame of an observer, and its alarm, which delivers what is left and
 //!   deletes old events. Its log expires; the counters stay, because a `seq` is never reused.
 
+pub mod applications;
 mod clearing;
 pub mod commands;
 mod delivery;
@@ -32,6 +33,7 @@ use worker::{
     WebSocketRequestResponsePair, durable_object, wasm_bindgen,
 };
 
+use self::applications::ApplicationMoved;
 use self::devices::DevicesAre;
 use self::log::CommunityLog;
 use self::typing::{ListensForTyping, Typing};
@@ -83,6 +85,10 @@ impl DurableObject for Community {
             }
             DevicesAre::NAME => {
                 serve(&mut request, async |command: DevicesAre| log.devices_are(command).await).await
+            }
+            ApplicationMoved::NAME => {
+                serve(&mut request, async |command: ApplicationMoved| log.application_moved(command).await)
+                    .await
             }
             Replay::NAME => serve(&mut request, async |command: Replay| log.replay(&command)).await,
             Locate::NAME => serve(&mut request, async |command: Locate| log.locate(&command)).await,

@@ -201,6 +201,22 @@ impl Command for Show {
     const NAME: &'static str = "show";
 }
 
+/// To `Gateway`: an application to this community was dismissed, or waits again. Those here who may admit people
+/// receive the event (N168). Not idempotent, and not repeated.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ShowToApprovers {
+    /// The community.
+    pub community: AtUri,
+    /// The event, packed for both clients.
+    pub event: Box<RawValue>,
+}
+
+impl Command for ShowToApprovers {
+    type Reply = Done;
+    const OBJECT: Object = Object::Gateway;
+    const NAME: &'static str = "show-to-approvers";
+}
+
 /// To every `Gateway`: everything of this person is erased (I56). Idempotent. Reply: their sockets are closed,
 /// and nothing is kept of them but, unless it is the last call, events that others must still receive.
 #[derive(Debug, Serialize, Deserialize)]

@@ -9,9 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::object::{GatewayObject, Outcome};
 use crate::domain::actions::Subscribe;
 use crate::domain::announcement::{Audience, Numbered};
-use crate::domain::gateway::Gateway as Core;
 use crate::domain::gateway::publication::Publication;
+use crate::domain::gateway::{Gateway as Core, Input};
 use crate::domain::members_only::{Readers, may_read};
+use crate::durable::gateway::commands::ShowToApprovers;
+use crate::durable::replies::Done;
 use crate::platform::clock::now;
 use crate::platform::d1::D1;
 use crate::storage::members_only::{self, BEHIND_MAX};
@@ -35,6 +37,19 @@ impl GatewayObject {
         if !events.iter().any(|event| event.audience == Audience::Approvers) {
             return Ok(BTreeSet::new());
         }
+        self.approvers_here(community).await
+    }
+
+    /// An application to a community was dismissed, or waits again (N168).
+    pub(super) async fn show_to_approvers(&self, command: ShowToApprovers) -> Outcome<Done> {
+        let ShowToApprovers { community, event } = command;
+        for did in self.approvers_here(&community).await? {
+            self.on(Input::Shown(did, event.clone()))?;
+        }
+        Ok(Done {})
+    }
+
+    async fn approvers_here(&self, community: &AtUri) -> Outcome<BTreeSet<Did>> {
         let people = self.with(|gateway| Ok(gateway.watchers(community.as_str())))?;
         if people.is_empty() {
             return Ok(BTreeSet::new());

@@ -10,7 +10,7 @@
 //! - Stored: `storage::gateway_sessions`, `storage::gateway_people`, `storage::used_tokens`; the
 //!   attachment of a socket is the number of its session.
 //! - Commands: [`Connect`](CONNECT), [`Deliver`], [`Watch`], [`Publish`], [`Observed`],
-//!   [`Reindexed`], [`ShowTyping`], [`ShowDevices`], [`SetState`], [`Adopt`], [`UseToken`], [`Proved`], [`Forget`];
+//!   [`Reindexed`], [`ShowTyping`], [`ShowDevices`], [`ShowToApprovers`], [`SetState`], [`Adopt`], [`UseToken`], [`Proved`], [`Forget`];
 //!   the operator's [`Count`], [`ReadLoad`], [`RestartSockets`].
 //! - Wakes on a frame, a delivery, a socket's end, its alarm. The shipped client's heartbeat is
 //!   answered by the runtime and wakes nobody (A10). Ends with its last socket.
@@ -43,8 +43,8 @@ use crate::domain::gateway::session::Caller;
 use crate::domain::restore::Origin;
 use crate::durable::gateway::commands::{
     Adopt, Deliver, Forget, NEWEST_HEADER, ORIGIN_HEADER, Observed, PRESENT_HEADER, Proved, Publish,
-    RESUME_HEADER, Reindexed, SESSION_HEADER, SetState, Show, ShowDevices, ShowTyping, UNPROVEN_HEADER,
-    UseToken, Watch,
+    RESUME_HEADER, Reindexed, SESSION_HEADER, SetState, Show, ShowDevices, ShowToApprovers, ShowTyping,
+    UNPROVEN_HEADER, UseToken, Watch,
 };
 use crate::durable::operator::{Count, ReadLoad, RestartSockets};
 use crate::durable::replies::Done;
@@ -123,6 +123,10 @@ impl DurableObject for Gateway {
             }
             ShowDevices::NAME => {
                 serve(&mut request, async |command: ShowDevices| object.show_devices(command).await).await
+            }
+            ShowToApprovers::NAME => {
+                serve(&mut request, async |command: ShowToApprovers| object.show_to_approvers(command).await)
+                    .await
             }
             ShowTyping::NAME => {
                 serve(&mut request, async |command: ShowTyping| object.show_typing(command).await).await

@@ -160,7 +160,8 @@ pub enum MemberEvent {
     },
 }
 
-/// Somebody asks to be admitted, or does not wait any more. No lexicon has it.
+/// Somebody asks to be admitted, or does not wait any more; an application was dismissed, or waits again. No lexicon
+/// has it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[expect(missing_docs, reason = "as the client names them")]
@@ -175,6 +176,16 @@ pub enum ApplicationEvent {
         did: Did,
         #[serde(skip_serializing_if = "Option::is_none")]
         membership: Option<AtUri>,
+    },
+    Dismiss {
+        community: AtUri,
+        did: Did,
+        membership: AtUri,
+    },
+    Undismiss {
+        community: AtUri,
+        did: Did,
+        membership: AtUri,
     },
 }
 

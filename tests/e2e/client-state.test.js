@@ -229,9 +229,21 @@ test('N171b, N171c: applications are dismissed and taken back; bans of both kind
   assert.equal((await get(ann, 'community.listApplications', { community: home })).status, 403)
   const about = { community: home, did: ann.did }
   assert.equal((await post(ann, 'community.dismissApplication', about)).status, 403)
+  const [mods, asker] = await Promise.all([moe, ann].map(async (person) => {
+    const proof = await person.serviceToken(did, 'social.colibri.sync.subscribeEvents')
+    return service.connect('/xrpc/social.colibri.sync.subscribeEvents', { protocols: ['colibri.auth.bearer', proof] })
+  }))
+  await mods.request({ type: 'heartbeat' })
   for (let n = 0; n < 2; n += 1) assert.deepEqual(await good(post(moe, 'community.dismissApplication', about)), about)
   assert.deepEqual(await list(), [[ben.did], [ann.did]])
   assert.deepEqual(await good(post(moe, 'community.undismissApplication', about)), about)
+  await mods.next((frame) => frame.data?.event === 'undismiss')
+  const moved = mods.all((frame) => frame.type === 'application_event')
+  const named = { ...about, membership: wish.uri }
+  assert.deepEqual(moved, ['dismiss', 'undismiss'].map((event) => ({ type: 'application_event', data: { event, ...named } })), 'N168: what changed something')
+  await asker.request({ type: 'heartbeat' })
+  assert.deepEqual(asker.all((frame) => frame.type === 'application_event'), [], 'to those who may admit people')
+  await Promise.all([mods, asker].map((socket) => socket.close()))
   assert.deepEqual(await list(), [[ann.did, ben.did].sort(), []])
   await good(post(moe, 'community.dismissApplication', about))
   await nest.create(COLLECTION.member, member(ann.did, { fromMembership: wish.uri }))

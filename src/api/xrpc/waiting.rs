@@ -7,11 +7,16 @@ use crate::api::error::ApiError;
 use crate::api::reply::{ending_in, shown};
 use crate::api::{authority, json};
 use crate::domain::moderation::Caller;
+use crate::durable::community::applications::ApplicationMoved;
 use crate::platform::clock::now;
+use crate::platform::log;
+use crate::platform::objects::call as ask;
 use crate::storage::dismissed;
 use crate::storage::reads::lexicons::waiting;
+use crate::wire::events::to_person;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::permissions::Permission;
+use crate::wire::subscribe_events::{ApplicationEvent, NewestEvent};
 use crate::wire::views::Application;
 
 #[derive(Serialize)]
@@ -40,15 +45,32 @@ struct Whose {
 /// N171b `social.colibri.community.dismissApplication`: idempotent.
 pub(in crate::api) async fn dismiss(call: &Call) -> Answer {
     let Whose { did, community } = whose(call).await?;
-    dismissed::dismiss(&call.db()?, &community, &did, now()).await?;
+    if let Some(membership) = dismissed::dismiss(&call.db()?, &community, &did, now()).await? {
+        let event = ApplicationEvent::Dismiss { community: community.clone(), did: did.clone(), membership };
+        show(call, &community, event).await;
+    }
     json(&Whose { did, community })
 }
 
 /// N171b `social.colibri.community.undismissApplication`: idempotent.
 pub(in crate::api) async fn undismiss(call: &Call) -> Answer {
     let Whose { did, community } = whose(call).await?;
-    dismissed::undismiss(&call.db()?, &community, &did).await?;
+    if let Some(membership) = dismissed::undismiss(&call.db()?, &community, &did).await? {
+        let event =
+            ApplicationEvent::Undismiss { community: community.clone(), did: did.clone(), membership };
+        show(call, &community, event).await;
+    }
     json(&Whose { did, community })
+}
+
+/// N168: shows it on the devices of those who may admit people. They read the list when they connect, so a fault loses
+/// a hint only.
+async fn show(call: &Call, community: &AtUri, event: ApplicationEvent) {
+    let Ok(event) = to_person(Some(&NewestEvent::ApplicationEvent(event)), None) else { return };
+    let moved = ApplicationMoved { community: community.clone(), event };
+    if let Err(fault) = ask(&call.env, community.as_str(), &moved).await {
+        log::fault(&fault, "moderators see a dismissed application until they read the list");
+    }
 }
 
 async fn whose(call: &Call) -> Result<Whose, ApiError> {
