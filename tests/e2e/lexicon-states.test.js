@@ -266,12 +266,22 @@ describe('states', { skip }, () => {
     const voice = await service.connect('/api/subscribe?did=did:plc:bob')
     const joining = { action: 'voice_event', community_uri: HOME, voice_channel_rkey: 'v' }
     for (const voice_action of ['join', 'leave']) assert.equal((await voice.request({ ...joining, voice_action })).type, 'ack')
+    const room = at('nest', 'channel', 'v')
+    const call = await service.connect(`/api/webrtc/signal?${new URLSearchParams({ did: 'did:plc:bob', room })}`)
+    call.send({ type: 'join', room, peer_id: 'did:plc:bob' })
+    await call.next({ type: 'joined' })
+    call.send({ type: 'voice_state', room, muted: true })
+    await bob.next({ type: 'voice_state_event' })
+    await call.close()
     for (const who of ['olga', 'bob']) {
       socketOf(who).ws.send(JSON.stringify({ type: 'view', data: { channel: HALL } }))
       await socketOf(who).request({ type: 'heartbeat' })
     }
     socketOf('olga').ws.send(JSON.stringify({ type: 'typing', data: { channel: HALL } }))
     await bob.next({ type: 'typing_event' })
+    // U23: of what is on his screen he is not notified.
+    bob.ws.send(JSON.stringify({ type: 'view', data: { channel: at('nest', 'channel', 'n') } }))
+    await bob.request({ type: 'heartbeat' })
     await (await follow('moe', '?cursor=now')).next({ type: 'resumed' })
     const facets = [{ index: { byteStart: 0, byteEnd: 1 }, features: [{ $type: `${NSID}richtext.facet#mention`, did: 'did:plc:bob' }] }]
     await stage.say(['olga', 'create', 'message/3molga2', { text: 'bob', channel: HALL, createdAt: TIME, facets }])
