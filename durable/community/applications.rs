@@ -1,14 +1,12 @@
 //! Dismissed applications: how those who may admit people learn of them (contract N168).
 
-use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::log::{CommunityLog, Outcome};
 use crate::durable::gateway::commands::ShowToApprovers;
 use crate::durable::replies::Done;
-use crate::platform::log;
-use crate::platform::objects::{Command, Object, call};
+use crate::platform::objects::{Command, Object};
 use crate::wire::ids::AtUri;
 
 /// To `Community`: an application was dismissed, or waits again. The gateways that listen receive the event, once;
@@ -36,10 +34,8 @@ impl CommunityLog {
         let listeners = self.with(|core| Ok(core.listeners()))?;
         let ApplicationMoved { community, event } = command;
         let show = ShowToApprovers { community, event };
-        let shown = listeners.iter().map(|listener| call(&self.env, &listener.name, &show));
-        for fault in join_all(shown).await.into_iter().filter_map(Result::err) {
-            log::fault(&fault, "some moderators see a dismissed application until they read the list");
-        }
+        let failed = "some moderators see a dismissed application until they read the list";
+        self.show(&listeners, &show, failed).await;
         Ok(Done {})
     }
 }

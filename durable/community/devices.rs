@@ -1,18 +1,16 @@
 //! What the devices of people in calls do: the commands about it, and how it gets to the gateways (contract U30).
 
-use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 
 use super::log::{CommunityLog, Outcome};
 use crate::domain::community::devices::Devices;
 use crate::durable::gateway::commands::ShowDevices;
 use crate::durable::replies::Done;
-use crate::platform::log;
-use crate::platform::objects::{Command, Object, call};
+use crate::platform::objects::{Command, Object};
 use crate::wire::ids::AtUri;
 
-/// To `Community`: these are the states of all people in the room of a voice channel. Idempotent. The gateways that
-/// listen receive what is news, once. Reply: they have it.
+/// To `Community`: what the devices of everybody in the room of a voice channel do. Idempotent. The gateways that
+/// listen receive what changed, once. Reply: they have it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct DevicesAre {
     /// The community.
@@ -30,8 +28,8 @@ impl Command for DevicesAre {
 }
 
 impl CommunityLog {
-    /// Stores the states of a room, and sends what is news to the gateways. The room waits for that, so its states keep their order. A
-    /// gateway that cannot be reached is not asked again: a snapshot has the states (U43).
+    /// Stores the states of a room, and sends what changed to the gateways. The room waits for that, so its states
+    /// keep their order. A gateway that cannot be reached is not called again: a snapshot has the states (U43).
     pub(super) async fn devices_are(&self, command: DevicesAre) -> Outcome<Done> {
         if self.was_never_seen()? {
             return Ok(Done {});
@@ -45,10 +43,7 @@ impl CommunityLog {
             return Ok(Done {});
         }
         let show = ShowDevices { community, channel, devices: news, members_only };
-        let told = listeners.iter().map(|listener| call(&self.env, &listener.name, &show));
-        for fault in join_all(told).await.into_iter().filter_map(Result::err) {
-            log::fault(&fault, "some people do not learn that somebody is muted");
-        }
+        self.show(&listeners, &show, "some people do not learn that somebody is muted").await;
         Ok(Done {})
     }
 }

@@ -4,11 +4,12 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use futures::future::join_all;
 use worker::{Env, State};
 
 use super::observers::Observers;
 use crate::domain::announcement::Announcement;
-use crate::domain::community::{Community as Core, Effect, Keep, PAGE, Settings};
+use crate::domain::community::{Community as Core, Effect, Keep, Listener, PAGE, Settings};
 use crate::domain::replay::{Replayed, Resume, cursor_of, nothing_yet};
 use crate::domain::typing::Deaf;
 use crate::durable::community::commands::{Announce, Attach, Attached, Locate, Located, Replay};
@@ -17,7 +18,7 @@ use crate::platform::alarm::Alarm;
 use crate::platform::clock::now;
 use crate::platform::config::{self, EventLog, Sockets};
 use crate::platform::object_sql::ObjectSql;
-use crate::platform::objects::gateway_of;
+use crate::platform::objects::{Command, call, gateway_of};
 use crate::platform::{incidents, log};
 use crate::storage::community_log::{self, Numbered};
 use crate::storage::incidents::Incident;
@@ -245,6 +246,14 @@ impl CommunityLog {
                 log::fault(&fault, "the log is tidied later");
                 self.alarm.ring_within(TIDY_MS).await;
             }
+        }
+    }
+
+    /// Calls each of these gateways once. What a failure means is logged.
+    pub(super) async fn show<C: Command>(&self, listeners: &[Listener], command: &C, failed: &str) {
+        let calls = listeners.iter().map(|listener| call(&self.env, &listener.name, command));
+        for fault in join_all(calls).await.into_iter().filter_map(Result::err) {
+            log::fault(&fault, failed);
         }
     }
 

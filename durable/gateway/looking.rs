@@ -24,10 +24,9 @@ use crate::platform::log;
 use crate::platform::objects::call;
 use crate::storage::reads::{self, present};
 use crate::storage::{facts, notifications};
-use crate::wire::events::{Personal, to_person};
+use crate::wire::events::{channel_read, to_person};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::socket::Reply;
-use crate::wire::subscribe_events::{NewestEvent, SeenEvent};
 
 /// The most channels of which the gateway remembers that nobody here receives their typing.
 const DENIED_MAX: usize = 10_000;
@@ -78,8 +77,7 @@ impl GatewayObject {
     async fn note_read(&self, view: &View, did: &Did) -> Outcome<()> {
         let db = D1::of(&self.env)?;
         if notifications::move_position(&db, did, view.channel.as_str(), None, now()).await?.is_some() {
-            let newest = NewestEvent::SeenEvent(SeenEvent::ChannelRead { channel_uri: view.channel.clone() });
-            let march = Personal::ChannelRead { channel_uri: view.channel.clone() };
+            let (newest, march) = channel_read(&view.channel);
             if let Ok(event) = to_person(Some(&newest), Some(&march)) {
                 self.on(Input::Shown(did.clone(), event))?;
             }

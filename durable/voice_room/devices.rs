@@ -36,7 +36,7 @@ impl VoiceRoom {
             self.telling.borrow_mut().remove(&channel);
             if let Err(fault) = told {
                 log::fault(&fault, "the community learns later who is muted in a call");
-                self.with(|peers| peers.take_for_changed(Some(channel)));
+                self.with(|peers| peers.note_changed(channel));
                 self.alarm_within(ALARM_MIN_MS).await;
             }
         }

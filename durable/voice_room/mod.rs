@@ -135,7 +135,7 @@ impl DurableObject for VoiceRoom {
     async fn alarm(&self) -> Result<Response> {
         self.alarm.rang();
         self.sweep().await;
-        self.with(|peers| peers.take_for_changed(None));
+        self.with(Peers::note_all_changed);
         self.tell_devices().await;
         Response::empty()
     }

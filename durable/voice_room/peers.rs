@@ -131,16 +131,18 @@ impl Peers {
         std::mem::take(&mut self.changed)
     }
 
-    /// Takes a room, or without one every room with something to say, for changed.
-    pub(super) fn take_for_changed(&mut self, channel: Option<AtUri>) {
-        let all = || {
-            self.hall.names().into_iter().filter_map(|name| {
-                let room = self.hall.room(&name)?;
-                room.channel().filter(|_| !room.devices().is_empty())
-            })
+    /// A room counts as changed again: its community could not be notified.
+    pub(super) fn note_changed(&mut self, channel: AtUri) {
+        self.changed.insert(channel);
+    }
+
+    /// Every room in which some device is not in its default state counts as changed.
+    pub(super) fn note_all_changed(&mut self) {
+        let of_room = |name: String| {
+            let room = self.hall.room(&name)?;
+            room.channel().filter(|_| !room.devices().is_empty())
         };
-        let changed: Vec<AtUri> = channel.map_or_else(|| all().collect(), |channel| vec![channel]);
-        self.changed.extend(changed);
+        self.changed.extend(self.hall.names().into_iter().filter_map(of_room));
     }
 
     /// What the devices of people in the room of a channel do.

@@ -13,7 +13,7 @@ use crate::storage::notifications as marks;
 use crate::storage::reads::communities::communities_of;
 use crate::storage::reads::notifications::{self as reads, Channel};
 use crate::wire::bodies::{Notification, Notifications, Seen, Unread};
-use crate::wire::events::{Personal, to_person};
+use crate::wire::events::{Personal, channel_read, to_person};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::subscribe_events::{NewestEvent, SeenEvent};
 use crate::wire::time::Micros;
@@ -65,8 +65,8 @@ pub(super) async fn read(call: &Call) -> Answer {
     match marks::move_position(&call.db()?, &did, channel, message, now()).await? {
         Some(_) => {
             let Ok(channel_uri) = AtUri::parse(channel) else { return empty(204) };
-            let newest = NewestEvent::SeenEvent(SeenEvent::ChannelRead { channel_uri: channel_uri.clone() });
-            show(call, &did, Some(newest), &Personal::ChannelRead { channel_uri }).await;
+            let (newest, march) = channel_read(&channel_uri);
+            show(call, &did, Some(newest), &march).await;
             empty(204)
         }
         None => Err(ApiError::NotFound(

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::kinds::KINDS;
+use super::kinds::{KINDS, row_objects};
 use super::{
     Param, Statement, chunks, dismissed, identities, invites, json_text, notifications, repos, search,
 };
@@ -494,7 +494,7 @@ fn refusals(statements: &mut Vec<Statement>, commit: &Commit) {
 
 // The stream does not set `state`; a gateway does. A visitor who becomes known now keeps their
 // state.
-const PEOPLE: &str = "
+const PEOPLE: &str = concat!("
     INSERT INTO people (did, handle, display_name, avatar_cid, banner_cid, description, status_text,
         emoji, profile_rev, profile_cid, active, account_status, account_at, account_said, away_since, deleted_at,
         bluesky, is_bot, updated_at, state, preferred_state)
@@ -503,7 +503,7 @@ const PEOPLE: &str = "
         value ->> 'profile_rev', value ->> 'profile_cid', value ->> 'active', value ->> 'account_status',
         value ->> 'account_at', value ->> 'account_said', value ->> 'away_since', value ->> 'deleted_at',
         value ->> 'bluesky', value ->> 'is_bot', ?2, v.state, v.preferred_state
-    FROM json_each(?1) LEFT JOIN visitors v ON v.did = value ->> 'did' WHERE true
+    FROM ", row_objects!(), " LEFT JOIN visitors v ON v.did = value ->> 'did' WHERE true
     ON CONFLICT (did) DO UPDATE SET handle = excluded.handle, display_name = excluded.display_name,
         avatar_cid = excluded.avatar_cid, banner_cid = excluded.banner_cid,
         description = excluded.description, status_text = excluded.status_text,
@@ -512,4 +512,4 @@ const PEOPLE: &str = "
         account_status = excluded.account_status, account_at = excluded.account_at,
         account_said = excluded.account_said, away_since = excluded.away_since,
         deleted_at = excluded.deleted_at, bluesky = excluded.bluesky, is_bot = excluded.is_bot,
-        updated_at = excluded.updated_at";
+        updated_at = excluded.updated_at");

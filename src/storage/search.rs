@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::kinds::row_objects;
 use super::{Fault, Param, Statement, Store, chunks, rows};
 use crate::domain::rows::MessageRow;
 use crate::wire::ids::{AtUri, Did};
@@ -67,10 +68,11 @@ pub async fn clear(store: &impl Store) -> Result<(), Fault> {
     Ok(())
 }
 
-const STORE: &str = "
-    INSERT OR REPLACE INTO message_words (rowid, words)
-    SELECT m.rowid, w.value ->> 'words' FROM json_each(?1) w
-    CROSS JOIN messages m ON m.uri = w.value ->> 'uri' WHERE m.rev = w.value ->> 'rev'";
+const STORE: &str = concat!(
+    "INSERT OR REPLACE INTO message_words (rowid, words) SELECT m.rowid, w.value ->> 'words' FROM ",
+    row_objects!(),
+    " w CROSS JOIN messages m ON m.uri = w.value ->> 'uri' WHERE m.rev = w.value ->> 'rev'"
+);
 
 // The next ?1 messages, of which those without words.
 const MISSING: &str = "

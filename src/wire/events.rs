@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::bodies::{Message, Notification, Person};
 use super::ids::{AtUri, Did, Rkey};
-use super::subscribe_events::NewestEvent;
+use super::subscribe_events::{NewestEvent, SeenEvent};
 
 /// An event without `seq` and `live`. Fields without a value are omitted, except inside messages.
 #[derive(Clone, Debug, Serialize)]
@@ -316,6 +316,12 @@ pub fn to_person(
     let newest = newest.map(NewestEvent::text).transpose()?;
     let march = march.map(Personal::text).transpose()?;
     RawValue::from_string(pack(newest.as_deref(), march.as_deref()))
+}
+
+/// U22: a person has read a channel, in the words of both clients.
+pub fn channel_read(channel: &AtUri) -> (NewestEvent, Personal) {
+    let read = SeenEvent::ChannelRead { channel_uri: channel.clone() };
+    (NewestEvent::SeenEvent(read), Personal::ChannelRead { channel_uri: channel.clone() })
 }
 
 /// What only the sockets of one person receive (section 15). It has neither `seq` nor `live`.

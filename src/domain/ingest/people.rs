@@ -4,10 +4,9 @@ use super::super::announcement::{Announcement, Audience, Scope, Topic};
 use super::super::identity::Finding;
 use super::super::rows::{ActorRow, ChannelReadRow, MessageRow, PersonRow};
 use super::{Fold, Version};
-use crate::wire::events::{Event, Personal};
+use crate::wire::events::{Event, channel_read};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::records::{Actor, ChannelRead, Invalid, Profile, ReadUpTo};
-use crate::wire::subscribe_events::{NewestEvent, SeenEvent};
 use crate::wire::tid;
 use crate::wire::time::Micros;
 
@@ -131,9 +130,8 @@ impl Fold {
             self.working_set.channel_reads.get(version.uri).map_or(version.received, |row| row.indexed_at);
         self.accept(version);
         if latest.is_none_or(|latest| cursor > latest) {
-            let read = SeenEvent::ChannelRead { channel_uri: record.channel.clone() };
-            let march = Personal::ChannelRead { channel_uri: record.channel.clone() };
-            self.announce_to_person(version.author, NewestEvent::SeenEvent(read), Some(&march));
+            let (newest, march) = channel_read(&record.channel);
+            self.announce_to_person(version.author, newest, Some(&march));
         }
         self.working_set.channel_reads.put(ChannelReadRow {
             uri: version.uri.clone(),
