@@ -20,7 +20,7 @@ pub(super) struct Call {
     pub(super) env: Env,
     pub(super) context: Context,
     pub(super) query: Query,
-    /// The part of the path that matches the braces of the route, as sent.
+    /// What of the path matches the braces of the route, as sent, with slashes between.
     pub(super) segment: String,
     /// The methods that a token for this route may name (X09).
     pub(super) methods: &'static [&'static str],

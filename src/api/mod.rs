@@ -25,6 +25,7 @@ mod demo;
 mod did;
 mod erasure;
 mod export;
+mod feeds;
 mod health;
 mod identity;
 mod invites;
@@ -106,6 +107,8 @@ const ROUTES: &[Route] = routes! {
     POST   "/api/read"               R49 notifications::read;
     GET    "/api/notifications"      R50 notifications::list;
     POST   "/api/notifications/seen" R51 notifications::seen;
+    GET    "/feed/{community_rkey}/{channel_rkey}.atom" R80 feeds::atom cached;
+    GET    "/feed/{community_rkey}/{channel_rkey}.json" R81 feeds::json cached;
     GET    "/api/operator"           R60 operator::overview;
     GET    "/api/operator/communities" R61 operator::communities;
     GET    "/api/statistics"         R62 operator::statistics;
@@ -255,7 +258,7 @@ async fn route(mut request: Request, env: Env, context: Context, method: &str, s
         }
         None => {
             let (route, segment) = router::find(ROUTES, method, url.path())?;
-            (route, segment.unwrap_or_default().to_owned(), router::methods_of(METHODS, route.id))
+            (route, segment.unwrap_or_default().into_owned(), router::methods_of(METHODS, route.id))
         }
     };
     let stream = RefCell::new(request.stream().ok()); // a request without a body has no stream

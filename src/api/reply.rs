@@ -27,6 +27,8 @@ use crate::storage::Fault;
 use crate::storage::reads::Page;
 use crate::wire::etag;
 
+/// The media type of almost every answer (H01).
+const JSON: &str = "application/json";
 /// Rows per round trip when a whole list is requested, and the maximum of `limit` (H40).
 pub(super) const PAGE_MAX: i64 = 1000;
 
@@ -38,8 +40,19 @@ pub(super) fn shown<T: Serialize>(call: &Call, body: &T) -> Answer {
 /// As [`shown`], for finished JSON; `next` is the cursor of the next page.
 pub(super) fn tagged(call: &Call, text: String, next: Option<&str>) -> Answer {
     let tag = tag(&text, next);
-    response_cache::keep(call, &text, &tag, next);
+    response_cache::keep(call, &text, &tag, (next, JSON));
     answered(call, &tag, next, || json_text(text, 200))
+}
+
+/// As [`shown`], for a finished text of another media type.
+pub(super) fn typed(call: &Call, text: String, kind: &'static str) -> Answer {
+    let tag = tag(&text, None);
+    response_cache::keep(call, &text, &tag, (None, kind));
+    answered(call, &tag, None, || {
+        let response = Response::ok(text)?;
+        response.headers().set("content-type", kind)?;
+        Ok(response)
+    })
 }
 
 /// The answer with this tag, or 304 if the caller has it already; `whole` builds it.

@@ -54,7 +54,7 @@ struct Copy {
 #[derive(Clone)]
 enum Holds {
     /// All of it. The body is a buffer of the runtime, which sends it as it is.
-    Answer { body: Uint8Array, tag: Rc<str>, next: Option<Rc<str>> },
+    Answer { body: Uint8Array, kind: &'static str, tag: Rc<str>, next: Option<Rc<str>> },
     /// The rows from the index, for an answer that contains more than those.
     Rows(Rc<dyn Any>),
 }
@@ -158,8 +158,8 @@ pub(super) async fn find(call: &Call) -> Result<Option<Response>, ApiError> {
         copy.edition.is_current(&edition, copy.parts) && now.0.saturating_sub(copy.since.0) < KEPT_WITHIN
     };
     match copy.filter(is_current).map(|copy| copy.holds.clone()) {
-        Some(Holds::Answer { body, tag, next }) => {
-            reply::answered(call, &tag, next.as_deref(), || response(&body)).map(Some)
+        Some(Holds::Answer { body, kind, tag, next }) => {
+            reply::answered(call, &tag, next.as_deref(), || response(&body, kind)).map(Some)
         }
         Some(Holds::Rows(rows)) => {
             call.keeps.rows.replace(Some(rows));
@@ -172,19 +172,21 @@ pub(super) async fn find(call: &Call) -> Result<Option<Response>, ApiError> {
     }
 }
 
-/// Caches the answer to a request, if that is worthwhile and it contains nothing but the index.
-pub(super) fn keep(call: &Call, text: &str, tag: &str, next: Option<&str>) {
+/// Caches the answer to a request with its cursor and media type, if that is worthwhile and it contains nothing
+/// but the index.
+pub(super) fn keep(call: &Call, text: &str, tag: &str, (next, kind): (Option<&str>, &'static str)) {
     let bytes = text.len() + tag.len() + next.map_or(0, str::len);
     call.keeps.put(bytes, || Holds::Answer {
         body: Uint8Array::from(text.as_bytes()),
+        kind,
         tag: tag.into(),
         next: next.map(Into::into),
     });
 }
 
-fn response(body: &Uint8Array) -> Answer {
+fn response(body: &Uint8Array, kind: &str) -> Answer {
     let fault = |error| Fault::new("answering from memory", worker::Error::from(error));
     let response = web_sys::Response::new_with_opt_buffer_source(Some(body)).map_err(fault)?;
-    response.headers().set("content-type", "application/json").map_err(fault)?;
+    response.headers().set("content-type", kind).map_err(fault)?;
     Ok(response.into())
 }

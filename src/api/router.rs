@@ -5,6 +5,8 @@
 //! checks in this order: the caller (500, 401), the parameters and the body (413, 400, 422), the
 //! resources (403, 404, 410).
 
+use std::borrow::Cow;
+
 use futures::future::LocalBoxFuture;
 
 use super::error::ApiError;
@@ -14,7 +16,7 @@ use super::{Answer, Call};
 pub(super) struct Route {
     /// `GET` (which also answers `HEAD`, H09), `POST`, `PUT` or `DELETE`.
     pub(super) method: &'static str,
-    /// The path. At most one segment is in braces and matches any text: `{code}`.
+    /// The path. What is in braces matches any text without a slash: `{code}`. A segment has at most one pair.
     pub(super) path: &'static str,
     /// The rule of the contract, or a word for a route that the contract leaves open.
     pub(super) id: &'static str,
@@ -121,12 +123,12 @@ pub(super) fn named(
     }
 }
 
-/// The route of a request, and the text that matches its braces.
+/// The route of a request, and what matches its braces.
 pub(super) fn find<'p>(
     routes: &'static [Route],
     method: &str,
     path: &'p str,
-) -> Result<(&'static Route, Option<&'p str>), ApiError> {
+) -> Result<(&'static Route, Option<Cow<'p, str>>), ApiError> {
     let matched = || routes.iter().filter_map(|route| Some((route, segment(route.path, path)?)));
     if matched().next().is_none() {
         return Err(ApiError::NotFound("there is nothing at this path"));
@@ -138,15 +140,31 @@ pub(super) fn find<'p>(
     }
 }
 
-/// Whether `path` matches `pattern`, and the text that matches its braces (empty if it has none).
-/// An empty segment or a trailing slash makes another path (H09).
-fn segment<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
-    let Some((before, rest)) = pattern.split_once('{') else {
-        return (pattern == path).then_some("");
-    };
-    let (_, after) = rest.split_once('}')?;
-    let found = path.strip_prefix(before)?.strip_suffix(after)?;
-    (!found.is_empty() && !found.contains('/')).then_some(found)
+/// Whether `path` matches `pattern`, and the texts that match its braces, with slashes between them (empty if it
+/// has none). An empty segment or a trailing slash makes another path (H09).
+fn segment<'p>(pattern: &str, path: &'p str) -> Option<Cow<'p, str>> {
+    if !pattern.contains('{') {
+        return (pattern == path).then_some(Cow::Borrowed(""));
+    }
+    let mut found: Option<Cow<'p, str>> = None;
+    let mut segments = path.split('/');
+    for expected in pattern.split('/') {
+        let given = segments.next()?;
+        let Some((before, (_, after))) =
+            expected.split_once('{').and_then(|(before, rest)| Some((before, rest.split_once('}')?)))
+        else {
+            if expected == given {
+                continue;
+            }
+            return None;
+        };
+        let text = given.strip_prefix(before)?.strip_suffix(after).filter(|text| !text.is_empty())?;
+        found = Some(match found {
+            None => text.into(),
+            Some(texts) => format!("{texts}/{text}").into(),
+        });
+    }
+    found.filter(|_| segments.next().is_none())
 }
 
 /// The value of `Allow`.
@@ -172,6 +190,7 @@ mod tests {
         GET    "/api/a/{x}"      R03 nothing;
         DELETE "/api/a/{x}"      R04 nothing;
         POST   "/api/a/{x}/use"  R05 nothing;
+        GET    "/b/{x}/{y}.json" R06 nothing;
     };
 
     async fn nothing(_call: &Call) -> Answer {
@@ -193,6 +212,11 @@ mod tests {
             ("GET", "/api/a/7/", "404", "here too"),
             ("GET", "/api/a/7/8", "404", "one part, not two"),
             ("POST", "/api/a//use", "404", "not none either"),
+            ("GET", "/b/7/8.json", "R06 7/8", "two parts"),
+            ("GET", "/b/7/8.json.json", "R06 7/8.json", "the end of the segment counts"),
+            ("GET", "/b/7/.json", "404", "no empty one"),
+            ("GET", "/b/7/8", "404", "what follows the braces"),
+            ("GET", "/b/7/8/9.json", "404", "and no more segments"),
             ("GET", "/api/A", "404", "paths have a case"),
             ("GET", "/", "404", "nothing here"),
             ("POST", "/nothing", "404", "404 beats 405"),
@@ -229,10 +253,13 @@ mod tests {
                 "/metrics",
                 "/.well-known/did.json",
             ];
-            let roots = ["/api/", "/docs/", "/demo/", "/pages/", "/xrpc/"];
+            let roots = ["/api/", "/docs/", "/demo/", "/feed/", "/pages/", "/xrpc/"];
             assert!(alone.contains(path) || roots.iter().any(|root| path.starts_with(root)), "{path}");
             assert!(*path == "/" || !path.ends_with('/'), "{path}");
-            assert!(path.matches('{').count() <= 1, "{path}: one part of any text");
+            assert!(
+                path.split('/').all(|one| one.matches('{').count() <= 1),
+                "{path}: one pair in a segment"
+            );
             assert!(seen.insert((method, path)), "{method} {path} is listed twice");
             assert!(!id.is_empty());
         }

@@ -358,6 +358,7 @@ macro_rules! message_named {
 
 pub mod bans;
 pub mod communities;
+pub mod feeds;
 pub mod lexicons;
 pub mod members_only;
 pub mod notifications;

@@ -13,6 +13,7 @@ pub mod did_document;
 pub mod emoji;
 pub mod etag;
 pub mod events;
+pub mod feeds;
 pub mod handle;
 pub mod ice;
 pub mod ids;

@@ -54,6 +54,7 @@ before(async () => {
   assert.equal((await ask(KEY, 'POST', '/api/community/ban', ban)).status, 204)
   const { body } = await ask(KEY, 'POST', '/api/invite', { community_uri: community.uri, owner_did: owner.did })
   Object.assign(made, { community: community.uri, channel: channel.uri, message: message.rkey, code: body.code })
+  Object.assign(made, { community_rkey: community.rkey, channel_rkey: channel.rkey })
   Object.assign(made, { moderator, owner: owner.did, member: member.did, shy: shy.did, voice })
   const dids = { stranger: 'did:plc:stranger', member, pending, banned, moderator, owner, other_owner: other }
   for (const [caller, who] of Object.entries(dids)) {

@@ -75,6 +75,7 @@ before(async () => {
   assert.equal((await ask('key', 'POST', '/api/community/ban', ban)).status, 204)
   const { body } = await ask('key', 'POST', '/api/invite', { community_uri: community.uri, owner_did: owner.did })
   Object.assign(made, { community: community.uri, channel: hall.uri, message: message.rkey, code: body.code })
+  Object.assign(made, { community_rkey: community.rkey, channel_rkey: hall.rkey })
   Object.assign(made, { owner: owner.did, member: member.did, answer: answer.rkey, other: other.did })
   secrets = { word: WORD, member: hidden.did, channel: voice.rkey }
   const dids = { stranger: 'did:plc:stranger', moderator: made.moderator, other_owner: other.did, hidden: hidden.did }

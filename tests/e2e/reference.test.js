@@ -29,7 +29,7 @@ function operations() {
       const parameters = (operation.parameters ?? []).map(resolve)
       const query = new Map(parameters.filter((one) => one.in === 'query' && one.required).map((one) => [one.name, one.example]))
       const fields = operation.requestBody?.content['application/json']
-      return { path: path.replace('{code}', 'nothing'), method: method.toUpperCase(), operation, parameters, query, fields }
+      return { path: path.replace(/\{\w+\}/g, 'nothing'), method: method.toUpperCase(), operation, parameters, query, fields }
     }),
   )
 }

@@ -80,7 +80,7 @@ const routes = [
   ...readFileSync(new URL('../../src/api/mod.rs', import.meta.url), 'utf8').matchAll(
     /^ {4}(GET|POST|PUT|DELETE) +"([^"]+)" +(\w+) /gm,
   ),
-].map(([, method, path, id]) => ({ method, path: path.replace(/\{.*?\}/, 'x'), id }))
+].map(([, method, path, id]) => ({ method, path: path.replace(/\{.*?\}/g, 'x'), id }))
 
 /** fetch() refuses some methods itself. */
 const raw = (method, path) =>

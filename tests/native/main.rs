@@ -18,6 +18,7 @@ mod discovery;
 mod documents;
 mod erasures;
 mod export;
+mod feeds;
 mod fuzz;
 mod fuzz_identity;
 mod fuzz_repository;

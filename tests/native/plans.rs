@@ -33,7 +33,8 @@ use colibri_edge::storage::reads::lexicons::{self, account, channels, communitie
 use colibri_edge::storage::reads::members_only::About;
 use colibri_edge::storage::reads::notifications as notices;
 use colibri_edge::storage::reads::{
-    self, Start, bans, communities, operator, people, present, reactions, search as found, threads, whose,
+    self, Start, bans, communities, feeds, operator, people, present, reactions, search as found, threads,
+    whose,
 };
 use colibri_edge::storage::sweep::{Place, sweep, sweep_approvals, sweep_people};
 use colibri_edge::storage::{
@@ -234,6 +235,10 @@ fn exercise() -> Sqlite {
         reads::message(&store, "", &message).await.unwrap();
         threads::threads(&store, "", "k", None, 20).await.unwrap();
         threads::thread(&store, "", &message, None, 50).await.unwrap();
+        let key = Rkey::parse("k").unwrap();
+        for community in [feeds::Named::Owner(did.clone()), feeds::Named::Rkey(key.clone())] {
+            feeds::feed(&store, &community, &key).await.unwrap();
+        }
         store.by_hand(
             "INSERT INTO messages (uri, author_did, rkey, channel_uri, channel, text, created_at, sort_at, indexed_at,
                 edited, rev)

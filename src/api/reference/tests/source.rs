@@ -275,8 +275,15 @@ fn every_parameter_is_documented_as_it_is_read() {
             *required || schema.get("$ref").is_some() || schema["type"] == "integer"
         });
         // `reply`, which adds the tag, answers the reads.
-        let tagged =
-            ["shown(call,", "tagged(call,", "ending_in(call,", "list.answer", "list.page(", "list.whole("];
+        let tagged = [
+            "shown(call,",
+            "tagged(call,",
+            "typed(call,",
+            "ending_in(call,",
+            "list.answer",
+            "list.page(",
+            "list.whole(",
+        ];
         let tagged = tagged.iter().any(|sign| handler.has(sign));
         if tagged || handler.has("header(\"if-none-match\")") {
             expected.insert("If-None-Match".into(), (false, Value::Null));
