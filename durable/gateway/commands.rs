@@ -7,6 +7,8 @@ use crate::domain::community::devices::Devices;
 use crate::domain::gateway::session::View;
 use crate::domain::pending::OutboxEvents;
 use crate::domain::presence::State;
+use crate::domain::voice::Place;
+use crate::domain::voice_moderation::{Act, Outcome};
 use crate::durable::replies::{Announced, Delivered, Done};
 use crate::platform::objects::{Command, Object};
 use crate::storage::community_log::Numbered;
@@ -199,6 +201,24 @@ impl Command for Show {
     type Reply = Done;
     const OBJECT: Object = Object::Gateway;
     const NAME: &'static str = "show";
+}
+
+/// To the `Gateway` of a person: a moderator mutes them in a voice channel, disconnects them, or moves them (U32).
+/// Idempotent: once done, the person is not there any more, or muted anew.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ModerateVoice {
+    /// Who.
+    pub did: Did,
+    /// Where they are.
+    pub place: Place,
+    /// What is done.
+    pub act: Act,
+}
+
+impl Command for ModerateVoice {
+    type Reply = Outcome;
+    const OBJECT: Object = Object::Gateway;
+    const NAME: &'static str = "moderate-voice";
 }
 
 /// To `Gateway`: an application to this community was dismissed, or waits again. Those here who may admit people

@@ -10,7 +10,7 @@
 //! - Stored: `storage::gateway_sessions`, `storage::gateway_people`, `storage::used_tokens`; the
 //!   attachment of a socket is the number of its session.
 //! - Commands: [`Connect`](CONNECT), [`Deliver`], [`Watch`], [`Publish`], [`Observed`],
-//!   [`Reindexed`], [`ShowTyping`], [`ShowDevices`], [`ShowToApprovers`], [`SetState`], [`Adopt`], [`UseToken`], [`Proved`], [`Forget`];
+//!   [`Reindexed`], [`ShowTyping`], [`ShowDevices`], [`ShowToApprovers`], [`ModerateVoice`], [`SetState`], [`Adopt`], [`UseToken`], [`Proved`], [`Forget`];
 //!   the operator's [`Count`], [`ReadLoad`], [`RestartSockets`].
 //! - Wakes on a frame, a delivery, a socket's end, its alarm. The shipped client's heartbeat is
 //!   answered by the runtime and wakes nobody (A10). Ends with its last socket.
@@ -42,9 +42,9 @@ use crate::domain::gateway::Input;
 use crate::domain::gateway::session::Caller;
 use crate::domain::restore::Origin;
 use crate::durable::gateway::commands::{
-    Adopt, Deliver, Forget, NEWEST_HEADER, ORIGIN_HEADER, Observed, PRESENT_HEADER, Proved, Publish,
-    RESUME_HEADER, Reindexed, SESSION_HEADER, SetState, Show, ShowDevices, ShowToApprovers, ShowTyping,
-    UNPROVEN_HEADER, UseToken, Watch,
+    Adopt, Deliver, Forget, ModerateVoice, NEWEST_HEADER, ORIGIN_HEADER, Observed, PRESENT_HEADER, Proved,
+    Publish, RESUME_HEADER, Reindexed, SESSION_HEADER, SetState, Show, ShowDevices, ShowToApprovers,
+    ShowTyping, UNPROVEN_HEADER, UseToken, Watch,
 };
 use crate::durable::operator::{Count, ReadLoad, RestartSockets};
 use crate::durable::replies::Done;
@@ -130,6 +130,9 @@ impl DurableObject for Gateway {
             }
             ShowTyping::NAME => {
                 serve(&mut request, async |command: ShowTyping| object.show_typing(command).await).await
+            }
+            ModerateVoice::NAME => {
+                serve(&mut request, async |command: ModerateVoice| object.moderate(command).await).await
             }
             Count::NAME => {
                 return serve(&mut request, async |_: Count| object.with(|gateway| Ok(gateway.counts())))

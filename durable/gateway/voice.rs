@@ -13,8 +13,10 @@ use super::object::{GatewayObject, Outcome, temporary};
 use crate::domain::actions::Destination;
 use crate::domain::gateway::moving::{Answer, Ending, Move, Step};
 use crate::domain::voice::Place;
+use crate::domain::voice_moderation::{Act, Outcome as Moderated};
 use crate::domain::voice_right::{VoiceRefusal, may_be_in};
 use crate::durable::community::commands::{JoinVoice, Joined, LeaveVoice};
+use crate::durable::gateway::commands::ModerateVoice;
 use crate::platform::clock::now;
 use crate::platform::d1::D1;
 use crate::platform::objects::call;
@@ -42,6 +44,27 @@ impl GatewayObject {
             }
             Err(fault) => temporary(&fault),
         }
+    }
+
+    /// U32: mutes, disconnects or moves somebody in a voice channel.
+    pub(super) async fn moderate(&self, command: ModerateVoice) -> Outcome<Moderated> {
+        let ModerateVoice { did, place, act } = command;
+        let turn = self.turn(&did);
+        let result = {
+            let _turn = turn.lock().await;
+            self.moderate_in_turn(&did, &place, &act).await
+        };
+        self.forget_turn(&did, turn);
+        result
+    }
+
+    async fn moderate_in_turn(&self, did: &Did, place: &Place, act: &Act) -> Outcome<Moderated> {
+        let begun = self.with(|gateway| Ok(gateway.begin_moderated(did, place, act)))?;
+        let Some((moving, step)) = begun else { return Ok(Moderated::NotThere) };
+        let holder = moving.session();
+        let ending = self.walk(moving, step).await?;
+        let done = self.with(|gateway| Ok(gateway.end_moderated(holder, place, act, ending)))?;
+        done.ok_or_else(|| Fault::new("moving somebody", "the community changed all the time"))
     }
 
     fn turn(&self, did: &Did) -> Rc<Mutex<()>> {

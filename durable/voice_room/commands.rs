@@ -5,6 +5,7 @@ use url::Url;
 use worker::{Env, Headers, Method, Request, RequestInit, Response};
 
 use crate::domain::signaling::room::Caller;
+use crate::domain::voice_moderation::Act;
 use crate::durable::replies::Done;
 use crate::platform::objects::{CONNECT, Command, DID_HEADER, Object, PROVEN_HEADER, rooms_of, upgraded};
 use crate::storage::Fault;
@@ -59,6 +60,24 @@ impl Command for HasPeer {
     type Reply = Found;
     const OBJECT: Object = Object::VoiceRoom;
     const NAME: &'static str = "seated";
+}
+
+/// To `VoiceRoom`: a moderator mutes a person in this room, disconnects them, or moves them (U32). Idempotent. Reply:
+/// whether they had peers there.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ModeratePeers {
+    /// The room.
+    pub room: AtUri,
+    /// Who.
+    pub did: Did,
+    /// What is done.
+    pub act: Act,
+}
+
+impl Command for ModeratePeers {
+    type Reply = Found;
+    const OBJECT: Object = Object::VoiceRoom;
+    const NAME: &'static str = "moderate-peers";
 }
 
 /// To every `VoiceRoom`: everything of this person is erased (I56). Idempotent. Reply: their sockets are closed.

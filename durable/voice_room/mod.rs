@@ -6,7 +6,7 @@
 //!   belongs to a channel waits, for D1 and for the community (S20); what it read before is read
 //!   again if something happened in the meantime ([`Rights::epoch`]).
 //! - Stored: only the sessions, in the sockets' attachments (`domain::signaling::room`).
-//! - Commands: [`Connect`](CONNECT), [`Recheck`], [`HasPeer`], [`Forget`].
+//! - Commands: [`Connect`](CONNECT), [`Recheck`], [`HasPeer`], [`ModeratePeers`], [`Forget`].
 //! - Wakes on a frame and on a socket's end; while rooms have peers, on its alarm once after it was
 //!   last awake, and every `LEASE_MS` while they send heartbeats, to find those that stopped. The
 //!   runtime answers heartbeats and wakes nobody. A room ends with its last socket; the objects are
@@ -30,7 +30,9 @@ use self::rights::Rights;
 use crate::domain::signaling::door::error;
 use crate::domain::signaling::room::{Access, Caller, JoinRequest, Room, SocketId, access, access_proven};
 use crate::durable::operator::RestartCalls;
-use crate::durable::voice_room::commands::{Forget, Found, HasPeer, RELAYED_HEADER, ROOM_PARAMETER, Recheck};
+use crate::durable::voice_room::commands::{
+    Forget, Found, HasPeer, ModeratePeers, RELAYED_HEADER, ROOM_PARAMETER, Recheck,
+};
 use crate::platform::alarm::Alarm;
 use crate::platform::clock::now;
 use crate::platform::config::{self, Signaling, follow_log_level};
@@ -115,6 +117,16 @@ impl DurableObject for VoiceRoom {
                 let forgotten = serve(&mut request, async |command: Forget| Ok(forget(command))).await;
                 self.tell_devices().await;
                 forgotten
+            }
+            ModeratePeers::NAME => {
+                let moderate = async |asked: ModeratePeers| {
+                    let ModeratePeers { room, did, act } = asked;
+                    let found = self.with(|peers| peers.act(room.as_str(), |room| room.moderate(&did, &act)));
+                    Ok(Found { found: found.unwrap_or_default() })
+                };
+                let moderated = serve(&mut request, moderate).await;
+                self.tell_devices().await;
+                moderated
             }
             RestartCalls::NAME => {
                 let restarted =

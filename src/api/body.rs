@@ -115,6 +115,16 @@ impl Body {
             .ok_or_else(|| ApiError::Invalid(format!("{name} must be the AT-URI of a community")))
     }
 
+    /// A required text.
+    pub(super) fn text(&self, name: &str) -> Checked<String> {
+        self.required(name, "a text")
+    }
+
+    /// An optional text.
+    pub(super) fn optional_text(&self, name: &str) -> Checked<Option<String>> {
+        self.optional(name, "a text")
+    }
+
     /// The optional reason for an action (X22).
     pub(super) fn reason(&self) -> Checked<Option<String>> {
         checked_reason(self.optional("reason", "a text")?.filter(|text: &String| !text.is_empty()))

@@ -43,6 +43,7 @@ mod server;
 mod signaling;
 mod sockets;
 mod sync;
+mod voice;
 mod waiting;
 mod xrpc;
 
@@ -109,6 +110,7 @@ const ROUTES: &[Route] = routes! {
     POST   "/api/notifications/seen" R51 notifications::seen;
     GET    "/feed/{community_rkey}/{channel_rkey}.atom" R80 feeds::atom cached;
     GET    "/feed/{community_rkey}/{channel_rkey}.json" R81 feeds::json cached;
+    POST   "/api/voice/moderate"     R57 voice::moderate;
     GET    "/api/operator"           R60 operator::overview;
     GET    "/api/operator/communities" R61 operator::communities;
     GET    "/api/statistics"         R62 operator::statistics;
@@ -188,6 +190,7 @@ const METHODS: &[Method] = methods! {
     R49 "social.colibri.sync.markRead";
     R50 "social.colibri.sync.listNotifications" LIST_NOTIFICATIONS;
     R51 "social.colibri.sync.markSeen" UPDATE_SEEN;
+    R57 "social.colibri.voice.moderateMember" MODERATE;
     ice "social.colibri.voice.getIceServers" SUBSCRIBE;
     sync_now "social.colibri.sync.requestRepo" MODERATE;
 };

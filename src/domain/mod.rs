@@ -32,6 +32,7 @@ pub mod socket_token;
 pub mod standing;
 pub mod typing;
 pub mod variables;
+pub mod voice_moderation;
 pub mod voice_right;
 
 pub mod embeds;

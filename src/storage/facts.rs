@@ -132,6 +132,35 @@ pub async fn right_to_write(
     standings(store, needs, now).await
 }
 
+/// The facts that decide whether `caller` may act on `person` in a voice channel (R57): the channels, the community
+/// with its moderators, and the standings of both. One round trip.
+pub async fn voice_acts<'a>(
+    store: &impl Store,
+    community: &AtUri,
+    channels: impl IntoIterator<Item = &'a AtUri>,
+    people: impl IntoIterator<Item = &'a Did>,
+    now: Micros,
+) -> Result<WorkingSet, Fault> {
+    let mut needs = Needs::default();
+    needs.communities.insert(community.clone());
+    needs.channel_uris.extend(channels.into_iter().cloned());
+    needs.people.extend(people.into_iter().cloned());
+    let known = FactsCache::default();
+    let asked = Asked::new(&needs, &known, Micros::default());
+    let questions = [
+        question::<CommunityRow>,
+        question::<ChannelRow>,
+        question::<MembershipRow>,
+        question::<MemberRow>,
+        question::<RoleRow>,
+        bans,
+        moderators,
+    ];
+    let mut facts = ask(store, questions.map(|question| question(&asked)).into()).await?;
+    facts.working_set.bans.at(now);
+    Ok(facts.working_set)
+}
+
 async fn standings(store: &impl Store, needs: Needs, now: Micros) -> Result<WorkingSet, Fault> {
     let known = FactsCache::default();
     let asked = Asked::new(&needs, &known, Micros::default());

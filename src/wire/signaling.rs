@@ -273,6 +273,13 @@ pub enum ServerFrame<'a> {
         #[serde(flatten)]
         state: VoiceState,
     },
+    /// U32, to the peers of a person: what a moderator does to them.
+    Moderated {
+        room: &'a str,
+        action: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        to: Option<&'a str>,
+    },
     /// S10.
     Error { message: &'a str },
 }

@@ -172,6 +172,18 @@ pub enum Reply {
         /// The voice channel that this device was in.
         channel_rkey: Rkey,
     },
+    /// A moderator mutes the person in a voice channel, disconnects them from it, or moves them (U32).
+    VoiceModerated {
+        /// The community.
+        community_uri: AtUri,
+        /// The voice channel in which they were.
+        channel_rkey: Rkey,
+        /// `mute`, `disconnect` or `move`.
+        action: String,
+        /// The voice channel in which they are now, of `move`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to_channel_rkey: Option<Rkey>,
+    },
 }
 
 /// Somebody who is present in a community.

@@ -155,6 +155,8 @@ async function cause(socket) {
   const call = await inCall({ muted: true })
   await socket.next({ type: 'voice_state_changed', did: alice.did, muted: true })
   await call.close()
+  await muted(bob)
+  await socket.next({ type: 'voice_moderated', action: 'mute' })
   const second = await service.connect(`/api/subscribe?auth=${await proofOf(bob)}`)
   await second.request({ action: 'voice_event', community_uri: community.uri, voice_channel_rkey: voice.rkey })
   await socket.next({ type: 'superseded', channel_rkey: voice.rkey })
@@ -198,6 +200,13 @@ async function inCall(devices) {
   return call
 }
 
+/** A moderator mutes a person. */
+async function muted({ did }) {
+  const headers = { authorization: `Bearer ${KEY}` }
+  const body = JSON.stringify({ community_uri: community.uri, member_did: did, channel: voice.rkey, action: 'mute' })
+  assert.equal((await service.fetch('/api/voice/moderate', { method: 'POST', headers, body })).status, 204)
+}
+
 /** @param {string} scope */
 async function restart(scope) {
   const headers = { authorization: `Bearer ${KEY}` }
@@ -224,9 +233,12 @@ test('signaling: every example is accepted, and every frame is as documented', a
   two.send({ type: 'offer', room: 'kitchen', target_peer_id: 'nobody', sdp: 'v=0' })
   await replied(two, 'error')
   await replied(one, 'ack')
+  const call = await inCall({})
+  await muted(alice)
+  await until(call, 'moderated')
   await restart('calls')
   await until(two, 'server_restart')
-  const seen = new Set([...one.frames, ...two.frames].map((frame) => documented('connectPeers', frame)))
+  const seen = new Set([...one.frames, ...two.frames, ...call.frames].map((frame) => documented('connectPeers', frame)))
   assert.deepEqual([...seen].sort(), typesOf(document.operations.connectPeers.messages).sort(), 'every frame came')
   assert.deepEqual(one.frames.filter(({ type }) => type === 'error'), [], 'no example is refused')
 })

@@ -137,6 +137,67 @@ test('U30, U31, U43: the community sees who is muted, also after the objects sle
   await Promise.all([first, second, listener].map((socket) => socket.close()))
 })
 
+test('R57, U32: a moderator mutes, moves and disconnects people in voice channels', async () => {
+  const other = await alice.channel({ name: 'other', type: 'voice', community: community.rkey })
+  const text = await alice.channel({ name: 'text', type: 'text', community: community.rkey })
+  await answers(place.service, `/api/channels?community=${community.uri}`, 200, (channels) => channels.length === 3)
+  const listener = await place.service.connect(`/api/subscribe?did=${carol.did}`)
+  await listener.request({ action: 'subscribe', event_type: 'community', community_uri: community.uri })
+  const events = await place.service.connect(`/api/subscribe?did=${bob.did}`)
+  await events.request({ action: 'voice_event', community_uri: community.uri, voice_channel_rkey: voice.rkey })
+  const [owner, call] = [await inside(alice), await inside(bob, '#1')]
+  const asked = { community_uri: community.uri, member_did: bob.did, channel: voice.rkey }
+  const act = (more) => moderate('POST', '/api/voice/moderate', { ...asked, ...more })
+  const updated = (channel, ...member_dids) => ({ type: 'voice_channel_updated', channel_rkey: channel.rkey, member_dids })
+
+  await act({ action: 'mute' })
+  await call.next({ type: 'moderated', room: voice.uri, action: 'mute' })
+  await owner.next({ type: 'voice_state', from_peer_id: `${bob.did}#1`, muted: true })
+  await listener.next({ type: 'voice_state_changed', did: bob.did, muted: true })
+  await events.next({ type: 'voice_moderated', community_uri: community.uri, channel_rkey: voice.rkey, action: 'mute' })
+
+  await place.service.evict('VoiceRoom', roomsOf(voice.uri))
+  await act({ action: 'move', to: other.uri, channel: voice.uri, reason: 'too loud' })
+  await events.next({ type: 'voice_moderated', action: 'move', channel_rkey: voice.rkey, to_channel_rkey: other.rkey })
+  await listener.next(updated(voice))
+  await listener.next(updated(other, bob.did))
+  assert.equal((await call.closed).code, 1008)
+  assert.deepEqual(call.frames.at(-1), { type: 'moderated', room: voice.uri, action: 'move', to: other.uri })
+  await owner.next({ type: 'peer_left', peer_id: `${bob.did}#1` })
+
+  const onlyPeer = await inside(bob, '#2')
+  await act({ action: 'disconnect' })
+  assert.equal((await onlyPeer.closed).code, 1008, 'a peer without a place in the list is disconnected, too')
+  await act({ action: 'disconnect', channel: other.rkey })
+  await events.next({ type: 'voice_moderated', action: 'disconnect', channel_rkey: other.rkey })
+  await listener.next(updated(other))
+
+  for (const [more, status, why] of [
+    [{ action: 'mute' }, 404, 'not there'],
+    [{ action: 'mute', channel: text.rkey }, 422, 'no voice channel'],
+    [{ action: 'mute', channel: 'unknown' }, 404, 'no channel'],
+    [{ action: 'mute', community_uri: `at://${bob.did}/social.colibri.community/3kother` }, 404, 'of another community'],
+    [{ action: 'move', to: text.rkey }, 422, 'not to a text channel'],
+    [{ action: 'move', to: `at://${bob.did}/social.colibri.channel/3kother` }, 422, 'not to another community'],
+    [{ action: 'move' }, 422, 'where to?'],
+    [{ action: 'sing' }, 422, 'no such action'],
+  ]) {
+    const body = JSON.stringify({ ...asked, ...more })
+    const headers = { authorization: 'Bearer key' }
+    assert.equal((await place.service.fetch('/api/voice/moderate', { method: 'POST', headers, body })).status, status, why)
+  }
+  const audit = await place.service.fetchJson(`/api/audit?community=${community.uri}&subject=${bob.did}`, {
+    headers: { authorization: 'Bearer key' },
+  })
+  assert.deepEqual(
+    audit.body.map(({ action, reason }) => [action, reason]).reverse(),
+    [['voice_mute', null], ['voice_move', 'too loud'], ['voice_disconnect', null], ['voice_disconnect', null]],
+  )
+  for (const { rkey } of [other, text]) await alice.delete('social.colibri.channel', rkey)
+  await answers(place.service, `/api/channels?community=${community.uri}`, 200, (channels) => channels.length === 1)
+  await Promise.all([listener, events, owner].map((socket) => socket.close()))
+})
+
 test('B-17, S20: who is banned is sent away at once, and nobody else', async () => {
   const [owner, member] = [await inside(alice), await inside(bob, '#2')]
   await moderate('POST', '/api/community/ban', { community_uri: community.uri, member_did: bob.did })

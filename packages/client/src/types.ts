@@ -591,6 +591,7 @@ export interface Requests {
   'POST /api/community/ban': { query: {}; body: { community_uri: CommunityUri; member_did: Did; until?: string | null; reason?: string | null }; answer: undefined }
   'DELETE /api/community/ban': { query: { community: AtUri; member_did: Did; reason?: string }; body: undefined; answer: undefined }
   'GET /api/community/bans': { query: { community: AtUri; limit?: number; cursor?: Cursor }; body: undefined; answer: Member[] }
+  'POST /api/voice/moderate': { query: {}; body: { community_uri: CommunityUri; member_did: Did; channel: string; action: "mute" | "disconnect" | "move"; to?: string | null; reason?: string | null }; answer: undefined }
   'POST /api/community/kick': { query: {}; body: { community_uri: CommunityUri; member_did: Did; reason?: string | null }; answer: undefined }
   'GET /api/community/members-only': { query: { community: AtUri }; body: undefined; answer: MembersOnly }
   'PUT /api/community/members-only': { query: {}; body: { community_uri: CommunityUri; members_only: boolean; reason?: string | null }; answer: MembersOnly }
@@ -673,6 +674,7 @@ export type ServerFrame =
   | { type: "typing"; did: Did; channel: Rkey; expires_at: string; community_uri: AtUri; channel_uri: AtUri }
   | { type: "voice_state_changed"; community_uri: AtUri; channel_rkey: Rkey; did: Did; muted: boolean; deafened: boolean; camera: boolean; screen: boolean }
   | { type: "superseded"; community_uri: AtUri; channel_rkey: Rkey }
+  | { type: "voice_moderated"; community_uri: AtUri; channel_rkey: Rkey; action: "mute" | "disconnect" | "move"; to_channel_rkey?: Rkey }
   | { type: "notification"; id: number; kind: "mention" | "reply"; community_uri: AtUri; channel_uri: AtUri; indexed_at: Timestamp; seen_at: Timestamp | null; message: MessageCore }
   | { type: "notifications_seen"; message_uri?: AtUri; until?: Timestamp; seen: number }
   | { type: "channel_read"; channel_uri: AtUri }
@@ -696,6 +698,7 @@ export type CallFrame =
   | { type: "ice"; room: string; from_peer_id: string; candidate: string | Record<string, unknown> | null }
   | { type: "voice_state"; room: string; from_peer_id: string; muted: boolean; deafened: boolean; camera: boolean; screen: boolean }
   | { type: "peer_left"; room: string; peer_id: string }
+  | { type: "moderated"; room: string; action: "mute" | "disconnect" | "move"; to?: string }
   | { type: "ack" }
   | { type: "server_restart"; retry_after_ms: number }
   | { type: "error"; message: string }

@@ -255,6 +255,13 @@ class Call {
       case 'voice_state':
         this.#peer(from).tile.describe({ state: frame })
         break
+      case 'moderated':
+        if (frame.action === 'mute') {
+          element('mute').setAttribute('aria-pressed', 'true')
+          this.set({ muted: true })
+          complain('A moderator muted you.')
+        } else complain(frame.action === 'move' ? 'A moderator moved you to another channel.' : 'A moderator ended your call.')
+        break
       case 'error':
         complain(frame.message)
         // A refused join: there is nothing to wait for.

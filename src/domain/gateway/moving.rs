@@ -8,6 +8,7 @@ use super::{Effect, Gateway};
 use crate::domain::actions::Destination;
 use crate::domain::presence::Input as Happened;
 use crate::domain::voice::{Input, Place};
+use crate::domain::voice_moderation::{Act, Outcome};
 use crate::domain::voice_right::{VoiceRefusal, voice_channel};
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::socket::Reply;
@@ -109,6 +110,64 @@ impl Gateway {
         let person = &self.persons.get(did)?.person;
         let is_over = person.voice.leaving().is_some() || person.presence.sockets().is_empty();
         is_over.then(|| self.begin_move(0, did, &Destination::Nowhere))
+    }
+
+    /// U32: begins what a moderator does to somebody in `place`. The socket that keeps them there learns of it: of a
+    /// move once it is done. `None` if they are not there.
+    pub fn begin_moderated(&mut self, did: &Did, place: &Place, act: &Act) -> Option<(Move, Step)> {
+        let voice = &self.persons.get(did)?.person.voice;
+        let is_there = voice.leaving().is_none() && voice.place() == Some(place);
+        let holder = voice.holder().unwrap_or(0); // no socket has this number
+        if !is_there {
+            return None;
+        }
+        let (moving, step) = match act {
+            Act::Mute => {
+                let (moving, _) = self.begin_move(holder, did, &Destination::Nowhere);
+                (moving, Step::Over(Ending::Done))
+            }
+            Act::Disconnect => self.begin_move(holder, did, &Destination::Nowhere),
+            Act::Move(to) => {
+                let destination = Destination::In(place.community.to_string(), to.to_string());
+                self.begin_move(holder, did, &destination)
+            }
+        };
+        if act.to().is_none() {
+            self.tell_moderated(holder, place, act);
+        }
+        Some((moving, step))
+    }
+
+    /// U32: what a moderator did has ended so.
+    pub fn end_moderated(
+        &mut self,
+        holder: i64,
+        place: &Place,
+        act: &Act,
+        ending: Ending,
+    ) -> Option<Outcome> {
+        match ending {
+            Ending::Failed => None,
+            Ending::Refused(_) => Some(Outcome::MayNot),
+            Ending::Done => {
+                if act.to().is_some() {
+                    self.tell_moderated(holder, place, act);
+                }
+                Some(Outcome::Done)
+            }
+        }
+    }
+
+    fn tell_moderated(&mut self, holder: i64, place: &Place, act: &Act) {
+        if self.open.contains_key(&holder) {
+            let frame = Reply::VoiceModerated {
+                community_uri: place.community.clone(),
+                channel_rkey: place.channel.rkey(),
+                action: act.word().to_owned(),
+                to_channel_rkey: act.to().map(AtUri::rkey),
+            };
+            self.effects.push(Effect::Send { to: vec![holder], text: frame.text() });
+        }
     }
 
     /// Continues a move.

@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use super::door::{admit, close, error};
 use crate::domain::frame_budget::Budget;
 use crate::domain::restarting::retry_after;
+use crate::domain::voice_moderation::Act;
 use crate::domain::voice_right::{VoiceRefusal, home, may_be_in};
 use crate::domain::working_set::WorkingSet;
 use crate::wire::ids::{AtUri, Collection, Did};
@@ -582,6 +583,26 @@ impl Room {
         effects
     }
 
+    /// U32: what a moderator does to a person. Their peers get a frame. Then they count as muted,
+    /// or are closed. Also returns whether the person has peers here.
+    pub fn moderate(&mut self, did: &Did, act: &Act) -> (Vec<Effect>, bool) {
+        let theirs = self.peers().filter(|(session, _)| session.did.as_ref() == Some(did));
+        let theirs: Vec<SocketId> = theirs.map(|(session, _)| session.id).collect();
+        if theirs.is_empty() {
+            return (Vec::new(), false);
+        }
+        let to = act.to().map(AtUri::as_str);
+        let frame = ServerFrame::Moderated { room: &self.name, action: act.word(), to }.text();
+        let mut effects = vec![Effect::Send { to: theirs.clone(), frame }];
+        if *act == Act::Mute {
+            let mute = VoiceChange { muted: Some(true), ..VoiceChange::default() };
+            theirs.iter().for_each(|socket| effects.extend(self.voice(*socket, mute)));
+        } else {
+            effects.extend(self.dismiss(&theirs, close::POLICY, MODERATED, None));
+        }
+        (effects, true)
+    }
+
     /// Closes the sockets that may not be in the room according to `working_set`, which holds the
     /// facts about `people` (S20): those without access and, once the channel is gone, those that
     /// joined it as a channel. A socket of any other DID stays, since its facts are not loaded.
@@ -626,6 +647,9 @@ impl Room {
         (self.dismiss(&gone, close::GONE, "no heartbeat", None), next)
     }
 }
+
+/// Why a moderator's act closes a peer (U32).
+const MODERATED: &str = "A moderator ended this";
 
 /// The error for a peer whose name another socket took over (S12).
 const TAKEN_OVER: &str = "Taken over by another connection";

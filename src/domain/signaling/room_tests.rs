@@ -571,6 +571,27 @@ fn u30_what_the_devices_of_people_do() {
 }
 
 #[test]
+fn u32_a_moderator_mutes_a_person_or_closes_their_peers() {
+    let mut hall = Hall::new(TALK, 64);
+    let (member, owner) = (hall.enter_as(Some("did:plc:member")), hall.enter_as(Some("did:plc:owner")));
+    for (socket, peer) in [(member, "did:plc:member"), (owner, "did:plc:owner")] {
+        hall.say_with(socket, &json!({ "type": "join", "room": TALK, "peer_id": peer }), Access::Bound);
+    }
+    let did = Did::parse("did:plc:member").unwrap();
+    let (effects, found) = hall.room.moderate(&Did::parse("did:plc:eve").unwrap(), &Act::Mute);
+    assert!(!found && effects.is_empty(), "not there");
+    let (effects, found) = hall.room.moderate(&did, &Act::Mute);
+    hall.perform(effects);
+    assert!(found && hall.room.take_changed());
+    assert!(hall.room.devices()[&did].muted);
+    let to = AtUri::parse("at://did:plc:owner/social.colibri.channel/other").unwrap();
+    let (effects, found) = hall.room.moderate(&did, &Act::Move(to));
+    hall.perform(effects);
+    assert!(found && hall.room.devices().is_empty());
+    assert_eq!(hall.closed, BTreeMap::from([(member, 1008)]));
+}
+
+#[test]
 fn s20_a_name_that_becomes_a_channel_sends_strangers_away() {
     let mut hall = Hall::new(TALK, 64);
     let (stranger, member) = (hall.enter(), hall.enter_as(Some("did:plc:member")));

@@ -13,7 +13,11 @@ use colibri_edge::domain::gateway::{Gateway, Input, LOST, Moment};
 use colibri_edge::domain::pending::OutboxEvents;
 use colibri_edge::domain::person::Stored;
 use colibri_edge::domain::replay::Replayed;
+use colibri_edge::domain::voice::Place;
+use colibri_edge::domain::voice_moderation::{Act, Outcome};
+use colibri_edge::domain::voice_right::VoiceRefusal;
 use colibri_edge::storage::gateway_people::Publication;
+use colibri_edge::wire::ids::AtUri;
 use colibri_edge::wire::time::Micros;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -320,6 +324,52 @@ fn u31_the_first_device_is_told_that_the_second_one_calls() {
     let expected =
         json!({ "type": "superseded", "community_uri": at.community, "channel_rkey": at.channel.rkey() });
     assert_eq!(told, [vec![expected], vec![]]);
+}
+
+/// U32: only who is in the channel is acted on; the socket that keeps them there is told, and a move ends in the other
+/// channel, or says why not.
+#[test]
+fn u32_what_a_moderator_does_to_somebody_in_voice() {
+    let told = alive(|world| {
+        let (first, second) = (world.open(Some(0), 0)?, world.open(Some(0), 0)?);
+        let (alice, at) = (did(PEOPLE[0]), place(0));
+        let mute = Act::Mute;
+        let other = AtUri::parse(&format!("{}w", at.channel.as_str().strip_suffix('v').unwrap())).unwrap();
+        let to = Place { channel: other, ..at.clone() };
+        let destination = Destination::In(at.community.to_string(), at.channel.to_string());
+        world
+            .core(|gateway, _| assert!(gateway.begin_moderated(&alice, &at, &mute).is_none(), "not there"))?;
+        world.change(|gateway, moment| {
+            let (mut moving, _) = gateway.begin_move(second, &alice, &destination);
+            gateway.go_on(&mut moving, Answer::Judged(Ok(())), moment.now);
+            gateway.go_on(&mut moving, Answer::In, moment.now);
+        })?;
+        world.change(|gateway, moment| {
+            assert!(gateway.begin_moderated(&alice, &to, &mute).is_none(), "in another channel");
+            let (moving, step) = gateway.begin_moderated(&alice, &at, &mute).unwrap();
+            assert_eq!((moving.session(), step), (second, Walk::Over(Ending::Done)));
+            let act = Act::Move(to.channel.clone());
+            let (mut moving, step) = gateway.begin_moderated(&alice, &at, &act).unwrap();
+            assert!(matches!(step, Walk::Judge(_)));
+            let refused = Answer::Judged(Err(VoiceRefusal::NotAllowed));
+            let Walk::Over(ending) = gateway.go_on(&mut moving, refused, moment.now) else {
+                panic!("refused")
+            };
+            assert_eq!(gateway.end_moderated(second, &at, &act, ending), Some(Outcome::MayNot));
+            let (_, step) = gateway.begin_moderated(&alice, &at, &Act::Disconnect).unwrap();
+            assert_eq!(step, Walk::Leave(at.clone()));
+        })?;
+        let inboxes = world.sockets.borrow();
+        let of =
+            |id: i64| inboxes[&id].inbox.iter().filter(|frame| frame["type"] == "voice_moderated").cloned();
+        Ok([first, second].map(|id| of(id).collect::<Vec<_>>()))
+    });
+    let at = place(0);
+    let frame = |action: &str| {
+        json!({ "type": "voice_moderated", "community_uri": at.community, "channel_rkey": at.channel.rkey(),
+            "action": action })
+    };
+    assert_eq!(told, [vec![], vec![frame("mute"), frame("disconnect")]], "a refused move is told to nobody");
 }
 
 /// Q05, Q10: a replay that the client asked for and did not get is lost with its socket: the next one reads anew.

@@ -104,6 +104,18 @@ fn replies() -> Vec<Reply> {
             state: VoiceState::default(),
         },
         Reply::Superseded { community_uri: uri(), channel_rkey: rkey() },
+        Reply::VoiceModerated {
+            community_uri: uri(),
+            channel_rkey: rkey(),
+            action: "move".into(),
+            to_channel_rkey: Some(rkey()),
+        },
+        Reply::VoiceModerated {
+            community_uri: uri(),
+            channel_rkey: rkey(),
+            action: "mute".into(),
+            to_channel_rkey: None,
+        },
         Reply::Typing {
             did: did(),
             channel: rkey(),
@@ -228,6 +240,8 @@ fn signals() -> Vec<String> {
         ServerFrame::PeerJoined { room: "r", peer_id: "p" },
         ServerFrame::PeerLeft { room: "r", peer_id: "p" },
         ServerFrame::VoiceState { room: "r", from_peer_id: "p", state: VoiceState::default() },
+        ServerFrame::Moderated { room: "r", action: "move", to: Some("t") },
+        ServerFrame::Moderated { room: "r", action: "mute", to: None },
         ServerFrame::Error { message: "text" },
     ];
     let relayed = [

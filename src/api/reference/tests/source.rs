@@ -134,6 +134,8 @@ fn field(kind: &str) -> (bool, Value) {
         "at_uri" => (true, named("AtUri")),
         "community" => (true, named("CommunityUri")),
         "reason" | "time_ahead" => (false, json!({ "type": ["string", "null"] })),
+        "text" => (true, json!({ "type": "string" })),
+        "optional_text" => (false, json!({ "type": ["string", "null"] })),
         "dids" => (true, json!({ "type": "array" })),
         "bool" => (true, json!({ "type": "boolean" })),
         "scope" => (true, named("RestartScope")),
