@@ -1,5 +1,6 @@
 //! What notifications say on the sockets of their person (U20). It is read when they are delivered, so a socket shows
-//! what R50 shows then: nothing of hidden messages, to people who may not read, or of what is muted.
+//! what R50 shows then: nothing of hidden messages, to people who may not read, or of what is muted; and what the rhythm
+//! of their person lets through (U25, U26).
 
 use std::collections::BTreeMap;
 
@@ -40,9 +41,11 @@ impl GatewayObject {
         let db = D1::of(&self.env)?;
         let mut found = notifications::these(&db, &wanted).await?;
         self.see_on_screen(&db, &mut found).await?;
+        let loud =
+            |(did, notice): (Did, Notice)| Some((did, Notice { urgency: notice.sent_as()?, ..notice }));
+        let found = found.into_iter().filter_map(loud);
         let key = |did: &Did, notice: &Notice| (did.clone(), notice.id, notice.message.uri.clone());
-        let found: BTreeMap<_, Notice> =
-            found.into_iter().map(|(did, notice)| (key(&did, &notice), notice)).collect();
+        let found: BTreeMap<_, Notice> = found.map(|(did, notice)| (key(&did, &notice), notice)).collect();
         for event in rows.iter_mut().flat_map(|row| &mut row.events) {
             if let (Audience::Private(did), Topic::Notification(message, id)) =
                 (&event.audience, &event.topic)

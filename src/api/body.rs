@@ -16,6 +16,7 @@ use worker::ByteStream;
 use super::error::ApiError;
 use super::params::checked_reason;
 use crate::domain::restarting::Scope;
+use crate::domain::urgency::Rhythm;
 use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::json::is_too_deep;
 use crate::wire::time::Micros;
@@ -144,6 +145,19 @@ impl Body {
         let what = format!("a list of at most {max} DIDs (did:…)");
         let dids: BTreeSet<Did> = self.required(name, &what)?;
         if dids.len() > max { Err(ApiError::Invalid(format!("{name} must be {what}"))) } else { Ok(dids) }
+    }
+
+    /// An optional AT-URI, as [`Self::at_uri`].
+    pub(super) fn optional_at_uri(&self, name: &str) -> Checked<Option<String>> {
+        self.optional::<String>(name, "an AT-URI (at://…)")?.map(|_| self.at_uri(name)).transpose()
+    }
+
+    /// R59: a rhythm, or `null`; it must be there.
+    pub(super) fn rhythm(&self, name: &str) -> Checked<Option<Rhythm>> {
+        if !self.fields.contains_key(name) {
+            return Err(ApiError::Invalid(format!("{name} is required")));
+        }
+        self.optional(name, "silent, quiet, engaged, busy or null")
     }
 
     /// Yes or no, which must be there.

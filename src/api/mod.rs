@@ -15,6 +15,7 @@ mod error;
 mod limits;
 mod members_only;
 mod params;
+mod preferences;
 mod protection;
 mod reply;
 mod response_cache;
@@ -111,6 +112,8 @@ const ROUTES: &[Route] = routes! {
     GET    "/feed/{community_rkey}/{channel_rkey}.atom" R80 feeds::atom cached;
     GET    "/feed/{community_rkey}/{channel_rkey}.json" R81 feeds::json cached;
     POST   "/api/voice/moderate"     R57 voice::moderate;
+    GET    "/api/preferences"        R56 preferences::shown;
+    PUT    "/api/preferences"        R59 preferences::set;
     GET    "/api/operator"           R60 operator::overview;
     GET    "/api/operator/communities" R61 operator::communities;
     GET    "/api/statistics"         R62 operator::statistics;
@@ -191,6 +194,8 @@ const METHODS: &[Method] = methods! {
     R50 "social.colibri.sync.listNotifications" LIST_NOTIFICATIONS;
     R51 "social.colibri.sync.markSeen" UPDATE_SEEN;
     R57 "social.colibri.voice.moderateMember" MODERATE;
+    R56 "social.colibri.sync.getPreferences";
+    R59 "social.colibri.sync.putPreferences";
     ice "social.colibri.voice.getIceServers" SUBSCRIBE;
     sync_now "social.colibri.sync.requestRepo" MODERATE;
 };

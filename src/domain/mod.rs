@@ -31,6 +31,7 @@ pub mod service_auth;
 pub mod socket_token;
 pub mod standing;
 pub mod typing;
+pub mod urgency;
 pub mod variables;
 pub mod voice_moderation;
 pub mod voice_right;

@@ -31,6 +31,7 @@ pub mod presence;
 pub mod proofs;
 pub mod reads;
 pub mod repos;
+pub mod rhythms;
 pub mod search;
 pub mod sweep;
 

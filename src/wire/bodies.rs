@@ -292,6 +292,8 @@ pub struct Notification {
     pub indexed_at: String,
     /// When the person saw it (H10).
     pub seen_at: Option<String>,
+    /// `quiet` or `ping` (U24, U25).
+    pub urgency: &'static str,
     /// The message, without parent and reactions.
     pub message: MessageCore,
 }
@@ -303,6 +305,24 @@ pub struct Notifications<'n> {
     pub unseen: i64,
     /// A page of them.
     pub notifications: Vec<&'n Notification>,
+}
+
+/// The answer to R56 and R59.
+#[derive(Clone, Debug, Serialize)]
+pub struct Preferences {
+    /// The rhythm where nothing else is set.
+    pub rhythm: &'static str,
+    /// That of communities that have one of their own.
+    pub communities: Vec<RhythmThere>,
+}
+
+/// The rhythm of a person in a community (U25).
+#[derive(Clone, Debug, Serialize)]
+pub struct RhythmThere {
+    /// The community.
+    pub community_uri: String,
+    /// Its rhythm.
+    pub rhythm: &'static str,
 }
 
 /// The body of R51.

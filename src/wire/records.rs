@@ -976,13 +976,6 @@ pub fn are_facets(text: &str) -> bool {
 /// Whom facets mention, in either spelling (U01): the first `max` people.
 pub fn mentioned(facets: &str, max: usize) -> BTreeSet<Did> {
     #[derive(Deserialize)]
-    struct Feature<'a> {
-        #[serde(rename = "$type")]
-        kind: String,
-        #[serde(borrow)]
-        did: Option<&'a RawValue>,
-    }
-    #[derive(Deserialize)]
     struct Facet<'a> {
         #[serde(borrow)]
         features: Vec<&'a RawValue>,
@@ -994,16 +987,51 @@ pub fn mentioned(facets: &str, max: usize) -> BTreeSet<Did> {
     let facets: Vec<&RawValue> = serde_json::from_str(facets).unwrap_or_default();
     for facet in facets {
         for feature in json::object(facet.get()).map_or_else(Vec::new, |facet: Facet| facet.features) {
-            let Some(feature) = json::object::<Feature>(feature.get()) else { continue };
-            let Some((_, "mention")) = feature.kind.rsplit_once('#') else { continue };
-            if let Some(did) = feature.did.and_then(|did| serde_json::from_str(did.get()).ok())
-                && found.len() < max
-            {
+            if let Some(did) = mentions(feature.get()).filter(|_| found.len() < max) {
                 found.insert(did);
             }
         }
     }
     found
+}
+
+/// Whether a facet that mentions this person stands on a text that begins with two at-signs (U24).
+pub fn calls_out_to(did: &Did, text: &str, facets: &str) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Index {
+        byte_start: usize,
+        byte_end: usize,
+    }
+    #[derive(Deserialize)]
+    struct Facet<'a> {
+        index: Index,
+        #[serde(borrow)]
+        features: Vec<&'a RawValue>,
+    }
+    if !text.contains("@@") {
+        return false;
+    }
+    let facets: Vec<&RawValue> = serde_json::from_str(facets).unwrap_or_default();
+    facets.into_iter().filter_map(|facet| json::object::<Facet>(facet.get())).any(|facet| {
+        let Index { byte_start, byte_end } = facet.index;
+        let calls = text.as_bytes().get(byte_start..byte_end).is_some_and(|named| named.starts_with(b"@@"));
+        calls && facet.features.iter().any(|feature| mentions(feature.get()).as_ref() == Some(did))
+    })
+}
+
+/// Whom a feature of a facet mentions.
+fn mentions(feature: &str) -> Option<Did> {
+    #[derive(Deserialize)]
+    struct Feature<'a> {
+        #[serde(rename = "$type")]
+        kind: String,
+        #[serde(borrow)]
+        did: Option<&'a RawValue>,
+    }
+    let Feature { kind, did } = json::object(feature)?;
+    let Some((_, "mention")) = kind.rsplit_once('#') else { return None };
+    serde_json::from_str(did?.get()).ok()
 }
 
 /// Whether a JSON text is an array of attachments that a client can show (8.3): each is an object

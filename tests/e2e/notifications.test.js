@@ -138,8 +138,48 @@ test('U23: nobody is notified of what is on their screen', async () => {
   await socket.close()
 })
 
+test('U24–U26, R56, R59: two signs ping, and the rhythm says what comes through; the inbox has everything', async () => {
+  const token = await vouch(service, KEY, bob.did)
+  const socket = await service.connect(`/api/subscribe?auth=${token}`)
+  const prefer = async (method, body) => {
+    const init = { method, headers: bearer(token), body: body && JSON.stringify(body) }
+    return service.fetchJson(`/api/preferences?did=${bob.did}`, init)
+  }
+  const say = async (text) => {
+    const features = [{ $type: 'app.bsky.richtext.facet#mention', did: bob.did }]
+    return alice.message(channel.rkey, text, { facets: [{ index: { byteStart: 0, byteEnd: text.indexOf(',') }, features }] })
+  }
+  const told = async (text) => {
+    const { rkey } = await say(text)
+    return (await socket.next((frame) => frame.type === 'notification' && frame.message.rkey === rkey)).urgency
+  }
+  const inbox = async () => (await (await device(bob)).list()).notifications
+  assert.deepEqual((await prefer('GET')).body, { rhythm: 'engaged', communities: [] })
+  assert.deepEqual([await told('@bob, one'), await told('@@bob, two')], ['quiet', 'ping'])
+  const there = { community_uri: community.uri, rhythm: 'quiet' }
+  assert.deepEqual((await prefer('PUT', there)).body, { rhythm: 'engaged', communities: [there] })
+  assert.equal(await told('@@bob, three'), 'quiet')
+  await prefer('PUT', { rhythm: 'busy' })
+  await prefer('PUT', { community_uri: community.uri, rhythm: null })
+  assert.equal(await told('@bob, four'), 'ping')
+  await prefer('PUT', { rhythm: 'silent' })
+  const silenced = await say('@@bob, five')
+  await eventually(async () => (await inbox())[0].message.rkey === silenced.rkey)
+  assert.equal((await inbox())[0].urgency, 'ping', 'as it was asked')
+  await prefer('PUT', { rhythm: null })
+  await socket.request({ action: 'set_state', state: 'dnd' })
+  assert.equal(await told('@@bob, six'), 'quiet')
+  assert.equal(socket.all({ type: 'notification' }).some((frame) => frame.message.rkey === silenced.rkey), false)
+  await socket.request({ action: 'set_state', state: 'online' })
+  const refused = [{}, { rhythm: 'loud' }, { rhythm: 'busy', community_uri: 7 }, { rhythm: 'busy', community_uri: 'at://did:plc:x/social.colibri.community/x' }]
+  const statuses = []
+  for (const body of refused) statuses.push((await prefer('PUT', body)).status)
+  assert.deepEqual(statuses, [422, 422, 422, 403])
+  await socket.close()
+})
+
 test('U04: it is shown to nobody else, and to nobody without a proof in any mode', async () => {
-  const routes = [['GET', 'unread'], ['POST', 'read'], ['GET', 'notifications'], ['POST', 'notifications/seen']]
+  const routes = [['GET', 'unread'], ['POST', 'read'], ['GET', 'notifications'], ['POST', 'notifications/seen'], ['GET', 'preferences']]
   const query = `did=${bob.did}&channel=${channel.uri}`
   const asked = (method, route, headers) => service.fetchJson(`/api/${route}?${query}`, { method, headers })
   const other = bearer(await vouch(service, KEY, alice.did))

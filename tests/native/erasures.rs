@@ -29,7 +29,7 @@ use super::sqlite::{Break, Sqlite};
 use super::story::{START, Service, Story, ban, block, frame, kick, moderators};
 
 /// Columns with nothing of a person in them when that person is erased.
-const ERASED: [&str; 95] = [
+const ERASED: [&str; 96] = [
     "actors.did",
     "actors.uri",
     "approvals.approver_did",
@@ -79,6 +79,7 @@ const ERASED: [&str; 95] = [
     "notifications.message_uri",
     "notifications.recipient_did",
     "read_positions.did",
+    "rhythms.did",
     "preferences.did",
     "preferences.uri",
     // What goes with the row of a column above: what the person wrote, or is called, or where they are.
@@ -129,7 +130,7 @@ const ERASED: [&str; 95] = [
 ];
 
 /// Columns that may still name them, and why.
-const STAYS: [(&str, &str); 39] = [
+const STAYS: [(&str, &str); 40] = [
     ("approvals.community_uri", "of others: what they approved"),
     ("approvals.membership_uri", "of others: it counts again if the erasure is lifted"),
     ("audit_log.actor", "what moderators did is written down for those it was done to (X22); it ends"),
@@ -167,12 +168,13 @@ const STAYS: [(&str, &str); 39] = [
     ("mutes.subject", "of others: what they muted"),
     ("actors.communities", "of others: the order of their communities"),
     ("messages.facets", "of others: whom they mention, as in their text"),
+    ("rhythms.community_uri", "of others: how much of it reaches them at once"),
     ("read_positions.channel_uri", "of others: how far they have read"),
     ("read_positions.cursor_uri", "of others: how far they have read"),
 ];
 
 /// Columns that name nobody.
-const NOBODY: [&str; 147] = [
+const NOBODY: [&str; 149] = [
     "actors.indexed_at",
     "actors.rev",
     "approvals.indexed_at",
@@ -316,6 +318,8 @@ const NOBODY: [&str; 147] = [
     "notifications.seen_at",
     "read_positions.cursor_at",
     "read_positions.moved_at",
+    "rhythms.rhythm",
+    "rhythms.set_at",
     "preferences.indexed_at",
     "preferences.level",
     "preferences.rev",
@@ -575,6 +579,9 @@ fn i56_then_nothing_is_left() {
     service.store.exec(
         "INSERT INTO read_positions VALUES ('did:plc:bob', 'at://did:plc:alice/social.colibri.channel/k', '', NULL, '')",
     );
+    service.store.exec(
+        "INSERT INTO rhythms VALUES ('did:plc:bob', 'at://did:plc:alice/social.colibri.community/c', 'busy', '')",
+    );
     service.store.exec("INSERT INTO idempotency_keys VALUES ('did:plc:bob', 'k', '', '', '')");
     service.store.exec(
         "INSERT INTO identities (did, handle) VALUES ('did:plc:bob', 'bob.test') ON CONFLICT DO NOTHING",
@@ -597,7 +604,7 @@ fn i56_then_nothing_is_left() {
              '1', '', NULL)",
     );
     let before = holding(&service.store, "did:plc:bob");
-    for column in ERASED.iter().take(51) {
+    for column in ERASED.iter().take(52) {
         assert!(before.contains(*column), "the test has nothing of bob in {column}");
     }
     for column in NOBODY {

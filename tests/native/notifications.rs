@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use colibri_edge::domain::announcement::{Announcement, Audience, Scope, Topic};
 use colibri_edge::domain::notifications::{KEPT, KEPT_OF_AUTHOR, Kind, last_until};
+use colibri_edge::domain::urgency::{Rhythm, Urgency};
 use colibri_edge::storage::notifications::{move_position, see_message, see_until};
 use colibri_edge::storage::reads::communities::communities_of;
 use colibri_edge::storage::reads::lexicons::channels::view;
 use colibri_edge::storage::reads::notifications::{
     Channel, UNREAD_MAX, page, these, unread, unseen, unseen_count,
 };
+use colibri_edge::storage::rhythms;
 use colibri_edge::wire::events::pack;
 use colibri_edge::wire::ids::{AtUri, Did};
 use colibri_edge::wire::records::mentioned;
@@ -131,6 +133,96 @@ fn u20_a_live_notification_is_announced_once() {
     assert_eq!(kinds, [("did:plc:bob".into(), Kind::Reply), ("did:plc:carol".into(), Kind::Mention)]);
     service.decide(block("bob", "m"));
     assert_eq!(shown(&service).len(), 1, "U04: of a blocked message nothing");
+}
+
+/// A message with facets that mention people, each with what its text says there.
+fn saying(channel: &str, named: &[(&str, &str)]) -> Value {
+    let (mut text, mut facets) = ("é ".to_owned(), Vec::new());
+    for (who, says) in named {
+        let begin = text.len();
+        text.push_str(says);
+        facets.push(json!({ "index": { "byteStart": begin, "byteEnd": text.len() },
+            "features": [{ "$type": "app.bsky.richtext.facet#mention", "did": format!("did:plc:{who}") }] }));
+        text.push(' ');
+    }
+    let mut record = message_in(channel, &text);
+    record["facets"] = json!(facets);
+    record
+}
+
+fn urgencies(service: &Service, who: &str) -> Vec<Urgency> {
+    block_on(page(&service.store, &did(who), None, 100)).unwrap().0.iter().map(|one| one.urgency).collect()
+}
+
+#[test]
+fn u24_two_signs_make_a_ping() {
+    use Urgency::{Ping, Quiet};
+    let mut story = world();
+    story.create("bob", "message/m", saying("k", &[("carol", "@@carol"), ("alice", "@alice")]));
+    let mut service = Service::live(&story);
+    assert_eq!([urgencies(&service, "carol"), urgencies(&service, "alice")], [[Ping], [Quiet]]);
+    let mut change = |record: Value| {
+        story.update("bob", "message/m", record);
+        service.batch(&story.frames[story.frames.len() - 1..]);
+        (urgencies(&service, "carol"), notices(&service, "carol"))
+    };
+    let one = vec!["mention bob/m!".to_owned()];
+    assert_eq!(change(saying("k", &[("carol", "@carol"), ("bob", "@@bob")])), (vec![Quiet], one.clone()));
+    assert_eq!(change(saying("k", &[("carol", "carol"), ("carol", "@@")])), (vec![Ping], one.clone()));
+    let mut odd = saying("k", &[("carol", "@@carol")]);
+    for index in [(3, 4), (9_000, 9_002), (2, 7)] {
+        odd["facets"][0]["index"] = json!({ "byteStart": index.0, "byteEnd": index.1 });
+        assert_eq!(change(odd.clone()), (vec![Quiet], one.clone()), "{index:?}");
+    }
+    // An answer is quiet, whatever it says.
+    story.create("carol", "message/c", message_in("k", "hm"));
+    let mut answer = saying("k", &[("alice", "@@alice")]);
+    answer["parent"] = json!("c");
+    story.create("bob", "message/n", answer);
+    story.frames[story.frames.len() - 2..]
+        .iter()
+        .for_each(|frame| service.batch(std::slice::from_ref(frame)));
+    assert_eq!([urgencies(&service, "carol")[0], urgencies(&service, "alice")[0]], [Quiet, Ping]);
+}
+
+#[test]
+fn u25_u26_rhythms_decide_what_is_sent_and_nothing_else() {
+    use Urgency::{Ping, Quiet};
+    let mut story = world();
+    story.create("bob", "message/m", saying("k", &[("carol", "@@carol")]));
+    story.create("moe", "message/n", saying(HALL, &[("bob", "@@bob")]));
+    let service = Service::live(&story);
+    let store = &service.store;
+    let sent = |who: &str| {
+        let (found, ..) = block_on(page(store, &did(who), None, 1)).unwrap();
+        let wanted = [(did(who), vec![(found[0].id, found[0].message.uri.clone())])].into();
+        block_on(these(store, &wanted)).unwrap()[0].1.sent_as()
+    };
+    let set = |who: &str, place: Option<&str>, rhythm| {
+        block_on(rhythms::set(store, &did(who), place, rhythm, Micros(START))).unwrap()
+    };
+    assert_eq!(sent("carol"), Some(Ping), "at first");
+    assert!(set("carol", None, Some(Rhythm::Silent)));
+    assert_eq!(sent("carol"), None, "everywhere");
+    assert!(set("carol", Some(GARDEN), Some(Rhythm::Quiet)));
+    assert_eq!((sent("carol"), sent("bob")), (Some(Quiet), Some(Ping)), "there; of nobody else");
+    assert!(!set("carol", Some(PLACE), Some(Rhythm::Busy)), "takes no part");
+    let kept = block_on(rhythms::of_person(store, &did("carol"))).unwrap();
+    assert_eq!(kept, [(String::new(), Rhythm::Silent), (GARDEN.into(), Rhythm::Quiet)].into());
+    assert!(set("carol", Some(GARDEN), None) && set("carol", None, None));
+    assert_eq!(sent("carol"), Some(Ping), "as at first");
+    store.exec("UPDATE people SET preferred_state = 'dnd' WHERE did = 'did:plc:carol'");
+    assert_eq!(sent("carol"), Some(Quiet), "not to be disturbed");
+    assert_eq!(urgencies(&service, "carol"), [Ping], "the inbox says what was asked");
+    assert!(set("carol", None, Some(Rhythm::Silent)));
+    assert_eq!(counts(&service, "carol", GARDEN), Some((1, 1)), "nothing is lost");
+    for n in 0..1_050 {
+        let row = format!("INSERT INTO rhythms VALUES ('did:plc:carol', 'at://c{n}', 'busy', '{n:04}')");
+        store.exec(&row);
+    }
+    assert!(set("carol", Some(GARDEN), Some(Rhythm::Busy)));
+    assert_eq!(store.look("SELECT count(*) FROM rhythms"), [rhythms::KEPT.to_string()]);
+    assert_eq!(sent("carol"), Some(Quiet), "the newest are kept, and dnd is above all");
 }
 
 /// U20: of a flood that comes in one commit, the sockets get the beginning.

@@ -221,6 +221,7 @@ export interface Notification {
   channel_uri: AtUri
   indexed_at: Timestamp
   seen_at: Timestamp | null
+  urgency: Urgency
   message: MessageCore
 }
 
@@ -233,6 +234,22 @@ export interface Notifications {
 export interface Seen {
   /** How many were not seen before. */
   seen: number
+}
+
+/** A `quiet` one is counted; a `ping` may interrupt. */
+export type Urgency = "quiet" | "ping"
+
+/** `silent`: nothing is sent; `quiet`: all is quiet; `engaged`: each as its message asks; `busy`: all ping. */
+export type Rhythm = "silent" | "quiet" | "engaged" | "busy"
+
+export interface RhythmThere {
+  community_uri: AtUri
+  rhythm: Rhythm
+}
+
+export interface Preferences {
+  rhythm: Rhythm
+  communities: RhythmThere[]
 }
 
 export interface Overview {
@@ -623,6 +640,8 @@ export interface Requests {
   'POST /api/read': { query: { did: Did; channel: AtUri; message?: AtUri }; body: undefined; answer: undefined }
   'GET /api/notifications': { query: { did: Did; limit?: number; cursor?: Cursor }; body: undefined; answer: Notifications }
   'POST /api/notifications/seen': { query: { did: Did; message?: AtUri; until?: Timestamp }; body: undefined; answer: Seen }
+  'GET /api/preferences': { query: { did: Did }; body: undefined; answer: Preferences }
+  'PUT /api/preferences': { query: { did: Did }; body: { community_uri?: AtUri; rhythm: "silent" | "quiet" | "engaged" | "busy" | null }; answer: Preferences }
   'GET /api/operator': { query: {}; body: undefined; answer: Overview }
   'GET /api/operator/communities': { query: { limit?: number; cursor?: Cursor }; body: undefined; answer: ListedCommunity[] }
   'GET /api/statistics': { query: {}; body: undefined; answer: Statistics }
@@ -675,7 +694,7 @@ export type ServerFrame =
   | { type: "voice_state_changed"; community_uri: AtUri; channel_rkey: Rkey; did: Did; muted: boolean; deafened: boolean; camera: boolean; screen: boolean }
   | { type: "superseded"; community_uri: AtUri; channel_rkey: Rkey }
   | { type: "voice_moderated"; community_uri: AtUri; channel_rkey: Rkey; action: "mute" | "disconnect" | "move"; to_channel_rkey?: Rkey }
-  | { type: "notification"; id: number; kind: "mention" | "reply"; community_uri: AtUri; channel_uri: AtUri; indexed_at: Timestamp; seen_at: Timestamp | null; message: MessageCore }
+  | { type: "notification"; id: number; kind: "mention" | "reply"; community_uri: AtUri; channel_uri: AtUri; indexed_at: Timestamp; seen_at: Timestamp | null; urgency: Urgency; message: MessageCore }
   | { type: "notifications_seen"; message_uri?: AtUri; until?: Timestamp; seen: number }
   | { type: "channel_read"; channel_uri: AtUri }
 

@@ -12,6 +12,7 @@ use super::communities::takes_part;
 use super::cut;
 use crate::domain::notifications::{AFTER_ALL, Kind, made_at};
 use crate::domain::rows::{MessageRow, PersonRow};
+use crate::domain::urgency::{Rhythm, Urgency, asked, sent_as};
 use crate::wire::bodies;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
@@ -43,9 +44,27 @@ pub struct Notice {
     pub message: MessageRow,
     /// Its author.
     pub author: Option<PersonRow>,
+    /// What the message asks for (U24).
+    #[serde(skip)]
+    pub urgency: Urgency,
+    /// How much of this community reaches its person at once (U25).
+    pub rhythm: Option<Rhythm>,
+    /// Whether they chose not to be disturbed (P01).
+    pub do_not_disturb: bool,
 }
 
 impl Notice {
+    /// The same, to the person `did`.
+    fn to(self, did: &Did) -> Self {
+        let MessageRow { text, facets, .. } = &self.message;
+        Self { urgency: asked(self.kind, text, facets.as_deref(), did), ..self }
+    }
+
+    /// How loud it is if it is sent now; `None` if it is not (U25, U26).
+    pub fn sent_as(&self) -> Option<Urgency> {
+        sent_as(self.urgency, self.rhythm.unwrap_or_default(), self.do_not_disturb)
+    }
+
     /// O22; pictures are links to `cdn`.
     pub fn body(self, cdn: &str) -> bodies::Notification {
         let author = self.author.map(|author| author.shown(cdn)).unwrap_or_default();
@@ -56,6 +75,7 @@ impl Notice {
             channel_uri: self.message.channel_uri.clone(),
             indexed_at: made_at(self.id).shown(),
             seen_at: self.seen_at.map(Micros::shown),
+            urgency: self.urgency.word(),
             message: self.message.core(author),
         }
     }
@@ -123,6 +143,7 @@ pub async fn page(
     let list = Statement::new(LIST, [did.as_str().into(), before.into(), (limit + 1).into()]);
     let answers = store.read(&[list, count(did)]).await?;
     let (found, end) = cut(rows::<Notice>(answers.first())?, limit, |last| last.id);
+    let found = found.into_iter().map(|notice| notice.to(did)).collect();
     Ok((found, rows(answers.get(1))?.pop().unwrap_or(0), end))
 }
 
@@ -141,7 +162,7 @@ pub async fn these(
         let answers = store.read(&statements).await?;
         for ((did, _), answer) in people.iter().zip(&answers) {
             let notices: Vec<Notice> = rows(Some(answer))?;
-            found.extend(notices.into_iter().map(|notice| ((*did).clone(), notice)));
+            found.extend(notices.into_iter().map(|notice| ((*did).clone(), notice.to(did))));
         }
     }
     Ok(found)
@@ -287,10 +308,25 @@ macro_rules! notices {
     };
 }
 
+// U25: the rhythm of the person ?1 in the community of the notification `one`, if they set one there or everywhere.
+macro_rules! rhythm {
+    () => {
+        "(SELECT rhythm FROM rhythms WHERE did = ?1 AND community_uri IN ('', one.community_uri)
+          ORDER BY community_uri DESC LIMIT 1)"
+    };
+}
+
+// U26: whether the person ?1 chose not to be disturbed.
+macro_rules! do_not_disturb {
+    () => {
+        "json(iif(EXISTS (SELECT 1 FROM people WHERE did = ?1 AND preferred_state = 'dnd'), 'true', 'false'))"
+    };
+}
+
 const LIST: &str = concat!(
     notices!(),
     "SELECT json_object('id', one.id, 'kind', one.kind, 'community_uri', one.community_uri, 'seen_at', one.seen_at,
-        'message', ",
+        'rhythm', NULL, 'do_not_disturb', json('false'), 'message', ",
     message_json!("m"),
     ", 'author', ",
     person_json!("a"),
@@ -302,7 +338,11 @@ const LIST: &str = concat!(
 const THESE: &str = concat!(
     notices!(),
     "SELECT json_object('id', one.id, 'kind', one.kind, 'community_uri', one.community_uri, 'seen_at', NULL,
-        'message', ",
+        'rhythm', ",
+    rhythm!(),
+    ", 'do_not_disturb', ",
+    do_not_disturb!(),
+    ", 'message', ",
     message_json!("m"),
     ", 'author', ",
     person_json!("a"),

@@ -30,7 +30,8 @@ use crate::storage::repos::{self, Counts};
 use crate::wire::bodies::{
     AnsweredMessage, AuditEntry, Author, Category, Channel, ChannelRead, Communities, Community, Found,
     Invite, InviteCode, InviteToCommunity, Mark, Member, MembersOnly, Message, MessageCore, Notification,
-    Notifications, Person, ReactionGroup, Seen, Snippet, Thread, ThreadMessage, Unread,
+    Notifications, Person, Preferences, ReactionGroup, RhythmThere, Seen, Snippet, Thread, ThreadMessage,
+    Unread,
 };
 use crate::wire::handle::Handle;
 use crate::wire::ice::{IceServer, IceServers};
@@ -321,6 +322,7 @@ pub(super) fn notification(all: bool) -> Notification {
         channel_uri: uri(),
         indexed_at: text(),
         seen_at: all.then(text),
+        urgency: "quiet",
         message: core(all),
     }
 }
@@ -376,6 +378,14 @@ fn samples() -> Vec<Samples> {
             serde_json::to_value(Notifications { unseen: 1, notifications: vec![&notification] }).unwrap()
         }),
         of("Seen", |_| Seen { seen: 1 }),
+        of("RhythmThere", |_| RhythmThere { community_uri: uri().to_string(), rhythm: "quiet" }),
+        of("Preferences", |all| Preferences {
+            rhythm: "engaged",
+            communities: all
+                .then(|| RhythmThere { community_uri: uri().to_string(), rhythm: "quiet" })
+                .into_iter()
+                .collect(),
+        }),
         of("UnreadChannel", unread),
         of("Invite", invite),
         of("AuditEntry", audit_entry),

@@ -137,6 +137,8 @@ fn field(kind: &str) -> (bool, Value) {
         "text" => (true, json!({ "type": "string" })),
         "optional_text" => (false, json!({ "type": ["string", "null"] })),
         "dids" => (true, json!({ "type": "array" })),
+        "optional_at_uri" => (false, named("AtUri")),
+        "rhythm" => (true, json!({ "type": ["string", "null"] })),
         "bool" => (true, json!({ "type": "boolean" })),
         "scope" => (true, named("RestartScope")),
         "whole" | "count" => (false, json!({ "type": ["integer", "null"] })),
