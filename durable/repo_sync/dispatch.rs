@@ -40,10 +40,10 @@ impl Host {
     /// Wakes hosts, except those that were woken just now for the same repositories.
     pub(super) async fn wake_hosts(&self, due: Vec<HostDue>) {
         let now = now();
-        let due: Vec<_> = due.into_iter().filter_map(|one| Some((one.host.clone()?, one))).collect();
         let mut woken = BTreeMap::new();
         let mut hosts = Vec::new();
-        for (host, one) in due {
+        for one in due {
+            let host = one.host.clone();
             let before = self.woken.borrow_mut().remove(&host);
             let is_known =
                 |(for_what, at): &(HostDue, Micros)| *for_what == one && now.0 - at.0 < WAKE_AGAIN_AFTER;

@@ -82,22 +82,25 @@ pub struct Counts {
 }
 
 /// Makes repositories known (K01): each as `(did, owner)`, where an `owner` must own a community.
-/// Known ones stay as they are, with two exceptions: one that was empty when it was looked up now
-/// has a record, and one that a relay listed is now stored for its own sake.
+/// Known ones stay as they are, with three exceptions: one that was empty when it was looked up now
+/// has a record, one that a relay listed is now stored for its own sake, and one is an owner's now.
 pub(super) fn learn(known: &BTreeSet<(Did, Option<Did>)>, now: Micros) -> Vec<Statement> {
     chunks(known.iter().map(|(did, owner)| (did, owner, mark(did))))
         .into_iter()
         .map(|text| {
             Statement::new(
-                "INSERT INTO repos (did, status, reason, due_since, next_attempt_at, known_at)
-                 SELECT value ->> 0, 'waiting', 'new', ?2, ?2, ?2 FROM json_each(?1)
+                "INSERT INTO repos (did, status, reason, due_since, next_attempt_at, known_at, is_owner)
+                 SELECT value ->> 0, 'waiting', 'new', ?2, ?2, ?2,
+                     EXISTS (SELECT 1 FROM communities WHERE owner_did = value ->> 0)
+                 FROM json_each(?1)
                  WHERE (value ->> 1 IS NULL OR EXISTS (SELECT 1 FROM communities WHERE owner_did = value ->> 1))
                    AND NOT EXISTS (SELECT 1 FROM erasures WHERE hash = value ->> 2)
-                 ON CONFLICT (did) DO UPDATE SET reason = excluded.reason,
+                 ON CONFLICT (did) DO UPDATE SET is_owner = excluded.is_owner,
+                     reason = iif(status = 'empty' OR reason = 'found', excluded.reason, reason),
                      status = iif(status = 'empty', excluded.status, status),
                      due_since = iif(status = 'empty', excluded.due_since, due_since),
                      next_attempt_at = iif(status = 'empty', excluded.next_attempt_at, next_attempt_at)
-                 WHERE repos.status = 'empty' OR repos.reason = 'found'",
+                 WHERE repos.status = 'empty' OR repos.reason = 'found' OR repos.is_owner < excluded.is_owner",
                 [text.into(), now.shown().into()],
             )
         })
@@ -313,42 +316,80 @@ pub fn want(did: &Did, reason: Reason, now: Micros) -> Statement {
     )
 }
 
-/// The due repositories of one host.
+/// The place of a due repository among those of its host (K02): first owners', because the gate judges members'
+/// records by the owners' records, and those that somebody named (K01); those from a relay last. The index
+/// `repos_due_by_host` has the same expression, so that a question costs the same however many are due.
+macro_rules! turn {
+    () => {
+        "CASE WHEN reason = 'found' THEN 2 WHEN is_owner OR reason = 'lookup' THEN 0 ELSE 1 END"
+    };
+}
+
+/// The first due repositories of a host with this turn.
+macro_rules! due_in_turn {
+    ($turn:literal) => {
+        concat!(
+            "SELECT * FROM (SELECT did, ",
+            $turn,
+            " AS turn, next_attempt_at AS at FROM repos
+             WHERE host IS ?1 AND ",
+            turn!(),
+            " = ",
+            $turn,
+            " AND next_attempt_at IS NOT NULL AND next_attempt_at <= ?2 ORDER BY next_attempt_at, did LIMIT ?3)"
+        )
+    };
+}
+
+/// A host with due repositories.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct HostDue {
-    /// The host; `None` for repositories without a known host.
-    pub host: Option<String>,
-    /// How many are due.
-    pub count: u64,
+    /// The host.
+    pub host: String,
     /// When the last of them became due.
     pub newest: String,
 }
 
-/// The hosts with due repositories at `now`.
+/// The known hosts with due repositories at `now`.
 pub async fn hosts_due(store: &impl Store, now: Micros) -> Result<Vec<HostDue>, Fault> {
     let statement = Statement::new(
-        "SELECT json_object('host', host, 'count', count(*), 'newest', max(next_attempt_at)) AS row FROM repos
-         WHERE next_attempt_at IS NOT NULL AND next_attempt_at <= ?1 GROUP BY +host",
+        concat!(
+            "WITH RECURSIVE hosts(host) AS (
+                 SELECT min(host) FROM repos WHERE host IS NOT NULL AND next_attempt_at IS NOT NULL
+                 UNION ALL
+                 SELECT (SELECT min(host) FROM repos WHERE host > h.host AND next_attempt_at IS NOT NULL)
+                 FROM hosts h WHERE h.host IS NOT NULL),
+             due(host, newest) AS (
+                 SELECT h.host, (SELECT max(t.newest) FROM (
+                     SELECT (SELECT max(next_attempt_at) FROM repos WHERE host = h.host AND ",
+            turn!(),
+            " = turn.value AND next_attempt_at IS NOT NULL AND next_attempt_at <= ?1) AS newest
+                     FROM json_each('[0, 1, 2]') turn) t)
+                 FROM hosts h)
+             SELECT json_object('host', host, 'newest', newest) AS row FROM due WHERE newest IS NOT NULL"
+        ),
         [now.shown().into()],
     );
     rows(store.read(&[statement]).await?.first())
 }
 
-/// The repositories of a host that are due at `now`, at most `limit`: first owners', because the
-/// gate judges members' records by the owners' records (K02), and those that somebody named (K01);
-/// those from a relay last. `None`: those without a host.
+/// The repositories of a host that are due at `now`, at most `limit`, in the order in which they are read (`turn!`).
+/// `None`: those without a host.
 pub async fn due(store: &impl Store, host: Option<&str>, now: Micros, limit: i64) -> Result<Vec<Due>, Fault> {
     let statement = Statement::new(
-        "SELECT json_object('did', did, 'pds', pds, 'rev', rev, 'reason', reason,
-             'due_since', due_since, 'failures', failures, 'signed_by', signed_by,
-             'is_deferred', json(iif(deferred_until IS NULL, 'false', 'true')),
-             'is_synced', json(iif(synced_at IS NULL, 'false', 'true'))) AS row
-         FROM repos r
-         WHERE host IS ?1 AND next_attempt_at IS NOT NULL AND next_attempt_at <= ?2
-         ORDER BY reason = 'found',
-             reason <> 'lookup' AND NOT EXISTS (SELECT 1 FROM communities c WHERE c.owner_did = r.did),
-             next_attempt_at, did
-         LIMIT ?3",
+        concat!(
+            "SELECT json_object('did', r.did, 'pds', pds, 'rev', rev, 'reason', reason,
+                 'due_since', due_since, 'failures', failures, 'signed_by', signed_by,
+                 'is_deferred', json(iif(deferred_until IS NULL, 'false', 'true')),
+                 'is_synced', json(iif(synced_at IS NULL, 'false', 'true'))) AS row
+             FROM (",
+            due_in_turn!("0"),
+            " UNION ALL ",
+            due_in_turn!("1"),
+            " UNION ALL ",
+            due_in_turn!("2"),
+            ") d CROSS JOIN repos r ON r.did = d.did ORDER BY d.turn, d.at, d.did LIMIT ?3"
+        ),
         [host.into(), now.shown().into(), limit.into()],
     );
     rows(store.read(&[statement]).await?.first())
@@ -358,10 +399,15 @@ pub async fn due(store: &impl Store, host: Option<&str>, now: Micros, limit: i64
 /// may close.
 pub async fn next_due(store: &impl Store, host: Option<&str>) -> Result<(Option<Micros>, bool), Fault> {
     let statement = Statement::new(
-        "SELECT json_array(
-             (SELECT next_attempt_at FROM repos
-              WHERE host IS ?1 AND next_attempt_at IS NOT NULL ORDER BY next_attempt_at LIMIT 1),
-             json(iif(EXISTS (SELECT 1 FROM gaps WHERE state = 'open'), 'true', 'false'))) AS row",
+        concat!(
+            "SELECT json_array(
+                 (SELECT min(t.next) FROM (
+                     SELECT (SELECT min(next_attempt_at) FROM repos WHERE host IS ?1 AND ",
+            turn!(),
+            " = turn.value AND next_attempt_at IS NOT NULL) AS next
+                     FROM json_each('[0, 1, 2]') turn) t),
+                 json(iif(EXISTS (SELECT 1 FROM gaps WHERE state = 'open'), 'true', 'false'))) AS row"
+        ),
         [host.into()],
     );
     Ok(rows(store.read(&[statement]).await?.first())?.into_iter().next().unwrap_or_default())

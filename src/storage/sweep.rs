@@ -112,11 +112,10 @@ pub fn people_statements(place: &Place, now: Micros) -> Vec<Statement> {
 /// The statements of [`sweep_approvals`].
 pub fn approvals_statements(place: &Place) -> Vec<Statement> {
     let at = || [place.approval.as_str().into(), PIECE.into()];
-    let idle = || at().into_iter().chain([APPROVALS_KEPT.into()]);
     vec![
         Statement::new(APPROVALS_END, at()),
-        Statement::new(APPROVALS_MOVE_LEDGER, idle()),
-        Statement::new(APPROVALS, idle()),
+        Statement::new(APPROVALS, at().into_iter().chain([APPROVALS_KEPT.into()])),
+        Statement::new(MOVE_LEDGER_IF_CHANGED, []),
     ]
 }
 
@@ -219,25 +218,19 @@ const APPROVALS_END: &str = "
 
 // The approvals in the piece that are not among the newest of their author, and name no membership
 // in a community of the author.
-macro_rules! idle_approvals {
-    ($statement:literal, $end:literal) => {
-        concat!(
-            $statement,
-            " (WITH piece AS MATERIALIZED (SELECT * FROM approvals WHERE uri > ?1 ORDER BY uri LIMIT ?2),
-                kept(did, since) AS MATERIALIZED (
-                    SELECT did, (SELECT indexed_at FROM approvals WHERE approver_did = did
-                                 ORDER BY indexed_at DESC LIMIT 1 OFFSET ?3 - 1)
-                    FROM (SELECT DISTINCT approver_did AS did FROM piece))
-               SELECT p.uri FROM piece p JOIN kept k ON k.did = p.approver_did
-               WHERE p.indexed_at < k.since
-                 AND NOT EXISTS (SELECT 1 FROM memberships m WHERE m.uri = p.membership_uri
-                     AND m.community_uri > 'at://' || p.approver_did || '/'
-                     AND m.community_uri < 'at://' || p.approver_did || '0'))",
-            $end
-        )
-    };
-}
+const APPROVALS: &str = "
+    DELETE FROM approvals WHERE uri IN (
+        WITH piece AS MATERIALIZED (SELECT * FROM approvals WHERE uri > ?1 ORDER BY uri LIMIT ?2),
+            kept(did, since) AS MATERIALIZED (
+                SELECT did, (SELECT indexed_at FROM approvals WHERE approver_did = did
+                             ORDER BY indexed_at DESC LIMIT 1 OFFSET ?3 - 1)
+                FROM (SELECT DISTINCT approver_did AS did FROM piece))
+        SELECT p.uri FROM piece p JOIN kept k ON k.did = p.approver_did
+        WHERE p.indexed_at < k.since
+          AND NOT EXISTS (SELECT 1 FROM memberships m WHERE m.uri = p.membership_uri
+              AND m.community_uri > 'at://' || p.approver_did || '/'
+              AND m.community_uri < 'at://' || p.approver_did || '0'))
+    RETURNING 'null' AS row";
 
-const APPROVALS_MOVE_LEDGER: &str =
-    idle_approvals!("UPDATE ledger SET version = version + 1 WHERE id = 1 AND EXISTS", "");
-const APPROVALS: &str = idle_approvals!("DELETE FROM approvals WHERE uri IN", " RETURNING 'null' AS row");
+// `changes()`: what the statement before it deleted, in the same transaction.
+const MOVE_LEDGER_IF_CHANGED: &str = "UPDATE ledger SET version = version + 1 WHERE id = 1 AND changes() > 0";

@@ -23,6 +23,7 @@ mod fuzz;
 mod fuzz_identity;
 mod fuzz_repository;
 mod gateway;
+mod growth;
 mod here;
 mod histories;
 mod history;

@@ -10,7 +10,7 @@ use colibri_edge::storage::{CommitError, Fault, Param, Statement, Store};
 use rusqlite::backup::Backup;
 use rusqlite::limits::Limit;
 use rusqlite::types::Value;
-use rusqlite::{Connection, params_from_iter};
+use rusqlite::{Connection, StatementStatus, params_from_iter};
 
 /// Where a fault occurs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub(crate) struct Sqlite {
     pub(crate) seen: RefCell<BTreeSet<&'static str>>,
     /// The number of round trips that read something.
     pub(crate) read_times: Cell<u32>,
+    /// The instructions of SQLite's machine that reads ran: what a question costs, the same on every computer.
+    pub(crate) steps: Cell<i64>,
 }
 
 impl Sqlite {
@@ -86,6 +88,7 @@ impl Sqlite {
             struck: Cell::new(0),
             seen: RefCell::new(BTreeSet::new()),
             read_times: Cell::new(0),
+            steps: Cell::new(0),
         }
     }
 
@@ -243,8 +246,12 @@ impl Store for Sqlite {
                     db.prepare_cached(statement.sql).map_err(|e| Fault::new("preparing", e))?;
                 let rows = prepared
                     .query_map(params_from_iter(Self::bind(&statement.params)), |row| row.get("row"))
-                    .map_err(|error| Fault::new("reading", error))?;
-                rows.collect::<Result<Vec<String>, _>>().map_err(|error| Fault::new("reading", error))
+                    .map_err(|error| Fault::new("reading", error))?
+                    .collect::<Result<Vec<String>, _>>()
+                    .map_err(|error| Fault::new("reading", error));
+                let steps = prepared.reset_status(StatementStatus::VmStep);
+                self.steps.set(self.steps.get() + i64::from(steps));
+                rows
             })
             .collect()
     }
