@@ -144,10 +144,12 @@ impl CommunityLog {
         Ok(())
     }
 
-    pub(super) fn announce(&self, command: Announce<'_>) -> Outcome<Announced> {
+    pub(super) async fn announce(&self, command: Announce<'_>) -> Outcome<Announced> {
         let Announce { community, rows } = command;
+        let mut rows = rows.into_owned();
+        self.read_threads(&mut rows).await?;
         self.with(|core| {
-            core.announced(&community, rows.into_owned())
+            core.announced(&community, rows)
                 .map_err(|error| Fault::new("writing an event of voice", error))?;
             Ok(Announced { through: core.counters().announced })
         })

@@ -22,6 +22,7 @@ pub mod devices;
 mod log;
 mod observer_sockets;
 mod observers;
+mod threads;
 pub mod typing;
 mod voice;
 mod voice_rooms;
@@ -70,7 +71,7 @@ impl DurableObject for Community {
         match request.path().trim_start_matches('/') {
             Announce::NAME => {
                 let announce = async |command: Announce| {
-                    let announced = log.announce(command)?;
+                    let announced = log.announce(command).await?;
                     log.deliver_soon().await;
                     Ok(announced)
                 };

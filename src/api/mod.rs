@@ -5,6 +5,7 @@
 
 mod router;
 
+mod activity;
 mod authentication;
 mod authority;
 mod body;
@@ -24,6 +25,7 @@ mod blob;
 mod communities;
 mod demo;
 mod did;
+mod directory;
 mod erasure;
 mod export;
 mod feeds;
@@ -105,6 +107,9 @@ const ROUTES: &[Route] = routes! {
     GET    "/api/export"             R43 export::export;
     PUT    "/api/community/members-only" R45 moderation::set_members_only;
     GET    "/api/community/members-only" R46 moderation::members_only;
+    PUT    "/api/community/listing"  R52 directory::set;
+    GET    "/api/directory"          R53 directory::page cached;
+    GET    "/api/activity"           R54 activity::page;
     GET    "/api/unread"             R48 notifications::unread;
     POST   "/api/read"               R49 notifications::read;
     GET    "/api/notifications"      R50 notifications::list;
@@ -189,6 +194,8 @@ const METHODS: &[Method] = methods! {
     R42 "social.colibri.sync.liftErasure";
     R43 "social.colibri.sync.exportRecords" MODERATE;
     R45 "social.colibri.community.setMembersOnly" MODERATE;
+    R52 "social.colibri.community.setListing" MODERATE;
+    R54 "social.colibri.sync.listActivity";
     R48 "social.colibri.sync.listUnread";
     R49 "social.colibri.sync.markRead";
     R50 "social.colibri.sync.listNotifications" LIST_NOTIFICATIONS;

@@ -74,7 +74,7 @@ async fn may(
     let channels = [Some(channel), act.to()].into_iter().flatten();
     let actor = if let Caller::Person(actor) = caller { Some(actor) } else { None };
     let people = [Some(did), actor].into_iter().flatten();
-    let facts = facts::voice_acts(&call.db()?, community, channels, people, now()).await?;
+    let facts = facts::acts_in(&call.db()?, community, channels, people, now()).await?;
     voice_moderation::judge(&facts, caller, community, channel, did, act).map_err(|refusal| match refusal {
         Refusal::Forbidden => ApiError::Forbidden(NOT_YOURS),
         Refusal::NoChannel(VoiceRefusal::NotVoice) => {

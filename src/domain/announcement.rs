@@ -100,6 +100,9 @@ pub enum Topic {
     Account(bool),
     /// Their person is notified of this message, with this number. Their gateway reads what that says (U20).
     Notification(AtUri, i64),
+    /// An answer in a thread appeared or disappeared: what it answers, as it names it. The community reads the thread
+    /// (U33).
+    Thread(String),
     /// Nothing that receivers need to know.
     Other,
 }

@@ -138,6 +138,7 @@ fn clear_march(event: &str, community: &AtUri, audience: &Audience, did: &Did) -
             Cleared::Withdrawn
         }
         "member_pending" | "member_joined" if says("member_did") => Cleared::Withdrawn,
+        "thread_updated" => Cleared::Withdrawn, // it names a message of theirs
         "voice_channel_updated" if names(fields.get("member_dids"), did) => Cleared::Withdrawn,
         "message" => message(event, fields.get("message").unwrap_or(&Value::Null), did),
         _ => Cleared::Stays,

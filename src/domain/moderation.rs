@@ -241,6 +241,12 @@ fn may_by_role(working_set: &WorkingSet, person: &Did, community: &AtUri, what: 
         && what.puts_out().is_none_or(|(_, member)| outranks(working_set, community, person, member))
 }
 
+/// Whether `caller` says whether the directory lists a community (R52): who says who reads it. `facts` must hold what
+/// `storage::facts::acts_in` loads.
+pub fn may_list(facts: &WorkingSet, caller: &Caller, community: &AtUri) -> bool {
+    may_decide(facts, caller, community, &Measure::MembersOnly(community.clone(), true))
+}
+
 /// Whether `caller` may decide this for `community`. The first rule that applies decides:
 ///   1. the operator and the owner may decide everything (X03);
 ///   2. only the owner decides who moderates (X20), and who reads (R45);

@@ -63,7 +63,7 @@ pub enum Refusal {
 ///   2. otherwise it takes what a kick takes (X20, N23);
 ///   3. the channel, and the one to go to, must be voice channels of the community.
 ///
-/// `facts` must hold what `storage::facts::voice_acts` loads.
+/// `facts` must hold what `storage::facts::acts_in` loads.
 pub fn judge(
     facts: &WorkingSet,
     caller: &Caller,

@@ -115,7 +115,7 @@ pub fn concerns(announcement: &Announcement) -> Option<Concern> {
         uri: Option<AtUri>,
         channel_type: Option<String>,
     }
-    if matches!(announcement.topic, Topic::MessageShown(_) | Topic::MessageGone(_)) {
+    if matches!(announcement.topic, Topic::MessageShown(_) | Topic::MessageGone(_) | Topic::Thread(_)) {
         return None;
     }
     if let Topic::MembersOnly(_) = announcement.topic {

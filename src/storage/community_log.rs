@@ -117,6 +117,7 @@ pub fn append<'a>(
             | Topic::MembersOnly(_)
             | Topic::Account(_)
             | Topic::Notification(..)
+            | Topic::Thread(_)
             | Topic::Other => {}
         }
         entries.push(Entry {

@@ -334,6 +334,9 @@ const OTHERS: &[&str] = &[
     "DELETE FROM dismissed WHERE (community_uri, member_did) IN (SELECT community_uri, member_did FROM dismissed
          WHERE community_uri > 'at://' || ?1 || '/' AND community_uri < 'at://' || ?1 || '0' LIMIT ?2)
      RETURNING 'null' AS row",
+    "DELETE FROM listings WHERE community_uri IN (SELECT community_uri FROM listings
+         WHERE community_uri > 'at://' || ?1 || '/' AND community_uri < 'at://' || ?1 || '0' LIMIT ?2)
+     RETURNING 'null' AS row",
     "DELETE FROM moderators WHERE (community_uri, did) IN (
          SELECT community_uri, did FROM moderators WHERE did = ?1 LIMIT ?2)
      RETURNING 'null' AS row",

@@ -132,9 +132,9 @@ pub async fn right_to_write(
     standings(store, needs, now).await
 }
 
-/// The facts that decide whether `caller` may act on `person` in a voice channel (R57): the channels, the community
-/// with its moderators, and the standings of both. One round trip.
-pub async fn voice_acts<'a>(
+/// The facts that decide whether somebody may act in a community (R52), also on somebody else in a voice channel (R57):
+/// the channels, the community with its moderators, and the standings of these people. One round trip.
+pub async fn acts_in<'a>(
     store: &impl Store,
     community: &AtUri,
     channels: impl IntoIterator<Item = &'a AtUri>,

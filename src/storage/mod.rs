@@ -22,6 +22,7 @@ pub mod idempotency;
 pub mod identities;
 pub mod incidents;
 pub mod invites;
+pub mod listings;
 pub mod members_only;
 pub mod moderators;
 pub mod notifications;

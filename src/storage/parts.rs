@@ -13,7 +13,7 @@ pub fn part_of(table: &str) -> Option<Part> {
     match table {
         "gone_messages" | "blocks" => Some(Part::Talk),
         "bans" => Some(Part::Standings),
-        "members_only" => Some(Part::Places),
+        "members_only" | "listings" => Some(Part::Places),
         "people" => Some(Part::People),
         _ => KINDS.iter().find(|kind| kind.table == table).and_then(|kind| kind.part),
     }

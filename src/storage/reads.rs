@@ -356,8 +356,10 @@ macro_rules! message_named {
     };
 }
 
+pub mod activity;
 pub mod bans;
 pub mod communities;
+pub mod directory;
 pub mod feeds;
 pub mod lexicons;
 pub mod members_only;

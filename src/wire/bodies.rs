@@ -383,6 +383,51 @@ pub struct Invite {
     pub active: bool,
 }
 
+/// A community of the directory (R53).
+#[derive(Clone, Debug, Serialize)]
+pub struct DirectoryEntry {
+    /// Its address.
+    pub community_uri: AtUri,
+    /// Its owner.
+    pub owner_did: Did,
+    /// Its name.
+    pub name: String,
+    /// As everybody sees it (X42).
+    pub description: Option<String>,
+    /// Verbatim.
+    pub picture: Option<Box<RawValue>>,
+    /// T09.
+    pub requires_approval_to_join: bool,
+    /// X40.
+    pub members_only: bool,
+    /// How many people are in it, among those counted; `None` if it is for members only.
+    pub member_count: Option<i64>,
+    /// How many of these are not `offline`.
+    pub online_count: Option<i64>,
+    /// When it was listed (H10).
+    pub listed_at: String,
+}
+
+/// A message of R54.
+#[derive(Clone, Debug, Serialize)]
+pub struct Active {
+    /// The community.
+    pub community_uri: AtUri,
+    /// The exact channel.
+    pub channel_uri: AtUri,
+    /// The message.
+    pub message: MessageCore,
+}
+
+/// The answer of R52.
+#[derive(Clone, Debug, Serialize)]
+pub struct Listing {
+    /// The community.
+    pub community_uri: String,
+    /// Whether the directory lists it.
+    pub listed: bool,
+}
+
 /// O21: whether only members read a community.
 #[derive(Clone, Debug, Serialize)]
 pub struct MembersOnly {

@@ -33,6 +33,20 @@ pub enum Event {
         /// The exact channel.
         channel_uri: AtUri,
     },
+    /// U33: an answer in a thread became visible, or is not any more. Its community adds the rest ([`with_thread`]).
+    ThreadUpdated {
+        /// The message that is answered, as the answer names it.
+        parent: String,
+        /// The channel string of the answer.
+        channel: String,
+        /// The community.
+        community_uri: AtUri,
+        /// The exact channel.
+        channel_uri: AtUri,
+        /// The thread, once the community has read it.
+        #[serde(flatten, skip_serializing_if = "Option::is_none")]
+        thread: Option<ThreadNow>,
+    },
     /// E03: a person's first visible reaction with this emoji.
     ReactionAdded(Reaction),
     /// E04: the person's last reaction with this emoji was removed.
@@ -182,6 +196,17 @@ pub struct MessageEvent {
     pub community_uri: AtUri,
     /// The exact channel.
     pub channel_uri: AtUri,
+}
+
+/// A thread as the index has it (U33).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ThreadNow {
+    /// The root.
+    pub root_uri: AtUri,
+    /// How many answers it has (U50).
+    pub reply_count: i64,
+    /// The sort instant of the latest (H10).
+    pub last_reply_at: Option<String>,
 }
 
 /// E03 and E04.
@@ -407,6 +432,13 @@ pub fn newest(event: &str) -> Option<std::borrow::Cow<'_, str>> {
     }
 }
 
+/// An [`Event::ThreadUpdated`] without its thread, with it.
+pub fn with_thread(event: &str, thread: &ThreadNow) -> Result<String, serde_json::Error> {
+    let open = event.strip_suffix('}').unwrap_or(event);
+    let fields = serde_json::to_string(thread)?;
+    Ok(format!("{open},{}", fields.strip_prefix('{').unwrap_or(&fields)))
+}
+
 /// The frame that a client gets: `event` (from [`Event::text`]) with `seq` and `live` at its end
 /// (Q01). A message also appears at the top level, where the web client reads it (E01, W08).
 pub fn stamp(event: &str, seq: u64, live: bool) -> String {
@@ -510,6 +542,25 @@ mod tests {
             stamp(&voice.text().unwrap(), 20, true),
             r#"{"type":"voice_channel_updated","community_uri":"at://did:plc:owner/social.colibri.community/3kcom","channel_rkey":"3kvoice","member_dids":["did:plc:guest"],"seq":20,"live":true}"#
         );
+    }
+
+    #[test]
+    fn u33_what_the_community_adds() {
+        let event = |thread| {
+            let event = Event::ThreadUpdated {
+                parent: "3kmsg".into(),
+                channel: "3kchan".into(),
+                community_uri: uri("at://did:plc:owner/social.colibri.community/3kcom"),
+                channel_uri: uri("at://did:plc:owner/social.colibri.channel/3kchan"),
+                thread,
+            };
+            event.text().unwrap()
+        };
+        let root_uri = uri("at://did:plc:member/social.colibri.message/3kroot");
+        for last_reply_at in [Some("2026-03-01T12:00:00.000Z".to_owned()), None] {
+            let thread = ThreadNow { root_uri: root_uri.clone(), reply_count: 2, last_reply_at };
+            assert_eq!(with_thread(&event(None), &thread).unwrap(), event(Some(thread)));
+        }
     }
 
     #[test]

@@ -127,6 +127,8 @@ async function cause(socket) {
   await hers.request({ action: 'typing', channel: channel.uri })
   await socket.next({ type: 'typing' })
   await hers.close()
+  await alice.message(channel.rkey, 'and more', { parent: said.rkey })
+  await socket.next({ type: 'thread_updated', parent: said.rkey, reply_count: 1 })
   const reaction = await bob.reaction(said.rkey, '👍')
   await socket.next({ type: 'reaction_added' })
   await bob.delete(COLLECTION.reaction, reaction.rkey)

@@ -262,8 +262,8 @@ fn t23_what_is_nested_too_deeply_is_refused_and_not_carried_on() {
     let before = more.frames.len();
     more.create("bob", "message/5", answer);
     service.batch(&more.frames[before..]);
-    let announced: serde_json::Value =
-        serde_json::from_str(service.announced.last().unwrap().event.get()).unwrap();
+    let [.., announced, _thread] = &service.announced[..] else { panic!("E01 and U33") };
+    let announced: serde_json::Value = serde_json::from_str(announced.event.get()).unwrap();
     assert_eq!(announced["message"]["parent_message"]["text"], "hello");
     assert_eq!(announced["message"]["parent_message"]["facets"], json!(null));
 }

@@ -29,7 +29,7 @@ use super::sqlite::{Break, Sqlite};
 use super::story::{START, Service, Story, ban, block, frame, kick, moderators};
 
 /// Columns with nothing of a person in them when that person is erased.
-const ERASED: [&str; 96] = [
+const ERASED: [&str; 97] = [
     "actors.did",
     "actors.uri",
     "approvals.approver_did",
@@ -52,6 +52,7 @@ const ERASED: [&str; 96] = [
     "incidents.example",
     "invites.community_uri",
     "invites.created_by_did",
+    "listings.community_uri",
     "members.community_uri", // of the community's own repository (N02)
     "members.uri",
     "memberships.member_did",
@@ -174,7 +175,7 @@ const STAYS: [(&str, &str); 40] = [
 ];
 
 /// Columns that name nobody.
-const NOBODY: [&str; 149] = [
+const NOBODY: [&str; 150] = [
     "actors.indexed_at",
     "actors.rev",
     "approvals.indexed_at",
@@ -242,6 +243,7 @@ const NOBODY: [&str; 149] = [
     "invites.created_at",
     "invites.ended_at",
     "invites.ended_because",
+    "listings.listed_at",
     "members.indexed_at",
     "members.nickname",
     "members.rev",
@@ -567,6 +569,7 @@ fn i56_then_nothing_is_left() {
     service.store.exec(
         "INSERT INTO dismissed VALUES ('at://did:plc:dora/social.colibri.community/c', 'did:plc:bob', '')",
     );
+    service.store.exec("INSERT INTO listings VALUES ('at://did:plc:bob/social.colibri.community/c', '')");
     service.store.exec("INSERT INTO visitors VALUES ('did:plc:bob', 'dnd', 'dnd')");
     service.store.exec("INSERT INTO incidents VALUES ('restart', 1, '', 'at://did:plc:bob/x/y')");
     for (message, recipient) in
@@ -604,7 +607,7 @@ fn i56_then_nothing_is_left() {
              '1', '', NULL)",
     );
     let before = holding(&service.store, "did:plc:bob");
-    for column in ERASED.iter().take(52) {
+    for column in ERASED.iter().take(53) {
         assert!(before.contains(*column), "the test has nothing of bob in {column}");
     }
     for column in NOBODY {

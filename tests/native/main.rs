@@ -38,6 +38,7 @@ mod newest;
 mod notifications;
 mod orders;
 mod pipeline;
+mod places;
 mod plans;
 mod presence;
 mod proofs;

@@ -395,10 +395,17 @@ fn r30_an_unblocked_message_is_shown_with_what_belongs_to_it() {
     assert_eq!(service.decide(unblock("carol", "2")), Ruling::Made);
     assert_eq!(
         service.published(),
-        ["message_deleted 1", "message_deleted 2", "message 1 \"hello\"", "message 2 \"yes\""]
+        [
+            "message_deleted 1",
+            "message_deleted 2",
+            "thread_updated 1",
+            "message 1 \"hello\"",
+            "message 2 \"yes\"",
+            "thread_updated 1"
+        ]
     );
     let event = |at: usize| super::story::frame(&service.announced[at]);
-    assert_eq!(event(3)["parent_message"]["text"], "hello", "with what it answers");
+    assert_eq!(event(4)["parent_message"]["text"], "hello", "with what it answers");
     assert_eq!(service.visible_texts(), ["hello", "yes"]);
     assert_eq!(service.decide(block("bob", "1")), Ruling::Made, "and may be blocked again");
 }

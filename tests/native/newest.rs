@@ -80,6 +80,7 @@ fn n12_n16_n30_from_the_wish_to_the_farewell() {
             "member_joined bob",
             "message 1 \"hello\"",
             "message 2 \"hello yourself\"",
+            "thread_updated at://did:plc:bob/social.colibri.message/1",
             "reaction_added 👍 r",
             "member_left bob",
             "community_deleted self *bob",

@@ -34,14 +34,14 @@ use colibri_edge::storage::reads::lexicons::{self, account, channels, communitie
 use colibri_edge::storage::reads::members_only::About;
 use colibri_edge::storage::reads::notifications as notices;
 use colibri_edge::storage::reads::{
-    self, Start, bans, communities, feeds, operator, people, present, reactions, search as found, threads,
-    whose,
+    self, Start, activity, bans, communities, directory, feeds, operator, people, present, reactions,
+    search as found, threads, whose,
 };
 use colibri_edge::storage::sweep::{Place, sweep, sweep_approvals, sweep_people};
 use colibri_edge::storage::{
     Statement, Store, community_voice, discovery, dismissed, export, facts, identities, incidents, invites,
-    members_only as settings_of, moderators, notifications, outbox, parts, presence, proofs, repos, rhythms,
-    search, used_tokens,
+    listings, members_only as settings_of, moderators, notifications, outbox, parts, presence, proofs, repos,
+    rhythms, search, used_tokens,
 };
 use colibri_edge::wire::ids::{AtUri, Collection, Did, Rkey};
 use colibri_edge::wire::signaling::VoiceState;
@@ -56,7 +56,7 @@ use super::story::{
 };
 
 /// Tables of unbounded size. The others have one row, or a row per reason (`refusal_counts`).
-const GROWING: [&str; 38] = [
+const GROWING: [&str; 39] = [
     "actor_profiles",
     "actors",
     "approvals",
@@ -76,6 +76,7 @@ const GROWING: [&str; 38] = [
     "idempotency_keys",
     "identities",
     "invites",
+    "listings",
     "members",
     "members_only",
     "memberships",
@@ -237,6 +238,22 @@ fn exercise() -> Sqlite {
         reads::message(&store, "", &message).await.unwrap();
         threads::threads(&store, "", "k", None, 20).await.unwrap();
         threads::thread(&store, "", &message, None, 50).await.unwrap();
+        threads::states(&store, vec![(place.clone(), "m".into())]).await.unwrap();
+        directory::directory(&store, None, 20).await.unwrap();
+        activity::activity(&store, "", &did, std::slice::from_ref(&place), None, 50).await.unwrap();
+        let act = Act {
+            community: &place,
+            caller: &Caller::Operator,
+            proof: Proof::ApiKey,
+            action: "listing",
+            subject: String::new(),
+            reason: None,
+            until: None,
+        };
+        for on in [true, false] {
+            listings::set(&store, &act, on, Micros(START)).await.unwrap();
+        }
+        facts::acts_in(&store, &place, [], [&did], Micros(START)).await.unwrap();
         let key = Rkey::parse("k").unwrap();
         for community in [feeds::Named::Owner(did.clone()), feeds::Named::Rkey(key.clone())] {
             feeds::feed(&store, &community, &key).await.unwrap();

@@ -224,6 +224,7 @@ fn the_recorded_stream_ends_in_the_state_its_story_says() {
             "member_joined bob",
             r#"message "Hello 🌿 Garden, see #hall""#,
             r#"message "Welcome, bob""#,
+            "thread_updated",
             r#"message "Water the plants""#,
             r#"message "Watering can found""#,
             r#"message "Watering can found!""#,

@@ -80,7 +80,9 @@ fn t21_i53_what_was_written_meanwhile_comes_with_what_it_answers() {
         story.create("bob", "message/9", reply);
         account(story, "bob", true, "");
     });
-    let announced = frame(service.announced.last().unwrap());
+    let [.., announced, thread] = &service.announced[..] else { panic!("E01 and U33") };
+    assert_eq!(frame(thread)["type"], "thread_updated");
+    let announced = frame(announced);
     assert_eq!(announced["message"]["text"], "an answer");
     assert_eq!(
         announced["parent_message"]["text"], "a question",

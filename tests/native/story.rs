@@ -370,6 +370,7 @@ fn short(announcement: &Announcement) -> String {
         }
         "reaction_added" | "reaction_removed" => format!("{} {}", text("emoji"), text("rkey")),
         "member_pending" | "member_joined" | "member_left" => text("member_did").replace("did:plc:", ""),
+        "thread_updated" => text("parent"),
         _ => text("rkey"),
     };
     let private = match &announcement.audience {

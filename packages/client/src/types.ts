@@ -192,6 +192,34 @@ export interface UnreadChannel {
 
 export type AnsweredMessage = Message & { reply_count: number }
 
+export interface Listing {
+  community_uri: AtUri
+  listed: boolean
+}
+
+export interface DirectoryEntry {
+  community_uri: AtUri
+  owner_did: Did
+  name: string
+  description: string | null
+  /** A blob reference, verbatim. Fetch it with `GET /api/blob`, `did` = `owner_did`, `cid` = `ref.$link`. */
+  picture: Record<string, unknown> | null
+  requires_approval_to_join: boolean
+  /** Then the description and both counts are null. */
+  members_only: boolean
+  /** How many people take part, among the first 1,000. */
+  member_count: number | null
+  /** How many of them are not offline. */
+  online_count: number | null
+  listed_at: Timestamp
+}
+
+export interface Active {
+  community_uri: AtUri
+  channel_uri: AtUri
+  message: MessageCore
+}
+
 export interface Thread {
   /** The answers below the root. */
   reply_count: number
@@ -608,6 +636,8 @@ export interface Requests {
   'POST /api/community/ban': { query: {}; body: { community_uri: CommunityUri; member_did: Did; until?: string | null; reason?: string | null }; answer: undefined }
   'DELETE /api/community/ban': { query: { community: AtUri; member_did: Did; reason?: string }; body: undefined; answer: undefined }
   'GET /api/community/bans': { query: { community: AtUri; limit?: number; cursor?: Cursor }; body: undefined; answer: Member[] }
+  'PUT /api/community/listing': { query: {}; body: { community_uri: CommunityUri; listed: boolean; reason?: string | null }; answer: Listing }
+  'GET /api/directory': { query: { limit?: number; cursor?: Cursor }; body: undefined; answer: DirectoryEntry[] }
   'POST /api/voice/moderate': { query: {}; body: { community_uri: CommunityUri; member_did: Did; channel: string; action: "mute" | "disconnect" | "move"; to?: string | null; reason?: string | null }; answer: undefined }
   'POST /api/community/kick': { query: {}; body: { community_uri: CommunityUri; member_did: Did; reason?: string | null }; answer: undefined }
   'GET /api/community/members-only': { query: { community: AtUri }; body: undefined; answer: MembersOnly }
@@ -638,6 +668,7 @@ export interface Requests {
   'GET /api/server': { query: {}; body: undefined; answer: Server }
   'GET /api/unread': { query: { did: Did; community?: AtUri }; body: undefined; answer: UnreadChannel[] }
   'POST /api/read': { query: { did: Did; channel: AtUri; message?: AtUri }; body: undefined; answer: undefined }
+  'GET /api/activity': { query: { did: Did; limit?: number; cursor?: Cursor }; body: undefined; answer: Active[] }
   'GET /api/notifications': { query: { did: Did; limit?: number; cursor?: Cursor }; body: undefined; answer: Notifications }
   'POST /api/notifications/seen': { query: { did: Did; message?: AtUri; until?: Timestamp }; body: undefined; answer: Seen }
   'GET /api/preferences': { query: { did: Did }; body: undefined; answer: Preferences }
@@ -675,6 +706,7 @@ export type ServerFrame =
   | { type: "server_restart"; retry_after_ms: number }
   | Message & { type: "message"; message: Message; community_uri: AtUri; channel_uri: AtUri; seq: Seq; live: Live }
   | { type: "message_deleted"; id: string; rkey: Rkey; author_did: Did; channel: string; community_uri: AtUri; channel_uri: AtUri; seq: Seq; live: Live }
+  | { type: "thread_updated"; parent: string; channel: string; community_uri: AtUri; channel_uri: AtUri; root_uri?: AtUri; reply_count?: number; last_reply_at?: string | null; seq: Seq; live: Live }
   | { type: "reaction_added"; rkey: Rkey; author_did: Did; emoji: string; target_rkey: Rkey; target_author_did: Did; channel: string; community_uri: AtUri; channel_uri: AtUri; seq: Seq; live: Live }
   | { type: "reaction_removed"; rkey: Rkey; author_did: Did; emoji: string; target_rkey: Rkey; target_author_did: Did; channel: string; community_uri: AtUri; channel_uri: AtUri; seq: Seq; live: Live }
   | { type: "community_upserted"; community_uri: AtUri; owner_did: Did; rkey: Rkey; name: string; description?: string; picture?: Record<string, unknown>; category_order?: unknown[]; requires_approval_to_join: boolean; seq: Seq; live: Live }

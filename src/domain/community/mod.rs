@@ -7,6 +7,7 @@
 pub mod deliveries;
 pub mod devices;
 pub mod observers;
+pub mod threads;
 mod voice;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -90,7 +90,7 @@ impl Fold {
             return Ruling::NothingThere;
         }
         if self.working_set.visible(&message) {
-            self.announce_shown(&message);
+            self.announce_shown_again(&message);
         }
         self.release_after_message(uri);
         Ruling::Made

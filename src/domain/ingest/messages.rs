@@ -11,7 +11,7 @@ use super::super::working_set::WorkingSet;
 use super::{Fold, Version, reactions};
 use crate::wire::bodies::{self, message_id, verbatim};
 use crate::wire::events::{Event, MessageEvent, pack};
-use crate::wire::ids::{AtUri, Rkey};
+use crate::wire::ids::{AtUri, Collection, Rkey};
 use crate::wire::records::{Message, are_attachments, are_facets};
 use crate::wire::subscribe_events::{self, NewestEvent};
 use crate::wire::time::Micros;
@@ -63,6 +63,11 @@ impl Fold {
             return;
         }
         self.notify(before, &row);
+        let same_thread = |old: &MessageRow| old.channel_uri == row.channel_uri && old.parent == row.parent;
+        let (stays_in_thread, left_thread) = match &shown_before {
+            Some(old) if same_thread(old) => (true, None),
+            old => (false, old.clone().filter(|old| old.channel_uri == row.channel_uri)),
+        };
         let moved = shown_before.filter(|old| old.channel_uri != row.channel_uri);
         if let Some(old) = before.filter(|old| old.channel_uri != row.channel_uri) {
             self.working_set.gone.insert(GoneRow::from(old));
@@ -72,6 +77,10 @@ impl Fold {
         }
         if self.working_set.visible(&row) && (before.is_some() || self.is_announced(row.sort_at)) {
             self.announce_shown(&row);
+            left_thread.iter().for_each(|old| self.announce_thread(old));
+            if !stays_in_thread {
+                self.announce_thread(&row);
+            }
         }
         if !stood && self.working_set.visible_if_active(&row) {
             self.release_after_message(&row.uri);
@@ -101,10 +110,33 @@ impl Fold {
         };
         let audience = Audience::Messages(row.channel_uri.clone());
         self.announce(&community_uri, audience, Topic::MessageGone(row.uri.clone()), &event);
+        self.announce_thread(row);
+    }
+
+    /// A message that was hidden is visible again: E01, U33.
+    pub(super) fn announce_shown_again(&mut self, row: &MessageRow) {
+        self.announce_shown(row);
+        self.announce_thread(row);
+    }
+
+    /// U33: `row`, if it answers anything, appeared in a thread, or disappeared from it. Which thread that is, and how
+    /// much it has, says the index once all of this is committed.
+    fn announce_thread(&mut self, row: &MessageRow) {
+        let Some(parent) = row.parent.clone().filter(|parent| names_a_message(parent)) else { return };
+        let Some(community_uri) = self.community_of(row) else { return };
+        let event = Event::ThreadUpdated {
+            parent: parent.clone(),
+            channel: row.shown_channel(),
+            community_uri: community_uri.clone(),
+            channel_uri: row.channel_uri.clone(),
+            thread: None,
+        };
+        let audience = Audience::Messages(row.channel_uri.clone());
+        self.announce(&community_uri, audience, Topic::Thread(parent), &event);
     }
 
     /// E01. For the newest client it has a text of its own only if that says more: which previews are not shown.
-    pub(super) fn announce_shown(&mut self, row: &MessageRow) {
+    fn announce_shown(&mut self, row: &MessageRow) {
         let Some(march) = self.shown_text(row) else { return };
         let own = links(row.suppressed_embeds.as_deref());
         let hidden = self.embeds_hidden_in(row);
@@ -163,6 +195,11 @@ impl Fold {
     pub(super) fn community_of(&self, row: &MessageRow) -> Option<AtUri> {
         self.working_set.channel(&row.channel_uri).map(|(_, community)| community.uri.clone())
     }
+}
+
+/// Whether a parent can mean a message (T21).
+fn names_a_message(parent: &str) -> bool {
+    AtUri::parse(parent).is_ok_and(|uri| uri.is(Collection::Message)) || Rkey::parse(parent).is_ok()
 }
 
 /// The row of an accepted version. An edit replaces text, channel, parent, facets and attachments;

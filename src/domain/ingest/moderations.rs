@@ -166,7 +166,7 @@ impl Fold {
         }
         self.judge_hidden(message);
         if !was_visible && self.working_set.visible(message) {
-            self.announce_shown(message);
+            self.announce_shown_again(message);
         }
         if !stood && self.working_set.visible_if_active(message) {
             self.release_after_message(&message.uri);

@@ -294,7 +294,7 @@ impl Fold {
             .collect();
         news.sort_by_key(|row| (row.indexed_at, row.uri.clone()));
         for message in &news {
-            self.announce_shown(message);
+            self.announce_shown_again(message);
         }
     }
 

@@ -9,8 +9,10 @@ use serde::Deserialize;
 
 use super::super::{Fault, Param, Statement, Store, rows};
 use super::{Page, PageEnd, cut, shown};
+use crate::domain::community::threads::Named;
 use crate::domain::rows::{MessageRow, PersonRow};
 use crate::wire::bodies::{Thread, ThreadMessage};
+use crate::wire::events::ThreadNow;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
 
@@ -71,6 +73,22 @@ pub async fn thread(
         message: one.message.core(shown(one.author.as_ref(), cdn)),
     };
     Ok((found.into_iter().map(body).collect(), end))
+}
+
+/// U33: the threads of these messages as they are now; those that are not visible are left out.
+pub async fn states(store: &impl Store, threads: Vec<Named>) -> Result<Vec<(Named, ThreadNow)>, Fault> {
+    let asked =
+        |(channel, parent): &Named| Statement::new(STATE, [channel.as_str().into(), parent.as_str().into()]);
+    let asked: Vec<Statement> = threads.iter().map(asked).collect();
+    let answers = store.read(&asked).await?;
+    let mut found = Vec::new();
+    for (thread, answer) in threads.into_iter().zip(&answers) {
+        if let Some((root, reply_count, last)) = rows::<(AtUri, i64, Option<Micros>)>(Some(answer))?.pop() {
+            let last_reply_at = last.map(Micros::shown);
+            found.push((thread, ThreadNow { root_uri: root, reply_count, last_reply_at }));
+        }
+    }
+    Ok(found)
 }
 
 /// How many answers a message has, for R02.
@@ -214,16 +232,16 @@ const LOOKED: &str = concat!(
     "ORDER BY m.sort_at DESC, m.rkey DESC, m.author_did DESC LIMIT 1 OFFSET 499"
 );
 
-// The visible message ?1, and what it answers, up to 16 levels.
+// A visible message `p` of which that is so, and what it answers, up to 16 levels.
 macro_rules! root_above {
-    () => {
+    ($($start:tt)*) => {
         concat!(
             "WITH RECURSIVE up(uri, rkey, channel_uri, parent, height) AS (
-                SELECT m.uri, m.rkey, m.channel_uri, m.parent, 0
-                FROM messages m JOIN channels ch ON ch.uri = m.channel_uri
+                SELECT p.uri, p.rkey, p.channel_uri, p.parent, 0
+                FROM messages p JOIN channels ch ON ch.uri = p.channel_uri
                 JOIN communities c ON c.uri = ch.community_uri
-                WHERE m.uri = ?1 AND NOT c.hidden AND ",
-            is_visible!("m"),
+                WHERE NOT c.hidden AND ",
+            $($start)*,
             "
                 UNION ALL
                 SELECT p.uri, p.rkey, p.channel_uri, p.parent, u.height + 1
@@ -237,7 +255,7 @@ macro_rules! root_above {
 }
 
 const THREAD: &str = concat!(
-    root_above!(),
+    root_above!(concat!("p.uri = ?1 AND ", is_visible!("p"))),
     below_roots!(),
     ", once AS (SELECT uri, min(depth) AS depth, above FROM tree GROUP BY uri)
     SELECT json_object('message', ",
@@ -256,4 +274,12 @@ const COUNT: &str = concat!(
     "WITH RECURSIVE roots(uri, rkey, channel_uri) AS (SELECT uri, rkey, channel_uri FROM messages WHERE uri = ?1)",
     below_roots!(),
     " SELECT json_array(count(DISTINCT uri)) AS row FROM tree WHERE uri <> ?1"
+);
+
+// The thread of the message that ?2 means in the channel ?1. In a circle the root is no answer to itself.
+const STATE: &str = concat!(
+    root_above!(parent_of!("?2", "?1")),
+    below_roots!(),
+    " SELECT json_array(root, count(DISTINCT iif(uri <> root, uri, NULL)), max(iif(uri <> root, sort_at, NULL))) AS row
+    FROM tree GROUP BY root"
 );

@@ -28,10 +28,10 @@ use crate::storage::reads::operator::{DueRepository, Listed, Overview, RefusedFo
 use crate::storage::reads::{DeferredShown, GapShown, IngestStatus};
 use crate::storage::repos::{self, Counts};
 use crate::wire::bodies::{
-    AnsweredMessage, AuditEntry, Author, Category, Channel, ChannelRead, Communities, Community, Found,
-    Invite, InviteCode, InviteToCommunity, Mark, Member, MembersOnly, Message, MessageCore, Notification,
-    Notifications, Person, Preferences, ReactionGroup, RhythmThere, Seen, Snippet, Thread, ThreadMessage,
-    Unread,
+    Active, AnsweredMessage, AuditEntry, Author, Category, Channel, ChannelRead, Communities, Community,
+    DirectoryEntry, Found, Invite, InviteCode, InviteToCommunity, Listing, Mark, Member, MembersOnly,
+    Message, MessageCore, Notification, Notifications, Person, Preferences, ReactionGroup, RhythmThere, Seen,
+    Snippet, Thread, ThreadMessage, Unread,
 };
 use crate::wire::handle::Handle;
 use crate::wire::ice::{IceServer, IceServers};
@@ -363,6 +363,20 @@ fn samples() -> Vec<Samples> {
             message: core(all),
         }),
         of("ThreadMessage", |all| ThreadMessage { depth: 1, parent_uri: all.then(uri), message: core(all) }),
+        of("Active", |all| Active { community_uri: uri(), channel_uri: uri(), message: core(all) }),
+        of("DirectoryEntry", |all| DirectoryEntry {
+            community_uri: uri(),
+            owner_did: did(),
+            name: text(),
+            description: all.then(text),
+            picture: all.then(|| json("{}")),
+            requires_approval_to_join: all,
+            members_only: all,
+            member_count: all.then_some(1),
+            online_count: all.then_some(1),
+            listed_at: text(),
+        }),
+        of("Listing", |listed| Listing { community_uri: text(), listed }),
         of("ReactionGroup", group),
         of("Community", community),
         of("Communities", |_| Communities { owned: vec![community(true)], joined: vec![community(true)] }),

@@ -11,7 +11,8 @@ use super::Document;
 use super::bodies::{did, json, message, notification, person, rkey, text, uri};
 use crate::domain::actions::{Action, action};
 use crate::wire::events::{
-    Event, Membership, MessageEvent, PersonIfKnown, Personal, Reaction, UserStatus, stamp, stamp_state,
+    Event, Membership, MessageEvent, PersonIfKnown, Personal, Reaction, ThreadNow, UserStatus, stamp,
+    stamp_state,
 };
 use crate::wire::signaling::{self, HEARTBEAT_ACK, ServerFrame, Signal, VoiceState};
 use crate::wire::socket::{PresentMember, Reply};
@@ -186,6 +187,16 @@ fn of_structure(all: bool) -> Vec<Event> {
 }
 
 /// One of each event with a number; `all`: with every value, otherwise without every optional one.
+fn thread_updated(all: bool, last_reply_at: Option<String>) -> Event {
+    Event::ThreadUpdated {
+        parent: text(),
+        channel: text(),
+        community_uri: uri(),
+        channel_uri: uri(),
+        thread: all.then(|| ThreadNow { root_uri: uri(), reply_count: 1, last_reply_at }),
+    }
+}
+
 fn numbered(all: bool) -> Vec<Event> {
     let mut events = of_structure(all);
     events.extend([
@@ -202,6 +213,8 @@ fn numbered(all: bool) -> Vec<Event> {
             community_uri: uri(),
             channel_uri: uri(),
         },
+        thread_updated(all, Some(text())),
+        thread_updated(all, None),
         Event::ReactionAdded(reaction()),
         Event::ReactionRemoved(reaction()),
         Event::MemberPending(membership(all)),
