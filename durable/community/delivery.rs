@@ -22,6 +22,7 @@ impl CommunityLog {
     pub(super) async fn deliver_soon(self: &Rc<Self>) {
         self.start_delivering();
         self.start_asking_rooms();
+        self.start_sending();
         self.look_after_observers();
         self.alarm.ring_within(TIDY_MS).await;
     }

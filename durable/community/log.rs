@@ -8,6 +8,7 @@ use futures::future::join_all;
 use worker::{Env, State};
 
 use super::observers::Observers;
+use super::sending::Webhooks;
 use crate::domain::announcement::Announcement;
 use crate::domain::community::{Community as Core, Effect, Keep, Listener, PAGE, Settings};
 use crate::domain::replay::{Replayed, Resume, cursor_of, nothing_yet};
@@ -58,6 +59,7 @@ pub(super) struct CommunityLog {
     pub(super) observers: Observers,
     /// The gateways that get no typing of a channel, because nobody there receives it (U40).
     pub(super) deaf: RefCell<Deaf>,
+    pub(super) webhooks: Webhooks,
 }
 
 impl CommunityLog {
@@ -76,6 +78,7 @@ impl CommunityLog {
             rooms_may_be_due: Cell::new(true),
             observers: Observers::new(rate),
             deaf: RefCell::default(),
+            webhooks: Webhooks::default(),
         }
     }
 
@@ -240,6 +243,7 @@ impl CommunityLog {
             Ok(counters) => {
                 self.start_delivering();
                 self.start_asking_rooms();
+                self.start_sending();
                 if counters.oldest.is_some() {
                     self.alarm.ring_within(TIDY_MS).await;
                 }

@@ -10,7 +10,7 @@
 //!   observer's attachment has its number, and its position while it catches up.
 //! - Commands: [`Announce`], [`Attach`], [`Replay`], [`Locate`], [`JoinVoice`], [`LeaveVoice`], [`Voices`],
 //!   [`PublishToObservers`], [`ClearLog`], [`Observe`](OBSERVE), [`Bind`], [`Typing`], [`ListensForTyping`],
-//!   [`DevicesAre`], [`ApplicationMoved`]; of a lobby, which stores nothing, [`Wait`](WAIT) and [`Known`].
+//!   [`DevicesAre`], [`ApplicationMoved`], [`WebhooksChanged`]; of a lobby, which stores nothing, [`Wait`](WAIT) and [`Known`].
 //! - Wakes on a command, a frame of an observer, and its alarm, which delivers what is left and
 //!   deletes old events. Its log expires; the counters stay, because a `seq` is never reused.
 
@@ -22,10 +22,12 @@ pub mod devices;
 mod log;
 mod observer_sockets;
 mod observers;
+mod sending;
 mod threads;
 pub mod typing;
 mod voice;
 mod voice_rooms;
+pub mod webhooks;
 
 use std::rc::Rc;
 
@@ -38,6 +40,7 @@ use self::applications::ApplicationMoved;
 use self::devices::DevicesAre;
 use self::log::CommunityLog;
 use self::typing::{ListensForTyping, Typing};
+use self::webhooks::WebhooksChanged;
 use crate::durable::community::commands::{
     Announce, Attach, Bind, COMMUNITY_PARAMETER, CURSOR_HEADER, ClearLog, JoinVoice, Known, LeaveVoice,
     Locate, OBSERVE, PublishToObservers, Replay, Voices, WAIT,
@@ -89,6 +92,10 @@ impl DurableObject for Community {
             }
             ApplicationMoved::NAME => {
                 serve(&mut request, async |command: ApplicationMoved| log.application_moved(command).await)
+                    .await
+            }
+            WebhooksChanged::NAME => {
+                serve(&mut request, async |command: WebhooksChanged| log.webhooks_changed(command).await)
                     .await
             }
             Replay::NAME => serve(&mut request, async |command: Replay| log.replay(&command)).await,

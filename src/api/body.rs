@@ -11,6 +11,7 @@ use futures::TryStreamExt as _;
 use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_json::value::RawValue;
+use url::Url;
 use worker::ByteStream;
 
 use super::error::ApiError;
@@ -20,6 +21,7 @@ use crate::domain::urgency::Rhythm;
 use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::json::is_too_deep;
 use crate::wire::time::Micros;
+use crate::wire::webhooks::secret_in;
 
 /// The longest body in bytes (H08).
 pub(super) const BODY_MAX: usize = 64 * 1024;
@@ -27,6 +29,11 @@ pub(super) const BODY_MAX: usize = 64 * 1024;
 /// while the caller still sends, the connection is cut, and the caller sees that instead of the
 /// 413.
 const DRAIN_MAX: usize = 16 * 1024 * 1024;
+
+/// The longest address.
+const URL_MAX: usize = 2_048;
+/// The most words of a list.
+const WORDS_MAX: usize = 50;
 
 /// The fields of a body.
 #[derive(Debug)]
@@ -158,6 +165,36 @@ impl Body {
             return Err(ApiError::Invalid(format!("{name} is required")));
         }
         self.optional(name, "silent, quiet, engaged, busy or null")
+    }
+
+    /// A required absolute address of at most [`URL_MAX`] characters.
+    pub(super) fn url(&self, name: &str) -> Checked<Url> {
+        let what = format!("an address of at most {URL_MAX} characters");
+        let text: String = self.required(name, &what)?;
+        let url = Url::parse(&text).ok().filter(|url| url.as_str().len() <= URL_MAX);
+        url.ok_or_else(|| ApiError::Invalid(format!("{name} must be {what}")))
+    }
+
+    /// An optional list of at most [`WORDS_MAX`] words such as types of events.
+    pub(super) fn words(&self, name: &str) -> Checked<Vec<String>> {
+        let what = format!("a list of at most {WORDS_MAX} words with underscores");
+        let words: Vec<String> = self.optional(name, &what)?.unwrap_or_default();
+        let is_word = |word: &String| {
+            (1..=64).contains(&word.len())
+                && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        };
+        if words.len() <= WORDS_MAX && words.iter().all(is_word) {
+            Ok(words)
+        } else {
+            Err(ApiError::Invalid(format!("{name} must be {what}")))
+        }
+    }
+
+    /// An optional secret of a webhook, in base64.
+    pub(super) fn secret(&self, name: &str) -> Checked<Option<String>> {
+        let what = "whsec_ and 24 to 64 bytes in base64";
+        let Some(text) = self.optional::<String>(name, what)? else { return Ok(None) };
+        secret_in(&text).map(Some).ok_or_else(|| ApiError::Invalid(format!("{name} must be {what}")))
     }
 
     /// Yes or no, which must be there.

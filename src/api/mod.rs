@@ -48,6 +48,7 @@ mod sockets;
 mod sync;
 mod voice;
 mod waiting;
+mod webhooks;
 mod xrpc;
 
 use std::cell::RefCell;
@@ -119,6 +120,9 @@ const ROUTES: &[Route] = routes! {
     POST   "/api/voice/moderate"     R57 voice::moderate;
     GET    "/api/preferences"        R56 preferences::shown;
     PUT    "/api/preferences"        R59 preferences::set;
+    PUT    "/api/webhooks"           R82 webhooks::put;
+    GET    "/api/webhooks"           R83 webhooks::list;
+    DELETE "/api/webhooks"           R84 webhooks::remove;
     GET    "/api/operator"           R60 operator::overview;
     GET    "/api/operator/communities" R61 operator::communities;
     GET    "/api/statistics"         R62 operator::statistics;
@@ -203,6 +207,9 @@ const METHODS: &[Method] = methods! {
     R57 "social.colibri.voice.moderateMember" MODERATE;
     R56 "social.colibri.sync.getPreferences";
     R59 "social.colibri.sync.putPreferences";
+    R82 "social.colibri.webhook.set" MODERATE;
+    R83 "social.colibri.webhook.list" MODERATE;
+    R84 "social.colibri.webhook.delete" MODERATE;
     ice "social.colibri.voice.getIceServers" SUBSCRIBE;
     sync_now "social.colibri.sync.requestRepo" MODERATE;
 };

@@ -24,7 +24,7 @@ const PEOPLE_AT_ONCE: usize = 1_000;
 /// Communities whose observers a restart closes at most: each is a request, and one of ours may make a thousand.
 const OBSERVED_MAX: usize = 800;
 
-/// R60 `GET /api/operator`: refusals by reason, and the repositories that are to be read.
+/// R60 `GET /api/operator`: refusals by reason, the repositories that are to be read, and disabled webhooks.
 pub(super) async fn overview(call: &Call) -> Answer {
     authority::operator(call)?;
     shown(call, &operator::overview(&call.db()?).await?)

@@ -35,6 +35,8 @@ pub enum Errand<'a> {
     Document,
     /// The verification of a handle.
     Proof,
+    /// The webhook with this id.
+    Webhook(&'a str),
 }
 
 impl Errand<'_> {
@@ -47,15 +49,17 @@ impl Errand<'_> {
             Errand::Stranger(_) => "strangers",
             Errand::Document => "document",
             Errand::Proof => "proof",
+            Errand::Webhook(_) => "webhooks",
         };
         format!("{word} {host}")
     }
 
-    /// The key of the host's record for one unknown person. An error that a host answers about them
-    /// may concern only them; that a host does not answer concerns the host.
+    /// The key of the host's record for one unknown person, or one webhook. An error that a host answers about
+    /// them may concern only them; that a host does not answer concerns the host.
     pub fn name_of_one(self, host: &str) -> Option<String> {
         match self {
             Errand::Stranger(did) => Some(format!("stranger {did} {host}")),
+            Errand::Webhook(id) => Some(format!("webhook {id} {host}")),
             _ => None,
         }
     }

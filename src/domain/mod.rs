@@ -5,7 +5,7 @@
 //! - who may do what: `gate`, `standing`, `voice_right`, `moderation`, `hub`;
 //! - proofs: `service_auth`, `socket_token`, `auth_mode`, `secrets`;
 //! - what events do, and whom they reach: `ingest`, `notifications`, `announcement`, `subscriptions`, `restore`,
-//!   `presence`, `voice`, `lease`, `slow_sockets`;
+//!   `presence`, `voice`, `lease`, `slow_sockets`, `webhooks`;
 //! - the stream and repositories: `link`, `pages`, `pause`, `snapshot`, `repository`,
 //!   `reconciliation`, `repos`, `discovery`, `troubles`;
 //! - other hosts: `identity`, `hosts`, `breaker`, `allowance`, `answers`, `memory_budget`;
@@ -60,6 +60,7 @@ pub mod signaling;
 pub mod slow_sockets;
 pub mod statistics;
 pub mod subscriptions;
+pub mod webhooks;
 
 pub mod fault_code;
 pub mod health;

@@ -75,6 +75,7 @@ function Console({ board }: { board: Board }) {
       <Audit board={board} />
       <Repositories board={board} />
       <Refusals board={board} />
+      <Webhooks board={board} />
       <Tail />
     </main>
   )
@@ -287,6 +288,23 @@ function Refusals({ board: { refusals } }: { board: Board }) {
     <section class="card wide" aria-labelledby="refusals">
       <h2 id="refusals">{t.console.refusals}</h2>
       <Table name={t.console.refusals} head={head} rows={rows} />
+    </section>
+  )
+}
+
+function Webhooks({ board: { webhooks } }: { board: Board }) {
+  if (webhooks.length === 0) return null
+  const head = [t.console.name, t.console.host, t.console.reason, t.console.newest]
+  const rows = webhooks.map(({ community_uri: community, url, disabled_at: at, disabled_because: because }) => [
+    <code>{community}</code>,
+    url,
+    because ?? '',
+    time(at ?? undefined),
+  ])
+  return (
+    <section class="card wide" aria-labelledby="webhooks">
+      <h2 id="webhooks">{t.console.webhooks}</h2>
+      <Table name={t.console.webhooks} head={head} rows={rows} />
     </section>
   )
 }

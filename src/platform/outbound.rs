@@ -270,6 +270,30 @@ pub async fn post_json(
     answer
 }
 
+/// Posts JSON to `url`, and returns the status. The body of the answer is not read, and a redirect is not followed.
+pub async fn post(
+    doing: &'static str,
+    errand: Errand<'_>,
+    url: &Url,
+    headers: &[(&str, &str)],
+    body: &str,
+    within: Duration,
+) -> Result<u16, Failure> {
+    let abort = AbortController::default();
+    let signal = abort.signal();
+    let asked = async {
+        let fault = |error: worker::Error| Failure::Fault(Fault::coded(Code::Host, doing, error));
+        let request = request(url, headers, Some(body)).map_err(fault)?;
+        let response = Fetch::Request(request).send_with_signal(&signal).await.map_err(fault)?;
+        let status = response.status_code();
+        answered(errand, url, status, rest_until(&response));
+        if matches!(status, 300..=399) { Err(Failure::ElsewhereRefused) } else { Ok(status) }
+    };
+    let answer = in_time(doing, errand, url, asked, within).await;
+    abort.abort(); // also the rest of an answer that nobody reads
+    answer
+}
+
 /// Runs the request unless the host of `url` rests, and records its outcome.
 async fn in_time<T>(
     doing: &'static str,
@@ -312,6 +336,7 @@ impl Place {
         let host = url.origin().ascii_serialization();
         let kind = match errand {
             Errand::Stranger(_) => Errand::Stranger(""),
+            Errand::Webhook(_) => Errand::Webhook(""),
             Errand::Trusted => Errand::Trusted,
             Errand::TrustedForStrangers => Errand::TrustedForStrangers,
             Errand::Known => Errand::Known,

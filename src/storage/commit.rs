@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::kinds::{KINDS, row_objects};
 use super::{
     Param, Statement, chunks, dismissed, identities, invites, json_text, notifications, repos, search,
+    webhooks,
 };
 use crate::domain::announcement::Announcement;
 use crate::domain::ingest::{AccountChange, Refusal};
@@ -395,6 +396,7 @@ fn decisions(statements: &mut Vec<Statement>, commit: &Commit) {
         statements.push(dismissed::end_of(text));
     }
     for text in chunks(commit.deleted_communities.iter()) {
+        statements.push(webhooks::end_of(text.clone()));
         statements.push(invites::end_of(text, commit.now));
     }
 }

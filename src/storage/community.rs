@@ -1,9 +1,11 @@
 //! The SQLite of a `Community` object as a whole: what each [`Keep`] writes, and what the object's memory reads back.
 //!
-//! The tables are those of `community_log`, `community_voice` and `bound_rooms`.
+//! The tables are those of `community_log`, `community_voice`, `bound_rooms` and `webhooks`.
 
 use super::gateway::Run;
-use super::{Fault, Inner, Statement, bound_rooms, community_log as log, community_voice as voice, rows};
+use super::{
+    Fault, Inner, Statement, bound_rooms, community_log as log, community_voice as voice, rows, webhooks,
+};
 use crate::domain::community::devices::Devices;
 use crate::domain::community::{Counters, Keep, Stored};
 use crate::wire::ids::AtUri;
@@ -11,7 +13,7 @@ use crate::wire::time::Micros;
 
 /// Creates the tables in a new object.
 pub fn prepare(run: &Run<'_>) -> Result<(), Fault> {
-    let tables = [log::SCHEMA, voice::SCHEMA, bound_rooms::SCHEMA];
+    let tables = [log::SCHEMA, voice::SCHEMA, bound_rooms::SCHEMA, webhooks::SCHEMA];
     tables.into_iter().flatten().try_for_each(|schema| run(&Statement::new(schema, [])).map(drop))
 }
 

@@ -328,6 +328,9 @@ const OTHERS: &[&str] = &[
     "DELETE FROM invites WHERE code IN (SELECT code FROM invites
          WHERE community_uri > 'at://' || ?1 || '/' AND community_uri < 'at://' || ?1 || '0' LIMIT ?2)
      RETURNING 'null' AS row",
+    "DELETE FROM webhooks WHERE id IN (SELECT id FROM webhooks
+         WHERE community_uri > 'at://' || ?1 || '/' AND community_uri < 'at://' || ?1 || '0' LIMIT ?2)
+     RETURNING 'null' AS row",
     "DELETE FROM dismissed WHERE (community_uri, member_did) IN (
          SELECT community_uri, member_did FROM dismissed WHERE member_did = ?1 LIMIT ?2)
      RETURNING 'null' AS row",

@@ -35,6 +35,7 @@ pub mod repos;
 pub mod rhythms;
 pub mod search;
 pub mod sweep;
+pub mod webhooks;
 
 pub mod bound_rooms;
 pub mod community;

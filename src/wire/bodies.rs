@@ -460,6 +460,35 @@ pub struct AuditEntry {
     pub at: String,
 }
 
+/// O27: a webhook.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Webhook {
+    /// Its id.
+    pub id: String,
+    /// The community.
+    pub community_uri: AtUri,
+    /// Where it leads.
+    pub url: String,
+    /// The types of events that are sent; none: every type.
+    pub events: Vec<String>,
+    /// When it was made.
+    pub created_at: String,
+    /// Since when nothing is sent.
+    pub disabled_at: Option<String>,
+    /// Why nothing is sent.
+    pub disabled_because: Option<String>,
+}
+
+/// R82: a webhook with its secret.
+#[derive(Clone, Debug, Serialize)]
+pub struct WebhookSet {
+    /// O27.
+    #[serde(flatten)]
+    pub webhook: Webhook,
+    /// The secret of its signatures: `whsec_` and base64.
+    pub secret: String,
+}
+
 /// R16: an invite and the community it leads to.
 #[derive(Clone, Debug, Serialize)]
 pub struct InviteToCommunity {

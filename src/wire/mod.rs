@@ -40,5 +40,6 @@ pub mod text;
 pub mod tid;
 pub mod time;
 pub mod views;
+pub mod webhooks;
 pub mod words;
 pub mod xrpc;

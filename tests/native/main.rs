@@ -54,4 +54,5 @@ mod threads;
 mod tidy;
 mod upgrades;
 mod voice_right;
+mod webhooks;
 mod written;

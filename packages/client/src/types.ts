@@ -280,9 +280,23 @@ export interface Preferences {
   communities: RhythmThere[]
 }
 
+export interface Webhook {
+  id: string
+  community_uri: AtUri
+  url: string
+  /** Types of events; none: every type. */
+  events: string[]
+  created_at: Timestamp
+  disabled_at: Timestamp | null
+  disabled_because: string | null
+}
+
+export type WebhookSet = Webhook & { secret: string }
+
 export interface Overview {
   refusals: RefusedFor[]
   repositories: DueRepository[]
+  webhooks: Webhook[]
 }
 
 export interface RefusedFor {
@@ -673,6 +687,9 @@ export interface Requests {
   'POST /api/notifications/seen': { query: { did: Did; message?: AtUri; until?: Timestamp }; body: undefined; answer: Seen }
   'GET /api/preferences': { query: { did: Did }; body: undefined; answer: Preferences }
   'PUT /api/preferences': { query: { did: Did }; body: { community_uri?: AtUri; rhythm: "silent" | "quiet" | "engaged" | "busy" | null }; answer: Preferences }
+  'PUT /api/webhooks': { query: {}; body: { community_uri: CommunityUri; url: string; events?: string[] | null; secret?: string | null }; answer: WebhookSet }
+  'GET /api/webhooks': { query: { community: AtUri }; body: undefined; answer: Webhook[] }
+  'DELETE /api/webhooks': { query: { community: AtUri; id: string }; body: undefined; answer: undefined }
   'GET /api/operator': { query: {}; body: undefined; answer: Overview }
   'GET /api/operator/communities': { query: { limit?: number; cursor?: Cursor }; body: undefined; answer: ListedCommunity[] }
   'GET /api/statistics': { query: {}; body: undefined; answer: Statistics }

@@ -9,6 +9,7 @@ import {
   type ListedCommunity,
   type Member,
   type RefusedFor,
+  type Webhook,
 } from '../../../packages/client/src/index.ts'
 import { isVoice } from '../client/api.ts'
 
@@ -33,6 +34,7 @@ export class Board {
   rates: number[] = []
   refusals: RefusedFor[] = []
   repositories: DueRepository[] = []
+  webhooks: Webhook[] = []
   communities: Watched[] = []
   /** The cursors of the pages of communities until now; the last one is shown. */
   pages: (string | undefined)[] = [undefined]
@@ -84,8 +86,8 @@ export class Board {
   }
 
   async readLists() {
-    const { refusals, repositories } = await this.operator.get('/api/operator', {})
-    Object.assign(this, { refusals, repositories })
+    const { refusals, repositories, webhooks } = await this.operator.get('/api/operator', {})
+    Object.assign(this, { refusals, repositories, webhooks })
     await this.readCommunities()
     await this.readAudit()
   }

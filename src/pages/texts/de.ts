@@ -152,6 +152,7 @@ export const de: Texts = {
     none: 'keine',
     unknown: 'unbekannt',
     refusals: 'Ablehnungen',
+    webhooks: 'Abgeschaltete Webhooks',
     reason: 'Grund',
     count: 'Anzahl',
     newest: 'Neueste',

@@ -148,6 +148,7 @@ export const en = {
     none: 'none',
     unknown: 'unknown',
     refusals: 'Refusals',
+    webhooks: 'Disabled webhooks',
     reason: 'Reason',
     count: 'Count',
     newest: 'Newest',

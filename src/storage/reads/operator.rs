@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::{Fault, Param, Statement, Store, rows};
+use super::super::{Fault, Param, Statement, Store, rows, webhooks};
 use super::{Page, cut};
 use crate::domain::presence::State;
+use crate::wire::bodies::Webhook;
 use crate::wire::ids::{AtUri, Did};
 
 /// Repositories that R60 names at most.
@@ -51,14 +52,23 @@ pub struct Overview {
     pub refusals: Vec<RefusedFor>,
     /// The soonest first, at most [`REPOSITORIES_MAX`].
     pub repositories: Vec<DueRepository>,
+    /// Webhooks that were disabled, the latest first, at most 100.
+    pub webhooks: Vec<Webhook>,
 }
 
 /// R60, in one round trip.
 pub async fn overview(store: &impl Store) -> Result<Overview, Fault> {
-    let statements =
-        [Statement::new(REFUSALS, [] as [Param; 0]), Statement::new(REPOSITORIES, [REPOSITORIES_MAX.into()])];
+    let statements = [
+        Statement::new(REFUSALS, [] as [Param; 0]),
+        Statement::new(REPOSITORIES, [REPOSITORIES_MAX.into()]),
+        webhooks::disabled(),
+    ];
     let found = store.read(&statements).await?;
-    Ok(Overview { refusals: rows(found.first())?, repositories: rows(found.get(1))? })
+    Ok(Overview {
+        refusals: rows(found.first())?,
+        repositories: rows(found.get(1))?,
+        webhooks: webhooks::webhooks_of(found.get(2))?,
+    })
 }
 
 const REFUSALS: &str = "

@@ -31,7 +31,7 @@ use crate::wire::bodies::{
     Active, AnsweredMessage, AuditEntry, Author, Category, Channel, ChannelRead, Communities, Community,
     DirectoryEntry, Found, Invite, InviteCode, InviteToCommunity, Listing, Mark, Member, MembersOnly,
     Message, MessageCore, Notification, Notifications, Person, Preferences, ReactionGroup, RhythmThere, Seen,
-    Snippet, Thread, ThreadMessage, Unread,
+    Snippet, Thread, ThreadMessage, Unread, Webhook, WebhookSet,
 };
 use crate::wire::handle::Handle;
 use crate::wire::ice::{IceServer, IceServers};
@@ -177,7 +177,22 @@ fn due_repository(all: bool) -> DueRepository {
     }
 }
 fn overview(all: bool) -> Overview {
-    Overview { refusals: vec![refused_for(all)], repositories: vec![due_repository(all)] }
+    Overview {
+        refusals: vec![refused_for(all)],
+        repositories: vec![due_repository(all)],
+        webhooks: vec![webhook(all)],
+    }
+}
+fn webhook(all: bool) -> Webhook {
+    Webhook {
+        id: text(),
+        community_uri: uri(),
+        url: text(),
+        events: vec![text()],
+        created_at: text(),
+        disabled_at: all.then(text),
+        disabled_because: all.then(text),
+    }
 }
 fn listed(all: bool) -> Listed {
     Listed {
@@ -403,6 +418,8 @@ fn samples() -> Vec<Samples> {
         of("UnreadChannel", unread),
         of("Invite", invite),
         of("AuditEntry", audit_entry),
+        of("Webhook", webhook),
+        of("WebhookSet", |all| WebhookSet { webhook: webhook(all), secret: text() }),
         of("Overview", overview),
         of("Statistics", |_| statistics()),
         of("Here", |_| Here::default()),
