@@ -79,6 +79,7 @@ impl GatewayObject {
         if notifications::move_position(&db, did, view.channel.as_str(), None, now()).await?.is_some() {
             let (newest, march) = channel_read(&view.channel);
             if let Ok(event) = to_person(Some(&newest), Some(&march)) {
+                self.reconsider_digest(did)?;
                 self.on(Input::Shown(did.clone(), event))?;
             }
         }

@@ -16,6 +16,7 @@
 //!   answered by the runtime and wakes nobody (A10). Ends with its last socket.
 
 pub mod commands;
+mod digests;
 mod following;
 mod looking;
 mod members_only;
@@ -104,6 +105,7 @@ impl DurableObject for Gateway {
             Watch::NAME => serve(&mut request, async |command: Watch| object.watch(command).await).await,
             Show::NAME => {
                 serve(&mut request, async |Show { did, event }: Show| {
+                    object.reconsider_digest(&did)?;
                     object.on(Input::Shown(did, event)).map(|()| Done {})
                 })
                 .await

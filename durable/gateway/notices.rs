@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::object::{GatewayObject, Outcome};
 use crate::domain::announcement::{Audience, Topic};
 use crate::domain::pending::OutboxEvents;
+use crate::domain::urgency::Urgency;
 use crate::platform::clock::now;
 use crate::platform::d1::D1;
 use crate::platform::log;
@@ -28,6 +29,8 @@ impl GatewayObject {
                 (&event.audience, &event.topic)
             {
                 wanted.entry(did.clone()).or_default().push((*id, message.clone()));
+            } else if let Audience::Private(did) = &event.audience {
+                self.reconsider_digest(did)?; // they may have read something
             }
         }
         if wanted.is_empty() {
@@ -43,9 +46,12 @@ impl GatewayObject {
         self.see_on_screen(&db, &mut found).await?;
         let loud =
             |(did, notice): (Did, Notice)| Some((did, Notice { urgency: notice.sent_as()?, ..notice }));
-        let found = found.into_iter().filter_map(loud);
+        let found: Vec<(Did, Notice)> = found.into_iter().filter_map(loud).collect();
+        let is_quiet = |(_, notice): &&(Did, Notice)| notice.urgency == Urgency::Quiet;
+        self.expect_digests(found.iter().filter(is_quiet).map(|(did, _)| did))?;
         let key = |did: &Did, notice: &Notice| (did.clone(), notice.id, notice.message.uri.clone());
-        let found: BTreeMap<_, Notice> = found.map(|(did, notice)| (key(&did, &notice), notice)).collect();
+        let found: BTreeMap<_, Notice> =
+            found.into_iter().map(|(did, notice)| (key(&did, &notice), notice)).collect();
         for event in rows.iter_mut().flat_map(|row| &mut row.events) {
             if let (Audience::Private(did), Topic::Notification(message, id)) =
                 (&event.audience, &event.topic)

@@ -72,6 +72,10 @@ pub(super) struct GatewayObject {
     pub(super) forgot_at: Cell<Micros>,
     /// What addresses have read of logs (Q08).
     pub(super) read_budgets: RefCell<ReadBudgets>,
+    /// When a digest may be due next; none is before that (U27).
+    pub(super) next_digest: Cell<Option<Micros>>,
+    /// A task decides about digests.
+    pub(super) digesting: Cell<bool>,
     alarm: Alarm,
     wanted_at: Cell<Option<Micros>>,
     /// Nobody is here: the alarm is needed for the traces of closed sockets only.
@@ -103,6 +107,8 @@ impl GatewayObject {
             denied: RefCell::default(),
             forgot_at: Cell::new(now()),
             read_budgets: RefCell::default(),
+            next_digest: Cell::new(Some(Micros(0))),
+            digesting: Cell::new(false),
             wanted_at: Cell::new(None),
             rests: Cell::new(false),
         }
@@ -250,6 +256,7 @@ impl GatewayObject {
         self.clear_voice_soon();
         self.restore_soon();
         self.publish_typing();
+        self.digest_soon();
         self.arm().await;
     }
 
@@ -270,6 +277,7 @@ impl GatewayObject {
             Ok(end) if self.rests.take() => {
                 self.wanted_at.set(end);
                 self.alarm.delete().await;
+                self.digest_soon();
                 self.arm().await;
             }
             Ok(_) => self.stir().await,

@@ -59,7 +59,9 @@ impl GatewayObject {
         self.state.accept_web_socket(&socket);
         socket.serialize_attachment(id).map_err(|error| Fault::new("opening a session", error))?;
         self.holds(id, socket);
+        let came = session.did.clone().filter(|_| session.proven);
         self.on(Input::Opened(id, Box::new(session)))?;
+        came.iter().try_for_each(|did| self.reconsider_digest(did))?;
         Ok(id)
     }
 

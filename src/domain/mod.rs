@@ -72,6 +72,7 @@ pub mod pending;
 pub mod troubles;
 
 pub mod decision_queue;
+pub mod digest;
 pub mod discovery;
 pub mod reconciliation;
 pub mod repos;

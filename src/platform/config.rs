@@ -59,6 +59,8 @@ pub struct Sockets {
     pub restore: i64,
     /// `RESTORE_KEEP_MS` (C27), in microseconds.
     pub restore_keep: i64,
+    /// `DIGEST_AFTER_MS` (C45), in microseconds.
+    pub digest_after: i64,
     /// `WS_RATE`, `WS_BURST` (C15).
     pub rate: Rate,
 }
@@ -212,6 +214,7 @@ pub fn sockets(env: &Env) -> Sockets {
         lease: micros(env, "LEASE_MS"),
         restore: micros(env, "RESTORE_MS"),
         restore_keep: micros(env, "RESTORE_KEEP_MS"),
+        digest_after: micros(env, "DIGEST_AFTER_MS"),
         rate: Rate { per_second: number(env, "WS_RATE"), burst: number(env, "WS_BURST") },
     }
 }

@@ -1,6 +1,9 @@
 //! The SQLite of a `Gateway` object: performs each [`Keep`], and loads the stored state.
 
-use super::{Fault, Inner, Statement, gateway_people as people, gateway_sessions as sessions, rows};
+use super::{
+    Fault, Inner, Statement, gateway_digests as digests, gateway_people as people,
+    gateway_sessions as sessions, rows,
+};
 use crate::domain::gateway::session::Session;
 use crate::domain::gateway::{Keep, Stored, room_to_make};
 use crate::domain::person::Person;
@@ -47,7 +50,11 @@ fn statements(keep: &Keep) -> Vec<Statement> {
         Keep::Chosen(did, None, _) => vec![people::unchoose(did)],
         Keep::Records(through) => vec![sessions::keep_records(*through)],
         Keep::PublishedBy(from, through) => vec![people::published_by(from, *through)],
-        Keep::Erased(did, last) => people::erase(did, *last),
+        Keep::Erased(did, last) => {
+            let mut all = people::erase(did, *last);
+            all.push(digests::forget(did));
+            all
+        }
         Keep::Run(run) => vec![people::runs(run)],
     }
 }
@@ -66,7 +73,7 @@ fn tidy_traces(run: &Run<'_>, since: Micros) -> Result<(), Fault> {
 /// Creates the tables in a new object, and loads the stored state. Events about people that wait or
 /// are not delivered yet stay in their rows.
 pub fn load(run: &Run<'_>) -> Result<Stored, Fault> {
-    for schema in people::SCHEMA.iter().chain(sessions::SCHEMA) {
+    for schema in people::SCHEMA.iter().chain(sessions::SCHEMA).chain(digests::SCHEMA) {
         run(&Statement::new(schema, []))?;
     }
     let subscribed = rows::<(i64, String, String)>(Some(&run(&sessions::subscribed())?))?;

@@ -13,6 +13,7 @@ mod statement;
 
 pub mod audit;
 pub mod commit;
+pub mod digests;
 pub mod discovery;
 pub mod dismissed;
 pub mod erasures;
@@ -42,6 +43,7 @@ pub mod community;
 pub mod community_log;
 pub mod community_voice;
 pub mod gateway;
+pub mod gateway_digests;
 pub mod gateway_people;
 pub mod gateway_sessions;
 pub mod used_tokens;

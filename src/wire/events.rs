@@ -366,6 +366,17 @@ pub enum Personal {
         /// How many of them were not seen before.
         seen: usize,
     },
+    /// U27: quiet notifications wait.
+    Digest {
+        /// `digest`: what kind of notification it is.
+        kind: &'static str,
+        /// `quiet`.
+        urgency: &'static str,
+        /// How many of them are not seen.
+        count: usize,
+        /// Since when the first one waits (H10).
+        since: String,
+    },
     /// U22: the person read a channel on another device.
     ChannelRead {
         /// The channel.
@@ -374,6 +385,11 @@ pub enum Personal {
 }
 
 impl Personal {
+    /// A digest of `count` notifications, the first of which waits `since` then (H10).
+    pub fn digest(count: usize, since: String) -> Self {
+        Personal::Digest { kind: "digest", urgency: "quiet", count, since }
+    }
+
     /// Its text.
     pub fn text(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string(self)

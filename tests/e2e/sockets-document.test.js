@@ -138,12 +138,15 @@ async function cause(socket) {
   const features = [{ $type: 'app.bsky.richtext.facet#mention', did: bob.did }]
   const asked = await alice.message(channel.rkey, 'bob', { facets: [{ index: { byteStart: 0, byteEnd: 3 }, features }] })
   await socket.next({ type: 'notification', kind: 'mention' })
+  const more = []
+  for (let n = 0; n < 4; n += 1) more.push(await alice.message(channel.rkey, 'bob', { facets: [{ index: { byteStart: 0, byteEnd: 3 }, features }] }))
+  await socket.next({ type: 'digest', count: 5 })
   const headers = { authorization: `Bearer ${KEY}` }
   for (const path of ['/api/notifications/seen?', `/api/read?channel=${channel.uri}&`])
     assert((await service.fetch(`${path}did=${bob.did}`, { method: 'POST', headers })).ok, path)
-  await socket.next({ type: 'notifications_seen', seen: 1 })
+  await socket.next({ type: 'notifications_seen', seen: 5 })
   await socket.next({ type: 'channel_read', channel_uri: channel.uri })
-  await alice.delete(COLLECTION.message, asked.rkey)
+  for (const { rkey } of [asked, ...more]) await alice.delete(COLLECTION.message, rkey)
   const category = await alice.category({ name: 'General', community: community.rkey })
   await socket.next({ type: 'category_created' })
   await alice.delete(COLLECTION.category, category.rkey)

@@ -29,7 +29,7 @@ use super::sqlite::{Break, Sqlite};
 use super::story::{START, Service, Story, ban, block, frame, kick, moderators};
 
 /// Columns with nothing of a person in them when that person is erased.
-const ERASED: [&str; 98] = [
+const ERASED: [&str; 99] = [
     "actors.did",
     "actors.uri",
     "approvals.approver_did",
@@ -82,6 +82,7 @@ const ERASED: [&str; 98] = [
     "notifications.recipient_did",
     "read_positions.did",
     "rhythms.did",
+    "digests.did",
     "preferences.did",
     "preferences.uri",
     // What goes with the row of a column above: what the person wrote, or is called, or where they are.
@@ -176,7 +177,7 @@ const STAYS: [(&str, &str); 40] = [
 ];
 
 /// Columns that name nobody.
-const NOBODY: [&str; 157] = [
+const NOBODY: [&str; 159] = [
     "actors.indexed_at",
     "actors.rev",
     "approvals.indexed_at",
@@ -321,6 +322,8 @@ const NOBODY: [&str; 157] = [
     "notifications.seen_at",
     "read_positions.cursor_at",
     "read_positions.moved_at",
+    "digests.sent_at",
+    "digests.through",
     "rhythms.rhythm",
     "rhythms.set_at",
     "preferences.indexed_at",
@@ -590,6 +593,7 @@ fn i56_then_nothing_is_left() {
     service.store.exec(
         "INSERT INTO read_positions VALUES ('did:plc:bob', 'at://did:plc:alice/social.colibri.channel/k', '', NULL, '')",
     );
+    service.store.exec("INSERT INTO digests VALUES ('did:plc:bob', 1, '')");
     service.store.exec(
         "INSERT INTO rhythms VALUES ('did:plc:bob', 'at://did:plc:alice/social.colibri.community/c', 'busy', '')",
     );
@@ -618,7 +622,7 @@ fn i56_then_nothing_is_left() {
              '1', '', NULL)",
     );
     let before = holding(&service.store, "did:plc:bob");
-    for column in ERASED.iter().take(54) {
+    for column in ERASED.iter().take(55) {
         assert!(before.contains(*column), "the test has nothing of bob in {column}");
     }
     for column in NOBODY {

@@ -4,15 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use colibri_edge::domain::announcement::{Announcement, Audience, Scope, Topic};
-use colibri_edge::domain::notifications::{KEPT, KEPT_OF_AUTHOR, Kind, last_until};
+use colibri_edge::domain::digest::{Digest, digest};
+use colibri_edge::domain::notifications::{KEPT, KEPT_OF_AUTHOR, Kind, last_until, made_at};
 use colibri_edge::domain::urgency::{Rhythm, Urgency};
 use colibri_edge::storage::notifications::{move_position, see_message, see_until};
 use colibri_edge::storage::reads::communities::communities_of;
 use colibri_edge::storage::reads::lexicons::channels::view;
 use colibri_edge::storage::reads::notifications::{
-    Channel, UNREAD_MAX, page, these, unread, unseen, unseen_count,
+    Channel, UNREAD_MAX, for_digest, page, these, unread, unseen, unseen_count,
 };
-use colibri_edge::storage::rhythms;
+use colibri_edge::storage::{digests, rhythms};
 use colibri_edge::wire::events::pack;
 use colibri_edge::wire::ids::{AtUri, Did};
 use colibri_edge::wire::records::mentioned;
@@ -537,6 +538,98 @@ fn u11_unread_counts_end_at_a_hundred() {
     assert_eq!(counts(&service, "bob", GARDEN), Some((0, 0)), "the newest is their own");
     assert_eq!(counts(&service, "stranger", GARDEN), None);
     assert_eq!(counts(&service, "moe", PLACE), Some((0, 0)), "of the newest form");
+}
+
+/// What happens to the quiet notifications of one person.
+#[derive(Clone, Debug)]
+enum Happening {
+    Comes { ping: bool },
+    Seen(usize),
+    AllSeen,
+    Minutes(i64),
+}
+
+fn happenings() -> impl Strategy<Value = Vec<Happening>> {
+    let one = prop_oneof![
+        6 => Just(Happening::Comes { ping: false }),
+        1 => Just(Happening::Comes { ping: true }),
+        2 => (0..40usize).prop_map(Happening::Seen),
+        1 => Just(Happening::AllSeen),
+        2 => (1..50i64).prop_map(Happening::Minutes),
+    ];
+    prop::collection::vec(one, 1..40)
+}
+
+proptest! {
+    #![proptest_config(config(48))]
+
+    /// U27: the digests are those of a model that remembers each notification, however often it is decided.
+    #[test]
+    fn u27_digests_are_those_of_the_model(happenings in happenings()) {
+        const HOUR: i64 = 3_600_000_000;
+        let mut story = world();
+        for n in 0..40 {
+            let named = if n < 20 { "@carol" } else { "@@carol" };
+            story.create("bob", &format!("message/m{n:02}"), saying("k", &[("carol", named)]));
+        }
+        let mut service = Service::new();
+        service.batch(&story.frames);
+        service.store.exec("DELETE FROM notifications");
+        let (store, carol) = (&service.store, did("carol"));
+        let uri = |n: usize| format!("at://did:plc:bob/social.colibri.message/m{n:02}");
+        // By message: its number, and whether it is quiet, not seen, and counted by the last digest.
+        let mut model: BTreeMap<usize, (i64, bool, bool, bool)> = BTreeMap::new();
+        let mut now = Micros(START);
+        for happening in happenings {
+            now = Micros(now.0 + 1_000_000);
+            match happening {
+                Happening::Comes { ping } => {
+                    let from = if ping { 20 } else { 0 };
+                    let Some(n) = (from..from + 20).find(|n| !model.contains_key(n)) else { continue };
+                    let number = colibri_edge::domain::notifications::id(Kind::Mention, now);
+                    store.exec(&format!(
+                        "INSERT INTO notifications VALUES ('{}', 'mention', '{carol}', {number}, NULL)", uri(n)));
+                    model.insert(n, (number, !ping, true, false));
+                }
+                Happening::Seen(n) => {
+                    block_on(see_message(store, &carol, &uri(n), now)).unwrap();
+                    model.entry(n).and_modify(|one| one.2 = false);
+                }
+                Happening::AllSeen => {
+                    block_on(see_until(store, &carol, last_until(now), now)).unwrap();
+                    model.values_mut().for_each(|one| one.2 = false);
+                }
+                Happening::Minutes(minutes) => now = Micros(now.0 + minutes * 60_000_000),
+            }
+            let waiting: Vec<i64> =
+                model.values().filter(|(_, quiet, unseen, _)| *quiet && *unseen).map(|one| one.0).collect();
+            let unopened = model.values().any(|(_, quiet, unseen, counted)| *quiet && *unseen && *counted);
+            let first = waiting.iter().min().copied();
+            let is_due = !unopened
+                && (waiting.len() >= 5 || first.is_some_and(|first| made_at(first).0 + HOUR <= now.0));
+            let decide = || {
+                let found = block_on(for_digest(store, &carol)).unwrap();
+                digest(found.unseen, found.through, found.do_not_disturb, HOUR, now)
+            };
+            let mut sent = Vec::new();
+            for _ in 0..3 {
+                if let Digest::Due { count, first, last } = decide()
+                    && block_on(digests::claim(store, &carol, last, now)).unwrap()
+                {
+                    sent.push((count, Some(first)));
+                    prop_assert!(!block_on(digests::claim(store, &carol, last, now)).unwrap(), "a second delivery");
+                }
+            }
+            let expected: Vec<_> = is_due.then_some((waiting.len(), first)).into_iter().collect();
+            prop_assert_eq!(sent, expected);
+            if is_due {
+                model.values_mut().for_each(|one| one.3 = true);
+            }
+            if let Digest::Later(at) = decide() {
+                prop_assert_eq!(Some(at.0), first.map(|first| made_at(first).0 + HOUR));
+            }
+        }
+    }
 }
 
 /// The same history, in which every second message mentions somebody.

@@ -744,6 +744,7 @@ export type ServerFrame =
   | { type: "superseded"; community_uri: AtUri; channel_rkey: Rkey }
   | { type: "voice_moderated"; community_uri: AtUri; channel_rkey: Rkey; action: "mute" | "disconnect" | "move"; to_channel_rkey?: Rkey }
   | { type: "notification"; id: number; kind: "mention" | "reply"; community_uri: AtUri; channel_uri: AtUri; indexed_at: Timestamp; seen_at: Timestamp | null; urgency: Urgency; message: MessageCore }
+  | { type: "digest"; kind: "digest"; urgency: "quiet"; count: number; since: Timestamp }
   | { type: "notifications_seen"; message_uri?: AtUri; until?: Timestamp; seen: number }
   | { type: "channel_read"; channel_uri: AtUri }
 

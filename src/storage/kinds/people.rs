@@ -72,6 +72,8 @@ impl Stored for ChannelReadRow {
              SELECT r.did, r.channel_uri FROM json_each(?1) d CROSS JOIN read_positions r ON r.did = d.value LIMIT ?2)",
         "DELETE FROM rhythms WHERE (did, community_uri) IN (
              SELECT r.did, r.community_uri FROM json_each(?1) d CROSS JOIN rhythms r ON r.did = d.value LIMIT ?2)",
+        "DELETE FROM digests WHERE did IN (
+             SELECT r.did FROM json_each(?1) d CROSS JOIN digests r ON r.did = d.value LIMIT ?2)",
         "DELETE FROM notifications WHERE (message_uri, kind, recipient_did) IN (
              SELECT n.message_uri, n.kind, n.recipient_did FROM json_each(?1) d
              CROSS JOIN notifications n ON n.recipient_did = d.value LIMIT ?2)"

@@ -10,9 +10,10 @@ use serde::Deserialize;
 use super::super::{Fault, Param, Statement, Store, rows};
 use super::communities::takes_part;
 use super::cut;
+use crate::domain::digest;
 use crate::domain::notifications::{AFTER_ALL, Kind, made_at};
 use crate::domain::rows::{MessageRow, PersonRow};
-use crate::domain::urgency::{Rhythm, Urgency, asked, sent_as};
+use crate::domain::urgency::{Rhythm, Urgency, asked as asked_by, sent_as};
 use crate::wire::bodies;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
@@ -57,7 +58,7 @@ impl Notice {
     /// The same, to the person `did`.
     fn to(self, did: &Did) -> Self {
         let MessageRow { text, facets, .. } = &self.message;
-        Self { urgency: asked(self.kind, text, facets.as_deref(), did), ..self }
+        Self { urgency: asked_by(self.kind, text, facets.as_deref(), did), ..self }
     }
 
     /// How loud it is if it is sent now; `None` if it is not (U25, U26).
@@ -166,6 +167,38 @@ pub async fn these(
         }
     }
     Ok(found)
+}
+
+/// What the decision about a digest needs (U27).
+#[derive(Clone, Debug, Default)]
+pub struct ForDigest {
+    /// Their notifications that show and are not seen.
+    pub unseen: Vec<digest::Unseen>,
+    /// The number of the newest notification that their last digest counted; 0 if there was none.
+    pub through: i64,
+    /// Whether they chose not to be disturbed (P01).
+    pub do_not_disturb: bool,
+}
+
+/// Reads what the decision about a person's digest needs.
+pub async fn for_digest(store: &impl Store, did: &Did) -> Result<ForDigest, Fault> {
+    #[derive(Deserialize)]
+    struct Row {
+        id: i64,
+        kind: Kind,
+        rhythm: Option<Rhythm>,
+        /// The text and the facets of a message that may be a ping.
+        calls: Option<(String, Option<String>)>,
+    }
+    let asked = |sql| Statement::new(sql, [did.as_str().into()]);
+    let answers = store.read(&[asked(FOR_DIGEST), asked(LAST_DIGEST)]).await?;
+    let (through, do_not_disturb) = rows(answers.get(1))?.pop().unwrap_or_default();
+    let unseen = rows::<Row>(answers.first())?.into_iter().map(|Row { id, kind, rhythm, calls }| {
+        let urgency =
+            calls.map_or(Urgency::Quiet, |(text, facets)| asked_by(kind, &text, facets.as_deref(), did));
+        digest::Unseen { id, urgency, rhythm }
+    });
+    Ok(ForDigest { unseen: unseen.collect(), through, do_not_disturb })
 }
 
 /// How many notifications of a person are unseen.
@@ -350,6 +383,21 @@ const THESE: &str = concat!(
     CROSS JOIN notice one ON one.id = w.value ->> 0 AND one.message_uri = w.value ->> 1
     CROSS JOIN messages m ON m.uri = one.message_uri LEFT JOIN people a ON a.did = m.author_did
     WHERE one.seen_at IS NULL ORDER BY one.id, one.message_uri"
+);
+
+// The text of a message is read only if it may be a ping.
+const FOR_DIGEST: &str = concat!(
+    notices!(),
+    "SELECT json_object('id', one.id, 'kind', one.kind, 'rhythm', ",
+    rhythm!(),
+    ", 'calls', iif(one.kind = 'mention' AND instr(m.text, '@@') > 0, json_array(m.text, m.facets), NULL)) AS row
+    FROM notice one CROSS JOIN messages m ON m.uri = one.message_uri WHERE one.seen_at IS NULL"
+);
+
+const LAST_DIGEST: &str = concat!(
+    "SELECT json_array(coalesce((SELECT through FROM digests WHERE did = ?1), 0), ",
+    do_not_disturb!(),
+    ") AS row"
 );
 
 const COUNT: &str =

@@ -241,6 +241,7 @@ fn personal(all: bool) -> Vec<Personal> {
     vec![
         Personal::Notification(Box::new(notification(all))),
         Personal::NotificationsSeen { message_uri: all.then(uri), until: all.then(text), seen: 1 },
+        Personal::digest(5, text()),
         Personal::ChannelRead { channel_uri: uri() },
     ]
 }
