@@ -6,7 +6,7 @@
 
 import { useState } from 'preact/hooks'
 
-import { Notifications, Thread } from './chat/asides.tsx'
+import { Notifications, Results, Thread } from './chat/asides.tsx'
 import type { Inbox } from './chat/inbox.ts'
 import { Badge, Messages, nameOf } from './chat/messages.tsx'
 import { World, type Room } from './chat/world.ts'
@@ -99,6 +99,7 @@ function Chat({ world }: { world: World }) {
       <Channels world={world} entered={() => setPane('messages')} />
       {world.room && <Messages world={world} room={world.room} place={world.place?.name ?? ''} />}
       <Members world={world} />
+      {world.found && <FoundMessages world={world} found={world.found} />}
       {world.thread.length > 0 && <Thread messages={world.thread} close={() => world.closeThread()} />}
     </main>
   )
@@ -205,6 +206,7 @@ function Channels({ world, entered }: { world: World; entered: () => void }) {
           </ul>
         </section>
       ))}
+      {world.place && <Search world={world} />}
       <Join world={world} />
     </nav>
   )
@@ -226,7 +228,10 @@ const Count = ({ count, says, sign = '' }: { count: number; says: (count: number
 function Voice({ world, room }: { world: World; room: Room }) {
   const names = room.voice_members.map((did) => {
     const member = world.member(did)
-    return member ? nameOf(member, did) : did
+    const { muted, deafened } = world.devices.get(did) ?? {}
+    const device = deafened ? t.chat.deafened : muted && t.chat.muted
+    const name = member ? nameOf(member, did) : did
+    return device ? `${name} (${device})` : name
   })
   const call = withQuery('/demo/call', { room: room.uri, did: world.me.handle, name: world.me.handle.split('.')[0] })
   return (
@@ -238,6 +243,27 @@ function Voice({ world, room }: { world: World; room: Room }) {
       <span class="faint">{names.join(', ') || t.chat.nobody}</span>
     </div>
   )
+}
+
+/** Searches the community that is open. */
+function Search({ world }: { world: World }) {
+  function submit(event: SubmitEvent) {
+    event.preventDefault()
+    world.search(textIn(event, 'words')).catch(world.fail)
+  }
+  return (
+    <form role="search" class="search" onSubmit={submit}>
+      <label for="words">{t.chat.searchIn(world.place?.name ?? '')}</label>
+      <input id="words" name="words" type="search" required autocomplete="off" />
+      <button type="submit">{t.chat.search}</button>
+    </form>
+  )
+}
+
+function FoundMessages({ world, found }: { world: World; found: NonNullable<World['found']> }) {
+  const { words, rows, next } = found
+  const more = next === undefined ? undefined : () => void world.search(words, next).catch(world.fail)
+  return <Results words={words} rows={rows} more={more} close={() => world.closeSearch()} />
 }
 
 function Join({ world }: { world: World }) {

@@ -9,6 +9,7 @@ import * as records from '../network/records.js'
 import { isTooWide, missing, obstacles, openBrowser, screenshot } from './browser.js'
 import { eventually, freePort, startService } from './harness.js'
 import { answers, openPlace } from './place.js'
+import { vouch } from './tokens.js'
 
 const SIZES = [
   { width: 390, height: 800 },
@@ -29,6 +30,7 @@ describe('the first page and the chat', { skip: missing('chromium') }, () => {
       DOH_URL: place.network.dns,
       AUTH_MODE: 'mixed',
       INVITE_API_KEY: KEY,
+      TOKEN_SECRET: 'what signs the tokens',
       SERVICE_DID: `did:web:localhost%3A${port}`,
     }
     service = await startService({ ...place.settings, port, env: { ...place.settings.env, ...env } })
@@ -196,6 +198,17 @@ describe('the first page and the chat', { skip: missing('chromium') }, () => {
 
     await b.getByLabel('Your state').selectOption('dnd')
     await a.locator('.members [data-state=dnd]').waitFor()
+    const auth = await vouch(service, KEY, bob.did)
+    const [events, call] = [
+      await service.connect(`/api/subscribe?auth=${auth}`),
+      await service.connect(`/api/webrtc/signal?${new URLSearchParams({ auth, room: lounge.uri })}`),
+    ]
+    await events.request({ action: 'voice_event', community_uri: community.uri, voice_channel_rkey: lounge.rkey })
+    call.send({ type: 'join', room: lounge.uri, peer_id: bob.did })
+    await call.next({ type: 'joined' })
+    call.send({ type: 'voice_state', room: lounge.uri, deafened: true })
+    await a.locator('.voice', { hasText: '(deafened)' }).waitFor()
+    await Promise.all([events, call].map((socket) => socket.close()))
     assert.match(await a.locator('.voice a').getAttribute('href'), new RegExp(encodeURIComponent(lounge.uri)))
     assert.deepEqual([...a.problems, ...b.problems], [])
     await browser.clear()
@@ -245,6 +258,15 @@ describe('the first page and the chat', { skip: missing('chromium') }, () => {
     assert.deepEqual(await obstacles(a), [])
     await thread.getByRole('button', { name: 'Close' }).click()
     await thread.waitFor({ state: 'detached' })
+    // Its words are found.
+    await a.getByRole('searchbox').fill('on way')
+    await a.getByRole('button', { name: 'Search' }).click()
+    const results = a.getByRole('dialog', { name: 'Found: on way' })
+    await results.waitFor()
+    assert.deepEqual(await results.locator('mark').allTextContents(), ['on', 'way'])
+    assert.deepEqual(await obstacles(a), [])
+    await results.getByRole('button', { name: 'Close' }).click()
+    await results.waitFor({ state: 'detached' })
     // An answer that stands on the screen is seen.
     await a.getByRole('button', { name: 'Inbox', exact: true }).waitFor()
     assert.deepEqual([...a.problems, ...b.problems], [])

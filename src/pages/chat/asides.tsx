@@ -2,7 +2,7 @@
 
 import type { ComponentChildren } from 'preact'
 
-import type { Notification, ThreadMessage } from '../../../packages/client/src/index.ts'
+import type { Found, Notification, ThreadMessage } from '../../../packages/client/src/index.ts'
 import { t, timeOf } from '../texts/index.ts'
 import type { Inbox } from './inbox.ts'
 import { nameOf } from './messages.tsx'
@@ -80,6 +80,53 @@ export function Thread({ messages, close }: { messages: ThreadMessage[]; close: 
           </li>
         ))}
       </ol>
+    </Aside>
+  )
+}
+
+/** A snippet, with what was found in it marked. Marks are in bytes of UTF-8, in order and apart. */
+function Snippet({ text, marks }: Found['snippet']) {
+  const bytes = new TextEncoder().encode(text)
+  const part = (from: number, to?: number) => new TextDecoder().decode(bytes.subarray(from, to))
+  const before = marks.map((_, n) => marks[n - 1]?.byteEnd ?? 0)
+  return (
+    <p class="text">
+      {marks.map(({ byteStart, byteEnd }, n) => (
+        <>
+          {part(before[n] ?? 0, byteStart)}
+          <mark>{part(byteStart, byteEnd)}</mark>
+        </>
+      ))}
+      {part(marks.at(-1)?.byteEnd ?? 0)}
+    </p>
+  )
+}
+
+interface Results {
+  words: string
+  rows: Found[]
+  more?: () => void
+  close: () => void
+}
+
+export function Results({ words, rows, more, close }: Results) {
+  return (
+    <Aside title={t.chat.foundFor(words)} close={close}>
+      {rows.length === 0 && !more && <p class="faint">{t.chat.nothingFound}</p>}
+      <ol class="notices">
+        {rows.map(({ snippet, message }) => (
+          <li key={message.id}>
+            <strong>{nameOf(message, message.author_did)}</strong>{' '}
+            <time dateTime={message.created_at}>{timeOf(message.created_at)}</time>
+            <Snippet {...snippet} />
+          </li>
+        ))}
+      </ol>
+      {more && (
+        <button type="button" class="main" onClick={more}>
+          {t.chat.more}
+        </button>
+      )}
     </Aside>
   )
 }

@@ -7,6 +7,7 @@ import {
   Account,
   Line,
   type Channel,
+  type Found,
   type Frame,
   type InviteToCommunity,
   type LineState,
@@ -25,6 +26,7 @@ import { CHANGES, Inbox } from './inbox.ts'
 const NS = 'social.colibri'
 const SUBSCRIBE = `${NS}.sync.subscribeEvents`
 const PAGE = 50
+const FOUND_PAGE = 20
 /** Reads that may need a proof, and the method that it names (X41, X42). */
 const METHODS = {
   '/api/communities': `${NS}.community.list`,
@@ -34,6 +36,7 @@ const METHODS = {
   '/api/messages': `${NS}.message.list`,
   '/api/threads': `${NS}.message.listThreads`,
   '/api/thread': `${NS}.message.getThread`,
+  '/api/search': `${NS}.message.search`,
 }
 /** How long a post may take until the page says that it is not shown. */
 const UNSEEN_MILLIS = 15_000
@@ -62,6 +65,12 @@ export interface Room extends Channel {
   readAt: number
 }
 
+/** What somebody's devices in a call do. */
+interface Devices {
+  muted: boolean
+  deafened: boolean
+}
+
 export interface Place {
   uri: string
   name: string
@@ -83,6 +92,7 @@ export interface Post {
   why?: string
 }
 
+const messageUri = (author: string, rkey: string) => `at://${author}/${NS}.message/${rkey}`
 const millis = (time: string) => Date.parse(time) || 0
 const isOf = (message: Quotation, author: string, rkey: string) =>
   message.author_did === author && message.rkey === rkey
@@ -103,6 +113,10 @@ export class World {
   readonly inbox?: Inbox
   /** The thread that is open, its root first. */
   thread: ThreadMessage[] = []
+  /** What was searched for, and what was found so far; absent while no search is open. */
+  found?: { words: string; rows: Found[]; next?: string }
+  /** What the devices of people in calls do, by DID. */
+  readonly devices = new Map<string, Devices>()
   private readonly socket: Line
   private readonly missed = new Map<string, number>()
   /** Of each community, what must be finished before its next event is applied. */
@@ -213,6 +227,7 @@ export class World {
     }
     const named = [...categories, ...(uncategorized.length > 0 ? [{ name: '', channels: uncategorized }] : [])]
     place.categories = named.map(({ name, channels }) => ({ name, rooms: channels.map(roomOf) }))
+    if (fresh.some(isVoice)) this.socket.send({ action: 'presence', community_uri: uri })
     await Promise.all(fresh.filter((room) => !isVoice(room)).map((room) => this.readMessages(place, room)))
   }
 
@@ -235,13 +250,28 @@ export class World {
 
   /** Opens the thread to which a message belongs. */
   async openThread({ author_did: author, rkey }: Quotation) {
-    const uri = `at://${author}/${NS}.message/${rkey}`
+    const uri = messageUri(author, rkey)
     this.thread = await service.get('/api/thread', { uri, limit: 100 }, await this.proof('/api/thread', this.place))
     this.changed()
   }
 
   closeThread() {
     this.thread = []
+    this.changed()
+  }
+
+  /** Searches the community; with `after`, on from there. */
+  async search(words: string, after?: string) {
+    const { place, found } = this
+    if (!place) return
+    const asked = { community: place.uri, q: words, limit: FOUND_PAGE, cursor: after }
+    const { rows, next } = await service.page('/api/search', asked, await this.proof('/api/search', place))
+    this.found = { words, rows: [...((after && found?.rows) || []), ...rows], next }
+    this.changed()
+  }
+
+  closeSearch() {
+    this.found = undefined
     this.changed()
   }
 
@@ -313,7 +343,11 @@ export class World {
     if (CHANGES.includes(type)) this.readInbox()
     if (type === 'user_status_changed' || type === 'user_profile_updated') this.person(frame)
     if (type === 'community_deleted' || type === 'subscription_ended') this.forget(uri ?? '')
-    if (missed) this.missed.set(type, (this.missed.get(type) ?? 0) + 1)
+    if (type === 'voice_state_changed') this.devices.set(frame.did, { muted: frame.muted, deafened: frame.deafened })
+    if (type === 'presence_snapshot')
+      for (const [did, state] of Object.entries<Devices>(frame.voice_states)) this.devices.set(did, state)
+    // It comes with a message, which counts.
+    if (missed && type !== 'thread_updated') this.missed.set(type, (this.missed.get(type) ?? 0) + 1)
     if (!uri || !this.places.has(uri)) return this.changed()
     this.after(uri, async () => {
       if (STRUCTURE.includes(type)) await this.readStructure(uri)
@@ -336,13 +370,19 @@ export class World {
         this.posts = this.posts.filter(({ rkey }) => !isOf(frame.message, this.me.did, rkey))
         this.typing.get(room.uri)?.delete(frame.author_did)
         if (room === this.room) this.markRead()
-        if (frame.message.parent) await this.readThreads(place, room)
         break
       }
       case 'message_deleted':
         room.messages = room.messages.filter(({ id }) => id !== frame.id)
         if (room.answers.size > 0) await this.readThreads(place, room)
         break
+      case 'thread_updated': {
+        const root = room.messages.find(({ author_did, rkey }) => frame.root_uri === messageUri(author_did, rkey))
+        if (!frame.root_uri) await this.readThreads(place, room)
+        else if (root && frame.reply_count > 0) room.answers.set(root.id, frame.reply_count)
+        else if (root) room.answers.delete(root.id)
+        break
+      }
       case 'reaction_added':
       case 'reaction_removed':
         if (target) target.reactions = withReaction(target.reactions, frame)
