@@ -12,6 +12,8 @@ use crate::domain::digest::{Digest, digest};
 use crate::domain::gateway::Input;
 use crate::domain::notifications::made_at;
 use crate::domain::pause::growing;
+use crate::domain::push::of_digest;
+use crate::domain::urgency::Urgency;
 use crate::platform::clock::now;
 use crate::platform::d1::D1;
 use crate::platform::log;
@@ -38,7 +40,7 @@ impl GatewayObject {
             waiting::schedule(did, now())
                 .iter()
                 .try_for_each(|statement| self.sql.run(statement).map(drop))?;
-            self.next_digest.set(Some(now()));
+            self.digests.next.set(now());
         }
         Ok(())
     }
@@ -46,44 +48,25 @@ impl GatewayObject {
     /// A person came, or saw something.
     pub(super) fn reconsider_digest(&self, did: &Did) -> Outcome<()> {
         self.sql.run(&waiting::awaken(did, now()))?;
-        self.next_digest.set(Some(now()));
+        self.digests.next.set(now());
         Ok(())
     }
 
-    /// When the next digest may be due.
-    pub(super) fn digest_due(&self) -> Outcome<Option<Micros>> {
-        let next = self.sql.run(&waiting::next())?;
-        Ok(next.first().and_then(|text| text.parse().ok()).map(Micros))
-    }
-
-    /// Decides, in the background, about the digests that may be due. One task at a time does it.
+    /// Decides, in the background, about the digests that may be due.
     pub(super) fn digest_soon(self: &Rc<Self>) {
-        let Some(at) = self.next_digest.get() else { return };
-        if at > now() {
-            return self.wake_at(at);
+        if self.begins(&self.digests) {
+            let object = Rc::clone(self);
+            spawn_local(async move { object.ends(&object.digests, object.digest_round().await).await });
         }
-        if self.digesting.replace(true) {
-            return;
-        }
-        let object = Rc::clone(self);
-        spawn_local(async move {
-            let done = object.digest_round().await;
-            object.digesting.set(false);
-            if let Err(fault) = done {
-                object.retry(&fault, "digests are decided about when the alarm rings").await;
-            } else {
-                object.next_digest.get().into_iter().for_each(|at| object.wake_at(at));
-                object.arm().await;
-            }
-        });
     }
 
-    async fn digest_round(&self) -> Outcome<()> {
+    /// Decides about all that are due. Returns when the next one is.
+    async fn digest_round(&self) -> Outcome<Option<Micros>> {
         loop {
             let due: Vec<(Did, u32)> = rows(Some(&self.sql.run(&waiting::due(now(), ROUND))?))?;
             if due.is_empty() {
-                self.next_digest.set(self.digest_due()?);
-                return Ok(());
+                let next = self.sql.run(&waiting::next())?;
+                return Ok(next.first().and_then(|text| text.parse().ok()).map(Micros));
             }
             for (did, failures) in due {
                 let began = Micros(now().0.saturating_add(UNTIL_AGAIN));
@@ -109,11 +92,17 @@ impl GatewayObject {
 
     /// Decides about the digest of a person, and sends it if it is due and they are here. Returns when to decide again.
     async fn digest_of(&self, did: &Did) -> Outcome<Next> {
-        if !self.with(|gateway| Ok(gateway.proven_people().contains(did)))? {
+        let is_here = self.with(|gateway| Ok(gateway.proven_people().contains(did)))?;
+        let db = D1::of(&self.env)?;
+        let mut browsers =
+            self.browsers_of(&db, &[did.clone()].into()).await?.remove(did).unwrap_or_default();
+        let found = notifications::for_digest(&db, did).await?;
+        if found.do_not_disturb || self.with(|gateway| Ok(gateway.looks(did)))? {
+            browsers.clear();
+        }
+        if !is_here && browsers.is_empty() {
             return Ok(Next::Seen);
         }
-        let db = D1::of(&self.env)?;
-        let found = notifications::for_digest(&db, did).await?;
         let after = self.settings.digest_after;
         let (count, first, last) =
             match digest(found.unseen, found.through, found.do_not_disturb, after, now()) {
@@ -123,7 +112,9 @@ impl GatewayObject {
                 Digest::Due { count, first, last } => (count, first, last),
             };
         if digests::claim(&db, did, last, now()).await? {
-            let march = Personal::digest(count, made_at(first).shown());
+            let since = made_at(first).shown();
+            self.push(did, &browsers, &of_digest(count, &since), Urgency::Quiet, last)?;
+            let march = Personal::digest(count, since);
             if let Ok(event) = to_person(None, Some(&march)) {
                 self.on(Input::Shown(did.clone(), event))?;
             }

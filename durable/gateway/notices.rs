@@ -37,11 +37,12 @@ impl GatewayObject {
             return Ok(());
         }
         let here = self.with(|gateway| Ok(gateway.proven_people()))?;
-        wanted.retain(|did, _| here.contains(did));
+        let db = D1::of(&self.env)?;
+        let browsers = self.browsers_of(&db, &wanted.keys().cloned().collect()).await?;
+        wanted.retain(|did, _| here.contains(did) || browsers.contains_key(did));
         if wanted.is_empty() {
             return Ok(());
         }
-        let db = D1::of(&self.env)?;
         let mut found = notifications::these(&db, &wanted).await?;
         self.see_on_screen(&db, &mut found).await?;
         let loud =
@@ -49,6 +50,9 @@ impl GatewayObject {
         let found: Vec<(Did, Notice)> = found.into_iter().filter_map(loud).collect();
         let is_quiet = |(_, notice): &&(Did, Notice)| notice.urgency == Urgency::Quiet;
         self.expect_digests(found.iter().filter(is_quiet).map(|(did, _)| did))?;
+        for (did, notice) in found.iter().filter(|(_, notice)| notice.urgency == Urgency::Ping) {
+            self.push_ping(did, notice, browsers.get(did).map_or(&[], Vec::as_slice))?;
+        }
         let key = |did: &Did, notice: &Notice| (did.clone(), notice.id, notice.message.uri.clone());
         let found: BTreeMap<_, Notice> =
             found.into_iter().map(|(did, notice)| (key(&did, &notice), notice)).collect();

@@ -11,6 +11,7 @@ use futures::channel::oneshot;
 use futures::lock::Mutex;
 use worker::{Env, State, WebSocket};
 
+use super::rounds::Round;
 use crate::domain::gateway::session::View;
 use crate::domain::gateway::settling::{Choice, Chosen};
 use crate::domain::gateway::{Effect, Gateway as Core, Input, Moment, Settings};
@@ -72,10 +73,9 @@ pub(super) struct GatewayObject {
     pub(super) forgot_at: Cell<Micros>,
     /// What addresses have read of logs (Q08).
     pub(super) read_budgets: RefCell<ReadBudgets>,
-    /// When a digest may be due next; none is before that (U27).
-    pub(super) next_digest: Cell<Option<Micros>>,
-    /// A task decides about digests.
-    pub(super) digesting: Cell<bool>,
+    /// Digests that are decided about (U27), and pushes that are sent (U28).
+    pub(super) digests: Round,
+    pub(super) pushes: Round,
     alarm: Alarm,
     wanted_at: Cell<Option<Micros>>,
     /// Nobody is here: the alarm is needed for the traces of closed sockets only.
@@ -107,8 +107,8 @@ impl GatewayObject {
             denied: RefCell::default(),
             forgot_at: Cell::new(now()),
             read_budgets: RefCell::default(),
-            next_digest: Cell::new(Some(Micros(0))),
-            digesting: Cell::new(false),
+            digests: Round::default(),
+            pushes: Round::default(),
             wanted_at: Cell::new(None),
             rests: Cell::new(false),
         }
@@ -256,7 +256,7 @@ impl GatewayObject {
         self.clear_voice_soon();
         self.restore_soon();
         self.publish_typing();
-        self.digest_soon();
+        self.rounds_soon();
         self.arm().await;
     }
 
@@ -277,7 +277,7 @@ impl GatewayObject {
             Ok(end) if self.rests.take() => {
                 self.wanted_at.set(end);
                 self.alarm.delete().await;
-                self.digest_soon();
+                self.rounds_soon();
                 self.arm().await;
             }
             Ok(_) => self.stir().await,

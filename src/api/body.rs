@@ -21,6 +21,7 @@ use crate::domain::urgency::Rhythm;
 use crate::wire::ids::{AtUri, Collection, Did};
 use crate::wire::json::is_too_deep;
 use crate::wire::time::Micros;
+use crate::wire::web_push::Subscription;
 use crate::wire::webhooks::secret_in;
 
 /// The longest body in bytes (H08).
@@ -195,6 +196,16 @@ impl Body {
         let what = "whsec_ and 24 to 64 bytes in base64";
         let Some(text) = self.optional::<String>(name, what)? else { return Ok(None) };
         secret_in(&text).map(Some).ok_or_else(|| ApiError::Invalid(format!("{name} must be {what}")))
+    }
+
+    /// R67: the subscription of a browser, as its `toJSON` writes it.
+    pub(super) fn subscription(&self, name: &str) -> Checked<Subscription> {
+        let what = "the subscription of a browser: endpoint, keys.p256dh, keys.auth";
+        let subscription: Subscription = self.required(name, what)?;
+        match subscription.is_valid() {
+            true => Ok(subscription),
+            false => Err(ApiError::Invalid(format!("{name} must be {what}"))),
+        }
     }
 
     /// Yes or no, which must be there.

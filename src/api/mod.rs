@@ -18,6 +18,7 @@ mod members_only;
 mod params;
 mod preferences;
 mod protection;
+mod push;
 mod reply;
 mod response_cache;
 
@@ -123,6 +124,9 @@ const ROUTES: &[Route] = routes! {
     PUT    "/api/webhooks"           R82 webhooks::put;
     GET    "/api/webhooks"           R83 webhooks::list;
     DELETE "/api/webhooks"           R84 webhooks::remove;
+    POST   "/api/push"               R67 push::subscribe;
+    DELETE "/api/push"               R68 push::unsubscribe;
+    GET    "/api/push/key"           R69 push::key;
     GET    "/api/operator"           R60 operator::overview;
     GET    "/api/operator/communities" R61 operator::communities;
     GET    "/api/statistics"         R62 operator::statistics;
@@ -210,6 +214,8 @@ const METHODS: &[Method] = methods! {
     R82 "social.colibri.webhook.set" MODERATE;
     R83 "social.colibri.webhook.list" MODERATE;
     R84 "social.colibri.webhook.delete" MODERATE;
+    R67 "social.colibri.sync.registerPush";
+    R68 "social.colibri.sync.unregisterPush";
     ice "social.colibri.voice.getIceServers" SUBSCRIBE;
     sync_now "social.colibri.sync.requestRepo" MODERATE;
 };

@@ -37,6 +37,8 @@ pub enum Errand<'a> {
     Proof,
     /// The webhook with this id.
     Webhook(&'a str),
+    /// A push to a browser.
+    Push,
 }
 
 impl Errand<'_> {
@@ -50,6 +52,7 @@ impl Errand<'_> {
             Errand::Document => "document",
             Errand::Proof => "proof",
             Errand::Webhook(_) => "webhooks",
+            Errand::Push => "push",
         };
         format!("{word} {host}")
     }

@@ -74,6 +74,7 @@ pub mod troubles;
 pub mod decision_queue;
 pub mod digest;
 pub mod discovery;
+pub mod push;
 pub mod reconciliation;
 pub mod repos;
 pub mod repository;

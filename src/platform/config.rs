@@ -25,6 +25,7 @@ use crate::pipeline::Settings;
 use crate::storage::commit::HeldBounds;
 use crate::wire::ice::{self, IceServer};
 use crate::wire::ids::Did;
+use crate::wire::web_push::Vapid;
 
 thread_local! {
     /// The text of each variable that was read; empty where it is not set.
@@ -178,6 +179,17 @@ pub fn api_key(env: &Env) -> Option<String> {
 /// `METRICS_TOKEN` (C42), if it is set and long enough.
 pub fn metrics_token(env: &Env) -> Option<String> {
     secret(env, "METRICS_TOKEN")
+}
+
+/// `VAPID_PRIVATE_KEY` and `VAPID_SUBJECT` (C43, C44), if there is a key and it is one.
+pub fn vapid(env: &Env) -> Option<Vapid> {
+    let key = Some(text(env, "VAPID_PRIVATE_KEY")).filter(|key| !key.is_empty())?;
+    let vapid = Vapid::read(&key, &text(env, "VAPID_SUBJECT"));
+    if vapid.is_none() {
+        let message = "VAPID_PRIVATE_KEY is no private key of P-256 in base64url; no pushes are sent";
+        log::once(Level::Error, message, &json!({ "characters": key.chars().count() }));
+    }
+    vapid
 }
 
 /// A secret that is too short counts as unset (C25), with one warning.

@@ -15,7 +15,7 @@ use futures::future::{Either, select};
 use url::{Origin, Url};
 use worker::{
     AbortController, ByteStream, Delay, Fetch, Headers, Method, Request, RequestInit, RequestRedirect,
-    Response,
+    Response, js_sys::Uint8Array,
 };
 
 use super::clock::now;
@@ -294,6 +294,36 @@ pub async fn post(
     answer
 }
 
+/// Posts an encrypted push to a push service, and returns the status of its answer. A redirect is an answer, too.
+pub async fn post_push(
+    url: &Url,
+    headers: &[(&str, &str)],
+    body: &[u8],
+    within: Duration,
+) -> Result<u16, Fault> {
+    const DOING: &str = "pushing to a browser";
+    let abort = AbortController::default();
+    let signal = abort.signal();
+    let asked = async {
+        let fault = |error: worker::Error| Failure::Fault(Fault::coded(Code::Host, DOING, error));
+        let sent = Headers::new();
+        for (name, value) in headers.iter().chain(&[("user-agent", USER_AGENT)]) {
+            sent.set(name, value).map_err(fault)?;
+        }
+        let mut init = RequestInit::new();
+        init.with_method(Method::Post).with_body(Some(Uint8Array::from(body).into()));
+        init.with_headers(sent).with_redirect(RequestRedirect::Manual);
+        let request = Request::new_with_init(url.as_str(), &init).map_err(fault)?;
+        let response = Fetch::Request(request).send_with_signal(&signal).await.map_err(fault)?;
+        let status = response.status_code();
+        answered(Errand::Push, url, status, rest_until(&response));
+        Ok(status)
+    };
+    let answer = in_time(DOING, Errand::Push, url, asked, within).await;
+    abort.abort(); // of the answer only the status counts
+    answer.map_err(|failure| failure.into_fault(DOING))
+}
+
 /// Runs the request unless the host of `url` rests, and records its outcome.
 async fn in_time<T>(
     doing: &'static str,
@@ -342,6 +372,7 @@ impl Place {
             Errand::Known => Errand::Known,
             Errand::Document => Errand::Document,
             Errand::Proof => Errand::Proof,
+            Errand::Push => Errand::Push,
         };
         let all = Self { name: errand.name(&host), errand: kind, of_one: false };
         let one = errand.name_of_one(&host).map(|name| Self { name, errand: kind, of_one: true });

@@ -1,7 +1,7 @@
 //! The SQLite of a `Gateway` object: performs each [`Keep`], and loads the stored state.
 
 use super::{
-    Fault, Inner, Statement, gateway_digests as digests, gateway_people as people,
+    Fault, Inner, Statement, gateway_digests as digests, gateway_people as people, gateway_pushes as pushes,
     gateway_sessions as sessions, rows,
 };
 use crate::domain::gateway::session::Session;
@@ -52,7 +52,7 @@ fn statements(keep: &Keep) -> Vec<Statement> {
         Keep::PublishedBy(from, through) => vec![people::published_by(from, *through)],
         Keep::Erased(did, last) => {
             let mut all = people::erase(did, *last);
-            all.push(digests::forget(did));
+            all.extend([digests::forget(did), pushes::forget(did)]);
             all
         }
         Keep::Run(run) => vec![people::runs(run)],
@@ -73,7 +73,7 @@ fn tidy_traces(run: &Run<'_>, since: Micros) -> Result<(), Fault> {
 /// Creates the tables in a new object, and loads the stored state. Events about people that wait or
 /// are not delivered yet stay in their rows.
 pub fn load(run: &Run<'_>) -> Result<Stored, Fault> {
-    for schema in people::SCHEMA.iter().chain(sessions::SCHEMA).chain(digests::SCHEMA) {
+    for schema in people::SCHEMA.iter().chain(sessions::SCHEMA).chain(digests::SCHEMA).chain(pushes::SCHEMA) {
         run(&Statement::new(schema, []))?;
     }
     let subscribed = rows::<(i64, String, String)>(Some(&run(&sessions::subscribed())?))?;

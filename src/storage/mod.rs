@@ -31,6 +31,7 @@ pub mod outbox;
 pub mod parts;
 pub mod presence;
 pub mod proofs;
+pub mod push;
 pub mod reads;
 pub mod repos;
 pub mod rhythms;
@@ -45,6 +46,7 @@ pub mod community_voice;
 pub mod gateway;
 pub mod gateway_digests;
 pub mod gateway_people;
+pub mod gateway_pushes;
 pub mod gateway_sessions;
 pub mod used_tokens;
 

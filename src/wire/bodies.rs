@@ -307,6 +307,13 @@ pub struct Notifications<'n> {
     pub notifications: Vec<&'n Notification>,
 }
 
+/// The answer to R69.
+#[derive(Clone, Debug, Serialize)]
+pub struct PushKey {
+    /// An `applicationServerKey`, in base64url.
+    pub public_key: String,
+}
+
 /// The answer to R56 and R59.
 #[derive(Clone, Debug, Serialize)]
 pub struct Preferences {

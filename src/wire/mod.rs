@@ -40,6 +40,7 @@ pub mod text;
 pub mod tid;
 pub mod time;
 pub mod views;
+pub mod web_push;
 pub mod webhooks;
 pub mod words;
 pub mod xrpc;

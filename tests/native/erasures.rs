@@ -29,7 +29,7 @@ use super::sqlite::{Break, Sqlite};
 use super::story::{START, Service, Story, ban, block, frame, kick, moderators};
 
 /// Columns with nothing of a person in them when that person is erased.
-const ERASED: [&str; 99] = [
+const ERASED: [&str; 103] = [
     "actors.did",
     "actors.uri",
     "approvals.approver_did",
@@ -83,6 +83,7 @@ const ERASED: [&str; 99] = [
     "read_positions.did",
     "rhythms.did",
     "digests.did",
+    "push_subscriptions.did",
     "preferences.did",
     "preferences.uri",
     // What goes with the row of a column above: what the person wrote, or is called, or where they are.
@@ -129,6 +130,9 @@ const ERASED: [&str; 99] = [
     "moderations.cid",
     "mutes.cid",
     "people.bluesky",
+    "push_subscriptions.auth",
+    "push_subscriptions.endpoint",
+    "push_subscriptions.p256dh",
     "preferences.cid",
 ];
 
@@ -177,7 +181,7 @@ const STAYS: [(&str, &str); 40] = [
 ];
 
 /// Columns that name nobody.
-const NOBODY: [&str; 159] = [
+const NOBODY: [&str; 160] = [
     "actors.indexed_at",
     "actors.rev",
     "approvals.indexed_at",
@@ -323,6 +327,7 @@ const NOBODY: [&str; 159] = [
     "read_positions.cursor_at",
     "read_positions.moved_at",
     "digests.sent_at",
+    "push_subscriptions.set_at",
     "digests.through",
     "rhythms.rhythm",
     "rhythms.set_at",
@@ -593,6 +598,7 @@ fn i56_then_nothing_is_left() {
     service.store.exec(
         "INSERT INTO read_positions VALUES ('did:plc:bob', 'at://did:plc:alice/social.colibri.channel/k', '', NULL, '')",
     );
+    service.store.exec("INSERT INTO push_subscriptions VALUES ('https://push', 'did:plc:bob', '', '', '')");
     service.store.exec("INSERT INTO digests VALUES ('did:plc:bob', 1, '')");
     service.store.exec(
         "INSERT INTO rhythms VALUES ('did:plc:bob', 'at://did:plc:alice/social.colibri.community/c', 'busy', '')",
@@ -622,7 +628,7 @@ fn i56_then_nothing_is_left() {
              '1', '', NULL)",
     );
     let before = holding(&service.store, "did:plc:bob");
-    for column in ERASED.iter().take(55) {
+    for column in ERASED.iter().take(56) {
         assert!(before.contains(*column), "the test has nothing of bob in {column}");
     }
     for column in NOBODY {

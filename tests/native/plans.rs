@@ -16,10 +16,11 @@ use colibri_edge::domain::moderation::{Caller, Once, Proof};
 use colibri_edge::domain::person::Person;
 use colibri_edge::domain::points::Points;
 use colibri_edge::domain::presence::State;
+use colibri_edge::domain::push::Push;
 use colibri_edge::domain::repos::Reason;
 use colibri_edge::domain::restore::Trace;
 use colibri_edge::domain::subscriptions::{Kind, Subscriptions};
-use colibri_edge::domain::urgency::Rhythm;
+use colibri_edge::domain::urgency::{Rhythm, Urgency};
 use colibri_edge::domain::voice::Rooms;
 use colibri_edge::domain::voice_right::Concern;
 use colibri_edge::domain::webhooks::Position;
@@ -41,12 +42,13 @@ use colibri_edge::storage::reads::{
 use colibri_edge::storage::sweep::{Place, sweep, sweep_approvals, sweep_people};
 use colibri_edge::storage::{
     Statement, Store, community_voice, digests, discovery, dismissed, export, facts, gateway_digests,
-    identities, incidents, invites, listings, members_only as settings_of, moderators, notifications, outbox,
-    parts, presence, proofs, repos, rhythms, search, used_tokens, webhooks,
+    gateway_pushes, identities, incidents, invites, listings, members_only as settings_of, moderators,
+    notifications, outbox, parts, presence, proofs, push, repos, rhythms, search, used_tokens, webhooks,
 };
 use colibri_edge::wire::ids::{AtUri, Collection, Did, Rkey};
 use colibri_edge::wire::signaling::VoiceState;
 use colibri_edge::wire::time::Micros;
+use colibri_edge::wire::web_push::{Keys, Subscription};
 use colibri_edge::wire::words::Query;
 use futures::executor::block_on;
 use serde_json::json;
@@ -57,7 +59,7 @@ use super::story::{
 };
 
 /// Tables of unbounded size. The others have one row, or a row per reason (`refusal_counts`).
-const GROWING: [&str; 41] = [
+const GROWING: [&str; 42] = [
     "actor_profiles",
     "actors",
     "approvals",
@@ -91,6 +93,7 @@ const GROWING: [&str; 41] = [
     "people",
     "preferences",
     "proofs",
+    "push_subscriptions",
     "reactions",
     "read_positions",
     "refusals",
@@ -390,6 +393,9 @@ fn exercise() -> Sqlite {
         }
         rhythms::set(&store, &did, None, None, Micros(0)).await.unwrap();
         rhythms::of_person(&store, &did).await.unwrap();
+        push::subscribe(&store, &did, &browser(), Micros(0)).await.unwrap();
+        push::of_people(&store, &[did.clone()].into()).await.unwrap();
+        push::unsubscribe(&store, &did, "https://push.example.com/").await.unwrap();
         notices::for_digest(&store, &did).await.unwrap();
         digests::claim(&store, &did, 1, Micros(0)).await.unwrap();
         notifications::move_position(&store, &did, "at://k", None, Micros(0)).await.unwrap();
@@ -530,6 +536,25 @@ fn objects() -> Vec<(Vec<&'static str>, Vec<Statement>)> {
         (bound_rooms::SCHEMA.to_vec(), rooms),
         (used_tokens::SCHEMA.to_vec(), of_used_tokens()),
         (gateway_digests::SCHEMA.to_vec(), of_digests()),
+        (gateway_pushes::SCHEMA.to_vec(), of_pushes()),
+    ]
+}
+
+fn browser() -> Subscription {
+    let keys = Keys { p256dh: "p".into(), auth: "a".into() };
+    Subscription { endpoint: url::Url::parse("https://push.example.com/").unwrap(), keys }
+}
+
+fn of_pushes() -> Vec<Statement> {
+    let did = Did::parse("did:plc:bob").unwrap();
+    let push = Push { did: did.clone(), to: browser(), text: "{}".into(), urgency: Urgency::Ping, topic: 1 };
+    vec![
+        gateway_pushes::send(&push, Micros(0)),
+        gateway_pushes::due(Micros(0), 10),
+        gateway_pushes::next(),
+        gateway_pushes::tried(1, Micros(0)),
+        gateway_pushes::over(1),
+        gateway_pushes::forget(&did),
     ]
 }
 

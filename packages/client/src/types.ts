@@ -264,6 +264,21 @@ export interface Seen {
   seen: number
 }
 
+/** A `PushSubscription` of a browser, as its `toJSON` writes it. */
+export interface PushSubscription {
+  endpoint: string
+  keys: PushSubscriptionKeys
+}
+
+export interface PushSubscriptionKeys {
+  p256dh: string
+  auth: string
+}
+
+export interface PushKey {
+  public_key: string
+}
+
 /** A `quiet` one is counted; a `ping` may interrupt. */
 export type Urgency = "quiet" | "ping"
 
@@ -685,6 +700,9 @@ export interface Requests {
   'GET /api/activity': { query: { did: Did; limit?: number; cursor?: Cursor }; body: undefined; answer: Active[] }
   'GET /api/notifications': { query: { did: Did; limit?: number; cursor?: Cursor }; body: undefined; answer: Notifications }
   'POST /api/notifications/seen': { query: { did: Did; message?: AtUri; until?: Timestamp }; body: undefined; answer: Seen }
+  'POST /api/push': { query: { did: Did }; body: { subscription: PushSubscription }; answer: undefined }
+  'DELETE /api/push': { query: { did: Did; endpoint: string }; body: undefined; answer: undefined }
+  'GET /api/push/key': { query: {}; body: undefined; answer: PushKey }
   'GET /api/preferences': { query: { did: Did }; body: undefined; answer: Preferences }
   'PUT /api/preferences': { query: { did: Did }; body: { community_uri?: AtUri; rhythm: "silent" | "quiet" | "engaged" | "busy" | null }; answer: Preferences }
   'PUT /api/webhooks': { query: {}; body: { community_uri: CommunityUri; url: string; events?: string[] | null; secret?: string | null }; answer: WebhookSet }

@@ -172,6 +172,11 @@ impl Gateway {
         })
     }
 
+    /// Whether the person has any channel on a screen, on a socket with a proof (U28).
+    pub fn looks(&self, did: &Did) -> bool {
+        self.open.values().any(|open| self.proven(open) == Some(did) && open.session.view.is_some())
+    }
+
     /// A51: a person writes in the channel of this name.
     pub(super) fn begin_writing(&self, did: Did, channel: String, moment: &Moment<'_>) -> Result<Reply, Job> {
         match self.writing.is_known(&did, &channel, moment.now) {

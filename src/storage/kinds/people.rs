@@ -74,6 +74,8 @@ impl Stored for ChannelReadRow {
              SELECT r.did, r.community_uri FROM json_each(?1) d CROSS JOIN rhythms r ON r.did = d.value LIMIT ?2)",
         "DELETE FROM digests WHERE did IN (
              SELECT r.did FROM json_each(?1) d CROSS JOIN digests r ON r.did = d.value LIMIT ?2)",
+        "DELETE FROM push_subscriptions WHERE endpoint IN (
+             SELECT r.endpoint FROM json_each(?1) d CROSS JOIN push_subscriptions r ON r.did = d.value LIMIT ?2)",
         "DELETE FROM notifications WHERE (message_uri, kind, recipient_did) IN (
              SELECT n.message_uri, n.kind, n.recipient_did FROM json_each(?1) d
              CROSS JOIN notifications n ON n.recipient_did = d.value LIMIT ?2)"

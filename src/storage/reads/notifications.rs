@@ -52,6 +52,8 @@ pub struct Notice {
     pub rhythm: Option<Rhythm>,
     /// Whether they chose not to be disturbed (P01).
     pub do_not_disturb: bool,
+    /// Whether only members read the community.
+    pub members_only: bool,
 }
 
 impl Notice {
@@ -359,7 +361,8 @@ macro_rules! do_not_disturb {
 const LIST: &str = concat!(
     notices!(),
     "SELECT json_object('id', one.id, 'kind', one.kind, 'community_uri', one.community_uri, 'seen_at', one.seen_at,
-        'rhythm', NULL, 'do_not_disturb', json('false'), 'message', ",
+        'rhythm', NULL, 'do_not_disturb', json('false'), 'members_only',
+        json('false'), 'message', ",
     message_json!("m"),
     ", 'author', ",
     person_json!("a"),
@@ -375,7 +378,8 @@ const THESE: &str = concat!(
     rhythm!(),
     ", 'do_not_disturb', ",
     do_not_disturb!(),
-    ", 'message', ",
+    ", 'members_only', json(iif(EXISTS (SELECT 1 FROM members_only x WHERE x.community_uri = one.community_uri),
+        'true', 'false')), 'message', ",
     message_json!("m"),
     ", 'author', ",
     person_json!("a"),

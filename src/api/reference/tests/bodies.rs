@@ -30,13 +30,14 @@ use crate::storage::repos::{self, Counts};
 use crate::wire::bodies::{
     Active, AnsweredMessage, AuditEntry, Author, Category, Channel, ChannelRead, Communities, Community,
     DirectoryEntry, Found, Invite, InviteCode, InviteToCommunity, Listing, Mark, Member, MembersOnly,
-    Message, MessageCore, Notification, Notifications, Person, Preferences, ReactionGroup, RhythmThere, Seen,
-    Snippet, Thread, ThreadMessage, Unread, Webhook, WebhookSet,
+    Message, MessageCore, Notification, Notifications, Person, Preferences, PushKey, ReactionGroup,
+    RhythmThere, Seen, Snippet, Thread, ThreadMessage, Unread, Webhook, WebhookSet,
 };
 use crate::wire::handle::Handle;
 use crate::wire::ice::{IceServer, IceServers};
 use crate::wire::ids::{AtUri, Did, Rkey};
 use crate::wire::multikey::Multikey;
+use crate::wire::web_push::{Keys, Subscription};
 
 pub(super) fn did() -> Did {
     Did::parse("did:plc:a").unwrap()
@@ -342,6 +343,10 @@ pub(super) fn notification(all: bool) -> Notification {
     }
 }
 
+fn keys() -> Keys {
+    Keys { p256dh: text(), auth: text() }
+}
+
 fn unread(all: bool) -> Unread {
     Unread {
         community_uri: uri(),
@@ -407,6 +412,12 @@ fn samples() -> Vec<Samples> {
             serde_json::to_value(Notifications { unseen: 1, notifications: vec![&notification] }).unwrap()
         }),
         of("Seen", |_| Seen { seen: 1 }),
+        of("PushSubscription", |_| Subscription {
+            endpoint: url::Url::parse("https://push.example.com/").unwrap(),
+            keys: keys(),
+        }),
+        of("PushSubscriptionKeys", |_| keys()),
+        of("PushKey", |_| PushKey { public_key: text() }),
         of("RhythmThere", |_| RhythmThere { community_uri: uri().to_string(), rhythm: "quiet" }),
         of("Preferences", |all| Preferences {
             rhythm: "engaged",

@@ -137,6 +137,7 @@ fn field(kind: &str) -> (bool, Value) {
         "text" => (true, json!({ "type": "string" })),
         "optional_text" => (false, json!({ "type": ["string", "null"] })),
         "dids" => (true, json!({ "type": "array" })),
+        "subscription" => (true, named("PushSubscription")),
         "optional_at_uri" => (false, named("AtUri")),
         "rhythm" => (true, json!({ "type": ["string", "null"] })),
         "url" => (true, json!({ "type": "string" })),

@@ -1,0 +1,149 @@
+//! What is pushed to browsers of people who are away (U28, U29), and what becomes of it.
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::notifications::Kind;
+use super::pause::growing;
+use super::urgency::Urgency;
+use crate::wire::ids::{AtUri, Did};
+use crate::wire::text::{Limit, cut};
+use crate::wire::web_push::Subscription;
+
+/// The most browsers of one person, the newest (U28).
+pub const BROWSERS_MAX: i64 = 10;
+/// The most pushes that wait in one gateway; further ones are not sent.
+pub const WAITING_MAX: i64 = 5_000;
+/// How often a push is tried.
+pub const TRIES: u32 = 6;
+/// The pause after the first failure, and the longest, in microseconds.
+const PAUSE: i64 = 2_000_000;
+const LONGEST: i64 = 120_000_000;
+/// How much of a message is shown.
+const SHOWN: Limit = Limit { letters: 200, characters: usize::MAX, bytes: 1_000 };
+
+/// A push that waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Push {
+    /// To whom.
+    pub did: Did,
+    /// To which of their browsers.
+    pub to: Subscription,
+    /// What it says, before it is encrypted: JSON.
+    pub text: String,
+    /// How loud it is.
+    pub urgency: Urgency,
+    /// What it is about: it replaces an earlier push about the same that the browser has not taken yet.
+    pub topic: i64,
+}
+
+/// What a message of which somebody is notified is about.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    /// The number of the notification.
+    pub id: i64,
+    /// Why.
+    pub kind: Kind,
+    /// The message.
+    pub message: &'a AtUri,
+    /// Its channel.
+    pub channel: &'a AtUri,
+    /// Its community.
+    pub community: &'a AtUri,
+    /// Whether only members read that.
+    pub members_only: bool,
+    /// The name of its author.
+    pub author: Option<&'a str>,
+    /// What it says.
+    pub text: &'a str,
+}
+
+/// U29: what a ping says in a browser. Of a community for members only nothing that was written there.
+pub fn of_ping(about: &About<'_>) -> String {
+    let mut body = json!({
+        "type": "notification", "kind": about.kind.word(), "urgency": Urgency::Ping.word(), "id": about.id,
+        "community_uri": about.community, "channel_uri": about.channel, "message_uri": about.message,
+    });
+    if !about.members_only {
+        body["author"] = json!(about.author.map(|name| cut(name, SHOWN)));
+        body["text"] = json!(cut(about.text, SHOWN));
+    }
+    body.to_string()
+}
+
+/// U29: what a digest says in a browser.
+pub fn of_digest(count: usize, since: &str) -> String {
+    json!({ "type": "digest", "kind": "digest", "urgency": Urgency::Quiet.word(), "count": count, "since": since })
+        .to_string()
+}
+
+/// What is to be done with a push that was tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing more.
+    Done,
+    /// The browser takes nothing any more: forget it.
+    Prune,
+    /// Try again after this pause, in microseconds.
+    Again(i64),
+}
+
+/// The pause after a try that fails, in microseconds. `failures` counts those before it.
+pub fn pause(failures: u32) -> i64 {
+    growing(PAUSE, failures, LONGEST)
+}
+
+/// Decides what to do after a try. `status` is that of the answer, if there was one; `failures` counts those before it.
+pub fn after(status: Option<u16>, failures: u32) -> Next {
+    match status {
+        Some(404 | 410) => Next::Prune,
+        None | Some(408 | 429 | 500..) if failures + 1 < TRIES => Next::Again(pause(failures)),
+        _ => Next::Done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn u28_what_becomes_of_a_push() {
+        for (status, failures, expected) in [
+            (Some(201), 0, Next::Done),
+            (Some(404), 0, Next::Prune),
+            (Some(410), 9, Next::Prune),
+            (Some(429), 0, Next::Again(PAUSE)),
+            (Some(503), 3, Next::Again(8 * PAUSE)),
+            (None, 4, Next::Again(16 * PAUSE)),
+            (None, 5, Next::Done),
+            (Some(400), 0, Next::Done),
+            (Some(301), 0, Next::Done),
+        ] {
+            assert_eq!(after(status, failures), expected, "{status:?} after {failures}");
+        }
+    }
+
+    #[test]
+    fn u29_nothing_that_was_written_for_members_only() {
+        let uri = AtUri::parse("at://did:plc:a/social.colibri.message/m").unwrap();
+        let about = |members_only, text| {
+            let (message, channel, community) = (&uri, &uri, &uri);
+            let about = About {
+                id: 2,
+                kind: Kind::Mention,
+                message,
+                channel,
+                community,
+                members_only,
+                author: Some("Alice"),
+                text,
+            };
+            of_ping(&about)
+        };
+        assert!(about(false, "secret").contains("secret") && about(false, "").contains("Alice"));
+        assert!(!about(true, "secret").contains("secret") && !about(true, "").contains("Alice"));
+        let longest = "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}\"\\\n".repeat(1_000);
+        assert!(about(false, &longest).len() < crate::wire::web_push::TEXT_MAX);
+        assert!(of_digest(5, "2026-03-01T12:00:00.412Z").contains("\"count\":5"));
+    }
+}
