@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use worker::wasm_bindgen_futures::spawn_local;
 
 use super::object::{GatewayObject, Outcome};
@@ -124,24 +125,29 @@ impl GatewayObject {
                 let next = self.sql.run(&waiting::next())?;
                 return Ok(next.first().and_then(|text| text.parse().ok()).map(Micros));
             }
-            for Due { id, failures, push } in due {
-                let (Some(push), Some(vapid), ..TRIES) = (push, config::vapid(&self.env), failures) else {
-                    self.sql.run(&waiting::over(id))?;
-                    continue;
-                };
-                self.sql.run(&waiting::tried(id, Micros(now().0.saturating_add(pause(failures)))))?;
-                let status = self.push_once(&push, &vapid).await;
-                match after(status, failures) {
-                    Next::Again(_) => {}
-                    Next::Done => drop(self.sql.run(&waiting::over(id))?),
-                    Next::Prune => {
-                        browsers::unsubscribe(&D1::of(&self.env)?, &push.did, push.to.endpoint.as_str())
-                            .await?;
-                        self.sql.run(&waiting::over(id))?;
-                    }
-                }
+            // Together: a slow push service delays a round, and not each push of it.
+            let sent = join_all(due.into_iter().map(|due| self.push_due(due))).await;
+            sent.into_iter().collect::<Outcome<()>>()?;
+        }
+    }
+
+    /// Tries a push that is due.
+    async fn push_due(&self, Due { id, failures, push }: Due) -> Outcome<()> {
+        let (Some(push), Some(vapid), ..TRIES) = (push, config::vapid(&self.env), failures) else {
+            self.sql.run(&waiting::over(id))?;
+            return Ok(());
+        };
+        self.sql.run(&waiting::tried(id, Micros(now().0.saturating_add(pause(failures)))))?;
+        let status = self.push_once(&push, &vapid).await;
+        match after(status, failures) {
+            Next::Again(_) => return Ok(()),
+            Next::Done => {}
+            Next::Prune => {
+                browsers::unsubscribe(&D1::of(&self.env)?, &push.did, push.to.endpoint.as_str()).await?;
             }
         }
+        self.sql.run(&waiting::over(id))?;
+        Ok(())
     }
 
     /// Sends a push. Returns the status of the answer, if there was one.
@@ -165,7 +171,7 @@ impl GatewayObject {
                 ("topic", topic.as_str()),
                 ("urgency", urgency),
             ];
-            post_push(endpoint, &headers, &body, WITHIN).await.map(Some)
+            post_push(push.did.as_str(), endpoint, &headers, &body, WITHIN).await.map(Some)
         };
         sent.await.unwrap_or_else(|fault| {
             log::fault(&fault, "a push is sent again later");

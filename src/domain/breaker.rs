@@ -37,8 +37,8 @@ pub enum Errand<'a> {
     Proof,
     /// The webhook with this id.
     Webhook(&'a str),
-    /// A push to a browser.
-    Push,
+    /// A push to a browser of this DID.
+    Push(&'a str),
 }
 
 impl Errand<'_> {
@@ -52,19 +52,26 @@ impl Errand<'_> {
             Errand::Document => "document",
             Errand::Proof => "proof",
             Errand::Webhook(_) => "webhooks",
-            Errand::Push => "push",
+            Errand::Push(_) => "push",
         };
         format!("{word} {host}")
     }
 
-    /// The key of the host's record for one unknown person, or one webhook. An error that a host answers about
-    /// them may concern only them; that a host does not answer concerns the host.
+    /// The key of the host's record for one unknown person, one webhook or the browsers of one person. An error that a
+    /// host answers about them may concern only them; that a host does not answer concerns the host.
     pub fn name_of_one(self, host: &str) -> Option<String> {
         match self {
             Errand::Stranger(did) => Some(format!("stranger {did} {host}")),
             Errand::Webhook(id) => Some(format!("webhook {id} {host}")),
+            Errand::Push(did) => Some(format!("push {did} {host}")),
             _ => None,
         }
+    }
+
+    /// Whether a host that asks to be left alone means all requests with this errand. A push service, or a service that
+    /// takes many webhooks, answers so to one of them: else one person could stop it for everybody.
+    pub fn is_asked_for_all(self) -> bool {
+        !matches!(self, Errand::Webhook(_) | Errand::Push(_))
     }
 
     /// Whether anybody can cause such a record for any host.
@@ -229,5 +236,7 @@ mod tests {
         let one = |did| Errand::Stranger(did).name_of_one("h");
         assert_ne!(one("did:plc:a"), one("did:plc:b"), "one stranger says nothing of another");
         assert_eq!(Errand::Known.name_of_one("h"), None);
+        assert!(Errand::Stranger("did:web:a").is_asked_for_all() && Errand::Known.is_asked_for_all());
+        assert!(!Errand::Push("did:web:a").is_asked_for_all() && !Errand::Webhook("w").is_asked_for_all());
     }
 }

@@ -296,12 +296,14 @@ pub async fn post(
 
 /// Posts an encrypted push to a push service, and returns the status of its answer. A redirect is an answer, too.
 pub async fn post_push(
+    did: &str,
     url: &Url,
     headers: &[(&str, &str)],
     body: &[u8],
     within: Duration,
 ) -> Result<u16, Fault> {
     const DOING: &str = "pushing to a browser";
+    let errand = Errand::Push(did);
     let abort = AbortController::default();
     let signal = abort.signal();
     let asked = async {
@@ -316,10 +318,10 @@ pub async fn post_push(
         let request = Request::new_with_init(url.as_str(), &init).map_err(fault)?;
         let response = Fetch::Request(request).send_with_signal(&signal).await.map_err(fault)?;
         let status = response.status_code();
-        answered(Errand::Push, url, status, rest_until(&response));
+        answered(errand, url, status, rest_until(&response));
         Ok(status)
     };
-    let answer = in_time(DOING, Errand::Push, url, asked, within).await;
+    let answer = in_time(DOING, errand, url, asked, within).await;
     abort.abort(); // of the answer only the status counts
     answer.map_err(|failure| failure.into_fault(DOING))
 }
@@ -372,7 +374,7 @@ impl Place {
             Errand::Known => Errand::Known,
             Errand::Document => Errand::Document,
             Errand::Proof => Errand::Proof,
-            Errand::Push => Errand::Push,
+            Errand::Push(_) => Errand::Push(""),
         };
         let all = Self { name: errand.name(&host), errand: kind, of_one: false };
         let one = errand.name_of_one(&host).map(|name| Self { name, errand: kind, of_one: true });
@@ -423,8 +425,9 @@ fn answered(errand: Errand<'_>, url: &Url, status: u16, rest_until: Option<Micro
     let places = Place::of(errand, url);
     let for_one = places.iter().any(|place| place.of_one);
     for place in places {
-        let outcome = if for_one && !place.of_one { Outcome::Answered } else { outcome_of(status) };
-        place.note(outcome, rest_until);
+        let for_all = for_one && !place.of_one;
+        let outcome = if for_all { Outcome::Answered } else { outcome_of(status) };
+        place.note(outcome, rest_until.filter(|_| !for_all || errand.is_asked_for_all()));
     }
 }
 
