@@ -181,7 +181,7 @@ const STAYS: [(&str, &str); 40] = [
 ];
 
 /// Columns that name nobody.
-const NOBODY: [&str; 160] = [
+const NOBODY: [&str; 159] = [
     "actors.indexed_at",
     "actors.rev",
     "approvals.indexed_at",
@@ -328,7 +328,6 @@ const NOBODY: [&str; 160] = [
     "read_positions.moved_at",
     "digests.sent_at",
     "push_subscriptions.set_at",
-    "digests.through",
     "rhythms.rhythm",
     "rhythms.set_at",
     "preferences.indexed_at",
