@@ -64,9 +64,9 @@ pub fn of_ping(about: &About<'_>) -> String {
         "type": "notification", "kind": about.kind.word(), "urgency": Urgency::Ping.word(), "id": about.id,
         "community_uri": about.community, "channel_uri": about.channel, "message_uri": about.message,
     });
-    if !about.members_only {
-        body["author"] = json!(about.author.map(|name| cut(name, SHOWN)));
-        body["text"] = json!(cut(about.text, SHOWN));
+    if let Some(fields) = body.as_object_mut().filter(|_| !about.members_only) {
+        fields.insert("author".to_owned(), json!(about.author.map(|name| cut(name, SHOWN))));
+        fields.insert("text".to_owned(), json!(cut(about.text, SHOWN)));
     }
     body.to_string()
 }

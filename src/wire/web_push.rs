@@ -109,8 +109,8 @@ impl Vapid {
             "aud": endpoint.origin().ascii_serialization(),
             "exp": now.0 / 1_000_000 + TOKEN_LASTS,
         });
-        if !self.subject.is_empty() {
-            claims["sub"] = json!(self.subject);
+        if let Some(fields) = claims.as_object_mut().filter(|_| !self.subject.is_empty()) {
+            fields.insert("sub".to_owned(), json!(self.subject));
         }
         let header = URL_SAFE_NO_PAD.encode(r#"{"typ":"JWT","alg":"ES256"}"#);
         let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));

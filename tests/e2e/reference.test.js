@@ -8,9 +8,11 @@ import { before, test } from 'node:test'
 import { startService } from './harness.js'
 
 const KEY = 'the key of the tests'
+/** Without a key there are no pushes. It is that of RFC 8291, appendix A. */
+const VAPID = 'yfWPiYE-n46HLnH0KqZOF1fJJU3MYrct3AELtAQ-oRw'
 let service, document
 before(async () => {
-  service = await startService({ env: { INVITE_API_KEY: KEY } })
+  service = await startService({ env: { INVITE_API_KEY: KEY, VAPID_PRIVATE_KEY: VAPID } })
   ;({ body: document } = await service.fetchJson('/openapi.json'))
 })
 
