@@ -36,6 +36,11 @@ const URL_MAX: usize = 2_048;
 /// The most words of a list.
 const WORDS_MAX: usize = 50;
 
+/// Why something is reported (R86), in the words of `com.atproto.moderation.defs`.
+const REPORT_REASONS: [&str; 6] = ["spam", "violation", "misleading", "sexual", "rude", "other"];
+/// The longest comment, in characters.
+const COMMENT_MAX: usize = 1_000;
+
 /// The fields of a body.
 #[derive(Debug)]
 pub(super) struct Body {
@@ -206,6 +211,40 @@ impl Body {
             true => Ok(subscription),
             false => Err(ApiError::Invalid(format!("{name} must be {what}"))),
         }
+    }
+
+    /// An optional DID.
+    pub(super) fn optional_did(&self, name: &str) -> Checked<Option<Did>> {
+        self.optional(name, "a DID (did:…)")
+    }
+
+    /// As [`Body::community`], if it is there.
+    pub(super) fn optional_community(&self, name: &str) -> Checked<Option<AtUri>> {
+        Ok(if self.optional_at_uri(name)?.is_some() { Some(self.community(name)?) } else { None })
+    }
+
+    /// Why something is reported (R86): one of [`REPORT_REASONS`].
+    pub(super) fn report_reason(&self, name: &str) -> Checked<&'static str> {
+        let what = REPORT_REASONS.join(", ");
+        let given: String = self.required(name, &what)?;
+        let known = REPORT_REASONS.into_iter().find(|reason| *reason == given);
+        known.ok_or_else(|| ApiError::Invalid(format!("{name} must be one of {what}")))
+    }
+
+    /// An optional text of at most [`COMMENT_MAX`] characters.
+    pub(super) fn comment(&self, name: &str) -> Checked<Option<String>> {
+        let what = format!("a text of at most {COMMENT_MAX} characters");
+        match self.optional::<String>(name, &what)?.filter(|text| !text.is_empty()) {
+            Some(text) if text.chars().count() > COMMENT_MAX => {
+                Err(ApiError::Invalid(format!("{name} must be {what}")))
+            }
+            text => Ok(text),
+        }
+    }
+
+    /// As [`Body::count`], which must be there.
+    pub(super) fn required_count(&self, name: &str, max: i64) -> Checked<i64> {
+        self.count(name, max)?.ok_or_else(|| ApiError::Invalid(format!("{name} is required")))
     }
 
     /// Yes or no, which must be there.

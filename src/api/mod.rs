@@ -43,6 +43,7 @@ mod people;
 mod reactions;
 mod reference;
 mod relay;
+mod reports;
 mod server;
 mod signaling;
 mod sockets;
@@ -127,6 +128,9 @@ const ROUTES: &[Route] = routes! {
     POST   "/api/push"               R67 push::subscribe;
     DELETE "/api/push"               R68 push::unsubscribe;
     GET    "/api/push/key"           R69 push::key;
+    POST   "/api/report"             R86 reports::report;
+    GET    "/api/reports"            R87 reports::list;
+    POST   "/api/report/resolve"     R88 reports::resolve;
     GET    "/api/operator"           R60 operator::overview;
     GET    "/api/operator/communities" R61 operator::communities;
     GET    "/api/statistics"         R62 operator::statistics;
@@ -216,6 +220,9 @@ const METHODS: &[Method] = methods! {
     R84 "social.colibri.webhook.delete" MODERATE;
     R67 "social.colibri.sync.registerPush";
     R68 "social.colibri.sync.unregisterPush";
+    R86 "social.colibri.moderation.report" MODERATE;
+    R87 "social.colibri.moderation.listReports" MODERATE;
+    R88 "social.colibri.moderation.resolveReport" MODERATE;
     ice "social.colibri.voice.getIceServers" SUBSCRIBE;
     sync_now "social.colibri.sync.requestRepo" MODERATE;
 };

@@ -109,6 +109,21 @@ pub(super) fn add_revoked(act: &Act, now: Micros) -> [Statement; 2] {
     ]
 }
 
+/// Logs that a report is resolved which is still open.
+pub(super) fn add_resolved(act: &Act, id: i64, now: Micros) -> [Statement; 2] {
+    let mut params = act.params(now);
+    params.push(id.into());
+    [
+        Statement::new(
+            "INSERT INTO audit_log (community_uri, actor, proof, action, subject, reason, until, at)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 FROM reports
+             WHERE id = ?9 AND community_uri = ?1 AND resolved_at IS NULL",
+            params,
+        ),
+        bound(act.community),
+    ]
+}
+
 fn bound(community: &AtUri) -> Statement {
     Statement::new(
         "DELETE FROM audit_log WHERE community_uri = ?1 AND id <= (

@@ -328,6 +328,13 @@ const OTHERS: &[&str] = &[
     "DELETE FROM invites WHERE code IN (SELECT code FROM invites
          WHERE community_uri > 'at://' || ?1 || '/' AND community_uri < 'at://' || ?1 || '0' LIMIT ?2)
      RETURNING 'null' AS row",
+    "DELETE FROM reports WHERE id IN (SELECT id FROM reports WHERE reporter_did = ?1 LIMIT ?2)
+     RETURNING 'null' AS row",
+    "DELETE FROM reports WHERE id IN (SELECT id FROM reports WHERE about_did = ?1 LIMIT ?2)
+     RETURNING 'null' AS row",
+    "DELETE FROM reports WHERE id IN (SELECT id FROM reports
+         WHERE community_uri > 'at://' || ?1 || '/' AND community_uri < 'at://' || ?1 || '0' LIMIT ?2)
+     RETURNING 'null' AS row",
     "DELETE FROM webhooks WHERE id IN (SELECT id FROM webhooks
          WHERE community_uri > 'at://' || ?1 || '/' AND community_uri < 'at://' || ?1 || '0' LIMIT ?2)
      RETURNING 'null' AS row",

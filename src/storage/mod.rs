@@ -33,6 +33,7 @@ pub mod presence;
 pub mod proofs;
 pub mod push;
 pub mod reads;
+pub mod reports;
 pub mod repos;
 pub mod rhythms;
 pub mod search;

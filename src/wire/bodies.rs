@@ -467,6 +467,40 @@ pub struct AuditEntry {
     pub at: String,
 }
 
+/// R87: what somebody reported.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Its number: a later one has a greater number.
+    pub id: i64,
+    /// The community.
+    pub community_uri: AtUri,
+    /// Who reported.
+    pub reporter_did: Did,
+    /// The message's AT-URI, or the person's DID.
+    pub subject: String,
+    /// The message's author, or that person.
+    pub about_did: Did,
+    /// The reason, as one word.
+    pub reason: String,
+    /// The reporter's words.
+    pub comment: Option<String>,
+    /// When it was reported, or reported again.
+    pub reported_at: String,
+    /// Since when it is resolved.
+    pub resolved_at: Option<String>,
+    /// Who resolved it: a DID, or `operator`.
+    pub resolved_by: Option<String>,
+    /// What that person said of it.
+    pub resolution: Option<String>,
+}
+
+/// R86: the number of a report.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Reported {
+    /// The number.
+    pub id: i64,
+}
+
 /// O27: a webhook.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Webhook {

@@ -29,7 +29,7 @@ use super::sqlite::{Break, Sqlite};
 use super::story::{START, Service, Story, ban, block, frame, kick, moderators};
 
 /// Columns with nothing of a person in them when that person is erased.
-const ERASED: [&str; 103] = [
+const ERASED: [&str; 107] = [
     "actors.did",
     "actors.uri",
     "approvals.approver_did",
@@ -73,6 +73,10 @@ const ERASED: [&str; 103] = [
     "roles.did",
     "roles.uri",
     "visitors.did",
+    "reports.about_did",
+    "reports.community_uri",
+    "reports.reporter_did",
+    "reports.subject",
     "webhooks.community_uri",
     "actor_profiles.did",
     "actor_profiles.uri",
@@ -137,7 +141,7 @@ const ERASED: [&str; 103] = [
 ];
 
 /// Columns that may still name them, and why.
-const STAYS: [(&str, &str); 40] = [
+const STAYS: [(&str, &str); 43] = [
     ("approvals.community_uri", "of others: what they approved"),
     ("approvals.membership_uri", "of others: it counts again if the erasure is lifted"),
     ("audit_log.actor", "what moderators did is written down for those it was done to (X22); it ends"),
@@ -178,10 +182,13 @@ const STAYS: [(&str, &str); 40] = [
     ("rhythms.community_uri", "of others: how much of it reaches them at once"),
     ("read_positions.channel_uri", "of others: how far they have read"),
     ("read_positions.cursor_uri", "of others: how far they have read"),
+    ("reports.comment", "of others about others, as they wrote it"),
+    ("reports.resolution", "as the audit log"),
+    ("reports.resolved_by", "as the audit log"),
 ];
 
 /// Columns that name nobody.
-const NOBODY: [&str; 159] = [
+const NOBODY: [&str; 162] = [
     "actors.indexed_at",
     "actors.rev",
     "approvals.indexed_at",
@@ -334,6 +341,9 @@ const NOBODY: [&str; 159] = [
     "preferences.level",
     "preferences.rev",
     "messages.suppressed_embeds",
+    "reports.reason",
+    "reports.reported_at",
+    "reports.resolved_at",
     "webhooks.created_at",
     "webhooks.disabled_at",
     "webhooks.disabled_because",
@@ -606,6 +616,15 @@ fn i56_then_nothing_is_left() {
     service.store.exec(
         "INSERT INTO identities (did, handle) VALUES ('did:plc:bob', 'bob.test') ON CONFLICT DO NOTHING",
     );
+    for (community, reporter, about) in
+        [("bob", "dora", "dora"), ("alice", "bob", "dora"), ("alice", "dora", "bob")]
+    {
+        service.store.exec(&format!(
+            "INSERT INTO reports (community_uri, reporter_did, subject, about_did, reason, reported_at)
+             VALUES ('at://did:plc:{community}/social.colibri.community/c', 'did:plc:{reporter}', 'did:plc:{about}',
+                 'did:plc:{about}', 'spam', '')"
+        ));
+    }
     service.store.exec(
         "INSERT INTO webhooks VALUES ('1', 'at://did:plc:bob/social.colibri.community/c', '', '[]', '', '', NULL, NULL)",
     );
@@ -627,7 +646,7 @@ fn i56_then_nothing_is_left() {
              '1', '', NULL)",
     );
     let before = holding(&service.store, "did:plc:bob");
-    for column in ERASED.iter().take(56) {
+    for column in ERASED.iter().take(60) {
         assert!(before.contains(*column), "the test has nothing of bob in {column}");
     }
     for column in NOBODY {

@@ -46,6 +46,7 @@ mod reads;
 mod reconciling;
 mod record_lexicons;
 mod recorded;
+mod reports;
 mod repository;
 mod returning;
 mod search;

@@ -308,6 +308,26 @@ export interface Webhook {
 
 export type WebhookSet = Webhook & { secret: string }
 
+export interface Report {
+  id: number
+  community_uri: AtUri
+  reporter_did: Did
+  /** An AT-URI or a DID. */
+  subject: string
+  about_did: Did
+  reason: string
+  comment: string | null
+  reported_at: Timestamp
+  resolved_at: Timestamp | null
+  /** A DID, or `operator`. */
+  resolved_by: string | null
+  resolution: string | null
+}
+
+export interface Reported {
+  id: number
+}
+
 export interface Overview {
   refusals: RefusedFor[]
   repositories: DueRepository[]
@@ -409,7 +429,7 @@ export interface AuditEntry {
   /** A DID; `operator` for the holder of the API key; `service` for the service itself. */
   actor: string
   proof: "api_key" | "service_auth" | "socket_token" | "none"
-  /** `block`, `unblock`, `ban`, `unban`, `ban_ended`, `kick`, `moderators`, `members_only`, `invite` or `revoke_invite`. */
+  /** `block`, `unblock`, `ban`, `unban`, `ban_ended`, `kick`, `moderators`, `members_only`, `invite`, `revoke_invite` or `resolve_report`. */
   action: string
   /** The message, the person, or the code; for moderators their DIDs, separated by blanks. */
   subject: string
@@ -708,6 +728,9 @@ export interface Requests {
   'PUT /api/webhooks': { query: {}; body: { community_uri: CommunityUri; url: string; events?: string[] | null; secret?: string | null }; answer: WebhookSet }
   'GET /api/webhooks': { query: { community: AtUri }; body: undefined; answer: Webhook[] }
   'DELETE /api/webhooks': { query: { community: AtUri; id: string }; body: undefined; answer: undefined }
+  'POST /api/report': { query: {}; body: { uri?: string | null; did?: string | null; community_uri?: string | null; reason: "spam" | "violation" | "misleading" | "sexual" | "rude" | "other"; comment?: string | null }; answer: Reported }
+  'GET /api/reports': { query: { community: AtUri; state?: string; limit?: number; cursor?: Cursor }; body: undefined; answer: Report[] }
+  'POST /api/report/resolve': { query: {}; body: { community_uri: CommunityUri; id: number; reason?: string | null }; answer: undefined }
   'GET /api/operator': { query: {}; body: undefined; answer: Overview }
   'GET /api/operator/communities': { query: { limit?: number; cursor?: Cursor }; body: undefined; answer: ListedCommunity[] }
   'GET /api/statistics': { query: {}; body: undefined; answer: Statistics }

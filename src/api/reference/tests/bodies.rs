@@ -30,8 +30,8 @@ use crate::storage::repos::{self, Counts};
 use crate::wire::bodies::{
     Active, AnsweredMessage, AuditEntry, Author, Category, Channel, ChannelRead, Communities, Community,
     DirectoryEntry, Found, Invite, InviteCode, InviteToCommunity, Listing, Mark, Member, MembersOnly,
-    Message, MessageCore, Notification, Notifications, Person, Preferences, PushKey, ReactionGroup,
-    RhythmThere, Seen, Snippet, Thread, ThreadMessage, Unread, Webhook, WebhookSet,
+    Message, MessageCore, Notification, Notifications, Person, Preferences, PushKey, ReactionGroup, Report,
+    Reported, RhythmThere, Seen, Snippet, Thread, ThreadMessage, Unread, Webhook, WebhookSet,
 };
 use crate::wire::handle::Handle;
 use crate::wire::ice::{IceServer, IceServers};
@@ -182,6 +182,21 @@ fn overview(all: bool) -> Overview {
         refusals: vec![refused_for(all)],
         repositories: vec![due_repository(all)],
         webhooks: vec![webhook(all)],
+    }
+}
+fn report(all: bool) -> Report {
+    Report {
+        id: 7,
+        community_uri: uri(),
+        reporter_did: did(),
+        subject: text(),
+        about_did: did(),
+        reason: text(),
+        comment: all.then(text),
+        reported_at: text(),
+        resolved_at: all.then(text),
+        resolved_by: all.then(text),
+        resolution: all.then(text),
     }
 }
 fn webhook(all: bool) -> Webhook {
@@ -429,6 +444,8 @@ fn samples() -> Vec<Samples> {
         of("UnreadChannel", unread),
         of("Invite", invite),
         of("AuditEntry", audit_entry),
+        of("Report", report),
+        of("Reported", |_| Reported { id: 7 }),
         of("Webhook", webhook),
         of("WebhookSet", |all| WebhookSet { webhook: webhook(all), secret: text() }),
         of("Overview", overview),
