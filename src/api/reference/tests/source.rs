@@ -140,9 +140,7 @@ fn field(kind: &str) -> (bool, Value) {
         "subscription" => (true, named("PushSubscription")),
         "optional_at_uri" => (false, named("AtUri")),
         "rhythm" => (true, json!({ "type": ["string", "null"] })),
-        "optional_at_uri" | "optional_did" | "optional_community" | "comment" => {
-            (false, json!({ "type": ["string", "null"] }))
-        }
+        "optional_did" | "optional_community" | "comment" => (false, json!({ "type": ["string", "null"] })),
         "report_reason" => (true, json!({ "type": "string" })),
         "required_count" => (true, json!({ "type": "integer" })),
         "url" => (true, json!({ "type": "string" })),
