@@ -109,7 +109,7 @@ test('C50, R21.6: a redirect is not followed; a receiver that is gone is disable
   await set(moved.url)
   await set(gone.url)
   const { rkey } = await bob.message(channel.rkey, 'for those who are there')
-  await eventually(async () => (await list()).find((one) => one.url === gone.url).disabled_at, { what: 'it to be disabled' })
+  await eventually(async () => (await list()).find((one) => one.url === gone.url).disabled_at !== null, { what: 'it to be disabled' })
   await eventually(() => moved.got.length > 0)
   assert.equal(moved.got.every(({ json }) => json.type === 'message'), true)
   const { webhooks } = (await ask('GET', '/api/operator')).body
