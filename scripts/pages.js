@@ -40,6 +40,8 @@ export async function buildPages() {
     absWorkingDir: PAGES_SOURCES,
     entryPoints: [
       ...PAGES.flatMap((name) => ['tsx', 'css'].map((kind) => ({ in: `${name}.${kind}`, out: name }))),
+      // The service worker of the chat.
+      { in: 'push.ts', out: 'push' },
       // For /demo/call, whose script is served as it is written.
       { in: join(CLIENT, 'index.ts'), out: 'client' },
     ],

@@ -1,11 +1,13 @@
 // What opens beside the talk: the messages that mention or answer the person, and one thread.
 
 import type { ComponentChildren } from 'preact'
+import { useState } from 'preact/hooks'
 
 import type { Found, Notification, ThreadMessage } from '../../../packages/client/src/index.ts'
 import { t, timeOf } from '../texts/index.ts'
 import type { Inbox } from './inbox.ts'
 import { nameOf } from './messages.tsx'
+import { canTakePushes } from './push.ts'
 
 type Core = ThreadMessage['message']
 
@@ -39,6 +41,18 @@ const Said = ({ message }: { message: Core }) => (
 const why = ({ kind, message }: Notification) =>
   (kind === 'mention' ? t.chat.mentionsYou : t.chat.answersYou)(nameOf(message, message.author_did))
 
+function PushHere({ take }: { take: () => Promise<string> }) {
+  const [note, setNote] = useState('')
+  return (
+    <p class="row">
+      <button type="button" onClick={() => void take().then(setNote)}>
+        {t.chat.pushHere}
+      </button>
+      <span role="status">{note}</span>
+    </p>
+  )
+}
+
 interface Notices {
   inbox: Inbox
   go: (notification: Notification) => void
@@ -66,6 +80,7 @@ export function Notifications({ inbox, go, seeAll, close }: Notices) {
           {t.chat.seeAll}
         </button>
       )}
+      {canTakePushes() && <PushHere take={inbox.takePushes} />}
     </Aside>
   )
 }

@@ -3,6 +3,7 @@
 
 import type { Notification } from '../../../packages/client/src/index.ts'
 import { service } from '../client/api.ts'
+import { takePushes } from './push.ts'
 
 /** The method that a proof for the list names (X09). */
 const METHOD = 'social.colibri.notification.listNotifications'
@@ -48,4 +49,7 @@ export class Inbox {
     const proof = await this.proof('social.colibri.notification.updateSeen')
     await service.act('POST /api/notifications/seen', { proof, query: { did: this.did } })
   }
+
+  /** Has the person notified on this device too; resolves with what is to be said about it. */
+  takePushes = () => takePushes(this.did, this.proof)
 }
