@@ -14,6 +14,8 @@ use crate::wire::web_push::Subscription;
 pub const BROWSERS_MAX: i64 = 10;
 /// The most pushes that wait in one gateway; further ones are not sent.
 pub const WAITING_MAX: i64 = 5_000;
+/// The most pushes of one person that wait; a further one takes the place of the oldest.
+pub const OF_ONE_MAX: i64 = 20;
 /// How often a push is tried.
 pub const TRIES: u32 = 6;
 /// The pause after the first failure, and the longest, in microseconds.

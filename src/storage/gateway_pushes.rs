@@ -3,7 +3,7 @@
 //! Pinned: an existing object keeps this table.
 
 use super::{Fault, Inner, Param, Statement, rows};
-use crate::domain::push::{Push, WAITING_MAX};
+use crate::domain::push::{OF_ONE_MAX, Push, WAITING_MAX};
 use crate::wire::ids::Did;
 use crate::wire::time::Micros;
 
@@ -13,6 +13,7 @@ pub const SCHEMA: &[&str] = &[
         id INTEGER PRIMARY KEY, did TEXT NOT NULL, push TEXT NOT NULL, due_at INTEGER NOT NULL,
         failures INTEGER NOT NULL DEFAULT 0)",
     "CREATE INDEX IF NOT EXISTS pushes_by_time ON pushes (due_at)",
+    "CREATE INDEX IF NOT EXISTS pushes_by_person ON pushes (did, due_at)",
 ];
 
 /// A push that is due.
@@ -34,20 +35,35 @@ impl Due {
     }
 }
 
-/// Sends this from `at` on, unless too many wait.
-pub fn send(push: &Push, at: Micros) -> Statement {
-    Statement::new(
-        "INSERT INTO pushes (did, push, due_at) SELECT ?1, ?2, ?3
-         WHERE (SELECT count(*) FROM pushes) < ?4",
-        [push.did.as_str().into(), Param::json(push), at.0.into(), WAITING_MAX.into()],
-    )
+/// The most pushes of one person in a round: who names slow push services holds up others little.
+const OF_ONE_AT_ONCE: i64 = 2;
+
+/// Sends this from `at` on, in place of the person's oldest if theirs are too many, unless too many wait of all.
+pub fn send(push: &Push, at: Micros) -> [Statement; 2] {
+    let did = push.did.as_str();
+    [
+        Statement::new(
+            "DELETE FROM pushes WHERE id IN (
+                SELECT id FROM pushes WHERE did = ?1 ORDER BY id DESC LIMIT -1 OFFSET ?2 - 1)",
+            [did.into(), OF_ONE_MAX.into()],
+        ),
+        Statement::new(
+            "INSERT INTO pushes (did, push, due_at) SELECT ?1, ?2, ?3
+             WHERE (SELECT count(*) FROM pushes) < ?4",
+            [did.into(), Param::json(push), at.0.into(), WAITING_MAX.into()],
+        ),
+    ]
 }
 
-/// The pushes that are due at `now`, at most `limit`, as `[id, failures, push]`, the last [`Inner`].
+/// The pushes that are due at `now`, at most `limit`, as `[id, failures, push]`, the last [`Inner`]. Of each person only
+/// the first few, so that the others' are not behind them.
 pub fn due(now: Micros, limit: i64) -> Statement {
     Statement::new(
-        "SELECT json_array(id, failures, push) AS row FROM pushes WHERE due_at <= ?1 ORDER BY due_at, id LIMIT ?2",
-        [now.0.into(), limit.into()],
+        "SELECT json_array(id, failures, push) AS row FROM pushes p WHERE due_at <= ?1 AND (
+            SELECT count(*) FROM pushes o WHERE o.did = p.did AND o.due_at <= p.due_at
+            AND (o.due_at < p.due_at OR o.id < p.id)) < ?3
+         ORDER BY due_at, id LIMIT ?2",
+        [now.0.into(), limit.into(), OF_ONE_AT_ONCE.into()],
     )
 }
 

@@ -42,6 +42,7 @@ mod places;
 mod plans;
 mod presence;
 mod proofs;
+mod pushes;
 mod reads;
 mod reconciling;
 mod record_lexicons;

@@ -1,0 +1,75 @@
+//! Which pushes wait in a gateway, and which of them are due (U28), through the real SQL.
+
+use colibri_edge::domain::push::{OF_ONE_MAX, Push, WAITING_MAX};
+use colibri_edge::domain::urgency::Urgency;
+use colibri_edge::storage::Store;
+use colibri_edge::storage::gateway_pushes::{self as waiting, Due};
+use colibri_edge::wire::ids::Did;
+use colibri_edge::wire::time::Micros;
+use colibri_edge::wire::web_push::{Keys, Subscription};
+use futures::executor::block_on;
+
+use super::sqlite::Sqlite;
+
+fn object() -> Sqlite {
+    let store = Sqlite::new();
+    waiting::SCHEMA.iter().for_each(|sql| store.exec(sql));
+    store
+}
+
+fn push(name: &str, topic: i64) -> Push {
+    let did = Did::parse(&format!("did:plc:{name}")).unwrap();
+    let keys = Keys { p256dh: "p".into(), auth: "a".into() };
+    let to = Subscription { endpoint: url::Url::parse("https://push.example.com/").unwrap(), keys };
+    Push { did, to, text: "{}".into(), urgency: Urgency::Ping, topic }
+}
+
+fn send(store: &Sqlite, name: &str, topics: std::ops::RangeInclusive<i64>) {
+    for topic in topics {
+        block_on(store.commit(waiting::send(&push(name, topic), Micros(0)).to_vec())).unwrap();
+    }
+}
+
+fn due(store: &Sqlite, now: i64, limit: i64) -> Vec<Due> {
+    Due::read(&block_on(store.read(&[waiting::due(Micros(now), limit)])).unwrap()[0]).unwrap()
+}
+
+fn topics(due: &[Due]) -> Vec<i64> {
+    due.iter().filter_map(|due| due.push.as_ref()).map(|push| push.topic).collect()
+}
+
+#[test]
+fn u28_a_further_push_takes_the_place_of_the_oldest_of_its_person() {
+    let store = object();
+    send(&store, "alice", 1..=1);
+    send(&store, "bob", 1..=OF_ONE_MAX + 3);
+    let kept = "SELECT count(*), min(json_extract(push, '$.topic')) FROM pushes GROUP BY did ORDER BY did";
+    assert_eq!(store.look(kept), ["1|1", "20|4"]);
+}
+
+#[test]
+fn u28_when_too_many_wait_further_ones_are_not_sent() {
+    let store = object();
+    store.exec(&format!(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {WAITING_MAX})
+         INSERT INTO pushes (did, push, due_at) SELECT 'did:plc:n' || i, '{{}}', 0 FROM n"
+    ));
+    send(&store, "bob", 1..=1);
+    assert_eq!(store.look("SELECT count(*) FROM pushes"), [WAITING_MAX.to_string()]);
+    assert!(store.look("SELECT id FROM pushes WHERE did = 'did:plc:bob'").is_empty());
+}
+
+#[test]
+fn u28_the_pushes_of_one_person_do_not_hold_up_those_of_others() {
+    let store = object();
+    send(&store, "bob", 1..=20);
+    send(&store, "alice", 100..=102);
+    send(&store, "carol", 200..=200);
+    let first = due(&store, 0, 4);
+    assert_eq!(topics(&first), [1, 2, 100, 101], "two of each");
+    for one in first {
+        block_on(store.commit(vec![waiting::tried(one.id, Micros(9))])).unwrap();
+    }
+    assert_eq!(topics(&due(&store, 0, 4)), [3, 4, 102, 200]);
+    assert_eq!(topics(&due(&store, 9, 9)), [3, 4, 102, 100, 200], "those that were due first");
+}
