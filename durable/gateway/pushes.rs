@@ -13,13 +13,13 @@ use worker::wasm_bindgen_futures::spawn_local;
 use super::object::{GatewayObject, Outcome};
 use super::rounds::Round;
 use crate::domain::hosts::may_ask;
-use crate::domain::push::{About, Next, Push, TRIES, after, of_ping, pause};
+use crate::domain::push::{About, Next, Push, TRIES, Tried, after, of_ping, pause};
 use crate::domain::urgency::Urgency;
 use crate::platform::clock::{now, unguessable};
 use crate::platform::config;
 use crate::platform::d1::D1;
 use crate::platform::log;
-use crate::platform::outbound::post_push;
+use crate::platform::outbound::{Failure, PUSHING, post_push};
 use crate::storage::gateway_pushes::{self as waiting, Due};
 use crate::storage::push::{self as browsers};
 use crate::storage::reads::notifications::Notice;
@@ -71,7 +71,8 @@ impl GatewayObject {
         topic: i64,
     ) -> Outcome<()> {
         for to in to {
-            let push = Push { did: did.clone(), to: to.clone(), text: text.to_owned(), urgency, topic };
+            let (did, to, since) = (did.clone(), to.clone(), Some(now()));
+            let push = Push { did, to, text: text.to_owned(), urgency, topic, since };
             waiting::send(&push, now()).iter().try_for_each(|one| self.sql.run(one).map(drop))?;
             self.pushes.next.set(now());
         }
@@ -133,14 +134,16 @@ impl GatewayObject {
 
     /// Tries a push that is due.
     async fn push_due(&self, Due { id, failures, push }: Due) -> Outcome<()> {
-        let (Some(push), Some(vapid), ..TRIES) = (push, config::vapid(&self.env), failures) else {
+        let wanted = push.filter(|push| !push.is_over(now()));
+        let (Some(push), Some(vapid), ..TRIES) = (wanted, config::vapid(&self.env), failures) else {
             self.sql.run(&waiting::over(id))?;
             return Ok(());
         };
         self.sql.run(&waiting::tried(id, Micros(now().0.saturating_add(pause(failures)))))?;
-        let status = self.push_once(&push, &vapid).await;
-        match after(status, failures) {
+        let tried = self.push_once(&push, &vapid).await;
+        match after(tried, failures, now()) {
             Next::Again(_) => return Ok(()),
+            Next::Rest(until) => return self.sql.run(&waiting::rests(id, until)).map(drop),
             Next::Done => {}
             Next::Prune => {
                 browsers::unsubscribe(&D1::of(&self.env)?, &push.did, push.to.endpoint.as_str()).await?;
@@ -150,17 +153,21 @@ impl GatewayObject {
         Ok(())
     }
 
-    /// Sends a push. Returns the status of the answer, if there was one.
-    async fn push_once(&self, push: &Push, vapid: &Vapid) -> Option<u16> {
+    /// Sends a push.
+    async fn push_once(&self, push: &Push, vapid: &Vapid) -> Tried {
         let endpoint = &push.to.endpoint;
         if !may_ask(endpoint, &config::outside(&self.env).reach) {
-            return Some(404); // what may be asked has changed since
+            return Tried::Answered(404); // what may be asked has changed since
         }
         let sent = async {
             let secret = [unguessable()?, unguessable()?, unguessable()?, unguessable()?].concat();
             let salt = [unguessable()?, unguessable()?].concat();
-            let (Ok(secret), Ok(salt)) = (secret.try_into(), salt.try_into()) else { return Ok(None) };
-            let Some(body) = push.to.encrypt(&push.text, &secret, &salt) else { return Ok(Some(400)) };
+            let (Ok(secret), Ok(salt)) = (secret.try_into(), salt.try_into()) else {
+                return Ok(Tried::Unanswered);
+            };
+            let Some(body) = push.to.encrypt(&push.text, &secret, &salt) else {
+                return Ok(Tried::Answered(400));
+            };
             let (authorization, topic) = (vapid.authorization(endpoint, now()), push.topic.to_string());
             let urgency = if push.urgency == Urgency::Ping { "high" } else { "low" };
             let headers = [
@@ -171,11 +178,15 @@ impl GatewayObject {
                 ("topic", topic.as_str()),
                 ("urgency", urgency),
             ];
-            post_push(push.did.as_str(), endpoint, &headers, &body, WITHIN).await.map(Some)
+            match post_push(push.did.as_str(), endpoint, &headers, &body, WITHIN).await {
+                Ok(status) => Ok(Tried::Answered(status)),
+                Err(Failure::Resting(until)) => Ok(Tried::Resting(until)),
+                Err(failure) => Err(failure.into_fault(PUSHING)),
+            }
         };
         sent.await.unwrap_or_else(|fault| {
             log::fault(&fault, "a push is sent again later");
-            None
+            Tried::Unanswered
         })
     }
 }

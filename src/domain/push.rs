@@ -3,11 +3,12 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::notifications::Kind;
+use super::notifications::{Kind, made_at};
 use super::pause::growing;
 use super::urgency::Urgency;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::text::{Limit, cut};
+use crate::wire::time::Micros;
 use crate::wire::web_push::Subscription;
 
 /// The most browsers of one person, the newest (U28).
@@ -21,6 +22,10 @@ pub const TRIES: u32 = 6;
 /// The pause after the first failure, and the longest, in microseconds.
 const PAUSE: i64 = 2_000_000;
 const LONGEST: i64 = 120_000_000;
+/// The longest rest of a push service after which it is asked again, in microseconds.
+const REST_MAX: i64 = 3_600_000_000;
+/// How long a push waits at most, in microseconds: the TTL that push services are told.
+const KEPT: i64 = 86_400_000_000;
 /// How much of a message is shown.
 const SHOWN: Limit = Limit { letters: 200, characters: usize::MAX, bytes: 1_000 };
 
@@ -37,6 +42,16 @@ pub struct Push {
     pub urgency: Urgency,
     /// What it is about: it replaces an earlier push about the same that the browser has not taken yet.
     pub topic: i64,
+    /// Since when it waits; what waits from before there was this field, since what it is about was made.
+    #[serde(default)]
+    pub since: Option<Micros>,
+}
+
+impl Push {
+    /// Whether nobody wants it any more.
+    pub fn is_over(&self, now: Micros) -> bool {
+        now.0.saturating_sub(self.since.unwrap_or_else(|| made_at(self.topic)).0) >= KEPT
+    }
 }
 
 /// What a message of which somebody is notified is about.
@@ -79,6 +94,17 @@ pub fn of_digest(count: usize, since: &str) -> String {
         .to_string()
 }
 
+/// What came of a try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tried {
+    /// The push service answered with this status.
+    Answered(u16),
+    /// It did not answer.
+    Unanswered,
+    /// It was not asked: it rests until then.
+    Resting(Micros),
+}
+
 /// What is to be done with a push that was tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -88,6 +114,8 @@ pub enum Next {
     Prune,
     /// Try again after this pause, in microseconds.
     Again(i64),
+    /// The try does not count; the next one is at this time.
+    Rest(Micros),
 }
 
 /// The pause after a try that fails, in microseconds. `failures` counts those before it.
@@ -95,11 +123,15 @@ pub fn pause(failures: u32) -> i64 {
     growing(PAUSE, failures, LONGEST)
 }
 
-/// Decides what to do after a try. `status` is that of the answer, if there was one; `failures` counts those before it.
-pub fn after(status: Option<u16>, failures: u32) -> Next {
-    match status {
-        Some(404 | 410) => Next::Prune,
-        None | Some(408 | 429 | 500..) if failures + 1 < TRIES => Next::Again(pause(failures)),
+/// Decides what to do after a try that ended at `now`. `failures` counts those before it.
+pub fn after(tried: Tried, failures: u32, now: Micros) -> Next {
+    let at = |pause| now.0.saturating_add(pause);
+    match tried {
+        Tried::Resting(until) => Next::Rest(Micros(until.0.clamp(at(PAUSE), at(REST_MAX)))),
+        Tried::Answered(404 | 410) => Next::Prune,
+        Tried::Unanswered | Tried::Answered(408 | 429 | 500..) if failures + 1 < TRIES => {
+            Next::Again(pause(failures))
+        }
         _ => Next::Done,
     }
 }
@@ -110,19 +142,43 @@ mod tests {
 
     #[test]
     fn u28_what_becomes_of_a_push() {
-        for (status, failures, expected) in [
-            (Some(201), 0, Next::Done),
-            (Some(404), 0, Next::Prune),
-            (Some(410), 9, Next::Prune),
-            (Some(429), 0, Next::Again(PAUSE)),
-            (Some(503), 3, Next::Again(8 * PAUSE)),
-            (None, 4, Next::Again(16 * PAUSE)),
-            (None, 5, Next::Done),
-            (Some(400), 0, Next::Done),
-            (Some(301), 0, Next::Done),
+        let now = Micros(7);
+        let rest = |until| Next::Rest(Micros(until));
+        for (tried, failures, expected) in [
+            (Tried::Answered(201), 0, Next::Done),
+            (Tried::Answered(404), 0, Next::Prune),
+            (Tried::Answered(410), 9, Next::Prune),
+            (Tried::Answered(429), 0, Next::Again(PAUSE)),
+            (Tried::Answered(503), 3, Next::Again(8 * PAUSE)),
+            (Tried::Unanswered, 4, Next::Again(16 * PAUSE)),
+            (Tried::Unanswered, 5, Next::Done),
+            (Tried::Answered(400), 0, Next::Done),
+            (Tried::Answered(301), 0, Next::Done),
+            (Tried::Resting(Micros(3 * PAUSE)), 5, rest(3 * PAUSE)),
+            (Tried::Resting(Micros(0)), 0, rest(7 + PAUSE)),
+            (Tried::Resting(Micros(i64::MAX)), 0, rest(7 + REST_MAX)),
         ] {
-            assert_eq!(after(status, failures), expected, "{status:?} after {failures}");
+            assert_eq!(after(tried, failures, now), expected, "{tried:?} after {failures}");
         }
+    }
+
+    #[test]
+    fn u28_a_push_waits_for_a_day() {
+        let of = |since: &str| {
+            let to = r#"{"endpoint":"https://push.example.com/","keys":{"p256dh":"p","auth":"a"}}"#;
+            let topic = crate::domain::notifications::id(Kind::Mention, Micros(5));
+            let text = format!(
+                r#"{{"did":"did:plc:a","to":{to},"text":"","urgency":"ping","topic":{topic}{since}}}"#
+            );
+            serde_json::from_str::<Push>(&text).unwrap()
+        };
+        let over = |push: &Push, at| push.is_over(Micros(at));
+        assert_eq!([2, 3].map(|at| over(&of(r#","since":3"#), KEPT + at)), [false, true]);
+        assert_eq!(
+            [0, 10].map(|at| over(&of(""), KEPT + at)),
+            [false, true],
+            "from before there was the field"
+        );
     }
 
     #[test]

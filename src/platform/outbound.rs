@@ -294,6 +294,9 @@ pub async fn post(
     answer
 }
 
+/// What [`post_push`] does, for its faults.
+pub const PUSHING: &str = "pushing to a browser";
+
 /// Posts an encrypted push to a push service, and returns the status of its answer. A redirect is an answer, too.
 pub async fn post_push(
     did: &str,
@@ -301,13 +304,12 @@ pub async fn post_push(
     headers: &[(&str, &str)],
     body: &[u8],
     within: Duration,
-) -> Result<u16, Fault> {
-    const DOING: &str = "pushing to a browser";
+) -> Result<u16, Failure> {
     let errand = Errand::Push(did);
     let abort = AbortController::default();
     let signal = abort.signal();
     let asked = async {
-        let fault = |error: worker::Error| Failure::Fault(Fault::coded(Code::Host, DOING, error));
+        let fault = |error: worker::Error| Failure::Fault(Fault::coded(Code::Host, PUSHING, error));
         let sent = Headers::new();
         for (name, value) in headers.iter().chain(&[("user-agent", USER_AGENT)]) {
             sent.set(name, value).map_err(fault)?;
@@ -321,9 +323,9 @@ pub async fn post_push(
         answered(errand, url, status, rest_until(&response));
         Ok(status)
     };
-    let answer = in_time(DOING, errand, url, asked, within).await;
+    let answer = in_time(PUSHING, errand, url, asked, within).await;
     abort.abort(); // of the answer only the status counts
-    answer.map_err(|failure| failure.into_fault(DOING))
+    answer
 }
 
 /// Runs the request unless the host of `url` rests, and records its outcome.

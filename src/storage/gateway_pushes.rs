@@ -80,6 +80,14 @@ pub fn tried(id: i64, at: Micros) -> Statement {
     )
 }
 
+/// The push service rests until `at`, so the try that began did not happen.
+pub fn rests(id: i64, at: Micros) -> Statement {
+    Statement::new(
+        "UPDATE pushes SET due_at = ?2, failures = max(failures - 1, 0) WHERE id = ?1",
+        [id.into(), at.0.into()],
+    )
+}
+
 /// A push is over.
 pub fn over(id: i64) -> Statement {
     Statement::new("DELETE FROM pushes WHERE id = ?1", [id.into()])

@@ -561,12 +561,13 @@ fn browser() -> Subscription {
 
 fn of_pushes() -> Vec<Statement> {
     let did = Did::parse("did:plc:bob").unwrap();
-    let push = Push { did: did.clone(), to: browser(), text: "{}".into(), urgency: Urgency::Ping, topic: 1 };
+    let push = Push { did: did.clone(), to: browser(), text: "{}".into(), urgency: Urgency::Ping, topic: 1, since: None };
     let mut all = gateway_pushes::send(&push, Micros(0)).to_vec();
     all.extend([
         gateway_pushes::due(Micros(0), 10),
         gateway_pushes::next(),
         gateway_pushes::tried(1, Micros(0)),
+        gateway_pushes::rests(1, Micros(0)),
         gateway_pushes::over(1),
         gateway_pushes::forget(&did),
     ]);

@@ -21,7 +21,7 @@ fn push(name: &str, topic: i64) -> Push {
     let did = Did::parse(&format!("did:plc:{name}")).unwrap();
     let keys = Keys { p256dh: "p".into(), auth: "a".into() };
     let to = Subscription { endpoint: url::Url::parse("https://push.example.com/").unwrap(), keys };
-    Push { did, to, text: "{}".into(), urgency: Urgency::Ping, topic }
+    Push { did, to, text: "{}".into(), urgency: Urgency::Ping, topic, since: None }
 }
 
 fn send(store: &Sqlite, name: &str, topics: std::ops::RangeInclusive<i64>) {
@@ -71,5 +71,18 @@ fn u28_the_pushes_of_one_person_do_not_hold_up_those_of_others() {
         block_on(store.commit(vec![waiting::tried(one.id, Micros(9))])).unwrap();
     }
     assert_eq!(topics(&due(&store, 0, 4)), [3, 4, 102, 200]);
-    assert_eq!(topics(&due(&store, 9, 9)), [3, 4, 102, 100, 200], "those that were due first");
+    assert_eq!(topics(&due(&store, 9, 9)), [3, 4, 102, 200, 100], "those that were due first");
+}
+
+#[test]
+fn u28_a_try_does_not_count_while_the_push_service_rests() {
+    let store = object();
+    send(&store, "bob", 1..=1);
+    let [one] = &due(&store, 0, 4)[..] else { panic!("one is due") };
+    let run = |statement| block_on(store.commit(vec![statement])).unwrap();
+    run(waiting::tried(one.id, Micros(2)));
+    assert_eq!(due(&store, 2, 4)[0].failures, 1, "a death in a try counts as one");
+    run(waiting::rests(one.id, Micros(7)));
+    assert!(due(&store, 6, 4).is_empty());
+    assert_eq!(due(&store, 7, 4)[0].failures, 0);
 }
