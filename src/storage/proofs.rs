@@ -45,10 +45,11 @@ pub async fn prove(store: &impl Store, did: &Did, now: Micros) -> Result<(), Fau
     store.write(&[statement]).await.map(drop)
 }
 
-/// Revokes the socket tokens of a person that were issued before `now`.
+/// Revokes the socket tokens of a person that were issued before `now`; and no browser takes pushes for them any more: who
+/// had a token could name one.
 pub async fn revoke(store: &impl Store, did: &Did, now: Micros) -> Result<(), Fault> {
-    let statement = Statement::new(REVOKE, [did.as_str().into(), now.sortable().into()]);
-    store.write(&[statement]).await.map(drop)
+    let revoked = Statement::new(REVOKE, [did.as_str().into(), now.sortable().into()]);
+    store.write(&[revoked, super::push::unsubscribe_all(did)]).await.map(drop)
 }
 
 const FIND: &str = "

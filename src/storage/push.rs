@@ -27,6 +27,11 @@ pub async fn unsubscribe(store: &impl Store, did: &Did, endpoint: &str) -> Resul
     store.write(&[Statement::new(UNSUBSCRIBE, [did.as_str().into(), endpoint.into()])]).await.map(drop)
 }
 
+/// No browser takes pushes for this person any more.
+pub fn unsubscribe_all(did: &Did) -> Statement {
+    Statement::new("DELETE FROM push_subscriptions WHERE did = ?1", [did.as_str().into()])
+}
+
 /// The browsers of each of these people; those who have none are left out.
 pub async fn of_people(
     store: &impl Store,

@@ -1,10 +1,13 @@
 //! What is stored about people's proofs (X13, R26), through the real SQL.
 
 use colibri_edge::storage::proofs::{Noted, find, prove, revoke};
+use colibri_edge::storage::push::subscribe;
 use colibri_edge::storage::sweep::{Place, sweep};
 use colibri_edge::wire::ids::Did;
 use colibri_edge::wire::time::Micros;
+use colibri_edge::wire::web_push::{Keys, Subscription};
 use futures::executor::block_on;
+use url::Url;
 
 use super::sqlite::Sqlite;
 
@@ -40,6 +43,18 @@ fn x13_r26_proofs_and_revocations_are_noted_beside_each_other() {
     block_on(revoke(&store, &did("a"), Micros(5))).unwrap();
     let again = known(7, true, 7);
     assert_eq!(noted(&store, "a"), again, "the latest counts, whatever comes late");
+}
+
+#[test]
+fn r26_u28_a_revocation_forgets_the_browsers_of_its_person() {
+    let store = Sqlite::new();
+    for name in ["a", "b"] {
+        let keys = Keys { p256dh: "p".into(), auth: "a".into() };
+        let endpoint = Url::parse(&format!("https://push.example.com/{name}")).unwrap();
+        block_on(subscribe(&store, &did(name), &Subscription { endpoint, keys }, Micros(0))).unwrap();
+    }
+    block_on(revoke(&store, &did("a"), Micros(1))).unwrap();
+    assert_eq!(store.look("SELECT did FROM push_subscriptions"), ["did:plc:b"]);
 }
 
 #[test]
