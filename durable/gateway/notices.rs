@@ -2,12 +2,13 @@
 //! what R50 shows then: nothing of hidden messages, to people who may not read, or of what is muted; and what the rhythm
 //! of their person lets through (U25, U26).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::value::RawValue;
 
 use super::object::{GatewayObject, Outcome};
 use crate::domain::announcement::{Audience, Topic};
+use crate::domain::notifications::announced;
 use crate::domain::pending::OutboxEvents;
 use crate::domain::urgency::Urgency;
 use crate::platform::clock::now;
@@ -25,13 +26,14 @@ impl GatewayObject {
         let had = self.with(|gateway| Ok(gateway.has_records_through()))?;
         let mut wanted: BTreeMap<Did, Vec<(i64, AtUri)>> = BTreeMap::new();
         for event in rows.iter().filter(|row| row.id > had).flat_map(|row| &row.events) {
-            if let (Audience::Private(did), Topic::Notification(message, id)) =
-                (&event.audience, &event.topic)
-            {
-                wanted.entry(did.clone()).or_default().push((*id, message.clone()));
-            } else if let Audience::Private(did) = &event.audience {
-                self.reconsider_digest(did)?; // they may have read something
+            match (&event.audience, &event.topic) {
+                (_, Topic::Notification(..)) => {}
+                (Audience::Private(did), _) => self.reconsider_digest(did)?, // they may have read something
+                _ => {}
             }
+        }
+        for (did, id, message) in announced(rows, had) {
+            wanted.entry(did.clone()).or_default().push((id, message.clone()));
         }
         if wanted.is_empty() {
             return Ok(());
@@ -45,6 +47,10 @@ impl GatewayObject {
         }
         let mut found = notifications::these(&db, &wanted).await?;
         self.see_on_screen(&db, &mut found).await?;
+        // The same rows may have been delivered again meanwhile: what was pushed then is not pushed twice.
+        let had = self.with(|gateway| Ok(gateway.has_records_through()))?;
+        let news: BTreeSet<_> = announced(rows, had).map(|(did, id, _)| (did.clone(), id)).collect();
+        found.retain(|(did, notice)| news.contains(&(did.clone(), notice.id)));
         let loud =
             |(did, notice): (Did, Notice)| Some((did, Notice { urgency: notice.sent_as()?, ..notice }));
         let found: Vec<(Did, Notice)> = found.into_iter().filter_map(loud).collect();

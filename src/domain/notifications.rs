@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::announcement::{Audience, Topic};
+use super::pending::OutboxEvents;
 use crate::wire::ids::{AtUri, Did};
 use crate::wire::time::Micros;
 
@@ -135,8 +137,20 @@ pub fn last_until(at: Micros) -> i64 {
     id(Kind::Reply, at).clamp(0, AFTER_ALL)
 }
 
+/// The notifications that these rows announce, as whose, number and message: those of rows above `had`, the last row that
+/// the receiver has.
+pub fn announced(rows: &[OutboxEvents], had: i64) -> impl Iterator<Item = (&Did, i64, &AtUri)> {
+    rows.iter().filter(move |row| row.id > had).flat_map(|row| &row.events).filter_map(|event| {
+        match (&event.audience, &event.topic) {
+            (Audience::Private(did), Topic::Notification(message, id)) => Some((did, *id, message)),
+            _ => None,
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::announcement::{Announcement, Scope};
     use super::*;
 
     fn message(author: &str, key: &str) -> AtUri {
@@ -145,6 +159,26 @@ mod tests {
 
     fn bob() -> Did {
         Did::parse("did:plc:bob").unwrap()
+    }
+
+    #[test]
+    fn u20_what_a_receiver_has_is_announced_no_more() {
+        let row = |row: i64| {
+            let event = Announcement {
+                scope: Scope::People,
+                audience: Audience::Private(bob()),
+                topic: Topic::Notification(message("alice", &row.to_string()), 10 * row),
+                live: true,
+                event: serde_json::value::RawValue::from_string("{}".into()).unwrap(),
+            };
+            let other = Announcement { topic: Topic::Account(true), ..event.clone() };
+            OutboxEvents { id: row, events: vec![other, event] }
+        };
+        let rows = [row(1), row(2), row(3)];
+        let ids = |had| announced(&rows, had).map(|(_, id, _)| id).collect::<Vec<_>>();
+        assert_eq!([0, 1, 3].map(ids), [vec![10, 20, 30], vec![20, 30], vec![]]);
+        let (whose, _, of) = announced(&rows, 2).next().unwrap();
+        assert_eq!((whose, of), (&bob(), &message("alice", "3")));
     }
 
     #[test]
