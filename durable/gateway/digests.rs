@@ -34,7 +34,7 @@ const LONGEST: i64 = 300_000_000;
 const TRIES: u32 = 8;
 
 impl GatewayObject {
-    /// Something quiet came for these people: their digests are decided about at once.
+    /// Something quiet came for these people, or they came: their digests are decided about at once.
     pub(super) fn expect_digests<'d>(&self, people: impl Iterator<Item = &'d Did>) -> Outcome<()> {
         for did in people {
             waiting::schedule(did, now())
@@ -45,7 +45,7 @@ impl GatewayObject {
         Ok(())
     }
 
-    /// A person came, or saw something.
+    /// A person saw something.
     pub(super) fn reconsider_digest(&self, did: &Did) -> Outcome<()> {
         self.sql.run(&waiting::awaken(did, now()))?;
         self.digests.next.set(now());
@@ -92,7 +92,6 @@ impl GatewayObject {
 
     /// Decides about the digest of a person, and sends it if it is due and they are here. Returns when to decide again.
     async fn digest_of(&self, did: &Did) -> Outcome<Next> {
-        let is_here = self.with(|gateway| Ok(gateway.proven_people().contains(did)))?;
         let db = D1::of(&self.env)?;
         let mut browsers =
             self.browsers_of(&db, &[did.clone()].into()).await?.remove(did).unwrap_or_default();
@@ -100,6 +99,8 @@ impl GatewayObject {
         if found.do_not_disturb || self.with(|gateway| Ok(gateway.looks(did)))? {
             browsers.clear();
         }
+        // Nothing is awaited from here on until the digest is claimed: who left meanwhile gets it when they come.
+        let is_here = self.with(|gateway| Ok(gateway.proven_people().contains(did)))?;
         if !is_here && browsers.is_empty() {
             return Ok(Next::Seen);
         }

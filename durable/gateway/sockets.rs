@@ -61,7 +61,7 @@ impl GatewayObject {
         self.holds(id, socket);
         let came = session.did.clone().filter(|_| session.proven);
         self.on(Input::Opened(id, Box::new(session)))?;
-        came.iter().try_for_each(|did| self.reconsider_digest(did))?;
+        self.expect_digests(came.iter())?;
         Ok(id)
     }
 

@@ -34,7 +34,7 @@ pub fn schedule(did: &Did, at: Micros) -> [Statement; 2] {
     ]
 }
 
-/// This person came, or saw something: if their digest waits, decide at `at`.
+/// This person saw something: if their digest waits, decide at `at`.
 pub fn awaken(did: &Did, at: Micros) -> Statement {
     Statement::new(
         "UPDATE digests SET due_at = ?2, failures = 0 WHERE did = ?1",

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict'
 import { before, test } from 'node:test'
 
-import { startService } from './harness.js'
+import { eventually, startService } from './harness.js'
 import { answers, connected, garden, openPlace } from './place.js'
 import { bearer, vouch } from './tokens.js'
 
@@ -21,12 +21,16 @@ before(async () => {
 /** A socket of bob. */
 const here = async () => place.service.connect(`/api/subscribe?auth=${await vouch(place.service, KEY, bob.did)}`)
 
+/** alice mentions bob. */
+function say() {
+  const features = [{ $type: 'app.bsky.richtext.facet#mention', did: bob.did }]
+  return alice.message(channel.rkey, '@bob, hello', { facets: [{ index: { byteStart: 0, byteEnd: 4 }, features }] })
+}
+
 /** alice mentions bob so many times, and his socket gets each. */
 async function mention(socket, times) {
   for (let n = 0; n < times; n += 1) {
-    const features = [{ $type: 'app.bsky.richtext.facet#mention', did: bob.did }]
-    const facets = [{ index: { byteStart: 0, byteEnd: 4 }, features }]
-    const { rkey } = await alice.message(channel.rkey, '@bob, hello', { facets })
+    const { rkey } = await say()
     const told = await socket.next((frame) => frame.type === 'notification' && frame.message.rkey === rkey)
     assert.equal(told.urgency, 'quiet')
   }
@@ -64,6 +68,21 @@ test('U27: five quiet notifications make one digest, and a restart neither loses
   assert.equal((await socket.next({ type: 'digest' })).count, 5)
   assert.equal(socket.all({ type: 'digest' }).length, 1, 'none for the eight that the first one was not opened for')
   await seeAll()
+})
+
+test('U27: a person who has no browser and was away for all of it gets the digest when they come', async () => {
+  await restart()
+  await seeAll()
+  for (let n = 0; n < 5; n += 1) await say()
+  const headers = bearer(await vouch(place.service, KEY, bob.did))
+  await eventually(async () => {
+    const { body } = await place.service.fetchJson(`/api/notifications?did=${bob.did}`, { headers })
+    return body.notifications.filter((notification) => notification.seen_at === null).length === 5
+  })
+  const socket = await here()
+  assert.equal((await socket.next({ type: 'digest' })).count, 5)
+  await seeAll()
+  await socket.close()
 })
 
 test('C45: the first quiet notification does not wait for longer than that', async () => {

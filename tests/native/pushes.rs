@@ -1,8 +1,9 @@
-//! Which pushes wait in a gateway, and which of them are due (U28), through the real SQL.
+//! Which pushes and digests wait in a gateway, and which of them are due (U27, U28), through the real SQL.
 
 use colibri_edge::domain::push::{OF_ONE_MAX, Push, WAITING_MAX};
 use colibri_edge::domain::urgency::Urgency;
 use colibri_edge::storage::Store;
+use colibri_edge::storage::gateway_digests as digests;
 use colibri_edge::storage::gateway_pushes::{self as waiting, Due};
 use colibri_edge::wire::ids::Did;
 use colibri_edge::wire::time::Micros;
@@ -85,4 +86,24 @@ fn u28_a_try_does_not_count_while_the_push_service_rests() {
     run(waiting::rests(one.id, Micros(7)));
     assert!(due(&store, 6, 4).is_empty());
     assert_eq!(due(&store, 7, 4)[0].failures, 0);
+}
+
+#[test]
+fn u27_who_comes_is_decided_about_although_nothing_was_scheduled() {
+    let store = Sqlite::new();
+    store.exec("DROP TABLE digests"); // that of D1
+    digests::SCHEMA.iter().for_each(|sql| store.exec(sql));
+    let bob = Did::parse("did:plc:bob").unwrap();
+    let run = |statements| block_on(store.commit(statements)).unwrap();
+    run(vec![digests::awaken(&bob, Micros(1))]);
+    assert!(store.look("SELECT did FROM digests").is_empty(), "who saw something has nothing more to expect");
+    run(digests::schedule(&bob, Micros(2)).to_vec());
+    run(vec![digests::begin(&bob, Micros(60))]);
+    run(digests::schedule(&bob, Micros(3)).to_vec());
+    run(vec![digests::end(&bob, Micros(60), None)]);
+    assert_eq!(
+        store.look("SELECT did, due_at FROM digests"),
+        ["did:plc:bob|3"],
+        "who comes meanwhile is not lost"
+    );
 }
