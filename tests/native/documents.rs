@@ -52,6 +52,15 @@ fn is_rule(word: &str) -> bool {
 }
 
 #[test]
+fn every_table_of_an_object_is_pinned_by_the_seventh_invariant() {
+    let invariants = read("docs/invariants.md");
+    for file in files("src/storage", &[".rs"]).iter().filter(|file| read(file).contains("pub const SCHEMA")) {
+        let name = file.strip_prefix("src").unwrap().display().to_string();
+        assert!(invariants.contains(&format!("`{name}`")), "docs/invariants.md does not name {name}");
+    }
+}
+
+#[test]
 fn every_rule_that_is_cited_is_defined() {
     let contract = read("docs/contract.md");
     let defined: BTreeSet<&str> = contract
