@@ -2,11 +2,13 @@
 //!
 //! The cost is counted in instructions of SQLite's machine, so a test neither depends on the computer nor on the day.
 
+use colibri_edge::storage::reads::directory;
 use colibri_edge::storage::repos;
 use colibri_edge::wire::time::Micros;
 use futures::executor::block_on;
 
 use super::sqlite::Sqlite;
+use super::story::{Service, Story, community};
 
 /// What reading costs.
 fn cost<T>(store: &Sqlite, question: impl Future<Output = T>) -> i64 {
@@ -56,6 +58,35 @@ fn k02_the_next_repository_is_found_at_the_same_cost_however_many_are_due() {
     let of = |store| cost(store, repos::hosts_due(store, NOW));
     assert_same(of(&small), of(&large));
     assert_eq!(block_on(repos::hosts_due(&large, Micros(0))).unwrap(), [], "none is due yet");
+}
+
+/// A listed community with this many more people in it, of either form.
+fn with_members(count: i64) -> Sqlite {
+    let mut story = Story::default();
+    story.community("alice", false);
+    let store = Service::live(&story).store;
+    let numbers =
+        format!("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})");
+    let place = community("alice");
+    store.by_hand(&format!(
+        "INSERT INTO listings (community_uri, listed_at) VALUES ('{place}', '2026-01-01T00:00:00.000000Z');
+         {numbers} INSERT INTO memberships (uri, member_did, community_uri, rev, indexed_at)
+            SELECT 'at://did:plc:x' || i || '/social.colibri.membership/m', 'did:plc:x' || i, '{place}', '', '' FROM n;
+         {numbers} INSERT INTO members (uri, rkey, member_did, community_uri, roles, withdrawn, hidden, rev, indexed_at)
+            SELECT '{place}/' || i, i, 'did:plc:y' || i, '{place}', '[]', 0, 0, '', '' FROM n;",
+    ));
+    store
+}
+
+#[test]
+fn r53_a_page_costs_the_same_however_many_people_are_in_its_communities() {
+    let (small, large) = (with_members(directory::COUNTED), with_members(directory::COUNTED * 10));
+    for store in [&small, &large] {
+        let (page, _) = block_on(directory::directory(store, None, 20)).unwrap();
+        assert_eq!(page.iter().map(|one| one.member_count).collect::<Vec<_>>(), [Some(directory::COUNTED)]);
+    }
+    let of = |store| cost(store, directory::directory(store, None, 20));
+    assert_same(of(&small), of(&large));
 }
 
 /// The larger database may cost a little more: its trees are deeper, which is no instruction, and its rows may differ.

@@ -54,16 +54,19 @@ pub async fn directory(
     Ok((found.into_iter().map(body).collect(), end))
 }
 
-// In a community of the newest form its account counts if it is admitted itself (N04).
+// In a community of the newest form its account counts if it is admitted itself (N04). Each list of people has its own
+// limit: SQLite gathers all rows of a UNION before it limits them.
 const LISTED: &str = concat!(
     "SELECT json_object('listed_at', l.listed_at, 'community', ",
     community_json!(),
     ", 'people', iif(EXISTS (SELECT 1 FROM members_only x WHERE x.community_uri = c.uri), NULL, (
         SELECT json_array(count(*), count(*) FILTER (WHERE p.state IN ('online', 'away', 'dnd')))
         FROM (SELECT c.owner_did AS did WHERE c.rkey <> 'self'
-              UNION SELECT member_did FROM memberships WHERE community_uri = c.uri AND NOT hidden
-              UNION SELECT member_did FROM members WHERE community_uri = c.uri AND NOT hidden
-              LIMIT ?4) w
+              UNION SELECT * FROM (SELECT DISTINCT member_did FROM memberships
+                  WHERE community_uri = c.uri AND NOT hidden ORDER BY member_did LIMIT ?4)
+              UNION SELECT * FROM (SELECT DISTINCT member_did FROM members
+                  WHERE community_uri = c.uri AND NOT hidden ORDER BY member_did LIMIT ?4)
+              ORDER BY 1 LIMIT ?4) w
         LEFT JOIN people p ON p.did = w.did
         WHERE ",
     takes_part!("w.did"),
