@@ -7,10 +7,12 @@ use super::{Answer, Call, json};
 use crate::domain::moderation::{Caller, may_list};
 use crate::platform::clock::now;
 use crate::storage::audit::Act;
+use crate::storage::facts;
+use crate::storage::listings::{self, Set};
 use crate::storage::reads::directory;
-use crate::storage::{facts, listings};
 use crate::wire::bodies::Listing;
 
+const NO_COMMUNITY: &str = "there is no such community";
 /// Communities on a page of R53, and the most of them.
 const PAGE_DEFAULT: i64 = 20;
 const PAGE_MAX: i64 = 50;
@@ -27,13 +29,18 @@ pub(super) async fn set(call: &Call) -> Answer {
         return Err(ApiError::Forbidden(NOT_YOURS));
     }
     if facts.community(&community).is_none() {
-        return Err(ApiError::NotFound("there is no such community"));
+        return Err(ApiError::NotFound(NO_COMMUNITY));
     }
     let (proof, subject) = (authority::proof_of(call, &caller), if on { "on" } else { "off" }.to_owned());
     let (caller, reason) = (&caller, reason.as_deref());
     let act = Act { community: &community, caller, proof, action: "listing", subject, reason, until: None };
-    listings::set(&db, &act, on, now()).await?;
-    json(&Listing { community_uri: community.to_string(), listed: on })
+    match listings::set(&db, &act, on, now()).await? {
+        Set::Done => json(&Listing { community_uri: community.to_string(), listed: on }),
+        Set::TooMany => {
+            Err(ApiError::Invalid("community_uri: its owner lists 20 communities already".into()))
+        }
+        Set::NoCommunity => Err(ApiError::NotFound(NO_COMMUNITY)),
+    }
 }
 
 /// R53 `GET /api/directory`: the listed communities, newest in the list first.

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::listings::listable;
 use super::reads::{Page, cut};
 use super::{Fault, Param, Statement, Store, chunks, rows};
 use crate::domain::moderation::{Caller, Decision, Proof};
@@ -119,6 +120,35 @@ pub(super) fn add_resolved(act: &Act, id: i64, now: Micros) -> [Statement; 2] {
              SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 FROM reports
              WHERE id = ?9 AND community_uri = ?1 AND resolved_at IS NULL",
             params,
+        ),
+        bound(act.community),
+    ]
+}
+
+/// Logs that a community is listed which can be, if its owner lists fewer than `max`.
+pub(super) fn add_listed(act: &Act, max: i64, now: Micros) -> [Statement; 2] {
+    let mut params = act.params(now);
+    params.push(max.into());
+    [
+        Statement::new(
+            concat!(
+                "INSERT INTO audit_log (community_uri, actor, proof, action, subject, reason, until, at)
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8",
+                listable!("?9")
+            ),
+            params,
+        ),
+        bound(act.community),
+    ]
+}
+
+/// Logs that a community is not listed any more which still is.
+pub(super) fn add_unlisted(act: &Act, now: Micros) -> [Statement; 2] {
+    [
+        Statement::new(
+            "INSERT INTO audit_log (community_uri, actor, proof, action, subject, reason, until, at)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 FROM listings WHERE community_uri = ?1",
+            act.params(now),
         ),
         bound(act.community),
     ]

@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use super::kinds::{KINDS, row_objects};
 use super::{
-    Param, Statement, chunks, dismissed, identities, invites, json_text, notifications, reports, repos,
-    search, webhooks,
+    Param, Statement, chunks, dismissed, identities, invites, json_text, listings, notifications, reports,
+    repos, search, webhooks,
 };
 use crate::domain::announcement::Announcement;
 use crate::domain::ingest::{AccountChange, Refusal};
@@ -398,6 +398,7 @@ fn decisions(statements: &mut Vec<Statement>, commit: &Commit) {
     for text in chunks(commit.deleted_communities.iter()) {
         statements.push(webhooks::end_of(text.clone()));
         statements.push(reports::end_of(text.clone()));
+        statements.push(listings::end_of(text.clone()));
         statements.push(invites::end_of(text, commit.now));
     }
 }

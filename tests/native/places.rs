@@ -3,7 +3,7 @@
 use colibri_edge::domain::announcement::{Audience, Topic};
 use colibri_edge::domain::moderation::{Caller, Proof};
 use colibri_edge::storage::audit::{self, Act};
-use colibri_edge::storage::listings;
+use colibri_edge::storage::listings::{self, LISTED_MAX, Set};
 use colibri_edge::storage::reads::communities::communities_of;
 use colibri_edge::storage::reads::{activity, directory, threads};
 use colibri_edge::wire::ids::AtUri;
@@ -16,19 +16,16 @@ use super::story::{START, Service, Story, ban, block, community, did, members_on
 
 const CDN: &str = "https://cdn.test";
 
-fn list(store: &Sqlite, owner: &str, on: bool, second: i64) {
-    let (community, caller) = (community(owner), Caller::Operator);
+fn list(store: &Sqlite, owner: &str, on: bool, second: i64) -> Set {
+    list_this(store, &community(owner), on, second)
+}
+
+fn list_this(store: &Sqlite, community: &AtUri, on: bool, second: i64) -> Set {
+    let caller = Caller::Operator;
     let (proof, subject) = (Proof::ApiKey, "on".to_owned());
-    let act = Act {
-        community: &community,
-        caller: &caller,
-        proof,
-        action: "listing",
-        subject,
-        reason: None,
-        until: None,
-    };
-    block_on(listings::set(store, &act, on, Micros(START + second * 1_000_000))).unwrap();
+    let act =
+        Act { community, caller: &caller, proof, action: "listing", subject, reason: None, until: None };
+    block_on(listings::set(store, &act, on, Micros(START + second * 1_000_000))).unwrap()
 }
 
 /// The directory, page by page: the owner, and both counts.
@@ -84,6 +81,37 @@ fn r52_r53_only_what_is_listed_and_there() {
     assert_eq!(all(&service), ["alice"], "a deleted community is in no list");
     service.store.by_hand("UPDATE communities SET hidden = 1 WHERE owner_did = 'did:plc:alice'");
     assert_eq!(all(&service), [] as [&str; 0], "nor one whose account is not active");
+}
+
+#[test]
+fn r52_an_owner_lists_so_many_and_a_listing_ends_with_its_community() {
+    let mut story = Story::default();
+    story.community("alice", false).community("bob", false);
+    let mut service = Service::live(&story);
+    let (max, owned) =
+        (LISTED_MAX, "INSERT INTO listings (community_uri, listed_at) VALUES ('at://did:plc:alice/");
+    for n in 1..max {
+        service.store.by_hand(&format!("{owned}social.colibri.community/x{n}', '')"));
+    }
+    let logged = |service: &Service, owner| {
+        let (place, all) = (community(owner), audit::Filter::default());
+        block_on(audit::page(&service.store, place.as_str(), &all, None, 10)).unwrap().0.len()
+    };
+    assert_eq!(list(&service.store, "alice", true, 1), Set::Done, "the last one");
+    service.store.by_hand(&format!("{owned}social.colibri.community/more', '')"));
+    assert_eq!(list(&service.store, "alice", true, 2), Set::Done, "it is so already");
+    list(&service.store, "alice", false, 3);
+    assert_eq!(list(&service.store, "alice", true, 4), Set::TooMany);
+    assert_eq!(logged(&service, "alice"), 2, "on and off; what is refused is not logged");
+    assert_eq!(list(&service.store, "bob", true, 5), Set::Done, "others may");
+    let gone = AtUri::parse("at://did:plc:bob/social.colibri.community/gone").unwrap();
+    assert_eq!(list_this(&service.store, &gone, true, 6), Set::NoCommunity);
+    assert_eq!(list_this(&service.store, &gone, false, 6), Set::Done);
+    let begun = story.frames.len();
+    story.delete("bob", "community/c");
+    service.batch(&story.frames[begun..]);
+    let left = "SELECT count(*) FROM listings WHERE community_uri LIKE 'at://did:plc:bob/%'";
+    assert_eq!(service.store.look(left), ["0"], "I70");
 }
 
 /// The activity of a person, page by page: the texts.
