@@ -1,6 +1,6 @@
 //! What the tasks that send to webhooks share ([`super::webhooks`]). Nothing in it is borrowed over an await.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
@@ -16,4 +16,6 @@ pub(super) struct Webhooks {
     pub(super) sending: RefCell<BTreeSet<String>>,
     /// Where they lead, and when that was read.
     pub(super) targets: RefCell<Option<(Rc<[Target]>, Micros)>>,
+    /// How often somebody changed that: what was read before counts no more.
+    pub(super) changes: Cell<u64>,
 }

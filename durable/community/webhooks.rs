@@ -42,6 +42,9 @@ const COUNT_FOR: i64 = 10_000_000;
 pub struct WebhooksChanged {
     /// The community.
     pub community: AtUri,
+    /// The one that somebody set (R82).
+    #[serde(default)]
+    pub set: Option<String>,
 }
 
 impl Command for WebhooksChanged {
@@ -51,18 +54,15 @@ impl Command for WebhooksChanged {
 }
 
 impl CommunityLog {
-    /// Takes over what D1 says: a new webhook begins after the newest event, and one that was set again is tried at
-    /// once.
+    /// Takes over what D1 says: a new webhook begins after the newest event, and the one that was set again is tried
+    /// at once.
     pub(super) async fn webhooks_changed(self: &Rc<Self>, command: WebhooksChanged) -> Outcome<Done> {
-        let targets = webhooks::targets(&D1::of(&self.env)?, &command.community).await?;
+        self.webhooks_differ();
+        let targets = self.targets(&command.community).await?;
         let seq = self.with(|core| Ok(core.counters().seq))?;
-        let mut known = self.positions()?;
-        for target in targets.iter().filter(|target| target.enabled) {
-            let mut position = match known.iter().position(|one| one.id == target.id) {
-                Some(at) => known.swap_remove(at),
-                None => Position::begin(&target.id, seq),
-            };
-            position.set_again();
+        let known = self.positions()?;
+        let enabled = targets.iter().filter(|target| target.enabled).map(|target| &*target.id);
+        for position in Position::changed(enabled, &known, command.set.as_deref(), seq) {
             self.sql.run(&webhooks::keep(&position))?;
         }
         for gone in known.iter().filter(|one| targets.iter().all(|target| target.id != one.id)) {
@@ -72,6 +72,15 @@ impl CommunityLog {
         self.webhooks.targets.replace(Some((targets.into(), now())));
         self.deliver_soon().await;
         Ok(Done {})
+    }
+
+    /// What is being read may be older than what somebody changed.
+    fn webhooks_differ(&self) {
+        self.webhooks.changes.set(self.webhooks.changes.get() + 1);
+    }
+
+    async fn targets(&self, community: &AtUri) -> Outcome<Vec<Target>> {
+        webhooks::targets_now(&D1::of(&self.env)?, community, &self.webhooks.changes).await
     }
 
     fn positions(&self) -> Outcome<Vec<Position>> {
@@ -152,7 +161,7 @@ impl CommunityLog {
         let targets = match fresh {
             Some((targets, _)) => targets,
             None => {
-                let targets: Rc<[Target]> = webhooks::targets(&D1::of(&self.env)?, community).await?.into();
+                let targets: Rc<[Target]> = self.targets(community).await?.into();
                 self.webhooks.targets.replace(Some((Rc::clone(&targets), now())));
                 targets
             }
@@ -169,6 +178,7 @@ impl CommunityLog {
     async fn disable(&self, community: &AtUri, id: &str, because: &str) -> Outcome<()> {
         log::fault(&Fault::new("sending to a webhook", because), &format!("{id} of {community} is disabled"));
         webhooks::disable(&D1::of(&self.env)?, id, because, now()).await?;
+        self.webhooks_differ();
         self.webhooks.targets.replace(None);
         Ok(())
     }

@@ -38,7 +38,7 @@ pub(super) async fn put(call: &Call) -> Answer {
     };
     match webhooks::put(&call.db()?, &new, now()).await? {
         Put::Done(webhook, secret) => {
-            changed(call, community).await?;
+            changed(call, community, Some(webhook.id.clone())).await?;
             json(&WebhookSet { webhook: *webhook, secret: shown_secret(&secret) })
         }
         Put::TooMany => Err(ApiError::Invalid("url: the community has five webhooks already".into())),
@@ -70,13 +70,13 @@ pub(super) async fn remove(call: &Call) -> Answer {
     authority::must_own(&caller, community)?;
     let removed = webhooks::remove(&call.db()?, community, id).await?;
     match AtUri::parse(community) {
-        Ok(community) if removed => changed(call, community).await?,
+        Ok(community) if removed => changed(call, community, None).await?,
         _ => return Err(ApiError::NotFound("there is no such webhook")),
     }
     empty(204)
 }
 
-async fn changed(call: &Call, community: AtUri) -> Result<(), Fault> {
+async fn changed(call: &Call, community: AtUri, set: Option<String>) -> Result<(), Fault> {
     let name = community.to_string();
-    ask(&call.env, &name, &WebhooksChanged { community }).await.map(drop)
+    ask(&call.env, &name, &WebhooksChanged { community, set }).await.map(drop)
 }

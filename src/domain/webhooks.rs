@@ -97,6 +97,26 @@ impl Position {
         (self.failures, self.failing_since, self.next_at) = (0, None, Micros(0));
     }
 
+    /// The positions to keep once webhooks changed, at the newest event `seq`: those of new ones among `enabled`, and
+    /// that of `set`, which somebody set again. The pauses of the others go on.
+    pub fn changed<'a>(
+        enabled: impl IntoIterator<Item = &'a str>,
+        known: &[Self],
+        set: Option<&str>,
+        seq: u64,
+    ) -> Vec<Self> {
+        let position = |id: &str| match known.iter().find(|one| one.id == id) {
+            None => Some(Self::begin(id, seq)),
+            Some(one) if set == Some(id) => {
+                let mut one = one.clone();
+                one.set_again();
+                Some(one)
+            }
+            Some(_) => None,
+        };
+        enabled.into_iter().filter_map(position).collect()
+    }
+
     /// What comes next. `events` are what stands in the log after [`Position::delivered`], of which `oldest` is the
     /// smallest `seq`; there is at least one, or something is missing between the two. The first rule that applies
     /// decides:
@@ -221,6 +241,20 @@ mod tests {
             let position = Position::begin("h", 0);
             assert_eq!(sent(position.next(&community(), types, oldest, &events)), expected, "{why}");
         }
+    }
+
+    #[test]
+    fn c50_only_the_webhook_that_is_set_again_loses_its_failures() {
+        let failing = |id: &str| {
+            let mut position = Position::begin(id, 3);
+            position.on(&Answer::Failed("it answered 500".into()), 4, Micros(SECOND));
+            position
+        };
+        let known = [failing("dead"), failing("mended")];
+        let changed = |set| Position::changed(["dead", "mended", "new"], &known, set, 7);
+        assert_eq!(changed(Some("mended")), [Position::begin("mended", 3), Position::begin("new", 7)]);
+        assert_eq!(changed(None), [Position::begin("new", 7)], "one was removed (R84)");
+        assert_eq!(Position::changed([], &known, Some("gone"), 7), []);
     }
 
     #[test]

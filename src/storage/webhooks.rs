@@ -3,6 +3,8 @@
 //! The object reads D1 again for what it sends (`durable::community::webhooks`), so it stores neither addresses nor
 //! secrets. Its table is pinned like that of the log.
 
+use std::cell::Cell;
+
 use serde::Deserialize;
 
 use super::{Fault, Inner, Param, Statement, Store, rows};
@@ -127,6 +129,22 @@ pub async fn remove(store: &impl Store, community: &str, id: &str) -> Result<boo
         [id.into(), community.into()],
     );
     Ok(store.write(&[statement]).await?.first().is_some_and(|rows| !rows.is_empty()))
+}
+
+/// Where the webhooks of a community lead. A caller that changes something meanwhile counts `changes` up: then the answer
+/// may be older than the change, and D1 is read again.
+pub async fn targets_now(
+    store: &impl Store,
+    community: &AtUri,
+    changes: &Cell<u64>,
+) -> Result<Vec<Target>, Fault> {
+    loop {
+        let before = changes.get();
+        let targets = targets(store, community).await?;
+        if changes.get() == before {
+            return Ok(targets);
+        }
+    }
 }
 
 /// Where the webhooks of a community lead.

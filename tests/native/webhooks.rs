@@ -1,12 +1,13 @@
 //! Webhooks (R82 to R84, C50), through the real SQL of D1 and of a community's object.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use colibri_edge::domain::announcement::{Announcement, Audience, Scope, Topic};
 use colibri_edge::domain::webhooks::{Answer, Next, Position, Then};
 use colibri_edge::storage::reads::operator;
 use colibri_edge::storage::webhooks::{self, New, Put, WEBHOOKS_MAX};
-use colibri_edge::storage::{Statement, Store as _, community_log};
+use colibri_edge::storage::{CommitError, Fault, Statement, Store, community_log};
 use colibri_edge::wire::ids::{AtUri, Did};
 use colibri_edge::wire::time::Micros;
 use futures::executor::block_on;
@@ -178,4 +179,49 @@ fn r82_one_for_an_address_and_five_of_a_community() {
     end.delete("alice", "community/c");
     service.batch(&end.frames[story.frames.len()..]);
     assert_eq!(block_on(webhooks::targets(&service.store, &uri)).unwrap(), [], "I70");
+}
+
+/// D1, in which somebody sets a webhook right after it answered the first time.
+struct Meanwhile<'a> {
+    store: &'a Sqlite,
+    changes: &'a Cell<u64>,
+}
+
+impl Store for Meanwhile<'_> {
+    async fn read(&self, statements: &[Statement]) -> Result<Vec<Vec<String>>, Fault> {
+        let answer = self.store.read(statements).await;
+        if self.changes.get() == 0 {
+            self.changes.set(1);
+            let community = community("alice");
+            let made = "c2VjcmV0";
+            let new = New {
+                id: "h".into(),
+                community: &community,
+                url: "https://a.test/",
+                events: &[],
+                chosen: None,
+                made,
+            };
+            webhooks::put(self.store, &new, Micros(START)).await?;
+        }
+        answer
+    }
+
+    async fn write(&self, statements: &[Statement]) -> Result<Vec<Vec<String>>, Fault> {
+        self.store.write(statements).await
+    }
+
+    async fn commit(&self, statements: Vec<Statement>) -> Result<(), CommitError> {
+        self.store.commit(statements).await
+    }
+}
+
+#[test]
+fn c50_an_answer_from_before_a_change_is_read_again() {
+    let mut story = Story::default();
+    story.community("alice", false);
+    let (service, changes) = (Service::live(&story), Cell::new(0));
+    let store = Meanwhile { store: &service.store, changes: &changes };
+    let targets = block_on(webhooks::targets_now(&store, &community("alice"), &changes)).unwrap();
+    assert_eq!(targets.iter().map(|one| &*one.id).collect::<Vec<_>>(), ["h"]);
 }
