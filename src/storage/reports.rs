@@ -13,7 +13,9 @@ use crate::wire::time::Micros;
 
 /// The most reports of one person in a day.
 pub const A_DAY: i64 = 50;
-/// The most reports of a community, the newest: at 2 kB each, 10 MB.
+/// The most open reports of one person in one community, so that a stranger does not fill it.
+pub const OPEN: i64 = 10;
+/// The most reports of a community: at 2 kB each, 10 MB. Resolved ones go first, then the oldest.
 pub const KEPT: i64 = 5_000;
 const DAY: i64 = 24 * 3_600_000_000;
 
@@ -39,7 +41,7 @@ pub struct New<'a> {
 pub enum Added {
     /// It is open, by this number.
     Open(i64),
-    /// This person has reported too much today.
+    /// This person has reported too much today, or too much of it is open.
     TooMany,
     /// The community is not known.
     NoCommunity,
@@ -66,6 +68,7 @@ pub async fn add(store: &impl Store, new: &New<'_>, now: Micros) -> Result<Added
                 now.shown().into(),
                 Micros(now.0.saturating_sub(DAY)).shown().into(),
                 A_DAY.into(),
+                OPEN.into(),
             ],
         ),
         Statement::new(BOUND, [community.into(), KEPT.into()]),
@@ -133,14 +136,17 @@ const ADD: &str = "
     INSERT INTO reports (community_uri, reporter_did, subject, about_did, reason, comment, reported_at)
     SELECT uri, ?2, ?3, ?4, ?5, ?6, ?7 FROM communities WHERE uri = ?1 AND NOT hidden
        AND (SELECT count(*) FROM reports WHERE reporter_did = ?2 AND reported_at > ?8) < ?9
+       AND (SELECT count(*) FROM reports WHERE reporter_did = ?2 AND community_uri = ?1 AND subject <> ?3
+                AND resolved_at IS NULL) < ?10
     ON CONFLICT (reporter_did, community_uri, subject) DO UPDATE SET reason = excluded.reason,
         comment = excluded.comment, reported_at = excluded.reported_at, resolved_at = NULL, resolved_by = NULL,
         resolution = NULL
     RETURNING CAST(id AS TEXT) AS row";
 
 const BOUND: &str = "
-    DELETE FROM reports WHERE community_uri = ?1 AND id <= (
-        SELECT id FROM reports WHERE community_uri = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)
+    DELETE FROM reports WHERE id IN (
+        SELECT id FROM reports WHERE community_uri = ?1 ORDER BY resolved_at IS NULL, id
+        LIMIT max(0, (SELECT count(*) FROM reports WHERE community_uri = ?1) - ?2))
     RETURNING 'null' AS row";
 
 const PAGE: &str = "

@@ -2,7 +2,7 @@
 
 use colibri_edge::domain::moderation::{Caller, Proof};
 use colibri_edge::storage::audit::{self, Act, Filter};
-use colibri_edge::storage::reports::{self, A_DAY, Added, KEPT, New};
+use colibri_edge::storage::reports::{self, A_DAY, Added, KEPT, New, OPEN};
 use colibri_edge::wire::bodies::Report;
 use colibri_edge::wire::ids::{AtUri, Collection, Did, Rkey};
 use colibri_edge::wire::time::Micros;
@@ -19,7 +19,11 @@ fn garden() -> Service {
 }
 
 fn add(service: &Service, reporter: &Did, subject: &str, at: i64) -> Added {
-    let (community, about) = (community("alice"), did("bob"));
+    add_in(service, "alice", reporter, subject, at)
+}
+
+fn add_in(service: &Service, owner: &str, reporter: &Did, subject: &str, at: i64) -> Added {
+    let (community, about) = (community(owner), did("bob"));
     let new = New {
         community: &community,
         reporter,
@@ -52,10 +56,19 @@ fn r86_of_what_is_visible_once_for_a_person_and_a_subject() {
 
 #[test]
 fn r86_bounds() {
-    let service = garden();
+    let mut story = Story::default();
+    story.community("alice", false);
+    let owners: Vec<String> = (0..A_DAY / OPEN).map(|n| format!("owner{n}")).collect();
+    for owner in &owners {
+        story.community(owner, false);
+    }
+    let service = Service::live(&story);
     let mut now = START;
-    for n in 0..A_DAY {
-        assert!(matches!(add(&service, &did("carol"), &format!("did:plc:x{n}"), now), Added::Open(_)));
+    for owner in &owners {
+        for n in 0..OPEN {
+            let subject = format!("did:plc:x{n}");
+            assert!(matches!(add_in(&service, owner, &did("carol"), &subject, now), Added::Open(_)));
+        }
     }
     assert_eq!(add(&service, &did("carol"), "did:plc:more", now), Added::TooMany);
     assert!(matches!(add(&service, &did("dora"), "did:plc:more", now), Added::Open(_)), "others may");
@@ -71,6 +84,33 @@ fn r86_bounds() {
     let count =
         format!("SELECT count(*), max(id) FROM reports WHERE community_uri = '{}'", community("alice"));
     assert_eq!(service.store.look(&count), [format!("{KEPT}|{newest}")], "the oldest go");
+    service
+        .store
+        .by_hand(&format!("UPDATE reports SET resolved_at = 'then' WHERE id IN ({newest}, {newest} - 1)"));
+    let oldest = service.store.look("SELECT min(id) FROM reports WHERE community_uri LIKE '%alice%'");
+    assert!(matches!(add(&service, &did("erin"), "did:plc:last", now), Added::Open(_)));
+    let gone =
+        format!("SELECT count(*), min(id) FROM reports WHERE resolved_at = 'then' OR id = {}", oldest[0]);
+    assert_eq!(
+        service.store.look(&gone),
+        [format!("2|{}", oldest[0])],
+        "a resolved one goes before any open one"
+    );
+}
+
+#[test]
+fn r86_a_person_has_so_many_open_reports_in_a_community() {
+    let service = garden();
+    let (carol, subject) = (did("carol"), |n| format!("did:plc:x{n}"));
+    for n in 0..OPEN {
+        assert!(matches!(add(&service, &carol, &subject(n), START), Added::Open(_)));
+    }
+    assert_eq!(add(&service, &carol, &subject(OPEN), START), Added::TooMany);
+    assert!(matches!(add(&service, &carol, &subject(0), START), Added::Open(_)), "the same one changes");
+    assert!(matches!(add(&service, &did("dora"), &subject(OPEN), START), Added::Open(_)), "others may");
+    service.store.by_hand("UPDATE reports SET resolved_at = 'then' WHERE subject = 'did:plc:x0'");
+    assert!(matches!(add(&service, &carol, &subject(OPEN), START), Added::Open(_)), "one is resolved");
+    assert_eq!(add(&service, &carol, &subject(0), START), Added::TooMany, "nor is it opened again");
 }
 
 #[test]
