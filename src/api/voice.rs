@@ -10,7 +10,7 @@ use super::{Answer, Call, empty};
 use crate::domain::moderation::Caller;
 use crate::domain::voice::Place;
 use crate::domain::voice_moderation::{self, Act, Outcome, Refusal};
-use crate::domain::voice_right::{VoiceRefusal, voice_channel};
+use crate::domain::voice_right::{VoiceRefusal, may_be_in, voice_channel};
 use crate::durable::gateway::commands::ModerateVoice;
 use crate::durable::voice_room::commands::ModeratePeers;
 use crate::platform::clock::now;
@@ -96,7 +96,13 @@ async fn perform(
     let place = Place { community: community.clone(), channel: channel.clone() };
     let moderate = ModerateVoice { did: did.clone(), place, act: act.clone() };
     let outcome = ask(&call.env, &home, &moderate).await?;
-    if outcome == Outcome::MayNot {
+    let may = match (outcome, act) {
+        (Outcome::MayNot, _) => false,
+        // Their room knows no rule, so a person who is only there is judged here.
+        (Outcome::NotThere, Act::Move(to)) => may_go(call, community, did, to).await?,
+        _ => true,
+    };
+    if !may {
         return Err(ApiError::Invalid("this person may not be in the channel of to".into()));
     }
     let moderate = ModeratePeers { room: channel.clone(), did: did.clone(), act: act.clone() };
@@ -105,4 +111,10 @@ async fn perform(
         return Err(ApiError::NotFound(NOBODY));
     }
     Ok(())
+}
+
+/// Whether the person may be in that channel (V02), if they prove who they are: entering it asks for that.
+async fn may_go(call: &Call, community: &AtUri, did: &Did, to: &AtUri) -> Result<bool, ApiError> {
+    let facts = facts::right_to_be_in(&call.db()?, to, std::slice::from_ref(did), now()).await?;
+    Ok(may_be_in(&facts, did, true, to, Some(community)).is_ok())
 }

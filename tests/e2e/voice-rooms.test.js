@@ -180,6 +180,8 @@ test('R57, U32: a moderator mutes, moves and disconnects people in voice channel
     [{ action: 'move', to: text.rkey }, 422, 'not to a text channel'],
     [{ action: 'move', to: `at://${bob.did}/social.colibri.channel/3kother` }, 422, 'not to another community'],
     [{ action: 'move' }, 422, 'where to?'],
+    [{ action: 'move', to: other.rkey }, 404, 'not there, but may be in the other'],
+    [{ action: 'move', to: other.rkey, member_did: 'did:plc:stranger' }, 422, 'may not be in the other, wherever they are'],
     [{ action: 'sing' }, 422, 'no such action'],
   ]) {
     const body = JSON.stringify({ ...asked, ...more })
