@@ -1,5 +1,5 @@
 // This browser takes pushes for the person (contract U28): it subscribes at the push service of its maker, and the service
-// is told where that is.
+// learns where that is.
 
 import { Refused } from '../../../packages/client/src/index.ts'
 import { service } from '../client/api.ts'
