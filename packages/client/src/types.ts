@@ -728,8 +728,8 @@ export interface Requests {
   'PUT /api/webhooks': { query: {}; body: { community_uri: CommunityUri; url: string; events?: string[] | null; secret?: string | null }; answer: WebhookSet }
   'GET /api/webhooks': { query: { community: AtUri }; body: undefined; answer: Webhook[] }
   'DELETE /api/webhooks': { query: { community: AtUri; id: string }; body: undefined; answer: undefined }
-  'POST /api/report': { query: {}; body: { uri?: AtUri; did?: string | null; community_uri?: string | null; reason: "spam" | "violation" | "misleading" | "sexual" | "rude" | "other"; comment?: string | null }; answer: Reported }
-  'GET /api/reports': { query: { community: AtUri; state?: string; limit?: number; cursor?: Cursor }; body: undefined; answer: Report[] }
+  'POST /api/report': { query: {}; body: { uri?: AtUri; did?: Did | null; community_uri?: CommunityUri | null; reason: "spam" | "violation" | "misleading" | "sexual" | "rude" | "other"; comment?: string | null }; answer: Reported }
+  'GET /api/reports': { query: { community: AtUri; state?: "open" | "resolved"; limit?: number; cursor?: Cursor }; body: undefined; answer: Report[] }
   'POST /api/report/resolve': { query: {}; body: { community_uri: CommunityUri; id: number; reason?: string | null }; answer: undefined }
   'GET /api/operator': { query: {}; body: undefined; answer: Overview }
   'GET /api/operator/communities': { query: { limit?: number; cursor?: Cursor }; body: undefined; answer: ListedCommunity[] }
