@@ -561,7 +561,14 @@ fn browser() -> Subscription {
 
 fn of_pushes() -> Vec<Statement> {
     let did = Did::parse("did:plc:bob").unwrap();
-    let push = Push { did: did.clone(), to: browser(), text: "{}".into(), urgency: Urgency::Ping, topic: 1, since: None };
+    let push = Push {
+        did: did.clone(),
+        to: browser(),
+        text: "{}".into(),
+        urgency: Urgency::Ping,
+        topic: 1,
+        since: None,
+    };
     let mut all = gateway_pushes::send(&push, Micros(0)).to_vec();
     all.extend([
         gateway_pushes::due(Micros(0), 10),

@@ -140,7 +140,8 @@ fn field(kind: &str) -> (bool, Value) {
         "subscription" => (true, named("PushSubscription")),
         "optional_at_uri" => (false, named("AtUri")),
         "rhythm" => (true, json!({ "type": ["string", "null"] })),
-        "optional_did" | "optional_community" | "comment" => (false, json!({ "type": ["string", "null"] })),
+        "optional_community" => (false, named("CommunityUri")),
+        "comment" => (false, json!({ "type": ["string", "null"] })),
         "report_reason" => (true, json!({ "type": "string" })),
         "required_count" => (true, json!({ "type": "integer" })),
         "url" => (true, json!({ "type": "string" })),
@@ -155,7 +156,8 @@ fn field(kind: &str) -> (bool, Value) {
 
 /// The part of a schema that follows from the way the code reads the value.
 fn essence(schema: &Value) -> Value {
-    match schema.get("$ref") {
+    // Or none, if it may be null.
+    match schema.get("$ref").or_else(|| schema.get("anyOf")?.get(0)?.get("$ref")) {
         Some(place) => json!({ "$ref": place }),
         None => json!({ "type": schema["type"] }),
     }
