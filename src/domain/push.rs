@@ -24,7 +24,7 @@ const PAUSE: i64 = 2_000_000;
 const LONGEST: i64 = 120_000_000;
 /// The longest rest of a push service after which it is asked again, in microseconds.
 const REST_MAX: i64 = 3_600_000_000;
-/// How long a push waits at most, in microseconds: the TTL that push services are told.
+/// How long a push waits at most, in microseconds: as its TTL says to push services.
 const KEPT: i64 = 86_400_000_000;
 /// How much of a message is shown.
 const SHOWN: Limit = Limit { letters: 200, characters: usize::MAX, bytes: 1_000 };
@@ -172,8 +172,9 @@ mod tests {
             );
             serde_json::from_str::<Push>(&text).unwrap()
         };
+        let since = format!(r#","since":"{}""#, Micros(3).sortable());
         let over = |push: &Push, at| push.is_over(Micros(at));
-        assert_eq!([2, 3].map(|at| over(&of(r#","since":3"#), KEPT + at)), [false, true]);
+        assert_eq!([2, 3].map(|at| over(&of(&since), KEPT + at)), [false, true]);
         assert_eq!(
             [0, 10].map(|at| over(&of(""), KEPT + at)),
             [false, true],
