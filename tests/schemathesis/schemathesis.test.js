@@ -67,9 +67,9 @@ test('the service does what its document says', { timeout: 1_800_000 }, async (t
       // A socket requires an upgrade, and the tool reads the document itself; it asks no host for a handle.
       // A function that this service does not have is always refused (N173, N174).
       const hasNone = !Object.keys(responses).some((status) => status.startsWith('2') || status === '101')
-      // Nobody is in a call whom a moderator could mute or move (R57).
-      const noCall = path === '/api/voice/moderate'
-      const elsewhere = hasNone || noCall || path === '/openapi.json' || path === '/xrpc/com.atproto.identity.resolveHandle'
+      // Nobody is in a call whom a moderator could mute or move (R57); a person reports, and the API key is none (R86).
+      const forOthers = ['/api/voice/moderate', '/api/report'].includes(path)
+      const elsewhere = hasNone || forOthers || path === '/openapi.json' || path === '/xrpc/com.atproto.identity.resolveHandle'
       // The tool has the API key and no token.
       const forTokens = security?.length > 0 && security.every((/** @type {any} */ one) => one.ServiceAuth)
       const reached = statuses.some((status) => status.startsWith('2')) || responses[101] || elsewhere || forTokens

@@ -140,6 +140,7 @@ fn field(kind: &str) -> (bool, Value) {
         "subscription" => (true, named("PushSubscription")),
         "optional_at_uri" => (false, named("AtUri")),
         "rhythm" => (true, json!({ "type": ["string", "null"] })),
+        "optional_did" => (false, named("Did")),
         "optional_community" => (false, named("CommunityUri")),
         "comment" => (false, json!({ "type": ["string", "null"] })),
         "report_reason" => (true, json!({ "type": "string" })),
