@@ -86,72 +86,46 @@ pub fn add(acts: &[Act], now: Micros) -> Vec<Statement> {
     added.chain(communities.into_iter().map(bound)).collect()
 }
 
+/// Logs an act if what follows the columns in `$from` has a row.
+macro_rules! if_there_is {
+    ($($from:expr),+) => {
+        concat!(
+            "INSERT INTO audit_log (community_uri, actor, proof, action, subject, reason, until, at)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 ",
+            $($from),+
+        )
+    };
+}
+
+fn add_if(sql: &'static str, act: &Act, more: Option<Param>, now: Micros) -> [Statement; 2] {
+    let params: Vec<Param> = act.params(now).into_iter().chain(more).collect();
+    [Statement::new(sql, params), bound(act.community)]
+}
+
 /// Logs a new invite, if the insert succeeds: no other invite has its code.
 pub(super) fn add_invited(act: &Act, now: Micros) -> [Statement; 2] {
-    [
-        Statement::new(
-            "INSERT INTO audit_log (community_uri, actor, proof, action, subject, reason, until, at)
-             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 FROM invites WHERE code = ?5",
-            act.params(now),
-        ),
-        bound(act.community),
-    ]
+    add_if(if_there_is!("FROM invites WHERE code = ?5"), act, None, now)
 }
 
 /// Logs the revocation of an invite that is still active.
 pub(super) fn add_revoked(act: &Act, now: Micros) -> [Statement; 2] {
-    [
-        Statement::new(
-            "INSERT INTO audit_log (community_uri, actor, proof, action, subject, reason, until, at)
-             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 FROM invites WHERE code = ?5 AND ended_at IS NULL",
-            act.params(now),
-        ),
-        bound(act.community),
-    ]
+    add_if(if_there_is!("FROM invites WHERE code = ?5 AND ended_at IS NULL"), act, None, now)
 }
 
 /// Logs that a report is resolved which is still open.
 pub(super) fn add_resolved(act: &Act, id: i64, now: Micros) -> [Statement; 2] {
-    let mut params = act.params(now);
-    params.push(id.into());
-    [
-        Statement::new(
-            "INSERT INTO audit_log (community_uri, actor, proof, action, subject, reason, until, at)
-             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 FROM reports
-             WHERE id = ?9 AND community_uri = ?1 AND resolved_at IS NULL",
-            params,
-        ),
-        bound(act.community),
-    ]
+    let open = if_there_is!("FROM reports WHERE id = ?9 AND community_uri = ?1 AND resolved_at IS NULL");
+    add_if(open, act, Some(id.into()), now)
 }
 
 /// Logs that a community is listed which can be, if its owner lists fewer than `max`.
 pub(super) fn add_listed(act: &Act, max: i64, now: Micros) -> [Statement; 2] {
-    let mut params = act.params(now);
-    params.push(max.into());
-    [
-        Statement::new(
-            concat!(
-                "INSERT INTO audit_log (community_uri, actor, proof, action, subject, reason, until, at)
-                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8",
-                listable!("?9")
-            ),
-            params,
-        ),
-        bound(act.community),
-    ]
+    add_if(if_there_is!(listable!("?9")), act, Some(max.into()), now)
 }
 
 /// Logs that a community is not listed any more which still is.
 pub(super) fn add_unlisted(act: &Act, now: Micros) -> [Statement; 2] {
-    [
-        Statement::new(
-            "INSERT INTO audit_log (community_uri, actor, proof, action, subject, reason, until, at)
-             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 FROM listings WHERE community_uri = ?1",
-            act.params(now),
-        ),
-        bound(act.community),
-    ]
+    add_if(if_there_is!("FROM listings WHERE community_uri = ?1"), act, None, now)
 }
 
 fn bound(community: &AtUri) -> Statement {

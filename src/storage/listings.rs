@@ -51,7 +51,7 @@ pub(super) fn end_of(communities: String) -> Statement {
 macro_rules! listable {
     ($max:literal) => {
         concat!(
-            " FROM communities c WHERE c.uri = ?1
+            "FROM communities c WHERE c.uri = ?1
                 AND NOT EXISTS (SELECT 1 FROM listings WHERE community_uri = ?1)
                 AND (SELECT count(*) FROM listings WHERE community_uri > 'at://' || c.owner_did || '/'
                      AND community_uri < 'at://' || c.owner_did || '0') < ",
@@ -62,7 +62,7 @@ macro_rules! listable {
 pub(super) use listable;
 
 const LIST: &str =
-    concat!("INSERT INTO listings (community_uri, listed_at) SELECT c.uri, ?2", listable!("?3"));
+    concat!("INSERT INTO listings (community_uri, listed_at) SELECT c.uri, ?2 ", listable!("?3"));
 
 const STATE: &str = "
     SELECT json_array(EXISTS (SELECT 1 FROM communities WHERE uri = ?1),
