@@ -86,18 +86,7 @@ pub async fn standing_in(
     let mut needs = Needs::default();
     needs.communities.insert(community.clone());
     needs.people.insert(did.clone());
-    let known = FactsCache::default();
-    let asked = Asked::new(&needs, &known, Micros::default());
-    let questions = [
-        question::<CommunityRow>,
-        question::<MembershipRow>,
-        question::<MemberRow>,
-        question::<RoleRow>,
-        bans,
-    ];
-    let mut facts = ask(store, questions.map(|question| question(&asked)).into()).await?;
-    facts.working_set.bans.at(now);
-    Ok(facts.working_set)
+    standings(store, &needs, &[], now).await
 }
 
 /// The facts that decide whether `people` may be in `channel` (V02): the channel, its community,
@@ -112,7 +101,7 @@ pub async fn right_to_be_in(
     let mut needs = Needs::default();
     needs.channel_uris.insert(channel.clone());
     needs.people.extend(people.iter().cloned());
-    standings(store, needs, now).await
+    standings(store, &needs, &[question::<ChannelRow>, question::<ApprovalRow>, members_only], now).await
 }
 
 /// The facts that decide in which of these channels `did` may write (U40): as [`right_to_be_in`]. Each channel is named
@@ -129,7 +118,7 @@ pub async fn right_to_write(
         needs.communities.insert(community);
     }
     needs.people.insert(did.clone());
-    standings(store, needs, now).await
+    standings(store, &needs, &[question::<ChannelRow>, question::<ApprovalRow>, members_only], now).await
 }
 
 /// The facts that decide whether somebody may act in a community (R52), also on somebody else in a voice channel (R57):
@@ -145,36 +134,27 @@ pub async fn acts_in<'a>(
     needs.communities.insert(community.clone());
     needs.channel_uris.extend(channels.into_iter().cloned());
     needs.people.extend(people.into_iter().cloned());
-    let known = FactsCache::default();
-    let asked = Asked::new(&needs, &known, Micros::default());
-    let questions = [
-        question::<CommunityRow>,
-        question::<ChannelRow>,
-        question::<MembershipRow>,
-        question::<MemberRow>,
-        question::<RoleRow>,
-        bans,
-        moderators,
-    ];
-    let mut facts = ask(store, questions.map(|question| question(&asked)).into()).await?;
-    facts.working_set.bans.at(now);
-    Ok(facts.working_set)
+    standings(store, &needs, &[question::<ChannelRow>, moderators], now).await
 }
 
-async fn standings(store: &impl Store, needs: Needs, now: Micros) -> Result<WorkingSet, Fault> {
+/// Who the people of `needs` are in its communities, and `more`, in one round trip. Bans are judged at `now`.
+async fn standings(
+    store: &impl Store,
+    needs: &Needs,
+    more: &[fn(&Asked) -> Question],
+    now: Micros,
+) -> Result<WorkingSet, Fault> {
     let known = FactsCache::default();
-    let asked = Asked::new(&needs, &known, Micros::default());
-    let questions = [
+    let asked = Asked::new(needs, &known, Micros::default());
+    let always = [
         question::<CommunityRow>,
-        question::<ChannelRow>,
         question::<MembershipRow>,
-        question::<ApprovalRow>,
         question::<MemberRow>,
         question::<RoleRow>,
         bans,
-        members_only,
     ];
-    let mut facts = ask(store, questions.map(|question| question(&asked)).into()).await?;
+    let questions = always.iter().chain(more).map(|question| question(&asked)).collect();
+    let mut facts = ask(store, questions).await?;
     facts.working_set.bans.at(now);
     Ok(facts.working_set)
 }
