@@ -15,7 +15,7 @@ use futures::future::{Either, select};
 use url::{Origin, Url};
 use worker::{
     AbortController, ByteStream, Delay, Fetch, Headers, Method, Request, RequestInit, RequestRedirect,
-    Response, js_sys::Uint8Array,
+    Response, js_sys::Uint8Array, wasm_bindgen::JsValue,
 };
 
 use super::clock::now;
@@ -279,19 +279,10 @@ pub async fn post(
     body: &str,
     within: Duration,
 ) -> Result<u16, Failure> {
-    let abort = AbortController::default();
-    let signal = abort.signal();
-    let asked = async {
-        let fault = |error: worker::Error| Failure::Fault(Fault::coded(Code::Host, doing, error));
-        let request = request(url, headers, Some(body)).map_err(fault)?;
-        let response = Fetch::Request(request).send_with_signal(&signal).await.map_err(fault)?;
-        let status = response.status_code();
-        answered(errand, url, status, rest_until(&response));
-        if matches!(status, 300..=399) { Err(Failure::ElsewhereRefused) } else { Ok(status) }
-    };
-    let answer = in_time(doing, errand, url, asked, within).await;
-    abort.abort(); // also the rest of an answer that nobody reads
-    answer
+    match status(doing, errand, url, request(url, headers, Some(body)), within).await? {
+        300..=399 => Err(Failure::ElsewhereRefused),
+        status => Ok(status),
+    }
 }
 
 /// What [`post_push`] does, for its faults.
@@ -305,26 +296,30 @@ pub async fn post_push(
     body: &[u8],
     within: Duration,
 ) -> Result<u16, Failure> {
-    let errand = Errand::Push(did);
+    let body = Uint8Array::from(body).into();
+    status(PUSHING, Errand::Push(did), url, sending(url, headers, Some(body)), within).await
+}
+
+/// Sends a request, and returns the status of the answer, whose body is not read.
+async fn status(
+    doing: &'static str,
+    errand: Errand<'_>,
+    url: &Url,
+    request: worker::Result<Request>,
+    within: Duration,
+) -> Result<u16, Failure> {
     let abort = AbortController::default();
     let signal = abort.signal();
     let asked = async {
-        let fault = |error: worker::Error| Failure::Fault(Fault::coded(Code::Host, PUSHING, error));
-        let sent = Headers::new();
-        for (name, value) in headers.iter().chain(&[("user-agent", USER_AGENT)]) {
-            sent.set(name, value).map_err(fault)?;
-        }
-        let mut init = RequestInit::new();
-        init.with_method(Method::Post).with_body(Some(Uint8Array::from(body).into()));
-        init.with_headers(sent).with_redirect(RequestRedirect::Manual);
-        let request = Request::new_with_init(url.as_str(), &init).map_err(fault)?;
+        let fault = |error: worker::Error| Failure::Fault(Fault::coded(Code::Host, doing, error));
+        let request = request.map_err(fault)?;
         let response = Fetch::Request(request).send_with_signal(&signal).await.map_err(fault)?;
         let status = response.status_code();
         answered(errand, url, status, rest_until(&response));
         Ok(status)
     };
-    let answer = in_time(PUSHING, errand, url, asked, within).await;
-    abort.abort(); // of the answer only the status counts
+    let answer = in_time(doing, errand, url, asked, within).await;
+    abort.abort(); // also the rest of an answer that nobody reads
     answer
 }
 
@@ -485,15 +480,21 @@ fn same_host(one: &Url, other: &Url) -> bool {
 
 /// A GET, or a POST of JSON if there is a body.
 fn request(url: &Url, headers: &[(&str, &str)], body: Option<&str>) -> worker::Result<Request> {
+    let json = body.map(|_| ("content-type", "application/json"));
+    let headers: Vec<_> = headers.iter().copied().chain(json).collect();
+    sending(url, &headers, body.map(JsValue::from))
+}
+
+/// A request with these headers; a POST if it has a body. Redirects are not followed.
+fn sending(url: &Url, headers: &[(&str, &str)], body: Option<JsValue>) -> worker::Result<Request> {
     let sent = Headers::new();
     sent.set("user-agent", USER_AGENT)?;
     for (name, value) in headers {
         sent.set(name, value)?;
     }
     let mut init = RequestInit::new();
-    if let Some(body) = body {
-        sent.set("content-type", "application/json")?;
-        init.with_method(Method::Post).with_body(Some(body.into()));
+    if body.is_some() {
+        init.with_method(Method::Post).with_body(body);
     }
     init.with_headers(sent).with_redirect(RequestRedirect::Manual);
     Request::new_with_init(url.as_str(), &init)
