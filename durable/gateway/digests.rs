@@ -8,6 +8,7 @@ use std::rc::Rc;
 use worker::wasm_bindgen_futures::spawn_local;
 
 use super::object::{GatewayObject, Outcome};
+use super::rounds::next;
 use crate::domain::digest::{Digest, digest};
 use crate::domain::gateway::Input;
 use crate::domain::notifications::made_at;
@@ -65,8 +66,7 @@ impl GatewayObject {
         loop {
             let due: Vec<(Did, u32)> = rows(Some(&self.sql.run(&waiting::due(now(), ROUND))?))?;
             if due.is_empty() {
-                let next = self.sql.run(&waiting::next())?;
-                return Ok(next.first().and_then(|text| text.parse().ok()).map(Micros));
+                return Ok(next(&self.sql.run(&waiting::next())?));
             }
             for (did, failures) in due {
                 let began = Micros(now().0.saturating_add(UNTIL_AGAIN));

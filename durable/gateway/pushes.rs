@@ -11,7 +11,7 @@ use futures::future::join_all;
 use worker::wasm_bindgen_futures::spawn_local;
 
 use super::object::{GatewayObject, Outcome};
-use super::rounds::Round;
+use super::rounds::{Round, next};
 use crate::domain::hosts::may_ask;
 use crate::domain::push::{About, Next, Push, TRIES, Tried, after, of_ping, pause};
 use crate::domain::urgency::Urgency;
@@ -123,8 +123,7 @@ impl GatewayObject {
         loop {
             let due = Due::read(&self.sql.run(&waiting::due(now(), ROUND))?)?;
             if due.is_empty() {
-                let next = self.sql.run(&waiting::next())?;
-                return Ok(next.first().and_then(|text| text.parse().ok()).map(Micros));
+                return Ok(next(&self.sql.run(&waiting::next())?));
             }
             // Together: a slow push service delays a round, and not each push of it.
             let sent = join_all(due.into_iter().map(|due| self.push_due(due))).await;

@@ -12,3 +12,8 @@ pub(super) struct Round {
     /// A task does it.
     pub(super) runs: Cell<bool>,
 }
+
+/// When the next one is due, as the database answers.
+pub(super) fn next(answer: &[String]) -> Option<Micros> {
+    answer.first().and_then(|text| text.parse().ok()).map(Micros)
+}

@@ -325,6 +325,13 @@ macro_rules! turn {
     };
 }
 
+/// A row for each value of [`turn!`].
+macro_rules! each_turn {
+    () => {
+        "(SELECT 0 AS value UNION ALL SELECT 1 UNION ALL SELECT 2) turn"
+    };
+}
+
 /// The first due repositories of a host with this turn.
 macro_rules! due_in_turn {
     ($turn:literal) => {
@@ -364,7 +371,9 @@ pub async fn hosts_due(store: &impl Store, now: Micros) -> Result<Vec<HostDue>, 
                      SELECT (SELECT max(next_attempt_at) FROM repos WHERE host = h.host AND ",
             turn!(),
             " = turn.value AND next_attempt_at IS NOT NULL AND next_attempt_at <= ?1) AS newest
-                     FROM (SELECT 0 AS value UNION ALL SELECT 1 UNION ALL SELECT 2) turn) t)
+                     FROM ",
+            each_turn!(),
+            ") t)
                  FROM hosts h)
              SELECT json_object('host', host, 'newest', newest) AS row FROM due WHERE newest IS NOT NULL"
         ),
@@ -405,7 +414,9 @@ pub async fn next_due(store: &impl Store, host: Option<&str>) -> Result<(Option<
                      SELECT (SELECT min(next_attempt_at) FROM repos WHERE host IS ?1 AND ",
             turn!(),
             " = turn.value AND next_attempt_at IS NOT NULL) AS next
-                     FROM (SELECT 0 AS value UNION ALL SELECT 1 UNION ALL SELECT 2) turn) t),
+                     FROM ",
+            each_turn!(),
+            ") t),
                  json(iif(EXISTS (SELECT 1 FROM gaps WHERE state = 'open'), 'true', 'false'))) AS row"
         ),
         [host.into()],
