@@ -41,8 +41,6 @@ EXCUSED = [
     # No form tells a host that this service may contact, nor a point of a curve (R82, R67).
     (NOT_ACCEPTED, "PUT /api/webhooks", 422, "url"),
     (NOT_ACCEPTED, "POST /api/push", 422, "subscription"),
-    # An empty address is none (R68).
-    (NOT_ACCEPTED, "DELETE /api/push", 422, "endpoint is required"),
     # No form tells words from signs (R55).
     (NOT_ACCEPTED, "GET /api/search", 422, "q must have 1 to 16 words"),
     # Somebody asked for the owner's repository to be read, which cannot be reached here (K01, N158).
